@@ -1,0 +1,48 @@
+# The commands of the house. `make demo` and `make test` need nothing but Python 3.11+, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+.PHONY: help setup demo dev test lint fix bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+setup: $(STAMP)  ## .venv with the package and its tools; .venv/bin/chest works
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## makes a sample bucket, refreshes it through Dagster, asks it questions
+	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" sh docs/demo.sh
+
+dev: $(STAMP)  ## the Dagster UI on the sample bucket: http://localhost:3000
+	@test -d $(DEMO)/bucket || $(BIN)/chest sample $(DEMO)/bucket --patients 40 --seed 1
+	DAGSTER_HOME="$(CURDIR)" CHEST_SOURCE="$${CHEST_SOURCE:-$(DEMO)/bucket}" CHEST_LAKE="$${CHEST_LAKE:-$(DEMO)/lake}" \
+		$(BIN)/dagster dev -m pipelines.definitions
+
+test: $(STAMP)  ## the tests
+	$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP)  ## looks, changes nothing
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --disable-progress-bar -q sql
+	DAGSTER_HOME= $(BIN)/dagster definitions validate -m pipelines.definitions
+
+fix: $(STAMP)  ## repairs what a machine can
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
+	$(BIN)/python -m benchmarks
+
+lock: $(STAMP)  ## pins requirements.txt anew (needs uv)
+	uv pip compile pyproject.toml --extra dagster --group dev --generate-hashes --universal \
+		--python-version 3.11 --no-emit-index-url --no-strip-extras --no-header -o requirements.txt
+
+clean:  ## removes what the commands above made
+	rm -rf $(VENV) $(DEMO) .dagster .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,164 @@
+-- Bringing raw.objects level with a listing. One statement under each name; warehouse/steps/listing.py runs them.
+
+-- name: listing
+-- The listing as it streams in. A key that is listed twice counts once; a sample bucket's answers are no object.
+create or replace temp table listing as
+select distinct on (key) key, size, etag, last_modified
+from incoming
+where key <> $answers;
+
+-- name: changes
+create or replace temp table changes as
+select
+    coalesce(listing.key, objects.key) as key,
+    case when objects.key is null then 'added' when listing.key is null then 'removed' else 'changed' end as change,
+    objects.kind as old_kind,
+    objects.group_name,
+    objects.patient_id,
+    objects.image_id
+from listing
+full join (
+    select key, size, etag, last_modified, kind, group_name, patient_id, image_id
+    from raw.objects
+    where source = $source and starts_with(key, $prefix)
+) as objects on listing.key = objects.key
+where
+    objects.key is null
+    or listing.key is null
+    or (listing.etag, listing.size, listing.last_modified)
+    is distinct from (objects.etag, objects.size, objects.last_modified);
+
+-- name: counts
+select
+    (select count(*) from listing),
+    count(*) filter (change = 'added'),
+    count(*) filter (change = 'changed'),
+    count(*) filter (change = 'removed'),
+    (select count(*) from raw.objects where source = $source)
+from changes;
+
+-- name: probes
+-- A few new objects whose reading shows whether reading is allowed at all.
+select listing.key, listing.etag, listing.size
+from listing
+semi join (from changes where change <> 'removed') as news on listing.key = news.key
+where listing.key like '%.json'
+order by listing.size, listing.key
+limit 3;
+
+-- name: parsed
+-- The grammar is that of warehouse/keys.py: its patterns come in as parameters.
+create or replace temp table parsed as
+with
+dated as (
+    select listing.*, regexp_extract(key, '^(?:' || $dated || ')$', [{{ dated_names }}]) as d
+    from listing
+    semi join (from changes where change <> 'removed') as news on listing.key = news.key
+),
+
+both_layouts as (
+    select
+        *,
+        regexp_extract(case when d.group_name = '' then key end, '^(?:' || $published || ')$', [{{ published_names }}]) as p
+    from dated
+),
+
+parts as (
+    select
+        *,
+        case
+            when d.dcm_id <> '' or p.dcm_id <> '' then 'dcm'
+            when d.header_id <> '' or p.header_id <> '' then 'header'
+            when d.clinical_date <> '' or p.clinical_date <> '' then 'clinical'
+            else 'other'
+        end as kind,
+        nullif(coalesce(p.clinical_date, d.dcm_date || d.header_date || d.clinical_date), '') as key_date
+    from both_layouts
+)
+
+select
+    $source as source,
+    key,
+    size,
+    etag,
+    last_modified,
+    kind,
+    case when d.group_name <> '' then 'dated' when p.group_name <> '' then 'published' end as layout,
+    nullif(coalesce(p.group_name, d.group_name), '') as group_name,
+    nullif(coalesce(p.dcm_patient || p.header_patient || p.clinical_patient, d.patient_id), '') as patient_id,
+    -- Year 0 is a date to DuckDB, but not to the calendar.
+    case when key_date is null then cast(last_modified as date) when key_date >= '0001' then try_cast(key_date as date) end
+        as available_date,
+    nullif(p.record, '') as record,
+    nullif(p.dcm_study || p.header_study, '') as study_id,
+    nullif(p.dcm_series || p.header_series, '') as series_id,
+    nullif(coalesce(p.dcm_id || p.header_id, d.dcm_id || d.header_id), '') as image_id,
+    key_date
+from parts;
+
+-- name: delete
+delete from {{ table }}
+where source = $source and key in (select key from changes where change <> 'added');
+
+-- name: insert
+insert into raw.objects select {{ names raw.objects }} from parsed;
+
+-- name: reject_dates
+insert into ops.rejects
+select
+    source,
+    key,
+    etag,
+    size,
+    kind,
+    group_name,
+    patient_id,
+    'impossible date in the key: ' || key_date as reason,
+    false as retry,
+    now() as first_seen,
+    now() as last_seen
+from parsed
+where available_date is null;
+
+-- name: repaired
+-- Loaded images whose .dcm came, went or was replaced, with the .dcm that is theirs now.
+create or replace temp table repaired as
+with
+touched as (
+    select group_name, patient_id, image_id from parsed where kind = 'dcm'
+    union
+    select group_name, patient_id, image_id from changes where old_kind = 'dcm'
+),
+
+loaded as (
+    select images.* from core.images
+    semi join touched on
+        images.group_name = touched.group_name
+        and images.patient_id = touched.patient_id
+        and images.image_id = touched.image_id
+    where images.source = $source
+),
+
+headers as (
+    select objects.* from raw.objects
+    semi join loaded on objects.key = loaded.key
+    where objects.source = $source
+),
+
+paired as ({{ pairing }})
+
+select paired.* from paired
+inner join loaded on paired.key = loaded.key
+where
+    (paired.dcm_key, paired.dcm_etag, paired.dcm_size, paired.dcm_available_date)
+    is distinct from (loaded.dcm_key, loaded.dcm_etag, loaded.dcm_size, loaded.dcm_available_date);
+
+-- name: repair
+update core.images
+set
+    dcm_key = repaired.dcm_key,
+    dcm_etag = repaired.dcm_etag,
+    dcm_size = repaired.dcm_size,
+    dcm_available_date = repaired.dcm_available_date
+from repaired
+where images.source = $source and images.key = repaired.key;

@@ -1,0 +1,68 @@
+-- What `chest status` shows. One statement under each name.
+
+-- name: inventory
+-- Every live object is one of these: objects = image_json + clinical_json + rejected + dcm + other.
+with
+rejected as (
+    select source, key from lake.ops.rejects
+)
+
+select
+    count(*) as objects,
+    count(*) filter (kind = 'header' and not is_rejected) as image_json,
+    count(*) filter (kind = 'clinical' and not is_rejected) as clinical_json,
+    count(*) filter (is_rejected) as rejected,
+    count(*) filter (kind = 'dcm' and not is_rejected) as dcm,
+    count(*) filter (kind = 'other' and not is_rejected) as other
+from (
+    select objects.kind, rejected.key is not null as is_rejected
+    from lake.raw.objects
+    left join rejected on objects.source = rejected.source and objects.key = rejected.key
+);
+
+-- name: tables
+select
+    (select count(*) from lake.raw.objects) as "raw.objects",
+    (select count(*) from lake.raw.headers) as "raw.headers",
+    (select count(*) from lake.raw.records) as "raw.records",
+    (select count(*) from lake.core.images) as "core.images",
+    (select count(*) from lake.core.clinical) as "core.clinical",
+    (select count(*) from lake.ops.rejects) as "ops.rejects",
+    (select count(*) from lake.ops.refreshes) as "ops.refreshes";
+
+-- name: content
+select
+    (select count(*) from lake.main.patients) as patients,
+    (select count(distinct StudyInstanceUID) from lake.main.images) as studies,
+    (select count(distinct SeriesInstanceUID) from lake.main.images) as series,
+    (select count(*) from lake.main.images) as images;
+
+-- name: modalities
+select coalesce(Modality, 'none') as modality, count(*) as images
+from lake.main.images
+group by all
+order by all;
+
+-- name: latest
+-- The newest clinical file of each patient, for the digest of samples' truth.json.
+select patient_id, cast(available_date as varchar) as day
+from lake.main.clinical
+order by patient_id;
+
+-- name: sources
+select source, count(*) as objects, sum(size) as bytes
+from lake.raw.objects
+group by all
+order by all;
+
+-- name: refreshes
+select * from lake.ops.refreshes
+order by snapshot desc
+limit 5;
+
+-- name: reject_reasons
+select reason, count(*) as objects
+from lake.ops.rejects
+group by all
+order by objects desc, reason
+limit 10;

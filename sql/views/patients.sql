@@ -1,0 +1,70 @@
+-- patients: one row per patient with an image or a clinical record available on the as-of date.
+-- Positive has a data file, negative a status file only (view clinical says which file counts); a patient
+-- without a clinical record has no status. Age and sex are those of the newest header that has one, by
+-- available date, StudyDate and key; age_source and sex_source say so. Ages in DICOM are years, months (a
+-- twelfth of a year), weeks or days (of a year of 365.25 days); a bare number is years (PS3.5, VR AS).
+create or replace view patients as
+with
+image_facts as (
+    select
+        patient_id,
+        min(group_name) as group_name,
+        min(available_date) as available_date,
+        arg_max(PatientAge, (available_date, StudyDate, key)) as PatientAge,
+        arg_max(PatientSex, (available_date, StudyDate, key)) filter (PatientSex in ('F', 'M', 'O')) as PatientSex,
+        min(StudyDate) as first_study_date,
+        max(StudyDate) as last_study_date,
+        count(distinct StudyInstanceUID) as n_studies,
+        count(distinct SeriesInstanceUID) as n_series,
+        count(*) as n_images,
+        count(*) filter (Modality = 'CR') as n_cr,
+        count(*) filter (Modality = 'DX') as n_dx,
+        count(*) filter (Modality = 'CT') as n_ct,
+        count(*) filter (Modality = 'MR') as n_mr
+    from images
+    group by patient_id
+),
+
+image_ages as (
+    select
+        *,
+        round(
+            try_cast(regexp_extract(PatientAge, '^ *([0-9]+(\.[0-9]+)?) *[DWMY]? *$', 1) as double)
+            / case right(trim(PatientAge), 1) when 'D' then 365.25 when 'W' then 365.25 / 7 when 'M' then 12 else 1 end,
+            4
+        ) as age
+    from image_facts
+),
+
+first_records as (
+    select patient_id, min(available_date) as available_date
+    from clinical_history
+    group by patient_id
+)
+
+select
+    coalesce(image_ages.patient_id, clinical.patient_id) as patient_id,
+    coalesce(clinical.group_name, image_ages.group_name) as group_name,
+    least(image_ages.available_date, first_records.available_date) as available_date,
+    case clinical.kind when 'data' then 'positive' when 'status' then 'negative' end as covid_status,
+    clinical.submitting_centre,
+    clinical.available_date as clinical_date,
+    clinical.key as clinical_key,
+    clinical.key is not null as has_clinical,
+    image_ages.age,
+    case when image_ages.age is not null then 'header' end as age_source,
+    image_ages.PatientSex as sex,
+    case when image_ages.PatientSex is not null then 'header' end as sex_source,
+    image_ages.first_study_date,
+    image_ages.last_study_date,
+    coalesce(image_ages.n_studies, 0) as n_studies,
+    coalesce(image_ages.n_series, 0) as n_series,
+    coalesce(image_ages.n_images, 0) as n_images,
+    coalesce(image_ages.n_cr, 0) as n_cr,
+    coalesce(image_ages.n_dx, 0) as n_dx,
+    coalesce(image_ages.n_ct, 0) as n_ct,
+    coalesce(image_ages.n_mr, 0) as n_mr,
+    coalesce(image_ages.n_images - image_ages.n_cr - image_ages.n_dx - image_ages.n_ct - image_ages.n_mr, 0) as n_other
+from image_ages
+full join clinical on image_ages.patient_id = clinical.patient_id
+left join first_records on clinical.patient_id = first_records.patient_id;

@@ -1,0 +1,199 @@
+"""Buckets: list and read the objects of a folder by plain file calls, or of S3 (warehouse/bucket_s3.py).
+
+A listing is streamed as Arrow batches (key, size, etag, last_modified) and never held as Python objects.
+Reading gives, key by key, the bytes or why they could not be had; it raises only when the bucket as a
+whole has become unreadable.
+"""
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from warehouse.errors import SourceError, UsageError
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: How a walk through a folder is shared out: so many levels are opened until there are so many folders, of
+#: which a thread takes so many at a time.
+_LEVELS, _SHARES, _SHARE, _THREADS = 4, 1024, 64, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why an object could not be read; `retry` when the next refresh should try again although nothing changed."""
+
+    reason: str
+    retry: bool = True
+
+
+VANISHED = Unread("vanished between listing and reading")
+CHANGED = Unread("changed between listing and reading")
+DENIED = Unread("no permission to read it")
+
+
+class Bucket(Protocol):
+    """What a refresh needs of a bucket."""
+
+    source: str
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
+        """Stream the listing of all keys that start with prefix, in LISTING's columns."""
+
+    def read(self, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]) -> list[bytes | Unread]:
+        """Read objects as they were listed, in order."""
+
+
+def listing_schema() -> "pa.Schema":
+    """Columns of a listing: key, size in bytes, etag without quotes, last_modified (UTC)."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("size", pa.int64()),
+            ("etag", pa.string()),
+            ("last_modified", pa.timestamp("us", tz="UTC")),
+        ]
+    )
+
+
+def open_bucket(url: str, settings: Settings) -> Bucket:
+    """The bucket at `s3://NAME[/PREFIX]` or of a folder.
+
+    UsageError when it is neither, SourceError when it cannot be listed; either says what to do.
+    """
+    if not url.strip():
+        raise UsageError("No bucket was given. Say  chest refresh BUCKET  or set CHEST_SOURCE.")
+    if url.startswith("s3://"):
+        from warehouse.bucket_s3 import S3Bucket
+
+        return S3Bucket(url, settings)
+    if "://" in url:
+        raise UsageError(f"{url}: a bucket is s3://NAME or a folder.")
+    return FolderBucket(Path(url))
+
+
+def endpoint(session: Any) -> str:
+    """The endpoint that AWS_ENDPOINT_URL or the profile sets; "" for Amazon's own."""
+    url: str = session.client("s3", region_name=session.region_name or "us-east-1").meta.endpoint_url
+    return "" if url.rstrip("/").endswith(".amazonaws.com") else url
+
+
+class FolderBucket:
+    """A folder whose files are the objects; time of writing and size stand in for the etag."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = os.path.abspath(folder.expanduser())  # noqa: PTH100 - no links are resolved
+        self.source = self._root
+        self._one_reader = threading.Lock()
+        try:
+            with os.scandir(self._root):
+                pass
+        except OSError as error:
+            raise SourceError(f"The folder {self._root} cannot be listed: {error.strerror}. Check the path.") from None
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
+        """Walk the folder; a folder inside that cannot be listed is an error, never a gap."""
+        import pyarrow as pa
+
+        start = f"{self._root}/{prefix.rpartition('/')[0]}".rstrip("/")
+        try:
+            for rows in _walk(start, len(self._root) + 1):
+                yield _batch([row for row in rows if row[0].startswith(prefix)] if prefix else rows)
+        except OSError as error:
+            words = error.strerror or str(error)
+            raise SourceError(f"The folder {self._root} cannot be listed whole: {words}. Nothing was changed.") from None
+        yield pa.record_batch([[], [], [], []], listing_schema())
+
+    def read(self, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]) -> list[bytes | Unread]:  # noqa: ARG002
+        """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
+        with self._one_reader:
+            return [self._read_one(f"{self._root}/{key}", size) for key, size in zip(keys, sizes, strict=True)]
+
+    @staticmethod
+    def _read_one(path: str, size: int) -> bytes | Unread:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                content = os.read(handle, size + 1)
+                while 0 < len(content) < size and (more := os.read(handle, size - len(content))):
+                    content += more
+            finally:
+                os.close(handle)
+        except FileNotFoundError:
+            return VANISHED
+        except PermissionError:
+            return DENIED
+        except OSError as error:
+            return Unread(f"cannot be read: {error.strerror}")
+        return content if len(content) == size else CHANGED
+
+
+def _walk(top: str, cut: int) -> Iterator[list[tuple[str, int, int]]]:
+    """Every file below `top` as lists of (key, size, time of writing in ns).
+
+    The upper folders are opened one by one until there are enough of them to share out; below, pyarrow walks
+    outside the interpreter's lock. Links to files are followed; links to folders too, in the upper folders.
+    """
+    folders, files = [top] if os.path.isdir(top) else [], []  # noqa: PTH112 - plain calls, as below
+    for _ in range(_LEVELS):
+        if len(folders) >= _SHARES:
+            break
+        above, folders = folders, []
+        for folder in above:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    (folders if entry.is_dir() else files).append(entry.path)
+    yield _stat(files, cut)
+    ahead: deque[Future[list[tuple[str, int, int]]]] = deque()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="walk") as pool:
+        for at in range(0, len(folders), _SHARE):
+            ahead.append(pool.submit(_files_below, folders[at : at + _SHARE], cut))
+            if len(ahead) > 2 * _THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _stat(paths: list[str], cut: int) -> list[tuple[str, int, int]]:
+    rows = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # gone since, or a link to nowhere: not an object
+            stat = os.stat(path)  # noqa: PTH116
+            rows.append((path[cut:], stat.st_size, stat.st_mtime_ns))
+    return rows
+
+
+def _files_below(folders: list[str], cut: int) -> list[tuple[str, int, int]]:
+    from pyarrow.fs import FileSelector, FileType, LocalFileSystem
+
+    system = LocalFileSystem()
+    return [
+        (info.path[cut:], info.size, info.mtime_ns)
+        for folder in folders
+        for info in system.get_file_info(FileSelector(folder, allow_not_found=True, recursive=True))
+        if info.type == FileType.File
+    ]
+
+
+def _batch(rows: list[tuple[str, int, int]]) -> "pa.RecordBatch":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    keys, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
+    try:
+        names = pa.array(keys, pa.string())
+    except UnicodeEncodeError:  # a file name that is no UTF-8
+        names = pa.array([os.fsencode(key).decode("utf-8", "backslashreplace") for key in keys], pa.string())
+    bytes_, nanos = pa.array(sizes, pa.int64()), pa.array(times, pa.int64())
+    etags = pc.binary_join_element_wise(nanos.cast(pa.string()), bytes_.cast(pa.string()), "-")
+    micros = pc.divide(nanos, 1000).cast(pa.timestamp("us", tz="UTC"))
+    return pa.record_batch([names, bytes_, etags, micros], listing_schema())

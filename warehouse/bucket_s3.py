@@ -1,0 +1,200 @@
+"""Buckets on S3: bulk listing and reading through obstore, with boto3's credentials; boto3 for all else.
+
+obstore is many times faster, but its paths cannot spell every key that S3 can (empty segments, `.`, control
+characters). A listing that meets such a key starts again with boto3, and such a key is read with boto3.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from warehouse.bucket import CHANGED, DENIED, VANISHED, Unread, endpoint, listing_schema
+from warehouse.errors import SourceError, UsageError
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from obstore.store import S3Store
+
+#: What a refusal of S3 means and what to do; the codes are S3's own.
+_ADVICE = {
+    "NoSuchBucket": "there is no such bucket. Check the name.",
+    "404": "there is no such bucket. Check the name.",
+    "AccessDenied": "these credentials may not list it. Ask for s3:ListBucket and s3:GetObject, or choose another AWS_PROFILE.",
+    "403": "these credentials may not list it. Ask for s3:ListBucket and s3:GetObject, or choose another AWS_PROFILE.",
+    "AllAccessDisabled": "the bucket is closed to everybody.",
+    "InvalidAccessKeyId": "S3 does not know this access key. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
+    "SignatureDoesNotMatch": "the secret key is wrong. Check AWS_SECRET_ACCESS_KEY or AWS_PROFILE.",
+    "ExpiredToken": "the credentials have expired. Log in again.",
+    "InvalidToken": "the session token is not valid. Log in again.",
+    "InvalidBucketName": "this is no name a bucket can have.",
+}
+
+
+class S3Bucket:
+    """A bucket on S3 or on anything that speaks its API; below a prefix when the URL has one."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._name, _, prefix = url.removeprefix("s3://").partition("/")
+        self._below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        if not self._name:
+            raise UsageError(f"{url}: the name of the bucket is missing, as in s3://chest-data-warehouse.")
+        self.source = f"s3://{self._name}/{self._below}".rstrip("/")
+        self._threads = settings.fetch_threads
+        self._client, self._store = self._connect()
+
+    def _connect(self) -> "tuple[Any, S3Store]":
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+
+        try:
+            session = boto3.Session()
+            region = session.region_name or "us-east-1"
+            config = Config(connect_timeout=5, retries={"max_attempts": 3, "mode": "standard"})
+            client = session.client("s3", region_name=region, config=config)
+            if session.get_credentials() is None:
+                raise SourceError(
+                    f"{self.source}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
+                )
+            region = self._region(client) or region
+            url = endpoint(session)
+        except (BotoCoreError, ValueError) as error:
+            raise SourceError(f"{self.source}: {_one_line(error)} Check the AWS settings.") from None
+        where: dict[str, Any] = {"endpoint": url, "virtual_hosted_style_request": False} if url else {}
+        store = S3Store(
+            self._name,
+            region=region,
+            credential_provider=Boto3CredentialProvider(session),
+            client_options={"allow_http": url.startswith("http://"), "pool_max_idle_per_host": str(self._threads)},
+            **where,
+        )
+        return client, store
+
+    def _region(self, client: Any) -> str:
+        """Where the bucket lies, which need not be where the profile is; raises SourceError if it cannot be seen."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = client.list_objects_v2(Bucket=self._name, Prefix=self._below, MaxKeys=1)
+        except ClientError as error:
+            raise self._refused(error.response.get("Error", {}).get("Code", ""), error) from None
+        except BotoCoreError as error:
+            raise SourceError(
+                f"{self.source} cannot be reached: {_one_line(error)} Check the network and AWS_ENDPOINT_URL."
+            ) from None
+        return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+
+    def _refused(self, code: str, error: Exception) -> SourceError:
+        return SourceError(f"{self.source}: {_ADVICE.get(code, f'S3 refused ({code}): {_one_line(error)}')}")
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
+        """Stream the listing in the order S3 gives it."""
+        import obstore
+        import pyarrow as pa
+        from obstore.exceptions import BaseError, InvalidPathError
+
+        seen = False
+        try:
+            for found in obstore.list(self._store, self._folder(prefix) or None, chunk_size=10_000, return_arrow=True):
+                table = pa.record_batch(found)
+                seen = True
+                yield self._batch(
+                    table.column("path"), table.column("size"), table.column("e_tag"), table.column("last_modified"), prefix
+                )
+        except InvalidPathError:
+            # Keys listed twice are listed once in the end: the refresh keeps one row a key.
+            yield from self._list_with_boto3(prefix)
+        except BaseError as error:
+            raise self._failed(error) from None
+        if not seen:
+            yield pa.record_batch([[], [], [], []], listing_schema())
+
+    def _folder(self, prefix: str) -> str:
+        """What obstore may list by: whole segments, so the rest of a prefix is cut by _batch."""
+        return f"{self._below}{prefix}".rpartition("/")[0]
+
+    def _list_with_boto3(self, prefix: str) -> "Iterator[pa.RecordBatch]":
+        import pyarrow as pa
+
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=f"{self._below}{prefix}")
+        for page in pages:
+            rows = page.get("Contents", [])
+            yield self._batch(
+                pa.array([row["Key"] for row in rows], pa.string()),
+                pa.array([row["Size"] for row in rows], pa.int64()),
+                pa.array([row["ETag"] for row in rows], pa.string()),
+                pa.array([row["LastModified"] for row in rows], pa.timestamp("us", tz="UTC")),
+                prefix,
+            )
+
+    def _batch(self, keys: Any, sizes: Any, etags: Any, times: Any, prefix: str) -> "pa.RecordBatch":
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        whole = pa.record_batch(
+            [
+                pc.utf8_slice_codeunits(keys, len(self._below)) if self._below else keys,
+                sizes.cast(pa.int64()),
+                pc.utf8_trim(etags, '"'),
+                times.cast(pa.timestamp("us", tz="UTC")),
+            ],
+            listing_schema(),
+        )
+        return whole.filter(pc.starts_with(whole.column("key"), prefix)) if prefix else whole
+
+    def read(self, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]) -> list[bytes | Unread]:  # noqa: ARG002
+        """Read objects with many requests in flight; SourceError when the bucket does not answer any more."""
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(self._read_one, keys, etags))
+
+    def _read_one(self, key: str, etag: str) -> bytes | Unread:
+        import obstore
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+        try:
+            answer = obstore.get(self._store, f"{self._below}{key}")
+            if (answer.meta["e_tag"] or "").strip('"') != etag:
+                return CHANGED
+            return bytes(answer.bytes())
+        except (FileNotFoundError, ValueError):
+            return self._read_with_boto3(key, etag)
+        except (PermissionError, PermissionDeniedError, UnauthenticatedError):
+            return DENIED
+        except BaseError as error:
+            if "InvalidObjectState" in str(error):
+                return Unread("archived by S3: restore it first")
+            raise self._failed(error) from None
+
+    def _read_with_boto3(self, key: str, etag: str) -> bytes | Unread:
+        """Read a key that obstore cannot spell, or make sure that it is gone."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._client.get_object(Bucket=self._name, Key=f"{self._below}{key}")
+            content: bytes = answer["Body"].read()
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in ("NoSuchKey", "404"):
+                return VANISHED
+            if code in ("AccessDenied", "403"):
+                return DENIED
+            raise self._refused(code, error) from None
+        except BotoCoreError as error:
+            raise self._failed(error) from None
+        return content if answer["ETag"].strip('"') == etag else CHANGED
+
+    def _failed(self, error: Exception) -> SourceError:
+        for code in _ADVICE:
+            if f"<Code>{code}</Code>" in str(error):
+                return self._refused(code, error)
+        return SourceError(
+            f"{self.source} does not answer any more: {_one_line(error)} What was loaded is safe; run it again."
+        )
+
+
+def _one_line(error: Exception) -> str:
+    """The first line of an error, as a sentence."""
+    return str(error).strip().split("\n")[0].rstrip(". ") + "."

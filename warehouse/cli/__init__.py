@@ -1,0 +1,51 @@
+"""The `chest` command: puts the command families together, and turns errors into one line and an exit code.
+
+Exit codes: 0 fine, 1 the answer is "no", 2 wrong use or a problem outside, 130 interrupted.
+"""
+
+import sys
+
+import typer
+
+from warehouse.cli import query, refresh, sample, status
+
+app = typer.Typer(
+    name="chest",
+    help="The chest data warehouse: crawl a bucket of chest images and clinical records, and ask it as of any day.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+refresh.add_to(app)
+status.add_to(app)
+query.add_to(app)
+sample.add_to(app)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Say the version and stop.")) -> None:
+    if version:
+        from warehouse import __version__
+
+        typer.echo(f"chest {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors a user can meet become one message on stderr."""
+    from warehouse.errors import WarehouseError
+
+    try:
+        app()
+    except WarehouseError as error:
+        sys.stderr.write(f"chest: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("chest: interrupted. What was committed is safe; run it again to go on.\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone (chest … | head); nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)

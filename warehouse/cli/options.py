@@ -1,0 +1,50 @@
+"""The options that commands share, and how a reading command opens its warehouse."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warehouse.cli.output import Format
+from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE
+
+if TYPE_CHECKING:
+    from warehouse.reader import Warehouse
+
+Lake = Annotated[
+    str,
+    typer.Option("--lake", envvar=LAKE_VARIABLE, help="Folder of the lake, or postgres://…?data_path=…", show_default=True),
+]
+Source = Annotated[str, typer.Argument(envvar=SOURCE_VARIABLE, help="s3://BUCKET[/PREFIX] or a folder.")]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", metavar="DAY", help="Only what was available on or before this day (2020-06-01).")
+]
+Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published snapshot; the newest by default.")]
+Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
+Answer = Annotated[Format | None, typer.Option("--format", help="How to write the answer.")]
+Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its ending chooses the format.")]
+
+DEFAULT_LAKE = "./lake"
+DEFAULT_GROUP = "training"
+
+
+@contextlib.contextmanager
+def opened(lake: str, as_of: str | None, snapshot: int | None, group: str) -> Iterator["Warehouse"]:
+    """The warehouse that the options name; says on stderr when a day lies ahead or the group is unknown."""
+    from datetime import UTC, datetime
+
+    from warehouse.cli.output import note
+    from warehouse.reader import open as open_warehouse
+    from warehouse.reader import parse_day
+
+    day = parse_day(as_of) if as_of else None
+    with open_warehouse(lake, snapshot=snapshot) as warehouse:
+        if group != DEFAULT_GROUP:
+            warehouse = warehouse.group(group)  # noqa: PLW2901
+        if day:
+            warehouse = warehouse.as_of(day)  # noqa: PLW2901
+            if day > datetime.now(UTC).date():
+                note(f"{day} lies ahead: this is all that is known by now.")
+        yield warehouse

@@ -1,0 +1,72 @@
+"""Progress of long work on stderr: a bar with rate and time left on a terminal, plain lines elsewhere."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+Report = Callable[[str, int, int], None]
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextlib.contextmanager
+def reporting(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]:
+    """A function to be called with step, done and total (0: not known)."""
+    if quiet:
+        yield lambda step, done, total: None
+    elif sys.stderr.isatty():
+        with _bars(unit) as report:
+            yield report
+    else:
+        yield _lines(unit)
+
+
+@contextlib.contextmanager
+def _bars(unit: str) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f} {unit}/s" if task.speed else "")
+
+    class Count(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            total = f" of {task.total:,.0f}" if task.total else ""
+            return Text(f"{task.completed:,.0f}{total}")
+
+    words = TextColumn("{task.description:<12}")
+    console = Console(stderr=True)
+    with Progress(SpinnerColumn(), words, BarColumn(), Count(), Rate(), TimeRemainingColumn(), console=console) as progress:
+        tasks: dict[str, int] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                for other in tasks.values():
+                    progress.stop_task(other)  # type: ignore[arg-type]
+                tasks[step] = progress.add_task(step, total=total or None)
+            progress.update(tasks[step], completed=done, total=total or None)  # type: ignore[arg-type]
+
+        yield report
+
+
+def _lines(unit: str) -> Report:
+    started: dict[str, float] = {}
+    said: dict[str, float] = {}
+
+    def report(step: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun = started.setdefault(step, now)
+        is_end = total > 0 and done >= total
+        if not is_end and now - said.get(step, begun) < _SECONDS_BETWEEN_LINES:
+            return
+        said[step] = now
+        rate = done / max(now - begun, 0.001)
+        of = f" of {total:,}" if total else ""
+        left = f", {(total - done) / rate:,.0f} s left" if total and not is_end and rate else ""
+        speed = f" ({rate:,.0f} {unit}/s{left})" if now - begun > 1 else ""
+        sys.stderr.write(f"{step}: {done:,}{of} {unit}{speed}\n")
+
+    return report

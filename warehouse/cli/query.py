@@ -1,0 +1,178 @@
+"""chest sql, chest patient, chest export: answers from the views."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.output import Format, note, write, write_json
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from warehouse.reader import Patient
+
+#: What `chest export` writes: every view that rows are cut by as-of date in.
+EXPORTED = ("patients", "clinical", "clinical_history", "studies", "series", "images")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command()(sql)
+    app.command()(patient)
+    app.command()(export)
+
+
+def sql(
+    query: Annotated[str | None, typer.Argument(help="One SELECT over the views (chest describe).")] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the query from a file.")] = None,
+    param: Annotated[list[str] | None, typer.Option("--param", help="name=value, for $name in the query.")] = None,
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: options.Answer = None,
+    output: options.Target = None,
+) -> None:
+    """Answer one SELECT over patients, studies, series, images, clinical and clinical_history.
+
+    \b
+    Examples:
+    $ chest sql "select count(*) from studies" --as-of 2020-06-01
+    $ chest sql -f query.sql --param centre=Leeds -o answer.parquet
+    """
+    text = _query_text(query, file)
+    parameters = dict(_parameter(word) for word in param or [])
+    with options.opened(lake, as_of, snapshot, group) as warehouse:
+        import duckdb
+
+        from warehouse.reader import explain
+
+        try:
+            write(warehouse.sql(text, **parameters), form, output)
+        except duckdb.Error as error:
+            raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+
+
+def _query_text(query: str | None, file: Path | None) -> str:
+    if (query is None) == (file is None):
+        raise UsageError('Give a query or -f FILE, as in  chest sql "select count(*) from studies".')
+    if query is not None:
+        return query
+    assert file is not None
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}.") from None
+
+
+def _parameter(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
+    return name, value
+
+
+def patient(
+    patient_id: Annotated[str, typer.Argument(help="Pseudonym of the patient, such as Covid12.")],
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+) -> None:
+    """Show all data of one patient as a timeline; with --format json everything, records and objects whole.
+
+    \b
+    Example:
+    $ chest patient Covid12 --as-of 2020-06-01
+    """
+    if form not in (Format.TABLE, Format.JSON):
+        raise UsageError(f"chest patient writes table or json, not {form}.")
+    with options.opened(lake, as_of, snapshot, group) as warehouse:
+        found = warehouse.patient(patient_id)
+        if form is Format.JSON:
+            write_json(_everything(found))
+        else:
+            _show_timeline(found)
+
+
+def _everything(patient: "Patient") -> dict[str, Any]:
+    import json
+
+    return {
+        "patient": patient.summary().to_arrow_table().to_pylist()[0],
+        "clinical_history": [
+            {**row, "record": json.loads(row["record"])} for row in patient.records().to_arrow_table().to_pylist()
+        ],
+        "studies": patient.studies().to_arrow_table().to_pylist(),
+        "series": patient.series().to_arrow_table().to_pylist(),
+        "images": patient.images().to_arrow_table().to_pylist(),
+    }
+
+
+def _show_timeline(patient: "Patient") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    row = patient.summary().to_arrow_table().to_pylist()[0]
+    who = [row["patient_id"], row["covid_status"] or "no clinical record", row["submitting_centre"]]
+    if row["sex"]:
+        who.append(f"sex {row['sex']} (from {row['sex_source']})")
+    if row["age"] is not None:
+        who.append(f"age {row['age']:g} (from {row['age_source']})")
+    console.print(" · ".join(str(word) for word in who if word))
+    console.print(
+        f"{row['n_studies']} studies, {row['n_series']} series, {row['n_images']} images "
+        f"(CR {row['n_cr']}, DX {row['n_dx']}, CT {row['n_ct']}, MR {row['n_mr']}, other {row['n_other']})"
+    )
+    console.print("")
+    console.print(f"{'day':<12}{'known from':<12}{'what':<28}detail")
+    for event in patient.timeline().to_arrow_table().to_pylist():
+        if event["event"] == "study":
+            images = f"{event['n_images']} image{'s' if event['n_images'] != 1 else ''}"
+            what = f"{event['what'] or 'study'}, {images}"
+            detail = event["detail"] or ""
+        else:
+            counts = " ← counts" if event["id"] == row["clinical_key"] else ""
+            what, detail = f"{event['what']} record", f"{event['detail'] or ''}{counts}"
+        console.print(f"{event['day'] or '?'!s:<12}{event['available_date']!s:<12}{what:<28}{detail}".rstrip())
+
+
+def export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: Annotated[Format, typer.Option("--format", help="parquet, csv or json")] = Format.PARQUET,
+) -> None:
+    """Write all data prior to a day: patients, clinical, studies, series and images, a file each.
+
+    \b
+    Example:
+    $ chest export --as-of 2020-06-01 -o ./until-june
+    """
+    if form is Format.TABLE:
+        raise UsageError("chest export writes parquet, csv or json, not table.")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} is in the way: name a new folder.")
+    part = output.with_name(f".{output.name}.part")
+    with options.opened(lake, as_of, snapshot, group) as warehouse:
+        import shutil
+
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            part.mkdir(parents=True)
+            for view in EXPORTED:
+                write(warehouse.sql(f"from {view} order by all"), form, part / f"{view}.{form}")
+                note(f"{view}.{form}")
+            if output.exists():
+                output.rmdir()
+            part.rename(output)
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        day = f" as of {warehouse.day}" if warehouse.day else ""
+        typer.echo(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

@@ -1,0 +1,62 @@
+"""chest refresh."""
+
+from typing import Annotated
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.output import Format, note, write_json
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(refresh)
+
+
+def refresh(
+    source: options.Source,
+    lake: options.Lake = options.DEFAULT_LAKE,
+    prefix: Annotated[str, typer.Option(help="Touch only keys that start with this, as in training/Covid12/.")] = "",
+    allow_removals: Annotated[bool, typer.Option("--allow-removals", help="Believe a listing that lacks over 10 %.")] = False,
+    reextract: Annotated[
+        bool, typer.Option("--reextract", help="Type all stored headers again, for a column that was added.")
+    ] = False,
+    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Bring the lake level with a bucket, and publish it.
+
+    Lists the bucket, loads what is new or replaced, forgets what is gone. Run again, it does nothing, fast.
+    AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the rest of the usual AWS chain are honoured.
+
+    \b
+    Example:
+    $ chest refresh s3://chest-data-warehouse --lake ./lake
+    """
+    from dataclasses import asdict
+
+    from warehouse.cli.progress import reporting
+    from warehouse.steps import refresh as run_refresh
+
+    with reporting(quiet=quiet) as report:
+        result = run_refresh(
+            source, lake, prefix=prefix, allow_removals=allow_removals, reextract_headers=reextract, progress=report
+        )
+    if form is Format.JSON:
+        write_json(asdict(result))
+        return
+    objects, published = result.objects, result.published
+    typer.echo(
+        f"{result.source}: {objects.listed:,} objects listed; "
+        f"{objects.added:,} added, {objects.changed:,} changed, {objects.removed:,} removed"
+    )
+    if not published.is_new:
+        typer.echo(f"Nothing new: snapshot {published.snapshot} stands.")
+        return
+    counts = published.counts
+    typer.echo(
+        f"Loaded {counts['images']:,} image headers and {counts['clinical']:,} clinical files; "
+        f"{counts['rejected']:,} rejected. Published as snapshot {published.snapshot}."
+    )
+    if counts["rejected"]:
+        note("Why objects were rejected:  chest rejects")

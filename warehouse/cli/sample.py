@@ -1,0 +1,35 @@
+"""chest sample."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(sample)
+
+
+def sample(
+    out: Annotated[Path, typer.Argument(help="A new folder; it becomes the bucket.")],
+    patients: Annotated[int, typer.Option(help="How many invented patients.")] = 40,
+    layout: Annotated[str, typer.Option(help="Key layout: dated or published.")] = "dated",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Make a bucket of invented patients, with its true answers in truth.json.
+
+    \b
+    Example:
+    $ chest sample ./bucket --patients 40 --layout dated --seed 1
+    """
+    from warehouse.cli.progress import reporting
+    from warehouse.sample import make
+
+    with reporting("patients", quiet=quiet) as report:
+        truth = make(out, patients, layout, seed, lambda done, total: report("sample", done, total))
+    typer.echo(
+        f"{out}: {truth['objects']:,} objects of {truth['patients']:,} patients "
+        f"({truth['image_json']:,} image headers, {truth['clinical_json']:,} clinical files)"
+    )

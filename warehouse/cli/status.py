@@ -1,0 +1,155 @@
+"""chest status, chest rejects, chest describe: what is in the lake, what is not, and what it means."""
+
+from typing import Annotated, Any
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.output import Format, write, write_json
+from warehouse.errors import UsageError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command()(status)
+    app.command()(rejects)
+    app.command()(describe)
+
+
+def status(
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+) -> None:
+    """Show sources, the published snapshot, counts, rejects and the last refreshes.
+
+    The inventory counts the whole lake; patients, studies, series and images follow --as-of and --group.
+
+    \b
+    Example:
+    $ chest status --as-of 2020-06-01 --format json
+    """
+    from warehouse.report import status as count
+
+    with options.opened(lake, as_of, snapshot, group) as warehouse:
+        found = count(warehouse)
+    if form is Format.JSON:
+        write_json(found)
+    elif form is Format.TABLE:
+        _show_status(found)
+    else:
+        raise UsageError(f"chest status writes table or json, not {form}.")
+
+
+def _show_status(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"lake       {found['lake']}", markup=False)
+    console.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
+    if found["unpublished_commits"]:
+        console.print(f"           {found['unpublished_commits']} commits wait to be published: a refresh runs, or was stopped")
+    for source in found["sources"]:
+        size = f"{source['bytes'] / 1e9:,.1f} GB"
+        console.print(f"source     {source['source']}  ({source['objects']:,} objects, {size})", markup=False)
+    day = next(iter(found["as_of"]), None)
+    scope = f"group {found['group']}" + (f", as of {day}" if day else "")
+    for title, names in (
+        ("inventory of the whole snapshot", ("objects", "image_json", "clinical_json", "dcm", "other", "rejected")),
+        (scope, ("patients", "studies", "series", "images")),
+    ):
+        console.print(f"\n{title}", markup=False)
+        for name in names:
+            console.print(f"  {name:<14}{found[name]:>14,}")
+    for name, count in found["modality"].items():
+        console.print(f"    {name:<12}{count:>14,}", markup=False)
+    if found["reject_reasons"]:
+        console.print("\nrejects (chest rejects names the objects)")
+        for row in found["reject_reasons"]:
+            console.print(f"  {row['objects']:>8,}  {row['reason']}", markup=False)
+    console.print("\ntables")
+    for name, count in found["tables"].items():
+        console.print(f"  {name:<14}{count:>14,}")
+    console.print("\nlast refreshes")
+    for row in found["refreshes"]:
+        console.print(
+            f"  {row['finished_at']:%Y-%m-%d %H:%M}  snapshot {row['snapshot']}: +{row['added']:,} ~{row['changed']:,} "
+            f"-{row['removed']:,} objects, {row['images']:,} images, {row['clinical']:,} clinical, "
+            f"{row['rejected']:,} rejected",
+            markup=False,
+        )
+
+
+def rejects(
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: options.Answer = None,
+    output: options.Target = None,
+) -> None:
+    """List the objects that could not be read, and why.
+
+    \b
+    Example:
+    $ chest rejects --format csv -o rejects.csv
+    """
+    with options.opened(lake, as_of, snapshot, group) as warehouse:
+        write(warehouse.rejects(), form, output)
+
+
+def describe(
+    table: Annotated[str | None, typer.Argument(help="A view or table, such as images or raw.objects.")] = None,
+    form: options.Answer = None,
+) -> None:
+    """Show the data dictionary: tables and views, or the columns of one with type, unit and meaning.
+
+    \b
+    Example:
+    $ chest describe images
+    """
+    import difflib
+
+    from warehouse import columns
+
+    known = columns.relations()
+    if table is None:
+        rows = [{"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()]
+    elif table in known:
+        rows = [
+            {
+                "column": c.name,
+                "type": c.type,
+                "unit": c.unit,
+                "source": f"({c.source[:4]},{c.source[4:]})" if c.is_dicom else c.source,
+                "meaning": c.meaning,
+            }
+            for c in known[table].columns
+        ]
+    else:
+        near = difflib.get_close_matches(table, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"There is no table {table!r}.{hint} List them:  chest describe")
+    if form is Format.JSON:
+        write_json(rows)
+    elif form in (None, Format.TABLE):
+        _show_rows(rows)
+    else:
+        raise UsageError(f"chest describe writes table or json, not {form}.")
+
+
+def _show_rows(rows: list[dict[str, Any]]) -> None:
+    """A table whose last column wraps."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    *names, last = rows[0]
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    table.add_column(last, overflow="fold", min_width=30)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console(markup=False, highlight=False).print(table)

@@ -1,0 +1,136 @@
+"""The declared columns: reads sql/columns/*.csv and derives DDL, extraction and the data dictionary from them.
+
+Adding a DICOM attribute is one line in sql/columns/images.csv (name = keyword, source = tag); everything
+else follows from the line.
+"""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from functools import cache
+
+from warehouse import sqlfiles
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One line of a column table. `source` is a DICOM tag (eight hex digits), a clinical field, or a word
+    for where we have it from; `unit` is "" where the value has none."""
+
+    name: str
+    type: str
+    unit: str
+    source: str
+    meaning: str
+    section: str = ""
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether the column is read from the DICOM tag in `source`."""
+        return len(self.source) == 8 and self.source.isalnum() and self.source[0].isdigit()
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table of the lake or a view that users query."""
+
+    name: str
+    kind: str
+    meaning: str
+    columns: tuple[Column, ...]
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(sqlfiles.read(f"columns/{name}.csv"))))
+
+
+@cache
+def relations() -> dict[str, Relation]:
+    """Every table and view by name, tables with their schema (`core.images`), views bare (`images`)."""
+    tables = {row["columns"] for row in _rows("tables")}
+    columns = {name: tuple(Column(**row) for row in _rows(name)) for name in tables}
+    return {
+        row["name"]: Relation(row["name"], row["object"], row["meaning"], columns[row["columns"]])
+        for row in _rows("tables")
+    }
+
+
+def tables() -> list[Relation]:
+    """The tables of the lake, in the order they are declared."""
+    return [relation for relation in relations().values() if relation.kind == "table"]
+
+
+def views() -> list[Relation]:
+    """The views that users query."""
+    return [relation for relation in relations().values() if relation.kind == "view"]
+
+
+def dicom_columns() -> list[Column]:
+    """The columns of core.images that are read from the header."""
+    return [column for column in relations()["core.images"].columns if column.is_dicom]
+
+
+@cache
+def fills() -> dict[str, str]:
+    """What the templates in sql/ ask for by `{{ define TABLE }}` (names and types) and `{{ names TABLE }}`."""
+    filled: dict[str, str] = {}
+    for table in tables():
+        filled[f"define {table.name}"] = ", ".join(f'"{c.name}" {c.type}' for c in table.columns)
+        filled[f"names {table.name}"] = ", ".join(f'"{c.name}"' for c in table.columns)
+    return filled
+
+
+@cache
+def header_extraction() -> str:
+    """The SELECT that turns a batch of headers into rows (sql/extract/headers.sql, filled)."""
+    columns = dicom_columns()
+    # Numbers are read as such, which is cheaper than by way of a text; all else comes as text.
+    structure = {c.source: {"Value": ["DOUBLE" if c.type in ("DOUBLE", "INTEGER") else "VARCHAR"]} for c in columns}
+    objects = [c.name for c in relations()["core.images"].columns if not c.is_dicom]
+    return sqlfiles.fill(
+        sqlfiles.read("extract/headers.sql"),
+        object_columns=", ".join(f'"{name}"' for name in objects),
+        dicom_columns=", ".join(f'{_macro(c)}(tags."{c.source}".Value) as "{c.name}"' for c in columns),
+        structure=json.dumps(structure),
+    )
+
+
+def _macro(column: Column) -> str:
+    if column.name == "PatientName":
+        return "dicom_name"
+    return f"dicom_{column.type.lower().replace('[]', '_list')}"
+
+
+@cache
+def record_extraction() -> str:
+    """The SELECT that turns a batch of clinical files into rows (sql/extract/records.sql, filled)."""
+    fields = _rows("record_fields")
+    lists = {
+        f"{kind}_fields": json.dumps([row["name"] for row in fields if row["applies_to"] == kind])
+        .replace("'", "''")
+        .replace('"', "'")
+        for kind in ("negative", "positive")
+    }
+    return sqlfiles.fill(sqlfiles.read("extract/records.sql"), **lists)
+
+
+def dicom_attributes() -> list[tuple[str, str, str, str, bool]]:
+    """DICOM's dictionary (PS3.6, by pydicom): keyword, tag as eight hex digits, VR, name, whether retired.
+
+    Attributes of repeating groups (overlays, curves) stand under their first group.
+    """
+    from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
+
+    known = [
+        (keyword, f"{tag:08X}", vr, name, retired == "Retired")
+        for tag, (vr, _, name, retired, keyword) in DicomDictionary.items()
+        if keyword
+    ]
+    keywords = {row[0] for row in known}
+    repeated = [
+        (keyword, tag.replace("x", "0").upper(), vr, name, retired == "Retired")
+        for tag, (vr, _, name, retired, keyword) in RepeatersDictionary.items()
+        if keyword and keyword not in keywords
+    ]
+    return sorted(known + repeated)

@@ -1,0 +1,47 @@
+"""The errors a user can meet.
+
+    WarehouseError          exit code 2 unless a class says otherwise
+    ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
+    ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
+    ├── SourceError         the bucket could not be listed or read
+    │   └── RemovalsError   the listing would remove too much to be believed (exit code 1)
+    └── LakeError           the lake could not be opened or written
+        └── LakeBusyError   another refresh holds the lake
+
+Every message names the thing, what is wrong with it and what to do. Anything that is not a
+WarehouseError is a fault of the program and keeps its traceback.
+"""
+
+
+class WarehouseError(Exception):
+    """Base of all errors that are not faults of the program; `exit_code` is what the command exits with."""
+
+    exit_code = 2
+
+
+class UsageError(WarehouseError):
+    """What was asked for cannot be: a malformed date, an unknown snapshot, a folder in the way."""
+
+
+class NotFoundError(WarehouseError):
+    """The answer is "no": nothing by that name in what was asked."""
+
+    exit_code = 1
+
+
+class SourceError(WarehouseError):
+    """The bucket could not be listed or read."""
+
+
+class RemovalsError(SourceError):
+    """A listing that would remove more of a source's objects than is believable."""
+
+    exit_code = 1
+
+
+class LakeError(WarehouseError):
+    """The lake could not be opened or written."""
+
+
+class LakeBusyError(LakeError):
+    """Another process is refreshing the lake."""

@@ -1,0 +1,247 @@
+"""The lake as storage: attach it to read or to write, commit transactions, name snapshots.
+
+DuckLake's settings and pitfalls are written up in docs/architecture.md. The catalogue file is never opened
+but through DuckDB: a second SQLite library in one process would drop its locks.
+"""
+
+import contextlib
+import getpass
+import importlib.util
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from warehouse import __version__, locks, schema
+from warehouse.errors import LakeError, UsageError
+from warehouse.location import Location
+from warehouse.settings import Settings
+
+T = TypeVar("T")
+
+#: The name under which a lake is attached; views and macros refer to it.
+ALIAS = "lake"
+
+_TRIES = 8
+_BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A version of the lake: its number, time (UTC), and what its commit says."""
+
+    number: int
+    time: datetime
+    message: str
+    info: dict[str, Any]
+
+    @property
+    def is_published(self) -> bool:
+        """Whether a refresh ended with this snapshot, so that readers may see it."""
+        return bool(self.info.get("published"))
+
+
+def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet."""
+    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
+    con.execute("set TimeZone = 'UTC'")
+    con.execute("set temp_directory = $folder", {"folder": str(Path(tempfile.gettempdir()) / "chest-spill")})
+    if settings.threads:
+        con.execute("set threads = $threads", {"threads": settings.threads})
+    extensions = ["ducklake", "postgres_scanner" if location.postgres else "sqlite_scanner"]
+    if location.data_path.startswith("s3://"):
+        extensions.append("httpfs")
+    for name in extensions:
+        _load(con, name)
+    if location.data_path.startswith("s3://"):
+        _s3_secret(con, location.data_path)
+    return con
+
+
+def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load an extension from its PyPI package, offline; without one, by DuckDB's own INSTALL."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec and spec.submodule_search_locations:
+        folder = Path(spec.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}"
+        if (file := folder / f"{name}.duckdb_extension").exists():
+            con.load_extension(str(file))
+            return
+    try:
+        con.install_extension(name)
+        con.load_extension(name)
+    except duckdb.Error as error:
+        raise LakeError(
+            f"DuckDB's extension {name} is neither in a package nor to be downloaded ({_first_line(error)}). "
+            f"Install it:  pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+        ) from None
+
+
+def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
+    """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
+    import boto3
+
+    from warehouse.bucket import endpoint
+
+    session = boto3.Session()
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise LakeError(f"No AWS credentials for {data_path}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")
+    frozen = credentials.get_frozen_credentials()
+    options = {
+        "key_id": frozen.access_key,
+        "secret": frozen.secret_key,
+        "session_token": frozen.token,
+        "region": session.region_name or "us-east-1",
+    }
+    if url := endpoint(session):
+        scheme, _, host = url.partition("://")
+        options |= {"endpoint": host.rstrip("/"), "url_style": "path", "use_ssl": str(scheme == "https").lower()}
+    words = ", ".join(f"{name} '{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in options.items() if value)
+    con.execute(f"create or replace secret lake_data (type s3, {words})")
+
+
+def exists(location: Location) -> bool:
+    """Whether a lake with a SQLite catalogue is there; of one in PostgreSQL only attaching tells."""
+    return bool(location.postgres) or location.catalogue.exists()
+
+
+def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
+    """Attach the lake and `USE` it; LakeError says what is in the way."""
+    words = [f"data_path '{location.data_path}'", "data_inlining_row_limit 0", *options]
+    if location.postgres:
+        words.append(f"meta_schema '{location.schema}'")
+    else:
+        words.append("meta_busy_timeout 10000")
+    try:
+        con.execute(f"attach '{_escape(location.attach_uri)}' as {ALIAS} ({', '.join(words)})")
+        con.execute(f"use {ALIAS}")
+    except duckdb.Error as error:
+        raise LakeError(f"The lake {location.name} cannot be opened: {_first_line(error, location)}") from None
+
+
+def _escape(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _first_line(error: Exception, location: Location | None = None) -> str:
+    text = str(error).strip().split("\n")[0]
+    if location and location.postgres:
+        text = text.replace(location.postgres, location.name)
+    return text
+
+
+@contextlib.contextmanager
+def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a lake to write, making or upgrading it first; one writer at a time (LakeBusyError)."""
+    if location.folder:
+        try:
+            (location.folder / "data").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LakeError(f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake.") from None
+    with locks.held(location, settings), contextlib.closing(connect(settings, location)) as con:
+        con.execute("set preserve_insertion_order = false")
+        attach(con, location)
+        schema.upgrade(con, location, transact)
+        yield con
+
+
+def reader(location: Location, settings: Settings, snapshot: int | None = None) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
+    """Open a lake to read, pinned at a published snapshot: the newest, or the one asked for.
+
+    Raises LakeError where there is no lake or nothing was published yet, UsageError for a snapshot that is
+    unknown or was not published.
+    """
+    if not exists(location):
+        raise LakeError(f"There is no lake at {location.name}. Make one:  chest refresh BUCKET --lake {location.name}")
+    con = connect(settings, location)
+    try:
+        attach(con, location, "read_only")
+        schema.check_version(con, location)
+        chosen = _choose([s for s in snapshots(con) if s.is_published], snapshot, location)
+        # Attached anew at the snapshot, so that no later commit is ever seen.
+        con.execute(f"use memory; detach {ALIAS}")
+        attach(con, location, "read_only", f"snapshot_version {chosen.number}")
+    except BaseException:
+        con.close()
+        raise
+    return con, chosen
+
+
+def _choose(published: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+    if not published:
+        raise LakeError(f"The lake {location.name} has no published snapshot yet. Finish a refresh:  chest refresh BUCKET")
+    if wanted is None:
+        return published[-1]
+    for snapshot in published:
+        if snapshot.number == wanted:
+            return snapshot
+    numbers = [str(s.number) for s in published]
+    shown = ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])
+    raise UsageError(f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {shown}.")
+
+
+def snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
+    """Every snapshot the lake still has, oldest first."""
+    rows = con.execute(
+        "select snapshot_id, snapshot_time, commit_message, commit_extra_info from ducklake_snapshots($alias) order by 1",
+        {"alias": ALIAS},
+    ).fetchall()
+    return [Snapshot(number, when, message or "", _info(extra)) for number, when, message, extra in rows]
+
+
+def _info(text: str | None) -> dict[str, Any]:
+    try:
+        info = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def transact(con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], **info: object) -> T:
+    """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
+
+    `work` may run several times, so it must do nothing outside the lake. Returns what it returns.
+    """
+    for attempt in range(_TRIES):
+        try:
+            con.execute("begin")
+            result = work()
+            con.execute(
+                f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
+                {"author": author(), "message": message, "info": json.dumps({"tool": __version__, **info})},
+            )
+            con.execute("commit")
+        except BaseException as error:
+            # After any failed statement the connection may be in an aborted transaction.
+            with contextlib.suppress(duckdb.Error):
+                con.execute("rollback")
+            if not isinstance(error, duckdb.Error):
+                raise
+            if attempt == _TRIES - 1 or not any(word in str(error) for word in _BUSY):
+                raise _explained(error) from error
+            time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
+        else:
+            return result
+    raise AssertionError("unreachable")
+
+
+def _explained(error: duckdb.Error) -> Exception:
+    """A problem outside the program as a LakeError; anything else as it is."""
+    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or any(w in str(error) for w in _BUSY):
+        return LakeError(f"The lake could not be written: {_first_line(error)}. What was committed before is safe; run it again.")
+    return error
+
+
+def author() -> str:
+    """Who commits: the name of the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,223 @@
+"""Reading: a Warehouse answers as of a day, for a group of patients, at a published snapshot.
+
+    wh = warehouse.open("lake")
+    wh.as_of("2020-06-01").patients().pl()
+
+Every answer is a DuckDB relation: `.pl()`, `.arrow()`, `.fetchall()` or `.show()` bring it in. `as_of` and `group`
+give a new Warehouse on a connection of its own, so a relation keeps the day it was asked for.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+
+from warehouse import lake, location, sqlfiles
+from warehouse.errors import NotFoundError, UsageError
+from warehouse.settings import Settings, load
+
+#: What `group` takes besides the name of a group.
+ALL_GROUPS = "all"
+
+
+def parse_day(day: date | str) -> date:
+    """A day as given by a user (`2020-06-01` or a date); UsageError when it is none."""
+    if isinstance(day, date):
+        return date(day.year, day.month, day.day)
+    try:
+        return date.fromisoformat(day.strip())
+    except ValueError:
+        raise UsageError(f"{day!r} is not a day. Give year-month-day, as in 2020-06-01.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """A lake opened to read. Made by `warehouse.open`; closes with `close()` or at the end of a `with` block."""
+
+    con: duckdb.DuckDBPyConnection
+    snapshot: lake.Snapshot
+    location: location.Location
+    day: date | None = None
+    group_name: str = "training"
+
+    def as_of(self, day: date | str) -> "Warehouse":
+        """The same lake, as it was known on a day (that day included). UsageError when it is no day."""
+        return self._at(day=parse_day(day))
+
+    def group(self, name: str) -> "Warehouse":
+        """The same lake, for another group of patients: `training`, `validation`, … or `all`."""
+        return self._at(group_name=name)
+
+    def _at(self, **changes: Any) -> "Warehouse":
+        changed = replace(self, con=self.con.cursor(), **changes)
+        _prepare(changed)
+        return changed
+
+    def sql(self, query: str, /, **parameters: object) -> duckdb.DuckDBPyRelation:
+        """The answer to one SELECT over the views; `$name` in it is bound from the parameters.
+
+        UsageError when it is not exactly one query, or DuckDB cannot make sense of it.
+        """
+        check_query(self.con, query)
+        try:
+            return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
+        except duckdb.Error as error:
+            raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+
+    def _view(self, name: str) -> duckdb.DuckDBPyRelation:
+        return self.con.sql(f"from {lake.ALIAS}.main.{name}")
+
+    def patients(self) -> duckdb.DuckDBPyRelation:
+        """One row per patient with an image or a clinical record (sql/views/patients.sql)."""
+        return self._view("patients")
+
+    def clinical(self) -> duckdb.DuckDBPyRelation:
+        """One row per patient: the clinical file that counts (sql/views/clinical.sql)."""
+        return self._view("clinical")
+
+    def clinical_history(self) -> duckdb.DuckDBPyRelation:
+        """One row per clinical file."""
+        return self._view("clinical_history")
+
+    def studies(self) -> duckdb.DuckDBPyRelation:
+        """One row per patient and study."""
+        return self._view("studies")
+
+    def series(self) -> duckdb.DuckDBPyRelation:
+        """One row per patient, study and series."""
+        return self._view("series")
+
+    def images(self) -> duckdb.DuckDBPyRelation:
+        """One row per image."""
+        return self._view("images")
+
+    def headers(self) -> duckdb.DuckDBPyRelation:
+        """One row per image, with its whole header as JSON."""
+        return self._view("headers")
+
+    def rejects(self) -> duckdb.DuckDBPyRelation:
+        """One row per object that could not be read: key, etag, reason, first_seen, last_seen and more.
+
+        Of the group asked for; not cut by as-of date, since an object that cannot be read has none for sure.
+        """
+        return self.con.sql(sqlfiles.statements("reports/rejects.sql")["rejects"])
+
+    def patient(self, patient_id: str) -> "Patient":
+        """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""
+        found = self.con.execute(
+            f"select patient_id from {lake.ALIAS}.main.patients where patient_id = $patient", {"patient": patient_id}
+        ).fetchone()
+        if not found:
+            when = f" as of {self.day}" if self.day else ""
+            raise NotFoundError(f"No patient {patient_id!r} in group {self.group_name!r}{when}. Names are case-sensitive.")
+        return Patient(self, patient_id)
+
+    def close(self) -> None:
+        """Close the lake; relations made from it are of no use any more."""
+        self.con.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """One patient, as of the Warehouse's day."""
+
+    warehouse: Warehouse
+    patient_id: str
+
+    def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
+        return self.warehouse.con.sql(
+            f"from {lake.ALIAS}.main.{view} where patient_id = $patient order by {order}",
+            params={"patient": self.patient_id},
+        )
+
+    def summary(self) -> duckdb.DuckDBPyRelation:
+        """The patient's one row of `patients`."""
+        return self._rows("patients", "patient_id")
+
+    def clinical_history(self) -> duckdb.DuckDBPyRelation:
+        """Every clinical file of the patient, oldest first."""
+        return self._rows("clinical_history", "available_date, last_modified, key")
+
+    def known_at(self, day: date | str) -> duckdb.DuckDBPyRelation:
+        """The clinical file that counted on a day by the upload clock: one row, or none."""
+        return self.warehouse.con.sql(
+            "from known_at($patient, $day)", params={"patient": self.patient_id, "day": parse_day(day)}
+        )
+
+    def studies(self) -> duckdb.DuckDBPyRelation:
+        """The patient's studies, oldest first."""
+        return self._rows("studies", "StudyDate, StudyTime, StudyInstanceUID")
+
+    def series(self) -> duckdb.DuckDBPyRelation:
+        """The patient's series, in the order of their studies."""
+        return self._rows("series", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID")
+
+    def images(self) -> duckdb.DuckDBPyRelation:
+        """The patient's images, in the order of their series."""
+        return self._rows("images", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID, InstanceNumber, key")
+
+    def timeline(self) -> duckdb.DuckDBPyRelation:
+        """Studies and clinical files in the order of their day: day, event, what, detail, available_date, id."""
+        return self.warehouse.con.sql(
+            sqlfiles.statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
+        )
+
+    def records(self) -> duckdb.DuckDBPyRelation:
+        """The clinical files whole, as they were sent, oldest first; only those that the as-of date lets be seen."""
+        return self.warehouse.con.sql(
+            sqlfiles.statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
+        )
+
+
+def open(lake_address: str = "", *, snapshot: int | None = None, settings: Settings | None = None) -> Warehouse:
+    """Open a lake to read, at its newest published snapshot or at the one given.
+
+    `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
+    UsageError for a snapshot that was not published.
+    """
+    settings = settings or load()
+    place = location.parse(lake_address or settings.lake)
+    con, chosen = lake.reader(place, settings, snapshot)
+    opened = Warehouse(con, chosen, place)
+    _prepare(opened)
+    return opened
+
+
+def _prepare(warehouse: Warehouse) -> None:
+    """Give a connection the lake, the session variables that the views obey, and the macros."""
+    con = warehouse.con
+    con.execute(f"use {lake.ALIAS}")
+    if warehouse.day:
+        con.execute("set variable as_of = $day::date", {"day": warehouse.day})
+    con.execute("set variable group_name = $group", {"group": warehouse.group_name})
+    for name in sqlfiles.files("macros"):
+        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+
+
+def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Raise UsageError unless the text is exactly one query that only reads."""
+    try:
+        statements = con.extract_statements(query)
+    except duckdb.Error as error:
+        raise UsageError(f"The query cannot be read. {explain(error)}") from None
+    if len(statements) != 1:
+        raise UsageError(f"Give one query, not {len(statements)}.")
+    if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise UsageError(f"Only a SELECT can be asked here, not {statements[0].type.name}: the lake is read-only.")
+
+
+def explain(error: duckdb.Error) -> str:
+    """DuckDB's words for what is wrong, without its prefix and its stack."""
+    text = str(error).strip()
+    kind, _, rest = text.partition(": ")
+    return (rest if kind.endswith("Error") else text).rstrip()

@@ -1,0 +1,142 @@
+"""The lake's schema: numbered migrations, columns brought level with the column tables, views and their comments."""
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from warehouse import __version__, columns, sqlfiles
+from warehouse.errors import LakeError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.location import Location
+
+#: What every view cuts its rows by; both are session variables (docs/architecture.md, "Point in time").
+AS_OF = "coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
+IN_GROUP = "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
+
+#: Views stand on each other in this order.
+VIEW_ORDER = ("images", "headers", "clinical_history", "clinical", "studies", "series", "patients")
+
+Transact = Callable[..., Any]
+
+
+def migrations() -> list[tuple[int, str]]:
+    """The migrations this version knows: number and file, in order."""
+    return [(int(PurePath(name).name.split("_")[0]), name) for name in sqlfiles.files("schema")]
+
+
+def version(con: "duckdb.DuckDBPyConnection") -> int:
+    """The number of the last migration the attached lake has been through; 0 for an empty one."""
+    found = con.execute("select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'").fetchone()
+    if not found:
+        return 0
+    row = con.execute("select coalesce(max(number), 0) from ops.migrations").fetchone()
+    return int(row[0]) if row else 0
+
+
+def check_version(con: "duckdb.DuckDBPyConnection", location: "Location") -> int:
+    """Return the lake's schema version; LakeError when a newer version of the tool made it."""
+    found, known = version(con), migrations()[-1][0]
+    if found > known:
+        maker = con.execute("select tool_version from ops.migrations order by number desc limit 1").fetchone()
+        raise LakeError(
+            f"The lake {location.name} was made by a newer version: schema {found} (chest {maker[0] if maker else '?'}), "
+            f"this is chest {__version__} with schema {known}. Install that version or a later one."
+        )
+    return found
+
+
+def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Transact) -> None:
+    """Bring the attached lake's schema level with this version; does nothing, fast, when it is."""
+    found = check_version(con, location)
+    for number, name in migrations():
+        if number > found:
+            transact(con, f"migration {number}", lambda n=number, f=name: _migrate(con, n, f), migration=number)
+    missing = _missing_columns(con)
+    stale = [view for view in VIEW_ORDER if _view_is_stale(con, view)]
+    if missing or stale:
+        transact(con, "columns and views", lambda: _bring_level(con, missing), columns=len(missing), views=len(stale))
+
+
+def _migrate(con: "duckdb.DuckDBPyConnection", number: int, name: str) -> None:
+    con.execute(sqlfiles.fill(sqlfiles.read(name), lake="lake", **columns.fills()))
+    con.execute(
+        "insert into ops.migrations values ($number, $name, now(), $tool)",
+        {"number": number, "name": PurePath(name).stem, "tool": __version__},
+    )
+    if number == 1:
+        _write_dicom_attributes(con)
+
+
+def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
+    import pyarrow as pa
+
+    names = ("keyword", "tag", "vr", "meaning", "is_retired")
+    attributes = pa.table(dict(zip(names, map(list, zip(*columns.dicom_attributes(), strict=True)), strict=True)))
+    con.register("dicom_attributes_given", attributes)
+    con.execute("insert into core.dicom_attributes select * from dicom_attributes_given")
+    con.unregister("dicom_attributes_given")
+
+
+def _missing_columns(con: "duckdb.DuckDBPyConnection") -> list[tuple[str, columns.Column]]:
+    """Declared columns the lake does not have yet. A column whose type was changed is a user's mistake."""
+    rows = con.execute(
+        "select schema_name || '.' || table_name, column_name, data_type from duckdb_columns() where database_name = 'lake'"
+    ).fetchall()
+    there = {(table, name): kind for table, name, kind in rows}
+    missing = []
+    for table in columns.tables():
+        for column in table.columns:
+            kind = there.get((table.name, column.name))
+            if kind is None:
+                missing.append((table.name, column))
+            elif _plain(kind) != _plain(column.type):
+                raise LakeError(
+                    f"{table.name}.{column.name} is {kind} in the lake and {column.type} in sql/columns. "
+                    "Declare it under its old type, or make a new lake."
+                )
+    return missing
+
+
+def _plain(kind: str) -> str:
+    return kind.upper().replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
+
+
+def view_sql(view: str) -> str:
+    """The CREATE VIEW statement of a view, filled."""
+    return sqlfiles.fill(sqlfiles.read(f"views/{view}.sql"), as_of=AS_OF, in_group=IN_GROUP, **columns.fills())
+
+
+def _view_is_stale(con: "duckdb.DuckDBPyConnection", view: str) -> bool:
+    """Whether the lake lacks the view as it is declared now; its comment carries a digest of its text."""
+    row = con.execute(
+        "select comment from duckdb_views() where database_name = 'lake' and schema_name = 'main' and view_name = $view",
+        {"view": view},
+    ).fetchone()
+    return row is None or row[0] != _view_comment(view)
+
+
+def _view_comment(view: str) -> str:
+    import hashlib
+
+    digest = hashlib.sha256(view_sql(view).encode()).hexdigest()[:12]
+    return f"{columns.relations()[view].meaning} [{digest}]"
+
+
+def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, columns.Column]]) -> None:
+    for table, column in missing:
+        con.execute(f'alter table {table} add column "{column.name}" {column.type}')
+    for view in VIEW_ORDER:
+        con.execute(view_sql(view))
+        con.execute(f"comment on view {view} is '{_quoted(_view_comment(view))}'")
+    for table in columns.tables():
+        con.execute(f"comment on table {table.name} is '{_quoted(table.meaning)}'")
+        for column in table.columns:
+            unit = f" [{column.unit}]" if column.unit else ""
+            con.execute(f"comment on column {table.name}.\"{column.name}\" is '{_quoted(column.meaning + unit)}'")
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

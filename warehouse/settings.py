@@ -1,0 +1,47 @@
+"""Where the bucket and the lake are, and the limits a refresh keeps: environment variables with defaults.
+
+The AWS_* names (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_REGION and the rest of the usual chain) are read by
+boto3 in bucket.py and are not repeated here. A plain dataclass on purpose: pydantic takes a third of a
+second to import, more than a whole `chest sql` may cost.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from warehouse.errors import UsageError
+
+LAKE_VARIABLE = "CHEST_LAKE"
+SOURCE_VARIABLE = "CHEST_SOURCE"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a refresh and a reader need to know; each field is read from CHEST_<FIELD IN CAPITALS>."""
+
+    lake: str = "./lake"
+    source: str = ""
+    memory_limit_mb: int = 400  # of DuckDB; the process as a whole stays under 1 GiB
+    threads: int = 0  # of DuckDB; 0: one per core
+    fetch_threads: int = 32  # requests in flight to S3
+    unit_objects: int = 16_384  # objects fetched, extracted and committed together ...
+    unit_mb: int = 96  # ... but no more than this many MB of them
+    max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB
+    max_removals_percent: float = 10.0
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings with CHEST_* variables applied; UsageError names a variable that is not a number."""
+    values: dict[str, str | int | float] = {}
+    for field in fields(Settings):
+        name = f"CHEST_{field.name.upper()}"
+        if not (text := environ.get(name, "")):
+            continue
+        kind = type(field.default)
+        try:
+            values[field.name] = kind(text)
+        except ValueError:
+            raise UsageError(f"{name}={text!r} is not a number. Unset it or give a number.") from None
+        if kind is not str and float(text) < 0:
+            raise UsageError(f"{name}={text!r} is negative. Unset it or give a number from 0.")
+    return Settings(**values)  # type: ignore[arg-type]

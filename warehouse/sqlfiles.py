@@ -1,0 +1,43 @@
+"""Reads the SQL that lies in sql/ and fills its templates.
+
+In a checkout `sql/` stands beside the package; in a wheel it lies inside it. A template names its holes
+`{{ name }}`; they are filled from our own column tables and settings, never from what a user typed (those
+values are bound as parameters).
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+_HOLE = re.compile(r"\{\{ *([^{}]+?) *\}\}")
+_NAMED = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
+
+
+@cache
+def root() -> Path:
+    """The folder of SQL files."""
+    inside = Path(__file__).parent / "sql"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "sql"
+
+
+@cache
+def read(name: str) -> str:
+    """The text of a file below sql/, such as `views/images.sql`."""
+    return (root() / name).read_text(encoding="utf-8")
+
+
+def files(folder: str) -> list[str]:
+    """The names of the SQL files in a folder of sql/, sorted."""
+    return sorted(f"{folder}/{path.name}" for path in (root() / folder).glob("*.sql"))
+
+
+def fill(template: str, **values: str) -> str:
+    """Fill every `{{ hole }}` of a template; KeyError names a hole that has no value."""
+    return _HOLE.sub(lambda hole: values[hole[1]], template)
+
+
+@cache
+def statements(name: str) -> dict[str, str]:
+    """The statements of a file that holds several, each under a line `-- name: …`."""
+    parts = _NAMED.split(read(name))
+    return {title: text.strip().rstrip(";") for title, text in zip(parts[1::2], parts[2::2], strict=True)}

@@ -1,0 +1,82 @@
+"""A refresh: four steps, each safe to repeat, that bring the lake level with the bucket."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from warehouse import lake, location
+from warehouse.bucket import open_bucket
+from warehouse.steps.listing import ListingCounts, list_objects
+from warehouse.steps.loading import LoadCounts, load_clinical, load_images, reextract
+from warehouse.steps.publish import Published, publish
+from warehouse.steps.run import Progress, Run, silent
+from warehouse.settings import Settings, load
+
+__all__ = [
+    "ListingCounts",
+    "LoadCounts",
+    "Progress",
+    "Published",
+    "RefreshResult",
+    "Run",
+    "list_objects",
+    "load_clinical",
+    "load_images",
+    "opened",
+    "publish",
+    "reextract",
+    "refresh",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshResult:
+    """What a refresh did, step by step."""
+
+    source: str
+    objects: ListingCounts
+    images: LoadCounts
+    clinical: LoadCounts
+    published: Published
+
+
+@contextlib.contextmanager
+def opened(
+    source: str,
+    lake_address: str,
+    *,
+    prefix: str = "",
+    refresh_id: str = "",
+    settings: Settings | None = None,
+    progress: Progress = silent,
+) -> Iterator[Run]:
+    """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched."""
+    settings = settings or load()
+    place = location.parse(lake_address)
+    bucket = open_bucket(source, settings)
+    with lake.writer(place, settings) as con:
+        yield Run(con, bucket, settings, prefix, **({"refresh_id": refresh_id} if refresh_id else {}), progress=progress)
+
+
+def refresh(
+    source: str,
+    lake_address: str,
+    *,
+    prefix: str = "",
+    allow_removals: bool = False,
+    reextract_headers: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = silent,
+) -> RefreshResult:
+    """Bring the lake level with the bucket and publish it.
+
+    `prefix` limits the refresh to keys that start with it. Raises SourceError, RemovalsError or LakeError; what
+    was committed before is safe, is not published, and the next refresh goes on from there.
+    """
+    with opened(source, lake_address, prefix=prefix, settings=settings, progress=progress) as run:
+        objects = list_objects(run, allow_removals)
+        if reextract_headers:
+            reextract(run)
+        images = load_images(run)
+        clinical = load_clinical(run)
+        return RefreshResult(run.bucket.source, objects, images, clinical, publish(run))

@@ -1,0 +1,271 @@
+"""Steps 2 and 3, images and clinical: load what is pending, unit by unit.
+
+A unit of some thousand objects is fetched on a worker thread while DuckDB extracts, writes and commits the
+unit before it; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from warehouse import columns, extract, sqlfiles
+from warehouse.bucket import DENIED, Unread
+from warehouse.errors import SourceError
+from warehouse.steps import unreadable
+from warehouse.steps.run import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Units fetched ahead of the one that is written.
+_AHEAD = 1
+#: A unit of which nothing may be read is a lost permission, not so many odd objects.
+_DENIED_UNIT = 20
+
+#: Columns of a plan that are no business of the extraction.
+_PLAN_ONLY = ["was_rejected", "old_reason"]
+
+_SQL = "refresh/loading.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCounts:
+    """What a loading step did: rows loaded, objects rejected."""
+
+    loaded: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a kind of object goes."""
+
+    step: str
+    kind: str
+    table: str
+    wanted: str
+    flag: str
+    extract: Callable[[duckdb.DuckDBPyConnection, "pa.Table"], None]
+    inserts: tuple[str, ...]
+
+
+_IMAGES = _Target(
+    "images", "header", "core.images", "a DICOM header", "is_header", extract.headers, ("insert_images", "insert_headers")
+)
+_CLINICAL = _Target(
+    "clinical",
+    "clinical",
+    "core.clinical",
+    "a clinical record",
+    "is_record",
+    extract.records,
+    ("insert_clinical", "insert_records"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A fetched unit: its objects as they were planned, with their contents, and what could not be had or decoded."""
+
+    objects: "pa.Table"
+    batch: "pa.Table"
+    odd: dict[int, bytes | Unread]
+
+
+def load_images(run: Run) -> LoadCounts:
+    """Load the pending headers into core.images and raw.headers; SourceError when the bucket fails midway."""
+    return _load(run, _IMAGES)
+
+
+def load_clinical(run: Run) -> LoadCounts:
+    """Load the pending clinical files into core.clinical and raw.records; SourceError as above."""
+    return _load(run, _CLINICAL)
+
+
+def _load(run: Run, target: _Target) -> LoadCounts:
+    sql = sqlfiles.statements(_SQL)
+    run.con.execute(
+        sqlfiles.fill(sql["waiting"], table=target.table),
+        {"source": run.bucket.source, "kind": target.kind, "prefix": run.prefix},
+    )
+    loaded, rejected = 0, _reject_oversized(run, target)
+    total = _plan(run)
+    run.progress(target.step, 0, total)
+    done = 0
+    extract.prepare(run.con)
+    for unit in _fetched(run, target):
+        counts = _store(run, target, unit)
+        loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
+        done += unit.objects.num_rows
+        run.progress(target.step, done, total)
+    return LoadCounts(loaded, rejected)
+
+
+def reextract(run: Run) -> LoadCounts:
+    """Type every stored header of the source again, from raw.headers, in one transaction; nothing is fetched.
+
+    For a column that was added to sql/columns/images.csv.
+    """
+    sql = sqlfiles.statements(_SQL)
+    source = {"source": run.bucket.source}
+    run.con.execute(sql["reextractable"], {**source, "prefix": run.prefix})
+    total = _plan(run)
+
+    def work() -> int:
+        run.con.execute(sql["forget_images"], {**source, "prefix": run.prefix})
+        done = 0
+        for unit, count, first, last in run.con.execute(sql["units"]).fetchall():
+            batch = run.con.execute(
+                sql["stored_unit"], {**source, "unit": unit, "first_patient": first, "last_patient": last}
+            ).to_arrow_table()
+            extract.headers(run.con, batch.drop_columns(_PLAN_ONLY))
+            run.con.execute(sqlfiles.fill(sql["insert_images"], **columns.fills()))
+            done += count
+            run.progress("reextract", done, total)
+        return done
+
+    if not total:
+        return LoadCounts(0, 0)
+    return LoadCounts(run.commit("reextract", work, reextracted=total), 0)
+
+
+def _plan(run: Run) -> int:
+    """Cut what waits into units; returns how many objects that is."""
+    sql = sqlfiles.statements(_SQL)
+    limits = run.settings
+    run.con.execute(
+        sqlfiles.fill(sql["pending"], pairing=sqlfiles.read("refresh/pairing.sql")),
+        {
+            "source": run.bucket.source,
+            "limit": limits.max_object_mb * 1_000_000,
+            "unit_objects": max(1, limits.unit_objects),
+            "unit_bytes": max(1, limits.unit_mb) * 1_000_000,
+        },
+    )
+    row = run.con.execute("select count(*) from pending").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _reject_oversized(run: Run, target: _Target) -> int:
+    """Reject objects too large to be what their key says, without fetching them."""
+    limit = run.settings.max_object_mb
+    found = run.con.execute(sqlfiles.statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
+    names = [column[0] for column in found.description or []]
+    unread = Unread(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")
+    rejects = [_reject(dict(zip(names, row, strict=True)), unread) for row in found.fetchall()]
+    news = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
+    if news:
+        run.commit(target.step, lambda: _write_rejects(run, news, []), rejected=len(news))
+    return len(news)
+
+
+def _fetched(run: Run, target: _Target) -> Iterator[_Unit]:
+    """The pending units in order, fetched ahead of the writer."""
+    statement = sqlfiles.statements(_SQL)["unit"]
+    units = [row[0] for row in run.con.execute(sqlfiles.statements(_SQL)["units"]).fetchall()]
+    ahead: deque[Future[_Unit]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+    try:
+        for unit in units:
+            objects = run.con.execute(statement, {"unit": unit}).to_arrow_table()
+            ahead.append(pool.submit(_fetch, run, objects))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fetch(run: Run, objects: "pa.Table") -> _Unit:
+    columns_read = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
+    contents = run.bucket.read(*columns_read)
+    if len(contents) >= _DENIED_UNIT and all(content == DENIED for content in contents):
+        raise SourceError(f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again.")
+    texts, odd = _texts(contents)
+    return _Unit(objects, objects.drop_columns(_PLAN_ONLY).append_column("content", texts), odd)
+
+
+def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
+    """Extract a unit and commit its rows and rejects."""
+    target.extract(run.con, unit.batch)
+    unread = run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()
+    rejects, retried = _rejects(unit, {row[0] for row in unread}, target.wanted)
+    loaded = unit.objects.num_rows - len(unread)
+    if loaded or rejects:
+        counts = {target.step: loaded, "rejected": len(rejects)}
+        run.commit(target.step, lambda: _write(run, target, rejects, retried), **counts)
+    return LoadCounts(loaded, len(rejects))
+
+
+def _rejects(unit: _Unit, unread: set[str], wanted: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The new rejects of a unit, and the keys whose earlier reject is out of date."""
+    retried = set(unit.objects.filter(unit.objects.column("was_rejected")).column("key").to_pylist())
+    rejects = []
+    for place, key in enumerate(unit.objects.column("key").to_pylist() if unread else ()):
+        if key in unread:
+            content = unit.odd.get(place) or unit.batch.column("content")[place].as_py().encode()
+            row = unit.objects.slice(place, 1).to_pylist()[0]
+            reject = _reject(row, _reason(content, wanted))
+            if row["old_reason"] == reject["reason"]:
+                retried.remove(key)
+            else:
+                rejects.append(reject)
+    return rejects, sorted(retried)
+
+
+def _texts(contents: list[bytes | Unread]) -> "tuple[pa.Array, dict[int, bytes | Unread]]":
+    """Contents as text, checked for the whole unit at once; and by place what is none (null in the texts)."""
+    import pyarrow as pa
+
+    mark = b"\xef\xbb\xbf"
+    odd: dict[int, bytes | Unread] = {place: c for place, c in enumerate(contents) if isinstance(c, Unread)}
+    raw = [None if isinstance(c, Unread) else c[3:] if c.startswith(mark) else c for c in contents]
+    try:
+        return pa.array(raw, pa.binary()).cast(pa.string()), odd
+    except pa.ArrowInvalid:
+        texts = [None if c is None else unreadable.decode(c) for c in raw]
+        odd |= {place: c for place, c in enumerate(contents) if texts[place] is None}
+        return pa.array(texts, pa.string()), odd
+
+
+def _reason(content: bytes | Unread, wanted: str) -> Unread:
+    return content if isinstance(content, Unread) else Unread(unreadable.why(content, wanted), retry=False)
+
+
+def _reject(row: dict[str, Any], unread: Unread) -> dict[str, Any]:
+    return {**row, "reason": unread.reason, "retry": unread.retry}
+
+
+def _write(run: Run, target: _Target, rejects: list[dict[str, Any]], retried: list[str]) -> None:
+    _write_rejects(run, rejects, retried)
+    for name in target.inserts:
+        run.con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)[name], **columns.fills()))
+
+
+def _write_rejects(run: Run, rejects: list[dict[str, Any]], retried: list[str]) -> None:
+    """Write rejects; those of objects tried before go, or keep the day they were first seen."""
+    import pyarrow as pa
+
+    sql = sqlfiles.statements(_SQL)
+    keys = {"source": run.bucket.source, "keys": [*retried, *(reject["key"] for reject in rejects)]}
+    if not keys["keys"]:
+        return
+    known = {key: first for key, _, first in run.con.execute(sql["known_rejects"], keys).fetchall()}
+    if known:
+        run.con.execute(sql["forget_rejects"], keys)
+    if rejects:
+        now = datetime.now(UTC)
+        names = [column.name for column in columns.relations()["ops.rejects"].columns]
+        rows = [
+            {**reject, "source": run.bucket.source, "first_seen": known.get(reject["key"], now), "last_seen": now}
+            for reject in rejects
+        ]
+        run.con.register("rejects_found", pa.table({name: [row[name] for row in rows] for name in names}))
+        run.con.execute(sqlfiles.fill(sql["insert_rejects"], **columns.fills()))
+        run.con.unregister("rejects_found")

@@ -1,0 +1,59 @@
+"""Step 4, published: let readers see what the steps before have committed."""
+
+from dataclasses import dataclass
+
+from warehouse import lake, sqlfiles
+from warehouse.errors import LakeError
+from warehouse.steps.run import Run
+
+_COUNTS = ("added", "changed", "removed", "images", "clinical", "rejected")
+
+#: From so many data files of core.images on, small ones are merged first: a thousand slow a query 25 times.
+_MERGE_FROM = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The newest published snapshot, whether this step published it, and what came with it."""
+
+    snapshot: int
+    is_new: bool
+    counts: dict[str, int]
+
+
+def publish(run: Run) -> Published:
+    """Publish what was committed since the last published snapshot; nothing, when nothing was.
+
+    The counts are summed up from the commits themselves, so they cover a refresh that was killed and went on.
+    """
+    history = lake.snapshots(run.con)
+    last = max((s.number for s in history if s.is_published), default=-1)
+    news = [s for s in history if s.number > last]
+    if not news:
+        return Published(last, is_new=False, counts=dict.fromkeys(_COUNTS, 0))
+    sql = sqlfiles.statements("refresh/publish.sql")
+    files = run.con.execute(sql["files"]).fetchone()
+    if files and files[0] >= _MERGE_FROM and len(news) > 1:
+        run.progress("merging small files", 0, 0)
+        run.con.execute(sql["merge"])
+    counts = {name: sum(int(s.info.get(name, 0)) for s in news) for name in _COUNTS}
+    number = lake.snapshots(run.con)[-1].number + 1
+    values = {
+        "refresh_id": run.refresh_id,
+        "source": run.bucket.source,
+        "started_at": news[0].time,
+        "snapshot": number,
+        **counts,
+    }
+    lake.transact(
+        run.con,
+        f"refresh {run.refresh_id}: published",
+        lambda: run.con.execute(sql["insert"], values),
+        refresh=run.refresh_id,
+        source=run.bucket.source,
+        published=True,
+    )
+    found = lake.snapshots(run.con)[-1].number
+    if found != number:
+        raise LakeError(f"Snapshot {number} was to be published, but {found} was: another program writes to the lake. Run it again.")
+    return Published(number, is_new=True, counts=counts)

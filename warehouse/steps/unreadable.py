@@ -1,0 +1,43 @@
+"""Says why an object cannot be read, in words for ops.rejects; never a value out of the object."""
+
+import json
+
+_HTML = (b"<!doctype html", b"<html", b"<?xml", b"<error", b"<head", b"<body")
+
+
+def decode(content: bytes) -> str | None:
+    """The text of an object without its byte order mark; None when it is not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def why(content: bytes, wanted: str) -> str:
+    """The reason why content is not the JSON object that was wanted (`a DICOM header`, `a clinical record`)."""
+    if not content.strip():
+        return "empty" if not content else "empty: nothing but white space"
+    if content.lstrip()[:20].lower().startswith(_HTML):
+        return "HTML or XML instead of JSON"
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "not UTF-8: UTF-16 by its byte order mark"
+    if b"\x00" in content[:1024]:
+        return "binary data instead of JSON"
+    text = decode(content)
+    if text is None:
+        return "not UTF-8"
+    return _json_reason(text, wanted)
+
+
+def _json_reason(text: str, wanted: str) -> str:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+            return f"truncated JSON: it ends within a value (after {len(text):,} characters)"
+        return f"not JSON: {error.msg} at character {error.pos:,}"
+    except (RecursionError, ValueError):
+        return "not JSON that can be read: nested too deeply, or a number too long"
+    if isinstance(value, dict):
+        return f"a JSON object, but not {wanted}"
+    return f"a JSON {'list' if isinstance(value, list) else 'value'} instead of an object"
