@@ -1,0 +1,55 @@
+"""Fixtures that the tests share: the two sample buckets, real S3 servers, and the command as a user runs it."""
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both sample buckets unpacked, times of writing kept: folders `dated` and `published`."""
+    root = tmp_path_factory.mktemp("samples")
+    for name in ("dated", "published"):
+        with tarfile.open(SAMPLES / f"{name}.tar.gz") as archive:
+            archive.extractall(root / name, filter="tar")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings or credentials of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "CHEST_", "DAGSTER_")) and name != "AWS_CA_BUNDLE":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+Chest = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def chest() -> Chest:
+    """Run the command in a process of its own: `chest("status", "--lake", lake)`; stdout, stderr and returncode."""
+
+    def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from warehouse.cli import main; main()", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)  # type: ignore[call-overload, no-any-return]
+
+    return run
+
+
+def write_objects(bucket: Path, objects: dict[str, bytes | str]) -> None:
+    """Write objects by key into a folder that serves as a bucket."""
+    for key, content in objects.items():
+        path = bucket / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
