@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
+PORT := 3000
 
 .PHONY: help setup demo dev test lint fix bench lock clean
 
@@ -23,16 +24,18 @@ demo: $(STAMP)  ## makes a sample bucket, refreshes it through Dagster, asks it 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" sh docs/demo.sh
 
 dev: $(STAMP)  ## the Dagster UI on the sample bucket: http://localhost:3000
-	@test -d $(DEMO)/bucket || $(BIN)/chest sample $(DEMO)/bucket --patients 40 --seed 1
-	DAGSTER_HOME="$(CURDIR)" CHEST_SOURCE="$${CHEST_SOURCE:-$(DEMO)/bucket}" CHEST_LAKE="$${CHEST_LAKE:-$(DEMO)/lake}" \
-		$(BIN)/dagster dev -m pipelines.definitions
+	@test -f $(DEMO)/bucket/truth.json || $(BIN)/chest sample $(DEMO)/bucket --patients 40 --seed 1 --quiet
+	@echo "The Dagster UI will be at http://localhost:$(PORT); Ctrl-C stops it."
+	@DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" \
+		CHEST_SOURCE="$${CHEST_SOURCE:-$(DEMO)/bucket}" CHEST_LAKE="$${CHEST_LAKE:-$(DEMO)/lake}" \
+		$(BIN)/dagster dev -m pipelines.definitions -p $(PORT)
 
 test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)  ## looks, changes nothing
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --disable-progress-bar -q sql
-	DAGSTER_HOME= $(BIN)/dagster definitions validate -m pipelines.definitions
+	DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" $(BIN)/dagster definitions validate -m pipelines.definitions
 
 fix: $(STAMP)  ## repairs what a machine can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,13 +1,12 @@
 """Buckets: list and read the objects of a folder by plain file calls, or of S3 (warehouse/bucket_s3.py).
 
 A listing is streamed as Arrow batches (key, size, etag, last_modified) and never held as Python objects.
-Reading gives, key by key, the bytes or why they could not be had; it raises only when the bucket as a
-whole has become unreadable.
+Reading fills one buffer with many objects, and says which could not be had and why; it raises only when the
+bucket as a whole has become unreadable.
 """
 
 import contextlib
 import os
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,8 +46,13 @@ class Bucket(Protocol):
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
         """Stream the listing of all keys that start with prefix, in LISTING's columns."""
 
-    def read(self, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]) -> list[bytes | Unread]:
-        """Read objects as they were listed, in order."""
+    def read_into(
+        self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
+    ) -> dict[int, Unread]:
+        """Read objects as they were listed, one behind the other, into a buffer that has room for them all.
+
+        Returns by place which ones could not be read; what the buffer holds of those is undefined.
+        """
 
 
 def listing_schema() -> "pa.Schema":
@@ -93,7 +97,6 @@ class FolderBucket:
     def __init__(self, folder: Path) -> None:
         self._root = os.path.abspath(folder.expanduser())  # noqa: PTH100 - no links are resolved
         self.source = self._root
-        self._one_reader = threading.Lock()
         try:
             with os.scandir(self._root):
                 pass
@@ -113,28 +116,32 @@ class FolderBucket:
             raise SourceError(f"The folder {self._root} cannot be listed whole: {words}. Nothing was changed.") from None
         yield pa.record_batch([[], [], [], []], listing_schema())
 
-    def read(self, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]) -> list[bytes | Unread]:  # noqa: ARG002
+    def read_into(
+        self,
+        buffer: memoryview,
+        keys: Sequence[str],
+        etags: Sequence[str],  # noqa: ARG002 - a folder has none; the size must do
+        sizes: Sequence[int],
+    ) -> dict[int, Unread]:
         """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
-        with self._one_reader:
-            return [self._read_one(f"{self._root}/{key}", size) for key, size in zip(keys, sizes, strict=True)]
-
-    @staticmethod
-    def _read_one(path: str, size: int) -> bytes | Unread:
-        try:
-            handle = os.open(path, os.O_RDONLY)
+        unread, at = {}, 0
+        for place, (key, size) in enumerate(zip(keys, sizes, strict=True)):
             try:
-                content = os.read(handle, size + 1)
-                while 0 < len(content) < size and (more := os.read(handle, size - len(content))):
-                    content += more
-            finally:
-                os.close(handle)
-        except FileNotFoundError:
-            return VANISHED
-        except PermissionError:
-            return DENIED
-        except OSError as error:
-            return Unread(f"cannot be read: {error.strerror}")
-        return content if len(content) == size else CHANGED
+                handle = os.open(f"{self._root}/{key}", os.O_RDONLY)
+                try:
+                    # One byte more than was listed shows a file that has grown.
+                    if os.readv(handle, [buffer[at : at + size], bytearray(1)]) != size:
+                        unread[place] = CHANGED
+                finally:
+                    os.close(handle)
+            except FileNotFoundError:
+                unread[place] = VANISHED
+            except PermissionError:
+                unread[place] = DENIED
+            except OSError as error:
+                unread[place] = Unread(f"cannot be read: {error.strerror}")
+            at += size
+        return unread
 
 
 def _walk(top: str, cut: int) -> Iterator[list[tuple[str, int, int]]]:

@@ -4,8 +4,10 @@ obstore is many times faster, but its paths cannot spell every key that S3 can (
 characters). A listing that meets such a key starts again with boto3, and such a key is read with boto3.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from warehouse.bucket import CHANGED, DENIED, VANISHED, Unread, endpoint, listing_schema
@@ -31,6 +33,13 @@ _ADVICE = {
 }
 
 
+def aws_session() -> Any:
+    """boto3's session, with AWS_REGION honoured: boto3 itself knows AWS_DEFAULT_REGION only."""
+    import boto3
+
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
 class S3Bucket:
     """A bucket on S3 or on anything that speaks its API; below a prefix when the URL has one."""
 
@@ -44,14 +53,13 @@ class S3Bucket:
         self._client, self._store = self._connect()
 
     def _connect(self) -> "tuple[Any, S3Store]":
-        import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
 
         try:
-            session = boto3.Session()
+            session = aws_session()
             region = session.region_name or "us-east-1"
             config = Config(connect_timeout=5, retries={"max_attempts": 3, "mode": "standard"})
             client = session.client("s3", region_name=region, config=config)
@@ -145,10 +153,24 @@ class S3Bucket:
         )
         return whole.filter(pc.starts_with(whole.column("key"), prefix)) if prefix else whole
 
-    def read(self, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]) -> list[bytes | Unread]:  # noqa: ARG002
+    def read_into(
+        self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
+    ) -> dict[int, Unread]:
         """Read objects with many requests in flight; SourceError when the bucket does not answer any more."""
+
+        def read(place: int, start: int) -> Unread | None:
+            content = self._read_one(keys[place], etags[place])
+            if isinstance(content, Unread):
+                return content
+            if len(content) != sizes[place]:
+                return CHANGED
+            buffer[start : start + len(content)] = content
+            return None
+
+        starts = [0, *accumulate(sizes)][:-1]
         with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(self._read_one, keys, etags))
+            answers = list(pool.map(read, range(len(keys)), starts))
+        return {place: answer for place, answer in enumerate(answers) if answer}
 
     def _read_one(self, key: str, etag: str) -> bytes | Unread:
         import obstore

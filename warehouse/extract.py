@@ -1,8 +1,8 @@
-"""Extraction: a batch of raw JSON texts to typed rows; knows no storage.
+"""Extraction: a batch of raw JSON texts to typed rows, Arrow in, Arrow out; knows no storage.
 
 A batch is an Arrow table with the columns of raw.objects and `content`, the text of each object (null where
-there is none). DuckDB's json_transform does the work, in whatever connection is at hand, and leaves a
-temporary table there: to be inserted into a lake, or to be taken away as Arrow.
+there is none). DuckDB's json_transform does the work, in whatever connection is at hand (`prepare` it once);
+the batch stays registered there as relation `batch`.
 
 Binding the query costs about 60 ms whatever the number of rows, so batches should have thousands of them.
 """
@@ -25,18 +25,18 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(sqlfiles.read("extract/macros.sql"))
 
 
-def headers(con: duckdb.DuckDBPyConnection, batch: "pa.Table", table: str = "rows_read") -> None:
-    """Make the temporary table of rows of core.images, and `is_header` (false: no header, attributes are null)."""
-    _run(con, columns.header_extraction(), batch, table)
+def headers(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "pa.Table":
+    """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order."""
+    return _run(con, columns.header_extraction(), batch)
 
 
-def records(con: duckdb.DuckDBPyConnection, batch: "pa.Table", table: str = "rows_read") -> None:
-    """Make the temporary table of rows of core.clinical, and `is_record` (false: no JSON object)."""
-    _run(con, columns.record_extraction(), batch, table)
+def records(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "pa.Table":
+    """Rows of core.clinical, and `is_record` (false: no JSON object); in any order."""
+    return _run(con, columns.record_extraction(), batch)
 
 
-def _run(con: duckdb.DuckDBPyConnection, query: str, batch: "pa.Table", table: str) -> None:
+def _run(con: duckdb.DuckDBPyConnection, query: str, batch: "pa.Table") -> "pa.Table":
     import pyarrow as pa
 
     con.register("batch", pa.Table.from_batches(batch.combine_chunks().to_batches(max_chunksize=_VECTOR), batch.schema))
-    con.execute(f"create or replace temp table {table} as {query}")
+    return con.execute(query).to_arrow_table()

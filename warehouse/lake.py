@@ -52,7 +52,7 @@ def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet."""
     con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
     con.execute("set TimeZone = 'UTC'")
-    con.execute("set temp_directory = $folder", {"folder": str(Path(tempfile.gettempdir()) / "chest-spill")})
+    con.execute(f"set temp_directory = {literal(str(Path(tempfile.gettempdir()) / 'chest-spill'))}")
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
     extensions = ["ducklake", "postgres_scanner" if location.postgres else "sqlite_scanner"]
@@ -85,11 +85,10 @@ def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
-    import boto3
-
     from warehouse.bucket import endpoint
+    from warehouse.bucket_s3 import aws_session
 
-    session = boto3.Session()
+    session = aws_session()
     credentials = session.get_credentials()
     if credentials is None:
         raise LakeError(f"No AWS credentials for {data_path}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")
@@ -114,7 +113,7 @@ def exists(location: Location) -> bool:
 
 def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
     """Attach the lake and `USE` it; LakeError says what is in the way."""
-    words = [f"data_path '{location.data_path}'", "data_inlining_row_limit 0", *options]
+    words = [f"data_path '{_escape(location.data_path)}'", "data_inlining_row_limit 0", *options]
     if location.postgres:
         words.append(f"meta_schema '{location.schema}'")
     else:
@@ -124,6 +123,25 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
         con.execute(f"use {ALIAS}")
     except duckdb.Error as error:
         raise LakeError(f"The lake {location.name} cannot be opened: {_first_line(error, location)}") from None
+
+
+def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Make the PostgreSQL schema that the catalogue goes in: DuckLake makes tables only."""
+    there = f"select count(*) from information_schema.schemata where schema_name = ''{location.schema}''"
+    try:
+        con.execute(f"attach '{_escape(location.postgres)}' as pg (type postgres)")
+        row = con.execute(f"select * from postgres_query('pg', '{there}')").fetchone()
+        if row and not row[0]:
+            con.execute(f"call postgres_execute('pg', 'create schema if not exists \"{location.schema}\"')")
+        con.execute("detach pg")
+    except duckdb.Error as error:
+        raise LakeError(f"The lake {location.name} cannot be made: {_first_line(error, location)}") from None
+
+
+def literal(text: str) -> str:
+    """A text as a literal of SQL: for the few statements that take no parameters, or run at every start of the
+    command line (binding a parameter makes DuckDB import pandas where there is one: a third of a second)."""
+    return f"'{_escape(text)}'"
 
 
 def _escape(text: str) -> str:
@@ -147,6 +165,8 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
             raise LakeError(f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake.") from None
     with locks.held(location, settings), contextlib.closing(connect(settings, location)) as con:
         con.execute("set preserve_insertion_order = false")
+        if location.postgres and location.schema != "public":
+            _make_postgres_schema(con, location)
         attach(con, location)
         schema.upgrade(con, location, transact)
         yield con
@@ -190,8 +210,8 @@ def _choose(published: list[Snapshot], wanted: int | None, location: Location) -
 def snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
     """Every snapshot the lake still has, oldest first."""
     rows = con.execute(
-        "select snapshot_id, snapshot_time, commit_message, commit_extra_info from ducklake_snapshots($alias) order by 1",
-        {"alias": ALIAS},
+        "select snapshot_id, snapshot_time, commit_message, commit_extra_info "
+        f"from ducklake_snapshots('{ALIAS}') order by 1"
     ).fetchall()
     return [Snapshot(number, when, message or "", _info(extra)) for number, when, message, extra in rows]
 

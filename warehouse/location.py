@@ -5,6 +5,7 @@
                                                 &schema=NAME where several lakes share one database
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -60,6 +61,9 @@ def _postgres(text: str) -> Location:
     name = f"postgres://{parts.hostname or ''}{parts.path}"
     if not data_path:
         raise UsageError(f"{name}: say where the Parquet files go, as in {name}?data_path=s3://bucket/lake")
+    schema = query.get("schema", "public")
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", schema):
+        raise UsageError(f"{name}: {schema!r} is no name for a schema. Use letters, digits and _.")
     if "://" not in data_path:
         data_path = str(Path(data_path).expanduser().absolute())
     words = {
@@ -70,9 +74,7 @@ def _postgres(text: str) -> Location:
         "password": unquote(parts.password or ""),
     }
     dsn = " ".join(f"{key}={_quote(value)}" for key, value in words.items() if value)
-    return Location(
-        name=name, data_path=data_path.rstrip("/") + "/", postgres=dsn, schema=query.get("schema", "public")
-    )
+    return Location(name=name, data_path=data_path.rstrip("/") + "/", postgres=dsn, schema=schema)
 
 
 def _quote(value: str) -> str:

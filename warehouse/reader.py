@@ -198,8 +198,8 @@ def _prepare(warehouse: Warehouse) -> None:
     con = warehouse.con
     con.execute(f"use {lake.ALIAS}")
     if warehouse.day:
-        con.execute("set variable as_of = $day::date", {"day": warehouse.day})
-    con.execute("set variable group_name = $group", {"group": warehouse.group_name})
+        con.execute(f"set variable as_of = date '{warehouse.day}'")
+    con.execute(f"set variable group_name = {lake.literal(warehouse.group_name)}")
     for name in sqlfiles.files("macros"):
         con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
 

@@ -1,11 +1,32 @@
 -- Bringing raw.objects level with a listing. One statement under each name; warehouse/steps/listing.py runs them.
 
 -- name: listing
--- The listing as it streams in. A key that is listed twice counts once; a sample bucket's answers are no object.
+-- The listing as it streams in. A sample bucket's answers are no object of it.
 create or replace temp table listing as
-select distinct on (key) key, size, etag, last_modified
+select key, size, etag, last_modified
 from incoming
 where key <> $answers;
+
+-- name: doubles
+-- Keys listed twice, as `a` and the folder marker `a/` are to some clients; looked for among changes alone.
+create or replace temp table doubles as
+select listing.key
+from listing
+semi join changes on listing.key = changes.key
+group by listing.key
+having count(*) > 1;
+
+-- name: drop_doubles
+-- The largest one counts.
+delete from listing
+where rowid in (
+    select row_id from (
+        select listing.rowid as row_id, row_number() over (partition by listing.key order by size desc, etag) as place
+        from listing
+        semi join doubles on listing.key = doubles.key
+    )
+    where place > 1
+);
 
 -- name: changes
 create or replace temp table changes as
@@ -43,6 +64,7 @@ select listing.key, listing.etag, listing.size
 from listing
 semi join (from changes where change <> 'removed') as news on listing.key = news.key
 where listing.key like '%.json'
+    and listing.size < 1_000_000
 order by listing.size, listing.key
 limit 3;
 

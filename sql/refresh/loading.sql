@@ -30,44 +30,42 @@ where objects.source = $source and objects.kind = 'header' and starts_with(objec
 select key, etag, size, kind, group_name, patient_id, old_reason from waiting where size > $limit;
 
 -- name: pending
--- In patient order, which stores well and prunes well, cut into units of bounded number and bytes.
+-- In patient order, which stores well and prunes well. Sorting and joining spill to disk where memory is short.
 create or replace temp table pending as
 with
 headers as (from waiting where size <= $limit),
 
-paired as ({{ pairing }}),
+paired as ({{ pairing }})
 
-placed as (
-    select
-        headers.*,
-        paired.* exclude (key),
-        row_number() over whole as place,
-        -- Every object fills its share of a unit: by its bytes, or by its number when it is small.
-        sum(greatest(headers.size / $unit_bytes, 1 / $unit_objects)) over (whole rows unbounded preceding) as filled
+select
+    row_number() over () as place,
+    *
+from (
+    select headers.*, paired.* exclude (key)
     from headers
     left join paired on headers.key = paired.key
-    window whole as (order by headers.group_name, headers.patient_id, headers.key)
-)
+    order by headers.group_name, headers.patient_id, headers.key
+);
 
-select * exclude (filled), floor(filled) as unit
-from placed
-order by place;
-
--- name: units
-select unit, count(*), min(patient_id), max(patient_id) from pending group by unit order by unit;
+-- name: sizes
+select place, size from pending order by place;
 
 -- name: unit
-select * exclude (unit, place) from pending where unit = $unit order by place;
+select * exclude (place) from pending where place between $first and $last order by place;
 
 -- name: stored_unit
-select pending.* exclude (unit, place), headers.header as content
-from pending
-inner join raw.headers on pending.key = headers.key
+with
+unit as (
+    from pending where place between $first and $last
+)
+
+select unit.* exclude (place), headers.header as content
+from unit
+inner join raw.headers on unit.key = headers.key
 where
-    pending.unit = $unit
-    and headers.source = $source
-    and headers.patient_id between $first_patient and $last_patient
-order by pending.place;
+    headers.source = $source
+    and headers.patient_id between (select min(patient_id) from unit) and (select max(patient_id) from unit)
+order by unit.place;
 
 -- name: forget_images
 delete from core.images where source = $source and starts_with(key, $prefix);

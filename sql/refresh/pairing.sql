@@ -1,34 +1,53 @@
 -- The .dcm of each header (relation headers: rows of raw.objects) of a source.
 -- A .dcm belongs to the header with the same group, patient and image id. Should there be several, the one
--- whose key mirrors the header's own (same layout, same date or same series) is meant, else the earliest.
-select
-    key,
-    best.key as dcm_key,
-    best.size as dcm_size,
-    best.etag as dcm_etag,
-    best.available_date as dcm_available_date
-from (
+-- whose key mirrors the header's own is meant, else the earliest, else the smallest key. Nearly every .dcm is
+-- found by its mirrored key, in a join that may spill to disk; the aggregate is for the few others.
+with
+dcm as (
+    select key, size, etag, available_date, group_name, patient_id, image_id
+    from raw.objects
+    where source = $source and kind = 'dcm' and available_date is not null
+),
+
+mirrored as (
     select
         headers.key,
-        arg_min(
-            struct_pack(key := dcm.key, size := dcm.size, etag := dcm.etag, available_date := dcm.available_date),
-            row(
-                not (
-                    dcm.layout = headers.layout
-                    and dcm.study_id is not distinct from headers.study_id
-                    and dcm.series_id is not distinct from headers.series_id
-                    and (dcm.layout = 'published' or dcm.available_date = headers.available_date)
-                ),
-                dcm.available_date,
-                dcm.key
-            )
-        ) filter (dcm.key is not null) as best
+        headers.group_name,
+        headers.patient_id,
+        headers.image_id,
+        dcm.key as dcm_key,
+        dcm.size as dcm_size,
+        dcm.etag as dcm_etag,
+        dcm.available_date as dcm_available_date
     from headers
-    left join (
-        from raw.objects where source = $source and kind = 'dcm' and available_date is not null
-    ) as dcm on
-        headers.group_name = dcm.group_name
+    left join dcm on
+        replace(replace(left(headers.key, -5), '/images_metadata/', '/images/'), '-metadata/', '/') || '.dcm' = dcm.key
+        and headers.group_name = dcm.group_name
         and headers.patient_id = dcm.patient_id
         and headers.image_id = dcm.image_id
-    group by headers.key
+),
+
+others as (
+    select
+        mirrored.key,
+        arg_min(
+            struct_pack(key := dcm.key, size := dcm.size, etag := dcm.etag, available_date := dcm.available_date),
+            row(dcm.available_date, dcm.key)
+        ) as best
+    from mirrored
+    inner join dcm on
+        mirrored.group_name = dcm.group_name
+        and mirrored.patient_id = dcm.patient_id
+        and mirrored.image_id = dcm.image_id
+    where mirrored.dcm_key is null
+    group by mirrored.key
 )
+
+select
+    mirrored.key,
+    coalesce(mirrored.dcm_key, others.best.key) as dcm_key,
+    coalesce(mirrored.dcm_size, others.best.size) as dcm_size,
+    coalesce(mirrored.dcm_etag, others.best.etag) as dcm_etag,
+    coalesce(mirrored.dcm_available_date, others.best.available_date) as dcm_available_date
+from mirrored
+left join others on mirrored.key = others.key

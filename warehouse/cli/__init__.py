@@ -42,7 +42,10 @@ def main() -> None:
     except WarehouseError as error:
         sys.stderr.write(f"chest: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # DuckDB turns a Ctrl-C during a query into a RuntimeError.
+        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
         sys.stderr.write("chest: interrupted. What was committed is safe; run it again to go on.\n")
         sys.exit(130)
     except BrokenPipeError:

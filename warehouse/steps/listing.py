@@ -33,6 +33,10 @@ def list_objects(run: Run, allow_removals: bool = False) -> ListingCounts:
     source = run.bucket.source
     _stream(run)
     run.con.execute(sql["changes"], {"source": source, "prefix": run.prefix})
+    run.con.execute(sql["doubles"])
+    if run.con.execute("from doubles limit 1").fetchone():
+        run.con.execute(sql["drop_doubles"])
+        run.con.execute(sql["changes"], {"source": source, "prefix": run.prefix})
     row = run.con.execute(sql["counts"], {"source": source}).fetchone()
     assert row is not None
     counts = ListingCounts(*row[:4])
@@ -47,6 +51,8 @@ def list_objects(run: Run, allow_removals: bool = False) -> ListingCounts:
         run.commit(
             "objects", lambda: _write(run, counts), added=counts.added, changed=counts.changed, removed=counts.removed
         )
+    # They can be large, and memory is for the steps to come.
+    run.con.execute("drop table if exists listing; drop table if exists changes; drop table if exists parsed")
     return counts
 
 
@@ -102,7 +108,8 @@ def _probe(run: Run) -> None:
     if not rows:
         return
     names, etags, sizes = zip(*rows, strict=True)
-    if all(content == DENIED for content in run.bucket.read(names, etags, sizes)):
+    unread = run.bucket.read_into(memoryview(bytearray(sum(sizes))), names, etags, sizes)
+    if [*unread.values()] == [DENIED] * len(rows):
         raise SourceError(
             f"{run.bucket.source}: its objects may be listed but not read. Ask for s3:GetObject (in a folder: for the right to read)."
         )

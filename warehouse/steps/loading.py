@@ -4,11 +4,14 @@ A unit of some thousand objects is fetched on a worker thread while DuckDB extra
 unit before it; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
 """
 
+import contextlib
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -22,8 +25,8 @@ from warehouse.steps.run import Run
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Units fetched ahead of the one that is written.
-_AHEAD = 1
+#: What some programs write before a UTF-8 text.
+_MARK = b"\xef\xbb\xbf"
 #: A unit of which nothing may be read is a lost permission, not so many odd objects.
 _DENIED_UNIT = 20
 
@@ -50,7 +53,7 @@ class _Target:
     table: str
     wanted: str
     flag: str
-    extract: Callable[[duckdb.DuckDBPyConnection, "pa.Table"], None]
+    extract: Callable[[duckdb.DuckDBPyConnection, "pa.Table"], "pa.Table"]
     inserts: tuple[str, ...]
 
 
@@ -70,7 +73,8 @@ _CLINICAL = _Target(
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A fetched unit: its objects as they were planned, with their contents, and what could not be had or decoded."""
+    """A fetched unit: its objects as they were planned, with their contents as text; and by place those that
+    are none, because they could not be had or are not UTF-8 (null in the text)."""
 
     objects: "pa.Table"
     batch: "pa.Table"
@@ -94,11 +98,11 @@ def _load(run: Run, target: _Target) -> LoadCounts:
         {"source": run.bucket.source, "kind": target.kind, "prefix": run.prefix},
     )
     loaded, rejected = 0, _reject_oversized(run, target)
-    total = _plan(run)
+    spans = _plan(run)
+    total, done = sum(span.count for span in spans), 0
     run.progress(target.step, 0, total)
-    done = 0
     extract.prepare(run.con)
-    for unit in _fetched(run, target):
+    for unit in _fetched(run, spans):
         counts = _store(run, target, unit)
         loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
         done += unit.objects.num_rows
@@ -114,18 +118,18 @@ def reextract(run: Run) -> LoadCounts:
     sql = sqlfiles.statements(_SQL)
     source = {"source": run.bucket.source}
     run.con.execute(sql["reextractable"], {**source, "prefix": run.prefix})
-    total = _plan(run)
+    spans = _plan(run)
+    total = sum(span.count for span in spans)
+    extract.prepare(run.con)
 
     def work() -> int:
         run.con.execute(sql["forget_images"], {**source, "prefix": run.prefix})
         done = 0
-        for unit, count, first, last in run.con.execute(sql["units"]).fetchall():
-            batch = run.con.execute(
-                sql["stored_unit"], {**source, "unit": unit, "first_patient": first, "last_patient": last}
-            ).to_arrow_table()
-            extract.headers(run.con, batch.drop_columns(_PLAN_ONLY))
+        for span in spans:
+            batch = run.con.execute(sql["stored_unit"], {**source, **span.places}).to_arrow_table()
+            run.con.register("rows_read", extract.headers(run.con, batch.drop_columns(_PLAN_ONLY)))
             run.con.execute(sqlfiles.fill(sql["insert_images"], **columns.fills()))
-            done += count
+            done += span.count
             run.progress("reextract", done, total)
         return done
 
@@ -134,21 +138,45 @@ def reextract(run: Run) -> LoadCounts:
     return LoadCounts(run.commit("reextract", work, reextracted=total), 0)
 
 
-def _plan(run: Run) -> int:
-    """Cut what waits into units; returns how many objects that is."""
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A unit of the plan: the places of its first and last object, and their bytes together."""
+
+    first: int
+    last: int
+    size: int
+
+    @property
+    def places(self) -> dict[str, int]:
+        """As parameters of a statement."""
+        return {"first": self.first, "last": self.last}
+
+    @property
+    def count(self) -> int:
+        """How many objects it has."""
+        return self.last - self.first + 1
+
+
+def _plan(run: Run) -> list[_Span]:
+    """Put what waits in order, as temporary table `pending`, and cut it into units of bounded number and bytes."""
     sql = sqlfiles.statements(_SQL)
-    limits = run.settings
+    # The plan's order is that of its sort, here as everywhere but in the many inserts of a writer.
+    run.con.execute("set preserve_insertion_order = true")
     run.con.execute(
         sqlfiles.fill(sql["pending"], pairing=sqlfiles.read("refresh/pairing.sql")),
-        {
-            "source": run.bucket.source,
-            "limit": limits.max_object_mb * 1_000_000,
-            "unit_objects": max(1, limits.unit_objects),
-            "unit_bytes": max(1, limits.unit_mb) * 1_000_000,
-        },
+        {"source": run.bucket.source, "limit": run.settings.max_object_mb * 1_000_000},
     )
-    row = run.con.execute("select count(*) from pending").fetchone()
-    return int(row[0]) if row else 0
+    run.con.execute("set preserve_insertion_order = false; drop table waiting")
+    most, room = max(1, run.settings.unit_objects), run.settings.unit_mb * 1_000_000
+    spans: list[_Span] = []
+    for batch in run.con.execute(sql["sizes"]).to_arrow_reader(100_000):
+        for place, size in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            now = spans[-1] if spans else None
+            if now and now.count < most and now.size + size <= room:
+                spans[-1] = _Span(now.first, place, now.size + size)
+            else:
+                spans.append(_Span(place, place, size))
+    return spans
 
 
 def _reject_oversized(run: Run, target: _Target) -> int:
@@ -164,36 +192,38 @@ def _reject_oversized(run: Run, target: _Target) -> int:
     return len(news)
 
 
-def _fetched(run: Run, target: _Target) -> Iterator[_Unit]:
-    """The pending units in order, fetched ahead of the writer."""
+def _fetched(run: Run, spans: list[_Span]) -> Iterator[_Unit]:
+    """The planned units in order. While one is written the next is fetched, into one of two buffers used in turn."""
     statement = sqlfiles.statements(_SQL)["unit"]
-    units = [row[0] for row in run.con.execute(sqlfiles.statements(_SQL)["units"]).fetchall()]
-    ahead: deque[Future[_Unit]] = deque()
+    room = max((span.size for span in spans), default=0)
+    buffers = deque([bytearray(room), bytearray(room if len(spans) > 1 else 0)])
+    ahead: Future[_Unit] | None = None
     pool = ThreadPoolExecutor(1, thread_name_prefix="fetch")
     try:
-        for unit in units:
-            objects = run.con.execute(statement, {"unit": unit}).to_arrow_table()
-            ahead.append(pool.submit(_fetch, run, objects))
-            if len(ahead) > _AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        for span in spans:
+            objects = run.con.execute(statement, span.places).to_arrow_table()
+            before, ahead = ahead, pool.submit(_fetch, run, objects, buffers[0])
+            buffers.rotate()
+            if before:
+                yield before.result()
+        if ahead:
+            yield ahead.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fetch(run: Run, objects: "pa.Table") -> _Unit:
-    columns_read = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
-    contents = run.bucket.read(*columns_read)
-    if len(contents) >= _DENIED_UNIT and all(content == DENIED for content in contents):
+def _fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> _Unit:
+    keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
+    unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
+    if len(keys) >= _DENIED_UNIT and [*unread.values()] == [DENIED] * len(keys):
         raise SourceError(f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again.")
-    texts, odd = _texts(contents)
+    texts, odd = _texts(buffer, sizes, unread)
     return _Unit(objects, objects.drop_columns(_PLAN_ONLY).append_column("content", texts), odd)
 
 
 def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
     """Extract a unit and commit its rows and rejects."""
-    target.extract(run.con, unit.batch)
+    run.con.register("rows_read", target.extract(run.con, unit.batch))
     unread = run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()
     rejects, retried = _rejects(unit, {row[0] for row in unread}, target.wanted)
     loaded = unit.objects.num_rows - len(unread)
@@ -219,19 +249,29 @@ def _rejects(unit: _Unit, unread: set[str], wanted: str) -> tuple[list[dict[str,
     return rejects, sorted(retried)
 
 
-def _texts(contents: list[bytes | Unread]) -> "tuple[pa.Array, dict[int, bytes | Unread]]":
-    """Contents as text, checked for the whole unit at once; and by place what is none (null in the texts)."""
+def _texts(
+    buffer: bytearray, sizes: list[int], unread: dict[int, Unread]
+) -> "tuple[pa.Array, dict[int, bytes | Unread]]":
+    """The contents of a buffer as texts, in place and checked for the whole unit at once; and what is none."""
     import pyarrow as pa
 
-    mark = b"\xef\xbb\xbf"
-    odd: dict[int, bytes | Unread] = {place: c for place, c in enumerate(contents) if isinstance(c, Unread)}
-    raw = [None if isinstance(c, Unread) else c[3:] if c.startswith(mark) else c for c in contents]
-    try:
-        return pa.array(raw, pa.binary()).cast(pa.string()), odd
-    except pa.ArrowInvalid:
-        texts = [None if c is None else unreadable.decode(c) for c in raw]
-        odd |= {place: c for place, c in enumerate(contents) if texts[place] is None}
-        return pa.array(texts, pa.string()), odd
+    ends = array("q", accumulate(sizes, initial=0))
+    for start, end in pairwise(ends):
+        if buffer.startswith(_MARK, start, end):
+            buffer[start : start + 3] = b"   "  # to JSON, the same as no byte order mark
+    if not unread:
+        with contextlib.suppress(pa.ArrowInvalid):
+            offsets, data = pa.py_buffer(ends), pa.py_buffer(buffer)
+            return pa.Array.from_buffers(pa.large_binary(), len(sizes), [None, offsets, data]).cast(pa.large_string()), {}
+    odd: dict[int, bytes | Unread] = {**unread}
+    texts: list[str | None] = [None] * len(sizes)
+    for place, size in enumerate(sizes):
+        if place not in unread:
+            content = bytes(buffer[ends[place] : ends[place] + size])
+            texts[place] = unreadable.decode(content)
+            if texts[place] is None:
+                odd[place] = content
+    return pa.array(texts, pa.large_string()), odd
 
 
 def _reason(content: bytes | Unread, wanted: str) -> Unread:

@@ -32,10 +32,13 @@ def why(content: bytes, wanted: str) -> str:
 def _json_reason(text: str, wanted: str) -> str:
     try:
         value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()  # Python takes half a surrogate pair, DuckDB does not
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
             return f"truncated JSON: it ends within a value (after {len(text):,} characters)"
         return f"not JSON: {error.msg} at character {error.pos:,}"
+    except UnicodeEncodeError:
+        return "not JSON that can be read: half of a surrogate pair in a text"
     except (RecursionError, ValueError):
         return "not JSON that can be read: nested too deeply, or a number too long"
     if isinstance(value, dict):

@@ -1,0 +1,177 @@
+"""Runs every benchmark and prints a Markdown table: what, measured, baseline, ratio, what it must reach.
+
+    python -m benchmarks [--patients 17700] [--folder .benchmarks] [--million]
+
+`--million` adds the memory of a refresh of a million headers (hard links to the sample's, eight groups of it).
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+import warehouse
+from benchmarks.measure import baseline, chest, medians, process, table
+from warehouse import sample
+
+_HEADERS_BASELINE = 3000
+_DAY = "2020-12-31"
+_KEYS = {"AWS_ACCESS_KEY_ID": "TESTKEY", "AWS_SECRET_ACCESS_KEY": "TESTSECRET", "AWS_REGION": "us-east-1"}
+
+Row = tuple[str, str, str, str, str]
+
+
+def main() -> None:
+    """Measure and print."""
+    words = argparse.ArgumentParser()
+    words.add_argument("--patients", type=int, default=17_700)
+    words.add_argument("--folder", type=Path, default=Path(".benchmarks"))
+    words.add_argument("--million", action="store_true")
+    given = words.parse_args()
+    folder = given.folder.resolve()
+    bucket = folder / "bucket"
+    if not (bucket / "truth.json").exists():
+        print(f"making a sample bucket of {given.patients:,} patients …", file=sys.stderr)
+        sample.make(bucket, given.patients)
+    rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
+    for measure in (from_folder, again, from_s3, point_in_time, cold_start):
+        print(f"{measure.__name__} …", file=sys.stderr)
+        rows += measure(bucket, folder / "lake")
+    if given.million:
+        rows += million(bucket, folder)
+    print(table(rows))
+
+
+def from_folder(bucket: Path, lake: Path) -> list[Row]:
+    """A first refresh from a folder; its memory and the size of the lake."""
+    rates, peaks = [], []
+    _count_files(bucket)  # both sides find the folder in the system's cache
+    reference = float(baseline("pydicom_pandas", str(bucket), str(_HEADERS_BASELINE)).output)
+    for _ in range(3):
+        shutil.rmtree(lake, ignore_errors=True)
+        run = chest("refresh", str(bucket), "--lake", str(lake), "-q")
+        peaks.append(run.peak_mib)
+        with warehouse.open(str(lake)) as wh:
+            headers = _one(wh, "select count(*) from images")
+        rates.append(headers / run.seconds)
+    rate = statistics.median(rates)
+    json_bytes = sum(path.stat().st_size for path in bucket.rglob("*.json"))
+    lake_bytes = sum(path.stat().st_size for path in lake.rglob("*") if path.is_file())
+    return [
+        ("refresh from a folder, headers/s", f"{rate:,.0f}", f"{reference:,.0f} (pydicom, pandas)", f"{rate / reference:.1f}", "≥ 30"),
+        (f"peak memory, {headers:,} headers", f"{max(peaks):,.0f} MiB", "", "", "< 1,024 MiB"),
+        ("lake size", f"{lake_bytes / 1e6:,.1f} MB", f"{json_bytes / 1e6:,.0f} MB of JSON", f"1/{json_bytes / lake_bytes:.1f}", "< 1/15"),
+    ]
+
+
+def again(bucket: Path, lake: Path) -> list[Row]:
+    """A second refresh that finds nothing new, beside listing alone."""
+    second, alone = medians(
+        lambda: chest("refresh", str(bucket), "--lake", str(lake), "-q"), lambda: baseline("listing", str(bucket)), 6
+    )
+    return [("second refresh, nothing new", f"{second:.2f} s", f"{alone:.2f} s (listing)", f"{second / alone:.2f}", "< 1.5")]
+
+
+def from_s3(bucket: Path, lake: Path) -> list[Row]:
+    """A first refresh from S3, served by rclone on this machine."""
+    with _served(bucket) as endpoint:
+        environment = {**_KEYS, "AWS_ENDPOINT_URL": endpoint}
+        reference = float(baseline("boto3_threads", str(bucket), endpoint, "8000", **environment).output)
+        target = lake.with_name("lake-s3")
+        shutil.rmtree(target, ignore_errors=True)
+        run = chest("refresh", "s3://bucket", "--lake", str(target), "-q", **environment)
+        with warehouse.open(str(target)) as wh:
+            rate = _one(wh, "select count(*) from images") / run.seconds
+    return [("refresh from S3, headers/s", f"{rate:,.0f}", f"{reference:,.0f} (boto3, 32 threads, fetch only)", f"{rate / reference:.1f}", "≥ 4")]
+
+
+@contextmanager
+def _served(bucket: Path) -> Iterator[str]:
+    """The bucket on an S3 server; listed once, so that the server has its own caches filled for both sides."""
+    root = bucket.parent / "s3"
+    root.mkdir(exist_ok=True)
+    if not (root / "bucket").exists():
+        (root / "bucket").symlink_to(bucket)
+    program = Path(sys.executable).with_name("rclone")
+    port = 18_999
+    server = subprocess.Popen(
+        [program, "serve", "s3", "--auth-key", "TESTKEY,TESTSECRET", "--addr", f"127.0.0.1:{port}"]
+        + ["--vfs-cache-mode", "off", "--dir-cache-time", "1h", "--copy-links", "-q", root],
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        time.sleep(3)
+        import obstore
+        from obstore.store import S3Store
+
+        store = S3Store(
+            "bucket", endpoint=endpoint, access_key_id="TESTKEY", secret_access_key="TESTSECRET",
+            region="us-east-1", virtual_hosted_style_request=False, client_options={"allow_http": True},
+        )  # fmt: skip
+        for _ in obstore.list(store, chunk_size=10_000):
+            pass
+        yield endpoint
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def point_in_time(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
+    """`patients` as of a day over all patients, beside the same typed by hand at flat Parquet files."""
+    flat = lake.with_name("flat")
+    flat.mkdir(exist_ok=True)
+    with warehouse.open(str(lake)) as wh, duckdb.connect() as con:
+        for name in ("images", "clinical"):
+            wh.con.sql(f"from lake.core.{name}").write_parquet(str(flat / f"{name}.parquet"))
+            con.execute(f"create view {name}_flat as from '{flat / name}.parquet'")
+        query = Path(__file__).with_name("patients_flat.sql").read_text()
+        of_day = wh.as_of(_DAY)
+        ours, by_hand = medians(
+            lambda: of_day.patients().to_arrow_table(), lambda: con.execute(query, {"day": _DAY}).to_arrow_table(), 12
+        )
+    return [("`patients` as of a day", f"{ours * 1000:.0f} ms", f"{by_hand * 1000:.0f} ms (flat Parquet)", f"{ours / by_hand:.2f}", "< 2")]
+
+
+def cold_start(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
+    """The shortest question, asked from the command line."""
+    ours, bare = medians(
+        lambda: chest("sql", "select 1", "--lake", str(lake)), lambda: process(sys.executable, "-c", "import duckdb"), 10
+    )
+    return [('`chest sql "select 1"`, cold', f"{ours * 1000:.0f} ms", f"{bare * 1000:.0f} ms (import duckdb)", f"{ours / bare:.1f}", "< 6")]
+
+
+def million(bucket: Path, folder: Path) -> list[Row]:
+    """Peak memory of a refresh of eight times the sample."""
+    large = folder / "bucket-large"
+    if not large.exists():
+        for number in range(8):
+            shutil.copytree(bucket / "training", large / f"training{number}", copy_function=os.link)
+    target = folder / "lake-large"
+    shutil.rmtree(target, ignore_errors=True)
+    run = chest("refresh", str(large), "--lake", str(target), "-q")
+    with warehouse.open(str(target)) as wh:
+        headers = _one(wh.group("all"), "select count(*) from images")
+    return [(f"peak memory, {headers:,} headers", f"{run.peak_mib:,.0f} MiB", f"{run.seconds:,.0f} s in all", "", "within 20 %")]
+
+
+def _count_files(bucket: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(bucket))
+
+
+def _one(wh: warehouse.Warehouse, query: str) -> int:
+    row = wh.sql(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+if __name__ == "__main__":
+    main()

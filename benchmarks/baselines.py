@@ -1,0 +1,86 @@
+"""What a researcher does today, as plainly and as fast as is fair: the baselines of the benchmarks.
+
+Run as a process of its own (`python -m benchmarks.baselines NAME ARGUMENT …`), each prints one number.
+"""
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+
+def header_files(bucket: str) -> Iterator[str]:
+    """The image headers of a folder in the dated layout."""
+    for folder, _, names in os.walk(f"{bucket}/training"):
+        if "/images_metadata/" in folder:
+            yield from (f"{folder}/{name}" for name in names)
+
+
+def pydicom_pandas(bucket: str, count: str) -> float:
+    """Headers a second: `pydicom.Dataset.from_json` per file into a pandas frame of the warehouse's own columns."""
+    import pandas as pd
+    import pydicom
+
+    from warehouse import columns
+
+    keywords = [column.name for column in columns.dicom_columns()]
+    paths = list(itertools.islice(header_files(bucket), int(count)))
+    start = time.perf_counter()
+    rows = []
+    for path in paths:
+        data = pydicom.Dataset.from_json(_readable(json.loads(Path(path).read_bytes())))
+        rows.append({keyword: data.get(keyword) for keyword in keywords})
+    pd.DataFrame(rows)
+    return len(paths) / (time.perf_counter() - start)
+
+
+def _readable(header: dict[str, Any]) -> dict[str, Any]:
+    """pydicom stops at null attributes, which the database's headers have: leave them out."""
+    found = {}
+    for tag, attribute in header.items():
+        if attribute is None or attribute.get("InlineBinary", "") is None:
+            continue
+        if attribute.get("vr") == "SQ":
+            attribute = {**attribute, "Value": [_readable(item) for item in attribute.get("Value", []) if item]}  # noqa: PLW2901
+        found[tag] = attribute
+    return found
+
+
+def boto3_threads(bucket: str, endpoint: str, count: str) -> float:
+    """Headers a second: boto3 `get_object` with 32 threads, fetching only."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client("s3", endpoint_url=endpoint, config=Config(max_pool_connections=32))
+    keys = [path.removeprefix(f"{bucket}/") for path in itertools.islice(header_files(bucket), int(count))]
+
+    def fetch(key: str) -> int:
+        return len(client.get_object(Bucket="bucket", Key=key)["Body"].read())
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(fetch, keys))
+    return len(keys) / (time.perf_counter() - start)
+
+
+def listing(bucket: str) -> float:
+    """Seconds to list a folder with its sizes and times, as a process of its own: scandir and stat."""
+    found = 0
+    folders = [bucket]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    found += entry.stat().st_size >= 0
+    return float(found)
+
+
+if __name__ == "__main__":
+    print(globals()[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,60 @@
+"""Runs a command and measures it as a whole: seconds, peak memory, output."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds by the clock, peak memory in MiB (of the largest single process), and what it printed."""
+
+    seconds: float
+    peak_mib: float
+    output: str
+
+
+def process(*words: str, **environment: str) -> Measured:
+    """Run a command to its end; its failure is ours."""
+    start = time.perf_counter()
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    assert child.stdout is not None
+    output = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise SystemExit(f"{' '.join(words)} failed with status {status}.")
+    scale = 1024 if sys.platform != "darwin" else 1024 * 1024
+    return Measured(seconds, usage.ru_maxrss / scale, output)
+
+
+def chest(*words: str, **environment: str) -> Measured:
+    """Run the chest command."""
+    return process(sys.executable, "-c", "from warehouse.cli import main; main()", *words, **environment)
+
+
+def baseline(name: str, *words: str, **environment: str) -> Measured:
+    """Run one of the baselines."""
+    return process(sys.executable, "-m", "benchmarks.baselines", name, *words, **environment)
+
+
+def medians(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Median seconds of two pieces of work, done in turn so that a drifting machine is fair to both."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for work, seconds in [(work, times[i]) for _ in range(rounds) for i, work in enumerate((first, second))]:
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(times[0][1:]), statistics.median(times[1][1:])
+
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

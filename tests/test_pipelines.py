@@ -1,0 +1,226 @@
+"""Dagster: the real definitions, run in an instance of their own on a small bucket."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+import pytest
+
+import warehouse
+from pipelines.definitions import chest_definitions
+from pipelines.resources import ChestWarehouse
+from warehouse import lake, location, locks, sample, settings
+
+ROOT = Path(__file__).parent.parent
+
+ASSETS = {
+    "objects": set(),
+    "images": {"objects"},
+    "clinical": {"objects"},
+    "published": {"images", "clinical"},
+}
+
+
+class Loaded(NamedTuple):
+    """A bucket, its truth, and the lake that a first run of the job made of it."""
+
+    bucket: Path
+    truth: dict[str, Any]
+    lake: Path
+    result: dg.ExecuteInProcessResult
+    log: str
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+    folder = tmp_path_factory.mktemp("pipelines")
+    truth = sample.make(folder / "bucket", 6, "dated", 1)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = run(instance, folder / "bucket", folder / "lake")
+        log = "\n".join(record.user_message for record in instance.all_logs(result.run_id))
+        yield Loaded(folder / "bucket", truth, folder / "lake", result, log)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def run(
+    instance: dg.DagsterInstance, source: object, lake_folder: object, **config: dict[str, object]
+) -> dg.ExecuteInProcessResult:
+    """Run the job `refresh`; `objects={"prefix": …}` configures an asset."""
+    defs = chest_definitions(chest=ChestWarehouse(source=str(source), lake=str(lake_folder)))
+    return defs.resolve_job_def("refresh").execute_in_process(
+        instance=instance,
+        run_config={"ops": {name: {"config": values} for name, values in config.items()}},
+        raise_on_error=False,
+    )
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """What each asset reported, by asset and name."""
+    return {
+        event.asset_key.to_user_string(): {
+            name: value.value for name, value in event.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }
+
+
+def failure(result: dg.ExecuteInProcessResult, step: str) -> Any:
+    """What a failed step says to whoever looks at the run."""
+    assert not result.success
+    return result.failure_data_for_node(step)
+
+
+def test_the_assets_the_job_and_what_depends_on_what() -> None:
+    graph = chest_definitions().resolve_asset_graph()
+    found = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == ASSETS
+    job = chest_definitions().resolve_job_def("refresh")
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(ASSETS)
+
+
+def test_each_asset_is_described_down_to_its_columns() -> None:
+    graph = chest_definitions().resolve_asset_graph()
+    for name in ASSETS:
+        node = graph.get(dg.AssetKey(name))
+        assert node.description
+        assert node.group_name != "default"
+        assert node.kinds
+        schema = node.metadata["dagster/column_schema"]
+        assert schema.columns
+        assert all(column.description for column in schema.columns), name
+
+
+def test_a_refresh_reports_what_it_did(loaded: Loaded) -> None:
+    assert loaded.result.success
+    truth, first = loaded.truth, metadata(loaded.result)
+    assert set(first) == set(ASSETS)
+    assert first["objects"]["listed"] == first["objects"]["added"] == truth["objects"]
+    assert first["objects"]["dagster/row_count"] == truth["objects"]
+    assert first["images"]["loaded"] == first["images"]["dagster/row_count"] == truth["image_json"]
+    assert first["clinical"]["loaded"] == first["clinical"]["dagster/row_count"] == truth["clinical_json"]
+    assert first["published"]["is_new"] is True
+    assert first["published"]["images"] == truth["image_json"]
+    for values in first.values():
+        assert values["source"] == str(loaded.bucket)
+        assert values["seconds"] >= 0
+
+    with warehouse.open(str(loaded.lake), snapshot=first["published"]["snapshot"]) as reader:
+        assert reader.patients().aggregate("count(*)").fetchone() == (truth["patients"],)
+        refreshes = reader.con.execute(f"select refresh_id from {lake.ALIAS}.ops.refreshes").fetchall()
+    assert refreshes == [(loaded.result.run_id,)]
+
+
+def test_a_second_refresh_does_nothing(loaded: Loaded, instance: dg.DagsterInstance) -> None:
+    with warehouse.open(str(loaded.lake)) as reader:
+        before = reader.snapshot.number
+    second = metadata(run(instance, loaded.bucket, loaded.lake))
+    assert set(second) == set(ASSETS)
+    assert second["objects"]["added"] == second["images"]["loaded"] == second["clinical"]["loaded"] == 0
+    assert second["published"]["is_new"] is False
+    assert {values["snapshot"] for values in second.values()} == {before}
+
+
+def test_reextract_types_every_stored_header_again(loaded: Loaded, instance: dg.DagsterInstance) -> None:
+    again = metadata(run(instance, loaded.bucket, loaded.lake, images={"reextract": True}))
+    assert (
+        again["images"]["reextracted"] == again["images"]["dagster/row_count"] == loaded.truth["image_json"]
+    )
+    assert again["published"]["is_new"] is True
+
+
+def test_run_config_limits_to_a_prefix_and_allows_removals(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    folder = tmp_path / "bucket"
+    sample.make(folder, 4, "dated", 2)
+    patients = sorted((folder / "training").iterdir())
+    prefix = {"prefix": f"training/{patients[0].name}/"}
+    part = metadata(run(instance, folder, tmp_path / "lake", objects=prefix, images=prefix, clinical=prefix))
+    inside = sum(path.is_file() for path in patients[0].rglob("*"))
+    assert part["objects"]["listed"] == part["objects"]["dagster/row_count"] == inside
+
+    assert run(instance, folder, tmp_path / "lake").success
+    for path in patients[1:]:
+        path.rename(tmp_path / path.name)
+    refused = run(instance, folder, tmp_path / "lake")
+    assert "more than 10 %" in failure(refused, "objects").user_failure_data.description
+    allowed = metadata(run(instance, folder, tmp_path / "lake", objects={"allow_removals": True}))
+    assert allowed["objects"]["removed"] > 0
+    assert allowed["objects"]["dagster/row_count"] == inside
+
+
+def test_a_wrong_bucket_fails_with_one_clear_line_and_no_lake(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    result = run(instance, tmp_path / "nowhere", tmp_path / "lake")
+    said = failure(result, "objects").user_failure_data.description
+    assert "nowhere" in said
+    assert "\n" not in said
+    assert not metadata(result)
+    assert not (tmp_path / "lake").exists()
+
+
+def test_without_a_bucket_the_variable_to_set_is_named(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    result = run(instance, "", tmp_path / "lake")
+    assert "CHEST_SOURCE" in failure(result, "objects").user_failure_data.description
+
+
+def test_bucket_and_lake_are_read_from_the_environment_at_run_time(
+    loaded: Loaded, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHEST_SOURCE", str(loaded.bucket))
+    monkeypatch.setenv("CHEST_LAKE", str(loaded.lake))
+    assert metadata(run(instance, "", ""))["objects"]["listed"] == loaded.truth["objects"]
+
+
+def test_a_lake_in_use_fails_with_its_message(loaded: Loaded, instance: dg.DagsterInstance) -> None:
+    with locks.held(location.parse(str(loaded.lake)), settings.load({})):
+        said = failure(run(instance, loaded.bucket, loaded.lake), "objects").user_failure_data.description
+    assert said.startswith("Another refresh is writing")
+
+
+def test_materialize_all_in_the_ui_runs_one_step_at_a_time() -> None:
+    job = chest_definitions().resolve_implicit_global_asset_job_def()
+    assert job.executor_def.name == "in_process"
+
+
+def test_no_patient_in_the_log(loaded: Loaded) -> None:
+    assert "loaded" in loaded.log
+    for patient in (loaded.bucket / "training").iterdir():
+        assert patient.name not in loaded.log
+
+
+def test_the_repository_root_is_a_dagster_home_that_keeps_itself_in_one_ignored_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.get_runs_count() == 0
+        assert not instance.telemetry_enabled
+    assert {path.name for path in tmp_path.iterdir()} == {"dagster.yaml", ".dagster"}
+    assert ".dagster/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_library_never_imports_dagster() -> None:
+    for path in (ROOT / "warehouse").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Import(names=names):
+                    found = {name.name for name in names}
+                case ast.ImportFrom(module=module):
+                    found = {module or ""}
+                case _:
+                    continue
+            assert not {name.split(".")[0] for name in found} & {"dagster", "pipelines"}, path

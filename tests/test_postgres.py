@@ -1,0 +1,178 @@
+"""A lake with its catalogue in a real PostgreSQL: same answers, one writer, no password in any message."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Chest, write_objects
+from servers import Postgres, moto, postgres
+
+import warehouse
+from warehouse import lake, location
+from warehouse.errors import LakeBusyError, LakeError, UsageError
+from warehouse.report import status
+from warehouse.sample import make
+from warehouse.settings import Settings
+
+COUNTS = (
+    "objects",
+    "image_json",
+    "clinical_json",
+    "dcm",
+    "patients",
+    "studies",
+    "series",
+    "modality",
+    "tables",
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bucket") / "small"
+    make(root, 4)
+    return root
+
+
+@pytest.fixture(scope="module")
+def filled(server: Postgres, bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a lake that was refreshed once."""
+    server.run("create database chest")
+    address = server.address("chest", tmp_path_factory.mktemp("data"))
+    warehouse.refresh(str(bucket), address)
+    return address
+
+
+def answers(address: str) -> dict[str, Any]:
+    """What a lake says of itself and of every patient."""
+    with warehouse.open(address) as wh:
+        day = wh.as_of("2020-12-31")
+        found = {name: status(wh)[name] for name in COUNTS}
+        return {
+            **found,
+            "as_of": status(day)["as_of"],
+            "rows": day.sql("from patients order by all").fetchall(),
+        }
+
+
+def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path: Path) -> None:
+    warehouse.refresh(str(bucket), str(tmp_path / "lake"))
+    expected = answers(str(tmp_path / "lake"))
+    assert expected["as_of"]["2020-12-31"]["images"] > 0
+    assert answers(filled) == expected
+
+
+def test_second_refresh_does_nothing(filled: str, bucket: Path, server: Postgres) -> None:
+    before = server.run("select max(snapshot_id) from ducklake_snapshot", "chest")
+    again = warehouse.refresh(str(bucket), filled)
+    assert again.published.is_new is False
+    assert server.run("select max(snapshot_id) from ducklake_snapshot", "chest") == before
+
+
+def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> None:
+    place = location.parse(filled)
+    with lake.writer(place, Settings()):
+        with pytest.raises(LakeBusyError), lake.writer(place, Settings()):
+            pass
+        done = chest("refresh", bucket, "--lake", filled, "-q")
+        with warehouse.open(filled) as wh:
+            assert wh.patients().fetchall()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Another refresh is writing" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with lake.writer(place, Settings()):
+        pass  # the lock went with its holder
+
+
+def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
+    server.run("create database shared")
+    record = '{"Pseudonym": "%s", "SwabStatus": "Negative"}'
+    for site in ("leeds", "york"):
+        write_objects(tmp_path / site, {f"training/{site}/data/2020-03-01/data.json": record % site})
+    addresses = {
+        site: server.address("shared", tmp_path / f"{site}-data", schema=site) for site in ("leeds", "york")
+    }
+    with lake.writer(location.parse(addresses["leeds"]), Settings()):
+        warehouse.refresh(str(tmp_path / "york"), addresses["york"])  # a lock of its own
+    warehouse.refresh(str(tmp_path / "leeds"), addresses["leeds"])
+    for site, address in addresses.items():
+        with warehouse.open(address) as wh:
+            assert wh.patients().select("patient_id").fetchall() == [(site,)]
+
+
+def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.run("create database remote")
+    record = {
+        "training/Covid1/data/2020-03-01/data.json": '{"Pseudonym": "Covid1", "SwabStatus": "Negative"}'
+    }
+    write_objects(tmp_path / "bucket", record)
+    address = server.address("remote", "s3://parquet/lake")
+    with moto() as s3:
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        client = s3.client()
+        client.create_bucket(Bucket="parquet")
+        warehouse.refresh(str(tmp_path / "bucket"), address)
+        with warehouse.open(address) as wh:
+            assert wh.clinical().select("patient_id, kind").fetchall() == [("Covid1", "status")]
+        stored = [row["Key"] for row in client.list_objects_v2(Bucket="parquet")["Contents"]]
+    assert any(key.startswith("lake/core/clinical/") and key.endswith(".parquet") for key in stored)
+
+
+@pytest.mark.parametrize("command", ["status", "refresh"])
+@pytest.mark.parametrize("trouble", ["wrong password", "no database", "no server"])
+def test_troubles_are_one_line_without_the_password(
+    server: Postgres, bucket: Path, tmp_path: Path, chest: Chest, command: str, trouble: str
+) -> None:
+    wrong = {
+        "wrong password": Postgres(server.port, server.psql, password="wr0ng p@ss'word"),
+        "no database": server,
+        "no server": Postgres(9, server.psql),
+    }[trouble]
+    address = wrong.address("nowhere" if trouble == "no database" else "postgres", tmp_path / "data")
+    source = [bucket] if command == "refresh" else []
+    done = chest(command, *source, "--lake", address)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("chest: ")
+    for secret in ("p@ss", "p%40ss", "word'", "password="):
+        assert secret not in done.stderr
+
+
+def test_status_names_the_lake_without_the_password(filled: str, chest: Chest) -> None:
+    done = chest("status", "--lake", filled, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["lake"] == "postgres://127.0.0.1/chest"
+    assert "p@ss" not in done.stdout + done.stderr
+
+
+def test_reading_makes_no_lake(server: Postgres, tmp_path: Path) -> None:
+    server.run("create database blank")
+    with pytest.raises(LakeError):
+        warehouse.open(server.address("blank", tmp_path / "data"))
+    assert (
+        server.run("select count(*) from information_schema.tables where table_schema = 'public'", "blank")
+        == "0"
+    )
+
+
+def test_an_address_without_data_path_says_so(server: Postgres, chest: Chest) -> None:
+    done = chest("status", "--lake", f"postgres://me:hush@127.0.0.1:{server.port}/chest")
+    assert done.returncode == 2
+    assert "data_path" in done.stderr
+    assert "hush" not in done.stderr
+
+
+def test_a_schema_must_be_a_plain_name(server: Postgres, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no name for a schema"):
+        location.parse(server.address("chest", tmp_path, schema="a'b"))
