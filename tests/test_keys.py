@@ -114,8 +114,8 @@ def parsed_by_duckdb(con: duckdb.DuckDBPyConnection, texts: list[str]) -> dict[s
     statement = sqlfiles.fill(sqlfiles.statements("refresh/listing.sql")["parsed"], **names)
     con.execute(statement, {"source": "here", "dated": keys.DATED, "published": keys.PUBLISHED})
     rows = con.execute(
-        "select key, kind, layout, group_name, patient_id, record, study_id, series_id, image_id, available_date "
-        "from parsed"
+        "select key, kind, layout, group_name, patient_id, record, study_id, series_id, image_id, "
+        "available_date from parsed"
     ).fetchall()
     return {key: tuple(values) for key, *values in rows}
 
