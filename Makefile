@@ -34,7 +34,7 @@ test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)  ## looks, changes nothing
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --disable-progress-bar -q sql
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" $(BIN)/dagster definitions validate -m pipelines.definitions
 
 fix: $(STAMP)  ## repairs what a machine can

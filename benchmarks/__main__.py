@@ -66,18 +66,40 @@ def from_folder(bucket: Path, lake: Path) -> list[Row]:
     json_bytes = sum(path.stat().st_size for path in bucket.rglob("*.json"))
     lake_bytes = sum(path.stat().st_size for path in lake.rglob("*") if path.is_file())
     return [
-        ("refresh from a folder, headers/s", f"{rate:,.0f}", f"{reference:,.0f} (pydicom, pandas)", f"{rate / reference:.1f}", "≥ 30"),
+        (
+            "refresh from a folder, headers/s",
+            f"{rate:,.0f}",
+            f"{reference:,.0f} (pydicom, pandas)",
+            f"{rate / reference:.1f}",
+            "≥ 30",
+        ),
         (f"peak memory, {headers:,} headers", f"{max(peaks):,.0f} MiB", "", "", "< 1,024 MiB"),
-        ("lake size", f"{lake_bytes / 1e6:,.1f} MB", f"{json_bytes / 1e6:,.0f} MB of JSON", f"1/{json_bytes / lake_bytes:.1f}", "< 1/15"),
+        (
+            "lake size",
+            f"{lake_bytes / 1e6:,.1f} MB",
+            f"{json_bytes / 1e6:,.0f} MB of JSON",
+            f"1/{json_bytes / lake_bytes:.1f}",
+            "< 1/15",
+        ),
     ]
 
 
 def again(bucket: Path, lake: Path) -> list[Row]:
     """A second refresh that finds nothing new, beside listing alone."""
     second, alone = medians(
-        lambda: chest("refresh", str(bucket), "--lake", str(lake), "-q"), lambda: baseline("listing", str(bucket)), 6
+        lambda: chest("refresh", str(bucket), "--lake", str(lake), "-q"),
+        lambda: baseline("listing", str(bucket)),
+        6,
     )
-    return [("second refresh, nothing new", f"{second:.2f} s", f"{alone:.2f} s (listing)", f"{second / alone:.2f}", "< 1.5")]
+    return [
+        (
+            "second refresh, nothing new",
+            f"{second:.2f} s",
+            f"{alone:.2f} s (listing)",
+            f"{second / alone:.2f}",
+            "< 1.5",
+        )
+    ]
 
 
 def from_s3(bucket: Path, lake: Path) -> list[Row]:
@@ -90,7 +112,15 @@ def from_s3(bucket: Path, lake: Path) -> list[Row]:
         run = chest("refresh", "s3://bucket", "--lake", str(target), "-q", **environment)
         with warehouse.open(str(target)) as wh:
             rate = _one(wh, "select count(*) from images") / run.seconds
-    return [("refresh from S3, headers/s", f"{rate:,.0f}", f"{reference:,.0f} (boto3, 32 threads, fetch only)", f"{rate / reference:.1f}", "≥ 4")]
+    return [
+        (
+            "refresh from S3, headers/s",
+            f"{rate:,.0f}",
+            f"{reference:,.0f} (boto3, 32 threads, fetch only)",
+            f"{rate / reference:.1f}",
+            "≥ 4",
+        )
+    ]
 
 
 @contextmanager
@@ -103,8 +133,22 @@ def _served(bucket: Path) -> Iterator[str]:
     program = Path(sys.executable).with_name("rclone")
     port = 18_999
     server = subprocess.Popen(
-        [program, "serve", "s3", "--auth-key", "TESTKEY,TESTSECRET", "--addr", f"127.0.0.1:{port}"]
-        + ["--vfs-cache-mode", "off", "--dir-cache-time", "1h", "--copy-links", "-q", root],
+        [
+            program,
+            "serve",
+            "s3",
+            "--auth-key",
+            "TESTKEY,TESTSECRET",
+            "--addr",
+            f"127.0.0.1:{port}",
+            "--vfs-cache-mode",
+            "off",
+            "--dir-cache-time",
+            "1h",
+            "--copy-links",
+            "-q",
+            root,
+        ],
         stderr=subprocess.DEVNULL,
     )
     endpoint = f"http://127.0.0.1:{port}"
@@ -136,17 +180,37 @@ def point_in_time(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
         query = Path(__file__).with_name("patients_flat.sql").read_text()
         of_day = wh.as_of(_DAY)
         ours, by_hand = medians(
-            lambda: of_day.patients().to_arrow_table(), lambda: con.execute(query, {"day": _DAY}).to_arrow_table(), 12
+            lambda: of_day.patients().to_arrow_table(),
+            lambda: con.execute(query, {"day": _DAY}).to_arrow_table(),
+            12,
         )
-    return [("`patients` as of a day", f"{ours * 1000:.0f} ms", f"{by_hand * 1000:.0f} ms (flat Parquet)", f"{ours / by_hand:.2f}", "< 2")]
+    return [
+        (
+            "`patients` as of a day",
+            f"{ours * 1000:.0f} ms",
+            f"{by_hand * 1000:.0f} ms (flat Parquet)",
+            f"{ours / by_hand:.2f}",
+            "< 2",
+        )
+    ]
 
 
 def cold_start(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
     """The shortest question, asked from the command line."""
     ours, bare = medians(
-        lambda: chest("sql", "select 1", "--lake", str(lake)), lambda: process(sys.executable, "-c", "import duckdb"), 10
+        lambda: chest("sql", "select 1", "--lake", str(lake)),
+        lambda: process(sys.executable, "-c", "import duckdb"),
+        10,
     )
-    return [('`chest sql "select 1"`, cold', f"{ours * 1000:.0f} ms", f"{bare * 1000:.0f} ms (import duckdb)", f"{ours / bare:.1f}", "< 6")]
+    return [
+        (
+            '`chest sql "select 1"`, cold',
+            f"{ours * 1000:.0f} ms",
+            f"{bare * 1000:.0f} ms (import duckdb)",
+            f"{ours / bare:.1f}",
+            "< 6",
+        )
+    ]
 
 
 def million(bucket: Path, folder: Path) -> list[Row]:
@@ -160,7 +224,15 @@ def million(bucket: Path, folder: Path) -> list[Row]:
     run = chest("refresh", str(large), "--lake", str(target), "-q")
     with warehouse.open(str(target)) as wh:
         headers = _one(wh.group("all"), "select count(*) from images")
-    return [(f"peak memory, {headers:,} headers", f"{run.peak_mib:,.0f} MiB", f"{run.seconds:,.0f} s in all", "", "within 20 %")]
+    return [
+        (
+            f"peak memory, {headers:,} headers",
+            f"{run.peak_mib:,.0f} MiB",
+            f"{run.seconds:,.0f} s in all",
+            "",
+            "within 20 %",
+        )
+    ]
 
 
 def _count_files(bucket: Path) -> int:

@@ -46,7 +46,10 @@ def _readable(header: dict[str, Any]) -> dict[str, Any]:
         if attribute is None or attribute.get("InlineBinary", "") is None:
             continue
         if attribute.get("vr") == "SQ":
-            attribute = {**attribute, "Value": [_readable(item) for item in attribute.get("Value", []) if item]}  # noqa: PLW2901
+            attribute = {
+                **attribute,
+                "Value": [_readable(item) for item in attribute.get("Value", []) if item],
+            }
         found[tag] = attribute
     return found
 

@@ -52,7 +52,6 @@ def medians(first: Callable[[], object], second: Callable[[], object], rounds: i
     return statistics.median(times[0][1:]), statistics.median(times[1][1:])
 
 
-
 def table(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     head, *body = rows

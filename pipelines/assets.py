@@ -89,9 +89,7 @@ def objects(
     return _materialized(context, chest, "raw.objects", work, config.prefix)
 
 
-@dg.asset(
-    deps=[objects], group_name="core", kinds={"duckdb", "parquet", "json"}, metadata=_described("core.images")
-)
+@dg.asset(deps=[objects], group_name="core", kinds={"duckdb", "parquet", "json"}, metadata=_described("core.images"))
 def images(
     context: dg.AssetExecutionContext, config: ImagesConfig, chest: ChestWarehouse
 ) -> dg.MaterializeResult[None]:

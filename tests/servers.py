@@ -159,9 +159,7 @@ class Postgres:
             statement,
         ]
         environment = {**os.environ, "PGPASSWORD": self.password}
-        done = subprocess.run(
-            [*command, database], env=environment, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([*command, database], env=environment, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
 
@@ -171,9 +169,7 @@ def postgres() -> Iterator[Postgres]:
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = binaries[-1].parent if binaries else Path(shutil.which("initdb") or "/none/initdb").parent
     if not (found / "pg_ctl").exists():
-        pytest.skip(
-            "PostgreSQL is not installed (no initdb in /usr/lib/postgresql): apt-get install postgresql"
-        )
+        pytest.skip("PostgreSQL is not installed (no initdb in /usr/lib/postgresql): apt-get install postgresql")
     user = _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="chest-postgres-"))
     server = Postgres(free_port(), found / "psql")

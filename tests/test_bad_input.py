@@ -99,15 +99,11 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[warehouse.Warehous
     odd = {image_key(name): HEADER for name in ODD_NAMES} | {
         f"training/xray-metadata/Odd/1.2/1.3/{name}.json": HEADER for name in ODD_NAMES
     }
-    write_objects(
-        bucket, good | odd | dict.fromkeys(IMPOSSIBLE, HEADER) | {"README.md": "x", "training/y.json": "{}"}
-    )
+    write_objects(bucket, good | odd | dict.fromkeys(IMPOSSIBLE, HEADER) | {"README.md": "x", "training/y.json": "{}"})
     write_objects(bucket, {image_key(f"H-{name}"): content for name, (content, _) in UNREADABLE.items()})
     write_objects(bucket, {record_key(f"C-{name}"): content for name, (content, _) in UNREADABLE.items()})
     write_objects(bucket, {image_key(f"R-{name}"): content for name, (content, *_) in READABLE.items()})
-    write_objects(
-        bucket, {image_key("H-no-tags"): "{}", image_key("H-record"): RECORD, record_key("Empty"): "{}"}
-    )
+    write_objects(bucket, {image_key("H-no-tags"): "{}", image_key("H-record"): RECORD, record_key("Empty"): "{}"})
     write_objects(bucket, {record_key("Mark"): b"\xef\xbb\xbf" + RECORD.encode()})
     warehouse.refresh(str(bucket), str(place / "lake"))
     return warehouse.open(str(place / "lake")), bucket
@@ -153,9 +149,7 @@ def test_what_is_no_header_is_rejected(loaded: Any) -> None:
 
 def test_reasons_tell_nothing_of_patients(loaded: Any) -> None:
     reasons = [row["reason"] for row in rejects(loaded[0]).values()]
-    assert not [
-        reason for reason in reasons if any(word in reason for word in ("Jane", "Doe", "Leeds", "nster"))
-    ]
+    assert not [reason for reason in reasons if any(word in reason for word in ("Jane", "Doe", "Leeds", "nster"))]
 
 
 @pytest.mark.parametrize("key", IMPOSSIBLE)
@@ -192,9 +186,7 @@ def test_the_patient_is_the_keys(loaded: Any) -> None:
 
 def test_command_shows_rejects(loaded: Any, chest: Any) -> None:
     wh, _ = loaded
-    rows = json.loads(
-        chest("rejects", "--group", "all", "--lake", wh.location.name, "--format", "json").stdout
-    )
+    rows = json.loads(chest("rejects", "--group", "all", "--lake", wh.location.name, "--format", "json").stdout)
     assert {"key", "etag", "reason", "first_seen", "last_seen"} <= set(rows[0])
     assert {row["key"] for row in rows} == set(rejects(wh))
 
@@ -258,9 +250,7 @@ def test_oversized_objects_are_not_read(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_objects_that_vanish_between_listing_and_reading(tmp_path: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
-    write_objects(
-        bucket, {key(p): c for p in "PQR" for key, c in ((image_key, HEADER), (record_key, RECORD))}
-    )
+    write_objects(bucket, {key(p): c for p in "PQR" for key, c in ((image_key, HEADER), (record_key, RECORD))})
     path = bucket / image_key("P")
     stat = path.stat()
     with opened(str(bucket), lake) as run:

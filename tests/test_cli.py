@@ -168,8 +168,7 @@ def test_rejects(ask: Chest, tmp_path: Path) -> None:
 
 
 QUERY = (
-    "select date '2020-03-01' as day, ['a', 'b'] as many, 1.5 as number, "
-    "null as nothing, true as yes, 'ü,\"' as text"
+    "select date '2020-03-01' as day, ['a', 'b'] as many, 1.5 as number, null as nothing, true as yes, 'ü,\"' as text"
 )
 
 
@@ -221,14 +220,8 @@ def test_files_by_ending_and_by_format(ask: Chest, tmp_path: Path) -> None:
     }.items():
         done = ask("sql", query, "-o", tmp_path / name, *words)
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert (
-        json.loads((tmp_path / "a.json").read_text()) == json.loads((tmp_path / "b.txt").read_text()) == rows
-    )
-    assert (
-        pq.read_table(tmp_path / "a.parquet").to_pylist()
-        == pq.read_table(tmp_path / "p.dat").to_pylist()
-        == rows
-    )
+    assert json.loads((tmp_path / "a.json").read_text()) == json.loads((tmp_path / "b.txt").read_text()) == rows
+    assert pq.read_table(tmp_path / "a.parquet").to_pylist() == pq.read_table(tmp_path / "p.dat").to_pylist() == rows
     cells = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert cells == [{name: str(value) for name, value in row.items()} for row in rows]
     assert len(list(tmp_path.iterdir())) == 5  # no half file
@@ -244,9 +237,7 @@ def test_files_that_cannot_be_written(ask: Chest, tmp_path: Path) -> None:
 
 def test_query_from_a_file_with_parameters(ask: Chest, tmp_path: Path) -> None:
     (tmp_path / "q.sql").write_text("-- a question\nselect $centre as c, $n::int + 1 as n;\n")
-    done = ask(
-        "sql", "-f", tmp_path / "q.sql", "--param", "centre=Le=eds'", "--param", "n=1", "--format", "json"
-    )
+    done = ask("sql", "-f", tmp_path / "q.sql", "--param", "centre=Le=eds'", "--param", "n=1", "--format", "json")
     assert answer(done) == [{"c": "Le=eds'", "n": 2}]
     refused(ask("sql", "-f", tmp_path / "none.sql"), 2, "none.sql")
     refused(ask("sql", "select 1", "-f", tmp_path / "q.sql"), 2)
@@ -348,21 +339,13 @@ def test_export_writes_every_view(ask: Chest, truth: dict[str, Any], tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_export_as_csv_and_json_into_an_empty_folder(
-    ask: Chest, truth: dict[str, Any], tmp_path: Path
-) -> None:
+def test_export_as_csv_and_json_into_an_empty_folder(ask: Chest, truth: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "csv").mkdir()
     for form in ("csv", "json"):
         assert ask("export", "--format", form, "-o", tmp_path / form).returncode == 0
-        assert sorted(path.name for path in (tmp_path / form).iterdir()) == [
-            f"{view}.{form}" for view in VIEWS
-        ]
+        assert sorted(path.name for path in (tmp_path / form).iterdir()) == [f"{view}.{form}" for view in VIEWS]
     rows = json.loads((tmp_path / "json" / "images.json").read_text())
-    assert (
-        len(rows)
-        == truth["image_json"]
-        == len(list(csv.DictReader((tmp_path / "csv" / "images.csv").open())))
-    )
+    assert len(rows) == truth["image_json"] == len(list(csv.DictReader((tmp_path / "csv" / "images.csv").open())))
 
 
 def test_export_refuses_what_is_in_the_way(ask: Chest, tmp_path: Path) -> None:
@@ -449,8 +432,6 @@ def test_a_reader_that_goes_away(lake: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("CHEST_THREADS", "many"), ("CHEST_MEMORY_LIMIT_MB", "-1")])
-def test_settings_that_are_no_numbers(
-    ask: Chest, monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_settings_that_are_no_numbers(ask: Chest, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     refused(ask("status"), 2, name, value)

@@ -48,9 +48,7 @@ HEADER = {
 @pytest.fixture(scope="module")
 def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     root = tmp_path_factory.mktemp("columns")
-    write_objects(
-        root / "bucket", {"training/Covid1/images_metadata/2020-03-01/1.2.3.json": json.dumps(HEADER)}
-    )
+    write_objects(root / "bucket", {"training/Covid1/images_metadata/2020-03-01/1.2.3.json": json.dumps(HEADER)})
     warehouse.refresh(str(root / "bucket"), str(root / "lake"))
     with warehouse.open(str(root / "lake")) as opened:
         yield opened

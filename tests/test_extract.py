@@ -28,9 +28,7 @@ def rows(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[dict[s
     n = len(texts)
     day, moment = pa.array([date(2020, 4, 1)] * n), pa.array([datetime(2020, 4, 1, tzinfo=UTC)] * n)
     batch = {
-        c.name: pa.array([None] * n, pa.string())
-        for c in columns.relations()["core.images"].columns
-        if not c.is_dicom
+        c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["core.images"].columns if not c.is_dicom
     }
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "available_date": day, "last_modified": moment}
     found = extract.headers(con, pa.table(batch | {"content": pa.array(texts, pa.string())})).to_pylist()
@@ -42,18 +40,11 @@ def typed(con: duckdb.DuckDBPyConnection, *headers: dict[str, Any]) -> list[dict
     return rows(con, [json.dumps({TAG[name]: attribute for name, attribute in h.items()}) for h in headers])
 
 
-SCALAR = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(exclude_categories=["Cs"]))
-)
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
     SCALAR,
     lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["vr", "Value", "Alphabetic", "x"]), inner)
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["vr", "Value", "Alphabetic", "x"]), inner)
     ),
     max_leaves=8,
 )
@@ -66,16 +57,11 @@ HEADER = st.dictionaries(
 @settings(max_examples=30, deadline=None)
 @given(
     documents=st.lists(
-        HEADER.map(json.dumps)
-        | JSON.map(json.dumps)
-        | st.text(st.characters(exclude_categories=["Cs"]))
-        | st.none(),
+        HEADER.map(json.dumps) | JSON.map(json.dumps) | st.text(st.characters(exclude_categories=["Cs"])) | st.none(),
         max_size=20,
     )
 )
-def test_nothing_raises_and_no_row_is_lost(
-    con: duckdb.DuckDBPyConnection, documents: list[str | None]
-) -> None:
+def test_nothing_raises_and_no_row_is_lost(con: duckdb.DuckDBPyConnection, documents: list[str | None]) -> None:
     good = json.dumps({TAG["SOPInstanceUID"]: {"vr": "UI", "Value": ["1.2.3"]}})
     found = rows(con, [*documents, good])
     assert [row["key"] for row in found] == [f"{i:06}" for i in range(len(documents) + 1)]
@@ -83,14 +69,8 @@ def test_nothing_raises_and_no_row_is_lost(
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    odd=st.lists(
-        HEADER.filter(lambda h: TAG["KVP"] not in h and TAG["Modality"] not in h), min_size=1, max_size=20
-    )
-)
-def test_an_odd_attribute_leaves_the_others_alone(
-    con: duckdb.DuckDBPyConnection, odd: list[dict[str, Any]]
-) -> None:
+@given(odd=st.lists(HEADER.filter(lambda h: TAG["KVP"] not in h and TAG["Modality"] not in h), min_size=1, max_size=20))
+def test_an_odd_attribute_leaves_the_others_alone(con: duckdb.DuckDBPyConnection, odd: list[dict[str, Any]]) -> None:
     good = {TAG["KVP"]: {"vr": "DS", "Value": [120]}, TAG["Modality"]: {"vr": "CS", "Value": ["CT"]}}
     found = rows(con, [json.dumps(header | good) for header in odd])
     assert {(row["KVP"], row["Modality"], row["is_header"]) for row in found} == {(120.0, "CT", True)}
@@ -205,9 +185,7 @@ def records(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[tup
     batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["raw.objects"].columns}
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "content": pa.array(texts, pa.string())}
     found = extract.records(con, pa.table(batch)).to_pylist()
-    return [
-        (r["is_record"], r["kind"], r["submitting_centre"]) for r in sorted(found, key=lambda row: row["key"])
-    ]
+    return [(r["is_record"], r["kind"], r["submitting_centre"]) for r in sorted(found, key=lambda row: row["key"])]
 
 
 @settings(max_examples=25, deadline=None)

@@ -103,8 +103,7 @@ def parsed_by_duckdb(con: duckdb.DuckDBPyConnection, texts: list[str]) -> dict[s
     con.register("listed", listed)
     con.execute("create or replace temp table changes as select key, 'added' as change from listed")
     con.execute(
-        "create or replace temp table listing as "
-        "select key, 1 as size, 'e' as etag, $at as last_modified from listed",
+        "create or replace temp table listing as select key, 1 as size, 'e' as etag, $at as last_modified from listed",
         {"at": WRITTEN},
     )
     names = {

@@ -108,9 +108,7 @@ def test_what_is_no_lake(tmp_path: Path, bucket: Path, chest: Chest) -> None:
         con.execute("create table notes (text)")
     con.close()
     refused(chest("status", "--lake", tmp_path / "other"), str(tmp_path / "other"))
-    refused(
-        chest("refresh", bucket, "--lake", bucket / "training/Covid1/data/2020-03-01/data.json"), "data.json"
-    )
+    refused(chest("refresh", bucket, "--lake", bucket / "training/Covid1/data/2020-03-01/data.json"), "data.json")
     refused(chest("status", "--lake", "s3://bucket/lake"), "postgres://")
     refused(chest("refresh", bucket, "--lake", ""), "CHEST_LAKE")
 
@@ -127,8 +125,7 @@ def test_views_tables_and_columns_say_what_they_mean(filled: Path) -> None:
     with warehouse.open(str(filled)) as wh:
         found = dict(
             wh.con.execute(
-                "select view_name, comment from duckdb_views() "
-                "where database_name = 'lake' and schema_name = 'main'"
+                "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
             ).fetchall()
         )
         for view in columns.views():
@@ -145,9 +142,7 @@ def test_views_tables_and_columns_say_what_they_mean(filled: Path) -> None:
 
 def test_settings_are_in_force(filled: Path) -> None:
     with warehouse.open(str(filled)) as wh:
-        rows = wh.con.execute(
-            "select option_name, value, scope_entry from ducklake_options('lake')"
-        ).fetchall()
+        rows = wh.con.execute("select option_name, value, scope_entry from ducklake_options('lake')").fetchall()
         years = wh.sql("select distinct year(available_date) from images").fetchall()
     options = {(name, scope): value for name, value, scope in rows}
     assert options["parquet_compression", None] == "zstd"

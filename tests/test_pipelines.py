@@ -64,9 +64,7 @@ def run(
 def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     """What each asset reported, by asset and name."""
     return {
-        event.asset_key.to_user_string(): {
-            name: value.value for name, value in event.materialization.metadata.items()
-        }
+        event.asset_key.to_user_string(): {name: value.value for name, value in event.materialization.metadata.items()}
         for event in result.get_asset_materialization_events()
         if event.asset_key
     }
@@ -133,15 +131,11 @@ def test_a_second_refresh_does_nothing(loaded: Loaded, instance: dg.DagsterInsta
 
 def test_reextract_types_every_stored_header_again(loaded: Loaded, instance: dg.DagsterInstance) -> None:
     again = metadata(run(instance, loaded.bucket, loaded.lake, images={"reextract": True}))
-    assert (
-        again["images"]["reextracted"] == again["images"]["dagster/row_count"] == loaded.truth["image_json"]
-    )
+    assert again["images"]["reextracted"] == again["images"]["dagster/row_count"] == loaded.truth["image_json"]
     assert again["published"]["is_new"] is True
 
 
-def test_run_config_limits_to_a_prefix_and_allows_removals(
-    tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_run_config_limits_to_a_prefix_and_allows_removals(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     folder = tmp_path / "bucket"
     sample.make(folder, 4, "dated", 2)
     patients = sorted((folder / "training").iterdir())
@@ -160,9 +154,7 @@ def test_run_config_limits_to_a_prefix_and_allows_removals(
     assert allowed["objects"]["dagster/row_count"] == inside
 
 
-def test_a_wrong_bucket_fails_with_one_clear_line_and_no_lake(
-    tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_a_wrong_bucket_fails_with_one_clear_line_and_no_lake(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     result = run(instance, tmp_path / "nowhere", tmp_path / "lake")
     said = failure(result, "objects").user_failure_data.description
     assert "nowhere" in said

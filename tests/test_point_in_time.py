@@ -72,9 +72,7 @@ MOMENT = st.builds(
 CENTRES = st.sampled_from(["A", "BB", "CCC"])
 FILES = st.one_of(
     st.builds(clinical, st.sampled_from(PATIENTS), LAYOUT, DAY, st.integers(0, 2), CENTRES, MOMENT),
-    st.builds(
-        image, st.sampled_from(PATIENTS), LAYOUT, DAY, st.just("header"), st.sampled_from("ij"), MOMENT
-    ),
+    st.builds(image, st.sampled_from(PATIENTS), LAYOUT, DAY, st.just("header"), st.sampled_from("ij"), MOMENT),
     st.builds(image, st.sampled_from(PATIENTS), LAYOUT, DAY, st.just("dcm"), st.sampled_from("ij"), MOMENT),
 )
 
@@ -124,9 +122,7 @@ class Oracle:
 def check(wh: warehouse.Warehouse, files: dict[str, File], day: date | None) -> None:
     then, oracle = wh.as_of(day) if day else wh, Oracle(files, day)
     rows = then.sql("select patient_id, key, kind, submitting_centre from clinical").fetchall()
-    assert {row[0]: row[1:] for row in rows} == {
-        p: (f.key, f.kind, f.centre) for p, f in oracle.clinical.items()
-    }
+    assert {row[0]: row[1:] for row in rows} == {p: (f.key, f.kind, f.centre) for p, f in oracle.clinical.items()}
     rows = then.sql("select key from clinical_history").fetchall()
     assert sorted(row[0] for row in rows) == sorted(oracle.history)
     rows = then.sql("select key, patient_id, available_date, dcm_key from images").fetchall()
@@ -139,9 +135,7 @@ def check(wh: warehouse.Warehouse, files: dict[str, File], day: date | None) -> 
     known_at = "select key from known_at($patient, $day)"
     for patient, until in ("P1", DAYS[1]), ("P2", DAYS[3]):
         chosen = oracle.chosen(patient, until)
-        assert then.sql(known_at, patient=patient, day=until).fetchall() == (
-            [(chosen.key,)] if chosen else []
-        )
+        assert then.sql(known_at, patient=patient, day=until).fetchall() == ([(chosen.key,)] if chosen else [])
 
 
 def write(bucket: Path, files: dict[str, File], before: dict[str, File]) -> None:
@@ -162,9 +156,7 @@ def write(bucket: Path, files: dict[str, File], before: dict[str, File]) -> None
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(history=HISTORIES, keep=st.integers(0, 2))
-def test_views_follow_the_rules(
-    tmp_path_factory: pytest.TempPathFactory, history: list[list[File]], keep: int
-) -> None:
+def test_views_follow_the_rules(tmp_path_factory: pytest.TempPathFactory, history: list[list[File]], keep: int) -> None:
     place = tmp_path_factory.mktemp("history")
     bucket, lake = place / "bucket", str(place / "lake")
     bucket.mkdir()
@@ -229,9 +221,7 @@ def test_known_at_is_never_past_the_as_of_date(lake: Path) -> None:
         assert early.sql("from known_at('P2', '2020-05-01')").fetchall() == []
         chosen = early.patient("P1").known_at("2020-05-01").project("key, available_date").fetchall()
         assert chosen == [("training/P1/data/2020-04-02/data.json", DAYS[1])]
-        assert wh.as_of(DAYS[0]).patient("P1").known_at("2020-05-01").project("kind").fetchall() == [
-            ("status",)
-        ]
+        assert wh.as_of(DAYS[0]).patient("P1").known_at("2020-05-01").project("kind").fetchall() == [("status",)]
 
 
 def test_relations_keep_their_day(lake: Path) -> None:
@@ -240,9 +230,7 @@ def test_relations_keep_their_day(lake: Path) -> None:
         assert (len(early.fetchall()), len(late.fetchall()), len(wh.patients().fetchall())) == (1, 2, 2)
 
 
-@pytest.mark.parametrize(
-    "day", ["2020-02-31", "yesterday", "01/04/2020", "2020-13-01", "20-04-01", "2020-04"]
-)
+@pytest.mark.parametrize("day", ["2020-02-31", "yesterday", "01/04/2020", "2020-13-01", "20-04-01", "2020-04"])
 def test_malformed_days(lake: Path, day: str) -> None:
     with warehouse.open(str(lake)) as wh, pytest.raises(warehouse.UsageError, match=day):
         wh.as_of(day)

@@ -98,9 +98,7 @@ def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
     record = '{"Pseudonym": "%s", "SwabStatus": "Negative"}'
     for site in ("leeds", "york"):
         write_objects(tmp_path / site, {f"training/{site}/data/2020-03-01/data.json": record % site})
-    addresses = {
-        site: server.address("shared", tmp_path / f"{site}-data", schema=site) for site in ("leeds", "york")
-    }
+    addresses = {site: server.address("shared", tmp_path / f"{site}-data", schema=site) for site in ("leeds", "york")}
     with lake.writer(location.parse(addresses["leeds"]), Settings()):
         warehouse.refresh(str(tmp_path / "york"), addresses["york"])  # a lock of its own
     warehouse.refresh(str(tmp_path / "leeds"), addresses["leeds"])
@@ -111,9 +109,7 @@ def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
 
 def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.run("create database remote")
-    record = {
-        "training/Covid1/data/2020-03-01/data.json": '{"Pseudonym": "Covid1", "SwabStatus": "Negative"}'
-    }
+    record = {"training/Covid1/data/2020-03-01/data.json": '{"Pseudonym": "Covid1", "SwabStatus": "Negative"}'}
     write_objects(tmp_path / "bucket", record)
     address = server.address("remote", "s3://parquet/lake")
     with moto() as s3:
@@ -160,10 +156,7 @@ def test_reading_makes_no_lake(server: Postgres, tmp_path: Path) -> None:
     server.run("create database blank")
     with pytest.raises(LakeError):
         warehouse.open(server.address("blank", tmp_path / "data"))
-    assert (
-        server.run("select count(*) from information_schema.tables where table_schema = 'public'", "blank")
-        == "0"
-    )
+    assert server.run("select count(*) from information_schema.tables where table_schema = 'public'", "blank") == "0"
 
 
 def test_an_address_without_data_path_says_so(server: Postgres, chest: Chest) -> None:

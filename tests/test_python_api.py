@@ -101,9 +101,9 @@ def test_every_view_of_a_patient(wh: warehouse.Warehouse) -> None:
     assert len(patient.images().fetchall()) == count > 0
     for rows in (patient.studies(), patient.series(), patient.timeline(), patient.records()):
         assert rows.fetchall()
-    (day,) = wh.sql(
-        "select min(available_date) from clinical_history where patient_id = 'Covid1'"
-    ).fetchone() or (None,)
+    (day,) = wh.sql("select min(available_date) from clinical_history where patient_id = 'Covid1'").fetchone() or (
+        None,
+    )
     assert len(patient.known_at(day).fetchall()) == 1
     assert patient.known_at("1999-01-01").fetchall() == []
     with pytest.raises(warehouse.NotFoundError, match="Nobody"):
@@ -142,12 +142,7 @@ def test_pinned_while_another_process_refreshes(chest: Chest, tmp_path: Path) ->
         write_objects(bucket, {"training/Covid77/data/2020-03-02/data.json": RECORD})
         done = chest("refresh", bucket, "--lake", lake, "-q")
         assert done.returncode == 0, done.stderr
-        assert (
-            lazy.fetchone()
-            == wh.sql(count).fetchone()
-            == wh.as_of("2021-01-01").sql(count).fetchone()
-            == (1,)
-        )
+        assert lazy.fetchone() == wh.sql(count).fetchone() == wh.as_of("2021-01-01").sql(count).fetchone() == (1,)
     with warehouse.open(str(lake)) as wh:
         assert wh.snapshot.number > first
         assert wh.sql(count).fetchone() == (2,)
@@ -182,6 +177,4 @@ def test_the_library_never_imports_dagster() -> None:
     sources = list(PACKAGE.rglob("*.py"))
     assert len(sources) > 15
     for path in sources:
-        assert not re.search(r"^\s*(import|from)\s+(dagster|pipelines)\b", path.read_text(), re.MULTILINE), (
-            path
-        )
+        assert not re.search(r"^\s*(import|from)\s+(dagster|pipelines)\b", path.read_text(), re.MULTILINE), path

@@ -104,9 +104,7 @@ def test_objects_come_change_and_go(bucket: Path, lake: Path, tmp_path: Path) ->
         assert not any(key in keys for keys in tables.values())
     assert {f"{image}"} <= tables["core.images"] & tables["raw.headers"]
     assert ask(lake, f"select StudyDescription from images where key = '{image}'") == [("changed",)]
-    assert ask(lake, f"select epoch(last_modified) from clinical_history where key = '{record}'") == [
-        (1_600_000_000,)
-    ]
+    assert ask(lake, f"select epoch(last_modified) from clinical_history where key = '{record}'") == [(1_600_000_000,)]
 
     refresh(bucket, tmp_path / "fresh")
     assert content(lake) == content(tmp_path / "fresh")
@@ -274,9 +272,7 @@ def test_readers_stay_at_their_snapshot(bucket: Path, lake: Path, chest: Any) ->
 def test_reextract_types_again_without_the_bucket(bucket: Path, lake: Path) -> None:
     refresh(bucket, lake)
     before = content(lake)
-    with lakes.writer(
-        location.parse(str(lake)), SETTINGS
-    ) as con:  # as a lake from before the column was there
+    with lakes.writer(location.parse(str(lake)), SETTINGS) as con:  # as a lake from before the column was there
         con.execute("update core.images set Modality = null, dcm_key = null")
     for path in bucket.rglob("*.json"):  # nothing to be read there, and nothing that the listing shows
         stat = path.stat()
@@ -349,9 +345,7 @@ def test_killed_refresh_goes_on(large: Path, lake: Path, large_content: Any, che
     assert json.loads(chest("status", "--lake", lake, "--format", "json").stdout)["unpublished_commits"] > 1
 
     result = refresh(large, lake)
-    assert 0 < result.images.loaded < len(large_content["core.images"]), (
-        "what was committed is not loaded again"
-    )
+    assert 0 < result.images.loaded < len(large_content["core.images"]), "what was committed is not loaded again"
     assert content(lake) == large_content
     assert result.published.counts["images"] == len(large_content["core.images"]) - len(before["core.images"])
     assert not refresh(large, lake).published.is_new

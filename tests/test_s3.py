@@ -73,9 +73,7 @@ def truth(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("source", ["s3://whole", "s3://shared/sites/leeds/"])
-def test_answers_are_those_of_the_folder(
-    s3: S3, uploaded: str, folder: Path, tmp_path: Path, source: str
-) -> None:
+def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, tmp_path: Path, source: str) -> None:
     result = warehouse.refresh(source, str(tmp_path / "lake"))
     assert result.source == source.rstrip("/")
     expected = truth(folder)
@@ -108,17 +106,13 @@ def test_second_refresh_does_nothing_then_changes_and_removals_follow(s3: S3, tm
     assert (third.objects.added, third.objects.changed, third.objects.removed) == (0, 1, 1)
     assert (third.clinical.loaded, third.published.is_new) == (1, True)
     with warehouse.open(lake) as wh:
-        rows = wh.sql(
-            "select available_date::varchar, submitting_centre from clinical_history order by 1"
-        ).fetchall()
+        rows = wh.sql("select available_date::varchar, submitting_centre from clinical_history order by 1").fetchall()
     assert rows == [(day, "York" if day.endswith("01") else "Leeds") for day in days[:-1]]
 
 
 def test_etags_are_those_of_s3_without_quotes(s3: S3, uploaded: str) -> None:
     listed = {
-        row["key"]: row["etag"]
-        for batch in S3Bucket("s3://whole", Settings()).listing()
-        for row in batch.to_pylist()
+        row["key"]: row["etag"] for batch in S3Bucket("s3://whole", Settings()).listing() for row in batch.to_pylist()
     }
     one = min(listed)
     assert listed[one] == s3.client().head_object(Bucket="whole", Key=one)["ETag"].strip('"')
@@ -245,9 +239,7 @@ def test_profile_and_region_are_honoured(server: S3, uploaded: str, chest: Chest
     assert_one_line_of_advice(wrong, "nobody", "AWS")
 
 
-def test_a_region_in_the_environment_is_used_to_sign(
-    s3: S3, uploaded: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_region_in_the_environment_is_used_to_sign(s3: S3, uploaded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-2")
     bucket = S3Bucket("s3://whole", Settings())
     assert bucket._client.meta.region_name == "eu-west-2"

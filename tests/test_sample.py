@@ -163,9 +163,7 @@ def test_both_layouts_hold_the_same_facts(buckets: dict[str, Bucket], folders: d
     assert dated.headers == published.headers
     assert dated.stubs == published.stubs
     assert sorted(dated.records) == sorted(published.records)
-    assert (folders["dated"] / "truth.json").read_bytes() == (
-        folders["published"] / "truth.json"
-    ).read_bytes()
+    assert (folders["dated"] / "truth.json").read_bytes() == (folders["published"] / "truth.json").read_bytes()
 
 
 @pytest.mark.parametrize("layout", sample.LAYOUTS)
@@ -187,9 +185,7 @@ def test_truth_counts_equal_a_recount(
 
 
 @pytest.mark.parametrize("layout", sample.LAYOUTS)
-def test_truth_as_of_equals_a_naive_answer(
-    buckets: dict[str, Bucket], truth: dict[str, Any], layout: str
-) -> None:
+def test_truth_as_of_equals_a_naive_answer(buckets: dict[str, Bucket], truth: dict[str, Any], layout: str) -> None:
     assert len(truth["as_of"]) == 5
     for as_of, answer in truth["as_of"].items():
         available = [record for record in buckets[layout].records if record.day <= as_of]

@@ -48,9 +48,7 @@ def test_truth_knows_the_days(truth: dict[str, Any]) -> None:
 def test_status_without_a_day(chest: Any, lake: Path, truth: dict[str, Any]) -> None:
     found = json.loads(chest("status", "--lake", lake, "--format", "json").stdout)
     assert {name: found[name] for name in COUNTS} == {name: truth[name] for name in COUNTS}
-    assert found["objects"] == sum(
-        found[n] for n in ("image_json", "clinical_json", "rejected", "dcm", "other")
-    )
+    assert found["objects"] == sum(found[n] for n in ("image_json", "clinical_json", "rejected", "dcm", "other"))
     assert (found["rejected"], found["dcm"], found["other"]) == (0, truth["image_json"], 0)
     assert isinstance(found["snapshot"], int)
 

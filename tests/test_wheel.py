@@ -28,11 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_all_sql_and_nothing_else_of_ours(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    sql = {
-        f"warehouse/{path.relative_to(ROOT).as_posix()}"
-        for path in (ROOT / "sql").rglob("*")
-        if path.is_file()
-    }
+    sql = {f"warehouse/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "sql").rglob("*") if path.is_file()}
     assert len(sql) > 20
     assert sql <= names
     assert "warehouse/sample_headers.json" in names
@@ -51,9 +47,7 @@ def test_a_clean_environment_runs_it(wheel: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(*words: str) -> str:
-        done = subprocess.run(
-            words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

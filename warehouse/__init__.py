@@ -1,10 +1,10 @@
 """The chest data warehouse: a bucket of chest images and clinical records, as it was known on any day.
 
-    import warehouse
+import warehouse
 
-    warehouse.refresh("s3://chest-data-warehouse", "lake")
-    wh = warehouse.open("lake")
-    wh.as_of("2020-06-01").patients().pl()
+warehouse.refresh("s3://chest-data-warehouse", "lake")
+wh = warehouse.open("lake")
+wh.as_of("2020-06-01").patients().pl()
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,9 @@ from warehouse.errors import (
 )
 
 if TYPE_CHECKING:
-    from warehouse.reader import Patient, Warehouse, open  # noqa: A004
-    from warehouse.steps import RefreshResult, refresh
+    from warehouse.reader import Patient, Warehouse, open
     from warehouse.settings import Settings
+    from warehouse.steps import RefreshResult, refresh
 
 __version__ = "0.1.0"
 

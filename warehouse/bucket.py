@@ -113,7 +113,9 @@ class FolderBucket:
                 yield _batch([row for row in rows if row[0].startswith(prefix)] if prefix else rows)
         except OSError as error:
             words = error.strerror or str(error)
-            raise SourceError(f"The folder {self._root} cannot be listed whole: {words}. Nothing was changed.") from None
+            raise SourceError(
+                f"The folder {self._root} cannot be listed whole: {words}. Nothing was changed."
+            ) from None
         yield pa.record_batch([[], [], [], []], listing_schema())
 
     def read_into(
@@ -150,7 +152,8 @@ def _walk(top: str, cut: int) -> Iterator[list[tuple[str, int, int]]]:
     The upper folders are opened one by one until there are enough of them to share out; below, pyarrow walks
     outside the interpreter's lock. Links to files are followed; links to folders too, in the upper folders.
     """
-    folders, files = [top] if os.path.isdir(top) else [], []  # noqa: PTH112 - plain calls, as below
+    folders: list[str] = [top] if os.path.isdir(top) else []  # noqa: PTH112 - plain calls, as below
+    files: list[str] = []
     for _ in range(_LEVELS):
         if len(folders) >= _SHARES:
             break
@@ -183,12 +186,25 @@ def _files_below(folders: list[str], cut: int) -> list[tuple[str, int, int]]:
     from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
     system = LocalFileSystem()
-    return [
-        (info.path[cut:], info.size, info.mtime_ns)
-        for folder in folders
-        for info in system.get_file_info(FileSelector(folder, allow_not_found=True, recursive=True))
-        if info.type == FileType.File
-    ]
+    try:
+        return [
+            (info.path[cut:], info.size, info.mtime_ns)
+            for folder in folders
+            for info in system.get_file_info(FileSelector(folder, allow_not_found=True, recursive=True))
+            if info.type == FileType.File
+        ]
+    except UnicodeDecodeError:  # a file name that is no UTF-8: slower, but it does not stop the others
+        return [
+            row
+            for folder in folders
+            for above, _, names in os.walk(folder, onerror=_raise)
+            for row in _stat([f"{above}/{name}" for name in names], cut)
+        ]
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _batch(rows: list[tuple[str, int, int]]) -> "pa.RecordBatch":

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from obstore.store import S3Store
 
+_MAY_NOT_LIST = (
+    "these credentials may not list it. Ask for s3:ListBucket and s3:GetObject, or choose another AWS_PROFILE."
+)
+
 #: What a refusal of S3 means and what to do; the codes are S3's own.
 _ADVICE = {
     "NoSuchBucket": "there is no such bucket. Check the name.",
     "404": "there is no such bucket. Check the name.",
-    "AccessDenied": "these credentials may not list it. Ask for s3:ListBucket and s3:GetObject, or choose another AWS_PROFILE.",
-    "403": "these credentials may not list it. Ask for s3:ListBucket and s3:GetObject, or choose another AWS_PROFILE.",
+    "AccessDenied": _MAY_NOT_LIST,
+    "403": _MAY_NOT_LIST,
     "AllAccessDisabled": "the bucket is closed to everybody.",
     "InvalidAccessKeyId": "S3 does not know this access key. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
     "SignatureDoesNotMatch": "the secret key is wrong. Check AWS_SECRET_ACCESS_KEY or AWS_PROFILE.",
@@ -76,7 +80,10 @@ class S3Bucket:
             self._name,
             region=region,
             credential_provider=Boto3CredentialProvider(session),
-            client_options={"allow_http": url.startswith("http://"), "pool_max_idle_per_host": str(self._threads)},
+            client_options={
+                "allow_http": url.startswith("http://"),
+                "pool_max_idle_per_host": str(self._threads),
+            },
             **where,
         )
         return client, store
@@ -110,7 +117,11 @@ class S3Bucket:
                 table = pa.record_batch(found)
                 seen = True
                 yield self._batch(
-                    table.column("path"), table.column("size"), table.column("e_tag"), table.column("last_modified"), prefix
+                    table.column("path"),
+                    table.column("size"),
+                    table.column("e_tag"),
+                    table.column("last_modified"),
+                    prefix,
                 )
         except InvalidPathError:
             # Keys listed twice are listed once in the end: the refresh keeps one row a key.
@@ -127,7 +138,9 @@ class S3Bucket:
     def _list_with_boto3(self, prefix: str) -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
 
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=f"{self._below}{prefix}")
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._name, Prefix=f"{self._below}{prefix}"
+        )
         for page in pages:
             rows = page.get("Contents", [])
             yield self._batch(

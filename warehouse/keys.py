@@ -128,7 +128,7 @@ def format(key: ObjectKey) -> str:
             return f"{start}{key.patient_id}/data/{key.key_date}/data.json"
         case "clinical", _:
             return f"{start}data/{key.patient_id}/{key.record}_{key.key_date}.json"
-        case ("dcm" | "header"), _:
+        case (("dcm" | "header"), _):
             meta, suffix = ("", "dcm") if key.kind == "dcm" else ("-metadata", "json")
             ids = f"{key.patient_id}/{key.study_id}/{key.series_id}/{key.image_id}"
             return f"{start}{key.folder}{meta}/{ids}.{suffix}"

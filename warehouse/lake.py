@@ -101,8 +101,14 @@ def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     }
     if url := endpoint(session):
         scheme, _, host = url.partition("://")
-        options |= {"endpoint": host.rstrip("/"), "url_style": "path", "use_ssl": str(scheme == "https").lower()}
-    words = ", ".join(f"{name} '{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in options.items() if value)
+        options |= {
+            "endpoint": host.rstrip("/"),
+            "url_style": "path",
+            "use_ssl": str(scheme == "https").lower(),
+        }
+    words = ", ".join(
+        f"{name} '{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in options.items() if value
+    )
     con.execute(f"create or replace secret lake_data (type s3, {words})")
 
 
@@ -162,7 +168,9 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
         try:
             (location.folder / "data").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LakeError(f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake.") from None
+            raise LakeError(
+                f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake."
+            ) from None
     with locks.held(location, settings), contextlib.closing(connect(settings, location)) as con:
         con.execute("set preserve_insertion_order = false")
         if location.postgres and location.schema != "public":
@@ -172,7 +180,9 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
         yield con
 
 
-def reader(location: Location, settings: Settings, snapshot: int | None = None) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
+def reader(
+    location: Location, settings: Settings, snapshot: int | None = None
+) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
     """Open a lake to read, pinned at a published snapshot: the newest, or the one asked for.
 
     Raises LakeError where there is no lake or nothing was published yet, UsageError for a snapshot that is
@@ -196,7 +206,9 @@ def reader(location: Location, settings: Settings, snapshot: int | None = None) 
 
 def _choose(published: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
     if not published:
-        raise LakeError(f"The lake {location.name} has no published snapshot yet. Finish a refresh:  chest refresh BUCKET")
+        raise LakeError(
+            f"The lake {location.name} has no published snapshot yet. Finish a refresh:  chest refresh BUCKET"
+        )
     if wanted is None:
         return published[-1]
     for snapshot in published:
@@ -255,7 +267,9 @@ def transact(con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T]
 def _explained(error: duckdb.Error) -> Exception:
     """A problem outside the program as a LakeError; anything else as it is."""
     if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or any(w in str(error) for w in _BUSY):
-        return LakeError(f"The lake could not be written: {_first_line(error)}. What was committed before is safe; run it again.")
+        return LakeError(
+            f"The lake could not be written: {_first_line(error)}. What was committed before is safe; run it again."
+        )
     return error
 
 

@@ -1,8 +1,8 @@
 """Where a lake lies: reads what `--lake` says into a catalogue and a data path.
 
-    ./lake                                      catalogue ./lake/catalog.sqlite, Parquet in ./lake/data/
-    postgres://user@host/db?data_path=s3://…    catalogue in PostgreSQL, Parquet where data_path says;
-                                                &schema=NAME where several lakes share one database
+./lake                                      catalogue ./lake/catalog.sqlite, Parquet in ./lake/data/
+postgres://user@host/db?data_path=s3://…    catalogue in PostgreSQL, Parquet where data_path says;
+                                            &schema=NAME where several lakes share one database
 """
 
 import re
@@ -44,7 +44,8 @@ def parse(text: str) -> Location:
         return _postgres(text)
     if "://" in text:
         raise UsageError(
-            f"{text}: a lake is a folder or postgres://…?data_path=…; the Parquet files of a PostgreSQL lake may lie on S3."
+            f"{text}: a lake is a folder or postgres://…?data_path=…; "
+            "the Parquet files of a PostgreSQL lake may lie on S3."
         )
     folder = Path(text).expanduser().absolute()
     return Location(name=text, data_path=f"{folder / 'data'}/", folder=folder)

@@ -107,11 +107,14 @@ class Warehouse:
     def patient(self, patient_id: str) -> "Patient":
         """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""
         found = self.con.execute(
-            f"select patient_id from {lake.ALIAS}.main.patients where patient_id = $patient", {"patient": patient_id}
+            f"select patient_id from {lake.ALIAS}.main.patients where patient_id = $patient",
+            {"patient": patient_id},
         ).fetchone()
         if not found:
             when = f" as of {self.day}" if self.day else ""
-            raise NotFoundError(f"No patient {patient_id!r} in group {self.group_name!r}{when}. Names are case-sensitive.")
+            raise NotFoundError(
+                f"No patient {patient_id!r} in group {self.group_name!r}{when}. Names are case-sensitive."
+            )
         return Patient(self, patient_id)
 
     def close(self) -> None:

@@ -94,15 +94,11 @@ def make(
 def _check(out: Path, patients: int, layout: str) -> None:
     """Refuse what cannot be made, before anything is written."""
     if layout not in LAYOUTS:
-        raise UsageError(
-            f"layout {layout!r}: there is no such key layout; choose one of {', '.join(LAYOUTS)}"
-        )
+        raise UsageError(f"layout {layout!r}: there is no such key layout; choose one of {', '.join(LAYOUTS)}")
     if patients < 1:
         raise UsageError(f"patients {patients}: a bucket needs at least one patient; give a number from 1 up")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(
-            f"{out}: already exists and is not an empty folder; name a new folder, or empty this one"
-        )
+        raise UsageError(f"{out}: already exists and is not an empty folder; name a new folder, or empty this one")
     out.mkdir(parents=True, exist_ok=True)
 
 

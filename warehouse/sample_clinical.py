@@ -252,9 +252,9 @@ def _history(rng: random.Random) -> dict[str, object]:
         "PMH CKD": _spelt(rng, 1) if has_ckd else _flag(rng, 0.0, "unknown"),
         "If CKD, stage": rng.choice(("3", 3, "3a", 4, "Stage 4", "5")) if has_ckd else " ",
         "PMH CVS disease": _spelt(rng, rng.choices((0, 1, 2, 3, 4), (70, 9, 6, 8, 7))[0]),
-        "PMH Lung disease": rng.choices(
-            ("0", 0, "1", 2, 4, "5 bronchiectasis", "unknown"), (40, 24, 10, 2, 14, 4, 6)
-        )[0],
+        "PMH Lung disease": rng.choices(("0", 0, "1", 2, 4, "5 bronchiectasis", "unknown"), (40, 24, 10, 2, 14, 4, 6))[
+            0
+        ],
         "PMH diabetes mellitus type II": _flag(rng, 0.24, "Yes"),
         "Current ACEi use": _flag(rng, 0.18, "1 ramipril"),
         "Current Angiotension receptor blocker use": _flag(rng, 0.1, "1 losartan"),

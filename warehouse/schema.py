@@ -29,7 +29,9 @@ def migrations() -> list[tuple[int, str]]:
 
 def version(con: "duckdb.DuckDBPyConnection") -> int:
     """The number of the last migration the attached lake has been through; 0 for an empty one."""
-    found = con.execute("select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'").fetchone()
+    found = con.execute(
+        "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'"
+    ).fetchone()
     if not found:
         return 0
     row = con.execute("select coalesce(max(number), 0) from ops.migrations").fetchone()
@@ -42,7 +44,8 @@ def check_version(con: "duckdb.DuckDBPyConnection", location: "Location") -> int
     if found > known:
         maker = con.execute("select tool_version from ops.migrations order by number desc limit 1").fetchone()
         raise LakeError(
-            f"The lake {location.name} was made by a newer version: schema {found} (chest {maker[0] if maker else '?'}), "
+            f"The lake {location.name} was made by a newer version: "
+            f"schema {found} (chest {maker[0] if maker else '?'}), "
             f"this is chest {__version__} with schema {known}. Install that version or a later one."
         )
     return found
@@ -57,7 +60,13 @@ def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Tr
     missing = _missing_columns(con)
     stale = [view for view in VIEW_ORDER if _view_is_stale(con, view)]
     if missing or stale:
-        transact(con, "columns and views", lambda: _bring_level(con, missing), columns=len(missing), views=len(stale))
+        transact(
+            con,
+            "columns and views",
+            lambda: _bring_level(con, missing),
+            columns=len(missing),
+            views=len(stale),
+        )
 
 
 def _migrate(con: "duckdb.DuckDBPyConnection", number: int, name: str) -> None:
@@ -83,7 +92,8 @@ def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
 def _missing_columns(con: "duckdb.DuckDBPyConnection") -> list[tuple[str, columns.Column]]:
     """Declared columns the lake does not have yet. A column whose type was changed is a user's mistake."""
     rows = con.execute(
-        "select schema_name || '.' || table_name, column_name, data_type from duckdb_columns() where database_name = 'lake'"
+        "select schema_name || '.' || table_name, column_name, data_type "
+        "from duckdb_columns() where database_name = 'lake'"
     ).fetchall()
     there = {(table, name): kind for table, name, kind in rows}
     missing = []
@@ -112,7 +122,8 @@ def view_sql(view: str) -> str:
 def _view_is_stale(con: "duckdb.DuckDBPyConnection", view: str) -> bool:
     """Whether the lake lacks the view as it is declared now; its comment carries a digest of its text."""
     row = con.execute(
-        "select comment from duckdb_views() where database_name = 'lake' and schema_name = 'main' and view_name = $view",
+        "select comment from duckdb_views() "
+        "where database_name = 'lake' and schema_name = 'main' and view_name = $view",
         {"view": view},
     ).fetchone()
     return row is None or row[0] != _view_comment(view)
@@ -131,11 +142,11 @@ def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, colu
     for view in VIEW_ORDER:
         con.execute(view_sql(view))
         con.execute(f"comment on view {view} is '{_quoted(_view_comment(view))}'")
-    for table in columns.tables():
-        con.execute(f"comment on table {table.name} is '{_quoted(table.meaning)}'")
-        for column in table.columns:
+    for relation in columns.tables():
+        con.execute(f"comment on table {relation.name} is '{_quoted(relation.meaning)}'")
+        for column in relation.columns:
             unit = f" [{column.unit}]" if column.unit else ""
-            con.execute(f"comment on column {table.name}.\"{column.name}\" is '{_quoted(column.meaning + unit)}'")
+            con.execute(f"comment on column {relation.name}.\"{column.name}\" is '{_quoted(column.meaning + unit)}'")
 
 
 def _quoted(text: str) -> str:

@@ -8,6 +8,7 @@ second to import, more than a whole `chest sql` may cost.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from warehouse.errors import UsageError
 
@@ -32,16 +33,16 @@ class Settings:
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings with CHEST_* variables applied; UsageError names a variable that is not a number."""
-    values: dict[str, str | int | float] = {}
+    values: dict[str, Any] = {}
     for field in fields(Settings):
         name = f"CHEST_{field.name.upper()}"
         if not (text := environ.get(name, "")):
             continue
-        kind = type(field.default)
+        kind: Any = field.type
         try:
             values[field.name] = kind(text)
         except ValueError:
             raise UsageError(f"{name}={text!r} is not a number. Unset it or give a number.") from None
         if kind is not str and float(text) < 0:
             raise UsageError(f"{name}={text!r} is negative. Unset it or give a number from 0.")
-    return Settings(**values)  # type: ignore[arg-type]
+    return Settings(**values)

@@ -4,7 +4,8 @@ select
     {{ object_columns }},
     {{ dicom_columns }},
     coalesce(tags is not null and (
-        tags."00080018" is not null or regexp_matches(content, '"[0-9A-Fa-f]{8}"\s*:')
+        tags."00080018" is not null
+        or (starts_with(ltrim(content, e' \t\r\n'), '{') and regexp_matches(content, '"[0-9A-Fa-f]{8}"\s*:'))
     ), false) as is_header
 from (
     select *, try(json_transform(content, '{{ structure }}')) as tags

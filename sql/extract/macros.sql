@@ -6,7 +6,7 @@ create or replace temp macro dicom_text(t) as nullif(trim(t), '');
 create or replace temp macro dicom_varchar(v) as dicom_text(v[1]);
 -- VR PN is an object of representations; the alphabetic one is meant.
 create or replace temp macro dicom_name(v) as
-    dicom_text(case when starts_with(v[1], '{') then v[1] ->> '$.Alphabetic' else v[1] end);
+    dicom_text(case when starts_with(v[1], '{') then try(v[1] ->> '$.Alphabetic') else v[1] end);
 -- VR DS has no NaN and no infinity, whatever a cast may read.
 create or replace temp macro dicom_double(v) as case when isfinite(v[1]) then v[1] end;
 -- IS may arrive as 3, "3" or 3.0; 3.7 is no integer and is not rounded into one.

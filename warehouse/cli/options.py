@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 Lake = Annotated[
     str,
-    typer.Option("--lake", envvar=LAKE_VARIABLE, help="Folder of the lake, or postgres://…?data_path=…", show_default=True),
+    typer.Option(
+        "--lake",
+        envvar=LAKE_VARIABLE,
+        help="Folder of the lake, or postgres://…?data_path=…",
+        show_default=True,
+    ),
 ]
 Source = Annotated[str, typer.Argument(envvar=SOURCE_VARIABLE, help="s3://BUCKET[/PREFIX] or a folder.")]
 AsOf = Annotated[
-    str | None, typer.Option("--as-of", metavar="DAY", help="Only what was available on or before this day (2020-06-01).")
+    str | None,
+    typer.Option("--as-of", metavar="DAY", help="Only what was available on or before this day (2020-06-01)."),
 ]
 Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published snapshot; the newest by default.")]
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]

@@ -5,6 +5,7 @@ JSON goes to stdout alone; whatever else there is to say goes to stderr.
 
 import csv
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ def plain(value: object) -> Any:
             return value.isoformat()
         case timedelta():
             return value.total_seconds()
-        case float() if value != value or value in (float("inf"), float("-inf")):
+        case float() if not math.isfinite(value):
             return None
         case Decimal():
             return float(value)

@@ -3,9 +3,10 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-Report = Callable[[str, int, int], None]
+from warehouse.steps.run import Progress as Report
+from warehouse.steps.run import silent
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -14,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def reporting(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]:
     """A function to be called with step, done and total (0: not known)."""
     if quiet:
-        yield lambda step, done, total: None
+        yield silent
     elif sys.stderr.isatty():
         with _bars(unit) as report:
             yield report
@@ -25,7 +26,15 @@ def reporting(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]
 @contextlib.contextmanager
 def _bars(unit: str) -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -39,7 +48,9 @@ def _bars(unit: str) -> Iterator[Report]:
 
     words = TextColumn("{task.description:<12}")
     console = Console(stderr=True)
-    with Progress(SpinnerColumn(), words, BarColumn(), Count(), Rate(), TimeRemainingColumn(), console=console) as progress:
+    with Progress(
+        SpinnerColumn(), words, BarColumn(), Count(), Rate(), TimeRemainingColumn(), console=console
+    ) as progress:
         tasks: dict[str, int] = {}
 
         def report(step: str, done: int, total: int) -> None:

@@ -17,7 +17,9 @@ def refresh(
     source: options.Source,
     lake: options.Lake = options.DEFAULT_LAKE,
     prefix: Annotated[str, typer.Option(help="Touch only keys that start with this, as in training/Covid12/.")] = "",
-    allow_removals: Annotated[bool, typer.Option("--allow-removals", help="Believe a listing that lacks over 10 %.")] = False,
+    allow_removals: Annotated[
+        bool, typer.Option("--allow-removals", help="Believe a listing that lacks over 10 %.")
+    ] = False,
     reextract: Annotated[
         bool, typer.Option("--reextract", help="Type all stored headers again, for a column that was added.")
     ] = False,
@@ -40,7 +42,12 @@ def refresh(
 
     with reporting(quiet=quiet) as report:
         result = run_refresh(
-            source, lake, prefix=prefix, allow_removals=allow_removals, reextract_headers=reextract, progress=report
+            source,
+            lake,
+            prefix=prefix,
+            allow_removals=allow_removals,
+            reextract_headers=reextract,
+            progress=report,
         )
     if form is Format.JSON:
         write_json(asdict(result))

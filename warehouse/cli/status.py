@@ -50,14 +50,19 @@ def _show_status(found: dict[str, Any]) -> None:
     console.print(f"lake       {found['lake']}", markup=False)
     console.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
     if found["unpublished_commits"]:
-        console.print(f"           {found['unpublished_commits']} commits wait to be published: a refresh runs, or was stopped")
+        console.print(
+            f"           {found['unpublished_commits']} commits wait to be published: a refresh runs, or was stopped"
+        )
     for source in found["sources"]:
         size = f"{source['bytes'] / 1e9:,.1f} GB"
         console.print(f"source     {source['source']}  ({source['objects']:,} objects, {size})", markup=False)
     day = next(iter(found["as_of"]), None)
     scope = f"group {found['group']}" + (f", as of {day}" if day else "")
     for title, names in (
-        ("inventory of the whole snapshot", ("objects", "image_json", "clinical_json", "dcm", "other", "rejected")),
+        (
+            "inventory of the whole snapshot",
+            ("objects", "image_json", "clinical_json", "dcm", "other", "rejected"),
+        ),
         (scope, ("patients", "studies", "series", "images")),
     ):
         console.print(f"\n{title}", markup=False)
@@ -116,7 +121,9 @@ def describe(
 
     known = columns.relations()
     if table is None:
-        rows = [{"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()]
+        rows = [
+            {"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()
+        ]
     elif table in known:
         rows = [
             {

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from warehouse import lake, location
 from warehouse.bucket import open_bucket
+from warehouse.settings import Settings, load
 from warehouse.steps.listing import ListingCounts, list_objects
 from warehouse.steps.loading import LoadCounts, load_clinical, load_images, reextract
 from warehouse.steps.publish import Published, publish
 from warehouse.steps.run import Progress, Run, silent
-from warehouse.settings import Settings, load
 
 __all__ = [
     "ListingCounts",
@@ -55,7 +55,14 @@ def opened(
     place = location.parse(lake_address)
     bucket = open_bucket(source, settings)
     with lake.writer(place, settings) as con:
-        yield Run(con, bucket, settings, prefix, **({"refresh_id": refresh_id} if refresh_id else {}), progress=progress)
+        yield Run(
+            con,
+            bucket,
+            settings,
+            prefix,
+            **({"refresh_id": refresh_id} if refresh_id else {}),
+            progress=progress,
+        )
 
 
 def refresh(

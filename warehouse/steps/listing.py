@@ -49,7 +49,11 @@ def list_objects(run: Run, allow_removals: bool = False) -> ListingCounts:
             {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
         )
         run.commit(
-            "objects", lambda: _write(run, counts), added=counts.added, changed=counts.changed, removed=counts.removed
+            "objects",
+            lambda: _write(run, counts),
+            added=counts.added,
+            changed=counts.changed,
+            removed=counts.removed,
         )
     # They can be large, and memory is for the steps to come.
     run.con.execute("drop table if exists listing; drop table if exists changes; drop table if exists parsed")
@@ -97,8 +101,9 @@ def _refuse_removals(run: Run, removed: int, before: int) -> None:
     limit = run.settings.max_removals_percent
     if removed > before * limit / 100:
         raise RemovalsError(
-            f"{run.bucket.source}: the listing lacks {removed:,} of the {before:,} objects known before, more than {limit:g} %. "
-            "Is it the right bucket, and is the listing whole? If they are really gone:  chest refresh … --allow-removals"
+            f"{run.bucket.source}: the listing lacks {removed:,} of the {before:,} objects known before, "
+            f"more than {limit:g} %. Is it the right bucket, and is the listing whole? "
+            "If they are really gone, allow the removals:  chest refresh … --allow-removals"
         )
 
 
@@ -111,7 +116,8 @@ def _probe(run: Run) -> None:
     unread = run.bucket.read_into(memoryview(bytearray(sum(sizes))), names, etags, sizes)
     if [*unread.values()] == [DENIED] * len(rows):
         raise SourceError(
-            f"{run.bucket.source}: its objects may be listed but not read. Ask for s3:GetObject (in a folder: for the right to read)."
+            f"{run.bucket.source}: its objects may be listed but not read. "
+            "Ask for s3:GetObject (in a folder: for the right to read)."
         )
 
 

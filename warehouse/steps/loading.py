@@ -58,7 +58,13 @@ class _Target:
 
 
 _IMAGES = _Target(
-    "images", "header", "core.images", "a DICOM header", "is_header", extract.headers, ("insert_images", "insert_headers")
+    "images",
+    "header",
+    "core.images",
+    "a DICOM header",
+    "is_header",
+    extract.headers,
+    ("insert_images", "insert_headers"),
 )
 _CLINICAL = _Target(
     "clinical",
@@ -216,7 +222,9 @@ def _fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> _Unit:
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
     if len(keys) >= _DENIED_UNIT and [*unread.values()] == [DENIED] * len(keys):
-        raise SourceError(f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again.")
+        raise SourceError(
+            f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again."
+        )
     texts, odd = _texts(buffer, sizes, unread)
     return _Unit(objects, objects.drop_columns(_PLAN_ONLY).append_column("content", texts), odd)
 
@@ -262,7 +270,9 @@ def _texts(
     if not unread:
         with contextlib.suppress(pa.ArrowInvalid):
             offsets, data = pa.py_buffer(ends), pa.py_buffer(buffer)
-            return pa.Array.from_buffers(pa.large_binary(), len(sizes), [None, offsets, data]).cast(pa.large_string()), {}
+            return pa.Array.from_buffers(pa.large_binary(), len(sizes), [None, offsets, data]).cast(
+                pa.large_string()
+            ), {}
     odd: dict[int, bytes | Unread] = {**unread}
     texts: list[str | None] = [None] * len(sizes)
     for place, size in enumerate(sizes):
@@ -303,7 +313,12 @@ def _write_rejects(run: Run, rejects: list[dict[str, Any]], retried: list[str]) 
         now = datetime.now(UTC)
         names = [column.name for column in columns.relations()["ops.rejects"].columns]
         rows = [
-            {**reject, "source": run.bucket.source, "first_seen": known.get(reject["key"], now), "last_seen": now}
+            {
+                **reject,
+                "source": run.bucket.source,
+                "first_seen": known.get(reject["key"], now),
+                "last_seen": now,
+            }
             for reject in rejects
         ]
         run.con.register("rejects_found", pa.table({name: [row[name] for row in rows] for name in names}))

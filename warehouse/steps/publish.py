@@ -55,5 +55,7 @@ def publish(run: Run) -> Published:
     )
     found = lake.snapshots(run.con)[-1].number
     if found != number:
-        raise LakeError(f"Snapshot {number} was to be published, but {found} was: another program writes to the lake. Run it again.")
+        raise LakeError(
+            f"Snapshot {number} was to be published, but {found} was: another program writes to the lake. Run it again."
+        )
     return Published(number, is_new=True, counts=counts)
