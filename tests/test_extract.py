@@ -18,8 +18,7 @@ TAG = {column.name: column.source for column in columns.dicom_columns()}
 
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        extract.prepare(opened)
+    with extract.connection() as opened:
         yield opened
 
 

@@ -1,12 +1,14 @@
 """Extraction: a batch of raw JSON texts to typed rows, Arrow in, Arrow out; knows no storage.
 
 A batch is an Arrow table with the columns of raw.objects and `content`, the text of each object (null where
-there is none). DuckDB's json_transform does the work, in whatever connection is at hand (`prepare` it once);
-the batch stays registered there as relation `batch`.
+there is none). DuckDB's json_transform does the work in an in-memory `connection()`, so that batches can be
+extracted on several threads, or one day on several machines.
 
 Binding the query costs about 60 ms whatever the number of rows, so batches should have thousands of them.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -16,13 +18,17 @@ from warehouse import columns, sqlfiles
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Rows of a DuckDB vector: batches cut so are shared out among its threads.
+#: Rows of a DuckDB vector.
 _VECTOR = 2048
 
 
-def prepare(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros of the extraction known to a connection."""
-    con.execute(sqlfiles.read("extract/macros.sql"))
+@contextlib.contextmanager
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to extract in: in memory, one thread, with the macros that the extraction uses."""
+    with duckdb.connect(config={"threads": 1, "memory_limit": "200MB"}) as con:
+        con.execute("set TimeZone = 'UTC'")
+        con.execute(sqlfiles.read("extract/macros.sql"))
+        yield con
 
 
 def headers(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "pa.Table":

@@ -8,6 +8,7 @@ import contextlib
 import getpass
 import importlib.util
 import json
+import os
 import random
 import tempfile
 import time
@@ -173,6 +174,7 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
             ) from None
     with locks.held(location, settings), contextlib.closing(connect(settings, location)) as con:
         con.execute("set preserve_insertion_order = false")
+        con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         if location.postgres and location.schema != "public":
             _make_postgres_schema(con, location)
         attach(con, location)

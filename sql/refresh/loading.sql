@@ -2,29 +2,39 @@
 -- What is pending is derived, never remembered: live objects of a kind whose (key, etag) is neither in core nor
 -- among the rejects. A killed refresh just goes on; a second one finds nothing.
 
--- name: waiting
-create or replace temp table waiting as
+-- name: unloaded
+-- Objects to be loaded.
 select objects.*, rejects.key is not null as was_rejected, rejects.reason as old_reason
 from raw.objects
 left join ops.rejects on
     objects.source = rejects.source and objects.key = rejects.key and objects.etag = rejects.etag
 where
     objects.source = $source
-    and objects.kind = $kind
+    and objects.kind = '{{ kind }}'
     and starts_with(objects.key, $prefix)
     and coalesce(rejects.retry, true)
     and not exists (
         from {{ table }} as loaded
         where loaded.source = $source and loaded.key = objects.key and loaded.etag = objects.etag
-    );
+    )
 
 -- name: reextractable
--- The same for headers that are to be typed again from raw.headers.
-create or replace temp table waiting as
+-- Headers to be typed again from raw.headers.
 select objects.*, false as was_rejected, cast(null as varchar) as old_reason
 from raw.objects
 semi join raw.headers on objects.source = headers.source and objects.key = headers.key
-where objects.source = $source and objects.kind = 'header' and starts_with(objects.key, $prefix);
+where objects.source = $source and objects.kind = 'header' and starts_with(objects.key, $prefix)
+
+-- name: count
+select count(*) from ({{ wanted }});
+
+-- name: waiting
+-- The next stretch of what is wanted, in patient order; so a plan never holds more than so many objects.
+create or replace temp table waiting as
+from ({{ wanted }})
+where row(group_name, patient_id, key) > row($after_group, $after_patient, $after_key)
+order by group_name, patient_id, key
+limit $most;
 
 -- name: oversized
 select key, etag, size, kind, group_name, patient_id, old_reason from waiting where size > $limit;

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from warehouse import columns, keys, sqlfiles
 from warehouse.bucket import DENIED, listing_schema
 from warehouse.errors import RemovalsError, SourceError
+from warehouse.steps import memory
 from warehouse.steps.run import Run
 
 #: Where rows of an object stand besides raw.objects.
@@ -57,6 +58,7 @@ def list_objects(run: Run, allow_removals: bool = False) -> ListingCounts:
         )
     # They can be large, and memory is for the steps to come.
     run.con.execute("drop table if exists listing; drop table if exists changes; drop table if exists parsed")
+    memory.release()
     return counts
 
 

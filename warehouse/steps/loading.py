@@ -1,7 +1,7 @@
 """Steps 2 and 3, images and clinical: load what is pending, unit by unit.
 
-A unit of some thousand objects is fetched on a worker thread while DuckDB extracts, writes and commits the
-unit before it; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
+A unit of some thousand objects is fetched and extracted on a worker thread while the unit before it is written
+and committed; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
 """
 
 import contextlib
@@ -19,12 +19,14 @@ import duckdb
 from warehouse import columns, extract, sqlfiles
 from warehouse.bucket import DENIED, Unread
 from warehouse.errors import SourceError
-from warehouse.steps import unreadable
+from warehouse.steps import memory, unreadable
 from warehouse.steps.run import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Objects planned at a time: bounds the memory of a plan, at the price of one more look at raw.objects for each.
+_STRETCH = 200_000
 #: What some programs write before a UTF-8 text.
 _MARK = b"\xef\xbb\xbf"
 #: A unit of which nothing may be read is a lost permission, not so many odd objects.
@@ -79,12 +81,13 @@ _CLINICAL = _Target(
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A fetched unit: its objects as they were planned, with their contents as text; and by place those that
-    are none, because they could not be had or are not UTF-8 (null in the text)."""
+    """A unit ready to be committed: its objects as they were planned, the same with their contents as text, by
+    place those that are none because they could not be had or are not UTF-8, and the extracted rows."""
 
     objects: "pa.Table"
     batch: "pa.Table"
     odd: dict[int, bytes | Unread]
+    rows: "pa.Table"
 
 
 def load_images(run: Run) -> LoadCounts:
@@ -98,21 +101,17 @@ def load_clinical(run: Run) -> LoadCounts:
 
 
 def _load(run: Run, target: _Target) -> LoadCounts:
-    sql = sqlfiles.statements(_SQL)
-    run.con.execute(
-        sqlfiles.fill(sql["waiting"], table=target.table),
-        {"source": run.bucket.source, "kind": target.kind, "prefix": run.prefix},
-    )
-    loaded, rejected = 0, _reject_oversized(run, target)
-    spans = _plan(run)
-    total, done = sum(span.count for span in spans), 0
+    unloaded = sqlfiles.fill(sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table)
+    total, done, loaded, rejected = _count(run, unloaded), 0, 0, 0
     run.progress(target.step, 0, total)
-    extract.prepare(run.con)
-    for unit in _fetched(run, spans):
-        counts = _store(run, target, unit)
-        loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
-        done += unit.objects.num_rows
-        run.progress(target.step, done, total)
+    with extract.connection() as con:
+        for spans in _plans(run, unloaded):
+            rejected += _reject_oversized(run, target)
+            for unit in _prepared(run, target, con, spans):
+                counts = _store(run, target, unit)
+                loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
+                done += unit.objects.num_rows
+                run.progress(target.step, done, total)
     return LoadCounts(loaded, rejected)
 
 
@@ -123,30 +122,29 @@ def reextract(run: Run) -> LoadCounts:
     """
     sql = sqlfiles.statements(_SQL)
     source = {"source": run.bucket.source}
-    run.con.execute(sql["reextractable"], {**source, "prefix": run.prefix})
-    spans = _plan(run)
-    total = sum(span.count for span in spans)
-    extract.prepare(run.con)
+    total = _count(run, sql["reextractable"])
 
-    def work() -> int:
+    def work(con: duckdb.DuckDBPyConnection) -> int:
         run.con.execute(sql["forget_images"], {**source, "prefix": run.prefix})
         done = 0
-        for span in spans:
-            batch = run.con.execute(sql["stored_unit"], {**source, **span.places}).to_arrow_table()
-            run.con.register("rows_read", extract.headers(run.con, batch.drop_columns(_PLAN_ONLY)))
-            run.con.execute(sqlfiles.fill(sql["insert_images"], **columns.fills()))
-            done += span.count
-            run.progress("reextract", done, total)
+        for spans in _plans(run, sql["reextractable"]):
+            for span in spans:
+                batch = run.con.execute(sql["stored_unit"], {**source, **span.places}).to_arrow_table()
+                run.con.register("rows_read", extract.headers(con, batch.drop_columns(_PLAN_ONLY)))
+                run.con.execute(sqlfiles.fill(sql["insert_images"], **columns.fills()))
+                done += span.count
+                run.progress("reextract", done, total)
         return done
 
     if not total:
         return LoadCounts(0, 0)
-    return LoadCounts(run.commit("reextract", work, reextracted=total), 0)
+    with extract.connection() as con:
+        return LoadCounts(run.commit("reextract", lambda: work(con), reextracted=total), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A unit of the plan: the places of its first and last object, and their bytes together."""
+    """A unit of a plan: the places of its first and last object, and their bytes together."""
 
     first: int
     last: int
@@ -163,25 +161,53 @@ class _Span:
         return self.last - self.first + 1
 
 
+def _count(run: Run, wanted: str) -> int:
+    query = sqlfiles.fill(sqlfiles.statements(_SQL)["count"], wanted=wanted)
+    row = run.con.execute(query, {"source": run.bucket.source, "prefix": run.prefix}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _plans(run: Run, wanted: str) -> Iterator[list[_Span]]:
+    """Plan what is wanted, stretch by stretch; each stands in the temporary table `pending` while it is worked on.
+
+    A stretch begins after the last object of the one before, so what could not be read is not tried twice.
+    """
+    query = sqlfiles.fill(sqlfiles.statements(_SQL)["waiting"], wanted=wanted)
+    after = ("", "", "")
+    while True:
+        places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
+        limits = {"source": run.bucket.source, "prefix": run.prefix, "most": _STRETCH}
+        run.con.execute(query, {**limits, **places})
+        last = run.con.execute(
+            "select group_name, patient_id, key from waiting "
+            "order by group_name desc, patient_id desc, key desc limit 1"
+        ).fetchone()
+        if not last:
+            return
+        spans = _plan(run)
+        memory.release()
+        yield spans
+        after = last
+
+
 def _plan(run: Run) -> list[_Span]:
     """Put what waits in order, as temporary table `pending`, and cut it into units of bounded number and bytes."""
     sql = sqlfiles.statements(_SQL)
-    # The plan's order is that of its sort, here as everywhere but in the many inserts of a writer.
+    # The plan's order is that of its sort; only the inserts of a writer need none.
     run.con.execute("set preserve_insertion_order = true")
     run.con.execute(
         sqlfiles.fill(sql["pending"], pairing=sqlfiles.read("refresh/pairing.sql")),
         {"source": run.bucket.source, "limit": run.settings.max_object_mb * 1_000_000},
     )
-    run.con.execute("set preserve_insertion_order = false; drop table waiting")
+    run.con.execute("set preserve_insertion_order = false")
     most, room = max(1, run.settings.unit_objects), run.settings.unit_mb * 1_000_000
     spans: list[_Span] = []
-    for batch in run.con.execute(sql["sizes"]).to_arrow_reader(100_000):
-        for place, size in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            now = spans[-1] if spans else None
-            if now and now.count < most and now.size + size <= room:
-                spans[-1] = _Span(now.first, place, now.size + size)
-            else:
-                spans.append(_Span(place, place, size))
+    for place, size in run.con.execute(sql["sizes"]).fetchall():
+        now = spans[-1] if spans else None
+        if now and now.count < most and now.size + size <= room:
+            spans[-1] = _Span(now.first, place, now.size + size)
+        else:
+            spans.append(_Span(place, place, size))
     return spans
 
 
@@ -198,17 +224,18 @@ def _reject_oversized(run: Run, target: _Target) -> int:
     return len(news)
 
 
-def _fetched(run: Run, spans: list[_Span]) -> Iterator[_Unit]:
-    """The planned units in order. While one is written the next is fetched, into one of two buffers used in turn."""
+def _prepared(run: Run, target: _Target, con: duckdb.DuckDBPyConnection, spans: list[_Span]) -> Iterator[_Unit]:
+    """The planned units in order. While one is written the next is fetched, into one of two buffers used in turn,
+    and extracted in a connection of its own."""
     statement = sqlfiles.statements(_SQL)["unit"]
     room = max((span.size for span in spans), default=0)
     buffers = deque([bytearray(room), bytearray(room if len(spans) > 1 else 0)])
     ahead: Future[_Unit] | None = None
-    pool = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
     try:
         for span in spans:
             objects = run.con.execute(statement, span.places).to_arrow_table()
-            before, ahead = ahead, pool.submit(_fetch, run, objects, buffers[0])
+            before, ahead = ahead, pool.submit(_prepare, run, target, con, objects, buffers[0])
             buffers.rotate()
             if before:
                 yield before.result()
@@ -218,7 +245,10 @@ def _fetched(run: Run, spans: list[_Span]) -> Iterator[_Unit]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> _Unit:
+def _prepare(
+    run: Run, target: _Target, con: duckdb.DuckDBPyConnection, objects: "pa.Table", buffer: bytearray
+) -> _Unit:
+    """Fetch and extract a unit."""
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
     if len(keys) >= _DENIED_UNIT and [*unread.values()] == [DENIED] * len(keys):
@@ -226,12 +256,14 @@ def _fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> _Unit:
             f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again."
         )
     texts, odd = _texts(buffer, sizes, unread)
-    return _Unit(objects, objects.drop_columns(_PLAN_ONLY).append_column("content", texts), odd)
+    batch = objects.drop_columns(_PLAN_ONLY).append_column("content", texts)
+    return _Unit(objects, batch, odd, target.extract(con, batch))
 
 
 def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
-    """Extract a unit and commit its rows and rejects."""
-    run.con.register("rows_read", target.extract(run.con, unit.batch))
+    """Commit the rows and rejects of a unit."""
+    run.con.register("batch", unit.batch)
+    run.con.register("rows_read", unit.rows)
     unread = run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()
     rejects, retried = _rejects(unit, {row[0] for row in unread}, target.wanted)
     loaded = unit.objects.num_rows - len(unread)
