@@ -91,7 +91,8 @@ def header_extraction() -> str:
     return sqlfiles.fill(
         sqlfiles.read("extract/headers.sql"),
         object_columns=", ".join(f'"{name}"' for name in objects),
-        dicom_columns=", ".join(f'{_macro(c)}(tags."{c.source}".Value) as "{c.name}"' for c in columns),
+        dicom_columns=", ".join(f'{_macro(c)}(v_{c.source}) as "{c.name}"' for c in columns),
+        dicom_values=", ".join(f'tags."{c.source}".Value as v_{c.source}' for c in columns),
         structure=json.dumps(structure),
     )
 

@@ -8,6 +8,10 @@ select
         or (starts_with(ltrim(content, e' \t\r\n'), '{') and regexp_matches(content, '"[0-9A-Fa-f]{8}"\s*:'))
     ), false) as is_header
 from (
-    select *, try(json_transform(content, '{{ structure }}')) as tags
-    from batch
+    -- The values by themselves: binding the query takes a quarter less than with macros over the whole structure.
+    select *, {{ dicom_values }}
+    from (
+        select *, try(json_transform(content, '{{ structure }}')) as tags
+        from batch
+    )
 );

@@ -1,7 +1,7 @@
 """Steps 2 and 3, images and clinical: load what is pending, unit by unit.
 
-A unit of some thousand objects is fetched and extracted on a worker thread while the unit before it is written
-and committed; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
+While a unit of some thousand objects is written and committed, the next is extracted and the one after that is
+fetched; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
 """
 
 import contextlib
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Objects planned at a time: bounds the memory of a plan, at the price of one more look at raw.objects for each.
 _STRETCH = 200_000
+#: Units in work before the one that is written: one is extracted, one is fetched.
+_AHEAD = 2
 #: What some programs write before a UTF-8 text.
 _MARK = b"\xef\xbb\xbf"
 #: A unit of which nothing may be read is a lost permission, not so many odd objects.
@@ -80,13 +82,39 @@ _CLINICAL = _Target(
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
-    """A unit ready to be committed: its objects as they were planned, the same with their contents as text, by
-    place those that are none because they could not be had or are not UTF-8, and the extracted rows."""
+class _Span:
+    """A unit of a plan: the places of its first and last object, and their bytes together."""
+
+    first: int
+    last: int
+    size: int
+
+    @property
+    def places(self) -> dict[str, int]:
+        """As parameters of a statement."""
+        return {"first": self.first, "last": self.last}
+
+    @property
+    def count(self) -> int:
+        """How many objects it has."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """Objects as they were planned, the same with their contents as text, and by place those that are none because
+    they could not be had or are not UTF-8 (null in the text)."""
 
     objects: "pa.Table"
     batch: "pa.Table"
     odd: dict[int, bytes | Unread]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A unit ready to be committed: what was fetched, and the rows extracted from it."""
+
+    fetched: _Fetched
     rows: "pa.Table"
 
 
@@ -110,7 +138,7 @@ def _load(run: Run, target: _Target) -> LoadCounts:
             for unit in _prepared(run, target, con, spans):
                 counts = _store(run, target, unit)
                 loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
-                done += unit.objects.num_rows
+                done += unit.fetched.objects.num_rows
                 run.progress(target.step, done, total)
     return LoadCounts(loaded, rejected)
 
@@ -140,25 +168,6 @@ def reextract(run: Run) -> LoadCounts:
         return LoadCounts(0, 0)
     with extract.connection() as con:
         return LoadCounts(run.commit("reextract", lambda: work(con), reextracted=total), 0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A unit of a plan: the places of its first and last object, and their bytes together."""
-
-    first: int
-    last: int
-    size: int
-
-    @property
-    def places(self) -> dict[str, int]:
-        """As parameters of a statement."""
-        return {"first": self.first, "last": self.last}
-
-    @property
-    def count(self) -> int:
-        """How many objects it has."""
-        return self.last - self.first + 1
 
 
 def _count(run: Run, wanted: str) -> int:
@@ -225,30 +234,35 @@ def _reject_oversized(run: Run, target: _Target) -> int:
 
 
 def _prepared(run: Run, target: _Target, con: duckdb.DuckDBPyConnection, spans: list[_Span]) -> Iterator[_Unit]:
-    """The planned units in order. While one is written the next is fetched, into one of two buffers used in turn,
-    and extracted in a connection of its own."""
+    """The planned units in order.
+
+    While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
+    into one of three buffers used in turn.
+    """
     statement = sqlfiles.statements(_SQL)["unit"]
     room = max((span.size for span in spans), default=0)
-    buffers = deque([bytearray(room), bytearray(room if len(spans) > 1 else 0)])
-    ahead: Future[_Unit] | None = None
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-    try:
-        for span in spans:
-            objects = run.con.execute(statement, span.places).to_arrow_table()
-            before, ahead = ahead, pool.submit(_prepare, run, target, con, objects, buffers[0])
-            buffers.rotate()
-            if before:
-                yield before.result()
-        if ahead:
-            yield ahead.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    buffers = deque(bytearray(room) for _ in range(min(_AHEAD + 1, len(spans))))
+    ahead: deque[Future[_Unit]] = deque()
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="fetch") as fetching,
+        ThreadPoolExecutor(1, thread_name_prefix="extract") as extracting,
+    ):
+        try:
+            for span in spans:
+                objects = run.con.execute(statement, span.places).to_arrow_table()
+                fetched = fetching.submit(_fetch, run, objects, buffers[0])
+                ahead.append(extracting.submit(_extract, target, con, fetched))
+                buffers.rotate(-1)
+                if len(ahead) > _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for pool in (fetching, extracting):
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _prepare(
-    run: Run, target: _Target, con: duckdb.DuckDBPyConnection, objects: "pa.Table", buffer: bytearray
-) -> _Unit:
-    """Fetch and extract a unit."""
+def _fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> _Fetched:
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
     if len(keys) >= _DENIED_UNIT and [*unread.values()] == [DENIED] * len(keys):
@@ -256,24 +270,27 @@ def _prepare(
             f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again."
         )
     texts, odd = _texts(buffer, sizes, unread)
-    batch = objects.drop_columns(_PLAN_ONLY).append_column("content", texts)
-    return _Unit(objects, batch, odd, target.extract(con, batch))
+    return _Fetched(objects, objects.drop_columns(_PLAN_ONLY).append_column("content", texts), odd)
+
+
+def _extract(target: _Target, con: duckdb.DuckDBPyConnection, fetched: Future[_Fetched]) -> _Unit:
+    return _Unit(fetched.result(), target.extract(con, fetched.result().batch))
 
 
 def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
     """Commit the rows and rejects of a unit."""
-    run.con.register("batch", unit.batch)
+    run.con.register("batch", unit.fetched.batch)
     run.con.register("rows_read", unit.rows)
     unread = run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()
-    rejects, retried = _rejects(unit, {row[0] for row in unread}, target.wanted)
-    loaded = unit.objects.num_rows - len(unread)
+    rejects, retried = _rejects(unit.fetched, {row[0] for row in unread}, target.wanted)
+    loaded = unit.fetched.objects.num_rows - len(unread)
     if loaded or rejects:
         counts = {target.step: loaded, "rejected": len(rejects)}
         run.commit(target.step, lambda: _write(run, target, rejects, retried), **counts)
     return LoadCounts(loaded, len(rejects))
 
 
-def _rejects(unit: _Unit, unread: set[str], wanted: str) -> tuple[list[dict[str, Any]], list[str]]:
+def _rejects(unit: _Fetched, unread: set[str], wanted: str) -> tuple[list[dict[str, Any]], list[str]]:
     """The new rejects of a unit, and the keys whose earlier reject is out of date."""
     retried = set(unit.objects.filter(unit.objects.column("was_rejected")).column("key").to_pylist())
     rejects = []
