@@ -48,4 +48,4 @@ lock: $(STAMP)  ## pins requirements.txt anew (needs uv)
 		--python-version 3.11 --no-emit-index-url --no-strip-extras --no-header -o requirements.txt
 
 clean:  ## removes what the commands above made
-	rm -rf $(VENV) $(DEMO) .dagster .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(DEMO) .dagster logs .logs_queue .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
