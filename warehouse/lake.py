@@ -24,6 +24,7 @@ from warehouse import __version__, locks, schema
 from warehouse.errors import LakeError, UsageError
 from warehouse.location import Location
 from warehouse.settings import Settings
+from warehouse.sqlfiles import literal
 
 T = TypeVar("T")
 
@@ -107,9 +108,7 @@ def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
             "url_style": "path",
             "use_ssl": str(scheme == "https").lower(),
         }
-    words = ", ".join(
-        f"{name} '{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in options.items() if value
-    )
+    words = ", ".join(f"{name} {literal(str(value))}" for name, value in options.items() if value)
     con.execute(f"create or replace secret lake_data (type s3, {words})")
 
 
@@ -120,13 +119,13 @@ def exists(location: Location) -> bool:
 
 def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
     """Attach the lake and `USE` it; LakeError says what is in the way."""
-    words = [f"data_path '{_escape(location.data_path)}'", "data_inlining_row_limit 0", *options]
+    words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.postgres:
         words.append(f"meta_schema '{location.schema}'")
     else:
         words.append("meta_busy_timeout 10000")
     try:
-        con.execute(f"attach '{_escape(location.attach_uri)}' as {ALIAS} ({', '.join(words)})")
+        con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
     except duckdb.Error as error:
         raise LakeError(f"The lake {location.name} cannot be opened: {_first_line(error, location)}") from None
@@ -136,23 +135,13 @@ def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) ->
     """Make the PostgreSQL schema that the catalogue goes in: DuckLake makes tables only."""
     there = f"select count(*) from information_schema.schemata where schema_name = ''{location.schema}''"
     try:
-        con.execute(f"attach '{_escape(location.postgres)}' as pg (type postgres)")
+        con.execute(f"attach {literal(location.postgres)} as pg (type postgres)")
         row = con.execute(f"select * from postgres_query('pg', '{there}')").fetchone()
         if row and not row[0]:
             con.execute(f"call postgres_execute('pg', 'create schema if not exists \"{location.schema}\"')")
         con.execute("detach pg")
     except duckdb.Error as error:
         raise LakeError(f"The lake {location.name} cannot be made: {_first_line(error, location)}") from None
-
-
-def literal(text: str) -> str:
-    """A text as a literal of SQL: for the few statements that take no parameters, or run at every start of the
-    command line (binding a parameter makes DuckDB import pandas where there is one: a third of a second)."""
-    return f"'{_escape(text)}'"
-
-
-def _escape(text: str) -> str:
-    return text.replace("'", "''")
 
 
 def _first_line(error: Exception, location: Location | None = None) -> str:

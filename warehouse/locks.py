@@ -9,6 +9,7 @@ import duckdb
 from warehouse.errors import LakeBusyError, LakeError
 from warehouse.location import Location
 from warehouse.settings import Settings
+from warehouse.sqlfiles import literal
 
 #: Any number does that other programs in the database do not use; this one spells "chest".
 _ADVISORY_KEY = 0x6368657374
@@ -53,7 +54,7 @@ def _postgres(location: Location, settings: Settings) -> Iterator[None]:
 
     with contextlib.closing(connect(settings, location)) as con:
         try:
-            con.execute(f"attach '{location.postgres.replace(chr(39), chr(39) * 2)}' as pg (type postgres)")
+            con.execute(f"attach {literal(location.postgres)} as pg (type postgres)")
             con.execute("begin")
             query = f"select pg_try_advisory_xact_lock({_ADVISORY_KEY} + hashtext(''{location.schema}''))"
             row = con.execute(f"select * from postgres_query('pg', '{query}')").fetchone()

@@ -202,7 +202,7 @@ def _prepare(warehouse: Warehouse) -> None:
     con.execute(f"use {lake.ALIAS}")
     if warehouse.day:
         con.execute(f"set variable as_of = date '{warehouse.day}'")
-    con.execute(f"set variable group_name = {lake.literal(warehouse.group_name)}")
+    con.execute(f"set variable group_name = {sqlfiles.literal(warehouse.group_name)}")
     for name in sqlfiles.files("macros"):
         con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
 

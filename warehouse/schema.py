@@ -141,13 +141,11 @@ def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, colu
         con.execute(f'alter table {table} add column "{column.name}" {column.type}')
     for view in VIEW_ORDER:
         con.execute(view_sql(view))
-        con.execute(f"comment on view {view} is '{_quoted(_view_comment(view))}'")
+        con.execute(f"comment on view {view} is {sqlfiles.literal(_view_comment(view))}")
     for relation in columns.tables():
-        con.execute(f"comment on table {relation.name} is '{_quoted(relation.meaning)}'")
+        con.execute(f"comment on table {relation.name} is {sqlfiles.literal(relation.meaning)}")
         for column in relation.columns:
             unit = f" [{column.unit}]" if column.unit else ""
-            con.execute(f"comment on column {relation.name}.\"{column.name}\" is '{_quoted(column.meaning + unit)}'")
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+            con.execute(
+                f'comment on column {relation.name}."{column.name}" is {sqlfiles.literal(column.meaning + unit)}'
+            )
