@@ -136,11 +136,6 @@ def identifying() -> list[dict[str, str]]:
     return _rows("identifying")
 
 
-def record_fields() -> list[str]:
-    """Every key of a clinical file that we know, retired ones and other spellings included."""
-    return [row["name"] for row in _rows("record_fields")]
-
-
 @cache
 def record_columns() -> tuple[Column, ...]:
     """The fields of the clinical record, the retired ones with them."""
