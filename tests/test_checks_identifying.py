@@ -148,6 +148,18 @@ def test_identifying_attributes_are_found_wherever_they_stand(
     assert sorted((row[2], row[5]) for row in rows) == expected
 
 
+@pytest.mark.parametrize(
+    ("tag", "value", "found_masked"),
+    [("00100030", "Covid1", "C… (6)"), ("00080080", "19560101", "1… (8)"), ("00101040", "Covid1", "C… (6)")],
+)
+def test_what_one_attribute_may_hold_another_may_not(
+    con: duckdb.DuckDBPyConnection, tag: str, value: str, found_masked: str
+) -> None:
+    header = json.dumps({tag: {"vr": "LO", "Value": [value]}})
+    rows = found(con, checks.definition("identifying_attributes").sql, header)
+    assert [(row[3], row[5]) for row in rows] == [(tag, found_masked)]
+
+
 pieces = st.sampled_from(
     [
         "943 476 5919",

@@ -148,6 +148,8 @@ def _fills() -> dict[str, str]:
         "in_group": schema.IN_GROUP,
         "identifying": ", ".join(f"({', '.join(map(sqlfiles.literal, row.values()))})" for row in identifying),
         "identifying_tags": "|".join(tags),
+        "pseudonym_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "the pseudonym"),
+        "birth_date_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "1 January"),
         # A path with a wildcard must be a constant; of a CASE only the branch that is asked for is run.
         "identifying_elements": "case tag "
         + " ".join(f"when '{tag}' then json_extract(header, '$..{tag}')" for tag in tags)

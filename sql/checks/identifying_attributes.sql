@@ -17,9 +17,12 @@ suspects as (
         list_filter(
             regexp_extract_all(
                 header,
-                '"(?:{{ identifying_tags }})"\s*:\s*(?:null|\{\s*\}|\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*(?:,\s*"Value"\s*:\s*\[\s*'
-                || '(?:null|""|"[0-9]{4}0101"|"Covid[0-9]+"|\{\s*"Alphabetic"\s*:\s*(?:null|""|"Covid[0-9]+")\s*\})?'
-                || '\s*\]\s*)?\}|.)'
+                -- What is allowed by name, then what is empty, then whatever is left.
+                '"(?:{{ pseudonym_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*,\s*"Value"\s*:\s*\[\s*'
+                || '(?:"Covid[0-9]+"|\{\s*"Alphabetic"\s*:\s*"Covid[0-9]+"\s*\})\s*\]\s*\}'
+                || '|"(?:{{ birth_date_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"DA"\s*,\s*"Value"\s*:\s*\[\s*"[0-9]{4}0101"\s*\]\s*\}'
+                || '|"(?:{{ identifying_tags }})"\s*:\s*(?:null|\{\s*\}|\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*'
+                || '(?:,\s*"Value"\s*:\s*\[\s*(?:null|""|\{\s*"Alphabetic"\s*:\s*(?:null|"")\s*\})?\s*\]\s*)?\}|.)'
             ),
             lambda found: not (ends_with(found, '}') or ends_with(found, 'null'))
         ) as found
