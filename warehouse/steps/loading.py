@@ -192,7 +192,7 @@ def _plans(run: Run, wanted: str) -> Iterator[list[_Span]]:
             found, after = row
             spans = _plan(run) if found else []
         memory.release()
-        if spans:
+        if found:
             yield spans
 
 
