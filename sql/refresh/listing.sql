@@ -142,6 +142,9 @@ select
 from parsed
 where available_date is null;
 
+-- name: any_image
+from core.images select 1 where source = $source limit 1;
+
 -- name: repaired
 -- Loaded images whose .dcm came, went or was replaced, with the .dcm that is theirs now.
 create or replace temp table repaired as
