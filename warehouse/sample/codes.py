@@ -59,7 +59,7 @@ CKD = (
 )
 HYPERTENSION = (Entry("1es", True, FROM_TEXT), Entry("3", None, NO_CODE))
 DIABETES = (
-    Entry("Yes", True, FROM_TEXT),
+    Entry("Yes", True),
     Entry("3", None, NO_CODE),
     Entry("diet", None, NO_CODE),
 )
@@ -108,6 +108,12 @@ _REPORTS = (
 def result(pen: Pen, positive: bool) -> Entry:
     """The result of a test."""
     return pen.write(positive, _result, _RESULT_SLIPS)
+
+
+def swab_result(pen: Pen, positive: bool) -> Entry:
+    """The result in a status record, where the laboratory's phrase is none."""
+    entry = result(pen, positive)
+    return entry._replace(clean=None, rules=("not_a_result",)) if "pcr_phrase" in entry.rules else entry
 
 
 def _result(pen: Pen, positive: bool) -> Entry:

@@ -10,7 +10,7 @@ import random
 
 from warehouse.sample.entries import Pen
 from warehouse.sample.headers import Header, put
-from warehouse.sample.people import Person
+from warehouse.sample.people import Person, another
 
 ANOTHER_PATIENT = "image_of_another_patient"
 TWICE = "duplicate_sop_instance_uid"
@@ -37,8 +37,7 @@ def spoil(pen: Pen, header: Header, person: Person, fault: str) -> None:
     """Put the fault into what the headers of a study share."""
     rng = pen.rng
     if fault == ANOTHER_PATIENT:
-        number = int(person.patient_id.removeprefix("Covid"))
-        other = f"Covid{number - 1 or 2}"
+        other = another(person.patient_id)
         put(header, PatientID=other, PatientName={"Alphabetic": other})
     elif fault == ATTRIBUTES:
         keyword, value = rng.choice(_attributes(rng))

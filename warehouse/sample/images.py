@@ -111,15 +111,16 @@ def _invent_study(rng: random.Random, pen: Pen, person: Person, face: Face, day:
 
 
 def _as_uploaded(pen: Pen, image: Image) -> Iterator[Image]:
-    """The image as it reached the bucket: seldom without its .dcm, beside a .dcm without header, or twice."""
+    """The image as it reached the bucket: seldom without its .dcm, twice, or beside a .dcm without header."""
     if not image.fault and pen.slips(0.01):
         yield replace(image, has_dcm=False, fault=faults.NO_DCM)
-        return
-    yield image
+    elif not image.fault and pen.slips(0.003):
+        yield replace(image, fault=faults.TWICE)
+        yield replace(image, image=uid(pen.rng), fault=faults.TWICE)  # the same under another name
+    else:
+        yield image
     if pen.slips(0.005):
         yield replace(image, image=uid(pen.rng), header=None, fault=faults.NO_HEADER)
-    if not image.fault and pen.slips(0.003):  # sent again under another name
-        yield replace(image, image=uid(pen.rng), fault=faults.TWICE)
 
 
 def _as_json(header: Header) -> bytes:

@@ -19,24 +19,35 @@ class Measure:
     spread: float
     decimals: int = 0
     word: str = ""
+    whole: bool = False
+    """Whether a cleaner rounds it."""
     top: float = 1e9
     beyond: tuple[object, ...] = ("-1", -2)
     """Entries outside the limits that a cleaner enforces."""
     unusual: tuple[int, ...] = ()
     """Numbers outside the span that the sheet prints, yet real."""
     text: tuple[str, ...] = ("not done", "n/a", "-", "?")
+    several: tuple[str, ...] = ("1/3/20", "1/2")
+    """Entries beside ranges that hold no single number."""
 
 
 MEASURES: dict[str, Measure] = {
-    "Duration of symptoms": Measure(7, 4, word="days", text=("unknown", "weeks")),
-    "Respiratory rate on admission": Measure(23, 5, word="bpm", text=("ventilated", "n/a")),
-    "Heart rate on admission": Measure(92, 17, word="bpm", text=("irregular", "not done")),
+    "Duration of symptoms": Measure(7, 4, word="days", whole=True, text=("unknown", "weeks")),
+    "Respiratory rate on admission": Measure(23, 5, word="bpm", whole=True, text=("ventilated", "n/a")),
+    "Heart rate on admission": Measure(92, 17, word="bpm", whole=True, text=("irregular", "not done")),
     "PaO2": Measure(10.4, 2.6, 1, text=("on air", "not done")),
     "Temperature on admission": Measure(
         37.7, 0.9, 1, word="C", top=45, beyond=(376, "96", "45.1", 0, "99.1"), text=("apyrexial", "n/a")
     ),
     "NEWS2 score on arrival": Measure(
-        5, 3, word="(on arrival)", top=17, beyond=("25", 21), unusual=(18, 19, 20), text=("high", "not done")
+        5,
+        3,
+        word="(on arrival)",
+        whole=True,
+        top=17,
+        beyond=("25", 21),
+        unusual=(18, 19, 20),
+        text=("high", "not done"),
     ),
     "WCC on admission": Measure(7.8, 3.2, 1, "x10^9/L", text=("½", "not done")),
     "Lymphocyte count on admission": Measure(1.0, 0.45, 2, "x10^9/L", text=("low", "not done")),
@@ -55,8 +66,8 @@ MEASURES: dict[str, Measure] = {
 SELDOM = {"Fibrinogen  if d-dimer not performed", "Ferritin", "Troponin I", "Troponin T"}
 """Measured at half of the admissions only; the others have no such key."""
 
-APACHE = Measure(17, 6, word="pts", top=71, beyond=("72", 140))
-PACK_YEARS = Measure(24, 12, word="pack years", text=("unknown", "Never smoked"))
+APACHE = Measure(17, 6, word="pts", whole=True, top=71, beyond=("72", 140))
+PACK_YEARS = Measure(24, 12, word="pack years", whole=True, text=("unknown", "Never smoked"))
 _SATURATION = Measure(94, 2, top=100)
 
 
@@ -77,6 +88,8 @@ def measured(rng: random.Random, pen: Pen, key: str, centre: str, day: date) -> 
     if unit is units.UNKNOWN and key == "D-dimer on admission" and pen.habits.d_dimer_in_ug:
         sent = _scaled(value, 0.001)
     entry = _spelt(pen, sent, unit.written or "") if spelt else number(pen, measure, sent, day)
+    if "out_of_range" in entry.rules:  # by a number that was read: its unit is spoken of as well
+        return entry._replace(rules=entry.rules + units.stated(key, centre).rules)
     if not isinstance(entry.clean, int | float):
         return entry
     return entry._replace(clean=entry.clean * unit.factor, rules=entry.rules + unit.rules, unit=unit.stored)
@@ -106,6 +119,10 @@ def number(pen: Pen, measure: Measure, value: float, day: date) -> Entry:
     def text(pen: Pen, _: float) -> Entry:
         return Entry(pen.rng.choice(measure.text), None, ("not_a_number",))
 
+    def several(pen: Pen, value: float) -> Entry:
+        ways = (f"{value}-{value + 2}", f"{value} - {value + 5}", *measure.several)
+        return Entry(pen.rng.choice(ways), None, ("single_value_missing",))
+
     def unusual(pen: Pen, value: float) -> Entry:
         if not measure.unusual:
             return _plain(pen, value)
@@ -118,8 +135,9 @@ def number(pen: Pen, measure: Measure, value: float, day: date) -> Entry:
         (0.03 if measure.word else 0, worded),
         (0.006, beyond),
         (0.02, text),
+        (0.008, several),
         (0.02 if measure.unusual else 0, unusual),
-        (0 if measure.decimals else 0.01, _decimal),
+        (0.01 if measure.whole else 0, _decimal),
         *_SLIPS,
     )
     return pen.write(value, _plain, own)
@@ -148,11 +166,6 @@ def _limit(pen: Pen, value: float) -> Entry:
     return Entry(f"{pen.rng.choice('<<>~')}{value}", value, ("limit_reported",))
 
 
-def _no_single_value(pen: Pen, value: float) -> Entry:
-    ways = (f"{value}-{value + 2}", f"{value} - {value + 5}", "1/3/20", "1/2")
-    return Entry(pen.rng.choice(ways), None, ("single_value_missing",))
-
-
 def _decimal(pen: Pen, value: float) -> Entry:
     """A whole number with decimals: real ones, or none worth the name."""
     if pen.rng.random() < 0.5:
@@ -162,7 +175,6 @@ def _decimal(pen: Pen, value: float) -> Entry:
 
 _SLIPS: tuple[tuple[float, Callable[[Pen, float], Entry]], ...] = (
     (0.015, _limit),
-    (0.008, _no_single_value),
     (0.05, blank),
     (0.0015, no_value),
 )
@@ -242,4 +254,4 @@ def blood_pressure(rng: random.Random, pen: Pen, day: date) -> tuple[Entry, Entr
     return number(pen, _PRESSURE, high, day), number(pen, _PRESSURE, low, day)
 
 
-_PRESSURE = Measure(0, 0, word="mmHg", text=("unrecordable", "low"))
+_PRESSURE = Measure(0, 0, word="mmHg", text=("unrecordable", "low"), several=("1/3/20",))

@@ -98,6 +98,12 @@ def invent_person(rng: random.Random, number: int) -> Person:
     )
 
 
+def another(patient_id: str) -> str:
+    """The pseudonym of somebody else."""
+    number = int(patient_id.removeprefix("Covid"))
+    return f"Covid{number - 1 or 2}"
+
+
 def _onset(rng: random.Random) -> date:
     """Two waves, spring 2020 and winter 2020/21, over a low tide."""
     first, last = FIRST_DAY + timedelta(days=21), LAST_DAY - timedelta(days=11)

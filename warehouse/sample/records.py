@@ -14,7 +14,7 @@ from typing import Literal
 from warehouse.sample import codes
 from warehouse.sample.course import demographics, positive_facts
 from warehouse.sample.entries import Entry, Pen, as_known_on, blank, date_uk
-from warehouse.sample.people import LAST_RECORD, Person
+from warehouse.sample.people import LAST_RECORD, Person, another
 
 Sheet = dict[str, Entry]
 Swabs = list[dict[str, Entry]]
@@ -58,7 +58,7 @@ class Record:
     kind: Literal["data", "status"]
     day: date
     fields: dict[str, object]
-    values: dict[str, object] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=lambda: {"ethnicity": codes.UNKNOWN})
     units: dict[str, str] = field(default_factory=dict)
     issues: list[tuple[str, str]] = field(default_factory=list)
     """Key and rule of everything that a cleaner must account for."""
@@ -103,6 +103,8 @@ def _identity(pen: Pen, person: Person) -> Sheet:
     """Who the record is about and who sends it; white space and letter case slip in."""
     patient, centre = person.patient_id, person.centre
     if pen.slips(0.005):
+        patient = another(patient)
+    if pen.slips(0.005):
         patient = f" {patient} "
     if pen.slips(0.03):
         centre = pen.rng.choice((f"{centre}  ", centre.replace(" ", "  ", 1), centre.upper()))
@@ -123,7 +125,7 @@ def _status_records(rng: random.Random, pen: Pen, person: Person, day: date, cou
         # A status file says negative; its newest swab may say otherwise.
         positive = number == count and pen.slips(0.02)
         taken = date_uk(pen, day - timedelta(days=rng.randint(0, 5)))
-        swabs.append({"SwabDate": taken, "SwabStatus": codes.result(pen, positive)})
+        swabs.append({"SwabDate": taken, "SwabStatus": codes.swab_result(pen, positive)})
         sheet = _identity(pen, person)
         record = Record("status", day, {})
         if rng.random() < 0.08 or (len(swabs) > 1 and rng.random() < 0.4):
@@ -151,7 +153,12 @@ def _add_list(pen: Pen, record: Record, swabs: Swabs) -> None:
     record.values["swabdates"] = [
         {column_of(key): swab.get(key, Entry(None)).clean for key in ("SwabDate", "SwabStatus")} for swab in known
     ]
-    record.issues += [("SwabDates", rule) for swab in known for entry in swab.values() for rule in entry.rules]
+    record.issues += [
+        (f"SwabDates[{place}].{key}", rule)
+        for place, swab in enumerate(known)
+        for key, entry in swab.items()
+        for rule in entry.rules
+    ]
 
 
 # ---- positive patients ----
@@ -189,7 +196,7 @@ def _both_spellings(pen: Pen, key: str) -> Sheet:
     one, other = TWICE[key]
     match pen.rng.choice(("conflict", "conflict", "same", "blank")):
         case "conflict":
-            return {key: one._replace(rules=("alias_conflict",)), alias: other}
+            return {key: one, alias: other._replace(rules=("alias_conflict",))}
         case "same":
             return {key: one, alias: one}
     return {key: blank(pen), alias: other}
@@ -228,6 +235,8 @@ def _note(record: Record, sheet: Sheet) -> None:
             record.new_fields.append(key)
         elif entry.clean is not None:
             column = column_of(key)
+            if column == "ethnicity":  # Unknown until it is known
+                del record.values[column]
             record.values.setdefault(column, entry.clean)
             if entry.unit:
                 record.units.setdefault(column, entry.unit)

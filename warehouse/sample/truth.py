@@ -26,8 +26,8 @@ AS_OF = (date(2020, 3, 31), date(2020, 7, 1), date(2020, 12, 31), date(2021, 6, 
 _FAULTS = (
     *(faults.ANOTHER_PATIENT, faults.TWICE, faults.NO_HEADER, faults.NO_DCM, faults.TOO_EARLY),
     *(faults.ATTRIBUTES, faults.TEXT),
-    *("death_before_admission", "intubation_without_itu", "images_without_clinical", "negative_but_positive_result"),
-    "new_field_seen",
+    *("death_before_admission", "intubation_without_itu", "negative_with_positive_result"),
+    *("images_without_clinical", "record_of_another_patient", "new_field"),
 )
 
 
@@ -75,7 +75,9 @@ class Truth:
 
     def _add_record(self, patient_id: str, record: Record) -> None:
         self.issues.update(rule for _, rule in record.issues)
-        self.faults["new_field_seen"] += record.new_fields
+        if record.values["pseudonym"] != patient_id:
+            self.faults["record_of_another_patient"].append(patient_id)
+        self.faults["new_field"] += record.new_fields
         line = {
             "patient_id": patient_id,
             "kind": record.kind,
@@ -131,4 +133,4 @@ def _faults_of(record: Record | None) -> Iterable[str]:
     swabs = values.get("swabdates")
     results = [swab["swab_status"] for swab in swabs] if isinstance(swabs, list) else []
     if record and record.kind == "status" and "Positive" in (values.get("swab_status"), *results):
-        yield "negative_but_positive_result"
+        yield "negative_with_positive_result"
