@@ -103,6 +103,16 @@ def _macro(column: Column) -> str:
     return f"dicom_{column.type.lower().replace('[]', '_list')}"
 
 
+def identifying() -> list[dict[str, str]]:
+    """The attributes that identify a person or an institution: keyword, tag, what it is, what is allowed in it."""
+    return _rows("identifying")
+
+
+def record_fields() -> list[str]:
+    """Every key of a clinical file that we know, retired ones and other spellings included."""
+    return [row["name"] for row in _rows("record_fields")]
+
+
 @cache
 def record_extraction() -> str:
     """The SELECT that turns a batch of clinical files into rows (sql/extract/records.sql, filled)."""
