@@ -23,12 +23,13 @@ from warehouse.sample.records import Record
 # Spread over the range; the last one sees everything.
 AS_OF = (date(2020, 3, 31), date(2020, 7, 1), date(2020, 12, 31), date(2021, 6, 30), LAST_RECORD)
 
-_FAULTS = (
+FAULTS = (
     *(faults.ANOTHER_PATIENT, faults.TWICE, faults.NO_HEADER, faults.NO_DCM, faults.TOO_EARLY),
     *(faults.ATTRIBUTES, faults.TEXT),
     *("death_before_admission", "intubation_without_itu", "negative_with_positive_result"),
     *("images_without_clinical", "record_of_another_patient", "new_field"),
 )
+"""The checks (sql/checks) whose faults are put in, or come about by themselves."""
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Truth:
     uploads: Counter[date] = field(default_factory=Counter)
     latest: dict[date, dict[str, str]] = field(default_factory=lambda: {day: {} for day in AS_OF})
     issues: Counter[str] = field(default_factory=Counter)
-    faults: dict[str, list[str]] = field(default_factory=lambda: {fault: [] for fault in _FAULTS})
+    faults: dict[str, list[str]] = field(default_factory=lambda: {fault: [] for fault in FAULTS})
 
     def add(self, patient_id: str, face: Face, images: list[Image], records: list[Record]) -> None:
         """Count the objects of one patient."""
