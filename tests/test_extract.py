@@ -183,7 +183,8 @@ def records(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[tup
     n = len(texts)
     batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["raw.objects"].columns}
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "content": pa.array(texts, pa.string())}
-    found = extract.records(con, pa.table(batch)).to_pylist()
+    batch |= {"available_date": pa.array([date(2020, 4, 1)] * n)}
+    found = extract.records(con, pa.table(batch))[0].to_pylist()
     return [(r["is_record"], r["kind"], r["submitting_centre"]) for r in sorted(found, key=lambda row: row["key"])]
 
 

@@ -15,8 +15,16 @@ from warehouse import sqlfiles
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One line of a column table. `source` is a DICOM tag (eight hex digits), a clinical field, or a word
-    for where we have it from; `unit` is "" where the value has none."""
+    """One line of a column table. `source` is a DICOM tag (eight hex digits), a key of the clinical record, or a
+    word for where we have it from; `unit` is "" where the value has none.
+
+    The rest is said of clinical fields. `kind` names how a value is read (warehouse/cleaning), `also_reads` what
+    this field takes beyond that: a code within words (mixed), the word yes, the laboratory's phrase, a part of a
+    pair. Outside `minimum` and `maximum` a value is null, outside the usual ones it is kept and flagged.
+    `categories` are its codes; `aliases` a JSON list of other keys, in which white space counts. `event_date`
+    names the column with the day the fact happened; `always` has none, "" is not known. A field without a type
+    is retired: known, but not published.
+    """
 
     name: str
     type: str
@@ -24,11 +32,31 @@ class Column:
     source: str
     meaning: str
     section: str = ""
+    kind: str = ""
+    minimum: str = ""
+    maximum: str = ""
+    usual_minimum: str = ""
+    usual_maximum: str = ""
+    categories: str = ""
+    also_reads: str = ""
+    applies_to: str = ""
+    aliases: str = ""
+    event_date: str = ""
 
     @property
     def is_dicom(self) -> bool:
         """Whether the column is read from the DICOM tag in `source`."""
         return len(self.source) == 8 and self.source.isalnum() and self.source[0].isdigit()
+
+    @property
+    def is_field(self) -> bool:
+        """Whether the column is a field of the clinical record."""
+        return bool(self.kind) and self.kind != "unit"
+
+    @property
+    def other_keys(self) -> tuple[str, ...]:
+        """The other keys under which the clinical field is sent."""
+        return tuple(json.loads(self.aliases)) if self.aliases else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +77,7 @@ def _rows(name: str) -> list[dict[str, str]]:
 def relations() -> dict[str, Relation]:
     """Every table and view by name, tables with their schema (`core.images`), views bare (`images`)."""
     tables = {row["columns"] for row in _rows("tables")}
-    columns = {name: tuple(Column(**row) for row in _rows(name)) for name in tables}
+    columns = {name: tuple(Column(**row) for row in _rows(name) if row["type"]) for name in tables}
     return {
         row["name"]: Relation(row["name"], row["object"], row["meaning"], columns[row["columns"]])
         for row in _rows("tables")
@@ -114,16 +142,9 @@ def record_fields() -> list[str]:
 
 
 @cache
-def record_extraction() -> str:
-    """The SELECT that turns a batch of clinical files into rows (sql/extract/records.sql, filled)."""
-    fields = _rows("record_fields")
-    lists = {
-        f"{kind}_fields": json.dumps([row["name"] for row in fields if row["applies_to"] == kind])
-        .replace("'", "''")
-        .replace('"', "'")
-        for kind in ("negative", "positive")
-    }
-    return sqlfiles.fill(sqlfiles.read("extract/records.sql"), **lists)
+def record_columns() -> tuple[Column, ...]:
+    """The fields of the clinical record, the retired ones with them."""
+    return tuple(column for column in (Column(**row) for row in _rows("clinical")) if column.is_field)
 
 
 def dicom_attributes() -> list[tuple[str, str, str, str, bool]]:

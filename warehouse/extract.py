@@ -9,13 +9,16 @@ Binding the query costs about 60 ms whatever the number of rows, so batches shou
 
 import contextlib
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from warehouse import columns, sqlfiles
+from warehouse import cleaning, columns, sqlfiles
+from warehouse.cleaning import tables
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
 #: Rows of a DuckDB vector.
@@ -36,13 +39,75 @@ def headers(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "pa.Table":
     return _run(con, columns.header_extraction(), batch)
 
 
-def records(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "pa.Table":
-    """Rows of core.clinical, and `is_record` (false: no JSON object); in any order."""
-    return _run(con, columns.record_extraction(), batch)
+def records(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
+    """Rows of core.clinical, and `is_record` (false: no JSON object); and rows of core.clinical_issues. In any order."""
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbered = batch.append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
+    sql = _records_sql()
+    objects = _run(con, sql["records"], numbered)
+    valid = objects.filter(objects.column("is_record")).column("row")
+    con.register("valid", _cut(numbered.filter(pc.is_in(numbered.column("row"), valid)).select(["row", "content"])))
+    cleaned = cleaning.clean(
+        cleaning.Parts(
+            _polars(objects.select(["row", "available_date"])),
+            *(_polars(con.execute(sql[name]).to_arrow_table()) for name in ("values", "swabs", "oddities")),
+        )
+    )
+    typed = _polars(objects).join(cleaned.columns, on="row")
+    issues = cleaned.issues.join(typed.select("row", *_OF_ISSUES), on="row").drop("row")
+    return typed.drop("row").to_arrow(compat_level=pl.CompatLevel.oldest()), issues.to_arrow(
+        compat_level=pl.CompatLevel.oldest()
+    )
+
+
+#: What an issue has from its record.
+_OF_ISSUES = ("source", "key", "group_name", "patient_id", "available_date", "submitting_centre")
+
+
+def _polars(table: "pa.Table") -> "pl.DataFrame":
+    import polars as pl
+
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+@cache
+def _records_sql() -> dict[str, str]:
+    """The statements of sql/extract/records.sql, filled from the column table."""
+    fields = tables.fields()
+    pointers = ["/" + f.key.replace("~", "~0").replace("/", "~1") for f in fields]
+    nested = f"/{tables.NESTED}/{tables.SEGMENTATION}"
+    known = [f.key for f in fields]
+    holes = {
+        "pointers": _list(pointers),
+        "nested_pointers": _list([nested + pointer for pointer in pointers]),
+        "number": str(len(fields)),
+        "swab_places": str(list(tables.swab_places().values())),
+        "known_fields": _list([*known, tables.NESTED]),
+        "nested_fields": _list(known),
+        **{f"{kind}_fields": _list([f.key for f in fields if f.column.applies_to == kind]) for kind in _KINDS},
+    }
+    return {name: sqlfiles.fill(text, **holes) for name, text in sqlfiles.statements("extract/records.sql").items()}
+
+
+_KINDS = ("negative", "positive")
+
+
+def _list(texts: list[str]) -> str:
+    return "[" + ", ".join(map(sqlfiles.literal, texts)) + "]"
 
 
 def _run(con: duckdb.DuckDBPyConnection, query: str, batch: "pa.Table") -> "pa.Table":
+    con.register("batch", _cut(batch))
+    return con.execute(query).to_arrow_table()
+
+
+def _cut(batch: "pa.Table") -> "pa.Table":
+    """The batch in pieces of a DuckDB vector."""
     import pyarrow as pa
 
-    con.register("batch", pa.Table.from_batches(batch.combine_chunks().to_batches(max_chunksize=_VECTOR), batch.schema))
-    return con.execute(query).to_arrow_table()
+    return pa.Table.from_batches(batch.combine_chunks().to_batches(max_chunksize=_VECTOR), batch.schema)

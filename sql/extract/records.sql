@@ -1,17 +1,18 @@
--- A batch of clinical files (relation batch: the columns of raw.objects, and content as text) to rows of core.clinical.
+-- A batch of clinical files (relation batch: the columns of raw.objects, content as text, and row, its number) taken
+-- apart for cleaning. One statement under each name; warehouse/extract.py runs them, warehouse/cleaning goes on.
+-- Keys of JSON are case-sensitive and white space in them counts; columns of a struct are not, so fields are
+-- reached by JSON pointers. Fields of OtherDataSources.SegmentationData count as the record's own.
+
+-- name: records
 -- The name of a file tells its kind in the published layout. In the dated layout it is status when it has a
--- field that only negative records have and none that only positive records have; fields of
--- OtherDataSources.SegmentationData count as its own (they are lifted to the top).
+-- field that only negative records have and none that only positive records have.
 select
-    * exclude (fields, is_record, record, content),
-    is_record,
+    * exclude (fields, record, content),
     case
         when record is not null then record
         when list_has_any(fields, {{ negative_fields }}) and not list_has_any(fields, {{ positive_fields }}) then 'status'
         else 'data'
-    end as kind,
-    case when is_record then nullif(trim(try(content ->> '$.Pseudonym')), '') end as pseudonym,
-    case when is_record then nullif(trim(try(content ->> '$.SubmittingCentre')), '') end as submitting_centre
+    end as kind
 from (
     select
         * exclude (kind),
@@ -22,3 +23,110 @@ from (
         ) as fields
     from batch
 );
+
+-- The statements below are about the records alone (relation valid: those of the batch that are JSON objects).
+
+-- name: values
+-- The known fields of each record that are there.
+select row, places.place, false as is_nested, value, raw_value
+from (
+    select
+        row,
+        unnest(json_extract(content, {{ pointers }})) as value,
+        unnest(json_extract_string(content, {{ pointers }})) as raw_value,
+        unnest(range({{ number }})) as place
+    from valid
+) as places
+where value is not null
+union all
+select row, places.place, true as is_nested, value, raw_value
+from (
+    select
+        row,
+        unnest(json_extract(content, {{ nested_pointers }})) as value,
+        unnest(json_extract_string(content, {{ nested_pointers }})) as raw_value,
+        unnest(range({{ number }})) as place
+    from valid
+    where contains(content, 'SegmentationData')
+) as places
+where value is not null;
+
+-- name: swabs
+-- The items of SwabDates, wherever it is a list, with their two parts.
+with
+lists as (
+    select row, false as is_nested, json_extract(content, '/SwabDates') as swabs
+    from valid
+    where contains(content, 'SwabDates')
+    union all
+    select row, true as is_nested, json_extract(content, '/OtherDataSources/SegmentationData/SwabDates') as swabs
+    from valid
+    where contains(content, 'SwabDates') and contains(content, 'SegmentationData')
+),
+
+items as (
+    select row, is_nested, unnest(items) as item_value, unnest(range(len(items))) as item
+    from (
+        select row, is_nested, from_json(swabs, '["JSON"]') as items
+        from lists
+        where json_type(swabs) = 'ARRAY'
+    )
+)
+
+select
+    row,
+    is_nested,
+    item,
+    item_value,
+    unnest({{ swab_places }}) as place,
+    unnest(json_extract(item_value, ['/SwabDate', '/SwabStatus'])) as value,
+    unnest(json_extract_string(item_value, ['/SwabDate', '/SwabStatus'])) as raw_value
+from items;
+
+-- name: oddities
+-- Fields that the column table does not know, and known ones that are there more than once.
+with
+keys as (
+    select row, content, '' as path, json_keys(content) as keys
+    from valid
+    union all
+    select row, content, '/OtherDataSources' as path, json_keys(content, '/OtherDataSources') as keys
+    from valid
+    where contains(content, 'OtherDataSources')
+    union all
+    select
+        row,
+        content,
+        '/OtherDataSources/SegmentationData' as path,
+        json_keys(content, '/OtherDataSources/SegmentationData') as keys
+    from valid
+    where contains(content, 'SegmentationData')
+),
+
+counted as (
+    select row, content, path, key, count(*) as times
+    from (
+        select row, content, path, unnest(keys) as key
+        from keys
+        where
+            len(list_distinct(keys)) < len(keys)
+            or not list_has_all(
+                case path when '' then {{ known_fields }} when '/OtherDataSources' then ['SegmentationData'] else {{ nested_fields }} end,
+                keys
+            )
+    )
+    group by all
+)
+
+select
+    row,
+    ltrim(replace(path, '/', '.') || '.', '.') || key as field,
+    json_extract_string(content, path || '/' || replace(replace(key, '~', '~0'), '/', '~1')) as raw_value,
+    case when times > 1 then 'duplicate_field' else 'unknown_field' end as rule
+from counted
+where
+    times > 1
+    or not list_contains(
+        case path when '' then {{ known_fields }} when '/OtherDataSources' then ['SegmentationData'] else {{ nested_fields }} end,
+        key
+    );

@@ -92,6 +92,9 @@ where key not in (select key from rows_read where not is_header);
 -- name: insert_clinical
 insert into core.clinical select {{ names core.clinical }} from rows_read where is_record;
 
+-- name: insert_issues
+insert into core.clinical_issues select {{ names core.clinical_issues }} from issues_read;
+
 -- name: insert_records
 insert into raw.records
 select source, key, group_name, patient_id, available_date, content as record

@@ -10,7 +10,7 @@ from warehouse.steps import memory
 from warehouse.steps.run import Run
 
 #: Where rows of an object stand besides raw.objects.
-_DERIVED = ("core.images", "raw.headers", "core.clinical", "raw.records", "ops.rejects")
+_DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues", "raw.records", "ops.rejects")
 
 
 @dataclass(frozen=True, slots=True)

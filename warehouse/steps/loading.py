@@ -57,7 +57,7 @@ class _Target:
     table: str
     wanted: str
     flag: str
-    extract: Callable[[duckdb.DuckDBPyConnection, "pa.Table"], "pa.Table"]
+    extract: Callable[[duckdb.DuckDBPyConnection, "pa.Table"], "tuple[pa.Table, ...]"]
     inserts: tuple[str, ...]
 
 
@@ -67,7 +67,7 @@ _IMAGES = _Target(
     "core.images",
     "a DICOM header",
     "is_header",
-    extract.headers,
+    lambda con, batch: (extract.headers(con, batch),),
     ("insert_images", "insert_headers"),
 )
 _CLINICAL = _Target(
@@ -77,7 +77,7 @@ _CLINICAL = _Target(
     "a clinical record",
     "is_record",
     extract.records,
-    ("insert_clinical", "insert_records"),
+    ("insert_clinical", "insert_issues", "insert_records"),
 )
 
 
@@ -112,10 +112,10 @@ class _Fetched:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A unit ready to be committed: what was fetched, and the rows extracted from it."""
+    """A unit ready to be committed: what was fetched, and the rows extracted from it; of records, then their issues."""
 
     fetched: _Fetched
-    rows: "pa.Table"
+    rows: "tuple[pa.Table, ...]"
 
 
 def load_images(run: Run) -> LoadCounts:
@@ -280,7 +280,8 @@ def _extract(target: _Target, con: duckdb.DuckDBPyConnection, fetched: Future[_F
 def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
     """Commit the rows and rejects of a unit."""
     run.con.register("batch", unit.fetched.batch)
-    run.con.register("rows_read", unit.rows)
+    for name, rows in zip(("rows_read", "issues_read"), unit.rows, strict=False):
+        run.con.register(name, rows)
     unread = run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()
     rejects, retried = _rejects(unit.fetched, {row[0] for row in unread}, target.wanted)
     loaded = unit.fetched.objects.num_rows - len(unread)

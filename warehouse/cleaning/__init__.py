@@ -1,0 +1,129 @@
+"""Cleaning: the raw values of clinical records to typed columns, and a row for every value that was not taken plainly.
+
+Works on a whole batch at once, in long form: one row for each value. The values of one kind are read by one function
+(dates, numbers, codes); afterwards units are converted, limits held, aliases merged and the columns put side by side.
+Total: every JSON value in every field is taken or explained. What is read how is said in sql/columns/clinical.csv and
+sql/cleaning.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from warehouse import columns
+from warehouse.cleaning import assembly, codes, dates, numbers, preparation, tables, units
+from warehouse.cleaning.tables import digest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Cleaned", "Parts", "clean", "digest"]
+
+
+class Parts(NamedTuple):
+    """A batch of records taken apart (sql/extract/records.sql). `value` is JSON, `raw_value` the same as text."""
+
+    records: "pl.DataFrame"
+    """row (0, 1, …), available_date"""
+    values: "pl.DataFrame"
+    """row, place (of the field in tables.fields()), is_nested, value, raw_value"""
+    swabs: "pl.DataFrame"
+    """The items of SwabDates: row, item (from 0), item_value, and place, value, raw_value of each of its two parts"""
+    oddities: "pl.DataFrame"
+    """Fields that the column table does not know, or that are there twice: row, field, raw_value, rule"""
+
+
+class Cleaned(NamedTuple):
+    """What came of a batch: `columns` has a row for each record, in order; `issues` name the row they are of."""
+
+    columns: "pl.DataFrame"
+    issues: "pl.DataFrame"
+
+
+def clean(parts: Parts) -> Cleaned:
+    """Clean a batch of records; never raises, whatever their values are."""
+    import polars as pl
+
+    lifted, replaced = preparation.lift(parts.values)
+    given = preparation.describe(lifted, parts.records)
+    is_container, is_list, is_retired = (
+        pl.col("form") == "container",
+        pl.col("kind") == "list",
+        pl.col("kind") == "retired",
+    )
+    lists = given.filter(is_list & pl.col("value").str.starts_with("["))
+    aside = given.filter(is_container | is_list | is_retired).with_columns(
+        is_retired.alias("retired_field"),
+        (is_list & ~pl.col("value").str.starts_with("[")).alias("not_a_list"),
+        (is_container & ~is_list & ~is_retired).alias("wrong_type"),
+    )
+    read = list(_read(given.filter(~(is_container | is_list | is_retired))))
+    swabs = parts.swabs.join(lists.select("row", "is_nested"), on=["row", "is_nested"], how="semi")
+    swab_parts = preparation.swab_parts(swabs, parts.records)
+    swabs_read = list(_read(swab_parts.filter(~is_container)))
+    by_place = {place: part for frame in read for place, part in _by(frame, "place")}
+    base = parts.records.select("row").sort("row")
+    merged = [
+        assembly.merge(base, column, by_place)
+        for column in columns.record_columns()
+        if column.type and column.kind != "list"
+    ]
+    typed = pl.concat(
+        [base, *(column for column, _ in merged), assembly.swab_lists(base, lists, swabs, swabs_read)],
+        how="horizontal",
+    ).with_columns(pl.col("ethnicity").fill_null("Unknown"), pl.lit(digest()).alias("rules"))
+    odd = parts.oddities.with_columns((pl.col("rule") == name).alias(name) for name in _ODDITIES).drop("rule")
+    explained = [
+        replaced,
+        odd,
+        aside,
+        *read,
+        *swabs_read,
+        swab_parts.with_columns(is_container.alias("wrong_type")),
+        preparation.odd_items(swabs),
+        *(part for _, conflicts in merged for part in conflicts),
+    ]
+    return Cleaned(typed, pl.concat([assembly.issues(frame) for frame in explained]))
+
+
+#: What sql/extract/records.sql says of a field by itself.
+_ODDITIES = ("unknown_field", "duplicate_field")
+
+
+def _by(frame: "pl.DataFrame", name: str) -> "Iterator[tuple[object, pl.DataFrame]]":
+    return ((key, part) for (key,), part in frame.partition_by(name, as_dict=True).items())
+
+
+def _read(values: "pl.DataFrame") -> "Iterator[pl.DataFrame]":
+    """The values kind by kind with what was read: value, clean_value as text, and a column for every rule met."""
+    import polars as pl
+
+    for kind, part in _by(values, "kind"):
+        yield _READERS[kind](part.drop("value")).with_columns(pl.col("value").cast(pl.String).alias("clean_value"))
+
+
+def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":
+    """Numbers of all kinds: read, converted where units differ between centres, limited, rounded if they are whole."""
+    import polars as pl
+
+    read = {"fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure}.get(kind, numbers.number)(values)
+    if kind == "number":
+        read = pl.concat([units.convert(read.filter("has_unit")), read.filter(~pl.col("has_unit"))], how="diagonal")
+    limited = units.limit(read)
+    return units.flag_unusual(units.whole(limited) if kind == "integer" else limited)
+
+
+Reader = Callable[["pl.DataFrame"], "pl.DataFrame"]
+
+_READERS: dict[object, Reader] = {
+    "text": codes.text,
+    "sex": codes.sex,
+    "ethnicity": codes.ethnicity,
+    "boolean": codes.boolean,
+    "category": codes.category,
+    "code": codes.report_code,
+    "pcr_result": codes.pcr_result,
+    "date_us": partial(dates.clean, day_first=False),
+    "date_uk": partial(dates.clean, day_first=True),
+    **{kind: partial(_number, kind=kind) for kind in ("integer", "number", "fio2", "blood_pressure")},
+}

@@ -1,0 +1,95 @@
+"""After values are read: aliases merged, columns put side by side, a row for every value that was not taken plainly."""
+
+from typing import TYPE_CHECKING
+
+from warehouse import columns
+from warehouse.cleaning import tables
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_TEXTS = ("field", "column_name", "raw_value", "raw_unit", "clean_value", "unit", "rule", "effect")
+
+
+def merge(
+    base: "pl.DataFrame", column: columns.Column, read: "dict[object, pl.DataFrame]"
+) -> "tuple[pl.DataFrame, list[pl.DataFrame]]":
+    """A column, and its unit where it has one, for every row of `base`: the field's own key counts, where that gives
+    nothing an alias. And the values of aliases that say something else than what counts."""
+    import polars as pl
+
+    types = {"DATE": pl.Date, "INTEGER": pl.Int32, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "VARCHAR": pl.String}
+    names = {"value": column.name, **({"unit": f"{column.name}_unit"} if column.name in tables.measured() else {})}
+    found = pl.DataFrame(schema={"row": pl.UInt32, "value": types[column.type], "unit": pl.String})
+    conflicts = []
+    for field in tables.fields():
+        if field.column is not column or field.place not in read:
+            continue
+        part = read[field.place].filter(pl.col("value").is_not_null())
+        if field.rank and part.height and found.height:
+            conflicts.append(_conflicts(part, found))
+            part = part.join(found, on="row", how="anti")
+        unit = pl.col("unit") if "unit" in part.columns else pl.lit(None, pl.String).alias("unit")
+        found = pl.concat([found, part.select("row", "value", unit)])
+    joined = base.join(found, on="row", how="left", maintain_order="left")
+    return joined.select(pl.col(name).alias(alias) for name, alias in names.items()), conflicts
+
+
+def _conflicts(part: "pl.DataFrame", found: "pl.DataFrame") -> "pl.DataFrame":
+    import polars as pl
+
+    kept = found.select("row", pl.col("value").alias("kept"))
+    return (
+        part.join(kept, on="row")
+        .filter(pl.col("value") != pl.col("kept"))
+        .select(
+            "row",
+            "field",
+            "column_name",
+            "raw_value",
+            pl.col("kept").cast(pl.String).alias("clean_value"),
+            pl.lit(True).alias("alias_conflict"),
+        )
+    )
+
+
+def swab_lists(
+    base: "pl.DataFrame", lists: "pl.DataFrame", swabs: "pl.DataFrame", read: "list[pl.DataFrame]"
+) -> "pl.DataFrame":
+    """The column swabdates for every row of `base`: null where `lists` has none, else an item for each of `swabs`."""
+    import polars as pl
+
+    items = swabs.select("row", "item").unique()
+    for key, dtype in (("SwabDate", pl.Date), ("SwabStatus", pl.String)):
+        place, name = tables.swab_places()[key], tables.SWAB_PARTS[key]
+        found = [pl.DataFrame(schema={"row": pl.UInt32, "item": pl.Int64, name: dtype})]
+        for frame in read:
+            part = frame.filter(pl.col("place") == place)
+            if part.height:
+                found.append(part.select("row", "item", pl.col("value").alias(name)))
+        items = items.join(pl.concat(found), on=["row", "item"], how="left")
+    gathered = (
+        items.sort("row", "item")
+        .group_by("row", maintain_order=True)
+        .agg(pl.struct(*tables.SWAB_PARTS.values()).alias("swabdates"))
+    )
+    empty = pl.lit([], dtype=gathered.schema["swabdates"])
+    return (
+        base.join(gathered, on="row", how="left", maintain_order="left")
+        .join(lists.select("row", pl.lit(True).alias("is_list")), on="row", how="left", maintain_order="left")
+        .select(pl.when("is_list").then(pl.col("swabdates").fill_null(empty)))
+    )
+
+
+def issues(read: "pl.DataFrame") -> "pl.DataFrame":
+    """A row for every value and rule that it met: those of its columns that have a rule's name and are true."""
+    import polars as pl
+
+    effects = tables.effects()
+    rules = [name for name in read.columns if name in effects]
+    texts = [pl.col(name) if name in read.columns else pl.lit(None, pl.String).alias(name) for name in _TEXTS[:-2]]
+    found = [
+        read.filter(rule).select("row", *texts, pl.lit(rule).alias("rule"), pl.lit(effects[rule]).alias("effect"))
+        for rule in rules
+    ]
+    return pl.concat([pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(_TEXTS, pl.String)}), *found])

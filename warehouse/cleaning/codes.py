@@ -1,0 +1,135 @@
+"""Codes and names: categories, yes or no, report codes, PCR results, sex, ethnic group; and plain text."""
+
+from typing import TYPE_CHECKING
+
+from warehouse.cleaning import tables
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_DATE_LIKE = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}\b"
+
+
+def _bare() -> "pl.Expr":
+    """The text, lower case, white space collapsed, a whole number without its .0 (a number turned to text)."""
+    import polars as pl
+
+    text = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ")
+    return text.str.replace(r"^([0-9]+)\.0*$", "$1")
+
+
+def _coded(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Look `code` up among the codes of the field: adds code (null where it is none or says unknown) and rules."""
+    import polars as pl
+
+    return (
+        values.join(tables.code_frame(), on=["place", "code"], how="left")
+        .with_columns(
+            pl.col("says_unknown").is_null().alias("not_a_code"),
+            pl.col("says_unknown").fill_null(False).alias("unknown_code"),
+            pl.when(~pl.col("says_unknown")).then("code").alias("code"),
+        )
+        .drop("says_unknown")
+    )
+
+
+def category(values: "pl.DataFrame") -> "pl.DataFrame":
+    """The first whole number of the entry, where it is a code of the field. -1 and 1.5 are no codes, nor is a date."""
+    import polars as pl
+
+    bare = _bare()
+    first = bare.str.extract(r"([0-9]+(?:\.[0-9]+)?)").str.replace(r"\.0+$", "")
+    is_no_code = bare.str.contains(r"^(?:[^0-9]*[\s(\[:=])?[-.][0-9]") | bare.str.contains(_DATE_LIKE)
+    found = _coded(values.with_columns(pl.when(~is_no_code).then(first).cast(pl.Int64, strict=False).alias("code")))
+    return found.with_columns(
+        pl.col("code").cast(pl.Int32).alias("value"),
+        (~pl.col("not_a_code") & ~bare.str.contains("^[0-9]+$")).alias("code_from_text"),
+    ).drop("code")
+
+
+def boolean(values: "pl.DataFrame") -> "pl.DataFrame":
+    """1 is yes and 0 is no; 2 says unknown, where the field has it. Only some fields take the code out of words
+    (`also_reads` mixed), one takes the word yes. JSON's true and false are taken as what they say."""
+    import polars as pl
+
+    bare, also = _bare(), pl.col("also_reads")
+    mixed = category(values.filter(also == "mixed"))
+    plain = _coded(
+        values.filter(also != "mixed").with_columns(
+            pl.when(bare.str.contains("^[0-9]+$"))
+            .then(bare)
+            .when((also == "yes") & (bare == "yes"))
+            .then(pl.lit("1"))
+            .cast(pl.Int64, strict=False)
+            .alias("code")
+        )
+    ).rename({"code": "value"})
+    read = pl.concat([mixed.with_columns(pl.col("value").cast(pl.Int64)), plain], how="diagonal")
+    words = (pl.col("form") == "boolean").fill_null(False)
+    return read.with_columns(
+        pl.when(words & (bare == "true"))
+        .then(True)
+        .when(words & (bare == "false"))
+        .then(False)
+        .otherwise(pl.col("value") == 1)
+        .alias("value"),
+        *(pl.when(words).then(False).otherwise(pl.col(rule)).alias(rule) for rule in ("not_a_code", "code_from_text")),
+    )
+
+
+def report_code(values: "pl.DataFrame") -> "pl.DataFrame":
+    """A bare code of the field, or CVCX followed by one; nothing else with letters."""
+    import polars as pl
+
+    table = {text: int(code) for text, code in tables.mapping("covid_code").items() if code}
+    found = _coded(values.with_columns(_bare().replace_strict(table, default=None).cast(pl.Int64).alias("code")))
+    return found.with_columns(pl.col("code").cast(pl.Int32).alias("value")).drop("code")
+
+
+def pcr_result(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Positive or Negative by code; by the laboratory's phrase in the fields that take it."""
+    import polars as pl
+
+    table = tables.mapping("pcr_result")
+    is_phrase = ~_bare().str.contains("^[0-9]+$")
+    found = _bare().replace_strict(table, default=None, return_dtype=pl.String)
+    return values.with_columns(
+        pl.when(~is_phrase | (pl.col("also_reads") == "phrase")).then(found).alias("value")
+    ).with_columns(
+        pl.col("value").is_null().alias("not_a_result"), (pl.col("value").is_not_null() & is_phrase).alias("pcr_phrase")
+    )
+
+
+def sex(values: "pl.DataFrame") -> "pl.DataFrame":
+    """F or M by mappings.csv."""
+    import polars as pl
+
+    found = _bare().replace_strict(tables.mapping("sex"), default=None, return_dtype=pl.String)
+    return values.with_columns(found.alias("value")).with_columns(pl.col("value").is_null().alias("sex_not_known"))
+
+
+def ethnicity(values: "pl.DataFrame") -> "pl.DataFrame":
+    """One of six groups: by code or description of mappings.csv, else by a word in the text; else Unknown."""
+    import polars as pl
+
+    known = _bare().replace_strict(tables.mapping("ethnicity"), default=None, return_dtype=pl.String)
+    words = pl.coalesce(
+        pl.when(_bare().str.contains(word, literal=True)).then(pl.lit(group))
+        for word, group in tables.mapping("ethnicity_contains").items()
+    )
+    return (
+        values.with_columns(known.alias("known"), words.alias("by_words"))
+        .with_columns(
+            pl.coalesce("known", "by_words", pl.lit("Unknown")).alias("value"),
+            (pl.col("known").is_null() & pl.col("by_words").is_not_null()).alias("ethnicity_by_words"),
+            (pl.col("known").is_null() & pl.col("by_words").is_null()).alias("ethnicity_not_recognised"),
+        )
+        .drop("known", "by_words")
+    )
+
+
+def text(values: "pl.DataFrame") -> "pl.DataFrame":
+    """The text as it was submitted, trimmed."""
+    import polars as pl
+
+    return values.with_columns(pl.col("text").alias("value"))

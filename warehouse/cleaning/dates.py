@@ -1,0 +1,82 @@
+"""Dates: month first or day first as the field has it, ISO, behind brackets, or a spreadsheet's day number.
+
+Rules: "Dates" in the reference's conventions; the column table says which order is a field's own.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Day numbers of 2017 to 2022; a spreadsheet counts the days since 1899-12-30.
+_SERIALS = (42736, 44926)
+
+_TIME = r"(?:[T\s]\s*[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]*)?)?\s*(?:[AaPp][Mm])?\s*(?:Z|[+-][0-9]{2}:?[0-9]{2})?)"
+_ISO = rf"([0-9]{{4}})[-/]([0-9]{{1,2}})[-/]([0-9]{{1,2}})({_TIME})?$"
+_PARTS = rf"^([0-9]{{1,2}})[-/.]([0-9]{{1,2}})[-/.]([0-9]{{4}}|[0-9]{{2}})({_TIME})?$"
+_EMBEDDED = r"^\[[^\[\]]*\]\s*[-–—]?\s*" + _ISO
+_SERIAL = r"^([0-9]{5})(?:\.0+)?$"
+
+
+def clean(values: "pl.DataFrame", *, day_first: bool) -> "pl.DataFrame":
+    """Read `text` as a date no later than the day after `day`; adds value and a column for every rule met."""
+    import polars as pl
+
+    text = pl.col("text")
+    first, second = ("day", "month") if day_first else ("month", "day")
+    return (
+        values.with_columns(
+            text.str.extract_groups(rf"^{_ISO}").alias("iso"),
+            text.str.extract_groups(_PARTS).alias("parts"),
+            text.str.extract_groups(_EMBEDDED).alias("embedded"),
+            text.str.extract(_SERIAL).cast(pl.Int32).alias("serial"),
+        )
+        .with_columns(
+            pl.coalesce(_day("iso", "1", "2", "3"), _day("embedded", "1", "2", "3")).alias("in_iso"),
+            _day("parts", "3", **{first: "1", second: "2"}).alias("in_order"),
+            _day("parts", "3", **{first: "2", second: "1"}).alias("in_other_order"),
+            pl.when(pl.col("serial").is_between(*_SERIALS))
+            .then(pl.date(1899, 12, 30) + pl.duration(days=pl.col("serial")))
+            .alias("in_days"),
+        )
+        .with_columns(pl.coalesce("in_iso", "in_order", "in_other_order", "in_days").alias("read"))
+        .with_columns(
+            (
+                (pl.col("read") < pl.date(1900, 1, 1))
+                | (pl.col("read") > pl.col("day") + pl.duration(days=1)).fill_null(False)
+            )
+            .fill_null(False)
+            .alias("date_outside_window"),
+        )
+        .with_columns(
+            pl.when(~pl.col("date_outside_window")).then("read").alias("value"),
+            (pl.col("in_order").is_null() & pl.col("in_other_order").is_not_null()).alias("date_other_order"),
+            pl.col("in_days").is_not_null().alias("date_serial"),
+            (_met("embedded") & pl.col("in_iso").is_not_null()).alias("date_embedded"),
+            (
+                pl.col("read").is_not_null()
+                & pl.coalesce(pl.col(name).struct.field("4") for name in ("iso", "embedded", "parts")).is_not_null()
+            ).alias("date_time_dropped"),
+            (pl.col("read").is_null() & (_met("iso") | _met("embedded") | _met("parts"))).alias("impossible_date"),
+            (pl.col("read").is_null() & ~(_met("iso") | _met("embedded") | _met("parts"))).alias("not_a_date"),
+        )
+    )
+
+
+def _met(groups: str) -> "pl.Expr":
+    import polars as pl
+
+    return pl.col(groups).struct.field("1").is_not_null()
+
+
+def _day(groups: str, year: str, month: str, day: str) -> "pl.Expr":
+    """The day of the calendar that a pattern's groups name; null where there is no such day."""
+    import polars as pl
+
+    def part(name: str) -> pl.Expr:
+        return pl.col(groups).struct.field(name)
+
+    whole_year = pl.when(part(year).str.len_bytes() == 2).then("20" + part(year)).otherwise(part(year))
+    return pl.concat_str(whole_year, part(month).str.zfill(2), part(day).str.zfill(2), separator="-").str.to_date(
+        "%Y-%m-%d", strict=False
+    )

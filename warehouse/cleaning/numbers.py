@@ -1,0 +1,179 @@
+"""Numbers: plain, in brackets, at the start of an entry, or the only one in it; pairs of blood pressures; FiO2."""
+
+from typing import TYPE_CHECKING
+
+from warehouse.cleaning import tables
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+\b)?"
+_PLAIN = rf"^[+-]?{_NUMBER}$"
+_LIMIT = r"(?:<=|>=|[<>~≤≥≈])"
+#: [value] at the start, or [value] - date anywhere.
+_BRACKETS = r"^\[([^\[\]]*)\]", r"\[([^\[\]]*)\]\s*[-–—]\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
+_START = rf"(?s)^({_LIMIT})?\s*([+-]?{_NUMBER})(.*)$"
+#: What makes of a number at the start the first of several: of a range, a fraction, a date, a number in groups.
+_GOES_ON = (
+    r"^\s*(?:[-–—/:]|\b(?:to|or|and)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,][0-9]|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
+    r"|^\s[0-9]{3}(?:[^0-9]|$)|^\s+[0-9]+\s*/\s*[0-9]|^\s*/\s*(?:[-–—.?]|$)"
+)
+_POWER_OF_TEN = r"^\s*[x×*]?\s*10\s*\^"
+_ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{_NUMBER})"
+_PAIR = rf"^({_NUMBER})\s*/\s*({_NUMBER})(.*)$"
+
+
+def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFrame":
+    """Read `text` as a number; adds value (not yet converted, checked or rounded), the words `rest` behind the
+    number, and a column for every rule met. `only_at_start`: a number further on in the text does not count."""
+    import polars as pl
+
+    text = pl.col("text")
+    plain = values.filter(text.str.contains(_PLAIN)).with_columns(text.cast(pl.Float64, strict=False).alias("value"))
+    inner = pl.coalesce(text.str.extract(pattern) for pattern in _BRACKETS)
+    only = pl.lit(None, pl.String) if only_at_start else pl.col("entry").str.extract(_ONLY)
+    odd = (
+        values.filter(~text.str.contains(_PLAIN))
+        .with_columns(
+            inner.is_not_null().alias("is_bracketed"), pl.coalesce(inner, text).str.strip_chars().alias("entry")
+        )
+        .with_columns(
+            pl.col("entry").str.extract_groups(_START).alias("start"),
+            pl.col("entry").str.count_matches("[0-9]+(?:[.][0-9]+)?|[.][0-9]+").alias("numbers"),
+        )
+        .with_columns(pl.col("start").struct.field("2").is_not_null().alias("starts"))
+        .with_columns(
+            pl.col("start").struct.field("3").alias("rest"),
+            (
+                pl.col("start").struct.field("3").str.contains(_GOES_ON)
+                & ~pl.col("start").struct.field("3").str.contains(_POWER_OF_TEN)
+            )
+            .fill_null(False)
+            .alias("goes_on"),
+        )
+        .with_columns(
+            pl.when("goes_on")
+            .then(None)
+            .when("starts")
+            .then(pl.col("start").struct.field("2"))
+            .when((pl.col("numbers") == 1) & ~pl.col("entry").str.contains("[½⅓⅔¼¾⅛⅜⅝⅞]"))
+            .then(only)
+            .cast(pl.Float64, strict=False)
+            .alias("value")
+        )
+        .with_columns(
+            (pl.col("value").is_not_null() & pl.col("is_bracketed")).alias("value_from_brackets"),
+            (
+                pl.col("value").is_not_null()
+                & (
+                    pl.col("entry").str.contains(rf"{_LIMIT}\s*[+-]?\.?[0-9]")
+                    | pl.col("rest").str.contains(r"^\s*\+").fill_null(False)
+                )
+            ).alias("limit_reported"),
+            (
+                pl.col("value").is_not_null()
+                & (~pl.col("starts") | pl.col("rest").str.contains(r"[^\s+]").fill_null(False))
+            ).alias("number_from_text"),
+            (pl.col("value").is_null() & (pl.col("numbers") == 0)).alias("not_a_number"),
+            (pl.col("value").is_null() & (pl.col("numbers") > 0)).alias("single_value_missing"),
+        )
+        .drop("entry", "start", "starts", "goes_on", "numbers", "is_bracketed")
+    )
+    return pl.concat([odd, plain], how="diagonal")
+
+
+def blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Read `text` as a pressure: of a pair, in brackets or not, the part that `also_reads` names, else a number."""
+    import polars as pl
+
+    inner = pl.coalesce(pl.col("text").str.extract(pattern) for pattern in _BRACKETS)
+    marked = values.with_columns(
+        inner.is_not_null().alias("is_bracketed"),
+        pl.coalesce(inner, "text").str.strip_chars().str.extract_groups(_PAIR).alias("pair"),
+    ).with_columns(
+        (
+            pl.col("pair").struct.field("1").is_not_null()
+            & ~pl.col("pair").struct.field("3").str.contains(_GOES_ON).fill_null(False)
+        ).alias("is_pair")
+    )
+    pairs = marked.filter("is_pair").with_columns(
+        pl.when(pl.col("also_reads") == "first of pair")
+        .then(pl.col("pair").struct.field("1"))
+        .otherwise(pl.col("pair").struct.field("2"))
+        .cast(pl.Float64, strict=False)
+        .alias("value"),
+        pl.lit(True).alias("value_from_pair"),
+        pl.col("is_bracketed").alias("value_from_brackets"),
+    )
+    others = number(marked.filter(~pl.col("is_pair")).drop("is_bracketed"), only_at_start=True)
+    return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed")
+
+
+def fio2(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Read `text` as a percentage of inspired oxygen: percent, litres, the colour of a mask, or a fraction."""
+    import polars as pl
+
+    table = tables.mapping("fio2")
+    percent = {key: float(value) for key, value in table.items() if value}
+    litres = {key: value for key, value in percent.items() if key.isdigit()}
+    colours = "|".join(key for key in percent if not key.isdigit())
+    text = pl.col("text").str.to_lowercase()
+    lead, rest = pl.col("lead"), pl.col("behind")
+    number = lead.cast(pl.Float64, strict=False)
+    is_whole = number == number.floor()
+    return (
+        values.with_columns(
+            text.str.extract(rf"({_NUMBER})\s*%").alias("percentage"),
+            (text.str.count_matches("%") > 1).alias("several")
+            | text.str.contains(r"[0-9]\s*%?\s*(?:[-–—/]|\bto\b|\bor\b)\s*\.?[0-9]").alias("several"),
+            text.str.extract(rf"(?s)^({_NUMBER})(.*)$", 1).alias("lead"),
+            text.str.extract(rf"(?s)^({_NUMBER})(.*)$", 2).alias("behind"),
+            pl.when(~text.str.contains("[0-9]")).then(text.str.extract(rf"\b({colours})\b")).alias("colour"),
+            (text.str.count_matches(rf"\b(?:{colours})\b") > 1).alias("colours"),
+        )
+        .with_columns(
+            (pl.col("several") | rest.str.contains(_GOES_ON).fill_null(False)).alias("several"),
+            rest.str.contains(r"^\s*(?:l|lt|ltr|lit(?:er|re))s?(?:\b|/)|^\s*lpm\b").fill_null(False).alias("is_litres"),
+        )
+        .with_columns(
+            pl.when("several")
+            .then(pl.lit("none"))
+            .when(pl.col("percentage").is_not_null())
+            .then(pl.lit("percent"))
+            .when(pl.col("colour").is_not_null() & ~pl.col("colours"))
+            .then(pl.lit("fio2_mask"))
+            .when(lead.is_null())
+            .then(pl.lit("none"))
+            .when(lead.str.contains(".", literal=True) & (number <= 1) & ~pl.col("is_litres"))
+            .then(pl.lit("fio2_fraction"))
+            .when((number > 15) & ~pl.col("is_litres"))
+            .then(pl.lit("percent"))
+            .when(is_whole & number.is_between(1, 15))
+            .then(pl.lit("fio2_litres"))
+            .otherwise(pl.lit("none"))
+            .alias("read_as")
+        )
+        .with_columns(
+            pl.when(pl.col("read_as") == "percent")
+            .then(pl.coalesce(pl.col("percentage").cast(pl.Float64, strict=False), number))
+            .when(pl.col("read_as") == "fio2_fraction")
+            .then((number * 100).round_sig_figs(12))
+            .when(pl.col("read_as") == "fio2_litres")
+            .then(number.cast(pl.Int64, strict=False).cast(pl.String).replace_strict(litres, default=None))
+            .when(pl.col("read_as") == "fio2_mask")
+            .then(pl.col("colour").replace_strict(percent, default=None))
+            .cast(pl.Float64)
+            .alias("value"),
+            *((pl.col("read_as") == rule).alias(rule) for rule in ("fio2_fraction", "fio2_litres", "fio2_mask")),
+            (
+                (pl.col("read_as") == "percent") & text.str.contains(r"[^0-9.%\s]")
+                | (pl.col("read_as") == "fio2_fraction") & rest.str.contains(r"\S")
+            ).alias("number_from_text"),
+            ((pl.col("read_as") == "none") & ~text.str.contains("[0-9]")).alias("not_a_number"),
+            ((pl.col("read_as") == "none") & ~pl.col("several") & lead.is_not_null()).alias("fio2_not_listed"),
+            ((pl.col("read_as") == "none") & text.str.contains("[0-9]") & (pl.col("several") | lead.is_null())).alias(
+                "single_value_missing"
+            ),
+        )
+        .drop("percentage", "several", "lead", "behind", "colour", "colours", "is_litres", "read_as")
+    )

@@ -1,0 +1,199 @@
+"""What the cleaning knows: the fields of sql/columns/clinical.csv and the tables in sql/cleaning, as polars frames."""
+
+import csv
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from warehouse import columns, sqlfiles
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Raised whenever the code of this package reads a value differently than before, so that the next refresh
+#: cleans all records again. What the tables say is part of the digest by itself.
+VERSION = 1
+
+#: Where some centres nest fields; they are lifted to the top.
+NESTED = "OtherDataSources"
+SEGMENTATION = "SegmentationData"
+
+#: The parts of an item of SwabDates, and the fields as which they are read.
+SWAB_PARTS = {"SwabDate": "swabdate", "SwabStatus": "swab_status"}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A key of the record: `place` numbers it, `rank` is 0 for a column's own key and more for its aliases."""
+
+    place: int
+    key: str
+    rank: int
+    column: columns.Column
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether no cleaned value is published."""
+        return not self.column.type
+
+
+@cache
+def fields() -> tuple[Field, ...]:
+    """Every key of a record, aliases after their column's own key."""
+    found = [
+        (rank, key, column)
+        for column in columns.record_columns()
+        for rank, key in enumerate((column.source, *column.other_keys))
+    ]
+    return tuple(Field(place, key, rank, column) for place, (rank, key, column) in enumerate(found))
+
+
+@cache
+def digest() -> str:
+    """What names the rules: of the column table, the tables in sql/cleaning, and the version of the code."""
+    names = ["columns/clinical.csv", *(f"cleaning/{name}.csv" for name in ("mappings", "rules", "site_units"))]
+    text = "\0".join((str(VERSION), *map(sqlfiles.read, names)))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """The rows of a table in sql/cleaning."""
+    return list(csv.DictReader(io.StringIO(sqlfiles.read(f"cleaning/{name}.csv"))))
+
+
+@cache
+def effects() -> dict[str, str]:
+    """The effect of every rule: nulled, changed, repaired or flagged."""
+    return {row["rule"]: row["effect"] for row in rows("rules")}
+
+
+@cache
+def mapping(name: str) -> dict[str, str | None]:
+    """A look-up table of mappings.csv; None where the input has no clean value."""
+    return {row["input"]: row["output"] or None for row in rows("mappings") if row["map_name"] == name}
+
+
+@cache
+def field_frame() -> "pl.DataFrame":
+    """The fields with what the cleaning of a single value asks: column, kind, limits, what it also reads."""
+    import polars as pl
+
+    def limit(text: str) -> float | None:
+        return float(text) if text else None
+
+    return pl.DataFrame(
+        [
+            {
+                "place": f.place,
+                "field": f.key,
+                "column_name": f.column.name,
+                "kind": "retired" if f.is_retired else f.column.kind,
+                "also_reads": f.column.also_reads,
+                "minimum": limit(f.column.minimum),
+                "maximum": limit(f.column.maximum),
+                "usual_minimum": limit(f.column.usual_minimum),
+                "usual_maximum": limit(f.column.usual_maximum),
+                "canonical": f.column.unit or None,
+                "has_unit": f.column.name in measured(),
+            }
+            for f in fields()
+        ],
+        schema={
+            "place": pl.Int16,
+            "field": pl.String,
+            "column_name": pl.String,
+            "kind": pl.String,
+            "also_reads": pl.String,
+            **dict.fromkeys(("minimum", "maximum", "usual_minimum", "usual_maximum"), pl.Float64),
+            "canonical": pl.String,
+            "has_unit": pl.Boolean,
+        },
+    )
+
+
+@cache
+def code_frame() -> "pl.DataFrame":
+    """The codes of each field: place, code, and whether it says unknown."""
+    import polars as pl
+
+    return pl.DataFrame(
+        [
+            {"place": f.place, "code": int(code), "says_unknown": label == "Unknown"}
+            for f in fields()
+            if f.column.kind in ("category", "code", "boolean")
+            for code, label in (part.split("=", 1) for part in f.column.categories.split("; "))
+        ],
+        schema={"place": pl.Int16, "code": pl.Int64, "says_unknown": pl.Boolean},
+    )
+
+
+@cache
+def measured() -> frozenset[str]:
+    """The columns whose unit depends on the centre; each has a further column NAME_unit."""
+    return frozenset(row["column"] for row in rows("site_units"))
+
+
+def spelt_unit(unit: str) -> str:
+    """A unit as it is compared: lower case, no white space, u for micro."""
+    return re.sub(r"\s", "", unit).replace("µ", "u").replace("μ", "u").lower()
+
+
+def spelt_centre(centre: str) -> str:
+    """A centre's name as it is compared: case folded, white space trimmed and collapsed."""
+    return " ".join(centre.split()).lower()
+
+
+@cache
+def centre_units() -> "pl.DataFrame":
+    """The unit each centre reports a column in: spelt_centre, column_name, unit (null where it is not given)."""
+    import polars as pl
+
+    return pl.DataFrame(
+        [
+            {"spelt_centre": spelt_centre(r["centre"]), "column_name": r["column"], "centre_unit": r["unit"] or None}
+            for r in rows("site_units")
+        ],
+        schema=dict.fromkeys(("spelt_centre", "column_name", "centre_unit"), pl.String),
+    )
+
+
+@cache
+def unit_factors() -> "pl.DataFrame":
+    """Every unit known of a column: its factor to the column's own unit (null: none) and plausible maximum."""
+    import polars as pl
+
+    found: dict[tuple[str, str], dict[str, object]] = {}
+    for row in rows("site_units"):
+        if row["unit"]:
+            maximum = row["plausible_maximum"]
+            found[row["column"], spelt_unit(row["unit"])] = {
+                "unit": row["unit"],
+                "factor": float(row["factor_to_canonical"]) if row["factor_to_canonical"] else None,
+                "plausible_maximum": float(maximum) if maximum else None,
+                "is_implausible": row["is_plausible"] == "no",
+            }
+    for column in columns.record_columns():
+        if column.name in measured():
+            found[column.name, spelt_unit(column.unit)] = {
+                "unit": column.unit,
+                "factor": 1.0,
+                "plausible_maximum": None,
+                "is_implausible": False,
+            }
+    return pl.DataFrame(
+        [{"column_name": column, "spelt_unit": unit, **rest} for (column, unit), rest in sorted(found.items())],
+        schema={
+            **dict.fromkeys(("column_name", "spelt_unit", "unit"), pl.String),
+            **dict.fromkeys(("factor", "plausible_maximum"), pl.Float64),
+            "is_implausible": pl.Boolean,
+        },
+    )
+
+
+@cache
+def swab_places() -> dict[str, int]:
+    """The fields as which the parts of an item of SwabDates are read: key to place."""
+    return {key: next(f.place for f in fields() if f.column.name == name) for key, name in SWAB_PARTS.items()}

@@ -1,0 +1,124 @@
+"""Units, limits and rounding of numbers: what is done to a number once it is read.
+
+A unit written in the entry itself wins over the one its centre reports in. Where neither is known, or it cannot
+be true, the value stays as it was sent and says so: no guess is silent.
+"""
+
+from typing import TYPE_CHECKING
+
+from warehouse.cleaning import tables
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: The widest INTEGER of the lake.
+_WIDEST = 2**31 - 1
+
+#: What looks like a unit behind a number: of an amount in a volume, a share, a pressure.
+_UNIT = (
+    r"^\s*((?:[x×*]?\s*10\s*\^?\s*[0-9]+\s*/\s*l)|(?:[a-zµμ]+\s*/\s*[mdµμu]?l)|%|(?:k\s?pa)|(?:mm\s?hg))(?:[^a-z]|$)"
+)
+
+
+def convert(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Bring `value` into the unit of its column where the entry's words in `rest`, or the centre, tell its unit.
+
+    Adds unit (that the value is in then; null: not known), raw_unit (that it was sent in) and the rules met.
+    """
+    import polars as pl
+
+    value = pl.col("value")
+    is_read = value.is_not_null()
+    stated = pl.col("rest").str.to_lowercase().str.extract(_UNIT)
+    spelt = stated.str.replace_all(r"\s", "").str.replace_all("[µμ]", "u")
+    factors = tables.unit_factors()
+    return (
+        values.join(tables.centre_units(), on=["spelt_centre", "column_name"], how="left")
+        .with_columns(
+            pl.coalesce(
+                spelt, pl.col("centre_unit").str.to_lowercase().str.replace_all(r"\s", "").str.replace_all("[µμ]", "u")
+            ).alias("spelt_unit"),
+            stated.alias("stated"),
+        )
+        .join(factors, on=["column_name", "spelt_unit"], how="left")
+        .with_columns((value * pl.col("factor")).round_sig_figs(12).alias("converted"))
+        .with_columns(
+            (
+                is_read
+                & (pl.col("is_implausible") | (pl.col("converted") > pl.col("plausible_maximum"))).fill_null(False)
+            ).alias("unit_implausible"),
+            (is_read & pl.col("unit").is_null()).alias("unit_unknown"),
+            pl.coalesce("unit", "stated", "centre_unit").alias("raw_unit"),
+        )
+        .with_columns(
+            (is_read & pl.col("factor").is_not_null() & ~pl.col("unit_implausible")).alias("is_converted"),
+        )
+        .with_columns(
+            (pl.col("is_converted") & (pl.col("converted") != value)).alias("unit_converted"),
+            (is_read & pl.col("unit").is_not_null() & pl.col("factor").is_null() & ~pl.col("unit_implausible")).alias(
+                "unit_not_convertible"
+            ),
+            pl.when("is_converted")
+            .then("canonical")
+            .when(pl.col("factor").is_null())  # none that a factor could bring in: as it was stated
+            .then("unit")
+            .alias("unit"),
+            pl.when("is_converted").then("converted").otherwise(value).alias("value"),
+        )
+        .drop(
+            "centre_unit",
+            "spelt_unit",
+            "stated",
+            "factor",
+            "plausible_maximum",
+            "is_implausible",
+            "converted",
+            "is_converted",
+        )
+    )
+
+
+def limit(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Null what is outside the field's limits, flag what is outside the span its sheet prints."""
+    import polars as pl
+
+    value = pl.col("value")
+    return values.with_columns(
+        (
+            (value < pl.col("minimum")).fill_null(False)
+            | (value > pl.col("maximum")).fill_null(False)
+            | ~value.is_finite().fill_null(True)
+        ).alias("out_of_range")
+    ).with_columns(
+        pl.when(~pl.col("out_of_range")).then(value).alias("value"),
+    )
+
+
+def whole(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Round to the nearest whole number, halves up; what no INTEGER can hold is out of range."""
+    import polars as pl
+
+    value = pl.col("value")
+    return (
+        values.with_columns((value + 0.5).floor().alias("nearest"))
+        .with_columns(
+            (pl.col("out_of_range") | (pl.col("nearest").abs() > _WIDEST).fill_null(False)).alias("out_of_range"),
+        )
+        .with_columns(
+            (~pl.col("out_of_range") & (pl.col("nearest") != value).fill_null(False)).alias("rounded"),
+            pl.when(~pl.col("out_of_range")).then("nearest").cast(pl.Int32, strict=False).alias("value"),
+        )
+        .drop("nearest")
+    )
+
+
+def flag_unusual(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Flag what is outside the span that the schema sheet prints."""
+    import polars as pl
+
+    value = pl.col("value")
+    return values.with_columns(
+        ((value < pl.col("usual_minimum")).fill_null(False) | (value > pl.col("usual_maximum")).fill_null(False)).alias(
+            "outside_printed_range"
+        )
+    )
