@@ -46,8 +46,31 @@ styles = st.sampled_from(
     [{}, {"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}, {"separators": (" , ", " : ")}]
 )
 words = st.sampled_from(
-    ["", " ", "^^", "Covid1", "Covid77", "P-7", "19560101", "19560312", "REMOVED", "n/a", "Smith^Jo", "}", "null"]
-    + ['say "x"', "back\\slash", "{", "[a]", '": {', "é", "Zoë", "0", "00080080", "a/b"]
+    [
+        "",
+        " ",
+        "^^",
+        "Covid1",
+        "Covid77",
+        "P-7",
+        "19560101",
+        "19560312",
+        "REMOVED",
+        "n/a",
+        "Smith^Jo",
+        "}",
+        "null",
+        'say "x"',
+        "back\\slash",
+        "{",
+        "[a]",
+        '": {',
+        "é",
+        "Zoë",
+        "0",
+        "00080080",
+        "a/b",
+    ]
 )
 plain_values = st.one_of(words, st.none(), st.integers(0, 9), st.booleans())
 names = st.dictionaries(st.sampled_from(PARTS), words | st.none(), max_size=3)
@@ -126,10 +149,47 @@ def test_identifying_attributes_are_found_wherever_they_stand(
 
 
 pieces = st.sampled_from(
-    ["943 476 5919", "9434765919", "943-476-5919", "9434765918", "1.2.", ".5", "SW1A 1AA", "LS29JT", "W1A 1AA"]
-    + ["07700900123", "+44 20 7946 0958", "(0161) 496 0000", "tel 02079460958", "020 7946 0958", "\n", "\t", '"', "\\"]
-    + ["DOB ", "born", "12/03/1956", "12.3.1956", "1956-03-12", "3rd Mar 1948", "19560312", "Doe^Jane", "^^", "Dr Doe"]
-    + ["MISS DOE", "surname: Doe", "Patient name = doe", "DOE, Jane", "é", "Zoë^Ann", "CHEST", " ", " ", " ", ","]
+    [
+        "943 476 5919",
+        "9434765919",
+        "943-476-5919",
+        "9434765918",
+        "1.2.",
+        ".5",
+        "SW1A 1AA",
+        "LS29JT",
+        "W1A 1AA",
+        "07700900123",
+        "+44 20 7946 0958",
+        "(0161) 496 0000",
+        "tel 02079460958",
+        "020 7946 0958",
+        "\n",
+        "\t",
+        '"',
+        "\\",
+        "DOB ",
+        "born",
+        "12/03/1956",
+        "12.3.1956",
+        "1956-03-12",
+        "3rd Mar 1948",
+        "19560312",
+        "Doe^Jane",
+        "^^",
+        "Dr Doe",
+        "MISS DOE",
+        "surname: Doe",
+        "Patient name = doe",
+        "DOE, Jane",
+        "é",
+        "Zoë^Ann",
+        "CHEST",
+        " ",
+        " ",
+        " ",
+        ",",
+    ]
 )
 free_texts = st.lists(pieces, max_size=6).map("".join)
 
@@ -191,9 +251,28 @@ def test_what_looks_identifying(con: duckdb.DuckDBPyConnection, text: str, kind:
 
 @pytest.mark.parametrize(
     "text",
-    ["943 476 5918", "1.2.840.9434765919", "1111111111", "09434765919", "02079460958", "01-12-2020 10:30", "2020-03-12"]
-    + ["MR Cardiac", "DR Chest PA", "CT, HEAD/BRAIN WO CONT", "Protocol name: chest", "^^^^", "L1 2nd view", "B31f"]
-    + ["LightSpeedApps14.13_2.8.2L_H2.1M4", "1.12.3.1999", "BCU7500263", "THORAX", "acp_3403", "Siemens, Erlangen DE"],
+    [
+        "943 476 5918",
+        "1.2.840.9434765919",
+        "1111111111",
+        "09434765919",
+        "02079460958",
+        "01-12-2020 10:30",
+        "2020-03-12",
+        "MR Cardiac",
+        "DR Chest PA",
+        "CT, HEAD/BRAIN WO CONT",
+        "Protocol name: chest",
+        "^^^^",
+        "L1 2nd view",
+        "B31f",
+        "LightSpeedApps14.13_2.8.2L_H2.1M4",
+        "1.12.3.1999",
+        "BCU7500263",
+        "THORAX",
+        "acp_3403",
+        "Siemens, Erlangen DE",
+    ],
 )
 def test_what_only_resembles_it(con: duckdb.DuckDBPyConnection, text: str) -> None:
     header = json.dumps({"00204000": {"vr": "LT", "Value": [text]}})
