@@ -32,6 +32,8 @@ from warehouse.sample.truth import Truth
 LAYOUTS = ("dated", "published")
 GROUP = "training"
 FOLDERS = {"CR": "xray", "DX": "xray", "CT": "ct", "MR": "mri"}
+RENAMED = date(2020, 4, 16)
+"""Until then the folder xray was spelt x-ray."""
 STUB = b"DICM"
 
 Layout = Literal["dated", "published"]
@@ -97,7 +99,7 @@ def _store(out: Path, layout: str, patient_id: str, images: list[Image], records
         at = functools.partial(
             where,
             key_date=image.day.isoformat(),
-            folder=FOLDERS[image.modality],
+            folder=_folder(image),
             study_id=image.study,
             series_id=image.series,
             image_id=image.image,
@@ -109,6 +111,11 @@ def _store(out: Path, layout: str, patient_id: str, images: list[Image], records
     for record in records:
         key = where(kind="clinical", key_date=record.day.isoformat(), record=record.kind)
         _write(out / format_key(key), json.dumps(record.fields).encode(), record.day)
+
+
+def _folder(image: Image) -> str:
+    folder = FOLDERS.get(image.modality, "unknown")
+    return "x-ray" if folder == "xray" and image.day < RENAMED else folder
 
 
 def _write(path: Path, content: bytes, day: date) -> None:

@@ -86,6 +86,8 @@ def _invent_study(rng: random.Random, pen: Pen, person: Person, face: Face, day:
     modality, maker, model, rows, columns, station = rng.choices(rooms, weights)[0]
     study = uid(rng)
     common = template(modality, maker)
+    if pen.slips(0.006):
+        modality = "OT"  # a secondary capture
     put(
         common, StudyInstanceUID=study, StudyDate=f"{day:%Y%m%d}", AcquisitionDate=f"{day:%Y%m%d}",
         StudyTime=clock(rng), AccessionNumber=f"{station[:3]}{rng.randrange(10**7):07}", Modality=modality,

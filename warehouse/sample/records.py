@@ -5,6 +5,7 @@ Belongs here: the files. Does not: what happened to the patient (course.py) and 
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Record:
     new_fields: list[str] = field(default_factory=list)
 
 
+@functools.cache
 def column_of(key: str) -> str:
     """The column under which the value of a key is published."""
     key = ALIASES.get(key, key)
