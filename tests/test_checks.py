@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,8 @@ def metadata(patient: str, name: str, day: str = DAY, group: str = "training") -
 
 
 def record(patient: str, day: str = DAY, group: str = "training", **fields: Any) -> dict[str, bytes | str]:
-    named = {name.replace("_", " "): value for name, value in fields.items()}
     return {
-        record_key(patient, day, group): json.dumps({"Pseudonym": patient, "SubmittingCentre": "Leeds", **named}),
+        record_key(patient, day, group): json.dumps({"Pseudonym": patient, "SubmittingCentre": "Leeds", **fields}),
     }
 
 
@@ -86,9 +86,9 @@ SOUND: dict[str, bytes | str] = {
     **image("Covid1", "4", _00080080=None, _00080050=tag("9434765918"), _00081010=tag("0000000000")),
     **image("Covid1", "5", _00101002={"vr": "SQ", "Value": [{"00100020": tag("Covid1"), "00283010": None}, None]}),
     **image("Covid1", "6", _00180060=tag(120.0, vr="DS"), _00200011=tag("7", vr="IS"), _00181151=tag("")),
-    **record("Covid1", Date_of_admission="02/20/2020", Date_of_death="02/25/2020", Death=1, Age=70),
+    **record("Covid1", **{"Date of admission": "02/20/2020", "Date of death": "02/25/2020", "Age": "70", "Death": "1"}),
     **image("Covid2", "1", day=LATER),
-    **record("Covid2", day=LATER, SwabDate="28/02/2020", SwabStatus="Negative"),
+    **record("Covid2", day=LATER, SwabDate="28/02/2020", SwabStatus="0"),
 }
 
 #: Each rule's faulty objects, and what the rule must say of them: patient and key, or other cells that name the fault.
@@ -115,6 +115,28 @@ FAULTY: dict[str, dict[str, bytes | str]] = {
     "new_field": {
         **record("Covid18", **{"Favourite colour": "blue"}),
         **record("Covid19", OtherDataSources={"SegmentationData": {"Favourite colour": "red"}, "Else": 1}),
+    },
+    "death_before_admission": {
+        **record("Covid30", **{"Date of admission": "02/20/2020", "Date of death": "02/10/2020"}),
+        **record("Covid30", LATER, **{"Date of admission": "02/01/2020", "Date of death": "02/10/2020"}),
+        **record("Covid31", LATER, **{"Date of admission": "02/20/2020", "Date of death": "02/19/2020"}),
+    },
+    "date_outside_window": record("Covid32", **{"Date of admission": "03/05/2020"}),
+    "intubation_without_itu": {
+        **record("Covid33", Intubation="1", **{"ITU admission": "0"}),
+        **record("Covid34", **{"Date of intubation": "02/20/2020"}),
+        **record("Covid35", Intubation="1", **{"ITU admission": "1"}),
+        **record("Covid36", Intubation="1", **{"Date of ITU admission": "02/19/2020"}),
+        **record("Covid37", Intubation="0"),
+    },
+    "negative_with_positive_result": {
+        **record("Covid40", SwabDate="20/02/2020", SwabStatus="1"),
+        **record("Covid41", SwabDates=[{"SwabDate": "20/02/2020", "SwabStatus": "1"}, {"SwabStatus": "0"}]),
+        **record("Covid42", SwabDates=[{"SwabDate": "20/02/2020", "SwabStatus": "0"}]),
+    },
+    "values_out_of_range": {
+        **record("Covid43", Age="700"),
+        **record("Covid44", Age="-5", **{"Temperature on admission": "370"}),
     },
     "identifying_attributes": {
         **image("Covid20", "1", _00080080=tag("St Elsewhere")),
@@ -157,6 +179,22 @@ EXPECTED: dict[str, list[tuple[object, ...]]] = {
     "new_field": [
         ("Favourite colour", 2, 2, ["Leeds"], record_key("Covid18")),
         ("OtherDataSources.Else", 1, 1, ["Leeds"], record_key("Covid19")),
+    ],
+    "death_before_admission": [
+        ("Covid31", record_key("Covid31", LATER), date(2020, 2, 19), date(2020, 2, 20), -1, "Leeds"),
+    ],
+    "date_outside_window": [("Covid32", record_key("Covid32"), "Date of admission", "03/05/2020")],
+    "intubation_without_itu": [
+        ("Covid33", record_key("Covid33"), True, None, False, None, "Leeds"),
+        ("Covid34", record_key("Covid34"), None, date(2020, 2, 20), None, None, "Leeds"),
+    ],
+    "negative_with_positive_result": [
+        ("Covid40", record_key("Covid40"), "Positive"),
+        ("Covid41", record_key("Covid41"), None),
+    ],
+    "values_out_of_range": [
+        ("Leeds", "age", 2, 2, record_key("Covid43")),
+        ("Leeds", "temperature_on_admission", 1, 1, record_key("Covid44")),
     ],
     "identifying_attributes": [
         ("Covid20", metadata("Covid20", "1"), "InstitutionName", "00080080", "an institution", "S… (12)"),
@@ -269,6 +307,14 @@ def test_as_of_a_day_later_faults_are_not_there(faulty: Path, name: str) -> None
     assert later
     # A UID is shared only when both images are there.
     assert [row[: len(EXPECTED[name][0])] for row in found] == ([] if name.startswith("duplicate") else expected)
+
+
+def test_as_of_a_day_another_record_counts(faulty: Path) -> None:
+    with warehouse.open(str(faulty)) as wh:
+        (row,) = faults(wh.as_of("2020-05-31"), "death_before_admission")
+        assert row[:2] == ("Covid30", record_key("Covid30"))
+        assert faults(wh.as_of("2020-02-28"), "date_outside_window") == []
+        assert faults(wh.group("validation"), "values_out_of_range") == []
 
 
 def test_a_dcm_is_judged_by_the_day_and_group(faulty: Path) -> None:

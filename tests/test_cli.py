@@ -17,7 +17,7 @@ import warehouse
 from warehouse.cli import main
 from warehouse.sample import make
 
-COMMANDS = ("refresh", "status", "rejects", "describe", "sql", "patient", "export", "sample")
+COMMANDS = ("refresh", "status", "rejects", "describe", "sql", "patient", "export", "check", "sample")
 VIEWS = ("clinical", "clinical_history", "images", "patients", "series", "studies")
 DAY = "2020-12-31"
 BROKEN = "training/Covid1/images_metadata/2020-03-01/9.json"

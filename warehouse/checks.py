@@ -142,6 +142,7 @@ def _fills() -> dict[str, str]:
     """What the holes in sql/checks are filled with."""
     identifying = columns.identifying()
     tags = [row["tag"] for row in identifying]
+    fields = [key for field in columns.record_columns() for key in (field.source, *field.other_keys)]
     return {
         "as_of": schema.AS_OF,
         "in_group": schema.IN_GROUP,
@@ -152,7 +153,7 @@ def _fills() -> dict[str, str]:
         + " ".join(f"when '{tag}' then json_extract(header, '$..{tag}')" for tag in tags)
         + " end",
         "identifying_tag_list": ", ".join(map(sqlfiles.literal, tags)),
-        "known_fields": ", ".join(map(sqlfiles.literal, columns.record_fields())),
+        "known_fields": ", ".join(map(sqlfiles.literal, fields)),
         "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
         **_unread(),
     }

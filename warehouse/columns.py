@@ -101,11 +101,33 @@ def dicom_columns() -> list[Column]:
 
 @cache
 def fills() -> dict[str, str]:
-    """What the templates in sql/ ask for by `{{ define TABLE }}` (names and types) and `{{ names TABLE }}`."""
+    """What the templates in sql/ ask for by `{{ define TABLE }}` (names and types), `{{ names TABLE }}`, and the
+    expressions that the views of all clinical fields are made of."""
     filled: dict[str, str] = {}
     for table in tables():
         filled[f"define {table.name}"] = ", ".join(f'"{c.name}" {c.type}' for c in table.columns)
         filled[f"names {table.name}"] = ", ".join(f'"{c.name}"' for c in table.columns)
+    clinical = relations()["core.clinical"].columns
+    compared = [c.name for c in clinical if c.is_field or c.name == "kind" or c.kind == "unit"]
+    fields = [c for c in clinical if c.is_field]
+    known = {"ethnicity": "ethnicity <> 'Unknown'"}
+    filled["compared fields"] = ",\n            ".join(
+        f"case when newer.{name} is distinct from older.{name} then struct_pack(field := '{name}', "
+        f"old_value := cast(older.{name} as varchar), new_value := cast(newer.{name} as varchar)) end"
+        for name in compared
+    )
+    filled["filled counts"] = ",\n        ".join(
+        f"count(*) filter ({known.get(c.name, f'{c.name} is not null')}) as n_{c.name}" for c in fields
+    )
+    filled["age divisors"] = " ".join(
+        f"when '{row['input'].upper()}' then {row['output']}"
+        for row in csv.DictReader(io.StringIO(sqlfiles.read("cleaning/mappings.csv")))
+        if row["map_name"] == "dicom_age_divisor"
+    )
+    filled["filled fields"] = ",\n            ".join(
+        f"struct_pack(column_name := '{c.name}', applies_to := '{c.applies_to}', n_filled := n_{c.name})"
+        for c in fields
+    )
     return filled
 
 
@@ -134,11 +156,6 @@ def _macro(column: Column) -> str:
 def identifying() -> list[dict[str, str]]:
     """The attributes that identify a person or an institution: keyword, tag, what it is, what is allowed in it."""
     return _rows("identifying")
-
-
-def record_fields() -> list[str]:
-    """Every key of a clinical file that we know, retired ones and other spellings included."""
-    return [row["name"] for row in _rows("record_fields")]
 
 
 @cache

@@ -40,7 +40,7 @@ def headers(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "pa.Table":
 
 
 def records(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
-    """Rows of core.clinical, and `is_record` (false: no JSON object); and rows of core.clinical_issues. In any order."""
+    """Rows of core.clinical with `is_record` (false: no JSON object), and rows of core.clinical_issues, unordered."""
     import polars as pl
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -17,7 +17,18 @@ AS_OF = "coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
 IN_GROUP = "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
 
 #: Views stand on each other in this order.
-VIEW_ORDER = ("images", "headers", "clinical_history", "clinical", "clinical_issues", "studies", "series", "patients")
+VIEW_ORDER = (
+    "images",
+    "headers",
+    "clinical_history",
+    "clinical",
+    "clinical_issues",
+    "clinical_changes",
+    "completeness",
+    "studies",
+    "series",
+    "patients",
+)
 
 Transact = Callable[..., Any]
 

@@ -1,8 +1,9 @@
 -- patients: one row per patient with an image or a clinical record available on the as-of date.
 -- Positive has a data file, negative a status file only (view clinical says which file counts); a patient
--- without a clinical record has no status. Age and sex are those of the newest header that has one, by
--- available date, StudyDate and key; age_source and sex_source say so. Ages in DICOM are years, months (a
--- twelfth of a year), weeks or days (of a year of 365.25 days); a bare number is years (PS3.5, VR AS).
+-- without a clinical record has no status. Age and sex are those of the record that counts; where it has none, of the
+-- newest header that has one, by available date, StudyDate and key; age_source and sex_source say which. Ages in DICOM
+-- are in years, months, weeks or days, of which a year has as many as sql/cleaning/mappings.csv says; a bare number is
+-- years (PS3.5, VR AS). Every other field of the record is in view clinical.
 create or replace view patients as
 with
 image_facts as (
@@ -30,7 +31,7 @@ image_ages as (
         *,
         round(
             try_cast(regexp_extract(PatientAge, '^ *([0-9]+(\.[0-9]+)?) *[DWMY]? *$', 1) as double)
-            / case right(trim(PatientAge), 1) when 'D' then 365.25 when 'W' then 365.25 / 7 when 'M' then 12 else 1 end,
+            / case right(trim(PatientAge), 1) {{ age divisors }} else 1 end,
             4
         ) as age
     from image_facts
@@ -51,10 +52,19 @@ select
     clinical.available_date as clinical_date,
     clinical.key as clinical_key,
     clinical.key is not null as has_clinical,
-    image_ages.age,
-    case when image_ages.age is not null then 'header' end as age_source,
-    image_ages.PatientSex as sex,
-    case when image_ages.PatientSex is not null then 'header' end as sex_source,
+    coalesce(clinical.age, image_ages.age) as age,
+    case when clinical.age is not null then 'record' when image_ages.age is not null then 'header' end as age_source,
+    coalesce(clinical.sex, image_ages.PatientSex) as sex,
+    case when clinical.sex is not null then 'record' when image_ages.PatientSex is not null then 'header' end as sex_source,
+    clinical.ethnicity,
+    clinical.date_of_positive_covid_swab,
+    clinical.first_rt_pcr_result,
+    clinical.final_covid_status,
+    clinical.date_of_admission,
+    clinical.itu_admission,
+    clinical.intubation,
+    clinical.death,
+    clinical.date_of_death,
     image_ages.first_study_date,
     image_ages.last_study_date,
     coalesce(image_ages.n_studies, 0) as n_studies,

@@ -99,7 +99,10 @@ def _read(values: "pl.DataFrame") -> "Iterator[pl.DataFrame]":
     import polars as pl
 
     for kind, part in _by(values, "kind"):
-        yield _READERS[kind](part.drop("value")).with_columns(pl.col("value").cast(pl.String).alias("clean_value"))
+        read = _READERS[kind](part.drop("value")).with_columns(pl.col("value").cast(pl.String).alias("clean_value"))
+        # A value that came to nothing was not repaired: what nulled it is what there is to say.
+        of_values = [name for name in read.columns if tables.effects().get(name, "nulled") != "nulled"]
+        yield read.with_columns(pl.col(name) & pl.col("value").is_not_null() for name in of_values)
 
 
 def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":

@@ -88,8 +88,6 @@ def measured(rng: random.Random, pen: Pen, key: str, centre: str, day: date) -> 
     if unit is units.UNKNOWN and key == "D-dimer on admission" and pen.habits.d_dimer_in_ug:
         sent = _scaled(value, 0.001)
     entry = _spelt(pen, sent, unit.written or "") if spelt else number(pen, measure, sent, day)
-    if "out_of_range" in entry.rules:  # by a number that was read: its unit is spoken of as well
-        return entry._replace(rules=entry.rules + units.stated(key, centre).rules)
     if not isinstance(entry.clean, int | float):
         return entry
     return entry._replace(clean=entry.clean * unit.factor, rules=entry.rules + unit.rules, unit=unit.stored)

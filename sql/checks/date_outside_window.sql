@@ -1,4 +1,4 @@
--- title: A date outside the time of its file
+-- title: A date in the future of its file, or before 1900
 -- meaning: The record has a date that lies after the file was sent (by more than a day), or before 1900. The cell is
 --   null; the raw value is in clinical_issues, rule date_outside_window.
 -- severity: warning

@@ -1,0 +1,37 @@
+-- completeness: how full each column is, per centre and month, of the clinical files that count on the as-of date.
+-- Only columns that apply to the kind of the file; an ethnicity of Unknown is not filled.
+create or replace view completeness as
+with
+counted as (
+    select
+        submitting_centre,
+        cast(date_trunc('month', available_date) as date) as month,
+        kind,
+        count(*) as n_records,
+        {{ filled counts }}
+    from clinical
+    group by submitting_centre, month, kind
+),
+
+listed as (
+    select
+        submitting_centre,
+        month,
+        kind,
+        n_records,
+        unnest([
+            {{ filled fields }}
+        ]) as filled
+    from counted
+)
+
+select
+    filled.column_name,
+    submitting_centre,
+    month,
+    kind,
+    n_records,
+    filled.n_filled,
+    filled.n_filled / n_records as share
+from listed
+where filled.applies_to in ('both', case kind when 'data' then 'positive' else 'negative' end);
