@@ -44,8 +44,7 @@ def _conflicts(part: "pl.DataFrame", found: "pl.DataFrame") -> "pl.DataFrame":
         .filter(pl.col("value") != pl.col("kept"))
         .select(
             "row",
-            "field",
-            "column_name",
+            "place",
             "raw_value",
             pl.col("kept").cast(pl.String).alias("clean_value"),
             pl.lit(True).alias("alias_conflict"),
@@ -87,9 +86,13 @@ def issues(read: "pl.DataFrame") -> "pl.DataFrame":
 
     effects = tables.effects()
     rules = [name for name in read.columns if name in effects]
-    texts = [pl.col(name) if name in read.columns else pl.lit(None, pl.String).alias(name) for name in _TEXTS[:-2]]
+    met = read.filter(pl.any_horizontal(rules)) if rules else read.clear()
+    if "field" not in met.columns:
+        names = tables.field_frame().select("place", "field", "column_name")
+        met = met.drop("column_name", strict=False).join(names, on="place")
+    texts = [pl.col(name) if name in met.columns else pl.lit(None, pl.String).alias(name) for name in _TEXTS[:-2]]
     found = [
-        read.filter(rule).select("row", *texts, pl.lit(rule).alias("rule"), pl.lit(effects[rule]).alias("effect"))
+        met.filter(rule).select("row", *texts, pl.lit(rule).alias("rule"), pl.lit(effects[rule]).alias("effect"))
         for rule in rules
     ]
     return pl.concat([pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(_TEXTS, pl.String)}), *found])
