@@ -57,6 +57,19 @@ class Column:
         return bool(self.kind) and self.kind != "unit"
 
     @property
+    def limits(self) -> str:
+        """The limits that its values are held to, in words; "" without any."""
+        if self.minimum and self.maximum:
+            return f"{self.minimum} to {self.maximum}"
+        return f"from {self.minimum}" if self.minimum else f"up to {self.maximum}" if self.maximum else ""
+
+    @property
+    def comment(self) -> str:
+        """What the lake says of the column: its meaning, unit, limits and codes."""
+        more = (f"[{self.unit}]" if self.unit else "", self.limits, self.categories)
+        return "; ".join([" ".join(filter(None, (self.meaning, more[0]))), *filter(None, more[1:])])
+
+    @property
     def other_keys(self) -> tuple[str, ...]:
         """The other keys under which the clinical field is sent."""
         return tuple(json.loads(self.aliases)) if self.aliases else ()

@@ -68,14 +68,15 @@ def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Tr
     for number, name in migrations():
         if number > found:
             transact(con, f"migration {number}", lambda n=number, f=name: _migrate(con, n, f), migration=number)
-    missing = _missing_columns(con)
-    stale = [view for view in VIEW_ORDER if _view_is_stale(con, view)]
-    if missing or stale:
+    missing, unlike = _missing_columns(con)
+    stale = _stale_views(con)
+    if missing or unlike or stale:
         transact(
             con,
             "columns and views",
             lambda: _bring_level(con, missing),
             columns=len(missing),
+            comments=unlike,
             views=len(stale),
         )
 
@@ -100,14 +101,18 @@ def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
     con.unregister("dicom_attributes_given")
 
 
-def _missing_columns(con: "duckdb.DuckDBPyConnection") -> list[tuple[str, columns.Column]]:
-    """Declared columns the lake does not have yet. A column whose type was changed is a user's mistake."""
+def _missing_columns(con: "duckdb.DuckDBPyConnection") -> tuple[list[tuple[str, columns.Column]], int]:
+    """Declared columns the lake does not have yet, and how many others have another comment than declared.
+
+    A column whose type was changed is a user's mistake.
+    """
     rows = con.execute(
-        "select schema_name || '.' || table_name, column_name, data_type "
+        "select schema_name || '.' || table_name, column_name, data_type, comment "
         "from duckdb_columns() where database_name = 'lake'"
     ).fetchall()
-    there = {(table, name): kind for table, name, kind in rows}
-    missing = []
+    there = {(table, name): kind for table, name, kind, _ in rows}
+    said = {(table, name): comment for table, name, _, comment in rows}
+    missing, unlike = [], 0
     for table in columns.tables():
         for column in table.columns:
             kind = there.get((table.name, column.name))
@@ -118,7 +123,9 @@ def _missing_columns(con: "duckdb.DuckDBPyConnection") -> list[tuple[str, column
                     f"{table.name}.{column.name} is {kind} in the lake and {column.type} in sql/columns. "
                     "Declare it under its old type, or make a new lake."
                 )
-    return missing
+            elif said[table.name, column.name] != column.comment:
+                unlike += 1
+    return missing, unlike
 
 
 def _plain(kind: str) -> str:
@@ -130,14 +137,13 @@ def view_sql(view: str) -> str:
     return sqlfiles.fill(sqlfiles.read(f"views/{view}.sql"), as_of=AS_OF, in_group=IN_GROUP, **columns.fills())
 
 
-def _view_is_stale(con: "duckdb.DuckDBPyConnection", view: str) -> bool:
-    """Whether the lake lacks the view as it is declared now; its comment carries a digest of its text."""
-    row = con.execute(
-        "select comment from duckdb_views() "
-        "where database_name = 'lake' and schema_name = 'main' and view_name = $view",
-        {"view": view},
-    ).fetchone()
-    return row is None or row[0] != _view_comment(view)
+def _stale_views(con: "duckdb.DuckDBPyConnection") -> list[str]:
+    """The views that the lake does not have as they are declared now; a view's comment carries a digest of its text."""
+    rows = con.execute(
+        "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
+    ).fetchall()
+    said = dict(rows)
+    return [view for view in VIEW_ORDER if said.get(view) != _view_comment(view)]
 
 
 def _view_comment(view: str) -> str:
@@ -156,7 +162,4 @@ def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, colu
     for relation in columns.tables():
         con.execute(f"comment on table {relation.name} is {sqlfiles.literal(relation.meaning)}")
         for column in relation.columns:
-            unit = f" [{column.unit}]" if column.unit else ""
-            con.execute(
-                f'comment on column {relation.name}."{column.name}" is {sqlfiles.literal(column.meaning + unit)}'
-            )
+            con.execute(f'comment on column {relation.name}."{column.name}" is {sqlfiles.literal(column.comment)}')

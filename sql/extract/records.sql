@@ -28,7 +28,8 @@ from (
 
 -- name: values
 -- The known fields of each record that are there.
-select row, places.place, false as is_nested, value, raw_value
+-- Of the JSON itself the first character is enough: it tells a text from a number, an object or a list.
+select row, cast(place as smallint) as place, false as is_nested, left(cast(value as varchar), 1) as start, raw_value
 from (
     select
         row,
@@ -36,10 +37,10 @@ from (
         unnest(json_extract_string(content, {{ pointers }})) as raw_value,
         unnest(range({{ number }})) as place
     from valid
-) as places
+)
 where value is not null
 union all
-select row, places.place, true as is_nested, value, raw_value
+select row, cast(place as smallint) as place, true as is_nested, left(cast(value as varchar), 1) as start, raw_value
 from (
     select
         row,
@@ -48,7 +49,7 @@ from (
         unnest(range({{ number }})) as place
     from valid
     where contains(content, 'SegmentationData')
-) as places
+)
 where value is not null;
 
 -- name: swabs
@@ -78,8 +79,8 @@ select
     is_nested,
     item,
     item_value,
-    unnest({{ swab_places }}) as place,
-    unnest(json_extract(item_value, ['/SwabDate', '/SwabStatus'])) as value,
+    unnest({{ swab_places }}::smallint[]) as place,
+    left(cast(unnest(json_extract(item_value, ['/SwabDate', '/SwabStatus'])) as varchar), 1) as start,
     unnest(json_extract_string(item_value, ['/SwabDate', '/SwabStatus'])) as raw_value
 from items;
 

@@ -21,14 +21,15 @@ __all__ = ["Cleaned", "Parts", "clean", "digest"]
 
 
 class Parts(NamedTuple):
-    """A batch of records taken apart (sql/extract/records.sql). `value` is JSON, `raw_value` the same as text."""
+    """A batch of records taken apart (sql/extract/records.sql). `raw_value` is a value as text, `start` the first
+    character of its JSON."""
 
     records: "pl.DataFrame"
     """row (0, 1, …), available_date"""
     values: "pl.DataFrame"
-    """row, place (of the field in tables.fields()), is_nested, value, raw_value"""
+    """row, place (of the field in tables.fields()), is_nested, start, raw_value"""
     swabs: "pl.DataFrame"
-    """The items of SwabDates: row, item (from 0), item_value, and place, value, raw_value of each of its two parts"""
+    """The items of SwabDates: row, is_nested, item (from 0), item_value; place, start, raw_value of its two parts"""
     oddities: "pl.DataFrame"
     """Fields that the column table does not know, or that are there twice: row, field, raw_value, rule"""
 
@@ -45,22 +46,26 @@ def clean(parts: Parts) -> Cleaned:
     import polars as pl
 
     lifted, replaced = preparation.lift(parts.values)
-    given = preparation.describe(lifted, parts.records)
+    given = preparation.describe(lifted)
+    more = {
+        "day": parts.records.select("row", pl.col("available_date").alias("day")),
+        "centre": preparation.centres(given),
+    }
     is_container, is_list, is_retired = (
         pl.col("form") == "container",
         pl.col("kind") == "list",
         pl.col("kind") == "retired",
     )
-    lists = given.filter(is_list & pl.col("value").str.starts_with("["))
+    lists = given.filter(is_list & (pl.col("start") == "["))
     aside = given.filter(is_container | is_list | is_retired).with_columns(
         is_retired.alias("retired_field"),
-        (is_list & ~pl.col("value").str.starts_with("[")).alias("not_a_list"),
+        (is_list & ~(pl.col("start") == "[")).alias("not_a_list"),
         (is_container & ~is_list & ~is_retired).alias("wrong_type"),
     )
-    read = list(_read(given.filter(~(is_container | is_list | is_retired))))
+    read = list(_read(given.filter(~(is_container | is_list | is_retired)), more))
     swabs = parts.swabs.join(lists.select("row", "is_nested"), on=["row", "is_nested"], how="semi")
-    swab_parts = preparation.swab_parts(swabs, parts.records)
-    swabs_read = list(_read(swab_parts.filter(~is_container)))
+    swab_parts = preparation.swab_parts(swabs)
+    swabs_read = list(_read(swab_parts.filter(~is_container), more))
     by_place = {place: part for frame in read for place, part in _by(frame, "place")}
     base = parts.records.select("row").sort("row")
     merged = [
@@ -94,12 +99,17 @@ def _by(frame: "pl.DataFrame", name: str) -> "Iterator[tuple[object, pl.DataFram
     return ((key, part) for (key,), part in frame.partition_by(name, as_dict=True).items())
 
 
-def _read(values: "pl.DataFrame") -> "Iterator[pl.DataFrame]":
-    """The values kind by kind with what was read: value, clean_value as text, and a column for every rule met."""
+def _read(values: "pl.DataFrame", more: "dict[str, pl.DataFrame]") -> "Iterator[pl.DataFrame]":
+    """The values kind by kind with what was read: value, clean_value as text, and a column for every rule met.
+
+    `more` has what some kinds ask of the record: the day of its file, its centre.
+    """
     import polars as pl
 
     for kind, part in _by(values, "kind"):
-        read = _READERS[kind](part.drop("value")).with_columns(pl.col("value").cast(pl.String).alias("clean_value"))
+        asked = more.get(_ASKS.get(kind, ""))
+        whole = part.drop("start") if asked is None else part.drop("start").join(asked, on="row", how="left")
+        read = _READERS[kind](whole).with_columns(pl.col("value").cast(pl.String).alias("clean_value"))
         # A value that came to nothing was not repaired: what nulled it is what there is to say.
         of_values = [name for name in read.columns if tables.effects().get(name, "nulled") != "nulled"]
         yield read.with_columns(pl.col(name) & pl.col("value").is_not_null() for name in of_values)
@@ -109,12 +119,17 @@ def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":
     """Numbers of all kinds: read, converted where units differ between centres, limited, rounded if they are whole."""
     import polars as pl
 
+    limits = tables.field_frame().drop("field", "kind", "also_reads")
+    values = values.join(limits, on="place")
     read = {"fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure}.get(kind, numbers.number)(values)
     if kind == "number":
         read = pl.concat([units.convert(read.filter("has_unit")), read.filter(~pl.col("has_unit"))], how="diagonal")
     limited = units.limit(read)
     return units.flag_unusual(units.whole(limited) if kind == "integer" else limited)
 
+
+#: What the readers of some kinds ask of the record.
+_ASKS: dict[object, str] = {"date_us": "day", "date_uk": "day", "number": "centre"}
 
 Reader = Callable[["pl.DataFrame"], "pl.DataFrame"]
 

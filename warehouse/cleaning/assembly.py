@@ -18,21 +18,24 @@ def merge(
     nothing an alias. And the values of aliases that say something else than what counts."""
     import polars as pl
 
-    types = {"DATE": pl.Date, "INTEGER": pl.Int32, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "VARCHAR": pl.String}
+    fields = [field for field in tables.fields() if field.column is column and field.place in read]
     names = {"value": column.name, **({"unit": f"{column.name}_unit"} if column.name in tables.measured() else {})}
-    found = pl.DataFrame(schema={"row": pl.UInt32, "value": types[column.type], "unit": pl.String})
+    if not fields:
+        types = {"value": _TYPES[column.type], "unit": "String"}
+        nulls = (pl.lit(None, getattr(pl, types[name])).alias(alias) for name, alias in names.items())
+        return base.with_columns(nulls).drop("row"), []
+    found, *others = (read[field.place].select("row", "place", "raw_value", *names) for field in fields)
     conflicts = []
-    for field in tables.fields():
-        if field.column is not column or field.place not in read:
-            continue
-        part = read[field.place].filter(pl.col("value").is_not_null())
-        if field.rank and part.height and found.height:
-            conflicts.append(_conflicts(part, found))
-            part = part.join(found, on="row", how="anti")
-        unit = pl.col("unit") if "unit" in part.columns else pl.lit(None, pl.String).alias("unit")
-        found = pl.concat([found, part.select("row", "value", unit)])
+    for other in others:
+        found, filled = (part.filter(pl.col("value").is_not_null()) for part in (found, other))
+        conflicts.append(_conflicts(filled, found))
+        found = pl.concat([found, filled.join(found, on="row", how="anti")])
     joined = base.join(found, on="row", how="left", maintain_order="left")
     return joined.select(pl.col(name).alias(alias) for name, alias in names.items()), conflicts
+
+
+#: The types of the lake as polars has them.
+_TYPES = {"DATE": "Date", "INTEGER": "Int32", "DOUBLE": "Float64", "BOOLEAN": "Boolean", "VARCHAR": "String"}
 
 
 def _conflicts(part: "pl.DataFrame", found: "pl.DataFrame") -> "pl.DataFrame":
@@ -44,8 +47,7 @@ def _conflicts(part: "pl.DataFrame", found: "pl.DataFrame") -> "pl.DataFrame":
         .filter(pl.col("value") != pl.col("kept"))
         .select(
             "row",
-            "field",
-            "column_name",
+            "place",
             "raw_value",
             pl.col("kept").cast(pl.String).alias("clean_value"),
             pl.lit(True).alias("alias_conflict"),
@@ -87,9 +89,13 @@ def issues(read: "pl.DataFrame") -> "pl.DataFrame":
 
     effects = tables.effects()
     rules = [name for name in read.columns if name in effects]
-    texts = [pl.col(name) if name in read.columns else pl.lit(None, pl.String).alias(name) for name in _TEXTS[:-2]]
+    met = read.filter(pl.any_horizontal(rules)) if rules else read.clear()
+    if "field" not in met.columns:
+        names = tables.field_frame().select("place", "field", "column_name")
+        met = met.drop("column_name", strict=False).join(names, on="place")
+    texts = [pl.col(name) if name in met.columns else pl.lit(None, pl.String).alias(name) for name in _TEXTS[:-2]]
     found = [
-        read.filter(rule).select("row", *texts, pl.lit(rule).alias("rule"), pl.lit(effects[rule]).alias("effect"))
+        met.filter(rule).select("row", *texts, pl.lit(rule).alias("rule"), pl.lit(effects[rule]).alias("effect"))
         for rule in rules
     ]
     return pl.concat([pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(_TEXTS, pl.String)}), *found])

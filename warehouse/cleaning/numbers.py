@@ -38,15 +38,15 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
             inner.is_not_null().alias("is_bracketed"), pl.coalesce(inner, text).str.strip_chars().alias("entry")
         )
         .with_columns(
-            pl.col("entry").str.extract_groups(_START).alias("start"),
+            pl.col("entry").str.extract_groups(_START).alias("opening"),
             pl.col("entry").str.count_matches("[0-9]+(?:[.][0-9]+)?|[.][0-9]+").alias("numbers"),
         )
-        .with_columns(pl.col("start").struct.field("2").is_not_null().alias("starts"))
+        .with_columns(pl.col("opening").struct.field("2").is_not_null().alias("starts"))
         .with_columns(
-            pl.col("start").struct.field("3").alias("rest"),
+            pl.col("opening").struct.field("3").alias("rest"),
             (
-                pl.col("start").struct.field("3").str.contains(_GOES_ON)
-                & ~pl.col("start").struct.field("3").str.contains(_POWER_OF_TEN)
+                pl.col("opening").struct.field("3").str.contains(_GOES_ON)
+                & ~pl.col("opening").struct.field("3").str.contains(_POWER_OF_TEN)
             )
             .fill_null(False)
             .alias("goes_on"),
@@ -55,7 +55,7 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
             pl.when("goes_on")
             .then(None)
             .when("starts")
-            .then(pl.col("start").struct.field("2"))
+            .then(pl.col("opening").struct.field("2"))
             .when((pl.col("numbers") == 1) & ~pl.col("entry").str.contains("[½⅓⅔¼¾⅛⅜⅝⅞]"))
             .then(only)
             .cast(pl.Float64, strict=False)
@@ -77,7 +77,7 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
             (pl.col("value").is_null() & (pl.col("numbers") == 0)).alias("not_a_number"),
             (pl.col("value").is_null() & (pl.col("numbers") > 0)).alias("single_value_missing"),
         )
-        .drop("entry", "start", "starts", "goes_on", "numbers", "is_bracketed")
+        .drop("entry", "opening", "starts", "goes_on", "numbers", "is_bracketed")
     )
     return pl.concat([odd, plain], how="diagonal")
 

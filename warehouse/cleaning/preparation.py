@@ -19,7 +19,7 @@ def form() -> "pl.Expr":
     """What a JSON value is: string, number, boolean or container."""
     import polars as pl
 
-    start = pl.col("value").str.slice(0, 1)
+    start = pl.col("start")
     return (
         pl.when(start == '"')
         .then(pl.lit("string"))
@@ -39,37 +39,42 @@ def lift(values: "pl.DataFrame") -> "tuple[pl.DataFrame, pl.DataFrame]":
     top, nested = values.filter(~pl.col("is_nested")), values.filter("is_nested")
     if not nested.height:
         return top, values.clear()
-    taken = nested.select("row", "place", pl.col("value").alias("other"), pl.col("raw_value").alias("clean_value"))
+    taken = nested.select("row", "place", pl.col("raw_value").alias("clean_value"))
     replaced = (
         top.join(taken, on=["row", "place"])
-        .filter(is_filled() & (pl.col("value") != pl.col("other")))
-        .join(tables.field_frame(), on="place")
+        .filter(is_filled() & pl.col("raw_value").ne_missing(pl.col("clean_value")))
         .with_columns(pl.lit(True).alias("overridden_by_segmentation"))
     )
     return pl.concat([top.join(taken, on=["row", "place"], how="anti"), nested]), replaced
 
 
-def describe(values: "pl.DataFrame", records: "pl.DataFrame") -> "pl.DataFrame":
-    """The filled values, `text` trimmed, with all that reading one asks."""
+def describe(values: "pl.DataFrame") -> "pl.DataFrame":
+    """The filled values, `text` trimmed, with their form and how their field is read."""
     import polars as pl
 
-    filled = (
+    how = tables.field_frame().select("place", "kind", "also_reads")
+    return (
         values.filter(is_filled())
         .with_columns(form(), pl.col("raw_value").str.strip_chars().alias("text"))
-        .join(tables.field_frame(), on="place")
-        .join(records.select("row", pl.col("available_date").alias("day")), on="row")
+        .join(how, on="place")
     )
-    centres = filled.filter((pl.col("column_name") == "submitting_centre") & (pl.col("form") != "container"))
-    spelt = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ").alias("spelt_centre")
-    return filled.join(centres.select("row", spelt), on="row", how="left")
 
 
-def swab_parts(swabs: "pl.DataFrame", records: "pl.DataFrame") -> "pl.DataFrame":
+def centres(described: "pl.DataFrame") -> "pl.DataFrame":
+    """The centre of each record, as it is compared."""
+    import polars as pl
+
+    given = described.filter((pl.col("place") == tables.place("submitting_centre")) & (pl.col("form") != "container"))
+    return given.select("row", pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ").alias("spelt_centre"))
+
+
+def swab_parts(swabs: "pl.DataFrame") -> "pl.DataFrame":
     """The filled parts of the items of SwabDates, to be read as SwabDate and SwabStatus are."""
     import polars as pl
 
-    return describe(swabs.filter(pl.col("value").is_not_null()), records).with_columns(
-        pl.format("SwabDates[{}].{}", "item", "field").alias("field"), pl.lit("swabdates").alias("column_name")
+    keys = pl.col("place").replace_strict({place: key for key, place in tables.swab_places().items()}, default=None)
+    return describe(swabs.filter(pl.col("start").is_not_null())).with_columns(
+        pl.format("SwabDates[{}].{}", "item", keys).alias("field"), pl.lit("swabdates").alias("column_name")
     )
 
 

@@ -194,6 +194,12 @@ def unit_factors() -> "pl.DataFrame":
 
 
 @cache
+def place(column: str) -> int:
+    """The place of a column's own key."""
+    return next(f.place for f in fields() if f.column.name == column and not f.rank)
+
+
+@cache
 def swab_places() -> dict[str, int]:
     """The fields as which the parts of an item of SwabDates are read: key to place."""
-    return {key: next(f.place for f in fields() if f.column.name == name) for key, name in SWAB_PARTS.items()}
+    return {key: place(name) for key, name in SWAB_PARTS.items()}

@@ -65,5 +65,7 @@ def refresh(
         f"Loaded {counts['images']:,} image headers and {counts['clinical']:,} clinical files; "
         f"{counts['rejected']:,} rejected. Published as snapshot {published.snapshot}."
     )
+    if result.clinical.recleaned:
+        typer.echo(f"Cleaned {result.clinical.recleaned:,} clinical files again: the rules have changed.")
     if counts["rejected"]:
         note("Why objects were rejected:  chest rejects")

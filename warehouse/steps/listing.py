@@ -95,7 +95,7 @@ def _stream(run: Run) -> None:
 
     run.con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
     try:
-        run.con.execute(sqlfiles.statements("refresh/listing.sql")["listing"], {"answers": keys.ANSWERS})
+        run.con.execute(sqlfiles.statements("refresh/listing.sql")["listing"], {"answers": list(keys.ANSWERS)})
     except Exception:
         # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
         if failure:

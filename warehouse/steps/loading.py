@@ -9,7 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from warehouse import columns, extract, sqlfiles
 from warehouse.bucket import DENIED, Unread
 from warehouse.errors import SourceError
 from warehouse.steps import memory, unreadable
+from warehouse.steps.recleaning import reclean
 from warehouse.steps.run import Run
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ _SQL = "refresh/loading.sql"
 
 @dataclass(frozen=True, slots=True)
 class LoadCounts:
-    """What a loading step did: rows loaded, objects rejected."""
+    """What a loading step did: rows loaded, objects rejected, and clinical files cleaned again by newer rules."""
 
     loaded: int
     rejected: int
+    recleaned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,12 @@ def load_images(run: Run) -> LoadCounts:
 
 
 def load_clinical(run: Run) -> LoadCounts:
-    """Load the pending clinical files into core.clinical and raw.records; SourceError as above."""
-    return _load(run, _CLINICAL)
+    """Load the pending clinical files into core.clinical and raw.records; SourceError as above.
+
+    Before, those of the lake that other rules have typed are cleaned again, without being fetched.
+    """
+    recleaned = reclean(run)
+    return replace(_load(run, _CLINICAL), recleaned=recleaned)
 
 
 def _load(run: Run, target: _Target) -> LoadCounts:

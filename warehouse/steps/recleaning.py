@@ -1,0 +1,44 @@
+"""Cleaning clinical files again that other rules have typed: from raw.records, in one transaction, nothing fetched."""
+
+import duckdb
+
+from warehouse import cleaning, columns, extract, sqlfiles
+from warehouse.steps.run import Run
+
+#: Files cleaned at a time.
+_UNIT = 16_384
+
+
+def reclean(run: Run) -> int:
+    """Clean every clinical file of the lake again whose row was not typed by the present rules; how many there were.
+
+    Rules change with the column table, the tables in sql/cleaning and the cleaning's version; a lake of an older
+    schema has rows without any.
+    """
+    sql = sqlfiles.statements("refresh/recleaning.sql")
+    rules = {"rules": cleaning.digest()}
+    if not run.con.execute(sql["any"], rules).fetchone():
+        return 0
+    run.con.execute(sql["stale"], rules)
+    row = run.con.execute("select count(*) from stale").fetchone()
+    total = int(row[0]) if row else 0
+
+    def work(con: duckdb.DuckDBPyConnection) -> None:
+        for done in range(0, total, _UNIT):
+            unit = run.con.execute(sql["unit"], {"first": done + 1, "last": done + _UNIT}).to_arrow_table()
+            rows, issues = extract.records(con, unit)
+            if not done:
+                for table in ("core.clinical", "core.clinical_issues"):
+                    run.con.execute(sqlfiles.fill(sql["forget"], table=table))
+            for table, found in (("core.clinical", rows), ("core.clinical_issues", issues)):
+                run.con.register("cleaned", found)
+                names = columns.fills()[f"names {table}"]
+                run.con.execute(sqlfiles.fill(sql["insert"], table=table, names=names))
+                run.con.unregister("cleaned")
+            run.progress("reclean", min(done + _UNIT, total), total)
+
+    if total:
+        with extract.connection() as con:
+            run.commit("reclean", lambda: work(con), recleaned=total)
+    run.con.execute("drop table stale")
+    return total
