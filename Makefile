@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 PORT := 3000
 
-.PHONY: help setup demo dev test lint fix bench lock clean
+.PHONY: help setup demo dev test lint fix docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -39,6 +39,9 @@ lint: $(STAMP)  ## looks, changes nothing
 
 fix: $(STAMP)  ## repairs what a machine can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## writes the data dictionary anew, from the column tables
+	$(BIN)/python -m warehouse.dictionary > docs/data_dictionary.md
 
 bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks

@@ -18,7 +18,17 @@ from warehouse.cli import main
 from warehouse.sample import make
 
 COMMANDS = ("refresh", "status", "rejects", "describe", "sql", "patient", "export", "check", "sample")
-VIEWS = ("clinical", "clinical_history", "images", "patients", "series", "studies")
+VIEWS = (
+    "clinical",
+    "clinical_changes",
+    "clinical_history",
+    "clinical_issues",
+    "completeness",
+    "images",
+    "patients",
+    "series",
+    "studies",
+)
 DAY = "2020-12-31"
 BROKEN = "training/Covid1/images_metadata/2020-03-01/9.json"
 
@@ -309,7 +319,15 @@ def test_groups(ask: Chest, truth: dict[str, Any]) -> None:
 
 def test_patient(ask: Chest) -> None:
     found = answer(ask("patient", "Covid1", "--format", "json"))
-    assert set(found) == {"patient", "clinical_history", "studies", "series", "images"}
+    assert set(found) == {
+        "patient",
+        "clinical_history",
+        "clinical_changes",
+        "clinical_issues",
+        "studies",
+        "series",
+        "images",
+    }
     assert found["patient"]["patient_id"] == "Covid1"
     assert len(found["images"]) == found["patient"]["n_images"]
     assert all(isinstance(row["record"], dict) for row in found["clinical_history"])

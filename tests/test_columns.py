@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -9,7 +10,8 @@ from conftest import write_objects
 from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
 
 import warehouse
-from warehouse import columns
+from warehouse import columns, dictionary
+from warehouse.cleaning import tables
 
 #: Which types may hold a VR: of numbers and dates, or the text as it is.
 TYPES = {
@@ -167,3 +169,36 @@ def test_the_typed_columns_agree_with_the_header(wh: warehouse.Warehouse) -> Non
     names = "Modality, KVP, InstanceNumber, PixelSpacing, StudyDate::varchar, ImageType"
     row = wh.images().select(names).fetchone()
     assert row == ("CT", 120.0, 7, [0.5, 0.25], "2020-03-01", ["ORIGINAL", "PRIMARY"])
+
+
+def test_the_dictionary_page_is_level_with_the_tables() -> None:
+    page = Path(warehouse.__file__).parent.parent / "docs/data_dictionary.md"
+    assert page.read_text(encoding="utf-8") == dictionary.page(), "say make docs"
+
+
+@pytest.mark.parametrize("relation", columns.relations().values(), ids=lambda relation: relation.name)
+def test_what_is_measured_has_a_unit(relation: columns.Relation) -> None:
+    for column in relation.columns:
+        if column.kind in ("integer", "number", "fio2", "blood_pressure") or column.type in ("BIGINT", "DOUBLE"):
+            assert column.unit or column.section not in ("object", *CLINICAL_SECTIONS), column.name
+
+
+CLINICAL_SECTIONS = {column.section for column in columns.record_columns()}
+
+
+def test_every_field_of_the_record_says_what_there_is_to_say() -> None:
+    names = {column.name for column in columns.relations()["core.clinical"].columns}
+    keys = [key for column in columns.record_columns() for key in (column.source, *column.other_keys)]
+    assert len(set(keys)) == len(keys) == 72
+    for column in columns.record_columns():
+        assert column.applies_to in ("both", "positive", "negative"), column.name
+        assert column.event_date in {"", "always", *names}, column.name
+        assert (column.kind in ("category", "code", "boolean", "pcr_result")) <= bool(column.categories), column.name
+        assert column.type or not column.event_date
+
+
+def test_every_rule_is_told_once_with_an_effect() -> None:
+    rows = tables.rows("rules")
+    assert len({row["rule"] for row in rows}) == len(rows)
+    assert {row["effect"] for row in rows} == {"nulled", "changed", "repaired", "flagged"}
+    assert all(row["meaning"].endswith(".") for row in rows)

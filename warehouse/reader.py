@@ -84,6 +84,23 @@ class Warehouse:
         """One row per clinical file."""
         return self._view("clinical_history")
 
+    def clinical_issues(self) -> duckdb.DuckDBPyRelation:
+        """One row per clinical value that was not taken plainly, and rule that it met."""
+        return self._view("clinical_issues")
+
+    def clinical_changes(self) -> duckdb.DuckDBPyRelation:
+        """One row per column that differs between a clinical file and the one that it superseded."""
+        return self._view("clinical_changes")
+
+    def completeness(self) -> duckdb.DuckDBPyRelation:
+        """One row per clinical column, centre, month and kind of file: how full it is."""
+        return self._view("completeness")
+
+    def has(self, view: str) -> bool:
+        """Whether the snapshot has a view of this name: it has those that it was published with."""
+        query = "select 1 from duckdb_views() where database_name = $lake and view_name = $view"
+        return self.con.execute(query, {"lake": lake.ALIAS, "view": view}).fetchone() is not None
+
     def studies(self) -> duckdb.DuckDBPyRelation:
         """One row per patient and study."""
         return self._view("studies")
@@ -168,6 +185,21 @@ class Patient:
         return self.warehouse.con.sql(
             "from known_at($patient, $day)", params={"patient": self.patient_id, "day": parse_day(day)}
         )
+
+    def clinical_changes(self) -> duckdb.DuckDBPyRelation | None:
+        """What each of the patient's clinical files changed; None in a snapshot older than that view."""
+        return (
+            self._rows("clinical_changes", "available_date, new_key, field") if self._has("clinical_changes") else None
+        )
+
+    def clinical_issues(self) -> duckdb.DuckDBPyRelation | None:
+        """The values of the patient's clinical files that were not taken plainly; None as above."""
+        return (
+            self._rows("clinical_issues", "available_date, key, field, rule") if self._has("clinical_issues") else None
+        )
+
+    def _has(self, view: str) -> bool:
+        return self.warehouse.has(view)
 
     def studies(self) -> duckdb.DuckDBPyRelation:
         """The patient's studies, oldest first."""

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from warehouse.reader import Patient
 
 #: What `chest export` writes: every view that rows are cut by as-of date in.
-EXPORTED = ("patients", "clinical", "clinical_history", "studies", "series", "images")
+EXPORTED = (
+    "patients",
+    "clinical",
+    "clinical_history",
+    "clinical_issues",
+    "clinical_changes",
+    "completeness",
+    "studies",
+    "series",
+    "images",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,7 +44,7 @@ def sql(
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """Answer one SELECT over patients, studies, series, images, clinical and clinical_history.
+    """Answer one SELECT over patients, studies, series, images, clinical and the other views (chest describe).
 
     \b
     Examples:
@@ -105,6 +115,14 @@ def _everything(patient: "Patient") -> dict[str, Any]:
         "clinical_history": [
             {**row, "record": json.loads(row["record"])} for row in patient.records().to_arrow_table().to_pylist()
         ],
+        **{
+            view: rows.to_arrow_table().to_pylist()
+            for view, rows in (
+                ("clinical_changes", patient.clinical_changes()),
+                ("clinical_issues", patient.clinical_issues()),
+            )
+            if rows is not None
+        },
         "studies": patient.studies().to_arrow_table().to_pylist(),
         "series": patient.series().to_arrow_table().to_pylist(),
         "images": patient.images().to_arrow_table().to_pylist(),
@@ -126,6 +144,10 @@ def _show_timeline(patient: "Patient") -> None:
         f"{row['n_studies']} studies, {row['n_series']} series, {row['n_images']} images "
         f"(CR {row['n_cr']}, DX {row['n_dx']}, CT {row['n_ct']}, MR {row['n_mr']}, other {row['n_other']})"
     )
+    facts = [f"{words} {row[name]}" for name, words in _COURSE.items() if row.get(name)]
+    if facts:
+        console.print(", ".join(facts).replace(" True", ""))
+    changed = _changes(patient)
     console.print("")
     console.print(f"{'day':<12}{'known from':<12}{'what':<28}detail")
     for event in patient.timeline().to_arrow_table().to_pylist():
@@ -137,6 +159,32 @@ def _show_timeline(patient: "Patient") -> None:
             counts = " ← counts" if event["id"] == row["clinical_key"] else ""
             what, detail = f"{event['what']} record", f"{event['detail'] or ''}{counts}"
         console.print(f"{event['day'] or '?'!s:<12}{event['available_date']!s:<12}{what:<28}{detail}".rstrip())
+        for change in changed.get(event["id"], ()):
+            console.print(f"{'':<26}{change}")
+
+
+#: What is told of a patient's course, where it is known.
+_COURSE = {
+    "date_of_positive_covid_swab": "positive swab",
+    "date_of_admission": "admitted",
+    "itu_admission": "intensive care",
+    "intubation": "intubated",
+    "death": "died",
+    "date_of_death": "day of death",
+}
+
+
+def _changes(patient: "Patient") -> dict[str, list[str]]:
+    """What each clinical file changed, in words; of the first data file after a status file only how much is new."""
+    found = patient.clinical_changes()
+    rows = found.to_arrow_table().to_pylist() if found is not None else []
+    turned = {row["new_key"] for row in rows if row["field"] == "kind"}
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        if row["new_key"] not in turned:
+            old, new = (row[name] if row[name] is not None else "none" for name in ("old_value", "new_value"))
+            told.setdefault(row["new_key"], []).append(f"{row['field']}: {old} → {new}")
+    return told
 
 
 def export(
@@ -147,7 +195,7 @@ def export(
     group: options.Group = options.DEFAULT_GROUP,
     form: Annotated[Format, typer.Option("--format", help="parquet, csv or json")] = Format.PARQUET,
 ) -> None:
-    """Write all data prior to a day: patients, clinical, studies, series and images, a file each.
+    """Write all data prior to a day: patients, clinical with its issues, studies, series and images, a file each.
 
     \b
     Example:
@@ -164,7 +212,8 @@ def export(
         shutil.rmtree(part, ignore_errors=True)
         try:
             part.mkdir(parents=True)
-            for view in EXPORTED:
+            # A snapshot has the views that it was published with.
+            for view in filter(warehouse.has, EXPORTED):
                 write(warehouse.sql(f"from {view} order by all"), form, part / f"{view}.{form}")
                 note(f"{view}.{form}")
             if output.exists():

@@ -8,6 +8,9 @@ from warehouse.cli import options
 from warehouse.cli.output import Format, write, write_json
 from warehouse.errors import UsageError
 
+#: The room that a meaning should have in a table, and that a name has at least.
+_MEANING, _NAME = 38, 26
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the app."""
@@ -109,7 +112,7 @@ def describe(
     table: Annotated[str | None, typer.Argument(help="A view or table, such as images or raw.objects.")] = None,
     form: options.Answer = None,
 ) -> None:
-    """Show the data dictionary: tables and views, or the columns of one with type, unit and meaning.
+    """Show the data dictionary: tables and views, or the columns of one with type, unit, limits and meaning.
 
     \b
     Example:
@@ -117,24 +120,16 @@ def describe(
     """
     import difflib
 
-    from warehouse import columns
+    from warehouse import columns, dictionary
 
     known = columns.relations()
     if table is None:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()
         ]
     elif table in known:
-        rows = [
-            {
-                "column": c.name,
-                "type": c.type,
-                "unit": c.unit,
-                "source": f"({c.source[:4]},{c.source[4:]})" if c.is_dicom else c.source,
-                "meaning": c.meaning,
-            }
-            for c in known[table].columns
-        ]
+        told = dictionary.rows if form is Format.JSON else dictionary.shown
+        rows = [*told(known[table])]
     else:
         near = difflib.get_close_matches(table, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -147,16 +142,20 @@ def describe(
         raise UsageError(f"chest describe writes table or json, not {form}.")
 
 
-def _show_rows(rows: list[dict[str, Any]]) -> None:
-    """A table whose last column wraps."""
+def _show_rows(rows: "list[dict[str, Any]]") -> None:
+    """A table whose first and last column wrap where the terminal is narrow."""
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(markup=False, highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    *names, last = rows[0]
+    first, *names, last = rows[0]
+    width = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]}
+    room = console.width - sum(width[name] + 2 for name in names) - _MEANING
+    table.add_column(first, overflow="fold", max_width=max(_NAME, room), min_width=min(_NAME, width[first]))
     for name in names:
         table.add_column(name, no_wrap=True)
-    table.add_column(last, overflow="fold", min_width=30)
+    table.add_column(last, overflow="fold", min_width=20)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    Console(markup=False, highlight=False).print(table)
+    console.print(table)
