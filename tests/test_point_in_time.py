@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ SETTINGS = warehouse.Settings(max_removals_percent=100)
 RECORDS = [({}, "data"), ({"SwabStatus": "Negative"}, "status"), ({"SwabDate": "x", "PMH CKD": 1}, "data")]
 
 
+#: What it may say of the age, what that is, and the rule that explains it.
+AGES: list[tuple[object, int | None, str]] = [
+    (70, 70, ""),
+    ("71", 71, ""),
+    ("70.6", 71, "rounded"),
+    ("old", None, "not_a_number"),
+    (" ", None, ""),
+    (130, None, "out_of_range"),
+]
+
+
 @dataclass(frozen=True)
 class File:
     """An object of the bucket, as the test made it; `day` is its available date."""
@@ -40,15 +52,18 @@ class File:
     centre: str = ""
     written: datetime = datetime(2020, 4, 1, tzinfo=UTC)
     content: str = "{}"
+    age: int | None = None
+    issue: str = ""
 
 
-def clinical(patient: str, layout: str, day: date, record: int, centre: str, written: datetime) -> File:
+def clinical(patient: str, layout: str, day: date, record: int, centre: str, written: datetime, age: int = 0) -> File:
     fields, kind = RECORDS[record]
     name = "status" if record == 1 else "data"
     key = f"data/{patient}/{name}_{day}.json" if layout == "published" else f"{patient}/data/{day}/data.json"
     kind = name if layout == "published" else kind
-    content = json.dumps({"SubmittingCentre": centre, **fields})
-    return File(f"training/{key}", "clinical", patient, day, "", kind, centre, written, content)
+    raw, clean, issue = AGES[age]
+    content = json.dumps({"SubmittingCentre": centre, "Age": raw, **fields})
+    return File(f"training/{key}", "clinical", patient, day, "", kind, centre, written, content, clean, issue)
 
 
 def image(patient: str, layout: str, day: date, what: str, name: str, written: datetime) -> File:
@@ -69,9 +84,10 @@ MOMENT = st.builds(
     DAY,
     st.sampled_from([0, 43_200, 86_399.999999]),
 )
+AGE = st.integers(0, len(AGES) - 1)
 CENTRES = st.sampled_from(["A", "BB", "CCC"])
 FILES = st.one_of(
-    st.builds(clinical, st.sampled_from(PATIENTS), LAYOUT, DAY, st.integers(0, 2), CENTRES, MOMENT),
+    st.builds(clinical, st.sampled_from(PATIENTS), LAYOUT, DAY, st.integers(0, 2), CENTRES, MOMENT, AGE),
     st.builds(image, st.sampled_from(PATIENTS), LAYOUT, DAY, st.just("header"), st.sampled_from("ij"), MOMENT),
     st.builds(image, st.sampled_from(PATIENTS), LAYOUT, DAY, st.just("dcm"), st.sampled_from("ij"), MOMENT),
 )
@@ -101,6 +117,17 @@ class Oracle:
         files = [f for f in self.files if f.what == "clinical" and f.patient == patient and f.day <= until]
         return max(files, key=lambda f: (f.kind == "data", f.day, f.written, f.key), default=None)
 
+    def changes(self) -> list[tuple[Any, ...]]:
+        """Each file of a patient that ever counted beside the one that it took the place of, where the age differs."""
+        found = []
+        for patient in PATIENTS:
+            files = [f for f in self.files if f.what == "clinical" and f.patient == patient]
+            first = min((f.day for f in files if f.kind == "data"), default=date.max)
+            counted = [f for f in files if f.kind == "data" or f.day < first]
+            counted.sort(key=lambda f: (f.kind == "data", f.day, f.written, f.key))
+            found += [(old.key, new.key, old.age, new.age, new.day) for old, new in pairwise(counted)]
+        return sorted((row for row in found if row[2] != row[3]), key=repr)
+
     def images(self) -> dict[str, tuple[Any, ...]]:
         dcm = {(f.patient, f.image): f.key for f in self.files if f.what == "dcm"}
         return {f.key: (f.patient, f.day, dcm.get((f.patient, f.image))) for f in self.headers}
@@ -121,10 +148,18 @@ class Oracle:
 
 def check(wh: warehouse.Warehouse, files: dict[str, File], day: date | None) -> None:
     then, oracle = wh.as_of(day) if day else wh, Oracle(files, day)
-    rows = then.sql("select patient_id, key, kind, submitting_centre from clinical").fetchall()
-    assert {row[0]: row[1:] for row in rows} == {p: (f.key, f.kind, f.centre) for p, f in oracle.clinical.items()}
+    rows = then.sql("select patient_id, key, kind, submitting_centre, age from clinical").fetchall()
+    expected = {p: (f.key, f.kind, f.centre, f.age) for p, f in oracle.clinical.items()}
+    assert {row[0]: row[1:] for row in rows} == expected
     rows = then.sql("select key from clinical_history").fetchall()
     assert sorted(row[0] for row in rows) == sorted(oracle.history)
+    rows = then.sql("select key, rule from clinical_issues where column_name = 'age' order by all").fetchall()
+    assert rows == sorted((f.key, f.issue) for f in oracle.files if f.issue)
+    rows = then.sql(
+        "select old_key, new_key, old_value::integer, new_value::integer, available_date from clinical_changes "
+        "where field = 'age'"
+    ).fetchall()
+    assert sorted(rows, key=repr) == oracle.changes()
     rows = then.sql("select key, patient_id, available_date, dcm_key from images").fetchall()
     assert {row[0]: row[1:] for row in rows} == oracle.images()
     assert len(rows) == len(oracle.headers)
@@ -132,10 +167,12 @@ def check(wh: warehouse.Warehouse, files: dict[str, File], day: date | None) -> 
     rows = then.sql(f"select {columns} from patients").fetchall()
     assert {row[0]: row[1:] for row in rows} == oracle.patients()
     assert len(rows) == len(oracle.patients())
-    known_at = "select key from known_at($patient, $day)"
+    known_at = "select key, age from known_at($patient, $day)"
     for patient, until in ("P1", DAYS[1]), ("P2", DAYS[3]):
         chosen = oracle.chosen(patient, until)
-        assert then.sql(known_at, patient=patient, day=until).fetchall() == ([(chosen.key,)] if chosen else [])
+        assert then.sql(known_at, patient=patient, day=until).fetchall() == (
+            [(chosen.key, chosen.age)] if chosen else []
+        )
 
 
 def write(bucket: Path, files: dict[str, File], before: dict[str, File]) -> None:

@@ -60,7 +60,7 @@ def convert(values: "pl.DataFrame") -> "pl.DataFrame":
             ),
             pl.when("is_converted")
             .then("canonical")
-            .when(pl.col("factor").is_null())  # none that a factor could bring in: as it was stated
+            .when(is_read & pl.col("factor").is_null())  # none that a factor could bring in: as it was stated
             .then("unit")
             .alias("unit"),
             pl.when("is_converted").then("converted").otherwise(value).alias("value"),
@@ -83,15 +83,14 @@ def limit(values: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
     value = pl.col("value")
+    kept = ("value", "unit") if "unit" in values.columns else ("value",)
     return values.with_columns(
         (
             (value < pl.col("minimum")).fill_null(False)
             | (value > pl.col("maximum")).fill_null(False)
             | ~value.is_finite().fill_null(True)
         ).alias("out_of_range")
-    ).with_columns(
-        pl.when(~pl.col("out_of_range")).then(value).alias("value"),
-    )
+    ).with_columns(pl.when(~pl.col("out_of_range")).then(name).alias(name) for name in kept)
 
 
 def whole(values: "pl.DataFrame") -> "pl.DataFrame":

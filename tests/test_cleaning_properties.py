@@ -1,0 +1,346 @@
+"""Cleaning, as a rule: total, every value kept or explained, dates and numbers as a plain reading has them."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from warehouse import columns, extract
+
+DAY = date(2021, 6, 30)
+FIELDS = {key: c for c in columns.record_columns() for key in (c.source, *c.other_keys)}
+#: Columns that may have their value from another key.
+SHARED = {c.name for c in columns.record_columns() if c.other_keys}
+
+
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with extract.connection() as opened:
+        yield opened
+
+
+Rows = list[dict[str, Any]]
+
+
+def cleaned(con: duckdb.DuckDBPyConnection, *records: object) -> tuple[Rows, Rows]:
+    """The typed rows of records, in their order, and all their issues."""
+    n = len(records)
+    batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["raw.objects"].columns}
+    batch |= {
+        "key": pa.array([f"{i:06}" for i in range(n)]),
+        "available_date": pa.array([DAY] * n),
+        "last_modified": pa.array([datetime(2021, 6, 30, tzinfo=UTC)] * n),
+        "content": pa.array([json.dumps(record) for record in records], pa.string()),
+    }
+    rows, issues = extract.records(con, pa.table(batch))
+    return sorted(rows.to_pylist(), key=lambda row: row["key"]), issues.to_pylist()
+
+
+def read(con: duckdb.DuckDBPyConnection, field: str, *values: object) -> list[tuple[Any, set[str]]]:
+    """What becomes of values of a field: the clean value and the rules met."""
+    rows, issues = cleaned(con, *({field: value} for value in values))
+    rules: dict[str, set[str]] = {row["key"]: set() for row in rows}
+    for issue in issues:
+        rules[issue["key"]].add(issue["rule"])
+    return [(row[FIELDS[field].name], rules[row["key"]]) for row in rows]
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+#: Texts made of what the rules look for, so that odd mixtures of it are met.
+MIXED = st.lists(
+    st.sampled_from(
+        list("0123456789-/., <>~[]%L½\u0663\x00")
+        + ["2020", "-04-01", "mg/L", "kPa", "ng/mL", "CVCX", "white", "blue", "e5", "10^9", "or", "RNA\xa0DETECTED"]
+    ),
+    max_size=6,
+).map("".join)
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT | MIXED
+JSON = SCALAR | st.lists(SCALAR, max_size=3) | st.dictionaries(TEXT, SCALAR, max_size=2)
+SWABS = st.lists(
+    st.dictionaries(st.sampled_from(["SwabDate", "SwabStatus", "Other"]), JSON, max_size=3) | JSON, max_size=4
+)
+RECORD = st.dictionaries(st.sampled_from(sorted(FIELDS)) | TEXT, JSON | MIXED, max_size=12) | st.fixed_dictionaries(
+    {"SwabDates": SWABS, "Age": JSON}
+)
+NESTED = st.builds(
+    lambda record, nested: {**record, "OtherDataSources": nested},
+    RECORD,
+    JSON | st.fixed_dictionaries({"SegmentationData": RECORD | JSON}),
+)
+
+
+def is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+@settings(max_examples=40, deadline=None)
+@given(records=st.lists(RECORD | NESTED, min_size=1, max_size=12))
+def test_total_and_every_value_is_kept_or_explained(
+    con: duckdb.DuckDBPyConnection, records: list[dict[str, Any]]
+) -> None:
+    rows, issues = cleaned(con, *records)
+    assert [row["key"] for row in rows] == [f"{i:06}" for i in range(len(records))]
+    told = {(issue["key"], issue["field"]) for issue in issues}
+    nulled = {(issue["key"], issue["field"]) for issue in issues if issue["effect"] == "nulled"}
+    for row, record in zip(rows, records, strict=True):
+        others = record.get("OtherDataSources")
+        nested = others.get("SegmentationData") if isinstance(others, dict) else None
+        lifted = {**record, **(nested if isinstance(nested, dict) else {})}
+        for field, value in lifted.items():
+            where = (row["key"], field)
+            if field not in FIELDS:
+                known = field == "OtherDataSources" or (isinstance(nested, dict) and field in nested)
+                assert known or where in told
+            elif not is_blank(value) and FIELDS[field].name not in SHARED:
+                kept = row.get(FIELDS[field].name)
+                assert (kept is None) == (where in nulled), (field, value, kept)
+            elif is_blank(value) and isinstance(nested, dict) is False:
+                assert where not in told
+    columns_named = {row["column_name"] for row in issues} - {None}
+    assert columns_named <= {column.name for column in columns.record_columns()}
+
+
+@settings(max_examples=20, deadline=None)
+@given(records=st.lists(RECORD | NESTED, min_size=1, max_size=6))
+def test_issues_of_a_value_that_came_to_nothing_say_nothing_else(
+    con: duckdb.DuckDBPyConnection, records: list[dict[str, Any]]
+) -> None:
+    for issue in cleaned(con, *records)[1]:
+        of_records = ("unknown_field", "duplicate_field", "overridden_by_segmentation")
+        if issue["rule"] not in of_records:
+            assert (issue["clean_value"] is None) == (issue["effect"] == "nulled"), issue
+
+
+def valid(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def oracle(first: int, second: int, year: str, *, day_first: bool) -> tuple[date | None, str]:
+    """The day that two numbers and a year are by the rules of a field, and the rule met."""
+    whole = int(year) if len(year) == 4 else 2000 + int(year)
+    own = valid(whole, second, first) if day_first else valid(whole, first, second)
+    other = valid(whole, first, second) if day_first else valid(whole, second, first)
+    found = own or other
+    if not found:
+        return None, "impossible_date"
+    if not date(1900, 1, 1) <= found <= DAY + timedelta(days=1):
+        return None, "date_outside_window"
+    return found, "" if own else "date_other_order"
+
+
+PART = st.integers(0, 40)
+YEAR = st.sampled_from(["2019", "2020", "2021", "2022", "1899", "1900", "0001", "19", "20", "21", "99", "00"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    parts=st.lists(st.tuples(PART, PART, YEAR, st.sampled_from("/-."), st.booleans()), min_size=1, max_size=30),
+    day_first=st.booleans(),
+)
+def test_dates_are_read_as_a_plain_reading_has_them(
+    con: duckdb.DuckDBPyConnection, parts: list[tuple[int, int, str, str, bool]], day_first: bool
+) -> None:
+    field = "SwabDate" if day_first else "Date of admission"
+    spelt = [f"{a:02}{s}{b:02}{s}{y}" if padded else f"{a}{s}{b}{s}{y}" for a, b, y, s, padded in parts]
+    for (found, rules), (a, b, year, *_), text in zip(read(con, field, *spelt), parts, spelt, strict=True):
+        expected, rule = oracle(a, b, year, day_first=day_first)
+        assert (found, rules) == (expected, {rule} - {""}), text
+
+
+@settings(max_examples=15, deadline=None)
+@given(days=st.lists(st.dates(date(1899, 12, 1), date(2024, 1, 1)), min_size=1, max_size=30))
+def test_a_day_in_any_of_its_forms_is_that_day(con: duckdb.DuckDBPyConnection, days: list[date]) -> None:
+    cases: list[tuple[object, date | None, set[str]]] = []
+    for day in days:
+        is_within = date(1900, 1, 1) <= day <= DAY + timedelta(days=1)
+        forms: dict[object, set[str]] = {
+            day.isoformat(): set(),
+            f"{day:%Y/%m/%d}": set(),
+            f" {day:%m/%d/%Y} ": set(),
+            f"{day} 13:45": {"date_time_dropped"},
+            f"[Ward 3] - {day}": {"date_embedded"},
+        }
+        serial = (day - date(1899, 12, 30)).days
+        if 42736 <= serial <= 44926:
+            forms |= {serial: {"date_serial"}, f"{serial}.0": {"date_serial"}}
+        else:
+            cases += [(serial, None, {"not_a_date"}), (str(serial), None, {"not_a_date"})]
+        for form, rules in forms.items():
+            cases.append((form, day, rules) if is_within else (form, None, {"date_outside_window"}))
+    found = read(con, "Date of death", *(form for form, *_ in cases))
+    for (form, *expected), answer in zip(cases, found, strict=True):
+        assert [*answer] == expected, form
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    numbers=st.lists(st.decimals(0, 10_000, places=2, allow_nan=False).map(str), min_size=1, max_size=20),
+    tail=st.sampled_from(["", " ", "mg/L", " mg/L on arrival", " (see notes)"]),
+    limit=st.sampled_from(["", "<", ">", "~"]),
+)
+def test_numbers_are_the_number_that_starts_the_entry(
+    con: duckdb.DuckDBPyConnection, numbers: list[str], tail: str, limit: str
+) -> None:
+    forms = [limit + number + tail for number in numbers] + [
+        f"[{limit}{number}{tail}] - 2020-04-01" for number in numbers
+    ]
+    expected = ({"limit_reported"} if limit else set()) | ({"number_from_text"} if tail.strip() else set())
+    for (found, rules), number in zip(read(con, "CRP on admission", *forms), numbers * 2, strict=True):
+        assert found == float(number)
+        assert rules - {"unit_unknown", "value_from_brackets"} == expected
+        assert ("unit_unknown" in rules) == ("mg/L" not in tail)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "3-4",
+        "3 - 4",
+        "3–4 days",
+        "3 to 4",
+        "3/4",
+        "1/3/20",
+        "2020-04-01",
+        "3:30",
+        "½",
+        "3½",
+        "1 1/2",
+        "1,200",
+        "3 or 4",
+        "between 3 and 4",
+        "12.03.2020",
+        "3,5",
+        "[3-4] - 2020-04-01",
+        "120/80",
+    ],
+)
+def test_ranges_fractions_and_dates_have_no_single_value(con: duckdb.DuckDBPyConnection, entry: str) -> None:
+    ((found, rules),) = read(con, "Ferritin", entry)
+    assert found is None
+    assert rules <= {"single_value_missing", "not_a_number"}
+    assert rules
+
+
+IMPERIAL, CAMBRIDGE = "Imperial College Healthcare NHS Trust", "Cambridge University Hospitals NHS Foundation Trust"
+SUFFOLK, SHEFFIELD = "West Suffolk NHS Foundation Trust", "Sheffield Childrens NHS Foundation Trust"
+
+
+@pytest.mark.parametrize(
+    ("centre", "field", "raw", "value", "unit", "rules"),
+    [
+        (CAMBRIDGE, "D-dimer on admission", "350", 0.35, "mg/L", {"unit_converted"}),
+        (f"  {CAMBRIDGE.upper().replace(' ', '  ')} ", "D-dimer on admission", 350, 0.35, "mg/L", {"unit_converted"}),
+        (IMPERIAL, "D-dimer on admission", "0.35", 0.35, "mg/L", set()),
+        (CAMBRIDGE, "D-dimer on admission", "0.35 mg/L", 0.35, "mg/L", {"number_from_text"}),
+        (IMPERIAL, "D-dimer on admission", "350 ug/L", 0.35, "mg/L", {"number_from_text", "unit_converted"}),
+        (IMPERIAL, "D-dimer on admission", "350 µg/L", 0.35, "mg/L", {"number_from_text", "unit_converted"}),
+        ("Leeds", "D-dimer on admission", "350", 350, None, {"unit_unknown"}),
+        (None, "D-dimer on admission", "350", 350, None, {"unit_unknown"}),
+        (IMPERIAL, "D-dimer on admission", "350 mmol/L", 350, None, {"number_from_text", "unit_unknown"}),
+        (IMPERIAL, "PaO2", "9.8", 9.8, "kPa", {"unit_not_convertible"}),
+        (CAMBRIDGE, "PaO2", "96", 96, "%", set()),
+        (CAMBRIDGE, "Pa02", "9.8 kPa", 9.8, "kPa", {"number_from_text", "unit_not_convertible"}),
+        (IMPERIAL, "PaO2", "94%", 94, "%", {"number_from_text"}),
+        (SUFFOLK, "PaO2", "75 mmHg", 75, None, {"number_from_text", "unit_unknown"}),
+        (IMPERIAL, "Ferritin", "400", 400, "ng/mL", set()),
+        (IMPERIAL, "Urea on admission", "7.2", 7.2, "ng/mL", {"unit_implausible"}),
+        (IMPERIAL, "Urea on admission", "7.2 mmol/L", 7.2, "mmol/L", {"number_from_text"}),
+        (SUFFOLK, "Troponin I", "14", 14, None, {"unit_unknown"}),
+        (SHEFFIELD, "Troponin I", "0.014", 14, "ng/L", {"unit_converted"}),
+        (SHEFFIELD, "Troponin I", "14", 14, None, {"unit_implausible"}),
+        (SHEFFIELD, "Troponin I", "14 ng/L", 14, "ng/L", {"number_from_text"}),
+        (SUFFOLK, "Troponin T", "1", None, None, {"out_of_range"}),
+        (CAMBRIDGE, "Urea on admission", "101", None, None, {"out_of_range"}),
+    ],
+)
+def test_units(
+    con: duckdb.DuckDBPyConnection,
+    centre: str | None,
+    field: str,
+    raw: object,
+    value: float | None,
+    unit: str | None,
+    rules: set[str],
+) -> None:
+    (row,), issues = cleaned(con, {"SubmittingCentre": centre, field: raw})
+    column = FIELDS[field].name
+    assert (row[column], row[f"{column}_unit"]) == (value, unit)
+    assert {issue["rule"] for issue in issues} == rules
+    for issue in issues:
+        assert (issue["field"], issue["column_name"], issue["raw_value"]) == (field, column, str(raw))
+        assert issue["unit"] == unit
+
+
+def test_a_conversion_tells_raw_and_clean_value_and_unit(con: duckdb.DuckDBPyConnection) -> None:
+    _, (issue,) = cleaned(con, {"SubmittingCentre": CAMBRIDGE, "D-dimer on admission": 350})
+    told = [issue[name] for name in ("raw_value", "raw_unit", "clean_value", "unit", "effect", "submitting_centre")]
+    assert told == ["350", "ng/mL", "0.35", "mg/L", "changed", CAMBRIDGE]
+
+
+ALIASES = [
+    (
+        {"PMH hypertension": "2", "PMH h1pertension": "1es"},
+        "pmh_hypertension",
+        True,
+        {"unknown_code", "code_from_text"},
+    ),
+    ({"PMH hypertension": " ", "PMH h1pertension": 0}, "pmh_hypertension", False, set()),
+    ({"PMH hypertension": "0", "PMH h1pertension": "1"}, "pmh_hypertension", False, {"alias_conflict"}),
+    ({"PMH hypertension": "1", "PMH h1pertension": "1.0"}, "pmh_hypertension", True, set()),
+    ({"ITU admission ": "1"}, "itu_admission", True, set()),
+    ({"CXR severity 3": "2", "CXR severity 2": "x"}, "cxr_severity_2", 2, {"not_a_code"}),
+    ({"pmh hypertension": 1}, "pmh_hypertension", None, {"unknown_field"}),
+    ({"PMH hypertension ": 1}, "pmh_hypertension", None, {"unknown_field"}),
+    (
+        {"PMH CKD": 0, "OtherDataSources": {"SegmentationData": {"PMH CKD": 1}}},
+        "pmh_ckd",
+        True,
+        {"overridden_by_segmentation"},
+    ),
+    ({"PMH CKD": 0, "OtherDataSources": {"SegmentationData": {"PMH CKD": "0"}}}, "pmh_ckd", False, set()),
+    ({"PMH CKD": "", "OtherDataSources": {"SegmentationData": {"PMH CKD": "1"}}}, "pmh_ckd", True, set()),
+    ({"PMH CKD": 1, "OtherDataSources": None}, "pmh_ckd", True, set()),
+    ({"PMH CKD": 1, "OtherDataSources": {"SegmentationData": None}}, "pmh_ckd", True, set()),
+    ({"PMH CKD": 1, "OtherDataSources": {"More": 1}}, "pmh_ckd", True, {"unknown_field"}),
+    ({"PMH CKD": {"a": 1}}, "pmh_ckd", None, {"wrong_type"}),
+    ({"PMH CKD": True}, "pmh_ckd", True, set()),
+]
+
+
+@pytest.mark.parametrize(("record", "column", "value", "rules"), ALIASES, ids=[str(case[0]) for case in ALIASES])
+def test_aliases_and_nested_fields(
+    con: duckdb.DuckDBPyConnection, record: dict[str, Any], column: str, value: object, rules: set[str]
+) -> None:
+    (row,), issues = cleaned(con, record)
+    assert row[column] == value
+    assert {issue["rule"] for issue in issues} == rules
+
+
+def test_swabs_keep_their_order_and_explain_their_parts(con: duckdb.DuckDBPyConnection) -> None:
+    swabs = [{"SwabDate": "31/04/2020", "SwabStatus": "x"}, 7, None, {}, {"SwabDate": "05/16/2020", "SwabStatus": 1}]
+    (row,), issues = cleaned(con, {"SwabDates": swabs})
+    nothing = {"swabdate": None, "swab_status": None}
+    assert row["swabdates"] == [nothing] * 4 + [{"swabdate": date(2020, 5, 16), "swab_status": "Positive"}]
+    assert sorted((issue["field"], issue["rule"]) for issue in issues) == [
+        ("SwabDates[0].SwabDate", "impossible_date"),
+        ("SwabDates[0].SwabStatus", "not_a_result"),
+        ("SwabDates[1]", "wrong_type"),
+        ("SwabDates[4].SwabDate", "date_other_order"),
+    ]
+
+
+def test_a_key_that_is_there_twice_is_told(con: duckdb.DuckDBPyConnection) -> None:
+    batch = {c.name: pa.array([None], pa.string()) for c in columns.relations()["raw.objects"].columns}
+    batch |= {"available_date": pa.array([DAY]), "content": pa.array(['{"Age": 40, "Sex": "F", "Age": 50}'])}
+    rows, issues = extract.records(con, pa.table(batch))
+    assert rows.column("age").to_pylist() == [40]
+    assert [(row["field"], row["rule"]) for row in issues.to_pylist()] == [("Age", "duplicate_field")]
