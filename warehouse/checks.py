@@ -31,11 +31,11 @@ _BATCH = 10_000
 #: How DuckDB says that a table or a column is not there; an older tool may have made the snapshot without it.
 _LACKING = ("does not exist", "not found in FROM clause")
 
-#: The postcode areas of two letters (Royal Mail, Postcode Address File); those of one are B E G L M N S W; ZZ is the health service's own.
+#: The postcode areas of two letters (Royal Mail, Postcode Address File); those of one are B E G L M N S W.
 _POSTCODE_AREAS = """
 AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX FK FY GL GU GY HA
 HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH PL PO PR
-RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE ZZ
+RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE
 """
 
 

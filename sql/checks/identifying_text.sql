@@ -58,10 +58,11 @@ looks as (
                 lambda number: is_nhs_number(number)
             )[1]),
             -- The areas are those of the Royal Mail; without the space only two-letter areas, else codes look the same.
+            -- ZZ99 is the health service's, for who has no address here.
             struct_pack(looks_like := 'a postcode', found := nullif(regexp_extract(
                 text,
                 '\b(?:(?:[BEGLMNSW]|{{ postcode_areas }})[0-9][0-9A-Z]? |(?:{{ postcode_areas }})[0-9][0-9A-Z]?)'
-                || '[0-9][ABD-HJLNP-UW-Z]{2}\b'
+                || '[0-9][ABD-HJLNP-UW-Z]{2}\b|\bZZ99 ?[0-9][A-Z]{2}\b'
             ), '')),
             -- A bare row of digits is a number of something else unless it is a mobile's or its label says telephone.
             struct_pack(looks_like := 'a telephone number', found := list_filter(
