@@ -55,8 +55,21 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 #: Texts made of what the rules look for, so that odd mixtures of it are met.
 MIXED = st.lists(
     st.sampled_from(
-        list("0123456789-/., <>~[]%L½\u0663\x00")
-        + ["2020", "-04-01", "mg/L", "kPa", "ng/mL", "CVCX", "white", "blue", "e5", "10^9", "or", "RNA\xa0DETECTED"]
+        [
+            *"0123456789-/., <>~[]%L½\u0663\x00",
+            "2020",
+            "-04-01",
+            "mg/L",
+            "kPa",
+            "ng/mL",
+            "CVCX",
+            "white",
+            "blue",
+            "e5",
+            "10^9",
+            "or",
+            "RNA\xa0DETECTED",
+        ]
     ),
     max_size=6,
 ).map("".join)
