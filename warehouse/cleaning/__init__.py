@@ -121,11 +121,12 @@ def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":
 
     limits = tables.field_frame().drop("field", "kind", "also_reads")
     values = values.join(limits, on="place")
-    read = {"fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure}.get(kind, numbers.number)(values)
+    readers = {"age": numbers.plain, "fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure}
+    read = readers.get(kind, numbers.number)(values)
     if kind == "number":
         read = pl.concat([units.convert(read.filter("has_unit")), read.filter(~pl.col("has_unit"))], how="diagonal")
     limited = units.limit(read)
-    return units.flag_unusual(units.whole(limited) if kind == "integer" else limited)
+    return units.flag_unusual(units.whole(limited) if kind in ("age", "integer") else limited)
 
 
 #: What the readers of some kinds ask of the record.
@@ -143,5 +144,5 @@ _READERS: dict[object, Reader] = {
     "pcr_result": codes.pcr_result,
     "date_us": partial(dates.clean, day_first=False),
     "date_uk": partial(dates.clean, day_first=True),
-    **{kind: partial(_number, kind=kind) for kind in ("integer", "number", "fio2", "blood_pressure")},
+    **{kind: partial(_number, kind=kind) for kind in ("age", "integer", "number", "fio2", "blood_pressure")},
 }

@@ -82,6 +82,16 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
     return pl.concat([odd, plain], how="diagonal")
 
 
+def plain(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Read `text` as a number that stands alone: the schema sheet takes no text for an age; 018M is not 18 years."""
+    import polars as pl
+
+    is_plain = pl.col("text").str.contains(_PLAIN)
+    return values.with_columns(
+        pl.when(is_plain).then("text").cast(pl.Float64, strict=False).alias("value"), (~is_plain).alias("not_a_number")
+    )
+
+
 def blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
     """Read `text` as a pressure: of a pair, in brackets or not, the part that `also_reads` names, else a number."""
     import polars as pl
