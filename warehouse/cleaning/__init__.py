@@ -60,7 +60,9 @@ def clean(parts: Parts) -> Cleaned:
     aside = given.filter(is_container | is_list | is_retired).with_columns(
         is_retired.alias("retired_field"),
         (is_list & ~(pl.col("start") == "[")).alias("not_a_list"),
-        (is_container & ~is_list & ~is_retired).alias("wrong_type"),
+        (is_container & ~is_list & ~is_retired & (pl.col("kind") != "ethnicity")).alias("wrong_type"),
+        (pl.col("kind") == "ethnicity").alias("ethnicity_not_recognised"),
+        pl.when(pl.col("kind") == "ethnicity").then(pl.lit("Unknown")).alias("clean_value"),
     )
     read = list(_read(given.filter(~(is_container | is_list | is_retired)), more))
     swabs = parts.swabs.join(lists.select("row", "is_nested"), on=["row", "is_nested"], how="semi")
@@ -121,11 +123,13 @@ def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":
 
     limits = tables.field_frame().drop("field", "kind", "also_reads")
     values = values.join(limits, on="place")
-    read = {"fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure}.get(kind, numbers.number)(values)
+    read = {"fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure, "age": numbers.years}.get(
+        kind, numbers.number
+    )(values)
     if kind == "number":
         read = pl.concat([units.convert(read.filter("has_unit")), read.filter(~pl.col("has_unit"))], how="diagonal")
-    limited = units.limit(read)
-    return units.flag_unusual(units.whole(limited) if kind == "integer" else limited)
+    limited = units.limit(units.flag_spans(read) if kind == "integer" else read)
+    return units.flag_unusual(units.whole(limited) if kind in ("integer", "age") else limited)
 
 
 #: What the readers of some kinds ask of the record.
@@ -143,5 +147,5 @@ _READERS: dict[object, Reader] = {
     "pcr_result": codes.pcr_result,
     "date_us": partial(dates.clean, day_first=False),
     "date_uk": partial(dates.clean, day_first=True),
-    **{kind: partial(_number, kind=kind) for kind in ("integer", "number", "fio2", "blood_pressure")},
+    **{kind: partial(_number, kind=kind) for kind in ("integer", "age", "number", "fio2", "blood_pressure")},
 }
