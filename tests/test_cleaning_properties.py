@@ -391,6 +391,18 @@ def test_aliases_and_nested_fields(
     assert {issue["rule"] for issue in issues} == rules
 
 
+def test_what_a_nested_field_replaced_is_told(con: duckdb.DuckDBPyConnection) -> None:
+    nested = {"OtherDataSources": {"SegmentationData": {"PMH CKD": "1 - stage 3", "Age": " "}}}
+    (row,), issues = cleaned(con, {"PMH CKD": 0, "Age": 50, **nested})
+    assert (row["pmh_ckd"], row["age"]) == (True, None)
+    told = {(i["field"], i["raw_value"], i["clean_value"], i["rule"]) for i in issues}
+    assert told == {
+        ("PMH CKD", "1 - stage 3", "true", "code_from_text"),
+        ("PMH CKD", "0", "true", "overridden_by_segmentation"),
+        ("Age", "50", None, "overridden_by_segmentation"),
+    }
+
+
 def test_swabs_keep_their_order_and_explain_their_parts(con: duckdb.DuckDBPyConnection) -> None:
     swabs = [{"SwabDate": "31/04/2020", "SwabStatus": "x"}, 7, None, {}, {"SwabDate": "05/16/2020", "SwabStatus": 1}]
     (row,), issues = cleaned(con, {"SwabDates": swabs})

@@ -69,6 +69,9 @@ def clean(parts: Parts) -> Cleaned:
     swab_parts = preparation.swab_parts(swabs)
     swabs_read = list(_read(swab_parts.filter(~is_container), more))
     by_place = {place: part for frame in read for place, part in _by(frame, "place")}
+    if replaced.height and read:
+        now = pl.concat([frame.select("row", "place", "clean_value") for frame in read])
+        replaced = replaced.join(now, on=["row", "place"], how="left")
     base = parts.records.select("row").sort("row")
     merged = [
         assembly.merge(base, column, by_place)
