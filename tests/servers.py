@@ -75,7 +75,7 @@ class S3:
 def keys_of(folder: Path) -> list[str]:
     """The keys of a sample bucket, its answers left out."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(key for key in found if key != ANSWERS)
+    return sorted(key for key in found if key not in ANSWERS)
 
 
 @contextlib.contextmanager

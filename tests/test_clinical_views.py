@@ -102,8 +102,8 @@ def test_age_and_sex_come_from_the_record_and_else_from_the_header(wh: warehouse
         ("P1", 70.0, "record", "M", "header"),
         ("P2", 1.5, "header", "M", "header"),
         ("P3", 1.0, "record", "F", "record"),
-        ("P4", 0.1923, "header", "M", "header"),
-        ("P5", 0.2, "header", "M", "header"),
+        ("P4", 10 / 52, "header", "M", "header"),
+        ("P5", 73 / 365, "header", "M", "header"),
         ("P6", 81.0, "header", "M", "header"),
     ]
     then = wh.as_of("2020-02-01").sql("select count(*) from patients").fetchone()

@@ -31,7 +31,7 @@ def test_the_wheel_has_all_sql_and_nothing_else_of_ours(wheel: Path) -> None:
     sql = {f"warehouse/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "sql").rglob("*") if path.is_file()}
     assert len(sql) > 20
     assert sql <= names
-    assert "warehouse/sample_headers.json" in names
+    assert "warehouse/sample/headers.json" in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"warehouse"}
 
 

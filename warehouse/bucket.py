@@ -126,23 +126,29 @@ class FolderBucket:
         sizes: Sequence[int],
     ) -> dict[int, Unread]:
         """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
-        unread, at = {}, 0
-        for place, (key, size) in enumerate(zip(keys, sizes, strict=True)):
-            try:
-                handle = os.open(f"{self._root}/{key}", os.O_RDONLY)
+        unread: dict[int, Unread] = {}
+        at = 0
+        # Below an open folder a path is shorter to walk, for the system too.
+        root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for place, (key, size) in enumerate(zip(keys, sizes, strict=True)):
                 try:
-                    # One byte more than was listed shows a file that has grown.
-                    if os.readv(handle, [buffer[at : at + size], bytearray(1)]) != size:
-                        unread[place] = CHANGED
-                finally:
-                    os.close(handle)
-            except FileNotFoundError:
-                unread[place] = VANISHED
-            except PermissionError:
-                unread[place] = DENIED
-            except OSError as error:
-                unread[place] = Unread(f"cannot be read: {error.strerror}")
-            at += size
+                    handle = os.open(key, os.O_RDONLY, dir_fd=root)
+                    try:
+                        # One byte more than was listed shows a file that has grown.
+                        if os.readv(handle, [buffer[at : at + size], bytearray(1)]) != size:
+                            unread[place] = CHANGED
+                    finally:
+                        os.close(handle)
+                except FileNotFoundError:
+                    unread[place] = VANISHED
+                except PermissionError:
+                    unread[place] = DENIED
+                except OSError as error:
+                    unread[place] = Unread(f"cannot be read: {error.strerror}")
+                at += size
+        finally:
+            os.close(root)
         return unread
 
 

@@ -5,10 +5,13 @@ else follows from the line.
 """
 
 import csv
+import importlib.util
 import io
 import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 from warehouse import sqlfiles
 
@@ -166,6 +169,11 @@ def _macro(column: Column) -> str:
     return f"dicom_{column.type.lower().replace('[]', '_list')}"
 
 
+def identifying() -> list[dict[str, str]]:
+    """The attributes that identify a person or an institution: keyword, tag, what it is, what is allowed in it."""
+    return _rows("identifying")
+
+
 @cache
 def record_columns() -> tuple[Column, ...]:
     """The fields of the clinical record, the retired ones with them."""
@@ -177,17 +185,29 @@ def dicom_attributes() -> list[tuple[str, str, str, str, bool]]:
 
     Attributes of repeating groups (overlays, curves) stand under their first group.
     """
-    from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
-
+    dictionary = _pydicom_dictionary()
     known = [
         (keyword, f"{tag:08X}", vr, name, retired == "Retired")
-        for tag, (vr, _, name, retired, keyword) in DicomDictionary.items()
+        for tag, (vr, _, name, retired, keyword) in dictionary.DicomDictionary.items()
         if keyword
     ]
     keywords = {row[0] for row in known}
     repeated = [
         (keyword, tag.replace("x", "0").upper(), vr, name, retired == "Retired")
-        for tag, (vr, _, name, retired, keyword) in RepeatersDictionary.items()
+        for tag, (vr, _, name, retired, keyword) in dictionary.RepeatersDictionary.items()
         if keyword and keyword not in keywords
     ]
     return sorted(known + repeated)
+
+
+def _pydicom_dictionary() -> ModuleType:
+    """pydicom's dictionary by itself: importing pydicom whole takes a fifth of a second."""
+    package = importlib.util.find_spec("pydicom")
+    assert package is not None
+    assert package.origin is not None
+    spec = importlib.util.spec_from_file_location("dicom_dictionary", Path(package.origin).with_name("_dicom_dict.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -4,13 +4,15 @@ A batch is an Arrow table with the columns of raw.objects and `content`, the tex
 there is none). DuckDB's json_transform does the work in an in-memory `connection()`, so that batches can be
 extracted on several threads, or one day on several machines.
 
-Binding the query costs about 60 ms whatever the number of rows, so batches should have thousands of them.
+Binding a query costs about 50 ms, so it is done once; a batch costs 20 ms whatever the number of its rows, so it should
+have thousands of them.
 """
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -25,21 +27,48 @@ if TYPE_CHECKING:
 _VECTOR = 2048
 
 
+class _Batch:
+    """Stands in for the batch of the moment, so that a query prepared over it once reads the next one too."""
+
+    table: "pa.Table"
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+@dataclass(slots=True)
+class Extractor:
+    """A connection to extract in; each query is prepared at its first batch, for batches of the same columns."""
+
+    con: duckdb.DuckDBPyConnection
+    _batch: _Batch = field(default_factory=_Batch)
+    _prepared: dict[str, "pa.Schema"] = field(default_factory=dict)
+
+    def run(self, name: str, query: str, batch: "pa.Table") -> "pa.Table":
+        """The rows of a query over the relation `batch`."""
+        self._batch.table = _cut(batch)
+        if self._prepared.get(name) != batch.schema:
+            self.con.register("batch", self._batch)
+            self.con.execute(f"prepare {name} as {query}")
+            self._prepared[name] = batch.schema
+        return self.con.execute(f"execute {name}").to_arrow_table()
+
+
 @contextlib.contextmanager
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to extract in: in memory, one thread, with the macros that the extraction uses."""
+def connection() -> Iterator[Extractor]:
+    """An extractor: in memory, one thread, with the macros that the extraction uses."""
     with duckdb.connect(config={"threads": 1, "memory_limit": "200MB"}) as con:
         con.execute("set TimeZone = 'UTC'")
         con.execute(sqlfiles.read("extract/macros.sql"))
-        yield con
+        yield Extractor(con)
 
 
-def headers(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "pa.Table":
+def headers(extractor: Extractor, batch: "pa.Table") -> "pa.Table":
     """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order."""
-    return _run(con, columns.header_extraction(), batch)
+    return extractor.run("headers", columns.header_extraction(), batch)
 
 
-def records(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
+def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
     """Rows of core.clinical with `is_record` (false: no JSON object), and rows of core.clinical_issues, unordered."""
     import polars as pl
     import pyarrow as pa
@@ -47,7 +76,9 @@ def records(con: duckdb.DuckDBPyConnection, batch: "pa.Table") -> "tuple[pa.Tabl
 
     numbered = batch.append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
     sql = _records_sql()
-    objects = _run(con, sql["records"], numbered)
+    con = extractor.con
+    con.register("files", _cut(numbered))
+    objects = con.execute(sql["records"]).to_arrow_table()
     valid = objects.filter(objects.column("is_record")).column("row")
     con.register("valid", _cut(numbered.filter(pc.is_in(numbered.column("row"), valid)).select(["row", "content"])))
     cleaned = cleaning.clean(
@@ -99,11 +130,6 @@ _KINDS = ("negative", "positive")
 
 def _list(texts: list[str]) -> str:
     return "[" + ", ".join(map(sqlfiles.literal, texts)) + "]"
-
-
-def _run(con: duckdb.DuckDBPyConnection, query: str, batch: "pa.Table") -> "pa.Table":
-    con.register("batch", _cut(batch))
-    return con.execute(query).to_arrow_table()
 
 
 def _cut(batch: "pa.Table") -> "pa.Table":

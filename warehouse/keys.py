@@ -36,8 +36,8 @@ PUBLISHED = (
     f"|data/(?P<clinical_patient>[^/]+)/(?P<record>data|status)_(?P<clinical_date>{_DATE})\\.json)"
 )
 
-#: The answers that `chest sample` writes beside a sample bucket's groups; not an object of the bucket.
-ANSWERS = "truth.json"
+#: The answers that `chest sample` writes beside a sample bucket's groups; no objects of the bucket.
+ANSWERS = ("truth.json", "truth_clinical.jsonl", "truth_patients.jsonl")
 
 _DATED = re.compile(DATED)
 _PUBLISHED = re.compile(PUBLISHED)

@@ -10,13 +10,16 @@ give a new Warehouse on a connection of its own, so a relation keeps the day it 
 from dataclasses import dataclass, replace
 from datetime import date
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
 from warehouse import lake, location, sqlfiles
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.settings import Settings, load
+
+if TYPE_CHECKING:
+    from warehouse.checks import Result
 
 #: What `group` takes besides the name of a group.
 ALL_GROUPS = "all"
@@ -120,6 +123,15 @@ class Warehouse:
         Of the group asked for; not cut by as-of date, since an object that cannot be read has none for sure.
         """
         return self.con.sql(sqlfiles.statements("reports/rejects.sql")["rejects"])
+
+    def check(self, name: str | None = None) -> "list[Result]":
+        """Run the checks of sql/checks, or one, on what this Warehouse shows; results come gravest first.
+
+        `result.rows` has the faulty rows as an Arrow table. UsageError for an unknown name.
+        """
+        from warehouse import checks
+
+        return checks.run(self, name)
 
     def patient(self, patient_id: str) -> "Patient":
         """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""

@@ -26,7 +26,7 @@ class Settings:
     threads: int = 0  # of DuckDB; 0: one per core, less one in a refresh, which fetches and extracts on it
     fetch_threads: int = 32  # requests in flight to S3
     unit_objects: int = 16_384  # objects fetched, extracted and committed together ...
-    unit_mb: int = 32  # ... but no more than this many MB of them
+    unit_mb: int = 48  # ... but no more than this many MB of them
     max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB
     max_removals_percent: float = 10.0
 

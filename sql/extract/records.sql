@@ -1,4 +1,4 @@
--- A batch of clinical files (relation batch: the columns of raw.objects, content as text, and row, its number) taken
+-- A batch of clinical files (relation files: the columns of raw.objects, content as text, and row, its number) taken
 -- apart for cleaning. One statement under each name; warehouse/extract.py runs them, warehouse/cleaning goes on.
 -- Keys of JSON are case-sensitive and white space in them counts; columns of a struct are not, so fields are
 -- reached by JSON pointers. Fields of OtherDataSources.SegmentationData count as the record's own.
@@ -21,7 +21,7 @@ from (
             coalesce(try(json_keys(content)), []),
             coalesce(try(json_keys(content, '$.OtherDataSources.SegmentationData')), [])
         ) as fields
-    from batch
+    from files
 );
 
 -- The statements below are about the records alone (relation valid: those of the batch that are JSON objects).

@@ -1,11 +1,11 @@
 -- Bringing raw.objects level with a listing. One statement under each name; warehouse/steps/listing.py runs them.
 
 -- name: listing
--- The listing as it streams in. A sample bucket's answers are no object of it.
+-- The listing as it streams in. A sample bucket's answers are no objects of it.
 create or replace temp table listing as
 select key, size, etag, last_modified
 from incoming
-where key <> $answers;
+where not list_contains($answers, key);
 
 -- name: doubles
 -- Keys listed twice, as `a` and the folder marker `a/` are to some clients; looked for among changes alone.
@@ -141,6 +141,9 @@ select
     now() as last_seen
 from parsed
 where available_date is null;
+
+-- name: any_image
+from core.images select 1 where source = $source limit 1;
 
 -- name: repaired
 -- Loaded images whose .dcm came, went or was replaced, with the .dcm that is theirs now.

@@ -36,6 +36,10 @@ where row(group_name, patient_id, key) > row($after_group, $after_patient, $afte
 order by group_name, patient_id, key
 limit $most;
 
+-- name: stretch
+-- How many objects it has, and its last.
+select count(*), max(row(group_name, patient_id, key)) from waiting;
+
 -- name: oversized
 select key, etag, size, kind, group_name, patient_id, old_reason from waiting where size > $limit;
 

@@ -12,7 +12,7 @@ image_facts as (
         min(group_name) as group_name,
         min(available_date) as available_date,
         arg_max(PatientAge, (available_date, StudyDate, key)) as PatientAge,
-        arg_max(PatientSex, (available_date, StudyDate, key)) filter (PatientSex in ('F', 'M', 'O')) as PatientSex,
+        arg_max(PatientSex, (available_date, StudyDate, key)) filter (PatientSex in ('F', 'M')) as PatientSex,
         min(StudyDate) as first_study_date,
         max(StudyDate) as last_study_date,
         count(distinct StudyInstanceUID) as n_studies,
@@ -29,11 +29,8 @@ image_facts as (
 image_ages as (
     select
         *,
-        round(
-            try_cast(regexp_extract(PatientAge, '^ *([0-9]+(\.[0-9]+)?) *[DWMY]? *$', 1) as double)
-            / case right(trim(PatientAge), 1) {{ age divisors }} else 1 end,
-            4
-        ) as age
+        try_cast(regexp_extract(PatientAge, '^ *([0-9]+(\.[0-9]+)?) *[DWMY]? *$', 1) as double)
+        / case right(trim(PatientAge), 1) {{ age divisors }} else 1 end as age
     from image_facts
 ),
 

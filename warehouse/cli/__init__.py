@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from warehouse.cli import query, refresh, sample, status
+from warehouse.cli import check, query, refresh, sample, status
 
 app = typer.Typer(
     name="chest",
@@ -21,6 +21,7 @@ app = typer.Typer(
 refresh.add_to(app)
 status.add_to(app)
 query.add_to(app)
+check.add_to(app)
 sample.add_to(app)
 
 

@@ -62,16 +62,19 @@ def write_json(value: object, file: IO[str] | None = None) -> None:
     (file or sys.stdout).write("\n")
 
 
-def write(relation: "duckdb.DuckDBPyRelation", form: Format | None, target: Path | None) -> None:
+def write(
+    relation: "duckdb.DuckDBPyRelation", form: Format | None, target: Path | None, *, shown: int = _SHOWN
+) -> None:
     """Write the rows of a relation, streamed; to a file it is whole or not there at all.
 
-    Without a format, a file's ending decides; else a table is written. UsageError for Parquet without a file.
+    Without a format, a file's ending decides; else a table is written, of which a terminal shows so many rows.
+    UsageError for Parquet without a file.
     """
     form = form or _by_ending(target) or Format.TABLE
     if target is None:
         if form is Format.PARQUET:
             raise UsageError("Parquet is no text: say -o FILE.parquet.")
-        _write_text(relation, form, sys.stdout)
+        _write_text(relation, form, sys.stdout, shown)
         return
     part = target.with_name(f".{target.name}.part")
     try:
@@ -93,7 +96,7 @@ def _by_ending(target: Path | None) -> Format | None:
     return None
 
 
-def _write_text(relation: "duckdb.DuckDBPyRelation", form: Format, file: IO[str]) -> None:
+def _write_text(relation: "duckdb.DuckDBPyRelation", form: Format, file: IO[str], shown: int = _SHOWN) -> None:
     match form:
         case Format.CSV:
             rows = csv.writer(file, lineterminator="\n")
@@ -102,7 +105,7 @@ def _write_text(relation: "duckdb.DuckDBPyRelation", form: Format, file: IO[str]
         case Format.JSON:
             _write_json_rows(relation.columns, _rows(relation), file)
         case _:
-            _write_table(relation, file)
+            _write_table(relation, file, shown)
 
 
 def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], file: IO[str]) -> None:
@@ -113,19 +116,19 @@ def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], fil
     file.write("[]\n" if start == "[" else "]\n")
 
 
-def _write_table(relation: "duckdb.DuckDBPyRelation", file: IO[str]) -> None:
+def _write_table(relation: "duckdb.DuckDBPyRelation", file: IO[str], shown: int) -> None:
     """DuckDB's own table; cut to the width and to some rows only where a person reads it."""
     is_terminal = file.isatty()
     count = None if is_terminal else 1_000_000
     width = shutil.get_terminal_size().columns if is_terminal else 10_000
     # show() can only print, so what it prints is caught when it is to go to a file.
     if file is sys.stdout:
-        relation.show(max_rows=count or _SHOWN, max_width=width, max_col_width=60 if is_terminal else 10_000)
+        relation.show(max_rows=count or shown, max_width=width, max_col_width=60 if is_terminal else 10_000)
         return
     import contextlib
 
     with contextlib.redirect_stdout(file):
-        relation.show(max_rows=count or _SHOWN, max_width=width, max_col_width=10_000)
+        relation.show(max_rows=count or shown, max_width=width, max_col_width=10_000)
 
 
 def _rows(relation: "duckdb.DuckDBPyRelation") -> Iterator[tuple[Any, ...]]:

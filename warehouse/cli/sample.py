@@ -16,9 +16,13 @@ def sample(
     patients: Annotated[int, typer.Option(help="How many invented patients.")] = 40,
     layout: Annotated[str, typer.Option(help="Key layout: dated or published.")] = "dated",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    clean: Annotated[bool, typer.Option("--clean", help="Without slips in the records and faults of images.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Make a bucket of invented patients, with its true answers in truth.json.
+
+    Records and headers have the slips and faults of real ones, unless --clean. What each clinical file truly
+    says is in truth_clinical.jsonl; age and sex of each patient are in truth_patients.jsonl.
 
     \b
     Example:
@@ -28,7 +32,7 @@ def sample(
     from warehouse.sample import make
 
     with reporting("patients", quiet=quiet) as report:
-        truth = make(out, patients, layout, seed, lambda done, total: report("sample", done, total))
+        truth = make(out, patients, layout, seed, lambda done, total: report("sample", done, total), clean=clean)
     typer.echo(
         f"{out}: {truth['objects']:,} objects of {truth['patients']:,} patients "
         f"({truth['image_json']:,} image headers, {truth['clinical_json']:,} clinical files)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from warehouse import lake, location
 from warehouse.bucket import open_bucket
 from warehouse.settings import Settings, load
+from warehouse.steps import memory
 from warehouse.steps.listing import ListingCounts, list_objects
 from warehouse.steps.loading import LoadCounts, load_clinical, load_images, reextract
 from warehouse.steps.publish import Published, publish
@@ -52,6 +53,7 @@ def opened(
 ) -> Iterator[Run]:
     """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched."""
     settings = settings or load()
+    memory.bound()
     place = location.parse(lake_address)
     bucket = open_bucket(source, settings)
     with lake.writer(place, settings) as con:

@@ -30,6 +30,15 @@ def list_objects(run: Run, allow_removals: bool = False) -> ListingCounts:
     Raises SourceError when the bucket cannot be listed or not one object be read, RemovalsError when more
     than `max_removals_percent` of the source's objects would go; the lake is then as it was.
     """
+    with run.all_cores():
+        counts = _compare_and_commit(run, allow_removals)
+    # They can be large, and memory is for the steps to come.
+    run.con.execute("drop table if exists listing; drop table if exists changes; drop table if exists parsed")
+    memory.release()
+    return counts
+
+
+def _compare_and_commit(run: Run, allow_removals: bool) -> ListingCounts:
     sql = sqlfiles.statements("refresh/listing.sql")
     source = run.bucket.source
     _stream(run)
@@ -56,9 +65,6 @@ def list_objects(run: Run, allow_removals: bool = False) -> ListingCounts:
             changed=counts.changed,
             removed=counts.removed,
         )
-    # They can be large, and memory is for the steps to come.
-    run.con.execute("drop table if exists listing; drop table if exists changes; drop table if exists parsed")
-    memory.release()
     return counts
 
 
@@ -89,7 +95,7 @@ def _stream(run: Run) -> None:
 
     run.con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
     try:
-        run.con.execute(sqlfiles.statements("refresh/listing.sql")["listing"], {"answers": keys.ANSWERS})
+        run.con.execute(sqlfiles.statements("refresh/listing.sql")["listing"], {"answers": list(keys.ANSWERS)})
     except Exception:
         # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
         if failure:
@@ -132,6 +138,8 @@ def _write(run: Run, counts: ListingCounts) -> None:
     if counts.added or counts.changed:
         run.con.execute(sqlfiles.fill(sql["insert"], **columns.fills()))
         run.con.execute(sql["reject_dates"])
+    if not run.con.execute(sql["any_image"], source).fetchone():
+        return
     run.con.execute(sqlfiles.fill(sql["repaired"], pairing=sqlfiles.read("refresh/pairing.sql")), source)
     if run.con.execute("from repaired limit 1").fetchone():
         run.con.execute(sql["repair"], source)

@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from warehouse import columns, extract, sqlfiles
 from warehouse.bucket import DENIED, Unread
 from warehouse.errors import SourceError
@@ -59,7 +57,7 @@ class _Target:
     table: str
     wanted: str
     flag: str
-    extract: Callable[[duckdb.DuckDBPyConnection, "pa.Table"], "tuple[pa.Table, ...]"]
+    extract: Callable[[extract.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
     inserts: tuple[str, ...]
 
 
@@ -69,7 +67,7 @@ _IMAGES = _Target(
     "core.images",
     "a DICOM header",
     "is_header",
-    lambda con, batch: (extract.headers(con, batch),),
+    lambda extractor, batch: (extract.headers(extractor, batch),),
     ("insert_images", "insert_headers"),
 )
 _CLINICAL = _Target(
@@ -138,10 +136,10 @@ def _load(run: Run, target: _Target) -> LoadCounts:
     unloaded = sqlfiles.fill(sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table)
     total, done, loaded, rejected = _count(run, unloaded), 0, 0, 0
     run.progress(target.step, 0, total)
-    with extract.connection() as con:
+    with extract.connection() as extractor:
         for spans in _plans(run, unloaded):
             rejected += _reject_oversized(run, target)
-            for unit in _prepared(run, target, con, spans):
+            for unit in _prepared(run, target, extractor, spans):
                 counts = _store(run, target, unit)
                 loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
                 done += unit.fetched.objects.num_rows
@@ -158,13 +156,13 @@ def reextract(run: Run) -> LoadCounts:
     source = {"source": run.bucket.source}
     total = _count(run, sql["reextractable"])
 
-    def work(con: duckdb.DuckDBPyConnection) -> int:
+    def work(extractor: extract.Extractor) -> int:
         run.con.execute(sql["forget_images"], {**source, "prefix": run.prefix})
         done = 0
         for spans in _plans(run, sql["reextractable"]):
             for span in spans:
                 batch = run.con.execute(sql["stored_unit"], {**source, **span.places}).to_arrow_table()
-                run.con.register("rows_read", extract.headers(con, batch.drop_columns(_PLAN_ONLY)))
+                run.con.register("rows_read", extract.headers(extractor, batch.drop_columns(_PLAN_ONLY)))
                 run.con.execute(sqlfiles.fill(sql["insert_images"], **columns.fills()))
                 done += span.count
                 run.progress("reextract", done, total)
@@ -172,13 +170,14 @@ def reextract(run: Run) -> LoadCounts:
 
     if not total:
         return LoadCounts(0, 0)
-    with extract.connection() as con:
-        return LoadCounts(run.commit("reextract", lambda: work(con), reextracted=total), 0)
+    with extract.connection() as extractor:
+        return LoadCounts(run.commit("reextract", lambda: work(extractor), reextracted=total), 0)
 
 
 def _count(run: Run, wanted: str) -> int:
     query = sqlfiles.fill(sqlfiles.statements(_SQL)["count"], wanted=wanted)
-    row = run.con.execute(query, {"source": run.bucket.source, "prefix": run.prefix}).fetchone()
+    with run.all_cores():
+        row = run.con.execute(query, {"source": run.bucket.source, "prefix": run.prefix}).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -188,21 +187,19 @@ def _plans(run: Run, wanted: str) -> Iterator[list[_Span]]:
     A stretch begins after the last object of the one before, so what could not be read is not tried twice.
     """
     query = sqlfiles.fill(sqlfiles.statements(_SQL)["waiting"], wanted=wanted)
-    after = ("", "", "")
-    while True:
+    after, found = ("", "", ""), _STRETCH
+    while found == _STRETCH:
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
         limits = {"source": run.bucket.source, "prefix": run.prefix, "most": _STRETCH}
-        run.con.execute(query, {**limits, **places})
-        last = run.con.execute(
-            "select group_name, patient_id, key from waiting "
-            "order by group_name desc, patient_id desc, key desc limit 1"
-        ).fetchone()
-        if not last:
-            return
-        spans = _plan(run)
+        with run.all_cores():
+            run.con.execute(query, {**limits, **places})
+            row = run.con.execute(sqlfiles.statements(_SQL)["stretch"]).fetchone()
+            assert row is not None
+            found, after = row
+            spans = _plan(run) if found else []
         memory.release()
-        yield spans
-        after = last
+        if found:
+            yield spans
 
 
 def _plan(run: Run) -> list[_Span]:
@@ -239,7 +236,7 @@ def _reject_oversized(run: Run, target: _Target) -> int:
     return len(news)
 
 
-def _prepared(run: Run, target: _Target, con: duckdb.DuckDBPyConnection, spans: list[_Span]) -> Iterator[_Unit]:
+def _prepared(run: Run, target: _Target, extractor: extract.Extractor, spans: list[_Span]) -> Iterator[_Unit]:
     """The planned units in order.
 
     While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
@@ -257,7 +254,7 @@ def _prepared(run: Run, target: _Target, con: duckdb.DuckDBPyConnection, spans: 
             for span in spans:
                 objects = run.con.execute(statement, span.places).to_arrow_table()
                 fetched = fetching.submit(_fetch, run, objects, buffers[0])
-                ahead.append(extracting.submit(_extract, target, con, fetched))
+                ahead.append(extracting.submit(_extract, target, extractor, fetched))
                 buffers.rotate(-1)
                 if len(ahead) > _AHEAD:
                     yield ahead.popleft().result()
@@ -276,11 +273,19 @@ def _fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> _Fetched:
             f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again."
         )
     texts, odd = _texts(buffer, sizes, unread)
-    return _Fetched(objects, objects.drop_columns(_PLAN_ONLY).append_column("content", texts), odd)
+    return _Fetched(objects, objects.drop_columns(_PLAN_ONLY).append_column(_json("content", texts), texts), odd)
 
 
-def _extract(target: _Target, con: duckdb.DuckDBPyConnection, fetched: Future[_Fetched]) -> _Unit:
-    return _Unit(fetched.result(), target.extract(con, fetched.result().batch))
+def _json(name: str, texts: "pa.Array") -> "pa.Field":
+    """The field of texts that go to a JSON column; so marked, DuckDB does not parse them to see whether they are.
+    None that is not JSON goes in: the extraction has parsed them all."""
+    import pyarrow as pa
+
+    return pa.field(name, texts.type, metadata={"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""})
+
+
+def _extract(target: _Target, extractor: extract.Extractor, fetched: Future[_Fetched]) -> _Unit:
+    return _Unit(fetched.result(), target.extract(extractor, fetched.result().batch))
 
 
 def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:

@@ -1,15 +1,30 @@
-"""Gives memory back between the phases of a refresh, so that their peaks do not add up."""
+"""Keeps the memory of a refresh bounded by what it holds, not by what the C library keeps of what it held.
+
+DuckDB's and Arrow's threads free as much as they take; glibc keeps most of it, per thread, for later.
+"""
 
 import ctypes
 import sys
 
+#: glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+#: Blocks from this size on go back to the system when they are freed (measured: docs/performance.md).
+_LARGE = 1 << 20
+
+
+def bound() -> None:
+    """Let glibc keep little of freed memory, for the rest of the process; elsewhere it does nothing."""
+    if (mallopt := _glibc("mallopt")) is not None:
+        mallopt(_ARENA_MAX, 2)
+        mallopt(_TRIM_THRESHOLD, _LARGE)
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+
 
 def release() -> None:
-    """Return what the C library keeps of freed memory to the system (glibc); elsewhere it does nothing.
+    """Return freed memory to the system, between the phases of a refresh, so that their peaks do not add up."""
+    if (trim := _glibc("malloc_trim")) is not None:
+        trim(0)
 
-    DuckDB's threads leave half a gigabyte of freed blocks behind after a large listing or plan.
-    """
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+
+def _glibc(name: str) -> "ctypes._NamedFuncPointer | None":
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -1,7 +1,5 @@
 """Cleaning clinical files again that other rules have typed: from raw.records, in one transaction, nothing fetched."""
 
-import duckdb
-
 from warehouse import cleaning, columns, extract, sqlfiles
 from warehouse.steps.run import Run
 
@@ -23,10 +21,10 @@ def reclean(run: Run) -> int:
     row = run.con.execute("select count(*) from stale").fetchone()
     total = int(row[0]) if row else 0
 
-    def work(con: duckdb.DuckDBPyConnection) -> None:
+    def work(extractor: extract.Extractor) -> None:
         for done in range(0, total, _UNIT):
             unit = run.con.execute(sql["unit"], {"first": done + 1, "last": done + _UNIT}).to_arrow_table()
-            rows, issues = extract.records(con, unit)
+            rows, issues = extract.records(extractor, unit)
             if not done:
                 for table in ("core.clinical", "core.clinical_issues"):
                     run.con.execute(sqlfiles.fill(sql["forget"], table=table))
@@ -38,7 +36,7 @@ def reclean(run: Run) -> int:
             run.progress("reclean", min(done + _UNIT, total), total)
 
     if total:
-        with extract.connection() as con:
-            run.commit("reclean", lambda: work(con), recleaned=total)
+        with extract.connection() as extractor:
+            run.commit("reclean", lambda: work(extractor), recleaned=total)
     run.con.execute("drop table stale")
     return total

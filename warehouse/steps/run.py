@@ -1,7 +1,9 @@
 """What the four steps of a refresh share: the open lake, the bucket, the limits, and how to report progress."""
 
+import contextlib
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -43,3 +45,14 @@ class Run:
             step=step,
             **counts,
         )
+
+    @contextlib.contextmanager
+    def all_cores(self) -> Iterator[None]:
+        """Take the core that a writer leaves to the threads that fetch and extract, while there are none."""
+        row = self.con.execute("select current_setting('threads')").fetchone()
+        assert row is not None
+        self.con.execute(f"set threads = {self.settings.threads or os.cpu_count() or 1}")
+        try:
+            yield
+        finally:
+            self.con.execute(f"set threads = {row[0]}")

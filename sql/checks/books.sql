@@ -1,0 +1,36 @@
+-- title: The books of a source do not balance
+-- meaning: Every live object is one of these: objects = headers + clinical + rejected + dcm + other, where headers and
+--   clinical are rows of core.images and core.clinical. It holds for each kind by itself: what is missing was dropped
+--   silently, what is too much was made up. Counted over the whole snapshot, whatever the as-of date and the group.
+-- severity: blocking
+-- table: raw.objects
+with
+counts as (
+    select source, kind, count(*) as n_objects, 0 as n_loaded, 0 as n_rejected from raw.objects group by source, kind
+    union all
+    select source, 'header' as kind, 0 as n_objects, count(*) as n_loaded, 0 as n_rejected from core.images group by source
+    union all
+    select source, 'clinical' as kind, 0 as n_objects, count(*) as n_loaded, 0 as n_rejected
+    from core.clinical
+    group by source
+    union all
+    -- These are listed and not read, so that each is where it belongs unless its key was rejected.
+    select source, kind, 0 as n_objects, count(*) as n_loaded, 0 as n_rejected
+    from raw.objects anti join ops.rejects using (source, key)
+    where kind in ('dcm', 'other')
+    group by source, kind
+    union all
+    select source, kind, 0 as n_objects, 0 as n_loaded, count(*) as n_rejected from ops.rejects group by source, kind
+)
+
+select
+    source,
+    kind,
+    sum(n_objects) as n_objects,
+    sum(n_loaded) as n_loaded,
+    sum(n_rejected) as n_rejected,
+    sum(n_objects - n_loaded - n_rejected) as difference
+from counts
+group by source, kind
+having sum(n_objects - n_loaded - n_rejected) <> 0
+order by all;

@@ -1,0 +1,92 @@
+-- title: Attribute of a header that identifies a person or an institution
+-- meaning: Headers come without names, birth dates, addresses, telephone numbers, physicians, institutions and other
+--   identifiers (DICOM PS3.15, Basic Profile, table E.1-1; the attributes are in sql/columns/identifying.csv). Allowed
+--   are the patient's pseudonym where a name or identifier stands, 1 January as a birth date, and words that say that
+--   something was taken out. One row for each value, at whatever depth of sequences; it is shown masked, by its first
+--   character and its length. tag(header, keyword) has the value itself.
+-- severity: error
+-- table: headers
+with
+-- One pass over the text: each of the attributes as it stands there, up to its end where it is evidently empty or
+-- allowed, up to the first character of its content where it is not. JSON is parsed only where something is left.
+suspects as (
+    select
+        patient_id,
+        key,
+        header,
+        list_filter(
+            regexp_extract_all(
+                header,
+                -- What is allowed by name, then what is empty, then whatever is left.
+                '"(?:{{ pseudonym_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*,\s*"Value"\s*:\s*\[\s*'
+                || '(?:"Covid[0-9]+"|\{\s*"Alphabetic"\s*:\s*"Covid[0-9]+"\s*\})\s*\]\s*\}'
+                || '|"(?:{{ birth_date_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"DA"\s*,\s*"Value"\s*:\s*\[\s*"[0-9]{4}0101"\s*\]\s*\}'
+                || '|"(?:{{ identifying_tags }})"\s*:\s*(?:null|\{\s*\}|\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*'
+                || '(?:,\s*"Value"\s*:\s*\[\s*(?:null|""|\{\s*"Alphabetic"\s*:\s*(?:null|"")\s*\})?\s*\]\s*)?\}|.)'
+            ),
+            lambda found: not (ends_with(found, '}') or ends_with(found, 'null'))
+        ) as found
+    from headers
+),
+
+elements as (
+    select patient_id, key, tag, unnest({{ identifying_elements }}) as element
+    from (
+        select patient_id, key, header, unnest(list_distinct(list_transform(found, lambda text: substr(text, 2, 8)))) as tag
+        from suspects
+        where len(found) > 0
+    )
+),
+
+-- All that is text or number in an attribute; in a sequence, at any depth.
+contents as (
+    select
+        patient_id,
+        key,
+        tag,
+        unnest(list_concat(
+            [element],
+            json_extract(element, '$..Value'),
+            json_extract(element, '$..Value[*]'),
+            json_extract(element, '$..Alphabetic'),
+            json_extract(element, '$..Ideographic'),
+            json_extract(element, '$..Phonetic'),
+            json_extract(element, '$..InlineBinary'),
+            json_extract(element, '$..BulkDataURI')
+        )) as content
+    from elements
+),
+
+values_found as (
+    -- Of a name the parts are between carets; carets alone are an empty name.
+    select patient_id, key, tag, trim(content ->> '$', ' ^=') as found
+    from contents
+    where json_type(content) not in ('OBJECT', 'ARRAY', 'NULL')
+),
+
+pseudonyms as (
+    select distinct patient_id as pseudonym from raw.objects where patient_id is not null
+)
+
+select
+    values_found.patient_id,
+    values_found.key,
+    identifying.keyword as attribute,
+    values_found.tag,
+    identifying.what,
+    masked(values_found.found) as found
+from values_found
+inner join (values {{ identifying }}) as identifying (keyword, tag, what, allowed) on values_found.tag = identifying.tag
+left join pseudonyms on values_found.found = pseudonyms.pseudonym
+where
+    values_found.found <> ''
+    and not (
+        identifying.allowed = 'the pseudonym'
+        and (pseudonyms.pseudonym is not null or regexp_full_match(values_found.found, 'Covid[0-9]+'))
+    )
+    and not (identifying.allowed = '1 January' and regexp_full_match(values_found.found, '[0-9]{4}[.-]?01[.-]?01'))
+    and not regexp_full_match(
+        values_found.found,
+        '(?i)[-*x.?]+|none|null|n/?a|unknown|anon(ymous|ymi[sz]ed)?|de-?identified|removed|redacted'
+    )
+order by all;

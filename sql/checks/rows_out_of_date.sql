@@ -1,0 +1,27 @@
+-- title: A row whose object is gone or was replaced
+-- meaning: Every image and clinical file was read from a live object of raw.objects, of that kind and with that etag.
+--   Another etag means that the row tells what the object used to hold; no object means that it was withdrawn, by a
+--   patient perhaps. Looked for in the tables themselves, whatever the as-of date and the group.
+-- severity: blocking
+-- table: core.images
+with
+loaded as (
+    select patient_id, key, source, etag, 'core.images' as table_name, 'header' as kind from core.images
+    union all
+    select patient_id, key, source, etag, 'core.clinical' as table_name, 'clinical' as kind from core.clinical
+)
+
+select
+    loaded.patient_id,
+    loaded.key,
+    loaded.source,
+    loaded.table_name,
+    case
+        when objects.key is null then 'the object is gone'
+        when loaded.kind is distinct from objects.kind then 'the object is of another kind'
+        else 'the object was replaced'
+    end as fault
+from loaded
+left join raw.objects as objects on loaded.source = objects.source and loaded.key = objects.key
+where (loaded.kind, loaded.etag) is distinct from (objects.kind, objects.etag)
+order by all;

@@ -1,0 +1,16 @@
+-- title: Values outside their range, by centre
+-- meaning: A value lies outside the limits of its column (chest describe clinical), after conversion to the column's
+--   unit. The cell is null; the raw values are in clinical_issues, rule out_of_range. Many of one centre mean a unit or
+--   a column that was taken for another. One row for each centre and column.
+-- severity: warning
+-- table: clinical_issues
+select
+    submitting_centre,
+    column_name,
+    count(*) as n_values,
+    count(distinct patient_id) as n_patients,
+    arg_min(key, (available_date, key)) as first_key
+from clinical_issues
+where rule = 'out_of_range'
+group by submitting_centre, column_name
+order by all;

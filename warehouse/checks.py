@@ -1,0 +1,184 @@
+"""Checks of a lake: each is a file of sql/checks whose rows are faults.
+
+    from warehouse import checks
+
+    for result in checks.run(warehouse.open("lake")):
+        print(result.check.name, result.n_rows)
+
+A file begins with `-- title:`, `-- meaning:` (which may go on over lines that are indented), `-- severity:` and
+`-- table:`; one SELECT follows. It asks the public views, so it obeys as-of date and group; blocking checks ask the
+tables themselves. Holes in it are filled from the column tables.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from warehouse import columns, schema, sqlfiles
+from warehouse.errors import LakeError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.reader import Warehouse
+
+_HEADER = re.compile(r"^-- (title|meaning|severity|table): *(.*(?:\n--   .*)*)$", re.MULTILINE)
+_BATCH = 10_000
+#: How DuckDB says that a table or a column is not there; an older tool may have made the snapshot without it.
+_LACKING = ("does not exist", "not found in FROM clause")
+
+#: The postcode areas of two letters (Royal Mail, Postcode Address File); those of one are B E G L M N S W.
+_POSTCODE_AREAS = """
+AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX FK FY GL GU GY HA
+HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH PL PO PR
+RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE
+"""
+
+
+class Severity(StrEnum):
+    """How grave the rows of a check are, gravest first."""
+
+    BLOCKING = "blocking"  # the snapshot is wrong
+    ERROR = "error"  # a fact is wrong and would go into an answer
+    WARNING = "warning"  # to be looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One rule: what it finds, why that is a fault, and of which table or view."""
+
+    name: str
+    title: str
+    meaning: str
+    severity: Severity
+    table: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check found: how many faulty rows, and the first of them."""
+
+    check: Check
+    n_rows: int
+    rows: "pa.Table"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the check has faulty rows that are more than a warning."""
+        return self.n_rows > 0 and self.check.severity is not Severity.WARNING
+
+
+@cache
+def definitions() -> dict[str, Check]:
+    """Every check by its name, gravest first."""
+    found = [_parse(name) for name in sqlfiles.files("checks")]
+    return {check.name: check for check in sorted(found, key=lambda c: (list(Severity).index(c.severity), c.name))}
+
+
+def definition(name: str) -> Check:
+    """The check of that name; UsageError names the nearest when there is none."""
+    import difflib
+
+    known = definitions()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"There is no check {name!r}.{hint} List them:  chest check --list")
+    return known[name]
+
+
+def run(warehouse: "Warehouse", name: str | None = None, *, limit: int | None = None) -> list[Result]:
+    """Run one check or all, gravest first, on what the warehouse shows: its snapshot, as-of date and group.
+
+    `limit` bounds the rows that a result keeps, never the count. Raises UsageError for an unknown name, LakeError when
+    the snapshot lacks what a check asks for.
+    """
+    wanted = [definition(name)] if name else list(definitions().values())
+    return [_run(warehouse, check, limit) for check in wanted]
+
+
+def _run(warehouse: "Warehouse", check: Check, limit: int | None) -> Result:
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        reader = warehouse.con.execute(check.sql).to_arrow_reader(_BATCH)
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        if not any(words in str(error) for words in _LACKING):
+            raise
+        raise LakeError(
+            f"Snapshot {warehouse.snapshot.number} cannot be asked for {check.name}: it lacks what this version of the "
+            f"tool makes ({str(error).splitlines()[0]}). Refresh the lake, or choose a later snapshot."
+        ) from None
+    # Faults may be as many as images: they are counted as they stream by.
+    n_rows, kept = 0, []
+    for batch in reader:
+        if limit is None or n_rows < limit:
+            kept.append(batch.slice(0, None if limit is None else limit - n_rows))
+        n_rows += batch.num_rows
+    return Result(check, n_rows, pa.Table.from_batches(kept, reader.schema))
+
+
+def _parse(name: str) -> Check:
+    text = sqlfiles.read(name)
+    says = {key: " ".join(line.strip("- ") for line in value.splitlines()) for key, value in _HEADER.findall(text)}
+    return Check(
+        name=PurePath(name).stem,
+        title=says["title"],
+        meaning=says["meaning"],
+        severity=Severity(says["severity"]),
+        table=says["table"],
+        sql=sqlfiles.fill(text, **_fills()),
+    )
+
+
+@cache
+def _fills() -> dict[str, str]:
+    """What the holes in sql/checks are filled with."""
+    identifying = columns.identifying()
+    tags = [row["tag"] for row in identifying]
+    fields = [key for field in columns.record_columns() for key in (field.source, *field.other_keys)]
+    return {
+        "as_of": schema.AS_OF,
+        "in_group": schema.IN_GROUP,
+        "identifying": ", ".join(f"({', '.join(map(sqlfiles.literal, row.values()))})" for row in identifying),
+        "identifying_tags": "|".join(tags),
+        "pseudonym_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "the pseudonym"),
+        "birth_date_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "1 January"),
+        # A path with a wildcard must be a constant; of a CASE only the branch that is asked for is run.
+        "identifying_elements": "case tag "
+        + " ".join(f"when '{tag}' then json_extract(header, '$..{tag}')" for tag in tags)
+        + " end",
+        "identifying_tag_list": ", ".join(map(sqlfiles.literal, tags)),
+        "known_fields": ", ".join(map(sqlfiles.literal, fields)),
+        "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
+        **_unread(),
+    }
+
+
+def _unread() -> dict[str, str]:
+    """The parts of the check that looks for values which a column's type does not take; text takes all of them."""
+    typed = [c for c in columns.dicom_columns() if c.type not in ("VARCHAR", "VARCHAR[]", "JSON")]
+    return {
+        "typed_structure": json.dumps({c.source: {"Value": ["VARCHAR"]} for c in typed}),
+        "null_cells": ", ".join(_bit(_is_null(c)) for c in typed),
+        "filled_values": ", ".join(_bit(f"trim(array_to_string(tags.\"{c.source}\".Value, '')) <> ''") for c in typed),
+        "typed_attributes": ", ".join(
+            f"({place}, '{c.source}', '{c.name}', '{c.type}')" for place, c in enumerate(typed)
+        ),
+    }
+
+
+def _bit(condition: str) -> str:
+    return f"case when {condition} then '1' else '0' end"
+
+
+def _is_null(column: columns.Column) -> str:
+    if column.type.endswith("[]"):
+        return f'coalesce(len(list_filter("{column.name}", lambda item: item is not null)), 0) = 0'
+    return f'"{column.name}" is null'

@@ -1,0 +1,136 @@
+"""chest check: the rules of sql/checks, and the rows that break them."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.output import Format, note, write, write_json
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from warehouse.checks import Check, Result
+    from warehouse.reader import Warehouse
+
+#: How a severity is coloured where it has rows, on a terminal.
+_STYLES = {"blocking": "bold red", "error": "red", "warning": "yellow"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(check)
+
+
+def check(
+    name: Annotated[str | None, typer.Argument(help="One check, with its meaning and its faulty rows.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Only name the checks; no lake is needed.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Faulty rows shown of a check; all are counted.")] = 20,
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+) -> None:
+    """Check the data: one rule a file of sql/checks, whose rows are faults.
+
+    Exit code 1 when a blocking check or one of severity error has rows; warnings are to be looked at, and do not fail.
+    Blocking checks look at the whole snapshot, the others at what --as-of and --group show.
+
+    \b
+    Examples:
+    $ chest check
+    $ chest check identifying_text --as-of 2020-06-01 --format json --limit 1000
+    """
+    from warehouse import checks
+
+    if form not in (Format.TABLE, Format.JSON):
+        raise UsageError(f"chest check writes table or json, not {form}.")
+    wanted = [checks.definition(name)] if name else list(checks.definitions().values())
+    if list_:
+        _show_list(wanted, form)
+        return
+    with options.opened(lake, as_of, snapshot, group) as warehouse:
+        results = checks.run(warehouse, name, limit=limit)
+        if form is Format.JSON:
+            write_json([_as_json(result) for result in results])
+        elif name:
+            _show_one(warehouse, results[0])
+        else:
+            _show_all(results)
+    if any(result.failed for result in results):
+        raise typer.Exit(1)
+
+
+def _about(check: "Check") -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "severity": str(check.severity),
+        "title": check.title,
+        "meaning": check.meaning,
+        "table": check.table,
+    }
+
+
+def _as_json(result: "Result") -> dict[str, Any]:
+    return {
+        **_about(result.check),
+        "rows": result.n_rows,
+        "failed": result.failed,
+        "faults": result.rows.to_pylist(),
+    }
+
+
+def _show_list(wanted: "list[Check]", form: Format) -> None:
+    if form is Format.JSON:
+        write_json([_about(check) for check in wanted])
+        return
+    _table(("name", "severity", "title"), [((c.name, c.severity, c.title), "") for c in wanted])
+
+
+def _show_all(results: "list[Result]") -> None:
+    _table(
+        ("name", "severity", "rows", "title"),
+        [
+            (
+                (r.check.name, r.check.severity, f"{r.n_rows:,}", r.check.title),
+                _STYLES[r.check.severity] if r.n_rows else "",
+            )
+            for r in results
+        ],
+    )
+    found = [r for r in results if r.n_rows]
+    failed = sum(r.failed for r in found)
+    note(f"{len(results)} checks: {failed} failed, {len(found) - failed} with warnings.")
+    if found:
+        note(f"What a check means, and its rows:  chest check {found[0].check.name}")
+
+
+def _show_one(warehouse: "Warehouse", result: "Result") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    console.print(f"{result.check.title} ({result.check.name})", style="bold")
+    console.print(result.check.meaning)
+    console.print("")
+    console.print(f"severity   {result.check.severity}")
+    console.print(f"about      {result.check.table}")
+    console.print(f"rows       {result.n_rows:,}")
+    shown = result.rows.num_rows
+    if shown:
+        console.print("")
+        write(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown)
+    if shown < result.n_rows:
+        note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
+
+
+def _table(names: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]]) -> None:
+    """A table whose last column wraps; each row with its style."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != names[-1])
+    for cells, style in rows:
+        table.add_row(*cells, style=style)
+    Console(markup=False, highlight=False).print(table)
