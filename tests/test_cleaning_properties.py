@@ -57,18 +57,7 @@ MIXED = st.lists(
     st.sampled_from(
         [
             *"0123456789-/., <>~[]%L½\u0663\x00",
-            "2020",
-            "-04-01",
-            "mg/L",
-            "kPa",
-            "ng/mL",
-            "CVCX",
-            "white",
-            "blue",
-            "e5",
-            "10^9",
-            "or",
-            "RNA\xa0DETECTED",
+            *("2020", "-04-01", "mg/L", "kPa", "ng/mL", "CVCX", "white", "blue", "e5", "10^9", "or", "RNA\xa0DETECTED"),
         ]
     ),
     max_size=6,
@@ -243,6 +232,70 @@ def test_ranges_fractions_and_dates_have_no_single_value(con: duckdb.DuckDBPyCon
     assert rules
 
 
+#: What becomes of entries by the rules of their fields, beyond the worked examples of the reference.
+ENTRIES: dict[str, dict[object, object]] = {
+    "FiO2": {
+        "24-28%": None,
+        "24%": 24,
+        "2L 24%": 24,
+        "0.5": 50,
+        "0": None,
+        "1": 25,
+        "1.0": 100,
+        4.0: 37,
+        "28 L": None,
+        "4 via nasal": 37,
+        "blue mask": 24,
+        "2 to 4 L": None,
+        "10 litres": 60,
+        "15lpm": 100,
+        "room air": None,
+        "60% venturi": 60,
+        "-5": None,
+        "101%": None,
+        "1.5": None,
+        "0.21 L": None,
+        "15.5": 15.5,
+        "white/blue": None,
+    },
+    "CXR severity": {"Stage-2": 2, "-1": None, "01": 1, "10/3": None, "03/04/2020": None, "3.0": 3, True: None},
+    "PMH CKD": {"yes": None, False: False, "1.5": None, "unknown 2": None, "3 then 1": None, 1.0: True},
+    "ITU admission": {"1 (HDU)": None, "1.0": True, "yes": None},
+    "PMH diabetes mellitus type II": {"YES": True, "1 metformin": None, "No": None},
+    "1st RT-PCR result": {"Positive": None, "1.0": "Positive", "RNA  DETECTED (SARS-CoV-2)": "Positive"},
+    "SwabStatus": {"RNA DETECTED (SARS-CoV-2)": None, "Negative": None, 0: "Negative"},
+    "Ethnicity": {
+        99.0: "Unknown",
+        "Mixed white and asian": "Multiple",
+        "Black African": "Unknown",
+        "CHINESE": "Asian",
+        "White-British": "White",
+    },
+    "COVID CODE": {"CVCX 2": None, "cvcx2 ": 2, "2.0": 2, "02": None},
+    "Systolic BP": {"120/80 mmHg": 120, "120/": None, "BP 120": None, "1/3/20": None, "120mmHg": 120},
+    "Diastolic BP": {"120/80 mmHg": 80, "120 over 80": None, "120 80": None, "[137/91]-2020-06-02": 91},
+    "Age": {"45 years": 45, "45y": 45, "6 months": None, "18m": None, "64.5": 65, "-0.4": None, "120.4": None},
+    "Pack year history": {"20+": 20, "approx 30": 30, "20.5": 21, "99999999999": None, "1e3": 1000, "10^9": None},
+    "Date of admission": {
+        **dict.fromkeys(["20/3/2020", "[Text] 2020-03-20", "43910.0", 43910.0, "2020-03-20T25:00"], date(2020, 3, 20)),
+        **dict.fromkeys(["2020-03-20 to 2020-03-22", "20200320", "43910.5", "20 March 2020", "3/3/99", "42735"]),
+    },
+}
+
+
+@pytest.mark.parametrize("field", ENTRIES)
+def test_entries(con: duckdb.DuckDBPyConnection, field: str) -> None:
+    entries = ENTRIES[field]
+    found = [value for value, _ in read(con, field, *entries)]
+    assert dict(zip(entries, found, strict=True)) == entries
+
+
+def test_a_duration_in_other_units_than_days_is_flagged(con: duckdb.DuckDBPyConnection) -> None:
+    weeks, days = read(con, "Duration of symptoms", "2 weeks", "7 days")
+    assert weeks == (2, {"number_from_text", "unit_unknown"})
+    assert days == (7, {"number_from_text"})
+
+
 IMPERIAL, CAMBRIDGE = "Imperial College Healthcare NHS Trust", "Cambridge University Hospitals NHS Foundation Trust"
 SUFFOLK, SHEFFIELD = "West Suffolk NHS Foundation Trust", "Sheffield Childrens NHS Foundation Trust"
 
@@ -336,6 +389,18 @@ def test_aliases_and_nested_fields(
     (row,), issues = cleaned(con, record)
     assert row[column] == value
     assert {issue["rule"] for issue in issues} == rules
+
+
+def test_what_a_nested_field_replaced_is_told(con: duckdb.DuckDBPyConnection) -> None:
+    nested = {"OtherDataSources": {"SegmentationData": {"PMH CKD": "1 - stage 3", "Age": " "}}}
+    (row,), issues = cleaned(con, {"PMH CKD": 0, "Age": 50, **nested})
+    assert (row["pmh_ckd"], row["age"]) == (True, None)
+    told = {(i["field"], i["raw_value"], i["clean_value"], i["rule"]) for i in issues}
+    assert told == {
+        ("PMH CKD", "1 - stage 3", "true", "code_from_text"),
+        ("PMH CKD", "0", "true", "overridden_by_segmentation"),
+        ("Age", "50", None, "overridden_by_segmentation"),
+    }
 
 
 def test_swabs_keep_their_order_and_explain_their_parts(con: duckdb.DuckDBPyConnection) -> None:

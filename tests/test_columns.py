@@ -179,7 +179,7 @@ def test_the_dictionary_page_is_level_with_the_tables() -> None:
 @pytest.mark.parametrize("relation", columns.relations().values(), ids=lambda relation: relation.name)
 def test_what_is_measured_has_a_unit(relation: columns.Relation) -> None:
     for column in relation.columns:
-        if column.kind in ("age", "integer", "number", "fio2", "blood_pressure") or column.type in ("BIGINT", "DOUBLE"):
+        if column.kind in ("integer", "age", "number", "fio2", "blood_pressure") or column.type in ("BIGINT", "DOUBLE"):
             assert column.unit or column.section not in ("object", *CLINICAL_SECTIONS), column.name
 
 

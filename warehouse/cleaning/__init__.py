@@ -60,13 +60,18 @@ def clean(parts: Parts) -> Cleaned:
     aside = given.filter(is_container | is_list | is_retired).with_columns(
         is_retired.alias("retired_field"),
         (is_list & ~(pl.col("start") == "[")).alias("not_a_list"),
-        (is_container & ~is_list & ~is_retired).alias("wrong_type"),
+        (is_container & ~is_list & ~is_retired & (pl.col("kind") != "ethnicity")).alias("wrong_type"),
+        (pl.col("kind") == "ethnicity").alias("ethnicity_not_recognised"),
+        pl.when(pl.col("kind") == "ethnicity").then(pl.lit("Unknown")).alias("clean_value"),
     )
     read = list(_read(given.filter(~(is_container | is_list | is_retired)), more))
     swabs = parts.swabs.join(lists.select("row", "is_nested"), on=["row", "is_nested"], how="semi")
     swab_parts = preparation.swab_parts(swabs)
     swabs_read = list(_read(swab_parts.filter(~is_container), more))
     by_place = {place: part for frame in read for place, part in _by(frame, "place")}
+    if replaced.height and read:
+        now = pl.concat([frame.select("row", "place", "clean_value") for frame in read])
+        replaced = replaced.join(now, on=["row", "place"], how="left")
     base = parts.records.select("row").sort("row")
     merged = [
         assembly.merge(base, column, by_place)
@@ -121,12 +126,13 @@ def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":
 
     limits = tables.field_frame().drop("field", "kind", "also_reads")
     values = values.join(limits, on="place")
-    readers = {"age": numbers.plain, "fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure}
-    read = readers.get(kind, numbers.number)(values)
+    read = {"fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure, "age": numbers.years}.get(
+        kind, numbers.number
+    )(values)
     if kind == "number":
         read = pl.concat([units.convert(read.filter("has_unit")), read.filter(~pl.col("has_unit"))], how="diagonal")
-    limited = units.limit(read)
-    return units.flag_unusual(units.whole(limited) if kind in ("age", "integer") else limited)
+    limited = units.limit(units.flag_spans(read) if kind == "integer" else read)
+    return units.flag_unusual(units.whole(limited) if kind in ("integer", "age") else limited)
 
 
 #: What the readers of some kinds ask of the record.
@@ -144,5 +150,5 @@ _READERS: dict[object, Reader] = {
     "pcr_result": codes.pcr_result,
     "date_us": partial(dates.clean, day_first=False),
     "date_uk": partial(dates.clean, day_first=True),
-    **{kind: partial(_number, kind=kind) for kind in ("age", "integer", "number", "fio2", "blood_pressure")},
+    **{kind: partial(_number, kind=kind) for kind in ("integer", "age", "number", "fio2", "blood_pressure")},
 }

@@ -15,9 +15,10 @@ _BRACKETS = r"^\[([^\[\]]*)\]", r"\[([^\[\]]*)\]\s*[-–—]\s*[0-9]{4}-[0-9]{1,
 _START = rf"(?s)^({_LIMIT})?\s*([+-]?{_NUMBER})(.*)$"
 #: What makes of a number at the start the first of several: of a range, a fraction, a date, a number in groups.
 _GOES_ON = (
-    r"^\s*(?:[-–—/:]|\b(?:to|or|and)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,][0-9]|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
+    r"^\s*(?:[-–—/:]|\b(?:to|or|and)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,][0-9]|^\^|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
     r"|^\s[0-9]{3}(?:[^0-9]|$)|^\s+[0-9]+\s*/\s*[0-9]|^\s*/\s*(?:[-–—.?]|$)"
 )
+_YEARS = r"(?i)^\s*\+?\s*(?:y|yo|y/o|yrs?|years?)?\.?\s*(?:old)?\.?\s*$"
 _POWER_OF_TEN = r"^\s*[x×*]?\s*10\s*\^"
 _ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{_NUMBER})"
 _PAIR = rf"^({_NUMBER})\s*/\s*({_NUMBER})(.*)$"
@@ -82,13 +83,21 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
     return pl.concat([odd, plain], how="diagonal")
 
 
-def plain(values: "pl.DataFrame") -> "pl.DataFrame":
-    """Read `text` as a number that stands alone: the schema sheet takes no text for an age; 018M is not 18 years."""
+def years(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Read `text` as an age: a number, behind which nothing but years may be said (not 6 months)."""
     import polars as pl
 
-    is_plain = pl.col("text").str.contains(_PLAIN)
-    return values.with_columns(
-        pl.when(is_plain).then("text").cast(pl.Float64, strict=False).alias("value"), (~is_plain).alias("not_a_number")
+    return _unless(number(values, only_at_start=True), ~pl.col("rest").str.contains(_YEARS))
+
+
+def _unless(read: "pl.DataFrame", doubt: "pl.Expr") -> "pl.DataFrame":
+    """Take back numbers that are in doubt for what is said behind them."""
+    import polars as pl
+
+    doubtful = (pl.col("value").is_not_null() & doubt).fill_null(False)
+    return read.with_columns(
+        pl.when(~doubtful).then("value").alias("value"),
+        (pl.col("single_value_missing").fill_null(False) | doubtful).alias("single_value_missing"),
     )
 
 
@@ -116,6 +125,8 @@ def blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
         pl.col("is_bracketed").alias("value_from_brackets"),
     )
     others = number(marked.filter(~pl.col("is_pair")).drop("is_bracketed"), only_at_start=True)
+    # Another number behind it, as in 120 over 80: which of the two is meant?
+    others = _unless(others, pl.col("rest").str.contains("[0-9]"))
     return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed")
 
 

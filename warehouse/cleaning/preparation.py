@@ -39,10 +39,10 @@ def lift(values: "pl.DataFrame") -> "tuple[pl.DataFrame, pl.DataFrame]":
     top, nested = values.filter(~pl.col("is_nested")), values.filter("is_nested")
     if not nested.height:
         return top, values.clear()
-    taken = nested.select("row", "place", pl.col("raw_value").alias("clean_value"))
+    taken = nested.select("row", "place", pl.col("raw_value").alias("other"))
     replaced = (
         top.join(taken, on=["row", "place"])
-        .filter(is_filled() & pl.col("raw_value").ne_missing(pl.col("clean_value")))
+        .filter(is_filled() & pl.col("raw_value").ne_missing(pl.col("other")))
         .with_columns(pl.lit(True).alias("overridden_by_segmentation"))
     )
     return pl.concat([top.join(taken, on=["row", "place"], how="anti"), nested]), replaced

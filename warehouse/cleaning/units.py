@@ -19,6 +19,8 @@ _UNIT = (
     r"^\s*((?:[x×*]?\s*10\s*\^?\s*[0-9]+\s*/\s*l)|(?:[a-zµμ]+\s*/\s*[mdµμu]?l)|%|(?:k\s?pa)|(?:mm\s?hg))(?:[^a-z]|$)"
 )
 
+_SPAN = r"^\s*(h|hrs?|hours?|w|wks?|weeks?|m|mths?|months?|y|yrs?|years?)\b"
+
 
 def convert(values: "pl.DataFrame") -> "pl.DataFrame":
     """Bring `value` into the unit of its column where the entry's words in `rest`, or the centre, tell its unit.
@@ -75,6 +77,16 @@ def convert(values: "pl.DataFrame") -> "pl.DataFrame":
             "converted",
             "is_converted",
         )
+    )
+
+
+def flag_spans(values: "pl.DataFrame") -> "pl.DataFrame":
+    """Flag numbers of days behind which another span of time is said: 2 weeks is no 2 days, and is kept as it is."""
+    import polars as pl
+
+    span = pl.when(pl.col("canonical") == "d").then(pl.col("rest").str.to_lowercase().str.extract(_SPAN))
+    return values.with_columns(
+        span.alias("raw_unit"), (pl.col("value").is_not_null() & span.is_not_null()).alias("unit_unknown")
     )
 
 
