@@ -1,0 +1,84 @@
+"""What a loading step has before it: what is wanted, put in order and cut into units, stretch by stretch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from warehouse import sqlfiles
+from warehouse.steps import memory
+from warehouse.steps.run import Run
+
+#: Objects planned at a time: bounds the memory of a plan, at the price of one more look at raw.objects for each.
+_STRETCH = 200_000
+#: Columns of a plan that are no business of the extraction.
+PLAN_ONLY = ["was_rejected", "old_reason"]
+
+_SQL = "refresh/loading.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A unit of a plan: the places of its first and last object, and their bytes together."""
+
+    first: int
+    last: int
+    size: int
+
+    @property
+    def places(self) -> dict[str, int]:
+        """As parameters of a statement."""
+        return {"first": self.first, "last": self.last}
+
+    @property
+    def count(self) -> int:
+        """How many objects it has."""
+        return self.last - self.first + 1
+
+
+def count(run: Run, wanted: str) -> int:
+    """How many objects the query `wanted` gives."""
+    query = sqlfiles.fill(sqlfiles.statements(_SQL)["count"], wanted=wanted)
+    with run.all_cores():
+        row = run.con.execute(query, {"source": run.bucket.source, "prefix": run.prefix}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def plans(run: Run, wanted: str) -> Iterator[list[Span]]:
+    """Plan what is wanted, stretch by stretch; each stands in the temporary table `pending` while it is worked on.
+
+    A stretch begins after the last object of the one before, so what could not be read is not tried twice.
+    """
+    query = sqlfiles.fill(sqlfiles.statements(_SQL)["waiting"], wanted=wanted)
+    after, found = ("", "", ""), _STRETCH
+    while found == _STRETCH:
+        places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
+        limits = {"source": run.bucket.source, "prefix": run.prefix, "most": _STRETCH}
+        with run.all_cores():
+            run.con.execute(query, {**limits, **places})
+            row = run.con.execute(sqlfiles.statements(_SQL)["stretch"]).fetchone()
+            assert row is not None
+            found, after = row
+            spans = _plan(run) if found else []
+        memory.release()
+        if found:
+            yield spans
+
+
+def _plan(run: Run) -> list[Span]:
+    """Put what waits in order, as temporary table `pending`, and cut it into units of bounded number and bytes."""
+    sql = sqlfiles.statements(_SQL)
+    # The plan's order is that of its sort; only the inserts of a writer need none.
+    run.con.execute("set preserve_insertion_order = true")
+    run.con.execute(
+        sqlfiles.fill(sql["pending"], pairing=sqlfiles.read("refresh/pairing.sql")),
+        {"source": run.bucket.source, "limit": run.settings.max_object_mb * 1_000_000},
+    )
+    run.con.execute("set preserve_insertion_order = false")
+    most, room = max(1, run.settings.unit_objects), run.settings.unit_mb * 1_000_000
+    spans: list[Span] = []
+    for place, size in run.con.execute(sql["sizes"]).fetchall():
+        now = spans[-1] if spans else None
+        if now and now.count < most and now.size + size <= room:
+            spans[-1] = Span(now.first, place, now.size + size)
+        else:
+            spans.append(Span(place, place, size))
+    return spans
