@@ -64,6 +64,8 @@ def studies(counts: list[Studies]) -> str:
             tickCount={"interval": "month", "step": 1 + _months(span) // 12},
             labelAngle=0,
             labelOverlap=True,
+            labelFlush=False,
+            labelBound=True,
             grid=False,
             domain=True,
             domainColor=drawing.LINE,
@@ -127,7 +129,10 @@ def patients(counts: list[Patients]) -> str:
         .mark_bar(height=alt.RelativeBandSize(0.72))
         .encode(
             y=y,
-            x=alt.X("n:Q", axis=alt.Axis(title="patients", orient="top", tickMinStep=1, format=",d")),
+            x=alt.X(
+                "n:Q",
+                axis=alt.Axis(title="patients", orient="top", tickCount=min(10, max(totals.values())), format=",d"),
+            ),
             color=alt.Color(
                 "status:N",
                 scale=alt.Scale(domain=present, range=[_STATUS[status] for status in present]),

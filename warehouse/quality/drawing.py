@@ -54,7 +54,10 @@ def short_names(centres: Iterable[str]) -> dict[str, str]:
     """Centres without what all of them are called, as labels; whole where two would be the same."""
     short = {centre: _LEGAL_FORM.sub("", centre) for centre in centres}
     used = [*short.values()]
-    return {centre: name if used.count(name) == 1 else centre for centre, name in short.items()}
+    return {
+        centre: name if used.count(name) == 1 and (name == centre or name not in short) else centre
+        for centre, name in short.items()
+    }
 
 
 def svg(name: str, chart: "alt.TopLevelMixin", title: str) -> str:

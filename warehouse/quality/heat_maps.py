@@ -35,7 +35,7 @@ def _share(filled: Filled) -> str:
     return steps[1 + 4 * filled.n_filled // filled.n_records]
 
 
-def _percent(filled: Filled) -> int:
+def percent(filled: Filled) -> int:
     """The share in whole per cent, 0 and 100 only where it is none and all."""
     if filled.n_filled in (0, filled.n_records):
         return 100 if filled.n_filled else 0
@@ -63,8 +63,8 @@ def completeness(cells: list[Filled]) -> str:
                 "x": label[cell.centre],
                 "y": cell.column,
                 "step": _share(cell),
-                "text": str(_percent(cell)),
-                "told": f"{cell.column}, {cell.centre}: {cell.n_filled:,} of {cell.n_records:,} ({_percent(cell)} %)",
+                "text": str(percent(cell)),
+                "told": f"{cell.column}, {cell.centre}: {cell.n_filled:,} of {cell.n_records:,} ({percent(cell)} %)",
             }
             for cell in cells
             if cell.section == section
