@@ -1,4 +1,4 @@
-"""A wheel built from the repository works away from it: the SQL, the sample's templates and the report's page ship inside."""
+"""A wheel built from the repository works away from it: SQL, templates and the page of the report ship inside."""
 
 import json
 import os
