@@ -1,4 +1,4 @@
-"""A wheel built from the repository works away from it: the SQL and the sample's templates ship inside."""
+"""A wheel built from the repository works away from it: SQL, templates and the page of the report ship inside."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def test_the_wheel_has_all_sql_and_nothing_else_of_ours(wheel: Path) -> None:
     sql = {f"warehouse/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "sql").rglob("*") if path.is_file()}
     assert len(sql) > 20
     assert sql <= names
-    assert "warehouse/sample/headers.json" in names
+    assert {"warehouse/sample/headers.json", "warehouse/quality/page.html", "warehouse/quality/page.css"} <= names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"warehouse"}
 
 
@@ -61,4 +61,6 @@ def test_a_clean_environment_runs_it(wheel: Path, tmp_path: Path) -> None:
     assert {name: found[name] for name in ("objects", "image_json", "patients")} == {
         name: truth[name] for name in ("objects", "image_json", "patients")
     }
+    run(chest, "report", "--lake", "lake", "-o", "report.html")
+    assert "</svg>" in (tmp_path / "report.html").read_text()
     assert "KVP" in run(chest, "describe", "images")

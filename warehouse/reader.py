@@ -9,6 +9,7 @@ give a new Warehouse on a connection of its own, so a relation keeps the day it 
 
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -132,6 +133,15 @@ class Warehouse:
         from warehouse import checks
 
         return checks.run(self, name)
+
+    def report(self, path: str | Path) -> None:
+        """Write one self-contained HTML page on the quality of what this Warehouse shows: counts, nobody's values.
+
+        The same snapshot, as-of date and group give the same page. UsageError when it cannot be written.
+        """
+        from warehouse import quality
+
+        quality.write(self, Path(path))
 
     def patient(self, patient_id: str) -> "Patient":
         """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""

@@ -1,0 +1,35 @@
+"""chest report: the quality of a snapshot on one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from warehouse.cli import options
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(report)
+
+
+def report(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write, as report.html.")],
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+) -> None:
+    """Write one self-contained page on the quality of the data: counts, charts and checks, nobody's values.
+
+    Shows studies by month, patients by centre, how complete each field is, what was repaired, what the checks found and
+    what could not be read. The page loads nothing and runs nothing; it can be mailed, printed and archived.
+
+    \b
+    Example:
+    $ chest report --as-of 2020-06-01 -o report.html
+    """
+    with options.opened(lake, as_of, snapshot, group) as warehouse:
+        warehouse.report(output)
+        day = f" as of {warehouse.day}" if warehouse.day else ""
+        typer.echo(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

@@ -1,0 +1,35 @@
+"""The quality report: one self-contained page about what a Warehouse shows, in counts alone.
+
+    warehouse.open("lake").as_of("2020-06-01").report("report.html")
+
+Three steps that know nothing of each other's trade: `figures` asks the lake and gives dataclasses of counts, `charts`
+draws them, `page` fills the template. What is on the page went through `figures.Figures`; nothing is asked later.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from warehouse.reader import Warehouse
+
+
+def write(warehouse: "Warehouse", target: Path) -> None:
+    """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
+
+    The same snapshot, day and group give the same bytes. UsageError when the file cannot be written, LakeError when the
+    snapshot is older than the views that the report asks.
+    """
+    from warehouse.quality import figures, page
+
+    part = target.with_name(f".{target.name}.part")
+    try:
+        # Opened first: counting may take minutes, and a wrong path is better told at once.
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(page.render(figures.collect(warehouse)))
+        part.replace(target)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""How the charts of the quality report are drawn: Vega-Lite by Altair, turned into SVG by vl-convert.
+
+SVG and not scripts: a page with Vega in it is a megabyte, runs code wherever it is opened, is blocked by many mail
+programs and cannot be printed well. What scripts would give, the figures behind a mark, is in its <title>, which
+browsers show as a tooltip. The same figures stand in a table under each chart.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair as alt
+
+INK, QUIET, LINE, EMPTY = "#1f2933", "#52606d", "#d9dee3", "#fafbfc"
+_FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+
+_CONFIG = {
+    "font": _FONT,
+    "background": None,
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 11,
+        "labelColor": INK,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "titleColor": QUIET,
+        "gridColor": "#eceff2",
+        "labelPadding": 7,
+        "ticks": False,
+        "domain": False,
+    },
+    "legend": {
+        "labelFontSize": 11,
+        "labelColor": INK,
+        "titleFontSize": 11,
+        "titleColor": QUIET,
+        "titleFontWeight": "normal",
+    },
+}
+
+
+def chart(values: list[dict[str, Any]], **size: Any) -> "alt.Chart":
+    """A chart of these rows."""
+    import altair as alt
+
+    return alt.Chart(alt.Data(values=values), **size)  # type: ignore[no-untyped-call]
+
+
+_LEGAL_FORM = re.compile(r" (?:NHS (?:Foundation )?Trust|University Health Board|Health Board)$", re.IGNORECASE)
+
+
+def short_names(centres: Iterable[str]) -> dict[str, str]:
+    """Centres without what all of them are called, as labels; whole where two would be the same."""
+    short = {centre: _LEGAL_FORM.sub("", centre) for centre in centres}
+    used = [*short.values()]
+    return {
+        centre: name if used.count(name) == 1 and (name == centre or name not in short) else centre
+        for centre, name in short.items()
+    }
+
+
+def svg(name: str, chart: "alt.TopLevelMixin", title: str) -> str:
+    """A chart as SVG for the page; `name` is for its ids, `title` for those who cannot see it.
+
+    No text in it may have characters that XML has not: vl-convert ends the process over them.
+    """
+    import vl_convert
+
+    drawn = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _CONFIG})
+    return _tidy(drawn, name, title)
+
+
+_TAG = re.compile(r"<[a-z][^<>]*>")
+_ROLE = re.compile(
+    r' (?:role|class|aria-roledescription|aria-hidden|pointer-events|xmlns:xlink|version|font-family)="[^"]*"'
+)
+_LABEL = re.compile(r'<(\w+) aria-label="([^"]*)"([^<>]*)/>')
+_IDENTIFIER = re.compile(r'\bid="([^"]+)"')
+
+
+def _tidy(drawn: str, name: str, title: str) -> str:
+    """An SVG for the page: labels of marks as tooltips, ids and a name of its own, the page's font, no ballast.
+
+    vl-convert numbers ids for as long as the process lives: they would differ from page to page. It escapes what comes
+    from data; tags are told from texts by that.
+    """
+    drawn = _TAG.sub(lambda tag: _ROLE.sub("", tag[0]), drawn)
+    drawn = _LABEL.sub(r"<\1\3><title>\2</title></\1>", drawn)
+    for number, identifier in enumerate(dict.fromkeys(_IDENTIFIER.findall(drawn))):
+        own = f"{name}-{number}"
+        drawn = drawn.replace(f'id="{identifier}"', f'id="{own}"').replace(f"url(#{identifier})", f"url(#{own})")
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{title}; its figures are in the table below" ', 1)
