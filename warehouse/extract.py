@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from warehouse import cleaning, columns, sqlfiles
+from warehouse import cleaning, columns, spill, sqlfiles
 from warehouse.cleaning import tables
 
 if TYPE_CHECKING:
@@ -57,7 +57,12 @@ class Extractor:
 @contextlib.contextmanager
 def connection() -> Iterator[Extractor]:
     """An extractor: in memory, one thread, with the macros that the extraction uses."""
-    with duckdb.connect(config={"threads": 1, "memory_limit": "200MB"}) as con:
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": 1,
+        "memory_limit": "200MB",
+        "temp_directory": spill.folder(),
+    }
+    with duckdb.connect(config=config) as con:
         con.execute("set TimeZone = 'UTC'")
         con.execute(sqlfiles.read("extract/macros.sql"))
         yield Extractor(con)

@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from warehouse import __version__, locks, schema
+from warehouse import __version__, locks, schema, spill
 from warehouse.errors import LakeError, UsageError
 from warehouse.location import Location
 from warehouse.settings import Settings
@@ -54,7 +53,7 @@ def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet."""
     con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
     con.execute("set TimeZone = 'UTC'")
-    con.execute(f"set temp_directory = {literal(str(Path(tempfile.gettempdir()) / 'chest-spill'))}")
+    con.execute(f"set temp_directory = {literal(spill.folder())}")
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
     extensions = ["ducklake", "postgres_scanner" if location.postgres else "sqlite_scanner"]

@@ -1,0 +1,54 @@
+"""What does not fit into memory: every connection spills to a folder of its own."""
+
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from warehouse import lake, location, settings
+
+# A table larger than the memory that is given, sorted and taken together.
+SPILLING = """
+create temp table texts as select md5(($seed + i)::varchar) || repeat(md5(i::varchar), 8) as text
+from range(120_000) as numbers(i);
+create temp table sorted as from texts order by text;
+"""
+
+
+def digest(path: Path, seed: int, memory_mb: int) -> str:
+    con = lake.connect(settings.Settings(memory_limit_mb=memory_mb, threads=1), location.parse(str(path)))
+    with con:
+        con.execute(SPILLING.replace("$seed", str(seed)))
+        row = con.execute(
+            "select md5_number(string_agg(left(text, 40), ',' order by rowid))::varchar from sorted"
+        ).fetchone()
+        spilt = con.execute("select count(*), sum(size) from duckdb_temporary_files()").fetchone()
+    assert row is not None
+    assert spilt is not None
+    assert (spilt[0] > 0) == (memory_mb < 100)
+    return str(row[0])
+
+
+def test_connections_that_spill_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    wanted = [digest(tmp_path / "lake", seed, 1000) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: digest(tmp_path / "lake", seed, 40), range(4)))
+    assert found == wanted
+
+
+def test_a_folder_is_its_owners_alone_and_goes_with_the_process() -> None:
+    code = "from warehouse import spill; spill.folder(); print(spill.folder(), flush=True); input()"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    folders = []
+    for process in processes:
+        assert process.stdout is not None
+        folders.append(Path(process.stdout.readline().strip()))
+    assert folders[0] != folders[1]
+    assert all(stat.S_IMODE(folder.parent.stat().st_mode) == 0o700 for folder in folders)
+    for process in processes:
+        process.communicate("\n")
+    assert not any(folder.parent.exists() for folder in folders)
