@@ -11,7 +11,7 @@ from warehouse import lake, location, settings
 # A table larger than the memory that is given, sorted and taken together.
 SPILLING = """
 create temp table texts as select md5(($seed + i)::varchar) || repeat(md5(i::varchar), 8) as text
-from range(120_000) as numbers(i);
+from range(250_000) as numbers(i);
 create temp table sorted as from texts order by text;
 """
 
@@ -33,7 +33,7 @@ def digest(path: Path, seed: int, memory_mb: int) -> str:
 def test_connections_that_spill_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     wanted = [digest(tmp_path / "lake", seed, 1000) for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda seed: digest(tmp_path / "lake", seed, 40), range(4)))
+        found = list(pool.map(lambda seed: digest(tmp_path / "lake", seed, 64), range(4)))
     assert found == wanted
 
 
