@@ -7,6 +7,8 @@ Every answer is a DuckDB relation: `.pl()`, `.arrow()`, `.fetchall()` or `.show(
 give a new Warehouse on a connection of its own, so a relation keeps the day it was asked for.
 """
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import date
 from types import TracebackType
@@ -44,6 +46,8 @@ class Warehouse:
     location: location.Location
     day: date | None = None
     group_name: str = "training"
+    settings: Settings = Settings()
+    trusted: bool = True
 
     def as_of(self, day: date | str) -> "Warehouse":
         """The same lake, as it was known on a day (that day included). UsageError when it is no day."""
@@ -58,12 +62,43 @@ class Warehouse:
         _prepare(changed)
         return changed
 
-    def sql(self, query: str, /, **parameters: object) -> duckdb.DuckDBPyRelation:
+    def sql(self, query: str, /, *, trusted: bool = True, **parameters: object) -> duckdb.DuckDBPyRelation:
         """The answer to one SELECT over the views; `$name` in it is bound from the parameters.
 
-        UsageError when it is not exactly one query, or DuckDB cannot make sense of it.
+        UsageError when it is not exactly one query, or DuckDB cannot make sense of it. A query that somebody else
+        wrote is `trusted=False`: it gets at nothing but the views, and is stopped when it takes too long.
         """
+        if not (trusted and self.trusted):
+            held = self.held_in()
+            with held.limited():
+                answer = held.foreign(query, parameters)
+                return answer.execute()
         check_query(self.con, query)
+        return self._answer(query, parameters)
+
+    def held_in(self) -> "Warehouse":
+        """The same, on a connection that foreign SQL does not get out of (warehouse/foreign.py)."""
+        if not self.trusted:
+            return self
+        opened = _opened(self.location, self.settings, self.snapshot.number, trusted=False)
+        held = replace(opened, day=self.day, group_name=self.group_name)
+        _prepare(held)
+        return held
+
+    def foreign(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
+        """The answer to foreign SQL, to be brought in `with limited()`; ForeignSqlError for what it may not do."""
+        from warehouse import foreign
+
+        foreign.admit(self.con, query, parameters)
+        return self._answer(query, parameters)
+
+    def limited(self, *, whole_process: bool = False) -> AbstractContextManager[None]:
+        """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
+        from warehouse import foreign
+
+        return foreign.limited(self.con, self.settings, whole_process=whole_process)
+
+    def _answer(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
@@ -226,17 +261,26 @@ class Patient:
         )
 
 
-def open(lake_address: str = "", *, snapshot: int | None = None, settings: Settings | None = None) -> Warehouse:
+def open(
+    lake_address: str = "", *, snapshot: int | None = None, settings: Settings | None = None, trusted: bool = True
+) -> Warehouse:
     """Open a lake to read, at its newest published snapshot or at the one given.
 
     `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
-    UsageError for a snapshot that was not published.
+    UsageError for a snapshot that was not published. With `trusted=False` all SQL given to it is foreign.
     """
     settings = settings or load()
-    place = location.parse(lake_address or settings.lake)
+    return _opened(location.parse(lake_address or settings.lake), settings, snapshot, trusted=trusted)
+
+
+def _opened(place: location.Location, settings: Settings, snapshot: int | None, *, trusted: bool) -> Warehouse:
     con, chosen = lake.reader(place, settings, snapshot)
-    opened = Warehouse(con, chosen, place)
+    opened = Warehouse(con, chosen, place, settings=settings, trusted=trusted)
     _prepare(opened)
+    if not trusted:
+        from warehouse import foreign
+
+        foreign.harden(con, place, settings)
     return opened
 
 
