@@ -19,6 +19,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -28,6 +29,11 @@ from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.location import Location
 from warehouse.settings import Settings
 
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 #: Relations beside views and CTEs that FROM may call.
 _TABLE_FUNCTIONS = frozenset(("unnest", "range", "generate_series", "json_each", "json_tree", "known_at"))
 
@@ -35,25 +41,25 @@ _TABLE_FUNCTIONS = frozenset(("unnest", "range", "generate_series", "json_each",
 _PLACES = frozenset((("", ""), ("", "main"), ("", lake.ALIAS), (lake.ALIAS, "main")))
 
 #: What a parsed query may be made of, by `class` (expressions) and `type` (all other nodes) of DuckDB's serialization.
-_EXPRESSIONS = frozenset(
+_EXPRESSIONS = _listed(
     "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA OPERATOR PARAMETER "
-    "POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW".split()
+    "POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW"
 )
-_NODES = frozenset(
+_NODES = _listed(
     "SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE "
     "BASE_TABLE EMPTY EXPRESSION_LIST JOIN PIVOT SHOW_REF SUBQUERY TABLE_FUNCTION "
-    "ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING".split()
+    "ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING"
 )
 
 #: Words that are functions without brackets, unless a column is called so.
 _BARE_CLOCKS = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
 
 #: What a bound plan may be made of.
-_OPERATORS = frozenset(
+_OPERATORS = _listed(
     "AGGREGATE ANY_JOIN ASOF_JOIN COMPARISON_JOIN CROSS_PRODUCT CTE CTE_SCAN CHUNK_GET COLUMN_DATA_SCAN DELIM_GET "
     "DELIM_JOIN DEPENDENT_JOIN DISTINCT DUMMY_SCAN EMPTY_RESULT EXCEPT EXPRESSION_GET FILTER GENERATE_SERIES "
     "INTERSECT JSON_EACH JSON_TREE LIMIT MATERIALIZED_CTE ORDER_BY PIVOT POSITIONAL_JOIN PROJECTION RANGE REC_CTE "
-    "SAMPLE TOP_N UNION UNNEST WINDOW".split()
+    "SAMPLE TOP_N UNION UNNEST WINDOW"
 )
 _LAKE_SCAN = "DUCKLAKE_SCAN"
 
@@ -70,7 +76,7 @@ _CUT_BY = {
 _OPEN_TABLES = frozenset(("dicom_attributes",))
 
 #: How long a query that does not heed its interruption may go on, where the process is ours.
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,37 +185,45 @@ class _Judge:
                 self.judge(node, ctes)
 
     def judge(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
-        kind = node.get("type")
-        if (expression := node.get("class")) is not None:
-            if expression not in _EXPRESSIONS:
-                raise self.refusal(node, f"{_words(expression)} is not allowed in foreign SQL.")
-            if expression == "CONSTANT":
-                return  # a value has nothing in it to be run
-            if expression in ("FUNCTION", "WINDOW"):
-                self.function(node)
-            elif expression == "COLUMN_REF":
-                self.column(node)
-        elif isinstance(kind, str):
-            if kind not in _NODES and not kind.endswith("_TYPE_INFO"):
-                raise self.refusal(node, f"{_words(kind)} is not allowed in foreign SQL.")
-            if kind == "BASE_TABLE":
-                self.relation(node, ctes)
-            elif kind == "TABLE_FUNCTION":
-                self.table_function(node)
-            elif kind == "SHOW_REF" and not node.get("query"):
-                raise self.refusal(node, "SHOW is not allowed in foreign SQL; chest describe lists views and columns.")
-        if node.get("at_clause") is not None:
+        if node.get("class") == "CONSTANT":
+            return  # a value has nothing in it to be run
+        if "class" in node:
+            self.expression(node)
+        elif "type" in node:
+            self.clause(node, ctes)
+        if "cte_map" in node:
+            ctes = self.with_clause(node["cte_map"], ctes)
+        # The part that recurs sees its own CTE; what it starts from does not.
+        own = {node["cte_name"].lower()} if node.get("type") == "RECURSIVE_CTE_NODE" else set()
+        for name, below in node.items():
+            if name != "cte_map":
+                self.ahead.append((below, ctes | own if name == "right" else ctes))
+
+    def expression(self, node: dict[str, Any]) -> None:
+        kind = node["class"]
+        if kind not in _EXPRESSIONS:
+            raise self.refusal(node, f"{_words(kind)} is not allowed in foreign SQL.")
+        if kind in ("FUNCTION", "WINDOW"):
+            self.function(node)
+        elif kind == "COLUMN_REF":
+            self.column(node)
+
+    def clause(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
+        kind = node["type"]
+        if isinstance(kind, dict):
+            return  # the type of a value or of a cast, looked at by itself
+        if kind not in _NODES and not kind.endswith("_TYPE_INFO"):
+            raise self.refusal(node, f"{_words(kind)} is not allowed in foreign SQL.")
+        if kind == "BASE_TABLE":
+            self.relation(node, ctes)
+        elif kind == "TABLE_FUNCTION":
+            self.table_function(node)
+        elif kind == "SHOW_REF" and not node.get("query"):
+            raise self.refusal(node, "SHOW is not allowed in foreign SQL; chest describe lists views and columns.")
+        if "at_clause" in node:
             raise self.refusal(node, "AT is not allowed in foreign SQL: use --snapshot.")
-        if node.get("sample") is not None and self.repeatable:
+        if "sample" in node and self.repeatable:
             raise self.refusal(node, "A sample answers otherwise every time.")
-        for name, below in node.items():
-            if name == "cte_map":
-                ctes = self.with_clause(below, ctes)
-        if kind == "RECURSIVE_CTE_NODE":
-            self.ahead.append((node.get("right"), ctes | {node["cte_name"].lower()}))
-        for name, below in node.items():
-            if name != "cte_map" and not (name == "right" and kind == "RECURSIVE_CTE_NODE"):
-                self.ahead.append((below, ctes))
 
     def with_clause(self, clause: dict[str, Any], ctes: frozenset[str]) -> frozenset[str]:
         """Each CTE sees those before it, and what follows sees them all."""
@@ -429,7 +443,7 @@ def _memory_limited(megabytes: int) -> Iterator[None]:
 def _data_bytes() -> int | None:
     """What RLIMIT_DATA counts: the memory that the process has for itself."""
     try:
-        with open("/proc/self/status", encoding="ascii") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmData:"))
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
     except (OSError, StopIteration):
         return None

@@ -9,7 +9,7 @@ give a new Warehouse on a connection of its own, so a relation keeps the day it 
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -46,7 +46,7 @@ class Warehouse:
     location: location.Location
     day: date | None = None
     group_name: str = "training"
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     trusted: bool = True
 
     def as_of(self, day: date | str) -> "Warehouse":
@@ -68,13 +68,31 @@ class Warehouse:
         UsageError when it is not exactly one query, or DuckDB cannot make sense of it. A query that somebody else
         wrote is `trusted=False`: it gets at nothing but the views, and is stopped when it takes too long.
         """
-        if not (trusted and self.trusted):
-            held = self.held_in()
-            with held.limited():
-                answer = held.foreign(query, parameters)
+        if trusted and self.trusted:
+            return self.ask(query, parameters)
+        held = self.held_in()
+        with held.limited():
+            answer = held.ask(query, parameters)
+            try:
                 return answer.execute()
-        check_query(self.con, query)
-        return self._answer(query, parameters)
+            except duckdb.Error as error:
+                raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+
+    def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
+        """The same with the parameters as a mapping; of a Warehouse that is not trusted only `with limited()`.
+
+        ForeignSqlError for what foreign SQL may not do.
+        """
+        if self.trusted:
+            check_query(self.con, query)
+        else:
+            from warehouse import foreign
+
+            foreign.admit(self.con, query, parameters)
+        try:
+            return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
+        except duckdb.Error as error:
+            raise UsageError(f"The query cannot be answered. {explain(error)}") from None
 
     def held_in(self) -> "Warehouse":
         """The same, on a connection that foreign SQL does not get out of (warehouse/foreign.py)."""
@@ -85,24 +103,11 @@ class Warehouse:
         _prepare(held)
         return held
 
-    def foreign(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
-        """The answer to foreign SQL, to be brought in `with limited()`; ForeignSqlError for what it may not do."""
-        from warehouse import foreign
-
-        foreign.admit(self.con, query, parameters)
-        return self._answer(query, parameters)
-
     def limited(self, *, whole_process: bool = False) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
         from warehouse import foreign
 
         return foreign.limited(self.con, self.settings, whole_process=whole_process)
-
-    def _answer(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
-        try:
-            return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
-        except duckdb.Error as error:
-            raise UsageError(f"The query cannot be answered. {explain(error)}") from None
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
         return self.con.sql(f"from {lake.ALIAS}.main.{name}")

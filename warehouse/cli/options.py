@@ -40,7 +40,7 @@ DEFAULT_GROUP = "training"
 def opened(
     lake: str, as_of: str | None, snapshot: int | None, group: str, *, trusted: bool = True
 ) -> Iterator["Warehouse"]:
-    """The warehouse that the options name, held in for SQL that is not trusted; says on stderr when a day lies ahead or the group is unknown."""
+    """The warehouse that the options name, held in where its SQL is not trusted; says when a day lies ahead."""
     from datetime import UTC, datetime
 
     from warehouse.cli.output import note

@@ -1,5 +1,6 @@
 """chest sql, chest patient, chest export: answers from the views."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,11 +63,8 @@ def sql(
         from warehouse.reader import explain
 
         try:
-            if trusted:
-                write(warehouse.sql(text, **parameters), form, output)
-            else:
-                with warehouse.limited(whole_process=True):
-                    write(warehouse.foreign(text, parameters), form, output)
+            with contextlib.nullcontext() if trusted else warehouse.limited(whole_process=True):
+                write(warehouse.ask(text, parameters), form, output)
         except ForeignSqlError as error:
             raise UsageError(f"{error} A query of your own may do more with --trusted.") from None
         except duckdb.Error as error:
