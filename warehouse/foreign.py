@@ -101,9 +101,14 @@ def admit(
     `con` must be one that `harden` was applied to. `repeatable` also forbids what answers otherwise every time
     (random, now, samples). `relations` names temporary tables of ours that it may read besides the views.
     """
-    statement = _one_select(con, sql)
-    admitted = check_tree(con, statement, repeatable=repeatable, relations=relations)
-    check_plan(con, statement, params, relations=relations)
+    try:
+        sql.encode()
+    except UnicodeError:
+        raise ForeignSqlError("The query is no text: it has bytes that are not UTF-8.") from None
+    if "\0" in sql:
+        raise ForeignSqlError("A query has no zero bytes.")
+    admitted = check_tree(con, sql, repeatable=repeatable, relations=relations)
+    check_plan(con, sql, params, relations=relations)
     return admitted
 
 
@@ -114,27 +119,10 @@ def functions() -> dict[str, bool]:
     return {row["name"]: row["repeatable"] == "yes" for row in rows}
 
 
-def _one_select(con: duckdb.DuckDBPyConnection, sql: str) -> str:
-    from warehouse.reader import explain
-
-    if "\0" in sql:
-        raise ForeignSqlError("A query has no zero bytes.")
-    try:
-        statements = con.extract_statements(sql)
-    except duckdb.Error as error:
-        raise UsageError(f"The query cannot be read. {explain(error)}") from None
-    except UnicodeError:
-        raise ForeignSqlError("A query is text in Unicode.") from None
-    kinds = [statement.type for statement in statements]
-    if kinds[1:] == [duckdb.StatementType.SELECT] and kinds[0] == duckdb.StatementType.CREATE:
-        raise ForeignSqlError(
-            "A PIVOT must name its values, as in  pivot patients on sex in ('F', 'M') using count(*)."
-        )
-    if len(kinds) != 1:
-        raise ForeignSqlError(f"Give one query, not {len(kinds)}.")
-    if kinds[0] != duckdb.StatementType.SELECT:
-        raise ForeignSqlError(f"Only a SELECT can be asked here, not {kinds[0].name}.")
-    return sql
+@cache
+def public_views() -> frozenset[str]:
+    """The views that foreign SQL may ask."""
+    return frozenset(view.name for view in columns.views())
 
 
 # --- the parsed tree ---
@@ -144,7 +132,17 @@ def check_tree(
     con: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool = False, relations: Collection[str] = ()
 ) -> Admitted:
     """The first layer by itself: what the text says."""
-    # A literal, since a parameter would make DuckDB import pandas; json.loads may run out of stack.
+    statements = _parsed(con, sql)
+    if len(statements) != 1:
+        raise ForeignSqlError(f"Give one query, not {len(statements)}.")
+    judge = _Judge(sql, repeatable, {name.lower() for name in relations})
+    judge.walk(statements[0]["node"])
+    return Admitted(sql, frozenset(judge.views), frozenset(judge.called))
+
+
+def _parsed(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    """The trees of the SELECTs that a text is made of; nothing of it is run, not even what PRAGMA runs when parsed."""
+    # A literal, since a parameter would make DuckDB import pandas.
     found = con.execute(
         f"select json_serialize_sql({sqlfiles.literal(sql)}, skip_default := true, skip_null := true)"
     ).fetchone()
@@ -153,13 +151,18 @@ def check_tree(
         tree = json.loads(found[0])
     except RecursionError:
         raise ForeignSqlError("The query is nested too deeply.") from None
-    if tree["error"]:
-        raise ForeignSqlError(f"Only a SELECT can be asked here. {tree.get('error_message', '')}".rstrip())
-    if len(tree["statements"]) != 1:
-        raise ForeignSqlError(f"Give one query, not {len(tree['statements'])}.")
-    judge = _Judge(sql, repeatable, {name.lower() for name in relations})
-    judge.walk(tree["statements"][0]["node"])
-    return Admitted(sql, frozenset(judge.views), frozenset(judge.called))
+    if not tree["error"]:
+        return list(tree["statements"])
+    if tree["error_type"] == "not implemented":
+        hint = " A PIVOT must name its values: on sex in ('F', 'M')." if "pivot" in sql.lower() else ""
+        raise ForeignSqlError(f"Only one SELECT can be asked here.{hint}")
+    from warehouse.reader import explain
+
+    try:
+        con.extract_statements(sql)
+    except duckdb.Error as error:  # the same, with the place
+        raise UsageError(f"The query cannot be read. {explain(error)}") from None
+    raise ForeignSqlError(f"The query cannot be read. {tree['error_message']}")
 
 
 class _Judge:
@@ -168,7 +171,6 @@ class _Judge:
     def __init__(self, sql: str, repeatable: bool, relations: Collection[str]) -> None:
         self.text = sql.encode()
         self.repeatable = repeatable
-        self.public = {view.name for view in columns.views()}
         self.relations = relations
         self.views: set[str] = set()
         self.called: set[str] = set()
@@ -239,12 +241,12 @@ class _Judge:
             return
         if place == ("", "recurring") and name in ctes:
             return
-        if place in _PLACES and name in self.public:
+        if place in _PLACES and name in public_views():
             self.views.add(name)
             return
         shown = ".".join(filter(None, (*place, node["table_name"])))
         raise self.refusal(
-            node, f"{shown} is none of the views, which are all that a query reads{_nearest(name, self.public)}."
+            node, f"{shown} is none of the views, which are all that a query reads{_nearest(name, public_views())}."
         )
 
     def table_function(self, node: dict[str, Any]) -> None:
@@ -372,7 +374,7 @@ def harden(con: duckdb.DuckDBPyConnection, location: Location, settings: Setting
         "enable_external_access = false",
         "lock_configuration = true",
     ):
-        con.execute(f"set {setting}")
+        con.execute(f"set global {setting}")
 
 
 @contextlib.contextmanager
