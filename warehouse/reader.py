@@ -19,7 +19,10 @@ from warehouse.errors import NotFoundError, UsageError
 from warehouse.settings import Settings, load
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from warehouse.checks import Result
+    from warehouse.cohorts import Cohort
 
 #: What `group` takes besides the name of a group.
 ALL_GROUPS = "all"
@@ -132,6 +135,16 @@ class Warehouse:
         from warehouse import checks
 
         return checks.run(self, name)
+
+    def cohort(self, name_or_path: "str | Path", /, as_of: date | str | None = None, **parameters: object) -> "Cohort":
+        """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).
+
+        `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError names the file, the line and the
+        nearest name for whatever is wrong with it.
+        """
+        from warehouse.cohorts import run
+
+        return run.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
 
     def patient(self, patient_id: str) -> "Patient":
         """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""

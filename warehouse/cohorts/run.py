@@ -1,0 +1,131 @@
+"""Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from warehouse.cohorts import catalogue, guard
+from warehouse.cohorts.definition import Definition, DefinitionError, Parameter, load, nearest
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+    import pyarrow as pa
+
+    from warehouse.reader import Warehouse
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed."""
+
+    warehouse: "Warehouse"
+    definition: Definition
+    values: dict[str, Any]
+
+    @cached_property
+    def rows(self) -> "pa.Table":
+        """The answer as an Arrow table, in the order of its grain; it is asked for once.
+
+        DefinitionError when a row has no grain, or when two rows have the same.
+        """
+        import duckdb
+
+        try:
+            table = self.warehouse.con.execute(self.definition.bound_sql, self.values).to_arrow_table()
+        except duckdb.Error as error:
+            raise catalogue.explained(error, self.definition) from None
+        _check_grain(table, self.definition)
+        return table.sort_by(self.definition.grain_column)
+
+    def relation(self) -> "duckdb.DuckDBPyRelation":
+        """The answer as a DuckDB relation, like those of the views."""
+        return self.warehouse.con.from_arrow(self.rows)
+
+    @property
+    def result(self) -> "duckdb.DuckDBPyRelation":
+        """The same as `relation()`."""
+        return self.relation()
+
+
+def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[str, object]) -> Cohort:
+    """A cohort ready to run; everything that can be wrong with it before it runs is said here."""
+    definition = load(name_or_path)
+    con = catalogue.shell()
+    try:
+        values = typed(con, definition, given)
+        if refused := guard.refusals(definition):
+            raise DefinitionError(definition.path, refused)
+        catalogue.bind(con, definition, values)
+    finally:
+        con.close()
+    return Cohort(warehouse, definition, values)
+
+
+def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:
+    """The value of every parameter, given or by default, as a Python value of its type.
+
+    UsageError for a parameter that the cohort does not know, one that must be given, or a value of another type.
+    """
+    known = {p.name.lower(): p for p in definition.params}
+    for name in given:
+        if name.lower() not in known:
+            takes = f" It takes {', '.join(p.name for p in definition.params)}." if known else " It takes none."
+            raise UsageError(f"Cohort {definition.name} has no parameter {name}.{nearest(name, known)}{takes}")
+    words = {name.lower(): value for name, value in given.items()}
+    return {p.name: _typed(con, definition, p, words) for p in definition.params}
+
+
+def _typed(
+    con: "duckdb.DuckDBPyConnection", definition: Definition, param: Parameter, given: Mapping[str, object]
+) -> Any:
+    import duckdb
+
+    if param.name.lower() not in given and param.default is None:
+        raise UsageError(f"Cohort {definition.name} must be given {param.name} ({param.type}): {param.meaning}")
+    try:
+        if param.name.lower() not in given:
+            return _one(con.execute(f"select cast(({param.default}) as {param.type})"))
+        return _one(
+            con.execute(f"select cast($value as {param.type})", {"value": _listed(param, given[param.name.lower()])})
+        )
+    except duckdb.Error:
+        if param.name.lower() not in given:
+            raise definition.problem(param.line, f"The default of {param.name} is no {param.type}.") from None
+        value = given[param.name.lower()]
+        raise UsageError(f"Parameter {param.name} of {definition.name} is {param.type}, not {value!r}.") from None
+
+
+def _listed(param: Parameter, value: object) -> object:
+    """A single value given to a list is a list of one; a text in brackets is a list as DuckDB writes it."""
+    if not param.is_list or value is None or (isinstance(value, str) and value.startswith("[")):
+        return value
+    return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+
+
+def _one(answer: "duckdb.DuckDBPyConnection") -> Any:
+    row = answer.fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _check_grain(table: "pa.Table", definition: Definition) -> None:
+    import pyarrow.compute as pc
+
+    column = table[definition.grain_column]
+    where = f"{definition.grain_column}, which names a row of the grain {definition.grain}"
+    if column.null_count:
+        raise definition.problem(definition.answer.line, f"{column.null_count:,} rows have no {where}.")
+    counts = pc.value_counts(column)
+    most = pc.max(counts.field("counts")).as_py() if len(counts) else 0
+    if most and most > 1:
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))
+        example = twice[0]["values"].as_py()
+        raise definition.problem(
+            definition.answer.line,
+            f"{len(twice):,} rows occur more than once by {where}; {example} does {twice[0]['counts'].as_py()} times. "
+            "Choose one of each, as by qualify row_number() over (partition by … order by …) = 1.",
+        )
