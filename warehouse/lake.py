@@ -49,6 +49,11 @@ class Snapshot:
         """Whether a refresh ended with this snapshot, so that readers may see it."""
         return bool(self.info.get("published"))
 
+    @property
+    def is_register(self) -> bool:
+        """Whether all that it did was to record a manifest: there is nothing in it to publish."""
+        return "manifest" in self.info
+
 
 def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet."""

@@ -2,7 +2,7 @@
 -- connection where relation `answer` is the answer, its labels named as in the manifest.
 
 -- name: images
--- The images that the answer names, as known on its day; clinical_key is the record that counts for the patient.
+-- The images that the answer names, as known on its day.
 create or replace temp table picked as
 select
     images.source,
@@ -19,12 +19,10 @@ select
     images.StudyInstanceUID,
     images.SeriesInstanceUID,
     images.SOPInstanceUID,
-    images.Modality,
-    clinical.key as clinical_key
+    images.Modality
     {{ labels of the answer }}
 from images
-inner join answer on {{ named }}
-left join (select patient_id, key from clinical) as clinical on images.patient_id = clinical.patient_id;
+inner join answer on {{ named }};
 
 -- name: patients
 -- The patients that the answer names; a label belongs to a patient only where the answer has one row a patient.
@@ -40,24 +38,23 @@ objects as (
     select
         source, dcm_key as key, 'dcm' as object, dcm_size as size, dcm_etag as etag,
         dcm_available_date as available_date, group_name, patient_id, StudyInstanceUID, SeriesInstanceUID,
-        SOPInstanceUID, Modality, clinical_key {{ labels }}
+        SOPInstanceUID, Modality {{ labels }}
     from picked
     where dcm_key is not null and list_contains($objects, 'dcm')
     union all
     select
         source, key, 'json' as object, size, etag,
         available_date, group_name, patient_id, StudyInstanceUID, SeriesInstanceUID,
-        SOPInstanceUID, Modality, clinical_key {{ labels }}
+        SOPInstanceUID, Modality {{ labels }}
     from picked
     where list_contains($objects, 'json')
     union all
     select
         history.source, history.key, 'clinical' as object, history.size, history.etag,
         history.available_date, history.group_name, history.patient_id, null, null,
-        null, null, clinical.key {{ labels }}
+        null, null {{ labels of patients }}
     from clinical_history as history
     inner join picked_patients on history.patient_id = picked_patients.patient_id
-    left join (select patient_id, key from clinical) as clinical on history.patient_id = clinical.patient_id
     where list_contains($objects, 'clinical')
 )
 
@@ -74,11 +71,29 @@ select
     StudyInstanceUID,
     SeriesInstanceUID,
     SOPInstanceUID,
-    Modality,
-    clinical_key
+    Modality
     {{ labels }}
 from objects
 order by key, source {{ labels }};
+
+-- name: records
+-- The clinical files that were known of the answer's patients; one of a patient counts.
+create or replace temp table manifest_records as
+select
+    history.patient_id,
+    history.group_name,
+    history.key,
+    history.source,
+    history.size,
+    history.etag,
+    history.kind,
+    history.available_date,
+    history.last_modified,
+    coalesce(history.key = clinical.key and history.source = clinical.source, false) as counts
+from clinical_history as history
+inner join picked_patients on history.patient_id = picked_patients.patient_id
+left join (select patient_id, key, source from clinical) as clinical on history.patient_id = clinical.patient_id
+order by history.key, history.source;
 
 -- name: doubles
 -- An object that several headers of one image share is one object: its first row stands.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from warehouse.manifests.manifest import Manifest
     from warehouse.reader import Warehouse
 
 
@@ -50,10 +51,20 @@ class Cohort:
         """The same as `relation()`."""
         return self.relation()
 
+    def export(self, folder: "str | Path", *, objects: "tuple[str, ...]" = ("dcm", "json")) -> "Manifest":
+        """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
+        from warehouse.manifests.export import export
+
+        return export(self, folder, objects=objects)
+
 
 def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[str, object]) -> Cohort:
     """A cohort ready to run; everything that can be wrong with it before it runs is said here."""
-    definition = load(name_or_path)
+    return ask(warehouse, load(name_or_path), given)
+
+
+def ask(warehouse: "Warehouse", definition: Definition, given: Mapping[str, object]) -> Cohort:
+    """The same for a definition at hand, as from a manifest."""
     con = catalogue.shell()
     try:
         values = typed(con, definition, given)

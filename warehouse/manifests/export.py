@@ -1,31 +1,44 @@
 """Exports a manifest: a folder that says what a cohort answered, object by object, and how to prove and repeat it.
 
 manifest.parquet, manifest.csv   a row an object, sorted            manifest.json   everything else about it
-croissant.json                   for those who read Croissant       download.s5cmd  for those who prefer s5cmd
+records.parquet                  the clinical files that were known  croissant.json  for those who read Croissant
+manifest.schema.json             what manifest.json may say         download.s5cmd  for those who prefer s5cmd
 """
 
 import hashlib
 import json
 import shutil
+import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import __version__, lake, sqlfiles
 from warehouse.errors import UsageError
-from warehouse.manifests import croissant
-from warehouse.manifests.manifest import FILES, FORMAT, SCHEMA, Manifest, open_manifest, schema_text
-from warehouse.manifests.rows import DEFAULT_OBJECTS, Answer, Rows, collect, write_s5cmd
+from warehouse.manifests import croissant, register
+from warehouse.manifests.manifest import FORMAT, SCHEMA, Manifest, open_manifest, schema_text
+from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect, write_s5cmd
 
 if TYPE_CHECKING:
     import duckdb
+
+    from warehouse.cohorts import Cohort
 
 _CSV = "(format csv, header, delimiter ',', quote '\"', escape '\"')"
 _PARQUET = "(format parquet, compression zstd, row_group_size 100000)"
 
 
-def export(answer: Answer, folder: Path | str, *, objects: tuple[str, ...] = DEFAULT_OBJECTS) -> Manifest:
-    """Write the manifest of a cohort's answer into a new folder, which is there whole or not at all.
+def export(
+    answer: "Cohort",
+    folder: Path | str,
+    *,
+    objects: tuple[str, ...] = DEFAULT_OBJECTS,
+    say: Callable[[str], object] = warnings.warn,
+) -> Manifest:
+    """Write the manifest of a cohort's answer into a new folder, which is there whole or not at all, and register it.
+
+    Where the lake cannot be written it is not registered, and `say` is told why.
 
     UsageError when the folder is in the way or cannot be written.
     """
@@ -44,14 +57,18 @@ def export(answer: Answer, folder: Path | str, *, objects: tuple[str, ...] = DEF
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return open_manifest(folder)
+    manifest = open_manifest(folder)
+    if refusal := register.record(manifest, answer.warehouse.location):
+        say(f"The manifest was not recorded in the lake. {refusal}")
+    return manifest
 
 
-def write(answer: Answer, rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
+def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
     """Write the files of a manifest into a folder that is there."""
-    _copy(rows.con, folder / "manifest.csv", _CSV)
-    _copy(rows.con, folder / "manifest.parquet", _PARQUET)
-    files = {name: _file(folder / name) for name in ("manifest.csv", "manifest.parquet")}
+    _copy(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
+    _copy(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
+    _copy(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
+    files = {name: _file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
     described = describe(answer, rows, objects, files)
     _write_json(folder / "manifest.json", described)
     (folder / SCHEMA).write_text(schema_text(), encoding="utf-8")
@@ -67,11 +84,11 @@ _S5CMD_HEAD = """\
 """
 
 
-def _copy(con: "duckdb.DuckDBPyConnection", path: Path, options: str) -> None:
+def _copy(con: "duckdb.DuckDBPyConnection", table: str, path: Path, options: str) -> None:
     import duckdb
 
     try:
-        con.execute(f"copy manifest_rows to {sqlfiles.literal(str(path))} {options}")
+        con.execute(f"copy {table} to {sqlfiles.literal(str(path))} {options}")
     except duckdb.IOException as error:
         raise OSError(str(error).split("\n", maxsplit=1)[0]) from None
 
@@ -86,7 +103,7 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def describe(
-    answer: Answer, rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
+    answer: "Cohort", rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """What manifest.json says (warehouse/manifests/manifest.schema.json)."""
     import duckdb
@@ -104,32 +121,41 @@ def describe(
             "grain": cohort.grain,
             "sql": cohort.sql,
             "sql_sha256": hashlib.sha256(cohort.sql.encode()).hexdigest(),
-            "parameters": {name: _plain(value) for name, value in dict(answer.parameters).items()},
+            "parameters": {name: _plain(value) for name, value in answer.values.items()},
             "labels": {name: cohort.labels.get(name, "") for name in rows.labels},
         },
         "as_of": str(wh.day) if wh.day else None,
         "group": wh.group_name,
         "snapshot": wh.snapshot.number,
-        "snapshot_time": _utc(wh.snapshot.time),
+        "snapshot_time": utc(wh.snapshot.time),
         "sources": [source for (source,) in sources.fetchall()],
         "objects": list(objects),
         "counts": rows.counts,
         "without_images": list(rows.without_images),
-        "attrition": [{name: _plain(value) for name, value in step.items()} for step in answer.attrition()],
+        "attrition": _attrition(answer),
         "files": files,
-        "created_at": _utc(datetime.now(UTC)),
+        "created_at": utc(datetime.now(UTC)),
         "created_by": lake.author(),
         "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},
     }
 
 
-def _utc(time: datetime) -> str:
+def _attrition(answer: "Cohort") -> list[dict[str, Any]]:
+    steps = getattr(answer, "attrition", None)
+    if steps is None:
+        return []
+    found = steps()
+    rows = found.to_pylist() if hasattr(found, "to_pylist") else found
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def utc(time: datetime) -> str:
+    """A time as manifest.json writes it."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _plain(value: object) -> Any:
     """A value as JSON has it; a day as its ISO text."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-__all__ = ["FILES", "describe", "export", "write"]

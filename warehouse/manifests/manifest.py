@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 #: The number of the format that manifest.json is in; a manifest of a later one is refused.
 FORMAT = 1
 SCHEMA = "manifest.schema.json"
-FILES = ("manifest.csv", "manifest.parquet", "manifest.json", SCHEMA, "croissant.json", "download.s5cmd")
+FILES = (
+    "manifest.csv",
+    "manifest.parquet",
+    "records.parquet",
+    "manifest.json",
+    SCHEMA,
+    "croissant.json",
+    "download.s5cmd",
+)
 
 _NEEDED = {
     "digest": str,
@@ -89,9 +97,7 @@ class Manifest:
         rows = self.polars().filter(pl.col("object") == objects)
         folder = Path(data)
         many = len(self.about.get("sources", [])) > 1
-        places = [
-            place_of(folder, key, uri, many) for key, uri in rows.select("key", "uri").iter_rows()
-        ]
+        places = [place_of(folder, key, uri, many) for key, uri in rows.select("key", "uri").iter_rows()]
         absent = [
             key for key, place in zip(rows["key"].to_list(), places, strict=True) if not (place and place.is_file())
         ]
@@ -101,6 +107,16 @@ class Manifest:
                 f"Fetch them:  chest manifest download {self.folder} -o {folder}"
             )
         return Files([str(place) for place in places], rows.select(self.labels))
+
+    @property
+    def records(self) -> str:
+        """The clinical files that were known of its patients, likewise."""
+        return sqlfiles.literal(str(self.folder / "records.parquet"))
+
+    @property
+    def sources(self) -> list[str]:
+        """The buckets that its objects lie in."""
+        return list(self.about.get("sources", []))
 
     def check(self, con: "duckdb.DuckDBPyConnection") -> None:
         """Raise ManifestError when the rows are not those that manifest.json was written with."""
@@ -122,7 +138,9 @@ def open_manifest(folder: Path | str) -> Manifest:
     """Open a manifest's folder; UsageError when it is none, ManifestError when it is not whole."""
     folder = Path(folder)
     if not (folder / "manifest.json").is_file():
-        raise UsageError(f"{folder} is no manifest: it has no manifest.json. Make one:  chest manifest export NAME -o DIR")
+        raise UsageError(
+            f"{folder} is no manifest: it has no manifest.json. Make one:  chest manifest export NAME -o DIR"
+        )
     try:
         about = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -136,7 +154,7 @@ def open_manifest(folder: Path | str) -> Manifest:
     wrong = [name for name, kind in _NEEDED.items() if not isinstance(about.get(name), kind)]
     if wrong or not re.fullmatch("sha256:[0-9a-f]{64}", about["digest"]):
         raise ManifestError(f"{folder}/manifest.json lacks {', '.join(wrong) or 'a digest'}.")
-    absent = [name for name in ("manifest.csv", "manifest.parquet") if not (folder / name).is_file()]
+    absent = [name for name in ("manifest.csv", "manifest.parquet", "records.parquet") if not (folder / name).is_file()]
     if absent:
         raise ManifestError(f"{folder} is not whole: {' and '.join(absent)} missing.")
     return Manifest(folder, about)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING
 
 from warehouse import sqlfiles
 from warehouse.errors import UsageError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from warehouse.reader import Warehouse
+    from warehouse.cohorts import Cohort
 
 #: The columns of a manifest before the labels: name, type and meaning.
 COLUMNS = (
@@ -36,7 +36,6 @@ COLUMNS = (
     ("SeriesInstanceUID", "VARCHAR", "Series of the image."),
     ("SOPInstanceUID", "VARCHAR", "Unique identifier of the image."),
     ("Modality", "VARCHAR", "Kind of equipment of the image."),
-    ("clinical_key", "VARCHAR", "Key of the clinical file that counted for the patient on the manifest's day."),
 )
 
 #: What `--objects` takes, and what it is without.
@@ -47,39 +46,13 @@ _DIGESTED = ("key", "size", "patient_id", "StudyInstanceUID", "SeriesInstanceUID
 
 #: The identifiers that name rows of an answer, from the widest to the narrowest.
 _IDS = ("patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_GRAINS = dict(zip(("patient", "study", "series", "image"), _IDS, strict=True))
 
 _BATCH = 50_000
 
 
-class Definition(Protocol):
-    """What a manifest needs to know of a cohort's definition."""
-
-    name: str
-    title: str
-    question: str
-    grain: str
-    sql: str
-    labels: Any
-
-
-class Answer(Protocol):
-    """A cohort that was asked: its definition, the values of its parameters, and on which warehouse."""
-
-    definition: Any
-    warehouse: "Warehouse"
-    parameters: Any
-
-    def relation(self) -> "duckdb.DuckDBPyRelation":
-        """One row of the grain: its identifier and the labels."""
-
-    def attrition(self) -> Any:
-        """What each step left: rows with step, patients, studies, series and images."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A manifest's rows, in temp table `manifest_rows` of a connection of their own."""
+    """A manifest's rows in temp table `manifest_rows`, its clinical files in `manifest_records`."""
 
     con: "duckdb.DuckDBPyConnection"
     labels: tuple[str, ...]
@@ -88,21 +61,21 @@ class Rows:
     digest: str
 
 
-def collect(answer: Answer, objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> Rows:
+def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> Rows:
     """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not."""
     unknown = [kind for kind in objects if kind not in OBJECTS]
     if unknown or not objects:
         raise UsageError(f"Objects are {', '.join(OBJECTS)}, not {', '.join(unknown) or 'nothing'}.")
-    table = answer.relation().to_arrow_table()
     con = answer.warehouse.group(answer.warehouse.group_name).con
-    grain = _GRAINS[answer.definition.grain]
-    named, given = _named(table, grain)
+    grain = answer.definition.grain_column
+    named, given = _named(answer.rows, grain)
     con.register("answer", given)
     labels = tuple(given.column_names[len(named) :])
     quoted = [f'"{label}"' for label in labels]
     holes = {
         "labels": _listed(quoted),
         "labels of the answer": _listed([f"answer.{label}" for label in quoted]),
+        "labels of patients": _listed([f"picked_patients.{label}" for label in quoted]),
         "labels of the patient": _listed(
             [label if grain == "patient_id" else f"{_typed_null(con, label)} as {label}" for label in quoted]
         ),
@@ -114,6 +87,7 @@ def collect(answer: Answer, objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> Row
     con.execute(sql["images"])
     con.execute(sql["patients"])
     con.execute(sql["rows"], {"objects": list(objects)})
+    con.execute(sql["records"])
     counts = _row(con, sql["counts"])
     if counts["objects"] != counts["distinct_objects"]:
         con.execute(sql["doubles"])
@@ -140,8 +114,6 @@ def _named(table: "pa.Table", grain: str) -> "tuple[list[str], pa.Table]":
     """
     spelt = {name.casefold(): name for name in table.column_names}
     named = [name for name in _IDS[: _IDS.index(grain) + 1] if name.casefold() in spelt]
-    if grain not in named:
-        raise UsageError(f"The answer has no column {grain}, which its grain needs.")
     taken = {name.casefold() for name, _, _ in COLUMNS} | {"source"}
     labels = [name for name in table.column_names if name.casefold() not in {n.casefold() for n in named}]
     given = table.select([spelt[name.casefold()] for name in named] + labels)
