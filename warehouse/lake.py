@@ -232,12 +232,14 @@ def _info(text: str | None) -> dict[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
-def transact(con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], **info: object) -> T:
+def transact(
+    con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], *, tries: int = _TRIES, **info: object
+) -> T:
     """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
 
     `work` may run several times, so it must do nothing outside the lake. Returns what it returns.
     """
-    for attempt in range(_TRIES):
+    for attempt in range(tries):
         try:
             con.execute("begin")
             result = work()
@@ -252,7 +254,7 @@ def transact(con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T]
                 con.execute("rollback")
             if not isinstance(error, duckdb.Error):
                 raise
-            if attempt == _TRIES - 1 or not any(word in str(error) for word in _BUSY):
+            if attempt == tries - 1 or not any(word in str(error) for word in _BUSY):
                 raise _explained(error) from error
             time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
         else:

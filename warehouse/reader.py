@@ -253,6 +253,14 @@ def open(lake_address: str = "", *, snapshot: int | None = None, settings: Setti
     return opened
 
 
+def at(place: location.Location, snapshot: int, day: date | None, group_name: str) -> Warehouse:
+    """A lake opened anew at a published snapshot, as of a day and for a group."""
+    con, chosen = lake.reader(place, load(), snapshot)
+    opened = Warehouse(con, chosen, place, day, group_name)
+    _prepare(opened)
+    return opened
+
+
 def _prepare(warehouse: Warehouse) -> None:
     """Give a connection the lake, the session variables that the views obey, and the macros."""
     con = warehouse.con

@@ -5,6 +5,7 @@ records.parquet                  the clinical files that were known  croissant.j
 manifest.schema.json             what manifest.json may say         download.s5cmd  for those who prefer s5cmd
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -49,7 +50,8 @@ def export(
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        write(answer, collect(answer, objects), objects, part)
+        with contextlib.closing(collect(answer, objects)) as rows:
+            write(answer, rows, objects, part)
         if folder.exists():
             folder.rmdir()
         part.rename(folder)

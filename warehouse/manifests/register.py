@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from warehouse.reader import Warehouse
 
 
+#: A manifest is not worth a long wait for somebody who reads the catalogue.
+_TRIES = 2
+
+
 def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
     """Record a manifest in the lake; returns why it could not be, "" when it was."""
     values = _values(manifest)
@@ -27,6 +31,7 @@ def record(manifest: Manifest, place: location.Location, settings: Settings | No
                 con,
                 f"manifest {manifest.name}",
                 lambda: con.execute(f"insert into ops.manifests ({names}) values ({marks})", values),
+                tries=_TRIES,
                 manifest=manifest.digest,
             )
     except (LakeError, duckdb.Error) as error:
@@ -79,7 +84,7 @@ def state(entry: dict[str, Any], newest: "Warehouse") -> str:
     asked = asked.as_of(entry["as_of"]) if entry["as_of"] else asked
     try:
         known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
-        rows = collect(run.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
+        with contextlib.closing(collect(run.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))) as rows:
+            return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:
         return f"cannot be asked any more: {error}"
-    return "same" if rows.digest == entry["digest"] else "changed"

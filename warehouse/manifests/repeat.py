@@ -50,7 +50,8 @@ def repeat(
         known = definition.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
         answer = run.ask(asked, known, about["cohort"]["parameters"])
         objects = tuple(about["objects"])
-        write(answer, collect(answer, objects), objects, Path(folder))
+        with contextlib.closing(collect(answer, objects)) as rows:
+            write(answer, rows, objects, Path(folder))
         again = open_manifest(folder)
         return Repeated(
             digest=again.digest,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.cohorts import Cohort
+    from warehouse.reader import Warehouse
 
 #: The columns of a manifest before the labels: name, type and meaning.
 COLUMNS = (
@@ -60,15 +61,19 @@ class Rows:
     without_images: tuple[str, ...]  # what the answer names and no image belongs to
     digest: str
 
+    def close(self) -> None:
+        """Let go of the lake: whoever reads it keeps others from writing."""
+        self.con.close()
+
 
 def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> Rows:
     """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not."""
     unknown = [kind for kind in objects if kind not in OBJECTS]
     if unknown or not objects:
         raise UsageError(f"Objects are {', '.join(OBJECTS)}, not {', '.join(unknown) or 'nothing'}.")
-    con = answer.warehouse.group(answer.warehouse.group_name).con
     grain = answer.definition.grain_column
     named, given = _named(answer.rows, grain)
+    con = _connection(answer.warehouse)
     con.register("answer", given)
     labels = tuple(given.column_names[len(named) :])
     quoted = [f'"{label}"' for label in labels]
@@ -98,6 +103,16 @@ def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> R
     con.execute("drop table picked; drop table picked_patients")
     con.unregister("answer")
     return Rows(con, labels, counts, tuple(sorted(unmatched)), digest(con, "manifest_rows", labels))
+
+
+def _connection(wh: "Warehouse") -> "duckdb.DuckDBPyConnection":
+    """A connection to write files from, as the answer's warehouse is: that may be closed to the file system by now."""
+    ((is_open,),) = wh.con.execute("select current_setting('enable_external_access')").fetchall()
+    if is_open:
+        return wh.group(wh.group_name).con
+    from warehouse.reader import at
+
+    return at(wh.location, wh.snapshot.number, wh.day, wh.group_name).con
 
 
 _OUTPUTS = ("lines", "s5cmd")
@@ -139,7 +154,8 @@ def _typed_null(con: "duckdb.DuckDBPyConnection", label: str) -> str:
 def _row(con: "duckdb.DuckDBPyConnection", query: str) -> dict[str, int]:
     answer = con.execute(query)
     names = [column[0] for column in answer.description or []]
-    return dict(zip(names, answer.fetchone() or (), strict=True))
+    (row,) = answer.fetchall()  # an answer that is not read to its end keeps the catalogue locked
+    return dict(zip(names, row, strict=True))
 
 
 def digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...]) -> str:
