@@ -286,8 +286,8 @@ class _Job:
             start = 0
         try:
             content = bucket.stream(item.key, start if start < item.size else 0)
-        except SourceError as error:
-            return self._unanswered(error)
+        except SourceError as error:  # the bucket's own tries are over
+            return self._unanswered(error, retry=False)
         if isinstance(content, Unread):
             return Unread(_WORDS.get(content.reason, content.reason), retry=False)
         if content.size != item.size or not _is_meant(item, bucket, content):
@@ -332,12 +332,12 @@ class _Job:
                 file.write(data)
         return md5.hexdigest() if md5 else ""
 
-    def _unanswered(self, error: SourceError) -> Unread:
+    def _unanswered(self, error: SourceError, *, retry: bool = True) -> Unread:
         """An object that the bucket failed to give; after many in a row, the error itself."""
         self._in_a_row += 1
         if self._in_a_row > _GIVEN_UP_AFTER:
             raise error
-        return Unread(str(error))
+        return Unread(str(error), retry)
 
 
 _WORDS = {
