@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, DefinitionError, Parameter, load, nearest
-from warehouse.errors import UsageError
+from warehouse.errors import LakeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from warehouse.cohorts.attrition import Count
     from warehouse.reader import Warehouse
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed."""
+    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed;
+    `step_columns` the columns of every step with their types, the answer's under `answer`."""
 
     warehouse: "Warehouse"
     definition: Definition
     values: dict[str, Any]
+    step_columns: dict[str, dict[str, str]]
 
     @cached_property
     def rows(self) -> "pa.Table":
@@ -32,14 +35,31 @@ class Cohort:
 
         DefinitionError when a row has no grain, or when two rows have the same.
         """
+        table = self.ask(self.definition.bound_sql).to_arrow_table()
+        _check_grain(table, self.definition)
+        return table.sort_by(self.definition.grain_column)
+
+    def ask(self, sql: str) -> "duckdb.DuckDBPyConnection":
+        """Run SQL that was made from the definition, its parameters bound; DuckDB's errors come with their line."""
         import duckdb
 
         try:
-            table = self.warehouse.con.execute(self.definition.bound_sql, self.values).to_arrow_table()
+            return self.warehouse.con.execute(sql, self.values)
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            # It was bound to the declared columns before: it is the snapshot that has others.
+            what = str(catalogue.explained(error, self.definition))
+            raise LakeError(
+                f"Snapshot {self.warehouse.snapshot.number} cannot be asked for {self.definition.name}: it lacks what "
+                f"this version of the tool makes ({what}). Refresh the lake, or choose a later snapshot."
+            ) from None
         except duckdb.Error as error:
             raise catalogue.explained(error, self.definition) from None
-        _check_grain(table, self.definition)
-        return table.sort_by(self.definition.grain_column)
+
+    def attrition(self) -> "list[Count]":
+        """What each step leaves, in patients, studies, series and images; the answer comes last."""
+        from warehouse.cohorts import attrition
+
+        return attrition.attrition(self)
 
     def relation(self) -> "duckdb.DuckDBPyRelation":
         """The answer as a DuckDB relation, like those of the views."""
@@ -59,10 +79,10 @@ def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[s
         values = typed(con, definition, given)
         if refused := guard.refusals(definition):
             raise DefinitionError(definition.path, refused)
-        catalogue.bind(con, definition, values)
+        columns = catalogue.bind(con, definition, values)
     finally:
         con.close()
-    return Cohort(warehouse, definition, values)
+    return Cohort(warehouse, definition, values, columns)
 
 
 def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""Counts what each step of a cohort leaves: patients, studies, series and images, in one query over all of it.
+
+Every step is kept (`as materialized`) and counted from there, so that nothing is asked for twice. A step stands in
+the flow below the step that its FROM begins with; what it lost is counted against that one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse.cohorts import catalogue
+from warehouse.cohorts.definition import Definition, Step
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.run import Cohort
+
+#: What is counted of every step.
+COUNTED = ("patients", "studies", "series", "images")
+_IDS = ("patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A step, counted. `after` names the step that it narrowed, "" where it begins from a view; `counts` are None where
+    a step names no patient, study, series or image, `lost` where there is nothing to count against."""
+
+    step: str
+    meaning: str
+    after: str
+    line: int
+    counts: dict[str, int | None]
+    lost: dict[str, int | None]
+
+
+def attrition(cohort: "Cohort") -> list[Count]:
+    """Every step of the cohort, counted, in the order of the file; the answer comes last."""
+    definition = cohort.definition
+    rows = cohort.ask(_query(definition, cohort.step_columns)).fetchall()
+    counts = {str(row[0]): dict(zip(COUNTED, row[1:], strict=True)) for row in rows}
+    return list(_narrowed(definition, counts))
+
+
+def _narrowed(definition: Definition, counts: dict[str, dict[str, int | None]]) -> Iterator[Count]:
+    nothing: dict[str, int | None] = dict.fromkeys(COUNTED)
+    for step in (*definition.steps, definition.answer):
+        after, here = counts.get(step.after, nothing), counts.get(step.name, nothing)
+        lost = {what: _less(after[what], here[what]) for what in COUNTED}
+        yield Count(step.name, step.meaning, step.after, step.line, here, lost)
+
+
+def _less(before: int | None, now: int | None) -> int | None:
+    return None if before is None or now is None else before - now
+
+
+#: What stands for the images of a patient, a study or a series: counted once, from the images that the cohort may see.
+_PARTS = {
+    "SeriesInstanceUID": """
+        select patient_id, StudyInstanceUID, SeriesInstanceUID, count(*) as n_images
+        from images group by patient_id, StudyInstanceUID, SeriesInstanceUID""",
+    "StudyInstanceUID": """
+        select patient_id, StudyInstanceUID, count(distinct SeriesInstanceUID) as n_series, count(*) as n_images
+        from images group by patient_id, StudyInstanceUID""",
+    "patient_id": """
+        select
+            patient_id,
+            count(distinct StudyInstanceUID) as n_studies,
+            count(distinct SeriesInstanceUID) as n_series,
+            count(*) as n_images
+        from images group by patient_id""",
+}
+_SUMS = {
+    "SOPInstanceUID": [f"count(distinct {name})" for name in _IDS],
+    "SeriesInstanceUID": [*(f"count(distinct {name})" for name in _IDS[:3]), "sum(n_images)"],
+    "StudyInstanceUID": [*(f"count(distinct {name})" for name in _IDS[:2]), "sum(n_series)", "sum(n_images)"],
+    "patient_id": ["sum(n_studies)", "sum(n_series)", "sum(n_images)"],
+}
+
+
+def _query(definition: Definition, columns: dict[str, dict[str, str]]) -> str:
+    """One query over all steps: a row for each that names anything, with what it counts."""
+    counted, needed = [], set()
+    for step in (*definition.steps, definition.answer):
+        has = [name for name in _IDS if name in columns[step.name]]
+        if has:
+            counted.append(_count(step, has))
+            needed.add(has[-1])
+    parts = [f'"of {name}" as materialized ({_PARTS[name]})' for name in _PARTS if name in needed]
+    head = f", {', '.join(parts)}" if parts else ""
+    return definition.followed_by(f"{head}\n{' union all '.join(counted)}" if counted else "select 0 where false")
+
+
+def _count(step: Step, has: list[str]) -> str:
+    """The row of a step, by the finest thing that it names."""
+    finest, table = has[-1], catalogue.table(step)
+    sums = ", ".join(f"coalesce(cast({part} as bigint), 0)" for part in _SUMS[finest])
+    head = f"select '{step.name}' as step, "
+    if finest == "patient_id":
+        patients = f"(select count(distinct patient_id) from {table})"
+        return f'{head}{patients}, {sums} from "of patient_id" where patient_id in (select patient_id from {table})'
+    if finest == "SOPInstanceUID" and len(has) == len(_IDS):
+        return f"{head}{sums} from {table}"
+    source = "images" if finest == "SOPInstanceUID" else f'"of {finest}"'
+    by = f"({', '.join(n for n in has if n in (finest, 'patient_id'))})" if "patient_id" in has else finest
+    columns = by.strip("()")
+    return f"{head}{sums} from {source} where {by} in (select {columns if by == finest else by} from {table})"
