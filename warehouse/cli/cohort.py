@@ -1,5 +1,6 @@
 """chest cohort: list, show and run the cohorts of sql/cohorts, or files of one's own."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,8 @@ from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.cohorts import Definition
+    from warehouse.cohorts.compare import Difference
+    from warehouse.reader import Warehouse
 
 Name = Annotated[str, typer.Argument(metavar="NAME|FILE.sql", help="A shipped cohort (chest cohort list) or a file.")]
 Param = Annotated[
@@ -178,3 +181,67 @@ def run(
         write(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         note(f"{found.rows.num_rows:,} rows, one a {found.definition.grain}{day}, snapshot {warehouse.snapshot.number}")
+
+
+@cohort.command()
+def compare(
+    name: Name,
+    from_: Annotated[str | None, typer.Option("--from", metavar="DAY|SNAPSHOT", help="A day, or a snapshot.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DAY|SNAPSHOT", help="Likewise; now by default.")] = None,
+    with_: Annotated[str | None, typer.Option("--with", help="Another cohort or file, for the second answer.")] = None,
+    param: Param = None,
+    lake: options.Lake = options.DEFAULT_LAKE,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: options.Answer = None,
+    output: options.Target = None,
+) -> None:
+    """Compare a cohort's answers of two days or two snapshots: who came, who left, what changed, and why.
+
+    \b
+    Examples:
+    $ chest cohort compare covid_risk --from 2020-06-01 --to 2020-07-01
+    $ chest cohort compare covid_risk --from 12 --to 14
+    $ chest cohort compare covid_risk --with mine.sql
+    """
+    import pyarrow as pa
+
+    from warehouse import cohorts
+    from warehouse.cohorts import compare as comparing
+
+    if from_ is None and with_ is None:
+        raise UsageError("Say --from a day or a snapshot, or --with another cohort.")
+    given = parameters(param)
+    with _side(lake, from_, group) as then, _side(lake, to, group) as now:
+        old = cohorts.prepare(then, name, given)
+        new = cohorts.prepare(now, with_ or name, given)
+        found = comparing.compare(old, new)
+        columns = {
+            "change": [d.change for d in found],
+            old.definition.grain_column: [d.id for d in found],
+            "patient_id": [d.patient_id for d in found],
+            "step": [d.step for d in found],
+            "why": ["; ".join(r.text for r in d.reasons) for d in found],
+            "values": ["; ".join(f"{n}: {a} → {b}" for n, (a, b) in d.values.items()) for d in found],
+        }
+        if old.definition.grain == "patient":
+            del columns["patient_id"]
+            columns = {"change": columns.pop("change"), "patient_id": [d.id for d in found], **columns}
+        write(now.con.from_arrow(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})), form, output)
+        _sum_up(old.rows.num_rows, new.rows.num_rows, found)
+
+
+def _side(lake: str, when: str | None, group: str) -> "contextlib.AbstractContextManager[Warehouse]":
+    """The warehouse at a snapshot, where a number is given, else as of a day."""
+    if when is not None and when.isdigit():
+        return options.opened(lake, None, int(when), group)
+    return options.opened(lake, when, None, group)
+
+
+def _sum_up(before: int, after: int, found: "list[Difference]") -> None:
+    from collections import Counter
+
+    changes = Counter(d.change for d in found)
+    told = ", ".join(f"{changes[word]:,} {word}" for word in ("came", "left", "changed"))
+    note(f"{before:,} rows before, {after:,} after: {told}.")
+    for kind, count in Counter(r.kind for d in found for r in d.reasons).most_common():
+        note(f"  {count:>6,}  {kind}")

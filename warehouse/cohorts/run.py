@@ -39,12 +39,12 @@ class Cohort:
         _check_grain(table, self.definition)
         return table.sort_by(self.definition.grain_column)
 
-    def ask(self, sql: str) -> "duckdb.DuckDBPyConnection":
-        """Run SQL that was made from the definition, its parameters bound; DuckDB's errors come with their line."""
+    def ask(self, sql: str, **more: object) -> "duckdb.DuckDBPyConnection":
+        """Run SQL that was made from the definition, its parameters and more bound; DuckDB's errors get their line."""
         import duckdb
 
         try:
-            return self.warehouse.con.execute(sql, self.values)
+            return self.warehouse.con.execute(sql, {**self.values, **more})
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             # It was bound to the declared columns before: it is the snapshot that has others.
             what = str(catalogue.explained(error, self.definition))
