@@ -4,7 +4,7 @@
 --   days after it, while the patient was not intubated. Ventilated: intubated after the day of that film, within horizon
 --   days of it. Nobody who was intubated on the day of the film or before is in. Age and sex are all that is given beside
 --   the film, since both were known before it.
--- limits: There is no sign of A&E in the data: presentation is the day of admission. Days have no hours, so that
+-- limits: The patients are those that turn out to have COVID-19, which may be known only after the film. There is no sign of A&E in the data: presentation is the day of admission. Days have no hours, so that
 --   a film and an intubation of the same day cannot be put in order. Ventilation without a tube is not recorded. Death without
 --   ventilation competes with the outcome: look at died. Who was not followed up for horizon days is left out, which
 --   favours long stays and late uploads.
@@ -14,8 +14,9 @@
 -- label ventilated: true when intubated after the day of the film, within the horizon
 -- label days_to_ventilation: days from the film to the intubation; null when there was none in time
 -- label died: true when the patient died within the horizon
+-- label days_followed: days from the film to the last that is known of the patient
 with
--- Studies with a frontal chest X-ray.
+-- Studies with a frontal chest X-ray; one sent for two patients goes to the first by name.
 film_studies as (
     select patient_id, StudyInstanceUID, min(StudyDate) as StudyDate
     from images
@@ -26,6 +27,7 @@ film_studies as (
         and StudyInstanceUID is not null
         and StudyDate is not null
     group by patient_id, StudyInstanceUID
+    qualify row_number() over (partition by StudyInstanceUID order by patient_id) = 1
 ),
 
 -- Of patients with COVID-19 whose day of admission is known.
@@ -77,7 +79,6 @@ followed_up as (
         or date_of_death <= StudyDate + $horizon
         or date_last_known_alive >= StudyDate + $horizon
         or record_date >= StudyDate + $horizon
-    qualify row_number() over (partition by StudyInstanceUID order by patient_id) = 1
 )
 
 select
@@ -89,5 +90,6 @@ select
     intubation and date_of_intubation <= StudyDate + $horizon as ventilated,
     case when intubation and date_of_intubation <= StudyDate + $horizon then date_of_intubation - StudyDate end
         as days_to_ventilation,
-    coalesce(death and date_of_death <= StudyDate + $horizon, false) as died
+    coalesce(death and date_of_death <= StudyDate + $horizon, false) as died,
+    greatest(date_last_known_alive, date_of_death, record_date) - StudyDate as days_followed
 from followed_up

@@ -4,11 +4,11 @@ Every step is kept (`as materialized`) and counted from there, so that nothing i
 the flow below the step that its FROM begins with; what it lost is counted against that one.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from warehouse.cohorts import catalogue
+from warehouse.cohorts import catalogue, suppress
 from warehouse.cohorts.definition import Definition, Step
 
 if TYPE_CHECKING:
@@ -22,14 +22,17 @@ _IDS = ("patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 @dataclass(frozen=True, slots=True)
 class Count:
     """A step, counted. `after` names the step that it narrowed, "" where it begins from a view; `counts` are None where
-    a step names no patient, study, series or image, `lost` where there is nothing to count against."""
+    a step names no patient, study, series or image, `lost` where there is nothing to count against; `hidden` names
+    those that are None because they are small, or would tell a small one."""
 
     step: str
     meaning: str
     after: str
     line: int
+    reads: tuple[str, ...]
     counts: dict[str, int | None]
     lost: dict[str, int | None]
+    hidden: frozenset[str] = frozenset()
 
 
 def attrition(cohort: "Cohort") -> list[Count]:
@@ -40,12 +43,35 @@ def attrition(cohort: "Cohort") -> list[Count]:
     return list(_narrowed(definition, counts))
 
 
+def suppressed(steps: Sequence[Count], least: int) -> list[Count]:
+    """The same with small counts and small losses hidden, and whatever else would tell them."""
+    places = {step.step: place for place, step in enumerate(steps)}
+    shown: dict[str, list[bool]] = {}
+    for what in COUNTED:
+        counts = [step.counts[what] or 0 for step in steps]
+        # A step that is not counted hides nothing and is no way to anything.
+        after = [places[s.after] if s.after and s.lost[what] is not None else None for s in steps]
+        shown[what] = suppress.chain(counts, after, least)
+    return [_suppressed(step, place, places, shown) for place, step in enumerate(steps)]
+
+
+def _suppressed(step: Count, place: int, places: dict[str, int], shown: dict[str, list[bool]]) -> Count:
+    counts = {what: n if shown[what][place] else None for what, n in step.counts.items()}
+    lost = {
+        what: n if shown[what][place] and (not step.after or shown[what][places[step.after]]) else None
+        for what, n in step.lost.items()
+    }
+    hidden = {what for what in COUNTED if counts[what] != step.counts[what]}
+    hidden |= {f"lost {what}" for what in COUNTED if lost[what] != step.lost[what]}
+    return replace(step, counts=counts, lost=lost, hidden=frozenset(hidden))
+
+
 def _narrowed(definition: Definition, counts: dict[str, dict[str, int | None]]) -> Iterator[Count]:
     nothing: dict[str, int | None] = dict.fromkeys(COUNTED)
     for step in (*definition.steps, definition.answer):
         after, here = counts.get(step.after, nothing), counts.get(step.name, nothing)
         lost = {what: _less(after[what], here[what]) for what in COUNTED}
-        yield Count(step.name, step.meaning, step.after, step.line, here, lost)
+        yield Count(step.name, step.meaning, step.after, step.line, step.reads, here, lost)
 
 
 def _less(before: int | None, now: int | None) -> int | None:

@@ -74,15 +74,27 @@ class Cohort:
 def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[str, object]) -> Cohort:
     """A cohort ready to run; everything that can be wrong with it before it runs is said here."""
     definition = load(name_or_path)
+    values, columns = check(definition, given)
+    return Cohort(warehouse, definition, values, columns)
+
+
+def check(
+    definition: Definition, given: Mapping[str, object] | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The values of the parameters and the columns of every step; no lake is needed.
+
+    DefinitionError for what is wrong with the file, UsageError for what is wrong with the parameters given. Where none
+    may be given (None), one that must be given is null.
+    """
     con = catalogue.shell()
     try:
-        values = typed(con, definition, given)
+        needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
+        values = typed(con, definition, given if given is not None else needed)
         if refused := guard.refusals(definition):
             raise DefinitionError(definition.path, refused)
-        columns = catalogue.bind(con, definition, values)
+        return values, catalogue.bind(con, definition, values)
     finally:
         con.close()
-    return Cohort(warehouse, definition, values, columns)
 
 
 def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:
