@@ -14,7 +14,7 @@
 -- label ventilated: true when intubated after the day of the film, within the horizon
 -- label days_to_ventilation: days from the film to the intubation; null when there was none in time
 -- label died: true when the patient died within the horizon
--- label days_followed: days from the film to the last that is known of the patient
+-- label days_followed: days from the film to death, else to the upload of the record
 with
 -- Studies with a frontal chest X-ray; one sent for two patients goes to the first by name.
 film_studies as (
@@ -39,7 +39,6 @@ of_admitted as (
         record.date_of_intubation,
         record.death,
         record.date_of_death,
-        record.date_last_known_alive,
         record.available_date as record_date,
         record.age,
         record.sex
@@ -70,14 +69,13 @@ not_yet_ventilated as (
     where not intubation or date_of_intubation > StudyDate
 ),
 
--- Followed up to the horizon: the outcome came, or somebody looked, or wrote the record, after it.
+-- Followed up to the horizon: the outcome came, or the record was written after it.
 followed_up as (
     select *
     from not_yet_ventilated
     where
         (intubation and date_of_intubation <= StudyDate + $horizon)
         or date_of_death <= StudyDate + $horizon
-        or date_last_known_alive >= StudyDate + $horizon
         or record_date >= StudyDate + $horizon
 )
 
@@ -91,5 +89,5 @@ select
     case when intubation and date_of_intubation <= StudyDate + $horizon then date_of_intubation - StudyDate end
         as days_to_ventilation,
     coalesce(death and date_of_death <= StudyDate + $horizon, false) as died,
-    greatest(date_last_known_alive, date_of_death, record_date) - StudyDate as days_followed
+    coalesce(date_of_death, record_date) - StudyDate as days_followed
 from followed_up
