@@ -92,7 +92,7 @@ def test_ventilation(tmp_path: Path) -> None:
         ("not", "2020-03-31", False, None, False),
         ("vent", "2020-04-01", True, 4, False),
     ]
-    assert {step.step: step.counts["patients"] for step in wh.cohort("ventilation").attrition()} == {
+    assert {step.step: step.counts["patients"] for step in wh.cohort("ventilation").steps()} == {
         "film_studies": 10,
         "of_admitted": 10,
         "index_films": 9,  # far: two days after admission
@@ -132,7 +132,7 @@ def test_external_validation(tmp_path: Path) -> None:
     assert cells(centres=["Oxford"]) == {}
     images = {row[0] for row in answer(wh, "external_validation", "SOPInstanceUID")}
     assert all(str(name).startswith("near") for name in images), "the film nearest to the swab"
-    draws = [tuple(answer(wh, "external_validation", "SOPInstanceUID", draw=n)) for n in range(8)]
+    draws = [tuple(answer(wh, "external_validation", "SOPInstanceUID", draw=n)) for n in (2, 1, 3)]
     assert len(set(draws)) > 1
     assert draws[1] == tuple(answer(wh, "external_validation", "SOPInstanceUID")), "drawn alike each time"
     models = {row[0] for row in answer(wh, "external_validation", "ManufacturerModelName", scanners=["Two"])}
@@ -224,7 +224,7 @@ def test_prior_data(tmp_path: Path) -> None:
     assert answer(wh, "prior_data", "SOPInstanceUID", patients="a", until="2020-04-08") == [("a1",)]
     with pytest.raises(warehouse.UsageError, match=r"must be given patients \(VARCHAR\[\]\)"):
         wh.cohort("prior_data")
-    counts = {s.step: s.counts["patients"] for s in wh.cohort("prior_data", patients=["a", "nobody"]).attrition()}
+    counts = {s.step: s.counts["patients"] for s in wh.cohort("prior_data", patients=["a", "nobody"]).steps()}
     assert counts == {"listed": 2, "images_of_listed": 1, "prior_images": 1, "answer": 1}
 
 

@@ -46,17 +46,17 @@ def fitting(seen: list[list[int | None]], most: int) -> dict[tuple[int, int], se
     return values
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tables())
 def test_no_hidden_number_can_be_worked_out(cells: list[list[int]]) -> None:
     seen = shown(cells, LEAST)
-    if sum(n is None for row in seen[:-1] for n in row[:-1]) > 7:
+    if sum(n is None for row in seen[:-1] for n in row[:-1]) > 6:
         return  # too many to try
     for place, values in fitting(seen, 5).items():
         assert len(values) > 1, f"{place} of {seen} must be {values}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tables())
 def test_small_numbers_are_hidden_and_what_is_shown_is_true(cells: list[list[int]]) -> None:
     whole = [[*row, sum(row)] for row in cells]

@@ -11,10 +11,7 @@ from warehouse.cli.output import Format, note, write, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from warehouse.cohorts import Definition
-    from warehouse.cohorts.attrition import Count
     from warehouse.cohorts.compare import Difference
     from warehouse.cohorts.risk import Risk
     from warehouse.reader import Warehouse
@@ -181,7 +178,7 @@ def run(
     """
     from warehouse import cohorts
 
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
+    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.prepare(warehouse, name, parameters(param))
         write(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
@@ -238,8 +235,8 @@ def compare(
 def _side(lake: str, when: str | None, group: str) -> "contextlib.AbstractContextManager[Warehouse]":
     """The warehouse at a snapshot, where a number is given, else as of a day."""
     if when is not None and when.isdigit():
-        return options.opened(lake, None, int(when), group)
-    return options.opened(lake, when, None, group)
+        return options.opened(lake, None, int(when), group, trusted=False)
+    return options.opened(lake, when, None, group, trusted=False)
 
 
 def _sum_up(before: int, after: int, found: "list[Difference]") -> None:
@@ -280,35 +277,19 @@ def attrition(
     from warehouse.cohorts import attrition as counting
     from warehouse.cohorts import flow
 
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
+    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.prepare(warehouse, name, parameters(param))
-        steps = counting.suppressed(found.attrition(), suppress)
+        steps = counting.suppressed(found.steps(), suppress)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
             flow.save(flow.svg(found.definition.title, where, steps), output)
         else:
-            write(warehouse.con.from_arrow(_attrition_table(steps)), form, output)
+            write(warehouse.con.from_arrow(counting.table(steps)), form, output)
         if any(step.hidden for step in steps):
             note(
                 f"Counts from 1 to {suppress - 1} are hidden, and those that would tell them (--suppress 0 shows all)."
             )
-
-
-def _attrition_table(steps: "list[Count]") -> "pa.Table":
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {
-        "step": [step.step for step in steps],
-        "after": pa.array([step.after or None for step in steps], pa.string()),
-    }
-    for what in steps[0].counts:
-        columns[what] = pa.array([step.counts[what] for step in steps], pa.int64())
-        columns[f"{what}_lost"] = pa.array([step.lost[what] for step in steps], pa.int64())
-    hidden = [", ".join(sorted(step.hidden)) or None for step in steps]
-    if any(hidden):
-        columns["hidden"] = pa.array(hidden, pa.string())
-    return pa.table(columns)
 
 
 @cohort.command()
@@ -341,7 +322,7 @@ def lint(
         definition = cohorts.load(name)
         path = definition.path
         if exists(location.parse(lake)):
-            with options.opened(lake, as_of, snapshot, group) as warehouse:
+            with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
                 asked = cohorts.prepare(warehouse, name, parameters(param))
                 problems = [*definition.warnings, *leakage.warnings(definition, asked)]
         else:
@@ -388,7 +369,7 @@ def risk(
     from warehouse.cohorts import risk as risks
 
     _table_or_json(form, "risk")
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
+    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = risks.risk(cohorts.prepare(warehouse, name, parameters(param)), label, suppress)
     if form is Format.JSON:
         write_json(_risk_json(found))

@@ -6,12 +6,14 @@ the flow below the step that its FROM begins with; what it lost is counted again
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import catalogue, suppress
 from warehouse.cohorts.definition import Definition, Step
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from warehouse.cohorts.run import Cohort
 
 #: What is counted of every step.
@@ -38,9 +40,25 @@ class Count:
 def attrition(cohort: "Cohort") -> list[Count]:
     """Every step of the cohort, counted, in the order of the file; the answer comes last."""
     definition = cohort.definition
-    rows = cohort.ask(_query(definition, cohort.step_columns)).fetchall()
-    counts = {str(row[0]): dict(zip(COUNTED, row[1:], strict=True)) for row in rows}
+    rows = cohort.fetch(_query(definition, cohort.step_columns)).to_pylist()
+    counts = {row["step"]: {what: row[what] for what in COUNTED} for row in rows}
     return list(_narrowed(definition, counts))
+
+
+def table(steps: Sequence[Count]) -> "pa.Table":
+    """The steps as a table: step, the one before, and what is left and lost of patients, studies, series and images."""
+    import pyarrow as pa
+
+    made: dict[str, Any] = {
+        "step": pa.array([step.step for step in steps], pa.string()),
+        "after": pa.array([step.after or None for step in steps], pa.string()),
+    }
+    for what in COUNTED:
+        made[what] = pa.array([step.counts[what] for step in steps], pa.int64())
+        made[f"{what}_lost"] = pa.array([step.lost[what] for step in steps], pa.int64())
+    if any(step.hidden for step in steps):
+        made["hidden"] = pa.array([", ".join(sorted(step.hidden)) or None for step in steps], pa.string())
+    return pa.table(made)
 
 
 def suppressed(steps: Sequence[Count], least: int) -> list[Count]:
@@ -112,17 +130,22 @@ def _query(definition: Definition, columns: dict[str, dict[str, str]]) -> str:
             needed.add(has[-1])
     parts = [f'"of {name}" as materialized ({_PARTS[name]})' for name in _PARTS if name in needed]
     head = f", {', '.join(parts)}" if parts else ""
-    return definition.followed_by(f"{head}\n{' union all '.join(counted)}" if counted else "select 0 where false")
+    return definition.followed_by(
+        f"{head}\n{' union all '.join(counted)}" if counted else "select '' as step where false"
+    )
 
 
 def _count(step: Step, has: list[str]) -> str:
     """The row of a step, by the finest thing that it names."""
     finest, table = has[-1], catalogue.table(step)
-    sums = ", ".join(f"coalesce(cast({part} as bigint), 0)" for part in _SUMS[finest])
+    names = COUNTED[-len(_SUMS[finest]) :]
+    sums = ", ".join(
+        f"coalesce(cast({part} as bigint), 0) as {name}" for part, name in zip(_SUMS[finest], names, strict=True)
+    )
     head = f"select '{step.name}' as step, "
     if finest == "patient_id":
         patients = f"(select count(distinct patient_id) from {table})"
-        return f'{head}{patients}, {sums} from "of patient_id" where patient_id in (select patient_id from {table})'
+        return f'{head}{patients} as patients, {sums} from "of patient_id" where patient_id in (select patient_id from {table})'
     if finest == "SOPInstanceUID" and len(has) == len(_IDS):
         return f"{head}{sums} from {table}"
     source = "images" if finest == "SOPInstanceUID" else f'"of {finest}"'

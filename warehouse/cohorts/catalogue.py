@@ -50,7 +50,7 @@ def bind(
     steps = (*definition.steps, definition.answer)
     rows = ", ".join(f"(select any_value(row) from {table(step)} as row)" for step in steps)
     try:
-        answer = con.execute(definition.followed_by(f"select {rows}"), values)
+        answer = con.execute(definition.followed_by(f"select {rows} where false"), values)
     except duckdb.Error as error:
         raise explained(error, definition) from None
     kinds = [column[1] for column in answer.description or []]

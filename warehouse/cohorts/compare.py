@@ -257,12 +257,12 @@ def _steps(cohort: "Cohort", names: list[str]) -> dict[str, str]:
     column = definition.grain_column
     counted = [step for step in chain if column in cohort.step_columns[step.name]]
     query = "\nunion all ".join(
-        f"select distinct {place}, {column} from {catalogue.table(step)} where {column} in (select unnest($the_names))"
+        f"select distinct {place} as place, {column} as name from {catalogue.table(step)} where {column} in (select unnest($the_names))"
         for place, step in enumerate(counted)
     )
     passed: dict[str, int] = defaultdict(int)
-    for place, name in cohort.ask(definition.followed_by(query), the_names=names).fetchall():
-        passed[name] = max(passed[name], place + 1)
+    for row in cohort.fetch(definition.followed_by(query), the_names=names).to_pylist():
+        passed[row["name"]] = max(passed[row["name"]], row["place"] + 1)
     return {name: counted[min(passed[name], len(counted) - 1)].name for name in names}
 
 

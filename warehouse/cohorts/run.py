@@ -1,13 +1,15 @@
 """Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from warehouse import columns, foreign, lake, settings
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, DefinitionError, Parameter, load, nearest
-from warehouse.errors import LakeError, UsageError
+from warehouse.errors import ForeignSqlError, LakeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,31 +37,29 @@ class Cohort:
 
         DefinitionError when a row has no grain, or when two rows have the same.
         """
-        table = self.ask(self.definition.bound_sql).to_arrow_table()
+        table = self.fetch(self.definition.bound_sql)
         _check_grain(table, self.definition)
         return table.sort_by(self.definition.grain_column)
 
-    def ask(self, sql: str, **more: object) -> "duckdb.DuckDBPyConnection":
-        """Run SQL that was made from the definition, its parameters and more bound; DuckDB's errors get their line."""
+    def fetch(self, sql: str, **more: object) -> "pa.Table":
+        """What SQL that was made from the definition answers, its parameters and more bound.
+
+        It is held in as foreign SQL is (warehouse/foreign.py): its plan is judged, its time is limited.
+        """
         import duckdb
 
+        con, values = self.warehouse.con, {**self.values, **more}
         try:
-            return self.warehouse.con.execute(sql, {**self.values, **more})
-        except (duckdb.CatalogException, duckdb.BinderException) as error:
-            # It was bound to the declared columns before: it is the snapshot that has others.
-            what = str(catalogue.explained(error, self.definition))
-            raise LakeError(
-                f"Snapshot {self.warehouse.snapshot.number} cannot be asked for {self.definition.name}: it lacks what "
-                f"this version of the tool makes ({what}). Refresh the lake, or choose a later snapshot."
-            ) from None
+            with self.warehouse.limited():
+                foreign.check_plan(con, sql, values)
+                return con.execute(sql, values).to_arrow_table()
+        except ForeignSqlError as error:
+            raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
+        except UsageError:
+            _check_snapshot(self.warehouse, self.definition)
+            raise
         except duckdb.Error as error:
             raise catalogue.explained(error, self.definition) from None
-
-    def attrition(self) -> "list[Count]":
-        """What each step leaves, in patients, studies, series and images; the answer comes last."""
-        from warehouse.cohorts import attrition
-
-        return attrition.attrition(self)
 
     def relation(self) -> "duckdb.DuckDBPyRelation":
         """The answer as a DuckDB relation, like those of the views."""
@@ -70,12 +70,45 @@ class Cohort:
         """The same as `relation()`."""
         return self.relation()
 
+    def steps(self) -> "list[Count]":
+        """What each step leaves, in patients, studies, series and images; the answer comes last."""
+        from warehouse.cohorts import attrition
+
+        return attrition.attrition(self)
+
+    def attrition(self, *, suppress: int = 0) -> "pa.Table":
+        """The same as an Arrow table, a row a step; counts under `suppress` are hidden, and those that would tell them."""
+        from warehouse.cohorts import attrition
+
+        return attrition.table(attrition.suppressed(self.steps(), suppress))
+
 
 def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[str, object]) -> Cohort:
     """A cohort ready to run; everything that can be wrong with it before it runs is said here."""
-    definition = load(name_or_path)
-    values, columns = check(definition, given)
-    return Cohort(warehouse, definition, values, columns)
+    return ask(warehouse, load(name_or_path), given)
+
+
+def ask(warehouse: "Warehouse", definition: Definition, given: Mapping[str, object]) -> Cohort:
+    """The same for a definition at hand, as from a manifest. It runs on a connection that it does not get out of."""
+    values, step_columns = check(definition, given)
+    return Cohort(warehouse.held_in(), definition, values, step_columns)
+
+
+def _check_snapshot(warehouse: "Warehouse", definition: Definition) -> None:
+    """LakeError where the snapshot has not all columns that the definition was bound to: an older tool made it."""
+    declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
+    there = warehouse.con.execute(
+        "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
+        {"lake": lake.ALIAS},
+    ).fetchall()
+    lacking = declared - set(there)
+    words = {name.lower() for name in re.findall(r"\w+", definition.sql)}
+    for view, column in sorted(lacking):
+        if view in words and column.lower() in words:
+            raise LakeError(
+                f"Snapshot {warehouse.snapshot.number} cannot be asked for {definition.name}: its view {view} lacks "
+                f"{column}, which this version of the tool makes. Refresh the lake, or choose a later snapshot."
+            )
 
 
 def check(
@@ -90,9 +123,10 @@ def check(
     try:
         needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
         values = typed(con, definition, given if given is not None else needed)
-        if refused := guard.refusals(definition):
+        if refused := guard.refusals(con, definition):
             raise DefinitionError(definition.path, refused)
-        return values, catalogue.bind(con, definition, values)
+        with foreign.limited(con, settings.load()):
+            return values, catalogue.bind(con, definition, values)
     finally:
         con.close()
 
