@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from conftest import Chest, write_objects
 from servers import Postgres, moto, postgres
 
 import warehouse
 from warehouse import lake, location
-from warehouse.errors import LakeBusyError, LakeError, UsageError
+from warehouse.errors import ForeignSqlError, LakeBusyError, LakeError, UsageError
 from warehouse.report import status
 from warehouse.sample import make
 from warehouse.settings import Settings
@@ -70,6 +71,15 @@ def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path:
     assert answers(filled) == expected
 
 
+def test_foreign_sql_reads_the_views_and_no_more(filled: str) -> None:
+    with warehouse.open(filled) as wh:
+        count = "select count(*) from patients"
+        assert wh.sql(count, trusted=False).fetchall() == wh.sql(count).fetchall()
+        for query in ("from core.images", "from postgres_query('__ducklake_metadata_lake', 'select 1')"):
+            with pytest.raises(ForeignSqlError):
+                wh.sql(query, trusted=False)
+
+
 def test_second_refresh_does_nothing(filled: str, bucket: Path, server: Postgres) -> None:
     before = server.run("select max(snapshot_id) from ducklake_snapshot", "chest")
     again = warehouse.refresh(str(bucket), filled)
@@ -120,6 +130,9 @@ def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.Mon
         warehouse.refresh(str(tmp_path / "bucket"), address)
         with warehouse.open(address) as wh:
             assert wh.clinical().select("patient_id, kind").fetchall() == [("Covid1", "status")]
+            assert wh.sql("select patient_id from patients", trusted=False).fetchall() == [("Covid1",)]
+            with wh.held_in() as held, pytest.raises(duckdb.Error, match="disabled"):
+                held.con.execute("from read_parquet('s3://elsewhere/x.parquet')")
         stored = [row["Key"] for row in client.list_objects_v2(Bucket="parquet")["Contents"]]
     assert any(key.startswith("lake/core/clinical/") and key.endswith(".parquet") for key in stored)
 

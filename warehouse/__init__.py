@@ -10,6 +10,7 @@ wh.as_of("2020-06-01").patients().pl()
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import (
+    ForeignSqlError,
     LakeBusyError,
     LakeError,
     ManifestError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ForeignSqlError",
     "LakeBusyError",
     "LakeError",
     "Manifest",

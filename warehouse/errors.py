@@ -2,6 +2,7 @@
 
     WarehouseError          exit code 2 unless a class says otherwise
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
+    │   └── ForeignSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
     ├── ManifestError       a manifest does not hold: objects gone or changed, a snapshot gone (exit code 1)
     ├── SourceError         the bucket could not be listed or read
@@ -22,6 +23,15 @@ class WarehouseError(Exception):
 
 class UsageError(WarehouseError):
     """What was asked for cannot be: a malformed date, an unknown snapshot, a folder in the way."""
+
+
+class ForeignSqlError(UsageError):
+    """Foreign SQL wants what it may not have: `reason`, and the `line` of the query where one can be told."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(f"Line {line}: {reason}" if line else reason)
+        self.reason = reason
+        self.line = line
 
 
 class NotFoundError(WarehouseError):

@@ -7,7 +7,9 @@ Every answer is a DuckDB relation: `.pl()`, `.arrow()`, `.fetchall()` or `.show(
 give a new Warehouse on a connection of its own, so a relation keeps the day it was asked for.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -47,6 +49,8 @@ class Warehouse:
     location: location.Location
     day: date | None = None
     group_name: str = "training"
+    settings: Settings = field(default_factory=Settings)
+    trusted: bool = True
 
     def as_of(self, day: date | str) -> "Warehouse":
         """The same lake, as it was known on a day (that day included). UsageError when it is no day."""
@@ -61,16 +65,57 @@ class Warehouse:
         _prepare(changed)
         return changed
 
-    def sql(self, query: str, /, **parameters: object) -> duckdb.DuckDBPyRelation:
+    def sql(self, query: str, /, *, trusted: bool = True, **parameters: object) -> duckdb.DuckDBPyRelation:
         """The answer to one SELECT over the views; `$name` in it is bound from the parameters.
 
-        UsageError when it is not exactly one query, or DuckDB cannot make sense of it.
+        UsageError when it is not exactly one query, or DuckDB cannot make sense of it. A query that somebody else
+        wrote is `trusted=False`: it gets at nothing but the views, and is stopped when it takes too long.
         """
-        check_query(self.con, query)
+        if trusted and self.trusted:
+            return self.ask(query, parameters)
+        held = self.held_in()
+        with held.limited():
+            answer = held.ask(query, parameters)
+            try:
+                return answer.execute()
+            except duckdb.Error as error:
+                raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+
+    def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
+        """The same with the parameters as a mapping; of a Warehouse that is not trusted only `with limited()`.
+
+        ForeignSqlError for what foreign SQL may not do.
+        """
+        if self.trusted:
+            check_query(self.con, query)
+        else:
+            from warehouse import foreign
+
+            foreign.admit(self.con, query, parameters)
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
             raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+
+    def held_in(self) -> "Warehouse":
+        """The same, on a connection that foreign SQL does not get out of (warehouse/foreign.py)."""
+        return self._anew(trusted=False) if self.trusted else self
+
+    def in_trust(self) -> "Warehouse":
+        """The same, on a connection of its own that is not held in, for what is ours to ask and to write."""
+        return self._at() if self.trusted else self._anew(trusted=True)
+
+    def _anew(self, *, trusted: bool) -> "Warehouse":
+        opened = _opened(self.location, self.settings, self.snapshot.number, trusted=trusted)
+        same = replace(opened, day=self.day, group_name=self.group_name)
+        _prepare(same)
+        return same
+
+    def limited(self, *, whole_process: bool = False) -> AbstractContextManager[None]:
+        """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
+        from warehouse import foreign
+
+        return foreign.limited(self.con, self.settings, whole_process=whole_process)
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
         return self.con.sql(f"from {lake.ALIAS}.main.{name}")
@@ -239,25 +284,26 @@ class Patient:
         )
 
 
-def open(lake_address: str = "", *, snapshot: int | None = None, settings: Settings | None = None) -> Warehouse:
+def open(
+    lake_address: str = "", *, snapshot: int | None = None, settings: Settings | None = None, trusted: bool = True
+) -> Warehouse:
     """Open a lake to read, at its newest published snapshot or at the one given.
 
     `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
-    UsageError for a snapshot that was not published.
+    UsageError for a snapshot that was not published. With `trusted=False` all SQL given to it is foreign.
     """
     settings = settings or load()
-    place = location.parse(lake_address or settings.lake)
+    return _opened(location.parse(lake_address or settings.lake), settings, snapshot, trusted=trusted)
+
+
+def _opened(place: location.Location, settings: Settings, snapshot: int | None, *, trusted: bool) -> Warehouse:
     con, chosen = lake.reader(place, settings, snapshot)
-    opened = Warehouse(con, chosen, place)
+    opened = Warehouse(con, chosen, place, settings=settings, trusted=trusted)
     _prepare(opened)
-    return opened
+    if not trusted:
+        from warehouse import foreign
 
-
-def at(place: location.Location, snapshot: int, day: date | None, group_name: str) -> Warehouse:
-    """A lake opened anew at a published snapshot, as of a day and for a group."""
-    con, chosen = lake.reader(place, load(), snapshot)
-    opened = Warehouse(con, chosen, place, day, group_name)
-    _prepare(opened)
+        foreign.harden(con, place, settings)
     return opened
 
 

@@ -37,8 +37,10 @@ DEFAULT_GROUP = "training"
 
 
 @contextlib.contextmanager
-def opened(lake: str, as_of: str | None, snapshot: int | None, group: str) -> Iterator["Warehouse"]:
-    """The warehouse that the options name; says on stderr when a day lies ahead or the group is unknown."""
+def opened(
+    lake: str, as_of: str | None, snapshot: int | None, group: str, *, trusted: bool = True
+) -> Iterator["Warehouse"]:
+    """The warehouse that the options name, held in where its SQL is not trusted; says when a day lies ahead."""
     from datetime import UTC, datetime
 
     from warehouse.cli.output import note
@@ -46,7 +48,7 @@ def opened(lake: str, as_of: str | None, snapshot: int | None, group: str) -> It
     from warehouse.reader import parse_day
 
     day = parse_day(as_of) if as_of else None
-    with open_warehouse(lake, snapshot=snapshot) as warehouse:
+    with open_warehouse(lake, snapshot=snapshot, trusted=trusted) as warehouse:
         if group != DEFAULT_GROUP:
             warehouse = warehouse.group(group)  # noqa: PLW2901
         if day:

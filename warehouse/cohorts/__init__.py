@@ -8,6 +8,6 @@ a model must not learn, `suppress` hides small numbers.
 """
 
 from warehouse.cohorts.definition import Definition, DefinitionError, Problem, load, parse, shipped
-from warehouse.cohorts.run import Cohort, prepare
+from warehouse.cohorts.run import Cohort, check, prepare
 
-__all__ = ["Cohort", "Definition", "DefinitionError", "Problem", "load", "parse", "prepare", "shipped"]
+__all__ = ["Cohort", "Definition", "DefinitionError", "Problem", "check", "load", "parse", "prepare", "shipped"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from warehouse import columns, lake, schema, sqlfiles
-from warehouse.cohorts.definition import Definition, DefinitionError, Problem, nearest
+from warehouse.cohorts.definition import ANSWER, Definition, DefinitionError, Problem, Step, nearest
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,26 +38,38 @@ def shell() -> "duckdb.DuckDBPyConnection":
     return con
 
 
-def bind(con: "duckdb.DuckDBPyConnection", definition: Definition, values: Mapping[str, object]) -> dict[str, str]:
-    """The columns of the cohort's answer with their types.
+def bind(
+    con: "duckdb.DuckDBPyConnection", definition: Definition, values: Mapping[str, object]
+) -> dict[str, dict[str, str]]:
+    """The columns of each step and of the answer, with their types.
 
     DefinitionError for what DuckDB cannot make sense of, and for a grain column or a label that the answer lacks.
     """
     import duckdb
 
+    steps = (*definition.steps, definition.answer)
+    rows = ", ".join(f"(select any_value(row) from {table(step)} as row)" for step in steps)
     try:
-        answer = con.execute(definition.bound_sql, values)
+        answer = con.execute(definition.followed_by(f"select {rows} where false"), values)
     except duckdb.Error as error:
         raise explained(error, definition) from None
-    found = {column[0]: str(column[1]) for column in answer.description or []}
+    kinds = [column[1] for column in answer.description or []]
+    found = {
+        step.name: {name: str(type_) for name, type_ in kind.children} for step, kind in zip(steps, kinds, strict=True)
+    }
     problems = [
-        Problem(definition.answer.line, f"{problem} {nearest(name, found).strip()}".rstrip())
+        Problem(definition.answer.line, f"{problem} {nearest(name, found['answer']).strip()}".rstrip())
         for name, problem in _wanted(definition).items()
-        if name not in found
+        if name not in found["answer"]
     ]
     if problems:
         raise DefinitionError(definition.path, problems)
     return found
+
+
+def table(step: Step) -> str:
+    """The name of a step in SQL that goes on after `Definition.followed_by`."""
+    return ANSWER if step.name == "answer" else f'"{step.name}"'
 
 
 def _wanted(definition: Definition) -> dict[str, str]:

@@ -38,6 +38,9 @@ TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE")
 #: Words that `wh.cohort` takes for itself.
 RESERVED = ("as_of", "name")
 
+#: The name of the final SELECT when it is made a step; no step of a user can have it.
+ANSWER = '"the answer"'
+
 _KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
 _NEEDED = ("title", "question", "grain")
 _LINE = re.compile(r"-- (\w+)([^:]*?): +(.+)")
@@ -80,13 +83,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A named step of the SQL: its text, where it begins, what the comment above it says, the steps it reads."""
+    """A named step of the SQL: where its SELECT stands in the text, its line, what the comment above it says, and the
+    steps that it reads, the one that its FROM begins with first."""
 
     name: str
-    body: str
+    start: int
+    end: int
     line: int
     meaning: str
     reads: tuple[str, ...] = ()
+    after: str = ""
+    is_kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,23 +124,34 @@ class Definition:
     def bound_sql(self) -> str:
         """The SQL with every `$name` as `cast($name as TYPE)`, so that a null or an empty list has a type; no line
         moves. Values are not in it: they are bound."""
-        return self._cast(self.sql, 0)
+        return _edited(self.sql, self._casts())
 
-    def bound(self, step: Step) -> str:
-        """The text of a step, parameters typed likewise."""
-        return self._cast(step.body, 0)
+    def followed_by(self, final: str) -> str:
+        """The same SQL with its final SELECT made one more step, ANSWER, and another SELECT over all steps after it.
 
-    def _cast(self, text: str, start: int) -> str:
+        Steps are kept, so that each is computed once however often it is asked; no line moves.
+        """
+        opening = f"{', ' if self.steps else 'with '}{ANSWER} as materialized ("
+        edits = [(step.start - 1, step.start - 1, " materialized ") for step in self.steps if not step.is_kept]
+        whole = [*self._casts(), *edits, (self.answer.start, self.answer.start, opening)]
+        return f"{_edited(self.sql[: self.answer.end], whole)}\n)\n{final}"
+
+    def _casts(self) -> list[tuple[int, int, str]]:
         types = {p.name.lower(): p.type for p in self.params}
-        parts, end = [], start
-        for at, until, name in placeholders(text):
-            parts += [text[end:at], f"cast(${name} as {types[name.lower()]})"]
-            end = until
-        return "".join([*parts, text[end:]])
+        return [(at, until, f"cast(${name} as {types[name.lower()]})") for at, until, name in placeholders(self.sql)]
 
     def problem(self, line: int, message: str) -> DefinitionError:
         """A mistake at a line of the file, as an error to raise."""
         return DefinitionError(self.path, [Problem(line, message)])
+
+
+def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
+    """A text with its parts from one place to another replaced."""
+    parts, end = [], 0
+    for start, until, instead in sorted(edits):
+        parts += [text[end:start], instead]
+        end = until
+    return "".join([*parts, text[end:]])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -181,11 +199,11 @@ def parse(text: str, path: str) -> Definition:
     for name, param in params.items():
         if name not in used:
             problems.append(Problem(param.line, f"Parameter {param.name} is never used.{nearest(name, used)}"))
-    views = {view.name for view in columns.views()}
+    taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.views()}}
     problems += [
-        Problem(s.line, f"Step {s.name} has the name of a view: give it one of its own.")
+        Problem(s.line, f"Step {s.name} has the name {taken[s.name.lower()]}: give it one of its own.")
         for s in steps
-        if s.name.lower() in views
+        if s.name.lower() in taken
     ]
     if problems:
         raise DefinitionError(path, problems)
@@ -387,9 +405,9 @@ def _lines_of_code(text: str) -> Iterator[int]:
 
 def _steps(text: str, tree: "exp.Query", tokens: list[Any], path: str) -> tuple[tuple[Step, ...], Step]:
     """The steps and the final SELECT, cut from the text by their parentheses: what runs is what was written."""
-    from sqlglot import TokenType, exp
+    from sqlglot import TokenType
 
-    places: list[tuple[Any, int, int]] = []
+    places: list[tuple[Any, int, int, bool]] = []
     at = 1 if tokens[0].token_type is TokenType.WITH else 0
     while at and len(places) < len(tree.ctes):
         name = at
@@ -398,6 +416,7 @@ def _steps(text: str, tree: "exp.Query", tokens: list[Any], path: str) -> tuple[
                 line = line_of(text, tokens[name].start)
                 raise DefinitionError(path, [Problem(line, "Name the columns of a step in its SELECT, by AS.")])
             at += 1
+        says = at + 1
         while tokens[at].token_type is not TokenType.L_PAREN:
             at += 1
         first, depth = at, 0
@@ -406,30 +425,32 @@ def _steps(text: str, tree: "exp.Query", tokens: list[Any], path: str) -> tuple[
             if depth == 0:
                 break
             at += 1
-        places.append((tokens[name], tokens[first].end + 1, tokens[at].start))
+        places.append((tokens[name], tokens[first].end + 1, tokens[at].start, first > says))
         at += 2 if tokens[at + 1].token_type is TokenType.COMMA else 1
     names = {cte.alias.lower(): cte.alias for cte in tree.ctes}
-
-    def reads(query: Any) -> tuple[str, ...]:
-        found = (t.name.lower() for t in query.find_all(exp.Table, bfs=False) if not t.db)
-        return tuple(dict.fromkeys(names[name] for name in found if name in names))
-
     lines = text.splitlines()
-    steps = tuple(
-        Step(cte.alias, text[start:end], line, _comment_above(lines, line), reads(cte.this))
-        for cte, (token, start, end) in zip(tree.ctes, places, strict=True)
-        for line in [line_of(text, token.start)]
-    )
-    start = tokens[at].start
-    line = line_of(text, start)
+    steps = []
+    for cte, (token, start, end, is_kept) in zip(tree.ctes, places, strict=True):
+        line = line_of(text, token.start)
+        reads, after = _sources(cte.this, names)
+        steps.append(Step(cte.alias, start, end, line, _comment_above(lines, line), reads, after, is_kept))
     final = tree.copy()
     final.set("with_", None)
-    body = (
-        text[start:].rstrip().removesuffix(";").rstrip()
-        if tokens[-1].token_type is TokenType.SEMICOLON
-        else text[start:]
-    )
-    return steps, Step("answer", body, line, _comment_above(lines, line), reads(final))
+    last = tokens[-2] if tokens[-1].token_type is TokenType.SEMICOLON else tokens[-1]
+    line = line_of(text, tokens[at].start)
+    reads, after = _sources(final, names)
+    answer = Step("answer", tokens[at].start, last.end + 1, line, _comment_above(lines, line), reads, after)
+    return tuple(steps), answer
+
+
+def _sources(query: "exp.Query", names: dict[str, str]) -> tuple[tuple[str, ...], str]:
+    """The steps that a query reads, and the one of them, if any, that its FROM begins with."""
+    from sqlglot import exp
+
+    found = [table.name.lower() for table in query.find_all(exp.Table) if not table.db]
+    begins = query.args.get("from_")
+    first = begins.this.name.lower() if begins and isinstance(begins.this, exp.Table) else ""
+    return tuple(dict.fromkeys(names[name] for name in found if name in names)), names.get(first, "")
 
 
 def _comment_above(lines: list[str], line: int) -> str:

@@ -1,13 +1,15 @@
 """Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from warehouse import columns, foreign, lake, settings
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, DefinitionError, Parameter, load, nearest
-from warehouse.errors import UsageError
+from warehouse.errors import ForeignSqlError, LakeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,17 +17,20 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from warehouse.cohorts.attrition import Count
     from warehouse.manifests.manifest import Manifest
     from warehouse.reader import Warehouse
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed."""
+    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed;
+    `step_columns` the columns of every step with their types, the answer's under `answer`."""
 
     warehouse: "Warehouse"
     definition: Definition
     values: dict[str, Any]
+    step_columns: dict[str, dict[str, str]]
 
     @cached_property
     def rows(self) -> "pa.Table":
@@ -33,14 +38,29 @@ class Cohort:
 
         DefinitionError when a row has no grain, or when two rows have the same.
         """
-        import duckdb
-
-        try:
-            table = self.warehouse.con.execute(self.definition.bound_sql, self.values).to_arrow_table()
-        except duckdb.Error as error:
-            raise catalogue.explained(error, self.definition) from None
+        table = self.fetch(self.definition.bound_sql)
         _check_grain(table, self.definition)
         return table.sort_by(self.definition.grain_column)
+
+    def fetch(self, sql: str, **more: object) -> "pa.Table":
+        """What SQL that was made from the definition answers, its parameters and more bound.
+
+        It is held in as foreign SQL is (warehouse/foreign.py): its plan is judged, its time is limited.
+        """
+        import duckdb
+
+        con, values = self.warehouse.con, {**self.values, **more}
+        try:
+            with self.warehouse.limited():
+                foreign.check_plan(con, sql, values)
+                return con.execute(sql, values).to_arrow_table()
+        except ForeignSqlError as error:
+            raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
+        except UsageError:
+            _check_snapshot(self.warehouse, self.definition)
+            raise
+        except duckdb.Error as error:
+            raise catalogue.explained(error, self.definition) from None
 
     def relation(self) -> "duckdb.DuckDBPyRelation":
         """The answer as a DuckDB relation, like those of the views."""
@@ -50,6 +70,18 @@ class Cohort:
     def result(self) -> "duckdb.DuckDBPyRelation":
         """The same as `relation()`."""
         return self.relation()
+
+    def steps(self) -> "list[Count]":
+        """What each step leaves, in patients, studies, series and images; the answer comes last."""
+        from warehouse.cohorts import attrition
+
+        return attrition.attrition(self)
+
+    def attrition(self, *, suppress: int = 0) -> "pa.Table":
+        """The same as an Arrow table, a row a step; counts under `suppress` are hidden, and those that would tell them."""
+        from warehouse.cohorts import attrition
+
+        return attrition.table(attrition.suppressed(self.steps(), suppress))
 
     def export(self, folder: "str | Path", *, objects: "tuple[str, ...]" = ("dcm", "json")) -> "Manifest":
         """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
@@ -64,16 +96,46 @@ def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[s
 
 
 def ask(warehouse: "Warehouse", definition: Definition, given: Mapping[str, object]) -> Cohort:
-    """The same for a definition at hand, as from a manifest."""
+    """The same for a definition at hand, as from a manifest. It runs on a connection that it does not get out of."""
+    values, step_columns = check(definition, given)
+    return Cohort(warehouse.held_in(), definition, values, step_columns)
+
+
+def _check_snapshot(warehouse: "Warehouse", definition: Definition) -> None:
+    """LakeError where the snapshot has not all columns that the definition was bound to: an older tool made it."""
+    declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
+    there = warehouse.con.execute(
+        "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
+        {"lake": lake.ALIAS},
+    ).fetchall()
+    lacking = declared - set(there)
+    words = {name.lower() for name in re.findall(r"\w+", definition.sql)}
+    for view, column in sorted(lacking):
+        if view in words and column.lower() in words:
+            raise LakeError(
+                f"Snapshot {warehouse.snapshot.number} cannot be asked for {definition.name}: its view {view} lacks "
+                f"{column}, which this version of the tool makes. Refresh the lake, or choose a later snapshot."
+            )
+
+
+def check(
+    definition: Definition, given: Mapping[str, object] | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The values of the parameters and the columns of every step; no lake is needed.
+
+    DefinitionError for what is wrong with the file, UsageError for what is wrong with the parameters given. Where none
+    may be given (None), one that must be given is null.
+    """
     con = catalogue.shell()
     try:
-        values = typed(con, definition, given)
-        if refused := guard.refusals(definition):
+        needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
+        values = typed(con, definition, given if given is not None else needed)
+        if refused := guard.refusals(con, definition):
             raise DefinitionError(definition.path, refused)
-        catalogue.bind(con, definition, values)
+        with foreign.limited(con, settings.load()):
+            return values, catalogue.bind(con, definition, values)
     finally:
         con.close()
-    return Cohort(warehouse, definition, values)
 
 
 def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:

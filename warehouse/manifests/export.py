@@ -143,12 +143,7 @@ def describe(
 
 
 def _attrition(answer: "Cohort") -> list[dict[str, Any]]:
-    steps = getattr(answer, "attrition", None)
-    if steps is None:
-        return []
-    found = steps()
-    rows = found.to_pylist() if hasattr(found, "to_pylist") else found
-    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+    return [{"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in answer.steps()]
 
 
 def utc(time: datetime) -> str:

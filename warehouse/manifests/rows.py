@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.cohorts import Cohort
-    from warehouse.reader import Warehouse
 
 #: The columns of a manifest before the labels: name, type and meaning.
 COLUMNS = (
@@ -73,7 +72,7 @@ def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> R
         raise UsageError(f"Objects are {', '.join(OBJECTS)}, not {', '.join(unknown) or 'nothing'}.")
     grain = answer.definition.grain_column
     named, given = _named(answer.rows, grain)
-    con = _connection(answer.warehouse)
+    con = answer.warehouse.in_trust().con
     con.register("answer", given)
     labels = tuple(given.column_names[len(named) :])
     quoted = [f'"{label}"' for label in labels]
@@ -103,16 +102,6 @@ def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> R
     con.execute("drop table picked; drop table picked_patients")
     con.unregister("answer")
     return Rows(con, labels, counts, tuple(sorted(unmatched)), digest(con, "manifest_rows", labels))
-
-
-def _connection(wh: "Warehouse") -> "duckdb.DuckDBPyConnection":
-    """A connection to write files from, as the answer's warehouse is: that may be closed to the file system by now."""
-    ((is_open,),) = wh.con.execute("select current_setting('enable_external_access')").fetchall()
-    if is_open:
-        return wh.group(wh.group_name).con
-    from warehouse.reader import at
-
-    return at(wh.location, wh.snapshot.number, wh.day, wh.group_name).con
 
 
 _OUTPUTS = ("lines", "s5cmd")
