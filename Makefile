@@ -40,8 +40,9 @@ lint: $(STAMP)  ## looks, changes nothing
 fix: $(STAMP)  ## repairs what a machine can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-docs: $(STAMP)  ## writes the data dictionary anew, from the column tables
+docs: $(STAMP)  ## writes the data dictionary and the pages of the cohorts anew
 	$(BIN)/python -m warehouse.dictionary > docs/data_dictionary.md
+	$(BIN)/python -m warehouse.cohorts.pages docs/cohorts
 
 bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks

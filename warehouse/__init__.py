@@ -13,6 +13,7 @@ from warehouse.errors import (
     ForeignSqlError,
     LakeBusyError,
     LakeError,
+    ManifestError,
     NotFoundError,
     RemovalsError,
     SourceError,
@@ -21,6 +22,8 @@ from warehouse.errors import (
 )
 
 if TYPE_CHECKING:
+    from warehouse.manifests.manifest import Manifest
+    from warehouse.manifests.manifest import open_manifest as manifest
     from warehouse.reader import Patient, Warehouse, open
     from warehouse.settings import Settings
     from warehouse.steps import RefreshResult, refresh
@@ -31,6 +34,8 @@ __all__ = [
     "ForeignSqlError",
     "LakeBusyError",
     "LakeError",
+    "Manifest",
+    "ManifestError",
     "NotFoundError",
     "Patient",
     "RefreshResult",
@@ -40,15 +45,18 @@ __all__ = [
     "UsageError",
     "Warehouse",
     "WarehouseError",
+    "manifest",
     "open",
     "refresh",
 ]
 
 _LAZY = {
+    "Manifest": "manifests.manifest",
     "Patient": "reader",
     "RefreshResult": "steps",
     "Settings": "settings",
     "Warehouse": "reader",
+    "manifest": "manifests.manifest:open_manifest",
     "open": "reader",
     "refresh": "steps",
 }
@@ -60,4 +68,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'warehouse' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"warehouse.{_LAZY[name]}"), name)
+    module, _, given = _LAZY[name].partition(":")
+    return getattr(import_module(f"warehouse.{module}"), given or name)

@@ -8,11 +8,11 @@ bucket as a whole has become unreadable.
 import contextlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from warehouse.errors import SourceError, UsageError
 from warehouse.settings import Settings
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 #: How a walk through a folder is shared out: so many levels are opened until there are so many folders, of
 #: which a thread takes so many at a time.
 _LEVELS, _SHARES, _SHARE, _THREADS = 4, 1024, 64, 2
+
+#: Bytes that a stream reads at once.
+_CHUNK = 1 << 20
+
+
+Buffer: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,32 @@ CHANGED = Unread("changed between listing and reading")
 DENIED = Unread("no permission to read it")
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An object as it is being read: its etag, its whole size, and its bytes from where they were asked for."""
+
+    etag: str
+    size: int
+    chunks: Iterator[Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a bucket knows of an object besides its listing; what it does not know is empty.
+
+    `part_size` is that of the parts an etag over parts is made of, `checksums` are those of the whole object, by the
+    algorithms' names (SHA256, SHA1, CRC32, …) in base64. `is_md5` is false where an etag is no MD5,
+    whatever it looks like.
+    """
+
+    etag: str = ""
+    part_size: int = 0
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    is_md5: bool = True
+
+
 class Bucket(Protocol):
-    """What a refresh needs of a bucket."""
+    """What a refresh, and a download, need of a bucket."""
 
     source: str
 
@@ -53,6 +83,12 @@ class Bucket(Protocol):
 
         Returns by place which ones could not be read; what the buffer holds of those is undefined.
         """
+
+    def stream(self, key: str, start: int = 0) -> Content | Unread:
+        """Read one object of any size from a place on; OSError or SourceError while its bytes come in."""
+
+    def facts(self, key: str) -> Facts:
+        """What is known of an object's checksums; empty when nothing is."""
 
 
 def listing_schema() -> "pa.Schema":
@@ -118,6 +154,23 @@ class FolderBucket:
             ) from None
         yield pa.record_batch([[], [], [], []], listing_schema())
 
+    def stream(self, key: str, start: int = 0) -> Content | Unread:
+        """Open a file; its time of writing and size as they are now."""
+        try:
+            file = open(f"{self._root}/{key}", "rb")  # noqa: PTH123, SIM115 - plain calls; closed by the stream
+        except FileNotFoundError:
+            return VANISHED
+        except PermissionError:
+            return DENIED
+        except OSError as error:
+            return Unread(f"cannot be read: {error.strerror}")
+        stat = os.fstat(file.fileno())
+        return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _chunks(file, start))
+
+    def facts(self, key: str) -> Facts:  # noqa: ARG002
+        """A folder knows no checksums."""
+        return Facts()
+
     def read_into(
         self,
         buffer: memoryview,
@@ -150,6 +203,13 @@ class FolderBucket:
         finally:
             os.close(root)
         return unread
+
+
+def _chunks(file: IO[bytes], start: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        while chunk := file.read(_CHUNK):
+            yield chunk
 
 
 def _walk(top: str, cut: int) -> Iterator[list[tuple[str, int, int]]]:

@@ -10,13 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from warehouse.bucket import CHANGED, DENIED, VANISHED, Unread, endpoint, listing_schema
+from warehouse.bucket import CHANGED, DENIED, VANISHED, Buffer, Content, Facts, Unread, endpoint, listing_schema
 from warehouse.errors import SourceError, UsageError
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from obstore.store import S3Store
+
+#: Bytes that a stream hands on at once, at least.
+_CHUNK = 1 << 20
 
 _MAY_NOT_LIST = (
     "these credentials may not list it. Ask for s3:ListBucket and s3:GetObject, or choose another AWS_PROFILE."
@@ -220,6 +223,76 @@ class S3Bucket:
         except BotoCoreError as error:
             raise self._failed(error) from None
         return content if answer["ETag"].strip('"') == etag else CHANGED
+
+    def stream(self, key: str, start: int = 0) -> Content | Unread:
+        """Read an object through obstore; SourceError when the bucket does not answer any more."""
+        import obstore
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+        try:
+            answer = obstore.get(
+                self._store, f"{self._below}{key}", options={"range": {"offset": start}} if start else {}
+            )
+        except (FileNotFoundError, ValueError):
+            return self._stream_with_boto3(key, start)
+        except (PermissionError, PermissionDeniedError, UnauthenticatedError):
+            return DENIED
+        except BaseError as error:
+            if "InvalidObjectState" in str(error):
+                return Unread("archived by S3: restore it first")
+            raise self._failed(error) from None
+        meta = answer.meta
+        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._chunks(answer))
+
+    def _chunks(self, answer: Any) -> Iterator[Buffer]:
+        from obstore.exceptions import BaseError
+
+        try:
+            for chunk in answer.stream(min_chunk_size=_CHUNK):
+                yield memoryview(chunk)
+        except BaseError as error:
+            raise self._failed(error) from None
+
+    def _stream_with_boto3(self, key: str, start: int) -> Content | Unread:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._client.get_object(
+                Bucket=self._name, Key=f"{self._below}{key}", **({"Range": f"bytes={start}-"} if start else {})
+            )
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in ("NoSuchKey", "404"):
+                return VANISHED
+            if code in ("AccessDenied", "403"):
+                return DENIED
+            raise self._refused(code, error) from None
+        except BotoCoreError as error:
+            raise self._failed(error) from None
+        return Content(answer["ETag"].strip('"'), answer["ContentLength"] + start, answer["Body"].iter_chunks(_CHUNK))
+
+    def facts(self, key: str) -> Facts:
+        """Ask S3 for an object's checksums, and for the size of its first part."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        where = {"Bucket": self._name, "Key": f"{self._below}{key}"}
+        try:
+            head = self._client.head_object(**where, ChecksumMode="ENABLED")
+            part = self._client.head_object(**where, PartNumber=1) if "-" in head["ETag"] else {}
+        except (ClientError, BotoCoreError):
+            return Facts()
+        whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+        return Facts(
+            etag=head["ETag"].strip('"'),
+            part_size=part["ContentLength"] if part.get("PartsCount") else 0,
+            checksums={
+                name.removeprefix("Checksum"): value
+                for name, value in head.items()
+                if name.startswith("Checksum") and name != "ChecksumType" and whole and "-" not in value
+            },
+            is_md5=not head.get("ServerSideEncryption", "").startswith("aws:kms")
+            and "SSECustomerAlgorithm" not in head,
+        )
 
     def _failed(self, error: Exception) -> SourceError:
         for code in _ADVICE:

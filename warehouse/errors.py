@@ -4,6 +4,7 @@
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
     │   └── ForeignSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
+    ├── ManifestError       a manifest does not hold: objects gone or changed, a snapshot gone (exit code 1)
     ├── SourceError         the bucket could not be listed or read
     │   └── RemovalsError   the listing would remove too much to be believed (exit code 1)
     └── LakeError           the lake could not be opened or written
@@ -35,6 +36,12 @@ class ForeignSqlError(UsageError):
 
 class NotFoundError(WarehouseError):
     """The answer is "no": nothing by that name in what was asked."""
+
+    exit_code = 1
+
+
+class ManifestError(WarehouseError):
+    """A manifest does not hold: it was altered, or what it stands on is gone or has changed."""
 
     exit_code = 1
 

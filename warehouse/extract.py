@@ -99,6 +99,17 @@ def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Tabl
     )
 
 
+def kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
+    """Whether clinical files of the dated layout are `data` or `status`; None for what is no record."""
+    import pyarrow as pa
+
+    nothing = pa.nulls(len(texts), pa.string())
+    files = {"row": pa.array(range(len(texts)), pa.uint32()), "record": nothing, "kind": nothing}
+    extractor.con.register("files", _cut(pa.table({**files, "content": pa.array(texts, pa.string())})))
+    found = extractor.con.execute(_records_sql()["records"]).to_arrow_table().sort_by("row").to_pylist()
+    return [row["kind"] if row["is_record"] else None for row in found]
+
+
 #: What an issue has from its record.
 _OF_ISSUES = ("source", "key", "group_name", "patient_id", "available_date", "submitting_centre")
 

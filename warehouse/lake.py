@@ -48,6 +48,11 @@ class Snapshot:
         """Whether a refresh ended with this snapshot, so that readers may see it."""
         return bool(self.info.get("published"))
 
+    @property
+    def is_register(self) -> bool:
+        """Whether all that it did was to record a manifest: there is nothing in it to publish."""
+        return "manifest" in self.info
+
 
 def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet."""
@@ -226,12 +231,14 @@ def _info(text: str | None) -> dict[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
-def transact(con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], **info: object) -> T:
+def transact(
+    con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], *, tries: int = _TRIES, **info: object
+) -> T:
     """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
 
     `work` may run several times, so it must do nothing outside the lake. Returns what it returns.
     """
-    for attempt in range(_TRIES):
+    for attempt in range(tries):
         try:
             con.execute("begin")
             result = work()
@@ -246,7 +253,7 @@ def transact(con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T]
                 con.execute("rollback")
             if not isinstance(error, duckdb.Error):
                 raise
-            if attempt == _TRIES - 1 or not any(word in str(error) for word in _BUSY):
+            if attempt == tries - 1 or not any(word in str(error) for word in _BUSY):
                 raise _explained(error) from error
             time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
         else:

@@ -22,7 +22,10 @@ from warehouse.errors import NotFoundError, UsageError
 from warehouse.settings import Settings, load
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from warehouse.checks import Result
+    from warehouse.cohorts import Cohort
 
 #: What `group` takes besides the name of a group.
 ALL_GROUPS = "all"
@@ -97,12 +100,17 @@ class Warehouse:
 
     def held_in(self) -> "Warehouse":
         """The same, on a connection that foreign SQL does not get out of (warehouse/foreign.py)."""
-        if not self.trusted:
-            return self
-        opened = _opened(self.location, self.settings, self.snapshot.number, trusted=False)
-        held = replace(opened, day=self.day, group_name=self.group_name)
-        _prepare(held)
-        return held
+        return self._anew(trusted=False) if self.trusted else self
+
+    def in_trust(self) -> "Warehouse":
+        """The same, on a connection of its own that is not held in, for what is ours to ask and to write."""
+        return self._at() if self.trusted else self._anew(trusted=True)
+
+    def _anew(self, *, trusted: bool) -> "Warehouse":
+        opened = _opened(self.location, self.settings, self.snapshot.number, trusted=trusted)
+        same = replace(opened, day=self.day, group_name=self.group_name)
+        _prepare(same)
+        return same
 
     def limited(self, *, whole_process: bool = False) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
@@ -182,6 +190,16 @@ class Warehouse:
         from warehouse import quality
 
         quality.write(self, Path(path))
+
+    def cohort(self, name_or_path: "str | Path", /, as_of: date | str | None = None, **parameters: object) -> "Cohort":
+        """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).
+
+        `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError names the file, the line and the
+        nearest name for whatever is wrong with it.
+        """
+        from warehouse.cohorts import run
+
+        return run.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
 
     def patient(self, patient_id: str) -> "Patient":
         """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""

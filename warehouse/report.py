@@ -51,7 +51,7 @@ def _unpublished(warehouse: Warehouse) -> int:
     """Commits after the newest published snapshot: a refresh is running, or was stopped and will go on."""
     history = lake.snapshots(warehouse.con)
     newest = max((s.number for s in history if s.is_published), default=-1)
-    return sum(s.number > newest for s in history)
+    return sum(s.number > newest and not s.is_register for s in history)
 
 
 def _rows(warehouse: Warehouse, query: str) -> list[dict[str, Any]]:

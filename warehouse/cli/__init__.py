@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from warehouse.cli import check, query, refresh, report, sample, status
+from warehouse.cli import check, cohort, manifest, query, refresh, report, sample, status
 
 app = typer.Typer(
     name="chest",
@@ -23,6 +23,8 @@ status.add_to(app)
 query.add_to(app)
 check.add_to(app)
 report.add_to(app)
+cohort.add_to(app)
+manifest.add_to(app)
 sample.add_to(app)
 
 

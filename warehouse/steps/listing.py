@@ -55,7 +55,7 @@ def _compare_and_commit(run: Run, allow_removals: bool) -> ListingCounts:
             _refuse_removals(run, counts.removed, before=row[4])
         _probe(run)
         run.con.execute(
-            sqlfiles.fill(sql["parsed"], **_names()),
+            sqlfiles.fill(sql["parsed"], **pattern_names()),
             {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
         )
         run.commit(
@@ -68,7 +68,7 @@ def _compare_and_commit(run: Run, allow_removals: bool) -> ListingCounts:
     return counts
 
 
-def _names() -> dict[str, str]:
+def pattern_names() -> dict[str, str]:
     """The named groups of the key patterns, as regexp_extract wants them."""
     return {
         "dated_names": ", ".join(f"'{name}'" for name in keys.group_names(keys.DATED)),

@@ -28,7 +28,7 @@ def publish(run: Run) -> Published:
     """
     history = lake.snapshots(run.con)
     last = max((s.number for s in history if s.is_published), default=-1)
-    news = [s for s in history if s.number > last]
+    news = [s for s in history if s.number > last and not s.is_register]
     if not news:
         return Published(last, is_new=False, counts=dict.fromkeys(_COUNTS, 0))
     sql = sqlfiles.statements("refresh/publish.sql")

@@ -1,0 +1,140 @@
+-- The objects behind a cohort's answer. One statement under each name; warehouse/manifests/rows.py runs them, on a
+-- connection where relation `answer` is the answer, its labels named as in the manifest.
+
+-- name: images
+-- The images that the answer names, as known on its day.
+create or replace temp table picked as
+select
+    images.source,
+    images.key,
+    images.size,
+    images.etag,
+    images.available_date,
+    images.dcm_key,
+    images.dcm_size,
+    images.dcm_etag,
+    images.dcm_available_date,
+    images.group_name,
+    images.patient_id,
+    images.StudyInstanceUID,
+    images.SeriesInstanceUID,
+    images.SOPInstanceUID,
+    images.Modality
+    {{ labels of the answer }}
+from images
+inner join answer on {{ named }};
+
+-- name: patients
+-- The patients that the answer names; a label belongs to a patient only where the answer has one row a patient.
+create or replace temp table picked_patients as
+select patient_id {{ labels of the patient }}
+from {{ patients }};
+
+-- name: rows
+-- One row an object, sorted by key.
+create or replace temp table manifest_rows as
+with
+objects as (
+    select
+        source, dcm_key as key, 'dcm' as object, dcm_size as size, dcm_etag as etag,
+        dcm_available_date as available_date, group_name, patient_id, StudyInstanceUID, SeriesInstanceUID,
+        SOPInstanceUID, Modality {{ labels }}
+    from picked
+    where dcm_key is not null and list_contains($objects, 'dcm')
+    union all
+    select
+        source, key, 'json' as object, size, etag,
+        available_date, group_name, patient_id, StudyInstanceUID, SeriesInstanceUID,
+        SOPInstanceUID, Modality {{ labels }}
+    from picked
+    where list_contains($objects, 'json')
+    union all
+    select
+        history.source, history.key, 'clinical' as object, history.size, history.etag,
+        history.available_date, history.group_name, history.patient_id, null, null,
+        null, null {{ labels of patients }}
+    from clinical_history as history
+    inner join picked_patients on history.patient_id = picked_patients.patient_id
+    where list_contains($objects, 'clinical')
+)
+
+select
+    key,
+    source || '/' || key as uri,
+    object,
+    size,
+    etag,
+    cast(null as varchar) as version_id,
+    available_date,
+    group_name,
+    patient_id,
+    StudyInstanceUID,
+    SeriesInstanceUID,
+    SOPInstanceUID,
+    Modality
+    {{ labels }}
+from objects
+order by key, source {{ labels }};
+
+-- name: records
+-- The clinical files that were known of the answer's patients; one of a patient counts.
+create or replace temp table manifest_records as
+select
+    history.patient_id,
+    history.group_name,
+    history.key,
+    history.source,
+    history.size,
+    history.etag,
+    history.kind,
+    history.available_date,
+    history.last_modified,
+    coalesce(history.key = clinical.key and history.source = clinical.source, false) as counts
+from clinical_history as history
+inner join picked_patients on history.patient_id = picked_patients.patient_id
+left join (select patient_id, key, source from clinical) as clinical on history.patient_id = clinical.patient_id
+order by history.key, history.source;
+
+-- name: doubles
+-- An object that several headers of one image share is one object: its first row stands.
+delete from manifest_rows
+where rowid not in (select min(rowid) from manifest_rows group by uri);
+
+-- name: counts
+select
+    count(*) as objects,
+    coalesce(sum(size), 0)::bigint as bytes,
+    count(*) filter (object = 'dcm') as dcm,
+    count(*) filter (object = 'json') as json,
+    count(*) filter (object = 'clinical') as clinical,
+    count(distinct uri) as distinct_objects
+from manifest_rows;
+
+-- name: picked
+select
+    count(distinct patient_id) as patients,
+    count(distinct StudyInstanceUID) as studies,
+    count(distinct SeriesInstanceUID) as series,
+    count(*) as images,
+    count(*) filter (dcm_key is null) as images_without_dcm
+from picked;
+
+-- name: unmatched
+-- What the answer names and no image belongs to.
+select {{ grain }} from answer where {{ grain }} not in (select {{ grain }} from picked where {{ grain }} is not null);
+
+-- name: lines
+-- What the content digest is made of: a line of JSON a row.
+select
+    json_array(key, size, patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality {{ labels as text }})
+    || chr(10) as line
+from {{ rows }};
+
+-- name: s5cmd
+-- A command a row; a key that must not become a path is a comment instead.
+select
+    case
+        when not starts_with(uri, 's3://') or regexp_matches(key, $unsafe) then '# left out: ' || json_array(uri)
+        else 'cp --raw ''' || replace(uri, '''', '''"''"''') || ''' ''' || replace(key, '''', '''"''"''') || ''''
+    end || chr(10) as line
+from {{ rows }};

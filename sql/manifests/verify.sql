@@ -1,0 +1,203 @@
+-- Comparing a manifest with what its buckets list. One statement under each name; warehouse/manifests/verify.py runs
+-- them. Tables `recorded` and `records` are the manifest's objects and clinical files, `place` the bucket in which each
+-- is looked for. An entity tag is comparable within its own bucket, and anywhere when it is an MD5; else the size must do.
+
+-- name: recorded
+create or replace temp table recorded as
+select key, uri, object, size, etag, available_date, group_name, patient_id, home, coalesce($source, home) as place
+from (select *, left(uri, length(uri) - length(key) - 1) as home from {{ rows }});
+
+-- name: records
+create or replace temp table records as
+select *, coalesce($source, source) as place
+from {{ records }};
+
+-- name: there
+create or replace temp table there (place varchar, key varchar, size bigint, etag varchar, last_modified timestamptz);
+
+-- name: candidates
+create or replace temp table candidates (
+    place varchar, key varchar, size bigint, etag varchar, last_modified timestamptz, group_name varchar,
+    patient_id varchar, available_date date, kind varchar, counts boolean, is_same boolean
+);
+
+-- name: again
+create or replace temp table again (key varchar, uri varchar, object varchar, patient_id varchar, new_key varchar);
+
+-- name: places
+select place from recorded union select place from records order by 1;
+
+-- name: heads
+-- What keys begin with, down to the patient: of the objects, and of clinical files in either layout.
+select distinct left(key, strpos(key, '/' || patient_id || '/') + length(patient_id) + 1) as head
+from recorded
+where place = $place
+union
+select distinct group_name || '/' || patient_id || '/' from recorded where place = $place
+union
+select distinct group_name || '/data/' || patient_id || '/' from recorded where place = $place
+order by 1;
+
+-- name: listed
+insert into there select $place, key, size, etag, last_modified from incoming;
+
+-- name: others
+-- What the bucket has besides the manifest's images; `listing` and `changes` are what refresh/listing.sql parses.
+create or replace temp table listing as
+select there.key, there.size, there.etag, there.last_modified
+from there
+anti join (from recorded where object <> 'clinical') as recorded
+    on there.key = recorded.key and there.place = recorded.place
+where there.place = $place;
+
+-- name: changes
+create or replace temp table changes as select key, 'added' as change from listing;
+
+-- name: sent_again
+insert into again
+select old.key, old.uri, old.object, old.patient_id, max_by(new.key, (new.available_date, new.key))
+from recorded as old
+inner join parsed as new
+    on old.group_name = new.group_name
+    and old.patient_id = new.patient_id
+    and old.object = case new.kind when 'header' then 'json' else new.kind end
+    and parse_filename(old.key, true) = new.image_id
+    and old.available_date < new.available_date
+where old.place = $place and new.available_date <= coalesce(cast($as_of as date), date '9999-12-31')
+group by all;
+
+-- name: clinical
+insert into candidates
+select
+    files.source,
+    files.key,
+    files.size,
+    files.etag,
+    coalesce(records.last_modified, files.last_modified),
+    files.group_name,
+    files.patient_id,
+    files.available_date,
+    coalesce(files.record, records.kind) as kind,
+    coalesce(records.counts, false),
+    records.key is not null
+    and files.size = records.size
+    and (
+        (records.source <> records.place and (length(files.etag) <> 32 or length(records.etag) <> 32))
+        or files.etag = records.etag
+    ) as is_same
+from parsed as files
+semi join (select distinct patient_id, group_name from recorded) as patients
+    on files.patient_id = patients.patient_id and files.group_name = patients.group_name
+left join records on files.key = records.key and files.source = records.place
+where files.kind = 'clinical' and files.available_date <= coalesce(cast($as_of as date), date '9999-12-31');
+
+-- name: unknown_kinds
+-- Clinical files that are new, and whose name does not tell their kind.
+select key, etag, size from candidates
+where place = $place and not is_same and not regexp_matches(key, '/(data|status)_[^/]*$');
+
+-- name: kind
+update candidates set kind = kinds.kind from kinds where candidates.place = $place and candidates.key = kinds.key;
+
+-- name: compared
+create or replace temp table compared as
+select
+    * exclude (is_comparable, old_etag, new_etag),
+    new_size <> old_size as is_other_size,
+    is_comparable and new_etag <> old_etag as is_other_etag,
+    not is_missing and not is_comparable as is_by_size
+from (
+    select
+        recorded.key,
+        recorded.uri,
+        recorded.object,
+        recorded.patient_id,
+        there.key is null as is_missing,
+        recorded.size as old_size,
+        there.size as new_size,
+        recorded.etag as old_etag,
+        there.etag as new_etag,
+        there.last_modified,
+        home = recorded.place or (length(recorded.etag) = 32 and length(there.etag) = 32) as is_comparable
+    from recorded
+    left join there on recorded.key = there.key and recorded.place = there.place
+);
+
+-- name: verdict
+-- A row an object of the manifest, then a row a patient whose clinical file is not the one that counted.
+create or replace temp table verdict as
+with
+winners as (
+    select *
+    from candidates
+    where kind is not null
+    qualify row_number() over (
+        partition by patient_id
+        order by kind = 'data' desc, available_date desc, last_modified desc, key desc, place desc
+    ) = 1
+),
+
+counted as (
+    select patient_id, key, place || '/' || key as uri, place from records where counts
+),
+
+clinical as (
+    select
+        coalesce(counted.key, winners.key) as key,
+        coalesce(counted.uri, winners.place || '/' || winners.key) as uri,
+        coalesce(counted.patient_id, winners.patient_id) as patient_id,
+        case
+            when counted.key is not null and listed.key is null then 'missing'
+            when counted.key is not null and not listed.is_same then 'changed'
+            else 'superseded'
+        end as status,
+        case
+            when counted.key is null then 'the patient had no clinical file, and has one now'
+            when listed.key is null then 'the clinical file that counted is gone'
+            when not listed.is_same then 'the clinical file that counted has other content'
+            else 'a newer clinical file counts: ' || winners.key
+        end as detail
+    from counted
+    full join winners on counted.patient_id = winners.patient_id
+    left join candidates as listed on counted.key = listed.key and counted.place = listed.place
+    where not coalesce(winners.counts and winners.is_same, false)
+)
+
+select
+    key,
+    uri,
+    object,
+    patient_id,
+    case
+        when is_missing then 'missing'
+        when is_other_size or is_other_etag then 'changed'
+        when again.new_key is not null then 'superseded'
+        else 'present'
+    end as status,
+    case
+        when is_missing then coalesce('not in the bucket; sent again as ' || again.new_key, 'not in the bucket')
+        when is_other_size then 'size ' || old_size || ' is now ' || new_size
+        when is_other_etag then 'other content, written ' || strftime(last_modified, '%Y-%m-%d %H:%M')
+        when again.new_key is not null then 'sent again as ' || again.new_key
+    end as detail,
+    is_by_size
+from compared
+left join (select uri, new_key from again) as again using (uri)
+union all
+select key, uri, 'record', patient_id, status, detail, false
+from clinical
+where uri not in (select uri from compared where is_missing or is_other_size or is_other_etag);
+
+-- name: counts
+select status, count(*) as objects, count(*) filter (is_by_size) as by_size from verdict group by status;
+
+-- name: problems
+select status, key, object, patient_id, detail from verdict where status <> 'present' order by status, key, object;
+
+-- name: without_objects
+-- Patients of whom nothing is left.
+select patient_id
+from compared
+group by patient_id
+having bool_and(is_missing)
+order by patient_id;

@@ -1,0 +1,99 @@
+"""Tiny buckets drawn as tables in text, crawled by the real refresh: what a test shows is all there is."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+from conftest import write_objects
+
+import warehouse
+
+_TAGS = {
+    "image": "00080018",
+    "study": "0020000D",
+    "series": "0020000E",
+    "day": "00080020",
+    "modality": "00080060",
+    "view": "00185101",
+    "body": "00180015",
+    "words": "00081030",
+    "maker": "00080070",
+    "model": "00081090",
+    "sex": "00100040",
+}
+#: Columns of a drawn record and their keys in the clinical file; days are written as the centres do.
+_FIELDS = {
+    "centre": "SubmittingCentre",
+    "swab": "SwabDate",
+    "swab_status": "SwabStatus",
+    "positive_swab": "Date of Positive Covid Swab",
+    "pcr": "1st RT-PCR result",
+    "pcr_day": "Date of acquisition of 1st RT-PCR",
+    "final": "Final COVID Status",
+    "admitted": "Date of admission",
+    "intubated": "Intubation",
+    "intubated_on": "Date of intubation",
+    "death": "Death",
+    "died_on": "Date of death",
+    "alive_on": "Date last known alive",
+    "age": "Age",
+    "sex": "Sex",
+    "cxr_1": "Date of 1st CXR",
+    "code_1": "COVID CODE",
+    "cxr_2": "Date of 2nd CXR",
+    "code_2": "COVID CODE 2",
+}
+_DAYS = {"positive_swab", "pcr_day", "admitted", "intubated_on", "died_on", "alive_on", "cxr_1", "cxr_2"}
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    """The rows of a table drawn with `|`; a cell that is left blank is not there."""
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
+    return [{name: cell for name, cell in zip(lines[0], line, strict=True) if cell} for line in lines[1:]]
+
+
+def objects(films: str, records: str) -> dict[str, bytes | str]:
+    """The objects, in the dated layout, of drawn films and clinical records.
+
+    A film is of the study and series of its own name unless they are drawn, is CR of the chest, from AP, and was
+    uploaded on its day. A record with a column swab is that of a negative patient.
+    """
+    found: dict[str, bytes | str] = {}
+    for row in rows(films):
+        name = row["image"]
+        given = {"study": f"s{name}", "series": f"e{name}", "modality": "CR", "view": "AP", "body": "CHEST", **row}
+        uploaded = given.pop("uploaded", given.get("day", ""))
+        tags = {
+            _TAGS[key]: {"Value": [value.replace("-", "") if key == "day" else value]}
+            for key, value in given.items()
+            if key in _TAGS and value != "none"
+        }
+        found[f"training/{row['patient']}/images_metadata/{uploaded}/{name}.json"] = json.dumps(tags)
+    for row in rows(records):
+        given = dict(row)
+        patient, uploaded = given.pop("patient"), given.pop("uploaded")
+        if "swab" in given:
+            given = {"swab_status": "0", **given}
+        fields = {_FIELDS[name]: _written(name, value) for name, value in given.items()}
+        found[f"training/{patient}/data/{uploaded}/data.json"] = json.dumps(fields)
+    return found
+
+
+def _written(name: str, value: str) -> str:
+    if name == "swab":
+        return date.fromisoformat(value).strftime("%d/%m/%Y")
+    return date.fromisoformat(value).strftime("%m/%d/%y") if name in _DAYS else value
+
+
+def lake(folder: Path, films: str, records: str = "patient | uploaded") -> warehouse.Warehouse:
+    """A lake of drawn films and records, opened."""
+    write_objects(folder / "bucket", objects(films, records))
+    warehouse.refresh(str(folder / "bucket"), str(folder / "lake"), allow_removals=True)
+    return warehouse.open(str(folder / "lake"))
+
+
+def answer(wh: warehouse.Warehouse, cohort: str, *columns: str, **parameters: object) -> list[tuple[object, ...]]:
+    """The named columns of a cohort's answer, days as text, in their order."""
+    found = wh.cohort(cohort, **parameters).rows.to_pylist()
+    cells = (tuple(str(v) if isinstance(v, date) else v for v in (row[c] for c in columns)) for row in found)
+    return sorted(cells, key=str)

@@ -1,0 +1,13 @@
+"""Cohorts: named questions in SQL whose rows name patients, studies, series or images.
+
+    wh.cohort("covid_risk", as_of="2020-06-01", days_before=7).rows
+
+A cohort is one file (docs/cohorts.md): `definition` reads it, `catalogue` holds it against the declared columns,
+`run` asks it. `attrition` counts its steps, `compare` explains what came and went, `leakage` and `risk` warn of what
+a model must not learn, `suppress` hides small numbers.
+"""
+
+from warehouse.cohorts.definition import Definition, DefinitionError, Problem, load, parse, shipped
+from warehouse.cohorts.run import Cohort, check, prepare
+
+__all__ = ["Cohort", "Definition", "DefinitionError", "Problem", "check", "load", "parse", "prepare", "shipped"]

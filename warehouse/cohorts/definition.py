@@ -1,0 +1,483 @@
+"""Reads the file of a cohort: its header, parameters, labels and steps; every mistake with its line.
+
+    -- title: Films of positive patients
+    -- question: Which films were taken of patients who are positive?
+    -- grain: study
+    -- param since DATE = '2020-03-01': only studies from this day on
+    -- label covid_status: positive or negative
+    with
+    …
+
+A text after a key may go on over lines that are indented (`--   …`). Nothing here touches a lake.
+"""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse import columns, sqlfiles
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+#: What a row of a cohort may be, and the column that names it.
+GRAINS = {
+    "patient": "patient_id",
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+    "image": "SOPInstanceUID",
+}
+#: Types of parameters; any of them may be a list, as VARCHAR[].
+TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE")
+#: Words that `wh.cohort` takes for itself.
+RESERVED = ("as_of", "name")
+
+#: The name of the final SELECT when it is made a step; no step of a user can have it.
+ANSWER = '"the answer"'
+
+_KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
+_NEEDED = ("title", "question", "grain")
+_LINE = re.compile(r"-- (\w+)([^:]*?): +(.+)")
+_PARAM = re.compile(r"-- param +(\w+) +(\w+(?:\[\])?) *(?:= *(.+?))?: +(.+)")
+_LABEL = re.compile(r"-- label +\"?(\w+)\"?: +(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, or to be looked at, in a line of a cohort's file."""
+
+    line: int
+    message: str
+    severity: str = "error"
+
+
+class DefinitionError(UsageError):
+    """A cohort's file is wrong; the message has a line `FILE:LINE: what` for each problem."""
+
+    def __init__(self, path: str, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda p: p.line)
+        super().__init__("\n".join(f"{path}:{p.line}: {p.message}" for p in self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A value that whoever runs the cohort may give; `default` is a literal of SQL, None when it must be given."""
+
+    name: str
+    type: str
+    default: str | None
+    meaning: str
+    line: int
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes several values."""
+        return self.type.endswith("[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A named step of the SQL: where its SELECT stands in the text, its line, what the comment above it says, and the
+    steps that it reads, the one that its FROM begins with first."""
+
+    name: str
+    start: int
+    end: int
+    line: int
+    meaning: str
+    reads: tuple[str, ...] = ()
+    after: str = ""
+    is_kept: bool = False
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A cohort as its file defines it."""
+
+    name: str
+    path: str
+    title: str
+    question: str
+    grain: str
+    definition: str
+    limits: str
+    params: tuple[Parameter, ...]
+    labels: dict[str, str]
+    steps: tuple[Step, ...]
+    answer: Step
+    sql: str
+    warnings: tuple[Problem, ...]
+    tree: "exp.Query" = field(repr=False, compare=False)
+
+    @property
+    def grain_column(self) -> str:
+        """The column that names a row."""
+        return GRAINS[self.grain]
+
+    @cached_property
+    def bound_sql(self) -> str:
+        """The SQL with every `$name` as `cast($name as TYPE)`, so that a null or an empty list has a type; no line
+        moves. Values are not in it: they are bound."""
+        return _edited(self.sql, self._casts())
+
+    def followed_by(self, final: str) -> str:
+        """The same SQL with its final SELECT made one more step, ANSWER, and another SELECT over all steps after it.
+
+        Steps are kept, so that each is computed once however often it is asked; no line moves.
+        """
+        opening = f"{', ' if self.steps else 'with '}{ANSWER} as materialized ("
+        edits = [(step.start - 1, step.start - 1, " materialized ") for step in self.steps if not step.is_kept]
+        whole = [*self._casts(), *edits, (self.answer.start, self.answer.start, opening)]
+        return f"{_edited(self.sql[: self.answer.end], whole)}\n)\n{final}"
+
+    def _casts(self) -> list[tuple[int, int, str]]:
+        types = {p.name.lower(): p.type for p in self.params}
+        return [(at, until, f"cast(${name} as {types[name.lower()]})") for at, until, name in placeholders(self.sql)]
+
+    def problem(self, line: int, message: str) -> DefinitionError:
+        """A mistake at a line of the file, as an error to raise."""
+        return DefinitionError(self.path, [Problem(line, message)])
+
+
+def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
+    """A text with its parts from one place to another replaced."""
+    parts, end = [], 0
+    for start, until, instead in sorted(edits):
+        parts += [text[end:start], instead]
+        end = until
+    return "".join([*parts, text[end:]])
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`Did you mean x?` for the known name that is nearest, or nothing; letter case does not count."""
+    lower = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return f" Did you mean {lower[near[0]]}?" if near else ""
+
+
+def shipped() -> list[str]:
+    """The names of the cohorts that come with the warehouse."""
+    return [Path(name).stem for name in sqlfiles.files("cohorts")]
+
+
+def load(name_or_path: str | Path) -> Definition:
+    """The cohort of that name in sql/cohorts, or of a file ending in .sql; UsageError when there is none."""
+    name = str(name_or_path)
+    if name in shipped():
+        return parse(sqlfiles.read(f"cohorts/{name}.sql"), f"sql/cohorts/{name}.sql")
+    if not name.endswith(".sql"):
+        raise UsageError(
+            f"There is no cohort {name!r}.{nearest(name, shipped())} List them:  chest cohort list   "
+            "A cohort of your own is a file ending in .sql."
+        )
+    try:
+        return parse(Path(name).read_text(encoding="utf-8"), name)
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} cannot be read: it is not text in UTF-8.") from None
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+def parse(text: str, path: str) -> Definition:
+    """Read the text of a cohort's file; DefinitionError has every mistake that can be seen without its columns."""
+    problems: list[Problem] = []
+    header = _header(text, problems)
+    tree = _tree(text, path)
+    tokens = _tokens(text)
+    steps, answer = _steps(text, tree, tokens, path)
+    params = {p.name.lower(): p for p in header.params}
+    used = {name.lower(): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
+    for name, line in used.items():
+        if name not in params:
+            problems.append(Problem(line, f"${name} is no parameter of the header.{nearest(name, params)}"))
+    for name, param in params.items():
+        if name not in used:
+            problems.append(Problem(param.line, f"Parameter {param.name} is never used.{nearest(name, used)}"))
+    taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.views()}}
+    problems += [
+        Problem(s.line, f"Step {s.name} has the name {taken[s.name.lower()]}: give it one of its own.")
+        for s in steps
+        if s.name.lower() in taken
+    ]
+    if problems:
+        raise DefinitionError(path, problems)
+    return Definition(
+        name=Path(path).stem,
+        path=path,
+        title=header.texts["title"],
+        question=header.texts["question"],
+        grain=header.texts["grain"],
+        definition=header.texts.get("definition", ""),
+        limits=header.texts.get("limits", ""),
+        params=tuple(header.params),
+        labels=header.labels,
+        steps=steps,
+        answer=answer,
+        sql=text,
+        warnings=_unused(steps, answer),
+        tree=tree,
+    )
+
+
+def line_of(text: str, at: int) -> int:
+    """The line, from 1, of a place in a text."""
+    return text.count("\n", 0, at) + 1
+
+
+@dataclass
+class _Header:
+    texts: dict[str, str] = field(default_factory=dict)
+    params: list[Parameter] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def _header(text: str, problems: list[Problem]) -> _Header:
+    header = _Header()
+    for number, line in _entries(text):
+        found = _LINE.fullmatch(line)
+        key = found[1] if found else ""
+        if not found or key not in _KEYS:
+            problems.append(_no_entry(number, line, key))
+        elif key == "param":
+            _param(header, number, line, problems)
+        elif key == "label":
+            _label(header, number, line, problems)
+        elif found[2].strip():
+            problems.append(Problem(number, f"After {key} comes its text: -- {key}: …"))
+        elif key in header.texts:
+            problems.append(Problem(number, f"{key} is said twice."))
+        else:
+            header.texts[key] = found[3].strip()
+            if key == "grain" and found[3].strip() not in GRAINS:
+                problems.append(
+                    Problem(number, f"A grain is {', '.join(GRAINS)}, not {found[3]!r}.{nearest(found[3], GRAINS)}")
+                )
+    said = {p.message.split()[0] for p in problems}
+    problems += [
+        Problem(1, f"{key} is missing from the header: -- {key}: …")
+        for key in _NEEDED
+        if key not in header.texts and key not in said
+    ]
+    return header
+
+
+def _entries(text: str) -> Iterator[tuple[int, str]]:
+    """The entries of the header, each with its first line: lines that go on are joined to theirs."""
+    entry: tuple[int, str] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.startswith("--"):
+            break
+        if line.startswith("--   ") and entry:
+            entry = (entry[0], f"{entry[1]} {line[2:].strip()}")
+            continue
+        if entry:
+            yield entry
+        entry = (number, line.rstrip()) if line.strip("- \t") else None
+    if entry:
+        yield entry
+
+
+def _no_entry(number: int, line: str, key: str) -> Problem:
+    if key:
+        return Problem(number, f"The header knows no {key}.{nearest(key, _KEYS)} It knows {', '.join(_KEYS)}.")
+    return Problem(
+        number,
+        f"{line[:40]!r} is no line of a header: write `-- key: value`; a text goes on over lines that begin with "
+        "`--   ` and three blanks.",
+    )
+
+
+def _param(header: _Header, number: int, line: str, problems: list[Problem]) -> None:
+    found = _PARAM.fullmatch(line)
+    if not found:
+        problems.append(Problem(number, "A parameter is written  -- param NAME TYPE = DEFAULT: meaning"))
+        return
+    name, kind, default, meaning = found.groups()
+    if kind.upper().removesuffix("[]") not in TYPES:
+        problems.append(
+            Problem(number, f"{kind} is no type of a parameter.{nearest(kind, TYPES)} They are {', '.join(TYPES)}.")
+        )
+    elif name.lower() in RESERVED:
+        problems.append(Problem(number, f"A parameter cannot be named {name}: that word has its meaning already."))
+    elif name.lower() in (p.name.lower() for p in header.params):
+        problems.append(Problem(number, f"Parameter {name} is declared twice."))
+    elif default and not _is_literal(default):
+        problems.append(Problem(number, f"The default of {name} must be a literal, not {default}."))
+    header.params.append(Parameter(name, kind.upper(), default, meaning.strip(), number))
+
+
+def _is_literal(text: str) -> bool:
+    """Whether a text is a number, a text, a truth value, null, a day or a list of them."""
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        tree: Any = sqlglot.parse_one(f"select {text}", dialect="duckdb")
+    except sqlglot.errors.SqlglotError:
+        return False
+    parts = (exp.Literal, exp.Boolean, exp.Null, exp.Neg, exp.Array, exp.Cast, exp.DataType, exp.Paren)
+    return len(tree.expressions) == 1 and all(
+        isinstance(node, (*parts, exp.Select)) and not (node is not tree and isinstance(node, exp.Select))
+        for node in tree.walk()
+        if not isinstance(node, exp.DataTypeParam)
+    )
+
+
+def _label(header: _Header, number: int, line: str, problems: list[Problem]) -> None:
+    found = _LABEL.fullmatch(line)
+    if not found:
+        problems.append(Problem(number, "A label is written  -- label COLUMN: meaning"))
+    elif found[1] in header.labels:
+        problems.append(Problem(number, f"Label {found[1]} is declared twice."))
+    else:
+        header.labels[found[1]] = found[2].strip()
+
+
+def _tokens(text: str) -> list[Any]:
+    import sqlglot
+
+    return list(sqlglot.tokenize(text, dialect="duckdb"))
+
+
+def placeholders(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where each `$name` stands in a text: its first place, the one after it, and its name."""
+    from sqlglot import TokenType
+
+    tokens = _tokens(text)
+    for sign, name in itertools.pairwise(tokens):
+        if sign.token_type is TokenType.PARAMETER and name.start == sign.end + 1:
+            yield sign.start, name.end + 1, name.text
+
+
+def _tree(text: str, path: str) -> "exp.Query":
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        statements = [s for s in sqlglot.parse(text, dialect="duckdb") if s is not None]
+    except sqlglot.errors.ParseError as error:
+        place = error.errors[0] if error.errors else {}
+        near = f" near {place['highlight']!r}" if place.get("highlight") else ""
+        line = _parse_line(text, place)
+        raise DefinitionError(
+            path, [Problem(line, f"This is no SQL: {place.get('description', error)}{near}.")]
+        ) from None
+    except sqlglot.errors.TokenError:
+        raise DefinitionError(path, [Problem(_open_quote(text), "This is no SQL: a quote is not closed.")]) from None
+    if len(statements) != 1:
+        semicolon = next((t.start for t in _tokens(text) if t.text == ";"), 0)
+        at = line_of(text, semicolon) if statements else max(1, text.count("\n"))
+        raise DefinitionError(path, [Problem(at, f"A cohort is one SELECT, not {len(statements) or 'nothing'}.")])
+    (tree,) = statements
+    if not isinstance(tree, exp.Query):
+        line = next(iter(_lines_of_code(text)), 1)
+        raise DefinitionError(path, [Problem(line, f"A cohort is one SELECT, not {tree.key.upper()}.")])
+    with_ = tree.args.get("with_")
+    if with_ and with_.args.get("recursive"):
+        line = next(iter(_lines_of_code(text)), 1)
+        raise DefinitionError(path, [Problem(line, "WITH RECURSIVE is not for cohorts.")])
+    return tree
+
+
+def _parse_line(text: str, place: dict[str, Any]) -> int:
+    """The line of a parse error, by its place in the text: sqlglot's own number runs ahead after a `$`."""
+    context = str(place.get("start_context") or "") + str(place.get("highlight") or "")
+    at = text.find(context) if context else -1
+    return line_of(text, at + len(context) - 1) if at >= 0 else int(place.get("line") or 1)
+
+
+def _open_quote(text: str) -> int:
+    """The line of the last quote that is opened: what a tokenizer trips over."""
+    return line_of(text, max(text.rfind("'"), text.rfind('"'), text.rfind("/*"), 0))
+
+
+def _lines_of_code(text: str) -> Iterator[int]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("--"):
+            yield number
+
+
+def _steps(text: str, tree: "exp.Query", tokens: list[Any], path: str) -> tuple[tuple[Step, ...], Step]:
+    """The steps and the final SELECT, cut from the text by their parentheses: what runs is what was written."""
+    from sqlglot import TokenType
+
+    places: list[tuple[Any, int, int, bool]] = []
+    at = 1 if tokens[0].token_type is TokenType.WITH else 0
+    while at and len(places) < len(tree.ctes):
+        name = at
+        while tokens[at].token_type is not TokenType.ALIAS:
+            if tokens[at].token_type is TokenType.L_PAREN:
+                line = line_of(text, tokens[name].start)
+                raise DefinitionError(path, [Problem(line, "Name the columns of a step in its SELECT, by AS.")])
+            at += 1
+        says = at + 1
+        while tokens[at].token_type is not TokenType.L_PAREN:
+            at += 1
+        first, depth = at, 0
+        while True:
+            depth += (tokens[at].token_type is TokenType.L_PAREN) - (tokens[at].token_type is TokenType.R_PAREN)
+            if depth == 0:
+                break
+            at += 1
+        places.append((tokens[name], tokens[first].end + 1, tokens[at].start, first > says))
+        at += 2 if tokens[at + 1].token_type is TokenType.COMMA else 1
+    names = {cte.alias.lower(): cte.alias for cte in tree.ctes}
+    lines = text.splitlines()
+    steps = []
+    for cte, (token, start, end, is_kept) in zip(tree.ctes, places, strict=True):
+        line = line_of(text, token.start)
+        reads, after = _sources(cte.this, names)
+        steps.append(Step(cte.alias, start, end, line, _comment_above(lines, line), reads, after, is_kept))
+    final = tree.copy()
+    final.set("with_", None)
+    last = tokens[-2] if tokens[-1].token_type is TokenType.SEMICOLON else tokens[-1]
+    line = line_of(text, tokens[at].start)
+    reads, after = _sources(final, names)
+    answer = Step("answer", tokens[at].start, last.end + 1, line, _comment_above(lines, line), reads, after)
+    return tuple(steps), answer
+
+
+def _sources(query: "exp.Query", names: dict[str, str]) -> tuple[tuple[str, ...], str]:
+    """The steps that a query reads, and the one of them, if any, that its FROM begins with."""
+    from sqlglot import exp
+
+    found = [table.name.lower() for table in query.find_all(exp.Table) if not table.db]
+    begins = query.args.get("from_")
+    first = begins.this.name.lower() if begins and isinstance(begins.this, exp.Table) else ""
+    return tuple(dict.fromkeys(names[name] for name in found if name in names)), names.get(first, "")
+
+
+def _comment_above(lines: list[str], line: int) -> str:
+    """What the comment above a step says, down from where it begins; the header is none."""
+    found: list[str] = []
+    at = line - 2
+    while at >= 0 and lines[at].lstrip().startswith("--"):
+        found.insert(0, lines[at].lstrip()[2:].strip())
+        at -= 1
+    return " ".join(found) if any(_lines_before(lines, at)) else ""
+
+
+def _lines_before(lines: list[str], at: int) -> Iterator[bool]:
+    return (bool(line.strip()) and not line.startswith("--") for line in lines[: at + 1])
+
+
+def _unused(steps: tuple[Step, ...], answer: Step) -> tuple[Problem, ...]:
+    """Steps that the answer does not come to read: a forgotten criterion."""
+    reached, ahead = set(), list(answer.reads)
+    by_name = {step.name: step for step in steps}
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += by_name[name].reads
+    return tuple(
+        Problem(s.line, f"Step {s.name} is never read: the answer goes without it.", "warning")
+        for s in steps
+        if s.name not in reached
+    )

@@ -1,0 +1,148 @@
+"""Warns of facts from the future: what a cohort uses beside its labels that lies, or was uploaded, after the image.
+
+Two clocks. A fact happens on its event date (sql/columns: `event_date`) and is known from the upload of the clinical
+file on. The index image of a row is its StudyDate; a cohort whose answer has a column index_date says so itself. What
+a label comes from is exempt: an outcome is meant to lie ahead. Without a lake the warnings say what may be; with one
+they count.
+"""
+
+from typing import TYPE_CHECKING
+
+from warehouse import columns
+from warehouse.cohorts import lineage
+from warehouse.cohorts.definition import Definition, Problem
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.lineage import Base
+    from warehouse.cohorts.run import Cohort
+
+_OFFER = (
+    "What was known by then:  inner join lateral (from known_at(patient_id, StudyDate)) as record on true, "
+    "in place of clinical"
+)
+
+
+def event_dates() -> "dict[Base, str]":
+    """The facts of the views and the column with the day that each happened; "" where none is declared."""
+    found = {}
+    for view in ("clinical", "clinical_history"):
+        for column in columns.relations()[view].columns:
+            if (column.is_field or column.kind == "unit" or column.name == "kind") and column.event_date != "always":
+                found[view, column.name] = column.event_date
+    for column in columns.relations()["patients"].columns:
+        if column.event_date != "always":
+            found["patients", column.name] = column.event_date
+    return found
+
+
+def warnings(definition: Definition, cohort: "Cohort | None" = None) -> list[Problem]:
+    """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given."""
+    traced = lineage.trace(definition)
+    exempt = set().union(*(traced.answer.get(label.lower(), set()) for label in definition.labels), set())
+    uses = [*traced.filters]
+    for name, bases in traced.answer.items():
+        if name not in {label.lower() for label in definition.labels}:
+            uses.append(lineage.Use(definition.answer.line, f"column {name}", frozenset(bases)))
+    dates = event_dates()
+    found: list[Problem] = []
+    seen: set[tuple[Base, str]] = set()
+    for use in sorted(uses, key=lambda u: u.line):
+        for base in sorted(use.base - exempt):
+            kind = "column" if use.where.startswith("column") else "filter"
+            if base in dates and (base, kind) not in seen:
+                seen.add((base, kind))
+                if told := _told(base, dates[base], use.where, cohort):
+                    found.append(Problem(use.line, told, "warning"))
+    facts = {base for use in uses for base in use.base - exempt if base[0] in ("clinical", "patients")}
+    facts = {base for base in facts if base in dates or _is_input(base)}
+    if facts:
+        found += _uploaded(definition, facts, cohort)
+    return found
+
+
+def _is_input(base: "Base") -> bool:
+    """Whether a column is a value of the clinical record at all, whenever it happened."""
+    return base[1] in {column.name for column in columns.record_columns()}
+
+
+def _told(base: "Base", event: str, where: str, cohort: "Cohort | None") -> str:
+    """The warning for a fact, or nothing where the answer shows that it always lay before."""
+    fact = base[1]
+    if cohort is None:
+        if not event:
+            return f"The {where} uses {fact}, which has no date: it may lie after the index image."
+        return f"The {where} uses {fact}, which happens on {event}: it may lie after the index image."
+    late, undated, rows = _counted(cohort, base, event)
+    told = []
+    if late:
+        told.append(f"lies after the index image in {late:,} of {rows:,} rows")
+    if undated:
+        told.append(f"has no date in {undated:,} of {rows:,} rows")
+    if not told:
+        return ""
+    by = f" (by {event})" if event and event != fact else ""
+    return f"The {where} uses {fact}, which{by} {' and '.join(told)}."
+
+
+def _counted(cohort: "Cohort", base: "Base", event: str) -> tuple[int, int, int]:
+    """Rows of the answer in which the fact is there and lies after the index day, or has no day; and all rows."""
+    view, fact = base
+    source = "patients" if view == "patients" and event in _names("patients") | {""} else "clinical"
+    fact = fact if fact in _names(source) else "kind"
+    day = f'facts."{event}"' if event else "cast(null as date)"
+    if source == "clinical" and event == "swabdate":
+        day = "coalesce(facts.swabdate, list_max(list_transform(facts.swabdates, lambda swab: swab.swabdate)))"
+    return _ask(
+        cohort,
+        f"""select
+            count(*) filter ({day} > index_day),
+            count(*) filter (facts."{fact}" is not null and facts."{fact}"::varchar <> 'false' and {day} is null),
+            count(*)
+        from indexed left join {source} as facts on indexed.patient_id = facts.patient_id""",
+    )
+
+
+def _uploaded(definition: Definition, facts: "set[Base]", cohort: "Cohort | None") -> list[Problem]:
+    """Which facts came with a file that was uploaded only after the index image."""
+    names = ", ".join(sorted({name for _, name in facts}))
+    if cohort is None:
+        told = f"{names}: known from the upload of the clinical file on, which may be after the index image. {_OFFER}."
+        return [Problem(definition.answer.line, told, "note")]
+    late, _, rows = _ask(
+        cohort,
+        """select count(*) filter (facts.available_date > index_day), 0, count(*)
+        from indexed left join clinical as facts on indexed.patient_id = facts.patient_id""",
+    )
+    if not late:
+        return []
+    told = f"{names}: uploaded only after the index image in {late:,} of {rows:,} rows. {_OFFER}."
+    return [Problem(definition.answer.line, told, "note")]
+
+
+def _names(view: str) -> set[str]:
+    return {column.name for column in columns.relations()[view].columns}
+
+
+def _ask(cohort: "Cohort", query: str) -> tuple[int, int, int]:
+    """Counts over `indexed`: the rows of the answer, each with its patient and the day of its index image."""
+    grain = cohort.definition.grain_column
+    names = {name.lower(): name for name in cohort.rows.column_names}
+    day = next((names[name] for name in ("index_date", "studydate") if name in names), "")
+    con = cohort.warehouse.con
+    con.register("cohort_answer", cohort.rows)
+    try:
+        row = con.execute(
+            f"""with days as (
+                select {grain} as id, min(patient_id) as patient_id, min(StudyDate) as StudyDate
+                from images where {grain} in (select {grain} from cohort_answer) group by {grain}
+            ),
+            indexed as (
+                select days.patient_id, {f'answer."{day}"' if day else "days.StudyDate"} as index_day
+                from cohort_answer as answer left join days on answer.{grain} = days.id
+            )
+            {query}"""
+        ).fetchone()
+    finally:
+        con.unregister("cohort_answer")
+    assert row is not None
+    return int(row[0]), int(row[1]), int(row[2])

@@ -1,0 +1,136 @@
+"""Which columns of the views every step, filter and column of a cohort comes from, through all of its steps.
+
+A column without a source of its own (a literal, as 'positive') says what its SELECT filters by: it comes from that.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from warehouse import columns
+from warehouse.cohorts.definition import Definition, line_of
+
+#: A column of a view.
+Base = tuple[str, str]
+_Columns = dict[str, set[Base]]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A place where columns of views are used: a filter, or a column of the answer by its name."""
+
+    line: int
+    where: str
+    base: frozenset[Base]
+
+
+@dataclass
+class Lineage:
+    """What the answer's columns come from, and what is filtered by."""
+
+    answer: _Columns = field(default_factory=dict)
+    filters: list[Use] = field(default_factory=list)
+
+
+def trace(definition: Definition) -> Lineage:
+    """Follow every column of the answer, and every filter, to the columns of the views."""
+    found = Lineage()
+    steps: dict[str, _Columns] = {}
+    for cte in definition.tree.ctes:
+        steps[cte.alias.lower()] = _query(cte.this, steps, definition, found)
+    found.answer = _query(definition.tree, steps, definition, found)
+    return found
+
+
+def _query(query: Any, steps: dict[str, _Columns], definition: Definition, found: Lineage) -> _Columns:
+    from sqlglot import exp
+
+    if isinstance(query, exp.Subquery):
+        return _query(query.this, steps, definition, found)
+    if isinstance(query, exp.SetOperation):
+        left = _query(query.left, steps, definition, found)
+        right = _query(query.right, steps, definition, found)
+        # Columns of a union go by their place.
+        return {name: base | other for (name, base), other in zip(left.items(), right.values(), strict=False)}
+    if not isinstance(query, exp.Select):
+        return {}
+    if query is not definition.tree:
+        inner = {cte.alias.lower(): _query(cte.this, steps, definition, found) for cte in query.ctes}
+        steps = {**steps, **inner}
+    sources = dict(_sources(query, steps, definition, found))
+    filters = [query.args.get(name) for name in ("where", "having", "qualify")]
+    filters += [join.args.get("on") for join in query.args.get("joins") or []]
+    by: set[Base] = set()
+    for condition in filters:
+        if condition is None:
+            continue
+        for nested in condition.find_all(exp.Query):
+            by |= set().union(*_query(nested, {**steps}, definition, found).values(), set())
+        base = _bases(condition, sources)
+        by |= base
+        found.filters += _uses(condition, sources, definition)
+    made: _Columns = {}
+    for item in query.expressions:
+        if isinstance(item, exp.Star):
+            for columns_ in sources.values():
+                made |= {name: made.get(name, set()) | base for name, base in columns_.items()}
+        elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
+            made |= sources.get(item.table.lower(), {})
+        else:
+            has_columns = next(item.find_all(exp.Column), None) is not None
+            made[item.alias_or_name.lower()] = _bases(item, sources) if has_columns else set(by)
+    return made
+
+
+def _sources(
+    query: Any, steps: dict[str, _Columns], definition: Definition, found: Lineage
+) -> Iterator[tuple[str, _Columns]]:
+    """What the FROM of a SELECT offers, by alias."""
+    from sqlglot import exp
+
+    begins = query.args.get("from_")
+    places = [begins.this] if begins else []
+    places += [join.this for join in query.args.get("joins") or []]
+    places += query.args.get("laterals") or []
+    views = {view.name: view for view in columns.views()}
+    for place in places:
+        name = place.alias_or_name.lower()
+        if isinstance(place, exp.Lateral):
+            yield name, _query(place.this, steps, definition, found)
+        elif isinstance(place, exp.Subquery):
+            yield name, _query(place, steps, definition, found)
+        elif isinstance(place, exp.Table) and isinstance(place.this, exp.Func):
+            is_known = place.this.name.lower() == "known_at"
+            yield name or place.this.name.lower(), _of_view("known_at", "clinical") if is_known else {}
+        elif isinstance(place, exp.Table):
+            table = place.name.lower()
+            yield name, steps[table] if table in steps else _of_view(table, table) if table in views else {}
+
+
+def _of_view(name: str, view: str) -> _Columns:
+    return {column.name.lower(): {(name, column.name)} for column in columns.relations()[view].columns}
+
+
+def _bases(node: Any, sources: dict[str, _Columns]) -> set[Base]:
+    from sqlglot import exp
+
+    return set().union(*(_resolve(column, sources) for column in node.find_all(exp.Column)), set())
+
+
+def _resolve(column: Any, sources: dict[str, _Columns]) -> set[Base]:
+    name, table = column.name.lower(), column.table.lower()
+    if table in sources:
+        return sources[table].get(name, set())
+    return set().union(*(offered.get(name, set()) for offered in sources.values()), set())
+
+
+def _uses(condition: Any, sources: dict[str, _Columns], definition: Definition) -> Iterator[Use]:
+    """A use for each line of a filter that names a column."""
+    from sqlglot import exp
+
+    by_line: dict[int, set[Base]] = {}
+    for column in condition.find_all(exp.Column):
+        start = column.this.meta.get("start")
+        line = line_of(definition.sql, start) if start is not None else definition.answer.line
+        by_line.setdefault(line, set()).update(_resolve(column, sources))
+    return (Use(line, "filter", frozenset(base)) for line, base in by_line.items() if base)

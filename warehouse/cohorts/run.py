@@ -1,0 +1,204 @@
+"""Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from warehouse import columns, foreign, lake, settings
+from warehouse.cohorts import catalogue, guard
+from warehouse.cohorts.definition import Definition, DefinitionError, Parameter, load, nearest
+from warehouse.errors import ForeignSqlError, LakeError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+    import pyarrow as pa
+
+    from warehouse.cohorts.attrition import Count
+    from warehouse.manifests.manifest import Manifest
+    from warehouse.reader import Warehouse
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed;
+    `step_columns` the columns of every step with their types, the answer's under `answer`."""
+
+    warehouse: "Warehouse"
+    definition: Definition
+    values: dict[str, Any]
+    step_columns: dict[str, dict[str, str]]
+
+    @cached_property
+    def rows(self) -> "pa.Table":
+        """The answer as an Arrow table, in the order of its grain; it is asked for once.
+
+        DefinitionError when a row has no grain, or when two rows have the same.
+        """
+        table = self.fetch(self.definition.bound_sql)
+        _check_grain(table, self.definition)
+        return table.sort_by(self.definition.grain_column)
+
+    def fetch(self, sql: str, **more: object) -> "pa.Table":
+        """What SQL that was made from the definition answers, its parameters and more bound.
+
+        It is held in as foreign SQL is (warehouse/foreign.py): its plan is judged, its time is limited.
+        """
+        import duckdb
+
+        con, values = self.warehouse.con, {**self.values, **more}
+        try:
+            with self.warehouse.limited():
+                foreign.check_plan(con, sql, values)
+                return con.execute(sql, values).to_arrow_table()
+        except ForeignSqlError as error:
+            raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
+        except UsageError:
+            _check_snapshot(self.warehouse, self.definition)
+            raise
+        except duckdb.Error as error:
+            raise catalogue.explained(error, self.definition) from None
+
+    def relation(self) -> "duckdb.DuckDBPyRelation":
+        """The answer as a DuckDB relation, like those of the views."""
+        return self.warehouse.con.from_arrow(self.rows)
+
+    @property
+    def result(self) -> "duckdb.DuckDBPyRelation":
+        """The same as `relation()`."""
+        return self.relation()
+
+    def steps(self) -> "list[Count]":
+        """What each step leaves, in patients, studies, series and images; the answer comes last."""
+        from warehouse.cohorts import attrition
+
+        return attrition.attrition(self)
+
+    def attrition(self, *, suppress: int = 0) -> "pa.Table":
+        """The same as an Arrow table, a row a step; counts under `suppress` are hidden, and those that would tell them."""
+        from warehouse.cohorts import attrition
+
+        return attrition.table(attrition.suppressed(self.steps(), suppress))
+
+    def export(self, folder: "str | Path", *, objects: "tuple[str, ...]" = ("dcm", "json")) -> "Manifest":
+        """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
+        from warehouse.manifests.export import export
+
+        return export(self, folder, objects=objects)
+
+
+def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[str, object]) -> Cohort:
+    """A cohort ready to run; everything that can be wrong with it before it runs is said here."""
+    return ask(warehouse, load(name_or_path), given)
+
+
+def ask(warehouse: "Warehouse", definition: Definition, given: Mapping[str, object]) -> Cohort:
+    """The same for a definition at hand, as from a manifest. It runs on a connection that it does not get out of."""
+    values, step_columns = check(definition, given)
+    return Cohort(warehouse.held_in(), definition, values, step_columns)
+
+
+def _check_snapshot(warehouse: "Warehouse", definition: Definition) -> None:
+    """LakeError where the snapshot has not all columns that the definition was bound to: an older tool made it."""
+    declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
+    there = warehouse.con.execute(
+        "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
+        {"lake": lake.ALIAS},
+    ).fetchall()
+    lacking = declared - set(there)
+    words = {name.lower() for name in re.findall(r"\w+", definition.sql)}
+    for view, column in sorted(lacking):
+        if view in words and column.lower() in words:
+            raise LakeError(
+                f"Snapshot {warehouse.snapshot.number} cannot be asked for {definition.name}: its view {view} lacks "
+                f"{column}, which this version of the tool makes. Refresh the lake, or choose a later snapshot."
+            )
+
+
+def check(
+    definition: Definition, given: Mapping[str, object] | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The values of the parameters and the columns of every step; no lake is needed.
+
+    DefinitionError for what is wrong with the file, UsageError for what is wrong with the parameters given. Where none
+    may be given (None), one that must be given is null.
+    """
+    con = catalogue.shell()
+    try:
+        needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
+        values = typed(con, definition, given if given is not None else needed)
+        if refused := guard.refusals(con, definition):
+            raise DefinitionError(definition.path, refused)
+        with foreign.limited(con, settings.load()):
+            return values, catalogue.bind(con, definition, values)
+    finally:
+        con.close()
+
+
+def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:
+    """The value of every parameter, given or by default, as a Python value of its type.
+
+    UsageError for a parameter that the cohort does not know, one that must be given, or a value of another type.
+    """
+    known = {p.name.lower(): p for p in definition.params}
+    for name in given:
+        if name.lower() not in known:
+            takes = f" It takes {', '.join(p.name for p in definition.params)}." if known else " It takes none."
+            raise UsageError(f"Cohort {definition.name} has no parameter {name}.{nearest(name, known)}{takes}")
+    words = {name.lower(): value for name, value in given.items()}
+    return {p.name: _typed(con, definition, p, words) for p in definition.params}
+
+
+def _typed(
+    con: "duckdb.DuckDBPyConnection", definition: Definition, param: Parameter, given: Mapping[str, object]
+) -> Any:
+    import duckdb
+
+    if param.name.lower() not in given and param.default is None:
+        raise UsageError(f"Cohort {definition.name} must be given {param.name} ({param.type}): {param.meaning}")
+    try:
+        if param.name.lower() not in given:
+            return _one(con.execute(f"select cast(({param.default}) as {param.type})"))
+        return _one(
+            con.execute(f"select cast($value as {param.type})", {"value": _listed(param, given[param.name.lower()])})
+        )
+    except duckdb.Error:
+        if param.name.lower() not in given:
+            raise definition.problem(param.line, f"The default of {param.name} is no {param.type}.") from None
+        value = given[param.name.lower()]
+        raise UsageError(f"Parameter {param.name} of {definition.name} is {param.type}, not {value!r}.") from None
+
+
+def _listed(param: Parameter, value: object) -> object:
+    """A single value given to a list is a list of one; a text in brackets is a list as DuckDB writes it."""
+    if not param.is_list or value is None or (isinstance(value, str) and value.startswith("[")):
+        return value
+    return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+
+
+def _one(answer: "duckdb.DuckDBPyConnection") -> Any:
+    row = answer.fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _check_grain(table: "pa.Table", definition: Definition) -> None:
+    import pyarrow.compute as pc
+
+    column = table[definition.grain_column]
+    where = f"{definition.grain_column}, which names a row of the grain {definition.grain}"
+    if column.null_count:
+        raise definition.problem(definition.answer.line, f"{column.null_count:,} rows have no {where}.")
+    counts = pc.value_counts(column)
+    most = pc.max(counts.field("counts")).as_py() if len(counts) else 0
+    if most and most > 1:
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))
+        example = twice[0]["values"].as_py()
+        raise definition.problem(
+            definition.answer.line,
+            f"{len(twice):,} rows occur more than once by {where}; {example} does {twice[0]['counts'].as_py()} times. "
+            "Choose one of each, as by qualify row_number() over (partition by … order by …) = 1.",
+        )

@@ -1,0 +1,110 @@
+"""Whether a file has the bytes of an object: by its etag where that is an MD5, else by S3's checksums, else by size."""
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from warehouse.bucket import Facts
+
+_MD5 = re.compile("[0-9a-f]{32}")
+_PARTS = re.compile("([0-9a-f]{32})-([0-9]+)")
+_MIB = 1 << 20
+_CHUNK = 1 << 20
+
+#: Sizes of parts that programs are known to upload by, in MiB (boto3, s5cmd, rclone, multiples that users set).
+_USUAL_MIB = (8, 5, 16, 50, 15, 10, 64, 32, 100, 128, 25, 20, 256, 512, 1024)
+
+
+class How(StrEnum):
+    """By what a file was found to be whole."""
+
+    MD5 = "MD5"
+    PARTS = "multipart MD5"
+    CHECKSUM = "S3 checksum"
+    CONTENT = "content"  # compared with the object itself, which lies in a folder
+    SIZE = "size alone"
+
+
+def is_md5(etag: str) -> bool:
+    """Whether an etag looks like the MD5 of the object."""
+    return _MD5.fullmatch(etag) is not None
+
+
+def check(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "") -> How | None:
+    """By what a file with the size of its object has its bytes; None when it has others.
+
+    `md5` is that of the file, where it is known. `facts` is asked only when the etag alone does not tell.
+    """
+    if is_md5(etag):
+        if (md5 or _digest(path, "md5")) == etag:
+            return How.MD5
+        known = facts()
+        return None if known.is_md5 else _by_checksum(path, known)
+    if parts := _PARTS.fullmatch(etag):
+        return _by_parts(path, etag, int(parts[2]), facts)
+    return _by_checksum(path, facts())
+
+
+def _by_parts(path: Path, etag: str, count: int, facts: Callable[[], Facts]) -> How | None:
+    size = path.stat().st_size
+    if any(etag_of_parts(path, part) == etag for part in _usual(size, count)):
+        return How.PARTS
+    known = facts()
+    # Parts need not be equal; the size of the first one tells only where it explains their number.
+    is_told = known.part_size and -(-size // known.part_size) == count
+    if is_told and known.is_md5 and known.etag == etag:
+        return How.PARTS if etag_of_parts(path, known.part_size) == etag else None
+    return _by_checksum(path, known)
+
+
+def _usual(size: int, count: int) -> Iterator[int]:
+    """The usual sizes of parts that would make so many parts of a file."""
+    if count == 1:
+        yield max(size, 1)
+        return
+    for mib in _USUAL_MIB:
+        if -(-size // (mib * _MIB)) == count:
+            yield mib * _MIB
+
+
+def etag_of_parts(path: Path, part_size: int) -> str:
+    """The etag that S3 gives an object uploaded in parts: the MD5 of their MD5s, and their number."""
+    digests: list[bytes] = []
+    with path.open("rb") as file:
+        while True:
+            md5, left = hashlib.md5(usedforsecurity=False), part_size
+            while left and (chunk := file.read(min(left, _CHUNK))):
+                md5.update(chunk)
+                left -= len(chunk)
+            if left == part_size and digests:
+                break
+            digests.append(md5.digest())
+            if left:
+                break
+    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
+
+
+def _by_checksum(path: Path, facts: Facts) -> How | None:
+    """By the first checksum that can be computed here; CRC32C and CRC64NVME cannot."""
+    for name in ("SHA256", "SHA1", "CRC32"):
+        if name in facts.checksums:
+            found = _crc32(path) if name == "CRC32" else bytes.fromhex(_digest(path, name.lower()))
+            return How.CHECKSUM if base64.b64encode(found).decode() == facts.checksums[name] else None
+    return How.SIZE
+
+
+def _digest(path: Path, name: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
+
+
+def _crc32(path: Path) -> bytes:
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            value = zlib.crc32(chunk, value)
+    return value.to_bytes(4, "big")

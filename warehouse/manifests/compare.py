@@ -1,0 +1,80 @@
+"""Compares two manifests: what was asked, and object by object what came, went and changed."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse import sqlfiles
+from warehouse.manifests.manifest import Manifest
+from warehouse.manifests.verify import connect
+from warehouse.settings import Settings, load
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What was asked, as manifest.json says it: the words for it, and where it stands.
+_ASKED = {
+    "cohort": ("cohort", "name"),
+    "SQL": ("cohort", "sql_sha256"),
+    "parameters": ("cohort", "parameters"),
+    "as of": ("as_of",),
+    "group": ("group",),
+    "snapshot": ("snapshot",),
+    "objects": ("objects",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a manifest differs from another. `objects` has change, key, object, patient_id and detail of each."""
+
+    is_same: bool  # the content digests
+    asked: dict[str, tuple[Any, Any]]
+    counts: dict[str, int]
+    objects: "pa.Table"
+
+
+def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
+    """Compare two manifests by their keys, wherever their buckets lie; ManifestError when one was altered."""
+    sql = sqlfiles.statements("manifests/compare.sql")
+    with contextlib.closing(connect(settings or load())) as con:
+        old.check(con)
+        new.check(con)
+        both = [label for label in old.labels if label in new.labels]
+        changes = ", ".join(
+            f"case when old.{label} is distinct from new.{label} then "
+            f"{sqlfiles.literal(name)} || ' ' || coalesce(old.{label}, 'none') || ' is now ' || "
+            f"coalesce(new.{label}, 'none') end"
+            for name, label in ((name, f'"{name}"') for name in both)
+        )
+        con.execute(
+            sqlfiles.fill(sql["compared"], old=_rows(old, both), new=_rows(new, both), changes=changes or "null")
+        )
+        counts = dict(con.execute(sql["counts"]).fetchall())
+        objects = con.execute(sql["differences"]).to_arrow_table()
+    return Difference(
+        is_same=old.digest == new.digest,
+        asked={
+            words: (before, after)
+            for words, path in _ASKED.items()
+            if (before := _at(old.about, path)) != (after := _at(new.about, path))
+        },
+        counts={name: counts.get(name, 0) for name in ("same", "came", "went", "changed")},
+        objects=objects,
+    )
+
+
+def _rows(manifest: Manifest, labels: list[str]) -> str:
+    """The rows as a query; labels as texts, as two manifests may have them in two types."""
+    texts = "".join(f', cast("{label}" as varchar) as "{label}"' for label in labels)
+    return (
+        "(select key, left(uri, length(uri) - length(key) - 1) as home, object, size, etag, patient_id, "
+        f"StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality{texts} from {manifest.rows})"
+    )
+
+
+def _at(about: dict[str, Any], path: tuple[str, ...]) -> Any:
+    found: Any = about
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found

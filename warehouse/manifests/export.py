@@ -1,0 +1,158 @@
+"""Exports a manifest: a folder that says what a cohort answered, object by object, and how to prove and repeat it.
+
+manifest.parquet, manifest.csv   a row an object, sorted            manifest.json   everything else about it
+records.parquet                  the clinical files that were known  croissant.json  for those who read Croissant
+manifest.schema.json             what manifest.json may say         download.s5cmd  for those who prefer s5cmd
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse import __version__, lake, sqlfiles
+from warehouse.errors import UsageError
+from warehouse.manifests import croissant, register
+from warehouse.manifests.manifest import FORMAT, SCHEMA, Manifest, open_manifest, schema_text
+from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect, write_s5cmd
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.cohorts import Cohort
+
+_CSV = "(format csv, header, delimiter ',', quote '\"', escape '\"')"
+_PARQUET = "(format parquet, compression zstd, row_group_size 100000)"
+
+
+def export(
+    answer: "Cohort",
+    folder: Path | str,
+    *,
+    objects: tuple[str, ...] = DEFAULT_OBJECTS,
+    say: Callable[[str], object] = warnings.warn,
+) -> Manifest:
+    """Write the manifest of a cohort's answer into a new folder, which is there whole or not at all, and register it.
+
+    Where the lake cannot be written it is not registered, and `say` is told why.
+
+    UsageError when the folder is in the way or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is in the way: name a new folder.")
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        with contextlib.closing(collect(answer, objects)) as rows:
+            write(answer, rows, objects, part)
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    manifest = open_manifest(folder)
+    if refusal := register.record(manifest, answer.warehouse.location):
+        say(f"The manifest was not recorded in the lake. {refusal}")
+    return manifest
+
+
+def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
+    """Write the files of a manifest into a folder that is there."""
+    _copy(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
+    _copy(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
+    _copy(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
+    files = {name: _file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
+    described = describe(answer, rows, objects, files)
+    _write_json(folder / "manifest.json", described)
+    (folder / SCHEMA).write_text(schema_text(), encoding="utf-8")
+    _write_json(folder / "croissant.json", croissant.describe(described, rows.con))
+    with (folder / "download.s5cmd").open("wb") as file:
+        file.write(_S5CMD_HEAD.encode())
+        write_s5cmd(rows.con, "manifest_rows", file)
+
+
+_S5CMD_HEAD = """\
+# Run in the folder that the objects should go to:  s5cmd run download.s5cmd
+# s5cmd checks nothing but that an object could be read; `chest manifest download` checks what it has fetched.
+"""
+
+
+def _copy(con: "duckdb.DuckDBPyConnection", table: str, path: Path, options: str) -> None:
+    import duckdb
+
+    try:
+        con.execute(f"copy {table} to {sqlfiles.literal(str(path))} {options}")
+    except duckdb.IOException as error:
+        raise OSError(str(error).split("\n", maxsplit=1)[0]) from None
+
+
+def _file(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def describe(
+    answer: "Cohort", rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What manifest.json says (warehouse/manifests/manifest.schema.json)."""
+    import duckdb
+
+    wh, cohort = answer.warehouse, answer.definition
+    sources = rows.con.sql("select distinct left(uri, length(uri) - length(key) - 1) from manifest_rows order by 1")
+    return {
+        "$schema": SCHEMA,
+        "format": FORMAT,
+        "digest": rows.digest,
+        "cohort": {
+            "name": cohort.name,
+            "title": cohort.title,
+            "question": cohort.question,
+            "grain": cohort.grain,
+            "sql": cohort.sql,
+            "sql_sha256": hashlib.sha256(cohort.sql.encode()).hexdigest(),
+            "parameters": {name: _plain(value) for name, value in answer.values.items()},
+            "labels": {name: cohort.labels.get(name, "") for name in rows.labels},
+        },
+        "as_of": str(wh.day) if wh.day else None,
+        "group": wh.group_name,
+        "snapshot": wh.snapshot.number,
+        "snapshot_time": utc(wh.snapshot.time),
+        "sources": [source for (source,) in sources.fetchall()],
+        "objects": list(objects),
+        "counts": rows.counts,
+        "without_images": list(rows.without_images),
+        "attrition": _attrition(answer),
+        "files": files,
+        "created_at": utc(datetime.now(UTC)),
+        "created_by": lake.author(),
+        "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},
+    }
+
+
+def _attrition(answer: "Cohort") -> list[dict[str, Any]]:
+    return [{"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in answer.steps()]
+
+
+def utc(time: datetime) -> str:
+    """A time as manifest.json writes it."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _plain(value: object) -> Any:
+    """A value as JSON has it; a day as its ISO text."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

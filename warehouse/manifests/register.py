@@ -1,0 +1,90 @@
+"""The register of manifests in the lake: who exported what, when; and whether its cohort's answer is still the same."""
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from warehouse import lake, location
+from warehouse.errors import LakeError, WarehouseError
+from warehouse.manifests.manifest import Manifest
+from warehouse.manifests.rows import collect
+from warehouse.settings import Settings, load
+
+if TYPE_CHECKING:
+    from warehouse.reader import Warehouse
+
+
+#: A manifest is not worth a long wait for somebody who reads the catalogue.
+_TRIES = 2
+
+
+def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
+    """Record a manifest in the lake; returns why it could not be, "" when it was."""
+    values = _values(manifest)
+    names = ", ".join(values)
+    marks = ", ".join(f"${name}" for name in values)
+    try:
+        with lake.writer(place, settings or load()) as con:
+            lake.transact(
+                con,
+                f"manifest {manifest.name}",
+                lambda: con.execute(f"insert into ops.manifests ({names}) values ({marks})", values),
+                tries=_TRIES,
+                manifest=manifest.digest,
+            )
+    except (LakeError, duckdb.Error) as error:
+        return str(error).split("\n", maxsplit=1)[0]
+    return ""
+
+
+def _values(manifest: Manifest) -> dict[str, Any]:
+    about, cohort = manifest.about, manifest.about["cohort"]
+    counts = about["counts"]
+    return {
+        "created_at": about["created_at"],
+        "created_by": about["created_by"],
+        "cohort": cohort["name"],
+        "digest": manifest.digest,
+        "snapshot": about["snapshot"],
+        "as_of": about["as_of"],
+        "group_name": about["group"],
+        "parameters": json.dumps(cohort["parameters"], ensure_ascii=False),
+        "sql": cohort["sql"],
+        "kinds": about["objects"],
+        **{f"n_{name}": counts[name] for name in ("rows", "patients", "studies", "series", "images", "objects")},
+        "bytes": counts["bytes"],
+        "tool_version": about["tool"]["version"],
+    }
+
+
+def entries(lake_address: str = "", settings: Settings | None = None) -> list[dict[str, Any]]:
+    """What the register has, newest first; of the whole lake, whatever is published."""
+    settings = settings or load()
+    place = location.parse(lake_address or settings.lake)
+    if not lake.exists(place):
+        raise LakeError(f"There is no lake at {place.name}. Make one:  chest refresh BUCKET --lake {place.name}")
+    with contextlib.closing(lake.connect(settings, place)) as con:
+        lake.attach(con, place, "read_only")
+        there = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'manifests'"
+        if not con.execute(there).fetchone():
+            return []
+        rows = con.execute("from ops.manifests order by created_at desc, digest").to_arrow_table().to_pylist()
+    return [{**row, "parameters": json.loads(row["parameters"] or "{}")} for row in rows]
+
+
+def state(entry: dict[str, Any], newest: "Warehouse") -> str:
+    """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot."""
+    if entry["snapshot"] == newest.snapshot.number:
+        return "same"
+    from warehouse.cohorts import definition, run
+
+    asked = newest.group(entry["group_name"])
+    asked = asked.as_of(entry["as_of"]) if entry["as_of"] else asked
+    try:
+        known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
+        with contextlib.closing(collect(run.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))) as rows:
+            return "same" if rows.digest == entry["digest"] else "changed"
+    except WarehouseError as error:
+        return f"cannot be asked any more: {error}"

@@ -1,0 +1,200 @@
+"""Verifies a manifest: are its objects still in the bucket as they were, and would its patients' records still count?
+
+Buckets are listed, not read; only new clinical files whose names do not tell their kind are looked into.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse import extract, keys, location, sqlfiles
+from warehouse.bucket import Bucket, listing_schema, open_bucket
+from warehouse.errors import UsageError
+from warehouse.manifests.manifest import Manifest
+from warehouse.settings import Settings, load
+from warehouse.steps.listing import pattern_names
+from warehouse.steps.run import Progress, silent
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+#: Up to so many patients are listed one by one; more of them by listing what all their keys begin with.
+_HEADS = 256
+_LISTERS = 8
+
+STATUSES = ("present", "missing", "changed", "superseded")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a manifest's objects. `problems` has status, key, object, patient_id and detail of each."""
+
+    counts: dict[str, int]
+    by_size: int  # of those present, how many could be compared by their size alone
+    problems: "pa.Table"
+    patients_gone: tuple[str, ...]  # of whom the bucket, or the lake, has nothing any more
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything is there as it was, and nothing has taken its place."""
+        return not self.problems.num_rows and not self.patients_gone
+
+
+def verify(
+    manifest: Manifest,
+    *,
+    source: str = "",
+    lake_address: str = "",
+    settings: Settings | None = None,
+    progress: Progress = silent,
+) -> Verdict:
+    """Compare a manifest with its buckets, or with the one bucket given; with a lake, also look for its patients there.
+
+    Raises ManifestError when the manifest itself was altered, SourceError when a bucket cannot be listed.
+    """
+    settings = settings or load()
+    with contextlib.closing(connect(settings)) as con:
+        manifest.check(con)
+        if source and len(manifest.sources) > 1:
+            raise UsageError(f"{manifest.folder} has objects of {len(manifest.sources)} buckets: leave --source out.")
+        buckets = {b.source: b for b in (open_bucket(s, settings) for s in ([source] if source else manifest.sources))}
+        sql = sqlfiles.statements("manifests/verify.sql")
+        here = {"source": next(iter(buckets)) if source else None}
+        con.execute(sqlfiles.fill(sql["recorded"], rows=manifest.rows), here)
+        con.execute(sqlfiles.fill(sql["records"], records=manifest.records), here)
+        for name in ("there", "candidates", "again"):
+            con.execute(sql[name])
+        places = [place for (place,) in con.execute(sql["places"]).fetchall()]
+        for place in places:
+            bucket = buckets.get(place) or open_bucket(place, settings)
+            _look(con, bucket, place, manifest.about.get("as_of"), progress)
+        for name in ("compared", "verdict"):
+            con.execute(sql[name])
+        rows = con.execute(sql["counts"]).fetchall()
+        counts = dict.fromkeys(STATUSES, 0) | {status: n for status, n, _ in rows}
+        gone = {patient for (patient,) in con.execute(sql["without_objects"]).fetchall()}
+        if lake_address:
+            gone |= {*patients_gone(manifest, lake_address, settings)}
+        return Verdict(
+            counts=counts,
+            by_size=sum(n for status, _, n in rows if status == "present"),
+            problems=con.execute(sql["problems"]).to_arrow_table(),
+            patients_gone=tuple(sorted(gone)),
+        )
+
+
+def connect(settings: Settings) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB connection without a lake, within the limits of the settings."""
+    import tempfile
+    from pathlib import Path
+
+    import duckdb
+
+    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
+    con.execute("set TimeZone = 'UTC'")
+    con.execute(f"set temp_directory = {sqlfiles.literal(str(Path(tempfile.gettempdir()) / 'chest-spill'))}")
+    if settings.threads:
+        con.execute("set threads = $threads", {"threads": settings.threads})
+    return con
+
+
+def _look(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: str, as_of: Any, progress: Progress) -> None:
+    """List what a bucket has of the manifest's patients, and find what could take the place of anything."""
+    sql = sqlfiles.statements("manifests/verify.sql")
+    heads = [head for (head,) in con.execute(sql["heads"], {"place": place}).fetchall()]
+    _stream(con, bucket, heads, place, progress)
+    con.execute(sql["others"], {"place": place})
+    con.execute(sql["changes"])
+    con.execute(
+        sqlfiles.fill(sqlfiles.statements("refresh/listing.sql")["parsed"], **pattern_names()),
+        {"source": place, "dated": keys.DATED, "published": keys.PUBLISHED},
+    )
+    con.execute(sql["sent_again"], {"place": place, "as_of": as_of})
+    con.execute(sql["clinical"], {"as_of": as_of})
+    _read_kinds(con, bucket, place)
+    con.execute("drop table listing; drop table changes; drop table parsed")
+
+
+def _stream(con: "duckdb.DuckDBPyConnection", bucket: Bucket, heads: list[str], place: str, progress: Progress) -> None:
+    import pyarrow as pa
+
+    failure: list[BaseException] = []
+
+    def batches() -> Iterator["pa.RecordBatch"]:
+        listed = 0
+        try:
+            for batch in _batches(bucket, heads):
+                listed += batch.num_rows
+                progress("listing", listed, 0)
+                yield batch
+        except BaseException as error:
+            failure.append(error)
+            raise
+
+    con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
+    try:
+        con.execute(sqlfiles.statements("manifests/verify.sql")["listed"], {"place": place})
+    except Exception:
+        if failure:
+            raise failure[0] from None
+        raise
+    finally:
+        con.unregister("incoming")
+
+
+def _batches(bucket: Bucket, heads: list[str]) -> "Iterator[pa.RecordBatch]":
+    """The listing of all that begins with one of the heads; where there are many, of what they have in common."""
+    if len(heads) > _HEADS:
+        common = os.path.commonpath([heads[0], heads[-1]])
+        yield from bucket.listing(f"{common}/" if common else "")
+        return
+    with ThreadPoolExecutor(_LISTERS, thread_name_prefix="list") as pool:
+        for found in pool.map(lambda head: list(bucket.listing(head)), heads):
+            yield from found
+
+
+def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: str) -> None:
+    """Look into the new clinical files of the dated layout: whether they are `data` or `status` is in them."""
+    import pyarrow as pa
+
+    sql = sqlfiles.statements("manifests/verify.sql")
+    rows = con.execute(sql["unknown_kinds"], {"place": place}).fetchall()
+    if not rows:
+        return
+    names, etags, sizes = zip(*rows, strict=True)
+    buffer = memoryview(bytearray(sum(sizes)))
+    unread = bucket.read_into(buffer, names, etags, sizes)
+    texts, at = [], 0
+    for number, size in enumerate(sizes):
+        texts.append("" if number in unread else bytes(buffer[at : at + size]).decode("utf-8", "replace"))
+        at += size
+    with extract.connection() as extractor:
+        kinds = extract.kinds(extractor, texts)
+    con.register("kinds", pa.table({"key": pa.array(names, pa.string()), "kind": pa.array(kinds, pa.string())}))
+    con.execute(sql["kind"], {"place": place})
+    con.unregister("kinds")
+
+
+def patients_gone(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> list[str]:
+    """The patients that a manifest names and that the lake's newest published snapshot has nothing of."""
+    from warehouse.reader import ALL_GROUPS, open
+
+    with open(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
+        return [
+            patient
+            for (patient,) in everybody.con.execute(
+                f"select distinct patient_id from {manifest.rows} where patient_id not in "
+                "(select patient_id from images union select patient_id from clinical_history) order by 1"
+            ).fetchall()
+        ]
+
+
+def lake_of(address: str) -> str:
+    """The lake's address, when there is a lake; "" when there is none."""
+    from warehouse import lake
+
+    return address if lake.exists(location.parse(address)) else ""
