@@ -4,6 +4,7 @@ While a unit of some thousand objects is written and committed, the next is extr
 fetched; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,6 +47,8 @@ class _Target:
     flag: str
     extract: Callable[[extract.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
     inserts: tuple[str, ...]
+    #: Threads that extract; with one, headers keep two cores busy together with the writer.
+    extractors: int = 1
 
 
 _IMAGES = _Target(
@@ -65,6 +68,7 @@ _CLINICAL = _Target(
     "is_record",
     extract.records,
     ("insert_clinical", "insert_issues", "insert_records"),
+    extractors=2,
 )
 
 
@@ -94,10 +98,13 @@ def _load(run: Run, target: _Target) -> LoadCounts:
     unloaded = sqlfiles.fill(sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table)
     total, done, loaded, rejected = planning.count(run, unloaded), 0, 0, 0
     run.progress(target.step, 0, total)
-    with extract.connection() as extractor:
+    if not total:
+        return LoadCounts(0, 0)
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(extract.connection()) for _ in range(target.extractors)]
         for spans in planning.plans(run, unloaded):
             rejected += rejecting.reject_oversized(run, target.step)
-            for unit in _prepared(run, target, extractor, spans):
+            for unit in _prepared(run, target, idle, spans):
                 counts = _store(run, target, unit)
                 loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
                 done += unit.fetched.objects.num_rows
@@ -132,7 +139,7 @@ def reextract(run: Run) -> LoadCounts:
         return LoadCounts(run.commit("reextract", lambda: work(extractor), reextracted=total), 0)
 
 
-def _prepared(run: Run, target: _Target, extractor: extract.Extractor, spans: list[Span]) -> Iterator[_Unit]:
+def _prepared(run: Run, target: _Target, idle: list[extract.Extractor], spans: list[Span]) -> Iterator[_Unit]:
     """The planned units in order.
 
     While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
@@ -144,13 +151,13 @@ def _prepared(run: Run, target: _Target, extractor: extract.Extractor, spans: li
     ahead: deque[Future[_Unit]] = deque()
     with (
         ThreadPoolExecutor(1, thread_name_prefix="fetch") as fetchers,
-        ThreadPoolExecutor(1, thread_name_prefix="extract") as extractors,
+        ThreadPoolExecutor(len(idle), thread_name_prefix="extract") as extractors,
     ):
         try:
             for span in spans:
                 objects = run.con.execute(statement, span.places).to_arrow_table()
                 fetched = fetchers.submit(fetching.fetch, run, objects, buffers[0])
-                ahead.append(extractors.submit(_extract, target, extractor, fetched))
+                ahead.append(extractors.submit(_extract, target, idle, fetched))
                 buffers.rotate(-1)
                 if len(ahead) > _AHEAD:
                     yield ahead.popleft().result()
@@ -161,8 +168,12 @@ def _prepared(run: Run, target: _Target, extractor: extract.Extractor, spans: li
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _extract(target: _Target, extractor: extract.Extractor, fetched: Future[Fetched]) -> _Unit:
-    return _Unit(fetched.result(), target.extract(extractor, fetched.result().batch))
+def _extract(target: _Target, idle: list[extract.Extractor], fetched: Future[Fetched]) -> _Unit:
+    extractor = idle.pop()
+    try:
+        return _Unit(fetched.result(), target.extract(extractor, fetched.result().batch))
+    finally:
+        idle.append(extractor)
 
 
 def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
