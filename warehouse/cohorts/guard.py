@@ -22,8 +22,10 @@ def refusals(con: "duckdb.DuckDBPyConnection", definition: Definition) -> list[P
         foreign.check_tree(con, definition.bound_sql, repeatable=True)
     except ForeignSqlError as error:
         return [Problem(error.line or definition.answer.line, _for_cohorts(error.reason))]
-    except UsageError as error:
-        return [Problem(definition.answer.line, str(error))]
+    except UsageError as error:  # what sqlglot reads and DuckDB does not
+        text, _, place = str(error).partition("\n\nLINE ")
+        line = place.partition(":")[0]
+        return [Problem(int(line) if line.isdigit() else definition.answer.line, text.strip())]
     return []
 
 
