@@ -6,7 +6,8 @@ It is somebody else's code, so warehouse/foreign.py judges it; here its words ge
 from typing import TYPE_CHECKING, Any
 
 from warehouse import columns, foreign
-from warehouse.cohorts.definition import Definition, Problem, line_of, nearest
+from warehouse.cohorts.definition import Definition, line_of
+from warehouse.cohorts.header import Problem, nearest
 from warehouse.errors import ForeignSqlError, UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from warehouse import columns
 from warehouse.cohorts import lineage
-from warehouse.cohorts.definition import Definition, Problem
+from warehouse.cohorts.definition import Definition
+from warehouse.cohorts.header import Problem
 
 if TYPE_CHECKING:
     from warehouse.cohorts.lineage import Base

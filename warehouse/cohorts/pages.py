@@ -14,7 +14,8 @@ def page(definition: Definition) -> str:
     """The text of a cohort's page."""
     parts = [
         f"# {definition.title}",
-        f"Made by `make docs` from `{definition.path}`; do not edit this page. How to write one: [cohorts](../cohorts.md).",
+        f"Made by `make docs` from `{definition.path}`; do not edit this page. "
+        "How to write one: [cohorts](../cohorts.md).",
         f"**{definition.question}**",
         f"    chest cohort run {definition.name}",
         f"A row is a {definition.grain} (`{definition.grain_column}`).",
