@@ -86,10 +86,10 @@ def _written(name: str, value: str) -> str:
 
 
 def lake(folder: Path, films: str, records: str = "patient | uploaded") -> warehouse.Warehouse:
-    """A lake of drawn films and records, opened."""
+    """A lake of drawn films and records, opened for cohorts."""
     write_objects(folder / "bucket", objects(films, records))
     warehouse.refresh(str(folder / "bucket"), str(folder / "lake"), allow_removals=True)
-    return warehouse.open(str(folder / "lake"))
+    return warehouse.open(str(folder / "lake"), trusted=False)
 
 
 def answer(wh: warehouse.Warehouse, cohort: str, *columns: str, **parameters: object) -> list[tuple[object, ...]]:

@@ -1,13 +1,14 @@
 -- title: COVID-19 risk from chest X-rays
 -- question: Which chest X-rays were taken near a swab that says whether the patient had COVID-19?
 -- definition: One row per frontal chest X-ray (CR or DX) with the swab of the patient that is nearest in time, from
---   days_before days before the swab to days_after days after it. Positive: the patient has a data record, which does not
---   say at last that COVID-19 was ruled out; the day is that of the positive swab, else that on which the first or second
---   RT-PCR that came back positive was taken. Negative: a status record without any positive swab; each of
+--   days_before days before the swab to days_after days after it. Positive: the patient has a data record, which does
+--   not say at last that COVID-19 was ruled out; the day is that of the positive swab, else that on which the first
+--   or second RT-PCR that came back positive was taken. Negative: a status record without any positive swab; each of
 --   its negative swabs counts.
 -- limits: A swab can miss the disease, and one patient has several films, so split training from test by patient_id.
---   StudyDate is not shifted in this database and swab dates come from the centre: a film of the wrong day is not seen.
---   Negatives are often from other centres and other months than positives: look at  chest cohort risk covid_risk.
+--   StudyDate is not shifted in this database and swab dates come from the centre: a film of the wrong day is not
+--   seen. Negatives are often from other centres and other months than positives: look at  chest cohort risk
+--   covid_risk.
 -- grain: image
 -- param days_before INTEGER = 14: a film may be so many days older than the swab
 -- param days_after INTEGER = 14: a film may be so many days younger than the swab

@@ -1,12 +1,12 @@
 -- title: External validation of a diagnosis model
 -- question: On which chest X-rays can a model that was trained elsewhere be tried, as many positive as negative?
--- definition: One row per patient: the frontal chest X-ray nearest to a swab, no more than days_apart days from it, of the
---   centres held out from training, and if named of the scanners. Balanced: of each projection (AP, PA) as many positive
---   as negative films are taken, so that neither status nor prevalence can be read off the projection. Which films are
---   left out is drawn by a digest of their UID: the same for everybody; another draw draws others.
--- limits: Balanced data have no true prevalence: predictive values do not carry over. Held out are whole centres by the name
---   that they send, letter case and spaces aside; a patient seen at two centres counts for the one that sent the
---   record. A projection that the header does not name is left out.
+-- definition: One row per patient: the frontal chest X-ray nearest to a swab, no more than days_apart days from it,
+--   of the centres held out from training, and if named of the scanners. Balanced: of each projection (AP, PA) as
+--   many positive as negative films are taken, so that neither status nor prevalence can be read off the projection.
+--   Which films are left out is drawn by a digest of their UID: the same for everybody; another draw draws others.
+-- limits: Balanced data have no true prevalence: predictive values do not carry over. Held out are whole centres by
+--   the name that they send, letter case and spaces aside; a patient seen at two centres counts for the one that sent
+--   the record. A projection that the header does not name is left out.
 -- grain: image
 -- param centres VARCHAR[] = []: the centres that are held out; all when empty, for a model trained on other data
 -- param scanners VARCHAR[] = []: only these ManufacturerModelName; all when empty

@@ -1,10 +1,10 @@
 -- title: Longitudinal chest CT
 -- question: Which patients had chest CT more than once, and in which studies?
--- definition: One row per CT study of the chest of a patient who had at least min_studies of them on different days, the
---   first and the last at least min_days days apart. Studies are numbered by day.
--- limits: Chest is told from the body part or the words of the study or series; a study that names neither is left out.
---   Two studies of one day (two series sent apart, say) count as one day but are both in. What changed between them, the kernel, thickness
---   or contrast included, is not looked at.
+-- definition: One row per CT study of the chest of a patient who had at least min_studies of them on different days,
+--   the first and the last at least min_days days apart. Studies are numbered by day.
+-- limits: Chest is told from the body part or the words of the study or series; a study that names neither is left
+--   out. Two studies of one day (two series sent apart, say) count as one day but are both in. What changed between
+--   them, the kernel, thickness or contrast included, is not looked at.
 -- grain: study
 -- param min_studies INTEGER = 2: at least on so many different days
 -- param min_days INTEGER = 1: at least so many days between the first and the last
@@ -18,7 +18,9 @@ chest_ct as (
     where
         Modality = 'CT'
         and regexp_matches(
-            concat_ws(' ', BodyPartExamined, StudyDescription, SeriesDescription), 'chest|thora|pulmonary|lung|ctpa', 'i'
+            concat_ws(' ', BodyPartExamined, StudyDescription, SeriesDescription),
+            'chest|thora|pulmonary|lung|ctpa',
+            'i'
         )
         and StudyInstanceUID is not null
     group by patient_id, StudyInstanceUID

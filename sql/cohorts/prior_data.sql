@@ -1,10 +1,10 @@
 -- title: All prior data of a list of patients
 -- question: Which images are there of these patients, up to a day?
--- definition: One row per image, of any modality, of the patients in the list, of studies made on or before the day. With
---   --as-of it is also all that was known by a day of the upload clock.
--- limits: With a day, an image without a StudyDate is left out, since it may be later. Patients of whom nothing is known have no row:
---   count them in the attrition table (step listed against images_of_listed). Clinical records are no images; they are in
---   chest patient and chest export.
+-- definition: One row per image, of any modality, of the patients in the list, of studies made on or before the day.
+--   With --as-of it is also all that was known by a day of the upload clock.
+-- limits: With a day, an image without a StudyDate is left out, since it may be later. Patients of whom nothing is
+--   known have no row: count them in the attrition table (step listed against images_of_listed). Clinical records are
+--   no images; they are in chest patient and chest export.
 -- grain: image
 -- param patients VARCHAR[]: the pseudonyms, as --param patients=@FILE with one a line
 -- param until DATE = null: only studies on or before this day; all when null
@@ -20,7 +20,10 @@ images_of_listed as (
     from listed
     inner join images on listed.patient_id = images.patient_id
     where images.SOPInstanceUID is not null
-    qualify row_number() over (partition by images.SOPInstanceUID order by images.available_date, images.key, images.source) = 1
+    qualify
+        row_number() over (
+            partition by images.SOPInstanceUID order by images.available_date, images.key, images.source
+        ) = 1
 ),
 
 -- Up to the day.

@@ -2,12 +2,12 @@
 -- question: Which chest X-rays show learners positive, negative and indeterminate cases, one film a patient?
 -- definition: One row per patient, up to per_answer films of each answer. Positive: a patient with COVID-19 whose
 --   film a radiologist of the centre graded classic or probable (code 1 of the British Society of Thoracic Imaging);
---   indeterminate: likewise, graded indeterminate (code 2). The grade is of the film of the day that the record names, first
---   or second. Negative: a patient without a positive swab, and a film no more than days_apart days from a negative one.
---   Cases are numbered in an order drawn by a digest of their UID, in which the answers are mixed.
--- limits: The grade is one radiologist's, and two films of one day cannot be told apart. A negative film is not a normal
---   film. The key is apart: questions are given without with_answers, the key with it, both with the same case numbers;
---   hand learners the images renamed by case number, since a pseudonym may be met elsewhere.
+--   indeterminate: likewise, graded indeterminate (code 2). The grade is of the film of the day that the record
+--   names, first or second. Negative: a patient without a positive swab, and a film no more than days_apart days from
+--   a negative one. Cases are numbered in an order drawn by a digest of their UID, in which the answers are mixed.
+-- limits: The grade is one radiologist's, and two films of one day cannot be told apart. A negative film is not a
+--   normal film. The key is apart: questions are given without with_answers, the key with it, both with the same case
+--   numbers; hand learners the images renamed by case number, since a pseudonym may be met elsewhere.
 -- grain: image
 -- param per_answer INTEGER = 50: at most so many films of each answer
 -- param days_apart INTEGER = 14: a negative film may be so many days from the swab

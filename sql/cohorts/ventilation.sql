@@ -1,11 +1,12 @@
 -- title: X-rays at presentation, to predict ventilation
 -- question: Which patients with COVID-19 had a chest X-ray at presentation, and who of them was ventilated later?
--- definition: One row per patient: the first study with a frontal chest X-ray, from the day before admission to days_after
---   days after it, while the patient was not intubated. Ventilated: intubated after the day of that film, within horizon
---   days of it. Nobody who was intubated on the day of the film or before is in. Age and sex are all that is given beside
---   the film, since both were known before it.
--- limits: The patients are those that turn out to have COVID-19, which may be known only after the film. There is no sign of A&E in the data: presentation is the day of admission. Days have no hours, so that
---   a film and an intubation of the same day cannot be put in order. Ventilation without a tube is not recorded. Death without
+-- definition: One row per patient: the first study with a frontal chest X-ray, from the day before admission to
+--   days_after days after it, while the patient was not intubated. Ventilated: intubated after the day of that film,
+--   within horizon days of it. Nobody who was intubated on the day of the film or before is in. Age and sex are all
+--   that is given beside the film, since both were known before it.
+-- limits: The patients are those that turn out to have COVID-19, which may be known only after the film. There is no
+--   sign of A&E in the data: presentation is the day of admission. Days have no hours, so that a film and an
+--   intubation of the same day cannot be put in order. Ventilation without a tube is not recorded. Death without
 --   ventilation competes with the outcome: look at died. Who was not followed up for horizon days is left out, which
 --   favours long stays and late uploads.
 -- grain: study

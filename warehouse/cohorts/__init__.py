@@ -7,7 +7,8 @@ A cohort is one file (docs/cohorts.md): `definition` reads it, `catalogue` holds
 a model must not learn, `suppress` hides small numbers.
 """
 
-from warehouse.cohorts.definition import Definition, DefinitionError, Problem, load, parse, shipped
+from warehouse.cohorts.definition import Definition, load, parse, shipped
+from warehouse.cohorts.header import DefinitionError, Problem
 from warehouse.cohorts.run import Cohort, check, prepare
 
 __all__ = ["Cohort", "Definition", "DefinitionError", "Problem", "check", "load", "parse", "prepare", "shipped"]

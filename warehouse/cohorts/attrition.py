@@ -145,7 +145,8 @@ def _count(step: Step, has: list[str]) -> str:
     head = f"select '{step.name}' as step, "
     if finest == "patient_id":
         patients = f"(select count(distinct patient_id) from {table})"
-        return f'{head}{patients} as patients, {sums} from "of patient_id" where patient_id in (select patient_id from {table})'
+        named = f"patient_id in (select patient_id from {table})"
+        return f'{head}{patients} as patients, {sums} from "of patient_id" where {named}'
     if finest == "SOPInstanceUID" and len(has) == len(_IDS):
         return f"{head}{sums} from {table}"
     source = "images" if finest == "SOPInstanceUID" else f'"of {finest}"'

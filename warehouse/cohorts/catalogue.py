@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from warehouse import columns, lake, schema, sqlfiles
-from warehouse.cohorts.definition import ANSWER, Definition, DefinitionError, Problem, Step, nearest
+from warehouse.cohorts.definition import ANSWER, Definition, Step
+from warehouse.cohorts.header import DefinitionError, Problem, nearest
 
 if TYPE_CHECKING:
     import duckdb

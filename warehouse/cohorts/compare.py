@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import columns
 from warehouse.cohorts import catalogue
-from warehouse.cohorts.definition import GRAINS
+from warehouse.cohorts.header import GRAINS
 
 if TYPE_CHECKING:
     from warehouse.cohorts.run import Cohort
@@ -257,7 +257,8 @@ def _steps(cohort: "Cohort", names: list[str]) -> dict[str, str]:
     column = definition.grain_column
     counted = [step for step in chain if column in cohort.step_columns[step.name]]
     query = "\nunion all ".join(
-        f"select distinct {place} as place, {column} as name from {catalogue.table(step)} where {column} in (select unnest($the_names))"
+        f"select distinct {place} as place, {column} as name from {catalogue.table(step)} where {column} in "
+        "(select unnest($the_names))"
         for place, step in enumerate(counted)
     )
     passed: dict[str, int] = defaultdict(int)

@@ -1,4 +1,4 @@
-"""Reads the file of a cohort: its header, parameters, labels and steps; every mistake with its line.
+"""Reads the file of a cohort: what its header says (header.py) and its steps; every mistake with its line.
 
     -- title: Films of positive patients
     -- question: Which films were taken of patients who are positive?
@@ -8,77 +8,26 @@
     with
     …
 
-A text after a key may go on over lines that are indented (`--   …`). Nothing here touches a lake.
+Nothing here touches a lake.
 """
 
-import difflib
 import itertools
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import columns, sqlfiles
+from warehouse.cohorts import header
+from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem, nearest
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
-#: What a row of a cohort may be, and the column that names it.
-GRAINS = {
-    "patient": "patient_id",
-    "study": "StudyInstanceUID",
-    "series": "SeriesInstanceUID",
-    "image": "SOPInstanceUID",
-}
-#: Types of parameters; any of them may be a list, as VARCHAR[].
-TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE")
-#: Words that `wh.cohort` takes for itself.
-RESERVED = ("as_of", "name")
-
 #: The name of the final SELECT when it is made a step; no step of a user can have it.
 ANSWER = '"the answer"'
-
-_KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
-_NEEDED = ("title", "question", "grain")
-_LINE = re.compile(r"-- (\w+)([^:]*?): +(.+)")
-_PARAM = re.compile(r"-- param +(\w+) +(\w+(?:\[\])?) *(?:= *(.+?))?: +(.+)")
-_LABEL = re.compile(r"-- label +\"?(\w+)\"?: +(.+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, or to be looked at, in a line of a cohort's file."""
-
-    line: int
-    message: str
-    severity: str = "error"
-
-
-class DefinitionError(UsageError):
-    """A cohort's file is wrong; the message has a line `FILE:LINE: what` for each problem."""
-
-    def __init__(self, path: str, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda p: p.line)
-        super().__init__("\n".join(f"{path}:{p.line}: {p.message}" for p in self.problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A value that whoever runs the cohort may give; `default` is a literal of SQL, None when it must be given."""
-
-    name: str
-    type: str
-    default: str | None
-    meaning: str
-    line: int
-
-    @property
-    def is_list(self) -> bool:
-        """Whether it takes several values."""
-        return self.type.endswith("[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +103,6 @@ def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
     return "".join([*parts, text[end:]])
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`Did you mean x?` for the known name that is nearest, or nothing; letter case does not count."""
-    lower = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    return f" Did you mean {lower[near[0]]}?" if near else ""
-
-
 def shipped() -> list[str]:
     """The names of the cohorts that come with the warehouse."""
     return [Path(name).stem for name in sqlfiles.files("cohorts")]
@@ -187,11 +129,11 @@ def load(name_or_path: str | Path) -> Definition:
 def parse(text: str, path: str) -> Definition:
     """Read the text of a cohort's file; DefinitionError has every mistake that can be seen without its columns."""
     problems: list[Problem] = []
-    header = _header(text, problems)
+    said = header.read(text, problems)
     tree = _tree(text, path)
     tokens = _tokens(text)
     steps, answer = _steps(text, tree, tokens, path)
-    params = {p.name.lower(): p for p in header.params}
+    params = {p.name.lower(): p for p in said.params}
     used = {name.lower(): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
     for name, line in used.items():
         if name not in params:
@@ -210,13 +152,13 @@ def parse(text: str, path: str) -> Definition:
     return Definition(
         name=Path(path).stem,
         path=path,
-        title=header.texts["title"],
-        question=header.texts["question"],
-        grain=header.texts["grain"],
-        definition=header.texts.get("definition", ""),
-        limits=header.texts.get("limits", ""),
-        params=tuple(header.params),
-        labels=header.labels,
+        title=said.texts["title"],
+        question=said.texts["question"],
+        grain=said.texts["grain"],
+        definition=said.texts.get("definition", ""),
+        limits=said.texts.get("limits", ""),
+        params=tuple(said.params),
+        labels=said.labels,
         steps=steps,
         answer=answer,
         sql=text,
@@ -228,115 +170,6 @@ def parse(text: str, path: str) -> Definition:
 def line_of(text: str, at: int) -> int:
     """The line, from 1, of a place in a text."""
     return text.count("\n", 0, at) + 1
-
-
-@dataclass
-class _Header:
-    texts: dict[str, str] = field(default_factory=dict)
-    params: list[Parameter] = field(default_factory=list)
-    labels: dict[str, str] = field(default_factory=dict)
-
-
-def _header(text: str, problems: list[Problem]) -> _Header:
-    header = _Header()
-    for number, line in _entries(text):
-        found = _LINE.fullmatch(line)
-        key = found[1] if found else ""
-        if not found or key not in _KEYS:
-            problems.append(_no_entry(number, line, key))
-        elif key == "param":
-            _param(header, number, line, problems)
-        elif key == "label":
-            _label(header, number, line, problems)
-        elif found[2].strip():
-            problems.append(Problem(number, f"After {key} comes its text: -- {key}: …"))
-        elif key in header.texts:
-            problems.append(Problem(number, f"{key} is said twice."))
-        else:
-            header.texts[key] = found[3].strip()
-            if key == "grain" and found[3].strip() not in GRAINS:
-                problems.append(
-                    Problem(number, f"A grain is {', '.join(GRAINS)}, not {found[3]!r}.{nearest(found[3], GRAINS)}")
-                )
-    said = {p.message.split()[0] for p in problems}
-    problems += [
-        Problem(1, f"{key} is missing from the header: -- {key}: …")
-        for key in _NEEDED
-        if key not in header.texts and key not in said
-    ]
-    return header
-
-
-def _entries(text: str) -> Iterator[tuple[int, str]]:
-    """The entries of the header, each with its first line: lines that go on are joined to theirs."""
-    entry: tuple[int, str] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.startswith("--"):
-            break
-        if line.startswith("--   ") and entry:
-            entry = (entry[0], f"{entry[1]} {line[2:].strip()}")
-            continue
-        if entry:
-            yield entry
-        entry = (number, line.rstrip()) if line.strip("- \t") else None
-    if entry:
-        yield entry
-
-
-def _no_entry(number: int, line: str, key: str) -> Problem:
-    if key:
-        return Problem(number, f"The header knows no {key}.{nearest(key, _KEYS)} It knows {', '.join(_KEYS)}.")
-    return Problem(
-        number,
-        f"{line[:40]!r} is no line of a header: write `-- key: value`; a text goes on over lines that begin with "
-        "`--   ` and three blanks.",
-    )
-
-
-def _param(header: _Header, number: int, line: str, problems: list[Problem]) -> None:
-    found = _PARAM.fullmatch(line)
-    if not found:
-        problems.append(Problem(number, "A parameter is written  -- param NAME TYPE = DEFAULT: meaning"))
-        return
-    name, kind, default, meaning = found.groups()
-    if kind.upper().removesuffix("[]") not in TYPES:
-        problems.append(
-            Problem(number, f"{kind} is no type of a parameter.{nearest(kind, TYPES)} They are {', '.join(TYPES)}.")
-        )
-    elif name.lower() in RESERVED:
-        problems.append(Problem(number, f"A parameter cannot be named {name}: that word has its meaning already."))
-    elif name.lower() in (p.name.lower() for p in header.params):
-        problems.append(Problem(number, f"Parameter {name} is declared twice."))
-    elif default and not _is_literal(default):
-        problems.append(Problem(number, f"The default of {name} must be a literal, not {default}."))
-    header.params.append(Parameter(name, kind.upper(), default, meaning.strip(), number))
-
-
-def _is_literal(text: str) -> bool:
-    """Whether a text is a number, a text, a truth value, null, a day or a list of them."""
-    import sqlglot
-    from sqlglot import exp
-
-    try:
-        tree: Any = sqlglot.parse_one(f"select {text}", dialect="duckdb")
-    except sqlglot.errors.SqlglotError:
-        return False
-    parts = (exp.Literal, exp.Boolean, exp.Null, exp.Neg, exp.Array, exp.Cast, exp.DataType, exp.Paren)
-    return len(tree.expressions) == 1 and all(
-        isinstance(node, (*parts, exp.Select)) and not (node is not tree and isinstance(node, exp.Select))
-        for node in tree.walk()
-        if not isinstance(node, exp.DataTypeParam)
-    )
-
-
-def _label(header: _Header, number: int, line: str, problems: list[Problem]) -> None:
-    found = _LABEL.fullmatch(line)
-    if not found:
-        problems.append(Problem(number, "A label is written  -- label COLUMN: meaning"))
-    elif found[1] in header.labels:
-        problems.append(Problem(number, f"Label {found[1]} is declared twice."))
-    else:
-        header.labels[found[1]] = found[2].strip()
 
 
 def _tokens(text: str) -> list[Any]:

@@ -6,7 +6,8 @@ It is somebody else's code, so warehouse/foreign.py judges it; here its words ge
 from typing import TYPE_CHECKING, Any
 
 from warehouse import columns, foreign
-from warehouse.cohorts.definition import Definition, Problem, line_of, nearest
+from warehouse.cohorts.definition import Definition, line_of
+from warehouse.cohorts.header import Problem, nearest
 from warehouse.errors import ForeignSqlError, UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ def refusals(con: "duckdb.DuckDBPyConnection", definition: Definition) -> list[P
         foreign.check_tree(con, definition.bound_sql, repeatable=True)
     except ForeignSqlError as error:
         return [Problem(error.line or definition.answer.line, _for_cohorts(error.reason))]
-    except UsageError as error:
-        return [Problem(definition.answer.line, str(error))]
+    except UsageError as error:  # what sqlglot reads and DuckDB does not
+        text, _, place = str(error).partition("\n\nLINE ")
+        line = place.partition(":")[0]
+        return [Problem(int(line) if line.isdigit() else definition.answer.line, text.strip())]
     return []
 
 

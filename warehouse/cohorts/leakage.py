@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from warehouse import columns
 from warehouse.cohorts import lineage
-from warehouse.cohorts.definition import Definition, Problem
+from warehouse.cohorts.definition import Definition
+from warehouse.cohorts.header import Problem
 
 if TYPE_CHECKING:
     from warehouse.cohorts.lineage import Base
@@ -92,11 +93,13 @@ def _counted(cohort: "Cohort", base: "Base", event: str) -> tuple[int, int, int]
     day = f'facts."{event}"' if event else "cast(null as date)"
     if source == "clinical" and event == "swabdate":
         day = "coalesce(facts.swabdate, list_max(list_transform(facts.swabdates, lambda swab: swab.swabdate)))"
+    # What is null or false has not happened.
+    happened = f'facts."{fact}" is not null and cast(facts."{fact}" as varchar) <> \'false\''
     return _ask(
         cohort,
         f"""select
-            count(*) filter ({day} > index_day),
-            count(*) filter (facts."{fact}" is not null and facts."{fact}"::varchar <> 'false' and {day} is null),
+            count(*) filter ({happened} and {day} > index_day),
+            count(*) filter ({happened} and {day} is null),
             count(*)
         from indexed left join {source} as facts on indexed.patient_id = facts.patient_id""",
     )

@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from warehouse.cohorts.definition import Definition, load, shipped
@@ -13,7 +14,8 @@ def page(definition: Definition) -> str:
     """The text of a cohort's page."""
     parts = [
         f"# {definition.title}",
-        f"Made by `make docs` from `{definition.path}`; do not edit this page. How to write one: [cohorts](../cohorts.md).",
+        f"Made by `make docs` from `{definition.path}`; do not edit this page. "
+        "How to write one: [cohorts](../cohorts.md).",
         f"**{definition.question}**",
         f"    chest cohort run {definition.name}",
         f"A row is a {definition.grain} (`{definition.grain_column}`).",
@@ -38,7 +40,7 @@ def page(definition: Definition) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     return "\n".join([*lines, *("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)])
 

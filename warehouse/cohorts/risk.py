@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from warehouse import sqlfiles
 from warehouse.cohorts import suppress
-from warehouse.cohorts.definition import nearest
+from warehouse.cohorts.header import nearest
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import columns, foreign, lake, settings
 from warehouse.cohorts import catalogue, guard
-from warehouse.cohorts.definition import Definition, DefinitionError, Parameter, load, nearest
+from warehouse.cohorts.definition import Definition, load
+from warehouse.cohorts.header import DefinitionError, Parameter, nearest
 from warehouse.errors import ForeignSqlError, LakeError, UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Cohort:
         return attrition.attrition(self)
 
     def attrition(self, *, suppress: int = 0) -> "pa.Table":
-        """The same as an Arrow table, a row a step; counts under `suppress` are hidden, and those that would tell them."""
+        """The same as an Arrow table, a row a step; counts under `suppress`, and those that tell them, are hidden."""
         from warehouse.cohorts import attrition
 
         return attrition.table(attrition.suppressed(self.steps(), suppress))
