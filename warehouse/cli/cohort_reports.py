@@ -1,6 +1,7 @@
 """chest cohort attrition, compare, risk: what steps leave, how answers differ, what goes with a label."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +66,9 @@ def attrition(
 @cohort.command()
 def compare(
     name: Name,
-    from_: Annotated[str | None, typer.Option("--from", metavar="DAY|SNAPSHOT", help="A day, or a snapshot.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="DAY|SNAPSHOT", help="A day or a snapshot; as --to without it.")
+    ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="DAY|SNAPSHOT", help="Likewise; now by default.")] = None,
     with_: Annotated[str | None, typer.Option("--with", help="Another cohort or file, for the second answer.")] = None,
     param: Param = None,
@@ -90,7 +93,7 @@ def compare(
     if from_ is None and with_ is None:
         raise UsageError("Say --from a day or a snapshot, or --with another cohort.")
     given = parameters(param)
-    with _side(lake, from_, group) as then, _side(lake, to, group) as now:
+    with _sides(lake, from_, to, group) as (then, now):
         old = cohorts.prepare(then, name, given)
         new = cohorts.prepare(now, with_ or name, given)
         found = comparing.compare(old, new)
@@ -109,11 +112,20 @@ def compare(
         _sum_up(old.rows.num_rows, new.rows.num_rows, found)
 
 
-def _side(lake: str, when: str | None, group: str) -> "contextlib.AbstractContextManager[Warehouse]":
-    """The warehouse at a snapshot, where a number is given, else as of a day."""
-    if when is not None and when.isdigit():
-        return options.opened(lake, None, int(when), group, trusted=False)
-    return options.opened(lake, when, None, group, trusted=False)
+@contextlib.contextmanager
+def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterator[tuple[Warehouse, Warehouse]]":
+    """The warehouse at both sides, each at a snapshot, where a number is given, else as of a day.
+
+    Two days share one lake; without a first side both are the second.
+    """
+    numbers = [int(when) if when and when.isdigit() else None for when in (from_, to)]
+    days = [when if number is None else None for when, number in zip((from_, to), numbers, strict=True)]
+    with options.opened(lake, days[1], numbers[1], group, trusted=False) as now:
+        if numbers[0] is not None or (numbers[1] is not None and days[0]):
+            with options.opened(lake, days[0], numbers[0], group, trusted=False) as then:
+                yield then, now
+        else:
+            yield (now.as_of(days[0]) if days[0] else now), now
 
 
 def _sum_up(before: int, after: int, found: "list[Difference]") -> None:
