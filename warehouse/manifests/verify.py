@@ -89,14 +89,11 @@ def verify(
 
 def connect(settings: Settings) -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection without a lake, within the limits of the settings."""
-    import tempfile
-    from pathlib import Path
-
     import duckdb
 
     con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
     con.execute("set TimeZone = 'UTC'")
-    con.execute(f"set temp_directory = {sqlfiles.literal(str(Path(tempfile.gettempdir()) / 'chest-spill'))}")
+    con.execute(f"set temp_directory = {sqlfiles.literal(spill.folder())}")
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
     return con
