@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse import extract, keys, location, sqlfiles
+from warehouse import extract, keys, location, spill, sqlfiles
 from warehouse.bucket import Bucket, listing_schema, open_bucket
 from warehouse.errors import UsageError
 from warehouse.manifests.manifest import Manifest
