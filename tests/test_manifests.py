@@ -162,6 +162,13 @@ def problems(found: Any) -> list[tuple[str, str]]:
     return [(row["status"], row["key"]) for row in found["problems"]]
 
 
+@pytest.mark.parametrize("command", ["export", "verify", "repeat", "compare", "download", "list"])
+def test_help_has_an_example(ask: Chest, command: str) -> None:
+    done = ask("manifest", command, "--help")
+    assert done.returncode == 0
+    assert f"$ chest manifest {command}" in done.stdout
+
+
 # Export
 
 
@@ -286,6 +293,10 @@ def test_what_has_no_image_and_no_pixels_is_said(lake: str, bucket: Path, tmp_pa
     assert "1 images have a header and no .dcm" in done.stderr
     assert "1 of 4 rows have no image" in done.stderr
     assert warehouse.manifest(tmp_path / "m").about["without_images"] == ["PatD"]
+    assert answer(ask("manifest", "verify", tmp_path / "m", "--format", "json"))["holds"]
+    write_objects(bucket, record("PatC", "2020-08-01", NEGATIVE))  # the first one of a patient who had none
+    found = answer(ask("manifest", "verify", tmp_path / "m", "--format", "json"), 1)
+    assert problems(found) == [("superseded", "training/PatC/data/2020-08-01/data.json")]
 
 
 def test_an_export_that_cannot_be_written_leaves_nothing(ask: Chest, cohort: Path, tmp_path: Path) -> None:

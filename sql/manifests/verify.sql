@@ -1,31 +1,44 @@
 -- Comparing a manifest with what its buckets list. One statement under each name; warehouse/manifests/verify.py runs
--- them. Tables `recorded` and `records` are the manifest's objects and clinical files, `place` the bucket in which each
--- is looked for. An entity tag is comparable within its own bucket, and anywhere when it is an MD5; else the size must do.
+-- them. Tables `recorded` and `records` are the manifest's objects and clinical files; `place` is the number of the
+-- bucket in which each is looked for. $is_home: that is where it was recorded. Only there can entity tags be compared,
+-- or where both are MD5s; else the size must do.
 
 -- name: recorded
 create or replace temp table recorded as
-select key, uri, object, size, etag, available_date, group_name, patient_id, home, coalesce($source, home) as place
-from (select *, left(uri, length(uri) - length(key) - 1) as home from {{ rows }});
+select key, object, size, etag, available_date, group_name, patient_id, {{ place }} as place
+from {{ rows }};
 
 -- name: records
 create or replace temp table records as
-select *, coalesce($source, source) as place
+select * exclude (source), cast(list_position($homes, source) as smallint) as place
 from {{ records }};
 
+-- name: sources
+select distinct source from {{ records }};
+
+-- name: patients
+create or replace temp table patients as
+select patient_id, group_name, place from recorded
+union
+select patient_id, group_name, place from records;
+
 -- name: there
-create or replace temp table there (place varchar, key varchar, size bigint, etag varchar, last_modified timestamptz);
+create or replace temp table there (place smallint, key varchar, size bigint, etag varchar, last_modified timestamptz);
 
 -- name: candidates
 create or replace temp table candidates (
-    place varchar, key varchar, size bigint, etag varchar, last_modified timestamptz, group_name varchar,
+    place smallint, key varchar, size bigint, etag varchar, last_modified timestamptz, group_name varchar,
     patient_id varchar, available_date date, kind varchar, counts boolean, is_same boolean
 );
 
 -- name: again
-create or replace temp table again (key varchar, uri varchar, object varchar, patient_id varchar, new_key varchar);
+create or replace temp table again (place smallint, key varchar, new_key varchar);
 
--- name: places
-select place from recorded union select place from records order by 1;
+-- name: number
+select count(distinct patient_id) from patients where place = $place;
+
+-- name: groups
+select distinct group_name || '/' from patients where place = $place order by 1;
 
 -- name: heads
 -- What keys begin with, down to the patient: of the objects, and of clinical files in either layout.
@@ -33,9 +46,9 @@ select distinct left(key, strpos(key, '/' || patient_id || '/') + length(patient
 from recorded
 where place = $place
 union
-select distinct group_name || '/' || patient_id || '/' from recorded where place = $place
+select group_name || '/' || patient_id || '/' from patients where place = $place
 union
-select distinct group_name || '/data/' || patient_id || '/' from recorded where place = $place
+select group_name || '/data/' || patient_id || '/' from patients where place = $place
 order by 1;
 
 -- name: listed
@@ -54,8 +67,9 @@ where there.place = $place;
 create or replace temp table changes as select key, 'added' as change from listing;
 
 -- name: sent_again
+-- The same image under a later day, by the manifest's own day.
 insert into again
-select old.key, old.uri, old.object, old.patient_id, max_by(new.key, (new.available_date, new.key))
+select old.place, old.key, max_by(new.key, (new.available_date, new.key))
 from recorded as old
 inner join parsed as new
     on old.group_name = new.group_name
@@ -69,7 +83,7 @@ group by all;
 -- name: clinical
 insert into candidates
 select
-    files.source,
+    cast($place as smallint),
     files.key,
     files.size,
     files.etag,
@@ -82,13 +96,12 @@ select
     records.key is not null
     and files.size = records.size
     and (
-        (records.source <> records.place and (length(files.etag) <> 32 or length(records.etag) <> 32))
-        or files.etag = records.etag
+        files.etag = records.etag
+        or not ($is_home or (length(files.etag) = 32 and length(records.etag) = 32))
     ) as is_same
 from parsed as files
-semi join (select distinct patient_id, group_name from recorded) as patients
-    on files.patient_id = patients.patient_id and files.group_name = patients.group_name
-left join records on files.key = records.key and files.source = records.place
+semi join patients on files.patient_id = patients.patient_id and files.group_name = patients.group_name
+left join (from records where place = $place) as records on files.key = records.key
 where files.kind = 'clinical' and files.available_date <= coalesce(cast($as_of as date), date '9999-12-31');
 
 -- name: unknown_kinds
@@ -108,8 +121,8 @@ select
     not is_missing and not is_comparable as is_by_size
 from (
     select
+        recorded.place,
         recorded.key,
-        recorded.uri,
         recorded.object,
         recorded.patient_id,
         there.key is null as is_missing,
@@ -118,7 +131,7 @@ from (
         recorded.etag as old_etag,
         there.etag as new_etag,
         there.last_modified,
-        home = recorded.place or (length(recorded.etag) = 32 and length(there.etag) = 32) as is_comparable
+        $is_home or (length(recorded.etag) = 32 and length(there.etag) = 32) as is_comparable
     from recorded
     left join there on recorded.key = there.key and recorded.place = there.place
 );
@@ -138,13 +151,13 @@ winners as (
 ),
 
 counted as (
-    select patient_id, key, place || '/' || key as uri, place from records where counts
+    select patient_id, key, place from records where counts
 ),
 
 clinical as (
     select
         coalesce(counted.key, winners.key) as key,
-        coalesce(counted.uri, winners.place || '/' || winners.key) as uri,
+        coalesce(counted.place, winners.place) as place,
         coalesce(counted.patient_id, winners.patient_id) as patient_id,
         case
             when counted.key is not null and listed.key is null then 'missing'
@@ -164,8 +177,7 @@ clinical as (
 )
 
 select
-    key,
-    uri,
+    compared.key,
     object,
     patient_id,
     case
@@ -182,11 +194,12 @@ select
     end as detail,
     is_by_size
 from compared
-left join (select uri, new_key from again) as again using (uri)
+left join again on compared.key = again.key and compared.place = again.place
 union all
-select key, uri, 'record', patient_id, status, detail, false
+select clinical.key, 'record', clinical.patient_id, clinical.status, clinical.detail, false
 from clinical
-where uri not in (select uri from compared where is_missing or is_other_size or is_other_etag);
+anti join (from compared where is_missing or is_other_size or is_other_etag) as told
+    on clinical.key = told.key and clinical.place = told.place;
 
 -- name: counts
 select status, count(*) as objects, count(*) filter (is_by_size) as by_size from verdict group by status;

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts import Cohort
 
 _CSV = "(format csv, header, delimiter ',', quote '\"', escape '\"')"
-_PARQUET = "(format parquet, compression zstd, row_group_size 100000)"
+_PARQUET = "(format parquet, compression zstd, compression_level 1, row_group_size 100000)"
 
 
 def export(
@@ -76,8 +76,11 @@ def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) 
     (folder / SCHEMA).write_text(schema_text(), encoding="utf-8")
     _write_json(folder / "croissant.json", croissant.describe(described, rows.con))
     with (folder / "download.s5cmd").open("wb") as file:
-        file.write(_S5CMD_HEAD.encode())
-        write_s5cmd(rows.con, "manifest_rows", file)
+        if any(source.startswith("s3://") for source in described["sources"]):
+            file.write(_S5CMD_HEAD.encode())
+            write_s5cmd(rows.con, "manifest_rows", file)
+        else:
+            file.write(b"# The objects lie in a folder, where s5cmd has nothing to do: chest manifest download\n")
 
 
 _S5CMD_HEAD = """\

@@ -4,7 +4,6 @@ Buckets are listed, not read; only new clinical files whose names do not tell th
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-#: Up to so many patients are listed one by one; more of them by listing what all their keys begin with.
-_HEADS = 256
+#: Up to so many patients are listed one by one; of more, their whole groups are.
+_PATIENTS = 128
 _LISTERS = 8
 
 STATUSES = ("present", "missing", "changed", "superseded")
@@ -59,21 +58,22 @@ def verify(
     settings = settings or load()
     with contextlib.closing(connect(settings)) as con:
         manifest.check(con)
-        if source and len(manifest.sources) > 1:
-            raise UsageError(f"{manifest.folder} has objects of {len(manifest.sources)} buckets: leave --source out.")
-        buckets = {b.source: b for b in (open_bucket(s, settings) for s in ([source] if source else manifest.sources))}
+        homes = _homes(manifest, con)
+        if source and len(homes) > 1:
+            raise UsageError(f"{manifest.folder} has objects of {len(homes)} buckets: leave --source out.")
+        buckets = [open_bucket(source or home, settings) for home in homes]
+        is_home = [bucket.source for bucket in buckets] == homes
         sql = sqlfiles.statements("manifests/verify.sql")
-        here = {"source": next(iter(buckets)) if source else None}
-        con.execute(sqlfiles.fill(sql["recorded"], rows=manifest.rows), here)
-        con.execute(sqlfiles.fill(sql["records"], records=manifest.records), here)
-        for name in ("there", "candidates", "again"):
+        place = "list_position($homes, left(uri, length(uri) - length(key) - 1))" if len(homes) > 1 else "1"
+        filled = sqlfiles.fill(sql["recorded"], rows=manifest.rows, place=f"cast({place} as smallint)")
+        con.execute(filled, {"homes": homes} if len(homes) > 1 else None)
+        con.execute(sqlfiles.fill(sql["records"], records=manifest.records), {"homes": homes})
+        for name in ("patients", "there", "candidates", "again"):
             con.execute(sql[name])
-        places = [place for (place,) in con.execute(sql["places"]).fetchall()]
-        for place in places:
-            bucket = buckets.get(place) or open_bucket(place, settings)
-            _look(con, bucket, place, manifest.about.get("as_of"), progress)
-        for name in ("compared", "verdict"):
-            con.execute(sql[name])
+        for number, bucket in enumerate(buckets, 1):
+            _look(con, bucket, number, is_home, manifest.about.get("as_of"), progress)
+        con.execute(sql["compared"], {"is_home": is_home})
+        con.execute(sql["verdict"])
         rows = con.execute(sql["counts"]).fetchall()
         counts = dict.fromkeys(STATUSES, 0) | {status: n for status, n, _ in rows}
         gone = {patient for (patient,) in con.execute(sql["without_objects"]).fetchall()}
@@ -99,32 +99,45 @@ def connect(settings: Settings) -> "duckdb.DuckDBPyConnection":
     return con
 
 
-def _look(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: str, as_of: Any, progress: Progress) -> None:
+def _homes(manifest: Manifest, con: "duckdb.DuckDBPyConnection") -> list[str]:
+    """The buckets that a manifest's objects and its clinical files were recorded in."""
+    sources = sqlfiles.fill(sqlfiles.statements("manifests/verify.sql")["sources"], records=manifest.records)
+    return sorted({*manifest.sources, *(source for (source,) in con.execute(sources).fetchall())})
+
+
+def _look(
+    con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int, is_home: bool, as_of: Any, progress: Progress
+) -> None:
     """List what a bucket has of the manifest's patients, and find what could take the place of anything."""
     sql = sqlfiles.statements("manifests/verify.sql")
-    heads = [head for (head,) in con.execute(sql["heads"], {"place": place}).fetchall()]
-    _stream(con, bucket, heads, place, progress)
+    ((patients,),) = con.execute(sql["number"], {"place": place}).fetchall()
+    which = "heads" if patients <= _PATIENTS else "groups"
+    heads = [head for (head,) in con.execute(sql[which], {"place": place}).fetchall()]
+    _stream(con, _at_once(bucket, heads) if which == "heads" else _one_by_one(bucket, heads), place, progress)
     con.execute(sql["others"], {"place": place})
     con.execute(sql["changes"])
     con.execute(
         sqlfiles.fill(sqlfiles.statements("refresh/listing.sql")["parsed"], **pattern_names()),
-        {"source": place, "dated": keys.DATED, "published": keys.PUBLISHED},
+        {"source": bucket.source, "dated": keys.DATED, "published": keys.PUBLISHED},
     )
     con.execute(sql["sent_again"], {"place": place, "as_of": as_of})
-    con.execute(sql["clinical"], {"as_of": as_of})
+    con.execute(sql["clinical"], {"place": place, "as_of": as_of, "is_home": is_home})
     _read_kinds(con, bucket, place)
     con.execute("drop table listing; drop table changes; drop table parsed")
 
 
-def _stream(con: "duckdb.DuckDBPyConnection", bucket: Bucket, heads: list[str], place: str, progress: Progress) -> None:
+def _stream(
+    con: "duckdb.DuckDBPyConnection", listing: "Iterator[pa.RecordBatch]", place: int, progress: Progress
+) -> None:
+    """Take a listing into table `there`."""
     import pyarrow as pa
 
     failure: list[BaseException] = []
 
-    def batches() -> Iterator["pa.RecordBatch"]:
+    def batches() -> "Iterator[pa.RecordBatch]":
         listed = 0
         try:
-            for batch in _batches(bucket, heads):
+            for batch in listing:
                 listed += batch.num_rows
                 progress("listing", listed, 0)
                 yield batch
@@ -136,6 +149,7 @@ def _stream(con: "duckdb.DuckDBPyConnection", bucket: Bucket, heads: list[str], 
     try:
         con.execute(sqlfiles.statements("manifests/verify.sql")["listed"], {"place": place})
     except Exception:
+        # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
         if failure:
             raise failure[0] from None
         raise
@@ -143,18 +157,19 @@ def _stream(con: "duckdb.DuckDBPyConnection", bucket: Bucket, heads: list[str], 
         con.unregister("incoming")
 
 
-def _batches(bucket: Bucket, heads: list[str]) -> "Iterator[pa.RecordBatch]":
-    """The listing of all that begins with one of the heads; where there are many, of what they have in common."""
-    if len(heads) > _HEADS:
-        common = os.path.commonpath([heads[0], heads[-1]])
-        yield from bucket.listing(f"{common}/" if common else "")
-        return
+def _one_by_one(bucket: Bucket, heads: list[str]) -> "Iterator[pa.RecordBatch]":
+    for head in heads:
+        yield from bucket.listing(head)
+
+
+def _at_once(bucket: Bucket, heads: list[str]) -> "Iterator[pa.RecordBatch]":
+    """Short listings, several under way at a time."""
     with ThreadPoolExecutor(_LISTERS, thread_name_prefix="list") as pool:
         for found in pool.map(lambda head: list(bucket.listing(head)), heads):
             yield from found
 
 
-def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: str) -> None:
+def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int) -> None:
     """Look into the new clinical files of the dated layout: whether they are `data` or `status` is in them."""
     import pyarrow as pa
 
