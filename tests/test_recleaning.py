@@ -61,7 +61,7 @@ def test_a_lake_of_the_schema_before_is_filled_by_the_next_refresh(tmp_path: Pat
 
 
 def make_old(con: Any) -> None:
-    """Take the lake back to schema 2: no typed columns, no issues."""
+    """Take the lake back to schema 2: no typed columns, no issues, no manifests."""
     before = {"source", "key", "etag", "size", "last_modified", "group_name", "patient_id", "available_date"}
     before |= {"kind", "pseudonym", "submitting_centre"}
     for view in ("clinical_issues", "clinical_changes", "completeness", "patients", "clinical", "clinical_history"):
@@ -69,7 +69,7 @@ def make_old(con: Any) -> None:
     for column in columns.relations()["core.clinical"].columns:
         if column.name not in before:
             con.execute(f'alter table core.clinical drop column "{column.name}"')
-    con.execute("drop table core.clinical_issues")
+    con.execute("drop table core.clinical_issues; drop table ops.manifests")
     con.execute("delete from ops.migrations where number > 2")
 
 
