@@ -6,9 +6,11 @@
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
     ├── ManifestError       a manifest does not hold: objects gone or changed, a snapshot gone (exit code 1)
     ├── SourceError         the bucket could not be listed or read
+    │   ├── SourceDownError it did not answer, or asked for fewer requests: may heal by itself
     │   └── RemovalsError   the listing would remove too much to be believed (exit code 1)
     └── LakeError           the lake could not be opened or written
-        └── LakeBusyError   another refresh holds the lake
+        ├── BlockedError    a structural check failed, so nothing was published (exit code 1)
+        └── LakeBusyError   another refresh holds the lake: heals by itself
 
 Every message names the thing, what is wrong with it and what to do. Anything that is not a
 WarehouseError is a fault of the program and keeps its traceback.
@@ -16,9 +18,13 @@ WarehouseError is a fault of the program and keeps its traceback.
 
 
 class WarehouseError(Exception):
-    """Base of all errors that are not faults of the program; `exit_code` is what the command exits with."""
+    """Base of all errors that are not faults of the program.
+
+    `exit_code` is what the command exits with; `heals` says that the same thing, tried later, may go well.
+    """
 
     exit_code = 2
+    heals = False
 
 
 class UsageError(WarehouseError):
@@ -50,6 +56,12 @@ class SourceError(WarehouseError):
     """The bucket could not be listed or read."""
 
 
+class SourceDownError(SourceError):
+    """The bucket did not answer, broke off, or asked for fewer requests."""
+
+    heals = True
+
+
 class RemovalsError(SourceError):
     """A listing that would remove more of a source's objects than is believable."""
 
@@ -60,5 +72,13 @@ class LakeError(WarehouseError):
     """The lake could not be opened or written."""
 
 
+class BlockedError(LakeError):
+    """A structural check failed before publishing: readers keep the last good snapshot."""
+
+    exit_code = 1
+
+
 class LakeBusyError(LakeError):
     """Another process is refreshing the lake."""
+
+    heals = True

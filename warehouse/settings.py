@@ -32,6 +32,16 @@ class Settings:
     sql_memory_mb: int = 768  # that the process may take for foreign SQL, beyond what it holds; 0: no limit
     sql_spill_mb: int = 4096  # that foreign SQL may put on disk while it runs
     max_removals_percent: float = 10.0
+    # What a scheduled deployment needs besides (pipelines/, docs/operations.md):
+    sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"
+    refresh_schedule: str = "0 3 * * 1,4"  # cron, in `timezone`: Monday and Thursday 03:00
+    upkeep_schedule: str = "0 4 * * 0"  # Sunday 04:00
+    timezone: str = "Europe/London"
+    manifests: str = "./manifests"  # where scheduled cohorts put their manifests and reports
+    inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
+    event_queue: str = ""  # URL of the SQS queue that hears of new objects
+    alert: str = ""  # where failures are said: a log file, https://… or smtp://…
+    keep_days: int = 90  # that published snapshots, and Dagster's runs, are kept
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
