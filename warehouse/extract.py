@@ -77,15 +77,14 @@ def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Tabl
     """Rows of core.clinical with `is_record` (false: no JSON object), and rows of core.clinical_issues, unordered."""
     import polars as pl
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     numbered = batch.append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
     sql = _records_sql()
     con = extractor.con
     con.register("files", _cut(numbered))
     objects = con.execute(sql["records"]).to_arrow_table()
-    valid = objects.filter(objects.column("is_record")).column("row")
-    con.register("valid", _cut(numbered.filter(pc.is_in(numbered.column("row"), valid)).select(["row", "content"])))
+    con.register("valid", _cut(objects.filter(objects.column("is_record")).select(["row", "content", "keys"])))
+    objects = objects.drop_columns(["content", "keys"])
     cleaned = cleaning.clean(
         cleaning.Parts(
             _polars(objects.select(["row", "available_date"])),
@@ -127,11 +126,13 @@ def _records_sql() -> dict[str, str]:
     """The statements of sql/extract/records.sql, filled from the column table."""
     fields = tables.fields()
     pointers = ["/" + f.key.replace("~", "~0").replace("/", "~1") for f in fields]
-    nested = f"/{tables.NESTED}/{tables.SEGMENTATION}"
+    outer = f"/{tables.NESTED}"
+    nested = f"{outer}/{tables.SEGMENTATION}"
     known = [f.key for f in fields]
     holes = {
         "pointers": _list(pointers),
         "nested_pointers": _list([nested + pointer for pointer in pointers]),
+        "objects": _list(["", outer, nested]),
         "number": str(len(fields)),
         "swab_places": str(list(tables.swab_places().values())),
         "known_fields": _list([*known, tables.NESTED]),

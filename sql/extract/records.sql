@@ -6,49 +6,48 @@
 -- name: records
 -- The name of a file tells its kind in the published layout. In the dated layout it is status when it has a
 -- field that only negative records have and none that only positive records have.
+-- A text is parsed anew by every function that looks into it, which is most of what this costs: so they are few.
 select
-    * exclude (fields, record, content),
+    * exclude (fields, record, found),
+    found is not null as is_record,
+    found as keys,
     case
         when record is not null then record
         when list_has_any(fields, {{ negative_fields }}) and not list_has_any(fields, {{ positive_fields }}) then 'status'
         else 'data'
     end as kind
 from (
-    select
-        * exclude (kind),
-        coalesce(json_valid(content) and try(json_type(content)) = 'OBJECT', false) as is_record,
-        list_concat(
-            coalesce(try(json_keys(content)), []),
-            coalesce(try(json_keys(content, '$.OtherDataSources.SegmentationData')), [])
-        ) as fields
-    from files
+    select *, list_concat(coalesce(found[1], []), coalesce(found[3], [])) as fields
+    from (
+        select
+            * exclude (kind),
+            case when try(json_type(content)) = 'OBJECT' then json_keys(content, {{ objects }}) end as found
+        from files
+    )
 );
 
--- The statements below are about the records alone (relation valid: those of the batch that are JSON objects).
+-- The statements below are about the records alone (relation valid: those of the batch that are JSON objects, with
+-- keys: the names in each of their objects, which are the record itself and the two it may hold).
 
 -- name: values
 -- The known fields of each record that are there.
 -- Of the JSON itself the first character is enough: it tells a text from a number, an object or a list.
-select row, cast(place as smallint) as place, false as is_nested, left(cast(value as varchar), 1) as start, raw_value
+select
+    row,
+    cast(place as smallint) as place,
+    is_nested,
+    left(value, 1) as start,
+    case when value[1] = '"' and not contains(value, '\') then value[2:-2] else json_extract_string(value, '$') end as raw_value
 from (
-    select
-        row,
-        unnest(json_extract(content, {{ pointers }})) as value,
-        unnest(json_extract_string(content, {{ pointers }})) as raw_value,
-        unnest(range({{ number }})) as place
-    from valid
-)
-where value is not null
-union all
-select row, cast(place as smallint) as place, true as is_nested, left(cast(value as varchar), 1) as start, raw_value
-from (
-    select
-        row,
-        unnest(json_extract(content, {{ nested_pointers }})) as value,
-        unnest(json_extract_string(content, {{ nested_pointers }})) as raw_value,
-        unnest(range({{ number }})) as place
-    from valid
-    where contains(content, 'SegmentationData')
+    select row, is_nested, cast(unnest(found) as varchar) as value, unnest(range({{ number }})) as place
+    from (
+        select row, false as is_nested, json_extract(content, {{ pointers }}) as found
+        from valid
+        union all
+        select row, true as is_nested, json_extract(content, {{ nested_pointers }}) as found
+        from valid
+        where len(keys[3]) > 0
+    )
 )
 where value is not null;
 
@@ -58,11 +57,11 @@ with
 lists as (
     select row, false as is_nested, json_extract(content, '/SwabDates') as swabs
     from valid
-    where contains(content, 'SwabDates')
+    where list_contains(keys[1], 'SwabDates')
     union all
     select row, true as is_nested, json_extract(content, '/OtherDataSources/SegmentationData/SwabDates') as swabs
     from valid
-    where contains(content, 'SwabDates') and contains(content, 'SegmentationData')
+    where list_contains(keys[3], 'SwabDates')
 ),
 
 items as (
@@ -87,28 +86,16 @@ from items;
 -- name: oddities
 -- Fields that the column table does not know, and known ones that are there more than once.
 with
-keys as (
-    select row, content, '' as path, json_keys(content) as keys
+objects as (
+    select row, unnest(keys) as keys, unnest({{ objects }}) as path
     from valid
-    union all
-    select row, content, '/OtherDataSources' as path, json_keys(content, '/OtherDataSources') as keys
-    from valid
-    where contains(content, 'OtherDataSources')
-    union all
-    select
-        row,
-        content,
-        '/OtherDataSources/SegmentationData' as path,
-        json_keys(content, '/OtherDataSources/SegmentationData') as keys
-    from valid
-    where contains(content, 'SegmentationData')
 ),
 
 counted as (
-    select row, content, path, key, count(*) as times
+    select row, path, key, count(*) as times
     from (
-        select row, content, path, unnest(keys) as key
-        from keys
+        select row, path, unnest(keys) as key
+        from objects
         where
             len(list_distinct(keys)) < len(keys)
             or not list_has_all(
@@ -125,6 +112,7 @@ select
     json_extract_string(content, path || '/' || replace(replace(key, '~', '~0'), '/', '~1')) as raw_value,
     case when times > 1 then 'duplicate_field' else 'unknown_field' end as rule
 from counted
+inner join valid using (row)
 where
     times > 1
     or not list_contains(

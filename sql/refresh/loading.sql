@@ -61,6 +61,14 @@ from (
     order by headers.group_name, headers.patient_id, headers.key
 );
 
+-- name: pending_alone
+-- The same of objects that have no .dcm.
+create or replace temp table pending as
+select
+    row_number() over () as place,
+    *
+from (from waiting where size <= $limit order by group_name, patient_id, key);
+
 -- name: sizes
 select place, size from pending order by place;
 

@@ -90,12 +90,13 @@ def issues(read: "pl.DataFrame") -> "pl.DataFrame":
     effects = tables.effects()
     rules = [name for name in read.columns if name in effects]
     met = read.filter(pl.any_horizontal(rules)) if rules else read.clear()
+    none = pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(_TEXTS, pl.String)})
+    if not met.height:
+        return none
     if "field" not in met.columns:
         names = tables.field_frame().select("place", "field", "column_name")
         met = met.drop("column_name", strict=False).join(names, on="place")
     texts = [pl.col(name) if name in met.columns else pl.lit(None, pl.String).alias(name) for name in _TEXTS[:-2]]
-    found = [
-        met.filter(rule).select("row", *texts, pl.lit(rule).alias("rule"), pl.lit(effects[rule]).alias("effect"))
-        for rule in rules
-    ]
-    return pl.concat([pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(_TEXTS, pl.String)}), *found])
+    kept = met.select("row", *texts, *rules).unpivot(on=rules, index=["row", *_TEXTS[:-2]], variable_name="rule")
+    effect = pl.col("rule").replace_strict({rule: effects[rule] for rule in rules}, return_dtype=pl.String)
+    return pl.concat([none, kept.filter("value").drop("value").with_columns(effect.alias("effect"))])

@@ -96,13 +96,13 @@ def load_clinical(run: Run) -> LoadCounts:
 
 def _load(run: Run, target: _Target) -> LoadCounts:
     unloaded = sqlfiles.fill(sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table)
-    total, done, loaded, rejected = planning.count(run, unloaded), 0, 0, 0
-    run.progress(target.step, 0, total)
-    if not total:
-        return LoadCounts(0, 0)
+    done, loaded, rejected = 0, 0, 0
+    idle: list[extract.Extractor] = []
+    run.progress(target.step, 0, 0)
     with contextlib.ExitStack() as stack:
-        idle = [stack.enter_context(extract.connection()) for _ in range(target.extractors)]
-        for spans in planning.plans(run, unloaded):
+        for total, spans in planning.plans(run, unloaded, paired=target is _IMAGES):
+            run.progress(target.step, done, total)
+            idle = idle or [stack.enter_context(extract.connection()) for _ in range(target.extractors)]
             rejected += rejecting.reject_oversized(run, target.step)
             for unit in _prepared(run, target, idle, spans):
                 counts = _store(run, target, unit)
@@ -124,7 +124,7 @@ def reextract(run: Run) -> LoadCounts:
     def work(extractor: extract.Extractor) -> int:
         run.con.execute(sql["forget_images"], {**source, "prefix": run.prefix})
         done = 0
-        for spans in planning.plans(run, sql["reextractable"]):
+        for _, spans in planning.plans(run, sql["reextractable"]):
             for span in spans:
                 batch = run.con.execute(sql["stored_unit"], {**source, **span.places}).to_arrow_table()
                 run.con.register("rows_read", extract.headers(extractor, batch.drop_columns(PLAN_ONLY)))

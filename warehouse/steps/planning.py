@@ -42,13 +42,14 @@ def count(run: Run, wanted: str) -> int:
     return int(row[0]) if row else 0
 
 
-def plans(run: Run, wanted: str) -> Iterator[list[Span]]:
+def plans(run: Run, wanted: str, paired: bool = True) -> Iterator[tuple[int, list[Span]]]:
     """Plan what is wanted, stretch by stretch; each stands in the temporary table `pending` while it is worked on.
 
-    A stretch begins after the last object of the one before, so what could not be read is not tried twice.
+    With each comes how many objects are wanted in all. Headers are `paired` with their .dcm. A stretch begins after the
+    last object of the one before, so what could not be read is not tried twice.
     """
     query = sqlfiles.fill(sqlfiles.statements(_SQL)["waiting"], wanted=wanted)
-    after, found = ("", "", ""), _STRETCH
+    after, found, total = ("", "", ""), _STRETCH, 0
     while found == _STRETCH:
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
         limits = {"source": run.bucket.source, "prefix": run.prefix, "most": _STRETCH}
@@ -57,21 +58,24 @@ def plans(run: Run, wanted: str) -> Iterator[list[Span]]:
             row = run.con.execute(sqlfiles.statements(_SQL)["stretch"]).fetchone()
             assert row is not None
             found, after = row
-            spans = _plan(run) if found else []
+            total = total or (count(run, wanted) if found == _STRETCH else found)
+            spans = _plan(run, paired) if found else []
         memory.release()
         if found:
-            yield spans
+            yield total, spans
 
 
-def _plan(run: Run) -> list[Span]:
+def _plan(run: Run, paired: bool) -> list[Span]:
     """Put what waits in order, as temporary table `pending`, and cut it into units of bounded number and bytes."""
     sql = sqlfiles.statements(_SQL)
     # The plan's order is that of its sort; only the inserts of a writer need none.
     run.con.execute("set preserve_insertion_order = true")
-    run.con.execute(
-        sqlfiles.fill(sql["pending"], pairing=sqlfiles.read("refresh/pairing.sql")),
-        {"source": run.bucket.source, "limit": run.settings.max_object_mb * 1_000_000},
-    )
+    limit = {"limit": run.settings.max_object_mb * 1_000_000}
+    if paired:
+        query = sqlfiles.fill(sql["pending"], pairing=sqlfiles.read("refresh/pairing.sql"))
+        run.con.execute(query, {**limit, "source": run.bucket.source})
+    else:
+        run.con.execute(sql["pending_alone"], limit)
     run.con.execute("set preserve_insertion_order = false")
     most, room = max(1, run.settings.unit_objects), run.settings.unit_mb * 1_000_000
     spans: list[Span] = []
