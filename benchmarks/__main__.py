@@ -1,6 +1,6 @@
 """Runs every benchmark and prints a Markdown table: what, measured, baseline, ratio, what it must reach.
 
-    python -m benchmarks [--patients 17700] [--folder .benchmarks] [--million]
+    python -m benchmarks [--patients 17700] [--folder .benchmarks] [--million] [--only NAME …]
 
 `--million` adds the memory of a refresh of a million headers (hard links to the sample's, eight groups of it).
 """
@@ -19,14 +19,13 @@ from pathlib import Path
 import duckdb
 
 import warehouse
-from benchmarks.measure import baseline, chest, medians, process, table
+from benchmarks import cohorts
+from benchmarks.measure import Row, baseline, chest, medians, process, table
 from warehouse import sample
 
 _HEADERS_BASELINE = 3000
 _DAY = "2020-12-31"
 _KEYS = {"AWS_ACCESS_KEY_ID": "TESTKEY", "AWS_SECRET_ACCESS_KEY": "TESTSECRET", "AWS_REGION": "us-east-1"}
-
-Row = tuple[str, str, str, str, str]
 
 
 def main() -> None:
@@ -35,6 +34,7 @@ def main() -> None:
     words.add_argument("--patients", type=int, default=17_700)
     words.add_argument("--folder", type=Path, default=Path(".benchmarks"))
     words.add_argument("--million", action="store_true")
+    words.add_argument("--only", nargs="*", metavar="NAME", help="from_folder, again, from_s3, answers, …")
     given = words.parse_args()
     folder = given.folder.resolve()
     bucket = folder / "bucket"
@@ -42,7 +42,10 @@ def main() -> None:
         print(f"making a sample bucket of {given.patients:,} patients …", file=sys.stderr)
         sample.make(bucket, given.patients)
     rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
-    for measure in (from_folder, again, from_s3, point_in_time, cold_start):
+    measures = (from_folder, again, from_s3, point_in_time, cold_start, answers, downloads)
+    for measure in measures:
+        if given.only and measure.__name__ not in given.only:
+            continue
         print(f"{measure.__name__} …", file=sys.stderr)
         rows += measure(bucket, folder / "lake")
     if given.million:
@@ -211,6 +214,18 @@ def cold_start(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
             "< 6",
         )
     ]
+
+
+def answers(bucket: Path, lake: Path) -> list[Row]:
+    """Cohorts and manifests of the lake that a refresh from the folder has made."""
+    return [*cohorts.shipped(lake), *cohorts.attrition(lake), *cohorts.export(lake), *cohorts.verify(bucket, lake)]
+
+
+def downloads(bucket: Path, lake: Path) -> list[Row]:
+    """A manifest of the lake that a refresh from S3 has made."""
+    with _served(bucket) as endpoint:
+        environment = {**_KEYS, "AWS_ENDPOINT_URL": endpoint}
+        return cohorts.download(bucket, lake.with_name("lake-s3"), endpoint, environment)
 
 
 def million(bucket: Path, folder: Path) -> list[Row]:

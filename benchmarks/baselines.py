@@ -73,6 +73,21 @@ def boto3_threads(bucket: str, endpoint: str, count: str) -> float:
     return len(keys) / (time.perf_counter() - start)
 
 
+def boto3_one_by_one(bucket: str, endpoint: str, count: str) -> float:
+    """Objects a second: boto3 `download_file`, one after the other."""
+    import tempfile
+
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=endpoint)
+    keys = [path.removeprefix(f"{bucket}/") for path in itertools.islice(header_files(bucket), int(count))]
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        for number, key in enumerate(keys):
+            client.download_file("bucket", key, f"{folder}/{number}")
+        return len(keys) / (time.perf_counter() - start)
+
+
 def listing(bucket: str) -> float:
     """Seconds to list a folder with its sizes and times, as a process of its own: scandir and stat."""
     found = 0

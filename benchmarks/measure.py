@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+#: What, measured, baseline, ratio, what it must reach.
+Row = tuple[str, str, str, str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:

@@ -1,0 +1,143 @@
+"""Measures cohorts and manifests: what is asked of a lake that is there, each beside its baseline."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+import warehouse
+from benchmarks.measure import Row, baseline, chest, medians
+from warehouse import columns, lake, schema, sqlfiles
+from warehouse.reader import Warehouse
+
+_ROUNDS = 8
+_ALL_IMAGES = Path(__file__).with_name("all_images.sql")
+#: What a cohort that cannot go without is given.
+_GIVEN: dict[str, dict[str, object]] = {"prior_data": {"patients": [f"Covid{number}" for number in range(1, 201)]}}
+#: Objects that boto3 fetches one by one, and about how many of them the manifest that is downloaded has.
+_ONE_BY_ONE, _DOWNLOADED = "1500", 8000
+
+
+def shipped(lake_folder: Path) -> list[Row]:
+    """Each shipped cohort, beside its own SQL at flat Parquet files of the two tables, under the same views."""
+    rows = []
+    with warehouse.open(str(lake_folder)) as wh, _flat(wh, lake_folder.with_name("flat")) as con:
+        for name in catalogue_names():
+            cohort = wh.cohort(name, **_GIVEN.get(name, {}))
+            query, values = cohort.definition.bound_sql, cohort.values
+            ours, by_hand = medians(
+                lambda name=name: wh.cohort(name, **_GIVEN.get(name, {})).rows,  # type: ignore[misc]
+                lambda query=query, values=values: con.execute(query, values).to_arrow_table(),  # type: ignore[misc]
+                _ROUNDS,
+            )
+            rows.append(_seconds(f"cohort `{name}`", ours, by_hand, "the same SQL, flat Parquet", "< 1 s and < 3"))
+    return rows
+
+
+def catalogue_names() -> list[str]:
+    """The names of the shipped cohorts."""
+    return [Path(name).stem for name in sqlfiles.files("cohorts")]
+
+
+@contextmanager
+def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A plain DuckDB over one flat Parquet file for each of the two tables, with the views of sql/views."""
+    folder.mkdir(exist_ok=True)
+    with duckdb.connect() as con:
+        con.execute("set TimeZone = 'UTC'; set variable group_name = 'training'")
+        con.execute(f"attach ':memory:' as {lake.ALIAS}; use {lake.ALIAS}; create schema raw; create schema core")
+        con.execute("create schema ops; create table core.dicom_attributes (keyword varchar, tag varchar)")
+        for table in columns.tables():
+            name = table.name
+            if name in ("core.images", "core.clinical"):
+                path = folder / f"{name.partition('.')[2]}.parquet"
+                wh.con.sql(f"from {lake.ALIAS}.{name}").write_parquet(str(path))
+                con.execute(f"create view {name} as from '{path}'")
+            else:
+                con.execute(f"create table {name} ({columns.fills()[f'define {name}']})")
+        for view in schema.VIEW_ORDER:
+            con.execute(schema.view_sql(view))
+        for name in ("macros/tag.sql", "macros/known_at.sql"):
+            con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+        yield con
+
+
+def attrition(lake_folder: Path) -> list[Row]:
+    """The attrition of each cohort, beside the cohort alone; the one that comes off worst."""
+    found = []
+    with warehouse.open(str(lake_folder)) as wh:
+        for name in catalogue_names():
+            given = _GIVEN.get(name, {})
+            ours, alone = medians(
+                lambda name=name, given=given: wh.cohort(name, **given).attrition(),  # type: ignore[misc]
+                lambda name=name, given=given: wh.cohort(name, **given).rows,  # type: ignore[misc]
+                _ROUNDS,
+            )
+            found.append((ours / alone, name, ours, alone))
+    _, name, ours, alone = max(found)
+    return [_seconds(f"attrition, worst of six (`{name}`)", ours, alone, "the cohort alone", "< 2")]
+
+
+def export(lake_folder: Path) -> list[Row]:
+    """The manifest of all images, beside a COPY of the same rows to the same two files."""
+    flat, target = lake_folder.with_name("flat"), lake_folder.with_name("manifest")
+    query = Path(__file__).with_name("all_images_copy.sql").read_text()
+    with warehouse.open(str(lake_folder)) as wh, duckdb.connect() as con:
+        for view in ("images", "patients"):
+            wh.con.sql(f"from {lake.ALIAS}.main.{view}").write_parquet(str(flat / f"view_{view}.parquet"))
+            con.execute(f"create view {view}_flat as from '{flat / f'view_{view}.parquet'}'")
+
+        def ours() -> None:
+            shutil.rmtree(target, ignore_errors=True)
+            wh.cohort(_ALL_IMAGES).export(target)
+
+        def by_hand() -> None:
+            con.execute(f"create or replace temp table rows as {query}")
+            con.execute(f"copy rows to '{flat / 'rows.csv'}' (format csv, header)")
+            con.execute(f"copy rows to '{flat / 'rows.parquet'}' (format parquet, compression zstd)")
+
+        seconds, plain = medians(ours, by_hand, 5)
+        number = con.execute("select count(*) from rows").fetchone()
+    assert number is not None
+    what = f"export of all images, {number[0]:,} objects"
+    return [_seconds(what, seconds, plain, "COPY to CSV and Parquet", "≤ 2")]
+
+
+def verify(bucket: Path, lake_folder: Path) -> list[Row]:
+    """The manifest of all images held against its bucket, beside listing that bucket."""
+    folder = lake_folder.with_name("manifest")
+    ours, alone = medians(
+        lambda: chest("manifest", "verify", str(folder), "-q"), lambda: baseline("listing", str(bucket)), 5
+    )
+    return [_seconds("verify of it, from a folder", ours, alone, "listing", "≤ 1.5")]
+
+
+def download(bucket: Path, lake_folder: Path, endpoint: str, environment: dict[str, str]) -> list[Row]:
+    """A manifest downloaded from S3, objects a second, beside boto3's `download_file` one by one."""
+    folder, data = lake_folder.with_name("manifest-s3"), lake_folder.with_name("downloaded")
+    for path in (folder, data):
+        shutil.rmtree(path, ignore_errors=True)
+    with warehouse.open(str(lake_folder)) as wh:
+        patients = wh.sql("from (from patients order by patient_id) select list(patient_id)").fetchone()
+        assert patients is not None
+        share = max(1, len(patients[0]) * _DOWNLOADED // 2 // _images(wh))
+        wh.cohort("prior_data", patients=patients[0][:share]).export(folder)
+    slow = float(baseline("boto3_one_by_one", str(bucket), endpoint, _ONE_BY_ONE, **environment).output)
+    run_ = chest("manifest", "download", str(folder), "-o", str(data), "-q", **environment)
+    files = sum(len(names) for _, _, names in os.walk(data))
+    rate = files / run_.seconds
+    what = f"download from S3, {files:,} objects"
+    return [(what, f"{rate:,.0f}/s", f"{slow:,.0f}/s (boto3, one by one)", f"{rate / slow:.1f}", "≥ 4")]
+
+
+def _images(wh: Warehouse) -> int:
+    row = wh.sql("select count(*) from images").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _seconds(what: str, ours: float, theirs: float, baseline_name: str, goal: str) -> Row:
+    return (what, f"{ours:.2f} s", f"{theirs:.2f} s ({baseline_name})", f"{ours / theirs:.2f}", goal)
