@@ -52,6 +52,8 @@ class Warehouse:
     group_name: str = "training"
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
+    #: The same snapshot on the other kind of connection, held in or in trust: opened once, since opening takes long.
+    _beside: "list[Warehouse]" = field(default_factory=list, repr=False, compare=False)
 
     def as_of(self, day: date | str) -> "Warehouse":
         """The same lake, as it was known on a day (that day included). UsageError when it is no day."""
@@ -100,17 +102,18 @@ class Warehouse:
 
     def held_in(self) -> "Warehouse":
         """The same, on a connection that foreign SQL does not get out of (warehouse/foreign.py)."""
-        return self._anew(trusted=False) if self.trusted else self
+        return self._other() if self.trusted else self
 
     def in_trust(self) -> "Warehouse":
         """The same, on a connection of its own that is not held in, for what is ours to ask and to write."""
-        return self._at() if self.trusted else self._anew(trusted=True)
+        return self._at() if self.trusted else self._other()
 
-    def _anew(self, *, trusted: bool) -> "Warehouse":
-        opened = _opened(self.location, self.settings, self.snapshot.number, trusted=trusted)
-        same = replace(opened, day=self.day, group_name=self.group_name)
-        _prepare(same)
-        return same
+    def _other(self) -> "Warehouse":
+        if not self._beside:
+            opened = _opened(self.location, self.settings, self.snapshot.number, trusted=not self.trusted)
+            opened._beside.append(self._at())
+            self._beside.append(opened)
+        return self._beside[0]._at(day=self.day, group_name=self.group_name)
 
     def limited(self, *, whole_process: bool = False) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
@@ -215,7 +218,7 @@ class Warehouse:
         return Patient(self, patient_id)
 
     def close(self) -> None:
-        """Close the lake; relations made from it are of no use any more."""
+        """Close this connection to the lake; relations made from it are of no use any more."""
         self.con.close()
 
     def __enter__(self) -> Self:

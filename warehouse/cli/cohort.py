@@ -180,7 +180,8 @@ def run(
         found = cohorts.prepare(warehouse, name, parameters(param))
         write(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
-        note(f"{found.rows.num_rows:,} rows, one for each {found.definition.grain}{day}, snapshot {warehouse.snapshot.number}")
+        each = f"one for each {found.definition.grain}"
+        note(f"{found.rows.num_rows:,} rows, {each}{day}, snapshot {warehouse.snapshot.number}")
 
 
 @cohort.command()

@@ -6,6 +6,7 @@ what is wrong with which line. Nearest names are ours: DuckDB would offer its ow
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 from warehouse import columns, lake, schema, sqlfiles
@@ -23,6 +24,15 @@ _QUOTED = re.compile(r'"([^"]+)"')
 
 def shell() -> "duckdb.DuckDBPyConnection":
     """A connection to an empty lake with every view and macro; it knows no file and no network."""
+    con = _shell().cursor()
+    con.execute(f"use {lake.ALIAS}")
+    for name in ("macros/tag.sql", "macros/known_at.sql"):  # temporary: each connection has its own
+        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+    return con
+
+
+@cache
+def _shell() -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     con = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
@@ -33,8 +43,6 @@ def shell() -> "duckdb.DuckDBPyConnection":
         con.execute(f"create table {table.name} ({columns.fills()[f'define {table.name}']})")
     for view in schema.VIEW_ORDER:
         con.execute(schema.view_sql(view))
-    for name in ("macros/tag.sql", "macros/known_at.sql"):
-        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
     con.execute("set enable_external_access = false; set lock_configuration = true")
     return con
 

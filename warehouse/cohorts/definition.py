@@ -14,7 +14,7 @@ Nothing here touches a lake.
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,7 @@ def load(name_or_path: str | Path) -> Definition:
         raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
 
 
+@lru_cache(maxsize=32)
 def parse(text: str, path: str) -> Definition:
     """Read the text of a cohort's file; DefinitionError has every mistake that can be seen without its columns."""
     problems: list[Problem] = []
