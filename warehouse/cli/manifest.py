@@ -7,7 +7,7 @@ import typer
 
 from warehouse.cli import options
 from warehouse.cli.cohort import Name, Param, TableOrJson, parameters
-from warehouse.cli.output import Format, note, write_json
+from warehouse.cli.output import Format, note, size, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def export(
     else:
         day = f", as of {made.about['as_of']}" if made.about["as_of"] else ""
         typer.echo(
-            f"{output}: {counts['objects']:,} objects ({counts['bytes'] / 1e9:,.3f} GB), "
+            f"{output}: {counts['objects']:,} objects ({size(counts['bytes'])}), "
             f"{counts['patients']:,} patients, {counts['studies']:,} studies, {counts['images']:,} images; "
             f"group {made.about['group']}{day}, snapshot {made.about['snapshot']}"
         )
         typer.echo(made.digest)
     if "dcm" in kinds and counts["images_without_dcm"]:
         note(
-            f"{counts['images_without_dcm']:,} images have a header and no .dcm: their pixels are not in the manifest."
+            f"Of {counts['images_without_dcm']:,} image(s) there is a header and no .dcm: no pixels in the manifest."
         )
     if counts["rows_without_images"]:
         note(f"{counts['rows_without_images']:,} of {counts['rows']:,} rows have no image (without_images names them).")
@@ -269,7 +269,7 @@ def download(
         )
     else:
         typer.echo(
-            f"{output}: {found.fetched:,} objects fetched ({found.bytes / 1e9:,.3f} GB), {found.kept:,} were there"
+            f"{output}: {found.fetched:,} objects fetched ({size(found.bytes)}), {found.kept:,} were there"
         )
         checked = ", ".join(f"{count:,} by {how}" for how, count in found.checks.most_common())
         if checked:

@@ -156,3 +156,10 @@ def _write_parquet(relation: "duckdb.DuckDBPyRelation", target: Path) -> None:
 def note(text: str) -> None:
     """Say something beside the answer, on stderr."""
     sys.stderr.write(f"{text}\n")
+
+
+def size(n_bytes: int) -> str:
+    """A number of bytes as people read it, in units of a thousand."""
+    from rich.filesize import decimal
+
+    return decimal(n_bytes)
