@@ -80,9 +80,7 @@ def export(
         )
         typer.echo(made.digest)
     if "dcm" in kinds and counts["images_without_dcm"]:
-        note(
-            f"Of {counts['images_without_dcm']:,} image(s) there is a header and no .dcm: no pixels in the manifest."
-        )
+        note(f"Of {counts['images_without_dcm']:,} image(s) there is a header and no .dcm: no pixels in the manifest.")
     if counts["rows_without_images"]:
         note(f"{counts['rows_without_images']:,} of {counts['rows']:,} rows have no image (without_images names them).")
 
@@ -268,9 +266,7 @@ def download(
             }
         )
     else:
-        typer.echo(
-            f"{output}: {found.fetched:,} objects fetched ({size(found.bytes)}), {found.kept:,} were there"
-        )
+        typer.echo(f"{output}: {found.fetched:,} objects fetched ({size(found.bytes)}), {found.kept:,} were there")
         checked = ", ".join(f"{count:,} by {how}" for how, count in found.checks.most_common())
         if checked:
             typer.echo(f"checked: {checked}")
