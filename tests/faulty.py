@@ -44,11 +44,7 @@ def hang(handler: BaseHTTPRequestHandler) -> None:
 
 
 def cut(handler: BaseHTTPRequestHandler) -> None:
-    """Promise a body, and go in the middle of it."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "100000")
-    handler.end_headers()
-    handler.wfile.write(b"<?xml")
+    """Let the server answer, but go in the middle of its body."""
     handler.close_connection = True
 
 
@@ -89,7 +85,8 @@ def faulty(server: S3) -> Iterator[Faulty]:
         def forward(self) -> None:
             if fault := state.take(self.path):
                 fault(self)
-                return
+                if fault is not cut:
+                    return
             length = int(self.headers.get("Content-Length") or 0)
             behind = http.client.HTTPConnection(server.endpoint.removeprefix("http://"))
             behind.request(self.command, self.path, self.rfile.read(length) if length else None, dict(self.headers))
@@ -101,7 +98,7 @@ def faulty(server: S3) -> Iterator[Faulty]:
                     self.send_header(name, value)
             self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if fault else content)
             behind.close()
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815

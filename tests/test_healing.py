@@ -97,7 +97,7 @@ def test_what_may_heal_says_so(bucket: Faulty, tmp_path: Path, fault: Fault, wor
         (answering(403, "InvalidAccessKeyId"), "AWS_ACCESS_KEY_ID"),
         (answering(403, "SignatureDoesNotMatch"), "AWS_SECRET_ACCESS_KEY"),
         (answering(404, "NoSuchBucket"), "no such bucket"),
-        (answering(301, "PermanentRedirect"), "PermanentRedirect"),
+        (answering(301, "PermanentRedirect"), "region"),
     ],
     ids=["denied", "expired", "unknown_key", "wrong_key", "no_bucket", "redirect"],
 )

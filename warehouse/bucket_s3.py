@@ -6,7 +6,7 @@ characters). A listing that meets such a key starts again with boto3, and such a
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ _CHUNK = 1 << 20
 
 class S3Bucket:
     """A bucket on S3 or on anything that speaks its API; below a prefix when the URL has one."""
+
+    listed_at: datetime | None = None
+    listing_note = ""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._name, _, prefix = url.removeprefix("s3://").partition("/")
