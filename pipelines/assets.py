@@ -55,8 +55,9 @@ def _objects(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         in the tables below; a listing that lacks over 10 % of the known objects is refused.
         """
 
-        def work(run: Run) -> dict[str, int]:
-            return asdict(list_objects(run, config.allow_removals, config.full))
+        def work(run: Run) -> dict[str, Any]:
+            counts = asdict(list_objects(run, config.allow_removals, config.full))
+            return counts if counts["note"] else {name: n for name, n in counts.items() if name != "note"}
 
         return _done(context, chest, deployment, (source, "objects"), work)
 
@@ -74,7 +75,7 @@ def _images(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         cannot be read goes to ops.rejects with the reason.
         """
 
-        def work(run: Run) -> dict[str, int]:
+        def work(run: Run) -> dict[str, Any]:
             again = {"reextracted": reextract(run).loaded} if config.reextract else {}
             return {**asdict(load_images(run)), **again}
 
@@ -96,7 +97,7 @@ def _clinical(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         cannot be read goes to ops.rejects with the reason.
         """
 
-        def work(run: Run) -> dict[str, int]:
+        def work(run: Run) -> dict[str, Any]:
             return asdict(load_clinical(run))
 
         return _done(context, chest, deployment, (source, "clinical"), work)
@@ -109,7 +110,7 @@ def _done(
     chest: ChestWarehouse,
     deployment: Deployment,
     what: tuple[str, str],
-    work: Callable[[Run], dict[str, int]],
+    work: Callable[[Run], dict[str, Any]],
 ) -> dg.MaterializeResult[None]:
     """Do one step of a source; report its counts, the table's rows, source, newest snapshot and seconds."""
     started = time.monotonic()

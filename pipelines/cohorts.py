@@ -52,9 +52,8 @@ def _unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
 def _again(changed: _When, of_file: bool) -> _When:
     """When something that counts has changed, or there is nothing yet; once all that is read is there and at rest."""
     when = dg.AutomationCondition
-    news: _When = when.missing().newly_true() | changed
-    if of_file:
-        news = news | when.code_version_changed()
+    news = when.missing().newly_true() | changed
+    news = news | when.code_version_changed() if of_file else news
     at_rest = ~when.any_deps_missing() & ~when.any_deps_in_progress() & ~when.in_progress()
     return news.since_last_handled() & at_rest & ~when.any_deps_match(when.will_be_requested())
 

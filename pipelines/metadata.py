@@ -74,7 +74,8 @@ def seconds_by_step(instance: dg.DagsterInstance, run_id: str) -> dg.MetadataVal
     return table(("step", "seconds"), took)
 
 
-def news(counts: Mapping[str, int]) -> str:
-    """Counts in words, without those that are 0."""
-    said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count and name != "is_new")
+def news(counts: Mapping[str, object]) -> str:
+    """Counts in words, without those that are 0; what is no count says itself."""
+    told = {name: count for name, count in counts.items() if count and not isinstance(count, bool)}
+    said = ", ".join(f"{count:,} {name}" if isinstance(count, int) else str(count) for name, count in told.items())
     return said or "nothing new"
