@@ -87,7 +87,7 @@ def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
                     results.append(result)
                     yield _result(result, deployment)
             if name == QUALITY and len(results) == len(wanted):
-                path = report_path(Path(chest.settings.manifests), reader.snapshot.number)
+                path = report_path(chest.folder, reader.snapshot.number)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 quality.write(reader, path, [*all_hold(), *results])
         found = sum(result.n_rows > 0 for result in results)

@@ -6,6 +6,7 @@ manifest is written again only when the answer is another one, or the images beh
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -21,8 +22,7 @@ from warehouse.cohorts.digest import digest
 #: Counts of people under this are not shown.
 LEAST = 5
 
-#: What a condition of an asset, or of a check, is to Dagster.
-_When = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+_When = dg.AutomationCondition[Any]
 
 
 def build(deployment: Deployment) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -49,13 +49,13 @@ def _unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
     )
 
 
-def _again(changed: _When, of_file: bool) -> _When:
+def _again(changed: _When) -> _When:
     """When something that counts has changed, or there is nothing yet; once all that is read is there and at rest."""
     when = dg.AutomationCondition
-    news = when.missing().newly_true() | changed
-    news = news | when.code_version_changed() if of_file else news
+    news: Any = when.missing().newly_true() | changed
     at_rest = ~when.any_deps_missing() & ~when.any_deps_in_progress() & ~when.in_progress()
-    return news.since_last_handled() & at_rest & ~when.any_deps_match(when.will_be_requested())
+    again: _When = news.since_last_handled() & at_rest & ~when.any_deps_match(when.will_be_requested())
+    return again
 
 
 def _cohort(definition: Definition) -> dg.AssetsDefinition:
@@ -76,7 +76,9 @@ def _cohort(definition: Definition) -> dg.AssetsDefinition:
             "dagster/column_schema": dg.TableSchema(columns=labels),
             "SQL": dg.MetadataValue.md(f"```sql\n{definition.sql.strip()}\n```"),
         },
-        automation_condition=_again(dg.AutomationCondition.any_deps_updated(), of_file=True),
+        automation_condition=_again(
+            dg.AutomationCondition.any_deps_updated() | dg.AutomationCondition.code_version_changed()
+        ),
     )
     def answer(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
         with chest.reading(context) as reader, healing(context):
@@ -130,13 +132,13 @@ def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefini
         description=f"The objects behind {definition.name}, with all it takes to prove and repeat it: a folder under "
         "CHEST_MANIFESTS, named by the snapshot. The same digest as the newest there: nothing is written.",
         automation_condition=_again(
-            dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed()), of_file=False
+            dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
         ),
         pool=POOL,
     )
     def manifest(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
         with chest.reading(context) as reader, healing(context):
-            shelved = shelve(reader, definition.name, chest.settings)
+            shelved = shelve(reader, definition.name, chest.folder, chest.settings)
         context.log.info(f"{'written' if shelved.is_new else 'stands'}: {shelved.manifest.digest}")
         counts = shelved.manifest.about["counts"]
         objects, patients = counts["objects"], counts["patients"]

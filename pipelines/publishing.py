@@ -43,7 +43,7 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
             done = _publish(context, run, deployment)
         with chest.reading(context) as reader:
             moved = _tell_views(context, reader)
-            said = _about(context, reader, Path(chest.settings.manifests))
+            said = _about(context, reader, chest.folder)
         seconds = round(time.monotonic() - started, 2)
         context.log.info(f"{metadata.news(done.counts)} (snapshot {done.snapshot}, {seconds} s)")
         return dg.MaterializeResult(

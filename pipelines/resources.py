@@ -7,6 +7,7 @@ Does not: any work on the data.
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import dagster as dg
 
@@ -27,12 +28,18 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
 
     source: str = ""
     lake: str = ""
+    manifests: str = ""
     sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     @property
     def settings(self) -> Settings:
         """The settings as they are now."""
         return load()
+
+    @property
+    def folder(self) -> Path:
+        """Where manifests and reports go."""
+        return Path(self.manifests or self.settings.manifests)
 
     def address(self, name: str = "") -> str:
         """The bucket of a source; UsageError says which variable names it."""

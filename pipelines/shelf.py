@@ -21,12 +21,12 @@ class Shelved:
     is_new: bool
 
 
-def shelve(reader: Warehouse, name: str, settings: Settings) -> Shelved:
+def shelve(reader: Warehouse, name: str, place: Path, settings: Settings) -> Shelved:
     """Export a cohort's manifest, unless the newest on the shelf says the same; recorded in the lake in either case.
 
     Raises LakeError when it cannot be recorded: upkeep keeps the snapshots of recorded manifests alone.
     """
-    shelf, snapshot = Path(settings.manifests) / name, reader.snapshot.number
+    shelf, snapshot = place / name, reader.snapshot.number
     cohort = reader.cohort(name)
     with contextlib.closing(collect(cohort)) as rows:
         digest = rows.digest
