@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 DEMO=${DEMO:-demo}
-export DAGSTER_HOME="$PWD" CHEST_SOURCE="$DEMO/bucket" CHEST_LAKE="$DEMO/lake"
+export DAGSTER_HOME="$PWD" CHEST_SOURCE="$DEMO/bucket" CHEST_LAKE="$DEMO/lake" CHEST_MANIFESTS="$DEMO/manifests"
 export COLUMNS="${COLUMNS:-80}"
 log="$DEMO/refresh.log"
 
@@ -19,7 +19,7 @@ show() {
     "$@"
 }
 
-# Of Dagster's log, only what the four steps say; as it comes.
+# Of Dagster's log, only what the steps and the checks say; as it comes.
 steps() {
     while IFS= read -r line; do
         case $line in
@@ -44,7 +44,7 @@ else
         chest sample "$CHEST_SOURCE" --patients 40 --seed 1 --quiet
 fi
 
-title "2. Refresh: Dagster runs the four steps from bucket to lake"
+title "2. Refresh: Dagster runs the four steps from bucket to lake, then the checks"
 printf '\n$ dagster job execute -m pipelines.definitions -j refresh\n'
 refresh | tee "$log" | steps
 if ! grep -q ' - RUN_SUCCESS - ' "$log"; then

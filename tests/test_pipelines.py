@@ -15,7 +15,7 @@ from warehouse import lake, location, locks, sample, settings
 
 ROOT = Path(__file__).parent.parent
 
-ASSETS = {
+STEPS = {
     "objects": set(),
     "images": {"objects"},
     "clinical": {"objects"},
@@ -49,12 +49,18 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def definitions(source: object, lake_folder: object) -> dg.Definitions:
+    return chest_definitions(
+        {}, chest=ChestWarehouse(source=str(source), lake=str(lake_folder), manifests=f"{lake_folder}-manifests")
+    )
+
+
 def run(
     instance: dg.DagsterInstance, source: object, lake_folder: object, **config: dict[str, object]
 ) -> dg.ExecuteInProcessResult:
     """Run the job `refresh`; `objects={"prefix": …}` configures an asset."""
-    defs = chest_definitions(chest=ChestWarehouse(source=str(source), lake=str(lake_folder)))
-    return defs.resolve_job_def("refresh").execute_in_process(
+    job = definitions(source, lake_folder).resolve_job_def("refresh")
+    return job.execute_in_process(
         instance=instance,
         run_config={"ops": {name: {"config": values} for name, values in config.items()}},
         raise_on_error=False,
@@ -62,11 +68,11 @@ def run(
 
 
 def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
-    """What each asset reported, by asset and name."""
+    """What each step reported, by asset and name."""
     return {
         event.asset_key.to_user_string(): {name: value.value for name, value in event.materialization.metadata.items()}
         for event in result.get_asset_materialization_events()
-        if event.asset_key
+        if event.asset_key and event.asset_key.to_user_string() in STEPS
     }
 
 
@@ -76,33 +82,49 @@ def failure(result: dg.ExecuteInProcessResult, step: str) -> Any:
     return result.failure_data_for_node(step)
 
 
-def test_the_assets_the_job_and_what_depends_on_what() -> None:
-    graph = chest_definitions().resolve_asset_graph()
-    found = {
-        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
-        for key in graph.get_all_asset_keys()
+def test_the_steps_depend_on_each_other_and_the_job_has_no_cohort() -> None:
+    defs = chest_definitions({})
+    graph = defs.resolve_asset_graph()
+    for name, parents in STEPS.items():
+        assert {key.to_user_string() for key in graph.get(dg.AssetKey(name)).parent_keys} == parents
+    job = defs.resolve_job_def("refresh")
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(STEPS)
+
+
+def test_each_asset_is_described_owned_and_grouped_and_tables_and_views_down_to_their_columns() -> None:
+    graph = chest_definitions({}).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        assert node.group_name in {"raw", "core", "published", "views", "cohorts", "manifests"}, key
+        assert node.kinds, key
+        assert node.owners, key
+        if node.group_name != "manifests":
+            schema = node.metadata["dagster/column_schema"]
+            assert schema.columns, key
+            assert all(column.description for column in schema.columns), key
+
+
+def test_views_show_what_they_read_down_to_their_columns() -> None:
+    graph = chest_definitions({}).resolve_asset_graph()
+    patients = graph.get(dg.AssetKey(["views", "patients"]))
+    assert not patients.is_executable
+    assert {key.to_user_string() for key in patients.parent_keys} == {
+        "published",
+        "views/clinical",
+        "views/clinical_history",
+        "views/images",
     }
-    assert found == ASSETS
-    job = chest_definitions().resolve_job_def("refresh")
-    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(ASSETS)
-
-
-def test_each_asset_is_described_down_to_its_columns() -> None:
-    graph = chest_definitions().resolve_asset_graph()
-    for name in ASSETS:
-        node = graph.get(dg.AssetKey(name))
-        assert node.description
-        assert node.group_name != "default"
-        assert node.kinds
-        schema = node.metadata["dagster/column_schema"]
-        assert schema.columns
-        assert all(column.description for column in schema.columns), name
+    made = patients.metadata["dagster/column_lineage"].deps_by_column
+    assert {(dep.asset_key.path[-1], dep.column_name) for dep in made["covid_status"]} == {("clinical", "kind")}
+    images = graph.get(dg.AssetKey(["views", "images"]))
+    assert {key.to_user_string() for key in images.parent_keys} == {"published", "images"}
 
 
 def test_a_refresh_reports_what_it_did(loaded: Loaded) -> None:
     assert loaded.result.success
     truth, first = loaded.truth, metadata(loaded.result)
-    assert set(first) == set(ASSETS)
+    assert set(first) == set(STEPS)
     assert first["objects"]["listed"] == first["objects"]["added"] == truth["objects"]
     assert first["objects"]["dagster/row_count"] == truth["objects"]
     assert first["images"]["loaded"] == first["images"]["dagster/row_count"] == truth["image_json"]
@@ -123,7 +145,7 @@ def test_a_second_refresh_does_nothing(loaded: Loaded, instance: dg.DagsterInsta
     with warehouse.open(str(loaded.lake)) as reader:
         before = reader.snapshot.number
     second = metadata(run(instance, loaded.bucket, loaded.lake))
-    assert set(second) == set(ASSETS)
+    assert set(second) == set(STEPS)
     assert second["objects"]["added"] == second["images"]["loaded"] == second["clinical"]["loaded"] == 0
     assert second["published"]["is_new"] is False
     assert {values["snapshot"] for values in second.values()} == {before}
@@ -183,7 +205,7 @@ def test_a_lake_in_use_fails_with_its_message(loaded: Loaded, instance: dg.Dagst
 
 
 def test_materialize_all_in_the_ui_runs_one_step_at_a_time() -> None:
-    job = chest_definitions().resolve_implicit_global_asset_job_def()
+    job = chest_definitions({}).resolve_implicit_global_asset_job_def()
     assert job.executor_def.name == "in_process"
 
 

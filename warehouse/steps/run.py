@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import duckdb
 
-from warehouse import lake
+from warehouse import lake, sqlfiles
 from warehouse.bucket import Bucket
 from warehouse.settings import Settings
+from warehouse.steps.scope import Scope
 
 T = TypeVar("T")
 
@@ -23,16 +24,25 @@ def silent(step: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
+def new_id() -> str:
+    """A name for a refresh that has none yet."""
+    return uuid.uuid4().hex[:12]
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One refresh of one source. `prefix` limits all its steps to the keys that start with it."""
+    """One refresh of one source. `scope` limits all its steps to a part of the keys."""
 
     con: duckdb.DuckDBPyConnection
     bucket: Bucket
     settings: Settings
-    prefix: str = ""
-    refresh_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    scope: Scope = field(default_factory=Scope)
+    refresh_id: str = field(default_factory=new_id)
     progress: Progress = silent
+
+    def within(self, key: str) -> str:
+        """SQL that says whether a key is in the run's scope; `$prefixes` in it takes `scope.prefixes` as a list."""
+        return sqlfiles.fill(sqlfiles.statements("refresh/scope.sql")["within"], key=key)
 
     def commit(self, step: str, work: Callable[[], T], **counts: int) -> T:
         """Do work in one transaction that carries this refresh, the step and its counts."""
