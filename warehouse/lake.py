@@ -203,6 +203,16 @@ def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("set disabled_optimizers = 'statistics_propagation'")
 
 
+@contextlib.contextmanager
+def statistics_ignored(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The same for a `with` block, in which a writer looks back."""
+    ignore_statistics(con)
+    try:
+        yield
+    finally:
+        con.execute("reset disabled_optimizers")
+
+
 def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
     published = [s for s in history if s.is_published]
     if not published and (refusals := [s for s in history if s.is_blocked]):

@@ -15,6 +15,7 @@ import duckdb
 
 from warehouse import lake, location, sqlfiles
 from warehouse.errors import LakeError, UsageError
+from warehouse.inventory import MAX_AGE
 from warehouse.settings import Settings, load
 from warehouse.steps.run import Progress, silent
 
@@ -99,7 +100,8 @@ def upkeep(
 
 def needed(con: duckdb.DuckDBPyConnection, history: list[lake.Snapshot], keep_days: int) -> set[int]:
     """The numbers of the snapshots that stay: everything since the newest published one, that one, those published in
-    the last days, and those of registered manifests; all, when nothing is published yet.
+    the last days, and those of registered manifests; all, when nothing is published yet. Listings stay while an
+    inventory may be older than they are: it must not undo what they have learnt.
 
     Of the snapshots that one upkeep published on its way only the last counts, once a day has passed.
     """
@@ -111,6 +113,8 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[lake.Snapshot], keep_da
 
     def stays(s: lake.Snapshot) -> bool:
         if s.number >= newest or s.number in manifests:
+            return True
+        if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
             return True
         is_on_the_way = s.is_upkeep and s.number != last_of_run[s.info["upkeep"]] and s.time < yesterday
         return s.is_published and s.time >= since and not is_on_the_way

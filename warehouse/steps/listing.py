@@ -136,7 +136,8 @@ def _keep_newer(run: Run, listed_at: datetime) -> None:
     if learnt:
         before = history[learnt[0] - 1].number if learnt[0] else None
         former = sqlfiles.fill(sql["former"], version=str(before)) if before is not None else sql["no_former"]
-        run.con.execute(sqlfiles.fill(sql["learnt"], former=former), {"source": source})
+        with lake.statistics_ignored(run.con):
+            run.con.execute(sqlfiles.fill(sql["learnt"], former=former), {"source": source})
     run.con.execute(sql["drop_older"])
     run.con.execute(sql["take_newer"], {"source": source})
 
