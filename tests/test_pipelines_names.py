@@ -35,9 +35,7 @@ def names(environ: dict[str, str]) -> Iterator[str]:
 
 
 def listing() -> str:
-    return "\n".join(
-        line for title, environ in DEPLOYMENTS.items() for line in (f"# {title}", *names(environ), "")
-    )
+    return "\n".join(line for title, environ in DEPLOYMENTS.items() for line in (f"# {title}", *names(environ), ""))
 
 
 def test_no_name_changes_unnoticed() -> None:
@@ -45,4 +43,4 @@ def test_no_name_changes_unnoticed() -> None:
 
 
 if __name__ == "__main__":
-    print(listing())  # noqa: T201
+    print(listing())
