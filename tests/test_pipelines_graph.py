@@ -291,7 +291,7 @@ def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_ste
     house = House(tmp_path, instance, f"north={tmp_path}/north south={tmp_path}/south")
     assert house.run().success
     with warehouse.open(str(house.lake)) as wh:
-        assert wh.patients().aggregate("count(*)").fetchone() == (2,)
+        assert wh.patients().aggregate("count(*)").fetchall() == [(2,)]
     assert house.check("published", "books").passed
 
     (tmp_path / "north").rename(tmp_path / "gone")
@@ -302,7 +302,7 @@ def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_ste
     assert done == {"south/objects", "south/images", "south/clinical"}
     assert house.run("refresh_south").success
     with warehouse.open(str(house.lake)) as wh:
-        assert wh.patients().aggregate("count(*)").fetchone() == (3,)
+        assert wh.patients().aggregate("count(*)").fetchall() == [(3,)]
 
 
 @pytest.mark.parametrize(
