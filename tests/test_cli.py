@@ -150,10 +150,13 @@ def test_status_has_the_names_of_truth(ask: Chest, bucket: Path, truth: dict[str
         "raw.records",
         "core.images",
         "core.clinical",
+        "core.clinical_issues",
     } | {
         "ops.rejects",
         "ops.refreshes",
+        "ops.manifests",
     }
+    assert (found["blocked"], found["newest_published"]) == ([], found["snapshot"])
 
 
 def test_status_as_of_a_day(ask: Chest, truth: dict[str, Any]) -> None:

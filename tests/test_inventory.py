@@ -1,8 +1,7 @@
 """S3 Inventories stand in for listings: the same answers, nothing undone, nothing half believed."""
 
-import shutil
+import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from inventories import CONFIG, PLAIN, address, listed, written
 from servers import S3, moto
 
 import warehouse
+from warehouse.bucket_s3 import S3Bucket
 from warehouse.errors import SourceError, UsageError
+from warehouse.inventory import InventoryBucket, open_listed
 from warehouse.report import status
 from warehouse.sample import make
 from warehouse.settings import Settings
@@ -49,16 +50,19 @@ def refresh(bucket: str, lake: Path, below: str = "", **more: Any) -> warehouse.
 
 
 def answers(lake: Path) -> dict[str, Any]:
-    """All that users can ask of a lake, but what tells of the refresh itself."""
-    with warehouse.open(str(lake)) as wh:
+    """All that users can ask of a lake, but what tells of the refresh itself; with the digest of a cohort."""
+    with warehouse.open(str(lake)) as wh, tempfile.TemporaryDirectory() as folder:
         everything = wh.group("all")
         found: dict[str, Any] = {
             name: sorted(map(str, everything.sql(f"from {name}").fetchall()))
             for name in ("patients", "studies", "series", "images", "clinical", "clinical_history", "headers")
         }
         found["objects"] = everything.sql(
-            "select key, size, etag, date_trunc('second', last_modified), kind, available_date from raw.objects order by 1"
+            "select key, size, etag, date_trunc('second', last_modified), kind, available_date "
+            "from raw.objects order by key"
         ).fetchall()
+        patients = [patient for (patient,) in wh.patients().select("patient_id").fetchall()]
+        found["digest"] = wh.cohort("prior_data", patients=patients).export(f"{folder}/prior_data").digest
         told = ("lake", "snapshot", "published_at", "refreshes", "tables", "reject_reasons", "sources")
         found["status"] = {name: value for name, value in status(everything).items() if name not in told}
     return found
@@ -93,7 +97,189 @@ def test_answers_are_those_of_a_listing(
     assert result.objects.listed == len(expected["objects"])
     assert result.objects.note.startswith("listed by the inventory of ")
     assert answers(tmp_path / "lake") == expected
-    # Going over to listing, and back, nothing looks changed.
-    for again in (warehouse.refresh("s3://sample", str(tmp_path / "lake")), refresh("sample", tmp_path / "lake")):
+
+
+def test_going_over_to_an_inventory_and_back_changes_nothing(s3: S3, sample: Path, expected: dict[str, Any]) -> None:
+    rows = [  # CSV tells the time to the millisecond, where a listing may not
+        {**row, "LastModifiedDate": f"{row['LastModifiedDate']:%Y-%m-%dT%H:%M:%S}.999Z"} for row in listed(s3, "sample")
+    ]
+    written(s3, "sample", "CSV", rows=rows, taken_at=datetime.now(UTC) + timedelta(minutes=2))
+    for again in (refresh("sample", sample / "listed"), warehouse.refresh("s3://sample", str(sample / "listed"))):
         assert (again.objects.added, again.objects.changed, again.objects.removed) == (0, 0, 0)
         assert not again.published.is_new
+
+
+def lake_of(s3: S3, bucket: str, lake: Path, patients: int = 20) -> None:
+    """A bucket of so many records, and a lake made by listing it."""
+    s3.put(bucket, {key(patient): RECORD for patient in range(patients)})
+    warehouse.refresh(f"s3://{bucket}", str(lake))
+
+
+def change(s3: S3, bucket: str) -> None:
+    """One object comes, one goes, one is replaced."""
+    s3.put(bucket, {key(50): RECORD, key(3): RECORD + b" "})
+    s3.client().delete_object(Bucket=bucket, Key=key(4))
+
+
+def keys(lake: Path) -> dict[str, int]:
+    with warehouse.open(str(lake)) as wh:
+        return dict(wh.sql("select key, size from raw.objects").fetchall())
+
+
+def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, tmp_path: Path) -> None:
+    lake_of(s3, "before", tmp_path / "lake")
+    change(s3, "before")
+    written(s3, "before", "Parquet", taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    done = refresh("before", tmp_path / "lake")
+    assert (done.objects.added, done.objects.changed, done.objects.removed) == (1, 1, 1)
+    assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in listed(s3, "before")}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "parts"])
+def test_what_was_learnt_after_it_is_not_undone(s3: S3, tmp_path: Path, whole: bool) -> None:
+    bucket, lake = f"after-{whole}".lower(), tmp_path / "lake"
+    s3.put(bucket, {key(patient): RECORD for patient in range(20)})
+    written(s3, bucket, "CSV")
+    assert refresh(bucket, lake).objects.added == 20
+    change(s3, bucket)
+    parts = () if whole else tuple(f"training/Covid{patient}/" for patient in (3, 4, 50))
+    # A part of the bucket is listed for real, whatever inventory there is.
+    learnt = (refresh(bucket, lake, prefix=parts) if parts else warehouse.refresh(f"s3://{bucket}", str(lake))).objects
+    assert (learnt.added, learnt.changed, learnt.removed, learnt.note) == (1, 1, 1, "")
+    newest = keys(lake)
+    again = refresh(bucket, lake)  # by the same inventory, which is older than what is known now
+    assert (again.objects.added, again.objects.changed, again.objects.removed) == (0, 0, 0)
+    assert keys(lake) == newest
+    # The next inventory is newer than all of it.
+    s3.client().delete_object(Bucket=bucket, Key=key(50))
+    written(s3, bucket, "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    assert refresh(bucket, lake).objects.removed == 1
+
+
+def test_objects_gone_since_are_noticed_when_they_are_read(s3: S3, tmp_path: Path) -> None:
+    s3.put("vanishing", {key(patient): RECORD for patient in range(20)})
+    written(s3, "vanishing", "CSV")
+    s3.client().delete_object(Bucket="vanishing", Key=key(7))
+    done = refresh("vanishing", tmp_path / "lake")
+    assert (done.clinical.loaded, done.clinical.rejected) == (19, 1)
+    with warehouse.open(str(tmp_path / "lake")) as wh:
+        assert wh.rejects().select("key, reason").fetchall() == [(key(7), "vanished between listing and reading")]
+
+
+@pytest.mark.parametrize("form", ["CSV", "ORC", "Parquet"])
+def test_of_all_versions_only_the_latest_that_are_there_count(s3: S3, form: str) -> None:
+    bucket = f"versions-{form}".lower()
+    s3.put(bucket, {key(patient): RECORD for patient in range(3)})
+    rows = []
+    for row in listed(s3, bucket):
+        latest = {**row, "VersionId": "v2", "IsLatest": True, "IsDeleteMarker": False}
+        older = {**latest, "VersionId": "v1", "IsLatest": False, "Size": 1, "ETag": "old"}
+        gone = {**latest, "Key": row["Key"] + ".gone", "IsDeleteMarker": True, "Size": None, "ETag": None}
+        rows += [older, latest, gone]
+    written(s3, bucket, form, rows=rows, fields=VERSIONED)
+    found = [row for batch in open_listed(*by_inventory(bucket)).listing() for row in batch.to_pylist()]
+    assert {row["key"]: row["size"] for row in found} == {key(patient): len(RECORD) for patient in range(3)}
+    assert len(found) == 3
+
+
+def test_a_source_below_a_prefix_takes_its_part(s3: S3, tmp_path: Path) -> None:
+    s3.put("sites", {f"leeds/{key(1)}": RECORD, f"leeds-old/{key(2)}": RECORD, f"york/{key(3)}": RECORD})
+    written(s3, "sites", "CSV")
+    listing = open_listed(*by_inventory("sites", "/leeds")).listing()
+    assert [row["key"] for batch in listing for row in batch.to_pylist()] == [key(1)]
+    s3.client().put_bucket_inventory_configuration(
+        Bucket="sites",
+        Id=CONFIG,
+        InventoryConfiguration={
+            "Destination": {"S3BucketDestination": {"Bucket": "arn:aws:s3:::inventories", "Format": "CSV"}},
+            "IsEnabled": True,
+            "Id": CONFIG,
+            "Filter": {"Prefix": "york/"},
+            "IncludedObjectVersions": "Current",
+            "Schedule": {"Frequency": "Weekly"},
+        },
+    )
+    with pytest.raises(SourceError, match="lists only keys that start with 'york/'"):
+        refresh("sites", tmp_path / "lake", "/leeds")
+
+
+@pytest.mark.parametrize("damage", ["unfinished", "manifest"])
+def test_an_incomplete_inventory_is_passed_over(s3: S3, tmp_path: Path, damage: str) -> None:
+    bucket, now = f"half-{damage}", datetime.now(UTC)
+    s3.put(bucket, {key(1): RECORD})
+    written(s3, bucket, "CSV", taken_at=now - timedelta(days=2), damage=damage)
+    with pytest.raises(SourceError, match="has no complete inventory"):
+        refresh(bucket, tmp_path / "lake")
+    assert not (tmp_path / "lake").exists()
+    written(s3, bucket, "CSV", taken_at=now - timedelta(days=3))
+    opened = open_listed(*by_inventory(bucket))
+    assert len([row for batch in opened.listing() for row in batch.to_pylist()]) == 1
+    note = opened.listing_note
+    assert "3.0 days old" in note
+    assert ("not complete yet" if damage == "unfinished" else "does not match its checksum") in note
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [("file", "does not match its checksum"), ("missing", "vanished")], ids=["file", "missing"]
+)
+def test_a_damaged_file_leaves_the_lake_as_it_was(s3: S3, tmp_path: Path, damage: str, words: str) -> None:
+    bucket = f"damaged-{damage}"
+    lake_of(s3, bucket, tmp_path / "lake")
+    s3.put(bucket, {key(60): RECORD})
+    written(s3, bucket, "Parquet", damage=damage)
+    with pytest.raises(SourceError, match=words) as caught:
+        refresh(bucket, tmp_path / "lake")
+    assert "unset CHEST_INVENTORY" in str(caught.value)
+    assert len(keys(tmp_path / "lake")) == 20
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"fields": ("Bucket", "Key", "Size")}, "has no ETag, LastModifiedDate"),
+        ({"fields": (*PLAIN, "VersionId")}, "has no IsLatest, IsDeleteMarker"),
+        ({"taken_at": datetime.now(UTC) - timedelta(days=10)}, "more than 9 days"),
+    ],
+    ids=["fields", "versions", "old"],
+)
+def test_an_inventory_that_will_not_do_says_what_to_do(s3: S3, tmp_path: Path, more: Any, words: str) -> None:
+    bucket = "wrong" + str(len(words))
+    s3.put(bucket, {key(1): RECORD})
+    written(s3, bucket, "CSV", **more)
+    with pytest.raises(SourceError, match=words):
+        refresh(bucket, tmp_path / "lake")
+    assert not (tmp_path / "lake").exists()
+
+
+def test_an_inventory_of_another_bucket_is_refused(s3: S3, sample: Path, tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    settings = Settings(inventory=address("other"))
+    with pytest.raises(UsageError, match="is the inventory of the bucket other, not of sample"):
+        warehouse.refresh("s3://sample", lake, settings=settings)
+    with pytest.raises(UsageError, match="is a folder"):
+        warehouse.refresh(str(sample / "bucket"), lake, settings=settings)
+    with pytest.raises(UsageError, match=r"is no inventory\. Give"):
+        warehouse.refresh("s3://sample", lake, settings=Settings(inventory="s3://inventories"))
+    s3.put("nothing-yet", {key(1): RECORD})
+    with pytest.raises(SourceError, match="has no inventory: no folder named like"):
+        refresh("nothing-yet", tmp_path / "lake")
+
+
+def test_several_sources_have_each_their_inventory_or_none(s3: S3) -> None:
+    for bucket in ("one", "two", "three"):
+        s3.put(bucket, {key(1): RECORD})
+    written(s3, "one", "CSV")
+    written(s3, "two", "ORC")
+    settings = Settings(sources="a=s3://one b=s3://two c=s3://three", inventory=f"{address('one')} {address('two')}")
+    found = [type(open_listed(f"s3://{bucket}", settings)) for bucket in ("one", "two", "three")]
+    assert found == [InventoryBucket, InventoryBucket, S3Bucket]
+
+
+def test_the_command_tells_how_old_the_inventory_is(s3: S3, tmp_path: Path, chest: Chest) -> None:
+    s3.put("told", {key(1): RECORD})
+    written(s3, "told", "CSV", taken_at=datetime.now(UTC) - timedelta(days=1))
+    done = chest("refresh", "s3://told", "--lake", tmp_path / "lake", "--inventory", address("told"), "-q")
+    assert done.returncode == 0, done.stderr
+    assert "1 objects listed; 1 added" in done.stdout
+    assert "Listed by the inventory of " in done.stdout + done.stderr
+    assert "1.0 days old" in done.stdout + done.stderr

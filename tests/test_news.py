@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from conftest import write_objects
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import S3, moto
 
@@ -141,6 +141,7 @@ def test_one_queue_may_serve_several_sources(sqs: Any, queue: str) -> None:
     assert (news.keys, news.sources, news.prefixes) == (3, ("s3://chest/a", "s3://chest/b"), ())
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5),

@@ -107,18 +107,18 @@ def unreachable(name: str, error: Exception) -> SourceError:
 
 def _heals(error: Exception) -> bool:
     """Whether it is the connection that failed: nobody there, or it was reset, or nothing came in time."""
-    from botocore.exceptions import ConnectionError as NotConnected
     from botocore.exceptions import (
-        HTTPClientError,
+        ConnectionClosedError,
         IncompleteReadError,
         ReadTimeoutError,
         ResponseStreamingError,
         SSLError,
     )
+    from botocore.exceptions import ConnectionError as NotConnected
 
     if _NEVER.search(str(error)) or isinstance(error, SSLError):
         return False
-    cut = (NotConnected, HTTPClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError, OSError)
+    cut = (NotConnected, ConnectionClosedError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError, OSError)
     said = _LIMITS.sub("", str(error))
     return isinstance(error, cut) or bool(_CUT.search(said))
 

@@ -224,21 +224,11 @@ class S3Bucket:
 
     def _read_with_boto3(self, key: str, etag: str) -> bytes | Unread:
         """Read a key that obstore cannot spell, or make sure that it is gone."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            answer = self._client.get_object(Bucket=self._name, Key=f"{self._below}{key}")
-            content: bytes = answer["Body"].read()
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in ("NoSuchKey", "404"):
-                return VANISHED
-            if code in ("AccessDenied", "403"):
-                return DENIED
-            raise aws.explained(self.source, error) from None
-        except BotoCoreError as error:
-            raise aws.explained(self.source, error) from None
-        return content if answer["ETag"].strip('"') == etag else CHANGED
+        content = self._stream_with_boto3(key, 0)
+        if isinstance(content, Unread):
+            return content
+        body = b"".join(content.chunks)
+        return body if content.etag == etag else CHANGED
 
     def stream(self, key: str, start: int = 0) -> Content | Unread:
         """Read an object through obstore; SourceError when the bucket does not answer any more."""

@@ -80,25 +80,25 @@ def _parts(address: str) -> tuple[str, str]:
 
 
 class InventoryBucket(S3Bucket):
-    """A bucket on S3 that is listed by its inventory and read as ever."""
+    """A bucket on S3 that is listed by its newest complete inventory, found when it is opened, and read as ever."""
 
     def __init__(self, url: str, settings: Settings, address: str) -> None:
         super().__init__(url, settings)
         self._address, _ = _parts(address)
-        self._store_of_it = S3Bucket(self._address, settings)
+        self._check_filter()
+        self._place = S3Bucket(self._address, settings)
+        self._inventory = newest(self._place, self._name)
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
-        """The rows of the newest complete inventory; below a prefix, a real listing."""
+        """The rows of the inventory; below a prefix, a real listing."""
         import pyarrow as pa
 
         if prefix:
             self.listed_at, self.listing_note = None, ""
             yield from super().listing(prefix)
             return
-        self._check_filter()
-        inventory = newest(self._store_of_it, self._name)
-        self.listed_at, self.listing_note = inventory.taken_at, _said(inventory)
-        for rows in stream(self._store_of_it, inventory):
+        self.listed_at, self.listing_note = self._inventory.taken_at, _said(self._inventory)
+        for rows in stream(self._place, self._inventory):
             yield inventory_files.below(rows, self._below)
         yield pa.record_batch([[], [], [], []], listing_schema())
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -98,20 +99,32 @@ def upkeep(
 
 def needed(con: duckdb.DuckDBPyConnection, history: list[lake.Snapshot], keep_days: int) -> set[int]:
     """The numbers of the snapshots that stay: everything since the newest published one, that one, those published in
-    the last days, and those of registered manifests; all, when nothing is published yet."""
+    the last days, and those of registered manifests; all, when nothing is published yet.
+
+    Of the snapshots that one upkeep published on its way only the last counts, once a day has passed.
+    """
     newest, _ = lake.waiting(history)
-    since = datetime.now(UTC) - timedelta(days=keep_days)
+    now = datetime.now(UTC)
+    since, yesterday = now - timedelta(days=keep_days), now - timedelta(days=1)
     manifests = {int(row[0]) for row in con.execute(sqlfiles.statements(_SQL)["needed"]).fetchall()}
-    return {
-        s.number for s in history if s.number >= newest or s.number in manifests or (s.is_published and s.time >= since)
-    }
+    last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_upkeep}
+
+    def stays(s: lake.Snapshot) -> bool:
+        if s.number >= newest or s.number in manifests:
+            return True
+        is_on_the_way = s.is_upkeep and s.number != last_of_run[s.info["upkeep"]] and s.time < yesterday
+        return s.is_published and s.time >= since and not is_on_the_way
+
+    return {s.number for s in history if stays(s)}
 
 
 def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compacted, Compacted]:
     """Rewrite and merge, table by table. What comes of it is published at once when no other commit waits for that:
     the rows are the same, and readers are to have the better files."""
     _, waits = lake.waiting(lake.snapshots(con))
-    info = {} if waits else {"published": True}
+    info: dict[str, Any] = {"upkeep": datetime.now(UTC).isoformat(timespec="seconds")} | (
+        {} if waits else {"published": True}
+    )
     con.execute("set preserve_insertion_order = true")  # in patient order the rows compress and prune well
     sql = sqlfiles.statements(_SQL)
     tables = con.execute(sql["tables"]).fetchall()
@@ -121,7 +134,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
         for name, total in totals.items():
             query = sqlfiles.fill(sql[name], schema=schema, table=table)
             work: Callable[[], list[tuple[int | None, ...]]] = lambda q=query: con.execute(q).fetchall()  # type: ignore[misc]  # noqa: E731
-            ((processed, created),) = lake.transact(con, f"upkeep: {name} {schema}.{table}", work, upkeep=name, **info)
+            ((processed, created),) = lake.transact(con, f"upkeep: {name} {schema}.{table}", work, **info)
             total[0] += processed or 0
             total[1] += created or 0
     return Compacted(*totals["rewrite"]), Compacted(*totals["merge"])

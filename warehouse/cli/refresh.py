@@ -46,6 +46,9 @@ def refresh(
     --prefix and --patient may be given several times, and limit it to what they name; what the lake has of the rest
     stays as it is.
 
+    With --inventory the newest complete S3 Inventory stands in for the listing of the whole bucket. It undoes nothing
+    that the lake has learnt since; parts of the bucket are listed for real.
+
     \b
     Examples:
     $ chest refresh s3://chest-data-warehouse --lake ./lake

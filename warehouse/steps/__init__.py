@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from warehouse import lake, location
-from warehouse.bucket import Unopened
+from warehouse.bucket import Unopened, open_bucket
 from warehouse.inventory import open_listed
 from warehouse.settings import Settings, load
 from warehouse.steps import memory, scope
@@ -62,7 +62,7 @@ def opened(
     memory.bound()
     scope.check(prefixes, patients)
     place = location.parse(lake_address)
-    bucket = open_listed(source, settings)
+    bucket = open_bucket(source, settings) if any(prefixes) or patients else open_listed(source, settings)
     with lake.writer(place, settings) as con:
         yield Run(
             con,
