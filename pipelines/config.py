@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
 
 from pipelines.deployment import Deployment
 from warehouse.errors import UsageError
@@ -20,18 +20,15 @@ class StepConfig(dg.Config):
     prefix: str = Field("", description="Touch only keys that start with this, as in training/Covid12/.")
     patients: list[str] = Field([], description="Touch only the objects of these patients, in every group.")
 
-    @model_validator(mode="after")
-    def _can_be(self) -> "StepConfig":
-        try:
-            scope.check([self.prefix] if self.prefix else [], self.patients)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        return self
-
     @property
     def is_limited(self) -> bool:
         """Whether it names a part of the bucket."""
         return bool(self.prefix or self.patients)
+
+    @property
+    def prefixes(self) -> list[str]:
+        """The prefix as the library takes it."""
+        return [self.prefix] if self.prefix else []
 
 
 class ListingConfig(StepConfig):
@@ -53,21 +50,25 @@ KINDS: dict[str, type[StepConfig]] = {"objects": ListingConfig, "images": Images
 
 
 def of_run(run_config: Mapping[str, Any], deployment: Deployment) -> dict[tuple[str, str], StepConfig]:
-    """What a run says, by source and step; UsageError names the step whose config cannot be, never a patient."""
+    """What a run says, by source and step; UsageError names the step whose config cannot be, never a patient.
+
+    Dagster has looked at names and types before; a validator of the config's own would fail with a stack, not a line.
+    """
     ops = run_config.get("ops") or {}
     found: dict[tuple[str, str], StepConfig] = {}
     for source in deployment.names:
         for step, kind in KINDS.items():
             name = deployment.op(step, source)
+            said = kind(**(ops.get(name, {}).get("config") or {}))
             try:
-                found[source, step] = kind(**(ops.get(name, {}).get("config") or {}))
-            except ValidationError as error:
-                said = "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
-                raise UsageError(f"Run config of {name}: {said}") from None
+                scope.check(said.prefixes, said.patients)
+            except UsageError as error:
+                raise UsageError(f"Run config of {name}: {error}") from None
+            found[source, step] = said
     return found
 
 
 def limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str]]:
     """The prefixes and patients that a step keeps to: its own, else those of its run's listing."""
     chosen = config if config.is_limited else of_listing
-    return [chosen.prefix] if chosen.prefix else [], chosen.patients
+    return chosen.prefixes, chosen.patients

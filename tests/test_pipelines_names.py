@@ -43,4 +43,4 @@ def test_no_name_changes_unnoticed() -> None:
 
 
 if __name__ == "__main__":
-    print(listing())
+    print(listing(), end="")

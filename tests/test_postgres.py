@@ -1,6 +1,7 @@
 """A lake with its catalogue in a real PostgreSQL: same answers, one writer, no password in any message."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from conftest import Chest, write_objects
 from servers import Postgres, moto, postgres
 
 import warehouse
-from warehouse import lake, location
+from warehouse import changes, lake, location
 from warehouse.errors import ForeignSqlError, LakeBusyError, LakeError, UsageError
 from warehouse.report import status
 from warehouse.sample import make
@@ -85,6 +86,22 @@ def test_second_refresh_does_nothing(filled: str, bucket: Path, server: Postgres
     again = warehouse.refresh(str(bucket), filled)
     assert again.published.is_new is False
     assert server.run("select max(snapshot_id) from ducklake_snapshot", "chest") == before
+
+
+def test_which_views_changed_is_read_off_the_catalogue(server: Postgres, bucket: Path, tmp_path: Path) -> None:
+    server.run("create database changing")
+    address = server.address("changing", tmp_path / "data")
+    own = tmp_path / "bucket"
+    shutil.copytree(bucket, own)
+    first = warehouse.refresh(str(own), address).published.snapshot
+    record = next(own.glob("*/*/data/*/data.json"))
+    record.write_text(record.read_text() + " ")
+    second = warehouse.refresh(str(own), address).published.snapshot
+    with warehouse.open(address) as wh:
+        moved = set(changes.views(wh.con, wh.location, first, second))
+        assert moved >= {"clinical", "clinical_history", "patients"}
+        assert not moved & {"images", "headers", "studies", "series"}
+        assert changes.views(wh.con, wh.location, second, second) == ()
 
 
 def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> None:

@@ -20,9 +20,8 @@ def views(con: "duckdb.DuckDBPyConnection", location: "Location", since: int | N
     row = con.execute(sqlfiles.statements(_SQL)["oldest"]).fetchone()
     if since is None or not row or not row[0] <= since <= until:
         return schema.VIEW_ORDER
-    # PostgreSQL keeps the catalogue in a schema of its own name, SQLite in none.
-    metadata = f'"{location.schema}".' if location.postgres else ""
-    query = sqlfiles.fill(sqlfiles.statements(_SQL)["changed"], metadata=metadata)
+    schema_name = location.schema if location.postgres else "main"
+    query = sqlfiles.fill(sqlfiles.statements(_SQL)["changed"], schema=schema_name)
     changed = {name for (name,) in con.execute(query, {"since": since, "until": until}).fetchall()}
     found: set[str] = set()
     for view in schema.VIEW_ORDER:  # each after those that it reads
