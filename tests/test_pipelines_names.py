@@ -39,7 +39,7 @@ def listing() -> str:
 
 
 def test_no_name_changes_unnoticed() -> None:
-    assert listing().splitlines() == EXPECTED.read_text().splitlines()
+    assert listing().rstrip("\n").split("\n") == EXPECTED.read_text().rstrip("\n").split("\n")
 
 
 if __name__ == "__main__":
