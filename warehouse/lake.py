@@ -127,7 +127,8 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
     if location.postgres:
         words.append(f"meta_schema '{location.schema}'")
     else:
-        words.append("meta_busy_timeout 10000")
+        # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
+        words += ["meta_busy_timeout 10000", "override_data_path true"]
     try:
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
