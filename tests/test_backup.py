@@ -1,6 +1,7 @@
 """Backups: taken while a refresh runs, restored elsewhere with the same answers, found out when they are not whole."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest
+from servers import moto, postgres
 
 import warehouse
 from warehouse import backup as backups
@@ -59,7 +61,7 @@ def copied(original: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def answers(folder: Path, snapshot: int | None = None) -> list[Any]:
+def answers(folder: Path | str, snapshot: int | None = None) -> list[Any]:
     """What a lake answers, its own name and place left out."""
     with warehouse.open(str(folder), snapshot=snapshot) as wh:
         shown = {name: value for name, value in status(wh).items() if name != "lake"}
@@ -263,3 +265,42 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, chest: Ches
         pytest.raises(LakeBusyError, match="Another backup"),
     ):
         backups.backup(copied / "backup", str(source))
+
+
+def test_a_lake_moves_to_postgresql_and_is_restored_by_pg_dump(original: Path, copied: Path, chest: Chest) -> None:
+    """Its Parquet files lie on S3 afterwards; every snapshot answers as before, and the next refresh goes on."""
+    old = copied / "lake"
+    before = [answers(old), answers(old, first := first_published(old))]
+    with postgres() as server, moto() as s3:
+        server.run("create database chest")
+        address = server.address("chest", "s3://parquet/lake")
+        client = s3.client()
+        client.create_bucket(Bucket="parquet")
+        done = chest("move", address, "--lake", old, env={**os.environ, **s3.environment})
+        assert (done.returncode, "p@ss" in done.stderr, "Nothing was moved" in done.stderr) == (2, False, True)
+        for path in (old / "data").rglob("*.parquet"):
+            client.upload_file(str(path), "parquet", f"lake/{path.relative_to(old / 'data').as_posix()}")
+        done = chest("move", address, "--lake", old, env={**os.environ, **s3.environment})
+        assert done.returncode == 0, done.stderr
+        done = chest("move", address, "--lake", old, env={**os.environ, **s3.environment})
+        assert (done.returncode, "is a lake already" in done.stderr) == (2, True)
+
+        # By hand, as docs/operations.md says: pg_dump first, then the data files; restored into a new database.
+        dump = server.dump("chest")
+        server.run("create database restored")
+        server.restore("restored", dump)
+        with pytest.MonkeyPatch.context() as there:
+            for name, value in s3.environment.items():
+                there.setenv(name, value)
+            for database in ("chest", "restored"):
+                place = server.address(database, "s3://parquet/lake")
+                assert [answers(place), answers(place, first)] == before
+            again = warehouse.refresh(str(original / "bucket"), address)
+            assert again.published.is_new is False
+            (original / "bucket/training/new.json").write_text("{}")
+            assert warehouse.refresh(str(original / "bucket"), address).published.is_new
+
+
+def first_published(folder: Path) -> int:
+    with warehouse.open(str(folder)) as wh:
+        return min(s.number for s in lake.snapshots(wh.con) if s.is_published)

@@ -10,6 +10,7 @@ the place of the old one last, so a backup that was broken off leaves the one be
 """
 
 from warehouse.backup.making import Backup, backup
+from warehouse.backup.moving import Moved, move
 from warehouse.backup.verifying import Verified, verify
 
-__all__ = ["Backup", "Verified", "backup", "verify"]
+__all__ = ["Backup", "Moved", "Verified", "backup", "move", "verify"]

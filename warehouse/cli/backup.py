@@ -1,4 +1,4 @@
-"""chest backup: a copy of the lake to fall back on, and whether it is whole."""
+"""chest backup, chest move: a copy of the lake to fall back on, and the way to PostgreSQL."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command to the app."""
+    """Add the commands to the app."""
     app.command()(backup)
+    app.command()(move)
 
 
 def backup(
@@ -56,6 +57,26 @@ def backup(
             typer.echo(f"  {fault}")
     if faults:
         raise typer.Exit(1)
+
+
+def move(
+    target: Annotated[str, typer.Argument(help="postgres://…?data_path=…, where the data files were copied to.")],
+    lake: options.Lake = options.DEFAULT_LAKE,
+) -> None:
+    """Move a lake from its folder to PostgreSQL, with all its snapshots.
+
+    Copy the lake's data/ to the new data path first; it is checked that all files are there. The old lake stays as it
+    is: write to one of the two only.
+
+    \b
+    Example:
+    $ chest move 'postgres://chest@db/chest?data_path=s3://chest-lake/data' --lake ./lake
+    """
+    from warehouse import backup as backups
+
+    done = backups.move(lake, target)
+    snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
+    typer.echo(f"{done.lake}: {snapshot}, {done.files:,} files, {done.bytes / 1e6:,.1f} MB.")
 
 
 def _line(done: "Backup | Verified") -> str:
