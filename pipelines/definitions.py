@@ -4,27 +4,34 @@ Belongs here: the list of assets, jobs and resources, and how runs are executed.
 Does not: what any of them does.
 """
 
+import os
+from collections.abc import Mapping
+
 import dagster as dg
 
+from pipelines import alerts, history, jobs, schedules, sensors, upkeep
 from pipelines.assets import ASSETS
+from pipelines.deployment import read
 from pipelines.resources import ChestWarehouse
 
-REFRESH = dg.define_asset_job(
-    "refresh",
-    selection=dg.AssetSelection.assets(*ASSETS),
-    description="Brings the lake level with the bucket and publishes it; run again, it does nothing, fast.",
-)
 
+def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: object) -> dg.Definitions:
+    """Assemble everything for the deployment that the environment describes.
 
-def chest_definitions(**resources: object) -> dg.Definitions:
-    """Assemble everything; a resource given by name replaces ours: `chest=ChestWarehouse(source=…, lake=…)`.
-
-    A lake takes one writer at a time, so steps run one after the other in the run's own process, whatever
-    starts them: the job, or "Materialize all" in the UI.
+    A resource given by name replaces ours: `chest=ChestWarehouse(source=…, lake=…)`. A lake takes one writer at a time,
+    so steps run one after the other in the run's own process, whatever starts them: a job, or "Materialize all" in the
+    UI. Nothing here opens a lake or a bucket.
     """
+    deployment = read(environ)
+    parts = [
+        part for module in (jobs, schedules, sensors, alerts, upkeep, history) for part in module.build(deployment)
+    ]
+    is_sensor = (dg.SensorDefinition,)
     return dg.Definitions(
         assets=ASSETS,
-        jobs=[REFRESH],
+        jobs=[part for part in parts if not isinstance(part, (dg.ScheduleDefinition, *is_sensor))],
+        schedules=[part for part in parts if isinstance(part, dg.ScheduleDefinition)],
+        sensors=[part for part in parts if isinstance(part, is_sensor)],
         resources={"chest": ChestWarehouse()} | resources,
         executor=dg.in_process_executor,
     )

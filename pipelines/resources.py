@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from warehouse.errors import UsageError, WarehouseError
+from pipelines import retries
+from warehouse.errors import UsageError
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, load
 from warehouse.steps import Progress, Run, opened
 
@@ -29,7 +30,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
 
         Faults of the program keep their traceback.
         """
-        try:
+        with retries.healing(context):
             settings = load()
             source = self.source or settings.source
             if not source:
@@ -40,14 +41,12 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
             with opened(
                 source,
                 self.lake or settings.lake,
-                prefix=prefix,
+                prefixes=(prefix,),
                 refresh_id=context.run.run_id,
                 settings=settings,
                 progress=_logged(context),
             ) as run:
                 yield run
-        except WarehouseError as error:
-            raise dg.Failure(str(error)) from None
 
 
 def _logged(context: dg.AssetExecutionContext) -> Progress:

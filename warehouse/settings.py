@@ -6,6 +6,7 @@ second to import, more than a whole `chest sql` may cost.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,6 +15,7 @@ from warehouse.errors import UsageError
 
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
+SOURCES_VARIABLE = "CHEST_SOURCES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Settings:
     memory_limit_mb: int = 320  # of DuckDB; the process as a whole stays under 1 GiB
     threads: int = 0  # of DuckDB; 0: one per core, less one in a refresh, which fetches and extracts on it
     fetch_threads: int = 32  # requests in flight to S3
+    request_seconds: float = 20.0  # that S3 or SQS may be silent; about twice that is tried again
     unit_objects: int = 8_192  # objects fetched, extracted and committed together ...
     unit_mb: int = 48  # ... but no more than this many MB of them
     max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB
@@ -59,3 +62,33 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         if kind is not str and float(text) < 0:
             raise UsageError(f"{name}={text!r} is negative. Unset it or give a number from 0.")
     return Settings(**values)
+
+
+_NAME = re.compile("[a-z][a-z0-9_]*")
+#: Names that would be those of other assets (pipelines/).
+_TAKEN = ("cohorts", "manifests", "published", "views")
+
+
+def named_sources(settings: Settings) -> dict[str, str]:
+    """The buckets of CHEST_SOURCES by their names, in its order; {} where it is empty and CHEST_SOURCE names the one.
+
+    UsageError says what of the text is wrong, and how it is written.
+    """
+    found: dict[str, str] = {}
+    for part in settings.sources.split():
+        name, sign, address = part.partition("=")
+        wrong = ""
+        if not sign or not address:
+            wrong = f"{part!r} is no NAME=BUCKET"
+        elif not _NAME.fullmatch(name):
+            wrong = f"{name!r} is no name: small letters, digits and _ after a letter"
+        elif name in _TAKEN:
+            wrong = f"the name {name!r} is taken by the warehouse itself"
+        elif name in found:
+            wrong = f"the name {name!r} is given twice"
+        elif address.rstrip("/") in (other.rstrip("/") for other in found.values()):
+            wrong = f"{address} is given twice"
+        if wrong:
+            raise UsageError(f'{SOURCES_VARIABLE}: {wrong}. Write  "training=s3://a validation=s3://b".')
+        found[name] = address
+    return found

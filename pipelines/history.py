@@ -1,0 +1,10 @@
+"""How long Dagster's own history is kept."""
+
+from collections.abc import Sequence
+
+from pipelines.deployment import Definition, Deployment
+
+
+def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
+    """What Dagster is to load."""
+    return []

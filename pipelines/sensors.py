@@ -1,0 +1,10 @@
+"""What starts a refresh because there is something new in a bucket."""
+
+from collections.abc import Sequence
+
+from pipelines.deployment import Definition, Deployment
+
+
+def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
+    """What Dagster is to load."""
+    return []
