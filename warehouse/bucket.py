@@ -95,6 +95,37 @@ class Bucket(Protocol):
         """What is known of an object's checksums; empty when nothing is."""
 
 
+@dataclass(slots=True)
+class Unopened:
+    """A bucket of which only the name is needed; it has nothing to list and nothing to read."""
+
+    source: str
+    listed_at: datetime | None = None
+    listing_note: str = ""
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":  # noqa: ARG002
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
+
+    def read_into(
+        self,
+        buffer: memoryview,  # noqa: ARG002
+        keys: Sequence[str],  # noqa: ARG002
+        etags: Sequence[str],  # noqa: ARG002
+        sizes: Sequence[int],  # noqa: ARG002
+    ) -> dict[int, Unread]:
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
+
+    def stream(self, key: str, start: int = 0) -> Content | Unread:  # noqa: ARG002
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
+
+    def facts(self, key: str) -> Facts:  # noqa: ARG002
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
+
+
 def listing_schema() -> "pa.Schema":
     """Columns of a listing: key, size in bytes, etag without quotes, last_modified (UTC)."""
     import pyarrow as pa
