@@ -23,6 +23,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
 
     source: str = ""
     lake: str = ""
+    first_wait: float = retries.FIRST_WAIT  # seconds until a step that may heal is tried again
 
     @contextlib.contextmanager
     def opened(self, context: dg.AssetExecutionContext, prefix: str = "") -> Iterator[Run]:
@@ -30,7 +31,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
 
         Faults of the program keep their traceback.
         """
-        with retries.healing(context):
+        with retries.healing(context, self.first_wait):
             settings = load()
             source = self.source or settings.source
             if not source:

@@ -8,3 +8,6 @@ from pipelines.deployment import Definition, Deployment
 def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
     """What Dagster is to load."""
     return []
+
+
+JOB = "upkeep"
