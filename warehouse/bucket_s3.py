@@ -4,12 +4,12 @@ obstore is many times faster, but its paths cannot spell every key that S3 can (
 characters). A listing that meets such a key starts again with boto3, and such a key is read with boto3.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from warehouse import aws
 from warehouse.bucket import CHANGED, DENIED, VANISHED, Buffer, Content, Facts, Unread, endpoint, listing_schema
 from warehouse.errors import SourceError, UsageError
 from warehouse.settings import Settings
@@ -20,31 +20,6 @@ if TYPE_CHECKING:
 
 #: Bytes that a stream hands on at once, at least.
 _CHUNK = 1 << 20
-
-_MAY_NOT_LIST = (
-    "these credentials may not list it. Ask for s3:ListBucket and s3:GetObject, or choose another AWS_PROFILE."
-)
-
-#: What a refusal of S3 means and what to do; the codes are S3's own.
-_ADVICE = {
-    "NoSuchBucket": "there is no such bucket. Check the name.",
-    "404": "there is no such bucket. Check the name.",
-    "AccessDenied": _MAY_NOT_LIST,
-    "403": _MAY_NOT_LIST,
-    "AllAccessDisabled": "the bucket is closed to everybody.",
-    "InvalidAccessKeyId": "S3 does not know this access key. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
-    "SignatureDoesNotMatch": "the secret key is wrong. Check AWS_SECRET_ACCESS_KEY or AWS_PROFILE.",
-    "ExpiredToken": "the credentials have expired. Log in again.",
-    "InvalidToken": "the session token is not valid. Log in again.",
-    "InvalidBucketName": "this is no name a bucket can have.",
-}
-
-
-def aws_session() -> Any:
-    """boto3's session, with AWS_REGION honoured: boto3 itself knows AWS_DEFAULT_REGION only."""
-    import boto3
-
-    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
 
 
 class S3Bucket:
@@ -57,18 +32,18 @@ class S3Bucket:
             raise UsageError(f"{url}: the name of the bucket is missing, as in s3://chest-data-warehouse.")
         self.source = f"s3://{self._name}/{self._below}".rstrip("/")
         self._threads = settings.fetch_threads
-        self._client, self._store = self._connect()
+        self._client, self._store = self._connect(settings)
 
-    def _connect(self) -> "tuple[Any, S3Store]":
+    def _connect(self, settings: Settings) -> "tuple[Any, S3Store]":
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
 
         try:
-            session = aws_session()
+            session = aws.session()
             region = session.region_name or "us-east-1"
-            config = Config(connect_timeout=5, retries={"max_attempts": 3, "mode": "standard"})
+            config = Config(**aws.patience(settings))
             client = session.client("s3", region_name=region, config=config)
             if session.get_credentials() is None:
                 raise SourceError(
@@ -77,7 +52,7 @@ class S3Bucket:
             region = self._region(client) or region
             url = endpoint(session)
         except (BotoCoreError, ValueError) as error:
-            raise SourceError(f"{self.source}: {_one_line(error)} Check the AWS settings.") from None
+            raise SourceError(f"{self.source}: {aws.one_line(error)} Check the AWS settings.") from None
         where: dict[str, Any] = {"endpoint": url, "virtual_hosted_style_request": False} if url else {}
         store = S3Store(
             self._name,
@@ -98,15 +73,10 @@ class S3Bucket:
         try:
             answer = client.list_objects_v2(Bucket=self._name, Prefix=self._below, MaxKeys=1)
         except ClientError as error:
-            raise self._refused(error.response.get("Error", {}).get("Code", ""), error) from None
+            raise aws.explained(self.source, error) from None
         except BotoCoreError as error:
-            raise SourceError(
-                f"{self.source} cannot be reached: {_one_line(error)} Check the network and AWS_ENDPOINT_URL."
-            ) from None
+            raise aws.unreachable(self.source, error) from None
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
-
-    def _refused(self, code: str, error: Exception) -> SourceError:
-        return SourceError(f"{self.source}: {_ADVICE.get(code, f'S3 refused ({code}): {_one_line(error)}')}")
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
         """Stream the listing in the order S3 gives it."""
@@ -130,7 +100,7 @@ class S3Bucket:
             # Keys listed twice are listed once in the end: the refresh keeps one row a key.
             yield from self._list_with_boto3(prefix)
         except BaseError as error:
-            raise self._failed(error) from None
+            raise aws.explained(self.source, error) from None
         if not seen:
             yield pa.record_batch([[], [], [], []], listing_schema())
 
@@ -153,6 +123,30 @@ class S3Bucket:
                 pa.array([row["LastModified"] for row in rows], pa.timestamp("us", tz="UTC")),
                 prefix,
             )
+
+    def page(
+        self, below: str, after: str, *, delimiter: str = "", most: int = 1000
+    ) -> tuple[list[tuple[str, int, str]], list[str], str]:
+        """One request's worth of the listing below a prefix, of the keys after one: objects as (key, size, etag),
+        folders where there is a delimiter, and the key after which there are more ("" when that was all).
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        cut = len(self._below)
+        try:
+            answer = self._client.list_objects_v2(
+                Bucket=self._name,
+                Prefix=f"{self._below}{below}",
+                Delimiter=delimiter,
+                MaxKeys=min(most, 1000),
+                **({"StartAfter": f"{self._below}{after}"} if after else {}),
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise aws.explained(self.source, error) from None
+        rows = [(row["Key"][cut:], int(row["Size"]), row["ETag"].strip('"')) for row in answer.get("Contents", [])]
+        folders = [found["Prefix"][cut:] for found in answer.get("CommonPrefixes", [])]
+        last = max([*(key for key, _, _ in rows[-1:]), *(f"{folder}\U0010ffff" for folder in folders[-1:])], default="")
+        return rows, folders, last if answer.get("IsTruncated") else ""
 
     def _batch(self, keys: Any, sizes: Any, etags: Any, times: Any, prefix: str) -> "pa.RecordBatch":
         import pyarrow as pa
@@ -204,7 +198,7 @@ class S3Bucket:
         except BaseError as error:
             if "InvalidObjectState" in str(error):
                 return Unread("archived by S3: restore it first")
-            raise self._failed(error) from None
+            raise aws.explained(self.source, error) from None
 
     def _read_with_boto3(self, key: str, etag: str) -> bytes | Unread:
         """Read a key that obstore cannot spell, or make sure that it is gone."""
@@ -219,9 +213,9 @@ class S3Bucket:
                 return VANISHED
             if code in ("AccessDenied", "403"):
                 return DENIED
-            raise self._refused(code, error) from None
+            raise aws.explained(self.source, error) from None
         except BotoCoreError as error:
-            raise self._failed(error) from None
+            raise aws.explained(self.source, error) from None
         return content if answer["ETag"].strip('"') == etag else CHANGED
 
     def stream(self, key: str, start: int = 0) -> Content | Unread:
@@ -240,7 +234,7 @@ class S3Bucket:
         except BaseError as error:
             if "InvalidObjectState" in str(error):
                 return Unread("archived by S3: restore it first")
-            raise self._failed(error) from None
+            raise aws.explained(self.source, error) from None
         meta = answer.meta
         return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._chunks(answer))
 
@@ -251,7 +245,7 @@ class S3Bucket:
             for chunk in answer.stream(min_chunk_size=_CHUNK):
                 yield memoryview(chunk)
         except BaseError as error:
-            raise self._failed(error) from None
+            raise aws.explained(self.source, error) from None
 
     def _stream_with_boto3(self, key: str, start: int) -> Content | Unread:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -266,9 +260,9 @@ class S3Bucket:
                 return VANISHED
             if code in ("AccessDenied", "403"):
                 return DENIED
-            raise self._refused(code, error) from None
+            raise aws.explained(self.source, error) from None
         except BotoCoreError as error:
-            raise self._failed(error) from None
+            raise aws.explained(self.source, error) from None
         return Content(answer["ETag"].strip('"'), answer["ContentLength"] + start, answer["Body"].iter_chunks(_CHUNK))
 
     def facts(self, key: str) -> Facts:
@@ -293,16 +287,3 @@ class S3Bucket:
             is_md5=not head.get("ServerSideEncryption", "").startswith("aws:kms")
             and "SSECustomerAlgorithm" not in head,
         )
-
-    def _failed(self, error: Exception) -> SourceError:
-        for code in _ADVICE:
-            if f"<Code>{code}</Code>" in str(error):
-                return self._refused(code, error)
-        return SourceError(
-            f"{self.source} does not answer any more: {_one_line(error)} What was loaded is safe; run it again."
-        )
-
-
-def _one_line(error: Exception) -> str:
-    """The first line of an error, as a sentence."""
-    return str(error).strip().split("\n")[0].rstrip(". ") + "."

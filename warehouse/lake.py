@@ -91,10 +91,10 @@ def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
+    from warehouse import aws
     from warehouse.bucket import endpoint
-    from warehouse.bucket_s3 import aws_session
 
-    session = aws_session()
+    session = aws.session()
     credentials = session.get_credentials()
     if credentials is None:
         raise LakeError(f"No AWS credentials for {data_path}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")

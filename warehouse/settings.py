@@ -27,6 +27,7 @@ class Settings:
     memory_limit_mb: int = 320  # of DuckDB; the process as a whole stays under 1 GiB
     threads: int = 0  # of DuckDB; 0: one per core, less one in a refresh, which fetches and extracts on it
     fetch_threads: int = 32  # requests in flight to S3
+    request_seconds: float = 20.0  # that S3 or SQS may be silent; about twice that is tried again
     unit_objects: int = 8_192  # objects fetched, extracted and committed together ...
     unit_mb: int = 48  # ... but no more than this many MB of them
     max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB

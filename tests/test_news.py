@@ -1,0 +1,249 @@
+"""News of a bucket: from a real queue (moto's SQS, told by moto's S3) and by probes of S3 and of a folder."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from conftest import write_objects
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import S3, moto
+
+import warehouse
+from warehouse.errors import SourceDownError, SourceError, UsageError
+from warehouse.news import News, events, probe
+from warehouse.news.messages import read
+from warehouse.settings import Settings
+
+RECORD = b'{"Pseudonym": "x", "SwabStatus": "Negative", "SubmittingCentre": "Leeds"}'
+SOURCE = "s3://chest"
+SETTINGS = Settings(request_seconds=5)
+
+
+def key(patient: object, day: str = "2020-03-01") -> str:
+    return f"training/Covid{patient}/data/{day}/data.json"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3]:
+    with moto() as running:
+        yield running
+
+
+@pytest.fixture
+def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.fixture
+def sqs(s3: S3) -> Any:
+    return boto3.client("sqs", region_name="us-east-1")
+
+
+@pytest.fixture
+def queue(sqs: Any, request: pytest.FixtureRequest) -> str:
+    url: str = sqs.create_queue(QueueName=f"q{abs(hash(request.node.name))}")["QueueUrl"]
+    return url
+
+
+def notice(object_key: str, event: str = "ObjectCreated:Put", bucket: str = "chest") -> dict[str, Any]:
+    return {"Records": [{"eventName": event, "s3": {"bucket": {"name": bucket}, "object": {"key": object_key}}}]}
+
+
+def send(sqs: Any, queue: str, *bodies: object) -> None:
+    for body in bodies:
+        sqs.send_message(QueueUrl=queue, MessageBody=body if isinstance(body, str) else json.dumps(body))
+
+
+def left(sqs: Any, queue: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+def hear(queue: str, source: Any = SOURCE) -> News:
+    with events(queue, source, SETTINGS) as news:
+        return news
+
+
+def test_a_bucket_tells_its_queue_and_the_queue_us(s3: S3, sqs: Any, queue: str) -> None:
+    s3.put("telling", {})
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    heard = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]
+    s3.client().put_bucket_notification_configuration(
+        Bucket="telling", NotificationConfiguration={"QueueConfigurations": heard}
+    )
+    s3.put("telling", {key("1 ü+a"): RECORD, key(2): RECORD})
+    with events(queue, "s3://telling", SETTINGS) as news:
+        assert (news.new, news.keys, news.sources) == (True, 2, ("s3://telling",))
+        assert news.prefixes == ("training/Covid1 ü+a/", "training/Covid2/")
+        assert "Covid" not in f"{news}"
+    assert left(sqs, queue) == 0
+    assert hear(queue, "s3://telling") == News(False, 0, "", "The queue tells of nothing new.")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        notice("training/Covid+7/data/2020-03-01/data.json"),
+        notice("training/Covid%207/data/2020-03-01/data.json", "s3:ObjectRemoved:Delete"),
+        {"Type": "Notification", "Message": json.dumps(notice("training/Covid+7/data/2020-03-01/data.json"))},
+        {
+            "detail-type": "Object Created",
+            "source": "aws.s3",
+            "detail": {"bucket": {"name": "chest"}, "object": {"key": key(" 7")}},
+        },
+    ],
+    ids=["s3", "removed", "sns", "eventbridge"],
+)
+def test_every_shape_of_event_is_read(sqs: Any, queue: str, body: object) -> None:
+    send(sqs, queue, body, body)  # the same news twice is one
+    news = hear(queue)
+    assert (news.keys, news.prefixes) == (1, ("training/Covid 7/",))
+
+
+def test_messages_come_again_when_the_block_fails(sqs: Any, queue: str) -> None:
+    send(sqs, queue, *(notice(key(patient)) for patient in range(25)))
+
+    def stumble() -> None:
+        with events(queue, SOURCE, SETTINGS) as news:
+            assert news.keys == 25
+            raise RuntimeError("the refresh could not be started")
+
+    with pytest.raises(RuntimeError):
+        stumble()
+    assert left(sqs, queue) == 25
+    assert hear(queue).keys == 25
+    assert left(sqs, queue) == 0
+
+
+def test_foreign_and_odd_messages_are_counted_and_taken_out(
+    sqs: Any, queue: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "chest"}
+    send(sqs, queue, test_event, "no json: Covid77", "[1]", '{"Records": [{}]}', "null")
+    send(sqs, queue, notice(key(1), bucket="another"), notice("sites-old/a"), notice("sites/york/a"))
+    news = hear(queue, "s3://chest/sites/leeds")
+    assert (news.new, left(sqs, queue)) == (False, 0)
+    (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("warehouse")]
+    assert "4 messages that nobody understands and 3 events" in line
+    assert "Covid" not in line
+
+
+def test_one_queue_may_serve_several_sources(sqs: Any, queue: str) -> None:
+    send(sqs, queue, notice("a/" + key(1)), notice("b/" + key(2)), notice("a/" + key(3)))
+    news = hear(queue, ["s3://chest/a", "s3://chest/b", "s3://chest/c"])
+    assert (news.keys, news.sources, news.prefixes) == (3, ("s3://chest/a", "s3://chest/b"), ())
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["Records", "Message", "detail-type", "detail", "s3", "bucket", "Event", "eventName"]),
+                inner,
+            )
+        ),
+    )
+)
+def test_no_message_is_too_odd(body: object) -> None:
+    found = read(json.dumps(body))
+    assert found is None or found == []
+
+
+def test_a_queue_that_is_not_there_is_one_line(s3: S3) -> None:
+    with pytest.raises(SourceError, match=r"there is no such queue. Check CHEST_EVENT_QUEUE") as caught:
+        hear(f"{s3.endpoint}/123456789012/nobody")
+    assert not caught.value.heals
+    with pytest.raises(UsageError, match="is no queue"):
+        hear("nobody")
+
+
+def test_a_queue_that_does_not_answer_may_heal(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(SourceDownError, match="does not answer"):
+        hear("http://127.0.0.1:9/1/q")
+
+
+class Place:
+    """A bucket under test: a folder, or one on S3."""
+
+    def __init__(self, source: str, s3: S3 | None) -> None:
+        self.source, self.s3 = source, s3
+
+    def put(self, *keys: str, content: bytes = RECORD) -> None:
+        if self.s3:
+            self.s3.put(self.source.removeprefix("s3://"), dict.fromkeys(keys, content))
+        else:
+            write_objects(Path(self.source), dict.fromkeys(keys, content))
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        (tmp_path / "bucket").mkdir()
+        return Place(str(tmp_path / "bucket"), None)
+    return Place(f"s3://probed{abs(hash(request.node.name))}", s3)
+
+
+def look(place: Place, lake: Path, cursor: str = "", **more: int) -> News:
+    news = probe(place.source, str(lake), cursor, SETTINGS, **more)
+    assert len(news.cursor) < 200
+    assert "Covid" not in f"{news}"
+    return news
+
+
+def test_a_probe_sees_a_new_patient_a_new_day_and_a_replaced_file(place: Place, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    place.put(*(key(patient) for patient in range(8)), "training/ct-metadata/Covid1/1/2/3.json", "readme.txt")
+    assert look(place, lake).why == "The lake knows nothing of this source yet."
+    warehouse.refresh(place.source, str(lake))
+    quiet = look(place, lake)
+    assert (quiet.new, quiet.keys) == (False, 0)
+
+    place.put(key(3, "2020-05-01"), key(5), "training/ct-metadata/Covid9/1/2/3.json", content=RECORD + b" ")
+    news = look(place, lake, quiet.cursor)
+    assert (news.new, news.keys) == (True, 3)
+    assert news.prefixes == ("training/Covid3/", "training/Covid5/", "training/ct-metadata/Covid9/")
+    # It is told once; a refresh that cannot take it in is not started for ever.
+    again = look(place, lake, news.cursor)
+    assert (again.new, again.keys) == (False, 3)
+    warehouse.refresh(place.source, str(lake))
+    assert look(place, lake, again.cursor).keys == 0
+
+
+def test_everything_passes_by_within_a_few_looks(place: Place, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    place.put(*(key(patient, f"2020-03-{day:02d}") for patient in range(5) for day in range(1, 8)))
+    warehouse.refresh(place.source, str(lake))
+    place.put(key(4, "2020-04-01"), key(2), content=RECORD + b" ")
+    cursor, seen = "", set()
+    for _ in range(5):  # of 8 objects each; there are 36
+        news = look(place, lake, cursor, most=8)
+        seen |= {*news.prefixes}
+        cursor = news.cursor
+    assert seen == {"training/Covid2/", "training/Covid4/"}
+    assert json.loads(cursor)["at"] == 0
+
+
+def test_a_cursor_of_another_time_starts_anew(place: Place, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    place.put(key(1))
+    warehouse.refresh(place.source, str(lake))
+    for cursor in ("nonsense", '{"at": 99}', '{"folder":99,"at":99,"skip":7,"told":"","when":0}', "[]"):
+        assert not look(place, lake, cursor).new
+
+
+def test_removed_objects_are_left_to_the_schedule(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "bucket"), None)
+    place.put(key(1), key(2))
+    warehouse.refresh(place.source, str(tmp_path / "lake"))
+    (tmp_path / "bucket" / key(2)).unlink()
+    assert not look(place, tmp_path / "lake").new
