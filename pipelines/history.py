@@ -1,10 +1,10 @@
 """How long Dagster's own history is kept: it has no retention of runs, so the upkeep job forgets old ones."""
 
 import contextlib
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -45,13 +45,13 @@ def _last_words(instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKe
 
 
 def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Delete a run and what Dagster's own delete_run leaves behind: captured output, and SQLite's file of its events."""
+    """Delete a run with what Dagster's own delete_run leaves: captured output, and SQLite's file of its events."""
     instance.delete_run(run_id)
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     events = instance.event_log_storage
     if isinstance(events, SqliteEventLogStorage):
         with contextlib.suppress(FileNotFoundError):
-            os.remove(events.path_for_shard(run_id))
+            Path(events.path_for_shard(run_id)).unlink()
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001

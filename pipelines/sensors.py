@@ -36,17 +36,17 @@ def build(deployment: Deployment) -> Sequence[Definition]:
 
 def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
     """One sensor for the queue, whatever number of sources it serves: each message can be taken once only."""
-    jobs = refresh_jobs(deployment)
+    names = refresh_jobs(deployment)
 
     @dg.sensor(
         name=NEWS,
-        job_names=jobs,
+        job_name=deployment.refresh_job(),
         minimum_interval_seconds=_QUEUE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a refresh when the event queue tells of new objects. Messages wait while one runs.",
     )
     def queue(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        if why := reason_to_wait(context.instance, jobs) or reason_to_rest(context.instance, jobs):
+        if why := reason_to_wait(context.instance, names) or reason_to_rest(context.instance, names):
             yield dg.SkipReason(f"{why} Messages wait in the queue.")
             return
         settings = load()
@@ -56,7 +56,7 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
                 if found.new:
                     context.log.info(found.why)
                     told = [name for name, source in sources.items() if source in found.sources]
-                    yield _request(context, jobs, deployment.refresh_job(told[0] if len(told) == 1 else ""))
+                    yield _request(context, names, deployment.refresh_job(), _assets(deployment, told))
                 else:
                     yield dg.SkipReason(found.why)
         except WarehouseError as error:
@@ -68,7 +68,7 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
 
 def _of_bucket(deployment: Deployment, name: str) -> dg.SensorDefinition:
     """A sensor that probes one source; the cursor is the probe's own."""
-    jobs = refresh_jobs(deployment)
+    names = refresh_jobs(deployment)
     job = deployment.refresh_job(name)
 
     @dg.sensor(
@@ -79,7 +79,7 @@ def _of_bucket(deployment: Deployment, name: str) -> dg.SensorDefinition:
         description="Starts a refresh when a cheap look at the bucket, not a listing, shows something new.",
     )
     def bucket(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if why := reason_to_wait(context.instance, jobs) or reason_to_rest(context.instance, jobs):
+        if why := reason_to_wait(context.instance, names) or reason_to_rest(context.instance, names):
             return dg.SkipReason(f"{why} The bucket is looked at later.")
         try:
             settings = load()
@@ -94,11 +94,21 @@ def _of_bucket(deployment: Deployment, name: str) -> dg.SensorDefinition:
         if not found.new:
             return dg.SkipReason(found.why)
         context.log.info(found.why)
-        return _request(context, jobs, job)
+        return _request(context, names, job)
 
     return bucket
 
 
-def _request(context: dg.SensorEvaluationContext, jobs: list[str], job: str) -> dg.RunRequest:
-    """One refresh, and only one to follow the last."""
-    return dg.RunRequest(run_key=f"after {newest_run(context.instance, jobs)}", job_name=job)
+def _assets(deployment: Deployment, sources: list[str]) -> list[dg.AssetKey] | None:
+    """What a refresh of just these sources makes; None, everything, when they are all."""
+    if len(sources) == len(deployment.names):
+        return None
+    steps = [deployment.key(step, source) for source in sources for step in ("objects", "images", "clinical")]
+    return [*steps, deployment.key("published")]
+
+
+def _request(
+    context: dg.SensorEvaluationContext, names: list[str], job: str, assets: list[dg.AssetKey] | None = None
+) -> dg.RunRequest:
+    """One run of a job, and only one to follow the last refresh of any of `names`."""
+    return dg.RunRequest(run_key=f"after {newest_run(context.instance, names)}", job_name=job, asset_selection=assets)

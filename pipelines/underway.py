@@ -50,7 +50,5 @@ def reason_to_rest(instance: dg.DagsterInstance, jobs: list[str]) -> str:
 
 def newest_run(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     """The id of the youngest run of any of these jobs, "none" without one: a key for what may follow it once."""
-    records = [
-        record for job in jobs for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
-    ]
+    records = [record for job in jobs for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)]
     return max(records, key=lambda record: record.storage_id).dagster_run.run_id if records else "none"

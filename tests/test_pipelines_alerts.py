@@ -1,21 +1,21 @@
 """Failed runs and an old `published` are said in one line, in the place that CHEST_ALERT names."""
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from alert_places import Hook, mailbox, webhook
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from servers import HOST, free_port
 
 from pipelines import alerts, posting
 from pipelines.definitions import chest_definitions
 from pipelines.deployment import Deployment
 from pipelines.resources import ChestWarehouse
-from tests.alert_places import Hook, mailbox, webhook
-from tests.servers import HOST, free_port
 from warehouse.errors import UsageError
 from warehouse.settings import Settings
 
@@ -143,7 +143,9 @@ def test_keys_of_objects_are_left_out_of_a_line(instance: dg.DagsterInstance, ho
     assert not any("Covid1" in line for line in hook.said)
 
 
-def test_a_run_without_a_failed_step_gives_the_reason_that_dagster_has(instance: dg.DagsterInstance, hook: Hook) -> None:
+def test_a_run_without_a_failed_step_gives_the_reason_that_dagster_has(
+    instance: dg.DagsterInstance, hook: Hook
+) -> None:
     hook.said.clear()
     job = chest_definitions({}).resolve_job_def("refresh")
     run = instance.create_run_for_job(job)
@@ -164,7 +166,9 @@ def test_an_old_published_snapshot_is_said_once_and_so_is_that_it_is_fresh_again
 
     def becomes(new: FreshnessState, old: FreshnessState) -> None:
         """What Dagster's freshness daemon writes when the state changes."""
-        instance._report_runless_asset_event(FreshnessStateChange(key=key, new_state=new, previous_state=old, state_change_timestamp=time.time()))
+        instance._report_runless_asset_event(
+            FreshnessStateChange(key=key, new_state=new, previous_state=old, state_change_timestamp=time.time())
+        )
 
     sensor = Sensor(instance, hook.url)
     assert sensor.tick() == "Nothing to say."
@@ -192,8 +196,6 @@ def test_mail_gets_the_line_as_its_subject_and_text() -> None:
         posting.post(f"smtp://{where}/?to=a@example.org&to=b@example.org&from=chest@example.org", "chest: héllo")
     (mail,) = taken
     assert (mail.mail_from, mail.rcpt_tos) == ("chest@example.org", ["a@example.org", "b@example.org"])
-    from email import message_from_bytes, policy
-
     message = message_from_bytes(mail.content, policy=policy.default)
     assert message["Subject"] == "chest: héllo"
     assert message.get_content().strip() == "chest: héllo"  # type: ignore[attr-defined]
@@ -209,7 +211,11 @@ def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["http://{}/x", "smtp://me:p4ssw0rd@{}/?to=a@example.org&from=b@example.org", "smtps://{}/?to=a@b.org&from=b@b.org"],
+    [
+        "http://{}/x",
+        "smtp://me:p4ssw0rd@{}/?to=a@example.org&from=b@example.org",
+        "smtps://{}/?to=a@b.org&from=b@b.org",
+    ],
 )
 def test_nobody_there_is_one_line(place: str) -> None:
     with pytest.raises(posting.PostingError) as said:
@@ -242,5 +248,4 @@ def test_a_place_that_is_none_is_refused_when_definitions_load(place: str, word:
 
 def test_a_place_is_checked_where_there_is_one() -> None:
     for place in ("", "alerts.log", "/var/log/chest.log", "https://h/x", "smtp://u:p@h:25/?to=a@b.c&from=d@e.f"):
-        with contextlib.nullcontext():
-            posting.check(place)
+        posting.check(place)
