@@ -42,7 +42,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
             with opened(
                 source,
                 self.lake or settings.lake,
-                prefix=prefix,
+                prefixes=(prefix,),
                 refresh_id=context.run.run_id,
                 settings=settings,
                 progress=_logged(context),

@@ -10,6 +10,7 @@ wh.as_of("2020-06-01").patients().pl()
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import (
+    BlockedError,
     ForeignSqlError,
     LakeBusyError,
     LakeError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlockedError",
     "ForeignSqlError",
     "LakeBusyError",
     "LakeError",

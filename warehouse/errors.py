@@ -16,6 +16,13 @@ Every message names the thing, what is wrong with it and what to do. Anything th
 WarehouseError is a fault of the program and keeps its traceback.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.checks import Result
+
 
 class WarehouseError(Exception):
     """Base of all errors that are not faults of the program.
@@ -73,9 +80,16 @@ class LakeError(WarehouseError):
 
 
 class BlockedError(LakeError):
-    """A structural check failed before publishing: readers keep the last good snapshot."""
+    """A structural check failed before publishing: readers keep the last good snapshot.
+
+    `results` has what each blocking check found, without the rows.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, results: "Sequence[Result]" = ()) -> None:
+        super().__init__(message)
+        self.results = tuple(results)
 
 
 class LakeBusyError(LakeError):

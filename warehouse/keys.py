@@ -18,6 +18,13 @@ Kind = Literal["header", "dcm", "clinical", "other"]
 
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
+#: The folders of the published layout, one a modality; `x-ray` is how spring 2020 spelt `xray`.
+FOLDERS = ("ct", "mri", "xray", "x-ray", "unknown")
+_FOLDER = "|".join(FOLDERS)
+
+#: The groups that every bucket may have.
+GROUPS = ("training", "validation")
+
 #: GROUP and PATIENT first, the date before the name of the file.
 DATED = (
     "(?P<group_name>[^/]+)/(?P<patient_id>[^/]+)/(?:"
@@ -26,18 +33,21 @@ DATED = (
     f"|data/(?P<clinical_date>{_DATE})/data\\.json)"
 )
 
-#: The modality's folder first; images carry no date. `x-ray` is how spring 2020 spelt `xray`.
+#: The modality's folder first; images carry no date.
 PUBLISHED = (
     "(?P<group_name>[^/]+)/(?:"
-    "(?P<dcm_folder>ct|mri|xray|x-ray|unknown)/(?P<dcm_patient>[^/]+)/(?P<dcm_study>[^/]+)"
+    "(?P<dcm_folder>" + _FOLDER + ")/(?P<dcm_patient>[^/]+)/(?P<dcm_study>[^/]+)"
     "/(?P<dcm_series>[^/]+)/(?P<dcm_id>[^/]+)\\.dcm"
-    "|(?P<header_folder>ct|mri|xray|x-ray|unknown)-metadata/(?P<header_patient>[^/]+)/(?P<header_study>[^/]+)"
+    "|(?P<header_folder>" + _FOLDER + ")-metadata/(?P<header_patient>[^/]+)/(?P<header_study>[^/]+)"
     "/(?P<header_series>[^/]+)/(?P<header_id>[^/]+)\\.json"
     f"|data/(?P<clinical_patient>[^/]+)/(?P<record>data|status)_(?P<clinical_date>{_DATE})\\.json)"
 )
 
 #: The answers that `chest sample` writes beside a sample bucket's groups; no objects of the bucket.
 ANSWERS = ("truth.json", "truth_clinical.jsonl", "truth_patients.jsonl")
+
+#: What stands where a patient would in the dated layout, and is none.
+NO_PATIENTS = ("data", *FOLDERS, *(f"{folder}-metadata" for folder in FOLDERS))
 
 _DATED = re.compile(DATED)
 _PUBLISHED = re.compile(PUBLISHED)
@@ -133,6 +143,12 @@ def format(key: ObjectKey) -> str:
             ids = f"{key.patient_id}/{key.study_id}/{key.series_id}/{key.image_id}"
             return f"{start}{key.folder}{meta}/{ids}.{suffix}"
     return key.other
+
+
+def prefixes_of(patient_id: str, group: str) -> list[str]:
+    """How all keys of a patient in a group begin, in either layout."""
+    folders = ["", *(f"{name}/" for name in NO_PATIENTS)]
+    return [f"{group}/{folder}{patient_id}/" for folder in folders]
 
 
 def group_names(pattern: str) -> list[str]:

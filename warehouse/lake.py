@@ -12,46 +12,36 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import duckdb
 
 from warehouse import __version__, locks, schema, spill
 from warehouse.errors import LakeError, UsageError
+from warehouse.history import ALIAS, Snapshot, snapshots, waiting
 from warehouse.location import Location
 from warehouse.settings import Settings
 from warehouse.sqlfiles import literal
 
-T = TypeVar("T")
+__all__ = [
+    "ALIAS",
+    "Snapshot",
+    "attach",
+    "author",
+    "connect",
+    "exists",
+    "reader",
+    "snapshots",
+    "transact",
+    "waiting",
+    "writer",
+]
 
-#: The name under which a lake is attached; views and macros refer to it.
-ALIAS = "lake"
+T = TypeVar("T")
 
 _TRIES = 8
 _BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A version of the lake: its number, time (UTC), and what its commit says."""
-
-    number: int
-    time: datetime
-    message: str
-    info: dict[str, Any]
-
-    @property
-    def is_published(self) -> bool:
-        """Whether a refresh ended with this snapshot, so that readers may see it."""
-        return bool(self.info.get("published"))
-
-    @property
-    def is_register(self) -> bool:
-        """Whether all that it did was to record a manifest: there is nothing in it to publish."""
-        return "manifest" in self.info
 
 
 def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection:
@@ -176,9 +166,11 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
 
 
 def reader(
-    location: Location, settings: Settings, snapshot: int | None = None
+    location: Location, settings: Settings, snapshot: int | None = None, *, unpublished: bool = False
 ) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
     """Open a lake to read, pinned at a published snapshot: the newest, or the one asked for.
+
+    `unpublished` pins it at the newest of all, which may be half a refresh: for those who look into what is wrong.
 
     Raises LakeError where there is no lake or nothing was published yet, UsageError for a snapshot that is
     unknown or was not published.
@@ -189,7 +181,8 @@ def reader(
     try:
         attach(con, location, "read_only")
         schema.check_version(con, location)
-        chosen = _choose([s for s in snapshots(con) if s.is_published], snapshot, location)
+        history = snapshots(con)
+        chosen = history[-1] if unpublished else _choose(history, snapshot, location)
         # Attached anew at the snapshot, so that no later commit is ever seen.
         con.execute(f"use memory; detach {ALIAS}")
         attach(con, location, "read_only", f"snapshot_version {chosen.number}")
@@ -199,7 +192,14 @@ def reader(
     return con, chosen
 
 
-def _choose(published: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+    published = [s for s in history if s.is_published]
+    if not published and (refusals := [s for s in history if s.is_blocked]):
+        names = ", ".join(str(one["check"]) for one in refusals[-1].info["blocked"])
+        raise LakeError(
+            f"The lake {location.name} has no published snapshot yet: its first refresh was blocked ({names}). "
+            f"See the rows:  chest check {names.split(', ')[0]} --unpublished"
+        )
     if not published:
         raise LakeError(
             f"The lake {location.name} has no published snapshot yet. Finish a refresh:  chest refresh BUCKET"
@@ -212,23 +212,6 @@ def _choose(published: list[Snapshot], wanted: int | None, location: Location) -
     numbers = [str(s.number) for s in published]
     shown = ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])
     raise UsageError(f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {shown}.")
-
-
-def snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
-    """Every snapshot the lake still has, oldest first."""
-    rows = con.execute(
-        "select snapshot_id, snapshot_time, commit_message, commit_extra_info "
-        f"from ducklake_snapshots('{ALIAS}') order by 1"
-    ).fetchall()
-    return [Snapshot(number, when, message or "", _info(extra)) for number, when, message, extra in rows]
-
-
-def _info(text: str | None) -> dict[str, Any]:
-    try:
-        info = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return info if isinstance(info, dict) else {}
 
 
 def transact(

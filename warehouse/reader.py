@@ -295,19 +295,30 @@ class Patient:
 
 
 def open(
-    lake_address: str = "", *, snapshot: int | None = None, settings: Settings | None = None, trusted: bool = True
+    lake_address: str = "",
+    *,
+    snapshot: int | None = None,
+    unpublished: bool = False,
+    settings: Settings | None = None,
+    trusted: bool = True,
 ) -> Warehouse:
     """Open a lake to read, at its newest published snapshot or at the one given.
 
     `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
     UsageError for a snapshot that was not published. With `trusted=False` all SQL given to it is foreign.
+    `unpublished` opens the newest snapshot of all, which may be half a refresh or blocked: to look into, not to use.
     """
     settings = settings or load()
-    return _opened(location.parse(lake_address or settings.lake), settings, snapshot, trusted=trusted)
+    if unpublished and snapshot is not None:
+        raise UsageError("Either a snapshot or what is unpublished can be opened, not both.")
+    place = location.parse(lake_address or settings.lake)
+    return _opened(place, settings, snapshot, unpublished=unpublished, trusted=trusted)
 
 
-def _opened(place: location.Location, settings: Settings, snapshot: int | None, *, trusted: bool) -> Warehouse:
-    con, chosen = lake.reader(place, settings, snapshot)
+def _opened(
+    place: location.Location, settings: Settings, snapshot: int | None, *, unpublished: bool = False, trusted: bool
+) -> Warehouse:
+    con, chosen = lake.reader(place, settings, snapshot, unpublished=unpublished)
     opened = Warehouse(con, chosen, place, settings=settings, trusted=trusted)
     _prepare(opened)
     if not trusted:

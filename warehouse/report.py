@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
 
-from warehouse import lake, sqlfiles
+from warehouse import columns, history, lake, sqlfiles
 from warehouse.reader import Warehouse
 
 _SQL = "reports/status.sql"
@@ -17,8 +18,10 @@ def status(warehouse: Warehouse) -> dict[str, Any]:
     + dcm + other. `patients`, `studies`, `series`, `images` and `modality` are what the views show, so they follow
     as-of date and group. `as_of` has, when a day was asked for, that day's `patients` (with a clinical record),
     `images` and `latest_digest` (SHA-256 over the date of each patient's clinical file that counts).
+    `unpublished_commits`: a refresh is running, was stopped and will go on, or was `blocked` by the checks named there.
     """
     sql = sqlfiles.statements(_SQL)
+    snapshots = lake.snapshots(warehouse.con)
     found = {
         **_row(warehouse, sql["inventory"]),
         **_row(warehouse, sql["content"]),
@@ -34,10 +37,29 @@ def status(warehouse: Warehouse) -> dict[str, Any]:
         "snapshot": warehouse.snapshot.number,
         "published_at": warehouse.snapshot.time,
         "sources": _rows(warehouse, sql["sources"]),
-        "tables": _row(warehouse, sql["tables"]),
+        "tables": _tables(warehouse, snapshots[-1].number),
         "reject_reasons": _rows(warehouse, sql["reject_reasons"]),
         "refreshes": _rows(warehouse, sql["refreshes"]),
-        "unpublished_commits": _unpublished(warehouse),
+        "newest_published": lake.waiting(snapshots)[0],
+        "unpublished_commits": len(lake.waiting(snapshots)[1]),
+        "blocked": [asdict(one) for one in history.blocked(snapshots)],
+    }
+
+
+def _tables(warehouse: Warehouse, newest: int) -> dict[str, int]:
+    """The rows of each table of the snapshot; of the register of manifests as of now, since it is never published."""
+    sql = sqlfiles.statements(_SQL)
+    there = {row["name"] for row in _rows(warehouse, sql["tables"])}
+    versions = {"ops.manifests": newest}
+    return {
+        table.name: _row(
+            warehouse,
+            sqlfiles.fill(
+                sql["rows"], table=table.name, version=str(versions.get(table.name, warehouse.snapshot.number))
+            ),
+        )["n_rows"]
+        for table in columns.tables()
+        if table.name in there
     }
 
 
@@ -45,13 +67,6 @@ def _as_of(warehouse: Warehouse, images: int) -> dict[str, Any]:
     latest = {row["patient_id"]: row["day"] for row in _rows(warehouse, sqlfiles.statements(_SQL)["latest"])}
     digest = hashlib.sha256(json.dumps(latest, sort_keys=True).encode()).hexdigest()
     return {"patients": len(latest), "images": images, "latest_digest": digest}
-
-
-def _unpublished(warehouse: Warehouse) -> int:
-    """Commits after the newest published snapshot: a refresh is running, or was stopped and will go on."""
-    history = lake.snapshots(warehouse.con)
-    newest = max((s.number for s in history if s.is_published), default=-1)
-    return sum(s.number > newest and not s.is_register for s in history)
 
 
 def _rows(warehouse: Warehouse, query: str) -> list[dict[str, Any]]:

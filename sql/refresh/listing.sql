@@ -41,11 +41,12 @@ from listing
 full join (
     select key, size, etag, last_modified, kind, group_name, patient_id, image_id
     from raw.objects
-    where source = $source and starts_with(key, $prefix)
+    where source = $source and {{ within }}
 ) as objects on listing.key = objects.key
 where
     objects.key is null
     or listing.key is null
+    or $full
     or (listing.etag, listing.size, listing.last_modified)
     is distinct from (objects.etag, objects.size, objects.last_modified);
 

@@ -11,7 +11,7 @@ left join ops.rejects on
 where
     objects.source = $source
     and objects.kind = '{{ kind }}'
-    and starts_with(objects.key, $prefix)
+    and {{ within }}
     and coalesce(rejects.retry, true)
     and not exists (
         from {{ table }} as loaded
@@ -23,7 +23,7 @@ where
 select objects.*, false as was_rejected, cast(null as varchar) as old_reason
 from raw.objects
 semi join raw.headers on objects.source = headers.source and objects.key = headers.key
-where objects.source = $source and objects.kind = 'header' and starts_with(objects.key, $prefix)
+where objects.source = $source and objects.kind = 'header' and {{ within }}
 
 -- name: count
 select count(*) from ({{ wanted }});
@@ -82,7 +82,7 @@ where
 order by unit.place;
 
 -- name: forget_images
-delete from core.images where source = $source and starts_with(key, $prefix);
+delete from core.images where source = $source and {{ within }};
 
 -- name: insert_images
 insert into core.images select {{ names core.images }} from rows_read where is_header;

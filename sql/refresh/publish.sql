@@ -14,7 +14,7 @@ select
     $clinical as clinical,
     $rejected as rejected,
     $snapshot as snapshot,
-    true as published;
+    $published as published;
 
 -- name: files
 select count(*) from ducklake_list_files('lake', 'images', schema => 'core');

@@ -21,14 +21,11 @@ from (
 );
 
 -- name: tables
-select
-    (select count(*) from lake.raw.objects) as "raw.objects",
-    (select count(*) from lake.raw.headers) as "raw.headers",
-    (select count(*) from lake.raw.records) as "raw.records",
-    (select count(*) from lake.core.images) as "core.images",
-    (select count(*) from lake.core.clinical) as "core.clinical",
-    (select count(*) from lake.ops.rejects) as "ops.rejects",
-    (select count(*) from lake.ops.refreshes) as "ops.refreshes";
+-- The tables that the snapshot has; an older one has fewer.
+select schema_name || '.' || table_name as name from duckdb_tables() where database_name = 'lake';
+
+-- name: rows
+select count(*) as n_rows from lake.{{ table }} at (version => {{ version }});
 
 -- name: content
 select
@@ -57,7 +54,7 @@ order by all;
 
 -- name: refreshes
 select * from lake.ops.refreshes
-order by snapshot desc
+order by finished_at desc
 limit 5;
 
 -- name: reject_reasons

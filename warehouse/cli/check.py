@@ -29,17 +29,22 @@ def check(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    unpublished: Annotated[
+        bool, typer.Option("--unpublished", help="Look at what is not published yet: why publishing is blocked.")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
 ) -> None:
     """Check the data: one rule a file of sql/checks, whose rows are faults.
 
     Exit code 1 when a blocking check or one of severity error has rows; warnings are to be looked at, and do not fail.
-    Blocking checks look at the whole snapshot, the others at what --as-of and --group show.
+    Blocking checks look at the whole snapshot, the others at what --as-of and --group show. A refresh publishes nothing
+    while a blocking check has rows: --unpublished shows them.
 
     \b
     Examples:
     $ chest check
     $ chest check identifying_text --as-of 2020-06-01 --format json --limit 1000
+    $ chest check rows_twice --unpublished
     """
     from warehouse import checks
 
@@ -49,7 +54,7 @@ def check(
     if list_:
         _show_list(wanted, form)
         return
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
+    with options.opened(lake, as_of, snapshot, group, unpublished=unpublished) as warehouse:
         results = checks.run(warehouse, name, limit=limit)
         if form is Format.JSON:
             write_json([_as_json(result) for result in results])

@@ -38,7 +38,13 @@ DEFAULT_GROUP = "training"
 
 @contextlib.contextmanager
 def opened(
-    lake: str, as_of: str | None, snapshot: int | None, group: str, *, trusted: bool = True
+    lake: str,
+    as_of: str | None,
+    snapshot: int | None,
+    group: str,
+    *,
+    unpublished: bool = False,
+    trusted: bool = True,
 ) -> Iterator["Warehouse"]:
     """The warehouse that the options name, held in where its SQL is not trusted; says when a day lies ahead."""
     from datetime import UTC, datetime
@@ -48,7 +54,7 @@ def opened(
     from warehouse.reader import parse_day
 
     day = parse_day(as_of) if as_of else None
-    with open_warehouse(lake, snapshot=snapshot, trusted=trusted) as warehouse:
+    with open_warehouse(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
         if group != DEFAULT_GROUP:
             warehouse = warehouse.group(group)  # noqa: PLW2901
         if day:

@@ -16,7 +16,11 @@ def add_to(app: typer.Typer) -> None:
 def refresh(
     source: options.Source,
     lake: options.Lake = options.DEFAULT_LAKE,
-    prefix: Annotated[str, typer.Option(help="Touch only keys that start with this, as in training/Covid12/.")] = "",
+    prefix: Annotated[
+        list[str] | None, typer.Option(help="Touch only keys that start with this, as in training/Covid12/.")
+    ] = None,
+    patient: Annotated[list[str] | None, typer.Option(help="Touch only the objects of this patient.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every object again, whatever is known of it.")] = False,
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Believe a listing that lacks over 10 %.")
     ] = False,
@@ -31,9 +35,13 @@ def refresh(
     Lists the bucket, loads what is new or replaced, forgets what is gone. Run again, it does nothing, fast.
     AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the rest of the usual AWS chain are honoured.
 
+    --prefix and --patient may be given several times, and limit it to what they name; what the lake has of the rest
+    stays as it is.
+
     \b
-    Example:
+    Examples:
     $ chest refresh s3://chest-data-warehouse --lake ./lake
+    $ chest refresh ./bucket --patient Covid12 --patient Covid20 --full
     """
     from dataclasses import asdict
 
@@ -44,7 +52,9 @@ def refresh(
         result = run_refresh(
             source,
             lake,
-            prefix=prefix,
+            prefix=prefix or (),
+            patients=patient or (),
+            full=full,
             allow_removals=allow_removals,
             reextract_headers=reextract,
             progress=report,

@@ -49,10 +49,23 @@ def status(
 def _show_status(found: dict[str, Any]) -> None:
     from rich.console import Console
 
+    from warehouse.history import BLOCKED_ADVICE
+
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"lake       {found['lake']}", markup=False)
     console.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
-    if found["unpublished_commits"]:
+    for row in found["blocked"]:
+        console.print(
+            f"BLOCKED    by {row['check']} since {row['at']:%Y-%m-%d %H:%M} UTC: {row['rows']:,} rows. {row['title']}.",
+            style="bold red",
+            markup=False,
+        )
+    if found["blocked"]:
+        newest = found["newest_published"]
+        console.print(
+            f"           Readers keep snapshot {newest}. {BLOCKED_ADVICE.format(check=found['blocked'][0]['check'])}"
+        )
+    elif found["unpublished_commits"]:
         console.print(
             f"           {found['unpublished_commits']} commits wait to be published: a refresh runs, or was stopped"
         )
@@ -79,11 +92,12 @@ def _show_status(found: dict[str, Any]) -> None:
             console.print(f"  {row['objects']:>8,}  {row['reason']}", markup=False)
     console.print("\ntables")
     for name, count in found["tables"].items():
-        console.print(f"  {name:<14}{count:>14,}")
+        console.print(f"  {name:<20}{count:>8,}")
     console.print("\nlast refreshes")
     for row in found["refreshes"]:
+        came_to = f"snapshot {row['snapshot']}" if row["published"] else "blocked by checks"
         console.print(
-            f"  {row['finished_at']:%Y-%m-%d %H:%M}  snapshot {row['snapshot']}: +{row['added']:,} ~{row['changed']:,} "
+            f"  {row['finished_at']:%Y-%m-%d %H:%M}  {came_to}: +{row['added']:,} ~{row['changed']:,} "
             f"-{row['removed']:,} objects, {row['images']:,} images, {row['clinical']:,} clinical, "
             f"{row['rejected']:,} rejected",
             markup=False,

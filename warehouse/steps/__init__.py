@@ -1,13 +1,13 @@
 """A refresh: four steps, each safe to repeat, that bring the lake level with the bucket."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from warehouse import lake, location
 from warehouse.bucket import open_bucket
 from warehouse.settings import Settings, load
-from warehouse.steps import memory
+from warehouse.steps import memory, scope
 from warehouse.steps.listing import ListingCounts, list_objects
 from warehouse.steps.loading import LoadCounts, load_clinical, load_images, reextract
 from warehouse.steps.publish import Published, publish
@@ -46,14 +46,19 @@ def opened(
     source: str,
     lake_address: str,
     *,
-    prefix: str = "",
+    prefixes: Sequence[str] = (),
+    patients: Sequence[str] = (),
     refresh_id: str = "",
     settings: Settings | None = None,
     progress: Progress = silent,
 ) -> Iterator[Run]:
-    """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched."""
+    """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched.
+
+    `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients.
+    """
     settings = settings or load()
     memory.bound()
+    scope.check(prefixes, patients)
     place = location.parse(lake_address)
     bucket = open_bucket(source, settings)
     with lake.writer(place, settings) as con:
@@ -61,7 +66,7 @@ def opened(
             con,
             bucket,
             settings,
-            prefix,
+            scope.scope(con, bucket.source, prefixes, patients),
             **({"refresh_id": refresh_id} if refresh_id else {}),
             progress=progress,
         )
@@ -71,7 +76,9 @@ def refresh(
     source: str,
     lake_address: str,
     *,
-    prefix: str = "",
+    prefix: str | Sequence[str] = (),
+    patients: Sequence[str] = (),
+    full: bool = False,
     allow_removals: bool = False,
     reextract_headers: bool = False,
     settings: Settings | None = None,
@@ -79,11 +86,15 @@ def refresh(
 ) -> RefreshResult:
     """Bring the lake level with the bucket and publish it.
 
-    `prefix` limits the refresh to keys that start with it. Raises SourceError, RemovalsError or LakeError; what
-    was committed before is safe, is not published, and the next refresh goes on from there.
+    `prefix` (one or several) and `patients` limit the refresh to keys that start so, and to all keys of these patients;
+    `full` believes nothing of what was read before and reads it again. Raises UsageError, SourceError, RemovalsError or
+    LakeError; what was committed before is safe, is not published, and the next refresh goes on from there.
     """
-    with opened(source, lake_address, prefix=prefix, settings=settings, progress=progress) as run:
-        objects = list_objects(run, allow_removals)
+    prefixes = (prefix,) if isinstance(prefix, str) else prefix
+    with opened(
+        source, lake_address, prefixes=prefixes, patients=patients, settings=settings, progress=progress
+    ) as run:
+        objects = list_objects(run, allow_removals, full)
         if reextract_headers:
             reextract(run)
         images = load_images(run)

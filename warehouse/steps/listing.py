@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from warehouse import columns, keys, sqlfiles
 from warehouse.bucket import DENIED, listing_schema
 from warehouse.errors import RemovalsError, SourceError
-from warehouse.steps import memory
+from warehouse.steps import memory, scope
 from warehouse.steps.run import Run
 
 #: Where rows of an object stand besides raw.objects.
@@ -23,30 +23,34 @@ class ListingCounts:
     removed: int
 
 
-def list_objects(run: Run, allow_removals: bool = False) -> ListingCounts:
-    """List the bucket (below the run's prefix) and commit what is new, replaced or gone; nothing when nothing is.
+def list_objects(run: Run, allow_removals: bool = False, full: bool = False) -> ListingCounts:
+    """List the bucket (the run's scope of it) and commit what is new, replaced or gone; nothing when nothing is.
 
-    Objects that are replaced or gone lose their rows in core; replaced ones are thereby pending again.
+    Objects that are replaced or gone lose their rows in core; replaced ones are thereby pending again. With `full`
+    every known object counts as replaced, so that all of them are read again.
     Raises SourceError when the bucket cannot be listed or not one object be read, RemovalsError when more
     than `max_removals_percent` of the source's objects would go; the lake is then as it was.
     """
     with run.all_cores():
-        counts = _compare_and_commit(run, allow_removals)
+        counts = _compare_and_commit(run, allow_removals, full)
     # They can be large, and memory is for the steps to come.
     run.con.execute("drop table if exists listing; drop table if exists changes; drop table if exists parsed")
     memory.release()
     return counts
 
 
-def _compare_and_commit(run: Run, allow_removals: bool) -> ListingCounts:
+def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCounts:
     sql = sqlfiles.statements("refresh/listing.sql")
     source = run.bucket.source
+    changes = sqlfiles.fill(sql["changes"], within=run.within("key"))
+    wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
     _stream(run)
-    run.con.execute(sql["changes"], {"source": source, "prefix": run.prefix})
+    scope.require(run.con, source, run.scope)
+    run.con.execute(changes, wanted)
     run.con.execute(sql["doubles"])
     if run.con.execute("from doubles limit 1").fetchone():
         run.con.execute(sql["drop_doubles"])
-        run.con.execute(sql["changes"], {"source": source, "prefix": run.prefix})
+        run.con.execute(changes, wanted)
     row = run.con.execute(sql["counts"], {"source": source}).fetchone()
     assert row is not None
     counts = ListingCounts(*row[:4])
@@ -85,10 +89,11 @@ def _stream(run: Run) -> None:
     def batches() -> Iterator[pa.RecordBatch]:
         listed = 0
         try:
-            for batch in run.bucket.listing(run.prefix):
-                listed += batch.num_rows
-                run.progress("listing", listed, 0)
-                yield batch
+            for prefix in run.scope.prefixes or ("",):
+                for batch in run.bucket.listing(prefix):
+                    listed += batch.num_rows
+                    run.progress("listing", listed, 0)
+                    yield batch
         except BaseException as error:
             failure.append(error)
             raise

@@ -95,7 +95,9 @@ def load_clinical(run: Run) -> LoadCounts:
 
 
 def _load(run: Run, target: _Target) -> LoadCounts:
-    unloaded = sqlfiles.fill(sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table)
+    unloaded = sqlfiles.fill(
+        sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table, within=run.within("objects.key")
+    )
     total, done, loaded, rejected = planning.count(run, unloaded), 0, 0, 0
     run.progress(target.step, 0, total)
     if not total:
@@ -119,12 +121,14 @@ def reextract(run: Run) -> LoadCounts:
     """
     sql = sqlfiles.statements(_SQL)
     source = {"source": run.bucket.source}
-    total = planning.count(run, sql["reextractable"])
+    wanted = sqlfiles.fill(sql["reextractable"], within=run.within("objects.key"))
+    total = planning.count(run, wanted)
 
     def work(extractor: extract.Extractor) -> int:
-        run.con.execute(sql["forget_images"], {**source, "prefix": run.prefix})
+        forget = sqlfiles.fill(sql["forget_images"], within=run.within("key"))
+        run.con.execute(forget, {**source, "prefixes": list(run.scope.prefixes)})
         done = 0
-        for spans in planning.plans(run, sql["reextractable"]):
+        for spans in planning.plans(run, wanted):
             for span in spans:
                 batch = run.con.execute(sql["stored_unit"], {**source, **span.places}).to_arrow_table()
                 run.con.register("rows_read", extract.headers(extractor, batch.drop_columns(PLAN_ONLY)))

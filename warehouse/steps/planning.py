@@ -38,7 +38,7 @@ def count(run: Run, wanted: str) -> int:
     """How many objects the query `wanted` gives."""
     query = sqlfiles.fill(sqlfiles.statements(_SQL)["count"], wanted=wanted)
     with run.all_cores():
-        row = run.con.execute(query, {"source": run.bucket.source, "prefix": run.prefix}).fetchone()
+        row = run.con.execute(query, {"source": run.bucket.source, "prefixes": list(run.scope.prefixes)}).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -51,7 +51,7 @@ def plans(run: Run, wanted: str) -> Iterator[list[Span]]:
     after, found = ("", "", ""), _STRETCH
     while found == _STRETCH:
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
-        limits = {"source": run.bucket.source, "prefix": run.prefix, "most": _STRETCH}
+        limits = {"source": run.bucket.source, "prefixes": list(run.scope.prefixes), "most": _STRETCH}
         with run.all_cores():
             run.con.execute(query, {**limits, **places})
             row = run.con.execute(sqlfiles.statements(_SQL)["stretch"]).fetchone()

@@ -1,9 +1,11 @@
-"""Step 4, published: let readers see what the steps before have committed."""
+"""Step 4, published: let readers see what the steps before have committed, when the blocking checks hold."""
 
 from dataclasses import dataclass
 
 from warehouse import lake, sqlfiles
 from warehouse.errors import LakeError
+from warehouse.steps import gate
+from warehouse.steps.recleaning import reclean
 from warehouse.steps.run import Run
 
 _COUNTS = ("added", "changed", "removed", "images", "clinical", "rejected")
@@ -24,26 +26,31 @@ class Published:
 def publish(run: Run) -> Published:
     """Publish what was committed since the last published snapshot; nothing, when nothing was.
 
+    Clinical files that older rules have typed are cleaned again first, so that no snapshot shows two sets of rules.
     The counts are summed up from the commits themselves, so they cover a refresh that was killed and went on.
+    Raises BlockedError when a blocking check has rows; readers then stay where they are, and the next refresh tries
+    again.
     """
-    history = lake.snapshots(run.con)
-    last = max((s.number for s in history if s.is_published), default=-1)
-    news = [s for s in history if s.number > last and not s.is_register]
-    if not news:
-        return Published(last, is_new=False, counts=dict.fromkeys(_COUNTS, 0))
+    waiting = _waiting(run)
+    if not waiting.commits:
+        return Published(waiting.last, is_new=False, counts=waiting.counts)
+    if reclean(run):
+        waiting = _waiting(run)
+    run.progress("checking", 0, 0)
+    gate.hold(run, waiting)
     sql = sqlfiles.statements("refresh/publish.sql")
     files = run.con.execute(sql["files"]).fetchone()
-    if files and files[0] >= _MERGE_FROM and len(news) > 1:
+    if files and files[0] >= _MERGE_FROM and len(waiting.commits) > 1:
         run.progress("merging small files", 0, 0)
         run.con.execute(sql["merge"])
-    counts = {name: sum(int(s.info.get(name, 0)) for s in news) for name in _COUNTS}
     number = lake.snapshots(run.con)[-1].number + 1
     values = {
         "refresh_id": run.refresh_id,
         "source": run.bucket.source,
-        "started_at": news[0].time,
+        "started_at": waiting.commits[0].time,
         "snapshot": number,
-        **counts,
+        "published": True,
+        **waiting.counts,
     }
     lake.transact(
         run.con,
@@ -58,4 +65,10 @@ def publish(run: Run) -> Published:
         raise LakeError(
             f"Snapshot {number} was to be published, but {found} was: another program writes to the lake. Run it again."
         )
-    return Published(number, is_new=True, counts=counts)
+    return Published(number, is_new=True, counts=waiting.counts)
+
+
+def _waiting(run: Run) -> gate.Waiting:
+    last, commits = lake.waiting(lake.snapshots(run.con))
+    counts = {name: sum(int(s.info.get(name, 0)) for s in commits) for name in _COUNTS}
+    return gate.Waiting(last, commits, counts)

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import duckdb
 
-from warehouse import lake
+from warehouse import lake, sqlfiles
 from warehouse.bucket import Bucket
 from warehouse.settings import Settings
+from warehouse.steps.scope import Scope
 
 T = TypeVar("T")
 
@@ -25,14 +26,18 @@ def silent(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One refresh of one source. `prefix` limits all its steps to the keys that start with it."""
+    """One refresh of one source. `scope` limits all its steps to a part of the keys."""
 
     con: duckdb.DuckDBPyConnection
     bucket: Bucket
     settings: Settings
-    prefix: str = ""
+    scope: Scope = field(default_factory=Scope)
     refresh_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     progress: Progress = silent
+
+    def within(self, key: str) -> str:
+        """SQL that says whether a key is in the run's scope; `$prefixes` in it takes `scope.prefixes` as a list."""
+        return sqlfiles.fill(sqlfiles.statements("refresh/scope.sql")["within"], key=key)
 
     def commit(self, step: str, work: Callable[[], T], **counts: int) -> T:
         """Do work in one transaction that carries this refresh, the step and its counts."""

@@ -1,0 +1,65 @@
+-- Whether a state of the lake may be published. One statement under each name; warehouse/steps/gate.py runs them.
+
+-- name: screen
+-- True when books, rows_twice, rows_unpaired and rows_out_of_date can have no row. The rules join and group whole tables;
+-- this reads each once and keeps sums. It rests on: objects have one row each; the images are exactly the header
+-- objects that were not rejected, with their etags; the headers are exactly the images; clinical files likewise; the
+-- rejects are exactly the objects that they set apart. Bags of rows are compared by their number and 128 bits of
+-- hashes. Anything but true says nothing: then the rules themselves are asked.
+with
+rejected as (
+    select distinct source, key from ops.rejects
+),
+
+listed as (
+    select objects.source, objects.key, objects.etag, objects.kind, rejected.key is not null as is_rejected
+    from raw.objects as objects left join rejected on objects.source = rejected.source and objects.key = rejected.key
+),
+
+members as (
+    select
+        case when is_rejected then 'set apart' when kind in ('header', 'clinical', 'dcm', 'other') then kind else '?' end as part,
+        source,
+        key,
+        case when is_rejected then kind else etag end as tag
+    from listed
+    union all
+    select 'rejects' as part, source, key, kind as tag from ops.rejects
+    union all
+    select 'images' as part, source, key, etag as tag from core.images
+    union all
+    select 'headers' as part, source, key, null as tag from raw.headers
+    union all
+    select 'records' as part, source, key, etag as tag from core.clinical
+    union all
+    select 'raw records' as part, source, key, null as tag from raw.records
+),
+
+bags as (
+    select
+        part,
+        -- A null equals nothing in the rules' joins.
+        part = '?' or count(source) < count(*) or count(key) < count(*) as is_odd,
+        [count(*), sum(hash(source, key)), bit_xor(hash(key, source))] as names,
+        [count(*), sum(hash(source, key, tag)), bit_xor(hash(tag, key, source))] as tagged
+    from members
+    group by part
+),
+
+lake as (
+    select
+        coalesce(bool_or(is_odd), false) as is_odd,
+        map(list(part), list(names)) as names,
+        map(list(part), list(tagged)) as tagged
+    from bags
+)
+
+select
+    not is_odd
+    and tagged['header'] is not distinct from tagged['images']
+    and tagged['clinical'] is not distinct from tagged['records']
+    and tagged['set apart'] is not distinct from tagged['rejects']
+    and names['images'] is not distinct from names['headers']
+    and names['records'] is not distinct from names['raw records']
+    and (select count(distinct hash(source, key)) = count(*) from raw.objects)
+from lake;

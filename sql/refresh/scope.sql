@@ -1,0 +1,18 @@
+-- What part of a bucket a refresh touches. One statement under each name; warehouse/steps/scope.py runs them.
+
+-- name: within
+-- Whether a key is in the part; an empty list is the whole bucket.
+(len($prefixes) = 0 or list_bool_or(list_transform($prefixes, prefix -> starts_with({{ key }}, prefix))))
+
+-- name: groups
+select distinct group_name from raw.objects where source = $source and group_name is not null;
+
+-- name: any
+select 1
+from (
+    select key from listing
+    union all
+    select key from raw.objects where source = $source
+)
+where list_bool_or(list_transform($prefixes, prefix -> starts_with(key, prefix)))
+limit 1;

@@ -1,0 +1,239 @@
+"""The gate before publishing: blocking checks hold a snapshot back, readers keep the last good one, and it is said."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import Chest, write_objects
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import warehouse
+from warehouse import checks, lake, location
+from warehouse.errors import BlockedError, LakeError
+from warehouse.report import status
+from warehouse.sample import make
+from warehouse.settings import Settings
+from warehouse.steps import gate, opened, publish
+
+Con = duckdb.DuckDBPyConnection
+
+#: One of each way in which a lake can be altered, and the blocking checks that see it.
+FAULTS = {
+    "insert into core.images from core.images limit 1": {"books", "rows_twice"},
+    "insert into raw.headers from raw.headers limit 1": {"rows_twice"},
+    "insert into raw.records from raw.records limit 1": {"rows_twice"},
+    "insert into raw.objects from raw.objects where kind = 'other' limit 1": {"rows_twice"},
+    "insert into raw.objects from raw.objects where kind = 'clinical' limit 1": {"books", "rows_twice"},
+    "delete from raw.headers where key = (select min(key) from raw.headers)": {"rows_unpaired"},
+    "delete from core.clinical where key = (select min(key) from core.clinical)": {"books", "rows_unpaired"},
+    "delete from raw.objects where kind = 'header'": {"books", "rows_out_of_date"},
+    "update core.images set etag = 'older' where key = (select max(key) from core.images)": {"rows_out_of_date"},
+    "update core.clinical set etag = null where key = (select max(key) from core.clinical)": {"rows_out_of_date"},
+    "update raw.headers set source = 'elsewhere'": {"rows_unpaired"},
+    "update raw.objects set kind = 'novel' where kind = 'dcm'": {"books"},
+    "update ops.rejects set kind = 'dcm'": {"books"},
+    "insert into ops.rejects from ops.rejects limit 1": {"books"},
+    "delete from ops.rejects": {"books"},
+    "update core.images set key = null where key = (select max(key) from core.images)": {
+        "rows_unpaired",
+        "rows_out_of_date",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bucket")
+    make(root, 3)
+    write_objects(root, {"readme.txt": "other", "training/Covid9/data/2020-03-01/data.json": "no record"})
+    return root
+
+
+@pytest.fixture(scope="module")
+def filled(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake that was refreshed once; tests that alter it roll back."""
+    folder = str(tmp_path_factory.mktemp("lake") / "lake")
+    warehouse.refresh(str(bucket), folder)
+    return folder
+
+
+@pytest.fixture
+def own(bucket: Path, tmp_path: Path) -> str:
+    folder = str(tmp_path / "own")
+    warehouse.refresh(str(bucket), folder)
+    return folder
+
+
+def alter(folder: str, *statements: str) -> None:
+    with lake.writer(location.parse(folder), Settings()) as con:
+        for statement in statements:
+            lake.transact(con, "altered by hand", lambda s=statement: con.execute(s))
+
+
+def found_by_rules(con: Con) -> dict[str, int]:
+    """What the blocking rules say themselves, screen or not."""
+    rules = (c for c in checks.definitions().values() if c.severity is checks.Severity.BLOCKING)
+    return {rule.name: len(con.execute(rule.sql).fetchall()) for rule in rules}
+
+
+@pytest.fixture(scope="module")
+def run(bucket: Path, filled: str) -> Iterator[warehouse.steps.Run]:
+    with opened(str(bucket), filled) as run:
+        yield run
+
+
+@pytest.mark.parametrize("statement", FAULTS)
+def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.steps.Run, statement: str) -> None:
+    run.con.execute("begin")
+    try:
+        run.con.execute(statement)
+        assert found_by_rules(run.con) == {r.check.name: r.n_rows for r in gate.examine(run)}
+        assert {r.check.name for r in gate.examine(run) if r.n_rows} == FAULTS[statement]
+    finally:
+        run.con.execute("rollback")
+
+
+TABLES = ("raw.objects", "raw.headers", "raw.records", "core.images", "core.clinical", "ops.rejects")
+WHICH = "where hash(key, {n}) % 7 = 0"
+CHANGES = st.tuples(
+    st.sampled_from(
+        [
+            "insert into {table} from {table} " + WHICH,
+            "delete from {table} " + WHICH,
+            "update {table} set source = source || '!' " + WHICH,
+            "update {table} set key = null " + WHICH,
+            "update {table} set key = 'same' " + WHICH,
+        ]
+    ),
+    st.sampled_from(TABLES),
+    st.integers(0, 9),
+)
+
+
+@given(st.lists(CHANGES, min_size=1, max_size=3))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_gate_says_what_the_rules_say(run: warehouse.steps.Run, changes: list[tuple[str, str, int]]) -> None:
+    run.con.execute("begin")
+    try:
+        for statement, table, n in changes:
+            run.con.execute(statement.format(table=table, n=n))
+        assert {r.check.name: r.n_rows for r in gate.examine(run)} == found_by_rules(run.con)
+    finally:
+        run.con.execute("rollback")
+
+
+def test_a_blocked_snapshot_is_not_published_and_readers_are_told(own: str, bucket: Path, chest: Chest) -> None:
+    with warehouse.open(own) as wh:
+        good, images = wh.snapshot.number, len(wh.group("all").images().fetchall())
+    alter(own, "insert into core.images from core.images limit 1")
+    with pytest.raises(BlockedError, match=rf"rows_twice \(1 row.*keep snapshot {good}.*--unpublished") as caught:
+        warehouse.refresh(str(bucket), own)
+    assert isinstance(caught.value, LakeError)
+    assert {r.check.name: r.n_rows for r in caught.value.results} == {
+        "books": 1,
+        "rows_twice": 1,
+        "rows_unpaired": 0,
+        "rows_out_of_date": 0,
+    }
+    assert all(r.rows.num_rows == 0 for r in caught.value.results)
+
+    done = chest("refresh", bucket, "--lake", own, "-q")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.startswith("chest: Publishing is blocked by books")
+    with warehouse.open(own) as wh:
+        assert (wh.snapshot.number, len(wh.group("all").images().fetchall())) == (good, images)
+    told = json.loads(chest("status", "--lake", own, "--format", "json").stdout)
+    assert [(one["check"], one["rows"]) for one in told["blocked"]] == [("books", 1), ("rows_twice", 1)]
+    assert (told["snapshot"], told["newest_published"], told["unpublished_commits"]) == (good, good, 1)
+    assert all(one["snapshot"] > good and one["at"] for one in told["blocked"])
+    shown = chest("status", "--lake", own).stdout
+    assert "BLOCKED    by books" in shown
+    assert f"Readers keep snapshot {good}." in shown
+
+    assert chest("check", "rows_twice", "--lake", own).returncode == 0
+    seen = chest("check", "rows_twice", "--lake", own, "--unpublished", "--format", "json")
+    assert seen.returncode == 1
+    (fault,) = json.loads(seen.stdout)[0]["faults"]
+    assert (fault["table_name"], fault["n_rows"]) == ("core.images", 2)
+    both = chest("check", "--lake", own, "--unpublished", "--snapshot", good)
+    assert (both.returncode, both.stderr.count("not both")) == (2, 1)
+
+
+def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: Path) -> None:
+    alter(own, "update core.images set etag = etag || '!'")
+    for _ in range(2):
+        with pytest.raises(BlockedError):
+            warehouse.refresh(str(bucket), own)
+    with warehouse.open(own) as wh:
+        (first,) = (one for one in status(wh)["blocked"] if one["check"] == "rows_out_of_date")
+    with lake.writer(location.parse(own), Settings()) as con:
+        assert sum(s.is_blocked for s in lake.snapshots(con)) == 1
+        lake.transact(con, "mended", lambda: con.execute("delete from core.images where etag like '%!'"))
+        lake.transact(
+            con,
+            "mended",
+            lambda: con.execute("""delete from raw.headers where rowid in (
+                select row_id from (select rowid as row_id, row_number() over (partition by key) as n from raw.headers)
+                where n > 1)"""),
+        )
+    with warehouse.open(own) as wh:
+        again = {one["check"]: one for one in status(wh)["blocked"]}["rows_out_of_date"]
+        assert again["at"] == first["at"]
+    result = warehouse.refresh(str(bucket), own).published
+    assert result.is_new
+    with warehouse.open(own) as wh:
+        told = status(wh)
+    assert (told["blocked"], told["unpublished_commits"]) == ([], 0)
+    assert [row["published"] for row in told["refreshes"]] == [True, False, True]
+    assert told["refreshes"][0]["snapshot"] == told["snapshot"] == result.snapshot
+
+
+def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, chest: Chest) -> None:
+    folder = str(tmp_path / "lake")
+    with opened(str(bucket), folder) as run:
+        warehouse.steps.list_objects(run)
+        with pytest.raises(BlockedError, match=r"nothing to read yet.*run again"):
+            publish(run)  # headers and records are listed, and not loaded yet
+    done = chest("status", "--lake", folder)
+    assert done.returncode == 2
+    assert "was blocked (books)" in done.stderr
+    assert chest("check", "books", "--lake", folder, "--unpublished").returncode == 1
+    assert warehouse.refresh(str(bucket), folder).published.is_new
+
+
+def test_any_blocking_rule_holds_the_gate(
+    run: warehouse.steps.Run, monkeypatch: pytest.MonkeyPatch, filled: str
+) -> None:
+    known = checks.definitions()
+    rule = replace(known["study_after_available"], name="no_ct", severity=checks.Severity.BLOCKING)
+    rule = replace(rule, sql="-- title: No CT\nselect key from core.images where Modality = 'CT' order by all;\n")
+    monkeypatch.setattr(checks, "definitions", lambda: {**known, "no_ct": rule})
+    ((count,),) = run.con.execute("select count(*) from core.images where Modality = 'CT'").fetchall()
+    assert count
+    assert {r.check.name: r.n_rows for r in gate.examine(run) if r.n_rows} == {"no_ct": count}
+
+
+def test_publishing_alone_cleans_by_the_new_rules_first(own: str, bucket: Path) -> None:
+    alter(own, "update core.clinical set rules = 'older', age = 7")
+    with opened(str(bucket), own) as run:
+        assert publish(run).is_new
+    with warehouse.open(own) as wh:
+        assert wh.sql(
+            "select count(distinct rules), count(*) filter (rules = 'older') from clinical_history"
+        ).fetchall() == [(1, 0)]
+        assert wh.sql("select count(*) from patients where age = 7").fetchall() == [(0,)]
+
+
+def test_status_of_an_older_snapshot_lists_the_tables_it_has(own: str, bucket: Path) -> None:
+    with opened(str(bucket), own) as run:
+        lake.transact(run.con, "as it was", lambda: run.con.execute("drop table ops.manifests"))
+        older = publish(run).snapshot
+        lake.transact(run.con, "as it was", lambda: run.con.execute("delete from ops.migrations where number = 4"))
+    newer = warehouse.refresh(str(bucket), own).published.snapshot
+    for snapshot, there in ((older, {"core.clinical_issues"}), (newer, {"core.clinical_issues", "ops.manifests"})):
+        with warehouse.open(own, snapshot=snapshot) as wh:
+            assert status(wh)["tables"].keys() & {"core.clinical_issues", "ops.manifests"} == there

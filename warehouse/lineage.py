@@ -1,0 +1,98 @@
+"""What the views are made of: the tables and views that each reads, and the columns that each of its columns comes from.
+
+Read off their SQL by sqlglot; nothing here opens a lake.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from warehouse import columns, schema
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+#: sqlglot wants names of one depth: `core.images` is `core__images` to it.
+_DEPTH = "__"
+
+
+@cache
+def reads(view: str) -> tuple[str, ...]:
+    """The views and tables that a view reads itself, tables with their schema (`core.images`)."""
+    return relations_in(_query(view))
+
+
+@cache
+def tables(view: str) -> frozenset[str]:
+    """The tables that a view comes from in the end."""
+    found: set[str] = set()
+    for name in reads(view):
+        found |= tables(name) if name in schema.VIEW_ORDER else {name}
+    return frozenset(found)
+
+
+def relations_in(query: "exp.Expression") -> tuple[str, ...]:
+    """The declared views and tables that a query reads, through all of its steps."""
+    from sqlglot import exp
+
+    known = columns.relations()
+    found = set()
+    for table in query.find_all(exp.Table):
+        if isinstance(table.this, exp.Func):
+            found |= {"clinical_history"} if table.this.name.lower() == "known_at" else set()
+            continue
+        name = f"{table.db}.{table.name}".strip(".").replace(_DEPTH, ".").lower()
+        steps = {cte.alias.lower() for scope in _above(table) for cte in scope.ctes}
+        if name in known and name not in steps:
+            found.add(name)
+    return tuple(sorted(found))
+
+
+@cache
+def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    """For each column of a view, the columns of what it reads that it is made of, as (relation, column).
+
+    A column that is made of none (a literal), or of parts that only running the query names, is left out.
+    """
+    from sqlglot import exp, lineage
+    from sqlglot.errors import SqlglotError
+    from sqlglot.optimizer.qualify import qualify
+    from sqlglot.optimizer.scope import build_scope
+
+    known = {r.name.replace(".", _DEPTH): {c.name: c.type for c in r.columns} for r in columns.relations().values()}
+    spelt = {name: {c.lower(): c for c in cs} for name, cs in known.items()}
+    query = qualify(_query(view), dialect="duckdb", schema=known, validate_qualify_columns=False)
+    scope = build_scope(query)
+    made: dict[str, tuple[tuple[str, str], ...]] = {}
+    for column in columns.relations()[view].columns:
+        try:
+            node = lineage.lineage(column.name, query, scope=scope, dialect="duckdb", copy=False)
+        except (SqlglotError, ValueError):
+            continue
+        found = {
+            (leaf.source.name, leaf.name.rpartition(".")[2].strip('"').lower())
+            for leaf in node.walk()
+            if not leaf.downstream and isinstance(leaf.source, exp.Table)
+        }
+        known_ones = {(t.replace(_DEPTH, "."), spelt[t][c]) for t, c in found if c in spelt.get(t, {})}
+        if known_ones:
+            made[column.name] = tuple(sorted(known_ones))
+    return made
+
+
+def _query(view: str) -> "exp.Query":
+    """The SELECT of a view, tables by names of one depth."""
+    import sqlglot
+    from sqlglot import exp
+
+    query: Any = sqlglot.parse_one(schema.view_sql(view), dialect="duckdb").expression
+    for table in query.find_all(exp.Table):
+        if table.db:
+            table.replace(exp.alias_(exp.to_table(f"{table.db}{_DEPTH}{table.name}"), table.alias_or_name, table=True))
+    return query  # type: ignore[no-any-return]
+
+
+def _above(node: Any) -> Any:
+    """The queries that a node lies in: their steps hide views of the same name."""
+    while node := node.parent:
+        if hasattr(node, "ctes"):
+            yield node

@@ -1,0 +1,80 @@
+"""What part of a bucket a refresh touches: keys by their beginnings, or all keys of some patients.
+
+A prefix or a patient is never repeated in a message: messages go into logs, and names of patients do not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from warehouse import keys, sqlfiles
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SQL = "refresh/scope.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What was asked for: beginnings of keys and patients, the union of both; without either, the whole bucket.
+
+    `prefixes` are the beginnings that come of it, none within another; () is the whole bucket.
+    """
+
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """Each key in question starts with one of these; with exactly one."""
+        return _widest(prefix for part in self.parts.values() for prefix in part)
+
+
+def check(prefixes: Sequence[str], patients: Sequence[str]) -> None:
+    """Raise UsageError for a prefix or a patient that no key can have."""
+    for place, prefix in enumerate(prefixes, 1):
+        if prefix.startswith("/") or "://" in prefix or not prefix.isprintable():
+            raise UsageError(
+                f"Prefix {place} is none: it is how keys begin below the bucket, as in training/Covid12/, without the "
+                "bucket and without / in front."
+            )
+    for place, patient in enumerate(patients, 1):
+        if not patient.strip() or "/" in patient or not patient.isprintable() or patient in keys.NO_PATIENTS:
+            raise UsageError(
+                f"Patient {place} of the list is none: give names as they stand in the keys, as in Covid12; "
+                "for anything else there is the prefix."
+            )
+
+
+def scope(con: "duckdb.DuckDBPyConnection", source: str, prefixes: Sequence[str], patients: Sequence[str]) -> Scope:
+    """The part of a source that these name: patients in every group that the lake knows of it, in both layouts."""
+    check(prefixes, patients)
+    parts: dict[str, tuple[str, ...]] = {
+        f"prefix {place}": (prefix,) for place, prefix in enumerate(prefixes, 1) if prefix
+    }
+    if patients:
+        known = con.execute(sqlfiles.statements(_SQL)["groups"], {"source": source}).fetchall()
+        groups = sorted({*keys.GROUPS, *(group for (group,) in known)})
+        parts |= {
+            f"patient {place}": tuple(prefix for group in groups for prefix in keys.prefixes_of(patient, group))
+            for place, patient in enumerate(patients, 1)
+        }
+    return Scope(parts)
+
+
+def require(con: "duckdb.DuckDBPyConnection", source: str, asked: Scope) -> None:
+    """Raise UsageError for a part that has no object, neither in the table `listing` nor in the lake."""
+    query = sqlfiles.statements(_SQL)["any"]
+    for name, prefixes in asked.parts.items():
+        if not con.execute(query, {"source": source, "prefixes": list(prefixes)}).fetchone():
+            what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
+            raise UsageError(f"{source}: {name} of those given names nothing, {what}. Names are case-sensitive.")
+
+
+def _widest(prefixes: Iterable[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for prefix in sorted(prefixes):
+        if not found or not prefix.startswith(found[-1]):
+            found.append(prefix)
+    return tuple(found)
