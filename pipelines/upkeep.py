@@ -22,7 +22,20 @@ def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
     with healing(context, chest.first_wait):
         settings = load()
         done = upkeep(chest.lake or settings.lake, keep_days=settings.keep_days, settings=settings)
-    context.add_output_metadata(asdict(done))
+    context.add_output_metadata(
+        {
+            "snapshot": done.snapshot,
+            "files_before": done.before.files,
+            "files": done.after.files,
+            "bytes_before": done.before.bytes,
+            "bytes": done.after.bytes,
+            "files_rewritten": done.rewritten.files,
+            "files_merged": done.merged.files,
+            "snapshots_expired": len(done.expired),
+            "snapshots_kept": len(done.kept),
+            "files_removed": done.removed_files + done.removed_orphans,
+        }
+    )
 
 
 @dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))

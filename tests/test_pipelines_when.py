@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 import boto3
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.schedules import schedule_execution_time_iterator
 from servers import S3, moto
 
@@ -66,7 +68,12 @@ def times(found: dg.ScheduleDefinition, start: datetime, count: int) -> list[dat
 
 def begun(instance: dg.DagsterInstance, event: str, job: str = "refresh", **environ: str) -> dg.DagsterRun:
     """A run of a job that has come as far as an event."""
-    run = instance.create_run_for_job(chest_definitions(environ).resolve_job_def(job))
+    where = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="pipelines.definitions"))
+    run = instance.create_run_for_job(
+        chest_definitions(environ).resolve_job_def(job),
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(where, "__repository__"), job),
+        job_code_origin=None,
+    )
     become(instance, run, event)
     return run
 
