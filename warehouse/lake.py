@@ -209,9 +209,20 @@ def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> 
     for snapshot in published:
         if snapshot.number == wanted:
             return snapshot
+    if 0 <= wanted < history[-1].number and wanted not in {s.number for s in history}:
+        raise UsageError(
+            f"Snapshot {wanted} of {location.name} is gone: upkeep keeps those published in the last days and those of "
+            "registered manifests (chest upkeep --help). "
+            f"Published are: {_shown(published)}."
+        )
+    raise UsageError(
+        f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {_shown(published)}."
+    )
+
+
+def _shown(published: list[Snapshot]) -> str:
     numbers = [str(s.number) for s in published]
-    shown = ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])
-    raise UsageError(f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {shown}.")
+    return ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])
 
 
 def transact(

@@ -355,4 +355,6 @@ def explain(error: duckdb.Error) -> str:
     """DuckDB's words for what is wrong, without its prefix and its stack."""
     text = str(error).strip()
     kind, _, rest = text.partition(": ")
+    if "No snapshot found at version" in text:
+        return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
     return (rest if kind.endswith("Error") else text).rstrip()

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from warehouse.cli import check, cohort, manifest, query, refresh, report, sample, status
+from warehouse.cli import check, cohort, manifest, query, refresh, report, sample, status, upkeep
 
 app = typer.Typer(
     name="chest",
@@ -25,6 +25,7 @@ check.add_to(app)
 report.add_to(app)
 cohort.add_to(app)
 manifest.add_to(app)
+upkeep.add_to(app)
 sample.add_to(app)
 
 

@@ -1,0 +1,79 @@
+"""chest upkeep."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.output import Format, note, write_json
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from warehouse.upkeep import UpkeepResult
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(upkeep)
+
+
+def upkeep(
+    lake: options.Lake = options.DEFAULT_LAKE,
+    keep_days: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-days",
+            min=0,
+            help="Keep the snapshots published in so many days.  [default: CHEST_KEEP_DAYS, or 90]",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Keep the lake's files in order: merge small ones, rewrite those with many deleted rows, let go of old snapshots.
+
+    No answer changes. The newest published snapshot stays, those of the last days, and every one that a registered
+    manifest needs. Files that no snapshot uses any more are removed two to three days later. Run it about once a week.
+
+    \b
+    Example:
+    $ chest upkeep --lake ./lake --keep-days 90 --dry-run
+    """
+    from dataclasses import asdict
+
+    from warehouse.cli.progress import reporting
+    from warehouse.upkeep import upkeep as keep_up
+
+    if form not in (Format.TABLE, Format.JSON):
+        raise UsageError(f"chest upkeep writes table or json, not {form}.")
+    with reporting("tables", quiet=quiet) as report:
+        result = keep_up(lake, keep_days=keep_days, dry_run=dry_run, progress=report)
+    if form is Format.JSON:
+        write_json(asdict(result))
+    else:
+        _show(result)
+
+
+def _show(result: "UpkeepResult") -> None:
+    into = "" if result.dry_run else " into {:,}"
+    lines = (
+        ("rewritten", f"{result.rewritten.files:,} files with deleted rows{into.format(result.rewritten.into)}"),
+        ("merged", f"{result.merged.files:,} small files{into.format(result.merged.into)}"),
+        ("expired", f"{len(result.expired):,} snapshots; {len(result.kept):,} published ones stay"),
+        ("removed", f"{result.removed_files:,} old files, {result.removed_orphans:,} that no snapshot ever used"),
+        ("stored", _space(result)),
+    )
+    for name, text in lines:
+        typer.echo(f"{name:<11}{text}")
+    if result.dry_run:
+        note("This would be done; nothing was. Run it without --dry-run.")
+    elif result.expired or result.rewritten.files or result.merged.files:
+        note("Files that are not used any more are removed by an upkeep in two to three days.")
+    if result.waiting:
+        note(f"{result.waiting:,} commits wait to be published: see  chest status")
+
+
+def _space(result: "UpkeepResult") -> str:
+    before, after = (f"{space.files:,} files, {space.bytes / 1e6:,.1f} MB" for space in (result.before, result.after))
+    return before if result.dry_run else f"{before} → {after}"

@@ -1,0 +1,173 @@
+"""Upkeep of a lake: stores the same rows in fewer files, and lets go of snapshots and files that nobody needs.
+
+No answer changes: of what is published, the newest stays, all of the last `keep_days`, and every snapshot that a
+registered manifest was made from. It may be killed at any moment; the next one goes on.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from warehouse import lake, location, sqlfiles
+from warehouse.errors import LakeError, UsageError
+from warehouse.settings import Settings, load
+from warehouse.steps.run import Progress, silent
+
+_SQL = "upkeep/upkeep.sql"
+
+#: Whole days for which a file that no snapshot names is left where it is, besides the day it came to that.
+_GRACE_DAYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """Files that were written anew, and into how many."""
+
+    files: int
+    into: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The Parquet files where the lake's data lies: how many, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepResult:
+    """What upkeep did, or of a dry run: would do, as far as can be told without doing it.
+
+    `snapshot` is the newest published one (-1: none), `waiting` the commits that are not published. Files of
+    snapshots that `expired` now are removed a day later at the earliest.
+    """
+
+    dry_run: bool
+    snapshot: int
+    waiting: int
+    rewritten: Compacted
+    merged: Compacted
+    expired: tuple[int, ...]
+    kept: tuple[int, ...]
+    removed_files: int
+    removed_orphans: int
+    before: Space
+    after: Space
+
+
+def upkeep(
+    lake_address: str = "",
+    *,
+    keep_days: int | None = None,
+    dry_run: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = silent,
+) -> UpkeepResult:
+    """Rewrite files with many deleted rows, merge small ones, expire snapshots, and remove the files of old ones.
+
+    `keep_days` defaults to CHEST_KEEP_DAYS. Takes the writer's lock. Raises LakeBusyError while a refresh runs,
+    LakeError when there is no lake, UsageError for a negative number of days.
+    """
+    settings = settings or load()
+    days = settings.keep_days if keep_days is None else keep_days
+    if days < 0:
+        raise UsageError(f"Snapshots cannot be kept for {days} days. Give a number from 0.")
+    place = location.parse(lake_address or settings.lake)
+    if not lake.exists(place):
+        raise LakeError(f"There is no lake at {place.name}. Make one:  chest refresh BUCKET --lake {place.name}")
+    with lake.writer(place, settings) as con:
+        before = _stored(con, place)
+        if dry_run:
+            rewritten, merged = _outlook(con, place)
+        else:
+            rewritten, merged = _compact(con, progress)
+        expired, kept = _expire(con, days, dry_run)
+        progress("removing files", 0, 0)
+        removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
+        newest, waiting = lake.waiting(lake.snapshots(con))
+        after = _stored(con, place)
+    return UpkeepResult(
+        dry_run, newest, len(waiting), rewritten, merged, expired, kept, removed, orphans, before, after
+    )
+
+
+def needed(con: duckdb.DuckDBPyConnection, history: list[lake.Snapshot], keep_days: int) -> set[int]:
+    """The numbers of the snapshots that stay: everything since the newest published one, that one, those published in
+    the last days, and those of registered manifests; all, when nothing is published yet."""
+    newest, _ = lake.waiting(history)
+    since = datetime.now(UTC) - timedelta(days=keep_days)
+    manifests = {int(row[0]) for row in con.execute(sqlfiles.statements(_SQL)["needed"]).fetchall()}
+    return {
+        s.number for s in history if s.number >= newest or s.number in manifests or (s.is_published and s.time >= since)
+    }
+
+
+def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compacted, Compacted]:
+    """Rewrite and merge, table by table. What comes of it is published at once when no other commit waits for that:
+    the rows are the same, and readers are to have the better files."""
+    _, waits = lake.waiting(lake.snapshots(con))
+    info = {} if waits else {"published": True}
+    con.execute("set preserve_insertion_order = true")  # in patient order the rows compress and prune well
+    sql = sqlfiles.statements(_SQL)
+    tables = con.execute(sql["tables"]).fetchall()
+    totals = {"rewrite": [0, 0], "merge": [0, 0]}
+    for done, (schema, table) in enumerate(tables):
+        progress("compacting tables", done, len(tables))
+        for name, total in totals.items():
+            query = sqlfiles.fill(sql[name], schema=schema, table=table)
+            work: Callable[[], list[tuple[int | None, ...]]] = lambda q=query: con.execute(q).fetchall()  # type: ignore[misc]  # noqa: E731
+            ((processed, created),) = lake.transact(con, f"upkeep: {name} {schema}.{table}", work, upkeep=name, **info)
+            total[0] += processed or 0
+            total[1] += created or 0
+    return Compacted(*totals["rewrite"]), Compacted(*totals["merge"])
+
+
+def _outlook(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
+    catalogue = f'__ducklake_metadata_{lake.ALIAS}."{place.schema if place.postgres else "main"}"'
+    row = con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["outlook"], catalogue=catalogue)).fetchone()
+    assert row is not None
+    return Compacted(int(row[0]), None), Compacted(int(row[1]), None)
+
+
+def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The snapshots that go, and the published ones that stay."""
+    history = lake.snapshots(con)
+    stay = needed(con, history, keep_days)
+    go = tuple(s.number for s in history if s.number not in stay)
+    if go:
+        _call(con, "expire", dry_run, versions=str([*go]))
+    return go, tuple(s.number for s in history if s.number in stay and s.is_published)
+
+
+def _remove(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool) -> list[str]:
+    return _call(con, name, dry_run, day=str(_cutoff(datetime.now(UTC).date())))
+
+
+def _cutoff(today: date) -> date:
+    return today - timedelta(days=_GRACE_DAYS)
+
+
+def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: str) -> list[str]:
+    query = sqlfiles.fill(sqlfiles.statements(_SQL)[name], dry_run=str(dry_run).lower(), **values)
+    try:
+        return [row[0] for row in con.execute(query).fetchall()]
+    except duckdb.IOException as error:
+        with contextlib.suppress(duckdb.Error):
+            con.execute("rollback")
+        raise LakeError(
+            f"Upkeep could not go on: {str(error).splitlines()[0]}. No answer has changed; run it again."
+        ) from error
+
+
+def _stored(con: duckdb.DuckDBPyConnection, place: location.Location) -> Space:
+    if "://" in place.data_path:
+        path = place.data_path.replace("'", "''")
+        row = con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["stored"], data_path=path)).fetchone()
+        return Space(int(row[0]), int(row[1])) if row else Space(0, 0)
+    sizes = [path.stat().st_size for path in Path(place.data_path).rglob("*.parquet")]
+    return Space(len(sizes), sum(sizes))
