@@ -88,12 +88,11 @@ def _news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) 
 
 def failure_line(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
     """Job, step, reason and run in one line. Of a fault of the program only the class: its text may quote data."""
-    steps = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=10).records
-    found = [e for e in (record.event_log_entry.dagster_event for record in steps) if e is not None]
-    where = ", ".join(e.step_key for e in found if e.step_key)
-    reasons = [_reason(e) for e in found] or [one_line(event.message or "" if event else "") or "no reason was given"]
+    failed = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    steps = [e.step_key for e in failed if e.step_key] or _broken_off(instance, run)
+    reasons = [_reason(e) for e in failed] or [_why_it_ended(instance, run, event)]
+    at = f" at {', '.join(steps)}" if steps else ""
     again = " Dagster starts it again." if run.tags.get("dagster/will_retry") == "true" else ""
-    at = f" at {where}" if where else ""
     return f"chest: {run.job_name} failed{at}: {' | '.join(dict.fromkeys(reasons))}{again} (run {run.run_id})"
 
 
@@ -110,3 +109,22 @@ def _reason(event: dg.DagsterEvent) -> str:
         return one_line(data.user_failure_data.description or "no reason was given")
     error = data.error.cause or data.error if data.error else None
     return f"a fault of the program ({error.cls_name if error else 'unknown'}); the run has its traceback"
+
+
+def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    records = instance.get_records_for_run(run.run_id, of_type=kind).records
+    return [event for event in (record.event_log_entry.dagster_event for record in records) if event is not None]
+
+
+def _broken_off(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """The steps that a run had begun and not ended when it was gone."""
+    begun = [e.step_key for e in _events(instance, run, dg.DagsterEventType.STEP_START) if e.step_key]
+    done = {e.step_key for e in _events(instance, run, dg.DagsterEventType.STEP_SUCCESS)}
+    return [step for step in dict.fromkeys(begun) if step not in done]
+
+
+def _why_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
+    """Why a run without a failed step is over: what Dagster saw of its process, else what it says of the run."""
+    seen = [e.message or "" for e in _events(instance, run, dg.DagsterEventType.ENGINE_EVENT)]
+    crashes = [message for message in seen if message.startswith("Run execution process")]
+    return one_line(crashes[-1] if crashes else (event and event.message) or "no reason was given")

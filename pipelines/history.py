@@ -1,7 +1,7 @@
 """How long Dagster's own history is kept: it has no retention of runs, so the upkeep job forgets old ones."""
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,26 +22,34 @@ class Forgotten:
     runs_kept: int
 
 
-def forget(instance: dg.DagsterInstance, keep_days: int, checks: Collection[dg.AssetCheckKey] = ()) -> Forgotten:
+def forget(instance: dg.DagsterInstance, keep_days: int) -> Forgotten:
     """Delete runs that ended more than `keep_days` ago, with their events and the output of their steps.
 
-    A run stays while the newest materialization of any asset, or the newest result of any of `checks`, is its own:
+    A run stays while the newest materialization of any asset, or the newest result of any check, is its own:
     without it the catalogue would have gaps, and automation would answer cohorts again for nothing.
     """
     before = datetime.now(UTC) - timedelta(days=keep_days)
     old = set(instance.get_run_ids(dg.RunsFilter(statuses=_OVER, updated_before=before)))
-    needed = _last_words(instance, checks)
+    needed = _last_words(instance, old)
     for run_id in old - needed:
         _delete(instance, run_id)
     return Forgotten(len(old - needed), len(old & needed))
 
 
-def _last_words(instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKey]) -> set[str]:
-    """The runs that hold the newest event of an asset, or the newest result of a check."""
+def _last_words(instance: dg.DagsterInstance, runs: Collection[str]) -> set[str]:
+    """The runs that hold the newest event of an asset; of `runs`, also those with the newest result of a check."""
     entries = [record.asset_entry for record in instance.get_asset_records()]
     events = [event for entry in entries for event in (entry.last_materialization, entry.last_observation)]
+    checks = {key for run_id in runs for key in _checked(instance, run_id)}
     results = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks))
     return {event.run_id for event in events if event} | {result.run_id for result in results.values()}
+
+
+def _checked(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.AssetCheckKey]:
+    """The checks that a run has results of."""
+    for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records:
+        if event := record.event_log_entry.dagster_event:
+            yield event.asset_check_evaluation_data.asset_check_key
 
 
 def _delete(instance: dg.DagsterInstance, run_id: str) -> None:

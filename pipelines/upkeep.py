@@ -10,6 +10,7 @@ from pipelines.history import forget
 from pipelines.resources import ChestWarehouse
 from pipelines.retries import healing
 from warehouse.settings import load
+from warehouse.upkeep import upkeep
 
 JOB = "upkeep"
 
@@ -17,8 +18,6 @@ JOB = "upkeep"
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
 def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
     """Keep the lake's files few and its old snapshots no longer than they are needed; manifests keep theirs."""
-    from warehouse.upkeep import upkeep
-
     with healing(context, chest.first_wait):
         settings = load()
         done = upkeep(chest.lake or settings.lake, keep_days=settings.keep_days, settings=settings)
@@ -41,8 +40,7 @@ def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
 @dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
 def history(context: dg.OpExecutionContext) -> None:
     """Forget runs that ended more than CHEST_KEEP_DAYS ago, unless they still say something about an asset."""
-    checks = context.repository_def.asset_graph.asset_check_keys
-    context.add_output_metadata(asdict(forget(context.instance, load().keep_days, checks)))
+    context.add_output_metadata(asdict(forget(context.instance, load().keep_days)))
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
