@@ -14,7 +14,7 @@ from dagster._core.definitions.freshness import FreshnessState
 from pydantic import BaseModel
 
 from pipelines import posting
-from pipelines.deployment import Definition, Deployment
+from pipelines.deployment import PUBLISHED, Definition, Deployment
 from pipelines.retries import one_line
 from warehouse.errors import WarehouseError
 
@@ -46,7 +46,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
         cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _first(context.instance)
         context.update_cursor(cursor.model_dump_json())
         said = 0
-        for line, after in _news(context.instance, cursor, deployment.key("published")):
+        for line, after in _news(context.instance, cursor, PUBLISHED):
             context.log.error(line)
             try:
                 if place:

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from pipelines import alerts, history, jobs, schedules, sensors, upkeep
-from pipelines.assets import ASSETS
+from pipelines import alerts, assets, checks, cohorts, history, jobs, schedules, sensors, upkeep, views
 from pipelines.deployment import read
 from pipelines.resources import ChestWarehouse
 
@@ -28,11 +27,12 @@ def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: obje
     ]
     is_sensor = (dg.SensorDefinition,)
     return dg.Definitions(
-        assets=ASSETS,
+        assets=[*assets.build(deployment), *views.build(deployment), *cohorts.build(deployment)],
+        asset_checks=checks.build(deployment),
         jobs=[part for part in parts if not isinstance(part, (dg.ScheduleDefinition, *is_sensor))],
         schedules=[part for part in parts if isinstance(part, dg.ScheduleDefinition)],
         sensors=[part for part in parts if isinstance(part, is_sensor)],
-        resources={"chest": ChestWarehouse()} | resources,
+        resources={"chest": ChestWarehouse(sources=dict(deployment.sources))} | resources,
         executor=dg.in_process_executor,
     )
 

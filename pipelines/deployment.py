@@ -22,6 +22,9 @@ Definition: TypeAlias = "dg.JobDefinition | UnresolvedAssetJobDefinition | dg.Sc
 POOL = "lake"
 #: Who answers for the assets.
 OWNERS = ["team:chest-data"]
+#: The steps of a source, in order, and the step that all sources share.
+STEPS = ("objects", "images", "clinical")
+PUBLISHED = dg.AssetKey("published")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class Deployment:
     def key(self, step: str, source: str = "") -> dg.AssetKey:
         """The asset of a step of a source: `objects`, or `training/objects`."""
         return dg.AssetKey([source, step] if source else [step])
+
+    def op(self, step: str, source: str = "") -> str:
+        """The name of that asset's step in a run, and in run config: `objects`, or `training__objects`."""
+        return "__".join(self.key(step, source).path)
 
     def refresh_job(self, source: str = "") -> str:
         """The name of the job that refreshes all sources, or one of several."""

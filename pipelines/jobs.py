@@ -1,19 +1,35 @@
-"""The jobs that refresh the lake: `refresh` for all sources, `refresh_<name>` for one of several."""
+"""The jobs that refresh the lake: `refresh` for all sources, `refresh_<name>` for one of several.
+
+A refresh is the steps, what publishes, and the checks of what readers then see. Cohorts are no part of it: they follow
+by their automation conditions (pipelines/cohorts.py).
+"""
 
 from collections.abc import Sequence
 
 import dagster as dg
 
-from pipelines.assets import ASSETS
-from pipelines.deployment import Definition, Deployment
+from pipelines import checks
+from pipelines.deployment import PUBLISHED, STEPS, Definition, Deployment
+
+_ALL = "Brings the lake level with the bucket and publishes it; run again, it does nothing, fast."
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:
-    """What Dagster is to load."""
-    return [
-        dg.define_asset_job(
-            deployment.refresh_job(),
-            selection=dg.AssetSelection.assets(*ASSETS),
-            description="Brings the lake level with the bucket and publishes it; run again, it does nothing, fast.",
-        )
+    """`refresh`, and one for each of several sources."""
+    jobs = [_refresh(deployment, "", deployment.names, _ALL)]
+    jobs += [
+        _refresh(deployment, name, (name,), f"Brings the lake level with the source {name} alone, and publishes it.")
+        for name in deployment.sources
     ]
+    return jobs
+
+
+def _refresh(deployment: Deployment, name: str, sources: Sequence[str], description: str) -> Definition:
+    steps = [deployment.key(step, source) for source in sources for step in STEPS]
+    quality = checks.QUALITY
+    return dg.define_asset_job(
+        deployment.refresh_job(name),
+        selection=dg.AssetSelection.assets(*steps, PUBLISHED).without_checks()
+        | dg.AssetSelection.checks(*checks.keys(deployment, quality)),
+        description=description,
+    )

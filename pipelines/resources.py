@@ -1,4 +1,4 @@
-"""What the assets share: which bucket and which lake, opened for one step.
+"""What the assets share: which buckets and which lake, opened for one step.
 
 Belongs here: configuration, and turning the library's progress and errors into Dagster's.
 Does not: any work on the data.
@@ -6,48 +6,94 @@ Does not: any work on the data.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+import warehouse
 from pipelines import retries
 from warehouse.errors import UsageError
-from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, load
-from warehouse.steps import Progress, Run, opened
+from warehouse.reader import Warehouse
+from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load
+from warehouse.steps import Progress, Run, opened, publishing
 
 _SECONDS_BETWEEN_LINES = 10.0
 
+Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+
 
 class ChestWarehouse(dg.ConfigurableResource[None]):
-    """A bucket and the lake it is loaded into; what is left empty, the environment says at run time."""
+    """Buckets and the lake they are loaded into; what is left empty, the environment says at run time."""
 
     source: str = ""
     lake: str = ""
     first_wait: float = retries.FIRST_WAIT  # seconds until a step that may heal is tried again
+    sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they are now."""
+        return load()
+
+    def address(self, name: str = "") -> str:
+        """The bucket of a source; UsageError says which variable names it."""
+        settings = self.settings
+        found = self.sources.get(name, "") if name else self.source or settings.source
+        if not found:
+            raise UsageError(
+                f"No bucket is named. Set {SOURCE_VARIABLE} to s3://BUCKET[/PREFIX] or a folder "
+                f"(and {LAKE_VARIABLE} to the lake, unless it is {settings.lake})."
+            )
+        return found
 
     @contextlib.contextmanager
-    def opened(self, context: dg.AssetExecutionContext, prefix: str = "") -> Iterator[Run]:
-        """Open bucket and lake for one step of this Dagster run; dg.Failure with the one line that helps.
-
-        Faults of the program keep their traceback.
+    def opened(
+        self,
+        context: dg.AssetExecutionContext,
+        name: str = "",
+        prefixes: Sequence[str] = (),
+        patients: Sequence[str] = (),
+    ) -> Iterator[Run]:
+        """Open the bucket of a source and the lake for one step of this Dagster run; dg.Failure with the one line
+        that helps. Faults of the program keep their traceback.
         """
-        with retries.healing(context, self.first_wait):
-            settings = load()
-            source = self.source or settings.source
-            if not source:
-                raise UsageError(
-                    f"No bucket is named. Set {SOURCE_VARIABLE} to s3://BUCKET[/PREFIX] or a folder "
-                    f"(and {LAKE_VARIABLE} to the lake, unless it is {settings.lake})."
-                )
-            with opened(
-                source,
-                self.lake or settings.lake,
-                prefixes=(prefix,),
+        with (
+            retries.healing(context, self.first_wait),
+            opened(
+                self.address(name),
+                self.lake or self.settings.lake,
+                prefixes=prefixes,
+                patients=patients,
                 refresh_id=context.run.run_id,
-                settings=settings,
+                settings=self.settings,
                 progress=_logged(context),
-            ) as run:
-                yield run
+            ) as run,
+        ):
+            yield run
+
+    @contextlib.contextmanager
+    def publishing(self, context: dg.AssetExecutionContext) -> Iterator[Run]:
+        """Open the lake alone, to publish; errors as above."""
+        with (
+            retries.healing(context, self.first_wait),
+            publishing(
+                ", ".join([self.address(name) for name in self.sources] or [self.address()]),
+                self.lake or self.settings.lake,
+                refresh_id=context.run.run_id,
+                settings=self.settings,
+                progress=_logged(context),
+            ) as run,
+        ):
+            yield run
+
+    @contextlib.contextmanager
+    def reading(self, context: Context) -> Iterator[Warehouse]:
+        """Open the lake to read, at what was published last; errors as above."""
+        with (
+            retries.healing(context.op_execution_context, self.first_wait),
+            warehouse.open(self.lake or self.settings.lake, settings=self.settings) as reader,
+        ):
+            yield reader
 
 
 def _logged(context: dg.AssetExecutionContext) -> Progress:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from pipelines.deployment import Definition, Deployment
+from pipelines.deployment import PUBLISHED, STEPS, Definition, Deployment
 from pipelines.retries import one_line
 from pipelines.underway import newest_run, reason_to_rest, reason_to_wait, refresh_jobs
 from warehouse import news
@@ -103,8 +103,8 @@ def _assets(deployment: Deployment, sources: list[str]) -> list[dg.AssetKey] | N
     """What a refresh of just these sources makes; None, everything, when they are all."""
     if len(sources) == len(deployment.names):
         return None
-    steps = [deployment.key(step, source) for source in sources for step in ("objects", "images", "clinical")]
-    return [*steps, deployment.key("published")]
+    steps = [deployment.key(step, source) for source in sources for step in STEPS]
+    return [*steps, PUBLISHED]
 
 
 def _request(

@@ -24,6 +24,7 @@ _ADVICE = {
     "ExpiredToken": _LOG_IN,
     "ExpiredTokenException": _LOG_IN,
     "InvalidToken": "the session token is not valid. Log in again.",
+    "PermanentRedirect": "it lies in another region, or elsewhere. Set AWS_REGION or AWS_ENDPOINT_URL.",
     "InvalidBucketName": "this is no name a bucket can have.",
 }
 
@@ -50,6 +51,8 @@ _CUT = re.compile(
     r"|broken pipe|end of file|incomplete|decoding response body|error reading a body|request or response body",
     re.IGNORECASE,
 )
+#: obstore's own limits, which it repeats in every error.
+_LIMITS = re.compile(r"\w*(?:retry|retries|timeout)\w*: [^,\s]+")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})\b")
 #: A connection that will not come about whatever one waits for.
@@ -116,7 +119,8 @@ def _heals(error: Exception) -> bool:
     if _NEVER.search(str(error)) or isinstance(error, SSLError):
         return False
     cut = (NotConnected, HTTPClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError, OSError)
-    return isinstance(error, cut) or bool(_CUT.search(str(error)))
+    said = _LIMITS.sub("", str(error))
+    return isinstance(error, cut) or bool(_CUT.search(said))
 
 
 def one_line(error: Exception) -> str:

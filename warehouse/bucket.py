@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -72,6 +73,9 @@ class Bucket(Protocol):
     """What a refresh, and a download, need of a bucket."""
 
     source: str
+    #: When what the last listing showed was so; None: when it was made. And what there is to say about that.
+    listed_at: datetime | None
+    listing_note: str
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
         """Stream the listing of all keys that start with prefix, in LISTING's columns."""
@@ -89,6 +93,37 @@ class Bucket(Protocol):
 
     def facts(self, key: str) -> Facts:
         """What is known of an object's checksums; empty when nothing is."""
+
+
+@dataclass(slots=True)
+class Unopened:
+    """A bucket of which only the name is needed; it has nothing to list and nothing to read."""
+
+    source: str
+    listed_at: datetime | None = None
+    listing_note: str = ""
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":  # noqa: ARG002
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
+
+    def read_into(
+        self,
+        buffer: memoryview,  # noqa: ARG002
+        keys: Sequence[str],  # noqa: ARG002
+        etags: Sequence[str],  # noqa: ARG002
+        sizes: Sequence[int],  # noqa: ARG002
+    ) -> dict[int, Unread]:
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
+
+    def stream(self, key: str, start: int = 0) -> Content | Unread:  # noqa: ARG002
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
+
+    def facts(self, key: str) -> Facts:  # noqa: ARG002
+        """Refuses: it was not opened."""
+        raise SourceError(f"{self.source} was not opened.")
 
 
 def listing_schema() -> "pa.Schema":
@@ -129,6 +164,9 @@ def endpoint(session: Any) -> str:
 
 class FolderBucket:
     """A folder whose files are the objects; time of writing and size stand in for the etag."""
+
+    listed_at: datetime | None = None
+    listing_note = ""
 
     def __init__(self, folder: Path) -> None:
         self._root = os.path.abspath(folder.expanduser())  # noqa: PTH100 - no links are resolved

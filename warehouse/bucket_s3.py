@@ -4,8 +4,9 @@ obstore is many times faster, but its paths cannot spell every key that S3 can (
 characters). A listing that meets such a key starts again with boto3, and such a key is read with boto3.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ _CHUNK = 1 << 20
 
 class S3Bucket:
     """A bucket on S3 or on anything that speaks its API; below a prefix when the URL has one."""
+
+    listed_at: datetime | None = None
+    listing_note = ""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._name, _, prefix = url.removeprefix("s3://").partition("/")
@@ -53,6 +57,7 @@ class S3Bucket:
             url = endpoint(session)
         except (BotoCoreError, ValueError) as error:
             raise SourceError(f"{self.source}: {aws.one_line(error)} Check the AWS settings.") from None
+        seconds = settings.request_seconds
         where: dict[str, Any] = {"endpoint": url, "virtual_hosted_style_request": False} if url else {}
         store = S3Store(
             self._name,
@@ -61,6 +66,14 @@ class S3Bucket:
             client_options={
                 "allow_http": url.startswith("http://"),
                 "pool_max_idle_per_host": str(self._threads),
+                "connect_timeout": timedelta(seconds=min(5.0, seconds)),
+                "read_timeout": timedelta(seconds=seconds),
+            },
+            # Long enough for a short throttling to pass, too short for a user to think that nothing happens.
+            retry_config={
+                "max_retries": 10,
+                "backoff": {"max_backoff": timedelta(seconds=5)},
+                "retry_timeout": timedelta(seconds=2 * seconds),
             },
             **where,
         )
@@ -114,7 +127,7 @@ class S3Bucket:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._name, Prefix=f"{self._below}{prefix}"
         )
-        for page in pages:
+        for page in self._answers(pages):
             rows = page.get("Contents", [])
             yield self._batch(
                 pa.array([row["Key"] for row in rows], pa.string()),
@@ -123,6 +136,15 @@ class S3Bucket:
                 pa.array([row["LastModified"] for row in rows], pa.timestamp("us", tz="UTC")),
                 prefix,
             )
+
+    def _answers(self, answers: Iterable[Any]) -> Iterator[Any]:
+        """What boto3 gives bit by bit; its errors as ours."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield from answers
+        except (ClientError, BotoCoreError) as error:
+            raise aws.explained(self.source, error) from None
 
     def page(
         self, below: str, after: str, *, delimiter: str = "", most: int = 1000
@@ -263,7 +285,11 @@ class S3Bucket:
             raise aws.explained(self.source, error) from None
         except BotoCoreError as error:
             raise aws.explained(self.source, error) from None
-        return Content(answer["ETag"].strip('"'), answer["ContentLength"] + start, answer["Body"].iter_chunks(_CHUNK))
+        return Content(
+            answer["ETag"].strip('"'),
+            answer["ContentLength"] + start,
+            self._answers(answer["Body"].iter_chunks(_CHUNK)),
+        )
 
     def facts(self, key: str) -> Facts:
         """Ask S3 for an object's checksums, and for the size of its first part."""

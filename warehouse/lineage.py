@@ -1,4 +1,4 @@
-"""What the views are made of: the tables and views that each reads, and the columns that each of its columns comes from.
+"""What the views are made of: the tables and views that each reads, and which columns its columns come from.
 
 Read off their SQL by sqlglot; nothing here opens a lake.
 """
@@ -30,7 +30,7 @@ def tables(view: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def relations_in(query: "exp.Expression") -> tuple[str, ...]:
+def relations_in(query: "exp.Query") -> tuple[str, ...]:
     """The declared views and tables that a query reads, through all of its steps."""
     from sqlglot import exp
 
@@ -54,19 +54,18 @@ def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     A column that is made of none (a literal), or of parts that only running the query names, is left out.
     """
     from sqlglot import exp, lineage
-    from sqlglot.errors import SqlglotError
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
-    known = {r.name.replace(".", _DEPTH): {c.name: c.type for c in r.columns} for r in columns.relations().values()}
-    spelt = {name: {c.lower(): c for c in cs} for name, cs in known.items()}
+    relations = {r.name.replace(".", _DEPTH): r for r in columns.relations().values()}
+    spelt = {name: {c.name.lower(): c.name for c in r.columns} for name, r in relations.items()}
+    known: dict[str, object] = {name: {c.name: c.type for c in r.columns} for name, r in relations.items()}
     query = qualify(_query(view), dialect="duckdb", schema=known, validate_qualify_columns=False)
     scope = build_scope(query)
     made: dict[str, tuple[tuple[str, str], ...]] = {}
+    nodes = {name.lower(): node for name, node in lineage.lineage(None, query, known, scope=scope, copy=False).items()}
     for column in columns.relations()[view].columns:
-        try:
-            node = lineage.lineage(column.name, query, scope=scope, dialect="duckdb", copy=False)
-        except (SqlglotError, ValueError):
+        if (node := nodes.get(column.name.lower())) is None:
             continue
         found = {
             (leaf.source.name, leaf.name.rpartition(".")[2].strip('"').lower())

@@ -7,6 +7,33 @@ select key, size, etag, last_modified
 from incoming
 where not list_contains($answers, key);
 
+-- name: newer
+-- Keys of which the lake knows more than a listing of an earlier time, as an S3 Inventory is.
+create or replace temp table newer as
+select key from raw.objects where source = $source and last_modified > $listed_at;
+
+-- name: former
+select key, size, etag, last_modified from raw.objects at (version => {{ version }}) where source = $source
+
+-- name: no_former
+select key, size, etag, last_modified from raw.objects where false
+
+-- name: learnt
+-- What real listings have changed in the lake since then, removals too.
+insert into newer
+select coalesce(now.key, former.key)
+from (from raw.objects where source = $source) as now
+full join ({{ former }}) as former on now.key = former.key
+where (now.etag, now.size, now.last_modified) is distinct from (former.etag, former.size, former.last_modified);
+
+-- name: drop_older
+delete from listing where key in (from newer);
+
+-- name: take_newer
+insert into listing
+select key, size, etag, last_modified from raw.objects
+where source = $source and key in (from newer);
+
 -- name: doubles
 -- Keys listed twice, as `a` and the folder marker `a/` are to some clients; looked for among changes alone.
 create or replace temp table doubles as
@@ -47,8 +74,9 @@ where
     objects.key is null
     or listing.key is null
     or $full
-    or (listing.etag, listing.size, listing.last_modified)
-    is distinct from (objects.etag, objects.size, objects.last_modified);
+    or (listing.etag, listing.size) is distinct from (objects.etag, objects.size)
+    -- An inventory and a listing may tell the time to different fractions of a second.
+    or abs(epoch_us(listing.last_modified) - epoch_us(objects.last_modified)) >= 1_000_000;
 
 -- name: counts
 select

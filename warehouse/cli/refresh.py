@@ -21,6 +21,14 @@ def refresh(
     ] = None,
     patient: Annotated[list[str] | None, typer.Option(help="Touch only the objects of this patient.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Read every object again, whatever is known of it.")] = False,
+    inventory: Annotated[
+        str,
+        typer.Option(
+            envvar="CHEST_INVENTORY",
+            help="List by this S3 Inventory: s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION.",
+            show_default=False,
+        ),
+    ] = "",
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Believe a listing that lacks over 10 %.")
     ] = False,
@@ -43,9 +51,10 @@ def refresh(
     $ chest refresh s3://chest-data-warehouse --lake ./lake
     $ chest refresh ./bucket --patient Covid12 --patient Covid20 --full
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from warehouse.cli.progress import reporting
+    from warehouse.settings import load
     from warehouse.steps import refresh as run_refresh
 
     with reporting(quiet=quiet) as report:
@@ -57,6 +66,7 @@ def refresh(
             full=full,
             allow_removals=allow_removals,
             reextract_headers=reextract,
+            settings=replace(load(), inventory=inventory),
             progress=report,
         )
     if form is Format.JSON:
@@ -67,6 +77,8 @@ def refresh(
         f"{result.source}: {objects.listed:,} objects listed; "
         f"{objects.added:,} added, {objects.changed:,} changed, {objects.removed:,} removed"
     )
+    if objects.note:
+        note(objects.note[0].upper() + objects.note[1:] + ".")
     if not published.is_new:
         typer.echo(f"Nothing new: snapshot {published.snapshot} stands.")
         return

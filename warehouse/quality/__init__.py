@@ -6,20 +6,22 @@ Three steps that know nothing of each other's trade: `figures` asks the lake and
 draws them, `page` fills the template. What is on the page went through `figures.Figures`; nothing is asked later.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
+    from warehouse.checks import Result
     from warehouse.reader import Warehouse
 
 
-def write(warehouse: "Warehouse", target: Path) -> None:
+def write(warehouse: "Warehouse", target: Path, results: "Sequence[Result] | None" = None) -> None:
     """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
 
-    The same snapshot, day and group give the same bytes. UsageError when the file cannot be written, LakeError when the
-    snapshot is older than the views that the report asks.
+    The checks are run, unless what all of them found is given. The same snapshot, day and group give the same bytes.
+    UsageError when the file cannot be written, LakeError when the snapshot is older than the views that it asks.
     """
     from warehouse.quality import figures, page
 
@@ -27,7 +29,7 @@ def write(warehouse: "Warehouse", target: Path) -> None:
     try:
         # Opened first: counting may take minutes, and a wrong path is better told at once.
         with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(page.render(figures.collect(warehouse)))
+            file.write(page.render(figures.collect(warehouse, results)))
         part.replace(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None

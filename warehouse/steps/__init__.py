@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from warehouse import lake, location
-from warehouse.bucket import open_bucket
+from warehouse.bucket import Unopened
+from warehouse.inventory import open_listed
 from warehouse.settings import Settings, load
 from warehouse.steps import memory, scope
 from warehouse.steps.listing import ListingCounts, list_objects
 from warehouse.steps.loading import LoadCounts, load_clinical, load_images, reextract
 from warehouse.steps.publish import Published, publish
-from warehouse.steps.run import Progress, Run, silent
+from warehouse.steps.run import Progress, Run, new_id, silent
 
 __all__ = [
     "ListingCounts",
@@ -25,6 +26,7 @@ __all__ = [
     "load_images",
     "opened",
     "publish",
+    "publishing",
     "reextract",
     "refresh",
 ]
@@ -60,16 +62,32 @@ def opened(
     memory.bound()
     scope.check(prefixes, patients)
     place = location.parse(lake_address)
-    bucket = open_bucket(source, settings)
+    bucket = open_listed(source, settings)
     with lake.writer(place, settings) as con:
         yield Run(
             con,
             bucket,
             settings,
             scope.scope(con, bucket.source, prefixes, patients),
-            **({"refresh_id": refresh_id} if refresh_id else {}),
-            progress=progress,
+            refresh_id or new_id(),
+            progress,
         )
+
+
+@contextlib.contextmanager
+def publishing(
+    source: str,
+    lake_address: str,
+    *,
+    refresh_id: str = "",
+    settings: Settings | None = None,
+    progress: Progress = silent,
+) -> Iterator[Run]:
+    """Open the lake alone for `publish`, which reads no bucket: a bucket that is down does not keep it from publishing
+    what came from others. `source` names, for the record, what was refreshed."""
+    settings = settings or load()
+    with lake.writer(location.parse(lake_address), settings) as con:
+        yield Run(con, Unopened(source), settings, refresh_id=refresh_id or new_id(), progress=progress)
 
 
 def refresh(

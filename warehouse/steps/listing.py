@@ -1,9 +1,10 @@
 """Step 1, objects: bring raw.objects level with the bucket, by comparing a streamed listing inside DuckDB."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from warehouse import columns, keys, sqlfiles
+from warehouse import columns, keys, lake, sqlfiles
 from warehouse.bucket import DENIED, listing_schema
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.steps import memory, scope
@@ -15,12 +16,14 @@ _DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues
 
 @dataclass(frozen=True, slots=True)
 class ListingCounts:
-    """What a listing found: objects listed, and how many came, were replaced, went."""
+    """What a listing found: objects listed, how many came, were replaced, went; and where it came from, if not from
+    the bucket itself."""
 
     listed: int
     added: int
     changed: int
     removed: int
+    note: str = ""
 
 
 def list_objects(run: Run, allow_removals: bool = False, full: bool = False) -> ListingCounts:
@@ -45,6 +48,8 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
     changes = sqlfiles.fill(sql["changes"], within=run.within("key"))
     wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
     _stream(run)
+    if run.bucket.listed_at:
+        _keep_newer(run, run.bucket.listed_at)
     scope.require(run.con, source, run.scope)
     run.con.execute(changes, wanted)
     run.con.execute(sql["doubles"])
@@ -53,7 +58,7 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
         run.con.execute(changes, wanted)
     row = run.con.execute(sql["counts"], {"source": source}).fetchone()
     assert row is not None
-    counts = ListingCounts(*row[:4])
+    counts = replace(ListingCounts(*row[:4]), note=run.bucket.listing_note)
     if counts.added or counts.changed or counts.removed:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
@@ -68,6 +73,7 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
+            **({"listed_at": int(run.bucket.listed_at.timestamp())} if run.bucket.listed_at else {}),
         )
     return counts
 
@@ -108,6 +114,31 @@ def _stream(run: Run) -> None:
         raise
     finally:
         run.con.unregister("incoming")
+
+
+def _keep_newer(run: Run, listed_at: datetime) -> None:
+    """Put into a listing of an earlier time what the lake has learnt of the bucket since: that is not undone by it.
+
+    Newer are the objects written after that time, and whatever differs between the lake now and as it was before the
+    first real listing (of the bucket or a part of it) that was committed after that time.
+    """
+    sql = sqlfiles.statements("refresh/listing.sql")
+    history = lake.snapshots(run.con)
+    source = run.bucket.source
+    learnt = [
+        place
+        for place, snapshot in enumerate(history)
+        if snapshot.time > listed_at
+        and (snapshot.info.get("step"), snapshot.info.get("source")) == ("objects", source)
+        and "listed_at" not in snapshot.info
+    ]
+    run.con.execute(sql["newer"], {"source": source, "listed_at": listed_at})
+    if learnt:
+        before = history[learnt[0] - 1].number if learnt[0] else None
+        former = sqlfiles.fill(sql["former"], version=str(before)) if before is not None else sql["no_former"]
+        run.con.execute(sqlfiles.fill(sql["learnt"], former=former), {"source": source})
+    run.con.execute(sql["drop_older"])
+    run.con.execute(sql["take_newer"], {"source": source})
 
 
 def _refuse_removals(run: Run, removed: int, before: int) -> None:

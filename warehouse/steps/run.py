@@ -24,6 +24,11 @@ def silent(step: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
+def new_id() -> str:
+    """A name for a refresh that has none yet."""
+    return uuid.uuid4().hex[:12]
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One refresh of one source. `scope` limits all its steps to a part of the keys."""
@@ -32,7 +37,7 @@ class Run:
     bucket: Bucket
     settings: Settings
     scope: Scope = field(default_factory=Scope)
-    refresh_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    refresh_id: str = field(default_factory=new_id)
     progress: Progress = silent
 
     def within(self, key: str) -> str:

@@ -1,0 +1,176 @@
+"""The rules of sql/checks as asset checks on the tables and views they name.
+
+Blocking ones are run by the library before it publishes, and `published` tells of them; the others are run after it, on
+what readers see, and the report of the snapshot is written from what they found.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+
+from pipelines import metadata, views
+from pipelines.deployment import PUBLISHED, Deployment
+from pipelines.resources import ChestWarehouse
+from warehouse import checks, columns, quality
+from warehouse.checks import Check, Result, Severity
+from warehouse.cleaning import tables
+
+#: The step of the checks that are asked after publishing, and that of those the library asks before.
+QUALITY, STRUCTURE = "quality", "structure"
+#: Rows of a check that its summary counts.
+_MOST = 100_000
+#: Columns whose words may be shown when they are declared ones: names of attributes, columns, tables, rules.
+_TOLD = ("source", "table_name", "fault", "kind", "attribute", "column_name", "field", "what", "looks_like", "Modality")
+_MODALITIES = ("CR", "DX", "CT", "MR")
+
+
+def asset_of(check: Check, deployment: Deployment) -> dg.AssetKey:
+    """The asset that stands for what a check names; a table that several sources fill is that of `published`."""
+    if check.table not in views.STEP_OF:
+        return views.key(check.table)
+    return PUBLISHED if deployment.sources else deployment.key(views.STEP_OF[check.table])
+
+
+def build(deployment: Deployment) -> list[dg.AssetChecksDefinition]:
+    """Two steps: `quality` has all checks but the blocking ones; `structure` asks those, by hand, of what is there."""
+    return [_step(name, deployment) for name in (QUALITY, STRUCTURE)]
+
+
+def _of(step: str) -> list[Check]:
+    """The checks of a step, gravest first."""
+    is_blocking = step == STRUCTURE
+    return [c for c in checks.definitions().values() if (c.severity is Severity.BLOCKING) == is_blocking]
+
+
+def keys(deployment: Deployment, step: str) -> list[dg.AssetCheckKey]:
+    """The checks of a step, as Dagster names them."""
+    return [dg.AssetCheckKey(asset_of(check, deployment), check.name) for check in _of(step)]
+
+
+def spec(check: Check, deployment: Deployment) -> dg.AssetCheckSpec:
+    """A check as Dagster's catalogue shows it."""
+    asset = asset_of(check, deployment)
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=asset,
+        description=f"{check.title}. {check.meaning}",
+        additional_deps=[] if asset == PUBLISHED else [PUBLISHED],
+        metadata={"severity": str(check.severity), "table": check.table, "SQL": _sql(check)},
+    )
+
+
+def _sql(check: Check) -> dg.MetadataValue:
+    return dg.MetadataValue.md(f"```sql\n{check.sql.strip()}\n```")
+
+
+def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
+    wanted = _of(name)
+
+    @dg.multi_asset_check(
+        name=name,
+        specs=[spec(check, deployment) for check in wanted],
+        can_subset=True,
+        description="Looks for faults in what readers see.",
+    )
+    def ask(context: dg.AssetCheckExecutionContext, chest: ChestWarehouse) -> Iterator[dg.AssetCheckResult]:
+        chosen = {key.name for key in context.selected_asset_check_keys}
+        with chest.reading(context) as reader:
+            results = []
+            for check in wanted:
+                if check.name in chosen:
+                    (result,) = checks.run(reader, check.name, limit=_MOST)
+                    results.append(result)
+                    yield _result(result, deployment)
+            if name == QUALITY and len(results) == len(wanted):
+                path = report_path(Path(chest.settings.manifests), reader.snapshot.number)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                quality.write(reader, path, [*all_hold(), *results])
+        found = sum(result.n_rows > 0 for result in results)
+        context.log.info(f"{len(results)} checks, {found} with faults")
+
+    return ask
+
+
+def report_path(folder: Path, snapshot: int) -> Path:
+    """Where the page on a snapshot's quality lies."""
+    return (folder / "reports" / f"{snapshot}.html").absolute()
+
+
+def all_hold() -> tuple[Result, ...]:
+    """What the blocking checks found of a snapshot that is published: nothing, else it were not."""
+    import pyarrow as pa
+
+    return tuple(Result(check, 0, pa.table({})) for check in _of(STRUCTURE))
+
+
+def evaluation(instance: dg.DagsterInstance, deployment: Deployment, result: Result) -> dg.AssetCheckEvaluation:
+    """What a blocking check found, as an event that any step may log of the newest state of its asset."""
+    said = _result(result, deployment)
+    assert said.asset_key is not None
+    assert said.check_name is not None
+    event = instance.get_latest_materialization_event(said.asset_key)
+    records = instance.fetch_materializations(said.asset_key, limit=1).records if event else []
+    target = (
+        AssetCheckEvaluationTargetMaterializationData(
+            storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp
+        )
+        if records
+        else None
+    )
+    return dg.AssetCheckEvaluation(
+        asset_key=said.asset_key,
+        check_name=said.check_name,
+        passed=said.passed,
+        metadata=said.metadata,
+        severity=said.severity,
+        description=said.description,
+        target_materialization_data=target,
+        blocking=False,
+    )
+
+
+def _result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
+    check = result.check
+    is_warning = check.severity is Severity.WARNING
+    return dg.AssetCheckResult(
+        passed=result.n_rows == 0,
+        asset_key=asset_of(check, deployment),
+        check_name=check.name,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description=f"{result.n_rows:,} rows" if result.n_rows else "no rows",
+        metadata={"rows": result.n_rows, "SQL": _sql(check), **_summary(result)},
+    )
+
+
+def _summary(result: Result) -> dict[str, dg.MetadataValue]:
+    """How many rows there are by what is wrong, in declared words alone: whatever else a row has is `other`."""
+    told = [name for name in _TOLD if name in result.rows.column_names]
+    if not told or not result.n_rows:
+        return {}
+    known = _declared() | set(re.findall(r"'([^']*)'", result.check.sql))
+    rows = zip(*(result.rows.column(name).to_pylist() for name in told), strict=True)
+    counts = Counter(tuple(_masked(name, word, known) for name, word in zip(told, row, strict=True)) for row in rows)
+    listed = [(*words, count) for words, count in counts.most_common(50)]
+    return {"summary": metadata.table((*told, "rows"), listed)}
+
+
+def _masked(column: str, word: object, known: set[str]) -> str:
+    if word is None:
+        return "–"
+    if column == "source":
+        return str(word)
+    return str(word) if str(word) in known else "other"
+
+
+@cache
+def _declared() -> set[str]:
+    relations = columns.relations().values()
+    words = {relation.name for relation in relations} | {c.name for r in relations for c in r.columns}
+    words |= {key for c in columns.record_columns() for key in (c.source, *c.other_keys)}
+    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in columns.dicom_attributes()}
+    return words | {*_MODALITIES, "header", "dcm", "clinical", "other"}

@@ -1,0 +1,156 @@
+"""Every cohort of sql/cohorts that can be asked without being told anything, as an asset, and its manifest after it.
+
+A new file is a new asset. A cohort is answered again only when a view that it reads has changed, or its own file; its
+manifest is written again only when the answer is another one, or the images behind it are.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import dagster as dg
+
+from pipelines import metadata, views
+from pipelines.deployment import OWNERS, POOL, Deployment
+from pipelines.resources import ChestWarehouse
+from pipelines.retries import healing
+from pipelines.shelf import shelve
+from warehouse import lineage
+from warehouse.cohorts import Cohort, Definition, DefinitionError, attrition, load, shipped
+from warehouse.cohorts.digest import digest
+
+#: Counts of people under this are not shown.
+LEAST = 5
+
+#: What a condition of an asset, or of a check, is to Dagster.
+_When = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+
+
+def build(deployment: Deployment) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Two assets a cohort; a file that cannot be read is shown as what it is, and does not stop the others."""
+    made: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    for name in shipped():
+        try:
+            definition = load(name)
+        except DefinitionError as error:
+            made.append(_unreadable(name, error))
+            continue
+        if all(parameter.default is not None for parameter in definition.params):
+            made += [_cohort(definition), _manifest(definition, deployment)]
+    return made
+
+
+def _unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        ["cohorts", name],
+        group_name="cohorts",
+        owners=OWNERS,
+        tags={"unreadable": ""},
+        description=f"The file of this cohort cannot be read:  chest cohort lint {name}\n\n{error}",
+    )
+
+
+def _again(changed: _When, of_file: bool) -> _When:
+    """When something that counts has changed, or there is nothing yet; once all that is read is there and at rest."""
+    when = dg.AutomationCondition
+    news = when.missing().newly_true() | changed
+    news = news | when.code_version_changed() if of_file else news
+    at_rest = ~when.any_deps_missing() & ~when.any_deps_in_progress() & ~when.in_progress()
+    return news.since_last_handled() & at_rest & ~when.any_deps_match(when.will_be_requested())
+
+
+def _cohort(definition: Definition) -> dg.AssetsDefinition:
+    read = [name for name in lineage.relations_in(definition.tree) if "." not in name]
+    labels = [dg.TableColumn(definition.grain_column, "VARCHAR", f"Names a {definition.grain}.")]
+    labels += [dg.TableColumn(label, "VARCHAR", meaning) for label, meaning in definition.labels.items()]
+
+    @dg.asset(
+        key=["cohorts", definition.name],
+        deps=[views.key(name) for name in read],
+        group_name="cohorts",
+        kinds={"duckdb", "sql"},
+        owners=OWNERS,
+        tags={"grain": definition.grain},
+        description=_description(definition),
+        code_version=hashlib.sha256(definition.sql.encode()).hexdigest()[:12],
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns=labels),
+            "SQL": dg.MetadataValue.md(f"```sql\n{definition.sql.strip()}\n```"),
+        },
+        automation_condition=_again(dg.AutomationCondition.any_deps_updated(), of_file=True),
+    )
+    def answer(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
+        with chest.reading(context) as reader, healing(context):
+            cohort = reader.cohort(definition.name)
+            version = digest(cohort)
+            said = {**_counted(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
+        context.log.info(f"answered at snapshot {said['snapshot']}")
+        return dg.MaterializeResult(metadata={**said, "digest": version}, data_version=dg.DataVersion(version))
+
+    return answer
+
+
+def _description(definition: Definition) -> str:
+    parts = [f"{definition.title}. {definition.question}", definition.definition]
+    parts += [f"Limits: {definition.limits}"] if definition.limits else []
+    parts += [f"`{p.name}` = {p.default}: {p.meaning}" for p in definition.params]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _counted(cohort: Cohort) -> metadata.Metadata:
+    """How many rows, patients, studies and images; small numbers, and what would tell them, are not said."""
+    steps = attrition.suppressed(cohort.steps(), LEAST)
+    answer = steps[-1]
+    names = ("patients", "studies", "images")
+    rows = cohort.rows.num_rows
+    table = metadata.table(
+        ("step", "meaning", *names), [(s.step, s.meaning, *(_shown(s, name) for name in names)) for s in steps]
+    )
+    is_told = all(name not in answer.hidden for name in names) and not 0 < rows < LEAST
+    return {
+        "rows": rows if is_told else f"under {LEAST}, or not to be told",
+        **{name: value for name in names if (value := _shown(answer, name)) is not None},
+        "attrition": table,
+    }
+
+
+def _shown(step: attrition.Count, name: str) -> int | str | None:
+    return "hidden" if name in step.hidden else step.counts[name]
+
+
+def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefinition:  # noqa: ARG001
+    # A manifest has the images of those whom the answer names: it changes with them though the answer be the same.
+    deps: Sequence[dg.AssetKey] = [dg.AssetKey(["cohorts", definition.name]), views.key("images")]
+
+    @dg.asset(
+        key=["manifests", definition.name],
+        deps=deps,
+        group_name="manifests",
+        kinds={"file", "parquet"},
+        owners=OWNERS,
+        description=f"The objects behind {definition.name}, with all it takes to prove and repeat it: a folder under "
+        "CHEST_MANIFESTS, named by the snapshot. The same digest as the newest there: nothing is written.",
+        automation_condition=_again(
+            dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed()), of_file=False
+        ),
+        pool=POOL,
+    )
+    def manifest(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
+        with chest.reading(context) as reader, healing(context):
+            shelved = shelve(reader, definition.name, chest.settings)
+        context.log.info(f"{'written' if shelved.is_new else 'stands'}: {shelved.manifest.digest}")
+        counts = shelved.manifest.about["counts"]
+        objects, patients = counts["objects"], counts["patients"]
+        is_small = 0 < patients < LEAST
+        return dg.MaterializeResult(
+            metadata={
+                "digest": shelved.manifest.digest,
+                "objects": "hidden" if is_small else objects,
+                "bytes": "hidden" if is_small else counts["bytes"],
+                "path": dg.MetadataValue.path(shelved.manifest.folder.absolute()),
+                "is_new": shelved.is_new,
+                "snapshot": shelved.manifest.about["snapshot"],
+            },
+            data_version=dg.DataVersion(shelved.manifest.digest),
+        )
+
+    return manifest

@@ -1,0 +1,73 @@
+"""What a run can be told: which part of a bucket to touch, and how much of what is known to believe.
+
+What is said at a source's `objects` holds for its whole run. All of it is looked at before the first step begins.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import Field, ValidationError, model_validator
+
+from pipelines.deployment import Deployment
+from warehouse.errors import UsageError
+from warehouse.steps import scope
+
+
+class StepConfig(dg.Config):
+    """What part of the bucket a step touches; the whole of it, unless something is said."""
+
+    prefix: str = Field("", description="Touch only keys that start with this, as in training/Covid12/.")
+    patients: list[str] = Field([], description="Touch only the objects of these patients, in every group.")
+
+    @model_validator(mode="after")
+    def _can_be(self) -> "StepConfig":
+        try:
+            scope.check([self.prefix] if self.prefix else [], self.patients)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it names a part of the bucket."""
+        return bool(self.prefix or self.patients)
+
+
+class ListingConfig(StepConfig):
+    """How a listing is believed."""
+
+    allow_removals: bool = Field(False, description="Believe a listing that lacks over 10 % of the objects.")
+    full: bool = Field(False, description="Read every object again, whatever is known of it.")
+
+
+class ImagesConfig(StepConfig):
+    """What images are typed."""
+
+    reextract: bool = Field(
+        False, description="Type all stored headers again, for a column that was added; nothing is fetched."
+    )
+
+
+KINDS: dict[str, type[StepConfig]] = {"objects": ListingConfig, "images": ImagesConfig, "clinical": StepConfig}
+
+
+def of_run(run_config: Mapping[str, Any], deployment: Deployment) -> dict[tuple[str, str], StepConfig]:
+    """What a run says, by source and step; UsageError names the step whose config cannot be, never a patient."""
+    ops = run_config.get("ops") or {}
+    found: dict[tuple[str, str], StepConfig] = {}
+    for source in deployment.names:
+        for step, kind in KINDS.items():
+            name = deployment.op(step, source)
+            try:
+                found[source, step] = kind(**(ops.get(name, {}).get("config") or {}))
+            except ValidationError as error:
+                said = "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+                raise UsageError(f"Run config of {name}: {said}") from None
+    return found
+
+
+def limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str]]:
+    """The prefixes and patients that a step keeps to: its own, else those of its run's listing."""
+    chosen = config if config.is_limited else of_listing
+    return [chosen.prefix] if chosen.prefix else [], chosen.patients

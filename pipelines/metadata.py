@@ -1,0 +1,81 @@
+"""What assets say of themselves in Dagster's catalogue: columns, lineage, counts, tables; no value of a patient."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from warehouse import columns, lake, lineage, schema, sqlfiles
+
+_SQL = "reports/storage.sql"
+
+Metadata = dict[str, Any]
+
+
+def described(relation: str) -> Metadata:
+    """A relation's name and declared columns: they make Dagster's catalogue a data dictionary."""
+    declared = [
+        dg.TableColumn(c.name, c.type, description=f"{c.meaning} [{c.unit}]" if c.unit else c.meaning)
+        for c in columns.relations()[relation].columns
+    ]
+    return {"dagster/table_name": relation, "dagster/column_schema": dg.TableSchema(columns=declared)}
+
+
+def column_lineage(view: str) -> Metadata:
+    """From which columns of which views each column of a view comes; tables are not assets under their own names."""
+    deps = {
+        column: [dg.TableColumnDep(asset_key=dg.AssetKey(["views", name]), column_name=c) for name, c in sources]
+        for column, sources in lineage.column_lineage(view).items()
+        if all(name in schema.VIEW_ORDER for name, _ in sources)
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)} if deps else {}
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
+    """A small table in markdown; numbers with thousands apart."""
+    lines = [" | ".join(names), " | ".join("---" for _ in names)]
+    lines += [" | ".join(_cell(value) for value in row) for row in rows]
+    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def storage(con: duckdb.DuckDBPyConnection) -> Metadata:
+    """Bytes of the buckets' objects and of the lake's files, and what could not be read by reason."""
+    sql = sqlfiles.statements(_SQL)
+    row = con.execute(sql["bytes"]).fetchone()
+    assert row is not None
+    rejects = con.execute(sql["rejects"]).fetchall()
+    return {
+        "bytes": int(row[0]),
+        "lake bytes": int(row[1]),
+        "rejects": sum(count for _, _, count in rejects),
+        "rejects by reason": table(("kind", "reason", "objects"), rejects) if rejects else "none",
+    }
+
+
+def row_count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
+    """How many rows a table of the lake has."""
+    row = con.execute(f"select count(*) from {lake.ALIAS}.{relation}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def seconds_by_step(instance: dg.DagsterInstance, run_id: str) -> dg.MetadataValue:
+    """How long each step of a run took that has ended so far."""
+    steps = sorted(instance.get_run_step_stats(run_id), key=lambda step: step.start_time or 0.0)
+    took = [
+        (step.step_key, f"{step.end_time - step.start_time:.1f}") for step in steps if step.start_time and step.end_time
+    ]
+    return table(("step", "seconds"), took)
+
+
+def news(counts: Mapping[str, object]) -> str:
+    """Counts in words, without those that are 0; what is no count says itself."""
+    told = {name: count for name, count in counts.items() if count and not isinstance(count, bool)}
+    said = ", ".join(f"{count:,} {name}" if isinstance(count, int) else str(count) for name, count in told.items())
+    return said or "nothing new"

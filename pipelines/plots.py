@@ -1,0 +1,21 @@
+"""Pictures in Dagster's metadata: charts of the quality report as markdown images that carry their own bytes."""
+
+import base64
+
+import dagster as dg
+
+from warehouse.quality import charts, figures, heat_maps, pictures
+
+
+def of(found: figures.Figures) -> dict[str, dg.MetadataValue]:
+    """Studies per month, and how complete each field is by centre; counts alone, nobody's values."""
+    drawn = {
+        "studies per month": charts.studies(found.studies),
+        "completeness": heat_maps.completeness(found.completeness),
+    }
+    return {name: _image(name, pictures.png(svg)) for name, svg in drawn.items() if svg}
+
+
+def _image(name: str, png: bytes) -> dg.MetadataValue:
+    text = base64.b64encode(png).decode()
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{text})" if png else "too large to be shown here")

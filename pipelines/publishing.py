@@ -1,0 +1,108 @@
+"""The step that publishes: what readers see, which views changed with it, and what the blocking checks found."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines import checks, metadata, plots, views
+from pipelines.deployment import OWNERS, POOL, PUBLISHED, Deployment
+from pipelines.resources import ChestWarehouse
+from warehouse import changes
+from warehouse.checks import Result
+from warehouse.errors import BlockedError
+from warehouse.quality import figures
+from warehouse.reader import Warehouse
+from warehouse.steps import Published, Run, publish
+
+_FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=5), fail_window=timedelta(days=8))
+
+
+def published(deployment: Deployment) -> dg.AssetsDefinition:
+    """The asset `published`, after the images and clinical files of every source."""
+
+    @dg.asset(
+        key=PUBLISHED,
+        deps=[deployment.key(step, source) for source in deployment.names for step in ("images", "clinical")],
+        group_name="published",
+        kinds={"duckdb", "parquet"},
+        owners=OWNERS,
+        metadata=metadata.described("ops.refreshes"),
+        freshness_policy=_FRESH,
+        pool=POOL,
+    )
+    def published(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
+        """The snapshot that readers see.
+
+        Publishes what was committed since the last published snapshot, when the blocking checks hold; when nothing
+        was, the last one stands. Says which views may answer otherwise than before, and so which cohorts do.
+        """
+        started = time.monotonic()
+        with chest.publishing(context) as run:
+            done = _publish(context, run, deployment)
+        with chest.reading(context) as reader:
+            moved = _tell_views(context, reader)
+            said = _about(context, reader, Path(chest.settings.manifests))
+        seconds = round(time.monotonic() - started, 2)
+        context.log.info(f"{metadata.news(done.counts)} (snapshot {done.snapshot}, {seconds} s)")
+        return dg.MaterializeResult(
+            metadata={
+                **said,
+                **done.counts,
+                "is_new": done.is_new,
+                "source": run.bucket.source,
+                "lake": reader.location.name,
+                "views changed": ", ".join(moved) or "none",
+                "seconds": seconds,
+            }
+        )
+
+    return published
+
+
+def _publish(context: dg.AssetExecutionContext, run: Run, deployment: Deployment) -> Published:
+    """Publish, and tell what the blocking checks found: they are run when there is something to publish."""
+    try:
+        done = publish(run)
+    except BlockedError as error:
+        _tell_checks(context, deployment, error.results)
+        raise
+    if done.is_new:
+        _tell_checks(context, deployment, checks.all_hold())
+    return done
+
+
+def _tell_checks(context: dg.AssetExecutionContext, deployment: Deployment, results: "tuple[Result, ...]") -> None:
+    for result in results:
+        context.log_event(checks.evaluation(context.instance, deployment, result))
+
+
+def _tell_views(context: dg.AssetExecutionContext, reader: Warehouse) -> tuple[str, ...]:
+    """Report the views that changed since `published` last told of them; that run may have been killed midway."""
+    found = changes.views(reader.con, reader.location, _told_of(context.instance, reader), reader.snapshot.number)
+    everyone = reader.group("all")
+    for view in found:
+        rows = metadata.row_count(everyone.con, f"main.{view}")
+        context.log_event(views.changed(view, reader.snapshot.number, rows))
+    return found
+
+
+def _told_of(instance: dg.DagsterInstance, reader: Warehouse) -> int | None:
+    """The snapshot of this lake that the last `published` in Dagster's records told of; None when there is none."""
+    event = instance.get_latest_materialization_event(PUBLISHED)
+    told = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    if "lake" not in told or told["lake"].value != reader.location.name:
+        return None
+    return int(str(told["snapshot"].value))
+
+
+def _about(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -> metadata.Metadata:
+    return {
+        "dagster/row_count": metadata.row_count(reader.con, "ops.refreshes"),
+        "snapshot": reader.snapshot.number,
+        **metadata.storage(reader.con),
+        "seconds by step": metadata.seconds_by_step(context.instance, context.run.run_id),
+        "report": dg.MetadataValue.path(checks.report_path(folder, reader.snapshot.number)),
+        **plots.of(figures.collect(reader, results=())),
+    }

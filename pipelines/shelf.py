@@ -1,0 +1,55 @@
+"""Where scheduled cohorts put their manifests: a folder a cohort, in it one a snapshot; the same twice is kept once."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import LakeError, WarehouseError
+from warehouse.manifests import register
+from warehouse.manifests.export import export
+from warehouse.manifests.manifest import Manifest, open_manifest
+from warehouse.manifests.rows import collect
+from warehouse.reader import Warehouse
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """The newest manifest of a cohort, and whether it was written just now."""
+
+    manifest: Manifest
+    is_new: bool
+
+
+def shelve(reader: Warehouse, name: str, settings: Settings) -> Shelved:
+    """Export a cohort's manifest, unless the newest on the shelf says the same; recorded in the lake in either case.
+
+    Raises LakeError when it cannot be recorded: upkeep keeps the snapshots of recorded manifests alone.
+    """
+    shelf, snapshot = Path(settings.manifests) / name, reader.snapshot.number
+    cohort = reader.cohort(name)
+    with contextlib.closing(collect(cohort)) as rows:
+        digest = rows.digest
+    newest = _newest(shelf)
+    if newest and newest.digest == digest:
+        found, is_new = newest, False
+    else:
+        folder = shelf / str(snapshot)
+        if folder.exists():  # the same snapshot, asked by another text of the cohort
+            folder = shelf / f"{snapshot}-{digest.removeprefix('sha256:')[:8]}"
+        found, is_new = export(cohort, folder, say=lambda _: None), True
+    known = {(entry["digest"], entry["snapshot"]) for entry in register.entries(reader.location.name, settings)}
+    if (found.digest, found.about["snapshot"]) not in known and (
+        refusal := register.record(found, reader.location, settings)
+    ):
+        raise LakeError(f"The manifest of {name} was written and could not be recorded in the lake. {refusal}")
+    return Shelved(found, is_new)
+
+
+def _newest(shelf: Path) -> Manifest | None:
+    """The manifest of the newest snapshot; of one snapshot, the one made last."""
+    found: list[Manifest] = []
+    for folder in shelf.glob("[0-9]*"):
+        with contextlib.suppress(WarehouseError):
+            found.append(open_manifest(folder))
+    return max(found, key=lambda m: (m.about["snapshot"], m.about["created_at"]), default=None)

@@ -1,0 +1,57 @@
+"""The views as assets that nothing runs: what users query, what it is made of, and when it last changed."""
+
+import dagster as dg
+
+from pipelines import metadata
+from pipelines.deployment import OWNERS, PUBLISHED, Deployment
+from warehouse import columns, lineage, schema, sqlfiles
+
+#: The step whose asset stands for a table that views read.
+STEP_OF = {
+    "core.images": "images",
+    "raw.headers": "images",
+    "core.clinical": "clinical",
+    "core.clinical_issues": "clinical",
+    "raw.records": "clinical",
+    "raw.objects": "objects",
+    "ops.rejects": "objects",
+}
+
+
+def key(view: str) -> dg.AssetKey:
+    """The asset of a view."""
+    return dg.AssetKey(["views", view])
+
+
+def build(deployment: Deployment) -> list[dg.AssetSpec]:
+    """A spec for each view: published, it is what readers see, so it depends on `published` besides what it reads."""
+    return [_spec(view, deployment) for view in schema.VIEW_ORDER]
+
+
+def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
+    deps = [PUBLISHED, *(key(name) for name in lineage.reads(view) if name in schema.VIEW_ORDER)]
+    for name in lineage.reads(view):
+        if name in STEP_OF:
+            deps += [deployment.key(STEP_OF[name], source) for source in deployment.names]
+    return dg.AssetSpec(
+        key(view),
+        deps=deps,
+        group_name="views",
+        kinds={"duckdb", "view"},
+        owners=OWNERS,
+        description=columns.relations()[view].meaning,
+        metadata={
+            **metadata.described(view),
+            **metadata.column_lineage(view),
+            "SQL": dg.MetadataValue.md(f"```sql\n{sqlfiles.read(f'views/{view}.sql').strip()}\n```"),
+        },
+    )
+
+
+def changed(view: str, snapshot: int, number: int) -> dg.AssetMaterialization:
+    """That a view may answer otherwise since the snapshot published with this number; the number is its version."""
+    return dg.AssetMaterialization(
+        key(view),
+        metadata={"snapshot": snapshot, "dagster/row_count": number, **metadata.column_lineage(view)},
+        tags={"dagster/data_version": str(snapshot)},
+    )

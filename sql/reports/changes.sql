@@ -1,0 +1,35 @@
+-- What changed between two snapshots. One statement under each name; warehouse/changes.py runs them.
+
+-- name: oldest
+select min(snapshot_id) from ducklake_snapshots('lake');
+
+-- name: changed
+-- Tables that rows came into or went from, or that were altered, as `core.images`; and views that were made anew.
+-- Merging and rewriting files changes no row and is not told here. DuckLake names tables by number.
+with
+told as (
+    select
+        entry.key as what,
+        unnest(entry.value) as name
+    from (
+        select unnest(map_entries(changes)) as entry
+        from ducklake_snapshots('lake')
+        where snapshot_id > $since and snapshot_id <= $until
+    )
+),
+
+named as (
+    select
+        cast(tables.table_id as varchar) as name,
+        schemas.schema_name || '.' || tables.table_name as relation
+    from __ducklake_metadata_lake.{{ metadata }}ducklake_table as tables
+    inner join __ducklake_metadata_lake.{{ metadata }}ducklake_schema as schemas using (schema_id)
+    where tables.end_snapshot is null
+)
+
+select distinct named.relation
+from told
+inner join named using (name)
+where told.what in ('tables_inserted_into', 'tables_deleted_from', 'tables_altered')
+union
+select replace(name, 'main.', '') as relation from told where what = 'views_created';

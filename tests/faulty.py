@@ -1,0 +1,124 @@
+"""A proxy in front of a real S3 server that fails on demand: throttles, breaks, resets, hangs, denies."""
+
+import contextlib
+import http.client
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from servers import HOST, S3
+
+Fault = Callable[[BaseHTTPRequestHandler], None]
+
+
+def answering(status: int, code: str) -> Fault:
+    """Answer with one of S3's refusals."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        body = f"<Error><Code>{code}</Code><Message>said the server</Message></Error>".encode()
+        handler.send_response(status)
+        handler.send_header("Content-Type", "application/xml")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        if handler.command != "HEAD":
+            handler.wfile.write(body)
+
+    return answer
+
+
+def reset(handler: BaseHTTPRequestHandler) -> None:
+    """Reset the connection."""
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def hang(handler: BaseHTTPRequestHandler) -> None:
+    """Say nothing for longer than anybody waits, then go."""
+    time.sleep(3)
+    handler.close_connection = True
+
+
+def cut(handler: BaseHTTPRequestHandler) -> None:
+    """Let the server answer, but go in the middle of its body."""
+    handler.close_connection = True
+
+
+@dataclass
+class Faulty:
+    """The proxy: `fault` answers the requests that `when` chooses, at most `times` of them."""
+
+    s3: S3
+    fault: Fault | None = None
+    times: int = 1_000_000
+    when: Callable[[str], bool] = lambda path: True
+    failed: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fail(
+        self, fault: Fault | None, times: int = 1_000_000, when: Callable[[str], bool] = lambda path: True
+    ) -> None:
+        """From now on fail so."""
+        with self.lock:
+            self.fault, self.times, self.when, self.failed = fault, times, when, 0
+
+    def take(self, path: str) -> Fault | None:
+        """The fault for a request, if it is to fail."""
+        with self.lock:
+            if self.fault is None or self.failed >= self.times or not self.when(path):
+                return None
+            self.failed += 1
+            return self.fault
+
+
+@contextlib.contextmanager
+def faulty(server: S3) -> Iterator[Faulty]:
+    """Run the proxy in a thread; its `s3` is what users connect to."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def forward(self) -> None:
+            if fault := state.take(self.path):
+                fault(self)
+                if fault is not cut:
+                    return
+            length = int(self.headers.get("Content-Length") or 0)
+            behind = http.client.HTTPConnection(server.endpoint.removeprefix("http://"))
+            behind.request(self.command, self.path, self.rfile.read(length) if length else None, dict(self.headers))
+            answer = behind.getresponse()
+            content = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if fault else content)
+            behind.close()
+
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False
+
+        def handle_error(self, *args: object) -> None:
+            """A client that has gone is what these tests are about."""
+
+    proxy = Server((HOST, 0), Handler)
+    state = Faulty(replace(server, endpoint=f"http://{HOST}:{proxy.server_address[1]}"))
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        proxy.shutdown()
+        proxy.server_close()

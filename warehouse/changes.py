@@ -1,0 +1,31 @@
+"""Which views may answer otherwise than before: read off DuckLake's own record of changes, at the price of no scan."""
+
+from typing import TYPE_CHECKING
+
+from warehouse import lineage, schema, sqlfiles
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.location import Location
+
+_SQL = "reports/changes.sql"
+
+
+def views(con: "duckdb.DuckDBPyConnection", location: "Location", since: int | None, until: int) -> tuple[str, ...]:
+    """The views whose tables, or whose own text, changed in the snapshots after `since`, up to `until`.
+
+    All of them when it cannot be told: without `since`, or when the lake does not keep so old a snapshot any more.
+    """
+    row = con.execute(sqlfiles.statements(_SQL)["oldest"]).fetchone()
+    if since is None or not row or not row[0] <= since <= until:
+        return schema.VIEW_ORDER
+    # PostgreSQL keeps the catalogue in a schema of its own name, SQLite in none.
+    metadata = f'"{location.schema}".' if location.postgres else ""
+    query = sqlfiles.fill(sqlfiles.statements(_SQL)["changed"], metadata=metadata)
+    changed = {name for (name,) in con.execute(query, {"since": since, "until": until}).fetchall()}
+    found: set[str] = set()
+    for view in schema.VIEW_ORDER:  # each after those that it reads
+        if view in changed or lineage.tables(view) & changed or found & set(lineage.reads(view)):
+            found.add(view)
+    return tuple(view for view in schema.VIEW_ORDER if view in found)

@@ -1,0 +1,18 @@
+"""The digest of a cohort's answer: two answers with the same rows, in whatever order they came, have the same."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.run import Cohort
+
+
+def digest(cohort: "Cohort") -> str:
+    """`sha256:` and 64 hex digits over the names of the columns and the rows, sorted by their grain."""
+    rows = cohort.rows
+    sha = hashlib.sha256(json.dumps(rows.column_names).encode())
+    for batch in rows.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            sha.update(json.dumps([*row.values()], ensure_ascii=False, default=str).encode())
+    return f"sha256:{sha.hexdigest()}"
