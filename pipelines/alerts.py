@@ -1,10 +1,130 @@
-"""Says failures of runs where people look."""
+"""Says what went wrong where people look: a sensor that turns failed runs and an old `published` into one line each.
 
-from collections.abc import Sequence
+Belongs here: which events are worth a line, and the line. Not: how a line gets to its place (posting.py).
 
-from pipelines.deployment import Definition, Deployment
+Dagster's own run_failure_sensor is not used: it passes over a run whose alert could not be delivered, and over all
+that failed before its first tick.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+from dagster._core.definitions.freshness import FreshnessState
+from pydantic import BaseModel
+
+from pipelines import posting
+from pipelines.deployment import PUBLISHED, Definition, Deployment
+from pipelines.retries import one_line
+from warehouse.errors import WarehouseError
+
+SENSOR = "alerts"
+#: Failures from before the first tick that are still said.
+_FIRST_LOOK_SECONDS = 3600
+_RUNS_A_TICK = 20
 
 
-def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
-    """What Dagster is to load."""
-    return []
+class Cursor(BaseModel):
+    """What was said: all failures up to this event of Dagster's log, and whether `published` is known to be too old."""
+
+    failure: int
+    stale: bool = False
+
+
+def build(deployment: Deployment) -> Sequence[Definition]:
+    """The sensor; UsageError when CHEST_ALERT is no place."""
+    place = deployment.settings.alert
+    posting.check(place)
+
+    @dg.sensor(
+        name=SENSOR,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Says failed runs and an old published snapshot to {posting.name(place) or 'this log'}.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _first(context.instance)
+        context.update_cursor(cursor.model_dump_json())
+        said = 0
+        for line, after in _news(context.instance, cursor, PUBLISHED):
+            context.log.error(line)
+            try:
+                if place:
+                    posting.post(place, line)
+            except WarehouseError as error:
+                context.log.error(f"{error} It is tried again with the next tick.")
+                return dg.SkipReason(f"{error} What there is to say waits for the next tick.")
+            said += 1
+            context.update_cursor(after.model_dump_json())
+        return dg.SkipReason(f"Said {said} line{'s' * (said != 1)}." if said else "Nothing to say.")
+
+    return [alerts]
+
+
+def _first(instance: dg.DagsterInstance) -> Cursor:
+    """Where a new sensor begins: behind what failed long before it."""
+    before = dg.RunStatusChangeRecordsFilter(
+        dg.DagsterEventType.RUN_FAILURE, before_timestamp=time.time() - _FIRST_LOOK_SECONDS
+    )
+    records = instance.fetch_run_status_changes(before, limit=1).records
+    return Cursor(failure=records[0].storage_id if records else 0)
+
+
+def _news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) -> Iterator[tuple[str, Cursor]]:
+    """Lines that have not been said, each with the cursor that stands once it is."""
+    changes = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.failure)
+    for record in instance.fetch_run_status_changes(changes, limit=_RUNS_A_TICK, ascending=True).records:
+        cursor = cursor.model_copy(update={"failure": record.storage_id})
+        run = instance.get_run_by_id(record.run_id)
+        if run is not None:
+            yield failure_line(instance, run, record.event_log_entry.dagster_event), cursor
+    state = instance.get_freshness_state_records([published]).get(published)
+    is_stale = state is not None and state.freshness_state == FreshnessState.FAIL
+    if is_stale and not cursor.stale:
+        yield stale_line(instance, published), cursor.model_copy(update={"stale": True})
+    elif state is not None and not is_stale and cursor.stale:
+        yield f"chest: {published.to_user_string()} is fresh again.", cursor.model_copy(update={"stale": False})
+
+
+def failure_line(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
+    """Job, step, reason and run in one line. Of a fault of the program only the class: its text may quote data."""
+    failed = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    steps = [e.step_key for e in failed if e.step_key] or _broken_off(instance, run)
+    reasons = [_reason(e) for e in failed] or [_why_it_ended(instance, run, event)]
+    at = f" at {', '.join(steps)}" if steps else ""
+    again = " Dagster starts it again." if run.tags.get("dagster/will_retry") == "true" else ""
+    return f"chest: {run.job_name} failed{at}: {' | '.join(dict.fromkeys(reasons))}{again} (run {run.run_id})"
+
+
+def stale_line(instance: dg.DagsterInstance, published: dg.AssetKey) -> str:
+    """That nothing was published for longer than the freshness policy allows."""
+    event = instance.get_latest_materialization_event(published)
+    days = f"{(time.time() - event.timestamp) / 86400:.0f} days" if event else "too long"
+    return f"chest: {published.to_user_string()} is stale: no refresh for {days}. Look for failed or missing runs."
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None:
+        return one_line(data.user_failure_data.description or "no reason was given")
+    error = data.error.cause or data.error if data.error else None
+    return f"a fault of the program ({error.cls_name if error else 'unknown'}); the run has its traceback"
+
+
+def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    records = instance.get_records_for_run(run.run_id, of_type=kind).records
+    return [event for event in (record.event_log_entry.dagster_event for record in records) if event is not None]
+
+
+def _broken_off(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """The steps that a run had begun and not ended when it was gone."""
+    begun = [e.step_key for e in _events(instance, run, dg.DagsterEventType.STEP_START) if e.step_key]
+    done = {e.step_key for e in _events(instance, run, dg.DagsterEventType.STEP_SUCCESS)}
+    return [step for step in dict.fromkeys(begun) if step not in done]
+
+
+def _why_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
+    """Why a run without a failed step is over: what Dagster saw of its process, else what it says of the run."""
+    seen = [e.message or "" for e in _events(instance, run, dg.DagsterEventType.ENGINE_EVENT)]
+    crashes = [message for message in seen if message.startswith("Run execution process")]
+    return one_line(crashes[-1] if crashes else (event and event.message) or "no reason was given")

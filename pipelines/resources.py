@@ -27,6 +27,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
 
     source: str = ""
     lake: str = ""
+    first_wait: float = retries.FIRST_WAIT  # seconds until a step that may heal is tried again
     sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     @property
@@ -57,7 +58,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
         that helps. Faults of the program keep their traceback.
         """
         with (
-            retries.healing(context),
+            retries.healing(context, self.first_wait),
             opened(
                 self.address(name),
                 self.lake or self.settings.lake,
@@ -74,7 +75,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def publishing(self, context: dg.AssetExecutionContext) -> Iterator[Run]:
         """Open the lake alone, to publish; errors as above."""
         with (
-            retries.healing(context),
+            retries.healing(context, self.first_wait),
             publishing(
                 ", ".join([self.address(name) for name in self.sources] or [self.address()]),
                 self.lake or self.settings.lake,
@@ -89,7 +90,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def reading(self, context: Context) -> Iterator[Warehouse]:
         """Open the lake to read, at what was published last; errors as above."""
         with (
-            retries.healing(context.op_execution_context),
+            retries.healing(context.op_execution_context, self.first_wait),
             warehouse.open(self.lake or self.settings.lake, settings=self.settings) as reader,
         ):
             yield reader

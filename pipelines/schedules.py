@@ -1,10 +1,52 @@
-"""When a refresh and the upkeep start by themselves."""
+"""When a refresh and the upkeep start by themselves.
+
+The times are those of warehouse/settings.py (CHEST_REFRESH_SCHEDULE, CHEST_UPKEEP_SCHEDULE, CHEST_TIMEZONE).
+"""
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+import dagster as dg
 
 from pipelines.deployment import Definition, Deployment
+from pipelines.underway import reason_to_wait, refresh_jobs
+from pipelines.upkeep import JOB as UPKEEP
+from warehouse.errors import UsageError
 
 
-def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
-    """What Dagster is to load."""
-    return []
+def build(deployment: Deployment) -> Sequence[Definition]:
+    """The schedules of refresh and upkeep, running from the start; UsageError names a variable that is no time."""
+    settings = deployment.settings
+    refresh = deployment.refresh_job()
+    return [
+        _schedule(refresh, "REFRESH", settings.refresh_schedule, settings.timezone, refresh_jobs(deployment)),
+        _schedule(UPKEEP, "UPKEEP", settings.upkeep_schedule, settings.timezone, [UPKEEP]),
+    ]
+
+
+def _schedule(job: str, word: str, cron: str, timezone: str, alone: list[str]) -> dg.ScheduleDefinition:
+    """A job at its times; a tick is passed over while one of the jobs in `alone` runs or waits."""
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise UsageError(f"CHEST_TIMEZONE={timezone!r} is no time zone. Give one such as Europe/London.") from None
+
+    def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if why := reason_to_wait(context.instance, alone):
+            return dg.SkipReason(f"{why} Nothing is started beside it.")
+        return dg.RunRequest()
+
+    try:
+        return dg.ScheduleDefinition(
+            name=f"{job}_schedule",
+            job_name=job,
+            cron_schedule=cron,
+            execution_timezone=timezone,
+            execution_fn=evaluate,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+        )
+    except dg.DagsterInvalidDefinitionError:
+        raise UsageError(
+            f"CHEST_{word}_SCHEDULE={cron!r} is no time. Give minute, hour, day, month and weekday as cron does: "
+            "'0 3 * * 1,4' is 03:00 on Monday and Thursday."
+        ) from None

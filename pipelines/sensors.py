@@ -1,10 +1,114 @@
-"""What starts a refresh because there is something new in a bucket."""
+"""What starts something because something is new: a refresh for a bucket's news, cohorts for changed views.
 
-from collections.abc import Sequence
+Belongs here: when to look and what to start. Not: how news is found (warehouse/news).
+"""
 
-from pipelines.deployment import Definition, Deployment
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from pipelines.deployment import PUBLISHED, STEPS, Definition, Deployment
+from pipelines.retries import one_line
+from pipelines.underway import newest_run, reason_to_rest, reason_to_wait, refresh_jobs
+from warehouse import news
+from warehouse.errors import WarehouseError
+from warehouse.settings import SOURCE_VARIABLE, load
+
+AUTOMATION = "automation"
+NEWS = "news"
+#: Seconds between two looks at a queue, and at a bucket.
+_QUEUE_SECONDS, _PROBE_SECONDS = 60, 300
 
 
-def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
-    """What Dagster is to load."""
-    return []
+def build(deployment: Deployment) -> Sequence[Definition]:
+    """The sensors, running from the start: one of the queue where there is one, else one of each source."""
+    automation = dg.AutomationConditionSensorDefinition(
+        AUTOMATION,
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description="Answers cohorts again, and writes their manifests, when what they read has changed.",
+    )
+    if deployment.settings.event_queue:
+        return [automation, _of_queue(deployment)]
+    return [automation, *(_of_bucket(deployment, source) for source in deployment.names)]
+
+
+def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
+    """One sensor for the queue, whatever number of sources it serves: each message can be taken once only."""
+    names = refresh_jobs(deployment)
+
+    @dg.sensor(
+        name=NEWS,
+        job_name=deployment.refresh_job(),
+        minimum_interval_seconds=_QUEUE_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a refresh when the event queue tells of new objects. Messages wait while one runs.",
+    )
+    def queue(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        if why := reason_to_wait(context.instance, names) or reason_to_rest(context.instance, names):
+            yield dg.SkipReason(f"{why} Messages wait in the queue.")
+            return
+        settings = load()
+        sources = deployment.sources or {"": settings.source}
+        try:
+            with news.events(settings.event_queue, list(sources.values()), settings) as found:
+                if found.new:
+                    context.log.info(found.why)
+                    told = [name for name, source in sources.items() if source in found.sources]
+                    yield _request(context, names, deployment.refresh_job(), _assets(deployment, told))
+                else:
+                    yield dg.SkipReason(found.why)
+        except WarehouseError as error:
+            context.log.error(one_line(str(error)))
+            yield dg.SkipReason(one_line(str(error)))
+
+    return queue
+
+
+def _of_bucket(deployment: Deployment, name: str) -> dg.SensorDefinition:
+    """A sensor that probes one source; the cursor is the probe's own."""
+    names = refresh_jobs(deployment)
+    job = deployment.refresh_job(name)
+
+    @dg.sensor(
+        name=f"{NEWS}_{name}" if name else NEWS,
+        job_name=job,
+        minimum_interval_seconds=_PROBE_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a refresh when a cheap look at the bucket, not a listing, shows something new.",
+    )
+    def bucket(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if why := reason_to_wait(context.instance, names) or reason_to_rest(context.instance, names):
+            return dg.SkipReason(f"{why} The bucket is looked at later.")
+        try:
+            settings = load()
+            source = deployment.sources.get(name) or settings.source
+            if not source:
+                return dg.SkipReason(f"No bucket is named. Set {SOURCE_VARIABLE}.")
+            found = news.probe(source, settings.lake, context.cursor or "", settings)
+        except WarehouseError as error:
+            context.log.error(one_line(str(error)))
+            return dg.SkipReason(one_line(str(error)))
+        context.update_cursor(found.cursor)
+        if not found.new:
+            return dg.SkipReason(found.why)
+        context.log.info(found.why)
+        return _request(context, names, job)
+
+    return bucket
+
+
+def _assets(deployment: Deployment, sources: list[str]) -> list[dg.AssetKey] | None:
+    """What a refresh of just these sources makes; None, everything, when they are all."""
+    if len(sources) == len(deployment.names):
+        return None
+    steps = [deployment.key(step, source) for source in sources for step in STEPS]
+    return [*steps, PUBLISHED]
+
+
+def _request(
+    context: dg.SensorEvaluationContext, names: list[str], job: str, assets: list[dg.AssetKey] | None = None
+) -> dg.RunRequest:
+    """One run of a job, and only one to follow the last refresh of any of `names`."""
+    return dg.RunRequest(run_key=f"after {newest_run(context.instance, names)}", job_name=job, asset_selection=assets)

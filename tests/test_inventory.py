@@ -1,19 +1,15 @@
 """S3 Inventories stand in for listings: the same answers, nothing undone, nothing half believed."""
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest
-from inventories import CONFIG, PLAIN, address, listed, written
+from inventories import address, written
 from servers import S3, moto
 
 import warehouse
-from warehouse.errors import SourceError, UsageError
 from warehouse.report import status
 from warehouse.sample import make
 from warehouse.settings import Settings
