@@ -23,11 +23,14 @@ $(STAMP): requirements.txt pyproject.toml
 demo: $(STAMP)  ## makes a sample bucket, refreshes it through Dagster, asks it questions
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" sh docs/demo.sh
 
-dev: $(STAMP)  ## the Dagster UI on the sample bucket: http://localhost:3000
-	@test -f $(DEMO)/bucket/truth.json || $(BIN)/chest sample $(DEMO)/bucket --patients 40 --seed 1 --quiet
-	@echo "The Dagster UI will be at http://localhost:$(PORT); Ctrl-C stops it."
+# A bucket without faults, so that what is not green is news; and a lake of its own beside that of `make demo`.
+dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3000; it refreshes by itself
+	@test -f $(DEMO)/clean/truth.json || $(BIN)/chest sample $(DEMO)/clean --patients 40 --seed 1 --clean --quiet
+	@echo "The Dagster UI will be at http://localhost:$(PORT). A refresh, and all that follows from it, starts by itself"
+	@echo "within a minute. Ctrl-C stops everything."
 	@DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" \
-		CHEST_SOURCE="$${CHEST_SOURCE:-$(DEMO)/bucket}" CHEST_LAKE="$${CHEST_LAKE:-$(DEMO)/lake}" \
+		CHEST_SOURCE="$${CHEST_SOURCE:-$(DEMO)/clean}" CHEST_LAKE="$${CHEST_LAKE:-$(DEMO)/clean-lake}" \
+		CHEST_MANIFESTS="$${CHEST_MANIFESTS:-$(DEMO)/manifests}" \
 		$(BIN)/dagster dev -m pipelines.definitions -p $(PORT)
 
 test: $(STAMP)  ## the tests

@@ -78,6 +78,6 @@ title "Where to go next"
 cat <<END
 
   README.md         what else it answers, and how to point it at your own bucket
-  make dev          the same refresh in the Dagster UI: http://localhost:3000
+  make dev          Dagster's UI, and a refresh that runs by itself: http://localhost:3000
   chest --help      first:  . .venv/bin/activate; export CHEST_LAKE=$CHEST_LAKE
 END

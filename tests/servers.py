@@ -162,6 +162,21 @@ class Postgres:
         done = subprocess.run([*command, database], env=environment, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
+    def dump(self, database: str) -> str:
+        """What pg_dump writes of a database."""
+        return self._tool("pg_dump", "--no-owner", database)
+
+    def restore(self, database: str, dump: str) -> None:
+        """Have psql run a dump."""
+        self._tool("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", database, given=dump)
+
+    def _tool(self, name: str, *words: str, given: str = "") -> str:
+        where = ("-h", HOST, "-p", str(self.port), "-U", self.user)
+        environment = {**os.environ, "PGPASSWORD": self.password}
+        command = [self.psql.with_name(name), *where, *words]
+        done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:

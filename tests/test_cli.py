@@ -17,7 +17,19 @@ import warehouse
 from warehouse.cli import main
 from warehouse.sample import make
 
-COMMANDS = ("refresh", "status", "rejects", "describe", "sql", "patient", "export", "check", "report", "sample")
+COMMANDS = (
+    "backup",
+    "refresh",
+    "status",
+    "rejects",
+    "describe",
+    "sql",
+    "patient",
+    "export",
+    "check",
+    "report",
+    "sample",
+)
 VIEWS = (
     "clinical",
     "clinical_changes",

@@ -56,13 +56,13 @@ def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection
     if location.data_path.startswith("s3://"):
         extensions.append("httpfs")
     for name in extensions:
-        _load(con, name)
+        load_extension(con, name)
     if location.data_path.startswith("s3://"):
         _s3_secret(con, location.data_path)
     return con
 
 
-def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
+def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
     """Load an extension from its PyPI package, offline; without one, by DuckDB's own INSTALL."""
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
     if spec and spec.submodule_search_locations:
@@ -118,7 +118,8 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
     if location.postgres:
         words.append(f"meta_schema '{location.schema}'")
     else:
-        words.append("meta_busy_timeout 10000")
+        # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
+        words += ["meta_busy_timeout 10000", "override_data_path true"]
     try:
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")

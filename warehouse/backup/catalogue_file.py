@@ -1,0 +1,54 @@
+"""Copies a SQLite catalogue and asks it about its lake: a script, run by backup.py in a process of its own.
+
+A process that is attached to a lake must not open its catalogue a second time: closing the second handle drops the
+locks of the first, and commits get lost. So whoever backs up, attached or not, has this done by a child. It knows
+nothing but the standard library; the request comes as JSON on stdin, the answer goes as JSON to stdout.
+"""
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+#: A writer holds the catalogue for some milliseconds a commit; merging metadata of a large lake may take longer.
+_SECONDS = 60.0
+
+
+def copy(catalogue: Path, target: Path) -> None:
+    """Write a consistent copy of the catalogue, whoever writes to it meanwhile."""
+    # Not mode=ro: what a killed writer left has to be rolled back first.
+    with contextlib.closing(_opened(catalogue, "rw")) as con:
+        con.execute("vacuum into ?", [str(target)])
+
+
+def ask(catalogue: Path, queries: dict[str, str]) -> dict[str, Any]:
+    """The rows of each query, and the SHA-256 of the file."""
+    digest = hashlib.sha256(catalogue.read_bytes()).hexdigest()
+    with contextlib.closing(_opened(catalogue, "ro")) as con:
+        return {"sha256": digest} | {name: con.execute(query).fetchall() for name, query in queries.items()}
+
+
+def _opened(catalogue: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{catalogue.absolute().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS)
+
+
+def main() -> int:
+    """Do what stdin asks for: `{"catalogue": …, "copy": … or null, "queries": {…}}`; 1 and a line on stderr if not."""
+    request = json.load(sys.stdin)
+    catalogue = Path(request["catalogue"])
+    try:
+        if request["copy"]:
+            copy(catalogue, Path(request["copy"]))
+            catalogue = Path(request["copy"])
+        json.dump(ask(catalogue, request["queries"]), sys.stdout)
+    except (sqlite3.Error, OSError) as error:
+        sys.stderr.write(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
