@@ -117,8 +117,7 @@ def _done(
     source, step = what
     with healing(context):
         said = config.of_run(context.run.run_config, deployment)
-    prefixes, patients = config.limits(said[what], said[source, "objects"])
-    with chest.opened(context, source, prefixes, patients) as run:
+    with chest.opened(context, source, *config.limits(said[what], said[source, "objects"])) as run:
         counts = work(run)
         rows = metadata.row_count(run.con, TABLES[step])
         snapshot = lake.snapshots(run.con)[-1].number

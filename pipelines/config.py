@@ -36,6 +36,9 @@ class ListingConfig(StepConfig):
 
     allow_removals: bool = Field(False, description="Believe a listing that lacks over 10 % of the objects.")
     full: bool = Field(False, description="Read every object again, whatever is known of it.")
+    heard: list[str] = Field(
+        [], description="Where a sensor heard of news: touch only keys that start so; there need not be any."
+    )
 
 
 class ImagesConfig(StepConfig):
@@ -68,7 +71,7 @@ def of_run(run_config: Mapping[str, Any], deployment: Deployment) -> dict[tuple[
     return found
 
 
-def limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str]]:
-    """The prefixes and patients that a step keeps to: its own, else those of its run's listing."""
+def limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str], list[str]]:
+    """The prefixes and patients that a step keeps to, and where news was heard of: its own, else its listing's."""
     chosen = config if config.is_limited else of_listing
-    return chosen.prefixes, chosen.patients
+    return chosen.prefixes, chosen.patients, chosen.heard if isinstance(chosen, ListingConfig) else []

@@ -60,6 +60,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
         name: str = "",
         prefixes: Sequence[str] = (),
         patients: Sequence[str] = (),
+        heard: Sequence[str] = (),
     ) -> Iterator[Run]:
         """Open the bucket of a source and the lake for one step of this Dagster run; dg.Failure with the one line
         that helps. Faults of the program keep their traceback.
@@ -71,6 +72,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
                 self.lake or self.settings.lake,
                 prefixes=prefixes,
                 patients=patients,
+                heard=heard,
                 refresh_id=context.run.run_id,
                 settings=self.settings,
                 progress=_logged(context),

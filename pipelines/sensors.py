@@ -4,6 +4,7 @@ Belongs here: when to look and what to start. Not: how news is found (warehouse/
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -13,7 +14,7 @@ from pipelines.retries import one_line
 from pipelines.underway import newest_run, reason_to_rest, reason_to_wait, refresh_jobs
 from warehouse import news
 from warehouse.errors import WarehouseError
-from warehouse.settings import SOURCE_VARIABLE, load
+from warehouse.settings import SOURCE_VARIABLE, Settings, load
 
 AUTOMATION = "automation"
 NEWS = "news"
@@ -57,7 +58,10 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
                 if found.new:
                     context.log.info(found.why)
                     told = [name for name, source in sources.items() if source in found.sources]
-                    yield _only(_request(context, names, deployment.refresh_job()), deployment, told)
+                    request = _request(
+                        context, names, deployment.refresh_job(), _heard(deployment, told, found, settings)
+                    )
+                    yield _only(request, deployment, told)
                 else:
                     yield dg.SkipReason(found.why)
         except WarehouseError as error:
@@ -95,14 +99,25 @@ def _of_bucket(deployment: Deployment, name: str) -> dg.SensorDefinition:
         if not found.new:
             return dg.SkipReason(found.why)
         context.log.info(found.why)
-        return _request(context, names, job)
+        return _request(context, names, job, _heard(deployment, [name], found, settings))
 
     return bucket
 
 
-def _request(context: dg.SensorEvaluationContext, names: list[str], job: str) -> dg.RunRequest:
+def _request(
+    context: dg.SensorEvaluationContext, names: list[str], job: str, run_config: dict[str, Any]
+) -> dg.RunRequest:
     """One run of a job, and only one to follow the last refresh of any of `names`."""
-    return dg.RunRequest(run_key=f"after {newest_run(context.instance, names)}", job_name=job)
+    return dg.RunRequest(run_key=f"after {newest_run(context.instance, names)}", job_name=job, run_config=run_config)
+
+
+def _heard(deployment: Deployment, told: list[str], found: news.News, settings: Settings) -> dict[str, Any]:
+    """Run config by which a refresh lists just where the news is: for one that else believes an inventory, which is
+    older than the news."""
+    if not (settings.inventory and found.prefixes):
+        return {}
+    config = {"config": {"heard": list(found.prefixes)}}
+    return {"ops": {deployment.op("objects", name): config for name in told}}
 
 
 def _only(request: dg.RunRequest, deployment: Deployment, sources: list[str]) -> dg.RunRequest:

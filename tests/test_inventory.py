@@ -18,6 +18,7 @@ from warehouse.inventory import InventoryBucket, open_listed
 from warehouse.report import status
 from warehouse.sample import make
 from warehouse.settings import Settings
+from warehouse.steps import list_objects, load_clinical, opened, publish
 
 RECORD = b'{"Pseudonym": "x", "SwabStatus": "Negative", "SubmittingCentre": "Leeds"}'
 VERSIONED = ("Bucket", "Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size", "LastModifiedDate", "ETag")
@@ -133,6 +134,20 @@ def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, tmp_path: Pat
     done = refresh("before", tmp_path / "lake")
     assert (done.objects.added, done.objects.changed, done.objects.removed) == (1, 1, 1)
     assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in listed(s3, "before")}
+
+
+def test_news_that_is_newer_is_listed_where_it_was_heard_of(s3: S3, tmp_path: Path) -> None:
+    lake_of(s3, "heard", tmp_path / "lake")
+    written(s3, "heard", "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    change(s3, "heard")
+    source, settings = by_inventory("heard")
+    places = [f"training/Covid{patient}/" for patient in (3, 4, 50, 999)]  # of the last nothing is left
+    with opened(source, str(tmp_path / "lake"), heard=places, settings=settings) as run:
+        done = list_objects(run)
+        load_clinical(run)
+        publish(run)
+    assert (done.added, done.changed, done.removed) == (1, 1, 1)
+    assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in listed(s3, "heard")}
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "parts"])

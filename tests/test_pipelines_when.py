@@ -295,6 +295,17 @@ def test_a_message_starts_one_refresh_and_is_gone(instance: dg.DagsterInstance, 
     assert left(sqs, queue) == 0
 
 
+def test_beside_an_inventory_the_news_alone_is_listed(
+    instance: dg.DagsterInstance, sqs: Any, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inventory is older than what the queue tells of: it would not show it."""
+    sensor = Sensor(instance, CHEST_EVENT_QUEUE=queue)
+    monkeypatch.setenv("CHEST_INVENTORY", "s3://lists/chest/daily")
+    told(sqs, queue)
+    (request,) = sensor.tick()
+    assert request.run_config == {"ops": {"objects": {"config": {"heard": ["training/Covid1/"]}}}}
+
+
 def test_messages_that_come_during_a_refresh_lead_to_another(
     instance: dg.DagsterInstance, sqs: Any, queue: str
 ) -> None:

@@ -50,25 +50,29 @@ def opened(
     *,
     prefixes: Sequence[str] = (),
     patients: Sequence[str] = (),
+    heard: Sequence[str] = (),
     refresh_id: str = "",
     settings: Settings | None = None,
     progress: Progress = silent,
 ) -> Iterator[Run]:
     """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched.
 
-    `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients.
+    `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients; `heard` does as
+    `prefixes`, but there need not be such keys: they may have gone since somebody heard of them (warehouse/news).
+    A refresh that is limited lists the bucket itself, also where an inventory stands in for the listing.
     """
     settings = settings or load()
     memory.bound()
     scope.check(prefixes, patients)
     place = location.parse(lake_address)
-    bucket = open_bucket(source, settings) if any(prefixes) or patients else open_listed(source, settings)
+    is_limited = any(prefixes) or patients or heard
+    bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
     with lake.writer(place, settings) as con:
         yield Run(
             con,
             bucket,
             settings,
-            scope.scope(con, bucket.source, prefixes, patients),
+            scope.scope(con, bucket.source, prefixes, patients, heard),
             refresh_id or new_id(),
             progress,
         )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _SQL = "refresh/scope.sql"
 
+#: The part in which somebody heard of news: what was there may have gone since.
+_HEARD = "heard"
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -47,7 +50,13 @@ def check(prefixes: Sequence[str], patients: Sequence[str]) -> None:
             )
 
 
-def scope(con: "duckdb.DuckDBPyConnection", source: str, prefixes: Sequence[str], patients: Sequence[str]) -> Scope:
+def scope(
+    con: "duckdb.DuckDBPyConnection",
+    source: str,
+    prefixes: Sequence[str],
+    patients: Sequence[str],
+    heard: Sequence[str] = (),
+) -> Scope:
     """The part of a source that these name: patients in every group that the lake knows of it, in both layouts."""
     check(prefixes, patients)
     parts: dict[str, tuple[str, ...]] = {
@@ -60,14 +69,14 @@ def scope(con: "duckdb.DuckDBPyConnection", source: str, prefixes: Sequence[str]
             f"patient {place}": tuple(prefix for group in groups for prefix in keys.prefixes_of(patient, group))
             for place, patient in enumerate(patients, 1)
         }
-    return Scope(parts)
+    return Scope(parts | ({_HEARD: tuple(heard)} if heard else {}))
 
 
 def require(con: "duckdb.DuckDBPyConnection", source: str, asked: Scope) -> None:
     """Raise UsageError for a part that has no object, neither in the table `listing` nor in the lake."""
     query = sqlfiles.statements(_SQL)["any"]
     for name, prefixes in asked.parts.items():
-        if not con.execute(query, {"source": source, "prefixes": list(prefixes)}).fetchone():
+        if name != _HEARD and not con.execute(query, {"source": source, "prefixes": list(prefixes)}).fetchone():
             what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
             raise UsageError(f"{source}: {name} of those given names nothing, {what}. Names are case-sensitive.")
 
