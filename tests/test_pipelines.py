@@ -11,7 +11,7 @@ import pytest
 import warehouse
 from pipelines.definitions import chest_definitions
 from pipelines.resources import ChestWarehouse
-from warehouse import lake, location, locks, sample, settings
+from warehouse import lake, sample
 
 ROOT = Path(__file__).parent.parent
 
@@ -196,12 +196,6 @@ def test_bucket_and_lake_are_read_from_the_environment_at_run_time(
     monkeypatch.setenv("CHEST_SOURCE", str(loaded.bucket))
     monkeypatch.setenv("CHEST_LAKE", str(loaded.lake))
     assert metadata(run(instance, "", ""))["objects"]["listed"] == loaded.truth["objects"]
-
-
-def test_a_lake_in_use_fails_with_its_message(loaded: Loaded, instance: dg.DagsterInstance) -> None:
-    with locks.held(location.parse(str(loaded.lake)), settings.load({})):
-        said = failure(run(instance, loaded.bucket, loaded.lake), "objects").user_failure_data.description
-    assert said.startswith("Another refresh is writing")
 
 
 def test_materialize_all_in_the_ui_runs_one_step_at_a_time() -> None:
