@@ -4,7 +4,7 @@ A count from 1 to least - 1 is hidden; a count of 0 is shown, since it speaks of
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -62,15 +62,22 @@ class Table:
     total: int | None
 
 
-def table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tuple[str, str], int], least: int) -> Table:
+def table(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    counts: Mapping[tuple[str, str], int],
+    least: int,
+    also: Collection[tuple[str, str]] = (),
+) -> Table:
     """A table of counts by row and column as it may be shown, margins included; least 0 or 1 hides nothing.
 
-    Whoever knows every number shown, and that every number hidden is at least 1, can work out none of them.
+    Whoever knows every number shown, and that every number hidden is at least 1, can work out none of them. `also` are
+    cells, not of 0, that are to be hidden for another reason than that they are small.
     """
     inner = [[counts.get((r, c), 0) for c in columns] for r in rows]
     whole = [[*row, sum(row)] for row in inner]
     whole.append([sum(column) for column in zip(*whole, strict=True)] if whole else [0])
-    hidden = _hidden(whole, least)
+    hidden = _hidden(whole, least, {(rows.index(r), columns.index(c)) for r, c in also})
     shown = [[None if (i, j) in hidden else n for j, n in enumerate(row)] for i, row in enumerate(whole)]
     return Table(
         list(rows),
@@ -82,14 +89,19 @@ def table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tuple[str
     )
 
 
-def _hidden(whole: list[list[int]], least: int) -> set[_Place]:
+def _hidden(whole: list[list[int]], least: int, also: Collection[_Place]) -> set[_Place]:
     """The places to hide in a table whose last row and column are its totals."""
-    hidden = {(i, j) for i, row in enumerate(whole) for j, n in enumerate(row) if is_small(n, least)}
-    while told := next((place for place in sorted(hidden) if _can_be_told(whole, hidden, place)), None):
-        more = _companion(whole, hidden, told)
-        if more is None:
-            break
-        hidden.add(more)
+    hidden = {(i, j) for i, row in enumerate(whole) for j, n in enumerate(row) if is_small(n, least)} | set(also)
+    # What cannot be told stays so as more is hidden, so that none is asked about again.
+    safe: set[_Place] = set()
+    while asked := sorted(hidden - safe):
+        told = next((place for place in asked if _can_be_told(whole, hidden, place)), None)
+        safe.update(asked[: asked.index(told)] if told else asked)
+        if told:
+            more = _companion(whole, hidden, told)
+            if more is None:
+                break
+            hidden.add(more)
     return hidden
 
 
