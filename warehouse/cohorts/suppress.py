@@ -76,7 +76,7 @@ def table(
     """
     inner = [[counts.get((r, c), 0) for c in columns] for r in rows]
     whole = [[*row, sum(row)] for row in inner]
-    whole.append([sum(column) for column in zip(*whole, strict=True)] if whole else [0])
+    whole.append([sum(column) for column in zip(*whole, strict=True)] if whole else [0] * (len(columns) + 1))
     hidden = _hidden(whole, least, {(rows.index(r), columns.index(c)) for r, c in also})
     shown = [[None if (i, j) in hidden else n for j, n in enumerate(row)] for i, row in enumerate(whole)]
     return Table(
