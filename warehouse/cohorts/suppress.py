@@ -67,17 +67,23 @@ def table(
     columns: Sequence[str],
     counts: Mapping[tuple[str, str], int],
     least: int,
+    *,
     also: Collection[tuple[str, str]] = (),
+    unshown: Collection[str] = (),
 ) -> Table:
     """A table of counts by row and column as it may be shown, margins included; least 0 or 1 hides nothing.
 
     Whoever knows every number shown, and that every number hidden is at least 1, can work out none of them. `also` are
-    cells, not of 0, that are to be hidden for another reason than that they are small.
+    cells, not of 0, that are to be hidden for another reason than that they are small; `unshown` are rows whose totals
+    are not shown anyway, so that they tell nothing and need not be kept from being worked out.
     """
     inner = [[counts.get((r, c), 0) for c in columns] for r in rows]
     whole = [[*row, sum(row)] for row in inner]
     whole.append([sum(column) for column in zip(*whole, strict=True)] if whole else [0] * (len(columns) + 1))
-    hidden = _hidden(whole, least, {(rows.index(r), columns.index(c)) for r, c in also})
+    must = {(i, j) for i, row in enumerate(whole) for j, n in enumerate(row) if is_small(n, least)}
+    must |= {(rows.index(r), columns.index(c)) for r, c in also}
+    free = {(i, len(columns)) for i, r in enumerate(rows) if r in unshown and whole[i][-1]} if least > 1 else set()
+    hidden = _hidden(whole, must, free)
     shown = [[None if (i, j) in hidden else n for j, n in enumerate(row)] for i, row in enumerate(whole)]
     return Table(
         list(rows),
@@ -89,11 +95,11 @@ def table(
     )
 
 
-def _hidden(whole: list[list[int]], least: int, also: Collection[_Place]) -> set[_Place]:
-    """The places to hide in a table whose last row and column are its totals."""
-    hidden = {(i, j) for i, row in enumerate(whole) for j, n in enumerate(row) if is_small(n, least)} | set(also)
+def _hidden(whole: list[list[int]], must: set[_Place], free: set[_Place]) -> set[_Place]:
+    """The places to hide in a table whose last row and column are its totals; of `free` ones whoever can may tell."""
+    hidden = must | free
     # What cannot be told stays so as more is hidden, so that none is asked about again.
-    safe: set[_Place] = set()
+    safe = set(free)
     while asked := sorted(hidden - safe):
         told = next((place for place in asked if _can_be_told(whole, hidden, place)), None)
         safe.update(asked[: asked.index(told)] if told else asked)

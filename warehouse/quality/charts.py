@@ -1,7 +1,7 @@
 """The bar charts of the quality report: studies by month, patients by centre."""
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.quality import drawing
 from warehouse.quality.figures import STATUSES, Patients, Studies
@@ -129,7 +129,10 @@ def _modality(
 
 
 def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
-    """Patients by centre and status, the largest centre on top; a number that is hidden has no bar."""
+    """Patients by centre and status, the largest centre on top.
+
+    Numbers that are hidden have no bar, or one together where the total tells what they are together.
+    """
     import altair as alt
 
     if not counts:
@@ -137,25 +140,31 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
     label = drawing.short_names(totals)
     y = alt.Y(
         "centre:N",
-        scale=alt.Scale(domain=[label[count.centre] for count in counts]),
+        scale=alt.Scale(domain=[*dict.fromkeys(label[count.centre] for count in counts)]),
         axis=alt.Axis(title=None, labelLimit=320),
     )
-    shown = [(c, c.n_patients) for c in counts if c.n_patients is not None]
-    ends = dict.fromkeys(totals, 0)
-    for count, n in shown:
-        ends[count.centre] += n
-    ends |= {name: n for name, n in totals.items() if n is not None}
-    values = [
+    values: list[dict[str, Any]] = [
         {
             "centre": label[c.centre],
             "status": c.status,
             "place": STATUSES.index(c.status),
-            "n": n,
-            "told": f"{c.centre}{'' if c.status == 'none' else f', {c.status}'}: {n:,}",
+            "n": c.n_patients,
+            "told": f"{c.centre}{'' if c.status == 'none' else f', {c.status}'}: {c.n_patients:,}",
         }
-        for c, n in shown
+        for c in counts
+        if c.n_patients is not None
     ]
+    for name, total in totals.items():
+        if total and (rest := total - sum(c.n_patients or 0 for c in counts if c.centre == name)):
+            told = f"{name}: {rest:,}, of which statuses are hidden"
+            values.append({"centre": label[name], "status": "hidden", "place": len(STATUSES), "n": rest, "told": told})
+    ends: dict[str, int] = dict.fromkeys(label.values(), 0)
+    for value in values:
+        ends[value["centre"]] += value["n"]
     present = [status for status in STATUSES if any(c.status == status for c in counts)]
+    colours = [_STATUS[status] for status in present]
+    if any(value["status"] == "hidden" for value in values):
+        present, colours = [*present, "hidden"], [*colours, drawing.HIDDEN]
     top = max(ends.values())
     bars = (
         drawing.chart(values)
@@ -168,14 +177,13 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
                 axis=alt.Axis(
                     title="patients",
                     orient="top",
-                    tickCount=min(10, max(1, top)),
-                    tickMinStep=5 if top >= 10 else 1,
+                    values=_ticks(top),
                     format=",d",
                 ),
             ),
             color=alt.Color(
                 "status:N",
-                scale=alt.Scale(domain=present, range=[_STATUS[status] for status in present]),
+                scale=alt.Scale(domain=present, range=colours),
                 legend=alt.Legend(
                     title=None, orient="top", labelExpr="datum.label == 'none' ? 'no clinical record' : datum.label"
                 ),
@@ -184,7 +192,7 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
             description="told:N",
         )
     )
-    texts = [{"centre": label[name], "n": n, "total": drawing.mark(totals[name])} for name, n in ends.items()]
+    texts = [{"centre": label[name], "n": ends[label[name]], "total": drawing.mark(n)} for name, n in totals.items()]
     text = (
         drawing.chart(texts)
         .mark_text(align="left", dx=5, fontSize=11, color=drawing.QUIET, aria=False)
@@ -192,3 +200,11 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
     )
     chart = (bars + text).properties(width=700, height=alt.Step(19))
     return drawing.svg("patients", chart, "Patients by centre and COVID-19 status")
+
+
+def _ticks(top: int) -> list[int]:
+    """Round numbers from 0 on, at most ten; none from 1 to 4 where more are counted."""
+    step = 5 if top >= 5 else 1
+    while top > 10 * step:
+        step *= 2
+    return [*range(0, top + 1, step)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import altair as alt
 
-INK, QUIET, LINE, EMPTY, HIDDEN = "#1f2933", "#52606d", "#d9dee3", "#fafbfc", "#b4bcc4"
+INK, QUIET, LINE, EMPTY, HIDDEN = "#1f2933", "#52606d", "#d9dee3", "#fafbfc", "#cdd4da"
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 
 _CONFIG = {

@@ -15,6 +15,8 @@ from warehouse.quality.figures import STATUSES, Checked, Figures, Filled, Repair
 
 #: Shares are told in steps of so many per cent.
 _PERCENT = 5
+#: The month of studies without a date, whose number stands by itself on the page; of other months none does.
+_UNDATED = str(None)
 #: Views with one row for each patient: a check of theirs counts patients.
 _OF_PATIENTS = ("patients", "clinical")
 #: The check that counts what is a tile too.
@@ -28,11 +30,13 @@ def suppressed(figures: Figures, least: int) -> Figures:
     """
     if least < 2:
         return figures
+    months = [*dict.fromkeys(str(count.month) for count in figures.studies)]
     studies = table(
-        [*dict.fromkeys(str(count.month) for count in figures.studies)],
+        months,
         [*figures.modalities],
         {(str(count.month), count.modality): count.n_studies or 0 for count in figures.studies},
         least,
+        unshown=[month for month in months if month != _UNDATED],
     )
     patients = table(
         [*figures.centres],
@@ -80,7 +84,7 @@ def _totals(totals: Totals, studies: Table, patients: Table, least: int) -> Tota
         return None if is_small(count or 0, least) else count
 
     dated = (totals.n_studies or 0) - (totals.n_undated_studies or 0)
-    is_undated_hidden = studies.row_totals.get("None", 0) is None or is_small(dated, least)
+    is_undated_hidden = studies.row_totals.get(_UNDATED, 0) is None or is_small(dated, least)
     return replace(
         totals,
         n_patients=patients.total,
@@ -138,7 +142,7 @@ def _hidden_repairs(counts: Sequence[Repairs], least: int, about: set[str]) -> t
     is_told = True
     for numbers in ([count.n_values or 0 for count in counts], [count.n_patients or 0 for count in counts]):
         cells = {(name, column): n for name, n in zip(names, numbers, strict=True)}
-        found = table(names, [column], cells, least, [(name, column) for name in hidden])
+        found = table(names, [column], cells, least, also=[(name, column) for name in hidden], unshown=names)
         hidden = {name for name in names if found.cells[name, column] is None}
         is_told = is_told and None not in (found.total, found.column_totals[column])
     return hidden, is_told
