@@ -112,7 +112,10 @@ def _hidden(whole: list[list[int]], must: set[_Place], free: set[_Place]) -> set
 
 
 def _companion(whole: list[list[int]], hidden: set[_Place], told: _Place) -> _Place | None:
-    """The place to hide with one that could be told: the smallest that closes a circle, cells before totals."""
+    """The place to hide with one that could be told: the smallest that closes a circle, cells before totals.
+
+    A circle that lets the number be another comes first; where one is too narrow for that, more has to be hidden yet.
+    """
     last = (len(whole) - 1, len(whole[0]) - 1)
 
     def cost(place: _Place) -> tuple[bool, int, _Place]:
@@ -126,6 +129,9 @@ def _companion(whole: list[list[int]], hidden: set[_Place], told: _Place) -> _Pl
         for at in open_
         if any(("row", at[0]) in a and ("column", at[1]) in b for a, b in ((of_row, of_column), (of_column, of_row)))
     ]
+    for at in sorted(closing, key=cost):
+        if not _can_be_told(whole, hidden | {at}, told):
+            return at
     near = [at for at in open_ if at[0] == told[0] or at[1] == told[1]]
     choice = closing or near or open_
     return min(choice, key=cost) if choice else None
