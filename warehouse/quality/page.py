@@ -71,7 +71,7 @@ def _studies(figures: Figures) -> Grid:
     undated = ["no date"] if any(count.month is None for count in figures.studies) else []
     return Grid(
         [*months, *undated, "all"],
-        [*figures.modalities],
+        sorted(figures.modalities),
         {
             (f"{count.month:%Y-%m}" if count.month else "no date", count.modality): _count(count.n_studies)
             for count in figures.studies
