@@ -83,8 +83,7 @@ def _totals(totals: Totals, studies: Table, patients: Table, least: int) -> Tota
     def own(count: int | None) -> int | None:
         return None if is_small(count or 0, least) else count
 
-    dated = (totals.n_studies or 0) - (totals.n_undated_studies or 0)
-    is_undated_hidden = studies.row_totals.get(_UNDATED, 0) is None or is_small(dated, least)
+    is_undated_hidden = studies.row_totals.get(_UNDATED, 0) is None
     return replace(
         totals,
         n_patients=patients.total,
