@@ -110,6 +110,7 @@ def _modality(
             titleColor=drawing.INK,
             values=[0, top],
             format=",d",
+            aria=top > 0,  # no scale where all is hidden
         ),
     )
     bars: alt.Chart = (
@@ -178,6 +179,7 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
                     title="patients",
                     orient="top",
                     values=_ticks(top),
+                    aria=top > 0,
                     format=",d",
                 ),
             ),
