@@ -19,6 +19,7 @@ from pipelines.resources import ChestWarehouse
 from warehouse import checks, columns, quality
 from warehouse.checks import Check, Result, Severity
 from warehouse.cleaning import tables
+from warehouse.settings import SUPPRESS
 
 #: The step of the checks that are asked after publishing, and that of those the library asks before.
 QUALITY, STRUCTURE = "quality", "structure"
@@ -89,7 +90,7 @@ def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
             if name == QUALITY and len(results) == len(wanted):
                 path = report_path(chest.folder, reader.snapshot.number)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                quality.write(reader, path, [*all_hold(), *results])
+                quality.write(reader, path, SUPPRESS, [*all_hold(), *results])
         found = sum(result.n_rows > 0 for result in results)
         context.log.info(f"{len(results)} checks, {found} with faults")
 

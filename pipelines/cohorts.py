@@ -18,9 +18,7 @@ from pipelines.shelf import shelve
 from warehouse import lineage
 from warehouse.cohorts import Cohort, Definition, DefinitionError, attrition, load, shipped
 from warehouse.cohorts.digest import digest
-
-#: Counts of people under this are not shown.
-LEAST = 5
+from warehouse.settings import SUPPRESS
 
 _When = dg.AutomationCondition[Any]
 
@@ -100,16 +98,16 @@ def _description(definition: Definition) -> str:
 
 def _counted(cohort: Cohort) -> metadata.Metadata:
     """How many rows, patients, studies and images; small numbers, and what would tell them, are not said."""
-    steps = attrition.suppressed(cohort.steps(), LEAST)
+    steps = attrition.suppressed(cohort.steps(), SUPPRESS)
     answer = steps[-1]
     names = ("patients", "studies", "images")
     rows = cohort.rows.num_rows
     table = metadata.table(
         ("step", "meaning", *names), [(s.step, s.meaning, *(_shown(s, name) for name in names)) for s in steps]
     )
-    is_told = all(name not in answer.hidden for name in names) and not 0 < rows < LEAST
+    is_told = all(name not in answer.hidden for name in names) and not 0 < rows < SUPPRESS
     return {
-        "rows": rows if is_told else f"under {LEAST}, or not to be told",
+        "rows": rows if is_told else f"under {SUPPRESS}, or not to be told",
         **{name: value for name in names if (value := _shown(answer, name)) is not None},
         "attrition": table,
     }
@@ -142,7 +140,7 @@ def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefini
         context.log.info(f"{'written' if shelved.is_new else 'stands'}: {shelved.manifest.digest}")
         counts = shelved.manifest.about["counts"]
         objects, patients = counts["objects"], counts["patients"]
-        is_small = 0 < patients < LEAST
+        is_small = 0 < patients < SUPPRESS
         return dg.MaterializeResult(
             metadata={
                 "digest": shelved.manifest.digest,

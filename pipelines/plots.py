@@ -10,7 +10,7 @@ from warehouse.quality import charts, figures, heat_maps, pictures
 def of(found: figures.Figures) -> dict[str, dg.MetadataValue]:
     """Studies per month, and how complete each field is by centre; counts alone, nobody's values."""
     drawn = {
-        "studies per month": charts.studies(found.studies),
+        "studies per month": charts.studies(found.studies, found.modalities),
         "completeness": heat_maps.completeness(found.completeness),
     }
     return {name: _image(name, pictures.png(svg)) for name, svg in drawn.items() if svg}

@@ -12,8 +12,9 @@ from pipelines.resources import ChestWarehouse
 from warehouse import changes
 from warehouse.checks import Result
 from warehouse.errors import BlockedError
-from warehouse.quality import figures
+from warehouse.quality import counting, hiding
 from warehouse.reader import Warehouse
+from warehouse.settings import SUPPRESS
 from warehouse.steps import Published, Run, publish
 
 _FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=5), fail_window=timedelta(days=8))
@@ -104,5 +105,5 @@ def _about(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -
         **metadata.storage(reader.con),
         "seconds by step": metadata.seconds_by_step(context.instance, context.run.run_id),
         "report": dg.MetadataValue.path(checks.report_path(folder, reader.snapshot.number)),
-        **plots.of(figures.collect(reader, results=())),
+        **plots.of(hiding.suppressed(counting.collect(reader, results=()), SUPPRESS)),
     }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,14 +81,17 @@ def keys_of(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def moto() -> Iterator[S3]:
-    """S3 by moto, in a thread; it keeps any key, and asks for no right unless told to."""
+    """S3 by moto, in a thread; it keeps any key, and asks for no right unless told to. One at a time in a process, since
+    all of them share what they hold: it begins empty."""
     from moto.server import ThreadedMotoServer
 
     port = free_port()
     server = ThreadedMotoServer(HOST, port, verbose=False)
     server.start()
     try:
-        yield S3(f"http://{HOST}:{port}")
+        reset = urllib.request.Request(f"http://{HOST}:{port}/moto-api/reset", method="POST")
+        with urllib.request.urlopen(reset, timeout=30):
+            yield S3(f"http://{HOST}:{port}")
     finally:
         server.stop()
 

@@ -68,6 +68,43 @@ def test_small_numbers_are_hidden_and_what_is_shown_is_true(cells: list[list[int
     assert shown(cells, 1) == whole, "nothing is small enough"
 
 
+@settings(max_examples=60, deadline=None)
+@given(tables(), st.data())
+def test_cells_hidden_for_another_reason_cannot_be_worked_out_either(
+    cells: list[list[int]], data: st.DataObject
+) -> None:
+    rows, columns = [f"r{i}" for i in range(len(cells))], [f"c{j}" for j in range(len(cells[0]))]
+    counts = {(r, c): cells[i][j] for i, r in enumerate(rows) for j, c in enumerate(columns)}
+    also = data.draw(st.sets(st.sampled_from([place for place, n in counts.items() if n] or [("r0", "c0")])))
+    if not all(counts[place] for place in also):
+        return
+    unshown = data.draw(st.sets(st.sampled_from(rows)))
+    made = suppress.table(rows, columns, counts, LEAST, also=also, unshown=unshown)
+    assert all(made.cells[place] is None for place in also)
+    seen = [[*(made.cells[r, c] for c in columns), made.row_totals[r]] for r in rows]
+    seen.append([*(made.column_totals[c] for c in columns), made.total])
+    if sum(n is None for row in seen[:-1] for n in row[:-1]) > 6:
+        return
+    for (i, j), values in fitting(seen, 5).items():
+        is_asked = j < len(columns) or i == len(rows) or rows[i] not in unshown
+        assert len(values) > 1 or not is_asked, f"{i, j} of {seen} must be {values}"
+
+
+def test_totals_that_are_not_shown_hide_nothing() -> None:
+    rows, columns = ["a", "b", "c"], ["x", "y"]
+    numbers = [3, 20, 3, 40, 50, 60]
+    counts = {(r, c): numbers[2 * i + j] for i, r in enumerate(rows) for j, c in enumerate(columns)}
+    made = suppress.table(rows, columns, counts, 5, unshown=rows)
+    assert [place for place, n in made.cells.items() if n is None] == [("a", "x"), ("b", "x")]
+    assert made.column_totals == {"x": 56, "y": 120}
+
+
+def test_a_small_total_hides_the_total_that_tells_it_and_not_the_whole_table() -> None:
+    cells = [[50, 40, 1, 2], [60, 45, 0, 3], [70, 30, 1, 5]]
+    assert shown(cells, 5)[-1] == [180, 115, None, None, 307]
+    assert shown(cells, 5)[1][0] == 60
+
+
 def test_a_large_table_without_small_numbers_is_shown_whole() -> None:
     cells = [[10, 20], [30, 0]]
     assert shown(cells, 5) == [[10, 20, 30], [30, 0, 30], [40, 20, 60]]

@@ -19,7 +19,7 @@ import duckdb
 
 from warehouse import lake, location, sqlfiles
 from warehouse.errors import NotFoundError, UsageError
-from warehouse.settings import Settings, load
+from warehouse.settings import SUPPRESS, Settings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,14 +185,15 @@ class Warehouse:
 
         return checks.run(self, name)
 
-    def report(self, path: str | Path) -> None:
+    def report(self, path: str | Path, *, suppress: int = SUPPRESS) -> None:
         """Write one self-contained HTML page on the quality of what this Warehouse shows: counts, nobody's values.
 
-        The same snapshot, as-of date and group give the same page. UsageError when it cannot be written.
+        Counts under `suppress` are hidden, and those that would tell them; 0 shows all. The same snapshot, as-of date,
+        group and `suppress` give the same page. UsageError when it cannot be written.
         """
         from warehouse import quality
 
-        quality.write(self, Path(path))
+        quality.write(self, Path(path), suppress)
 
     def cohort(self, name_or_path: "str | Path", /, as_of: date | str | None = None, **parameters: object) -> "Cohort":
         """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).

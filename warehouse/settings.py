@@ -16,6 +16,8 @@ from warehouse.errors import UsageError
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
 SOURCES_VARIABLE = "CHEST_SOURCES"
+#: Counts of reports that are under this are hidden unless a reader says otherwise.
+SUPPRESS = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from warehouse.cohorts.risk import Risk
     from warehouse.reader import Warehouse
 
-Suppress = Annotated[int, typer.Option("--suppress", min=0, help="Hide counts under this; 0 hides nothing.")]
-
 
 @cohort.command()
 def attrition(
     name: Name,
     param: Param = None,
-    suppress: Suppress = 5,
+    suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
@@ -143,7 +141,7 @@ def risk(
     name: Name,
     label: Annotated[str, typer.Option("--label", help="The column of the answer that a model is to learn.")],
     param: Param = None,
-    suppress: Suppress = 5,
+    suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,

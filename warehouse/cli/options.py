@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli.output import Format
-from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE
+from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS
 
 if TYPE_CHECKING:
     from warehouse.reader import Warehouse
@@ -31,9 +31,11 @@ Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published sn
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
 Answer = Annotated[Format | None, typer.Option("--format", help="How to write the answer.")]
 Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its ending chooses the format.")]
+Suppress = Annotated[int, typer.Option("--suppress", min=0, help="Hide counts under this; 0 hides nothing.")]
 
 DEFAULT_LAKE = "./lake"
 DEFAULT_GROUP = "training"
+DEFAULT_SUPPRESS = SUPPRESS
 
 
 @contextlib.contextmanager

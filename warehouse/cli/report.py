@@ -15,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
 def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write, as report.html.")],
+    suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
@@ -25,11 +26,14 @@ def report(
     Shows studies by month, patients by centre, how complete each field is, what was repaired, what the checks found and
     what could not be read. The page loads nothing and runs nothing; it can be mailed, printed and archived.
 
+    Small counts are hidden, and whatever would tell them; --suppress 0 shows all.
+
     \b
-    Example:
+    Examples:
     $ chest report --as-of 2020-06-01 -o report.html
+    $ chest report --suppress 10 -o to-be-mailed.html
     """
     with options.opened(lake, as_of, snapshot, group) as warehouse:
-        warehouse.report(output)
+        warehouse.report(output, suppress=suppress)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         typer.echo(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

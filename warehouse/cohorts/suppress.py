@@ -4,7 +4,7 @@ A count from 1 to least - 1 is hidden; a count of 0 is shown, since it speaks of
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -62,15 +62,28 @@ class Table:
     total: int | None
 
 
-def table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tuple[str, str], int], least: int) -> Table:
+def table(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    counts: Mapping[tuple[str, str], int],
+    least: int,
+    *,
+    also: Collection[tuple[str, str]] = (),
+    unshown: Collection[str] = (),
+) -> Table:
     """A table of counts by row and column as it may be shown, margins included; least 0 or 1 hides nothing.
 
-    Whoever knows every number shown, and that every number hidden is at least 1, can work out none of them.
+    Whoever knows every number shown, and that every number hidden is at least 1, can work out none of them. `also` are
+    cells, not of 0, that are to be hidden for another reason than that they are small; `unshown` are rows whose totals
+    are not shown anyway, so that they tell nothing and need not be kept from being worked out.
     """
     inner = [[counts.get((r, c), 0) for c in columns] for r in rows]
     whole = [[*row, sum(row)] for row in inner]
-    whole.append([sum(column) for column in zip(*whole, strict=True)] if whole else [0])
-    hidden = _hidden(whole, least)
+    whole.append([sum(column) for column in zip(*whole, strict=True)] if whole else [0] * (len(columns) + 1))
+    must = {(i, j) for i, row in enumerate(whole) for j, n in enumerate(row) if is_small(n, least)}
+    must |= {(rows.index(r), columns.index(c)) for r, c in also}
+    free = {(i, len(columns)) for i, r in enumerate(rows) if r in unshown and whole[i][-1]} if least > 1 else set()
+    hidden = _hidden(whole, must, free)
     shown = [[None if (i, j) in hidden else n for j, n in enumerate(row)] for i, row in enumerate(whole)]
     return Table(
         list(rows),
@@ -82,19 +95,27 @@ def table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tuple[str
     )
 
 
-def _hidden(whole: list[list[int]], least: int) -> set[_Place]:
-    """The places to hide in a table whose last row and column are its totals."""
-    hidden = {(i, j) for i, row in enumerate(whole) for j, n in enumerate(row) if is_small(n, least)}
-    while told := next((place for place in sorted(hidden) if _can_be_told(whole, hidden, place)), None):
-        more = _companion(whole, hidden, told)
-        if more is None:
-            break
-        hidden.add(more)
+def _hidden(whole: list[list[int]], must: set[_Place], free: set[_Place]) -> set[_Place]:
+    """The places to hide in a table whose last row and column are its totals; of `free` ones whoever can may tell."""
+    hidden = must | free
+    # What cannot be told stays so as more is hidden, so that none is asked about again.
+    safe = set(free)
+    while asked := sorted(hidden - safe):
+        told = next((place for place in asked if _can_be_told(whole, hidden, place)), None)
+        safe.update(asked[: asked.index(told)] if told else asked)
+        if told:
+            more = _companion(whole, hidden, told)
+            if more is None:
+                break
+            hidden.add(more)
     return hidden
 
 
 def _companion(whole: list[list[int]], hidden: set[_Place], told: _Place) -> _Place | None:
-    """The place to hide with one that could be told: the smallest that closes a circle, cells before totals."""
+    """The place to hide with one that could be told: the smallest that closes a circle, cells before totals.
+
+    A circle that lets the number be another comes first; where one is too narrow for that, more has to be hidden yet.
+    """
     last = (len(whole) - 1, len(whole[0]) - 1)
 
     def cost(place: _Place) -> tuple[bool, int, _Place]:
@@ -108,6 +129,9 @@ def _companion(whole: list[list[int]], hidden: set[_Place], told: _Place) -> _Pl
         for at in open_
         if any(("row", at[0]) in a and ("column", at[1]) in b for a, b in ((of_row, of_column), (of_column, of_row)))
     ]
+    for at in sorted(closing, key=cost):
+        if not _can_be_told(whole, hidden | {at}, told):
+            return at
     near = [at for at in open_ if at[0] == told[0] or at[1] == told[1]]
     choice = closing or near or open_
     return min(choice, key=cost) if choice else None

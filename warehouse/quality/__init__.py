@@ -2,8 +2,9 @@
 
     warehouse.open("lake").as_of("2020-06-01").report("report.html")
 
-Three steps that know nothing of each other's trade: `figures` asks the lake and gives dataclasses of counts, `charts`
-draws them, `page` fills the template. What is on the page went through `figures.Figures`; nothing is asked later.
+Steps that know nothing of each other's trade: `counting` asks the lake and gives dataclasses of counts (`figures`),
+`hiding` takes small numbers out of them, `charts` and `heat_maps` draw what is left, `page` fills the template. What is
+on the page went through `hiding.suppressed`; nothing is asked later.
 """
 
 from collections.abc import Sequence
@@ -17,19 +18,20 @@ if TYPE_CHECKING:
     from warehouse.reader import Warehouse
 
 
-def write(warehouse: "Warehouse", target: Path, results: "Sequence[Result] | None" = None) -> None:
+def write(warehouse: "Warehouse", target: Path, suppress: int, results: "Sequence[Result] | None" = None) -> None:
     """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
 
-    The checks are run, unless what all of them found is given. The same snapshot, day and group give the same bytes.
-    UsageError when the file cannot be written, LakeError when the snapshot is older than the views that it asks.
+    Counts under `suppress` are hidden, and what would tell them; 0 hides nothing. The checks are run, unless what all of
+    them found is given. The same snapshot, day, group and `suppress` give the same bytes. UsageError when the file
+    cannot be written, LakeError when the snapshot is older than the views that the report asks.
     """
-    from warehouse.quality import figures, page
+    from warehouse.quality import counting, hiding, page
 
     part = target.with_name(f".{target.name}.part")
     try:
         # Opened first: counting may take minutes, and a wrong path is better told at once.
         with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(page.render(figures.collect(warehouse, results)))
+            file.write(page.render(hiding.suppressed(counting.collect(warehouse, results), suppress)))
         part.replace(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None

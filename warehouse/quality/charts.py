@@ -1,9 +1,13 @@
 """The bar charts of the quality report: studies by month, patients by centre."""
 
 from datetime import date
+from typing import TYPE_CHECKING, Any
 
 from warehouse.quality import drawing
-from warehouse.quality.figures import Patients, Studies
+from warehouse.quality.figures import STATUSES, Patients, Studies
+
+if TYPE_CHECKING:
+    import altair as alt
 
 # Okabe and Ito's colours, told apart by colour-blind people as well (jfly.uni-koeln.de/color).
 _STATUS = {"positive": "#d55e00", "negative": "#0072b2", "none": "#999999"}
@@ -11,7 +15,9 @@ _MODALITIES = {"CR": "#0072b2", "DX": "#56b4e9", "CT": "#d55e00", "MR": "#009e73
 _OTHER_MODALITY = "#8c8c8c"
 #: Months that the chart of studies shows; a study of 1990 must not squeeze all others.
 _MONTHS = 48
-_WIDTH = 880
+_WIDTH, _HEIGHT = 880, 64
+#: The height of what stands for a hidden number.
+_STUB = 5
 
 
 def shown_months(counts: list[Studies]) -> tuple[date, date] | None:
@@ -20,7 +26,7 @@ def shown_months(counts: list[Studies]) -> tuple[date, date] | None:
     for count in counts:
         if count.month:
             place = 12 * count.month.year + count.month.month - 1
-            months[place] = months.get(place, 0) + count.n_studies
+            months[place] = months.get(place, 0) + (count.n_studies or 1)  # as much as a hidden number tells
     if not months:
         return None
     first = max(sorted(months), key=lambda m: sum(n for other, n in months.items() if m <= other < m + _MONTHS))
@@ -36,30 +42,49 @@ def _months(span: tuple[date, date]) -> int:
     return 12 * (span[1].year - span[0].year) + span[1].month - span[0].month
 
 
-def studies(counts: list[Studies]) -> str:
-    """Studies by month, a row for each modality with a scale of its own: MR is rare and still to be seen."""
+def studies(counts: list[Studies], totals: dict[str, int | None]) -> str:
+    """Studies by month, a row for each modality with a scale of its own: MR is rare and still to be seen.
+
+    A number that is hidden is a stub at the bottom, the same for all.
+    """
     import altair as alt
 
     span = shown_months(counts)
     if not span:
         return ""
     known = [c for c in counts if c.month and span[0] <= c.month <= span[1]]
-    totals: dict[str, int] = {}
-    for count in known:
-        totals[count.modality] = totals.get(count.modality, 0) + count.n_studies
-    order = sorted(totals, key=lambda modality: (-totals[modality], modality))
+    order = sorted({c.modality for c in known}, key=lambda name: (totals[name] is None, -(totals[name] or 0), name))
+    rows = [
+        _modality([c for c in known if c.modality == name], span, totals[name], is_last=name == order[-1])
+        for name in order
+    ]
+    return drawing.svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
+
+
+def _modality(
+    counts: list[Studies], span: tuple[date, date], total: int | None, *, is_last: bool
+) -> "alt.Chart | alt.LayerChart":
+    """The row of one modality; the last one has the axis of all."""
+    import altair as alt
+
+    name = counts[0].modality
+    values = [
+        {
+            "month": f"{c.month:%Y-%m-%d}",
+            "n": c.n_studies,
+            "told": f"{name}, {c.month:%Y-%m}: {drawing.told(c.n_studies)}",
+        }
+        for c in counts
+    ]
+    shown = [value for value in values if value["n"] is not None]
+    top = max((c.n_studies for c in counts if c.n_studies is not None), default=0)
     domain = [f"{span[0]:%Y-%m-%d}", f"{_next_month(span[1]):%Y-%m-%d}"]
-    rows = []
-    for modality in order:
-        values = [
-            {"month": f"{c.month:%Y-%m-%d}", "n": c.n_studies, "told": f"{modality}, {c.month:%Y-%m}: {c.n_studies:,}"}
-            for c in known
-            if c.modality == modality
-        ]
-        top = max(c.n_studies for c in known if c.modality == modality)
-        axis = alt.Axis(
+    x = alt.X(
+        "utcyearmonth(month):T",
+        scale=alt.Scale(type="utc", domain=domain),
+        axis=alt.Axis(
             title=None,
-            labels=modality == order[-1],
+            labels=is_last,
             format="%b %Y",
             tickCount={"interval": "month", "step": 1 + _months(span) // 12},
             labelAngle=0,
@@ -69,61 +94,79 @@ def studies(counts: list[Studies]) -> str:
             grid=False,
             domain=True,
             domainColor=drawing.LINE,
-        )
-        rows.append(
-            drawing.chart(values, width=_WIDTH, height=64)
-            .mark_bar(color=_MODALITIES.get(modality, _OTHER_MODALITY))
-            .encode(
-                x=alt.X("utcyearmonth(month):T", scale=alt.Scale(type="utc", domain=domain), axis=axis),
-                y=alt.Y(
-                    "n:Q",
-                    scale=alt.Scale(domain=[0, top], nice=False),
-                    axis=alt.Axis(
-                        title=[modality, f"{totals[modality]:,}"],
-                        titleAngle=0,
-                        titleAlign="right",
-                        titleAnchor="middle",
-                        titleX=-48,
-                        titleY=26,
-                        titleFontSize=12,
-                        titleColor=drawing.INK,
-                        values=[0, top],
-                        format=",d",
-                    ),
-                ),
-                description="told:N",
-            )
-        )
-    return drawing.svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
+        ),
+    )
+    y = alt.Y(
+        "n:Q",
+        scale=alt.Scale(domain=[0, top or 1], nice=False),
+        axis=alt.Axis(
+            title=[name, drawing.mark(total)],
+            titleAngle=0,
+            titleAlign="right",
+            titleAnchor="middle",
+            titleX=-48,
+            titleY=26,
+            titleFontSize=12,
+            titleColor=drawing.INK,
+            values=[0, top],
+            format=",d",
+            aria=top > 0,  # no scale where all is hidden
+        ),
+    )
+    bars: alt.Chart = (
+        drawing.chart(shown, width=_WIDTH, height=_HEIGHT)
+        .mark_bar(color=_MODALITIES.get(name, _OTHER_MODALITY))
+        .encode(x=x, y=y, description="told:N")
+    )
+    if len(shown) == len(values):
+        return bars
+    stubs = (
+        drawing.chart([value for value in values if value["n"] is None])
+        .mark_bar(color=drawing.HIDDEN)
+        .encode(x=x, y=alt.value(_HEIGHT - _STUB), y2=alt.value(_HEIGHT), description="told:N")
+    )
+    layered: alt.LayerChart = bars + stubs
+    return layered
 
 
-def patients(counts: list[Patients]) -> str:
-    """Patients by centre and status, the largest centre on top."""
+def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
+    """Patients by centre and status, the largest centre on top.
+
+    Numbers that are hidden have no bar, or one together where the total tells what they are together.
+    """
     import altair as alt
 
     if not counts:
         return ""
-    order = [*dict.fromkeys(count.centre for count in counts)]
-    label = drawing.short_names(order)
-    totals = dict.fromkeys(order, 0)
-    for count in counts:
-        totals[count.centre] += count.n_patients
-    values = [
+    label = drawing.short_names(totals)
+    y = alt.Y(
+        "centre:N",
+        scale=alt.Scale(domain=[*dict.fromkeys(label[count.centre] for count in counts)]),
+        axis=alt.Axis(title=None, labelLimit=320),
+    )
+    values: list[dict[str, Any]] = [
         {
             "centre": label[c.centre],
             "status": c.status,
-            "place": [*_STATUS].index(c.status),
+            "place": STATUSES.index(c.status),
             "n": c.n_patients,
             "told": f"{c.centre}{'' if c.status == 'none' else f', {c.status}'}: {c.n_patients:,}",
         }
         for c in counts
+        if c.n_patients is not None
     ]
-    y = alt.Y(
-        "centre:N",
-        sort=[label[name] for name in order],
-        axis=alt.Axis(title=None, labelLimit=320),
-    )
-    present = [status for status in _STATUS if any(c.status == status for c in counts)]
+    for name, total in totals.items():
+        if total and (rest := total - sum(c.n_patients or 0 for c in counts if c.centre == name)):
+            told = f"{name}: {rest:,}, of which statuses are hidden"
+            values.append({"centre": label[name], "status": "hidden", "place": len(STATUSES), "n": rest, "told": told})
+    ends: dict[str, int] = dict.fromkeys(label.values(), 0)
+    for value in values:
+        ends[value["centre"]] += value["n"]
+    present = [status for status in STATUSES if any(c.status == status for c in counts)]
+    colours = [_STATUS[status] for status in present]
+    if any(value["status"] == "hidden" for value in values):
+        present, colours = [*present, "hidden"], [*colours, drawing.HIDDEN]
+    top = max(ends.values())
     bars = (
         drawing.chart(values)
         .mark_bar(height=alt.RelativeBandSize(0.72))
@@ -131,11 +174,18 @@ def patients(counts: list[Patients]) -> str:
             y=y,
             x=alt.X(
                 "n:Q",
-                axis=alt.Axis(title="patients", orient="top", tickCount=min(10, max(totals.values())), format=",d"),
+                scale=alt.Scale(domainMin=0) if top else alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(
+                    title="patients",
+                    orient="top",
+                    values=_ticks(top),
+                    aria=top > 0,
+                    format=",d",
+                ),
             ),
             color=alt.Color(
                 "status:N",
-                scale=alt.Scale(domain=present, range=[_STATUS[status] for status in present]),
+                scale=alt.Scale(domain=present, range=colours),
                 legend=alt.Legend(
                     title=None, orient="top", labelExpr="datum.label == 'none' ? 'no clinical record' : datum.label"
                 ),
@@ -144,11 +194,19 @@ def patients(counts: list[Patients]) -> str:
             description="told:N",
         )
     )
-    ends = [{"centre": label[name], "n": n, "total": f"{n:,}"} for name, n in totals.items()]
+    texts = [{"centre": label[name], "n": ends[label[name]], "total": drawing.mark(n)} for name, n in totals.items()]
     text = (
-        drawing.chart(ends)
+        drawing.chart(texts)
         .mark_text(align="left", dx=5, fontSize=11, color=drawing.QUIET, aria=False)
         .encode(y=y, x="n:Q", text="total:N")
     )
     chart = (bars + text).properties(width=700, height=alt.Step(19))
     return drawing.svg("patients", chart, "Patients by centre and COVID-19 status")
+
+
+def _ticks(top: int) -> list[int]:
+    """Round numbers from 0 on, at most ten; none from 1 to 4 where more are counted."""
+    step = 5 if top >= 5 else 1
+    while top > 10 * step:
+        step *= 2
+    return [*range(0, top + 1, step)]

@@ -1,31 +1,22 @@
-"""What the quality report says, counted: asks the public views, gives dataclasses of counts and names.
+"""What the quality report says: dataclasses of counts and names, and how they are put.
 
 No patient and no value of one is in here, so none can come onto the page. Counts say by their name what
-they are numbers of (`n_patients`, `n_records`, …), for whoever has to hide small ones before they are shown.
+they are numbers of (`n_patients`, `n_records`, …); None is a number that `hiding` took away.
 """
 
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
 
-from warehouse import __version__, checks, columns, report, sqlfiles
-from warehouse.cleaning import tables
-from warehouse.errors import LakeError
-
-if TYPE_CHECKING:
-    from warehouse.reader import Warehouse
+from warehouse import checks
 
 #: What stands for a centre where there is none to name.
 NOT_NAMED, NO_RECORD = "(centre not named)", "(no clinical record)"
 
-#: One name for what is written in another case or with other white space, as units are matched (cleaning/units.py).
-_SPELLING = r"trim(regexp_replace(coalesce(submitting_centre, ''), '[\s\p{Z}]+', ' ', 'g'))"
-_CENTRE = f"lower({_SPELLING})"
-#: Control, format (direction, zero width), surrogate, private and unassigned characters, breaks of line and paragraph.
-_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_VIEWS = ("clinical_issues", "completeness")
+#: The COVID-19 statuses of patients, in the order in which they are shown; none is that of who has no clinical record.
+STATUSES = ("positive", "negative", "none")
+
+#: Where the steps of values for 100 clinical files begin; under the first is step 0.
+RATES = (1, 5, 20, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +36,15 @@ class Scope:
 class Totals:
     """What the views show, and the inventory of the whole snapshot, which balances."""
 
-    n_patients: int
-    n_positive: int
-    n_negative: int
-    n_without_record: int
-    n_studies: int
-    n_undated_studies: int
-    n_series: int
-    n_images: int
-    n_clinical_files: int
+    n_patients: int | None
+    n_positive: int | None
+    n_negative: int | None
+    n_without_record: int | None
+    n_studies: int | None
+    n_undated_studies: int | None
+    n_series: int | None
+    n_images: int | None
+    n_clinical_files: int | None
     n_rejects: int
     inventory: dict[str, int]
 
@@ -64,7 +55,7 @@ class Studies:
 
     month: date | None
     modality: str
-    n_studies: int
+    n_studies: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +64,34 @@ class Patients:
 
     centre: str
     status: str
-    n_patients: int
+    n_patients: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """How many of a centre's records, to which the column applies, have a value in it."""
+    """How many of a centre's records, to which the column applies, have a value in it; per cent may be known alone."""
 
     section: str
     column: str
     centre: str
-    n_records: int
-    n_filled: int
+    percent: int | None
+    n_filled: int | None
+    n_records: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """The values of a centre that met a rule of cleaning, and the number of its clinical files."""
+    """The values of a centre that met a rule of cleaning; how many they are for 100 files may be known alone.
+
+    Of that there is the step alone: how many of RATES it reaches.
+    """
 
     centre: str
     rule: str
-    n_values: int
-    n_patients: int
-    n_files: int
+    step: int | None
+    n_values: int | None
+    n_patients: int | None
+    n_files: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +101,28 @@ class Rule:
     rule: str
     effect: str
     meaning: str
-    n_values: int
-    n_patients: int
-    n_centres: int
+    n_values: int | None
+    n_patients: int | None
+    n_centres: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check and the number of its faulty rows."""
+    """A check and the number of its faulty rows; of a number that is hidden it may be said that it is small."""
 
     check: checks.Check
-    n_rows: int
+    n_rows: int | None
+    is_small: bool = False
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it found anything; a number that is hidden is none of 0."""
+        return self.n_rows != 0
 
     @property
     def is_failed(self) -> bool:
         """Whether it found more than what is to be looked at."""
-        return self.n_rows > 0 and self.check.severity is not checks.Severity.WARNING
+        return self.has_rows and self.check.severity is not checks.Severity.WARNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,146 +136,37 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that the report says; lists are in the order in which they are shown."""
+    """All that the report says; lists are in the order in which they are shown.
+
+    `modalities` and `centres` are the totals of studies and patients. Counts from 1 to `least` - 1 are hidden.
+    """
 
     scope: Scope
     totals: Totals
     studies: list[Studies]
+    modalities: dict[str, int | None]
     patients: list[Patients]
+    centres: dict[str, int | None]
     completeness: list[Filled]
     repairs: list[Repairs]
     rules: list[Rule]
     checks: list[Checked]
     rejects: list[Rejected]
+    least: int = 0
 
 
-def collect(warehouse: "Warehouse", results: Sequence[checks.Result] | None = None) -> Figures:
-    """Count what a warehouse shows; LakeError when its snapshot is older than the views that are asked.
-
-    The checks are run, unless what they found is given.
-    """
-    if missing := [view for view in _VIEWS if not warehouse.has(view)]:
-        raise LakeError(
-            f"Snapshot {warehouse.snapshot.number} has no view {missing[0]}: an older version published it. "
-            "Refresh the lake, or choose a later snapshot."
-        )
-    rejects = sqlfiles.statements("reports/rejects.sql")["rejects"]
-    sql = {
-        name: sqlfiles.fill(text, centre=_CENTRE, spelling=_SPELLING, rejects=rejects)
-        for name, text in sqlfiles.statements("reports/quality.sql").items()
-    }
-    found = {name: _rows(warehouse, query) for name, query in sql.items()}
-    status = report.status(warehouse)
-    names = _names(found["spellings"])
-    return Figures(
-        Scope(
-            lake=_printable(status["lake"]),
-            sources=tuple(_printable(row["source"]) for row in status["sources"]),
-            group=warehouse.group_name,
-            day=warehouse.day,
-            snapshot=warehouse.snapshot.number,
-            published_at=warehouse.snapshot.time,
-            tool=__version__,
-        ),
-        _totals(status, found),
-        [Studies(row["month"], _printable(row["modality"]), row["n_studies"]) for row in found["studies"]],
-        _patients(found["centres"], names),
-        _completeness(found["completeness"], names),
-        _repairs(found, names),
-        _rules(found["rules"]),
-        [Checked(r.check, r.n_rows) for r in (checks.run(warehouse, limit=0) if results is None else results)],
-        [Rejected(row["kind"] or "other", _printable(row["reason"]), row["n_objects"]) for row in found["rejects"]],
-    )
-
-
-Rows = list[dict[str, Any]]
-
-
-def _rows(warehouse: "Warehouse", query: str) -> Rows:
-    answer = warehouse.con.execute(query)
-    names = [column[0] for column in answer.description or []]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-
-
-def _names(spellings: Rows) -> dict[str | None, str]:
-    """The name to show for each centre: the spelling of most of its files."""
-    chosen: dict[str | None, str] = {None: NO_RECORD, "": NOT_NAMED}
-    for row in sorted(spellings, key=lambda row: (row["n_files"], row["spelling"])):
-        if row["centre"]:
-            chosen[row["centre"]] = _printable(row["spelling"])
-    # Two that differ in what cannot be shown alone are still two.
-    names: dict[str | None, str] = {}
-    for centre, name in chosen.items():
-        again = [*names.values()].count(name)
-        names[centre] = f"{name} [{again + 1}]" if again else name
-    return names
-
-
-def _printable(text: str) -> str:
-    """A text from outside without what no page or SVG can hold, as control characters, or what would turn it round."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
-
-
-def _totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
-    by_status = {row["covid_status"]: row["n_patients"] for row in found["covid_status"]}
-    kinds = ("objects", "image_json", "clinical_json", "dcm", "other", "rejected")
-    return Totals(
-        n_patients=status["patients"],
-        n_positive=by_status.get("positive", 0),
-        n_negative=by_status.get("negative", 0),
-        n_without_record=by_status.get(None, 0),
-        n_studies=status["studies"],
-        n_undated_studies=status["studies"] - found["dated_studies"][0]["n_dated"],
-        n_series=status["series"],
-        n_images=status["images"],
-        n_clinical_files=sum(row["n_files"] for row in found["spellings"]),
-        n_rejects=sum(row["n_objects"] for row in found["rejects"]),
-        inventory={kind: status[kind] for kind in kinds},
-    )
-
-
-def _patients(rows: Rows, names: dict[str | None, str]) -> list[Patients]:
-    """The centre with most patients first, those without a centre last."""
-    totals: dict[str | None, int] = {}
-    for row in rows:
-        totals[row["centre"]] = totals.get(row["centre"], 0) + row["n_patients"]
-    order = {centre: (not centre, centre is None, -n, centre or "") for centre, n in totals.items()}
-    return [
-        Patients(names[row["centre"]], row["covid_status"] or "none", row["n_patients"])
-        for row in sorted(rows, key=lambda row: (order[row["centre"]], -ord((row["covid_status"] or "n")[0])))
-    ]
-
-
-def _completeness(rows: Rows, names: dict[str | None, str]) -> list[Filled]:
-    """In the order of the column table, centres by name."""
-    fields = {column.name: (place, column.section) for place, column in enumerate(columns.record_columns())}
-    listed = [
-        Filled(
-            fields[row["column_name"]][1], row["column_name"], names[row["centre"]], row["n_records"], row["n_filled"]
-        )
-        for row in rows
-        if row["column_name"] in fields  # a snapshot may have a column that has been renamed since
-    ]
-    return sorted(listed, key=lambda filled: (fields[filled.column][0], centre_order(filled.centre)))
-
-
-def _repairs(found: dict[str, Rows], names: dict[str | None, str]) -> list[Repairs]:
-    files: dict[str, int] = {}
-    for row in found["spellings"]:
-        files[row["centre"]] = files.get(row["centre"], 0) + row["n_files"]
-    listed = [
-        Repairs(names[row["centre"]], row["rule"], row["n_values"], row["n_patients"], files[row["centre"]])
-        for row in found["issues"]
-    ]
-    place = {row["rule"]: place for place, row in enumerate(tables.rows("rules"))}
-    return sorted(listed, key=lambda repairs: (centre_order(repairs.centre), place.get(repairs.rule, len(place))))
-
-
-def _rules(rows: Rows) -> list[Rule]:
-    meanings = {row["rule"]: row["meaning"] for row in tables.rows("rules")}
-    return [Rule(**row, meaning=meanings.get(row["rule"], "")) for row in rows]
+def percent(n_filled: int, n_records: int, step: int = 1) -> int:
+    """The share in per cent, rounded to whole steps; 0 and 100 only where it is none and all."""
+    if n_filled in (0, n_records):
+        return 100 if n_filled else 0
+    return min(100 - step, max(step, step * round(100 * n_filled / n_records / step)))
 
 
 def centre_order(name: str) -> tuple[bool, str, str]:
     """The order in which centres are listed: by name, those without one last."""
     return (name in (NOT_NAMED, NO_RECORD), name.casefold(), name)
+
+
+def largest_first(name: str, total: int | None) -> tuple[bool, bool, bool, int, str, str]:
+    """The order in which centres are listed by number: the largest first, hidden numbers after them, no centre last."""
+    return name in (NOT_NAMED, NO_RECORD), name == NO_RECORD, total is None, -(total or 0), name.casefold(), name

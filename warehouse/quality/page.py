@@ -1,22 +1,25 @@
 """Fills the page of the quality report (page.html, page.css) with figures, the charts of them and their tables."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.quality import charts, heat_maps
-from warehouse.quality.figures import Figures, Filled, Repairs, centre_order
+from warehouse.quality.figures import STATUSES, Figures, Filled, Repairs, centre_order
 
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of two dimensions: what stands at (row, column), where there is something."""
+    """A table of two dimensions: what stands at (row, column), where there is something; None where it is hidden.
+
+    The row or column `total` has the totals.
+    """
 
     rows: list[str]
     columns: list[str]
-    cells: dict[tuple[str, str], str]
+    cells: dict[tuple[str, str], str | None]
+    total: str = ""
 
 
 def render(figures: Figures) -> str:
@@ -31,11 +34,11 @@ def render(figures: Figures) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = "{:,}".format
-    dates, units = ([rule for rule in _rules(figures.repairs) if about in rule] for about in ("date", "unit"))
+    environment.filters["count"] = _count
+    dates, units = ([rule.rule for rule in figures.rules if about in rule.rule] for about in ("date", "unit"))
     drawn = {
-        "studies": charts.studies(figures.studies),
-        "patients": charts.patients(figures.patients),
+        "studies": charts.studies(figures.studies, figures.modalities),
+        "patients": charts.patients(figures.patients, figures.centres),
         "completeness": heat_maps.completeness(figures.completeness),
         "repairs": heat_maps.repairs(figures.repairs, dates, units),
     }
@@ -47,29 +50,34 @@ def render(figures: Figures) -> str:
         span=charts.shown_months(figures.studies),
         patients=_patients(figures),
         completeness=_completeness(figures.completeness),
+        hidden=_hidden(figures.least),
         repairs=_repairs(figures.repairs, [*dates, *units]),
         failed=[checked for checked in figures.checks if checked.is_failed],
-        warned=[checked for checked in figures.checks if checked.n_rows and not checked.is_failed],
+        warned=[checked for checked in figures.checks if checked.has_rows and not checked.is_failed],
     )
 
 
-def _rules(repairs: Iterable[Repairs]) -> list[str]:
-    totals: dict[str, int] = {}
-    for count in repairs:
-        totals[count.rule] = totals.get(count.rule, 0) + count.n_values
-    return sorted(totals, key=lambda rule: (-totals[rule], rule))
+def _count(count: int | None) -> str | None:
+    return None if count is None else f"{count:,}"
+
+
+def _hidden(least: int) -> str:
+    """The counts that are hidden because they are small; "" where none are."""
+    return "" if least < 2 else "1" if least == 2 else f"1 to {least - 1}"
 
 
 def _studies(figures: Figures) -> Grid:
     months = sorted({f"{count.month:%Y-%m}" for count in figures.studies if count.month})
     undated = ["no date"] if any(count.month is None for count in figures.studies) else []
     return Grid(
-        months + undated,
-        sorted({count.modality for count in figures.studies}),
+        [*months, *undated, "all"],
+        sorted(figures.modalities),
         {
-            (f"{count.month:%Y-%m}" if count.month else "no date", count.modality): f"{count.n_studies:,}"
+            (f"{count.month:%Y-%m}" if count.month else "no date", count.modality): _count(count.n_studies)
             for count in figures.studies
-        },
+        }
+        | {("all", modality): _count(n) for modality, n in figures.modalities.items()},
+        "all",
     )
 
 
@@ -77,24 +85,38 @@ def _patients(figures: Figures) -> Grid:
     present = {count.status for count in figures.patients}
     return Grid(
         [*dict.fromkeys(count.centre for count in figures.patients)],
-        [status for status in ("positive", "negative", "none") if status in present],
-        {(count.centre, count.status): f"{count.n_patients:,}" for count in figures.patients},
+        [*(status for status in STATUSES if status in present), "all"],
+        {(count.centre, count.status): _count(count.n_patients) for count in figures.patients}
+        | {(centre, "all"): _count(n) for centre, n in figures.centres.items()},
+        "all",
     )
 
 
-def _completeness(cells: Iterable[Filled]) -> Grid:
-    cells = list(cells)
+def _completeness(cells: list[Filled]) -> Grid:
     return Grid(
         [*dict.fromkeys(cell.column for cell in cells)],
         sorted({cell.centre for cell in cells}, key=centre_order),
-        {(cell.column, cell.centre): f"{cell.n_filled:,}/{cell.n_records:,}" for cell in cells},
+        {(cell.column, cell.centre): _filled(cell) for cell in cells},
     )
 
 
-def _repairs(repairs: Iterable[Repairs], rules: list[str]) -> Grid:
+def _filled(cell: Filled) -> str | None:
+    if cell.percent is None:
+        return None
+    known = cell.n_filled is not None and cell.n_records is not None
+    return f"{cell.n_filled:,}/{cell.n_records:,}" if known else f"{cell.percent} %"
+
+
+def _repairs(repairs: list[Repairs], rules: list[str]) -> Grid:
     counts = [count for count in repairs if count.rule in rules]
     return Grid(
         sorted({count.centre for count in counts}, key=centre_order),
         rules,
-        {(count.centre, count.rule): f"{count.n_values:,}" for count in counts},
+        {(count.centre, count.rule): _repaired(count) for count in counts},
     )
+
+
+def _repaired(count: Repairs) -> str | None:
+    if count.step is None:
+        return None
+    return heat_maps.rate(count.step) if count.n_values is None else f"{count.n_values:,}"
