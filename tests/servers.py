@@ -81,8 +81,10 @@ def keys_of(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def moto() -> Iterator[S3]:
-    """S3 by moto, in a thread; it keeps any key, and asks for no right unless told to. One at a time in a process, since
-    all of them share what they hold: it begins empty."""
+    """S3 by moto, in a thread; it keeps any key, and asks for no right unless told to.
+
+    One at a time in a process, since all of them share what they hold; each begins empty.
+    """
     from moto.server import ThreadedMotoServer
 
     port = free_port()
