@@ -34,7 +34,7 @@ dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3
 		$(BIN)/dagster dev -m pipelines.definitions -p $(PORT)
 
 test: $(STAMP)  ## the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## looks, changes nothing
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -47,7 +47,8 @@ class _Target:
     flag: str
     extract: Callable[[extract.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
     inserts: tuple[str, ...]
-    #: Threads that extract; with one, headers keep two cores busy together with the writer.
+    #: Threads that extract; with one, headers keep two cores busy together with the writer. As many units are in memory
+    #: at once, so each is that much smaller.
     extractors: int = 1
 
 
@@ -98,6 +99,8 @@ def _load(run: Run, target: _Target) -> LoadCounts:
     unloaded = sqlfiles.fill(
         sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table, within=run.within("objects.key")
     )
+    most, room = (limit // target.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
+    run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))
     done, loaded, rejected = 0, 0, 0
     idle: list[extract.Extractor] = []
     run.progress(target.step, 0, 0)
