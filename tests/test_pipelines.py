@@ -51,7 +51,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def definitions(source: object, lake_folder: object) -> dg.Definitions:
     return chest_definitions(
-        {}, chest=ChestWarehouse(source=str(source), lake=str(lake_folder), manifests=f"{lake_folder}-manifests")
+        {},
+        chest=ChestWarehouse(
+            source=str(source), lake=str(lake_folder), manifests=f"{lake_folder}-manifests" if lake_folder else ""
+        ),
     )
 
 
@@ -191,8 +194,9 @@ def test_without_a_bucket_the_variable_to_set_is_named(tmp_path: Path, instance:
 
 
 def test_bucket_and_lake_are_read_from_the_environment_at_run_time(
-    loaded: Loaded, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("CHEST_MANIFESTS", str(tmp_path / "manifests"))
     monkeypatch.setenv("CHEST_SOURCE", str(loaded.bucket))
     monkeypatch.setenv("CHEST_LAKE", str(loaded.lake))
     assert metadata(run(instance, "", ""))["objects"]["listed"] == loaded.truth["objects"]
