@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from servers import S3, moto
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -31,6 +32,21 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3]:
+    """An S3 server of a module's own, empty at first."""
+    with moto() as running:
+        yield running
+
+
+@pytest.fixture
+def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The same, and the environment that a user sets to reach it."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 Chest = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,7 +1,6 @@
 """S3 Inventories stand in for listings: the same answers, nothing undone, nothing half believed."""
 
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Chest
 from inventories import CONFIG, PLAIN, address, listed, written
-from servers import S3, moto
+from servers import S3
 
 import warehouse
 from warehouse.bucket_s3 import S3Bucket
@@ -26,19 +25,6 @@ VERSIONED = ("Bucket", "Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size",
 
 def key(patient: int, day: int = 1) -> str:
     return f"training/Covid{patient}/data/2020-03-{day:02d}/data.json"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with moto() as running:
-        yield running
-
-
-@pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return server
 
 
 def by_inventory(bucket: str, below: str = "") -> tuple[str, Settings]:

@@ -3,11 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import S3, moto, rclone
+from servers import S3, rclone
 
 import warehouse
 from warehouse.manifests.checksums import How
@@ -23,19 +22,6 @@ select patient_id, n_images from patients
 """
 PATIENT = "training/PatA"
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with moto() as running:
-        yield running
-
-
-@pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return server
 
 
 def export(source: str, root: Path, objects: tuple[str, ...] = ("dcm", "json")) -> warehouse.Manifest:

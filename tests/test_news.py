@@ -1,7 +1,6 @@
 """News of a bucket: from a real queue (moto's SQS, told by moto's S3) and by probes of S3 and of a folder."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from conftest import write_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import S3, moto
+from servers import S3
 
 import warehouse
 from warehouse.errors import SourceDownError, SourceError, UsageError
@@ -25,19 +24,6 @@ SETTINGS = Settings(request_seconds=5)
 
 def key(patient: object, day: str = "2020-03-01") -> str:
     return f"training/Covid{patient}/data/{day}/data.json"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with moto() as running:
-        yield running
-
-
-@pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return server
 
 
 @pytest.fixture

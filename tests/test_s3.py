@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest
-from servers import S3, keys_of, moto, rclone
+from servers import S3, keys_of, rclone
 
 import warehouse
 from warehouse.bucket_s3 import S3Bucket
@@ -19,12 +19,6 @@ from warehouse.settings import Settings
 COUNTS = ("objects", "image_json", "clinical_json", "patients", "studies", "series", "modality")
 PATIENT = "training/Covid1"
 RECORD = b'{"Pseudonym": "Covid1", "SwabStatus": "Negative", "SubmittingCentre": "Leeds"}'
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with moto() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,14 @@
 """chest refresh."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from warehouse.cli import options
 from warehouse.cli.output import Format, note, write_json
+
+if TYPE_CHECKING:
+    from warehouse.steps import RefreshResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -74,7 +77,12 @@ def refresh(
         )
     if form is Format.JSON:
         write_json(asdict(result))
-        return
+    else:
+        _tell(result)
+
+
+def _tell(result: "RefreshResult") -> None:
+    """What a refresh did, in a few lines."""
     objects, published = result.objects, result.published
     typer.echo(
         f"{result.source}: {objects.listed:,} objects listed; "
