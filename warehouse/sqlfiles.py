@@ -45,5 +45,21 @@ def statements(name: str) -> dict[str, str]:
 
 def literal(text: str) -> str:
     """A text as a literal of SQL: for the statements that take no parameters, as ATTACH, and for those that every
-    start of the command line runs (binding a parameter makes DuckDB import pandas, where there is one: 0.3 s)."""
-    return "'" + text.replace("'", "''") + "'"
+    start of the command line runs (binding a parameter makes DuckDB import pandas, where there is one: 0.3 s).
+
+    ValueError for a NUL byte, where DuckDB's parser would end the text.
+    """
+    return "'" + _without_nul(text).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name (column, table, step, label) as SQL quotes it; ValueError for an empty one or a NUL byte."""
+    if not name:
+        raise ValueError("A name cannot be empty.")
+    return '"' + _without_nul(name).replace('"', '""') + '"'
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("SQL holds no NUL byte.")
+    return text
