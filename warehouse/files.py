@@ -11,60 +11,17 @@ import io
 import os
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from warehouse import leftovers
 from warehouse.errors import UsageError
-from warehouse.settings import load_share
+from warehouse.permissions import file_mode, folder_mode
 
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, as the next two
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
-
-_UMASKS = {"private": 0o077, "group": 0o027, "all": 0o022}
-
-
-def umask() -> int:
-    """The umask that CHEST_SHARE stands for."""
-    return _UMASKS[load_share()]
-
-
-def file_mode() -> int:
-    """Permissions of a file: 0640 unless CHEST_SHARE says otherwise."""
-    return 0o666 & ~umask()
-
-
-def folder_mode() -> int:
-    """Permissions of a folder: 0750 unless CHEST_SHARE says otherwise."""
-    return 0o777 & ~umask()
-
-
-_tightening = threading.Lock()
-_tightened, _umask_before = 0, 0
-
-
-@contextlib.contextmanager
-def umask_tightened() -> Iterator[None]:
-    """Let libraries make no file in this block that others may read, whatever the process's umask.
-
-    A umask is the whole process's, so it is only ever tightened: a thread that has asked for more keeps it.
-    """
-    global _tightened, _umask_before  # noqa: PLW0603 - so is a umask
-    with _tightening:
-        if not _tightened:
-            _umask_before = os.umask(0o077)
-            os.umask(_umask_before | umask())
-        _tightened += 1
-    try:
-        yield
-    finally:
-        with _tightening:
-            _tightened -= 1
-            if not _tightened:
-                os.umask(_umask_before)
 
 
 def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
@@ -77,7 +34,7 @@ def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
         make_folder(path.parent, below=below)
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISDIR(path.lstat().st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, "a link or a file is in the way", str(path))
+                raise NotADirectoryError(errno.ENOTDIR, f"{path} is a link or a file", str(path))
     try:
         path.mkdir(folder_mode())
     except FileNotFoundError:
@@ -156,12 +113,8 @@ def write_text_atomically(target: Path | str) -> Iterator[IO[str]]:
 
 def _open_stream(target: Path) -> int | None:
     """A descriptor for a target that is no file to be replaced; None where it is, or where there is nothing yet."""
-    place = str(target.parent)
-    if place in ("/dev", "/dev/fd", "/proc/self/fd"):
-        if target.name in ("stdout", "stderr") and place == "/dev":
-            return os.dup(1 if target.name == "stdout" else 2)
-        if target.name.isdigit():
-            return os.dup(int(target.name))
+    if (handle := _open_again(target)) is not None:
+        return handle
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:
@@ -173,6 +126,16 @@ def _open_stream(target: Path) -> int | None:
     if not stat.S_ISFIFO(mode) and not stat.S_ISCHR(mode):
         raise FileExistsError(errno.EEXIST, "it is neither a file nor a pipe", str(target))
     return os.open(target, os.O_WRONLY | _NOFOLLOW | _CLOEXEC)
+
+
+def _open_again(target: Path) -> int | None:
+    """A second descriptor of one that this process has, where a path names it: /dev/stdout, /dev/stderr, /dev/fd/N."""
+    place, name = str(target.parent), target.name
+    if place == "/dev" and name in ("stdout", "stderr"):
+        return os.dup(1 if name == "stdout" else 2)
+    if place in ("/dev/fd", "/proc/self/fd") and name.isdecimal():
+        return os.dup(int(name))
+    return None
 
 
 def _settle(handle: int) -> None:
@@ -226,6 +189,13 @@ def _settle_all(folder: Path) -> None:
                 _settle(file.fileno())
 
 
+def put(part: Path, target: Path) -> None:
+    """Move a finished file from a `part_folder` to its place."""
+    with part.open("rb") as file:
+        _settle(file.fileno())
+    part.replace(target)
+
+
 def write_new(path: Path | str, content: bytes) -> None:
     """Write a file that is not there yet, inside a folder that is still being filled; OSError when it cannot be."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC, 0o600), "wb") as file:
@@ -245,9 +215,20 @@ def open_lock(path: Path | str) -> IO[bytes]:
 def open_to_append(path: Path | str) -> IO[bytes]:
     """Open a file that lines are added to, and make it where there is none.
 
-    OSError when it is a link, has a second name (a hard link), or is no file.
+    OSError when it is a link, has a second name (a hard link), or is neither a file nor /dev/stdout and its like.
     """
+    if (handle := _open_again(Path(path))) is not None:
+        return os.fdopen(handle, "ab")
     return os.fdopen(_open_plain(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, names=1), "ab")
+
+
+def size_to_resume(path: Path | str) -> int:
+    """How much of a part is there to go on with; 0 where `open_to_resume` would begin anew."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if _is_one_file(found):
+            return found.st_size
+    return 0
 
 
 def open_to_resume(path: Path | str, *, anew: bool) -> IO[bytes]:
@@ -257,10 +238,13 @@ def open_to_resume(path: Path | str, *, anew: bool) -> IO[bytes]:
     is no room for it.
     """
     with contextlib.suppress(FileNotFoundError):
-        found = os.lstat(path)
-        if anew or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        if anew or not _is_one_file(os.lstat(path)):
             os.unlink(path)  # noqa: PTH108
     return os.fdopen(_open_plain(path, os.O_RDWR | os.O_CREAT, names=1), "r+b")
+
+
+def _is_one_file(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
 def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
@@ -269,14 +253,14 @@ def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
         handle = os.open(path, flags | _NOFOLLOW | _NONBLOCK | _CLOEXEC, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "it is a link, and links are not followed there", str(path)) from None
+            raise OSError(errno.ELOOP, f"{path} is a link", str(path)) from None
         raise
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise FileExistsError(errno.EEXIST, "it is no file", str(path))
+            raise FileExistsError(errno.EEXIST, f"{path} is no plain file", str(path))
         if names and found.st_nlink > names:
-            raise FileExistsError(errno.EEXIST, "it is also another file (a hard link)", str(path))
+            raise FileExistsError(errno.EEXIST, f"{path} is also another file (a hard link)", str(path))
         if not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():
             os.fchmod(handle, file_mode())
     except BaseException:
