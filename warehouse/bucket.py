@@ -194,12 +194,13 @@ class FolderBucket:
 
         from warehouse.walking import walk
 
-        self.skipped = []
+        skipped: list[Skipped] = []
+        self.skipped = skipped
 
         def skip(key: str, reason: str) -> None:
             if key.startswith(prefix):
-                self.skipped.append(Skipped(_as_text(key), reason))
-            if len(self.skipped) > _MOST_SKIPPED:
+                skipped.append(Skipped(_as_text(key), reason))
+            if len(skipped) > _MOST_SKIPPED:
                 raise SourceError(
                     f"The folder {self._root} has more than {_MOST_SKIPPED:,} paths that are no objects, such as "
                     f"{_as_text(key)!r}: {reason}. Name the folder that the files really lie in. Nothing was changed."

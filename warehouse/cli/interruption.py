@@ -20,6 +20,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # not all of them are known to Windows
 
 _received = 0
 _is_lost, _has_line = False, False
+_wakeup = -1
 
 
 class Interruption(BaseException):
@@ -28,15 +29,16 @@ class Interruption(BaseException):
 
 def install() -> None:
     """Take care of the signals from now on; one that the parent has chosen to ignore (nohup, &) stays ignored."""
+    global _wakeup
     for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise)
     sys.unraisablehook = _unraisable
     # A library that does not return cannot be raised in; what the system writes here, a thread sees all the same.
-    watched, written = os.pipe()
-    os.set_blocking(written, False)
-    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    watched, _wakeup = os.pipe()
+    os.set_blocking(_wakeup, False)
+    signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
     _thread.start_new_thread(_watch, (watched,))
 
 
@@ -63,6 +65,9 @@ def end_at_once_from_now_on() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is _raise:
             signal.signal(number, _end_at_once)
+    if _wakeup >= 0:
+        signal.set_wakeup_fd(-1)
+        os.close(_wakeup)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -75,9 +80,9 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(watched: int) -> None:
-    number = os.read(watched, 1)[0]
-    time.sleep(_PATIENCE)
-    _end_at_once(number, None)
+    if number := os.read(watched, 1):  # nothing: the work was done without a signal
+        time.sleep(_PATIENCE)
+        _end_at_once(number[0], None)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
