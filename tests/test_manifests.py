@@ -588,17 +588,19 @@ def test_no_room_and_no_folder_are_one_line(ask: Chest, lake: str, bucket: Path,
     assert "cannot be written" in done.stderr
 
 
-def test_a_full_disk_and_a_closed_folder_are_one_line(still: warehouse.Manifest, tmp_path: Path) -> None:
-    """/dev/full takes no byte; a user without rights may not write."""
+def test_a_file_that_does_not_fit_and_a_closed_folder_are_one_line(still: warehouse.Manifest, tmp_path: Path) -> None:
+    """The system takes no file of more than 1,000 bytes; a user without rights may not write."""
     from warehouse.manifests.download import download
 
     data = tmp_path / "data"
-    for row in still.polars().iter_rows(named=True):
-        part = data / ".chest/parts" / hashlib.sha256(f"{row['uri']}\n{row['etag']}".encode()).hexdigest()
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.symlink_to("/dev/full")
-    with pytest.raises(warehouse.UsageError, match="the disk is full"):
-        download(still, data)
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+        "from warehouse.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "manifest", "download", still.folder, "-o", data, "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "a file would be larger than the file system takes" in done.stderr
     assert (data / "INCOMPLETE").exists()
     if os.getuid():
         (tmp_path / "closed").mkdir(mode=0o500)
@@ -616,6 +618,34 @@ def test_links_in_the_folder_lead_nowhere_else(still: warehouse.Manifest, tmp_pa
     found = download(still, tmp_path / "data")
     assert {reason for _, reason in found.failed} == {"would be written outside the folder"}
     assert list(outside.iterdir()) == []
+
+
+def test_what_others_put_at_names_that_can_be_guessed_is_not_written_to(
+    still: warehouse.Manifest, tmp_path: Path
+) -> None:
+    """Links, hard links and pipes at the names of a download's own files."""
+    from warehouse.manifests.download import download
+
+    mine, data = tmp_path / "mine", tmp_path / "data"
+    mine.write_text("mine" * 1_000_000)  # large enough for a part to go on from
+    (data / ".chest" / "parts").mkdir(parents=True)
+    (data / "INCOMPLETE").symlink_to(mine)
+    plants = (lambda path: path.symlink_to(mine), lambda path: path.hardlink_to(mine), os.mkfifo)
+    for number, row in enumerate(still.polars().iter_rows(named=True)):
+        name = hashlib.sha256(f"{row['uri']}\n{row['etag']}".encode()).hexdigest()
+        plants[number % 3](data / ".chest" / "parts" / name)
+    assert not download(still, data).failed
+    assert not (data / "INCOMPLETE").is_symlink()
+    for name in ("lock", "parts", ""):
+        shutil.rmtree(data, ignore_errors=True)
+        (data / ".chest").mkdir(parents=True)
+        if not name:
+            (data / ".chest").rmdir()
+        (data / ".chest" / name).symlink_to(tmp_path / "theirs" if name == "lock" else tmp_path)
+        with pytest.raises(warehouse.UsageError, match=f"{name or '.chest'} is a link"):
+            download(still, data)
+    assert mine.read_text() == "mine" * 1_000_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "mine"]
 
 
 @given(st.text(st.sampled_from("a./\\\x00:C \n"), max_size=12))

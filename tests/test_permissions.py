@@ -50,9 +50,8 @@ def make_everything(run: Run, folder: Path, umask: int) -> None:
     run(umask, "upkeep", *lake, "-q")
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_everything_is_for_owner_and_group(run: Run, tmp_path: Path, umask: int) -> None:
-    make_everything(run, tmp_path, umask)
+def test_everything_is_for_owner_and_group(run: Run, tmp_path: Path) -> None:
+    make_everything(run, tmp_path, 0o000)
     assert modes(tmp_path) == {("folder", "750"), ("file", "640")}
     kinds = Counter(path.suffix for path in tmp_path.rglob("*"))
     assert {".csv", ".parquet", ".html", ".svg", ".json", ".dcm", ".lock", ".sqlite", ".txt"} <= set(kinds)
@@ -60,10 +59,14 @@ def test_everything_is_for_owner_and_group(run: Run, tmp_path: Path, umask: int)
 
 
 def test_a_setting_says_otherwise(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for share, file, folder in (("private", "600", "700"), ("all", "644", "755")):
+    for share, umask, file, folder in (
+        ("private", 0o022, "600", "700"),
+        ("all", 0o077, "644", "755"),
+        ("group", 0o077, "640", "750"),
+    ):
         monkeypatch.setenv("CHEST_SHARE", share)
-        run(0o022, "sample", tmp_path / share / "bucket", "--patients", 2, "-q")
-        run(0o022, "refresh", tmp_path / share / "bucket", "--lake", tmp_path / share / "lake", "-q")
+        run(umask, "sample", tmp_path / share / "bucket", "--patients", 1, "-q")
+        run(umask, "refresh", tmp_path / share / "bucket", "--lake", tmp_path / share / "lake", "-q")
         assert modes(tmp_path / share) == {("folder", folder), ("file", file)}
 
 
