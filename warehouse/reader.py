@@ -115,11 +115,11 @@ class Warehouse:
             self._beside.append(opened)
         return self._beside[0]._at(day=self.day, group_name=self.group_name)
 
-    def limited(self, *, whole_process: bool = False) -> AbstractContextManager[None]:
+    def limited(self) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
-        from warehouse import foreign
+        from warehouse import limits
 
-        return foreign.limited(self.con, self.settings, whole_process=whole_process)
+        return limits.limited(self.settings, self.con)
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
         return self.con.sql(f"from {lake.ALIAS}.main.{name}")

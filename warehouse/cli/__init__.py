@@ -54,8 +54,10 @@ class _WithoutPandas(MetaPathFinder):
 
 def main() -> None:
     """Run the command line; errors a user can meet become one message on stderr."""
+    from warehouse import limits
     from warehouse.errors import WarehouseError
 
+    limits.own_process()
     sys.meta_path.insert(0, _WithoutPandas())
     try:
         app()

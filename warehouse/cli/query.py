@@ -63,7 +63,7 @@ def sql(
         from warehouse.reader import explain
 
         try:
-            with contextlib.nullcontext() if trusted else warehouse.limited(whole_process=True):
+            with contextlib.nullcontext() if trusted else warehouse.limited():
                 write(warehouse.ask(text, parameters), form, output)
         except ForeignSqlError as error:
             raise UsageError(f"{error} A query of your own may do more with --trusted.") from None

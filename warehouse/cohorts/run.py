@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, foreign, lake, settings
+from warehouse import columns, foreign, lake, limits, settings
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, load
 from warehouse.cohorts.header import DefinitionError, Parameter, nearest
@@ -133,7 +133,7 @@ def check(
         values = typed(con, definition, given if given is not None else needed)
         if refused := guard.refusals(con, definition):
             raise DefinitionError(definition.path, refused)
-        with foreign.limited(con, settings.load()):
+        with limits.limited(settings.load(), con):
             return values, catalogue.bind(con, definition, values)
     finally:
         con.close()
