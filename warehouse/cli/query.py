@@ -1,6 +1,5 @@
 """chest sql, chest patient, chest export: answers from the views."""
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,8 +62,7 @@ def sql(
         from warehouse.reader import explain
 
         try:
-            with contextlib.nullcontext() if trusted else warehouse.limited():
-                write(warehouse.ask(text, parameters), form, output)
+            write(warehouse.ask(text, parameters), form, output)
         except ForeignSqlError as error:
             raise UsageError(f"{error} A query of your own may do more with --trusted.") from None
         except duckdb.Error as error:
@@ -77,10 +75,9 @@ def _query_text(query: str | None, file: Path | None) -> str:
     if query is not None:
         return query
     assert file is not None
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from None
+    from warehouse.texts import read_text
+
+    return read_text(file)
 
 
 def _parameter(word: str) -> tuple[str, str]:

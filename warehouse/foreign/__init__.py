@@ -13,11 +13,23 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
-from warehouse.foreign.connection import harden
+from warehouse.foreign.connection import MOST_DEPTH, harden
 from warehouse.foreign.plan import check_plan
-from warehouse.foreign.tree import Admitted, check_text, check_tree, functions, public_views
+from warehouse.foreign.tree import TOO_DEEP, Admitted, check_tree, functions, is_too_deep, parse_query, public_views
 
-__all__ = ["Admitted", "admit", "check_plan", "check_text", "check_tree", "functions", "harden", "public_views"]
+__all__ = [
+    "MOST_DEPTH",
+    "TOO_DEEP",
+    "Admitted",
+    "admit",
+    "check_plan",
+    "check_tree",
+    "functions",
+    "harden",
+    "is_too_deep",
+    "parse_query",
+    "public_views",
+]
 
 
 def admit(
