@@ -52,7 +52,7 @@ class Warehouse:
     group_name: str = "training"
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
-    #: The same snapshot on the other kind of connection, held in or in trust: opened once, since opening takes long.
+    #: The same snapshot on a connection that is held in, where this one is not: opened once, since opening takes long.
     _beside: "list[Warehouse]" = field(default_factory=list, repr=False, compare=False)
 
     def as_of(self, day: date | str) -> "Warehouse":
@@ -101,19 +101,16 @@ class Warehouse:
             raise UsageError(f"The query cannot be answered. {explain(error)}") from None
 
     def held_in(self) -> "Warehouse":
-        """The same, on a connection that foreign SQL does not get out of (warehouse/foreign.py)."""
-        return self._other() if self.trusted else self
-
-    def in_trust(self) -> "Warehouse":
-        """The same, on a connection of its own that is not held in, for what is ours to ask and to write."""
-        return self._at() if self.trusted else self._other()
-
-    def _other(self) -> "Warehouse":
+        """The same, on a connection that foreign SQL does not get out of (warehouse/foreign)."""
+        if not self.trusted:
+            return self
         if not self._beside:
-            opened = _opened(self.location, self.settings, self.snapshot.number, trusted=not self.trusted)
-            opened._beside.append(self._at())
-            self._beside.append(opened)
+            self._beside.append(_opened(self.location, self.settings, self.snapshot.number, trusted=False))
         return self._beside[0]._at(day=self.day, group_name=self.group_name)
+
+    def fork(self) -> "Warehouse":
+        """The same, with temporary tables of its own."""
+        return self._at()
 
     def limited(self) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
