@@ -119,7 +119,7 @@ class Warehouse:
         return limits.limited(self.settings, self.con)
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
-        return self.con.sql(f"from {lake.ALIAS}.main.{name}")
+        return self.con.sql(f"from {lake.ALIAS}.main.{sqlfiles.identifier(name)}")
 
     def patients(self) -> duckdb.DuckDBPyRelation:
         """One row per patient with an image or a clinical record (sql/views/patients.sql)."""
@@ -237,7 +237,7 @@ class Patient:
 
     def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
         return self.warehouse.con.sql(
-            f"from {lake.ALIAS}.main.{view} where patient_id = $patient order by {order}",
+            f"from {lake.ALIAS}.main.{sqlfiles.identifier(view)} where patient_id = $patient order by {order}",
             params={"patient": self.patient_id},
         )
 
@@ -334,7 +334,7 @@ def _prepare(warehouse: Warehouse) -> None:
     con = warehouse.con
     con.execute(f"use {lake.ALIAS}")
     if warehouse.day:
-        con.execute(f"set variable as_of = date '{warehouse.day}'")
+        con.execute(f"set variable as_of = cast({sqlfiles.literal(str(warehouse.day))} as date)")
     con.execute(f"set variable group_name = {sqlfiles.literal(warehouse.group_name)}")
     for name in sqlfiles.files("macros"):
         con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))

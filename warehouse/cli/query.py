@@ -213,12 +213,14 @@ def export(
     with options.opened(lake, as_of, snapshot, group) as warehouse:
         import shutil
 
+        from warehouse import sqlfiles
+
         shutil.rmtree(part, ignore_errors=True)
         try:
             part.mkdir(parents=True)
             # A snapshot has the views that it was published with.
             for view in filter(warehouse.has, EXPORTED):
-                write(warehouse.sql(f"from {view} order by all"), form, part / f"{view}.{form}")
+                write(warehouse.sql(f"from {sqlfiles.identifier(view)} order by all"), form, part / f"{view}.{form}")
                 note(f"{view}.{form}")
             if output.exists():
                 output.rmdir()
