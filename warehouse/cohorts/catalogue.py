@@ -10,9 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from warehouse import columns, foreign, lake, schema, sqlfiles
-from warehouse.cohorts.definition import ANSWER, Definition, Step
+from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
 from warehouse.cohorts.header import DefinitionError, Problem, nearest
-from warehouse.names import check_names
+from warehouse.names import find_wrong_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,8 +71,8 @@ def bind(
         step.name: {name: str(type_) for name, type_ in kind.children} for step, kind in zip(steps, kinds, strict=True)
     }
     problems = [
-        Problem(definition.answer.line, f"{problem} Give it a name by AS in the final SELECT.")
-        for problem in check_names(names, "column")
+        Problem(_line_of_column(definition, name), f"{problem} Name it by AS in the final SELECT.")
+        for name, problem in find_wrong_names(names, "column")
     ]
     problems += [
         Problem(definition.answer.line, f"{problem} {nearest(name, found['answer']).strip()}".rstrip())
@@ -87,6 +87,15 @@ def bind(
 def table(step: Step) -> str:
     """The name of a step in SQL that goes on after `Definition.followed_by`."""
     return ANSWER if step.name == "answer" else sqlfiles.identifier(step.name)
+
+
+def _line_of_column(definition: Definition, name: str) -> int:
+    """The line where a column of the answer is named, else that of its SELECT."""
+    for column in definition.tree.selects:
+        place = (column.args.get("alias") or column.this) if column.alias_or_name == name else None
+        if place is not None and (start := getattr(place, "meta", {}).get("start")) is not None:
+            return line_of(definition.sql, start)
+    return definition.answer.line
 
 
 def _wanted(definition: Definition) -> dict[str, str]:
