@@ -281,9 +281,9 @@ UNBOUNDED = "levenshtein(repeat('ab', 400000) || patient_id, repeat('ba', 400000
 def test_every_command_ends_in_time(
     chest: Chest, root: Path, monkeypatch: pytest.MonkeyPatch, family: str, command: str, words: list[str]
 ) -> None:
-    """By a call that heeds no interruption. What is measured is the time of the process itself, on a busy machine."""
+    """By a call that heeds no interruption; lint asks for the rows since a filter reads a fact."""
     monkeypatch.setenv("CHEST_SQL_SECONDS", "0.5")
-    file = write(root, f"select patient_id, {UNBOUNDED} as d from patients")
+    file = write(root, f"select patient_id, {UNBOUNDED} as d from clinical where coalesce(death, true) or true")
     start = time.monotonic()
     done = chest(family, command, file, "--lake", root / "lake", *words, cwd=root)
     assert (done.returncode, done.stdout) == (2, "")

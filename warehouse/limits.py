@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 3.0
 
 _is_own_process = False
+_ending = threading.Lock()
 #: When the time of the block around is up (time.monotonic); None outside of one.
 _ends: ContextVar[float | None] = ContextVar("_ends", default=None)
 
@@ -98,9 +99,15 @@ class _Clock:
             if self.con is not None:
                 self.con.interrupt()
             if _is_own_process and time.monotonic() > self.ends + _GRACE_SECONDS:
-                sys.stderr.write(f"chest: {self.message}\n")
-                sys.stderr.flush()
-                os._exit(UsageError.exit_code)
+                _end_process(self.message)
+
+
+def _end_process(message: str) -> None:
+    """End the process with a line of error, whatever it is doing; of several that want it one does."""
+    with _ending:
+        sys.stderr.write(f"chest: {message}\n")
+        sys.stderr.flush()
+        os._exit(UsageError.exit_code)
 
 
 @contextlib.contextmanager
