@@ -45,7 +45,7 @@ def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> D
             f"case when old.{label} is distinct from new.{label} then "
             f"{sqlfiles.literal(name)} || ' ' || coalesce(old.{label}, 'none') || ' is now ' || "
             f"coalesce(new.{label}, 'none') end"
-            for name, label in ((name, f'"{name}"') for name in both)
+            for name, label in ((name, sqlfiles.identifier(name)) for name in both)
         )
         con.execute(
             sqlfiles.fill(sql["compared"], old=_rows(old, both), new=_rows(new, both), changes=changes or "null")
@@ -66,7 +66,7 @@ def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> D
 
 def _rows(manifest: Manifest, labels: list[str]) -> str:
     """The rows as a query; labels as texts, as two manifests may have them in two types."""
-    texts = "".join(f', cast("{label}" as varchar) as "{label}"' for label in labels)
+    texts = "".join(f", cast({label} as varchar) as {label}" for label in map(sqlfiles.identifier, labels))
     return (
         "(select key, left(uri, length(uri) - length(key) - 1) as home, object, size, etag, patient_id, "
         f"StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality{texts} from {manifest.rows})"

@@ -47,7 +47,7 @@ def export(
     try:
         with (
             new_folder_atomically(folder) as part,
-            contextlib.closing(collect(answer, objects)) as rows,
+            contextlib.closing(collect(answer, objects, part)) as rows,
         ):
             write(answer, rows, objects, part)
     except OSError as error:
@@ -59,7 +59,8 @@ def export(
 
 
 def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
-    """Write the files of a manifest into a folder that is there."""
+    """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
+    folder = folder.resolve()
     _copy(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
     _copy(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
     _copy(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
@@ -86,7 +87,7 @@ def _copy(con: "duckdb.DuckDBPyConnection", table: str, path: Path, options: str
     import duckdb
 
     try:
-        con.execute(f"copy {table} to {sqlfiles.literal(str(path))} {options}")
+        con.execute(f"copy {sqlfiles.identifier(table)} to {sqlfiles.literal(str(path))} {options}")
     except duckdb.IOException as error:
         raise OSError(str(error).split("\n", maxsplit=1)[0]) from None
 
