@@ -16,7 +16,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from pipelines import metadata, views
 from pipelines.deployment import PUBLISHED, Deployment
 from pipelines.resources import ChestWarehouse
-from warehouse import checks, columns, quality
+from warehouse import checks, columns, files, quality
 from warehouse.checks import Check, Result, Severity
 from warehouse.cleaning import tables
 from warehouse.settings import SUPPRESS
@@ -89,7 +89,7 @@ def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
                     yield _result(result, deployment)
             if name == QUALITY and len(results) == len(wanted):
                 path = report_path(chest.folder, reader.snapshot.number)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                files.make_folder(path.parent)
                 quality.write(reader, path, SUPPRESS, [*all_hold(), *results])
         found = sum(result.n_rows > 0 for result in results)
         context.log.info(f"{len(results)} checks, {found} with faults")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from warehouse import files
 from warehouse.errors import UsageError, WarehouseError
 
 VARIABLE = "CHEST_ALERT"
@@ -85,9 +86,9 @@ def _split(place: str) -> SplitResult | None:
 
 
 def _append(path: Path, line: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}\n")
+    files.make_folder(path.parent)
+    with files.open_to_append(path) as file:
+        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}\n".encode())
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -10,14 +10,13 @@ of a file are read in inventory_files.py. A refresh below a prefix, or of some p
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import inventory_files
+from warehouse import files, inventory_files
 from warehouse.bucket import Bucket, Unread, listing_schema, open_bucket
 from warehouse.bucket_s3 import S3Bucket
 from warehouse.errors import SourceError, UsageError
@@ -208,8 +207,8 @@ def stream(store: S3Bucket, inventory: Inventory) -> "Iterator[pa.RecordBatch]":
     SourceError when a file is missing, damaged or malformed.
     """
     root = f"{store.source.removeprefix('s3://').partition('/')[2]}/"
-    with tempfile.TemporaryDirectory(prefix="chest-inventory-") as folder:
-        path = Path(folder) / "part"
+    with files.temporary_folder() as folder:
+        path = folder / "part"
         for place, (key, md5) in enumerate(inventory.files, 1):
             of = f"{len(inventory.files)} of the inventory of {inventory.taken_at:%Y-%m-%d %H:%M}"
             which = f"{store.source}: file {place} of {of}"

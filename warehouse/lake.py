@@ -17,10 +17,10 @@ from typing import TypeVar
 
 import duckdb
 
-from warehouse import __version__, locks, schema, spill
+from warehouse import __version__, files, locks, permissions, schema, spill
 from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
-from warehouse.location import Location
+from warehouse.location import CATALOGUE, Location
 from warehouse.settings import Settings
 from warehouse.sqlfiles import literal
 
@@ -152,12 +152,16 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
     """Open a lake to write, making or upgrading it first; one writer at a time (LakeBusyError)."""
     if location.folder:
         try:
-            (location.folder / "data").mkdir(parents=True, exist_ok=True)
+            _make_folders(location.folder)
         except OSError as error:
             raise LakeError(
                 f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake."
             ) from None
-    with locks.held(location, settings), contextlib.closing(connect(settings, location)) as con:
+    with (
+        permissions.umask_tightened(),
+        locks.held(location, settings),
+        contextlib.closing(connect(settings, location)) as con,
+    ):
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         if location.postgres and location.schema != "public":
@@ -165,6 +169,12 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
         attach(con, location)
         schema.upgrade(con, location, transact)
         yield con
+
+
+def _make_folders(folder: Path) -> None:
+    """Make the folders of a lake. Those of a new one are folders: a link at data/ is followed where a lake stands."""
+    is_new = not (folder / CATALOGUE).exists()
+    files.make_folder(folder / "data", below=folder if is_new else None)
 
 
 def reader(

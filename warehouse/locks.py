@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import duckdb
 
+from warehouse import files
 from warehouse.errors import LakeBusyError, LakeError
 from warehouse.location import Location
 from warehouse.settings import Settings
@@ -36,7 +37,7 @@ def _file(location: Location) -> Iterator[None]:
     assert location.folder is not None
     path = location.folder / "writer.lock"
     try:
-        handle = path.open("w")
+        handle = files.open_lock(path)
     except OSError as error:
         raise LakeError(f"The lake {location.name} cannot be written: {error.strerror} ({path.name}).") from None
     with handle:

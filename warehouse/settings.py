@@ -16,6 +16,7 @@ from warehouse.errors import UsageError
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
 SOURCES_VARIABLE = "CHEST_SOURCES"
+SHARE_VARIABLE = "CHEST_SHARE"
 #: Counts of reports that are under this are hidden unless a reader says otherwise.
 SUPPRESS = 5
 
@@ -64,6 +65,18 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         if kind is not str and float(text) < 0:
             raise UsageError(f"{name}={text!r} is negative. Unset it or give a number from 0.")
     return Settings(**values)
+
+
+def load_share(environ: Mapping[str, str] = os.environ) -> str:
+    """Who may read what is written, by CHEST_SHARE: `group` (owner and group; the default), `private` or `all`.
+
+    It is the process's, as a umask is, and no field of Settings: two lakes of one process share it.
+    UsageError when it is something else.
+    """
+    share = environ.get(SHARE_VARIABLE) or "group"
+    if share not in ("private", "group", "all"):
+        raise UsageError(f"{SHARE_VARIABLE}={share!r} is none of private, group and all. Unset it or give one of them.")
+    return share
 
 
 _NAME = re.compile("[a-z][a-z0-9_]*")

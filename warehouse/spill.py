@@ -3,12 +3,11 @@
 DuckDB names its temporary files alike in every process: two that share a folder overwrite each other's data.
 """
 
-import atexit
 import itertools
 import os
-import shutil
-import tempfile
 from functools import cache
+
+from warehouse import files
 
 _numbers = itertools.count()
 
@@ -19,12 +18,5 @@ def folder() -> str:
 
 
 @cache
-def _root(process: int) -> str:
-    root = tempfile.mkdtemp(prefix="chest-spill-")
-
-    def remove() -> None:
-        if os.getpid() == process:  # not in a child that inherited this
-            shutil.rmtree(root, ignore_errors=True)
-
-    atexit.register(remove)
-    return root
+def _root(process: int) -> str:  # noqa: ARG001 - a child that inherits the cache makes its own
+    return files.make_temporary_folder()

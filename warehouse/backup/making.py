@@ -2,19 +2,17 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse import lake, locks
+from warehouse import files, lake, locks
 from warehouse.backup.contents import DATA, MARK, SUMS, Content, digest, read, sums
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.location import CATALOGUE, Location, parse
 from warehouse.settings import Settings, load
 from warehouse.steps.run import Progress, silent
 
-_PART = ".part"
 _CHUNK = 1 << 20
 #: How often upkeep may get in between before we give up.
 _TRIES = 3
@@ -56,10 +54,10 @@ def backup(
     target = Path(folder).expanduser().absolute()
     _admit(place, target)
     try:
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(target, settings):
-            (target / MARK).write_text(_ABOUT, encoding="utf-8")
-            return _level(place, target, progress)
+        files.make_folder(target)
+        with _alone(target, settings), files.part_folder(target) as part:
+            _replace(target / MARK, _ABOUT)
+            return _level(place, target, part / CATALOGUE, progress)
     except OSError as error:
         raise LakeError(f"The backup {target} cannot be written: {error.strerror} ({error.filename}).") from None
 
@@ -92,8 +90,8 @@ def _alone(target: Path, settings: Settings) -> Iterator[None]:
         raise LakeBusyError(f"Another backup is writing to {target}. Wait until it is done.") from None
 
 
-def _level(place: Location, target: Path, progress: Progress) -> Backup:
-    part = target / f".{CATALOGUE}{_PART}"
+def _level(place: Location, target: Path, part: Path, progress: Progress) -> Backup:
+    """Bring the backup level, with the catalogue last: it comes by way of `part`, where nobody else gets at it."""
     old = read(target / CATALOGUE) if (target / CATALOGUE).exists() else None
     gone: Exception | None = None
     for _ in range(_TRIES):
@@ -106,8 +104,7 @@ def _level(place: Location, target: Path, progress: Progress) -> Backup:
             gone = error
             continue
         _replace(target / SUMS, "".join(f"{found}  {name}\n" for name, found in sorted(digests.items())))
-        _sync(part)
-        part.replace(target / CATALOGUE)
+        files.put(part, target / CATALOGUE)
         return Backup(
             folder=str(target),
             snapshot=content.published,
@@ -117,7 +114,6 @@ def _level(place: Location, target: Path, progress: Progress) -> Backup:
             copied_bytes=sum(content.files[path] for path in copied),
             removed=_prune(target / DATA, content),
         )
-    part.unlink(missing_ok=True)
     raise LakeError(
         f"The lake {place.name} is damaged: its catalogue needs {gone}, which is not there. Restore the lake from its "
         "last good backup."
@@ -148,6 +144,7 @@ def _copy(content: Content, source: Path, target: Path, progress: Progress) -> t
             # Put there whole by an earlier run; one that was broken off did not come to write its checksum.
             digests[name] = known.get(name) or digest(there)
         else:
+            files.make_folder(there.parent, below=target)
             digests[name] = _copy_file(source / path, there, size)
             copied.append(path)
         progress("copying", done, len(content.files))
@@ -156,26 +153,20 @@ def _copy(content: Content, source: Path, target: Path, progress: Progress) -> t
 
 def _copy_file(source: Path, target: Path, size: int) -> str:
     """Copy one file, whole or not at all; returns its SHA-256."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}{_PART}")
     hashed = hashlib.sha256()
     try:
-        with source.open("rb") as given, part.open("wb") as taken:
-            while chunk := given.read(_CHUNK):
-                hashed.update(chunk)
-                taken.write(chunk)
-            taken.flush()
-            os.fsync(taken.fileno())
-            found = taken.tell()
+        given = source.open("rb")
     except FileNotFoundError:
         raise _GoneError(source) from None
-    if found != size:
-        part.unlink()
-        raise LakeError(
-            f"The lake is damaged: {source} has {found:,} bytes instead of {size:,}. "
-            "Restore the lake from its last good backup."
-        )
-    part.replace(target)
+    with given, files.write_atomically(target) as taken:
+        while chunk := given.read(_CHUNK):
+            hashed.update(chunk)
+            taken.write(chunk)
+        if taken.tell() != size:
+            raise LakeError(
+                f"The lake is damaged: {source} has {taken.tell():,} bytes instead of {size:,}. "
+                "Restore the lake from its last good backup."
+            )
     return hashed.hexdigest()
 
 
@@ -190,12 +181,5 @@ def _prune(data: Path, content: Content) -> int:
 
 
 def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}{_PART}")
-    part.write_text(text, encoding="utf-8")
-    _sync(part)
-    part.replace(path)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    with files.write_text_atomically(path) as file:
+        file.write(text)

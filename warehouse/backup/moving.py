@@ -1,13 +1,12 @@
 """Moves a lake's catalogue from SQLite to PostgreSQL: all snapshots, so every manifest repeats; the old one stays."""
 
 import contextlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from warehouse import lake, locks
+from warehouse import files, lake, locks
 from warehouse.backup.contents import read
 from warehouse.errors import LakeError, UsageError
 from warehouse.location import CATALOGUE, Location, parse
@@ -37,8 +36,8 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
         raise UsageError("Only a lake in a folder can be moved, and only to postgres://…?data_path=…")
     if not lake.exists(source):
         raise LakeError(f"There is no lake at {source.name}. Check --lake or CHEST_LAKE.")
-    with locks.held(source, settings), locks.held(target, settings), tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / CATALOGUE
+    with locks.held(source, settings), locks.held(target, settings), files.temporary_folder() as folder:
+        copy = folder / CATALOGUE
         content = read(source.catalogue, copy)
         with contextlib.closing(lake.connect(settings, target)) as con:
             lake.load_extension(con, "sqlite_scanner")

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from warehouse import files
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,18 +77,17 @@ def write(
             raise UsageError("Parquet is no text: say -o FILE.parquet.")
         _write_text(relation, form, sys.stdout, shown)
         return
-    part = target.with_name(f".{target.name}.part")
     try:
         if form is Format.PARQUET:
-            _write_parquet(relation, part)
+            with files.write_atomically(target) as file:
+                _write_parquet(relation, file)
         else:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                _write_text(relation, form, file)
-        part.replace(target)
+            with files.write_text_atomically(target) as text:
+                _write_text(relation, form, text)
+    except BrokenPipeError:  # the reader of a pipe that was named has gone
+        raise
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _by_ending(target: Path | None) -> Format | None:
@@ -144,7 +144,7 @@ def _cell(value: object) -> object:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _write_parquet(relation: "duckdb.DuckDBPyRelation", target: Path) -> None:
+def _write_parquet(relation: "duckdb.DuckDBPyRelation", target: IO[bytes]) -> None:
     import pyarrow.parquet as pq
 
     reader = relation.to_arrow_reader(_BATCH)

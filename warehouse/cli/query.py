@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from warehouse import files
 from warehouse.cli import options
 from warehouse.cli.output import Format, note, write, write_json
 from warehouse.errors import ForeignSqlError, UsageError
@@ -210,25 +211,15 @@ def export(
     """
     if form is Format.TABLE:
         raise UsageError("chest export writes parquet, csv or json, not table.")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"{output} is in the way: name a new folder.")
-    part = output.with_name(f".{output.name}.part")
+    files.require_vacant(output)
     with options.opened(lake, as_of, snapshot, group) as warehouse:
-        import shutil
-
-        shutil.rmtree(part, ignore_errors=True)
         try:
-            part.mkdir(parents=True)
-            # A snapshot has the views that it was published with.
-            for view in filter(warehouse.has, EXPORTED):
-                write(warehouse.sql(f"from {view} order by all"), form, part / f"{view}.{form}")
-                note(f"{view}.{form}")
-            if output.exists():
-                output.rmdir()
-            part.rename(output)
+            with files.new_folder_atomically(output) as part:
+                # A snapshot has the views that it was published with.
+                for view in filter(warehouse.has, EXPORTED):
+                    write(warehouse.sql(f"from {view} order by all"), form, part / f"{view}.{form}")
+                    note(f"{view}.{form}")
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         typer.echo(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

@@ -11,6 +11,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from warehouse import files
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,19 +114,16 @@ def save(picture: str, target: Path) -> None:
     ending = target.suffix.lower()
     if ending not in (".svg", ".png"):
         raise UsageError(f"{target} ends in neither .svg nor .png.")
-    part = target.with_name(f".{target.name}.part")
     try:
-        if ending == ".svg":
-            part.write_text(picture, encoding="utf-8")
-        else:
-            import vl_convert
+        with files.write_atomically(target) as file:
+            if ending == ".svg":
+                file.write(picture.encode())
+            else:
+                import vl_convert
 
-            part.write_bytes(vl_convert.svg_to_png(picture, scale=2))
-        part.replace(target)
+                file.write(vl_convert.svg_to_png(picture, scale=2))
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _reader(step: "Count", steps: "Sequence[Count]", way: "Sequence[Count]") -> str:

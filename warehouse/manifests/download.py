@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import threading
 import time
 from collections import Counter, deque
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from warehouse import files
 from warehouse.bucket import Bucket, Content, Facts, FolderBucket, Unread, open_bucket
 from warehouse.errors import ManifestError, SourceError, UsageError
 from warehouse.manifests import paths
@@ -133,14 +135,19 @@ def _objects(manifest: Manifest, con: object) -> Iterator[_Object]:
 def _folder(data: Path, manifest: Manifest) -> Iterator[None]:
     """The folder of the download, made and locked, and marked as incomplete from the start."""
     try:
-        (data / paths.OWN / "parts").mkdir(parents=True, exist_ok=True)
-        lock = (data / paths.OWN / "lock").open("w")
-        (data / INCOMPLETE).write_text(_how_to_go_on(manifest, data), encoding="utf-8")
+        files.make_folder(data / paths.OWN / "parts", below=data)
+        lock = files.open_lock(data / paths.OWN / "lock")
+        _mark(data, _how_to_go_on(manifest, data))
     except OSError as error:
         raise _unwritable(data, error) from None
     with lock:
         _lock(lock, data)
         yield
+
+
+def _mark(data: Path, text: str) -> None:
+    with files.write_text_atomically(data / INCOMPLETE) as file:
+        file.write(text)
 
 
 def _how_to_go_on(manifest: Manifest, data: Path) -> str:
@@ -150,7 +157,7 @@ def _how_to_go_on(manifest: Manifest, data: Path) -> str:
     )
 
 
-def _lock(file: IO[str], data: Path) -> None:
+def _lock(file: IO[bytes], data: Path) -> None:
     with contextlib.suppress(ImportError):  # no flock on Windows
         import fcntl
 
@@ -171,9 +178,7 @@ def _check_room(manifest: Manifest, data: Path) -> None:
     free = shutil.disk_usage(data).free
     if needed <= free:
         return
-    there = sum(
-        stat.st_size for above, _, names in os.walk(data) for stat in (Path(above, name).stat() for name in names)
-    )
+    there = sum(Path(above, name).lstat().st_size for above, _, names in os.walk(data) for name in names)
     if needed > free + there:
         raise UsageError(
             f"{data} has room for {(free + there) / 1e9:,.1f} GB, and the objects are {needed / 1e9:,.1f} GB. "
@@ -185,7 +190,7 @@ def _finish(data: Path, manifest: Manifest, result: Downloaded) -> None:
     try:
         if result.failed:
             missing = "".join(f"{reason}\t{key}\n" for key, reason in result.failed)
-            (data / INCOMPLETE).write_text(f"{_how_to_go_on(manifest, data)}\n{missing}", encoding="utf-8")
+            _mark(data, f"{_how_to_go_on(manifest, data)}\n{missing}")
             return
         shutil.rmtree(data / paths.OWN, ignore_errors=True)
         (data / INCOMPLETE).unlink()
@@ -266,7 +271,8 @@ class _Job:
     def _there(self, place: Path, item: _Object, bucket: Bucket) -> How | None:
         """By what the file that is there already is found to be the object; None when there is none, or another."""
         try:
-            if place.stat().st_size != item.size or place.is_symlink():
+            found = place.lstat()
+            if found.st_size != item.size or not stat.S_ISREG(found.st_mode):
                 return None
         except FileNotFoundError:
             return None
@@ -281,7 +287,7 @@ class _Job:
         """Fetch one object, going on where a part of it is there; OSError when it cannot be written."""
         name = hashlib.sha256(f"{item.uri}\n{item.etag}".encode()).hexdigest()
         part = self._data / paths.OWN / "parts" / name
-        start = part.stat().st_size if part.exists() else 0
+        start = files.size_to_resume(part)
         if start > item.size or start < _RESUMED_FROM:
             start = 0
         try:
@@ -306,7 +312,7 @@ class _Job:
             part.unlink()
             return Unread("does not match its checksum")
         if place.parent not in self._made:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(place.parent, below=self._data)
             self._made.add(place.parent)
         part.replace(place)
         return how, item.size - start
@@ -314,7 +320,7 @@ class _Job:
     def _write(self, part: Path, start: int, content: Content) -> str:
         """Write a stream behind what the part has; returns the MD5 of the whole, where the etag may be one."""
         md5 = hashlib.md5(usedforsecurity=False) if is_md5(content.etag) else None
-        with part.open("r+b" if start else "wb") as file:
+        with files.open_to_resume(part, anew=not start) as file:
             if start:
                 if md5:
                     left = start

@@ -8,7 +8,6 @@ manifest.schema.json             what manifest.json may say         download.s5c
 import contextlib
 import hashlib
 import json
-import shutil
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import __version__, lake, sqlfiles
 from warehouse.errors import UsageError
+from warehouse.files import new_folder_atomically
 from warehouse.manifests import croissant, register
 from warehouse.manifests.manifest import FORMAT, SCHEMA, Manifest, open_manifest, schema_text
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect, write_s5cmd
@@ -44,21 +44,14 @@ def export(
     UsageError when the folder is in the way or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is in the way: name a new folder.")
-    part = folder.with_name(f".{folder.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        with contextlib.closing(collect(answer, objects)) as rows:
+        with (
+            new_folder_atomically(folder) as part,
+            contextlib.closing(collect(answer, objects)) as rows,
+        ):
             write(answer, rows, objects, part)
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     manifest = open_manifest(folder)
     if refusal := register.record(manifest, answer.warehouse.location):
         say(f"The manifest was not recorded in the lake. {refusal}")

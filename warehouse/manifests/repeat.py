@@ -1,12 +1,12 @@
 """Repeats a manifest: asks its cohort again, at its snapshot and as of its day, and holds the answers together."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from warehouse import files
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.compare import Difference, compare
 from warehouse.manifests.export import write
@@ -44,14 +44,14 @@ def repeat(
     from warehouse.cohorts import definition, run
 
     about = manifest.about
-    with _opened(manifest, lake_address, newest, settings or load()) as wh, tempfile.TemporaryDirectory() as folder:
+    with _opened(manifest, lake_address, newest, settings or load()) as wh, files.temporary_folder() as folder:
         asked = wh.group(about["group"])
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
         known = definition.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
         answer = run.ask(asked, known, about["cohort"]["parameters"])
         objects = tuple(about["objects"])
         with contextlib.closing(collect(answer, objects)) as rows:
-            write(answer, rows, objects, Path(folder))
+            write(answer, rows, objects, folder)
         again = open_manifest(folder)
         return Repeated(
             digest=again.digest,

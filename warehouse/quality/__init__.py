@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from warehouse import files
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,13 +28,9 @@ def write(warehouse: "Warehouse", target: Path, suppress: int, results: "Sequenc
     """
     from warehouse.quality import counting, hiding, page
 
-    part = target.with_name(f".{target.name}.part")
     try:
         # Opened first: counting may take minutes, and a wrong path is better told at once.
-        with part.open("w", encoding="utf-8", newline="\n") as file:
+        with files.write_text_atomically(target) as file:
             file.write(page.render(hiding.suppressed(counting.collect(warehouse, results), suppress)))
-        part.replace(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)

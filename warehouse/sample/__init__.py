@@ -20,6 +20,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Literal, cast
 
+from warehouse import files
 from warehouse.errors import UsageError
 from warehouse.keys import ANSWERS, ObjectKey
 from warehouse.keys import format as format_key
@@ -53,8 +54,26 @@ def make(
     The truth says what a correct warehouse answers; it is the same for both layouts. A `clean` bucket has
     neither slips nor faults. `progress` is called with the patients done and their total.
     """
-    _check(out, patients, layout)
+    _check(patients, layout)
+    try:
+        with files.new_folder_atomically(out, is_settled=True) as part:
+            return _fill(part, patients, layout, seed, progress, clean=clean)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}.") from None
+
+
+def _fill(
+    out: Path,
+    patients: int,
+    layout: str,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+    *,
+    clean: bool,
+) -> dict[str, object]:
     answers, clinical, people = (out / name for name in ANSWERS)
+    for path in (clinical, people):
+        files.write_new(path, b"")
     with clinical.open("w", encoding="utf-8") as clinical_file, people.open("w", encoding="utf-8") as people_file:
         truth = Truth(clinical_file, people_file)
         for number in range(1, patients + 1):
@@ -81,15 +100,12 @@ def _generator(seed: int, number: int, use: str) -> random.Random:
     return random.Random(f"{seed}/{number}/{use}")
 
 
-def _check(out: Path, patients: int, layout: str) -> None:
+def _check(patients: int, layout: str) -> None:
     """Refuse what cannot be made, before anything is written."""
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r}: there is no such key layout; choose one of {', '.join(LAYOUTS)}")
     if patients < 1:
         raise UsageError(f"patients {patients}: a bucket needs at least one patient; give a number from 1 up")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: already exists and is not an empty folder; name a new folder, or empty this one")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _store(out: Path, layout: str, patient_id: str, images: list[Image], records: list[Record]) -> None:
@@ -121,10 +137,10 @@ def _folder(image: Image) -> str:
 def _write(path: Path, content: bytes, day: date) -> None:
     """Write a file as if at noon (UTC) of `day`."""
     try:
-        path.write_bytes(content)
+        files.write_new(path, content)
     except FileNotFoundError:  # the folder's first file; cheaper than to look before every file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        files.make_folder(path.parent)
+        files.write_new(path, content)
     _date(path, day)
 
 

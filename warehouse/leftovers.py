@@ -1,0 +1,138 @@
+"""Files and folders that are not there to stay: locked while their maker lives, removed at its end or by the next.
+
+Each has a name that nobody can guess, and its maker holds a lock (flock) on it. The system drops the lock when the
+maker dies, however it dies. So a later process can tell what was left behind from what is in use, also across
+containers and machines that share a folder, where a process number says nothing.
+"""
+
+import atexit
+import contextlib
+import os
+import re
+import shutil
+import stat
+from typing import Literal
+
+Kind = Literal["tmp", "part"]
+
+#: Nobody's own file is called so. Parts are hidden: they lie beside what users see.
+_NAMES = {"tmp": "chest-tmp-", "part": ".chest-part-"}
+_NAME = re.compile(r"(?:chest-tmp-|\.chest-part-)[0-9a-f]{32}")
+_NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, as the next two
+_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
+_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
+
+#: What this process has made and not yet removed or given away: its process (a child inherits this dictionary, and
+#: must not tidy up for its parent) and the descriptor that holds the lock.
+_held: dict[str, tuple[int, int]] = {}
+_swept: set[str] = set()
+
+
+def make_folder(parent: str, kind: Kind) -> str:
+    """Make a folder that nobody else may enter; OSError when the parent does not allow it."""
+    while True:
+        path = _new_path(parent, kind)
+        os.mkdir(path, 0o700)  # noqa: PTH102 - plain calls here: paths are texts, and this runs at every start
+        if _hold(path, os.O_RDONLY):
+            return path
+
+
+def make_file(parent: str, kind: Kind) -> tuple[str, int]:
+    """Make a file; its path and a descriptor to write to, which the caller closes. OSError as above."""
+    while True:
+        path = _new_path(parent, kind)
+        if handle := _hold(path, os.O_RDWR | os.O_CREAT | os.O_EXCL):
+            return path, os.dup(handle)
+
+
+def release(path: str) -> None:
+    """Give away what was made: it has its name now, or is gone."""
+    if entry := _held.pop(path, None):
+        os.close(entry[1])
+
+
+def remove(path: str) -> None:
+    """Remove what was made, with all that is in it. Nothing when it was given away."""
+    if path in _held:
+        _delete(path)
+        release(path)
+
+
+def remove_all() -> None:
+    """Remove all that this process has made; for the end of the process."""
+    for path, (process, _) in list(_held.items()):
+        if process == os.getpid():
+            remove(path)
+
+
+def sweep(folder: str) -> None:
+    """Remove what dead processes of the same user have left in a folder; looked for once a process."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for path in [entry.path for entry in entries if _NAME.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                _remove_dead(path)
+
+
+def _new_path(parent: str, kind: Kind) -> str:
+    return os.path.join(parent, f"{_NAMES[kind]}{os.urandom(16).hex()}")  # noqa: PTH118
+
+
+def _hold(path: str, flags: int) -> int:
+    """Open and lock what was made; 0 when somebody who swept took it for a dead one's before it was locked."""
+    try:
+        handle = os.open(path, flags | _NOFOLLOW | _CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return 0
+    except PermissionError:  # Windows opens no folders
+        if flags & os.O_CREAT or _NOFOLLOW:
+            raise
+        handle = os.open(os.devnull, os.O_RDONLY)
+    with contextlib.suppress(ImportError, OSError):  # Windows; a file system without locks, where nobody sweeps either
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not _is_at(path, handle):
+            os.close(handle)
+            return 0
+    _held[path] = os.getpid(), handle
+    return handle
+
+
+def _remove_dead(path: str) -> None:
+    """Remove what nobody holds any more. OSError when somebody does, or when it is not ours."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    handle = os.open(path, os.O_RDONLY | _NOFOLLOW | _NONBLOCK | _CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        is_ours = found.st_uid == os.geteuid() and (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+        if is_ours:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, handle):
+                _delete(path)
+    finally:
+        os.close(handle)
+
+
+def _is_at(path: str, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _delete(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        pass
+    except OSError:  # a folder
+        shutil.rmtree(path, ignore_errors=True)
+
+
+atexit.register(remove_all)
