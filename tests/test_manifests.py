@@ -46,6 +46,7 @@ FILES = {
     "records.parquet",
     "croissant.json",
     "download.s5cmd",
+    "SHA256SUMS",
 }
 
 
@@ -180,7 +181,8 @@ def test_export_writes_what_the_cohort_answered(ask: Chest, still_bucket: Path, 
     assert {path.name for path in (tmp_path / "m").iterdir()} == FILES
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
     about = json.loads((tmp_path / "m/manifest.json").read_text())
-    assert done.stdout.splitlines()[-1] == about["digest"]
+    seal = hashlib.sha256((tmp_path / "m/manifest.json").read_bytes()).hexdigest()
+    assert done.stdout.splitlines()[1:] == [f"digest {about['digest']}", f"seal   sha256:{seal}"]
     assert about["cohort"]["sql"] == COHORT
     assert about["cohort"]["parameters"] == {"since": "2020-02-01"}
     assert about["cohort"]["labels"]["covid_status"].startswith("positive or negative")
@@ -696,7 +698,7 @@ def test_downloaded_files_come_with_their_labels(still: warehouse.Manifest, tmp_
     assert len(files) == 3
     path, labels = files[0]
     assert Path(path).read_bytes().startswith(b"pixels of 1.2.A.1")
-    assert labels == {"covid_status": "positive", "submitting_centre": "Leeds, North"}
+    assert labels == {"patient_id": "PatA", "covid_status": "positive", "submitting_centre": "Leeds, North"}
     assert list(files) == [files[0], files[1], files[2]] == list(pickle.loads(pickle.dumps(files)))
     assert list(files[1:]) == [files[1], files[2]]
     assert "torch" not in sys.modules

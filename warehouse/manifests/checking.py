@@ -124,9 +124,7 @@ def _check_width(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, abo
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, int(found["widest"]))))
 
 
-def _check_csv(
-    con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, meant: dict[str, Any], batch: int
-) -> None:
+def _check_csv(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, meant: dict[str, Any], batch: int) -> None:
     """The CSV has the rows of the Parquet file, text by text in their order, and the hash that manifest.json states."""
     import pyarrow as pa
 
@@ -144,7 +142,7 @@ def _check_csv(
 
 
 def _read_csv(file: HashedFile, names: list[str]) -> "Iterator[pa.RecordBatch]":
-    """The CSV, every field a text, an empty field without quotes null; ArrowInvalid when it is no CSV of these columns."""
+    """The CSV, every field a text, an empty one without quotes null; ArrowInvalid when it is none of these columns."""
     import pyarrow as pa
     from pyarrow import csv
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -117,3 +117,8 @@ def show(text: str, most: int = _SHOWN) -> str:
     """A text from outside for a message: on one line, its control characters escaped, cut."""
     cut = text if len(text) <= most else f"{text[:most]}…"
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in cut)
+
+
+def utc(time: datetime) -> str:
+    """A time as manifest.json writes it."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

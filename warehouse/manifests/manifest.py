@@ -108,9 +108,7 @@ class Manifest:
         return downloads.split_rows(self, test, by, seed)
 
 
-def open_manifest(
-    folder: Path | str, *, seal: str = "", say: Callable[[str], object] = warnings.warn
-) -> Manifest:
+def open_manifest(folder: Path | str, *, seal: str = "", say: Callable[[str], object] = warnings.warn) -> Manifest:
     """Open a manifest's folder and check all of it; with `seal`, also that it is the one that you were told of.
 
     UsageError when it is none, ManifestError when it is not whole or was altered. `say` is told where it has no seal.
@@ -119,8 +117,8 @@ def open_manifest(
     _ = manifest.contents
     if not manifest.seal:
         say(
-            f"{folder} is of format {UNSEALED_FORMAT} and has no seal: its digest covers what its objects are, not where "
-            "they lie. Export it anew to have it sealed."
+            f"{folder} is of format {UNSEALED_FORMAT} and has no seal: its digest covers what its objects are, "
+            "not where they lie. Export it anew to have it sealed."
         )
     return manifest
 
@@ -129,11 +127,11 @@ def read_manifest(folder: Path | str, *, seal: str = "") -> Manifest:
     """The same with manifest.json and the seal checked now, and the tables when they are first asked for."""
     folder = Path(folder)
     if not (folder / DOCUMENT).exists():
-        raise UsageError(
-            f"{folder} is no manifest: it has no {DOCUMENT}. Make one:  chest manifest export NAME -o DIR"
-        )
+        raise UsageError(f"{folder} is no manifest: it has no {DOCUMENT}. Make one:  chest manifest export NAME -o DIR")
     content = read_file(folder / DOCUMENT, MOST_BYTES)
     about = parse_document(content, folder / DOCUMENT)
+    if absent := [name for name in about["files"] if not (folder / name).exists()]:
+        raise ManifestError(f"{folder} is not whole: {named(absent)} missing. Get it again from where it came from.")
     found = ""
     if about["format"] > UNSEALED_FORMAT:
         found = seal_of(content)

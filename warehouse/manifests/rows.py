@@ -104,7 +104,7 @@ def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> R
     return Rows(con, labels, counts, tuple(sorted(unmatched)), digest(con, "manifest_rows", labels))
 
 
-_OUTPUTS = ("lines", "s5cmd")
+_OUTPUTS = ("lines", "s5cmd", "retype")
 
 
 def _sql() -> dict[str, str]:

@@ -40,7 +40,7 @@ def check_sums(folder: Path, document: bytes, files: dict[str, dict[str, Any]]) 
 
 
 def check_seal(folder: Path, found: str, wanted: str) -> None:
-    """Raise ManifestError unless a manifest's seal is the one that its reader was told; UsageError for no seal at all."""
+    """Raise ManifestError unless a manifest's seal is the one that its reader knows; UsageError for what is no seal."""
     digits = wanted.strip().lower().removeprefix("sha256:")
     if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
         raise UsageError("A seal is sha256: and 64 hex digits, as chest manifest export printed it.")

@@ -14,6 +14,7 @@ from warehouse.bucket import Bucket, FolderBucket, listing_schema, open_bucket
 from warehouse.manifests import paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
+from warehouse.manifests.registered import Standing, find_standing
 from warehouse.manifests.sources import resolve_sources
 from warehouse.settings import Settings, load
 from warehouse.steps.listing import pattern_names
@@ -38,11 +39,12 @@ class Verdict:
     by_size: int  # of those present, how many could be compared by their size alone
     problems: "pa.Table"
     patients_gone: tuple[str, ...]  # of whom the bucket, or the lake, has nothing any more
+    standing: Standing | None = None  # what the lake's register says of it, where there is a lake
 
     @property
     def holds(self) -> bool:
         """Whether everything is there as it was, and nothing has taken its place."""
-        return not self.problems.num_rows and not self.patients_gone
+        return not self.problems.num_rows and not self.patients_gone and self.standing is not Standing.OTHER_ROWS
 
 
 def verify(
@@ -79,6 +81,7 @@ def verify(
         rows = con.execute(sql["counts"]).fetchall()
         counts = dict.fromkeys(STATUSES, 0) | {status: n for status, n, _ in rows}
         gone = {patient for (patient,) in con.execute(sql["without_objects"]).fetchall()}
+        standing = find_standing(manifest, lake_address, settings) if lake_address else None
         if lake_address:
             gone |= {*patients_gone(manifest, lake_address, settings)}
         return Verdict(
@@ -86,6 +89,7 @@ def verify(
             by_size=sum(n for status, _, n in rows if status == "present"),
             problems=con.execute(sql["problems"]).to_arrow_table(),
             patients_gone=tuple(sorted(gone)),
+            standing=standing,
         )
 
 
