@@ -28,7 +28,7 @@ dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3
 	@test -f $(DEMO)/clean/truth.json || $(BIN)/chest sample $(DEMO)/clean --patients 40 --seed 1 --clean --quiet
 	@echo "The Dagster UI will be at http://localhost:$(PORT). A refresh, and all that follows from it, starts by itself"
 	@echo "within a minute. Ctrl-C stops everything."
-	@DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" \
+	@umask 027; DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" \
 		CHEST_SOURCE="$${CHEST_SOURCE:-$(DEMO)/clean}" CHEST_LAKE="$${CHEST_LAKE:-$(DEMO)/clean-lake}" \
 		CHEST_MANIFESTS="$${CHEST_MANIFESTS:-$(DEMO)/manifests}" \
 		$(BIN)/dagster dev -m pipelines.definitions -p $(PORT)

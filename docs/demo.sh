@@ -2,6 +2,7 @@
 # Shows the whole product on a bucket of invented patients: make demo
 # Everything it makes lies in $DEMO (default: demo); `make clean` removes it.
 set -eu
+umask 027 # Dagster's own files, as those of the warehouse: for owner and group alone
 cd "$(dirname "$0")/.."
 DEMO=${DEMO:-demo}
 export DAGSTER_HOME="$PWD" CHEST_SOURCE="$DEMO/bucket" CHEST_LAKE="$DEMO/lake" CHEST_MANIFESTS="$DEMO/manifests"

@@ -12,6 +12,7 @@ import dagster as dg
 from pipelines import alerts, assets, checks, cohorts, history, jobs, schedules, sensors, upkeep, views
 from pipelines.deployment import read
 from pipelines.resources import ChestWarehouse
+from warehouse import permissions
 
 
 def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: object) -> dg.Definitions:
@@ -37,4 +38,5 @@ def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: obje
     )
 
 
+os.umask(permissions.umask())  # of the processes that Dagster starts to run this: logs of steps, too
 defs = chest_definitions()

@@ -1,6 +1,7 @@
 """Fixtures that the tests share: the two sample buckets, real S3 servers, and the command as a user runs it."""
 
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -47,6 +48,17 @@ def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return server
+
+
+@pytest.fixture(autouse=True)
+def _own_process() -> Iterator[None]:
+    """What a command run in this process does to the umask and to signals ends with the test."""
+    umask = os.umask(0o022)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    os.umask(umask)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 Chest = Callable[..., subprocess.CompletedProcess[str]]

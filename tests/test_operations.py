@@ -20,7 +20,7 @@ import yaml
 from servers import moto
 
 from warehouse import news
-from warehouse.cli import app
+from warehouse.cli.commands import app
 from warehouse.errors import WarehouseError
 from warehouse.settings import Settings
 

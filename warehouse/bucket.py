@@ -7,26 +7,23 @@ bucket as a whole has become unreadable.
 
 import contextlib
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from warehouse import beneath
 from warehouse.errors import SourceError, UsageError
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: How a walk through a folder is shared out: so many levels are opened until there are so many folders, of
-#: which a thread takes so many at a time.
-_LEVELS, _SHARES, _SHARE, _THREADS = 4, 1024, 64, 2
-
 #: Bytes that a stream reads at once.
 _CHUNK = 1 << 20
+#: Paths that a listing may pass over: more of them are no odd ones among many.
+_MOST_SKIPPED = 100_000
 
 
 Buffer: TypeAlias = bytes | memoryview
@@ -69,6 +66,14 @@ class Facts:
     is_md5: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What a listing passed over, since it is no object: a link that leads out, a pipe; and why."""
+
+    key: str
+    reason: str
+
+
 class Bucket(Protocol):
     """What a refresh, and a download, need of a bucket."""
 
@@ -76,6 +81,10 @@ class Bucket(Protocol):
     #: When what the last listing showed was so; None: when it was made. And what there is to say about that.
     listed_at: datetime | None
     listing_note: str
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """What the last listing, once it is at its end, has passed over."""
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
         """Stream the listing of all keys that start with prefix, in LISTING's columns."""
@@ -100,6 +109,7 @@ class Unopened:
     """A bucket of which only the name is needed; it has nothing to list and nothing to read."""
 
     source: str
+    skipped: Sequence[Skipped] = ()
     listed_at: datetime | None = None
     listing_note: str = ""
 
@@ -171,6 +181,7 @@ class FolderBucket:
     def __init__(self, folder: Path) -> None:
         self._root = os.path.abspath(folder.expanduser())  # noqa: PTH100 - no links are resolved
         self.source = self._root
+        self.skipped: list[Skipped] = []
         try:
             with os.scandir(self._root):
                 pass
@@ -178,12 +189,25 @@ class FolderBucket:
             raise SourceError(f"The folder {self._root} cannot be listed: {error.strerror}. Check the path.") from None
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
-        """Walk the folder; a folder inside that cannot be listed is an error, never a gap."""
+        """Walk the folder; a folder inside that cannot be listed is an error, never a gap. `skipped` is filled anew."""
         import pyarrow as pa
 
-        start = f"{self._root}/{prefix.rpartition('/')[0]}".rstrip("/")
+        from warehouse.walking import walk
+
+        skipped: list[Skipped] = []
+        self.skipped = skipped
+
+        def skip(key: str, reason: str) -> None:
+            if key.startswith(prefix):
+                skipped.append(Skipped(_as_text(key), reason))
+            if len(skipped) > _MOST_SKIPPED:
+                raise SourceError(
+                    f"The folder {self._root} has more than {_MOST_SKIPPED:,} paths that are no objects, such as "
+                    f"{_as_text(key)!r}: {reason}. Name the folder that the files really lie in. Nothing was changed."
+                )
+
         try:
-            for rows in _walk(start, len(self._root) + 1):
+            for rows in walk(self._root, prefix, skip):
                 yield _batch([row for row in rows if row[0].startswith(prefix)] if prefix else rows)
         except OSError as error:
             words = error.strerror or str(error)
@@ -194,16 +218,24 @@ class FolderBucket:
 
     def stream(self, key: str, start: int = 0) -> Content | Unread:
         """Open a file; its time of writing and size as they are now."""
+        with self._opened() as (root, real):
+            handle = _handle(root, real, key)
+        if isinstance(handle, Unread):
+            return handle
+        stat = os.fstat(handle)
+        return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _chunks(os.fdopen(handle, "rb"), start))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[int, str]]:
+        """The folder's descriptor and its real path; below an open folder a path is shorter to walk."""
         try:
-            file = open(f"{self._root}/{key}", "rb")  # noqa: PTH123, SIM115 - plain calls; closed by the stream
-        except FileNotFoundError:
-            return VANISHED
-        except PermissionError:
-            return DENIED
+            root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            return Unread(f"cannot be read: {error.strerror}")
-        stat = os.fstat(file.fileno())
-        return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _chunks(file, start))
+            raise SourceError(f"The folder {self._root} cannot be read: {error.strerror}. Check the path.") from None
+        try:
+            yield root, beneath.place_of(root, self._root)
+        finally:
+            os.close(root)
 
     def facts(self, key: str) -> Facts:  # noqa: ARG002
         """A folder knows no checksums."""
@@ -219,28 +251,36 @@ class FolderBucket:
         """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
         unread: dict[int, Unread] = {}
         at = 0
-        # Below an open folder a path is shorter to walk, for the system too.
-        root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with self._opened() as (root, real):
             for place, (key, size) in enumerate(zip(keys, sizes, strict=True)):
-                try:
-                    handle = os.open(key, os.O_RDONLY, dir_fd=root)
+                handle = _handle(root, real, key)
+                if isinstance(handle, Unread):
+                    unread[place] = handle
+                else:
                     try:
                         # One byte more than was listed shows a file that has grown.
                         if os.readv(handle, [buffer[at : at + size], bytearray(1)]) != size:
                             unread[place] = CHANGED
+                    except OSError as error:
+                        unread[place] = Unread(f"cannot be read: {error.strerror}")
                     finally:
                         os.close(handle)
-                except FileNotFoundError:
-                    unread[place] = VANISHED
-                except PermissionError:
-                    unread[place] = DENIED
-                except OSError as error:
-                    unread[place] = Unread(f"cannot be read: {error.strerror}")
                 at += size
-        finally:
-            os.close(root)
         return unread
+
+
+def _handle(root: int, real_root: str, key: str) -> int | Unread:
+    """A descriptor of a file, or why there is none."""
+    try:
+        return beneath.open_file(root, real_root, key)
+    except beneath.RefusedError as error:
+        return Unread(str(error))
+    except (FileNotFoundError, ValueError):  # ValueError: a character that no file name has
+        return VANISHED
+    except PermissionError:
+        return DENIED
+    except OSError as error:
+        return Unread(f"cannot be read: {error.strerror}")
 
 
 def _chunks(file: IO[bytes], start: int) -> Iterator[bytes]:
@@ -248,67 +288,6 @@ def _chunks(file: IO[bytes], start: int) -> Iterator[bytes]:
         file.seek(start)
         while chunk := file.read(_CHUNK):
             yield chunk
-
-
-def _walk(top: str, cut: int) -> Iterator[list[tuple[str, int, int]]]:
-    """Every file below `top` as lists of (key, size, time of writing in ns).
-
-    The upper folders are opened one by one until there are enough of them to share out; below, pyarrow walks
-    outside the interpreter's lock. Links to files are followed; links to folders too, in the upper folders.
-    """
-    folders: list[str] = [top] if os.path.isdir(top) else []  # noqa: PTH112 - plain calls, as below
-    files: list[str] = []
-    for _ in range(_LEVELS):
-        if len(folders) >= _SHARES:
-            break
-        above, folders = folders, []
-        for folder in above:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    (folders if entry.is_dir() else files).append(entry.path)
-    yield _stat(files, cut)
-    ahead: deque[Future[list[tuple[str, int, int]]]] = deque()
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="walk") as pool:
-        for at in range(0, len(folders), _SHARE):
-            ahead.append(pool.submit(_files_below, folders[at : at + _SHARE], cut))
-            if len(ahead) > 2 * _THREADS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def _stat(paths: list[str], cut: int) -> list[tuple[str, int, int]]:
-    rows = []
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):  # gone since, or a link to nowhere: not an object
-            stat = os.stat(path)  # noqa: PTH116
-            rows.append((path[cut:], stat.st_size, stat.st_mtime_ns))
-    return rows
-
-
-def _files_below(folders: list[str], cut: int) -> list[tuple[str, int, int]]:
-    from pyarrow.fs import FileSelector, FileType, LocalFileSystem
-
-    system = LocalFileSystem()
-    try:
-        return [
-            (info.path[cut:], info.size, info.mtime_ns)
-            for folder in folders
-            for info in system.get_file_info(FileSelector(folder, allow_not_found=True, recursive=True))
-            if info.type == FileType.File
-        ]
-    except UnicodeDecodeError:  # a file name that is no UTF-8: slower, but it does not stop the others
-        return [
-            row
-            for folder in folders
-            for above, _, names in os.walk(folder, onerror=_raise)
-            for row in _stat([f"{above}/{name}" for name in names], cut)
-        ]
-
-
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def _batch(rows: list[tuple[str, int, int]]) -> "pa.RecordBatch":
@@ -319,8 +298,13 @@ def _batch(rows: list[tuple[str, int, int]]) -> "pa.RecordBatch":
     try:
         names = pa.array(keys, pa.string())
     except UnicodeEncodeError:  # a file name that is no UTF-8
-        names = pa.array([os.fsencode(key).decode("utf-8", "backslashreplace") for key in keys], pa.string())
+        names = pa.array([_as_text(key) for key in keys], pa.string())
     bytes_, nanos = pa.array(sizes, pa.int64()), pa.array(times, pa.int64())
     etags = pc.binary_join_element_wise(nanos.cast(pa.string()), bytes_.cast(pa.string()), "-")
     micros = pc.divide(nanos, 1000).cast(pa.timestamp("us", tz="UTC"))
     return pa.record_batch([names, bytes_, etags, micros], listing_schema())
+
+
+def _as_text(key: str) -> str:
+    """A path as a key: what is no UTF-8 in it is written as escapes."""
+    return os.fsencode(key).decode("utf-8", "backslashreplace")

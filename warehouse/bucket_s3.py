@@ -11,7 +11,18 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
-from warehouse.bucket import CHANGED, DENIED, VANISHED, Buffer, Content, Facts, Unread, endpoint, listing_schema
+from warehouse.bucket import (
+    CHANGED,
+    DENIED,
+    VANISHED,
+    Buffer,
+    Content,
+    Facts,
+    Skipped,
+    Unread,
+    endpoint,
+    listing_schema,
+)
 from warehouse.errors import SourceError, UsageError
 from warehouse.settings import Settings
 
@@ -28,6 +39,7 @@ class S3Bucket:
 
     listed_at: datetime | None = None
     listing_note = ""
+    skipped: Sequence[Skipped] = ()
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._name, _, prefix = url.removeprefix("s3://").partition("/")

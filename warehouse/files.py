@@ -116,15 +116,18 @@ def _open_stream(target: Path) -> int | None:
     if (handle := _open_again(target)) is not None:
         return handle
     try:
-        mode = target.lstat().st_mode
+        found = target.lstat()
     except FileNotFoundError:
         return None
+    mode = found.st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(target))
     if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
         return None
     if not stat.S_ISFIFO(mode) and not stat.S_ISCHR(mode):
         raise FileExistsError(errno.EEXIST, "it is neither a file nor a pipe", str(target))
+    if stat.S_ISFIFO(mode) and found.st_uid != os.geteuid():
+        raise FileExistsError(errno.EEXIST, "it is a pipe of somebody else's", str(target))
     return os.open(target, os.O_WRONLY | _NOFOLLOW | _CLOEXEC)
 
 

@@ -16,11 +16,15 @@ counts as (
     union all
     -- These are listed and not read, so that each is where it belongs unless its key was rejected.
     select source, kind, 0 as n_objects, count(*) as n_loaded, 0 as n_rejected
-    from raw.objects anti join ops.rejects using (source, key)
+    from raw.objects anti join (from ops.rejects where kind <> 'skipped') using (source, key)
     where kind in ('dcm', 'other')
     group by source, kind
     union all
-    select source, kind, 0 as n_objects, 0 as n_loaded, count(*) as n_rejected from ops.rejects group by source, kind
+    select source, kind, 0 as n_objects, 0 as n_loaded, count(*) as n_rejected
+    from ops.rejects
+    -- What the listing passed over is named, and is no object.
+    where kind <> 'skipped'
+    group by source, kind
 )
 
 select

@@ -9,7 +9,7 @@
 -- but true says nothing: then the rules themselves are asked.
 with
 rejected as (
-    select distinct source, key from ops.rejects
+    select distinct source, key from ops.rejects where kind <> 'skipped'
 ),
 
 listed as (
@@ -25,7 +25,7 @@ members as (
         case when is_rejected then kind else etag end as tag
     from listed
     union all
-    select 'rejects' as part, source, key, kind as tag from ops.rejects
+    select 'rejects' as part, source, key, kind as tag from ops.rejects where kind <> 'skipped'
     union all
     select 'images' as part, source, key, etag as tag from core.images
     union all

@@ -171,6 +171,37 @@ select
 from parsed
 where available_date is null;
 
+-- name: skipped
+-- What the listing passes over now, beside what it did before.
+create or replace temp table skipped as
+select coalesce(found.key, known.key) as key, found.reason, known.first_seen
+from skipped_found as found
+full join (
+    select key, reason, first_seen from ops.rejects where source = $source and kind = 'skipped' and {{ within }}
+) as known on found.key = known.key
+where found.reason is distinct from known.reason;
+
+-- name: forget_skipped
+delete from ops.rejects where source = $source and kind = 'skipped' and key in (select key from skipped);
+
+-- name: reject_skipped
+-- Without an etag and a size: nothing was looked at but the name.
+insert into ops.rejects
+select
+    $source as source,
+    key,
+    '' as etag,
+    0 as size,
+    'skipped' as kind,
+    nullif(regexp_extract(key, '^([^/]+)/', 1), '') as group_name,
+    null as patient_id,
+    reason,
+    false as retry,
+    coalesce(first_seen, now()) as first_seen,
+    now() as last_seen
+from skipped
+where reason is not null;
+
 -- name: any_image
 from core.images select 1 where source = $source limit 1;
 

@@ -1,43 +1,14 @@
-"""The `chest` command: puts the command families together, and turns errors into one line and an exit code.
+"""The `chest` command: turns errors and signals into one line and an exit code.
 
-Exit codes: 0 fine, 1 the answer is "no", 2 wrong use or a problem outside, 130 interrupted.
+Exit codes: 0 fine, 1 the answer is "no", 2 wrong use or a problem outside; 130 interrupted (Ctrl-C), 143 ended by
+SIGTERM, 129 by SIGHUP. Little is imported here: a signal during the imports that follow is already taken care of.
 """
 
+import os
 import sys
 from importlib.abc import MetaPathFinder
 
-import typer
-
-from warehouse.cli import backup, check, cohort, manifest, query, refresh, report, sample, status, upkeep
-
-app = typer.Typer(
-    name="chest",
-    help="The chest data warehouse: crawl a bucket of chest images and clinical records, and ask it as of any day.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-refresh.add_to(app)
-status.add_to(app)
-query.add_to(app)
-check.add_to(app)
-report.add_to(app)
-cohort.add_to(app)
-manifest.add_to(app)
-backup.add_to(app)
-upkeep.add_to(app)
-sample.add_to(app)
-
-
-@app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Say the version and stop.")) -> None:
-    if version:
-        from warehouse import __version__
-
-        typer.echo(f"chest {__version__}")
-        raise typer.Exit
+from warehouse.cli import interruption
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -54,21 +25,36 @@ class _WithoutPandas(MetaPathFinder):
 
 def main() -> None:
     """Run the command line; errors a user can meet become one message on stderr."""
-    from warehouse.errors import WarehouseError
-
+    interruption.install()
     sys.meta_path.insert(0, _WithoutPandas())
     try:
+        code = _run()
+    except BaseException:
+        if not interruption.received():
+            raise
+        code = 0
+    if interruption.received():  # whatever became of it on its way here
+        code = interruption.conclude()
+    interruption.end_at_once_from_now_on()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command; its exit code."""
+    from warehouse import permissions
+    from warehouse.errors import WarehouseError
+
+    try:
+        os.umask(permissions.umask())  # for what DuckDB and SQLite write
+        from warehouse.cli.commands import app
+
         app()
     except WarehouseError as error:
-        sys.stderr.write(f"chest: {error}\n")
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, RuntimeError) as error:
-        # DuckDB turns a Ctrl-C during a query into a RuntimeError.
-        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
-            raise
-        sys.stderr.write("chest: interrupted. What was committed is safe; run it again to go on.\n")
-        sys.exit(130)
+        if not interruption.received():
+            sys.stderr.write(f"chest: {error}\n")
+        return error.exit_code
     except BrokenPipeError:
         # The reader of a pipe has gone (chest … | head); nothing is wrong.
         sys.stderr.close()
-        sys.exit(0)
+        return 0
+    return 0

@@ -88,6 +88,9 @@ def _tell(result: "RefreshResult") -> None:
         f"{result.source}: {objects.listed:,} objects listed; "
         f"{objects.added:,} added, {objects.changed:,} changed, {objects.removed:,} removed"
     )
+    if objects.skipped:
+        names = "name is no object and was" if objects.skipped == 1 else "names are no objects and were"
+        note(f"{objects.skipped:,} {names} passed over:  chest rejects")
     if objects.note:
         note(objects.note[0].upper() + objects.note[1:] + ".")
     if not published.is_new:

@@ -3,10 +3,13 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from warehouse import lake, location
-from warehouse.bucket import Unopened, open_bucket
+from warehouse.bucket import Bucket, FolderBucket, Unopened, open_bucket
+from warehouse.errors import UsageError
 from warehouse.inventory import open_listed
+from warehouse.location import Location
 from warehouse.settings import Settings, load
 from warehouse.steps import memory, scope
 from warehouse.steps.listing import ListingCounts, list_objects
@@ -67,6 +70,7 @@ def opened(
     place = location.parse(lake_address)
     is_limited = any(prefixes) or patients or heard
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
+    _keep_apart(bucket, place)
     with lake.writer(place, settings) as con:
         yield Run(
             con,
@@ -76,6 +80,21 @@ def opened(
             refresh_id or new_id(),
             progress,
         )
+
+
+def _keep_apart(bucket: Bucket, place: Location) -> None:
+    """Raise UsageError where the lake would be written into its own bucket, or where its files are the bucket."""
+    if not isinstance(bucket, FolderBucket) or "://" in place.data_path:
+        return
+    objects, data = Path(bucket.source).resolve(), Path(place.data_path).resolve()
+    for lies in (data, (place.folder or data).resolve()):
+        if lies.is_relative_to(objects):
+            raise UsageError(
+                f"The lake {place.name} lies in its own bucket {bucket.source}: its files would be objects. "
+                "Choose a lake outside the bucket with --lake."
+            )
+    if objects.is_relative_to(data):
+        raise UsageError(f"The bucket {bucket.source} lies in the data of the lake {place.name}. Move one of them.")
 
 
 @contextlib.contextmanager

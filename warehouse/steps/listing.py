@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from warehouse import columns, keys, lake, sqlfiles
-from warehouse.bucket import DENIED, listing_schema
+from warehouse.bucket import DENIED, Skipped, listing_schema
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.steps import memory, scope
 from warehouse.steps.run import Run
@@ -16,14 +16,15 @@ _DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues
 
 @dataclass(frozen=True, slots=True)
 class ListingCounts:
-    """What a listing found: objects listed, how many came, were replaced, went; and where it came from, if not from
-    the bucket itself."""
+    """What a listing found: objects listed, how many came, were replaced, went; where it came from, if not from the
+    bucket itself; and how many names it passed over, since they are no objects (links that lead out, pipes)."""
 
     listed: int
     added: int
     changed: int
     removed: int
     note: str = ""
+    skipped: int = 0
 
 
 def list_objects(run: Run, allow_removals: bool = False, full: bool = False) -> ListingCounts:
@@ -37,7 +38,8 @@ def list_objects(run: Run, allow_removals: bool = False, full: bool = False) -> 
     with run.all_cores():
         counts = _compare_and_commit(run, allow_removals, full)
     # They can be large, and memory is for the steps to come.
-    run.con.execute("drop table if exists listing; drop table if exists changes; drop table if exists parsed")
+    for table in ("listing", "changes", "parsed", "skipped"):
+        run.con.execute(f"drop table if exists {table}")
     memory.release()
     return counts
 
@@ -47,7 +49,7 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
     source = run.bucket.source
     changes = sqlfiles.fill(sql["changes"], within=run.within("key"))
     wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
-    _stream(run)
+    skipped = _stream(run)
     if run.bucket.listed_at:
         _keep_newer(run, run.bucket.listed_at)
     scope.require(run.con, source, run.scope)
@@ -58,8 +60,10 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
         run.con.execute(changes, wanted)
     row = run.con.execute(sql["counts"], {"source": source}).fetchone()
     assert row is not None
-    counts = replace(ListingCounts(*row[:4]), note=run.bucket.listing_note)
-    if counts.added or counts.changed or counts.removed:
+    counts = replace(ListingCounts(*row[:4]), note=run.bucket.listing_note, skipped=len(skipped))
+    odd = _compare_skipped(run, skipped)
+    has_news = bool(counts.added or counts.changed or counts.removed)
+    if has_news:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
         _probe(run)
@@ -67,12 +71,14 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
             sqlfiles.fill(sql["parsed"], **pattern_names()),
             {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
         )
+    if has_news or odd:
         run.commit(
             "objects",
-            lambda: _write(run, counts),
+            lambda: _write(run, counts, has_news, odd),
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
+            rejected=odd,
             **({"listed_at": int(run.bucket.listed_at.timestamp())} if run.bucket.listed_at else {}),
         )
     return counts
@@ -86,11 +92,12 @@ def pattern_names() -> dict[str, str]:
     }
 
 
-def _stream(run: Run) -> None:
-    """Take the listing into the temporary table `listing`, batch by batch."""
+def _stream(run: Run) -> list[Skipped]:
+    """Take the listing into the temporary table `listing`, batch by batch; returns what it passed over."""
     import pyarrow as pa
 
     failure: list[BaseException] = []
+    skipped: list[Skipped] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
         listed = 0
@@ -100,6 +107,7 @@ def _stream(run: Run) -> None:
                     listed += batch.num_rows
                     run.progress("listing", listed, 0)
                     yield batch
+                skipped.extend(run.bucket.skipped)
         except BaseException as error:
             failure.append(error)
             raise
@@ -114,6 +122,20 @@ def _stream(run: Run) -> None:
         raise
     finally:
         run.con.unregister("incoming")
+    return skipped
+
+
+def _compare_skipped(run: Run, skipped: list[Skipped]) -> int:
+    """Put into the temporary table `skipped` what is passed over now and was not, or no longer is; returns how many."""
+    import pyarrow as pa
+
+    found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
+    sql = sqlfiles.fill(sqlfiles.statements("refresh/listing.sql")["skipped"], within=run.within("key"))
+    run.con.register("skipped_found", pa.table(found))
+    run.con.execute(sql, {"source": run.bucket.source, "prefixes": list(run.scope.prefixes)})
+    run.con.unregister("skipped_found")
+    row = run.con.execute("select count(*) from skipped").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _keep_newer(run: Run, listed_at: datetime) -> None:
@@ -166,7 +188,16 @@ def _probe(run: Run) -> None:
         )
 
 
-def _write(run: Run, counts: ListingCounts) -> None:
+def _write(run: Run, counts: ListingCounts, has_news: bool, odd: int) -> None:
+    if has_news:
+        _write_objects(run, counts)
+    if odd:
+        sql = sqlfiles.statements("refresh/listing.sql")
+        for name in ("forget_skipped", "reject_skipped"):
+            run.con.execute(sql[name], {"source": run.bucket.source})
+
+
+def _write_objects(run: Run, counts: ListingCounts) -> None:
     sql = sqlfiles.statements("refresh/listing.sql")
     source = {"source": run.bucket.source}
     if counts.changed or counts.removed:

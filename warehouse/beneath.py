@@ -1,0 +1,100 @@
+"""Opens files of a folder without ever leaving it: through no link that leads out, also when one is put in meanwhile.
+
+Linux 5.6 and later refuse links by themselves (openat2); where that says no, or is not there, the file is opened and
+then asked where it lies. Only plain files are opened, and opening never waits, as it would for a pipe.
+"""
+
+import os
+import stat
+from functools import cache
+from typing import Any
+
+#: Why something below a folder is no object of a bucket.
+OUTSIDE = "a link that leads out of the bucket"
+NO_FILE = "no plain file: a pipe, a socket, a device or a folder"
+
+_FLAGS: int = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+_O_PATH: int = getattr(os, "O_PATH", 0)
+#: Of openat2: its number on every kind of processor, and RESOLVE_BENEATH with RESOLVE_NO_SYMLINKS.
+_OPENAT2, _RESOLVE = 437, 0x08 | 0x04
+
+
+class RefusedError(Exception):
+    """What was to be opened is no file of the folder; its text says why."""
+
+
+def open_file(root: int, real_root: str, key: str) -> int:
+    """Open a file by its path below an open folder, of which `real_root` is the real path; returns a descriptor.
+
+    Links are followed while they stay in the folder. Raises RefusedError, or the OSError of the system.
+    """
+    handle = _open_without_links(root, key)
+    if handle < 0:
+        return _open_through_links(root, real_root, key)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise RefusedError(NO_FILE)
+    return handle
+
+
+def _open_through_links(root: int, real_root: str, key: str) -> int:
+    """The same by way of a descriptor that only names a place, so that nothing outside is opened even for a moment."""
+    named = os.open(key, _O_PATH | os.O_CLOEXEC if _O_PATH else _FLAGS, dir_fd=root)
+    try:
+        if not is_beneath(place_of(named, f"{real_root}/{key}"), real_root):
+            raise RefusedError(OUTSIDE)
+        if not stat.S_ISREG(os.fstat(named).st_mode):
+            raise RefusedError(NO_FILE)
+        return os.open(f"/proc/self/fd/{named}", _FLAGS) if _O_PATH else os.dup(named)
+    finally:
+        os.close(named)
+
+
+def resolve(path: str) -> tuple[str, os.stat_result]:
+    """Where a link leads in the end, and what is there; OSError when there is nothing. Nothing is opened to be read."""
+    if not _O_PATH:
+        return os.path.realpath(path, strict=True), os.stat(path)  # noqa: PTH116
+    handle = os.open(path, _O_PATH | os.O_CLOEXEC)
+    try:
+        return place_of(handle, path), os.fstat(handle)
+    finally:
+        os.close(handle)
+
+
+def place_of(handle: int, path: str) -> str:
+    """The real path of what was opened by `path`; where the system does not say, that of the path as it is now."""
+    try:
+        return os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - plain calls: once a file
+    except OSError:
+        return os.path.realpath(path)
+
+
+def is_beneath(path: str, folder: str) -> bool:
+    """Whether a real path is a folder's own or below it."""
+    return path == folder or path.startswith(folder if folder.endswith("/") else f"{folder}/")
+
+
+def _open_without_links(root: int, key: str) -> int:
+    """A descriptor, or -1 where the path has a link in it, or anything else is in the way."""
+    call, how = _openat2()
+    if call is None:
+        return -1
+    try:
+        handle: int = call(_OPENAT2, root, os.fsencode(key), how, 24)
+    except ValueError:  # a NUL in the key, or a character that no file name has: os.open says what is wrong
+        return -1
+    return handle
+
+
+@cache
+def _openat2() -> tuple[Any, Any]:
+    """The system call, and what it is asked: flags, mode and resolve, 64 bits each; Nones where there is none."""
+    if not _O_PATH:  # not Linux
+        return None, None
+    import ctypes
+
+    how = (ctypes.c_uint64 * 3)(_FLAGS, 0, _RESOLVE)
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t]
+    call.restype = ctypes.c_long
+    return call, how
