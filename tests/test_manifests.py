@@ -591,16 +591,20 @@ def test_no_room_and_no_folder_are_one_line(ask: Chest, lake: str, bucket: Path,
 
 
 def test_a_full_disk_and_a_closed_folder_are_one_line(still: warehouse.Manifest, tmp_path: Path) -> None:
-    """/dev/full takes no byte; a user without rights may not write."""
+    """A limit of the system stands in for the end of the disk; a user without rights may not write."""
+    import resource
+
     from warehouse.manifests.download import download
 
     data = tmp_path / "data"
-    for row in still.polars().iter_rows(named=True):
-        part = data / ".chest/parts" / hashlib.sha256(f"{row['uri']}\n{row['etag']}".encode()).hexdigest()
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.symlink_to("/dev/full")
-    with pytest.raises(warehouse.UsageError, match="the disk is full"):
-        download(still, data)
+    assert still.contents
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(warehouse.UsageError, match="a file would be larger than"):
+            download(still, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (data / "INCOMPLETE").exists()
     if os.getuid():
         (tmp_path / "closed").mkdir(mode=0o500)
@@ -649,7 +653,7 @@ def test_etag_of_parts_is_the_md5_of_their_md5s(
 def test_exports_are_recorded_and_marked_when_their_answer_changes(
     ask: Chest, lake: str, bucket: Path, made: warehouse.Manifest
 ) -> None:
-    (row,) = answer(ask("manifest", "list", "--format", "json"))
+    (row,) = answer(ask("manifest", "list", "--check", "--format", "json"))
     assert (row["cohort"], row["digest"], row["snapshot"]) == ("films", made.digest, made.about["snapshot"])
     assert (row["n_objects"], row["n_patients"], row["state"]) == (8, 2, "same")
     # Recording publishes nothing: a refresh of the same bucket still does nothing.
@@ -658,12 +662,15 @@ def test_exports_are_recorded_and_marked_when_their_answer_changes(
     assert json.loads(ask("status", "--format", "json").stdout)["unpublished_commits"] == 0
     write_objects(bucket, image("PatC", 2))  # not of the cohort
     warehouse.refresh(str(bucket), lake)
-    assert answer(ask("manifest", "list", "--format", "json"))[0]["state"] == "same"
+    assert answer(ask("manifest", "list", "--check", "--format", "json"))[0]["state"] == "same"
     write_objects(bucket, image("PatB", 2))
     warehouse.refresh(str(bucket), lake)
-    assert answer(ask("manifest", "list", "--format", "json"))[0]["state"] == "changed"
-    assert "changed" in ask("manifest", "list").stdout
-    assert "state" not in answer(ask("manifest", "list", "--no-check", "--format", "json"))[0]
+    assert answer(ask("manifest", "list", "--check", "--format", "json"))[0]["state"] == "changed"
+    assert "changed" in ask("manifest", "list", "--check").stdout
+    unchecked = ask("manifest", "list")
+    assert "changed" not in unchecked.stdout
+    assert "chest manifest list --check" in unchecked.stderr
+    assert "state" not in answer(ask("manifest", "list", "--format", "json"))[0]
 
 
 def test_an_export_while_somebody_writes_is_not_recorded_and_says_so(

@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -20,15 +19,8 @@ from hypothesis import strategies as st
 
 import warehouse
 from warehouse.cli import main
-from warehouse.manifests import paths
-from warehouse.manifests.contents import connect
-from warehouse.manifests.download import download
-from warehouse.manifests.files import source_folders
 from warehouse.manifests.manifest import FILES
-from warehouse.manifests.registered import Standing
 from warehouse.manifests.rows import digest
-from warehouse.manifests.verify import verify
-from warehouse.settings import Settings
 
 COHORT = """\
 -- title: All
@@ -130,7 +122,7 @@ def sha(path: Path) -> str:
 
 
 def alter_tables(folder: Path, change: str, *, csv: bool = True, table: str = "manifest") -> None:
-    """Change the rows by SQL on table `rows`, write both files anew, and bring all else level, digest and counts too."""
+    """Change the rows by SQL on table `rows`, write both files anew, and bring all else level, digest and counts."""
     with duckdb.connect() as con:
         con.execute("set TimeZone = 'UTC'")
         con.execute(f"create table rows as from '{folder}/{table}.parquet'")
@@ -142,7 +134,9 @@ def alter_tables(folder: Path, change: str, *, csv: bool = True, table: str = "m
                 con.execute(f"copy rows to '{folder}/manifest.csv' (format csv, header, quote '\"', escape '\"')")
             columns = con.sql("from rows").columns
             if {"key", "size", "uri", *about["cohort"]["labels"]} <= set(columns):
-                row = con.execute("select count(*), coalesce(sum(try_cast(size as bigint)), 0)::bigint from rows").fetchone()
+                row = con.execute(
+                    "select count(*), coalesce(sum(try_cast(size as bigint)), 0)::bigint from rows"
+                ).fetchone()
                 assert row is not None
                 about["counts"] |= {"objects": row[0], "bytes": max(0, row[1])}
                 about["digest"] = digest(con, "rows", tuple(about["cohort"]["labels"]))
@@ -302,7 +296,7 @@ def test_what_is_no_json_of_a_manifest_is_one_line(ask: Chest, foreign: Path, do
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(max_size=80))
-@example('a" as varchar)) from \'x\'; copy (select 1) to \'{out}\' (format csv); select json_array(cast("a')
+@example("a\" as varchar)) from 'x'; copy (select 1) to '{out}' (format csv); select json_array(cast(\"a")
 @example("a\0b")
 @example("K")
 def test_no_label_name_is_sql(root: Path, tmp_path_factory: pytest.TempPathFactory, label: str) -> None:
@@ -363,7 +357,9 @@ def test_tables_that_do_not_hold_together_are_refused(foreign: Path, change: str
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("column", ["key", "uri", "etag", "available_date", "group_name", "version_id", "arm", "images"])
+@pytest.mark.parametrize(
+    "column", ["key", "uri", "etag", "available_date", "group_name", "version_id", "arm", "images"]
+)
 def test_csv_and_parquet_have_the_same_rows(foreign: Path, column: str) -> None:
     """The CSV is what people read: each of its columns is held against the Parquet file's."""
     text = (foreign / "manifest.csv").read_text().splitlines()
@@ -429,8 +425,8 @@ def test_a_file_that_is_no_parquet_is_one_line(foreign: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.timeout(60)
 def test_what_is_no_file_is_not_waited_for(ask: Chest, foreign: Path, name: str) -> None:
-    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path), lambda path: os.symlink("/x", path)):
-        target = foreign / name
+    target = foreign / name
+    for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("/x")):
         target.rmdir() if target.is_dir() else target.unlink()
         make(target)
         done = ask("manifest", "verify", foreign)

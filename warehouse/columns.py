@@ -121,14 +121,14 @@ def fills() -> dict[str, str]:
     expressions that the views of all clinical fields are made of."""
     filled: dict[str, str] = {}
     for table in tables():
-        filled[f"define {table.name}"] = ", ".join(f'"{c.name}" {c.type}' for c in table.columns)
-        filled[f"names {table.name}"] = ", ".join(f'"{c.name}"' for c in table.columns)
+        filled[f"define {table.name}"] = ", ".join(f"{sqlfiles.identifier(c.name)} {c.type}" for c in table.columns)
+        filled[f"names {table.name}"] = ", ".join(sqlfiles.identifier(c.name) for c in table.columns)
     clinical = relations()["core.clinical"].columns
     compared = [c.name for c in clinical if c.is_field or c.name == "kind" or c.kind == "unit"]
     fields = [c for c in clinical if c.is_field]
     known = {"ethnicity": "ethnicity <> 'Unknown'"}
     filled["compared fields"] = ",\n            ".join(
-        f"case when newer.{name} is distinct from older.{name} then struct_pack(field := '{name}', "
+        f"case when newer.{name} is distinct from older.{name} then struct_pack(field := {sqlfiles.literal(name)}, "
         f"old_value := cast(older.{name} as varchar), new_value := cast(newer.{name} as varchar)) end"
         for name in compared
     )
@@ -136,12 +136,13 @@ def fills() -> dict[str, str]:
         f"count(*) filter ({known.get(c.name, f'{c.name} is not null')}) as n_{c.name}" for c in fields
     )
     filled["age divisors"] = " ".join(
-        f"when '{row['input'].upper()}' then {row['output']}"
+        f"when {sqlfiles.literal(row['input'].upper())} then {row['output']}"
         for row in csv.DictReader(io.StringIO(sqlfiles.read("cleaning/mappings.csv")))
         if row["map_name"] == "dicom_age_divisor"
     )
     filled["filled fields"] = ",\n            ".join(
-        f"struct_pack(column_name := '{c.name}', applies_to := '{c.applies_to}', n_filled := n_{c.name})"
+        f"struct_pack(column_name := {sqlfiles.literal(c.name)}, applies_to := {sqlfiles.literal(c.applies_to)}, "
+        f"n_filled := n_{c.name})"
         for c in fields
     )
     return filled
@@ -156,9 +157,9 @@ def header_extraction() -> str:
     objects = [c.name for c in relations()["core.images"].columns if not c.is_dicom]
     return sqlfiles.fill(
         sqlfiles.read("extract/headers.sql"),
-        object_columns=", ".join(f'"{name}"' for name in objects),
-        dicom_columns=", ".join(f'{_macro(c)}(v_{c.source}) as "{c.name}"' for c in columns),
-        dicom_values=", ".join(f'tags."{c.source}".Value as v_{c.source}' for c in columns),
+        object_columns=", ".join(map(sqlfiles.identifier, objects)),
+        dicom_columns=", ".join(f"{_macro(c)}(v_{c.source}) as {sqlfiles.identifier(c.name)}" for c in columns),
+        dicom_values=", ".join(f"tags.{sqlfiles.identifier(c.source)}.Value as v_{c.source}" for c in columns),
         structure=json.dumps(structure),
     )
 

@@ -22,7 +22,7 @@ from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
 from warehouse.location import CATALOGUE, Location
 from warehouse.settings import Settings
-from warehouse.sqlfiles import literal
+from warehouse.sqlfiles import identifier, literal
 
 __all__ = [
     "ALIAS",
@@ -116,7 +116,7 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
     """Attach the lake and `USE` it; LakeError says what is in the way."""
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.postgres:
-        words.append(f"meta_schema '{location.schema}'")
+        words.append(f"meta_schema {literal(location.schema)}")
     else:
         # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
         words += ["meta_busy_timeout 10000", "override_data_path true"]
@@ -129,12 +129,13 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
 
 def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Make the PostgreSQL schema that the catalogue goes in: DuckLake makes tables only."""
-    there = f"select count(*) from information_schema.schemata where schema_name = ''{location.schema}''"
+    there = f"select count(*) from information_schema.schemata where schema_name = {literal(location.schema)}"
+    make = f"create schema if not exists {identifier(location.schema)}"
     try:
         con.execute(f"attach {literal(location.postgres)} as pg (type postgres)")
-        row = con.execute(f"select * from postgres_query('pg', '{there}')").fetchone()
+        row = con.execute(f"select * from postgres_query('pg', {literal(there)})").fetchone()
         if row and not row[0]:
-            con.execute(f"call postgres_execute('pg', 'create schema if not exists \"{location.schema}\"')")
+            con.execute(f"call postgres_execute('pg', {literal(make)})")
         con.execute("detach pg")
     except duckdb.Error as error:
         raise LakeError(f"The lake {location.name} cannot be made: {_first_line(error, location)}") from None

@@ -57,8 +57,8 @@ def _postgres(location: Location, settings: Settings) -> Iterator[None]:
         try:
             con.execute(f"attach {literal(location.postgres)} as pg (type postgres)")
             con.execute("begin")
-            query = f"select pg_try_advisory_xact_lock({_ADVISORY_KEY} + hashtext(''{location.schema}''))"
-            row = con.execute(f"select * from postgres_query('pg', '{query}')").fetchone()
+            query = f"select pg_try_advisory_xact_lock({_ADVISORY_KEY} + hashtext({literal(location.schema)}))"
+            row = con.execute(f"select * from postgres_query('pg', {literal(query)})").fetchone()
         except duckdb.Error as error:
             text = str(error).split("\n")[0].replace(location.postgres, location.name)
             raise LakeError(f"The lake {location.name} cannot be opened: {text}") from None

@@ -38,14 +38,19 @@ def check_names(names: Iterable[str], what: str) -> list[str]:
     A name has ASCII letters, digits and `_`, no digit first, at most 63 characters, is no reserved word of DuckDB's,
     and differs from the others in more than letter case.
     """
+    return [problem for _, problem in find_wrong_names(names, what)]
+
+
+def find_wrong_names(names: Iterable[str], what: str) -> list[tuple[str, str]]:
+    """The same, each with the name that it is about."""
     found = []
     seen: dict[str, str] = {}
     for name in names:
         if problem := explain_name(name):
-            found.append(f"The {what} {quote_name(name)} {problem}")
+            found.append((name, f"The {what} {quote_name(name)} {problem}"))
         elif (before := seen.get(fold_name(name))) is not None:
             same = "is there twice." if before == name else f"differs from {before} in letter case alone."
-            found.append(f"The {what} {name} {same}")
+            found.append((name, f"The {what} {name} {same}"))
         else:
             seen[fold_name(name)] = name
     return found

@@ -52,7 +52,7 @@ class Warehouse:
     group_name: str = "training"
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
-    #: The same snapshot on the other kind of connection, held in or in trust: opened once, since opening takes long.
+    #: The same snapshot on a connection that is held in, where this one is not: opened once, since opening takes long.
     _beside: "list[Warehouse]" = field(default_factory=list, repr=False, compare=False)
 
     def as_of(self, day: date | str) -> "Warehouse":
@@ -101,28 +101,25 @@ class Warehouse:
             raise UsageError(f"The query cannot be answered. {explain(error)}") from None
 
     def held_in(self) -> "Warehouse":
-        """The same, on a connection that foreign SQL does not get out of (warehouse/foreign.py)."""
-        return self._other() if self.trusted else self
-
-    def in_trust(self) -> "Warehouse":
-        """The same, on a connection of its own that is not held in, for what is ours to ask and to write."""
-        return self._at() if self.trusted else self._other()
-
-    def _other(self) -> "Warehouse":
+        """The same, on a connection that foreign SQL does not get out of (warehouse/foreign)."""
+        if not self.trusted:
+            return self
         if not self._beside:
-            opened = _opened(self.location, self.settings, self.snapshot.number, trusted=not self.trusted)
-            opened._beside.append(self._at())
-            self._beside.append(opened)
+            self._beside.append(_opened(self.location, self.settings, self.snapshot.number, trusted=False))
         return self._beside[0]._at(day=self.day, group_name=self.group_name)
 
-    def limited(self, *, whole_process: bool = False) -> AbstractContextManager[None]:
-        """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
-        from warehouse import foreign
+    def fork(self) -> "Warehouse":
+        """The same, with temporary tables of its own."""
+        return self._at()
 
-        return foreign.limited(self.con, self.settings, whole_process=whole_process)
+    def limited(self) -> AbstractContextManager[None]:
+        """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
+        from warehouse import limits
+
+        return limits.limited(self.settings, self.con)
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
-        return self.con.sql(f"from {lake.ALIAS}.main.{name}")
+        return self.con.sql(f"from {lake.ALIAS}.main.{sqlfiles.identifier(name)}")
 
     def patients(self) -> duckdb.DuckDBPyRelation:
         """One row per patient with an image or a clinical record (sql/views/patients.sql)."""
@@ -240,7 +237,7 @@ class Patient:
 
     def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
         return self.warehouse.con.sql(
-            f"from {lake.ALIAS}.main.{view} where patient_id = $patient order by {order}",
+            f"from {lake.ALIAS}.main.{sqlfiles.identifier(view)} where patient_id = $patient order by {order}",
             params={"patient": self.patient_id},
         )
 
@@ -337,7 +334,7 @@ def _prepare(warehouse: Warehouse) -> None:
     con = warehouse.con
     con.execute(f"use {lake.ALIAS}")
     if warehouse.day:
-        con.execute(f"set variable as_of = date '{warehouse.day}'")
+        con.execute(f"set variable as_of = cast({sqlfiles.literal(str(warehouse.day))} as date)")
     con.execute(f"set variable group_name = {sqlfiles.literal(warehouse.group_name)}")
     for name in sqlfiles.files("macros"):
         con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))

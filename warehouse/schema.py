@@ -155,11 +155,12 @@ def _view_comment(view: str) -> str:
 
 def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, columns.Column]]) -> None:
     for table, column in missing:
-        con.execute(f'alter table {table} add column "{column.name}" {column.type}')
+        con.execute(f"alter table {table} add column {sqlfiles.identifier(column.name)} {column.type}")
     for view in VIEW_ORDER:
         con.execute(view_sql(view))
         con.execute(f"comment on view {view} is {sqlfiles.literal(_view_comment(view))}")
     for relation in columns.tables():
         con.execute(f"comment on table {relation.name} is {sqlfiles.literal(relation.meaning)}")
         for column in relation.columns:
-            con.execute(f'comment on column {relation.name}."{column.name}" is {sqlfiles.literal(column.comment)}')
+            name = f"{relation.name}.{sqlfiles.identifier(column.name)}"
+            con.execute(f"comment on column {name} is {sqlfiles.literal(column.comment)}")

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 _HOLE = re.compile(r"\{\{ *([^{}]+?) *\}\}")
-_NAMED = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
+_NAMED = re.compile(r"^-- name: *(\w+(?: \w+)?) *$", re.MULTILINE)
 
 
 @cache

@@ -136,7 +136,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
     for done, (schema, table) in enumerate(tables):
         progress("compacting tables", done, len(tables))
         for name, total in totals.items():
-            query = sqlfiles.fill(sql[name], schema=schema, table=table)
+            query = sqlfiles.fill(sql[name], schema=sqlfiles.literal(schema), table=sqlfiles.literal(table))
             work: Callable[[], list[tuple[int | None, ...]]] = lambda q=query: con.execute(q).fetchall()  # type: ignore[misc]  # noqa: E731
             ((processed, created),) = lake.transact(con, f"upkeep: {name} {schema}.{table}", work, **info)
             total[0] += processed or 0
@@ -145,7 +145,8 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
 
 
 def _outlook(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
-    catalogue = f'__ducklake_metadata_{lake.ALIAS}."{place.schema if place.postgres else "main"}"'
+    schema = sqlfiles.identifier(place.schema if place.postgres else "main")
+    catalogue = f"__ducklake_metadata_{lake.ALIAS}.{schema}"
     row = con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["outlook"], catalogue=catalogue)).fetchone()
     assert row is not None
     return Compacted(int(row[0]), None), Compacted(int(row[1]), None)
@@ -162,7 +163,7 @@ def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tu
 
 
 def _remove(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool) -> list[str]:
-    return _call(con, name, dry_run, day=str(_cutoff(datetime.now(UTC).date())))
+    return _call(con, name, dry_run, day=sqlfiles.literal(f"{_cutoff(datetime.now(UTC).date())} 00:00:00+00"))
 
 
 def _cutoff(today: date) -> date:
@@ -183,8 +184,8 @@ def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: st
 
 def _stored(con: duckdb.DuckDBPyConnection, place: location.Location) -> Space:
     if "://" in place.data_path:
-        path = place.data_path.replace("'", "''")
-        row = con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["stored"], data_path=path)).fetchone()
+        files = sqlfiles.literal(f"{place.data_path}**/*.parquet")
+        row = con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["stored"], files=files)).fetchone()
         return Space(int(row[0]), int(row[1])) if row else Space(0, 0)
     sizes = [path.stat().st_size for path in Path(place.data_path).rglob("*.parquet")]
     return Space(len(sizes), sum(sizes))

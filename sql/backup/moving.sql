@@ -3,8 +3,8 @@
 -- name: tables
 -- Each table of the old catalogue, and its columns cast to the types that they have in the new one.
 select o.table_name,
-    string_agg('"' || o.column_name || '"', ', ' order by o.column_index),
-    string_agg('cast("' || o.column_name || '" as ' || n.data_type || ')', ', ' order by o.column_index)
+    string_agg('"' || replace(o.column_name, '"', '""') || '"', ', ' order by o.column_index),
+    string_agg('cast("' || replace(o.column_name, '"', '""') || '" as ' || n.data_type || ')', ', ' order by o.column_index)
 from duckdb_columns() as o
 join duckdb_columns() as n on n.table_name = o.table_name and n.column_name = o.column_name
 where o.database_name = 'old' and n.database_name = 'new' and n.schema_name = {{ schema }}

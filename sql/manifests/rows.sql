@@ -1,9 +1,16 @@
--- The objects behind a cohort's answer. One statement under each name; warehouse/manifests/rows.py runs them, on a
--- connection where relation `answer` is the answer, its labels named as in the manifest.
+-- The objects behind a cohort's answer. One statement under each name; warehouse/manifests/rows.py runs them. What is
+-- made of a cohort's names is a SELECT by itself (`make …`), judged as foreign SQL before `make` makes a table of it.
 
--- name: images
+-- name: answer
+-- The answer, its labels named as in the manifest.
+create or replace temp table answer as from given;
+
+-- name: make
+create or replace temp table {{ table }} as
+{{ query }};
+
+-- name: make picked
 -- The images that the answer names, as known on its day.
-create or replace temp table picked as
 select
     images.source,
     images.key,
@@ -24,15 +31,15 @@ select
 from images
 inner join answer on {{ named }};
 
--- name: patients
--- The patients that the answer names; a label belongs to a patient only where the answer has one row a patient.
-create or replace temp table picked_patients as
-select patient_id {{ labels of the patient }}
-from {{ patients }};
+-- name: make picked_patients
+-- The patients that the answer names; a label belongs to a patient only where the answer has one row a patient, and is
+-- null of its type elsewhere.
+select named.patient_id {{ labels of the answer }}
+from {{ patients }} as named
+left join answer on {{ labels come }};
 
--- name: rows
+-- name: make manifest_rows
 -- One row an object, sorted by key.
-create or replace temp table manifest_rows as
 with
 objects as (
     select
@@ -76,9 +83,8 @@ select
 from objects
 order by key, source {{ labels }};
 
--- name: records
+-- name: make manifest_records
 -- The clinical files that were known of the answer's patients; one of a patient counts.
-create or replace temp table manifest_records as
 select
     history.patient_id,
     history.group_name,

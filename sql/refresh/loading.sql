@@ -10,7 +10,7 @@ left join ops.rejects on
     objects.source = rejects.source and objects.key = rejects.key and objects.etag = rejects.etag
 where
     objects.source = $source
-    and objects.kind = '{{ kind }}'
+    and objects.kind = {{ kind }}
     and {{ within }}
     and coalesce(rejects.retry, true)
     and not exists (

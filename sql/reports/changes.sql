@@ -22,8 +22,8 @@ named as (
     select
         cast(tables.table_id as varchar) as name,
         schemas.schema_name || '.' || tables.table_name as relation
-    from __ducklake_metadata_lake."{{ schema }}".ducklake_table as tables
-    inner join __ducklake_metadata_lake."{{ schema }}".ducklake_schema as schemas using (schema_id)
+    from __ducklake_metadata_lake.{{ schema }}.ducklake_table as tables
+    inner join __ducklake_metadata_lake.{{ schema }}.ducklake_schema as schemas using (schema_id)
     where tables.end_snapshot is null
 )
 

@@ -382,3 +382,55 @@ select unnest([current_setting('temp_directory')])
 from images at (timestamp => timestamp '2020-01-01')
 
 from lake.main.images at (version => 1)
+
+describe patients
+
+describe select 1
+
+describe
+
+describe tables
+
+show
+
+show tables
+
+show all tables
+
+show databases
+
+show variables
+
+from (describe patients)
+
+from (describe)
+
+from (show tables)
+
+from (show all tables)
+
+from (show databases)
+
+from (show variables)
+
+from (describe select * from core.images)
+
+select (select column_name from (describe patients) limit 1)
+
+with names as (from (describe images)) from names
+
+summarize core.clinical
+
+from (summarize raw.records)
+
+from histogram('core.clinical', 'kind')
+
+from histogram_values('core.clinical', 'kind')
+
+select * from query_table(['core.clinical'])
+
+from core.clinical as t(source, key, etag, size, last_modified, "available_date", "group_name")
+
+select (select max(t.pseudonym) from core.clinical t where o.available_date <= coalesce(cast(getvariable('as_of') as date), date '9999-12-31') and coalesce(getvariable('group_name'), 'training') in (o.group_name, 'all')) from clinical_history o
+
+from clinical_history o, lateral (select pseudonym from core.clinical t where o.available_date <= coalesce(cast(getvariable('as_of') as date), date '9999-12-31') and coalesce(getvariable('group_name'), 'training') in (o.group_name, 'all')) x

@@ -38,8 +38,6 @@ pivot (select covid_status, sex from patients) on sex in ('F', 'M') using count(
 
 unpivot (select patient_id, n_ct, n_cr from patients) on n_ct, n_cr into name modality value n
 
-describe patients
-
 summarize select age, sex from patients
 
 with recursive days(d) as (select date '2020-01-01' union all select cast(d + 1 as date) from days where d < date '2020-01-10') select d, (select count(*) from studies where StudyDate <= d) from days

@@ -11,7 +11,7 @@ from warehouse.backup.contents import read
 from warehouse.errors import LakeError, UsageError
 from warehouse.location import CATALOGUE, Location, parse
 from warehouse.settings import Settings, load
-from warehouse.sqlfiles import fill, literal, statements
+from warehouse.sqlfiles import fill, identifier, literal, statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,10 @@ def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
     con.execute(f"attach {literal(target.postgres)} as new (type postgres)")
     sql = {
         name: _fill_known(
-            text, schema=literal(target.schema), schema_name=target.schema, data_path=literal(target.data_path)
+            text,
+            schema=literal(target.schema),
+            schema_name=identifier(target.schema),
+            data_path=literal(target.data_path),
         )
         for name, text in statements("backup/moving.sql").items()
     }
@@ -71,8 +74,8 @@ def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
         )
     con.execute("begin")
     for table, names, values in con.execute(sql["tables"]).fetchall():
-        con.execute(fill(sql["clear"], table=table))
-        con.execute(fill(sql["fill"], table=table, columns=names, values=values))
+        con.execute(fill(sql["clear"], table=identifier(table)))
+        con.execute(fill(sql["fill"], table=identifier(table), columns=names, values=values))
     con.execute(sql["data_path"])
     con.execute("commit")
 

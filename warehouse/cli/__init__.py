@@ -25,7 +25,10 @@ class _WithoutPandas(MetaPathFinder):
 
 def main() -> None:
     """Run the command line; errors a user can meet become one message on stderr."""
+    from warehouse import limits
+
     interruption.install()
+    limits.own_process()
     sys.meta_path.insert(0, _WithoutPandas())
     try:
         code = _run()

@@ -1,6 +1,5 @@
 """chest cohort: list, show and run the cohorts of sql/cohorts, or files of one's own."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,7 +44,7 @@ def parameters(words: list[str] | None) -> dict[str, object]:
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
-        values = _lines(Path(value[1:])) if value.startswith("@") else [value]
+        values = _lines(value[1:]) if value.startswith("@") else [value]
         before = found.get(name)
         if before is None and not value.startswith("@"):
             found[name] = value
@@ -54,11 +53,10 @@ def parameters(words: list[str] | None) -> dict[str, object]:
     return found
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from None
+def _lines(file: str) -> list[str]:
+    from warehouse.texts import read_text
+
+    return [line.strip() for line in read_text(file).split("\n") if line.strip()]
 
 
 def needs_table_or_json(form: Format, command: str) -> None:
@@ -118,10 +116,12 @@ def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
     Example:
     $ chest cohort show covid_risk
     """
+    from warehouse import limits, settings
     from warehouse.cohorts import load
 
     needs_table_or_json(form, "show")
-    definition = load(name)
+    with limits.limited(settings.load()):
+        definition = load(name)
     if form is Format.JSON:
         write_json({**_about(definition), "sql": definition.sql})
         return
@@ -204,26 +204,27 @@ def lint(
     $ chest cohort lint mine.sql
     $ chest cohort lint mine.sql --lake ./lake --format json
     """
-    from warehouse import cohorts, location
+    from warehouse import cohorts, limits, location, settings
     from warehouse.cohorts import leakage
     from warehouse.lake import exists
 
     needs_table_or_json(form, "lint")
     path = name
     try:
-        definition = cohorts.load(name)
-        path = definition.path
-        given = parameters(param)
-        needed = [p.name for p in definition.params if p.default is None and p.name not in given]
-        if exists(location.parse(lake)) and not needed:
-            with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-                asked = cohorts.prepare(warehouse, name, given)
-                problems = [*definition.warnings, *leakage.warnings(definition, asked)]
-        else:
-            cohorts.check(definition)
-            problems = [*definition.warnings, *leakage.warnings(definition)]
-            why = f"Without --param {needed[0]}" if needed else f"There is no lake at {lake}"
-            note(f"{why}: what may lie after an image is told, not counted.")
+        with limits.limited(settings.load()):
+            definition = cohorts.load(name)
+            path = definition.path
+            given = parameters(param)
+            needed = [p.name for p in definition.params if p.default is None and p.name not in given]
+            if exists(location.parse(lake)) and not needed:
+                with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
+                    asked = cohorts.prepare(warehouse, name, given)
+                    problems = [*definition.warnings, *leakage.warnings(definition, asked)]
+            else:
+                cohorts.check(definition)
+                problems = [*definition.warnings, *leakage.warnings(definition)]
+                why = f"Without --param {needed[0]}" if needed else f"There is no lake at {lake}"
+                note(f"{why}: what may lie after an image is told, not counted.")
     except cohorts.DefinitionError as error:
         problems = error.problems
     problems = sorted(problems, key=lambda p: p.line)

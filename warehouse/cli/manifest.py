@@ -81,7 +81,7 @@ def export(
 
     _table_or_json(form, "export")
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
+    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = cohorts.prepare(warehouse, name, parameters(param))
         made = write_manifest(answer, output, objects=kinds, say=note)
     counts = made.about["counts"]
@@ -194,12 +194,14 @@ def repeat(
     Example:
     $ chest manifest repeat ./covid-2020-06
     """
+    from warehouse import limits, settings
     from warehouse.manifests import repeat as repeating
     from warehouse.manifests.files import named
 
     _table_or_json(form, "repeat")
     opened = _opened(folder, seal)
-    found = repeating.repeat(opened, lake, newest=newest)
+    with limits.limited(settings.load()):
+        found = repeating.repeat(opened, lake, newest=newest)
     if form is Format.JSON:
         write_json(
             {
@@ -333,15 +335,19 @@ def list_(
     lake: options.Lake = options.DEFAULT_LAKE,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Manifests shown, the newest first.")] = 20,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Ask each cohort again, to mark answers that have changed.")
-    ] = True,
+        bool, typer.Option("--check/--no-check", help="Ask each cohort again, held in, and mark answers that changed.")
+    ] = False,
     form: TableOrJson = Format.TABLE,
 ) -> None:
-    """List the manifests that were exported from a lake, and mark those whose cohort answers otherwise by now.
+    """List the manifests that were exported from a lake.
+
+    With --check each cohort is asked again, and those that answer otherwise by now are marked. That runs the SQL of
+    whoever exported it, held in as all foreign SQL is.
 
     \b
-    Example:
+    Examples:
     $ chest manifest list --limit 5
+    $ chest manifest list --check
     """
     from warehouse.manifests import register
     from warehouse.reader import open as open_warehouse
@@ -350,7 +356,7 @@ def list_(
     found = register.entries(lake)
     shown = found[:limit]
     if check and shown:
-        with open_warehouse(lake) as newest:
+        with open_warehouse(lake, trusted=False) as newest:
             for entry in shown:
                 entry["state"] = register.state(entry, newest)
     if form is Format.JSON:
@@ -369,7 +375,9 @@ def _show_entries(rows: list[dict[str, Any]]) -> None:
         note("No manifest was recorded in this lake yet:  chest manifest export NAME -o DIR")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("exported", "by", "cohort", "as of", "objects", "digest", "answer by now"):
+    is_checked = "state" in rows[0]
+    names = ("exported", "by", "cohort", "as of", "objects", "digest")
+    for name in (*names, "answer by now") if is_checked else names:
         whole = name in ("exported", "digest", "as of")
         table.add_column(name, justify="right" if name == "objects" else "left", overflow="fold", no_wrap=whole)
     for row in rows:
@@ -381,7 +389,9 @@ def _show_entries(rows: list[dict[str, Any]]) -> None:
             str(row["as_of"] or ""),
             f"{row['n_objects']:,}",
             row["digest"].removeprefix("sha256:")[:12],
-            state,
+            *([state] if is_checked else []),
             style="" if state in ("", "same") else "yellow",
         )
     Console(markup=False, highlight=False).print(table)
+    if not is_checked:
+        note("Whether each cohort still answers the same:  chest manifest list --check")

@@ -48,7 +48,10 @@ def opened(
     unpublished: bool = False,
     trusted: bool = True,
 ) -> Iterator["Warehouse"]:
-    """The warehouse that the options name, held in where its SQL is not trusted; says when a day lies ahead."""
+    """The warehouse that the options name; says when a day lies ahead.
+
+    Where its SQL is not trusted it is held in, and the block is kept to the time and the memory of foreign SQL.
+    """
     from datetime import UTC, datetime
 
     from warehouse.cli.output import note
@@ -63,4 +66,5 @@ def opened(
             warehouse = warehouse.as_of(day)  # noqa: PLW2901
             if day > datetime.now(UTC).date():
                 note(f"{day} lies ahead: this is all that is known by now.")
-        yield warehouse
+        with contextlib.nullcontext() if trusted else warehouse.limited():
+            yield warehouse

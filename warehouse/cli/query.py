@@ -1,6 +1,5 @@
 """chest sql, chest patient, chest export: answers from the views."""
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,8 +63,7 @@ def sql(
         from warehouse.reader import explain
 
         try:
-            with contextlib.nullcontext() if trusted else warehouse.limited(whole_process=True):
-                write(warehouse.ask(text, parameters), form, output)
+            write(warehouse.ask(text, parameters), form, output)
         except ForeignSqlError as error:
             raise UsageError(f"{error} A query of your own may do more with --trusted.") from None
         except duckdb.Error as error:
@@ -78,10 +76,9 @@ def _query_text(query: str | None, file: Path | None) -> str:
     if query is not None:
         return query
     assert file is not None
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from None
+    from warehouse.texts import read_text
+
+    return read_text(file)
 
 
 def _parameter(word: str) -> tuple[str, str]:
@@ -213,11 +210,14 @@ def export(
         raise UsageError("chest export writes parquet, csv or json, not table.")
     files.require_vacant(output)
     with options.opened(lake, as_of, snapshot, group) as warehouse:
+        from warehouse import sqlfiles
+
         try:
             with files.new_folder_atomically(output) as part:
                 # A snapshot has the views that it was published with.
                 for view in filter(warehouse.has, EXPORTED):
-                    write(warehouse.sql(f"from {view} order by all"), form, part / f"{view}.{form}")
+                    query = f"from {sqlfiles.identifier(view)} order by all"
+                    write(warehouse.sql(query), form, part / f"{view}.{form}")
                     note(f"{view}.{form}")
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}.") from None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from warehouse import sqlfiles
 from warehouse.cohorts import catalogue, suppress
 from warehouse.cohorts.definition import Definition, Step
 
@@ -128,11 +129,16 @@ def _query(definition: Definition, columns: dict[str, dict[str, str]]) -> str:
         if has:
             counted.append(_count(step, has))
             needed.add(has[-1])
-    parts = [f'"of {name}" as materialized ({_PARTS[name]})' for name in _PARTS if name in needed]
+    parts = [f"{_of(name)} as materialized ({_PARTS[name]})" for name in _PARTS if name in needed]
     head = f", {', '.join(parts)}" if parts else ""
     return definition.followed_by(
         f"{head}\n{' union all '.join(counted)}" if counted else "select '' as step where false"
     )
+
+
+def _of(name: str) -> str:
+    """The name under which the parts of an identifier are counted; no step can be called so."""
+    return sqlfiles.identifier(f"of {name}")
 
 
 def _count(step: Step, has: list[str]) -> str:
@@ -142,14 +148,14 @@ def _count(step: Step, has: list[str]) -> str:
     sums = ", ".join(
         f"coalesce(cast({part} as bigint), 0) as {name}" for part, name in zip(_SUMS[finest], names, strict=True)
     )
-    head = f"select '{step.name}' as step, "
+    head = f"select {sqlfiles.literal(step.name)} as step, "
     if finest == "patient_id":
         patients = f"(select count(distinct patient_id) from {table})"
         named = f"patient_id in (select patient_id from {table})"
-        return f'{head}{patients} as patients, {sums} from "of patient_id" where {named}'
+        return f"{head}{patients} as patients, {sums} from {_of(finest)} where {named}"
     if finest == "SOPInstanceUID" and len(has) == len(_IDS):
         return f"{head}{sums} from {table}"
-    source = "images" if finest == "SOPInstanceUID" else f'"of {finest}"'
+    source = "images" if finest == "SOPInstanceUID" else _of(finest)
     by = f"({', '.join(n for n in has if n in (finest, 'patient_id'))})" if "patient_id" in has else finest
     columns = by.strip("()")
     return f"{head}{sums} from {source} where {by} in (select {columns if by == finest else by} from {table})"

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns, lake, schema, sqlfiles
-from warehouse.cohorts.definition import ANSWER, Definition, Step
+from warehouse import columns, foreign, lake, schema, sqlfiles
+from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
 from warehouse.cohorts.header import DefinitionError, Problem, nearest
+from warehouse.names import find_wrong_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,6 +44,7 @@ def _shell() -> "duckdb.DuckDBPyConnection":
         con.execute(f"create table {table.name} ({columns.fills()[f'define {table.name}']})")
     for view in schema.VIEW_ORDER:
         con.execute(schema.view_sql(view))
+    con.execute(f"set global max_expression_depth = {foreign.MOST_DEPTH}")
     con.execute("set enable_external_access = false; set lock_configuration = true")
     return con
 
@@ -52,21 +54,27 @@ def bind(
 ) -> dict[str, dict[str, str]]:
     """The columns of each step and of the answer, with their types.
 
-    DefinitionError for what DuckDB cannot make sense of, and for a grain column or a label that the answer lacks.
+    DefinitionError for what DuckDB cannot make sense of, for a grain column or a label that the answer lacks, and for
+    columns of the answer that are called as no column of a manifest can be.
     """
     import duckdb
 
     steps = (*definition.steps, definition.answer)
     rows = ", ".join(f"(select any_value(row) from {table(step)} as row)" for step in steps)
     try:
-        answer = con.execute(definition.followed_by(f"select {rows} where false"), values)
+        kinds = [c[1] for c in con.execute(definition.followed_by(f"select {rows} where false"), values).description]
+        # Beside it, since a step has its columns under names that differ, whatever they are called.
+        names = [str(row[0]) for row in con.execute(f"describe {definition.bound_sql}", values).fetchall()]
     except duckdb.Error as error:
         raise explained(error, definition) from None
-    kinds = [column[1] for column in answer.description or []]
     found = {
         step.name: {name: str(type_) for name, type_ in kind.children} for step, kind in zip(steps, kinds, strict=True)
     }
     problems = [
+        Problem(_line_of_column(definition, name), f"{problem} Name it by AS in the final SELECT.")
+        for name, problem in find_wrong_names(names, "column")
+    ]
+    problems += [
         Problem(definition.answer.line, f"{problem} {nearest(name, found['answer']).strip()}".rstrip())
         for name, problem in _wanted(definition).items()
         if name not in found["answer"]
@@ -78,7 +86,16 @@ def bind(
 
 def table(step: Step) -> str:
     """The name of a step in SQL that goes on after `Definition.followed_by`."""
-    return ANSWER if step.name == "answer" else f'"{step.name}"'
+    return ANSWER if step.name == "answer" else sqlfiles.identifier(step.name)
+
+
+def _line_of_column(definition: Definition, name: str) -> int:
+    """The line where a column of the answer is named, else that of its SELECT."""
+    for column in definition.tree.selects:
+        place = (column.args.get("alias") or column.this) if column.alias_or_name == name else None
+        if place is not None and (start := getattr(place, "meta", {}).get("start")) is not None:
+            return line_of(definition.sql, start)
+    return definition.answer.line
 
 
 def _wanted(definition: Definition) -> dict[str, str]:
@@ -92,6 +109,8 @@ def _wanted(definition: Definition) -> dict[str, str]:
 def explained(error: "duckdb.Error", definition: Definition) -> DefinitionError:
     """DuckDB's words for what is wrong, with the line of the file and the nearest name that there is."""
     text = str(error).strip()
+    if foreign.is_too_deep(text):
+        return definition.problem(definition.answer.line, foreign.TOO_DEEP)
     place = _LINE.search(text)
     line = int(place[1]) if place else definition.answer.line
     text = text[: place.start()] if place else text

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns
+from warehouse import columns, sqlfiles
 from warehouse.cohorts import catalogue
 from warehouse.cohorts.header import GRAINS
+from warehouse.names import fold_name
 
 if TYPE_CHECKING:
     from warehouse.cohorts.run import Cohort
@@ -151,7 +152,7 @@ def _facts(cohort: "Cohort", patients: list[str]) -> dict[str, _Patient]:
     ids = ", ".join(GRAINS.values())
     for row in _dicts(con.execute(f"select {ids}, key, etag, dcm_key, dcm_etag from images where {of_them}", given)):
         facts[row["patient_id"]].images[row["key"]] = row
-    shown = ", ".join(f'cast("{name}" as varchar) as "{name}"' for name in _compared())
+    shown = ", ".join(f"cast({name} as varchar) as {name}" for name in map(sqlfiles.identifier, _compared()))
     for row in _dicts(con.execute(f"select patient_id, key, etag, {shown} from clinical where {of_them}", given)):
         facts[row["patient_id"]].record.update(row)
     for row in _dicts(con.execute(f"select patient_id, key from clinical_history where {of_them}", given)):
@@ -278,7 +279,7 @@ def _read_by(cohort: "Cohort") -> set[str]:
     """The names of views and functions that rows come from."""
     from sqlglot import exp
 
-    return {table.this.name.lower() for table in cohort.definition.tree.find_all(exp.Table)}
+    return {fold_name(table.this.name) for table in cohort.definition.tree.find_all(exp.Table)}
 
 
 def _others(old: "Cohort", new: "Cohort") -> str:

@@ -22,12 +22,18 @@ from warehouse import columns, sqlfiles
 from warehouse.cohorts import header
 from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem, nearest
 from warehouse.errors import UsageError
+from warehouse.foreign import TOO_DEEP
+from warehouse.names import explain_name, fold_name, quote_name
+from warehouse.texts import find_hidden, read_text
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 #: The name of the final SELECT when it is made a step; no step of a user can have it.
 ANSWER = '"the answer"'
+
+#: A cohort is something to be read.
+MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +92,8 @@ class Definition:
         return f"{_edited(self.sql[: self.answer.end], whole)}\n)\n{final}"
 
     def _casts(self) -> list[tuple[int, int, str]]:
-        types = {p.name.lower(): p.type for p in self.params}
-        return [(at, until, f"cast(${name} as {types[name.lower()]})") for at, until, name in placeholders(self.sql)]
+        types = {fold_name(p.name): p.type for p in self.params}
+        return [(at, until, f"cast(${name} as {types[fold_name(name)]})") for at, until, name in placeholders(self.sql)]
 
     def problem(self, line: int, message: str) -> DefinitionError:
         """A mistake at a line of the file, as an error to raise."""
@@ -118,36 +124,47 @@ def load(name_or_path: str | Path) -> Definition:
             f"There is no cohort {name!r}.{nearest(name, shipped())} List them:  chest cohort list   "
             "A cohort of your own is a file ending in .sql."
         )
-    try:
-        return parse(Path(name).read_text(encoding="utf-8"), name)
-    except UnicodeDecodeError:
-        raise UsageError(f"{name} cannot be read: it is not text in UTF-8.") from None
-    except OSError as error:
-        raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
+    return parse(read_text(name, MOST_BYTES), name)
 
 
 @lru_cache(maxsize=32)
 def parse(text: str, path: str) -> Definition:
     """Read the text of a cohort's file; DefinitionError has every mistake that can be seen without its columns."""
+    if len(text) > MOST_BYTES:
+        raise DefinitionError(path, [Problem(1, f"A cohort has at most {MOST_BYTES:,} characters.")])
+    if hidden := find_hidden(text):
+        raise DefinitionError(path, [Problem(hidden[0], f"The character {hidden[1]} must not be in a cohort.")])
+    try:
+        return _parsed(text, path)
+    except RecursionError:
+        raise DefinitionError(path, [Problem(_deepest(text), TOO_DEEP)]) from None
+
+
+def _deepest(text: str) -> int:
+    """The line with most brackets open: where a text that is nested too deeply is so."""
+    depth = most = at = 0
+    for place, sign in enumerate(text):
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth > most:
+            most, at = depth, place
+    return line_of(text, at)
+
+
+def _parsed(text: str, path: str) -> Definition:
     problems: list[Problem] = []
     said = header.read(text, problems)
     tree = _tree(text, path)
     tokens = _tokens(text)
     steps, answer = _steps(text, tree, tokens, path)
-    params = {p.name.lower(): p for p in said.params}
-    used = {name.lower(): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
+    params = {fold_name(p.name): p for p in said.params}
+    used = {fold_name(name): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
     for name, line in used.items():
         if name not in params:
-            problems.append(Problem(line, f"${name} is no parameter of the header.{nearest(name, params)}"))
+            problems.append(Problem(line, f"{_shown(name)} is no parameter of the header.{nearest(name, params)}"))
     for name, param in params.items():
         if name not in used:
             problems.append(Problem(param.line, f"Parameter {param.name} is never used.{nearest(name, used)}"))
-    taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.views()}}
-    problems += [
-        Problem(s.line, f"Step {s.name} has the name {taken[s.name.lower()]}: give it one of its own.")
-        for s in steps
-        if s.name.lower() in taken
-    ]
+    problems += _misnamed(steps)
     if problems:
         raise DefinitionError(path, problems)
     return Definition(
@@ -168,6 +185,24 @@ def parse(text: str, path: str) -> Definition:
     )
 
 
+def _shown(name: str) -> str:
+    return f"${name}" if name.isascii() and name.isidentifier() else f"${quote_name(name)}"
+
+
+def _misnamed(steps: tuple[Step, ...]) -> Iterator[Problem]:
+    """Steps whose name cannot be one, or is that of something else."""
+    taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.views()}}
+    seen: set[str] = set()
+    for step in steps:
+        name = fold_name(step.name)
+        if wrong := explain_name(step.name):
+            yield Problem(step.line, f"The step {quote_name(step.name)} {wrong}")
+        elif name in taken or name in seen:
+            whose = taken.get(name, "of another step")
+            yield Problem(step.line, f"Step {step.name} has the name {whose}: give it one of its own.")
+        seen.add(name)
+
+
 def line_of(text: str, at: int) -> int:
     """The line, from 1, of a place in a text."""
     return text.count("\n", 0, at) + 1
@@ -185,7 +220,7 @@ def placeholders(text: str) -> Iterator[tuple[int, int, str]]:
 
     tokens = _tokens(text)
     for sign, name in itertools.pairwise(tokens):
-        if sign.token_type is TokenType.PARAMETER and name.start == sign.end + 1:
+        if sign.token_type is TokenType.PARAMETER and text[sign.start] == "$" and name.start == sign.end + 1:
             yield sign.start, name.end + 1, name.text
 
 
@@ -261,7 +296,7 @@ def _steps(text: str, tree: "exp.Query", tokens: list[Any], path: str) -> tuple[
             at += 1
         places.append((tokens[name], tokens[first].end + 1, tokens[at].start, first > says))
         at += 2 if tokens[at + 1].token_type is TokenType.COMMA else 1
-    names = {cte.alias.lower(): cte.alias for cte in tree.ctes}
+    names = {fold_name(cte.alias): cte.alias for cte in tree.ctes}
     lines = text.splitlines()
     steps = []
     for cte, (token, start, end, is_kept) in zip(tree.ctes, places, strict=True):
@@ -281,9 +316,9 @@ def _sources(query: "exp.Query", names: dict[str, str]) -> tuple[tuple[str, ...]
     """The steps that a query reads, and the one of them, if any, that its FROM begins with."""
     from sqlglot import exp
 
-    found = [table.name.lower() for table in query.find_all(exp.Table) if not table.db]
+    found = [fold_name(table.name) for table in query.find_all(exp.Table) if not table.db]
     begins = query.args.get("from_")
-    first = begins.this.name.lower() if begins and isinstance(begins.this, exp.Table) else ""
+    first = fold_name(begins.this.name) if begins and isinstance(begins.this, exp.Table) else ""
     return tuple(dict.fromkeys(names[name] for name in found if name in names)), names.get(first, "")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from warehouse.errors import UsageError
+from warehouse.names import explain_name, fold_name, quote_name
 
 #: What a row of a cohort may be, and the column that names it.
 GRAINS = {
@@ -26,8 +27,8 @@ RESERVED = ("as_of", "name")
 _KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
 _NEEDED = ("title", "question", "grain")
 _LINE = re.compile(r"-- (\w+)([^:]*?): +(.+)")
-_PARAM = re.compile(r"-- param +(\w+) +(\w+(?:\[\])?) *(?:= *(.+?))?: +(.+)")
-_LABEL = re.compile(r"-- label +\"?(\w+)\"?: +(.+)")
+_PARAM = re.compile(r"-- param +(\S+) +(\w+(?:\[\])?) *(?:= *(.+?))?: +(.+)")
+_LABEL = re.compile(r"-- label +(?:\"((?:[^\"]|\"\")*)\"|(\S+?)) *: +(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def read(text: str, problems: list[Problem]) -> Header:
 def _entries(text: str) -> Iterator[tuple[int, str]]:
     """The entries of the header, each with its first line: lines that go on are joined to theirs."""
     entry: tuple[int, str] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.startswith("--"):
             break
         if line.startswith("--   ") and entry:
@@ -146,9 +147,11 @@ def _param(header: Header, number: int, line: str, problems: list[Problem]) -> N
         problems.append(
             Problem(number, f"{kind} is no type of a parameter.{nearest(kind, TYPES)} They are {', '.join(TYPES)}.")
         )
-    elif name.lower() in RESERVED:
+    elif wrong := explain_name(name):
+        problems.append(Problem(number, f"The parameter {quote_name(name)} {wrong}"))
+    elif fold_name(name) in RESERVED:
         problems.append(Problem(number, f"A parameter cannot be named {name}: that word has its meaning already."))
-    elif name.lower() in (p.name.lower() for p in header.params):
+    elif fold_name(name) in (fold_name(p.name) for p in header.params):
         problems.append(Problem(number, f"Parameter {name} is declared twice."))
     elif default and not _is_literal(default):
         problems.append(Problem(number, f"The default of {name} must be a literal, not {default}."))
@@ -162,7 +165,7 @@ def _is_literal(text: str) -> bool:
 
     try:
         tree: Any = sqlglot.parse_one(f"select {text}", dialect="duckdb")
-    except sqlglot.errors.SqlglotError:
+    except (sqlglot.errors.SqlglotError, RecursionError):
         return False
     parts = (exp.Literal, exp.Boolean, exp.Null, exp.Neg, exp.Array, exp.Cast, exp.DataType, exp.Paren)
     return len(tree.expressions) == 1 and all(
@@ -176,7 +179,11 @@ def _label(header: Header, number: int, line: str, problems: list[Problem]) -> N
     found = _LABEL.fullmatch(line)
     if not found:
         problems.append(Problem(number, "A label is written  -- label COLUMN: meaning"))
-    elif found[1] in header.labels:
-        problems.append(Problem(number, f"Label {found[1]} is declared twice."))
+        return
+    name = found[2] or (found[1] or "").replace('""', '"')
+    if wrong := explain_name(name):
+        problems.append(Problem(number, f"The label {quote_name(name)} {wrong}"))
+    elif fold_name(name) in map(fold_name, header.labels):
+        problems.append(Problem(number, f"Label {name} is declared twice."))
     else:
-        header.labels[found[1]] = found[2].strip()
+        header.labels[name] = found[3].strip()

@@ -12,6 +12,8 @@ from warehouse import columns
 from warehouse.cohorts import lineage
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Problem
+from warehouse.names import fold_name
+from warehouse.sqlfiles import identifier
 
 if TYPE_CHECKING:
     from warehouse.cohorts.lineage import Base
@@ -39,10 +41,10 @@ def event_dates() -> "dict[Base, str]":
 def warnings(definition: Definition, cohort: "Cohort | None" = None) -> list[Problem]:
     """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given."""
     traced = lineage.trace(definition)
-    exempt = set().union(*(traced.answer.get(label.lower(), set()) for label in definition.labels), set())
+    exempt = set().union(*(traced.answer.get(fold_name(label), set()) for label in definition.labels), set())
     uses = [*traced.filters]
     for name, bases in traced.answer.items():
-        if name not in {label.lower() for label in definition.labels}:
+        if name not in {fold_name(label) for label in definition.labels}:
             uses.append(lineage.Use(definition.answer.line, f"column {name}", frozenset(bases)))
     dates = event_dates()
     found: list[Problem] = []
@@ -90,11 +92,11 @@ def _counted(cohort: "Cohort", base: "Base", event: str) -> tuple[int, int, int]
     view, fact = base
     source = "patients" if view == "patients" and event in _names("patients") | {""} else "clinical"
     fact = fact if fact in _names(source) else "kind"
-    day = f'facts."{event}"' if event else "cast(null as date)"
+    day = f"facts.{identifier(event)}" if event else "cast(null as date)"
     if source == "clinical" and event == "swabdate":
         day = "coalesce(facts.swabdate, list_max(list_transform(facts.swabdates, lambda swab: swab.swabdate)))"
     # What is null or false has not happened.
-    happened = f'facts."{fact}" is not null and cast(facts."{fact}" as varchar) <> \'false\''
+    happened = f"facts.{identifier(fact)} is not null and cast(facts.{identifier(fact)} as varchar) <> 'false'"
     return _ask(
         cohort,
         f"""select
@@ -129,7 +131,7 @@ def _names(view: str) -> set[str]:
 def _ask(cohort: "Cohort", query: str) -> tuple[int, int, int]:
     """Counts over `indexed`: the rows of the answer, each with its patient and the day of its index image."""
     grain = cohort.definition.grain_column
-    names = {name.lower(): name for name in cohort.rows.column_names}
+    names = {fold_name(name): name for name in cohort.rows.column_names}
     day = next((names[name] for name in ("index_date", "studydate") if name in names), "")
     con = cohort.warehouse.con
     con.register("cohort_answer", cohort.rows)
@@ -140,7 +142,7 @@ def _ask(cohort: "Cohort", query: str) -> tuple[int, int, int]:
                 from images where {grain} in (select {grain} from cohort_answer) group by {grain}
             ),
             indexed as (
-                select days.patient_id, {f'answer."{day}"' if day else "days.StudyDate"} as index_day
+                select days.patient_id, {f"answer.{identifier(day)}" if day else "days.StudyDate"} as index_day
                 from cohort_answer as answer left join days on answer.{grain} = days.id
             )
             {query}"""

@@ -9,6 +9,7 @@ from typing import Any
 
 from warehouse import columns
 from warehouse.cohorts.definition import Definition, line_of
+from warehouse.names import fold_name
 
 #: A column of a view.
 Base = tuple[str, str]
@@ -37,7 +38,7 @@ def trace(definition: Definition) -> Lineage:
     found = Lineage()
     steps: dict[str, _Columns] = {}
     for cte in definition.tree.ctes:
-        steps[cte.alias.lower()] = _query(cte.this, steps, definition, found)
+        steps[fold_name(cte.alias)] = _query(cte.this, steps, definition, found)
     found.answer = _query(definition.tree, steps, definition, found)
     return found
 
@@ -48,14 +49,11 @@ def _query(query: Any, steps: dict[str, _Columns], definition: Definition, found
     if isinstance(query, exp.Subquery):
         return _query(query.this, steps, definition, found)
     if isinstance(query, exp.SetOperation):
-        left = _query(query.left, steps, definition, found)
-        right = _query(query.right, steps, definition, found)
-        # Columns of a union go by their place.
-        return {name: base | other for (name, base), other in zip(left.items(), right.values(), strict=False)}
+        return _union(query, steps, definition, found)
     if not isinstance(query, exp.Select):
         return {}
     if query is not definition.tree:
-        inner = {cte.alias.lower(): _query(cte.this, steps, definition, found) for cte in query.ctes}
+        inner = {fold_name(cte.alias): _query(cte.this, steps, definition, found) for cte in query.ctes}
         steps = {**steps, **inner}
     sources = dict(_sources(query, steps, definition, found))
     filters = [query.args.get(name) for name in ("where", "having", "qualify")]
@@ -75,10 +73,25 @@ def _query(query: Any, steps: dict[str, _Columns], definition: Definition, found
             for columns_ in sources.values():
                 made |= {name: made.get(name, set()) | base for name, base in columns_.items()}
         elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
-            made |= sources.get(item.table.lower(), {})
+            made |= sources.get(fold_name(item.table), {})
         else:
             has_columns = next(item.find_all(exp.Column), None) is not None
-            made[item.alias_or_name.lower()] = _bases(item, sources) if has_columns else set(by)
+            made[fold_name(item.alias_or_name)] = _bases(item, sources) if has_columns else set(by)
+    return made
+
+
+def _union(query: Any, steps: dict[str, _Columns], definition: Definition, found: Lineage) -> _Columns:
+    """The columns of a union, which go by their place; a chain of hundreds is walked along, not into."""
+    from sqlglot import exp
+
+    rights = []
+    while isinstance(query, exp.SetOperation):
+        rights.append(query.right)
+        query = query.left
+    made = _query(query, steps, definition, found)
+    for right in reversed(rights):
+        others = _query(right, steps, definition, found).values()
+        made = {name: base | other for (name, base), other in zip(made.items(), others, strict=False)}
     return made
 
 
@@ -94,21 +107,21 @@ def _sources(
     places += query.args.get("laterals") or []
     views = {view.name: view for view in columns.views()}
     for place in places:
-        name = place.alias_or_name.lower()
+        name = fold_name(place.alias_or_name)
         if isinstance(place, exp.Lateral):
             yield name, _query(place.this, steps, definition, found)
         elif isinstance(place, exp.Subquery):
             yield name, _query(place, steps, definition, found)
         elif isinstance(place, exp.Table) and isinstance(place.this, exp.Func):
-            is_known = place.this.name.lower() == "known_at"
-            yield name or place.this.name.lower(), _of_view("known_at", "clinical") if is_known else {}
+            is_known = fold_name(place.this.name) == "known_at"
+            yield name or fold_name(place.this.name), _of_view("known_at", "clinical") if is_known else {}
         elif isinstance(place, exp.Table):
-            table = place.name.lower()
+            table = fold_name(place.name)
             yield name, steps[table] if table in steps else _of_view(table, table) if table in views else {}
 
 
 def _of_view(name: str, view: str) -> _Columns:
-    return {column.name.lower(): {(name, column.name)} for column in columns.relations()[view].columns}
+    return {fold_name(column.name): {(name, column.name)} for column in columns.relations()[view].columns}
 
 
 def _bases(node: Any, sources: dict[str, _Columns]) -> set[Base]:
@@ -118,7 +131,7 @@ def _bases(node: Any, sources: dict[str, _Columns]) -> set[Base]:
 
 
 def _resolve(column: Any, sources: dict[str, _Columns]) -> set[Base]:
-    name, table = column.name.lower(), column.table.lower()
+    name, table = fold_name(column.name), fold_name(column.table)
     if table in sources:
         return sources[table].get(name, set())
     return set().union(*(offered.get(name, set()) for offered in sources.values()), set())

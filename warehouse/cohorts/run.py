@@ -1,16 +1,18 @@
 """Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, foreign, lake, settings
+from warehouse import columns, foreign, lake, limits, settings
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, load
 from warehouse.cohorts.header import DefinitionError, Parameter, nearest
 from warehouse.errors import ForeignSqlError, LakeError, UsageError
+from warehouse.names import fold_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,14 +48,14 @@ class Cohort:
     def fetch(self, sql: str, **more: object) -> "pa.Table":
         """What SQL that was made from the definition answers, its parameters and more bound.
 
-        It is held in as foreign SQL is (warehouse/foreign.py): its plan is judged, its time is limited.
+        It is held in as foreign SQL is (warehouse/foreign): its text and its plan are judged, its time is limited.
         """
         import duckdb
 
         con, values = self.warehouse.con, {**self.values, **more}
         try:
             with self.warehouse.limited():
-                foreign.check_plan(con, sql, values)
+                foreign.admit(con, sql, values, repeatable=True)
                 return con.execute(sql, values).to_arrow_table()
         except ForeignSqlError as error:
             raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
@@ -110,7 +112,7 @@ def _check_snapshot(warehouse: "Warehouse", definition: Definition) -> None:
         {"lake": lake.ALIAS},
     ).fetchall()
     lacking = declared - set(there)
-    words = {name.lower() for name in re.findall(r"\w+", definition.sql)}
+    words = {fold_name(name) for name in re.findall(r"\w+", definition.sql)}
     for view, column in sorted(lacking):
         if view in words and column.lower() in words:
             raise LakeError(
@@ -127,16 +129,12 @@ def check(
     DefinitionError for what is wrong with the file, UsageError for what is wrong with the parameters given. Where none
     may be given (None), one that must be given is null.
     """
-    con = catalogue.shell()
-    try:
+    with contextlib.closing(catalogue.shell()) as con, limits.limited(settings.load(), con):
         needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
         values = typed(con, definition, given if given is not None else needed)
         if refused := guard.refusals(con, definition):
             raise DefinitionError(definition.path, refused)
-        with foreign.limited(con, settings.load()):
-            return values, catalogue.bind(con, definition, values)
-    finally:
-        con.close()
+        return values, catalogue.bind(con, definition, values)
 
 
 def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:
@@ -144,12 +142,12 @@ def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mappi
 
     UsageError for a parameter that the cohort does not know, one that must be given, or a value of another type.
     """
-    known = {p.name.lower(): p for p in definition.params}
+    known = {fold_name(p.name): p for p in definition.params}
     for name in given:
-        if name.lower() not in known:
+        if fold_name(name) not in known:
             takes = f" It takes {', '.join(p.name for p in definition.params)}." if known else " It takes none."
             raise UsageError(f"Cohort {definition.name} has no parameter {name}.{nearest(name, known)}{takes}")
-    words = {name.lower(): value for name, value in given.items()}
+    words = {fold_name(name): value for name, value in given.items()}
     return {p.name: _typed(con, definition, p, words) for p in definition.params}
 
 
@@ -158,19 +156,46 @@ def _typed(
 ) -> Any:
     import duckdb
 
-    if param.name.lower() not in given and param.default is None:
+    if fold_name(param.name) not in given and param.default is None:
         raise UsageError(f"Cohort {definition.name} must be given {param.name} ({param.type}): {param.meaning}")
     try:
-        if param.name.lower() not in given:
-            return _one(con.execute(f"select cast(({param.default}) as {param.type})"))
+        if fold_name(param.name) not in given:
+            return _one(con.execute(f"select cast(({_literal(con, definition, param)}) as {param.type})"))
         return _one(
-            con.execute(f"select cast($value as {param.type})", {"value": _listed(param, given[param.name.lower()])})
+            con.execute(f"select cast($value as {param.type})", {"value": _listed(param, given[fold_name(param.name)])})
         )
     except duckdb.Error:
-        if param.name.lower() not in given:
+        if fold_name(param.name) not in given:
             raise definition.problem(param.line, f"The default of {param.name} is no {param.type}.") from None
-        value = given[param.name.lower()]
+        value = given[fold_name(param.name)]
         raise UsageError(f"Parameter {param.name} of {definition.name} is {param.type}, not {value!r}.") from None
+
+
+def _literal(con: "duckdb.DuckDBPyConnection", definition: Definition, param: Parameter) -> str:
+    """The default of a parameter, where DuckDB too takes it for a literal."""
+    text = param.default or "null"
+    try:
+        (statement,) = foreign.parse_query(con, f"select ({text})")
+        node = statement["node"]
+        is_plain = node["type"] == "SELECT_NODE" and node["from_table"] == {"type": "EMPTY"} and not node["cte_map"]
+        if is_plain and len(node["select_list"]) == 1 and _is_constant(node["select_list"][0]):
+            return text
+    except (UsageError, ValueError):
+        pass
+    raise definition.problem(param.line, f"The default of {param.name} must be a literal.")
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether an expression is values alone: constants, casts and lists of them, a sign before them."""
+    if node["class"] == "CONSTANT":
+        return True
+    is_list = node["class"] in ("FUNCTION", "OPERATOR") and (
+        node.get("function_name") in ("list_value", "-") or node["type"] == "ARRAY_CONSTRUCTOR"
+    )
+    if node["class"] != "CAST" and not is_list:
+        return False
+    below = [node["child"]] if "child" in node else node.get("children", [])
+    return all(map(_is_constant, below)) and "filter" not in node
 
 
 def _listed(param: Parameter, value: object) -> object:

@@ -8,12 +8,11 @@ import contextlib
 import os
 import shutil
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import spill, sqlfiles
+from warehouse import confined, spill
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.checking import check_tables, table_of
 from warehouse.manifests.document import show
@@ -45,27 +44,7 @@ class Contents:
 
 def connect(settings: Settings, *contents: Contents) -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection that reads these manifests' tables and nothing else, within the limits of the settings."""
-    return _connect(settings, [path for each in contents for path in (each.rows_file, each.records_file)])
-
-
-def _connect(settings: Settings, files: Sequence[Path]) -> "duckdb.DuckDBPyConnection":
-    import duckdb
-
-    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
-    for setting in (
-        "TimeZone = 'UTC'",
-        f"temp_directory = {sqlfiles.literal(spill.folder())}",
-        *([f"threads = {settings.threads}"] if settings.threads else []),
-        "autoinstall_known_extensions = false",
-        "autoload_known_extensions = false",
-        "allow_community_extensions = false",
-        "python_enable_replacements = false",
-        f"allowed_paths = [{', '.join(sqlfiles.literal(str(path)) for path in files)}]",
-        "enable_external_access = false",
-        "lock_configuration = true",
-    ):
-        con.execute(f"set {setting}")
-    return con
+    return confined.connect(settings, files=[path for each in contents for path in (each.rows_file, each.records_file)])
 
 
 def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None = None) -> Contents:
@@ -112,7 +91,7 @@ def _remove(place: Path, process: int) -> None:
 def _checked(folder: Path, about: dict[str, Any], rows: Path, records: Path, settings: Settings) -> tuple[str, ...]:
     import duckdb
 
-    with contextlib.closing(_connect(settings, [rows, records])) as con:
+    with contextlib.closing(confined.connect(settings, files=[rows, records])) as con:
         try:
             return check_tables(con, folder, about, rows, records)
         except duckdb.Error as error:

@@ -52,7 +52,7 @@ def export(
     folder = Path(folder)
     try:
         with new_folder_atomically(folder) as part:
-            with contextlib.closing(collect(answer, objects)) as rows:
+            with contextlib.closing(collect(answer, objects, part)) as rows:
                 write(answer, rows, objects, part)
             made = open_manifest(part)  # what cannot be opened is not handed out
     except OSError as error:
@@ -64,7 +64,8 @@ def export(
 
 
 def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
-    """Write the files of a manifest into a folder that is there."""
+    """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
+    folder = folder.resolve()
     _settle_types(rows)
     _copy(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
     _copy(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
@@ -111,7 +112,7 @@ def _copy(con: "duckdb.DuckDBPyConnection", table: str, path: Path, options: str
     import duckdb
 
     try:
-        con.execute(f"copy {table} to {sqlfiles.literal(str(path))} {options}")
+        con.execute(f"copy {sqlfiles.identifier(table)} to {sqlfiles.literal(str(path))} {options}")
     except duckdb.IOException as error:
         raise OSError(str(error).split("\n", maxsplit=1)[0]) from None
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from warehouse import lake, location
+from warehouse import lake, limits, location
 from warehouse.errors import LakeError, WarehouseError
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.rows import collect
 from warehouse.settings import Settings, load
+from warehouse.sqlfiles import identifier
 
 if TYPE_CHECKING:
     from warehouse.reader import Warehouse
@@ -23,7 +24,7 @@ _TRIES = 2
 def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
     """Record a manifest in the lake; returns why it could not be, "" when it was."""
     values = _values(manifest)
-    names = ", ".join(values)
+    names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
     try:
         with lake.writer(place, settings or load()) as con:
@@ -78,7 +79,10 @@ def entries(lake_address: str = "", settings: Settings | None = None) -> list[di
 
 
 def state(entry: dict[str, Any], newest: "Warehouse") -> str:
-    """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot."""
+    """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot.
+
+    The recorded SQL may be anybody's: it is asked held in, and has no more time than any foreign SQL.
+    """
     if entry["snapshot"] == newest.snapshot.number:
         return "same"
     from warehouse.cohorts import definition, run
@@ -86,8 +90,9 @@ def state(entry: dict[str, Any], newest: "Warehouse") -> str:
     asked = newest.group(entry["group_name"])
     asked = asked.as_of(entry["as_of"]) if entry["as_of"] else asked
     try:
-        known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
-        with contextlib.closing(collect(run.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))) as rows:
-            return "same" if rows.digest == entry["digest"] else "changed"
+        with limits.limited(newest.settings):
+            known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
+            with contextlib.closing(collect(run.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))) as rows:
+                return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:
         return f"cannot be asked any more: {error}"

@@ -50,7 +50,7 @@ def repeat(
         known = definition.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
         answer = run.ask(asked, known, about["cohort"]["parameters"])
         objects = tuple(about["objects"])
-        with contextlib.closing(collect(answer, objects)) as rows:
+        with contextlib.closing(collect(answer, objects, folder)) as rows:
             write(answer, rows, objects, folder)
         again = open_manifest(folder)
         return Repeated(
@@ -67,7 +67,7 @@ def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Setti
 
     number, time = manifest.about["snapshot"], manifest.about["snapshot_time"]
     try:
-        wh = open(lake_address, snapshot=None if newest else number, settings=settings)
+        wh = open(lake_address, snapshot=None if newest else number, settings=settings, trusted=False)
     except UsageError as error:
         raise ManifestError(
             f"{manifest.folder}: snapshot {number} of {time}, which it was made from, is gone. {error} "

@@ -5,15 +5,19 @@ manifest. It covers what an object is and what is said of it (key, size, ids, Mo
 when it was found: a folder and S3 give the same.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from warehouse import sqlfiles
+from warehouse import confined, foreign, sqlfiles
 from warehouse.errors import UsageError
 from warehouse.manifests.paths import UNSAFE
+from warehouse.names import fold_name
+from warehouse.sqlfiles import identifier
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,7 +56,7 @@ _BATCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A manifest's rows in temp table `manifest_rows`, its clinical files in `manifest_records`."""
+    """A manifest's rows in temp table `manifest_rows`, its clinical files in `manifest_records`, away from the lake."""
 
     con: "duckdb.DuckDBPyConnection"
     labels: tuple[str, ...]
@@ -61,50 +65,77 @@ class Rows:
     digest: str
 
     def close(self) -> None:
-        """Let go of the lake: whoever reads it keeps others from writing."""
+        """Let go of the tables."""
         self.con.close()
 
 
-def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS) -> Rows:
-    """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not."""
+def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
+    """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not.
+
+    They are found on a connection that is held in, and handed over to one that has no lake and writes into the folder
+    alone: whatever the names of a cohort should turn out to be, they get at nothing.
+    """
     unknown = [kind for kind in objects if kind not in OBJECTS]
     if unknown or not objects:
         raise UsageError(f"Objects are {', '.join(OBJECTS)}, not {', '.join(unknown) or 'nothing'}.")
     grain = answer.definition.grain_column
     named, given = _named(answer.rows, grain)
-    con = answer.warehouse.in_trust().con
-    con.register("answer", given)
     labels = tuple(given.column_names[len(named) :])
-    quoted = [f'"{label}"' for label in labels]
+    with contextlib.closing(answer.warehouse.fork()) as held, held.limited():
+        counts = _find(held.con, given, labels, named, grain, list(objects))
+        unmatched = tuple(str(name) for (name,) in _fetch(held.con, "unmatched", {"grain": identifier(grain)}))
+        counts = {"rows": given.num_rows, **_row(held.con, "picked"), "rows_without_images": len(unmatched), **counts}
+        con = confined.connect(held.settings, *([folder] if folder else []))
+        try:
+            for table in ("manifest_rows", "manifest_records"):
+                _hand_over(held.con, con, table)
+            return Rows(con, labels, counts, tuple(sorted(unmatched)), digest(con, "manifest_rows", labels))
+        except BaseException:
+            con.close()
+            raise
+
+
+def _find(
+    con: "duckdb.DuckDBPyConnection",
+    given: "pa.Table",
+    labels: tuple[str, ...],
+    named: list[str],
+    grain: str,
+    objects: list[str],
+) -> dict[str, int]:
+    """Make tables `manifest_rows` and `manifest_records` on a connection that is held in; the counts of the first."""
+    con.register("given", given)
+    con.execute(_sql()["answer"])
+    con.unregister("given")
+    of_patients = grain == "patient_id"
     holes = {
-        "labels": _listed(quoted),
-        "labels of the answer": _listed([f"answer.{label}" for label in quoted]),
-        "labels of patients": _listed([f"picked_patients.{label}" for label in quoted]),
-        "labels of the patient": _listed(
-            [label if grain == "patient_id" else f"{_typed_null(con, label)} as {label}" for label in quoted]
-        ),
-        "patients": "answer" if grain == "patient_id" else "(select distinct patient_id from picked)",
-        "named": " and ".join(f'images."{name}" = answer."{name}"' for name in named),
-        "grain": f'"{grain}"',
+        "labels": _listed(map(identifier, labels)),
+        "labels of the answer": _listed(f"answer.{identifier(label)}" for label in labels),
+        "labels of patients": _listed(f"picked_patients.{identifier(label)}" for label in labels),
+        "patients": "answer" if of_patients else "(select distinct patient_id from picked)",
+        "labels come": "named.patient_id = answer.patient_id" if of_patients else "false",
+        "named": " and ".join(f"images.{identifier(name)} = answer.{identifier(name)}" for name in named),
     }
-    sql = {name: sqlfiles.fill(text, **holes) for name, text in _sql().items() if name not in _OUTPUTS}
-    con.execute(sql["images"])
-    con.execute(sql["patients"])
-    con.execute(sql["rows"], {"objects": list(objects)})
-    con.execute(sql["records"])
-    counts = _row(con, sql["counts"])
+    made = ["answer"]
+    for table in ("picked", "picked_patients", "manifest_rows", "manifest_records"):
+        query = sqlfiles.fill(_sql()[f"make {table}"], **holes)
+        parameters = {"objects": objects} if table == "manifest_rows" else {}
+        foreign.check_plan(con, query, parameters, relations=made)
+        con.execute(sqlfiles.fill(_sql()["make"], table=identifier(table), query=query), parameters)
+        made.append(table)
+    counts = _row(con, "counts")
     if counts["objects"] != counts["distinct_objects"]:
-        con.execute(sql["doubles"])
-        counts = _row(con, sql["counts"])
+        con.execute(_sql()["doubles"])
+        counts = _row(con, "counts")
     del counts["distinct_objects"]
-    unmatched = tuple(str(name) for (name,) in con.execute(sql["unmatched"]).fetchall())
-    counts = {"rows": given.num_rows, **_row(con, sql["picked"]), "rows_without_images": len(unmatched), **counts}
-    con.execute("drop table picked; drop table picked_patients")
-    con.unregister("answer")
-    return Rows(con, labels, counts, tuple(sorted(unmatched)), digest(con, "manifest_rows", labels))
+    return counts
 
 
-_OUTPUTS = ("lines", "s5cmd", "retype")
+def _hand_over(old: "duckdb.DuckDBPyConnection", new: "duckdb.DuckDBPyConnection", table: str) -> None:
+    """Copy a table from one connection to another, in its order, a batch at a time."""
+    new.register("handed_over", old.table(table).to_arrow_reader(_BATCH))
+    new.execute(sqlfiles.fill(_sql()["make"], table=identifier(table), query="from handed_over"))
+    new.unregister("handed_over")
 
 
 def _sql() -> dict[str, str]:
@@ -116,35 +147,34 @@ def _named(table: "pa.Table", grain: str) -> "tuple[list[str], pa.Table]":
 
     Identifiers wider than the grain narrow it; a label that is called like a column of the manifest is `label_NAME`.
     """
-    spelt = {name.casefold(): name for name in table.column_names}
-    named = [name for name in _IDS[: _IDS.index(grain) + 1] if name.casefold() in spelt]
-    taken = {name.casefold() for name, _, _ in COLUMNS} | {"source"}
-    labels = [name for name in table.column_names if name.casefold() not in {n.casefold() for n in named}]
-    given = table.select([spelt[name.casefold()] for name in named] + labels)
+    spelt = {fold_name(name): name for name in table.column_names}
+    named = [name for name in _IDS[: _IDS.index(grain) + 1] if fold_name(name) in spelt]
+    taken = {fold_name(name) for name, _, _ in COLUMNS} | {"source"}
+    labels = [name for name in table.column_names if fold_name(name) not in {fold_name(n) for n in named}]
+    given = table.select([spelt[fold_name(name)] for name in named] + labels)
     renamed: list[str] = []
     for label in labels:
         new = label
-        while new.casefold() in taken:
+        while fold_name(new) in taken:
             new = f"label_{new}"
-        taken.add(new.casefold())
+        taken.add(fold_name(new))
         renamed.append(new)
     return named, given.rename_columns([*named, *renamed])
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return "".join(f", {name}" for name in names)
 
 
-def _typed_null(con: "duckdb.DuckDBPyConnection", label: str) -> str:
-    kind = con.sql(f"select {label} from answer limit 0").types[0]
-    return f"cast(null as {kind})"
-
-
-def _row(con: "duckdb.DuckDBPyConnection", query: str) -> dict[str, int]:
-    answer = con.execute(query)
+def _row(con: "duckdb.DuckDBPyConnection", name: str) -> dict[str, int]:
+    answer = con.execute(_sql()[name])
     names = [column[0] for column in answer.description or []]
     (row,) = answer.fetchall()  # an answer that is not read to its end keeps the catalogue locked
     return dict(zip(names, row, strict=True))
+
+
+def _fetch(con: "duckdb.DuckDBPyConnection", name: str, holes: dict[str, str]) -> list[tuple[object, ...]]:
+    return con.execute(sqlfiles.fill(_sql()[name], **holes)).fetchall()
 
 
 def digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...]) -> str:
@@ -152,7 +182,7 @@ def digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...])
     sha = hashlib.sha256()
     header = json.dumps([*_DIGESTED, *labels], ensure_ascii=False, separators=(",", ":"))
     sha.update(f"{header}\n".encode())
-    as_text = _listed([f'cast("{label}" as varchar)' for label in labels])
+    as_text = _listed(f"cast({identifier(label)} as varchar)" for label in labels)
     for text in lines(con, sqlfiles.fill(_sql()["lines"], rows=rows, **{"labels as text": as_text})):
         sha.update(text)
     return f"sha256:{sha.hexdigest()}"

@@ -97,7 +97,10 @@ def load_clinical(run: Run) -> LoadCounts:
 
 def _load(run: Run, target: _Target) -> LoadCounts:
     unloaded = sqlfiles.fill(
-        sqlfiles.statements(_SQL)["unloaded"], kind=target.kind, table=target.table, within=run.within("objects.key")
+        sqlfiles.statements(_SQL)["unloaded"],
+        kind=sqlfiles.literal(target.kind),
+        table=target.table,
+        within=run.within("objects.key"),
     )
     most, room = (limit // target.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
     run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))

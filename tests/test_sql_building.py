@@ -1,0 +1,167 @@
+"""No name from outside becomes SQL: what is built into SQL is quoted, or stands in a short list with its reason."""
+
+from pathlib import Path
+
+import pytest
+import sql_building
+
+import warehouse
+
+ROOT = Path(warehouse.__file__).parent.parent
+FILES = sorted([*ROOT.glob("warehouse/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
+
+#: What may become SQL without being quoted here, by the reason for it: module and expression.
+ALLOWED: dict[str, set[tuple[str, str]]] = {
+    "Foreign SQL itself: judged by warehouse/foreign before it runs, on a connection that is held in": {
+        ("warehouse.cohorts.attrition", "definition.followed_by"),
+        ("warehouse.cohorts.catalogue", "definition.followed_by"),
+        ("warehouse.cohorts.catalogue", "definition.bound_sql"),
+        ("warehouse.cohorts.compare", "definition.followed_by"),
+        ("warehouse.cohorts.guard", "definition.bound_sql"),
+        ("warehouse.cohorts.guard", "definition.followed_by"),
+        ("warehouse.cohorts.run", "self.definition.bound_sql"),
+        ("warehouse.foreign.__init__", "sql"),
+        ("warehouse.foreign.plan", "sql"),
+        ("warehouse.foreign.plan", "con.extract_statements"),
+        ("warehouse.foreign.tree", "sql"),
+    },
+    "A default that DuckDB has parsed as a constant just before, on a connection without a lake": {
+        ("warehouse.cohorts.run", "param.default"),
+    },
+    "A constant of ours: GRAINS, an entry of a list in the same module, a file of sql/checks": {
+        ("warehouse.checks", "check.sql"),
+        ("warehouse.checks", "_POSTCODE_AREAS.split"),
+        ("warehouse.cohorts.compare", "definition.grain_column"),
+        ("warehouse.cohorts.compare", "new.definition.grain_column"),
+        ("warehouse.cohorts.leakage", "cohort.definition.grain_column"),
+        ("warehouse.cohorts.risk", "cohort.definition.grain_column"),
+        ("warehouse.steps.loading", "target.table"),
+        ("pipelines.metadata", "relation"),
+    },
+    "Made of the column tables in sql/columns alone": {
+        ("warehouse.checks", "json.dumps"),
+        ("warehouse.columns", "column.type.lower().replace"),
+        ("warehouse.columns", "c.source"),
+        ("warehouse.columns", "json.dumps"),
+        ("warehouse.extract", "str"),
+        ("warehouse.schema", "table.name"),
+        ("warehouse.steps.listing", "keys.group_names"),
+        ("warehouse.manifests.verify", "pattern_names"),
+    },
+    "A number, or a truth value": {
+        ("warehouse.foreign.connection", "settings.sql_spill_mb"),
+        ("warehouse.lake", "settings.threads"),
+        ("warehouse.lake", "max"),
+        ("warehouse.report", "str"),
+        ("warehouse.steps.listing", "str"),
+        ("warehouse.steps.run", "self.settings.threads"),
+        ("warehouse.steps.run", "os.cpu_count"),
+        ("warehouse.steps.run", "self.con.execute(\"select current_setting('threads')\").fetchone"),
+        ("warehouse.upkeep", "str(dry_run).lower"),
+    },
+    "SQL that another module has quoted, or filled from sql/, as this test sees there": {
+        ("warehouse.cohorts.attrition", "catalogue.table"),
+        ("warehouse.cohorts.compare", "catalogue.table"),
+        ("warehouse.lake", "options"),
+        ("warehouse.steps.listing", "run.within"),
+        ("warehouse.steps.loading", "run.within"),
+        ("warehouse.steps.planning", "wanted"),
+        ("warehouse.steps.run", "key"),
+        ("warehouse.upkeep", "q"),
+        ("warehouse.upkeep", "values"),
+        ("warehouse.backup.catalogue_file", "json.load"),
+        ("warehouse.backup.moving", "template.replace"),
+        ("warehouse.backup.moving", "con.execute(sql['tables']).fetchall"),
+    },
+    "A literal of a path, made by warehouse/manifests/manifest.py": {
+        ("warehouse.manifests.compare", "manifest.rows"),
+        ("warehouse.manifests.download", "manifest.rows"),
+        ("warehouse.manifests.rows", "rows"),
+        ("warehouse.manifests.verify", "manifest.rows"),
+    },
+    "No SQL: a schema, values that are bound": {
+        ("warehouse.extract", "batch.schema"),
+        ("warehouse.manifests.register", "manifest.about"),
+        ("warehouse.manifests.register", "json.dumps"),
+        ("warehouse.steps.recleaning", "extract.records"),
+    },
+}
+
+
+def shape(found: sql_building.Found) -> tuple[str, str]:
+    """The module and the expression, a call without its arguments."""
+    source = found.source
+    return found.module, sql_building.without_arguments(source)
+
+
+def everything() -> list[sql_building.Found]:
+    return [
+        found
+        for path in FILES
+        for found in sql_building.find(
+            path.read_text(encoding="utf-8"), ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        )
+    ]
+
+
+def test_whatever_becomes_sql_is_quoted_or_explained() -> None:
+    allowed = set().union(*ALLOWED.values())
+    found = everything()
+    new = [f"{one.module}:{one.line}: {one.source}" for one in found if shape(one) not in allowed]
+    assert not new, "quote it by sqlfiles.identifier() or sqlfiles.literal(), or bind a parameter:\n" + "\n".join(new)
+    assert allowed - {shape(one) for one in found} == set(), "no longer there: take it out of the list"
+
+
+#: The faults that there were, and others of their kind: each is a function body, `bad` what must be found in it.
+FAULTY = {
+    "a label in quotes that are not doubled": "q = [f'\"{bad}\"' for bad in labels]\ncon.execute(', '.join(q))",
+    "a step in a text": "head = f\"select '{step.bad}' as step, \"\nreturn con.execute(head + 'x')",
+    "a type by its words": "kind = con.sql('select 1').types[0]\ncon.execute(f'cast(null as {kind})')",
+    "a schema in an option": "words = ['x']\nwords.append(f\"schema '{place.bad}'\")\ncon.execute(', '.join(words))",
+    "quotes that are doubled by hand": 'path = place.bad.replace("\'", "\'\'")\ncon.sql(f"from \'{path}\'")',
+    "a hole": "con.execute(sqlfiles.fill(sqlfiles.read('x.sql'), rows=bad))",
+    "holes in a dictionary": "holes = {'rows': 'a', 'labels': bad}\nsqlfiles.fill(sqlfiles.read('x.sql'), **holes)",
+    "a template": "sqlfiles.fill(bad, rows='a')",
+    "a helper": "def rows(name):\n    return f'select {name}'\ncon.execute(rows(bad))",
+    "a helper, by its name": "def rows(*, name):\n    return 'select ' + name\ncon.query(rows(name=bad))",
+    "one that runs it": "def run(query):\n    con.execute(query)\nrun(f'select {bad}')",
+    "format": "con.execute('select {}'.format(bad))",
+    "percent": "con.execute('select %s' % bad)",
+    "a sum": "con.execute('select ' + bad)",
+    "more and more": "text = 'select 1'\ntext += bad\ncon.execute(text)",
+    "one of two": "con.execute('select 1' if x else bad)",
+    "in a loop": "for bad in names:\n    con.execute(f'drop table {bad}')",
+    "a key of a dictionary": "for bad, value in given.items():\n    con.execute(f'set {bad} = 1')",
+    "judged, but not quoted": "foreign.check_plan(con, f'select {bad}')",
+    "several at once": "con.extract_statements(f'select 1; {bad}')",
+    "quoted beside": "con.execute(f'select {identifier(name)} from {bad}')",
+    "mapped by something else": "con.execute(', '.join(map(str.upper, bad)))",
+    "a walrus": "if (text := f'select {bad}'):\n    con.execute(text)",
+    "a lambda": "work = lambda: con.execute(f'select {bad}')",
+}
+
+
+@pytest.mark.parametrize("body", FAULTY.values(), ids=FAULTY)
+def test_faults_are_found(body: str) -> None:
+    lines = "\n    ".join(["", *body.split("\n")])
+    found = sql_building.find(f"def outer(con, place, step, labels, names, given, x, bad):{lines}\n", "faulty")
+    assert any(
+        "bad" in one.source or one.source in ("labels", "names", "given") or "types" in one.source for one in found
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "con.execute('select $a', {'a': bad})",
+        "con.execute(f'select {identifier(bad)} from {lake.ALIAS}.x')",
+        "quoted = [sqlfiles.identifier(bad) for bad in labels]\ncon.execute(', '.join(quoted))",
+        "con.execute(', '.join(map(sqlfiles.literal, labels)))",
+        "def rows(name):\n    return f'select {literal(name)}'\ncon.execute(rows(bad))",
+        "sql = sqlfiles.statements('x.sql')\ncon.execute(sqlfiles.fill(sql['a'], rows=literal(bad)))",
+        "con.execute(f'set threads = {int(bad)}')",
+    ],
+)
+def test_what_is_quoted_is_not(body: str) -> None:
+    lines = "\n    ".join(["", *body.split("\n")])
+    assert not sql_building.find(f"def outer(con, labels, bad):{lines}\n", "fine")
