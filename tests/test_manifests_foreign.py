@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,15 @@ from hypothesis import strategies as st
 
 import warehouse
 from warehouse.cli import main
+from warehouse.manifests import paths
+from warehouse.manifests.contents import connect
+from warehouse.manifests.download import download
+from warehouse.manifests.files import source_folders
 from warehouse.manifests.manifest import FILES
+from warehouse.manifests.registered import Standing
 from warehouse.manifests.rows import digest
+from warehouse.manifests.verify import verify
+from warehouse.settings import Settings
 
 COHORT = """\
 -- title: All
@@ -343,7 +351,7 @@ def test_no_label_name_is_sql(root: Path, tmp_path_factory: pytest.TempPathFacto
         ("alter table rows alter column arm type struct(a varchar) using {'a': arm}", "another type in arm"),
         ("alter table rows alter column arm type map(varchar, varchar) using map {'a': arm}", "another type in arm"),
         ("update rows set arm = repeat('x', 2_000_000)", "a row of 2,"),
-        ("update rows set key = repeat('x', 5000), uri = uri[:-length(key)-1] || repeat('x', 5000)", ""),
+        ("update rows set key = repeat('x', 5000), uri = uri[:-length(key)-1] || repeat('x', 5000)", "4,096 bytes"),
     ],
 )
 def test_tables_that_do_not_hold_together_are_refused(foreign: Path, change: str, words: str) -> None:
@@ -448,3 +456,217 @@ def test_a_file_as_large_as_a_disk_is_not_copied(foreign: Path) -> None:
     (foreign / "SHA256SUMS").write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
     with pytest.raises(warehouse.UsageError, match="has room for"):
         warehouse.manifest(foreign)
+
+
+# Where a manifest points
+
+
+@pytest.fixture
+def evil(root: Path, foreign: Path, tmp_path: Path) -> Path:
+    """The same digest, sealed anew, over objects that are somebody else's bytes."""
+    shutil.copytree(root / "bucket", tmp_path / "evil")
+    for path in (tmp_path / "evil").rglob("*.*"):
+        path.write_bytes(b"E" * path.stat().st_size)
+    about = about_of(foreign)
+    about["sources"] = [str(tmp_path / "evil")]
+    (foreign / "manifest.json").write_text(json.dumps(about))
+    alter_tables(foreign, f"update rows set uri = '{tmp_path}/evil/' || key, etag = 'e'")
+    alter_tables(foreign, f"update rows set source = '{tmp_path}/evil'", table="records")
+    return foreign
+
+
+def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
+    ask: Chest, root: Path, evil: Path, tmp_path: Path
+) -> None:
+    good = about_of(root / "good")
+    assert about_of(evil)["digest"] == good["digest"]
+    for words in (("verify", evil), ("download", evil, "-o", tmp_path / "data")):
+        done = ask("manifest", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"points to {tmp_path}/evil, which the lake {root}/lake does not have" in done.stderr
+    assert not (tmp_path / "data").exists()
+    # Named, it is listed; and the register shows that the lake exported something else under this digest.
+    done = ask("manifest", "verify", evil, "--source", tmp_path / "evil")
+    assert done.returncode == 1
+    assert "made anew or altered" in done.stderr
+    # With a bucket that stands in for it, the etags and contents are those of that bucket.
+    done = ask("manifest", "download", evil, "-o", tmp_path / "data", "--source", f"{tmp_path}/evil={root}/bucket")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data/training/PatA/images/2020-03-02/1.A.dcm").read_bytes() == b"pixels of PatA"
+
+
+def test_a_seal_from_elsewhere_tells_the_manifest_from_one_made_anew(ask: Chest, root: Path, evil: Path) -> None:
+    seal = warehouse.manifest(root / "good").seal
+    assert seal == f"sha256:{sha(root / 'good/manifest.json')}"
+    assert ask("manifest", "verify", root / "good", "--seal", seal).returncode == 0
+    for command in ("verify", "repeat"):
+        done = ask("manifest", command, evil, "--seal", seal)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "is another manifest" in done.stderr
+    assert ask("manifest", "verify", root / "good", "--seal", "sha256:12").returncode == 2
+    assert pickle.loads(pickle.dumps(warehouse.manifest(root / "good"))).seal == seal
+
+
+def test_the_register_knows_what_the_lake_exported(root: Path, evil: Path, tmp_path: Path) -> None:
+    lake, source = str(root / "lake"), str(root / "bucket")
+    good = warehouse.manifest(root / "good")
+    assert verify(good, lake_address=lake).standing is Standing.REGISTERED
+    shutil.copytree(root / "good", tmp_path / "again")
+    remake(tmp_path / "again", about_of(tmp_path / "again") | {"created_by": "somebody else"})
+    again = verify(warehouse.manifest(tmp_path / "again"), lake_address=lake)
+    assert (again.standing, again.holds) == (Standing.SAME_ROWS, True)
+    about = about_of(tmp_path / "again")
+    about["cohort"]["sql"] += "\n-- altered"
+    remake(tmp_path / "again", about)
+    assert verify(warehouse.manifest(tmp_path / "again"), lake_address=lake).standing is Standing.UNKNOWN
+    forged = verify(warehouse.manifest(evil), source=f"{tmp_path}/evil={source}", lake_address=lake)
+    assert (forged.standing, forged.holds) == (Standing.OTHER_ROWS, False)
+
+
+def test_without_a_lake_nothing_is_asked_that_is_not_named(root: Path, tmp_path: Path) -> None:
+    nowhere = Settings(lake=str(tmp_path / "none"))
+    manifest = warehouse.manifest(root / "good")
+    for call in (
+        lambda: verify(manifest, settings=nowhere),
+        lambda: download(manifest, tmp_path / "data", settings=nowhere),
+    ):
+        with pytest.raises(warehouse.UsageError, match="--source"):
+            call()
+    assert verify(manifest, source=str(root / "bucket"), settings=nowhere).holds
+    assert download(manifest, tmp_path / "data", source=[str(root / "bucket")], settings=nowhere).failed == []
+
+
+def test_what_was_checked_is_what_is_used(root: Path, foreign: Path, tmp_path: Path) -> None:
+    """A folder on a shared disk may change after it was opened."""
+    manifest = warehouse.manifest(foreign)
+    for name in FILES:
+        (foreign / name).write_bytes(b"changed meanwhile")
+    assert manifest.polars().height == 6
+    assert download(manifest, tmp_path / "data", source=str(root / "bucket")).failed == []
+    with duckdb.connect() as con:
+        con.execute(f"copy (select 1 as secret) to '{tmp_path}/secret.parquet' (format parquet)")
+    with connect(Settings(), manifest.contents) as held:
+        assert held.execute(f"select count(*) from {manifest.contents.rows}").fetchall() == [(6,)]
+        for query in (
+            f"from '{tmp_path}/secret.parquet'",
+            f"copy (select 1) to '{tmp_path}/out.csv'",
+            f"attach '{tmp_path}/x.db'",
+            "set enable_external_access = true",
+            "load httpfs",
+        ):
+            with pytest.raises(duckdb.Error):
+                held.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("name", ["a*b'c", 'q"?[x]', "a=b", "-m", "\u00fc \n"])
+def test_folders_of_any_name(ask: Chest, root: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(root / "good", tmp_path / "in" / name)
+    assert ask("manifest", "verify", tmp_path / "in" / name).returncode == 0
+    with warehouse.open(str(root / "lake")) as wh:
+        wh.cohort(root / "all.sql").export(tmp_path / "out" / name)
+    assert warehouse.manifest(tmp_path / "out" / name).polars().height == 4
+
+
+def test_a_manifest_of_format_1_is_read_and_not_downloaded_unless_asked(
+    ask: Chest, root: Path, foreign: Path, tmp_path: Path
+) -> None:
+    about = about_of(foreign) | {"format": 1}
+    about["files"] = {name: about["files"][name] for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
+    (foreign / "manifest.json").write_text(json.dumps(about))
+    for name in ("SHA256SUMS", "croissant.json", "download.s5cmd"):
+        (foreign / name).unlink()
+    done = ask("manifest", "verify", foreign)
+    assert done.returncode == 0
+    assert "has no seal" in done.stderr
+    done = ask("manifest", "download", foreign, "-o", tmp_path / "data")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert not (tmp_path / "data").exists()
+    assert ask("manifest", "download", foreign, "-o", tmp_path / "data", "--unsealed").returncode == 0
+    assert ask("manifest", "verify", foreign, "--seal", "0" * 64).returncode == 1
+    with pytest.warns(UserWarning, match="has no seal"):
+        warehouse.manifest(foreign)
+
+
+# Keys as paths
+
+
+KEYS = st.lists(
+    st.text(st.sampled_from("aAé\u0301./ \\CON:\u200cchestINOMPLT"), min_size=1, max_size=12), max_size=6, unique=True
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(KEYS, st.booleans())
+@example(["a", "a/b", "b"], False)
+@example([".CHEST/lock", "incomplete", "INCOMPLETE./x", ".ch\u200cest/x"], False)
+@example(["A/x", "a/x"], True)
+@example(["\u00e9", "e\u0301"], True)
+def test_every_key_that_is_not_refused_becomes_a_file_of_its_own(
+    tmp_path_factory: pytest.TempPathFactory, keys: list[str], folds: bool
+) -> None:
+    data, trial = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("trial")
+    with duckdb.connect() as con:
+        con.execute(
+            "create table keys as select key, '/b/' || key as uri from (select unnest(cast($k as varchar[])) as key)",
+            {"k": keys},
+        )
+        refused = paths.find_unwritable(con, "keys", {"/b": "b"}, data, trial, folds=folds)
+    assert list(trial.iterdir()) == []
+    for key in keys:
+        if f"/b/{key}" not in refused:
+            place = paths.target(data, key)
+            assert place is not None
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("x"):
+                pass
+    written = [path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file()]
+    assert sorted(written) == sorted(key for key in keys if f"/b/{key}" not in refused)
+    if folds:
+        assert len({key.lower() for key in written}) == len(written)
+
+
+def test_sources_have_folders_of_their_own() -> None:
+    sources = ["s3://a b", "s3://a_b", "s3://A_B", "/a/b", "s3://incomplete", "s3://..", "s3://x"]
+    folders = source_folders(sources)
+    assert len({name.lower() for name in folders.values()}) == len(sources)
+    assert all(paths.is_safe(name) for name in folders.values())
+    assert folders["s3://x"] == "x"
+
+
+# In Python
+
+
+def test_a_split_keeps_patients_together_and_does_not_depend_on_the_others(root: Path, tmp_path: Path) -> None:
+    manifest = warehouse.manifest(root / "good")
+    download(manifest, tmp_path / "data", source=str(root / "bucket"))
+    for seed in range(8):
+        train, test = manifest.split(test=0.5, seed=seed)
+        patients = [set(part.polars()["patient_id"]) for part in (train, test)]
+        assert not patients[0] & patients[1]
+        assert patients[0] | patients[1] == set(PATIENTS)
+        expected = {
+            name
+            for name in PATIENTS
+            if int(hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()[:16], 16) < 0.5 * 2**64
+        }
+        assert patients[1] == expected
+        assert {labels["patient_id"] for _, labels in test.files(tmp_path / "data")} == expected
+    for wrong in ({"test": 1.5}, {"by": "size"}, {"by": "nobody"}):
+        with pytest.raises(warehouse.UsageError):
+            manifest.split(**wrong)  # type: ignore[arg-type]
+
+
+def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> None:
+    """What Parquet has no type for (a sum is HUGEINT) keeps its digest, as a type with the same text."""
+    (tmp_path / "types.sql").write_text(
+        "-- title: t\n-- question: q?\n-- grain: patient\n"
+        "select patient_id, sum(n_images) as images, 1.50 as price, [1, 2] as numbers, '' as empty, "
+        "'a\"b,' || chr(10) || chr(13) || chr(9) as text, cast(null as varchar) as nothing, {'a': 1} as pair "
+        "from patients group by patient_id"
+    )
+    with warehouse.open(str(root / "lake")) as wh:
+        wh.cohort(tmp_path / "types.sql").export(tmp_path / "m")
+    rows = warehouse.manifest(tmp_path / "m").polars()
+    assert rows["images"].to_list() == [1, 1, 1, 1]
+    assert rows["empty"].to_list() == [""] * 4
+    assert rows["text"][0] == 'a"b,\n\r\t'

@@ -62,18 +62,24 @@ def target(folder: Path, path: str) -> Path | None:
 
 
 def find_unwritable(
-    con: "duckdb.DuckDBPyConnection", rows: str, folders: dict[str, str], data: Path, trial: Path
+    con: "duckdb.DuckDBPyConnection",
+    rows: str,
+    folders: dict[str, str],
+    data: Path,
+    trial: Path,
+    *,
+    folds: bool | None = None,
 ) -> dict[str, str]:
     """The uris of a manifest's objects that cannot be written below a folder, and why.
 
     `folders` has the folder of each source where there are several. `trial` is an empty folder on the same file system,
-    in which names are tried.
+    in which names are tried. `folds`: whether to hold for one what differs in case; as the file system does by default.
     """
     sql = sqlfiles.statements("manifests/paths.sql")
     many = folders if len(folders) > 1 else {}
     con.execute(
         sqlfiles.fill(sql["targets"], rows=rows),
-        {"homes": [*many], "folders": [*many.values()], "folds": folds_names(trial)},
+        {"homes": [*many], "folders": [*many.values()], "folds": folds_names(trial) if folds is None else folds},
     )
     first = [name for (name,) in con.execute(sql["first_segments"]).fetchall()]
     odd = [name for (name,) in con.execute(sql["segments"], {"odd": _ODD, "most": _TRIED}).fetchall()]
