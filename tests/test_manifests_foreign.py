@@ -485,6 +485,8 @@ def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
         assert (done.returncode, done.stdout) == (2, "")
         assert f"points to {tmp_path}/evil, which the lake {root}/lake does not have" in done.stderr
     assert not (tmp_path / "data").exists()
+    done = ask("manifest", "compare", root / "good", evil)
+    assert f"sources: ['{root}/bucket'] is now ['{tmp_path}/evil']" in done.stdout
     # Named, it is listed; and the register shows that the lake exported something else under this digest.
     done = ask("manifest", "verify", evil, "--source", tmp_path / "evil")
     assert done.returncode == 1
@@ -670,3 +672,23 @@ def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> Non
     assert rows["images"].to_list() == [1, 1, 1, 1]
     assert rows["empty"].to_list() == [""] * 4
     assert rows["text"][0] == 'a"b,\n\r\t'
+
+
+def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: Path, foreign: Path) -> None:
+    alter_tables(foreign, "update rows set etag = 'other' where object = 'dcm'")
+    done = ask("manifest", "compare", root / "good", foreign)
+    assert done.returncode == 1
+    assert "The same digest, other etags." in done.stdout
+    assert "4 same, 0 came, 0 went, 2 changed" in done.stdout
+
+
+def test_control_characters_in_an_identifier_make_a_manifest_all_the_same(root: Path, tmp_path: Path) -> None:
+    odd = "2.25.1\x00\x1f\u2028"
+    objects = objects_of("PatC", "C")
+    header = next(key for key in objects if key.endswith(".json") and "images_metadata" in key)
+    objects[header] = str(objects[header]).replace('"1.9"', json.dumps(odd))
+    write_objects(tmp_path / "bucket", objects)
+    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    with warehouse.open(str(tmp_path / "lake")) as wh:
+        made = wh.cohort(root / "all.sql").export(tmp_path / "m")
+    assert warehouse.manifest(tmp_path / "m").digest == made.digest

@@ -235,7 +235,7 @@ def compare(
 ) -> None:
     """Say how a manifest differs from another: what was asked, and which objects came, went and changed.
 
-    Exit code 1 when their contents differ.
+    Exit code 1 when their contents or etags differ.
 
     \b
     Example:
@@ -255,9 +255,10 @@ def compare(
             }
         )
     else:
-        typer.echo("The same content." if found.is_same else "Other content.")
+        same = "The same content." if found.is_unchanged else "The same digest, other etags."
+        typer.echo(same if found.is_same else "Other content.")
         _show_difference(found)
-    if not found.is_same:
+    if not found.is_unchanged:
         raise typer.Exit(1)
 
 

@@ -21,6 +21,7 @@ _ASKED = {
     "group": ("group",),
     "snapshot": ("snapshot",),
     "objects": ("objects",),
+    "sources": ("sources",),
 }
 
 
@@ -32,6 +33,11 @@ class Difference:
     asked: dict[str, tuple[Any, Any]]
     counts: dict[str, int]
     objects: "pa.Table"
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether no object came, went or changed: also not in its etag, which the digest does not cover."""
+        return self.is_same and not self.objects.num_rows
 
 
 def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
