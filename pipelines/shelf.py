@@ -7,7 +7,7 @@ from pathlib import Path
 from warehouse.errors import LakeError, WarehouseError
 from warehouse.manifests import register
 from warehouse.manifests.export import export
-from warehouse.manifests.manifest import Manifest, open_manifest
+from warehouse.manifests.manifest import Manifest, read_manifest
 from warehouse.manifests.rows import collect
 from warehouse.reader import Warehouse
 from warehouse.settings import Settings
@@ -51,5 +51,5 @@ def _newest(shelf: Path) -> Manifest | None:
     found: list[Manifest] = []
     for folder in shelf.glob("[0-9]*"):
         with contextlib.suppress(WarehouseError):
-            found.append(open_manifest(folder))
+            found.append(read_manifest(folder))
     return max(found, key=lambda m: (m.about["snapshot"], m.about["created_at"]), default=None)

@@ -46,6 +46,7 @@ FILES = {
     "records.parquet",
     "croissant.json",
     "download.s5cmd",
+    "SHA256SUMS",
 }
 
 
@@ -180,7 +181,8 @@ def test_export_writes_what_the_cohort_answered(ask: Chest, still_bucket: Path, 
     assert {path.name for path in (tmp_path / "m").iterdir()} == FILES
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
     about = json.loads((tmp_path / "m/manifest.json").read_text())
-    assert done.stdout.splitlines()[-1] == about["digest"]
+    seal = hashlib.sha256((tmp_path / "m/manifest.json").read_bytes()).hexdigest()
+    assert done.stdout.splitlines()[1:] == [f"digest {about['digest']}", f"seal   sha256:{seal}"]
     assert about["cohort"]["sql"] == COHORT
     assert about["cohort"]["parameters"] == {"since": "2020-02-01"}
     assert about["cohort"]["labels"]["covid_status"].startswith("positive or negative")
@@ -588,19 +590,21 @@ def test_no_room_and_no_folder_are_one_line(ask: Chest, lake: str, bucket: Path,
     assert "cannot be written" in done.stderr
 
 
-def test_a_file_that_does_not_fit_and_a_closed_folder_are_one_line(still: warehouse.Manifest, tmp_path: Path) -> None:
-    """The system takes no file of more than 1,000 bytes; a user without rights may not write."""
+def test_a_full_disk_and_a_closed_folder_are_one_line(still: warehouse.Manifest, tmp_path: Path) -> None:
+    """A limit of the system stands in for the end of the disk; a user without rights may not write."""
+    import resource
+
     from warehouse.manifests.download import download
 
     data = tmp_path / "data"
-    code = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
-        "from warehouse.cli import main; main()"
-    )
-    command = [sys.executable, "-c", code, "manifest", "download", still.folder, "-o", data, "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "a file would be larger than the file system takes" in done.stderr
+    assert still.contents
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(warehouse.UsageError, match="a file would be larger than"):
+            download(still, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (data / "INCOMPLETE").exists()
     if os.getuid():
         (tmp_path / "closed").mkdir(mode=0o500)
@@ -729,7 +733,7 @@ def test_downloaded_files_come_with_their_labels(still: warehouse.Manifest, tmp_
     assert len(files) == 3
     path, labels = files[0]
     assert Path(path).read_bytes().startswith(b"pixels of 1.2.A.1")
-    assert labels == {"covid_status": "positive", "submitting_centre": "Leeds, North"}
+    assert labels == {"patient_id": "PatA", "covid_status": "positive", "submitting_centre": "Leeds, North"}
     assert list(files) == [files[0], files[1], files[2]] == list(pickle.loads(pickle.dumps(files)))
     assert list(files[1:]) == [files[1], files[2]]
     assert "torch" not in sys.modules

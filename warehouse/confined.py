@@ -1,5 +1,6 @@
 """A DuckDB connection without a lake, that reads and writes inside the folders that are named and nowhere else."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,10 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def connect(settings: Settings, *folders: Path) -> "duckdb.DuckDBPyConnection":
+def connect(settings: Settings, *folders: Path, files: Sequence[Path] = ()) -> "duckdb.DuckDBPyConnection":
     """Such a connection, within the limits of the settings; times are in UTC. Its own settings cannot be changed.
 
-    Paths below the folders are to be given as `Path.resolve()` gives them.
+    `files` are further files that it may read. Paths below the folders are to be given as `Path.resolve()` gives them.
     """
     import duckdb
 
@@ -21,6 +22,7 @@ def connect(settings: Settings, *folders: Path) -> "duckdb.DuckDBPyConnection":
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
     allowed = ", ".join(sqlfiles.literal(f"{folder.resolve()}/") for folder in folders)
+    paths = ", ".join(sqlfiles.literal(str(file)) for file in files)
     for setting in (
         "TimeZone = 'UTC'",
         f"temp_directory = {sqlfiles.literal(spill.folder())}",
@@ -29,6 +31,7 @@ def connect(settings: Settings, *folders: Path) -> "duckdb.DuckDBPyConnection":
         "allow_community_extensions = false",
         "python_enable_replacements = false",
         f"allowed_directories = [{allowed}]",
+        f"allowed_paths = [{paths}]",
         "enable_external_access = false",
         "lock_configuration = true",
     ):

@@ -1,5 +1,19 @@
 -- Two manifests side by side, by key. One statement under each name; warehouse/manifests/compare.py runs them.
 
+-- name: rows
+(
+    select
+        key, left(uri, length(uri) - length(key) - 1) as home, object, size, etag, patient_id,
+        StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality {{ labels }}
+    from {{ rows }}
+);
+
+-- name: label
+case
+    when old.{{ label }} is distinct from new.{{ label }}
+        then {{ name }} || ' ' || coalesce(old.{{ label }}, 'none') || ' is now ' || coalesce(new.{{ label }}, 'none')
+end;
+
 -- name: compared
 create or replace temp table compared as
 select

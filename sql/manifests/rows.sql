@@ -144,3 +144,6 @@ select
         else 'cp --raw ''' || replace(uri, '''', '''"''"''') || ''' ''' || replace(key, '''', '''"''"''') || ''''
     end || chr(10) as line
 from {{ rows }};
+
+-- name: retype
+alter table manifest_rows alter column {{ column }} type {{ type }};

@@ -16,6 +16,15 @@ from {{ records }};
 -- name: sources
 select distinct source from {{ records }};
 
+-- name: named_patients
+select distinct patient_id from {{ rows }};
+
+-- name: patients_gone
+select patient_id
+from named_patients
+where patient_id not in (select patient_id from images union select patient_id from clinical_history)
+order by 1;
+
 -- name: patients
 create or replace temp table patients as
 select patient_id, group_name, place from recorded
@@ -53,6 +62,22 @@ order by 1;
 
 -- name: listed
 insert into there select $place, key, size, etag, last_modified from incoming;
+
+-- name: listed_twice
+-- Keys that a listing has more than once: what was written while it was listed, or a server's slip.
+select 1 from there where place = $place group by key having count(*) > 1 limit 1;
+
+-- name: listed_once
+-- The largest one counts, as in a refresh.
+delete from there
+where rowid in (
+    select row_id from (
+        select rowid as row_id, row_number() over (partition by key order by size desc, etag) as nth
+        from there
+        where place = $place
+    )
+    where nth > 1
+);
 
 -- name: others
 -- What the bucket has besides the manifest's images; `listing` and `changes` are what refresh/listing.sql parses.

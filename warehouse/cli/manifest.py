@@ -12,14 +12,23 @@ from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.manifests.compare import Difference
+    from warehouse.manifests.manifest import Manifest
+    from warehouse.manifests.registered import Standing
 
 #: Differences that are named one by one; --format json has all of them.
 _SHOWN = 20
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the manifest.")]
 Bucket = Annotated[
-    str, typer.Option("--source", help="Another bucket with the same keys; by default the manifest's own.")
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="BUCKET",
+        help="A source of the manifest that the lake does not have; or another bucket with the same keys "
+        "(SOURCE=BUCKET where there are several sources). May be repeated.",
+    ),
 ]
+Seal = Annotated[str, typer.Option("--seal", help="The seal that the manifest must have, as its sender printed it.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 manifest = typer.Typer(
@@ -33,6 +42,13 @@ manifest = typer.Typer(
 def add_to(app: typer.Typer) -> None:
     """Add the family to the app."""
     app.add_typer(manifest)
+
+
+def _opened(folder: Path, seal: str = "") -> "Manifest":
+    """A manifest, all of it checked; a note where it has no seal."""
+    from warehouse.manifests.manifest import open_manifest
+
+    return open_manifest(folder, seal=seal, say=note)
 
 
 def _table_or_json(form: Format, command: str) -> None:
@@ -70,7 +86,7 @@ def export(
         made = write_manifest(answer, output, objects=kinds, say=note)
     counts = made.about["counts"]
     if form is Format.JSON:
-        write_json({"folder": str(output), **made.about})
+        write_json({"folder": str(output), "seal": made.seal, **made.about})
     else:
         day = f", as of {made.about['as_of']}" if made.about["as_of"] else ""
         typer.echo(
@@ -78,7 +94,8 @@ def export(
             f"{counts['patients']:,} patients, {counts['studies']:,} studies, {counts['images']:,} images; "
             f"group {made.about['group']}{day}, snapshot {made.about['snapshot']}"
         )
-        typer.echo(made.digest)
+        typer.echo(f"digest {made.digest}")
+        typer.echo(f"seal   {made.seal}")
     if "dcm" in kinds and counts["images_without_dcm"]:
         note(f"Of {counts['images_without_dcm']:,} image(s) there is a header and no .dcm: no pixels in the manifest.")
     if counts["rows_without_images"]:
@@ -88,14 +105,16 @@ def export(
 @manifest.command()
 def verify(
     folder: Folder,
-    source: Bucket = "",
+    source: Bucket = None,
+    seal: Seal = "",
     lake: options.Lake = options.DEFAULT_LAKE,
     form: TableOrJson = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
     """Compare a manifest with its bucket: what is present, missing, changed, and superseded by something newer.
 
-    Where there is a lake, patients who are no longer in it are named as well. Exit code 1 unless all is as it was.
+    Where there is a lake, patients who are no longer in it are named as well, and whether the lake exported the
+    manifest. A bucket that the lake does not have is not listed without --source. Exit code 1 unless all is as it was.
 
     \b
     Example:
@@ -103,18 +122,20 @@ def verify(
     """
     from warehouse.cli.progress import reporting
     from warehouse.manifests import verify as verifying
-    from warehouse.manifests.manifest import named, open_manifest
+    from warehouse.manifests.files import named
 
     _table_or_json(form, "verify")
-    opened = open_manifest(folder)
+    opened = _opened(folder, seal)
     with reporting(quiet=quiet) as report:
-        found = verifying.verify(opened, source=source, lake_address=verifying.lake_of(lake), progress=report)
+        found = verifying.verify(opened, source=source or (), lake_address=verifying.lake_of(lake), progress=report)
     if form is Format.JSON:
         write_json(
             {
                 "manifest": str(folder),
                 "digest": opened.digest,
+                "seal": opened.seal or None,
                 "holds": found.holds,
+                "register": found.standing,
                 **found.counts,
                 "by_size": found.by_size,
                 "patients_gone": found.patients_gone,
@@ -128,8 +149,26 @@ def verify(
         _show(found.problems.to_pylist(), "status")
     if found.patients_gone:
         note(f"No longer there: {len(found.patients_gone):,} patients: {named(found.patients_gone, 20)}")
+    _note_standing(found.standing, folder, lake, is_known=bool(seal))
     if not found.holds:
         raise typer.Exit(1)
+
+
+def _note_standing(standing: "Standing | None", folder: Path, lake: str, *, is_known: bool) -> None:
+    """Say what the lake's register has of a manifest, unless it has the very manifest, or its reader knew the seal."""
+    from warehouse import location
+    from warehouse.manifests.registered import Standing
+
+    name = location.parse(lake).name
+    if standing is Standing.OTHER_ROWS:
+        note(f"The lake {name} exported this content with other places or etags: {folder} was made anew or altered.")
+    elif standing is Standing.SAME_ROWS and not is_known:
+        note(f"The lake {name} exported these very rows, in another manifest: all but the rows may have been altered.")
+    elif standing is Standing.UNKNOWN and not is_known:
+        note(
+            f"The register of the lake {name} does not have this manifest: nothing shows who made it. "
+            "Compare its seal with the one that its sender printed:  --seal sha256:…"
+        )
 
 
 def _show(rows: list[dict[str, Any]], what: str) -> None:
@@ -142,6 +181,7 @@ def _show(rows: list[dict[str, Any]], what: str) -> None:
 @manifest.command()
 def repeat(
     folder: Folder,
+    seal: Seal = "",
     lake: options.Lake = options.DEFAULT_LAKE,
     newest: Annotated[bool, typer.Option("--newest", help="Ask the newest snapshot, of any lake.")] = False,
     form: TableOrJson = Format.TABLE,
@@ -156,10 +196,10 @@ def repeat(
     """
     from warehouse import limits, settings
     from warehouse.manifests import repeat as repeating
-    from warehouse.manifests.manifest import named, open_manifest
+    from warehouse.manifests.files import named
 
     _table_or_json(form, "repeat")
-    opened = open_manifest(folder)
+    opened = _opened(folder, seal)
     with limits.limited(settings.load()):
         found = repeating.repeat(opened, lake, newest=newest)
     if form is Format.JSON:
@@ -195,17 +235,16 @@ def compare(
 ) -> None:
     """Say how a manifest differs from another: what was asked, and which objects came, went and changed.
 
-    Exit code 1 when their contents differ.
+    Exit code 1 when their contents or etags differ.
 
     \b
     Example:
     $ chest manifest compare ./covid-2020-06 ./covid-2020-07
     """
     from warehouse.manifests.compare import compare as compare_manifests
-    from warehouse.manifests.manifest import open_manifest
 
     _table_or_json(form, "compare")
-    found = compare_manifests(open_manifest(old), open_manifest(new))
+    found = compare_manifests(_opened(old), _opened(new))
     if form is Format.JSON:
         write_json(
             {
@@ -216,9 +255,10 @@ def compare(
             }
         )
     else:
-        typer.echo("The same content." if found.is_same else "Other content.")
+        same = "The same content." if found.is_unchanged else "The same digest, other etags."
+        typer.echo(same if found.is_same else "Other content.")
         _show_difference(found)
-    if not found.is_same:
+    if not found.is_unchanged:
         raise typer.Exit(1)
 
 
@@ -234,13 +274,19 @@ def download(
     folder: Folder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the objects go, each under its key.")],
     workers: Annotated[int, typer.Option("--workers", min=1, help="Objects fetched at once.")] = 32,
-    source: Bucket = "",
+    source: Bucket = None,
+    seal: Seal = "",
+    unsealed: Annotated[
+        bool, typer.Option("--unsealed", help="Also of a manifest of format 1, without a seal.")
+    ] = False,
+    lake: options.Lake = options.DEFAULT_LAKE,
     form: TableOrJson = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
     """Fetch a manifest's objects, each checked; run again, it goes on where it was, and fetches what is corrupted.
 
-    Exit code 1 when an object could not be had; the folder is then marked INCOMPLETE.
+    Nothing is fetched from a bucket that the lake does not have, unless --source names it. Exit code 1 when an object
+    could not be had; the folder is then marked INCOMPLETE.
 
     \b
     Example:
@@ -249,12 +295,20 @@ def download(
     from warehouse.cli.progress import reporting
     from warehouse.manifests import download as downloading
     from warehouse.manifests.checksums import How
-    from warehouse.manifests.manifest import open_manifest
 
     _table_or_json(form, "download")
-    opened = open_manifest(folder)
+    opened = _opened(folder, seal)
     with reporting(quiet=quiet) as report:
-        found = downloading.download(opened, output, workers=workers, source=source, progress=report)
+        found = downloading.download(
+            opened,
+            output,
+            workers=workers,
+            source=source or (),
+            lake_address=lake,
+            unsealed=unsealed,
+            progress=report,
+            say=note,
+        )
     if form is Format.JSON:
         write_json(
             {

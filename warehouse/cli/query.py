@@ -214,9 +214,8 @@ def export(
             with files.new_folder_atomically(output) as part:
                 # A snapshot has the views that it was published with.
                 for view in filter(warehouse.has, EXPORTED):
-                    write(
-                        warehouse.sql(f"from {sqlfiles.identifier(view)} order by all"), form, part / f"{view}.{form}"
-                    )
+                    query = f"from {sqlfiles.identifier(view)} order by all"
+                    write(warehouse.sql(query), form, part / f"{view}.{form}")
                     note(f"{view}.{form}")
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}.") from None

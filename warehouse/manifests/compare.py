@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse import sqlfiles
+from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
-from warehouse.manifests.verify import connect
 from warehouse.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _ASKED = {
     "group": ("group",),
     "snapshot": ("snapshot",),
     "objects": ("objects",),
+    "sources": ("sources",),
 }
 
 
@@ -33,19 +34,20 @@ class Difference:
     counts: dict[str, int]
     objects: "pa.Table"
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether no object came, went or changed: also not in its etag, which the digest does not cover."""
+        return self.is_same and not self.objects.num_rows
+
 
 def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
     """Compare two manifests by their keys, wherever their buckets lie; ManifestError when one was altered."""
     sql = sqlfiles.statements("manifests/compare.sql")
-    with contextlib.closing(connect(settings or load())) as con:
-        old.check(con)
-        new.check(con)
+    with contextlib.closing(connect(settings or load(), old.contents, new.contents)) as con:
         both = [label for label in old.labels if label in new.labels]
         changes = ", ".join(
-            f"case when old.{label} is distinct from new.{label} then "
-            f"{sqlfiles.literal(name)} || ' ' || coalesce(old.{label}, 'none') || ' is now ' || "
-            f"coalesce(new.{label}, 'none') end"
-            for name, label in ((name, sqlfiles.identifier(name)) for name in both)
+            sqlfiles.fill(sql["label"], name=sqlfiles.literal(label), label=sqlfiles.identifier(label))
+            for label in both
         )
         con.execute(
             sqlfiles.fill(sql["compared"], old=_rows(old, both), new=_rows(new, both), changes=changes or "null")
@@ -66,10 +68,10 @@ def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> D
 
 def _rows(manifest: Manifest, labels: list[str]) -> str:
     """The rows as a query; labels as texts, as two manifests may have them in two types."""
-    texts = "".join(f", cast({label} as varchar) as {label}" for label in map(sqlfiles.identifier, labels))
-    return (
-        "(select key, left(uri, length(uri) - length(key) - 1) as home, object, size, etag, patient_id, "
-        f"StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality{texts} from {manifest.rows})"
+    named = [sqlfiles.identifier(label) for label in labels]
+    texts = "".join(f", cast({label} as varchar) as {label}" for label in named)
+    return sqlfiles.fill(
+        sqlfiles.statements("manifests/compare.sql")["rows"], rows=manifest.contents.rows, labels=texts
     )
 
 

@@ -15,24 +15,29 @@ import shutil
 import stat
 import threading
 import time
+import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from warehouse import files
+from warehouse import files, sqlfiles
 from warehouse.bucket import Bucket, Content, Facts, FolderBucket, Unread, open_bucket
 from warehouse.errors import ManifestError, SourceError, UsageError
 from warehouse.manifests import paths
 from warehouse.manifests.checksums import How, check, is_md5
-from warehouse.manifests.manifest import Manifest, named, place_of
-from warehouse.manifests.verify import connect
+from warehouse.manifests.contents import Contents, connect
+from warehouse.manifests.document import show
+from warehouse.manifests.files import named, place_of, source_folders
+from warehouse.manifests.manifest import Manifest
+from warehouse.manifests.sources import resolve_sources
 from warehouse.settings import Settings, load
 from warehouse.steps.run import Progress, silent
 
-INCOMPLETE = "INCOMPLETE"
+if TYPE_CHECKING:
+    import duckdb
 
 _TRIES = 3
 #: A part smaller than this is not worth a request for its rest.
@@ -80,32 +85,45 @@ def download(
     data: Path | str,
     *,
     workers: int = 0,
-    source: str = "",
+    source: str | Sequence[str] = (),
+    lake_address: str = "",
+    unsealed: bool = False,
     settings: Settings | None = None,
     progress: Progress = silent,
+    say: Callable[[str], object] = warnings.warn,
 ) -> Downloaded:
-    """Fetch what is not there yet into a folder, from the manifest's buckets or from the one bucket given.
+    """Fetch what is not there yet into a folder, from the manifest's buckets or from those given.
 
-    Objects that cannot be had are in the result's `failed`; ask it, or raise with `raise_for_failed`. Raises UsageError
-    when the folder cannot be written, SourceError when a bucket does not answer, ManifestError for an altered manifest.
+    A bucket that is neither a source of the lake nor in `source` is not asked (warehouse/manifests/sources.py), and a
+    manifest without a seal is not downloaded unless `unsealed`. `say` is told of keys that cannot be written, before
+    anything is fetched. Objects that cannot be had are in the result's `failed`; ask it, or raise with
+    `raise_for_failed`. Raises UsageError when the folder cannot be written or a source was not named, SourceError when
+    a bucket does not answer, ManifestError for an altered manifest.
     """
     settings = settings or load()
     data = Path(data)
-    if source and len(manifest.sources) > 1:
-        raise UsageError(f"{manifest.folder} has objects of {len(manifest.sources)} buckets: leave --source out.")
     if workers < 0:
         raise UsageError("--workers is a number from 1.")
-    with contextlib.closing(connect(settings)) as con:
-        manifest.check(con)
-        buckets = {place: open_bucket(source or place, settings) for place in manifest.sources}
-        objects = _objects(manifest, con.cursor())
-        with _folder(data, manifest):
-            _check_room(manifest, data)
-            job = _Job(data, buckets, many_sources=len(buckets) > 1)
-            total = int(manifest.about["counts"].get("objects", 0))
-            result = job.run(objects, total, workers or settings.fetch_threads, progress)
-            _finish(data, manifest, result)
-            return result
+    contents = manifest.contents
+    if not manifest.seal and not unsealed:
+        raise ManifestError(
+            f"{manifest.folder} has no seal (format 1), so nothing shows that its objects are those of its digest. "
+            "Export it anew, or say --unsealed if you know where it comes from."
+        )
+    asked = resolve_sources(manifest, manifest.sources, source, lake_address, settings)
+    buckets = {home: open_bucket(place, settings) for home, place in asked.items()}
+    with contextlib.closing(connect(settings, contents)) as con, _folder(data, manifest):
+        _check_room(manifest, data)
+        folders = source_folders(manifest.sources)
+        refused = _find_refused(con, contents, folders, data)
+        for reason, number in Counter(refused.values()).items():
+            names = [uri for uri, why in refused.items() if why == reason]
+            say(f"Not fetched, {number:,} whose key {reason}: {show(named(names), 1000)}")
+        job = _Job(data, buckets, folders, refused)
+        total = manifest.about["counts"]["objects"]
+        result = job.run(_objects(contents, con), total, workers or settings.fetch_threads, progress)
+        _finish(data, manifest, result)
+        return result
 
 
 def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None:
@@ -118,17 +136,25 @@ def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None
     words = "\n".join(f"  {len(keys):,} {reason}: {named(keys)}" for reason, keys in reasons.items())
     raise ManifestError(
         f"The download is not complete: {len(result.failed):,} of {manifest.about['counts']['objects']:,} objects are "
-        f"not in {data}.\n{words}\nAll of them are named in {data / INCOMPLETE}."
+        f"not in {data}.\n{words}\nAll of them are named in {data / paths.INCOMPLETE}."
     )
 
 
-def _objects(manifest: Manifest, con: object) -> Iterator[_Object]:
-    import duckdb
-
-    assert isinstance(con, duckdb.DuckDBPyConnection)
-    con.execute(f"select key, uri, size, etag, left(uri, length(uri) - length(key) - 1) from {manifest.rows}")
+def _objects(contents: Contents, con: "duckdb.DuckDBPyConnection") -> Iterator[_Object]:
+    con.execute(sqlfiles.fill(sqlfiles.statements("manifests/download.sql")["objects"], rows=contents.rows))
     while rows := con.fetchmany(1000):
         yield from (_Object(*row) for row in rows)
+
+
+def _find_refused(
+    con: "duckdb.DuckDBPyConnection", contents: Contents, folders: dict[str, str], data: Path
+) -> dict[str, str]:
+    """The uris that cannot be written, and why; names are tried in the folder itself."""
+    try:
+        with files.part_folder(data / paths.OWN) as trial:
+            return paths.find_unwritable(con, contents.rows, folders, data, trial)
+    except OSError as error:
+        raise _unwritable(data, error) from None
 
 
 @contextlib.contextmanager
@@ -146,7 +172,7 @@ def _folder(data: Path, manifest: Manifest) -> Iterator[None]:
 
 
 def _mark(data: Path, text: str) -> None:
-    with files.write_text_atomically(data / INCOMPLETE) as file:
+    with files.write_text_atomically(data / paths.INCOMPLETE) as file:
         file.write(text)
 
 
@@ -174,7 +200,7 @@ def _unwritable(data: Path, error: OSError) -> UsageError:
 
 def _check_room(manifest: Manifest, data: Path) -> None:
     """Refuse at once what cannot fit; what is there already, in whole or in part, counts as room."""
-    needed = int(manifest.about["counts"].get("bytes", 0))
+    needed = int(manifest.about["counts"]["bytes"])
     free = shutil.disk_usage(data).free
     if needed <= free:
         return
@@ -189,11 +215,11 @@ def _check_room(manifest: Manifest, data: Path) -> None:
 def _finish(data: Path, manifest: Manifest, result: Downloaded) -> None:
     try:
         if result.failed:
-            missing = "".join(f"{reason}\t{key}\n" for key, reason in result.failed)
+            missing = "".join(f"{reason}\t{show(key, 5000)}\n" for key, reason in result.failed)
             _mark(data, f"{_how_to_go_on(manifest, data)}\n{missing}")
             return
         shutil.rmtree(data / paths.OWN, ignore_errors=True)
-        (data / INCOMPLETE).unlink()
+        (data / paths.INCOMPLETE).unlink()
     except OSError as error:
         raise _unwritable(data, error) from None
 
@@ -201,8 +227,10 @@ def _finish(data: Path, manifest: Manifest, result: Downloaded) -> None:
 class _Job:
     """One download: workers take objects, and what they find is added up by the thread that runs it."""
 
-    def __init__(self, data: Path, buckets: dict[str, Bucket], *, many_sources: bool) -> None:
-        self._data, self._buckets, self._many = data, buckets, many_sources
+    def __init__(
+        self, data: Path, buckets: dict[str, Bucket], folders: dict[str, str], refused: dict[str, str]
+    ) -> None:
+        self._data, self._buckets, self._folders, self._refused = data, buckets, folders, refused
         self._stop = threading.Event()
         self._made: set[Path] = set()
         self._in_a_row = 0
@@ -244,9 +272,11 @@ class _Job:
 
     def _take(self, item: _Object) -> tuple[How, int] | str:
         """See to one object: by what it was checked and how many bytes were fetched (-1: it was there), or why not."""
-        place = place_of(self._data, item.key, item.uri, self._many)
+        if item.uri in self._refused:
+            return self._refused[item.uri]
+        place = place_of(self._data, item.key, item.uri, self._folders)
         if place is None:
-            return "would be written outside the folder"
+            return paths.OUTSIDE
         bucket = self._buckets[item.source]
         try:
             if how := self._there(place, item, bucket):

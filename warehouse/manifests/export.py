@@ -3,13 +3,16 @@
 manifest.parquet, manifest.csv   a row an object, sorted            manifest.json   everything else about it
 records.parquet                  the clinical files that were known  croissant.json  for those who read Croissant
 manifest.schema.json             what manifest.json may say         download.s5cmd  for those who prefer s5cmd
+SHA256SUMS                       the hashes of all of them
 """
 
 import contextlib
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +21,11 @@ from warehouse import __version__, lake, sqlfiles
 from warehouse.errors import UsageError
 from warehouse.files import new_folder_atomically
 from warehouse.manifests import croissant, register
-from warehouse.manifests.manifest import FORMAT, SCHEMA, Manifest, open_manifest, schema_text
+from warehouse.manifests.checking import LABEL_TYPES
+from warehouse.manifests.document import FORMAT, SCHEMA, schema_text, utc
+from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect, write_s5cmd
+from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,14 +51,13 @@ def export(
     """
     folder = Path(folder)
     try:
-        with (
-            new_folder_atomically(folder) as part,
-            contextlib.closing(collect(answer, objects, part)) as rows,
-        ):
-            write(answer, rows, objects, part)
+        with new_folder_atomically(folder) as part:
+            with contextlib.closing(collect(answer, objects, part)) as rows:
+                write(answer, rows, objects, part)
+            made = open_manifest(part)  # what cannot be opened is not handed out
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    manifest = open_manifest(folder)
+    manifest = replace(made, folder=folder, home=frozenset(made.contents.sources))
     if refusal := register.record(manifest, answer.warehouse.location):
         say(f"The manifest was not recorded in the lake. {refusal}")
     return manifest
@@ -61,12 +66,12 @@ def export(
 def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
+    _settle_types(rows)
     _copy(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
     _copy(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
     _copy(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
     files = {name: _file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
     described = describe(answer, rows, objects, files)
-    _write_json(folder / "manifest.json", described)
     (folder / SCHEMA).write_text(schema_text(), encoding="utf-8")
     _write_json(folder / "croissant.json", croissant.describe(described, rows.con))
     with (folder / "download.s5cmd").open("wb") as file:
@@ -75,6 +80,26 @@ def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) 
             write_s5cmd(rows.con, "manifest_rows", file)
         else:
             file.write(b"# The objects lie in a folder, where s5cmd has nothing to do: chest manifest download\n")
+    files |= {name: _file(folder / name) for name in (SCHEMA, "croissant.json", "download.s5cmd")}
+    _write_json(folder / DOCUMENT, described)
+    (folder / SUMS).write_text(render_sums((folder / DOCUMENT).read_bytes(), files), encoding="utf-8")
+
+
+def _settle_types(rows: Rows) -> None:
+    """Give labels whose type Parquet does not keep one that has the same text: a sum is BIGINT where it fits."""
+    import duckdb
+
+    sql = sqlfiles.statements("manifests/rows.sql")
+    given = rows.con.sql("from manifest_rows limit 0")
+    for name, kind in zip(given.columns, given.types, strict=True):
+        if LABEL_TYPES.fullmatch(str(kind)):
+            continue
+        quoted = sqlfiles.identifier(name)
+        try:
+            wanted = "bigint" if str(kind) in ("HUGEINT", "UHUGEINT") else "varchar"
+            rows.con.execute(sqlfiles.fill(sql["retype"], column=quoted, type=wanted))
+        except duckdb.ConversionException:
+            rows.con.execute(sqlfiles.fill(sql["retype"], column=quoted, type="varchar"))
 
 
 _S5CMD_HEAD = """\
@@ -143,13 +168,10 @@ def _attrition(answer: "Cohort") -> list[dict[str, Any]]:
     return [{"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in answer.steps()]
 
 
-def utc(time: datetime) -> str:
-    """A time as manifest.json writes it."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def _plain(value: object) -> Any:
     """A value as JSON has it; a day as its ISO text."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # which JSON has no number for
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,26 +1,129 @@
-"""Where an object goes in a folder of downloads; no key gets out of it."""
+"""Where an object goes in a folder of downloads; no key gets out of it, and no two objects become one file."""
 
+import contextlib
+import os
 import re
+import unicodedata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse import sqlfiles
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: Keys that must not become paths: empty segments, `.` and `..`, a leading `/`, control characters, and what
 #: Windows reads as a drive or as a separator. Read alike by Python and by DuckDB's RE2.
 UNSAFE = r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f\\]|^[A-Za-z]:"
 
 _UNSAFE = re.compile(UNSAFE)
+_DOTS = re.compile(r"(^|/)\.{0,2}(/|$)")
 
-#: The folder beside the objects that a download keeps its own files in.
+#: The folder beside the objects that a download keeps its own files in, and the file that marks it as incomplete.
 OWN = ".chest"
+INCOMPLETE = "INCOMPLETE"
+
+OUTSIDE = "would be written outside the folder"
+RESERVED = "has the name of a file that the download keeps for itself"
+SHARED = "would become the same file as another object"
+ABOVE = "would be a file where another object needs a folder"
+TOO_LONG = "has a longer path than the file system takes"
+REFUSED = "has a name that the file system does not take"
+
+#: Names that some file system may change or refuse: they are tried. Windows' devices, its signs, ends that it drops;
+#: what is not ASCII, and what is long.
+_ODD = r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|[. ]$|[^\x20-\x7e]|[<>:\"|?*]|.{100}"
+#: So many odd names are tried; what fails beyond them fails when it is written.
+_TRIED = 10_000
 
 
-def is_safe(key: str) -> bool:
-    """Whether a key may be used as a path below a folder."""
-    return bool(key) and not _UNSAFE.search(key) and key.split("/", 1)[0] != OWN
+def is_reserved(name: str) -> bool:
+    """Whether a name is that of one of the download's own files, in any case, or as some file system reads it."""
+    seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+    return seen.casefold().rstrip(". ") in (OWN, INCOMPLETE.casefold())
 
 
-def target(folder: Path, key: str) -> Path | None:
-    """Where the object goes; None when its key is unsafe, or a link in the folder leads out of it."""
-    if not is_safe(key):
+def is_safe(path: str) -> bool:
+    """Whether a text may be used as a path below a folder of downloads."""
+    return bool(path) and not _UNSAFE.search(path) and not is_reserved(path.split("/", 1)[0])
+
+
+def has_dots(prefix: str) -> bool:
+    """Whether a prefix of keys, as the path of a folder, would lead elsewhere: an empty segment, `.` or `..`."""
+    return _DOTS.search(prefix.removesuffix("/")) is not None
+
+
+def target(folder: Path, path: str) -> Path | None:
+    """Where the object goes; None when its path is unsafe, or a link in the folder leads out of it."""
+    if not is_safe(path):
         return None
-    path = folder / key
-    return path if path.parent.resolve().is_relative_to(folder.resolve()) else None
+    place = folder / path
+    return place if place.parent.resolve().is_relative_to(folder.resolve()) else None
+
+
+def find_unwritable(
+    con: "duckdb.DuckDBPyConnection",
+    rows: str,
+    folders: dict[str, str],
+    data: Path,
+    trial: Path,
+    *,
+    folds: bool | None = None,
+) -> dict[str, str]:
+    """The uris of a manifest's objects that cannot be written below a folder, and why.
+
+    `folders` has the folder of each source where there are several. `trial` is an empty folder on the same file system,
+    in which names are tried. `folds`: whether to hold for one what differs in case; as the file system does by default.
+    """
+    sql = sqlfiles.statements("manifests/paths.sql")
+    many = folders if len(folders) > 1 else {}
+    con.execute(
+        sqlfiles.fill(sql["targets"], rows=rows),
+        {"homes": [*many], "folders": [*many.values()], "folds": folds_names(trial) if folds is None else folds},
+    )
+    first = [name for (name,) in con.execute(sql["first_segments"]).fetchall()]
+    odd = [name for (name,) in con.execute(sql["segments"], {"odd": _ODD, "most": _TRIED}).fetchall()]
+    asked = (
+        ("unsafe", {"unsafe": UNSAFE}, OUTSIDE),
+        ("reserved", {"names": [name for name in first if is_reserved(name)]}, RESERVED),
+        ("shared", None, SHARED),
+        ("above", None, ABOVE),
+        ("long", {"most": _longest(trial) - len(os.fsencode(data.absolute())) - 1}, TOO_LONG),
+        ("refused", {"names": [name for name in odd if not takes_name(trial, name)]}, REFUSED),
+    )
+    found: dict[str, str] = {}
+    for name, parameters, reason in asked:
+        for (uri,) in con.execute(sql[name], parameters).fetchall():
+            found.setdefault(uri, reason)
+    return found
+
+
+def folds_names(trial: Path) -> bool:
+    """Whether names that differ in case, or in how an accent is written, are one to the file system of a folder."""
+    name = trial / "e\u0301"
+    name.touch()
+    try:
+        return any((trial / other).exists() for other in ("E\u0301", "\u00e9"))
+    finally:
+        name.unlink()
+
+
+def takes_name(trial: Path, name: str) -> bool:
+    """Whether the file system of an empty folder takes a name as it is."""
+    place = trial / name
+    try:
+        place.touch(exist_ok=False)
+    except (OSError, ValueError):
+        return False
+    try:
+        return os.listdir(trial) == [name]  # noqa: PTH208 - a name, not a path
+    finally:
+        with contextlib.suppress(OSError):
+            place.unlink()
+
+
+def _longest(folder: Path) -> int:
+    try:
+        return os.pathconf(folder, "PC_PATH_MAX") - 1
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return 32_000 if os.name == "nt" else 4_095

@@ -57,6 +57,9 @@ def _values(manifest: Manifest) -> dict[str, Any]:
         **{f"n_{name}": counts[name] for name in ("rows", "patients", "studies", "series", "images", "objects")},
         "bytes": counts["bytes"],
         "tool_version": about["tool"]["version"],
+        "seal": manifest.seal,
+        "csv_sha256": about["files"]["manifest.csv"]["sha256"],
+        "snapshot_time": about["snapshot_time"],
     }
 
 

@@ -3,12 +3,12 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse import files
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.compare import Difference, compare
+from warehouse.manifests.document import utc
 from warehouse.manifests.export import write
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import collect
@@ -43,7 +43,7 @@ def repeat(
     """
     from warehouse.cohorts import definition, run
 
-    about = manifest.about
+    about, _ = manifest.about, manifest.contents  # all of it is checked before its SQL is run
     with _opened(manifest, lake_address, newest, settings or load()) as wh, files.temporary_folder() as folder:
         asked = wh.group(about["group"])
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
@@ -55,7 +55,7 @@ def repeat(
         again = open_manifest(folder)
         return Repeated(
             digest=again.digest,
-            is_same_csv=_same_bytes(manifest.folder / "manifest.csv", again.folder / "manifest.csv"),
+            is_same_csv=_csv_hash(manifest) == _csv_hash(again),
             difference=compare(manifest, again, settings),
             patients_gone=tuple(patients_gone(manifest, lake_address, settings)),
         )
@@ -74,8 +74,6 @@ def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Setti
             "Ask the newest one:  chest manifest repeat DIR --newest"
         ) from None
     with wh:
-        from warehouse.manifests.export import utc
-
         if not newest and utc(wh.snapshot.time) != time:
             raise ManifestError(
                 f"{manifest.folder} was made from snapshot {number} of {time}, but that of {wh.location.name} is of "
@@ -85,7 +83,5 @@ def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Setti
         yield wh
 
 
-def _same_bytes(one: Path, other: Path) -> bool:
-    import filecmp
-
-    return filecmp.cmp(one, other, shallow=False)
+def _csv_hash(manifest: Manifest) -> str:
+    return str(manifest.about["files"]["manifest.csv"]["sha256"])

@@ -4,15 +4,18 @@ Buckets are listed, not read; only new clinical files whose names do not tell th
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse import extract, keys, location, spill, sqlfiles
-from warehouse.bucket import Bucket, listing_schema, open_bucket
-from warehouse.errors import UsageError
+from warehouse import extract, keys, location, sqlfiles
+from warehouse.bucket import Bucket, FolderBucket, listing_schema, open_bucket
+from warehouse.manifests import paths
+from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
+from warehouse.manifests.registered import Standing, find_standing
+from warehouse.manifests.sources import resolve_sources
 from warehouse.settings import Settings, load
 from warehouse.steps.listing import pattern_names
 from warehouse.steps.run import Progress, silent
@@ -36,38 +39,39 @@ class Verdict:
     by_size: int  # of those present, how many could be compared by their size alone
     problems: "pa.Table"
     patients_gone: tuple[str, ...]  # of whom the bucket, or the lake, has nothing any more
+    standing: Standing | None = None  # what the lake's register says of it, where there is a lake
 
     @property
     def holds(self) -> bool:
         """Whether everything is there as it was, and nothing has taken its place."""
-        return not self.problems.num_rows and not self.patients_gone
+        return not self.problems.num_rows and not self.patients_gone and self.standing is not Standing.OTHER_ROWS
 
 
 def verify(
     manifest: Manifest,
     *,
-    source: str = "",
+    source: str | Sequence[str] = (),
     lake_address: str = "",
     settings: Settings | None = None,
     progress: Progress = silent,
 ) -> Verdict:
-    """Compare a manifest with its buckets, or with the one bucket given; with a lake, also look for its patients there.
+    """Compare a manifest with its buckets, or with those given; with a lake, also look for its patients there.
 
-    Raises ManifestError when the manifest itself was altered, SourceError when a bucket cannot be listed.
+    A bucket that is neither a source of the lake nor in `source` is not listed (warehouse/manifests/sources.py).
+    Raises ManifestError when the manifest itself was altered, UsageError for a source that nobody named, SourceError
+    when a bucket cannot be listed.
     """
     settings = settings or load()
-    with contextlib.closing(connect(settings)) as con:
-        manifest.check(con)
-        homes = _homes(manifest, con)
-        if source and len(homes) > 1:
-            raise UsageError(f"{manifest.folder} has objects of {len(homes)} buckets: leave --source out.")
-        buckets = [open_bucket(source or home, settings) for home in homes]
-        is_home = [bucket.source for bucket in buckets] == homes
+    contents, homes = manifest.contents, list(manifest.contents.sources)
+    places = resolve_sources(manifest, homes, source, lake_address, settings)
+    buckets = [open_bucket(places[home], settings) for home in homes]
+    is_home = [bucket.source for bucket in buckets] == homes
+    with contextlib.closing(connect(settings, contents)) as con:
         sql = sqlfiles.statements("manifests/verify.sql")
         place = "list_position($homes, left(uri, length(uri) - length(key) - 1))" if len(homes) > 1 else "1"
-        filled = sqlfiles.fill(sql["recorded"], rows=manifest.rows, place=f"cast({place} as smallint)")
+        filled = sqlfiles.fill(sql["recorded"], rows=contents.rows, place=f"cast({place} as smallint)")
         con.execute(filled, {"homes": homes} if len(homes) > 1 else None)
-        con.execute(sqlfiles.fill(sql["records"], records=manifest.records), {"homes": homes})
+        con.execute(sqlfiles.fill(sql["records"], records=contents.records), {"homes": homes})
         for name in ("patients", "there", "candidates", "again"):
             con.execute(sql[name])
         for number, bucket in enumerate(buckets, 1):
@@ -77,6 +81,7 @@ def verify(
         rows = con.execute(sql["counts"]).fetchall()
         counts = dict.fromkeys(STATUSES, 0) | {status: n for status, n, _ in rows}
         gone = {patient for (patient,) in con.execute(sql["without_objects"]).fetchall()}
+        standing = find_standing(manifest, lake_address, settings) if lake_address else None
         if lake_address:
             gone |= {*patients_gone(manifest, lake_address, settings)}
         return Verdict(
@@ -84,25 +89,8 @@ def verify(
             by_size=sum(n for status, _, n in rows if status == "present"),
             problems=con.execute(sql["problems"]).to_arrow_table(),
             patients_gone=tuple(sorted(gone)),
+            standing=standing,
         )
-
-
-def connect(settings: Settings) -> "duckdb.DuckDBPyConnection":
-    """A DuckDB connection without a lake, within the limits of the settings."""
-    import duckdb
-
-    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
-    con.execute("set TimeZone = 'UTC'")
-    con.execute(f"set temp_directory = {sqlfiles.literal(spill.folder())}")
-    if settings.threads:
-        con.execute("set threads = $threads", {"threads": settings.threads})
-    return con
-
-
-def _homes(manifest: Manifest, con: "duckdb.DuckDBPyConnection") -> list[str]:
-    """The buckets that a manifest's objects and its clinical files were recorded in."""
-    sources = sqlfiles.fill(sqlfiles.statements("manifests/verify.sql")["sources"], records=manifest.records)
-    return sorted({*manifest.sources, *(source for (source,) in con.execute(sources).fetchall())})
 
 
 def _look(
@@ -113,7 +101,11 @@ def _look(
     ((patients,),) = con.execute(sql["number"], {"place": place}).fetchall()
     which = "heads" if patients <= _PATIENTS else "groups"
     heads = [head for (head,) in con.execute(sql[which], {"place": place}).fetchall()]
+    if isinstance(bucket, FolderBucket):  # where `..` would lead out of it; what is named so cannot be in it
+        heads = [head for head in heads if not paths.has_dots(head)]
     _stream(con, _at_once(bucket, heads) if which == "heads" else _one_by_one(bucket, heads), place, progress)
+    if con.execute(sql["listed_twice"], {"place": place}).fetchall():
+        con.execute(sql["listed_once"], {"place": place})
     con.execute(sql["others"], {"place": place})
     con.execute(sql["changes"])
     con.execute(
@@ -195,14 +187,14 @@ def patients_gone(manifest: Manifest, lake_address: str, settings: Settings | No
     """The patients that a manifest names and that the lake's newest published snapshot has nothing of."""
     from warehouse.reader import ALL_GROUPS, open
 
+    settings = settings or load()
+    sql = sqlfiles.statements("manifests/verify.sql")
+    # The lake's connection never reads the manifest's files: it is given the names.
+    with contextlib.closing(connect(settings, manifest.contents)) as con:
+        named = con.execute(sqlfiles.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()
     with open(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
-        return [
-            patient
-            for (patient,) in everybody.con.execute(
-                f"select distinct patient_id from {manifest.rows} where patient_id not in "
-                "(select patient_id from images union select patient_id from clinical_history) order by 1"
-            ).fetchall()
-        ]
+        everybody.con.register("named_patients", named)
+        return [patient for (patient,) in everybody.con.execute(sql["patients_gone"]).fetchall()]
 
 
 def lake_of(address: str) -> str:

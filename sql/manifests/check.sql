@@ -1,0 +1,72 @@
+-- What the rows of a manifest must be before anything of them is used. One statement under each name;
+-- warehouse/manifests/contents.py runs them, on a connection that reads the manifest's own files alone.
+
+-- name: columns
+select column_name, column_type from (describe from {{ rows }});
+
+-- name: length
+select sum(num_rows)::bigint as n_rows from parquet_file_metadata({{ file }});
+
+-- name: widest
+-- Bytes of the longest row of texts, and of all of them.
+select coalesce(max(bytes), 0) as widest, coalesce(sum(bytes), 0) as total
+from (select {{ bytes }} as bytes from {{ rows }});
+
+-- name: texts
+-- Every column as the text that stands in the CSV.
+select {{ texts }} from {{ rows }};
+
+-- name: problems
+-- How many rows have each fault.
+select
+    count(*) filter (
+        coalesce(key, '') = '' or coalesce(uri, '') = '' or etag is null or size is null
+        or coalesce(patient_id, '') = '' or coalesce(group_name, '') = ''
+    ) as "lack a key, uri, size, etag, patient or group",
+    count(*) filter (size < 0) as "have a negative size",
+    count(*) filter (strlen(key) > 4096) as "have a key of more than 4,096 bytes",
+    count(*) filter (object is null or not list_contains($objects, object)) as "are objects that were not asked for",
+    count(*) filter ($group <> 'all' and group_name <> $group) as "are of another group",
+    count(*) filter (
+        not ends_with(uri, '/' || key)
+        or not list_contains($sources, left(uri, length(uri) - length(key) - 1))
+    ) as "do not lie in a source of the manifest"
+from {{ rows }};
+
+-- name: repeated
+select count(*) from (select uri from {{ rows }} group by uri having count(*) > 1);
+
+-- name: sources
+select distinct left(uri, length(uri) - length(key) - 1) as source from {{ rows }} order by 1;
+
+-- name: counts
+select
+    count(*) as objects,
+    coalesce(sum(size), 0) as bytes,
+    count(*) filter (object = 'dcm') as dcm,
+    count(*) filter (object = 'json') as json,
+    count(*) filter (object = 'clinical') as clinical
+from {{ rows }};
+
+-- name: images
+-- Headers stand for images: there is one each.
+select
+    count(distinct patient_id) as patients,
+    count(distinct StudyInstanceUID) as studies,
+    count(distinct SeriesInstanceUID) as series,
+    count(*) as images
+from {{ rows }}
+where object = 'json';
+
+-- name: record_problems
+select
+    count(*) filter (
+        coalesce(key, '') = '' or coalesce(source, '') = '' or etag is null or size is null or counts is null
+        or coalesce(patient_id, '') = '' or coalesce(group_name, '') = ''
+    ) as "lack a key, source, size, etag, patient or group",
+    count(*) filter (size < 0) as "have a negative size",
+    count(*) filter ($group <> 'all' and group_name <> $group) as "are of another group",
+    count(*) filter (
+        not regexp_full_match(source, '(s3://[^/]|/).*', 's') or regexp_matches(source, '[\x00-\x1f\x7f]|[^/]/$')
+    ) as "have a source that is neither s3:// nor a folder"
+from {{ rows }};

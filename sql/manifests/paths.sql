@@ -1,0 +1,57 @@
+-- The objects of a manifest that cannot become files of a folder. One statement under each name;
+-- warehouse/manifests/paths.py runs them. $homes and $folders: the sources and the folder of each, where there are
+-- several. $folds: the file system makes no difference between names that differ in case, or in how an accent is written.
+
+-- name: targets
+create or replace temp table targets as
+select uri, path, case when $folds then nfc_normalize(lower(nfc_normalize(path))) else path end as spelt
+from (
+    select
+        uri,
+        case
+            when len(cast($homes as varchar[])) = 0 then key
+            else list_extract(
+                cast($folders as varchar[]),
+                list_position(cast($homes as varchar[]), left(uri, length(uri) - length(key) - 1))
+            ) || '/' || key
+        end as path
+    from {{ rows }}
+);
+
+-- name: first_segments
+select distinct split_part(path, '/', 1) from targets;
+
+-- name: segments
+select distinct segment
+from (select distinct unnest(string_split(path, '/')) as segment from targets)
+where regexp_matches(segment, $odd) and segment <> ''
+order by segment
+limit $most;
+
+-- name: unsafe
+select uri from targets where regexp_matches(path, $unsafe);
+
+-- name: reserved
+select uri from targets where list_contains(cast($names as varchar[]), split_part(path, '/', 1));
+
+-- name: shared
+select uri
+from targets
+where spelt in (select spelt from targets group by spelt having count(*) > 1);
+
+-- name: above
+-- An object whose path is that of a folder that another one lies in.
+with recursive
+folders as (
+    select distinct regexp_replace(spelt, '/[^/]*$', '') as folder from targets where contains(spelt, '/')
+    union
+    select regexp_replace(folder, '/[^/]*$', '') from folders where contains(folder, '/')
+)
+
+select uri from targets where spelt in (select folder from folders);
+
+-- name: long
+select uri from targets where strlen(path) > $most;
+
+-- name: refused
+select uri from targets where list_has_any(string_split(path, '/'), cast($names as varchar[]));

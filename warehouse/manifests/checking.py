@@ -1,0 +1,217 @@
+"""Holds the tables of a manifest against its manifest.json and its CSV; the first thing that is wrong is an error."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse import sqlfiles
+from warehouse.errors import ManifestError
+from warehouse.manifests.rows import COLUMNS, digest
+from warehouse.manifests.sealing import HashedFile
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+#: The columns of records.parquet.
+RECORD_COLUMNS = (
+    ("patient_id", "VARCHAR"),
+    ("group_name", "VARCHAR"),
+    ("key", "VARCHAR"),
+    ("source", "VARCHAR"),
+    ("size", "BIGINT"),
+    ("etag", "VARCHAR"),
+    ("kind", "VARCHAR"),
+    ("available_date", "DATE"),
+    ("last_modified", "TIMESTAMP WITH TIME ZONE"),
+    ("counts", "BOOLEAN"),
+)
+
+#: Types that a label may have: those that Parquet gives back as they were, and lists of them.
+LABEL_TYPES = re.compile(
+    r"(BOOLEAN|U?(TINYINT|SMALLINT|INTEGER|BIGINT)|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|VARCHAR|JSON|UUID|BLOB|INTERVAL"
+    r"|DATE|TIME|TIMESTAMP(_NS)?|TIMESTAMP WITH TIME ZONE)(\[\])*"
+)
+
+#: The texts of one row; a key has 1,024 bytes on S3.
+_MOST_BYTES_OF_A_ROW = 1 << 20
+_MOST_ROWS = 200_000_000
+#: Texts that are compared at a time.
+_BATCH_ROWS, _BATCH_BYTES = 50_000, 64 << 20
+_CSV_BLOCK = 8 << 20
+
+
+def table_of(path: Path) -> str:
+    """A Parquet file as DuckDB reads it in FROM."""
+    return f"read_parquet({sqlfiles.literal(str(path))}, hive_partitioning = false)"
+
+
+def check_tables(
+    con: "duckdb.DuckDBPyConnection", folder: Path, about: dict[str, Any], rows: Path, records: Path
+) -> tuple[str, ...]:
+    """Everything that is asked of the tables, which are copies; the CSV is read from the folder, once.
+
+    Returns the sources of both. ManifestError says what is wrong, duckdb.Error that a table cannot be read.
+    """
+    labels = about["cohort"]["labels"]
+    _check_columns(con, folder, rows, [(name, kind) for name, kind, _ in COLUMNS], labels)
+    _check_columns(con, folder, records, RECORD_COLUMNS, {})
+    for path in (rows, records):
+        _check_length(con, folder, path, about)
+    _check_width(con, folder, records, about)
+    batch = _check_width(con, folder, rows, about)
+    _check_csv(con, folder, rows, about["files"]["manifest.csv"], batch)
+    _check_rows(con, folder, rows, about)
+    _check_counts(con, folder, rows, about)
+    if (found := digest(con, table_of(rows), tuple(labels))) != about["digest"]:
+        raise _altered(folder, f"its rows have the digest {found}, manifest.json states {about['digest']}")
+    return _sources(con, folder, rows, records, about)
+
+
+def _altered(folder: Path, what: str) -> ManifestError:
+    return ManifestError(f"{folder} was altered: {what}. Get the manifest again from where it came from.")
+
+
+def _sql(name: str, **values: str) -> str:
+    return sqlfiles.fill(sqlfiles.statements("manifests/check.sql")[name], **values)
+
+
+def _one(con: "duckdb.DuckDBPyConnection", query: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    done = con.execute(query, parameters)
+    names = [column[0] for column in done.description or []]
+    (row,) = done.fetchall()
+    return dict(zip(names, row, strict=True))
+
+
+def _check_columns(
+    con: "duckdb.DuckDBPyConnection",
+    folder: Path,
+    path: Path,
+    expected: Sequence[tuple[str, str]],
+    labels: dict[str, str],
+) -> None:
+    found = [(str(name), str(kind)) for name, kind in con.execute(_sql("columns", rows=table_of(path))).fetchall()]
+    if [name for name, _ in found] != [*(name for name, _ in expected), *labels]:
+        raise _altered(folder, f"{path.name} has other columns than manifest.json states")
+    wrong = [name for (name, kind), (_, meant) in zip(found, expected, strict=False) if kind != meant]
+    wrong += [name for name, kind in found[len(expected) :] if not LABEL_TYPES.fullmatch(kind)]
+    if wrong:
+        raise _altered(folder, f"{path.name} has another type in {', '.join(wrong)}")
+
+
+def _check_length(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, about: dict[str, Any]) -> None:
+    """The rows that the file claims to have, before they are counted: it costs nothing to claim many."""
+    length = _one(con, _sql("length", file=sqlfiles.literal(str(path))))["n_rows"] or 0
+    if length > _MOST_ROWS:
+        raise _altered(folder, f"{path.name} states {length:,} rows")
+    if path.name == "manifest.parquet" and length != about["counts"]["objects"]:
+        raise _altered(folder, f"{path.name} has {length:,} rows, manifest.json states {about['counts']['objects']:,}")
+
+
+def _columns(con: "duckdb.DuckDBPyConnection", path: Path) -> list[str]:
+    return [sqlfiles.identifier(name) for name, _ in con.execute(_sql("columns", rows=table_of(path))).fetchall()]
+
+
+def _check_width(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, about: dict[str, Any]) -> int:
+    """No row has texts beyond measure, and the CSV has room for them all; returns how many rows to take at a time."""
+    each = " + ".join(f"coalesce(strlen(cast({name} as varchar)), 0)" for name in _columns(con, path))
+    found = _one(con, _sql("widest", rows=table_of(path), bytes=each))
+    if found["widest"] > _MOST_BYTES_OF_A_ROW:
+        raise _altered(folder, f"{path.name} has a row of {found['widest']:,} bytes")
+    if path.name == "manifest.parquet" and found["total"] > about["files"]["manifest.csv"]["bytes"]:
+        raise _altered(folder, "manifest.csv and manifest.parquet do not have the same rows")
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, int(found["widest"]))))
+
+
+def _check_csv(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, meant: dict[str, Any], batch: int) -> None:
+    """The CSV has the rows of the Parquet file, text by text in their order, and the hash that manifest.json states."""
+    import pyarrow as pa
+
+    names = _columns(con, rows)
+    texts = ", ".join(f"cast({name} as varchar) as {name}" for name in names)
+    here = con.sql(_sql("texts", rows=table_of(rows), texts=texts)).to_arrow_reader(batch)
+    with HashedFile(folder / "manifest.csv", meant) as file:
+        try:
+            is_same = _are_same(here, _read_csv(file, here.schema.names))
+        except (pa.ArrowException, UnicodeError):
+            is_same = False
+        if not is_same:
+            raise _altered(folder, "manifest.csv and manifest.parquet do not have the same rows")
+        file.check()
+
+
+def _read_csv(file: HashedFile, names: list[str]) -> "Iterator[pa.RecordBatch]":
+    """The CSV, every field a text, an empty one without quotes null; ArrowInvalid when it is none of these columns."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    reader = csv.open_csv(
+        pa.PythonFile(file, mode="r"),
+        read_options=csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=[""],
+        ),
+    )
+    if reader.schema.names != names:
+        raise pa.ArrowInvalid("other columns")
+    yield from reader
+
+
+def _are_same(one: "Iterator[pa.RecordBatch]", other: "Iterator[pa.RecordBatch]") -> bool:
+    """Whether two streams of texts have the same rows, however each is cut into batches."""
+    left, right = _next(one), _next(other)
+    while left is not None and right is not None:
+        rows = min(left.num_rows, right.num_rows)
+        if left.slice(0, rows).columns != right.slice(0, rows).columns:
+            return False
+        left = left.slice(rows) if left.num_rows > rows else _next(one)
+        right = right.slice(rows) if right.num_rows > rows else _next(other)
+    return left is None and right is None
+
+
+def _next(batches: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
+    """The next batch with a row in it, its texts with 64-bit offsets; None at the end."""
+    import pyarrow as pa
+
+    for batch in batches:
+        if batch.num_rows:
+            return batch.cast(pa.schema([(name, pa.large_string()) for name in batch.schema.names]))
+    return None
+
+
+def _check_rows(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, about: dict[str, Any]) -> None:
+    asked = {name: about[name] for name in ("objects", "group", "sources")}
+    for problem, count in _one(con, _sql("problems", rows=table_of(rows)), asked).items():
+        if count:
+            raise _altered(folder, f"{count:,} rows {problem}")
+    ((twice,),) = con.execute(_sql("repeated", rows=table_of(rows))).fetchall()
+    if twice:
+        raise _altered(folder, f"{twice:,} objects are there more than once")
+
+
+def _check_counts(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, about: dict[str, Any]) -> None:
+    found = _one(con, _sql("counts", rows=table_of(rows)))
+    if "json" in about["objects"]:
+        found |= _one(con, _sql("images", rows=table_of(rows)))
+    for name, count in found.items():
+        if count != (stated := about["counts"][name]):
+            raise _altered(folder, f"its rows have {count:,} {name}, manifest.json states {stated:,}")
+
+
+def _sources(
+    con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, records: Path, about: dict[str, Any]
+) -> tuple[str, ...]:
+    found = _one(con, _sql("record_problems", rows=table_of(records)), {"group": about["group"]})
+    for problem, count in found.items():
+        if count:
+            raise _altered(folder, f"{count:,} rows of {records.name} {problem}")
+    of_rows = {source for (source,) in con.execute(_sql("sources", rows=table_of(rows))).fetchall()}
+    if of_rows != set(about["sources"]):
+        raise _altered(folder, "its rows lie in other sources than manifest.json states")
+    sql = sqlfiles.fill(sqlfiles.statements("manifests/verify.sql")["sources"], records=table_of(records))
+    return tuple(sorted(of_rows | {source for (source,) in con.execute(sql).fetchall()}))

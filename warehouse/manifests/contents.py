@@ -1,0 +1,99 @@
+"""The tables of a manifest, copied to where nobody else writes and checked before anything of them is used.
+
+What a stranger's files hold is read on a connection that has no lake, may read these files and nothing else, and whose
+settings are locked.
+"""
+
+import contextlib
+import os
+import shutil
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse import confined, spill
+from warehouse.errors import ManifestError, UsageError
+from warehouse.manifests.checking import check_tables, table_of
+from warehouse.manifests.document import show
+from warehouse.manifests.sealing import copy_file, hash_file
+from warehouse.settings import Settings, load
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Contents:
+    """The checked tables, as files that are ours alone and go with this object. `sources` are those of both."""
+
+    rows_file: Path
+    records_file: Path
+    sources: tuple[str, ...]
+
+    @property
+    def rows(self) -> str:
+        """The rows as DuckDB reads them."""
+        return table_of(self.rows_file)
+
+    @property
+    def records(self) -> str:
+        """The clinical files that were known of its patients, likewise."""
+        return table_of(self.records_file)
+
+
+def connect(settings: Settings, *contents: Contents) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB connection that reads these manifests' tables and nothing else, within the limits of the settings."""
+    return confined.connect(settings, files=[path for each in contents for path in (each.rows_file, each.records_file)])
+
+
+def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None = None) -> Contents:
+    """Copy the tables of a manifest's folder and check all of it; ManifestError names what is wrong.
+
+    `about` is manifest.json, already checked. UsageError where there is no room for the copies.
+    """
+    settings = settings or load()
+    files = about["files"]
+    place = Path(spill.folder())
+    rows, records = place / "manifest.parquet", place / "records.parquet"
+    try:
+        place.mkdir(mode=0o700, parents=True)
+        _check_room(place, sum(files[path.name]["bytes"] for path in (rows, records)))
+        for path in (rows, records):
+            copy_file(folder / path.name, path, files[path.name])
+        for name in sorted(files.keys() - {"manifest.csv", rows.name, records.name}):
+            hash_file(folder / name, files[name])
+        sources = _checked(folder, about, rows, records, settings)
+    except OSError as error:
+        _remove(place, os.getpid())
+        raise UsageError(f"{folder} cannot be read: {error.strerror or error}.") from None
+    except BaseException:
+        _remove(place, os.getpid())
+        raise
+    found = Contents(rows, records, sources)
+    weakref.finalize(found, _remove, place, os.getpid())
+    return found
+
+
+def _check_room(place: Path, needed: int) -> None:
+    if needed > (free := shutil.disk_usage(place).free):
+        raise UsageError(
+            f"{place.parent} has room for {free / 1e9:,.1f} GB, and the tables of the manifest are "
+            f"{needed / 1e9:,.1f} GB. Make room, or set TMPDIR to another folder."
+        )
+
+
+def _remove(place: Path, process: int) -> None:
+    if os.getpid() == process:  # not in a child that inherited the object
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _checked(folder: Path, about: dict[str, Any], rows: Path, records: Path, settings: Settings) -> tuple[str, ...]:
+    import duckdb
+
+    with contextlib.closing(confined.connect(settings, files=[rows, records])) as con:
+        try:
+            return check_tables(con, folder, about, rows, records)
+        except duckdb.Error as error:
+            words = show(str(error).split("\n", maxsplit=1)[0])
+            raise ManifestError(f"The tables of {folder} cannot be read: {words}") from None

@@ -1,0 +1,124 @@
+"""Reads manifest.json as a stranger's: its text, its JSON and its schema are checked before anything of it is used."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, NoReturn
+
+from warehouse.errors import ManifestError
+from warehouse.names import check_names
+
+#: The number of the format that manifest.json is in; one of a later format is refused.
+FORMAT = 2
+#: The last format without a seal.
+UNSEALED_FORMAT = 1
+SCHEMA = "manifest.schema.json"
+
+#: More than any manifest.json has: it names no objects.
+MOST_BYTES = 64 << 20
+#: Of a message that repeats what stands in the file.
+_SHOWN = 160
+
+
+@cache
+def schema_text() -> str:
+    """The JSON Schema of manifest.json."""
+    return resources.files("warehouse.manifests").joinpath(SCHEMA).read_text(encoding="utf-8")
+
+
+def parse_document(content: bytes, path: Path) -> dict[str, Any]:
+    """What manifest.json says, from its bytes; ManifestError names the place that is wrong."""
+    about = _parse_json(content, path)
+    number = about.get("format") if isinstance(about, dict) else None
+    if type(number) is not int:
+        raise ManifestError(f"{path} is not that of a manifest: it has no number of a format.")
+    if number > FORMAT:
+        raise ManifestError(
+            f"{path} is of format {number}; this version reads formats up to {FORMAT}. Install a later version."
+        )
+    if problem := _find_problem(about):
+        raise ManifestError(f"{path} is not valid: {problem}. Get the manifest again from where it came from.")
+    found: dict[str, Any] = about
+    return found
+
+
+def _parse_json(content: bytes, path: Path) -> Any:
+    if len(content) > MOST_BYTES:
+        raise ManifestError(f"{path} is larger than {MOST_BYTES >> 20} MiB: that of a manifest is not.")
+    try:
+        text = content.decode("utf-8")
+        about = json.loads(text, object_pairs_hook=_once_each, parse_constant=_refuse_constant, parse_float=_finite)
+        json.dumps(about, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except UnicodeError:
+        problem = "it is not text in UTF-8"
+    except ValueError as error:
+        problem = show(str(error))
+    else:
+        return about
+    raise ManifestError(f"{path} cannot be read: {problem}. Get the manifest again from where it came from.")
+
+
+def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    return number if math.isfinite(number) else _refuse_constant(word)
+
+
+def _find_problem(about: dict[str, Any]) -> str:
+    """What the schema, or what it cannot say, has against the document; "" for nothing."""
+    if error := next(_validator().iter_errors(about), None):
+        return f"{show(error.json_path)}: {show(error.message)}"
+    cohort = about["cohort"]
+    if wrong := check_names(cohort["labels"], "label") or check_names(cohort["parameters"], "parameter"):
+        return wrong[0].rstrip(".")
+    if hashlib.sha256(cohort["sql"].encode()).hexdigest() != cohort["sql_sha256"]:
+        return "$.cohort.sql_sha256: it is not that of $.cohort.sql"
+    if len(about["without_images"]) != about["counts"]["rows_without_images"]:
+        return "$.counts.rows_without_images: it is not the length of $.without_images"
+    return ""
+
+
+@cache
+def _validator() -> Any:
+    """The schema ready to validate; a float is no integer, and days and times are read."""
+    import jsonschema
+
+    def is_integer(_: object, value: object) -> bool:
+        return type(value) is int
+
+    draft = jsonschema.Draft202012Validator
+    strict = jsonschema.validators.extend(draft, type_checker=draft.TYPE_CHECKER.redefine("integer", is_integer))
+    formats = jsonschema.FormatChecker(())
+    formats.checks("date", ValueError)(lambda text: not isinstance(text, str) or bool(date.fromisoformat(text)))
+    formats.checks("date-time", ValueError)(
+        lambda text: not isinstance(text, str) or bool(datetime.fromisoformat(text))
+    )
+    return strict(json.loads(schema_text()), format_checker=formats)
+
+
+def show(text: str, most: int = _SHOWN) -> str:
+    """A text from outside for a message: on one line, its control characters escaped, cut."""
+    cut = text if len(text) <= most else f"{text[:most]}…"
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in cut)
+
+
+def utc(time: datetime) -> str:
+    """A time as manifest.json writes it."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

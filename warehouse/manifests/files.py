@@ -1,0 +1,125 @@
+"""The downloaded files of a manifest with their labels, and the manifest split by patient."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from warehouse.errors import ManifestError, UsageError
+from warehouse.manifests import paths
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from warehouse.manifests.manifest import Manifest
+
+
+class Files(Sequence[tuple[str, dict[str, Any]]]):
+    """Paths of files, each with `patient_id` and its labels, in the order of the manifest; light to hand on."""
+
+    def __init__(self, places: list[str], labels: "pl.DataFrame") -> None:
+        self._places, self._labels = places, labels
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[str, dict[str, Any]]: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Files": ...
+    def __getitem__(self, place: int | slice) -> "tuple[str, dict[str, Any]] | Files":
+        if isinstance(place, slice):
+            return Files(self._places[place], self._labels[place])
+        return self._places[place], self._labels.row(place, named=True)
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        return zip(self._places, self._labels.iter_rows(named=True), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One side of a manifest that was split: the rows whose value of column `by` falls on it."""
+
+    manifest: "Manifest"
+    test: float
+    by: str
+    seed: int
+    is_test: bool
+
+    def polars(self) -> "pl.DataFrame":
+        """The rows of this side, one an object."""
+        import polars as pl
+
+        rows = self.manifest.polars()
+        values = rows[self.by].unique().to_list()
+        mine = [value for value in values if falls_to_test(value, self.test, self.seed) is self.is_test]
+        return rows.filter(pl.col(self.by).is_in(mine, nulls_equal=True))
+
+    def files(self, data: Path | str, objects: str = "dcm") -> Files:
+        """The downloaded files of this side, as `Manifest.files` gives those of all."""
+        return find_files(self.manifest, self.polars(), Path(data), objects)
+
+
+def split_rows(manifest: "Manifest", test: float, by: str, seed: int) -> tuple[Part, Part]:
+    """The rows for training and those for testing (Manifest.split); UsageError for a share or a column that is none."""
+    if not 0 <= test <= 1:
+        raise UsageError(f"The share of the test rows is from 0 to 1, not {test}.")
+    texts = [name for name, kind in manifest.polars().schema.items() if str(kind) == "String"]
+    if by not in texts:
+        raise UsageError(f"A manifest is split by a column of texts, not by {by!r}. It has {', '.join(texts)}.")
+    return Part(manifest, test, by, seed, False), Part(manifest, test, by, seed, True)
+
+
+def falls_to_test(value: str | None, test: float, seed: int) -> bool:
+    """Whether a value falls to the test side: the first 64 bits of the SHA-256 of `seed:value` are under its share."""
+    digest = hashlib.sha256(f"{seed}:{value or ''}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < test * 2**64
+
+
+def find_files(manifest: "Manifest", rows: "pl.DataFrame", data: Path, objects: str) -> Files:
+    """The downloaded files of rows of one kind; ManifestError names those that are not there."""
+    import polars as pl
+
+    rows = rows.filter(pl.col("object") == objects)
+    folders = source_folders(manifest.sources)
+    places = [place_of(data, key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
+    absent = [key for key, place in zip(rows["key"].to_list(), places, strict=True) if not (place and place.is_file())]
+    if absent:
+        raise ManifestError(
+            f"{named(absent)} of {len(rows):,} objects are not in {data}. "
+            f"Fetch them:  chest manifest download {manifest.folder} -o {data}"
+        )
+    return Files([str(place) for place in places], rows.select("patient_id", *manifest.labels))
+
+
+def place_of(data: Path, key: str, uri: str, folders: dict[str, str]) -> Path | None:
+    """Where an object goes below a folder of downloads; None when it must not."""
+    return paths.target(data, path_of(key, uri, folders))
+
+
+def path_of(key: str, uri: str, folders: dict[str, str]) -> str:
+    """The path of an object below a folder of downloads; each of several sources has a folder."""
+    return f"{folders[uri.removesuffix('/' + key)]}/{key}" if len(folders) > 1 else key
+
+
+def source_folders(sources: Iterable[str]) -> dict[str, str]:
+    """The folder of each source below a folder of downloads; no two have the same, in whatever case."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for source in sorted(sources):
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", source.removeprefix("s3://")).strip("._-") or "source"
+        name, number = plain, 1
+        while name.lower() in taken or paths.is_reserved(name):
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name.lower())
+        found[source] = name
+    return found
+
+
+def named(names: Sequence[str], most: int = 5) -> str:
+    """Some names in words: the first few, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

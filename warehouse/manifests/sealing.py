@@ -1,0 +1,135 @@
+"""Seals a manifest: its seal is the SHA-256 of manifest.json, which has that of every other file of the folder.
+
+SHA256SUMS lists them all as sha256sum does, so that `sha256sum -c SHA256SUMS` checks the folder without this program.
+Files of a folder are opened once, and what was hashed is what is used: a folder may change while it is read.
+"""
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from warehouse.errors import ManifestError, UsageError
+
+SUMS = "SHA256SUMS"
+DOCUMENT = "manifest.json"
+_CHUNK = 1 << 20
+_AGAIN = "Get the manifest again from where it came from."
+
+
+def seal_of(document: bytes) -> str:
+    """The seal of a manifest: `sha256:` and the SHA-256 of its manifest.json."""
+    return f"sha256:{hashlib.sha256(document).hexdigest()}"
+
+
+def render_sums(document: bytes, files: dict[str, dict[str, Any]]) -> str:
+    """The lines of SHA256SUMS: a file each, sorted by name."""
+    sums = {name: file["sha256"] for name, file in files.items()}
+    sums[DOCUMENT] = hashlib.sha256(document).hexdigest()
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+
+
+def check_sums(folder: Path, document: bytes, files: dict[str, dict[str, Any]]) -> None:
+    """Raise ManifestError unless SHA256SUMS is what belongs to manifest.json."""
+    meant = render_sums(document, files).encode()
+    if read_file(folder / SUMS, len(meant)) != meant:
+        raise ManifestError(f"{folder} was altered: {SUMS} and {DOCUMENT} do not agree. {_AGAIN}")
+
+
+def check_seal(folder: Path, found: str, wanted: str) -> None:
+    """Raise ManifestError unless a manifest's seal is the one that its reader knows; UsageError for what is no seal."""
+    digits = wanted.strip().lower().removeprefix("sha256:")
+    if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        raise UsageError("A seal is sha256: and 64 hex digits, as chest manifest export printed it.")
+    if not found:
+        raise ManifestError(f"{folder} has no seal: it is of format 1. Export it anew.")
+    if found != f"sha256:{digits}":
+        raise ManifestError(f"{folder} is another manifest: its seal is {found}. {_AGAIN}")
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a file of a manifest, up to one more than `most`, which tells that there are more."""
+    with _opened(path) as file:
+        return file.read(most + 1)
+
+
+def copy_file(path: Path, target: Path, meant: dict[str, Any]) -> None:
+    """Copy a file to where nobody else writes, and see that the copy is the file that manifest.json means."""
+    with HashedFile(path, meant) as file, target.open("xb") as copy:
+        for chunk in _chunks(file):
+            copy.write(chunk)
+        file.check()
+
+
+def hash_file(path: Path, meant: dict[str, Any]) -> None:
+    """See that a file is the one that manifest.json means."""
+    with HashedFile(path, meant) as file:
+        for _ in _chunks(file):
+            pass
+        file.check()
+
+
+class HashedFile(io.RawIOBase):
+    """A file of a manifest that is hashed while it is read, once from its start to its end; then `check` it.
+
+    ManifestError as soon as its size is not the one in manifest.json.
+    """
+
+    def __init__(self, path: Path, meant: dict[str, Any]) -> None:
+        self._path, self._meant = path, meant
+        self._file = _opened(path)
+        self._sha, self._size = hashlib.sha256(), 0
+        if os.fstat(self._file.fileno()).st_size != meant["bytes"]:
+            self._file.close()
+            raise self._altered("size")
+
+    def readable(self) -> bool:
+        """It is read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes."""
+        size = self._file.readinto(buffer)
+        self._size += size
+        if self._size > self._meant["bytes"]:
+            raise self._altered("size")
+        self._sha.update(memoryview(buffer)[:size])
+        return size
+
+    def check(self) -> None:
+        """Raise ManifestError unless what was read is the whole file that is meant."""
+        if self._size != self._meant["bytes"] or self._sha.hexdigest() != self._meant["sha256"]:
+            raise self._altered("SHA-256")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    def _altered(self, what: str) -> ManifestError:
+        return ManifestError(
+            f"{self._path.parent} was altered: {self._path.name} does not have the {what} that {DOCUMENT} states. "
+            f"{_AGAIN}"
+        )
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    """A regular file opened to read; a pipe or a device is not waited for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise ManifestError(f"{path.parent} is not whole: {path.name} is missing. {_AGAIN}") from None
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}.") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ManifestError(f"{path} is no file. {_AGAIN}")
+    return os.fdopen(handle, "rb")
+
+
+def _chunks(file: HashedFile) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
