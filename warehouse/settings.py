@@ -16,7 +16,8 @@ from warehouse.errors import UsageError
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
 SOURCES_VARIABLE = "CHEST_SOURCES"
-#: Counts of reports that are under this are hidden unless a reader says otherwise.
+SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
+#: What counts of reports are rounded to unless a reader says otherwise (disclosure_control.py).
 SUPPRESS = 5
 
 
