@@ -18,6 +18,7 @@ from pipelines.shelf import shelve
 from warehouse import lineage
 from warehouse.cohorts import Cohort, Definition, DefinitionError, attrition, load, shipped
 from warehouse.cohorts.digest import digest
+from warehouse.disclosure_control import round_count
 from warehouse.settings import SUPPRESS
 
 _When = dg.AutomationCondition[Any]
@@ -97,24 +98,18 @@ def _description(definition: Definition) -> str:
 
 
 def _counted(cohort: Cohort) -> metadata.Metadata:
-    """How many rows, patients, studies and images; small numbers, and what would tell them, are not said."""
+    """How many rows, patients, studies and images; rounded, since Dagster's pages have many readers."""
     steps = attrition.suppressed(cohort.steps(), SUPPRESS)
     answer = steps[-1]
     names = ("patients", "studies", "images")
-    rows = cohort.rows.num_rows
     table = metadata.table(
-        ("step", "meaning", *names), [(s.step, s.meaning, *(_shown(s, name) for name in names)) for s in steps]
+        ("step", "meaning", *names), [(s.step, s.meaning, *(s.counts[name] for name in names)) for s in steps]
     )
-    is_told = all(name not in answer.hidden for name in names) and not 0 < rows < SUPPRESS
     return {
-        "rows": rows if is_told else f"under {SUPPRESS}, or not to be told",
-        **{name: value for name in names if (value := _shown(answer, name)) is not None},
+        "rows": round_count(cohort.rows.num_rows, SUPPRESS),
+        **{name: n for name in names if (n := answer.counts[name]) is not None},
         "attrition": table,
     }
-
-
-def _shown(step: attrition.Count, name: str) -> int | str | None:
-    return "hidden" if name in step.hidden else step.counts[name]
 
 
 def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefinition:  # noqa: ARG001
@@ -139,13 +134,12 @@ def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefini
             shelved = shelve(reader, definition.name, chest.folder, chest.settings)
         context.log.info(f"{'written' if shelved.is_new else 'stands'}: {shelved.manifest.digest}")
         counts = shelved.manifest.about["counts"]
-        objects, patients = counts["objects"], counts["patients"]
-        is_small = 0 < patients < SUPPRESS
+        patients = round_count(counts["patients"], SUPPRESS)
         return dg.MaterializeResult(
             metadata={
                 "digest": shelved.manifest.digest,
-                "objects": "hidden" if is_small else objects,
-                "bytes": "hidden" if is_small else counts["bytes"],
+                "objects": round_count(counts["objects"], SUPPRESS),
+                **({"bytes": counts["bytes"]} if patients else {}),
                 "path": dg.MetadataValue.path(shelved.manifest.folder.absolute()),
                 "is_new": shelved.is_new,
                 "snapshot": shelved.manifest.about["snapshot"],

@@ -81,12 +81,12 @@ def drawn(
     """Figures of patients by centre and status, studies, repairs (values and patients), and a field's completeness."""
     by_status = {status: sum(n for (_, s), n in cells.items() if s == status) for status in STATUSES}
     studies, repairs = studies or {}, repairs or {}
-    modalities: dict[str, int | None] = {}
+    modalities: dict[str, int] = {}
     for (_, modality), n in studies.items():
-        modalities[modality] = (modalities.get(modality) or 0) + n
-    centres: dict[str, int | None] = {}
+        modalities[modality] = modalities.get(modality, 0) + n
+    centres: dict[str, int] = {}
     for (centre, _), n in cells.items():
-        centres[centre] = (centres.get(centre) or 0) + n
+        centres[centre] = centres.get(centre, 0) + n
     rules = []
     for rule in dict.fromkeys(rule for _, rule in repairs):
         of_rule = [numbers for (_, name), numbers in repairs.items() if name == rule]
@@ -114,6 +114,6 @@ def drawn(
         [Filled("outcome", "death", c, percent(f, n), f, n) for c, (f, n) in (filled or {}).items()],
         [Repairs(c, rule, 3, values, patients, 1000) for (c, rule), (values, patients) in repairs.items()],
         rules,
-        [Checked(CHECKS[name], n) for name, n in (found or {}).items()],
+        [Checked(CHECKS[name], n, n > 0) for name, n in (found or {}).items()],
         [],
     )

@@ -1,6 +1,7 @@
 """Cleaning, as a rule: total, every value kept or explained, dates and numbers as a plain reading has them."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse import columns, extract
+from warehouse.cleaning import tables
 
 DAY = date(2021, 6, 30)
 FIELDS = {key: c for c in columns.record_columns() for key in (c.source, *c.other_keys)}
@@ -57,6 +59,8 @@ MIXED = st.lists(
     st.sampled_from(
         [
             *"0123456789-/., <>~[]%L½\u0663\x00",
+            *"\u2212\u00b7_'’;|&+xX\u2013",
+            *("minus", "0x1", "non-white", "black", "asian", "and", "Yes", "CVCX1", "1970-01-01", "01/01/1900"),
             *("2020", "-04-01", "mg/L", "kPa", "ng/mL", "CVCX", "white", "blue", "e5", "10^9", "or", "RNA\xa0DETECTED"),
         ]
     ),
@@ -75,6 +79,59 @@ NESTED = st.builds(
     RECORD,
     JSON | st.fixed_dictionaries({"SegmentationData": RECORD | JSON}),
 )
+
+
+NUMBERS, CODES = ("integer", "age", "number", "fio2", "blood_pressure"), ("boolean", "category", "code", "pcr_result")
+
+
+def plain(column: columns.Column, value: object) -> object:
+    """What a value says without any rule: a number, a day in the order of its field, a code, a text; else nothing."""
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value).strip()
+    number = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text)
+    if column.kind in NUMBERS:
+        return float(text) if number else None
+    if column.kind in CODES and number:
+        code = int(float(text)) if float(text) == float(text) // 1 else None
+        words = {"boolean": (False, True), "pcr_result": ("Negative", "Positive")}.get(column.kind)
+        return words[code] if words and code in (0, 1) else code
+    if column.kind in ("boolean", "code"):
+        return {"true": True, "false": False, **{f"cvcx{n}": n for n in range(4)}}.get(text.lower())
+    if column.kind in ("sex", "ethnicity"):
+        return tables.mapping(column.kind).get(re.sub(r"\.0*$", "", " ".join(text.lower().split())))
+    if column.kind in ("date_us", "date_uk"):
+        return plain_day(text, day_first=column.kind == "date_uk")
+    return text
+
+
+def plain_day(text: str, *, day_first: bool) -> date | None:
+    if iso := re.fullmatch(r"([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})", text):
+        return valid(int(iso[1]), int(iso[3]), int(iso[4]))
+    if parts := re.fullmatch(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})", text):
+        year, first, second = int(parts[4]) + (2000 if len(parts[4]) == 2 else 0), int(parts[1]), int(parts[3])
+        return valid(year, second, first) if day_first else valid(year, first, second)
+    return None
+
+
+#: What is flagged and kept as it was says nothing about a change.
+_KEPT = ("unit_unknown", "outside_printed_range", "unit_implausible", "unit_not_convertible")
+ONE_FIELD = st.tuples(
+    st.sampled_from(sorted(key for key, c in FIELDS.items() if c.kind != "list")), st.booleans() | MIXED | SCALAR
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(given=st.lists(ONE_FIELD, min_size=1, max_size=25))
+def test_nothing_changes_without_a_row(con: duckdb.DuckDBPyConnection, given: list[tuple[str, Any]]) -> None:
+    """A clean value that is not what the value plainly says, or is null where the value is not blank, has a row."""
+    rows, issues = cleaned(con, *({field: value} for field, value in given))
+    explained = {issue["key"] for issue in issues if issue["rule"] not in _KEPT}
+    for row, (field, value) in zip(rows, given, strict=True):
+        column = FIELDS[field]
+        clean = row.get(column.name)
+        if column.kind == "text" and isinstance(value, float):
+            continue  # JSON has many texts for a number
+        if not is_blank(value) and (clean is None or clean != plain(column, value)):
+            assert row["key"] in explained, (field, value, clean, plain(column, value))
 
 
 def is_blank(value: object) -> bool:
@@ -136,6 +193,8 @@ def oracle(first: int, second: int, year: str, *, day_first: bool) -> tuple[date
         return None, "impossible_date"
     if not date(1900, 1, 1) <= found <= DAY + timedelta(days=1):
         return None, "date_outside_window"
+    if found in tables.placeholder_days():
+        return None, "placeholder_date"
     return found, "" if own else "date_other_order"
 
 
@@ -176,8 +235,8 @@ def test_a_day_in_any_of_its_forms_is_that_day(con: duckdb.DuckDBPyConnection, d
             forms |= {serial: {"date_serial"}, f"{serial}.0": {"date_serial"}}
         else:
             cases += [(serial, None, {"not_a_date"}), (str(serial), None, {"not_a_date"})]
-        for form, rules in forms.items():
-            cases.append((form, day, rules) if is_within else (form, None, {"date_outside_window"}))
+        refused = "placeholder_date" if day in tables.placeholder_days() else "" if is_within else "date_outside_window"
+        cases += [(form, None, {refused}) if refused else (form, day, rules) for form, rules in forms.items()]
     found = read(con, "Date of death", *(form for form, *_ in cases))
     for (form, *expected), answer in zip(cases, found, strict=True):
         assert [*answer] == expected, form
@@ -223,6 +282,26 @@ def test_numbers_are_the_number_that_starts_the_entry(
         "3,5",
         "[3-4] - 2020-04-01",
         "120/80",
+        "1'200",
+        "1\u2019200",
+        "1_000",
+        "1\u00a0200",
+        "1 200 000",
+        "12; 15",
+        "12;15",
+        "12|15",
+        "12, 15",
+        "12 + 15",
+        "12 then 15",
+        "9 3",
+        "9\t3.5",
+        "0x10",
+        "0X1f mg/L",
+        "[0x10] - 2020-04-01",
+        "0b11",
+        "10\u2079",
+        "5-",
+        "3\u22124",
     ],
 )
 def test_ranges_fractions_and_dates_have_no_single_value(con: duckdb.DuckDBPyConnection, entry: str) -> None:
@@ -230,6 +309,82 @@ def test_ranges_fractions_and_dates_have_no_single_value(con: duckdb.DuckDBPyCon
     assert found is None
     assert rules <= {"single_value_missing", "not_a_number"}
     assert rules
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected", "rule"),
+    [
+        ("36\u00b76", 36.6, "number_spelling"),
+        ("36\u22c56 C", 36.6, "number_spelling"),
+        ("36\uff0e6", 36.6, "number_spelling"),
+        ("\u221236.6", None, "out_of_range"),
+        ("\uff0d36.6", None, "out_of_range"),
+        ("\u2013 36.6", None, "out_of_range"),
+        ("- 37.5", None, "out_of_range"),
+        ("-37.5", None, "out_of_range"),
+        ("minus 37.5", None, "out_of_range"),
+        ("37.5 (36\u00b76)", 37.5, "number_spelling"),
+    ],
+)
+def test_signs_and_points_of_unicode(
+    con: duckdb.DuckDBPyConnection, entry: str, expected: float | None, rule: str
+) -> None:
+    ((found, rules),) = read(con, "Temperature on admission", entry)
+    assert found == expected
+    assert rule in rules
+
+
+@pytest.mark.parametrize("entry", ["5x10^9", "5 x 10^9/L", "5\u00b710^9/L", "5 10^9/L", "5x10\u2079", "5.0x109/L"])
+def test_a_power_of_ten_behind_a_number_is_its_unit(con: duckdb.DuckDBPyConnection, entry: str) -> None:
+    ((found, rules),) = read(con, "WCC on admission", entry)
+    assert (found, rules - {"number_spelling"}) == (5, {"number_from_text"})
+
+
+@pytest.mark.parametrize("field", [key for key, column in FIELDS.items() if column.kind in ("date_us", "date_uk")])
+def test_days_that_stand_for_none(con: duckdb.DuckDBPyConnection, field: str) -> None:
+    entries = ["1900-01-01", "01/01/1970", "1/1/1900", "1970-01-01T00:00:00Z", "[x] - 1970-01-01", "01/01/00"]
+    for found, rules in read(con, field, *entries):
+        assert (found, rules) == (None, {"placeholder_date"})
+    for found, rules in read(con, field, "31/12/9999", "9999-12-31", "0001-01-01", "1899-12-30", "31/12/2099"):
+        assert (found, rules) == (None, {"date_outside_window"})
+
+
+MIXED_BACKGROUNDS = [
+    "D - White and Black Caribbean",
+    "White & Black Caribbean",
+    "White/Asian",
+    "white + asian",
+    "White-Asian",
+    "Black African and White",
+    "White British/Indian",
+    "Asian and Black",
+    "F: White and Asian",
+    "Dual heritage",
+    "mixed race",
+    "Mixed - not stated",
+    "MIXED (WHITE/CHINESE)",
+    "Non-white, mixed",
+    "Multiracial",
+]
+NOT_MIXED = {
+    "Non-white": "Unknown",
+    "not white": "Unknown",
+    "nonwhite": "Unknown",
+    "White South African": "White",
+    "White (Irish)": "White",
+    "A - White British": "White",
+    "white or asian": "Unknown",
+    "BAME (Black, Asian and minority ethnic)": "Unknown",
+    "Not mixed": "Unknown",
+    "Asian African": "Unknown",
+}
+
+
+def test_a_mixed_background_is_multiple_however_it_is_written(con: duckdb.DuckDBPyConnection) -> None:
+    expected = dict.fromkeys(MIXED_BACKGROUNDS, "Multiple") | NOT_MIXED
+    found = dict(zip(expected, read(con, "Ethnicity", *expected), strict=True))
+    assert {entry: value for entry, (value, _) in found.items()} == expected
+    assert all(rules for _, rules in found.values())
 
 
 #: What becomes of entries by the rules of their fields, beyond the worked examples of the reference.
@@ -252,13 +407,33 @@ ENTRIES: dict[str, dict[object, object]] = {
         "room air": None,
         "60% venturi": 60,
         "-5": None,
+        "-28%": None,
+        "FiO2 -28%": None,
+        "FiO2 - 28%": None,
+        "\u221228%": None,
+        "10 15": None,
+        "24; 28": None,
+        "0x28": None,
+        "28\u00b75%": 28.5,
         "101%": None,
         "1.5": None,
         "0.21 L": None,
         "15.5": 15.5,
         "white/blue": None,
     },
-    "CXR severity": {"Stage-2": 2, "-1": None, "01": 1, "10/3": None, "03/04/2020": None, "3.0": 3, True: None},
+    "CXR severity": {
+        "Stage-2": 2,
+        "-1": None,
+        "01": 1,
+        "10/3": None,
+        "03/04/2020": None,
+        "3.0": 3,
+        True: None,
+        "\u22121": None,
+        "1; 2": None,
+        "1/2": None,
+        "0x1": None,
+    },
     "PMH CKD": {"yes": None, False: False, "1.5": None, "unknown 2": None, "3 then 1": None, 1.0: True},
     "ITU admission": {"1 (HDU)": None, "1.0": True, "yes": None},
     "PMH diabetes mellitus type II": {"YES": True, "1 metformin": None, "No": None},
@@ -279,6 +454,7 @@ ENTRIES: dict[str, dict[object, object]] = {
     "Date of admission": {
         **dict.fromkeys(["20/3/2020", "[Text] 2020-03-20", "43910.0", 43910.0, "2020-03-20T25:00"], date(2020, 3, 20)),
         **dict.fromkeys(["2020-03-20 to 2020-03-22", "20200320", "43910.5", "20 March 2020", "3/3/99", "42735"]),
+        **dict.fromkeys(["3/4-2020", "3.4/2020", "2020-03/20", "[Text] 2020/03-20"]),
     },
 }
 

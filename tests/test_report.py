@@ -222,14 +222,13 @@ def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-@given(st.integers(1, 3000), st.sampled_from([1, 5]), st.data())
-def test_all_and_none_are_said_of_all_and_none_alone(n_records: int, step: int, data: st.DataObject) -> None:
+@given(st.integers(1, 3000), st.data())
+def test_all_and_none_are_said_of_all_and_none_alone(n_records: int, data: st.DataObject) -> None:
     n_filled = data.draw(st.integers(0, n_records))
-    told = percent(n_filled, n_records, step)
-    assert (told == 0) == (n_filled == 0)
-    assert (told == 100) == (n_filled == n_records)
-    assert told % step == 0
-    assert abs(told - 100 * n_filled / n_records) <= step
+    share = percent(n_filled, n_records)
+    assert (share == 0) == (n_filled == 0)
+    assert (share == 100) == (n_filled == n_records)
+    assert abs(share - 100 * n_filled / n_records) <= 1
 
 
 @given(

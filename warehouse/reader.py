@@ -185,8 +185,8 @@ class Warehouse:
     def report(self, path: str | Path, *, suppress: int = SUPPRESS) -> None:
         """Write one self-contained HTML page on the quality of what this Warehouse shows: counts, nobody's values.
 
-        Counts under `suppress` are hidden, and those that would tell them; 0 shows all. The same snapshot, as-of date,
-        group and `suppress` give the same page. UsageError when it cannot be written.
+        Counts are rounded to `suppress`, so that nobody can be counted out; 0 shows them as they are. The same
+        snapshot, as-of date, group and `suppress` give the same page. UsageError when it cannot be written.
         """
         from warehouse import quality
 

@@ -17,7 +17,8 @@ LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
 SOURCES_VARIABLE = "CHEST_SOURCES"
 SHARE_VARIABLE = "CHEST_SHARE"
-#: Counts of reports that are under this are hidden unless a reader says otherwise.
+SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
+#: What counts of reports are rounded to unless a reader says otherwise (disclosure_control.py).
 SUPPRESS = 5
 
 

@@ -7,6 +7,9 @@ from warehouse.cleaning import tables
 if TYPE_CHECKING:
     import polars as pl
 
+#: What is no code though it begins like one: several numbers, one in groups, a hexadecimal.
+_SEVERAL = r"^[0-9]+\s*[;,/&|+_'’-]\s*[0-9]|^[0-9]+\s+[0-9]|^0x[0-9a-f]"
+_NEGATED = r"\b(?:non|not|nor|neither|no|never|except|excluding|other than)[\s-]*(?:a\s|an\s|of\s)?\s*{word}"
 _DATE_LIKE = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}\b"
 
 
@@ -39,7 +42,11 @@ def category(values: "pl.DataFrame") -> "pl.DataFrame":
 
     bare = _bare()
     first = bare.str.extract(r"([0-9]+(?:\.[0-9]+)?)").str.replace(r"\.0+$", "")
-    is_no_code = bare.str.contains(r"^(?:[^0-9]*[\s(\[:=])?[-.][0-9]") | bare.str.contains(_DATE_LIKE)
+    is_no_code = (
+        bare.str.contains(r"^(?:[^0-9]*[\s(\[:=])?[-.\u2212\ufe63\uff0d\u207b\u2010-\u2015]\s?[0-9]")
+        | bare.str.contains(_DATE_LIKE)
+        | bare.str.contains(_SEVERAL)
+    )
     found = _coded(values.with_columns(pl.when(~is_no_code).then(first).cast(pl.Int64, strict=False).alias("code")))
     return found.with_columns(
         pl.col("code").cast(pl.Int32).alias("value"),
@@ -54,16 +61,20 @@ def boolean(values: "pl.DataFrame") -> "pl.DataFrame":
 
     bare, also = _bare(), pl.col("also_reads")
     mixed = category(values.filter(also == "mixed"))
-    plain = _coded(
-        values.filter(also != "mixed").with_columns(
-            pl.when(bare.str.contains("^[0-9]+$"))
-            .then(bare)
-            .when((also == "yes") & (bare == "yes"))
-            .then(pl.lit("1"))
-            .cast(pl.Int64, strict=False)
-            .alias("code")
+    plain = (
+        _coded(
+            values.filter(also != "mixed").with_columns(
+                pl.when(bare.str.contains("^[0-9]+$"))
+                .then(bare)
+                .when((also == "yes") & (bare == "yes"))
+                .then(pl.lit("1"))
+                .cast(pl.Int64, strict=False)
+                .alias("code")
+            )
         )
-    ).rename({"code": "value"})
+        .rename({"code": "value"})
+        .with_columns((bare == "yes").alias("code_from_text"))
+    )
     read = pl.concat([mixed.with_columns(pl.col("value").cast(pl.Int64)), plain], how="diagonal")
     words = (pl.col("form") == "boolean").fill_null(False)
     return read.with_columns(
@@ -109,16 +120,40 @@ def sex(values: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def ethnicity(values: "pl.DataFrame") -> "pl.DataFrame":
-    """One of six groups: by code or description of mappings.csv, else by a word in the text; else Unknown."""
+    """One of six groups: by code or description of mappings.csv, else by words in the text; else Unknown.
+
+    A background of several groups is Multiple however it is written (NHS data dictionary, ethnic category code 2001,
+    D to G): a word for mixed, two groups joined, or White beside another. White alone is told by its word; no other is.
+    """
     import polars as pl
 
     known = _bare().replace_strict(tables.mapping("ethnicity"), default=None, return_dtype=pl.String)
-    words = pl.coalesce(
-        pl.when(_bare().str.contains(word, literal=True)).then(pl.lit(group))
+    says = _bare().str.replace_all(r"[\u2010-\u2015\u2212]", "-")
+    for word in tables.mapping("ethnicity_contains"):
+        says = says.str.replace_all(_NEGATED.format(word=word), " ")
+    # Whole regions and lists of all minorities name no second group.
+    says = says.str.replace_all(
+        r"\b(?:south|north|east|west)(?:ern)?\s+african?\b|\bb\.?a\.?m\.?e\b.*|.*\bminorit.*", " "
+    )
+    groups = tables.mapping("ethnicity_group_word")
+    named = pl.concat_list(
+        pl.when(says.str.contains(rf"\b(?:{'|'.join(w for w, g in groups.items() if g == group)})")).then(pl.lit(group))
+        for group in dict.fromkeys(groups.values())
+    ).list.drop_nulls()
+    several = (named.list.len() > 1) & (
+        named.list.contains(pl.lit("White")) & ~says.str.contains(r"\bor\b")
+        | says.str.contains(r"&|\+|/|\band\b|\bwith\b")
+    )
+    by_words = pl.coalesce(
+        pl.when(says.str.contains(word, literal=True) & (pl.lit(group == "Multiple") | (named.list.len() < 2))).then(
+            pl.lit(group)
+        )
         for word, group in tables.mapping("ethnicity_contains").items()
     )
     return (
-        values.with_columns(known.alias("known"), words.alias("by_words"))
+        values.with_columns(
+            known.alias("known"), pl.coalesce(pl.when(several).then(pl.lit("Multiple")), by_words).alias("by_words")
+        )
         .with_columns(
             pl.coalesce("known", "by_words", pl.lit("Unknown")).alias("value"),
             (pl.col("known").is_null() & pl.col("by_words").is_not_null()).alias("ethnicity_by_words"),

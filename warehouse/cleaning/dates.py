@@ -5,6 +5,8 @@ Rules: "Dates" in the reference's conventions; the column table says which order
 
 from typing import TYPE_CHECKING
 
+from warehouse.cleaning import tables
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -15,21 +17,28 @@ _TIME = r"(?:[T\s]\s*[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]*)?)?\s*(?:[AaPp][
 _ISO = rf"([0-9]{{4}})[-/]([0-9]{{1,2}})[-/]([0-9]{{1,2}})({_TIME})?$"
 _PARTS = rf"^([0-9]{{1,2}})[-/.]([0-9]{{1,2}})[-/.]([0-9]{{4}}|[0-9]{{2}})({_TIME})?$"
 _EMBEDDED = r"^\[[^\[\]]*\]\s*[-–—]?\s*" + _ISO
+#: The same sign between the parts: of 3/4-2020 nobody knows which of the two forms was meant.
+_SAME_SIGNS = (
+    r"^[0-9]{1,2}(?:/[0-9]{1,2}/|-[0-9]{1,2}-|\.[0-9]{1,2}\.)[0-9]|\b[0-9]{4}(?:/[0-9]{1,2}/|-[0-9]{1,2}-)[0-9]{1,2}"
+)
 _SERIAL = r"^([0-9]{5})(?:\.0+)?$"
 
 
 def clean(values: "pl.DataFrame", *, day_first: bool) -> "pl.DataFrame":
-    """Read `text` as a date no later than the day after `day`; adds value and a column for every rule met."""
+    """Read `text` as a date no later than the day after `day`; adds value and a column for every rule met.
+
+    Days that systems write where they know none (1900-01-01, 1970-01-01 …) are no dates.
+    """
     import polars as pl
 
-    text = pl.col("text")
+    text = pl.when(pl.col("text").str.contains(_SAME_SIGNS)).then("text")
     first, second = ("day", "month") if day_first else ("month", "day")
     return (
         values.with_columns(
             text.str.extract_groups(rf"^{_ISO}").alias("iso"),
             text.str.extract_groups(_PARTS).alias("parts"),
             text.str.extract_groups(_EMBEDDED).alias("embedded"),
-            text.str.extract(_SERIAL).cast(pl.Int32).alias("serial"),
+            pl.col("text").str.extract(_SERIAL).cast(pl.Int32).alias("serial"),
         )
         .with_columns(
             pl.coalesce(_day("iso", "1", "2", "3"), _day("embedded", "1", "2", "3")).alias("in_iso"),
@@ -48,8 +57,9 @@ def clean(values: "pl.DataFrame", *, day_first: bool) -> "pl.DataFrame":
             .fill_null(False)
             .alias("date_outside_window"),
         )
+        .with_columns(pl.col("read").is_in(tables.placeholder_days()).fill_null(False).alias("placeholder_date"))
         .with_columns(
-            pl.when(~pl.col("date_outside_window")).then("read").alias("value"),
+            pl.when(~pl.col("date_outside_window") & ~pl.col("placeholder_date")).then("read").alias("value"),
             (pl.col("in_order").is_null() & pl.col("in_other_order").is_not_null()).alias("date_other_order"),
             pl.col("in_days").is_not_null().alias("date_serial"),
             (_met("embedded") & pl.col("in_iso").is_not_null()).alias("date_embedded"),

@@ -7,19 +7,29 @@ from warehouse.cleaning import tables
 if TYPE_CHECKING:
     import polars as pl
 
+#: Minus signs and decimal points of Unicode. A middle dot in front of a power of ten multiplies.
+_MINUS, _DASH, _POINT = (
+    "[\u2212\ufe63\uff0d\u207b]",
+    "^[\u2010-\u2015]\\s*([0-9.])",
+    "([0-9])[\u00b7\u2219\u22c5\u2027\u066b\uff0e]([0-9])",
+)
+_TIMES = "\\s*[\u00b7\u2219\u22c5]\\s*(10\\s*(?:\\^|[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]))"
+
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+\b)?"
 _PLAIN = rf"^[+-]?{_NUMBER}$"
 _LIMIT = r"(?:<=|>=|[<>~≤≥≈])"
 #: [value] at the start, or [value] - date anywhere.
 _BRACKETS = r"^\[([^\[\]]*)\]", r"\[([^\[\]]*)\]\s*[-–—]\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
-_START = rf"(?s)^({_LIMIT})?\s*([+-]?{_NUMBER})(.*)$"
-#: What makes of a number at the start the first of several: of a range, a fraction, a date, a number in groups.
+_START = rf"(?s)^({_LIMIT})?\s*([+-]?\s*{_NUMBER})(.*)$"
+#: What makes of a number at the start the first of several (of a range, a list, a fraction, a date, a number in groups)
+#: or another number than it seems (a power, a hexadecimal, one with its minus behind it).
 _GOES_ON = (
-    r"^\s*(?:[-–—/:]|\b(?:to|or|and)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,][0-9]|^\^|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
-    r"|^\s[0-9]{3}(?:[^0-9]|$)|^\s+[0-9]+\s*/\s*[0-9]|^\s*/\s*(?:[-–—.?]|$)"
+    r"^\s*(?:[-–—/:;,|+\\]|\b(?:to|or|and|then)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,'’‘ʼ`´_][0-9]|^\^|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
+    r"|^\s+[<>~≤≥≈]?[+-]?\.?[0-9]|^\s*/\s*(?:[-–—.?]|$)|^[⁰¹²³⁴-⁹]|^[xX×*]\s*[0-9]|^[bBoO][0-9]|^\s*[-–—]\s*$"
 )
+_HEXADECIMAL = r"(?:^|[^0-9.])0[xX][0-9A-Fa-f]|&[hH][0-9A-Fa-f]"
 _YEARS = r"(?i)^\s*\+?\s*(?:y|yo|y/o|yrs?|years?)?\.?\s*(?:old)?\.?\s*$"
-_POWER_OF_TEN = r"^\s*[x×*]?\s*10\s*\^"
+_POWER_OF_TEN = r"^\s*[x×*]?\s*10\s*[\^⁰¹²³⁴-⁹]|^\s*[x×*]\s*10(?:3|6|9|12)\b"
 _ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{_NUMBER})"
 _PAIR = rf"^({_NUMBER})\s*/\s*({_NUMBER})(.*)$"
 
@@ -29,6 +39,7 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
     number, and a column for every rule met. `only_at_start`: a number further on in the text does not count."""
     import polars as pl
 
+    values = spelled(values)
     text = pl.col("text")
     plain = values.filter(text.str.contains(_PLAIN)).with_columns(text.cast(pl.Float64, strict=False).alias("value"))
     inner = pl.coalesce(text.str.extract(pattern) for pattern in _BRACKETS)
@@ -48,6 +59,7 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
             (
                 pl.col("opening").struct.field("3").str.contains(_GOES_ON)
                 & ~pl.col("opening").struct.field("3").str.contains(_POWER_OF_TEN)
+                | pl.col("entry").str.contains(_HEXADECIMAL)
             )
             .fill_null(False)
             .alias("goes_on"),
@@ -56,7 +68,7 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
             pl.when("goes_on")
             .then(None)
             .when("starts")
-            .then(pl.col("opening").struct.field("2"))
+            .then(pl.col("opening").struct.field("2").str.replace_all(r"\s", ""))
             .when((pl.col("numbers") == 1) & ~pl.col("entry").str.contains("[½⅓⅔¼¾⅛⅜⅝⅞]"))
             .then(only)
             .cast(pl.Float64, strict=False)
@@ -83,6 +95,15 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
     return pl.concat([odd, plain], how="diagonal")
 
 
+def spelled(values: "pl.DataFrame") -> "pl.DataFrame":
+    """`text` with minus signs and decimal points of Unicode, and the word minus, as - and .; adds `number_spelling`."""
+    import polars as pl
+
+    text = pl.col("text").str.replace_all(_TIMES, "x$1").str.replace_all(_MINUS, "-").str.replace(_DASH, "-$1")
+    text = text.str.replace_all(_POINT, "$1.$2").str.replace(r"(?i)^minus\s*([0-9.])", "-$1")
+    return values.with_columns(text.alias("text"), (text != pl.col("text")).alias("number_spelling"))
+
+
 def years(values: "pl.DataFrame") -> "pl.DataFrame":
     """Read `text` as an age: a number, behind which nothing but years may be said (not 6 months)."""
     import polars as pl
@@ -105,6 +126,7 @@ def blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
     """Read `text` as a pressure: of a pair, in brackets or not, the part that `also_reads` names, else a number."""
     import polars as pl
 
+    values = spelled(values)
     inner = pl.coalesce(pl.col("text").str.extract(pattern) for pattern in _BRACKETS)
     marked = values.with_columns(
         inner.is_not_null().alias("is_bracketed"),
@@ -124,10 +146,12 @@ def blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
         pl.lit(True).alias("value_from_pair"),
         pl.col("is_bracketed").alias("value_from_brackets"),
     )
-    others = number(marked.filter(~pl.col("is_pair")).drop("is_bracketed"), only_at_start=True)
+    spelling = pl.col("number_spelling")
+    others = marked.filter(~pl.col("is_pair")).drop("is_bracketed").rename({"number_spelling": "was_spelt"})
+    others = number(others, only_at_start=True).with_columns((spelling | pl.col("was_spelt")).alias("number_spelling"))
     # Another number behind it, as in 120 over 80: which of the two is meant?
     others = _unless(others, pl.col("rest").str.contains("[0-9]"))
-    return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed")
+    return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed", "was_spelt", strict=False)
 
 
 def fio2(values: "pl.DataFrame") -> "pl.DataFrame":
@@ -135,6 +159,7 @@ def fio2(values: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
     table = tables.mapping("fio2")
+    values = spelled(values)
     percent = {key: float(value) for key, value in table.items() if value}
     litres = {key: value for key, value in percent.items() if key.isdigit()}
     colours = "|".join(key for key in percent if not key.isdigit())
@@ -153,12 +178,18 @@ def fio2(values: "pl.DataFrame") -> "pl.DataFrame":
             (text.str.count_matches(rf"\b(?:{colours})\b") > 1).alias("colours"),
         )
         .with_columns(
-            (pl.col("several") | rest.str.contains(_GOES_ON).fill_null(False)).alias("several"),
+            (pl.col("several") | rest.str.contains(_GOES_ON).fill_null(False) | text.str.contains(_HEXADECIMAL)).alias(
+                "several"
+            ),
+            # Negative, which is outside the limits; a dash between words and a number is none.
+            text.str.extract(rf"^-\s*({_NUMBER})|[\s(\[:=]-({_NUMBER})").is_not_null().alias("is_negative"),
             rest.str.contains(r"^\s*(?:l|lt|ltr|lit(?:er|re))s?(?:\b|/)|^\s*lpm\b").fill_null(False).alias("is_litres"),
         )
         .with_columns(
             pl.when("several")
             .then(pl.lit("none"))
+            .when("is_negative")
+            .then(pl.lit("negative"))
             .when(pl.col("percentage").is_not_null())
             .then(pl.lit("percent"))
             .when(pl.col("colour").is_not_null() & ~pl.col("colours"))
@@ -183,6 +214,8 @@ def fio2(values: "pl.DataFrame") -> "pl.DataFrame":
             .then(number.cast(pl.Int64, strict=False).cast(pl.String).replace_strict(litres, default=None))
             .when(pl.col("read_as") == "fio2_mask")
             .then(pl.col("colour").replace_strict(percent, default=None))
+            .when(pl.col("read_as") == "negative")
+            .then(-1.0)
             .cast(pl.Float64)
             .alias("value"),
             *((pl.col("read_as") == rule).alias(rule) for rule in ("fio2_fraction", "fio2_litres", "fio2_mask")),
@@ -196,5 +229,5 @@ def fio2(values: "pl.DataFrame") -> "pl.DataFrame":
                 "single_value_missing"
             ),
         )
-        .drop("percentage", "several", "lead", "behind", "colour", "colours", "is_litres", "read_as")
+        .drop("percentage", "several", "lead", "behind", "colour", "colours", "is_litres", "is_negative", "read_as")
     )

@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Raised whenever the code of this package reads a value differently than before, so that the next refresh
 #: cleans all records again. What the tables say is part of the digest by itself.
-VERSION = 1
+VERSION = 2
 
 #: Where some centres nest fields; they are lifted to the top.
 NESTED = "OtherDataSources"
@@ -74,6 +75,12 @@ def effects() -> dict[str, str]:
 def mapping(name: str) -> dict[str, str | None]:
     """A look-up table of mappings.csv; None where the input has no clean value."""
     return {row["input"]: row["output"] or None for row in rows("mappings") if row["map_name"] == name}
+
+
+@cache
+def placeholder_days() -> list[date]:
+    """The days that systems write where they know none."""
+    return [date.fromisoformat(day) for day in mapping("placeholder_date")]
 
 
 @cache

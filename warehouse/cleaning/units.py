@@ -43,7 +43,12 @@ def convert(values: "pl.DataFrame") -> "pl.DataFrame":
             stated.alias("stated"),
         )
         .join(factors, on=["column_name", "spelt_unit"], how="left")
-        .with_columns((value * pl.col("factor")).round_sig_figs(12).alias("converted"))
+        .with_columns(
+            pl.when(pl.col("factor") == 1)
+            .then(value)
+            .otherwise((value * pl.col("factor")).round_sig_figs(12))
+            .alias("converted")
+        )
         .with_columns(
             (
                 is_read

@@ -6,6 +6,7 @@ import typer
 
 from warehouse.cli import options
 from warehouse.cli.output import Format, note, write, write_json
+from warehouse.disclosure_control import named, round_count
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def check(
     name: Annotated[str | None, typer.Argument(help="One check, with its meaning and its faulty rows.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only name the checks; no lake is needed.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Faulty rows shown of a check; all are counted.")] = 20,
+    suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
@@ -38,7 +40,7 @@ def check(
 
     Exit code 1 when a blocking check or one of severity error has rows; warnings are to be looked at, and do not fail.
     Blocking checks look at the whole snapshot, the others at what --as-of and --group show. A refresh publishes nothing
-    while a blocking check has rows: --unpublished shows them.
+    while a blocking check has rows: --unpublished shows them. --suppress N rounds counts and shows no rows.
 
     \b
     Examples:
@@ -55,13 +57,14 @@ def check(
         _show_list(wanted, form)
         return
     with options.opened(lake, as_of, snapshot, group, unpublished=unpublished) as warehouse:
-        results = checks.run(warehouse, name, limit=limit)
+        results = checks.run(warehouse, name, limit=0 if suppress > 1 else limit)
         if form is Format.JSON:
-            write_json([_as_json(result) for result in results])
+            write_json([_as_json(result, suppress) for result in results])
         elif name:
-            _show_one(warehouse, results[0])
+            _show_one(warehouse, results[0], suppress)
         else:
-            _show_all(results)
+            _show_all(results, suppress)
+        options.note_rounding(suppress)
     if any(result.failed for result in results):
         raise typer.Exit(1)
 
@@ -76,10 +79,14 @@ def _about(check: "Check") -> dict[str, Any]:
     }
 
 
-def _as_json(result: "Result") -> dict[str, Any]:
+def _counted(result: "Result", suppress: int) -> str:
+    return named(round_count(result.n_rows, suppress), suppress) if result.n_rows else "0"
+
+
+def _as_json(result: "Result", suppress: int) -> dict[str, Any]:
     return {
         **_about(result.check),
-        "rows": result.n_rows,
+        "rows": round_count(result.n_rows, suppress),
         "failed": result.failed,
         "faults": result.rows.to_pylist(),
     }
@@ -92,12 +99,12 @@ def _show_list(wanted: "list[Check]", form: Format) -> None:
     _table(("name", "severity", "title"), [((c.name, c.severity, c.title), "") for c in wanted])
 
 
-def _show_all(results: "list[Result]") -> None:
+def _show_all(results: "list[Result]", suppress: int) -> None:
     _table(
         ("name", "severity", "rows", "title"),
         [
             (
-                (r.check.name, r.check.severity, f"{r.n_rows:,}", r.check.title),
+                (r.check.name, r.check.severity, _counted(r, suppress), r.check.title),
                 _STYLES[r.check.severity] if r.n_rows else "",
             )
             for r in results
@@ -110,7 +117,7 @@ def _show_all(results: "list[Result]") -> None:
         note(f"What a check means, and its rows:  chest check {found[0].check.name}")
 
 
-def _show_one(warehouse: "Warehouse", result: "Result") -> None:
+def _show_one(warehouse: "Warehouse", result: "Result", suppress: int) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
@@ -119,12 +126,12 @@ def _show_one(warehouse: "Warehouse", result: "Result") -> None:
     console.print("")
     console.print(f"severity   {result.check.severity}")
     console.print(f"about      {result.check.table}")
-    console.print(f"rows       {result.n_rows:,}")
+    console.print(f"rows       {_counted(result, suppress)}")
     shown = result.rows.num_rows
     if shown:
         console.print("")
         write(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown)
-    if shown < result.n_rows:
+    if shown < result.n_rows and suppress < 2:  # where counts are rounded none is shown
         note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
 
 

@@ -160,6 +160,7 @@ def _section(console: Any, title: str, rows: list[tuple[str, str]]) -> None:
 def run(
     name: Name,
     param: Param = None,
+    suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
@@ -169,25 +170,31 @@ def run(
 ) -> None:
     """Run a cohort: its rows, in the order of what they name.
 
+    --suppress N rounds the count that is printed beside the rows; the rows are those of patients, and all there.
+
     \b
     Examples:
     $ chest cohort run covid_risk --as-of 2020-06-01
     $ chest cohort run mine.sql --param centres=Leeds --param centres=Oxford -o mine.csv
     """
     from warehouse import cohorts
+    from warehouse.disclosure_control import named, round_count
 
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.prepare(warehouse, name, parameters(param))
         write(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         each = f"one for each {found.definition.grain}"
-        note(f"{found.rows.num_rows:,} rows, {each}{day}, snapshot {warehouse.snapshot.number}")
+        rows = found.rows.num_rows
+        counted = named(round_count(rows, suppress), suppress) if rows else "0"
+        note(f"{counted} rows, {each}{day}, snapshot {warehouse.snapshot.number}")
 
 
 @cohort.command()
 def lint(
     name: Name,
     param: Param = None,
+    suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
@@ -197,7 +204,8 @@ def lint(
     """Look for errors in a cohort before it runs, and for facts that lie after its images.
 
     Where there is a lake, facts are counted on the cohort's answer; without one, the warnings say what may be. Exit
-    code 1 when there are errors; warnings are to be looked at.
+    code 1 when there are errors; warnings are to be looked at. Counts are rounded to 5; --suppress 0 shows them as they
+    are.
 
     \b
     Examples:
@@ -219,7 +227,7 @@ def lint(
             if exists(location.parse(lake)) and not needed:
                 with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
                     asked = cohorts.prepare(warehouse, name, given)
-                    problems = [*definition.warnings, *leakage.warnings(definition, asked)]
+                    problems = [*definition.warnings, *leakage.warnings(definition, asked, suppress)]
             else:
                 cohorts.check(definition)
                 problems = [*definition.warnings, *leakage.warnings(definition)]

@@ -35,7 +35,7 @@ def attrition(
 ) -> None:
     """Count what each step of a cohort leaves and loses, as a table or a drawn flow.
 
-    Small counts are hidden, and whatever would tell them; --suppress 0 shows all.
+    Counts are rounded to 5, so that nobody can be counted out; --suppress 0 shows them as they are.
 
     \b
     Examples:
@@ -55,10 +55,7 @@ def attrition(
             flow.save(flow.svg(found.definition.title, where, steps), output)
         else:
             write(warehouse.con.from_arrow(counting.table(steps)), form, output)
-        if any(step.hidden for step in steps):
-            note(
-                f"Counts from 1 to {suppress - 1} are hidden, and those that would tell them (--suppress 0 shows all)."
-            )
+        options.note_rounding(suppress)
 
 
 @cohort.command()
@@ -70,12 +67,15 @@ def compare(
     to: Annotated[str | None, typer.Option("--to", metavar="DAY|SNAPSHOT", help="Likewise; now by default.")] = None,
     with_: Annotated[str | None, typer.Option("--with", help="Another cohort or file, for the second answer.")] = None,
     param: Param = None,
+    suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     group: options.Group = options.DEFAULT_GROUP,
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
     """Compare a cohort's answers of two days or two snapshots: who came, who left, what changed, and why.
+
+    With --suppress N only the summary is written, its counts rounded: the rows name patients.
 
     \b
     Examples:
@@ -95,6 +95,12 @@ def compare(
         old = cohorts.prepare(then, name, given)
         new = cohorts.prepare(now, with_ or name, given)
         found = comparing.compare(old, new)
+        if suppress > 1:
+            if output or form:
+                raise UsageError("--suppress writes no rows, so there is nothing for -o or --format.")
+            _sum_up(old.rows.num_rows, found, suppress)
+            options.note_rounding(suppress)
+            return
         columns = {
             "change": [d.change for d in found],
             old.definition.grain_column: [d.id for d in found],
@@ -107,7 +113,7 @@ def compare(
             del columns["patient_id"]
             columns = {"change": columns.pop("change"), "patient_id": [d.id for d in found], **columns}
         write(now.con.from_arrow(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})), form, output)
-        _sum_up(old.rows.num_rows, new.rows.num_rows, found)
+        _sum_up(old.rows.num_rows, found, 0)
 
 
 @contextlib.contextmanager
@@ -126,14 +132,24 @@ def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterato
             yield (now.as_of(days[0]) if days[0] else now), now
 
 
-def _sum_up(before: int, after: int, found: "list[Difference]") -> None:
+def _sum_up(n_before: int, found: "list[Difference]", base: int) -> None:
+    """Write how many rows there were and are, and what brought the differences about; counts rounded to the base.
+
+    The numbers of rows are added up from rounded parts, and no kind of reason has more rows than differ.
+    """
     from collections import Counter
 
+    from warehouse.disclosure_control import round_count, round_parts
+
+    words = ("came", "left", "changed")
     changes = Counter(d.change for d in found)
-    told = ", ".join(f"{changes[word]:,} {word}" for word in ("came", "left", "changed"))
-    note(f"{before:,} rows before, {after:,} after: {told}.")
-    for kind, count in Counter(r.kind for d in found for r in d.reasons).most_common():
-        note(f"  {count:>6,}  {kind}")
+    came, left, changed = round_parts([changes[word] for word in words], base)
+    same = round_count(n_before - changes["left"] - changes["changed"], base) + changed
+    counted = ", ".join(f"{n:,} {word}" for n, word in zip((came, left, changed), words, strict=True))
+    note(f"{same + left:,} rows before, {same + came:,} after: {counted}.")
+    kinds = Counter(kind for d in found for kind in {r.kind for r in d.reasons}).most_common()
+    for (kind, _), n in zip(kinds, round_parts([n for _, n in kinds], base), strict=True):
+        note(f"  {min(n, came + left + changed):>6,}  {kind}")
 
 
 @cohort.command()
@@ -151,7 +167,8 @@ def risk(
     """Table how far a label goes with centre, scanner, projection, month, sex and age.
 
     What goes with it is a shortcut: a model may learn it in place of the disease. V is Cramér's, from 0 (nothing in
-    common) to 1 (one tells the other), corrected for small tables.
+    common) to 1 (one tells the other), corrected for small tables. Counts are rounded to 5, and V is computed from
+    the rounded tables; --suppress 0 takes them as they are.
 
     \b
     Example:
@@ -166,7 +183,8 @@ def risk(
     if form is Format.JSON:
         write_json(_risk_json(found))
         return
-    _show_risk(found, suppress)
+    _show_risk(found)
+    options.note_rounding(suppress)
 
 
 def _risk_json(found: "Risk") -> dict[str, Any]:
@@ -192,7 +210,7 @@ def _risk_json(found: "Risk") -> dict[str, Any]:
     }
 
 
-def _show_risk(found: "Risk", least: int) -> None:
+def _show_risk(found: "Risk") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -210,15 +228,9 @@ def _show_risk(found: "Risk", least: int) -> None:
         for column in (*cells.columns, "all"):
             table.add_column(column, justify="right")
         for row in cells.rows:
-            table.add_row(row, *(_shown(cells.cells[row, c]) for c in cells.columns), _shown(cells.row_totals[row]))
-        table.add_row("all", *(_shown(cells.column_totals[c]) for c in cells.columns), _shown(cells.total), style="dim")
+            table.add_row(row, *(f"{cells.cells[row, c]:,}" for c in cells.columns), f"{cells.row_totals[row]:,}")
+        table.add_row("all", *(f"{cells.column_totals[c]:,}" for c in cells.columns), f"{cells.total:,}", style="dim")
         console.print(table)
     console.print("")
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    if least > 1:
-        note(f"· stands for a count from 1 to {least - 1}, or one that would tell it (--suppress 0 shows all).")
-
-
-def _shown(count: int | None) -> str:
-    return "·" if count is None else f"{count:,}"

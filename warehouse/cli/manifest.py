@@ -1,5 +1,6 @@
 """chest manifest: export, verify, repeat, compare, download and list manifests."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +63,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
     param: Param = None,
     objects: Annotated[str, typer.Option("--objects", help="Of dcm, json (headers) and clinical.")] = "dcm,json",
+    suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
@@ -70,7 +72,8 @@ def export(
 ) -> None:
     """Write the manifest of a cohort: its objects with sizes, etags and labels, and how it was asked.
 
-    It is recorded in the lake where the lake may be written (chest manifest list).
+    It is recorded in the lake where the lake may be written (chest manifest list). --suppress N rounds the counts that
+    are printed; the manifest itself names patients, and has all of them.
 
     \b
     Example:
@@ -84,22 +87,44 @@ def export(
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = cohorts.prepare(warehouse, name, parameters(param))
         made = write_manifest(answer, output, objects=kinds, say=note)
-    counts = made.about["counts"]
+    _show_export(made.about, made.seal, output, form, suppress)
+
+
+def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, suppress: int) -> None:
+    """What was exported, its counts rounded where that is asked for."""
+    from warehouse.cohorts.attrition import COUNTED
+    from warehouse.disclosure_control import named, round_count
+
+    def rounded(counts: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        return {**counts, **{n: round_count(counts[n], suppress) for n in names if counts[n] is not None}}
+
+    true = about["counts"]
+    counts = rounded(true, true)
+    if suppress > 1:
+        # What stands beside counts says them as well: sizes, names, the files of so many rows.
+        counts["bytes"] = None
+        about = {k: v for k, v in about.items() if k not in ("without_images", "files")}
+        about = {**about, "counts": counts, "attrition": [rounded(step, COUNTED) for step in about["attrition"]]}
     if form is Format.JSON:
-        write_json({"folder": str(output), "seal": made.seal, **made.about})
+        write_json({"folder": str(folder), "seal": seal, **about})
     else:
-        day = f", as of {made.about['as_of']}" if made.about["as_of"] else ""
+        day = f", as of {about['as_of']}" if about["as_of"] else ""
+        bytes_ = f" ({size(counts['bytes'])})" if counts["bytes"] is not None else ""
         typer.echo(
-            f"{output}: {counts['objects']:,} objects ({size(counts['bytes'])}), "
+            f"{folder}: {counts['objects']:,} objects{bytes_}, "
             f"{counts['patients']:,} patients, {counts['studies']:,} studies, {counts['images']:,} images; "
-            f"group {made.about['group']}{day}, snapshot {made.about['snapshot']}"
+            f"group {about['group']}{day}, snapshot {about['snapshot']}"
         )
-        typer.echo(f"digest {made.digest}")
-        typer.echo(f"seal   {made.seal}")
-    if "dcm" in kinds and counts["images_without_dcm"]:
-        note(f"Of {counts['images_without_dcm']:,} image(s) there is a header and no .dcm: no pixels in the manifest.")
-    if counts["rows_without_images"]:
-        note(f"{counts['rows_without_images']:,} of {counts['rows']:,} rows have no image (without_images names them).")
+        typer.echo(f"digest {about['digest']}")
+        typer.echo(f"seal   {seal}")
+    if "dcm" in about["objects"] and true["images_without_dcm"]:
+        some = named(counts["images_without_dcm"], suppress)
+        note(f"Of {some} image(s) there is a header and no .dcm: no pixels in the manifest.")
+    if true["rows_without_images"]:
+        some, rows = (named(counts[name], suppress) for name in ("rows_without_images", "rows"))
+        names = "" if suppress > 1 else " (without_images names them)"
+        note(f"{some} of {rows} rows have no image{names}.")
+    options.note_rounding(suppress)
 
 
 @manifest.command()

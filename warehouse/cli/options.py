@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli.output import Format
-from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS
+from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS, SUPPRESS_VARIABLE
 
 if TYPE_CHECKING:
     from warehouse.reader import Warehouse
@@ -31,11 +31,29 @@ Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published sn
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
 Answer = Annotated[Format | None, typer.Option("--format", help="How to write the answer.")]
 Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its ending chooses the format.")]
-Suppress = Annotated[int, typer.Option("--suppress", min=0, help="Hide counts under this; 0 hides nothing.")]
+Suppress = Annotated[
+    int,
+    typer.Option(
+        "--suppress",
+        metavar="N",
+        min=0,
+        envvar=SUPPRESS_VARIABLE,
+        help="Round counts to N, so that none under N is disclosed; 0 shows them as they are.",
+    ),
+]
 
 DEFAULT_LAKE = "./lake"
 DEFAULT_GROUP = "training"
-DEFAULT_SUPPRESS = SUPPRESS
+#: Of commands whose output is meant to be passed on; of those that give rows anyway.
+DEFAULT_SUPPRESS, NO_SUPPRESS = SUPPRESS, 0
+
+
+def note_rounding(suppress: int) -> None:
+    """Say on stderr that counts are rounded, where they are."""
+    from warehouse.cli.output import note
+
+    if suppress > 1:
+        note(f"Counts are rounded to {suppress:,}: 0 stands for 0 to {suppress - 1:,} (--suppress 0 shows all).")
 
 
 @contextlib.contextmanager

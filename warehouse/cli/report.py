@@ -26,7 +26,7 @@ def report(
     Shows studies by month, patients by centre, how complete each field is, what was repaired, what the checks found and
     what could not be read. The page loads nothing and runs nothing; it can be mailed, printed and archived.
 
-    Small counts are hidden, and whatever would tell them; --suppress 0 shows all.
+    Counts are rounded to 5, so that nobody can be counted out; --suppress 0 shows them as they are.
 
     \b
     Examples:

@@ -4,7 +4,7 @@
 
 A cohort is one file (docs/cohorts.md): `definition` reads it, `catalogue` holds it against the declared columns,
 `run` asks it. `attrition` counts its steps, `compare` explains what came and went, `leakage` and `risk` warn of what
-a model must not learn, `suppress` hides small numbers.
+a model must not learn.
 """
 
 from warehouse.cohorts.definition import Definition, load, parse, shipped

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from warehouse import sqlfiles
-from warehouse.cohorts import catalogue, suppress
+from warehouse.cohorts import catalogue
 from warehouse.cohorts.definition import Definition, Step
+from warehouse.disclosure_control import round_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,8 +26,7 @@ _IDS = ("patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 @dataclass(frozen=True, slots=True)
 class Count:
     """A step, counted. `after` names the step that it narrowed, "" where it begins from a view; `counts` are None where
-    a step names no patient, study, series or image, `lost` where there is nothing to count against; `hidden` names
-    those that are None because they are small, or would tell a small one."""
+    a step names no patient, study, series or image, `lost` where there is nothing to count against."""
 
     step: str
     meaning: str
@@ -35,7 +35,6 @@ class Count:
     reads: tuple[str, ...]
     counts: dict[str, int | None]
     lost: dict[str, int | None]
-    hidden: frozenset[str] = frozenset()
 
 
 def attrition(cohort: "Cohort") -> list[Count]:
@@ -57,44 +56,33 @@ def table(steps: Sequence[Count]) -> "pa.Table":
     for what in COUNTED:
         made[what] = pa.array([step.counts[what] for step in steps], pa.int64())
         made[f"{what}_lost"] = pa.array([step.lost[what] for step in steps], pa.int64())
-    if any(step.hidden for step in steps):
-        made["hidden"] = pa.array([", ".join(sorted(step.hidden)) or None for step in steps], pa.string())
     return pa.table(made)
 
 
-def suppressed(steps: Sequence[Count], least: int) -> list[Count]:
-    """The same with small counts and small losses hidden, and whatever else would tell them."""
-    places = {step.step: place for place, step in enumerate(steps)}
-    shown: dict[str, list[bool]] = {}
-    for what in COUNTED:
-        counts = [step.counts[what] or 0 for step in steps]
-        # A step that is not counted hides nothing and is no way to anything.
-        after = [places[s.after] if s.after and s.lost[what] is not None else None for s in steps]
-        shown[what] = suppress.chain(counts, after, least)
-    return [_suppressed(step, place, places, shown) for place, step in enumerate(steps)]
-
-
-def _suppressed(step: Count, place: int, places: dict[str, int], shown: dict[str, list[bool]]) -> Count:
-    counts = {what: n if shown[what][place] else None for what, n in step.counts.items()}
-    lost = {
-        what: n if shown[what][place] and (not step.after or shown[what][places[step.after]]) else None
-        for what, n in step.lost.items()
+def suppressed(steps: Sequence[Count], base: int) -> list[Count]:
+    """The same with counts rounded to the base; what a step lost is the difference of rounded counts."""
+    rounded = {
+        step.step: {what: None if n is None else round_count(n, base) for what, n in step.counts.items()}
+        for step in steps
     }
-    hidden = {what for what in COUNTED if counts[what] != step.counts[what]}
-    hidden |= {f"lost {what}" for what in COUNTED if lost[what] != step.lost[what]}
-    return replace(step, counts=counts, lost=lost, hidden=frozenset(hidden))
+    return [
+        replace(step, counts=rounded[step.step], lost=_lost(rounded.get(step.after, {}), rounded[step.step]))
+        for step in steps
+    ]
 
 
 def _narrowed(definition: Definition, counts: dict[str, dict[str, int | None]]) -> Iterator[Count]:
     nothing: dict[str, int | None] = dict.fromkeys(COUNTED)
     for step in (*definition.steps, definition.answer):
         after, here = counts.get(step.after, nothing), counts.get(step.name, nothing)
-        lost = {what: _less(after[what], here[what]) for what in COUNTED}
-        yield Count(step.name, step.meaning, step.after, step.line, step.reads, here, lost)
+        yield Count(step.name, step.meaning, step.after, step.line, step.reads, here, _lost(after, here))
 
 
-def _less(before: int | None, now: int | None) -> int | None:
-    return None if before is None or now is None else before - now
+def _lost(before: dict[str, int | None], now: dict[str, int | None]) -> dict[str, int | None]:
+    return {
+        what: None if (then := before.get(what)) is None or (left := now[what]) is None else then - left
+        for what in COUNTED
+    }
 
 
 #: What stands for the images of a patient, a study or a series: counted once, from the images that the cohort may see.

@@ -141,22 +141,20 @@ def _reader(step: "Count", steps: "Sequence[Count]", way: "Sequence[Count]") -> 
 def _words(step: "Count", width: int) -> list[tuple[str, str]]:
     name = "Answer" if step.step == "answer" else step.step
     meaning = [("small", line) for line in wrap(step.meaning, width)][:5]
-    counts = ", ".join(
-        _counted(step.counts[what], what) for what in _ONE if step.counts[what] is not None or what in step.hidden
-    )
+    counts = ", ".join(_counted(n, what) for what in _ONE if (n := step.counts[what]) is not None)
     return [("name", name), *meaning, *(("", line) for line in wrap(counts or "not counted", width))]
 
 
 _ONE = {"patients": "patient", "studies": "study", "series": "series", "images": "image"}
 
 
-def _counted(n: int | None, what: str) -> str:
-    return f"hidden\u00a0{what}" if n is None else f"{n:,}\u00a0{what if n != 1 else _ONE[what]}"
+def _counted(n: int, what: str) -> str:
+    return f"{n:,}\u00a0{what if n != 1 else _ONE[what]}"
 
 
 def _lost(step: "Count") -> list[tuple[str, str]]:
     """What a step lost, where it lost anything."""
-    told = [_counted(n, what) for what, n in step.lost.items() if n or f"lost {what}" in step.hidden]
+    told = [_counted(n, what) for what, n in step.lost.items() if n]
     return [("name", "Left out"), *(("", line) for line in told)] if told else []
 
 

@@ -12,6 +12,7 @@ from warehouse import columns
 from warehouse.cohorts import lineage
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Problem
+from warehouse.disclosure_control import named, round_count
 from warehouse.names import fold_name
 from warehouse.sqlfiles import identifier
 
@@ -38,8 +39,11 @@ def event_dates() -> "dict[Base, str]":
     return found
 
 
-def warnings(definition: Definition, cohort: "Cohort | None" = None) -> list[Problem]:
-    """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given."""
+def warnings(definition: Definition, cohort: "Cohort | None" = None, suppress: int = 0) -> list[Problem]:
+    """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given.
+
+    Counts are rounded to `suppress`; 0 shows them as they are.
+    """
     traced = lineage.trace(definition)
     exempt = set().union(*(traced.answer.get(fold_name(label), set()) for label in definition.labels), set())
     uses = [*traced.filters]
@@ -54,12 +58,12 @@ def warnings(definition: Definition, cohort: "Cohort | None" = None) -> list[Pro
             kind = "column" if use.where.startswith("column") else "filter"
             if base in dates and (base, kind) not in seen:
                 seen.add((base, kind))
-                if told := _told(base, dates[base], use.where, cohort):
+                if told := _told(base, dates[base], use.where, cohort, suppress):
                     found.append(Problem(use.line, told, "warning"))
     facts = {base for use in uses for base in use.base - exempt if base[0] in ("clinical", "patients")}
     facts = {base for base in facts if base in dates or _is_input(base)}
     if facts:
-        found += _uploaded(definition, facts, cohort)
+        found += _uploaded(definition, facts, cohort, suppress)
     return found
 
 
@@ -68,7 +72,7 @@ def _is_input(base: "Base") -> bool:
     return base[1] in {column.name for column in columns.record_columns()}
 
 
-def _told(base: "Base", event: str, where: str, cohort: "Cohort | None") -> str:
+def _told(base: "Base", event: str, where: str, cohort: "Cohort | None", suppress: int) -> str:
     """The warning for a fact, or nothing where the answer shows that it always lay before."""
     fact = base[1]
     if cohort is None:
@@ -78,13 +82,19 @@ def _told(base: "Base", event: str, where: str, cohort: "Cohort | None") -> str:
     late, undated, rows = _counted(cohort, base, event)
     told = []
     if late:
-        told.append(f"lies after the index image in {late:,} of {rows:,} rows")
+        told.append(f"lies after the index image in {_of(late, rows, suppress)}")
     if undated:
-        told.append(f"has no date in {undated:,} of {rows:,} rows")
+        told.append(f"has no date in {_of(undated, rows, suppress)}")
     if not told:
         return ""
     by = f" (by {event})" if event and event != fact else ""
     return f"The {where} uses {fact}, which{by} {' and '.join(told)}."
+
+
+def _of(count: int, rows: int, suppress: int) -> str:
+    """Some of the rows, in words."""
+    some, every = (named(round_count(n, suppress), suppress) for n in (count, rows))
+    return f"{some} of {every} rows"
 
 
 def _counted(cohort: "Cohort", base: "Base", event: str) -> tuple[int, int, int]:
@@ -107,7 +117,7 @@ def _counted(cohort: "Cohort", base: "Base", event: str) -> tuple[int, int, int]
     )
 
 
-def _uploaded(definition: Definition, facts: "set[Base]", cohort: "Cohort | None") -> list[Problem]:
+def _uploaded(definition: Definition, facts: "set[Base]", cohort: "Cohort | None", suppress: int) -> list[Problem]:
     """Which facts came with a file that was uploaded only after the index image."""
     names = ", ".join(sorted({name for _, name in facts}))
     if cohort is None:
@@ -120,7 +130,7 @@ def _uploaded(definition: Definition, facts: "set[Base]", cohort: "Cohort | None
     )
     if not late:
         return []
-    told = f"{names}: uploaded only after the index image in {late:,} of {rows:,} rows. {_OFFER}."
+    told = f"{names}: uploaded only after the index image in {_of(late, rows, suppress)}. {_OFFER}."
     return [Problem(definition.answer.line, told, "note")]
 
 

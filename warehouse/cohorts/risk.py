@@ -2,6 +2,8 @@
 
 Cramér's V between the label and centre, manufacturer, model, projection, month, sex and age, and between these; counts
 per cell; a warning where they go together, and where all rows of a centre, scanner … have one label.
+
+Where counts are rounded, everything else is computed from the rounded tables, and discloses no more than they do.
 """
 
 import math
@@ -11,8 +13,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from warehouse import sqlfiles
-from warehouse.cohorts import suppress
 from warehouse.cohorts.header import nearest
+from warehouse.disclosure_control import Table, round_count, round_table
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,18 +77,21 @@ class Association:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """The associations of a label, strongest first, those between the attributes, the cells of each, and warnings."""
+    """The associations of a label, strongest first, those between the attributes, the cells of each, and warnings.
+
+    `between` is empty where counts are rounded: no table of two attributes is shown from which it could be computed.
+    """
 
     label: str
     n_rows: int
     with_label: tuple[Association, ...]
     between: tuple[Association, ...]
-    cells: dict[str, suppress.Table]
+    cells: dict[str, Table]
     warnings: tuple[str, ...]
 
 
-def risk(cohort: "Cohort", label: str, least: int = 0) -> Risk:
-    """The shortcut risks of a label; counts under `least` are hidden.
+def risk(cohort: "Cohort", label: str, suppress: int = 0) -> Risk:
+    """The shortcut risks of a label, with counts rounded to `suppress`; 0 shows them as they are.
 
     UsageError where the answer lacks the label, or it has too many values to be tabled.
     """
@@ -108,15 +113,16 @@ def risk(cohort: "Cohort", label: str, least: int = 0) -> Risk:
             "Choose a label of few values, or put it into classes in the cohort."
         )
     attributes = names[1:]
-    with_label = [_association(values, "label", name, label) for name in attributes]
-    cells = {name: _cells(values, name, least) for name in attributes}
+    tables = {name: _table(values, name, suppress) for name in attributes}
+    with_label = [Association(label, name, *cramers_v(Counter(table.cells))) for name, table in tables.items()]
+    pairs = combinations(attributes, 2) if suppress < 2 else ()
     return Risk(
         label,
-        len(rows),
+        round_count(len(rows), suppress),
         tuple(sorted(with_label, key=lambda a: -a.corrected)),
-        tuple(_association(values, a, b, a) for a, b in combinations(attributes, 2)),
-        cells,
-        tuple(_warnings(label, with_label, cells)),
+        tuple(Association(a, b, *cramers_v(Counter(zip(values[a], values[b], strict=True)))) for a, b in pairs),
+        tables,
+        tuple(_warnings(label, with_label, tables)),
     )
 
 
@@ -154,17 +160,12 @@ def cramers_v(pairs: "Counter[tuple[str, str]]") -> tuple[float, float]:
     return min(v, 1.0), min(1.0, math.sqrt(phi2 / smaller)) if smaller > 0 else 0.0
 
 
-def _association(values: dict[str, list[str]], first: str, second: str, named: str) -> Association:
-    v, corrected = cramers_v(Counter(zip(values[first], values[second], strict=True)))
-    return Association(named, second, v, corrected)
-
-
-def _cells(values: dict[str, list[str]], name: str, least: int) -> suppress.Table:
+def _table(values: dict[str, list[str]], name: str, base: int) -> Table:
     counts = Counter(zip(values[name], values["label"], strict=True))
-    return suppress.table(sorted(set(values[name])), sorted(set(values["label"])), counts, least)
+    return round_table(sorted(set(values[name])), sorted(set(values["label"])), counts, base)
 
 
-def _warnings(label: str, with_label: list[Association], cells: dict[str, suppress.Table]) -> list[str]:
+def _warnings(label: str, with_label: list[Association], cells: dict[str, Table]) -> list[str]:
     told = [
         f"{label} goes with {a.second} (V {a.corrected:.2f}): a model can tell it from the {a.second}."
         for a in sorted(with_label, key=lambda a: -a.corrected)

@@ -81,7 +81,7 @@ class Cohort:
         return attrition.attrition(self)
 
     def attrition(self, *, suppress: int = 0) -> "pa.Table":
-        """The same as an Arrow table, a row a step; counts under `suppress`, and those that tell them, are hidden."""
+        """The same as an Arrow table, a row a step; counts are rounded to `suppress`, 0 shows them as they are."""
         from warehouse.cohorts import attrition
 
         return attrition.table(attrition.suppressed(self.steps(), suppress))

@@ -3,7 +3,7 @@
     warehouse.open("lake").as_of("2020-06-01").report("report.html")
 
 Steps that know nothing of each other's trade: `counting` asks the lake and gives dataclasses of counts (`figures`),
-`hiding` takes small numbers out of them, `charts` and `heat_maps` draw what is left, `page` fills the template. What is
+`hiding` rounds them, `charts` and `heat_maps` draw what is left, `page` fills the template. What is
 on the page went through `hiding.suppressed`; nothing is asked later.
 """
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def write(warehouse: "Warehouse", target: Path, suppress: int, results: "Sequence[Result] | None" = None) -> None:
     """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
 
-    Counts under `suppress` are hidden, and what would tell them; 0 hides nothing. The checks are run, unless what all
-    of them found is given. The same snapshot, day, group and `suppress` give the same bytes. UsageError when the file
+    Counts are rounded to `suppress`; 0 shows them as they are. The checks are run, unless what all of them found is
+    given. The same snapshot, day, group and `suppress` give the same bytes. UsageError when the file
     cannot be written, LakeError when the snapshot is older than the views that the report asks.
     """
     from warehouse.quality import counting, hiding, page

@@ -16,8 +16,6 @@ _OTHER_MODALITY = "#8c8c8c"
 #: Months that the chart of studies shows; a study of 1990 must not squeeze all others.
 _MONTHS = 48
 _WIDTH, _HEIGHT = 880, 64
-#: The height of what stands for a hidden number.
-_STUB = 5
 
 
 def shown_months(counts: list[Studies]) -> tuple[date, date] | None:
@@ -26,7 +24,7 @@ def shown_months(counts: list[Studies]) -> tuple[date, date] | None:
     for count in counts:
         if count.month:
             place = 12 * count.month.year + count.month.month - 1
-            months[place] = months.get(place, 0) + (count.n_studies or 1)  # as much as a hidden number tells
+            months[place] = months.get(place, 0) + count.n_studies
     if not months:
         return None
     first = max(sorted(months), key=lambda m: sum(n for other, n in months.items() if m <= other < m + _MONTHS))
@@ -42,18 +40,15 @@ def _months(span: tuple[date, date]) -> int:
     return 12 * (span[1].year - span[0].year) + span[1].month - span[0].month
 
 
-def studies(counts: list[Studies], totals: dict[str, int | None]) -> str:
-    """Studies by month, a row for each modality with a scale of its own: MR is rare and still to be seen.
-
-    A number that is hidden is a stub at the bottom, the same for all.
-    """
+def studies(counts: list[Studies], totals: dict[str, int]) -> str:
+    """Studies by month, a row for each modality with a scale of its own: MR is rare and still to be seen."""
     import altair as alt
 
     span = shown_months(counts)
     if not span:
         return ""
     known = [c for c in counts if c.month and span[0] <= c.month <= span[1]]
-    order = sorted({c.modality for c in known}, key=lambda name: (totals[name] is None, -(totals[name] or 0), name))
+    order = sorted({c.modality for c in known}, key=lambda name: (-totals[name], name))
     rows = [
         _modality([c for c in known if c.modality == name], span, totals[name], is_last=name == order[-1])
         for name in order
@@ -61,9 +56,7 @@ def studies(counts: list[Studies], totals: dict[str, int | None]) -> str:
     return drawing.svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
 
 
-def _modality(
-    counts: list[Studies], span: tuple[date, date], total: int | None, *, is_last: bool
-) -> "alt.Chart | alt.LayerChart":
+def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> "alt.Chart":
     """The row of one modality; the last one has the axis of all."""
     import altair as alt
 
@@ -72,12 +65,11 @@ def _modality(
         {
             "month": f"{c.month:%Y-%m-%d}",
             "n": c.n_studies,
-            "told": f"{name}, {c.month:%Y-%m}: {drawing.told(c.n_studies)}",
+            "told": f"{name}, {c.month:%Y-%m}: {c.n_studies:,}",
         }
         for c in counts
     ]
-    shown = [value for value in values if value["n"] is not None]
-    top = max((c.n_studies for c in counts if c.n_studies is not None), default=0)
+    top = max(c.n_studies for c in counts)
     domain = [f"{span[0]:%Y-%m-%d}", f"{_next_month(span[1]):%Y-%m-%d}"]
     x = alt.X(
         "utcyearmonth(month):T",
@@ -98,9 +90,9 @@ def _modality(
     )
     y = alt.Y(
         "n:Q",
-        scale=alt.Scale(domain=[0, top or 1], nice=False),
+        scale=alt.Scale(domain=[0, top], nice=False),
         axis=alt.Axis(
-            title=[name, drawing.mark(total)],
+            title=[name, f"{total:,}"],
             titleAngle=0,
             titleAlign="right",
             titleAnchor="middle",
@@ -110,30 +102,18 @@ def _modality(
             titleColor=drawing.INK,
             values=[0, top],
             format=",d",
-            aria=top > 0,  # no scale where all is hidden
         ),
     )
     bars: alt.Chart = (
-        drawing.chart(shown, width=_WIDTH, height=_HEIGHT)
+        drawing.chart(values, width=_WIDTH, height=_HEIGHT)
         .mark_bar(color=_MODALITIES.get(name, _OTHER_MODALITY))
         .encode(x=x, y=y, description="told:N")
     )
-    if len(shown) == len(values):
-        return bars
-    stubs = (
-        drawing.chart([value for value in values if value["n"] is None])
-        .mark_bar(color=drawing.HIDDEN)
-        .encode(x=x, y=alt.value(_HEIGHT - _STUB), y2=alt.value(_HEIGHT), description="told:N")
-    )
-    layered: alt.LayerChart = bars + stubs
-    return layered
+    return bars
 
 
-def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
-    """Patients by centre and status, the largest centre on top.
-
-    Numbers that are hidden have no bar, or one together where the total tells what they are together.
-    """
+def patients(counts: list[Patients], totals: dict[str, int]) -> str:
+    """Patients by centre and status, the largest centre on top."""
     import altair as alt
 
     if not counts:
@@ -153,20 +133,8 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
             "told": f"{c.centre}{'' if c.status == 'none' else f', {c.status}'}: {c.n_patients:,}",
         }
         for c in counts
-        if c.n_patients is not None
     ]
-    for name, total in totals.items():
-        if total and (rest := total - sum(c.n_patients or 0 for c in counts if c.centre == name)):
-            told = f"{name}: {rest:,}, of which statuses are hidden"
-            values.append({"centre": label[name], "status": "hidden", "place": len(STATUSES), "n": rest, "told": told})
-    ends: dict[str, int] = dict.fromkeys(label.values(), 0)
-    for value in values:
-        ends[value["centre"]] += value["n"]
     present = [status for status in STATUSES if any(c.status == status for c in counts)]
-    colours = [_STATUS[status] for status in present]
-    if any(value["status"] == "hidden" for value in values):
-        present, colours = [*present, "hidden"], [*colours, drawing.HIDDEN]
-    top = max(ends.values())
     bars = (
         drawing.chart(values)
         .mark_bar(height=alt.RelativeBandSize(0.72))
@@ -174,18 +142,17 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
             y=y,
             x=alt.X(
                 "n:Q",
-                scale=alt.Scale(domainMin=0) if top else alt.Scale(domain=[0, 1]),
+                scale=alt.Scale(domainMin=0),
                 axis=alt.Axis(
                     title="patients",
                     orient="top",
-                    values=_ticks(top),
-                    aria=top > 0,
+                    values=_ticks(max(totals.values())),
                     format=",d",
                 ),
             ),
             color=alt.Color(
                 "status:N",
-                scale=alt.Scale(domain=present, range=colours),
+                scale=alt.Scale(domain=present, range=[_STATUS[status] for status in present]),
                 legend=alt.Legend(
                     title=None, orient="top", labelExpr="datum.label == 'none' ? 'no clinical record' : datum.label"
                 ),
@@ -194,7 +161,7 @@ def patients(counts: list[Patients], totals: dict[str, int | None]) -> str:
             description="told:N",
         )
     )
-    texts = [{"centre": label[name], "n": ends[label[name]], "total": drawing.mark(n)} for name, n in totals.items()]
+    texts = [{"centre": label[name], "n": n, "total": f"{n:,}"} for name, n in totals.items()]
     text = (
         drawing.chart(texts)
         .mark_text(align="left", dx=5, fontSize=11, color=drawing.QUIET, aria=False)

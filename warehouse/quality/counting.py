@@ -11,7 +11,6 @@ from warehouse.errors import LakeError
 from warehouse.quality.figures import (
     NO_RECORD,
     NOT_NAMED,
-    RATES,
     STATUSES,
     Checked,
     Figures,
@@ -26,6 +25,7 @@ from warehouse.quality.figures import (
     centre_order,
     largest_first,
     percent,
+    rate,
 )
 
 if TYPE_CHECKING:
@@ -77,15 +77,18 @@ def collect(warehouse: "Warehouse", results: Sequence[checks.Result] | None = No
         _completeness(found["completeness"], names),
         _repairs(found, names),
         _rules(found["rules"]),
-        [Checked(r.check, r.n_rows) for r in (checks.run(warehouse, limit=0) if results is None else results)],
+        [
+            Checked(r.check, r.n_rows, r.n_rows > 0)
+            for r in (checks.run(warehouse, limit=0) if results is None else results)
+        ],
         [Rejected(row["kind"] or "other", _printable(row["reason"]), row["n_objects"]) for row in found["rejects"]],
     )
 
 
-def _sums(counts: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
-    totals: dict[str, int | None] = {}
+def _sums(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
     for name, count in counts:
-        totals[name] = (totals.get(name) or 0) + (count or 0)
+        totals[name] = totals.get(name, 0) + count
     return totals
 
 
@@ -180,7 +183,7 @@ def _repairs(found: dict[str, Rows], names: dict[str | None, str]) -> list[Repai
         Repairs(
             names[row["centre"]],
             row["rule"],
-            sum(100 * row["n_values"] >= bound * files[row["centre"]] for bound in RATES),
+            rate(row["n_values"], files[row["centre"]]),
             row["n_values"],
             row["n_patients"],
             files[row["centre"]],

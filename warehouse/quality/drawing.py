@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import altair as alt
 
-INK, QUIET, LINE, EMPTY, HIDDEN = "#1f2933", "#52606d", "#d9dee3", "#fafbfc", "#cdd4da"
+INK, QUIET, LINE, EMPTY = "#1f2933", "#52606d", "#d9dee3", "#fafbfc"
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 
 _CONFIG = {
@@ -45,16 +45,6 @@ def chart(values: list[dict[str, Any]], **size: Any) -> "alt.Chart":
     import altair as alt
 
     return alt.Chart(alt.Data(values=values), **size)  # type: ignore[no-untyped-call]
-
-
-def mark(count: int | None) -> str:
-    """A count as it stands in a chart or a table; a dash where it is hidden."""
-    return "–" if count is None else f"{count:,}"
-
-
-def told(count: int | None) -> str:
-    """A count as a tooltip says it."""
-    return "hidden" if count is None else f"{count:,}"
 
 
 _LEGAL_FORM = re.compile(r" (?:NHS (?:Foundation )?Trust|University Health Board|Health Board)$", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """What the quality report says: dataclasses of counts and names, and how they are put.
 
 No patient and no value of one is in here, so none can come onto the page. Counts say by their name what
-they are numbers of (`n_patients`, `n_records`, …); None is a number that `hiding` took away.
+they are numbers of (`n_patients`, `n_records`, …).
 """
 
 from dataclasses import dataclass
@@ -36,15 +36,15 @@ class Scope:
 class Totals:
     """What the views show, and the inventory of the whole snapshot, which balances."""
 
-    n_patients: int | None
-    n_positive: int | None
-    n_negative: int | None
-    n_without_record: int | None
-    n_studies: int | None
-    n_undated_studies: int | None
-    n_series: int | None
-    n_images: int | None
-    n_clinical_files: int | None
+    n_patients: int
+    n_positive: int
+    n_negative: int
+    n_without_record: int
+    n_studies: int
+    n_undated_studies: int
+    n_series: int
+    n_images: int
+    n_clinical_files: int
     n_rejects: int
     inventory: dict[str, int]
 
@@ -55,7 +55,7 @@ class Studies:
 
     month: date | None
     modality: str
-    n_studies: int | None
+    n_studies: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +64,31 @@ class Patients:
 
     centre: str
     status: str
-    n_patients: int | None
+    n_patients: int
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """How many of a centre's records, to which the column applies, have a value in it; per cent may be known alone."""
+    """How many of a centre's records, to which the column applies, have a value in it."""
 
     section: str
     column: str
     centre: str
-    percent: int | None
-    n_filled: int | None
-    n_records: int | None
+    percent: int
+    n_filled: int
+    n_records: int
 
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """The values of a centre that met a rule of cleaning; how many they are for 100 files may be known alone.
-
-    Of that there is the step alone: how many of RATES it reaches.
-    """
+    """The values of a centre that met a rule of cleaning; `step` is how many of RATES they reach for 100 files."""
 
     centre: str
     rule: str
-    step: int | None
-    n_values: int | None
-    n_patients: int | None
-    n_files: int | None
+    step: int
+    n_values: int
+    n_patients: int
+    n_files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +98,18 @@ class Rule:
     rule: str
     effect: str
     meaning: str
-    n_values: int | None
-    n_patients: int | None
-    n_centres: int | None
+    n_values: int
+    n_patients: int
+    n_centres: int
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check and the number of its faulty rows; of a number that is hidden it may be said that it is small."""
+    """A check, the number of its faulty rows, and whether there are any, which a rounded number does not say."""
 
     check: checks.Check
-    n_rows: int | None
-    is_small: bool = False
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether it found anything; a number that is hidden is none of 0."""
-        return self.n_rows != 0
+    n_rows: int
+    has_rows: bool
 
     @property
     def is_failed(self) -> bool:
@@ -138,28 +130,33 @@ class Rejected:
 class Figures:
     """All that the report says; lists are in the order in which they are shown.
 
-    `modalities` and `centres` are the totals of studies and patients. Counts from 1 to `least` - 1 are hidden.
+    `modalities` and `centres` are the totals of studies and patients. Counts are rounded to `base`; 0: they are exact.
     """
 
     scope: Scope
     totals: Totals
     studies: list[Studies]
-    modalities: dict[str, int | None]
+    modalities: dict[str, int]
     patients: list[Patients]
-    centres: dict[str, int | None]
+    centres: dict[str, int]
     completeness: list[Filled]
     repairs: list[Repairs]
     rules: list[Rule]
     checks: list[Checked]
     rejects: list[Rejected]
-    least: int = 0
+    base: int = 0
 
 
-def percent(n_filled: int, n_records: int, step: int = 1) -> int:
-    """The share in per cent, rounded to whole steps; 0 and 100 only where it is none and all."""
+def percent(n_filled: int, n_records: int) -> int:
+    """The share in whole per cent; 0 and 100 only where it is none and all."""
     if n_filled in (0, n_records):
         return 100 if n_filled else 0
-    return min(100 - step, max(step, step * round(100 * n_filled / n_records / step)))
+    return min(99, max(1, round(100 * n_filled / n_records)))
+
+
+def rate(n_values: int, n_files: int) -> int:
+    """How many of RATES so many values of so many files reach."""
+    return sum(100 * n_values >= bound * n_files for bound in RATES)
 
 
 def centre_order(name: str) -> tuple[bool, str, str]:
@@ -167,6 +164,6 @@ def centre_order(name: str) -> tuple[bool, str, str]:
     return (name in (NOT_NAMED, NO_RECORD), name.casefold(), name)
 
 
-def largest_first(name: str, total: int | None) -> tuple[bool, bool, bool, int, str, str]:
-    """The order in which centres are listed by number: the largest first, hidden numbers after them, no centre last."""
-    return name in (NOT_NAMED, NO_RECORD), name == NO_RECORD, total is None, -(total or 0), name.casefold(), name
+def largest_first(name: str, total: int) -> tuple[bool, bool, int, str, str]:
+    """The order in which centres are listed by number: the largest first, those without one last."""
+    return name in (NOT_NAMED, NO_RECORD), name == NO_RECORD, -total, name.casefold(), name

@@ -27,18 +27,9 @@ _RATES = {
 _DARK = {"#2470ac", "#0b3c68", "#cc5a1b", "#7f2f08"}
 
 
-#: A cell whose number is hidden, in either.
-_HIDDEN = "hidden"
-
-
 def _share(percent: int) -> str:
     """The step of _SHARES in which a share lies; all but a few is not all, a few is not none."""
     return [*_SHARES][5 if percent == 100 else percent and 1 + 4 * percent // 100]
-
-
-def rate(step: int) -> str:
-    """The words for a step of values for 100 clinical files."""
-    return [*_RATES][step]
 
 
 def completeness(cells: list[Filled]) -> str:
@@ -49,16 +40,15 @@ def completeness(cells: list[Filled]) -> str:
         return ""
     centres = sorted({cell.centre for cell in cells}, key=centre_order)
     label = drawing.short_names(centres)
-    steps = _SHARES | ({_HIDDEN: drawing.HIDDEN} if any(cell.percent is None for cell in cells) else {})
     blocks: list[alt.LayerChart] = []
     for section in dict.fromkeys(cell.section for cell in cells):
         values = [
             {
                 "x": label[cell.centre],
                 "y": cell.column,
-                "step": _HIDDEN if cell.percent is None else _share(cell.percent),
-                "text": drawing.mark(cell.percent),
-                "told": f"{cell.column}, {cell.centre}: {_filled(cell)}",
+                "step": _share(cell.percent),
+                "text": f"{cell.percent}",
+                "told": f"{cell.column}, {cell.centre}: {cell.n_filled:,} of {cell.n_records:,} ({cell.percent} %)",
             }
             for cell in cells
             if cell.section == section
@@ -75,33 +65,18 @@ def completeness(cells: list[Filled]) -> str:
             labelLimit=230,
         )
         rows = [*dict.fromkeys(value["y"] for value in values)]
-        tiles = _tiles(values, ([label[centre] for centre in centres], x), (rows, y), steps, "filled")
+        tiles = _tiles(values, ([label[centre] for centre in centres], x), (rows, y), _SHARES, "filled")
         blocks.append(tiles.properties(width=alt.Step(26), height=alt.Step(16)))
     return drawing.svg("completeness", alt.vconcat(*blocks, spacing=5), "Completeness of each field by centre")
 
 
-def _filled(cell: Filled) -> str:
-    if cell.percent is None:
-        return _HIDDEN
-    if cell.n_filled is None or cell.n_records is None:
-        return f"{cell.percent} %"
-    return f"{cell.n_filled:,} of {cell.n_records:,} ({cell.percent} %)"
-
-
 def _repaired(count: Repairs) -> str:
-    if count.step is None:
-        return _HIDDEN
-    if count.n_values is None or count.n_patients is None or count.n_files is None:
-        return f"values for 100 files {rate(count.step)}"
     per_hundred = 100 * count.n_values / count.n_files
     return f"values {count.n_values:,}, patients {count.n_patients:,}, values for 100 files {per_hundred:.1f}"
 
 
 def repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
-    """How many values of each centre met the rules about dates and those about units; the colour is for 100 files.
-
-    Where numbers are hidden there is the colour alone.
-    """
+    """How many values of each centre met the rules about dates and those about units; the colour is for 100 files."""
     import altair as alt
 
     counts = [count for count in counts if count.rule in {*dates, *units}]
@@ -109,16 +84,14 @@ def repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
         return ""
     centres = sorted({count.centre for count in counts}, key=centre_order)
     label = drawing.short_names(centres)
-    steps = _RATES | ({_HIDDEN: drawing.HIDDEN} if any(count.step is None for count in counts) else {})
     blocks: list[alt.LayerChart] = []
     for rules in (dates, units):
         values = [
             {
                 "x": count.rule,
                 "y": label[count.centre],
-                "step": _HIDDEN if count.step is None else rate(count.step),
-                # Where the step alone may be told the colour tells it.
-                "text": "" if count.step is not None and count.n_values is None else drawing.mark(count.n_values),
+                "step": [*_RATES][count.step],
+                "text": f"{count.n_values:,}",
                 "told": f"{count.rule}, {count.centre}: {_repaired(count)}",
             }
             for count in counts
@@ -128,7 +101,7 @@ def repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
             x = alt.Axis(title=None, orient="top", labelAngle=-50, labelAlign="left", labelLimit=230)
             y = alt.Axis(title=None, labels=not blocks, labelLimit=320)
             tiles = _tiles(
-                values, (rules, x), ([label[centre] for centre in centres], y), steps, "values for 100 clinical files"
+                values, (rules, x), ([label[centre] for centre in centres], y), _RATES, "values for 100 clinical files"
             )
             blocks.append(tiles.properties(width=alt.Step(50), height=alt.Step(18)))
     return drawing.svg("repairs", alt.hconcat(*blocks, spacing=14), "Repairs of dates and units by centre")

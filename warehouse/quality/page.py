@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.disclosure_control import named
 from warehouse.quality import charts, heat_maps
 from warehouse.quality.figures import STATUSES, Figures, Filled, Repairs, centre_order
 
@@ -11,14 +12,11 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of two dimensions: what stands at (row, column), where there is something; None where it is hidden.
-
-    The row or column `total` has the totals.
-    """
+    """A table of two dimensions: what stands at (row, column); `total` names the row or column of totals."""
 
     rows: list[str]
     columns: list[str]
-    cells: dict[tuple[str, str], str | None]
+    cells: dict[tuple[str, str], str]
     total: str = ""
 
 
@@ -35,6 +33,7 @@ def render(figures: Figures) -> str:
         lstrip_blocks=True,
     )
     environment.filters["count"] = _count
+    environment.filters["named"] = lambda count: named(count, figures.base)
     dates, units = ([rule.rule for rule in figures.rules if about in rule.rule] for about in ("date", "unit"))
     drawn = {
         "studies": charts.studies(figures.studies, figures.modalities),
@@ -50,20 +49,14 @@ def render(figures: Figures) -> str:
         span=charts.shown_months(figures.studies),
         patients=_patients(figures),
         completeness=_completeness(figures.completeness),
-        hidden=_hidden(figures.least),
         repairs=_repairs(figures.repairs, [*dates, *units]),
         failed=[checked for checked in figures.checks if checked.is_failed],
         warned=[checked for checked in figures.checks if checked.has_rows and not checked.is_failed],
     )
 
 
-def _count(count: int | None) -> str | None:
-    return None if count is None else f"{count:,}"
-
-
-def _hidden(least: int) -> str:
-    """The counts that are hidden because they are small; "" where none are."""
-    return "" if least < 2 else "1" if least == 2 else f"1 to {least - 1}"
+def _count(count: int) -> str:
+    return f"{count:,}"
 
 
 def _studies(figures: Figures) -> Grid:
@@ -96,15 +89,8 @@ def _completeness(cells: list[Filled]) -> Grid:
     return Grid(
         [*dict.fromkeys(cell.column for cell in cells)],
         sorted({cell.centre for cell in cells}, key=centre_order),
-        {(cell.column, cell.centre): _filled(cell) for cell in cells},
+        {(cell.column, cell.centre): f"{cell.n_filled:,}/{cell.n_records:,}" for cell in cells},
     )
-
-
-def _filled(cell: Filled) -> str | None:
-    if cell.percent is None:
-        return None
-    known = cell.n_filled is not None and cell.n_records is not None
-    return f"{cell.n_filled:,}/{cell.n_records:,}" if known else f"{cell.percent} %"
 
 
 def _repairs(repairs: list[Repairs], rules: list[str]) -> Grid:
@@ -112,11 +98,5 @@ def _repairs(repairs: list[Repairs], rules: list[str]) -> Grid:
     return Grid(
         sorted({count.centre for count in counts}, key=centre_order),
         rules,
-        {(count.centre, count.rule): _repaired(count) for count in counts},
+        {(count.centre, count.rule): _count(count.n_values) for count in counts},
     )
-
-
-def _repaired(count: Repairs) -> str | None:
-    if count.step is None:
-        return None
-    return heat_maps.rate(count.step) if count.n_values is None else f"{count.n_values:,}"

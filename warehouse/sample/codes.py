@@ -59,7 +59,7 @@ CKD = (
 )
 HYPERTENSION = (Entry("1es", True, FROM_TEXT), Entry("3", None, NO_CODE))
 DIABETES = (
-    Entry("Yes", True),
+    Entry("Yes", True, FROM_TEXT),
     Entry("3", None, NO_CODE),
     Entry("diet", None, NO_CODE),
 )

@@ -1,0 +1,75 @@
+"""Statistical disclosure control: rounds counts to a base, and tables so that their cells add up to rounded totals.
+
+The method is controlled rounding (Cox and Ernst 1982, INFOR 20; Hundepool et al. 2012, Statistical Disclosure Control,
+chapter 5), by largest remainders. A total is rounded to the nearest multiple of the base, or to 0 where it is less than
+the base. Its parts are rounded to the multiple below or above them, so that they add up to it. So what is published is
+itself a table that could be true, and each number in it may be off by as much as base - 1: one that is less than the
+base cannot be told from any other such number. Whatever is computed from rounded counts alone (totals, shares,
+associations, losses) discloses no more than they do. No search for companions of hidden cells is needed, and nothing is
+hidden on account of a zero.
+
+Knows of counts alone. A base of 0 or 1 changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+def round_count(count: int, base: int) -> int:
+    """A count to the nearest multiple of the base; one that is less than the base becomes 0."""
+    if base < 2:
+        return count
+    return 0 if count < base else max(base, (2 * count + base) // (2 * base) * base)
+
+
+def round_parts(parts: Sequence[int], base: int, total: int | None = None) -> list[int]:
+    """Counts to the multiple of the base below or above them, so that they add up to a total that is rounded already.
+
+    By default the total is their rounded sum. The largest remainders are rounded up; of equal ones the first.
+    """
+    if base < 2:
+        return list(parts)
+    rounded = [part - part % base for part in parts]
+    up = ((round_count(sum(parts), base) if total is None else total) - sum(rounded)) // base
+    for place in sorted(range(len(parts)), key=lambda place: -(parts[place] % base))[:up]:
+        rounded[place] += base
+    return rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of counts with its margins, as it may be shown; rows and columns are in the order of their names."""
+
+    rows: list[str]
+    columns: list[str]
+    cells: dict[tuple[str, str], int]
+    row_totals: dict[str, int]
+    column_totals: dict[str, int]
+    total: int
+
+
+def round_table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tuple[str, str], int], base: int) -> Table:
+    """A table of counts by row and column: its total is rounded, the columns add up to it, and their cells to them.
+
+    A row or column of which nothing is left is left out: that it has a name would say that it is not empty. Tables of
+    the same columns and the same counts of them have the same totals.
+    """
+    true = [[counts.get((row, column), 0) for row in rows] for column in columns]
+    totals = round_parts([sum(column) for column in true], base)
+    rounded = [round_parts(column, base, total) for column, total in zip(true, totals, strict=True)]
+    cells = {(r, c): rounded[j][i] for j, c in enumerate(columns) for i, r in enumerate(rows)}
+    kept_rows = [r for r in rows if base < 2 or any(cells[r, c] for c in columns)]
+    kept_columns = [c for c, total in zip(columns, totals, strict=True) if base < 2 or total]
+    return Table(
+        kept_rows,
+        kept_columns,
+        {(r, c): cells[r, c] for r in kept_rows for c in kept_columns},
+        {r: sum(cells[r, c] for c in columns) for r in kept_rows},
+        {c: total for c, total in zip(columns, totals, strict=True) if c in kept_columns},
+        sum(totals),
+    )
+
+
+def named(count: int, base: int) -> str:
+    """A count of something that is there, in words: "under 5" where rounding left 0 of it."""
+    return f"under {base:,}" if not count and base > 1 else f"{count:,}"
