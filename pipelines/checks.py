@@ -66,7 +66,7 @@ def spec(check: Check, deployment: Deployment) -> dg.AssetCheckSpec:
 
 
 def _sql(check: Check) -> dg.MetadataValue:
-    return dg.MetadataValue.md(f"```sql\n{check.sql.strip()}\n```")
+    return metadata.code(check.sql)
 
 
 def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:

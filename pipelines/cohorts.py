@@ -73,7 +73,7 @@ def _cohort(definition: Definition) -> dg.AssetsDefinition:
         code_version=hashlib.sha256(definition.sql.encode()).hexdigest()[:12],
         metadata={
             "dagster/column_schema": dg.TableSchema(columns=labels),
-            "SQL": dg.MetadataValue.md(f"```sql\n{definition.sql.strip()}\n```"),
+            "SQL": metadata.code(definition.sql),
         },
         automation_condition=_again(
             dg.AutomationCondition.any_deps_updated() | dg.AutomationCondition.code_version_changed()

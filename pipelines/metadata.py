@@ -1,5 +1,6 @@
 """What assets say of themselves in Dagster's catalogue: columns, lineage, counts, tables; no value of a patient."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,8 +8,12 @@ import dagster as dg
 import duckdb
 
 from warehouse import columns, lake, lineage, schema, sqlfiles
+from warehouse.masking import mask_secrets
+from warehouse.text import escape_controls
 
 _SQL = "reports/storage.sql"
+#: What Markdown, or HTML within it, could be made of.
+_MARKUP = re.compile(r"[\\`*\[\]<>|!&~#$]")
 
 Metadata = dict[str, Any]
 
@@ -33,8 +38,8 @@ def column_lineage(view: str) -> Metadata:
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
-    """A small table in markdown; numbers with thousands apart."""
-    lines = [" | ".join(names), " | ".join("---" for _ in names)]
+    """A small table in markdown; numbers with thousands apart. No cell can become markup, whatever it holds."""
+    lines = [" | ".join(map(_cell, names)), " | ".join("---" for _ in names)]
     lines += [" | ".join(_cell(value) for value in row) for row in rows]
     return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
 
@@ -42,7 +47,15 @@ def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.Metadata
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|").replace("\n", " ")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return _MARKUP.sub(r"\\\g<0>", escape_controls(str(value).replace("\n", " ")))
+
+
+def code(sql: str) -> dg.MetadataValue:
+    """SQL as a block of code, whatever it holds: the fence is longer than any within."""
+    fence = "`" * (2 + max(1, *(len(run) for run in re.findall("`+", sql)), 0))
+    return dg.MetadataValue.md(f"{fence}sql\n{escape_controls(sql.strip())}\n{fence}")
 
 
 def storage(con: duckdb.DuckDBPyConnection) -> Metadata:
@@ -78,4 +91,4 @@ def news(counts: Mapping[str, object]) -> str:
     """Counts in words, without those that are 0; what is no count says itself."""
     told = {name: count for name, count in counts.items() if count and not isinstance(count, bool)}
     said = ", ".join(f"{count:,} {name}" if isinstance(count, int) else str(count) for name, count in told.items())
-    return said or "nothing new"
+    return escape_controls(mask_secrets(said)) or "nothing new"

@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from warehouse import files
 from warehouse.errors import UsageError, WarehouseError
+from warehouse.masking import name_address
 
 VARIABLE = "CHEST_ALERT"
 _SECONDS = 10.0
@@ -46,10 +47,8 @@ def check(place: str) -> None:
 
 def name(place: str) -> str:
     """What a place may be called in a log: without user, password, path and query."""
-    parts = _split(place)
-    if parts is None:
-        return place
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    _split(place)
+    return name_address(place)
 
 
 def post(place: str, line: str) -> None:

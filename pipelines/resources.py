@@ -14,6 +14,7 @@ import dagster as dg
 import warehouse
 from pipelines import retries
 from warehouse.errors import UsageError
+from warehouse.masking import mask_within
 from warehouse.reader import Warehouse
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load
 from warehouse.steps import Progress, Run, opened, publishing
@@ -31,6 +32,10 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     first_wait: float = retries.FIRST_WAIT  # seconds until a step that may heal is tried again
     manifests: str = ""
     sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+
+    def __repr_args__(self) -> list[tuple[str | None, object]]:
+        """What it is configured with, without secrets."""
+        return [(name, mask_within(value)) for name, value in super().__repr_args__()]
 
     @property
     def settings(self) -> Settings:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from warehouse.errors import WarehouseError
+from warehouse.masking import mask_secrets
+from warehouse.text import escape_controls
 
 #: A step is tried this often before it fails.
 TRIES = 4
@@ -37,6 +39,11 @@ def healing(
         seconds = wait(failed, first_wait)
         context.log.warning(f"{line} Try {failed} of {TRIES}; the next in {seconds:g} s.")
         raise dg.RetryRequested(max_retries=TRIES - 1, seconds_to_wait=seconds) from None
+    except Exception as error:
+        if (masked := mask_secrets(str(error))) == str(error):
+            raise
+        # A fault of the program whose words hold a secret: Dagster keeps them, so the class is told in the text.
+        raise RuntimeError(f"{type(error).__name__}: {masked}").with_traceback(error.__traceback__) from None
 
 
 def wait(failed: int, first_wait: float = FIRST_WAIT) -> float:
@@ -49,5 +56,5 @@ def wait(failed: int, first_wait: float = FIRST_WAIT) -> float:
 
 
 def one_line(text: str) -> str:
-    """A message fit for a log: one line, and no key that would name a patient."""
-    return _KEY.sub("…", " ".join(text.split()))
+    """A message fit for a log: one line, no secret, no control character, no key that would name a patient."""
+    return _KEY.sub("…", escape_controls(" ".join(mask_secrets(text).split())))

@@ -498,7 +498,7 @@ def test_a_command_ends_in_time_and_memory(
 ) -> None:
     monkeypatch.setenv("CHEST_SQL_SECONDS", "1" if "1 s" in words else "20")
     monkeypatch.setenv("CHEST_SQL_MEMORY_MB", "300")
-    done = chest("sql", query, "--lake", lake)
+    done = chest("sql", query, "--lake", lake, "--untrusted")
     assert done.returncode == 2
     assert done.stderr.startswith("chest: ")
     assert words in done.stderr
@@ -509,15 +509,21 @@ def test_a_command_ends_in_time_and_memory(
 # --- the command ---
 
 
-def test_chest_sql_is_foreign_unless_trusted(chest: Chest, lake: str, root: Path) -> None:
+def test_chest_sql_is_the_users_own_unless_untrusted(chest: Chest, lake: str, root: Path) -> None:
     reading = f"select content from read_text('{root / 'secret.txt'}')"
-    refused = chest("sql", reading, "--lake", lake)
+    refused = chest("sql", reading, "--lake", lake, "--untrusted")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert SECRET not in refused.stderr
-    assert "--trusted" in refused.stderr
+    assert "--untrusted" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    answered = chest("sql", reading, "--lake", lake, "--trusted", "--format", "json")
+    answered = chest("sql", reading, "--lake", lake, "--format", "json")
     assert json.loads(answered.stdout) == [{"content": SECRET}]
+    assert answered.stderr == ""
+    before = chest("sql", reading, "--lake", lake, "--trusted", "--format", "json")
+    assert before.stdout == answered.stdout
+    assert "not needed any more" in before.stderr
+    written = chest("sql", "create table x as select 1", "--lake", lake)
+    assert (written.returncode, written.stdout) == (2, "")
 
 
 def test_parameters_are_values_and_no_sql(held: warehouse.Warehouse) -> None:

@@ -237,10 +237,11 @@ def test_groups(bucket: Path, lake: Path, chest: Any) -> None:
             "validation": 1,
             "elsewhere": 1,
             "all": 12,
-            "nobody": 0,
         }.items():
             assert wh.group(group).sql(f"select {counts}").fetchone() == (number,) * len(views)
         assert wh.sql(f"select {counts}").fetchone() == (10,) * len(views)
+        with pytest.raises(warehouse.UsageError, match="all, elsewhere, training, validation"):
+            wh.group("nobody")
     asked = ("sql", "select patient_id from patients order by 1", "--format", "json", "--lake", lake)
     assert len(json.loads(chest(*asked).stdout)) == 10
     assert json.loads(chest(*asked, "--group", "validation").stdout) == [{"patient_id": "V1"}]

@@ -64,6 +64,11 @@ _LAZY = {
 }
 
 
+def __dir__() -> list[str]:
+    """The public names, for completion; those that are imported when they are asked for, too."""
+    return sorted({*__all__, "__version__", "__doc__"})
+
+
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: the command line must not pay for all of it."""
     if name not in _LAZY:

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from warehouse.errors import SourceDownError, SourceError
+from warehouse.masking import mask_secrets, remember_secret
 from warehouse.settings import Settings
 
 _MAY_NOT_LIST = (
@@ -56,7 +57,7 @@ _LIMITS = re.compile(r"\w*(?:retry|retries|timeout)\w*: [^,\s]+")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})\b")
 #: A connection that will not come about whatever one waits for.
-_NEVER = re.compile("certificate|self.signed|invalid peer|CERTIFICATE_VERIFY", re.IGNORECASE)
+_NEVER = re.compile("certificate|self.signed|invalid peer|CERTIFICATE_VERIFY|UnknownIssuer", re.IGNORECASE)
 
 
 def session() -> Any:
@@ -64,6 +65,82 @@ def session() -> Any:
     import boto3
 
     return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
+def credentials(session: Any, name: str) -> Any:
+    """The credentials of a session, fetched now (access_key, secret_key, token); None where there are none.
+
+    Nobody is ever asked for anything: SourceError says what to do where a login is missing or has expired, or where
+    the profile wants a code of MFA. `name` is what they are for.
+    """
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        SSOTokenLoadError,
+        TokenRetrievalError,
+        UnauthorizedSSOTokenError,
+    )
+
+    _never_ask(session, name)
+    profile = f" --profile {session.profile_name}" if session.profile_name != "default" else ""
+    try:
+        found = session.get_credentials()
+        frozen = found.get_frozen_credentials() if found else None
+    except (SSOTokenLoadError, TokenRetrievalError, UnauthorizedSSOTokenError):
+        raise SourceError(
+            f"{name}: the SSO login of this profile is missing or has expired. Log in:  aws sso login{profile}"
+        ) from None
+    except ClientError as error:
+        raise explained(name, error, _OF_ROLES) from None
+    except BotoCoreError as error:
+        raise (unreachable(name, error) if _heals(error) else _broken_profile(name, error)) from None
+    if frozen:
+        remember_secret(frozen.secret_key)
+        remember_secret(frozen.token)
+    return frozen
+
+
+#: What refusals mean where a role is to be taken on.
+_OF_ROLES = dict.fromkeys(
+    ("AccessDenied", "403"), "the role of this profile may not be assumed. Check its role_arn and source_profile."
+)
+
+
+def _broken_profile(name: str, error: Exception) -> SourceError:
+    return SourceError(f"{name}: no credentials could be had: {one_line(error)} Check AWS_PROFILE and ~/.aws/config.")
+
+
+def _never_ask(session: Any, name: str) -> None:
+    """Let a profile that wants a code of MFA be an error: botocore would wait at the terminal for it."""
+
+    def refuse(prompt: str = "") -> str:  # noqa: ARG001
+        raise SourceError(
+            f"{name}: the profile {session.profile_name} wants a code of MFA, which cannot be given here. Get a "
+            "session first:  aws configure export-credentials --format env  and set what it prints."
+        )
+
+    resolver = session._session.get_component("credential_provider")
+    for provider in resolver.providers:
+        if hasattr(provider, "_prompter"):
+            provider._prompter = refuse
+
+
+def ca_bundle(session: Any) -> str:
+    """The file of certificates that AWS_CA_BUNDLE or the profile's ca_bundle names; "" for the system's own.
+
+    SourceError when it cannot be read.
+    """
+    path = str(session._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or "")
+    if path:
+        try:
+            with open(path, "rb"):  # noqa: PTH123
+                pass
+        except OSError as error:
+            raise SourceError(
+                f"The certificates in {path} cannot be read: {error.strerror}. Correct AWS_CA_BUNDLE, or the profile's "
+                "ca_bundle."
+            ) from None
+    return path
 
 
 def code_of(error: Exception) -> str:
@@ -84,6 +161,8 @@ def explained(name: str, error: Exception, advice: dict[str, str] | None = None)
     `advice` says of codes what they mean for that thing, before what they mean for a bucket.
     """
     code = code_of(error)
+    if _NEVER.search(str(error)):
+        return _untrusted(name, error)
     if code in _THROTTLED:
         return SourceDownError(f"{name}: it asks for fewer requests ({code}). Wait a little, then run it again.")
     if code in _BROKEN:
@@ -101,8 +180,21 @@ def explained(name: str, error: Exception, advice: dict[str, str] | None = None)
 
 def unreachable(name: str, error: Exception) -> SourceError:
     """What an error means that came instead of the very first answer."""
+    if _NEVER.search(str(error)):
+        return _untrusted(name, error)
     kind = SourceDownError if _heals(error) else SourceError
     return kind(f"{name} cannot be reached: {one_line(error)} Check the network and AWS_ENDPOINT_URL.")
+
+
+def _untrusted(name: str, error: Exception) -> SourceError:
+    said = str(error).lower()
+    if "hostname" in said or "not valid for name" in said or "ip address mismatch" in said:
+        why = "it is for another name. Check AWS_ENDPOINT_URL."
+    elif "expired" in said:
+        why = "it has expired. Whoever runs the server must renew it."
+    else:
+        why = "it is signed by nobody that is known here. Set AWS_CA_BUNDLE to the file of its authority (PEM)."
+    return SourceError(f"{name}: the server's certificate is not trusted: {why}")
 
 
 def _heals(error: Exception) -> bool:
@@ -124,8 +216,8 @@ def _heals(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of an error, as a sentence."""
-    return str(error).strip().split("\n")[0].rstrip(". ") + "."
+    """The first line of an error, as a sentence without secrets."""
+    return mask_secrets(str(error).strip().split("\n")[0]).rstrip(". ") + "."
 
 
 def patience(settings: Settings) -> dict[str, Any]:

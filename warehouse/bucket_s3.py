@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 
+def _trust(bundle: str) -> dict[str, Any]:
+    """obstore's options for a file of certificates that counts in place of the system's own, as it does for boto3."""
+    return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True} if bundle else {}
+
+
 class S3Bucket:
     """A bucket on S3 or on anything that speaks its API; below a prefix when the URL has one."""
 
@@ -44,6 +50,11 @@ class S3Bucket:
     def __init__(self, url: str, settings: Settings) -> None:
         self._name, _, prefix = url.removeprefix("s3://").partition("/")
         self._below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        if "@" in self._name or ":" in self._name:
+            raise UsageError(
+                f"{url}: a bucket's address has no login. Give s3://BUCKET/PREFIX, and the keys by AWS_PROFILE or "
+                "AWS_ACCESS_KEY_ID."
+            )
         if not self._name:
             raise UsageError(f"{url}: the name of the bucket is missing, as in s3://chest-data-warehouse.")
         self.source = f"s3://{self._name}/{self._below}".rstrip("/")
@@ -60,8 +71,9 @@ class S3Bucket:
             session = aws.session()
             region = session.region_name or "us-east-1"
             config = Config(**aws.patience(settings))
+            bundle = aws.ca_bundle(session)
             client = session.client("s3", region_name=region, config=config)
-            if session.get_credentials() is None:
+            if aws.credentials(session, self.source) is None:
                 raise SourceError(
                     f"{self.source}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
                 )
@@ -71,16 +83,18 @@ class S3Bucket:
             raise SourceError(f"{self.source}: {aws.one_line(error)} Check the AWS settings.") from None
         seconds = settings.request_seconds
         where: dict[str, Any] = {"endpoint": url, "virtual_hosted_style_request": False} if url else {}
+        options = {
+            "allow_http": url.startswith("http://"),
+            "pool_max_idle_per_host": str(self._threads),
+            "connect_timeout": timedelta(seconds=min(5.0, seconds)),
+            "read_timeout": timedelta(seconds=seconds),
+            **_trust(bundle),
+        }
         store = S3Store(
             self._name,
             region=region,
             credential_provider=Boto3CredentialProvider(session),
-            client_options={
-                "allow_http": url.startswith("http://"),
-                "pool_max_idle_per_host": str(self._threads),
-                "connect_timeout": timedelta(seconds=min(5.0, seconds)),
-                "read_timeout": timedelta(seconds=seconds),
-            },
+            client_options=options,  # type: ignore[arg-type]  # its stubs do not know the certificates
             # Long enough for a short throttling to pass, too short for a user to think that nothing happens.
             retry_config={
                 "max_retries": 10,

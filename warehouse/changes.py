@@ -20,7 +20,7 @@ def views(con: "duckdb.DuckDBPyConnection", location: "Location", since: int | N
     row = con.execute(sqlfiles.statements(_SQL)["oldest"]).fetchone()
     if since is None or not row or not row[0] <= since <= until:
         return schema.VIEW_ORDER
-    schema_name = sqlfiles.identifier(location.schema if location.postgres else "main")
+    schema_name = sqlfiles.identifier(location.schema if location.is_postgres else "main")
     query = sqlfiles.fill(sqlfiles.statements(_SQL)["changed"], schema=schema_name)
     changed = {name for (name,) in con.execute(query, {"since": since, "until": until}).fetchall()}
     found: set[str] = set()

@@ -59,6 +59,10 @@ class Check:
     table: str
     sql: str
 
+    def __repr__(self) -> str:
+        """Its name, severity and title."""
+        return f"<Check {self.name} ({self.severity}): {self.title}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -67,6 +71,10 @@ class Result:
     check: Check
     n_rows: int
     rows: "pa.Table"
+
+    def __repr__(self) -> str:
+        """Its name, severity and number of rows; the rows themselves are in `rows`."""
+        return f"<Result {self.check.name} ({self.check.severity}): {self.n_rows:,} rows>"
 
     @property
     def failed(self) -> bool:

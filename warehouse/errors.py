@@ -13,10 +13,12 @@
         └── LakeBusyError   another refresh holds the lake: heals by itself
 
 Every message names the thing, what is wrong with it and what to do. Anything that is not a
-WarehouseError is a fault of the program and keeps its traceback.
+WarehouseError is a fault of the program and keeps its traceback. No message holds a secret: it is masked as it is made.
 """
 
 from typing import TYPE_CHECKING
+
+from warehouse.masking import mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +35,9 @@ class WarehouseError(Exception):
     exit_code = 2
     heals = False
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(mask_secrets(message))
+
 
 class UsageError(WarehouseError):
     """What was asked for cannot be: a malformed date, an unknown snapshot, a folder in the way."""
@@ -43,7 +48,7 @@ class ForeignSqlError(UsageError):
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(f"Line {line}: {reason}" if line else reason)
-        self.reason = reason
+        self.reason = mask_secrets(reason)
         self.line = line
 
 

@@ -21,6 +21,7 @@ from warehouse import __version__, files, locks, permissions, schema, spill
 from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
 from warehouse.location import CATALOGUE, Location
+from warehouse.masking import mask_secrets, mask_within
 from warehouse.settings import Settings
 from warehouse.sqlfiles import identifier, literal
 
@@ -28,9 +29,11 @@ __all__ = [
     "ALIAS",
     "Snapshot",
     "attach",
+    "attach_postgres",
     "author",
     "connect",
     "exists",
+    "first_line",
     "ignore_statistics",
     "reader",
     "snapshots",
@@ -40,6 +43,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+#: The login of a PostgreSQL catalogue on a connection. In an attach string it would stand in DuckDB's errors, and in
+#: its list of databases.
+_CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
 
 _TRIES = 8
 _BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
@@ -52,13 +59,16 @@ def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection
     con.execute(f"set temp_directory = {literal(spill.folder())}")
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
-    extensions = ["ducklake", "postgres_scanner" if location.postgres else "sqlite_scanner"]
+    extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
     if location.data_path.startswith("s3://"):
         extensions.append("httpfs")
     for name in extensions:
         load_extension(con, name)
     if location.data_path.startswith("s3://"):
         _s3_secret(con, location.data_path)
+    if location.is_postgres:
+        words = "".join(f", {name} {literal(value)}" for name, value in location.login.items())
+        con.execute(f"create or replace secret {_CATALOGUE_SECRET} (type postgres{words})")
     return con
 
 
@@ -75,7 +85,7 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
         con.load_extension(name)
     except duckdb.Error as error:
         raise LakeError(
-            f"DuckDB's extension {name} is neither in a package nor to be downloaded ({_first_line(error)}). "
+            f"DuckDB's extension {name} is neither in a package nor to be downloaded ({first_line(error)}). "
             f"Install it:  pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
         ) from None
 
@@ -86,10 +96,9 @@ def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     from warehouse.bucket import endpoint
 
     session = aws.session()
-    credentials = session.get_credentials()
-    if credentials is None:
+    frozen = aws.credentials(session, data_path)
+    if frozen is None:
         raise LakeError(f"No AWS credentials for {data_path}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")
-    frozen = credentials.get_frozen_credentials()
     options = {
         "key_id": frozen.access_key,
         "secret": frozen.secret_key,
@@ -99,24 +108,27 @@ def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     if url := endpoint(session):
         scheme, _, host = url.partition("://")
         options |= {
-            "endpoint": host.rstrip("/"),
+            "endpoint": host.rpartition("@")[2].rstrip("/"),  # S3 knows no login but the keys
             "url_style": "path",
             "use_ssl": str(scheme == "https").lower(),
         }
+    if bundle := aws.ca_bundle(session):
+        con.execute(f"set ca_cert_file = {literal(bundle)}")
+        con.execute("set enable_server_cert_verification = true")
     words = ", ".join(f"{name} {literal(str(value))}" for name, value in options.items() if value)
     con.execute(f"create or replace secret lake_data (type s3, {words})")
 
 
 def exists(location: Location) -> bool:
     """Whether a lake with a SQLite catalogue is there; of one in PostgreSQL only attaching tells."""
-    return bool(location.postgres) or location.catalogue.exists()
+    return location.is_postgres or location.catalogue.exists()
 
 
 def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
     """Attach the lake and `USE` it; LakeError says what is in the way."""
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
-    if location.postgres:
-        words.append(f"meta_schema {literal(location.schema)}")
+    if location.is_postgres:
+        words += [f"meta_schema {literal(location.schema)}", f"meta_secret {literal(_CATALOGUE_SECRET)}"]
     else:
         # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
         words += ["meta_busy_timeout 10000", "override_data_path true"]
@@ -124,7 +136,12 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
     except duckdb.Error as error:
-        raise LakeError(f"The lake {location.name} cannot be opened: {_first_line(error, location)}") from None
+        raise LakeError(f"The lake {location.name} cannot be opened: {first_line(error)}") from None
+
+
+def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
+    """Attach a catalogue in PostgreSQL as a plain database; duckdb.Error when it cannot be reached."""
+    con.execute(f"attach {literal(location.postgres or '')} as {name} (type postgres, secret {_CATALOGUE_SECRET})")
 
 
 def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) -> None:
@@ -132,20 +149,18 @@ def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) ->
     there = f"select count(*) from information_schema.schemata where schema_name = {literal(location.schema)}"
     make = f"create schema if not exists {identifier(location.schema)}"
     try:
-        con.execute(f"attach {literal(location.postgres)} as pg (type postgres)")
+        attach_postgres(con, location, "pg")
         row = con.execute(f"select * from postgres_query('pg', {literal(there)})").fetchone()
         if row and not row[0]:
             con.execute(f"call postgres_execute('pg', {literal(make)})")
         con.execute("detach pg")
     except duckdb.Error as error:
-        raise LakeError(f"The lake {location.name} cannot be made: {_first_line(error, location)}") from None
+        raise LakeError(f"The lake {location.name} cannot be made: {first_line(error)}") from None
 
 
-def _first_line(error: Exception, location: Location | None = None) -> str:
-    text = str(error).strip().split("\n")[0]
-    if location and location.postgres:
-        text = text.replace(location.postgres, location.name)
-    return text
+def first_line(error: Exception) -> str:
+    """What an error says first, without secrets."""
+    return mask_secrets(str(error).strip().split("\n")[0])
 
 
 @contextlib.contextmanager
@@ -165,7 +180,7 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
     ):
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
-        if location.postgres and location.schema != "public":
+        if location.is_postgres and location.schema != "public":
             _make_postgres_schema(con, location)
         attach(con, location)
         schema.upgrade(con, location, transact)
@@ -271,7 +286,11 @@ def transact(
             result = work()
             con.execute(
                 f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
-                {"author": author(), "message": message, "info": json.dumps({"tool": __version__, **info})},
+                {
+                    "author": author(),
+                    "message": mask_secrets(message),
+                    "info": json.dumps({"tool": __version__, **mask_within(info)}),
+                },
             )
             con.execute("commit")
         except BaseException as error:
@@ -292,7 +311,7 @@ def _explained(error: duckdb.Error) -> Exception:
     """A problem outside the program as a LakeError; anything else as it is."""
     if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or any(w in str(error) for w in _BUSY):
         return LakeError(
-            f"The lake could not be written: {_first_line(error)}. What was committed before is safe; run it again."
+            f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."
         )
     return error
 

@@ -2,49 +2,82 @@
 
 ./lake                                      catalogue ./lake/catalog.sqlite, Parquet in ./lake/data/
 postgres://user@host/db?data_path=s3://…    catalogue in PostgreSQL, Parquet where data_path says;
-                                            &schema=NAME where several lakes share one database
+                                            &schema=NAME where several lakes share one database;
+                                            &sslmode=require and whatever else libpq knows
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from warehouse.errors import UsageError
+from warehouse.masking import has_login, mask_secrets, remember_secret, secrets_of
 
 CATALOGUE = "catalog.sqlite"
+
+#: How an address of PostgreSQL begins here; what other programs call the same is named in the refusal.
+_POSTGRES = re.compile("postgres(?:ql)?://", re.IGNORECASE)
+_OTHER_POSTGRES = re.compile(
+    r"(?:ducklake:|jdbc:|postgres(?:ql)?[+:])|(?:^|\s)(?:host|hostaddr|dbname|password)\s*=", re.I
+)
+_URI = re.compile(
+    r"[^:]+://(?:(?P<login>[^/?#]*)@)?(?P<hosts>[^/?#@]*)(?:/(?P<database>[^?#@]*))?(?:\?(?P<query>[^#]*))?"
+)
+#: What DuckDB's secret of PostgreSQL takes; the rest stands in the attach string, which errors may quote.
+_OF_SECRET = {"host": "host", "port": "port", "user": "user", "password": "password", "dbname": "database"}
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A lake's catalogue and data path. `name` is safe to print: it has no password."""
+    """A lake's catalogue and data path. `name` is safe to print: it has no login.
+
+    `login` has what DuckDB is given as a secret, so that no attach string, error or list of databases shows it.
+    """
 
     name: str
     data_path: str
     folder: Path | None = None  # of a lake with a SQLite catalogue
-    postgres: str = ""  # connection string of a PostgreSQL catalogue
+    postgres: str | None = field(
+        default=None, repr=False
+    )  # options of libpq besides the login; None without PostgreSQL
+    login: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     schema: str = "public"
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether the catalogue is in PostgreSQL."""
+        return self.postgres is not None
 
     @property
     def attach_uri(self) -> str:
         """What ATTACH takes."""
-        return f"ducklake:postgres:{self.postgres}" if self.postgres else f"ducklake:sqlite:{self.catalogue}"
+        return f"ducklake:postgres:{self.postgres}" if self.is_postgres else f"ducklake:sqlite:{self.catalogue}"
 
     @property
     def catalogue(self) -> Path:
         """The SQLite file of the catalogue."""
         return (self.folder or Path()) / CATALOGUE
 
+    def __repr__(self) -> str:
+        """The name, and where the data are."""
+        return f"Location({self.name!r}, data_path={mask_secrets(self.data_path)!r})"
+
 
 def parse(text: str) -> Location:
     """Read a lake's address; UsageError says what is missing from it."""
     if not text.strip():
         raise UsageError("No lake was given. Say --lake PATH or set CHEST_LAKE.")
-    if text.startswith(("postgres://", "postgresql://")):
+    if _POSTGRES.match(text):
+        for secret in secrets_of(text):
+            remember_secret(secret)
         return _postgres(text)
-    if "://" in text:
+    if "://" in text or _OTHER_POSTGRES.search(text):
+        for secret in secrets_of(text):
+            remember_secret(secret)
         raise UsageError(
-            f"{text}: a lake is a folder or postgres://…?data_path=…; "
+            f"{mask_secrets(text)}: a lake is a folder or postgres://…?data_path=…; "
             "the Parquet files of a PostgreSQL lake may lie on S3."
         )
     folder = Path(text).expanduser().absolute()
@@ -52,30 +85,57 @@ def parse(text: str) -> Location:
 
 
 def _postgres(text: str) -> Location:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"The address of the PostgreSQL lake cannot be read: {error}.") from None
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    data_path = query.get("data_path", "")
-    name = f"postgres://{parts.hostname or ''}{parts.path}"
+    found = _URI.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            "The address of the PostgreSQL lake cannot be read. Write  "
+            "postgres://USER:PASSWORD@HOST:PORT/DATABASE?data_path=…  and percent-encode what is special in a "
+            "password: @ is %40, / is %2F, : is %3A, ? is %3F, # is %23."
+        )
+    query = {name: values[-1] for name, values in parse_qs(found["query"] or "").items()}
+    hosts, ports = _hosts(found["hosts"])
+    database = unquote(found["database"] or "")
+    name = f"postgres://{query.get('host', hosts)}/{query.get('dbname', database)}"
+    data_path = query.pop("data_path", "")
     if not data_path:
         raise UsageError(f"{name}: say where the Parquet files go, as in {name}?data_path=s3://bucket/lake")
-    schema = query.get("schema", "public")
+    schema = query.pop("schema", "public")
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", schema):
         raise UsageError(f"{name}: {schema!r} is no name for a schema. Use letters, digits and _.")
+    if has_login(data_path):
+        raise UsageError(
+            f"{name}: its data_path holds a login, which would stand in the catalogue for everybody to read. Give "
+            "data_path=s3://BUCKET/PREFIX and the keys by AWS_PROFILE or AWS_ACCESS_KEY_ID."
+        )
     if "://" not in data_path:
         data_path = str(Path(data_path).expanduser().absolute())
-    words = {
-        "dbname": unquote(parts.path.lstrip("/")),
-        "host": query.get("host", unquote(parts.hostname or "")),
-        "port": str(port or query.get("port", "")),
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-    }
-    dsn = " ".join(f"{key}={_quote(value)}" for key, value in words.items() if value)
-    return Location(name=name, data_path=data_path.rstrip("/") + "/", postgres=dsn, schema=schema)
+    user, _, password = (found["login"] or "").partition(":")
+    words = {"dbname": database, "host": hosts, "port": ports, "user": unquote(user), "password": unquote(password)}
+    words |= query  # as libpq has it: what the query says counts
+    for secret in (words["password"], query.get("sslpassword")):
+        remember_secret(secret)
+    login = {_OF_SECRET[key]: words.pop(key) for key in _OF_SECRET}
+    options = " ".join(f"{key}={_quote(value)}" for key, value in words.items() if value)
+    return Location(
+        name=name,
+        data_path=data_path.rstrip("/") + "/",
+        postgres=options,
+        login={key: value for key, value in login.items() if value},
+        schema=schema,
+    )
+
+
+def _hosts(text: str) -> tuple[str, str]:
+    """Hosts and ports as libpq's keywords have them: one or several apart by commas, IPv6 without its brackets."""
+    parts = [re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?", one) for one in text.split(",")]
+    if not all(parts):
+        raise UsageError(
+            "The address of the PostgreSQL lake has a host or port that cannot be read. Write  HOST:PORT, and "
+            "[::1]:PORT for IPv6; percent-encode what is special in a password."
+        )
+    hosts = ",".join(unquote(part[1]).strip("[]") for part in parts if part)
+    ports = ",".join(part[2] or "" for part in parts if part)
+    return hosts, ports if ports.strip(",") else ""
 
 
 def _quote(value: str) -> str:

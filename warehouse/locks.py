@@ -10,7 +10,6 @@ from warehouse import files
 from warehouse.errors import LakeBusyError, LakeError
 from warehouse.location import Location
 from warehouse.settings import Settings
-from warehouse.sqlfiles import literal
 
 #: Any number does that other programs in the database do not use; this one spells "chest".
 _ADVISORY_KEY = 0x6368657374
@@ -23,7 +22,7 @@ def _busy(location: Location) -> LakeBusyError:
 @contextlib.contextmanager
 def held(location: Location, settings: Settings) -> Iterator[None]:
     """Hold the lake's lock; LakeBusyError at once when somebody else has it."""
-    with _postgres(location, settings) if location.postgres else _file(location):
+    with _postgres(location, settings) if location.is_postgres else _file(location):
         yield
 
 
@@ -51,17 +50,16 @@ def _file(location: Location) -> Iterator[None]:
 @contextlib.contextmanager
 def _postgres(location: Location, settings: Settings) -> Iterator[None]:
     """An advisory lock of a transaction that stays open; PostgreSQL drops it with the connection."""
-    from warehouse.lake import connect
+    from warehouse.lake import attach_postgres, connect, first_line
 
     with contextlib.closing(connect(settings, location)) as con:
         try:
-            con.execute(f"attach {literal(location.postgres)} as pg (type postgres)")
+            attach_postgres(con, location, "pg")
             con.execute("begin")
             query = f"select pg_try_advisory_xact_lock({_ADVISORY_KEY} + hashtext({literal(location.schema)}))"
             row = con.execute(f"select * from postgres_query('pg', {literal(query)})").fetchone()
         except duckdb.Error as error:
-            text = str(error).split("\n")[0].replace(location.postgres, location.name)
-            raise LakeError(f"The lake {location.name} cannot be opened: {text}") from None
+            raise LakeError(f"The lake {location.name} cannot be opened: {first_line(error)}") from None
         if not row or not row[0]:
             raise _busy(location)
         yield

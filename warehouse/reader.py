@@ -19,6 +19,7 @@ import duckdb
 
 from warehouse import lake, location, sqlfiles
 from warehouse.errors import NotFoundError, UsageError
+from warehouse.keys import GROUPS
 from warehouse.settings import SUPPRESS, Settings, load
 
 if TYPE_CHECKING:
@@ -55,12 +56,26 @@ class Warehouse:
     #: The same snapshot on a connection that is held in, where this one is not: opened once, since opening takes long.
     _beside: "list[Warehouse]" = field(default_factory=list, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        """The lake, and what of it is shown."""
+        day = f", as of {self.day}" if self.day else ""
+        held = "" if self.trusted else ", held in"
+        return f"<Warehouse {self.location.name}: snapshot {self.snapshot.number}, group {self.group_name}{day}{held}>"
+
     def as_of(self, day: date | str) -> "Warehouse":
         """The same lake, as it was known on a day (that day included). UsageError when it is no day."""
         return self._at(day=parse_day(day))
 
     def group(self, name: str) -> "Warehouse":
-        """The same lake, for another group of patients: `training`, `validation`, … or `all`."""
+        """The same lake, for another group of patients: `training`, `validation`, … or `all`.
+
+        UsageError for a group that neither the layouts of buckets nor the lake know.
+        """
+        if name not in (*GROUPS, ALL_GROUPS):
+            found = self.con.execute(sqlfiles.statements("reports/status.sql")["groups"]).fetchall()
+            known = sorted({*GROUPS, ALL_GROUPS, *(group for (group,) in found)})
+            if name not in known:
+                raise UsageError(f"There is no group {name!r}. There are {', '.join(known)}.")
         return self._at(group_name=name)
 
     def _at(self, **changes: Any) -> "Warehouse":
@@ -234,6 +249,11 @@ class Patient:
 
     warehouse: Warehouse
     patient_id: str
+
+    def __repr__(self) -> str:
+        """The patient, and as of when."""
+        day = f" as of {self.warehouse.day}" if self.warehouse.day else ""
+        return f"<Patient {self.patient_id!r}{day}>"
 
     def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
         return self.warehouse.con.sql(

@@ -8,10 +8,11 @@ second to import, more than a whole `chest sql` may cost.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from warehouse.errors import UsageError
+from warehouse.masking import MASK, name_address, show_fields
 
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
@@ -22,7 +23,7 @@ SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
 SUPPRESS = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """What a refresh and a reader need to know; each field is read from CHEST_<FIELD IN CAPITALS>."""
 
@@ -49,6 +50,14 @@ class Settings:
     event_queue: str = ""  # URL of the SQS queue that hears of new objects
     alert: str = ""  # where failures are said: a log file, https://… or smtp://…
     keep_days: int = 90  # that published snapshots, and Dagster's runs, are kept
+
+    def __repr__(self) -> str:
+        """What is not as by default, without secrets; of the place of alerts only its host."""
+        try:
+            shown = replace(self, alert=name_address(self.alert))
+        except ValueError:
+            shown = replace(self, alert=MASK)
+        return show_fields(shown)
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

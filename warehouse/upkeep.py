@@ -145,7 +145,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
 
 
 def _outlook(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
-    schema = sqlfiles.identifier(place.schema if place.postgres else "main")
+    schema = sqlfiles.identifier(place.schema if place.is_postgres else "main")
     catalogue = f"__ducklake_metadata_{lake.ALIAS}.{schema}"
     row = con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["outlook"], catalogue=catalogue)).fetchone()
     assert row is not None

@@ -63,3 +63,8 @@ from lake.ops.rejects
 group by all
 order by objects desc, reason
 limit 10;
+
+
+-- name: groups
+-- The groups of patients that the lake has.
+select distinct group_name from lake.raw.objects where group_name is not null order by 1;

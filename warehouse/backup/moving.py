@@ -32,7 +32,7 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
     """
     settings = settings or load()
     source, target = parse(lake_address or settings.lake), parse(target_address)
-    if source.folder is None or not target.postgres:
+    if source.folder is None or not target.is_postgres:
         raise UsageError("Only a lake in a folder can be moved, and only to postgres://…?data_path=…")
     if not lake.exists(source):
         raise LakeError(f"There is no lake at {source.name}. Check --lake or CHEST_LAKE.")
@@ -46,13 +46,13 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
             try:
                 _fill(con, target, copy)
             except duckdb.Error as error:
-                raise LakeError(f"The lake {target.name} cannot be filled: {_one_line(error, target)}") from None
+                raise LakeError(f"The lake {target.name} cannot be filled: {lake.first_line(error)}") from None
     return Moved(target.name, content.published, len(content.files), sum(content.files.values()))
 
 
 def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
     con.execute(f"attach {literal(str(copy))} as old (type sqlite, read_only)")
-    con.execute(f"attach {literal(target.postgres)} as new (type postgres)")
+    lake.attach_postgres(con, target, "new")
     sql = {
         name: _fill_known(
             text,
@@ -85,7 +85,3 @@ def _fill_known(template: str, **values: str) -> str:
     for name, value in values.items():
         template = template.replace("{{ " + name + " }}", value)
     return template
-
-
-def _one_line(error: Exception, target: Location) -> str:
-    return str(error).strip().split("\n")[0].replace(target.postgres, target.name)

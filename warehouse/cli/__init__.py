@@ -6,6 +6,7 @@ SIGTERM, 129 by SIGHUP. Little is imported here: a signal during the imports tha
 
 import os
 import sys
+import traceback
 from importlib.abc import MetaPathFinder
 
 from warehouse.cli import interruption
@@ -26,38 +27,55 @@ class _WithoutPandas(MetaPathFinder):
 def main() -> None:
     """Run the command line; errors a user can meet become one message on stderr."""
     from warehouse import limits
+    from warehouse.cli import terminal
 
     interruption.install()
     limits.own_process()
     sys.meta_path.insert(0, _WithoutPandas())
-    try:
-        code = _run()
-    except BaseException:
-        if not interruption.received():
-            raise
-        code = 0
-    if interruption.received():  # whatever became of it on its way here
-        code = interruption.conclude()
+    with terminal.shown():
+        try:
+            code = _run()
+        except BaseException:
+            if not interruption.received():
+                raise
+            code = 0
+        if interruption.received():  # whatever became of it on its way here
+            code = interruption.conclude()
     interruption.end_at_once_from_now_on()
     sys.exit(code)
 
 
 def _run() -> int:
     """Run the command; its exit code."""
+    from typer.exceptions import TyperException
+
     from warehouse import permissions
+    from warehouse.cli import terminal
     from warehouse.errors import WarehouseError
 
     try:
         os.umask(permissions.umask())  # for what DuckDB and SQLite write
         from warehouse.cli.commands import app
 
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except WarehouseError as error:
         if not interruption.received():
             sys.stderr.write(f"chest: {error}\n")
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe has gone (chest … | head); nothing is wrong.
-        sys.stderr.close()
+    except TyperException as error:  # wrong use: an unknown option, a number that is none
+        error.show()  # type: ignore[attr-defined]
+        return error.exit_code
+    except (BrokenPipeError, SystemExit) as error:
+        # The reader of a pipe has gone (chest … | head); nothing is wrong. Typer makes an exit of it.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        terminal.leave_quietly()
         return 0
-    return 0
+    except Exception:
+        if interruption.received():  # what a library made of it
+            return 0
+        # A fault of the program. The interpreter would print its traceback when stderr is its own again.
+        sys.stderr.write(traceback.format_exc())
+        return 1
+    return code if isinstance(code, int) else 0

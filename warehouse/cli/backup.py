@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, write_json
+from warehouse.cli.output import Format, count, say, size, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def backup(
     if form is Format.JSON:
         write_json(asdict(done))
     else:
-        typer.echo(_line(done))
+        say(_line(done))
         for fault in faults:
-            typer.echo(f"  {fault}")
+            say(f"  {fault}")
     if faults:
         raise typer.Exit(1)
 
@@ -76,14 +76,14 @@ def move(
 
     done = backups.move(lake, target)
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
-    typer.echo(f"{done.lake}: {snapshot}, {done.files:,} files, {done.bytes / 1e6:,.1f} MB.")
+    say(f"{done.lake}: {snapshot}, {count(done.files, 'file')}, {size(done.bytes)}.")
 
 
 def _line(done: "Backup | Verified") -> str:
     from warehouse.backup import Backup
 
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
-    held = f"{done.folder}: {snapshot}, {done.files:,} files, {done.bytes / 1e6:,.1f} MB; "
+    held = f"{done.folder}: {snapshot}, {count(done.files, 'file')}, {size(done.bytes)}; "
     if isinstance(done, Backup):
-        return f"{held}{done.copied:,} copied ({done.copied_bytes / 1e6:,.1f} MB), {done.removed:,} removed."
-    return f"{held}{len(done.faults):,} faults." if done.faults else f"{held}all there and unchanged."
+        return f"{held}{done.copied:,} copied ({size(done.copied_bytes)}), {done.removed:,} removed."
+    return f"{held}{count(len(done.faults), 'fault')}." if done.faults else f"{held}all there and unchanged."

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, note, write, write_json
+from warehouse.cli.output import Format, count, note, write, write_json
 from warehouse.disclosure_control import named, round_count
 from warehouse.errors import UsageError
 
@@ -112,24 +112,24 @@ def _show_all(results: "list[Result]", suppress: int) -> None:
     )
     found = [r for r in results if r.n_rows]
     failed = sum(r.failed for r in found)
-    note(f"{len(results)} checks: {failed} failed, {len(found) - failed} with warnings.")
+    note(f"{count(len(results), 'check')}: {failed} failed, {len(found) - failed} with warnings.")
     if found:
         note(f"What a check means, and its rows:  chest check {found[0].check.name}")
 
 
 def _show_one(warehouse: "Warehouse", result: "Result", suppress: int) -> None:
-    from rich.console import Console
+    from warehouse.cli.terminal import console
 
-    console = Console(highlight=False, markup=False)
-    console.print(f"{result.check.title} ({result.check.name})", style="bold")
-    console.print(result.check.meaning)
-    console.print("")
-    console.print(f"severity   {result.check.severity}")
-    console.print(f"about      {result.check.table}")
-    console.print(f"rows       {_counted(result, suppress)}")
+    out = console()
+    out.print(f"{result.check.title} ({result.check.name})", style="bold")
+    out.print(result.check.meaning)
+    out.print("")
+    out.print(f"severity   {result.check.severity}")
+    out.print(f"about      {result.check.table}")
+    out.print(f"rows       {_counted(result, suppress)}")
     shown = result.rows.num_rows
     if shown:
-        console.print("")
+        out.print("")
         write(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown)
     if shown < result.n_rows and suppress < 2:  # where counts are rounded none is shown
         note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
@@ -137,12 +137,11 @@ def _show_one(warehouse: "Warehouse", result: "Result", suppress: int) -> None:
 
 def _table(names: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]]) -> None:
     """A table whose last column wraps; each row with its style."""
-    from rich.console import Console
-    from rich.table import Table
+    from warehouse.cli.terminal import console, table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows_shown = table()
     for name in names:
-        table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != names[-1])
+        rows_shown.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != names[-1])
     for cells, style in rows:
-        table.add_row(*cells, style=style)
-    Console(markup=False, highlight=False).print(table)
+        rows_shown.add_row(*cells, style=style)
+    console().print(rows_shown)

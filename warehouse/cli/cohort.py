@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, note, write, write_json
+from warehouse.cli.output import Format, count, note, say, write, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,15 +80,15 @@ def list_(form: TableOrJson = Format.TABLE) -> None:
     if form is Format.JSON:
         write_json([_about(definition) for definition in known])
         return
-    from rich.console import Console
+    from warehouse.cli.terminal import console
 
-    console = Console(markup=False, highlight=False)
+    out = console()
     for definition in known:
-        console.print(f"{definition.name}  ({definition.grain})", style="bold")
-        console.print(f"  {definition.title}")
-        console.print(f"  {definition.question}")
+        out.print(f"{definition.name}  ({definition.grain})", style="bold")
+        out.print(f"  {definition.title}")
+        out.print(f"  {definition.question}")
         if definition.params:
-            console.print(f"  --param {', '.join(p.name for p in definition.params)}")
+            out.print(f"  --param {', '.join(p.name for p in definition.params)}")
     note("What a cohort does, step by step:  chest cohort show NAME")
 
 
@@ -125,35 +125,35 @@ def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
     if form is Format.JSON:
         write_json({**_about(definition), "sql": definition.sql})
         return
-    from rich.console import Console
+    from warehouse.cli.terminal import console
 
-    console = Console(markup=False, highlight=False)
-    console.print(f"{definition.title} ({definition.name})", style="bold")
-    console.print(definition.question)
+    out = console()
+    out.print(f"{definition.title} ({definition.name})", style="bold")
+    out.print(definition.question)
     for title, text in (("Definition", definition.definition), ("Limits", definition.limits)):
         if text:
-            console.print(f"\n{title}. {text}")
-    console.print(f"\nA row is: {definition.grain} ({definition.grain_column})")
-    _section(console, "Parameters", [(f"{p.name} {p.type} = {p.default}", p.meaning) for p in definition.params])
-    _section(console, "Labels", list(definition.labels.items()))
-    _section(console, "Steps", [(f"{s.name} (line {s.line})", s.meaning) for s in definition.steps])
-    console.print(f"\n{definition.path}:\n", style="bold")
+            out.print(f"\n{title}. {text}")
+    out.print(f"\nA row is: {definition.grain} ({definition.grain_column})")
+    _section(out, "Parameters", [(f"{p.name} {p.type} = {p.default}", p.meaning) for p in definition.params])
+    _section(out, "Labels", list(definition.labels.items()))
+    _section(out, "Steps", [(f"{s.name} (line {s.line})", s.meaning) for s in definition.steps])
+    out.print(f"\n{definition.path}:\n", style="bold")
     body = definition.sql.splitlines()
     first = next(at for at, line in enumerate(body) if line.strip() and not line.startswith("--"))
     for number, line in enumerate(body[first:], first + 1):
-        console.print(f"{number:>4}  {line}", soft_wrap=True)
+        out.print(f"{number:>4}  {line}", soft_wrap=True)
 
 
-def _section(console: Any, title: str, rows: list[tuple[str, str]]) -> None:
-    from rich.table import Table
+def _section(out: Any, title: str, rows: list[tuple[str, str]]) -> None:
+    from warehouse.cli.terminal import table
 
     if not rows:
         return
-    console.print(f"\n{title}", style="bold")
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    out.print(f"\n{title}", style="bold")
+    rows_shown = table(show_header=False, padding=(0, 2, 0, 0))
     for name, meaning in rows:
-        table.add_row(f"  {name}", meaning)
-    console.print(table)
+        rows_shown.add_row(f"  {name}", meaning)
+    out.print(rows_shown)
 
 
 @cohort.command()
@@ -186,8 +186,8 @@ def run(
         day = f" as of {warehouse.day}" if warehouse.day else ""
         each = f"one for each {found.definition.grain}"
         rows = found.rows.num_rows
-        counted = named(round_count(rows, suppress), suppress) if rows else "0"
-        note(f"{counted} rows, {each}{day}, snapshot {warehouse.snapshot.number}")
+        counted = named(round_count(rows, suppress), suppress) if suppress > 1 and rows else f"{rows:,}"
+        note(f"{counted} {'row' if counted == '1' else 'rows'}, {each}{day}, snapshot {warehouse.snapshot.number}")
 
 
 @cohort.command()
@@ -240,9 +240,9 @@ def lint(
         write_json([{"file": path, "line": p.line, "severity": p.severity, "message": p.message} for p in problems])
     else:
         for problem in problems:
-            typer.echo(f"{path}:{problem.line}: {problem.severity}: {problem.message}")
+            say(f"{path}:{problem.line}: {problem.severity}: {problem.message}")
     errors = sum(p.severity == "error" for p in problems)
     warned = sum(p.severity == "warning" for p in problems)
-    note(f"{path}: {errors} errors, {warned} warnings.")
+    note(f"{path}: {count(errors, 'error')}, {count(warned, 'warning')}.")
     if errors:
         raise typer.Exit(1)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from warehouse.reader import Warehouse
 
 
+#: The columns that matter most where a terminal is narrow.
+_COUNTS = ("step", "patients", "patients_lost", "images", "images_lost", "studies")
+_WHY = ("change", "patient_id", "why", "step", "values")
+
+
 @cohort.command()
 def attrition(
     name: Name,
@@ -54,7 +59,7 @@ def attrition(
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
             flow.save(flow.svg(found.definition.title, where, steps), output)
         else:
-            write(warehouse.con.from_arrow(counting.table(steps)), form, output)
+            write(warehouse.con.from_arrow(counting.table(steps)), form, output, first=_COUNTS)
         options.note_rounding(suppress)
 
 
@@ -112,8 +117,13 @@ def compare(
         if old.definition.grain == "patient":
             del columns["patient_id"]
             columns = {"change": columns.pop("change"), "patient_id": [d.id for d in found], **columns}
-        write(now.con.from_arrow(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})), form, output)
-        _sum_up(old.rows.num_rows, found, 0)
+        write(
+            now.con.from_arrow(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})),
+            form,
+            output,
+            first=_WHY,
+        )
+        _sum_up(old.rows.num_rows, new.rows.num_rows, found, 0)
 
 
 @contextlib.contextmanager
@@ -211,26 +221,26 @@ def _risk_json(found: "Risk") -> dict[str, Any]:
 
 
 def _show_risk(found: "Risk") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from warehouse.cli.terminal import console, table
 
-    console = Console(markup=False, highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    out = console()
+    rows_shown = table()
     for head in (f"{found.label} with", "V", "corrected"):
-        table.add_column(head, justify="left" if head[0] != "V" and head != "corrected" else "right")
+        rows_shown.add_column(head, justify="left" if head[0] != "V" and head != "corrected" else "right")
     for a in found.with_label:
-        table.add_row(a.second, f"{a.v:.2f}", f"{a.corrected:.2f}")
-    console.print(table)
+        rows_shown.add_row(a.second, f"{a.v:.2f}", f"{a.corrected:.2f}")
+    out.print(rows_shown)
     for name, cells in found.cells.items():
-        console.print("")
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column(name)
+        out.print("")
+        rows_shown = table()
+        rows_shown.add_column(name)
         for column in (*cells.columns, "all"):
-            table.add_column(column, justify="right")
+            rows_shown.add_column(column, justify="right")
         for row in cells.rows:
-            table.add_row(row, *(f"{cells.cells[row, c]:,}" for c in cells.columns), f"{cells.row_totals[row]:,}")
-        table.add_row("all", *(f"{cells.column_totals[c]:,}" for c in cells.columns), f"{cells.total:,}", style="dim")
-        console.print(table)
-    console.print("")
+            rows_shown.add_row(row, *(f"{cells.cells[row, c]:,}" for c in cells.columns), f"{cells.row_totals[row]:,}")
+        totals = (f"{cells.column_totals[c]:,}" for c in cells.columns)
+        rows_shown.add_row("all", *totals, f"{cells.total:,}", style="dim")
+        out.print(rows_shown)
+    out.print("")
     for warning in found.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+        out.print(f"warning: {warning}", style="yellow", soft_wrap=True)

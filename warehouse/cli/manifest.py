@@ -8,7 +8,7 @@ import typer
 
 from warehouse.cli import options
 from warehouse.cli.cohort import Name, Param, TableOrJson, parameters
-from warehouse.cli.output import Format, note, size, write_json
+from warehouse.cli.output import Format, note, say, size, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,13 +110,13 @@ def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, s
     else:
         day = f", as of {about['as_of']}" if about["as_of"] else ""
         bytes_ = f" ({size(counts['bytes'])})" if counts["bytes"] is not None else ""
-        typer.echo(
+        say(
             f"{folder}: {counts['objects']:,} objects{bytes_}, "
             f"{counts['patients']:,} patients, {counts['studies']:,} studies, {counts['images']:,} images; "
             f"group {about['group']}{day}, snapshot {about['snapshot']}"
         )
-        typer.echo(f"digest {about['digest']}")
-        typer.echo(f"seal   {seal}")
+        say(f"digest {about['digest']}")
+        say(f"seal   {seal}")
     if "dcm" in about["objects"] and true["images_without_dcm"]:
         some = named(counts["images_without_dcm"], suppress)
         note(f"Of {some} image(s) there is a header and no .dcm: no pixels in the manifest.")
@@ -168,7 +168,7 @@ def verify(
             }
         )
     else:
-        typer.echo(f"{folder}: " + ", ".join(f"{count:,} {status}" for status, count in found.counts.items()))
+        say(f"{folder}: " + ", ".join(f"{count:,} {status}" for status, count in found.counts.items()))
         if found.by_size:
             note(f"{found.by_size:,} could be compared by their size alone: the etags are of another bucket.")
         _show(found.problems.to_pylist(), "status")
@@ -198,7 +198,7 @@ def _note_standing(standing: "Standing | None", folder: Path, lake: str, *, is_k
 
 def _show(rows: list[dict[str, Any]], what: str) -> None:
     for row in rows[:_SHOWN]:
-        typer.echo(f"  {row[what]:<11} {row['key']}  {row['detail'] or ''}".rstrip())
+        say(f"  {row[what]:<11} {row['key']}  {row['detail'] or ''}".rstrip())
     if len(rows) > _SHOWN:
         note(f"{len(rows) - _SHOWN:,} more: --format json names all of them.")
 
@@ -242,9 +242,9 @@ def repeat(
     else:
         csv = "the same CSV to the byte" if found.is_same_csv else "another CSV (etags or places)"
         if found.difference.is_same:
-            typer.echo(f"{folder}: the same digest, {csv}")
+            say(f"{folder}: the same digest, {csv}")
         else:
-            typer.echo(f"{folder}: another answer, {found.digest}")
+            say(f"{folder}: another answer, {found.digest}")
             _show_difference(found.difference)
     if found.patients_gone:
         note(f"No longer in the lake: {len(found.patients_gone):,} patients: {named(found.patients_gone, 20)}")
@@ -281,7 +281,7 @@ def compare(
         )
     else:
         same = "The same content." if found.is_unchanged else "The same digest, other etags."
-        typer.echo(same if found.is_same else "Other content.")
+        say(same if found.is_same else "Other content.")
         _show_difference(found)
     if not found.is_unchanged:
         raise typer.Exit(1)
@@ -289,8 +289,8 @@ def compare(
 
 def _show_difference(found: "Difference") -> None:
     for words, (before, after) in found.asked.items():
-        typer.echo(f"  {words}: {before} is now {after}")
-    typer.echo("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
+        say(f"  {words}: {before} is now {after}")
+    say("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
     _show(found.objects.to_pylist(), "change")
 
 
@@ -347,10 +347,10 @@ def download(
             }
         )
     else:
-        typer.echo(f"{output}: {found.fetched:,} objects fetched ({size(found.bytes)}), {found.kept:,} were there")
+        say(f"{output}: {found.fetched:,} objects fetched ({size(found.bytes)}), {found.kept:,} were there")
         checked = ", ".join(f"{count:,} by {how}" for how, count in found.checks.most_common())
         if checked:
-            typer.echo(f"checked: {checked}")
+            say(f"checked: {checked}")
     if by_size := found.checks[How.SIZE]:
         note(f"{by_size:,} objects have no checksum that could be checked: only their sizes were.")
     downloading.raise_for_failed(opened, output, found)
@@ -394,21 +394,20 @@ def list_(
 
 
 def _show_entries(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from warehouse.cli.terminal import console, table
 
     if not rows:
         note("No manifest was recorded in this lake yet:  chest manifest export NAME -o DIR")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows_shown = table()
     is_checked = "state" in rows[0]
     names = ("exported", "by", "cohort", "as of", "objects", "digest")
     for name in (*names, "answer by now") if is_checked else names:
         whole = name in ("exported", "digest", "as of")
-        table.add_column(name, justify="right" if name == "objects" else "left", overflow="fold", no_wrap=whole)
+        rows_shown.add_column(name, justify="right" if name == "objects" else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         state = row.get("state", "")
-        table.add_row(
+        rows_shown.add_row(
             f"{row['created_at']:%Y-%m-%d}",
             row["created_by"],
             row["cohort"],
@@ -418,6 +417,6 @@ def _show_entries(rows: list[dict[str, Any]]) -> None:
             *([state] if is_checked else []),
             style="" if state in ("", "same") else "yellow",
         )
-    Console(markup=False, highlight=False).print(table)
+    console().print(rows_shown)
     if not is_checked:
         note("Whether each cohort still answers the same:  chest manifest list --check")

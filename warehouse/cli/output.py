@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse import files
+from warehouse.cli.terminal import plain as plain_stream
 from warehouse.errors import UsageError
+from warehouse.masking import mask_secrets
+from warehouse.text import escape_controls, escape_json
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 _BATCH = 10_000
 #: Rows that a table on a terminal shows; a file or a pipe gets them all.
 _SHOWN = 40
+#: The most that a cell of a table takes at a terminal.
+_CELL = 60
+#: The same where columns compete for the room.
+_NARROW = 40
 
 
 class Format(StrEnum):
@@ -33,6 +40,13 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     PARQUET = "parquet"
+    XLSX = "xlsx"
+    CSV_EXCEL = "csv-excel"  # with a byte order mark, else Excel takes UTF-8 for something else
+
+
+#: What a file's ending may be, and what needs a file.
+_ENDINGS = (Format.CSV, Format.JSON, Format.PARQUET, Format.XLSX)
+_BINARY = {Format.PARQUET: "Parquet", Format.XLSX: "An Excel workbook"}
 
 
 def plain(value: object) -> Any:
@@ -57,30 +71,46 @@ def plain(value: object) -> Any:
     return str(value)
 
 
-def write_json(value: object, file: IO[str] | None = None) -> None:
-    """Write one JSON value and a new line."""
-    json.dump(plain(value), file or sys.stdout, ensure_ascii=False, indent=2)
-    (file or sys.stdout).write("\n")
+def write_json(value: object) -> None:
+    """Write one JSON value and a new line to stdout; control characters as `\\u…`, the same to a reader of JSON."""
+    file = plain_stream(sys.stdout)
+    for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(plain(value)):
+        file.write(escape_json(piece))
+    file.write("\n")
 
 
 def write(
-    relation: "duckdb.DuckDBPyRelation", form: Format | None, target: Path | None, *, shown: int = _SHOWN
+    relation: "duckdb.DuckDBPyRelation",
+    form: Format | None,
+    target: Path | None,
+    *,
+    shown: int = _SHOWN,
+    first: Sequence[str] = (),
 ) -> None:
     """Write the rows of a relation, streamed; to a file it is whole or not there at all.
 
-    Without a format, a file's ending decides; else a table is written, of which a terminal shows so many rows.
-    UsageError for Parquet without a file.
+    Without a format, a file's ending decides; else a table is written, of which a terminal shows so many rows, and of
+    its columns those that fit, `first` before the others.
+    UsageError for Parquet and Excel without a file, and for an ending that names no format.
     """
-    form = form or _by_ending(target) or Format.TABLE
+    form = form or _by_ending(target)
     if target is None:
-        if form is Format.PARQUET:
-            raise UsageError("Parquet is no text: say -o FILE.parquet.")
-        _write_text(relation, form, sys.stdout, shown)
+        if form in _BINARY:
+            raise UsageError(f"{_BINARY[form]} is no text. Write it to a file:  -o FILE.{form}")
+        cell = _CELL
+        if form is Format.TABLE and first and sys.stdout.isatty():
+            relation, cell = _fitting(relation, first), _NARROW
+        _write_text(relation, form, sys.stdout, shown, cell)
         return
     try:
         if form is Format.PARQUET:
             with files.write_atomically(target) as file:
                 _write_parquet(relation, file)
+        elif form is Format.XLSX:
+            from warehouse.cli import excel
+
+            with files.write_atomically(target) as file:
+                excel.write(relation.columns, _rows(relation), file)
         else:
             with files.write_text_atomically(target) as text:
                 _write_text(relation, form, text)
@@ -90,45 +120,64 @@ def write(
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
 
 
-def _by_ending(target: Path | None) -> Format | None:
-    if target and target.suffix.lstrip(".") in (Format.CSV, Format.JSON, Format.PARQUET):
-        return Format(target.suffix.lstrip("."))
-    return None
+def _fitting(relation: "duckdb.DuckDBPyRelation", first: Sequence[str]) -> "duckdb.DuckDBPyRelation":
+    """The columns that a terminal has room for, in their order; a note names the others."""
+    from warehouse.cli import box
+    from warehouse.sqlfiles import identifier
+
+    widths = dict(zip(relation.columns, box.widths(relation), strict=True))
+    room, kept = shutil.get_terminal_size().columns - 1, set[str]()
+    for name in dict.fromkeys([*(name for name in first if name in widths), *relation.columns]):
+        if (width := min(widths[name], _NARROW) + 3) <= room:
+            room -= width
+            kept.add(name)
+    if left := [name for name in relation.columns if name not in kept]:
+        note(f"No room for {', '.join(left)}: -o FILE or a wider terminal shows all.")
+    return relation.project(", ".join(identifier(name) for name in relation.columns if name in kept))
 
 
-def _write_text(relation: "duckdb.DuckDBPyRelation", form: Format, file: IO[str], shown: int = _SHOWN) -> None:
+def _by_ending(target: Path | None) -> Format:
+    """The format that a file's ending names; a table without a file, and for .txt."""
+    if target is None or target.suffix.lower() == ".txt":
+        return Format.TABLE
+    ending = target.suffix.lstrip(".").lower()
+    if ending not in _ENDINGS:
+        known = ", ".join(f".{name}" for name in _ENDINGS)
+        what = f"the ending .{ending} is not known" if ending else "it has no ending that names a format"
+        raise UsageError(f"{target}: {what}. Known are {known} and .txt (a table); --format says it as well.")
+    return Format(ending)
+
+
+def _write_text(
+    relation: "duckdb.DuckDBPyRelation", form: Format, file: IO[str], shown: int = _SHOWN, cell: int = _CELL
+) -> None:
     match form:
-        case Format.CSV:
-            rows = csv.writer(file, lineterminator="\n")
+        case Format.CSV | Format.CSV_EXCEL:
+            # To the byte for a file or a pipe; a person at a terminal sees control characters escaped.
+            to = file if file.isatty() else plain_stream(file)
+            is_for_excel = form is Format.CSV_EXCEL
+            to.write("\ufeff" if is_for_excel and not file.isatty() else "")
+            rows = csv.writer(to, lineterminator="\r\n" if is_for_excel else "\n")
             rows.writerow(relation.columns)
             rows.writerows([_cell(value) for value in row] for row in _rows(relation))
         case Format.JSON:
-            _write_json_rows(relation.columns, _rows(relation), file)
+            _write_json_rows(relation.columns, _rows(relation), plain_stream(file))
+        case _ if file.isatty():
+            # DuckDB's own table, cut to the width and to some rows. It prints to sys.stdout, which escapes.
+            relation.show(max_rows=shown, max_width=shutil.get_terminal_size().columns, max_col_width=cell)
         case _:
-            _write_table(relation, file, shown)
+            from warehouse.cli import box
+
+            for line in box.lines(relation):
+                file.write(f"{line}\n")
 
 
 def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], file: IO[str]) -> None:
     start = "["
     for row in rows:
-        file.write(start + json.dumps(plain(dict(zip(names, row, strict=True))), ensure_ascii=False))
+        file.write(start + escape_json(json.dumps(plain(dict(zip(names, row, strict=True))), ensure_ascii=False)))
         start = ",\n "
     file.write("[]\n" if start == "[" else "]\n")
-
-
-def _write_table(relation: "duckdb.DuckDBPyRelation", file: IO[str], shown: int) -> None:
-    """DuckDB's own table; cut to the width and to some rows only where a person reads it."""
-    is_terminal = file.isatty()
-    count = None if is_terminal else 1_000_000
-    width = shutil.get_terminal_size().columns if is_terminal else 10_000
-    # show() can only print, so what it prints is caught when it is to go to a file.
-    if file is sys.stdout:
-        relation.show(max_rows=count or shown, max_width=width, max_col_width=60 if is_terminal else 10_000)
-        return
-    import contextlib
-
-    with contextlib.redirect_stdout(file):
-        relation.show(max_rows=count or shown, max_width=width, max_col_width=10_000)
 
 
 def _rows(relation: "duckdb.DuckDBPyRelation") -> Iterator[tuple[Any, ...]]:
@@ -153,9 +202,19 @@ def _write_parquet(relation: "duckdb.DuckDBPyRelation", target: IO[bytes]) -> No
             writer.write_batch(batch)
 
 
+def say(text: str) -> None:
+    """Write a line of the answer to stdout, without secrets; control characters are shown escaped."""
+    sys.stdout.write(escape_controls(mask_secrets(text)) + "\n")
+
+
 def note(text: str) -> None:
     """Say something beside the answer, on stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(escape_controls(mask_secrets(text)) + "\n")
+
+
+def count(number: int, word: str) -> str:
+    """A number of things: `1 file`, `2,000 files`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def size(n_bytes: int) -> str:

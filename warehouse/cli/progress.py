@@ -25,7 +25,6 @@ def reporting(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]
 
 @contextlib.contextmanager
 def _bars(unit: str) -> Iterator[Report]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -37,6 +36,8 @@ def _bars(unit: str) -> Iterator[Report]:
     )
     from rich.text import Text
 
+    from warehouse.cli.terminal import console
+
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed or 0:,.0f} {unit}/s" if task.speed else "")
@@ -47,9 +48,8 @@ def _bars(unit: str) -> Iterator[Report]:
             return Text(f"{task.completed:,.0f}{total}")
 
     words = TextColumn("{task.description:<12}")
-    console = Console(stderr=True)
     with Progress(
-        SpinnerColumn(), words, BarColumn(), Count(), Rate(), TimeRemainingColumn(), console=console
+        SpinnerColumn(), words, BarColumn(), Count(), Rate(), TimeRemainingColumn(), console=console(stderr=True)
     ) as progress:
         tasks: dict[str, int] = {}
 

@@ -7,7 +7,7 @@ import typer
 
 from warehouse import files, sqlfiles
 from warehouse.cli import options
-from warehouse.cli.output import Format, note, write, write_json
+from warehouse.cli.output import Format, count, note, say, write, write_json
 from warehouse.errors import ForeignSqlError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def sql(
-    query: Annotated[str | None, typer.Argument(help="One SELECT over the views (chest describe).")] = None,
+    query: Annotated[
+        str | None,
+        typer.Argument(metavar="QUERY|FILE.sql|-", help="One SELECT over the views, a file of it, or - for stdin."),
+    ] = None,
     file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the query from a file.")] = None,
     param: Annotated[list[str] | None, typer.Option("--param", help="name=value, for $name in the query.")] = None,
     lake: options.Lake = options.DEFAULT_LAKE,
@@ -44,7 +47,10 @@ def sql(
     group: options.Group = options.DEFAULT_GROUP,
     form: options.Answer = None,
     output: options.Target = None,
-    trusted: Annotated[bool, typer.Option("--trusted", help="The query is your own: let it do more.")] = False,
+    untrusted: Annotated[
+        bool, typer.Option("--untrusted", help="The query is somebody else's: nothing but the views, and not for ever.")
+    ] = False,
+    trusted: Annotated[bool, typer.Option("--trusted", hidden=True)] = False,
 ) -> None:
     """Answer one SELECT over patients, studies, series, images, clinical and the other views (chest describe).
 
@@ -53,11 +59,14 @@ def sql(
     $ chest sql "select count(*) from studies" --as-of 2020-06-01
     $ chest sql -f query.sql --param centre=Leeds -o answer.parquet
 
-    A query may be somebody else's, so it gets at nothing but the views, and not for ever (CHEST_SQL_SECONDS).
+    It only reads, at the published snapshot. Give --untrusted with a query that somebody else wrote: it then gets at
+    nothing but the views, and is stopped after CHEST_SQL_SECONDS.
     """
+    if trusted:
+        note("--trusted is not needed any more: a query is taken for your own. Give --untrusted for somebody else's.")
     text = _query_text(query, file)
     parameters = dict(_parameter(word) for word in param or [])
-    with options.opened(lake, as_of, snapshot, group, trusted=trusted) as warehouse:
+    with options.opened(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
         import duckdb
 
         from warehouse.reader import explain
@@ -65,7 +74,7 @@ def sql(
         try:
             write(warehouse.ask(text, parameters), form, output)
         except ForeignSqlError as error:
-            raise UsageError(f"{error} A query of your own may do more with --trusted.") from None
+            raise UsageError(f"{error} A query of your own may do more without --untrusted.") from None
         except duckdb.Error as error:
             raise UsageError(f"The query cannot be answered. {explain(error)}") from None
 
@@ -73,12 +82,15 @@ def sql(
 def _query_text(query: str | None, file: Path | None) -> str:
     if (query is None) == (file is None):
         raise UsageError('Give a query or -f FILE, as in  chest sql "select count(*) from studies".')
-    if query is not None:
+    if query == "-":
+        import sys
+
+        return sys.stdin.read()
+    if query is not None and (query.split() != [query] or not query.lower().endswith(".sql")):
         return query
-    assert file is not None
     from warehouse.texts import read_text
 
-    return read_text(file)
+    return read_text(file or Path(query or ""))  # one word that ends in .sql is a file
 
 
 def _parameter(word: str) -> tuple[str, str]:
@@ -135,37 +147,38 @@ def _everything(patient: "Patient") -> dict[str, Any]:
 
 
 def _show_timeline(patient: "Patient") -> None:
-    from rich.console import Console
+    from warehouse.cli.terminal import console
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    out = console(soft_wrap=True)
     row = patient.summary().to_arrow_table().to_pylist()[0]
     who = [row["patient_id"], row["covid_status"] or "no clinical record", row["submitting_centre"]]
     if row["sex"]:
         who.append(f"sex {row['sex']} (from {row['sex_source']})")
     if row["age"] is not None:
         who.append(f"age {row['age']:g} (from {row['age_source']})")
-    console.print(" · ".join(str(word) for word in who if word))
-    console.print(
-        f"{row['n_studies']} studies, {row['n_series']} series, {row['n_images']} images "
+    out.print(" · ".join(str(word) for word in who if word))
+    out.print(
+        f"{row['n_studies']} {'study' if row['n_studies'] == 1 else 'studies'}, {row['n_series']} series, "
+        f"{count(row['n_images'], 'image')} "
         f"(CR {row['n_cr']}, DX {row['n_dx']}, CT {row['n_ct']}, MR {row['n_mr']}, other {row['n_other']})"
     )
     facts = [f"{words} {row[name]}" for name, words in _COURSE.items() if row.get(name)]
     if facts:
-        console.print(", ".join(facts).replace(" True", ""))
+        out.print(", ".join(facts).replace(" True", ""))
     changed = _changes(patient)
-    console.print("")
-    console.print(f"{'day':<12}{'known from':<12}{'what':<28}detail")
+    out.print("")
+    out.print(f"{'day':<12}{'known from':<12}{'what':<28}detail")
     for event in patient.timeline().to_arrow_table().to_pylist():
         if event["event"] == "study":
-            images = f"{event['n_images']} image{'s' if event['n_images'] != 1 else ''}"
+            images = count(event["n_images"], "image")
             what = f"{event['what'] or 'study'}, {images}"
             detail = event["detail"] or ""
         else:
             counts = " ← counts" if event["id"] == row["clinical_key"] else ""
             what, detail = f"{event['what']} record", f"{event['detail'] or ''}{counts}"
-        console.print(f"{event['day'] or '?'!s:<12}{event['available_date']!s:<12}{what:<28}{detail}".rstrip())
+        out.print(f"{event['day'] or '?'!s:<12}{event['available_date']!s:<12}{what:<28}{detail}".rstrip())
         for change in changed.get(event["id"], ()):
-            console.print(f"{'':<26}{change}")
+            out.print(f"{'':<26}{change}")
 
 
 #: What is told of a patient's course, where it is known.
@@ -220,4 +233,4 @@ def export(
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
         day = f" as of {warehouse.day}" if warehouse.day else ""
-        typer.echo(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")
+        say(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

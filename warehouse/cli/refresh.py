@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, note, write_json
+from warehouse.cli.output import Format, count, note, say, write_json
 
 if TYPE_CHECKING:
     from warehouse.steps import RefreshResult
@@ -84,8 +84,8 @@ def refresh(
 def _tell(result: "RefreshResult") -> None:
     """What a refresh did, in a few lines."""
     objects, published = result.objects, result.published
-    typer.echo(
-        f"{result.source}: {objects.listed:,} objects listed; "
+    say(
+        f"{result.source}: {count(objects.listed, 'object')} listed; "
         f"{objects.added:,} added, {objects.changed:,} changed, {objects.removed:,} removed"
     )
     if objects.skipped:
@@ -94,14 +94,14 @@ def _tell(result: "RefreshResult") -> None:
     if objects.note:
         note(objects.note[0].upper() + objects.note[1:] + ".")
     if not published.is_new:
-        typer.echo(f"Nothing new: snapshot {published.snapshot} stands.")
+        say(f"Nothing new: snapshot {published.snapshot} stands.")
         return
     counts = published.counts
-    typer.echo(
-        f"Loaded {counts['images']:,} image headers and {counts['clinical']:,} clinical files; "
+    say(
+        f"Loaded {count(counts['images'], 'image header')} and {count(counts['clinical'], 'clinical file')}; "
         f"{counts['rejected']:,} rejected. Published as snapshot {published.snapshot}."
     )
     if result.clinical.recleaned:
-        typer.echo(f"Cleaned {result.clinical.recleaned:,} clinical files again: the rules have changed.")
+        say(f"Cleaned {count(result.clinical.recleaned, 'clinical file')} again: the rules have changed.")
     if counts["rejected"]:
         note("Why objects were rejected:  chest rejects")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from warehouse.cli import options
+from warehouse.cli.output import say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,4 +37,4 @@ def report(
     with options.opened(lake, as_of, snapshot, group) as warehouse:
         warehouse.report(output, suppress=suppress)
         day = f" as of {warehouse.day}" if warehouse.day else ""
-        typer.echo(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")
+        say(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from warehouse.cli.output import say
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the app."""
@@ -33,7 +35,7 @@ def sample(
 
     with reporting("patients", quiet=quiet) as report:
         truth = make(out, patients, layout, seed, lambda done, total: report("sample", done, total), clean=clean)
-    typer.echo(
+    say(
         f"{out}: {truth['objects']:,} objects of {truth['patients']:,} patients "
         f"({truth['image_json']:,} image headers, {truth['clinical_json']:,} clinical files)"
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, write, write_json
+from warehouse.cli.output import Format, count, size, write, write_json
 from warehouse.errors import UsageError
 
 #: The room that a meaning should have in a table, and that a name has at least.
@@ -47,31 +47,32 @@ def status(
 
 
 def _show_status(found: dict[str, Any]) -> None:
-    from rich.console import Console
-
+    from warehouse.cli.terminal import console
     from warehouse.history import BLOCKED_ADVICE
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"lake       {found['lake']}", markup=False)
-    console.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
+    out = console(soft_wrap=True)
+    out.print(f"lake       {found['lake']}", markup=False)
+    out.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
     for row in found["blocked"]:
-        console.print(
+        out.print(
             f"BLOCKED    by {row['check']} since {row['at']:%Y-%m-%d %H:%M} UTC: {row['rows']:,} rows. {row['title']}.",
             style="bold red",
             markup=False,
         )
     if found["blocked"]:
         newest = found["newest_published"]
-        console.print(
+        out.print(
             f"           Readers keep snapshot {newest}. {BLOCKED_ADVICE.format(check=found['blocked'][0]['check'])}"
         )
     elif found["unpublished_commits"]:
-        console.print(
-            f"           {found['unpublished_commits']} commits wait to be published: a refresh runs, or was stopped"
+        out.print(
+            f"           {count(found['unpublished_commits'], 'commit')} unpublished: a refresh runs, or was stopped"
         )
     for source in found["sources"]:
-        size = f"{source['bytes'] / 1e9:,.1f} GB"
-        console.print(f"source     {source['source']}  ({source['objects']:,} objects, {size})", markup=False)
+        out.print(
+            f"source     {source['source']}  ({count(source['objects'], 'object')}, {size(source['bytes'])})",
+            markup=False,
+        )
     day = next(iter(found["as_of"]), None)
     scope = f"group {found['group']}" + (f", as of {day}" if day else "")
     for title, names in (
@@ -81,22 +82,22 @@ def _show_status(found: dict[str, Any]) -> None:
         ),
         (scope, ("patients", "studies", "series", "images")),
     ):
-        console.print(f"\n{title}", markup=False)
+        out.print(f"\n{title}", markup=False)
         for name in names:
-            console.print(f"  {name:<14}{found[name]:>14,}")
-    for name, count in found["modality"].items():
-        console.print(f"    {name:<12}{count:>14,}", markup=False)
+            out.print(f"  {name:<14}{found[name]:>14,}")
+    for name, images in found["modality"].items():
+        out.print(f"    {name:<12}{images:>14,}", markup=False)
     if found["reject_reasons"]:
-        console.print("\nrejects (chest rejects names the objects)")
+        out.print("\nrejects (chest rejects names the objects)")
         for row in found["reject_reasons"]:
-            console.print(f"  {row['objects']:>8,}  {row['reason']}", markup=False)
-    console.print("\ntables")
-    for name, count in found["tables"].items():
-        console.print(f"  {name:<20}{count:>8,}")
-    console.print("\nlast refreshes")
+            out.print(f"  {row['objects']:>8,}  {row['reason']}", markup=False)
+    out.print("\ntables")
+    for name, n_rows in found["tables"].items():
+        out.print(f"  {name:<20}{n_rows:>8,}")
+    out.print("\nlast refreshes")
     for row in found["refreshes"]:
         came_to = f"snapshot {row['snapshot']}" if row["published"] else "blocked by checks"
-        console.print(
+        out.print(
             f"  {row['finished_at']:%Y-%m-%d %H:%M}  {came_to}: +{row['added']:,} ~{row['changed']:,} "
             f"-{row['removed']:,} objects, {row['images']:,} images, {row['clinical']:,} clinical, "
             f"{row['rejected']:,} rejected",
@@ -158,18 +159,17 @@ def describe(
 
 def _show_rows(rows: "list[dict[str, Any]]") -> None:
     """A table whose first and last column wrap where the terminal is narrow."""
-    from rich.console import Console
-    from rich.table import Table
+    from warehouse.cli.terminal import console, table
 
-    console = Console(markup=False, highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    out = console()
+    rows_shown = table()
     first, *names, last = rows[0]
     width = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]}
-    room = console.width - sum(width[name] + 2 for name in names) - _MEANING
-    table.add_column(first, overflow="fold", max_width=max(_NAME, room), min_width=min(_NAME, width[first]))
+    room = out.width - sum(width[name] + 2 for name in names) - _MEANING
+    rows_shown.add_column(first, overflow="fold", max_width=max(_NAME, room), min_width=min(_NAME, width[first]))
     for name in names:
-        table.add_column(name, no_wrap=True)
-    table.add_column(last, overflow="fold", min_width=20)
+        rows_shown.add_column(name, no_wrap=True)
+    rows_shown.add_column(last, overflow="fold", min_width=20)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    console.print(table)
+        rows_shown.add_row(*(str(value) for value in row.values()))
+    out.print(rows_shown)

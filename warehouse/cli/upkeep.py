@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, note, write_json
+from warehouse.cli.output import Format, count, note, say, size, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _show(result: "UpkeepResult") -> None:
         ("stored", _space(result)),
     )
     for name, text in lines:
-        typer.echo(f"{name:<11}{text}")
+        say(f"{name:<11}{text}")
     if result.dry_run:
         note("This would be done; nothing was. Run it without --dry-run.")
     elif result.expired or result.rewritten.files or result.merged.files:
@@ -75,5 +75,5 @@ def _show(result: "UpkeepResult") -> None:
 
 
 def _space(result: "UpkeepResult") -> str:
-    before, after = (f"{space.files:,} files, {space.bytes / 1e6:,.1f} MB" for space in (result.before, result.after))
+    before, after = (f"{count(space.files, 'file')}, {size(space.bytes)}" for space in (result.before, result.after))
     return before if result.dry_run else f"{before} → {after}"

@@ -4,6 +4,8 @@ import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,11 @@ class Cohort:
     definition: Definition
     values: dict[str, Any]
     step_columns: dict[str, dict[str, str]]
+
+    def __repr__(self) -> str:
+        """Its name and grain, parameters and the warehouse; nothing is asked for it."""
+        given = "".join(f", {name}={value!r}" for name, value in self.values.items())
+        return f"<Cohort {self.definition.name} of {self.definition.grain}s{given}; {self.warehouse!r}>"
 
     @cached_property
     def rows(self) -> "pa.Table":
@@ -161,9 +168,13 @@ def _typed(
     try:
         if fold_name(param.name) not in given:
             return _one(con.execute(f"select cast(({_literal(con, definition, param)}) as {param.type})"))
-        return _one(
-            con.execute(f"select cast($value as {param.type})", {"value": _listed(param, given[fold_name(param.name)])})
-        )
+        given_value = _listed(param, given[fold_name(param.name)])
+        value = _one(con.execute(f"select cast($value as {param.type})", {"value": given_value}))
+        if not _is_kept(given_value, value):
+            raise UsageError(
+                f"Parameter {param.name} of {definition.name} is {param.type}: {given_value!r} would become {value!s}."
+            )
+        return value
     except duckdb.Error:
         if fold_name(param.name) not in given:
             raise definition.problem(param.line, f"The default of {param.name} is no {param.type}.") from None
@@ -196,6 +207,22 @@ def _is_constant(node: Any) -> bool:
         return False
     below = [node["child"]] if "child" in node else node.get("children", [])
     return all(map(_is_constant, below)) and "filter" not in node
+
+
+def _is_kept(given: object, value: object) -> bool:
+    """Whether a cast has kept a value: it rounds numbers and cuts the time from a day without a word."""
+    if isinstance(value, list):
+        return not isinstance(given, list) or all(map(_is_kept, given, value))
+    if isinstance(value, bool):
+        return str(given).strip().lower() in ("true", "false", "t", "f", "yes", "no", "y", "n", "1", "0")
+    if isinstance(value, int | Decimal):
+        try:
+            return Decimal(str(given).strip()) == value
+        except InvalidOperation:
+            return False
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return str(given).strip() == value.isoformat()
+    return True
 
 
 def _listed(param: Parameter, value: object) -> object:

@@ -1,0 +1,40 @@
+"""Every command of the command line, and words to run it with; a new command is in every test that uses this."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import typer
+
+from warehouse.cli import app
+
+
+def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The words of each command, and the command."""
+    command = command or typer.main.get_command(app)
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, inner in sorted(command.commands.items()):
+        yield from leaves(inner, (*path, name))
+
+
+COMMANDS = dict(leaves())
+NAMES = [" ".join(path) for path in COMMANDS]
+
+
+def words(name: str, values: Mapping[str, object], **options: object) -> list[str]:
+    """A command with all that it needs: `values` by the names of parameters, "nothing" for one that is not there.
+
+    `options` are given where the command has them.
+    """
+    path = tuple(name.split())
+    found = [*path]
+    for param in COMMANDS[path].params:
+        is_argument = param.param_type_name == "argument"
+        if param.name in options and not is_argument:
+            found += [param.opts[0], str(options[param.name])]
+        elif is_argument and (param.required or param.name in values):
+            found.append(str(values.get(f"{name}.{param.name}", values.get(param.name, "nothing"))))
+        elif param.required:
+            found += [param.opts[0], str(values.get(f"{name}.{param.name}", values.get(param.name, "nothing")))]
+    return found

@@ -1,0 +1,190 @@
+"""Nothing that comes from outside steers a terminal: every command at a real one, with escapes in all that it shows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import NAMES, words
+from conftest import Chest, write_objects
+from hypothesis import given
+from hypothesis import strategies as st
+from terminals import at_terminal
+
+import warehouse
+from pipelines import metadata, retries
+from warehouse.manifests.export import export
+from warehouse.text import escape_controls, escape_json
+
+#: What may not arrive: set a title, erase, move up, C1's CSI, DEL, bidi override, zero width, separators.
+HOSTILE = "E\x1b]0;owned\x07\x1b[2J\x1b[1A\x9b31m\x7f\u202etxt\u2066\u200b\ufeff\u2028X"
+#: A control character, or one that reorders or hides; line ends and our own styles are taken out before.
+UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+#: What rich writes: colours, and what a progress bar needs to draw itself again.
+OURS = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[0-9]*[AK]|[0-9]*[GD])")
+
+COHORT = f"""\
+-- title: Films {HOSTILE}
+-- question: Which? {HOSTILE}
+-- definition: All. {HOSTILE}
+-- grain: image
+-- label centre: Where. {HOSTILE}
+with films as ( -- all of them {HOSTILE}
+    from images
+)
+select SOPInstanceUID, '{HOSTILE}' as centre from films
+"""
+
+
+def plain(seen: bytes) -> str:
+    """What arrived, without line ends and styles of ours."""
+    return OURS.sub("", seen.decode().replace("\r\n", "\n").replace("\r", ""))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """A bucket, lake, cohort and manifest whose every text is hostile."""
+    root = tmp_path_factory.mktemp("hostile")
+    patient = HOSTILE.replace("/", "")
+    header = {
+        "00080018": {"vr": "UI", "Value": ["1.2.3"]},
+        "0020000D": {"vr": "UI", "Value": ["1.2"]},
+        "0020000E": {"vr": "UI", "Value": ["1.2.1"]},
+        "00080060": {"vr": "CS", "Value": ["CR"]},
+        "00081030": {"vr": "LO", "Value": [HOSTILE]},
+        "00100020": {"vr": "LO", "Value": [HOSTILE]},
+        "00080070": {"vr": "LO", "Value": [HOSTILE]},
+    }
+    record = {"Pseudonym": HOSTILE, "SubmittingCentre": HOSTILE, "Age": HOSTILE, HOSTILE: HOSTILE}
+    bucket = root / f"bucket{patient}"
+    write_objects(
+        bucket,
+        {
+            f"training/{patient}/images_metadata/2020-03-01/1.json": json.dumps(header),
+            f"training/{patient}/images/2020-03-01/1.dcm": b"x",
+            f"training/{patient}/data/2020-03-01/data.json": json.dumps(record),
+            f"training/{patient}/data/2020-03-02/status.json": f"<{HOSTILE}>",
+        },
+    )
+    lake = root / f"lake{patient}"
+    warehouse.refresh(str(bucket), str(lake))
+    cohort = root / f"{patient}.sql"
+    cohort.write_text(COHORT.replace("\u2028", ""), encoding="utf-8")  # which ends a line
+    with warehouse.open(str(lake)) as wh:
+        export(wh.cohort(cohort), root / f"manifest{patient}")
+    return {
+        "source": bucket,
+        "lake": lake,
+        "patient_id": patient,
+        "folder": root / f"manifest{patient}",
+        "old": root / f"manifest{patient}",
+        "new": root / f"manifest{patient}",
+        "query": f"select *, '{HOSTILE}' as \"{HOSTILE}\" from patients",
+        "name": cohort,
+        "check.name": "new_field",
+        "describe.table": HOSTILE,
+        "target": f"postgres://{HOSTILE}@127.0.0.1:9/{HOSTILE}?data_path=/x",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_command_lets_a_control_character_through(name: str, hostile: dict[str, object], tmp_path: Path) -> None:
+    out = tmp_path / f"out{HOSTILE.replace('/', '')}"
+    file = out.with_suffix(".html") if name == "report" else out
+    values = {**hostile, "output": file, "out": out, "backup.folder": out}
+    options = {"lake": hostile["lake"], "label": "centre", "from_": "2020-05-01", "suppress": 0}
+    code, seen = at_terminal(*words(name, values, **options), columns=200, CHEST_SUPPRESS="0")
+    assert code in (0, 1, 2), plain(seen)
+    assert "Traceback" not in plain(seen)
+    assert not UNSEEN.search(plain(seen)), repr(plain(seen))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_error_lets_a_control_character_through(name: str, tmp_path: Path) -> None:
+    for more in (
+        words(name, {}, lake=f"{tmp_path}/{HOSTILE}", label=HOSTILE, from_=HOSTILE, as_of=HOSTILE, source=HOSTILE),
+        [*name.split(), f"--{HOSTILE}"],
+    )[: 2 if name in ("status", "manifest verify") else 1]:
+        values = [word.replace("nothing", f"no{HOSTILE}") for word in more]
+        code, seen = at_terminal(*values, columns=200, cwd=tmp_path)
+        assert code in (0, 1, 2)
+        assert not UNSEEN.search(plain(seen)), repr(plain(seen))
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+def test_a_terminal_sees_answers_escaped_and_a_pipe_gets_them_to_the_byte(
+    form: str, hostile: dict[str, object], chest: Chest
+) -> None:
+    query = ("sql", f"select '{HOSTILE}' as a", "--lake", hostile["lake"], "--format", form)
+    code, seen = at_terminal(*query, columns=200)
+    assert code == 0
+    assert not UNSEEN.search(plain(seen))
+    assert "\\u202e" in plain(seen)
+    piped = chest(*query)
+    if form == "csv":
+        assert piped.stdout == f"a\n{HOSTILE}\n"
+    elif form == "json":
+        assert json.loads(piped.stdout) == [{"a": HOSTILE}]
+        assert json.loads(plain(seen)) == [{"a": HOSTILE}]
+    else:
+        assert not UNSEEN.search(piped.stdout)
+
+
+def test_progress_at_a_terminal_shows_nothing_of_keys(hostile: dict[str, object], tmp_path: Path) -> None:
+    code, seen = at_terminal("refresh", hostile["source"], "--lake", tmp_path / "lake", columns=120)
+    assert code == 0, seen
+    assert not UNSEEN.search(plain(seen)), repr(plain(seen))
+    assert "E\\x1b]0;owned" in plain(seen)
+
+
+@given(st.text(st.characters(), max_size=40))
+def test_no_unseen_character_is_left_and_the_rest_stays(text: str) -> None:
+    shown = escape_controls(text)
+    assert not UNSEEN.search(shown.replace("\n", ""))
+    shown.encode()  # nor a lone surrogate, which has no bytes
+    assert escape_controls(shown) == shown
+    assert "\n" not in escape_controls(text, keep_lines=False)
+    seen = "".join(c for c in text if c.isprintable())
+    if seen == text and not UNSEEN.search(text) and escape_controls("\u3164") not in shown:
+        assert all(word in shown for word in re.findall("[A-Za-z0-9 ]+", text))
+    assert json.loads(escape_json(json.dumps(text, ensure_ascii=False))) == text
+    assert not UNSEEN.search(escape_json(json.dumps(text, ensure_ascii=False)))
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"]), max_size=40))
+def test_a_cell_in_dagster_is_text_whatever_it_holds(text: str) -> None:
+    table = metadata.table(("a",), [(text,)]).value
+    assert isinstance(table, str)
+    assert len(table.splitlines()) == 3
+    cell = table.splitlines()[2].removeprefix("| ").removesuffix(" |")
+    assert not re.search(r"(?<!\\)(?:\\\\)*[<>|`\[\]*!&]", cell)
+    assert not UNSEEN.search(table.replace("\n", ""))
+    assert not UNSEEN.search(retries.one_line(text))
+    block = metadata.code(f"select '{text}'\n```\n<script>").value
+    assert isinstance(block, str)
+    fence = block.split("sql\n")[0]
+    assert block.count(f"\n{fence}") == 1 or "`" in text
+
+
+def test_head_ends_a_pipe_quietly(hostile: dict[str, object]) -> None:
+    program = f"{sys.executable} -c 'from warehouse.cli import main; main()'"
+    for words_ in (
+        "sql 'select * from range(300000)'",
+        "sql 'select * from range(300000)' --format csv",
+        "describe images",
+    ):
+        command = f'set -o pipefail; {program} {words_} --lake "$LAKE" | head -n 1'
+        command = command.replace(' --lake "$LAKE"', "") if words_.startswith("describe") else command
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env={**os.environ, "LAKE": str(hostile["lake"])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr == "", words_
+        assert done.returncode == 0, words_
+        assert len(done.stdout.splitlines()) == 1

@@ -1,0 +1,186 @@
+"""Masks secrets: passwords, keys and tokens in any text that leaves the program.
+
+Two ways, since neither is enough: by form (whatever looks like a login in an address, a password in a connection
+string, a signature in a URL), and by value (the secrets that this process holds, however they are quoted or encoded).
+A leaf: it imports nothing of the warehouse, and nothing slow.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
+
+#: What stands in for a secret.
+MASK = "***"
+#: A shorter value is masked by its form alone: everywhere else it would hide words that are none.
+_SHORTEST = 4
+
+_NAME = (
+    r"(?:[\w.-]*(?:password|passwd|passphrase|secret|token|credential|signature|api_?key)[\w.-]*"
+    r"|passfile|pwd|sig|(?:aws_?)?access_?key_?(?:id)?)"
+)
+#: `user:password@` and `user@` of any address; a password may hold what ends a host, so the last @ of the word counts.
+_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{2,})(?:[^\s/?#@:'\"]*:[^\s]*|[^\s/?#@]+)@")
+#: A login whose word is quoted may hold white space as well.
+_QUOTED_LOGIN = re.compile(r"(?P<head>(?P<quote>['\"])[A-Za-z][A-Za-z0-9+.-]*:/{2,})[^\n'\"/?#@]*:[^\n'\"]*@")
+#: `password=…` and its like, in the forms of libpq, URLs, JSON, Python and SQL. A quote that never ends hides the rest.
+_PAIR = re.compile(
+    rf"(?P<name>(?<![\w.-]){_NAME}[\"']?)(?P<sign>\s*[=:]\s*|\s+(?='))"
+    r"(?P<value>''.*?''(?!')|'(?:\\.|''|[^'\\\n])*(?:'|$)|\"(?:\\.|[^\"\\\n])*(?:\"|$)|(?:\\.|[^\s&;,\\'\")\]}])+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
+#: Addresses of webhooks are secrets from their path on.
+_WEBHOOK = re.compile(
+    r"(?P<host>https?://(?:[\w.-]*hooks?[\w.-]*(?::\d+)?(?=/)|[\w.:-]+(?=/\S*(?:web)?hooks?[/_])))/[^\s'\"<>]*",
+    re.IGNORECASE,
+)
+#: Variables whose whole value is a secret, and those that hold an address with one inside.
+_SECRET_VARIABLE = re.compile(r"(?:SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY)", re.IGNORECASE)
+_ADDRESS_VARIABLE = re.compile(
+    r"(?:CHEST_\w+|AWS_ENDPOINT_URL\w*|\w*_PROXY|DAGSTER_\w+|PG\w+|DATABASE_URL)", re.IGNORECASE
+)
+
+#: Where an address within an address begins, as that of a data path.
+_NEXT = re.compile(r"[?&\s]\w+=[\w+.-]+://")
+#: Words of our own: who takes one for a password hides nothing by having it masked in every message.
+_OUR_WORDS = frozenset({"chest", "lake", "postgres", "training", "validation", "data"})
+
+_remembered: set[str] = set()
+
+
+def remember_secret(value: str | None) -> None:
+    """Mask a value from now on wherever it occurs; for what is read from files, and for what an address holds."""
+    if value and len(value) >= _SHORTEST:
+        _remembered.add(value)
+
+
+def mask_secrets(text: str) -> str:
+    """The text without any password, key or token: each is `***`. A text without one comes back as it is."""
+    for spelling in _spellings():
+        if spelling in text:
+            text = text.replace(spelling, MASK)
+    if "@" in text:
+        text = _QUOTED_LOGIN.sub(rf"\g<head>{MASK}@", text)
+        text = _LOGIN.sub(rf"\g<scheme>{MASK}@", text)
+    text = _PAIR.sub(_masked_pair, text)
+    text = _BEARER.sub(rf"\g<kind> {MASK}", text)
+    text = _KEY_ID.sub(MASK, text)
+    return _WEBHOOK.sub(rf"\g<host>/{MASK}", text)
+
+
+def _masked_pair(found: "re.Match[str]") -> str:
+    value = found["value"]
+    if found["sign"].strip() in ("", ":") and value[0] not in "'\"" and found["name"][-1] not in "'\"":
+        return found[0]  # words of a sentence, as in "the secret key is wrong"
+    mark = value[0] if value[0] in "'\"" else ""
+    return f"{found['name']}{found['sign']}{mark}{MASK}{mark}"
+
+
+def mask_within(value: Any) -> Any:
+    """The same for every text inside of lists and mappings."""
+    match value:
+        case str():
+            return mask_secrets(value)
+        case dict():
+            return {name: mask_within(item) for name, item in value.items()}
+        case list() | tuple():
+            return [mask_within(item) for item in value]
+    return value
+
+
+def name_address(address: str) -> str:
+    """What an address may be called: its scheme, host and port, without login, path and query; a path as it is.
+
+    ValueError when it is an address that cannot be read.
+    """
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+
+
+def has_login(address: str) -> bool:
+    """Whether an address holds a user, a password or another secret."""
+    return mask_secrets(address) != address
+
+
+def show_fields(thing: Any) -> str:
+    """The repr of a dataclass: its fields that are not as by default, each without secrets."""
+    shown = [
+        f"{field.name}={mask_secrets(repr(value))}"
+        for field in fields(thing)
+        if field.repr and (value := getattr(thing, field.name)) != field.default
+    ]
+    return f"{type(thing).__name__}({', '.join(shown)})"
+
+
+def _spellings() -> list[str]:
+    """The secrets of this process in every spelling, the longest first."""
+    found = {spelling for secret in _secrets() for spelling in _spelt(secret) if len(spelling) >= _SHORTEST}
+    return sorted(found - _OUR_WORDS, key=len, reverse=True)
+
+
+def _secrets() -> Iterator[str]:
+    yield from _remembered
+    for name, value in os.environ.items():
+        if not value or len(value) < _SHORTEST:
+            continue
+        if _ADDRESS_VARIABLE.fullmatch(name):
+            yield from secrets_of(value)
+        if name == "CHEST_ALERT" and value.lower().startswith("http"):
+            yield from _after_host(value)
+        if _SECRET_VARIABLE.search(name) and not name.endswith(("_FILE", "_URI", "_URL")):
+            yield value
+    for word in sys.argv[1:]:
+        if "://" in word or "=" in word:
+            yield from secrets_of(word)
+
+
+def secrets_of(address: str) -> Iterator[str]:
+    """What is secret in an address or connection string, as it is written there; generous where it is ambiguous."""
+    for word in address.split() if re.match(r"[a-z]\w*=\w+://", address) else [address]:
+        for sign in re.finditer(r":/{2,}", word):
+            rest = _NEXT.split(word[sign.end() :], maxsplit=1)[0]
+            for end in [at.start() for at in re.finditer("@", rest)]:
+                user, colon, password = rest[:end].partition(":")
+                yield from (password, rest[:end]) if colon else (user,)
+    for found in _PAIR.finditer(address):
+        if found["sign"].strip() == "=":
+            yield from _unquoted(found["value"])
+
+
+def _after_host(url: str) -> Iterator[str]:
+    rest = url.partition("://")[2]
+    path = rest.partition("/")[2]
+    if path:
+        yield path
+        yield from (part for part in re.split(r"[/?&#]", path) if len(part) >= 8)
+
+
+def _unquoted(value: str) -> Iterator[str]:
+    if value[:1] in "'\"" and len(value) > 1:
+        inner = value.strip(value[0])
+        yield inner
+        yield re.sub(r"\\(.)", r"\1", inner)
+        yield inner.replace("''", "'")
+    else:
+        yield re.sub(r"\\(.)", r"\1", value)
+
+
+def _spelt(secret: str) -> Iterable[str]:
+    """A value as it may be written: plain, percent-encoded or decoded, quoted for libpq, SQL, JSON and Python."""
+    for plain in {secret, unquote(secret), unquote_plus(secret)}:
+        yield plain
+        encoded = {quote(plain, safe=""), quote(plain), quote_plus(plain)}
+        yield from encoded
+        yield from (re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), one) for one in encoded)
+        libpq = plain.replace("\\", "\\\\").replace("'", "\\'")
+        yield from (libpq, libpq.replace("'", "''"), plain.replace("'", "''"), plain.replace('"', '""'))
+        yield from (json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1])
+        yield repr(libpq)[1:-1]
