@@ -10,6 +10,7 @@ from warehouse import files
 from warehouse.errors import LakeBusyError, LakeError
 from warehouse.location import Location
 from warehouse.settings import Settings
+from warehouse.sqlfiles import literal
 
 #: Any number does that other programs in the database do not use; this one spells "chest".
 _ADVISORY_KEY = 0x6368657374
