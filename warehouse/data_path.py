@@ -94,9 +94,7 @@ def _catalogue(location: Location) -> str:
 
 
 def _identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
-    row = con.execute(
-        sqlfiles.fill(sqlfiles.statements(_SQL)["identity"], catalogue=_catalogue(location))
-    ).fetchone()
+    row = con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["identity"], catalogue=_catalogue(location))).fetchone()
     if row is None or row[1] is None:
         raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {RESTORE}.")
     return str(row[0]), int(row[1])
@@ -155,8 +153,8 @@ def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         what = "are not there" if gone else "have another size than when they were written"
         odd = gone or cut
         raise LakeError(
-            f"The lake {location.name} is damaged, or its catalogue is of another lake: {len(odd):,} of the {len(live):,} "
-            f"files that it names {what}, such as {odd[0]}. {RESTORE}."
+            f"The lake {location.name} is damaged, or its catalogue is of another lake: {len(odd):,} of the "
+            f"{len(live):,} files that it names {what}, such as {odd[0]}. {RESTORE}."
         )
 
 

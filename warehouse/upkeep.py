@@ -176,9 +176,9 @@ def _refuse_orphans(con: duckdb.DuckDBPyConnection, place: location.Location, n_
     n_orphans = len(_remove(con, "orphans", dry_run=True))
     if n_orphans > n_files * MAX_ORPHANS_PERCENT / 100:
         raise LakeError(
-            f"{n_orphans:,} of the {n_files:,} files in {place.data_path} are named by no snapshot of {place.name}, more "
-            f"than {MAX_ORPHANS_PERCENT} %. Is the catalogue that of these files, and the newest? Nothing was done. "
-            "If they are really left over, allow their removal:  chest upkeep … --allow-orphans"
+            f"{n_orphans:,} of the {n_files:,} files in {place.data_path} are named by no snapshot of {place.name}, "
+            f"more than {MAX_ORPHANS_PERCENT} %. Is the catalogue that of these files, and the newest? Nothing was "
+            "done. If they are really left over, allow their removal:  chest upkeep … --allow-orphans"
         )
 
 

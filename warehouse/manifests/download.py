@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from warehouse.bucket import Bucket, Content, Facts, FolderBucket, Unread, open_bucket
+from warehouse.bucket import Bucket, Content, Facts, FolderBucket, Unread, is_md5, open_bucket
 from warehouse.errors import ManifestError, SourceError, UsageError
 from warehouse.manifests import paths
-from warehouse.manifests.checksums import How, check, is_md5
+from warehouse.manifests.checksums import How, check
 from warehouse.manifests.manifest import Manifest, named, place_of
 from warehouse.manifests.verify import connect
 from warehouse.settings import Settings, load

@@ -121,4 +121,4 @@ def refresh(
             reextract(run)
         images = load_images(run)
         clinical = load_clinical(run)
-        return RefreshResult(run.bucket.source, objects, images, clinical, publish(run))
+        return RefreshResult(run.bucket.source, objects, images, clinical, publish(run, allow_removals))
