@@ -31,7 +31,7 @@ select
     count(*) filter (rejects.kept_etag is not null) as n_kept,
     count(*) filter (rejects.kept_etag is null and rejects.retry and not starts_with(rejects.reason, 'larger than'))
         as n_unread
-from ops.rejects{{ version }} as rejects
+from (select * from ops.rejects{{ version }}) as rejects
 inner join (
     select source, count(*) as n_objects
     from raw.objects{{ version }}
