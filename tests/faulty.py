@@ -48,11 +48,11 @@ def cut(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
-def alter(handler: BaseHTTPRequestHandler) -> None:  # noqa: ARG001 - the proxy does it
+def alter(handler: BaseHTTPRequestHandler) -> None:
     """Let the server answer, but change one byte on the way."""
 
 
-def shorten(handler: BaseHTTPRequestHandler) -> None:  # noqa: ARG001
+def shorten(handler: BaseHTTPRequestHandler) -> None:
     """Let the server answer, but hand on half of the body as if it were all."""
 
 

@@ -75,7 +75,7 @@ def test_many_unread_are_not_published_and_nothing_is_lost(
     if way == "replaced":
         bucket[0].s3.put(bucket[1], {key_of(number): record(number, 60) for number in range(N)})
     bucket[0].fail(fault, when=numbers(18))
-    with pytest.raises(RemovalsError, match="18 of 40 .* cannot be read, more than 10 %") as caught:
+    with pytest.raises(RemovalsError, match=r"18 of 40 .* cannot be read, more than 10 %") as caught:
         refresh(bucket, lake, full=way == "full")
     assert "Covid" not in str(caught.value)
     with warehouse.open(str(lake)) as wh:
@@ -111,7 +111,11 @@ def test_a_few_unread_keep_their_rows_and_are_named(
         (named,) = wh.check("rows_held_over")[0].rows.to_pylist()
         assert (named["patient_id"], named["key"], named["retry"]) == ("Covid0", key_of(0), True)
         assert named["reason"]
-        assert [one.n_rows for name in ("books", "rows_out_of_date", "rows_twice") for one in wh.check(name)] == [0, 0, 0]
+        assert [one.n_rows for name in ("books", "rows_out_of_date", "rows_twice") for one in wh.check(name)] == [
+            0,
+            0,
+            0,
+        ]
         assert wh.check("objects_unread")[0].n_rows == 0
     assert chest("check", "rows_held_over", "--lake", lake).returncode == 1
     assert refresh(bucket, lake).published.is_new is False

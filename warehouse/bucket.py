@@ -136,6 +136,16 @@ class Unopened:
         raise SourceError(f"{self.source} was not opened.")
 
 
+class Emptied(Unopened):
+    """A bucket that stands for one whose objects are all gone: its listing is empty."""
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":  # noqa: ARG002
+        """No objects."""
+        import pyarrow as pa
+
+        yield pa.record_batch([[], [], [], []], listing_schema())
+
+
 def is_md5(etag: str) -> bool:
     """Whether an etag looks like the MD5 of the object; over parts it does not, under KMS it may and is none."""
     return _MD5.fullmatch(etag) is not None

@@ -25,7 +25,7 @@ RESTORE = "Restore the lake from its last good backup (docs/operations.md, Resto
 #: What a first refresh has written before its first commit: the DICOM dictionary, which is no data.
 _DICTIONARY = "dicom_attributes/"
 
-_SQL = "lake/data_path.sql"
+_SQL = "store/data_path.sql"
 
 
 def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str) -> None:

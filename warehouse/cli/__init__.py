@@ -8,7 +8,7 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from warehouse.cli import backup, check, cohort, manifest, query, refresh, report, sample, status, upkeep
+from warehouse.cli import backup, check, cohort, manifest, query, refresh, report, sample, source, status, upkeep
 
 app = typer.Typer(
     name="chest",
@@ -26,6 +26,7 @@ check.add_to(app)
 report.add_to(app)
 cohort.add_to(app)
 manifest.add_to(app)
+source.add_to(app)
 backup.add_to(app)
 upkeep.add_to(app)
 sample.add_to(app)
