@@ -30,15 +30,11 @@ def header(age: str, description: str) -> str:
 def buckets(tmp_path: Path) -> dict[str, Path]:
     """Two buckets that have the same key, with other contents."""
     for name, age in (("a", "050Y"), ("b", "060Y")):
-        write_objects(
-            tmp_path / name, {"training/P/images_metadata/2020-04-01/i.json": header(age, f"from {name}")}
-        )
+        write_objects(tmp_path / name, {"training/P/images_metadata/2020-04-01/i.json": header(age, f"from {name}")})
     return {name: tmp_path / name for name in ("a", "b")}
 
 
-def test_a_second_source_is_asked_for_and_its_order_does_not_matter(
-    buckets: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_second_source_is_asked_for_and_its_order_does_not_matter(buckets: dict[str, Path], tmp_path: Path) -> None:
     answers = []
     for order in ("ab", "ba"):
         lake = str(tmp_path / f"lake_{order}")

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from warehouse.settings import Settings, load
 from warehouse.steps.run import Progress, silent
 
 _SQL = "upkeep/upkeep.sql"
+
+#: For so long a reader keeps the snapshot that it opened, after another was published; not where nothing is to be kept
+#: (`keep_days` 0).
+READERS_GRACE = timedelta(days=1)
 
 #: Of so many files that no snapshot names, none is removed without being asked: refreshes that die leave few, while a
 #: catalogue that is older than its files, or of another lake, knows few of them.
@@ -109,16 +114,20 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[lake.Snapshot], keep_da
     the last days, and those of registered manifests; all, when nothing is published yet. Listings stay while an
     inventory may be older than they are: it must not undo what they have learnt.
 
+    A snapshot that another has superseded within the last day stays as well: a reader may still be on it.
+
     Of the snapshots that one upkeep published on its way only the last counts, once a day has passed.
     """
     newest, _ = lake.waiting(history)
     now = datetime.now(UTC)
     since, yesterday = now - timedelta(days=keep_days), now - timedelta(days=1)
     manifests = {int(row[0]) for row in con.execute(sqlfiles.statements(_SQL)["needed"]).fetchall()}
+    published = [s for s in history if s.is_published]
+    open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
     last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_upkeep}
 
     def stays(s: lake.Snapshot) -> bool:
-        if s.number >= newest or s.number in manifests:
+        if s.number >= newest or s.number in manifests or (keep_days and s.number in open_to_readers):
             return True
         if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
             return True

@@ -73,3 +73,26 @@ def main() -> None:
         # The reader of a pipe has gone (chest … | head); nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        if not (line := _explained(error)):
+            raise
+        sys.stderr.write(f"chest: {line}\n")
+        sys.exit(2)
+
+
+def _explained(error: Exception) -> str:
+    """What DuckDB met outside of the program, in one line: a damaged file, a full disk, too little memory; else ""."""
+    duckdb = sys.modules.get("duckdb")  # imported by then, if it was DuckDB
+    if duckdb is None or not isinstance(error, duckdb.Error):
+        return ""
+    line = str(error).strip().splitlines()[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return f"Memory ran out: {line}. Raise CHEST_MEMORY_LIMIT_MB, or ask for less at once."
+    if isinstance(
+        error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException | duckdb.HTTPException
+    ):
+        return (
+            f"The lake cannot be read or written: {line}. If the disk is full, make room; if a file is gone or damaged, "
+            "restore the lake from its last good backup (docs/operations.md, Restoring)."
+        )
+    return ""
