@@ -108,7 +108,7 @@ def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> 
         first, second = (server.address(name, tmp_path / "data") for name in ("one", "two"))
         warehouse.refresh(str(made / "bucket"), first)
         for address in (second, server.address("two", tmp_path / "data/below")):
-            with pytest.raises(LakeError, match="files of a lake|of another lake"):
+            with pytest.raises(LakeError, match=r"files of a lake|of another lake"):
                 warehouse.refresh(str(made / "bucket"), address)
             with pytest.raises(LakeError):
                 upkeep(address)

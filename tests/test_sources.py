@@ -39,7 +39,7 @@ def test_a_second_source_is_asked_for_and_its_order_does_not_matter(buckets: dic
     for order in ("ab", "ba"):
         lake = str(tmp_path / f"lake_{order}")
         warehouse.refresh(str(buckets[order[0]]), lake)
-        with pytest.raises(UsageError, match="does not know .*--add-source"):
+        with pytest.raises(UsageError, match=r"does not know .*--add-source"):
             warehouse.refresh(str(buckets[order[1]]), lake)
         warehouse.refresh(str(buckets[order[1]]), lake, add_source=True)
         for name in order:  # both are known now

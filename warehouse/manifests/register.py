@@ -48,8 +48,8 @@ def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> Non
     number = int(manifest.about["snapshot"])
     if number not in {snapshot.number for snapshot in lake.snapshots(con)}:
         raise ManifestError(
-            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go meanwhile. The "
-            "manifest cannot be repeated. Remove it, and export again."
+            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go meanwhile. "
+            "The manifest cannot be repeated. Remove it, and export again."
         )
 
 
