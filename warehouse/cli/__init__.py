@@ -92,7 +92,7 @@ def _explained(error: Exception) -> str:
         error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException | duckdb.HTTPException
     ):
         return (
-            f"The lake cannot be read or written: {line}. If the disk is full, make room; if a file is gone or damaged, "
+            f"The lake cannot be read or written: {line}. If the disk is full, make room; if a file is gone or cut, "
             "restore the lake from its last good backup (docs/operations.md, Restoring)."
         )
     return ""

@@ -48,7 +48,7 @@ def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> Non
     number = int(manifest.about["snapshot"])
     if number not in {snapshot.number for snapshot in lake.snapshots(con)}:
         raise ManifestError(
-            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go meanwhile. "
+            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go. "
             "The manifest cannot be repeated. Remove it, and export again."
         )
 
