@@ -79,6 +79,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
                 patients=patients,
                 heard=heard,
                 refresh_id=context.run.run_id,
+                add_source=bool(name),  # named in CHEST_SOURCES, so it is asked for
                 settings=self.settings,
                 progress=_logged(context),
             ) as run,

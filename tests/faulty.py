@@ -48,6 +48,26 @@ def cut(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
+def alter(handler: BaseHTTPRequestHandler) -> None:
+    """Let the server answer, but change one byte on the way."""
+
+
+def shorten(handler: BaseHTTPRequestHandler) -> None:
+    """Let the server answer, but hand on half of the body as if it were all."""
+
+
+def page(handler: BaseHTTPRequestHandler) -> None:
+    """Answer with a login page, as a proxy does."""
+    body = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/html")
+    handler.send_header("Content-Length", str(len(body)))
+    handler.send_header("ETag", '"login"')
+    handler.send_header("Last-Modified", "Wed, 01 Apr 2020 10:00:00 GMT")
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
 @dataclass
 class Faulty:
     """The proxy: `fault` answers the requests that `when` chooses, at most `times` of them."""
@@ -85,20 +105,25 @@ def faulty(server: S3) -> Iterator[Faulty]:
         def forward(self) -> None:
             if fault := state.take(self.path):
                 fault(self)
-                if fault is not cut:
+                if fault not in (cut, alter, shorten):
                     return
             length = int(self.headers.get("Content-Length") or 0)
             behind = http.client.HTTPConnection(server.endpoint.removeprefix("http://"))
             behind.request(self.command, self.path, self.rfile.read(length) if length else None, dict(self.headers))
             answer = behind.getresponse()
             content = answer.read()
+            if fault is alter:
+                content = content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+            if fault is shorten:
+                content = content[: len(content) // 2]
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
                     self.send_header(name, value)
-            self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
+            whole = len(content) if fault is shorten else answer.getheader("Content-Length") or len(content)
+            self.send_header("Content-Length", str(whole))
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if fault else content)
+            self.wfile.write(content[: len(content) // 2] if fault is cut else content)
             behind.close()
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815

@@ -11,6 +11,7 @@ from conftest import write_objects
 
 import warehouse
 from warehouse import report
+from warehouse.errors import RemovalsError
 from warehouse.steps import list_objects, load_clinical, load_images, opened, publish
 
 SECRET = "Jane Doe"
@@ -215,12 +216,17 @@ def test_a_good_object_may_turn_bad(tmp_path: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
     write_objects(bucket, {image_key("P"): HEADER, record_key("P"): RECORD})
     warehouse.refresh(str(bucket), lake)
+    with warehouse.open(lake) as wh:
+        seen = wh.patients().fetchall()
     write_objects(bucket, {image_key("P"): "", record_key("P"): "[]"})
-    warehouse.refresh(str(bucket), lake)
+    with pytest.raises(RemovalsError, match="2 of 2"):
+        warehouse.refresh(str(bucket), lake)
+    warehouse.refresh(str(bucket), lake, allow_removals=True)
     with warehouse.open(lake) as wh:
         assert sorted(rejects(wh)) == sorted([image_key("P"), record_key("P")])
-        assert wh.patients().fetchall() == []
-        assert wh.sql("select count(*) from raw.headers").fetchone() == (0,)
+        # What was read of them before stays, and is named.
+        assert wh.patients().fetchall() == seen
+        assert wh.check("rows_held_over")[0].n_rows == 2
 
 
 def test_oversized_objects_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

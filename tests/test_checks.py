@@ -294,7 +294,9 @@ def test_sound_data_breaks_no_rule(sound: Path, here: Chest) -> None:
 
 
 def test_every_rule_is_tried_here() -> None:
-    assert set(EXPECTED) | BLOCKING == set(checks.definitions())
+    # Of what cannot be read, and of several sources: test_unreadable.py, test_sources.py.
+    elsewhere = {"objects_unread", "rows_held_over", "patients_of_two_sources"}
+    assert set(EXPECTED) | BLOCKING | elsewhere == set(checks.definitions())
     assert {name for name, check in checks.definitions().items() if check.severity == "blocking"} == BLOCKING
 
 

@@ -71,7 +71,7 @@ def refused(lake: Path) -> WarehouseError:
         (answering(500, "InternalError"), "a fault of its own"),
         (reset, "does not answer any more|cannot be reached"),
         (hang, "does not answer any more|cannot be reached"),
-        (cut, "does not answer any more|cannot be reached"),
+        (cut, "does not answer any more|cannot be reached|a fault of its own"),
     ],
     ids=["slow_down", "limit", "broken", "reset", "hang", "cut"],
 )

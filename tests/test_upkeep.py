@@ -170,11 +170,12 @@ def test_every_snapshot_of_the_last_days_stays(own: dict[str, Any]) -> None:
     old = "2020-01-01 00:00:00+00"
     in_catalogue(folder, f"update ducklake_snapshot set snapshot_time = '{old}' where snapshot_id <= {numbers[2]}")
     done = upkeep(folder, keep_days=30)
-    assert set(numbers) & set(done.kept) == {numbers[1], *numbers[3:]}
-    assert set(numbers) & set(done.expired) == {numbers[0], numbers[2]}
+    # The third was superseded just now: somebody may still read it.
+    assert set(numbers) & set(done.kept) == {numbers[1], *numbers[2:]}
+    assert set(numbers) & set(done.expired) == {numbers[0]}
     days_later(folder, 4)
     upkeep(folder, keep_days=30)
-    for number in (numbers[1], *numbers[3:]):
+    for number in (numbers[1], *numbers[2:]):
         assert answers(folder, number) == before[number]
     assert [row["snapshot"] for row in rows_of_refreshes(folder)] == numbers[::-1]
 
@@ -351,7 +352,8 @@ def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.Monkey
         later = upkeep(address, keep_days=0)
         assert first in later.expired
         assert later.removed_files > 0
-        stored = client.list_objects_v2(Bucket="parquet")["Contents"]
+        listed = client.list_objects_v2(Bucket="parquet")["Contents"]
+        stored = [row for row in listed if row["Key"].endswith(".parquet")]
         assert later.after == type(later.after)(len(stored), sum(row["Size"] for row in stored))
         assert later.before.files - later.after.files == later.removed_files
         assert answers(address) == before

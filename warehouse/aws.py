@@ -29,6 +29,9 @@ _ADVICE = {
     "InvalidBucketName": "this is no name a bucket can have.",
 }
 
+#: Those that are of the bucket or of who asks, whichever object is asked for.
+_OF_ALL = {*_ADVICE} - {"AccessDenied", "403", "404"}
+
 #: Refusals that ask for fewer requests, or to come again.
 _THROTTLED = {
     "SlowDown",
@@ -176,6 +179,20 @@ def explained(name: str, error: Exception, advice: dict[str, str] | None = None)
     if code:
         return SourceError(f"{name}: it was refused ({code}): {one_line(error)}")
     return SourceError(f"{name} cannot be read: {one_line(error)} What was loaded is safe. Check the AWS settings.")
+
+
+def is_of_one_object(error: Exception) -> bool:
+    """Whether a refusal may be that of one object alone; else no other would be given either."""
+    code = code_of(error)
+    return code not in _OF_ALL and (bool(code) or _heals(error))
+
+
+def reason(error: Exception) -> str:
+    """Why an object could not be had, without its key: for rejects."""
+    code = code_of(error)
+    if code in _THROTTLED:
+        return f"S3 asked for fewer requests ({code})"
+    return f"S3 answered with a fault ({code})" if code else "the connection broke off while it was read"
 
 
 def unreachable(name: str, error: Exception) -> SourceError:

@@ -7,6 +7,7 @@ bucket as a whole has become unreadable.
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,20 +27,29 @@ _CHUNK = 1 << 20
 _MOST_SKIPPED = 100_000
 
 
+_MD5 = re.compile("[0-9a-f]{32}")
+
 Buffer: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Why an object could not be read; `retry` when the next refresh should try again although nothing changed."""
+    """Why an object could not be read; `retry` when the next refresh should try again although nothing changed.
+
+    `error` is what to raise when it is not this object alone, but the bucket.
+    """
 
     reason: str
     retry: bool = True
+    error: SourceError | None = field(default=None, compare=False)
 
 
 VANISHED = Unread("vanished between listing and reading")
 CHANGED = Unread("changed between listing and reading")
 DENIED = Unread("no permission to read it")
+RESIZED = Unread("of another length than it was listed with")
+ALTERED = Unread("its bytes are not those of its etag (MD5)")
+NOT_TRIED = Unread("not tried: the bucket did not answer for those before it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,21 @@ class Unopened:
     def facts(self, key: str) -> Facts:  # noqa: ARG002
         """Refuses: it was not opened."""
         raise SourceError(f"{self.source} was not opened.")
+
+
+class Emptied(Unopened):
+    """A bucket that stands for one whose objects are all gone: its listing is empty."""
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":  # noqa: ARG002
+        """No objects."""
+        import pyarrow as pa
+
+        yield pa.record_batch([[], [], [], []], listing_schema())
+
+
+def is_md5(etag: str) -> bool:
+    """Whether an etag looks like the MD5 of the object; over parts it does not, under KMS it may and is none."""
+    return _MD5.fullmatch(etag) is not None
 
 
 def listing_schema() -> "pa.Schema":

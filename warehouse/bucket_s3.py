@@ -1,30 +1,19 @@
-"""Buckets on S3: bulk listing and reading through obstore, with boto3's credentials; boto3 for all else.
+"""Buckets on S3: reading through obstore, with boto3's credentials; boto3 for all else.
 
-obstore is many times faster, but its paths cannot spell every key that S3 can (empty segments, `.`, control
-characters). A listing that meets such a key starts again with boto3, and such a key is read with boto3.
+obstore is many times faster, but its paths cannot spell every key that S3 can (slashes at either end, empty segments,
+`.`, control characters): such a key is read with boto3. Keys are listed as they are by warehouse/s3_listing.py.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
-from warehouse.bucket import (
-    CHANGED,
-    DENIED,
-    VANISHED,
-    Buffer,
-    Content,
-    Facts,
-    Skipped,
-    Unread,
-    endpoint,
-    listing_schema,
-)
-from warehouse.errors import SourceError, UsageError
+from warehouse.bucket import DENIED, VANISHED, Buffer, Content, Facts, Skipped, Unread, endpoint
+from warehouse.errors import SourceDownError, SourceError, UsageError
+from warehouse.s3_listing import NotAListingError, pages
+from warehouse.s3_reading import Etags, read_all
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +22,11 @@ if TYPE_CHECKING:
 
 #: Bytes that a stream hands on at once, at least.
 _CHUNK = 1 << 20
+
+
+def spellable(key: str) -> bool:
+    """Whether obstore reads a key as it is: it drops slashes at either end, and refuses other segments."""
+    return key.isprintable() and not any(segment in ("", ".", "..") for segment in key.split("/"))
 
 
 def _trust(bundle: str) -> dict[str, Any]:
@@ -59,6 +53,7 @@ class S3Bucket:
             raise UsageError(f"{url}: the name of the bucket is missing, as in s3://chest-data-warehouse.")
         self.source = f"s3://{self._name}/{self._below}".rstrip("/")
         self._threads = settings.fetch_threads
+        self._etags = Etags(is_compared=bool(settings.check_etags))
         self._client, self._store = self._connect(settings)
 
     def _connect(self, settings: Settings) -> "tuple[Any, S3Store]":
@@ -118,50 +113,14 @@ class S3Bucket:
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
-        """Stream the listing in the order S3 gives it."""
-        import obstore
-        import pyarrow as pa
-        from obstore.exceptions import BaseError, InvalidPathError
+        """Stream the listing in the order S3 gives it, its keys below the bucket's own prefix."""
+        import pyarrow.compute as pc
 
-        seen = False
-        try:
-            for found in obstore.list(self._store, self._folder(prefix) or None, chunk_size=10_000, return_arrow=True):
-                table = pa.record_batch(found)
-                seen = True
-                yield self._batch(
-                    table.column("path"),
-                    table.column("size"),
-                    table.column("e_tag"),
-                    table.column("last_modified"),
-                    prefix,
-                )
-        except InvalidPathError:
-            # Keys listed twice are listed once in the end: the refresh keeps one row a key.
-            yield from self._list_with_boto3(prefix)
-        except BaseError as error:
-            raise aws.explained(self.source, error) from None
-        if not seen:
-            yield pa.record_batch([[], [], [], []], listing_schema())
-
-    def _folder(self, prefix: str) -> str:
-        """What obstore may list by: whole segments, so the rest of a prefix is cut by _batch."""
-        return f"{self._below}{prefix}".rpartition("/")[0]
-
-    def _list_with_boto3(self, prefix: str) -> "Iterator[pa.RecordBatch]":
-        import pyarrow as pa
-
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._name, Prefix=f"{self._below}{prefix}"
-        )
-        for page in self._answers(pages):
-            rows = page.get("Contents", [])
-            yield self._batch(
-                pa.array([row["Key"] for row in rows], pa.string()),
-                pa.array([row["Size"] for row in rows], pa.int64()),
-                pa.array([row["ETag"] for row in rows], pa.string()),
-                pa.array([row["LastModified"] for row in rows], pa.timestamp("us", tz="UTC")),
-                prefix,
-            )
+        for batch in self._answers(pages(self._client, self._name, f"{self._below}{prefix}")):
+            if not self._below:
+                yield batch
+                continue
+            yield batch.set_column(0, "key", pc.utf8_slice_codeunits(batch.column("key"), len(self._below)))
 
     def _answers(self, answers: Iterable[Any]) -> Iterator[Any]:
         """What boto3 gives bit by bit; its errors as ours."""
@@ -171,6 +130,11 @@ class S3Bucket:
             yield from answers
         except (ClientError, BotoCoreError) as error:
             raise aws.explained(self.source, error) from None
+        except NotAListingError:
+            raise SourceDownError(
+                f"{self.source}: it answered with something that is no listing, or not whole. Nothing was changed. Is "
+                "a proxy or a login page in between? Run it again."
+            ) from None
 
     def page(
         self, below: str, after: str, *, delimiter: str = "", most: int = 1000
@@ -196,71 +160,54 @@ class S3Bucket:
         last = max([*(key for key, _, _ in rows[-1:]), *(f"{folder}\U0010ffff" for folder in folders[-1:])], default="")
         return rows, folders, last if answer.get("IsTruncated") else ""
 
-    def _batch(self, keys: Any, sizes: Any, etags: Any, times: Any, prefix: str) -> "pa.RecordBatch":
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        whole = pa.record_batch(
-            [
-                pc.utf8_slice_codeunits(keys, len(self._below)) if self._below else keys,
-                sizes.cast(pa.int64()),
-                pc.utf8_trim(etags, '"'),
-                times.cast(pa.timestamp("us", tz="UTC")),
-            ],
-            listing_schema(),
-        )
-        return whole.filter(pc.starts_with(whole.column("key"), prefix)) if prefix else whole
-
     def read_into(
         self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
     ) -> dict[int, Unread]:
-        """Read objects with many requests in flight; SourceError when the bucket does not answer any more."""
+        """Read objects with many requests in flight; SourceError when the bucket refuses us altogether."""
+        return read_all(self._get, self.facts, self._etags, self._threads, buffer, keys, etags, sizes)
 
-        def read(place: int, start: int) -> Unread | None:
-            content = self._read_one(keys[place], etags[place])
-            if isinstance(content, Unread):
-                return content
-            if len(content) != sizes[place]:
-                return CHANGED
-            buffer[start : start + len(content)] = content
-            return None
-
-        starts = [0, *accumulate(sizes)][:-1]
-        with ThreadPoolExecutor(self._threads) as pool:
-            answers = list(pool.map(read, range(len(keys)), starts))
-        return {place: answer for place, answer in enumerate(answers) if answer}
-
-    def _read_one(self, key: str, etag: str) -> bytes | Unread:
+    def _get(self, key: str) -> tuple[str, bytes] | Unread:
+        """The etag and bytes of a small object, or why it cannot be had."""
         import obstore
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+        if not spellable(f"{self._below}{key}"):
+            return self._get_with_boto3(key)
         try:
             answer = obstore.get(self._store, f"{self._below}{key}")
-            if (answer.meta["e_tag"] or "").strip('"') != etag:
-                return CHANGED
-            return bytes(answer.bytes())
+            return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
         except (FileNotFoundError, ValueError):
-            return self._read_with_boto3(key, etag)
+            return self._get_with_boto3(key)
         except (PermissionError, PermissionDeniedError, UnauthenticatedError):
             return DENIED
         except BaseError as error:
-            if "InvalidObjectState" in str(error):
-                return Unread("archived by S3: restore it first")
-            raise aws.explained(self.source, error) from None
+            return self._unread(error)
 
-    def _read_with_boto3(self, key: str, etag: str) -> bytes | Unread:
-        """Read a key that obstore cannot spell, or make sure that it is gone."""
-        content = self._stream_with_boto3(key, 0)
-        if isinstance(content, Unread):
-            return content
-        body = b"".join(content.chunks)
-        return body if content.etag == etag else CHANGED
+    def _get_with_boto3(self, key: str) -> tuple[str, bytes] | Unread:
+        """The same for a key that obstore cannot spell, or to make sure that it is gone."""
+        try:
+            content = self._stream_with_boto3(key, 0)
+            return content if isinstance(content, Unread) else (content.etag, b"".join(content.chunks))
+        except SourceError as error:
+            cause = error.__context__
+            return self._unread(cause) if isinstance(cause, Exception) else Unread("it cannot be read", error=error)
+
+    def _unread(self, error: Exception) -> Unread:
+        """An object's own trouble; raises SourceError for what is the bucket's."""
+        if "InvalidObjectState" in str(error):
+            return Unread("archived by S3: restore it first")
+        explained = aws.explained(self.source, error)
+        if not aws.is_of_one_object(error):
+            raise explained from None
+        return Unread(aws.reason(error), error=explained)
 
     def stream(self, key: str, start: int = 0) -> Content | Unread:
         """Read an object through obstore; SourceError when the bucket does not answer any more."""
         import obstore
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+        if not spellable(f"{self._below}{key}"):
+            return self._stream_with_boto3(key, start)
         try:
             answer = obstore.get(
                 self._store, f"{self._below}{key}", options={"range": {"offset": start}} if start else {}

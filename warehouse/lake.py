@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import duckdb
 
-from warehouse import __version__, files, locks, permissions, schema, spill
+from warehouse import __version__, data_path, files, locks, permissions, schema, spill
 from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
 from warehouse.location import CATALOGUE, Location
@@ -36,6 +36,7 @@ __all__ = [
     "first_line",
     "ignore_statistics",
     "reader",
+    "require",
     "snapshots",
     "transact",
     "waiting",
@@ -49,6 +50,12 @@ T = TypeVar("T")
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
 
 _TRIES = 8
+#: How SQLite says that a catalogue is cut, or overwritten.
+_DAMAGED = ("is malformed", "is not a database", "disk I/O error")
+#: What a reader meets while upkeep lets snapshots go: it tries again.
+_PASSING = ("No snapshot found", "database is locked")
+#: How DuckLake says that a database is no catalogue of its own yet.
+_NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
 _BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
 
 
@@ -121,7 +128,12 @@ def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
 
 def exists(location: Location) -> bool:
     """Whether a lake with a SQLite catalogue is there; of one in PostgreSQL only attaching tells."""
-    return location.is_postgres or location.catalogue.exists()
+    try:
+        return location.is_postgres or location.catalogue.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise LakeError(f"The lake {location.name} cannot be opened: {error.strerror}.") from None
 
 
 def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
@@ -136,7 +148,10 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
     except duckdb.Error as error:
-        raise LakeError(f"The lake {location.name} cannot be opened: {first_line(error)}") from None
+        advice = f" {data_path.RESTORE}." if any(words in str(error) for words in _DAMAGED) else ""
+        raise LakeError(
+            f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
+        ) from None
 
 
 def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
@@ -164,9 +179,17 @@ def first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a lake to write, making or upgrading it first; one writer at a time (LakeBusyError)."""
+def writer(location: Location, settings: Settings, *, make: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a lake to write, upgrading it first; one writer at a time (LakeBusyError).
+
+    Where there is none it is made, unless `make` is false. LakeError when its catalogue is not that of its data path:
+    what a writer takes for a new lake, or for an older one, upkeep empties of all that it does not know.
+    """
+    if not make:
+        require(location)
     if location.folder:
+        if not exists(location):
+            _admit_new_folder(location)
         try:
             _make_folders(location.folder)
         except OSError as error:
@@ -180,11 +203,64 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
     ):
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
+        with explained_errors(location):
+            _attach_to_write(con, location, make)
+        try:
+            yield con
+        finally:
+            data_path.write_mark(con, location)
+
+
+@contextlib.contextmanager
+def explained_errors(location: Location) -> Iterator[None]:
+    """Turn DuckDB's errors about a lake (a damaged file, a right that is missing, a server that went) into one line."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise LakeError(f"The lake {location.name} cannot be read: {first_line(error)}") from error
+
+
+def require(location: Location) -> None:
+    """Raise LakeError where there is no lake, or only the files of one; of one in PostgreSQL only attaching tells."""
+    if not exists(location):
+        _admit_new_folder(location)
+        raise LakeError(f"There is no lake at {location.name}. Make one:  chest refresh BUCKET --lake {location.name}")
+
+
+def _admit_new_folder(location: Location) -> None:
+    """Before anything is made in a folder without a catalogue: refuse one that has the files of a lake."""
+    with contextlib.closing(duckdb.connect()) as con:
+        data_path.require_unused(con, location, data_path.describe_missing(location))
+
+
+def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool) -> None:
+    """Attach the lake, made where it is to be made, when catalogue and data path belong together; and upgrade it."""
+    is_new = not _attach_existing(con, location)
+    if not is_new and schema.version(con):
+        data_path.require_match(con, location)
+    else:
+        what = "its catalogue is empty" if is_new else "its catalogue has no tables of a lake"
+        data_path.require_unused(con, location, what)
+        if not make:
+            raise LakeError(
+                f"There is no lake at {location.name}: {what}. Make one:  chest refresh BUCKET --lake {location.name}"
+            )
         if location.is_postgres and location.schema != "public":
             _make_postgres_schema(con, location)
-        attach(con, location)
-        schema.upgrade(con, location, transact)
-        yield con
+        if is_new:
+            attach(con, location)
+    schema.upgrade(con, location, transact)
+
+
+def _attach_existing(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
+    """Attach a lake that is there; False when the catalogue is none (a new file or database, or an empty one)."""
+    try:
+        attach(con, location, "create_if_not_exists false")
+    except LakeError as error:
+        if _NO_CATALOGUE not in str(error):
+            raise
+        return False
+    return True
 
 
 def _make_folders(folder: Path) -> None:
@@ -203,22 +279,43 @@ def reader(
     Raises LakeError where there is no lake or nothing was published yet, UsageError for a snapshot that is
     unknown or was not published.
     """
-    if not exists(location):
-        raise LakeError(f"There is no lake at {location.name}. Make one:  chest refresh BUCKET --lake {location.name}")
+    require(location)
     con = connect(settings, location)
     try:
+        with explained_errors(location):
+            chosen = _attach_to_read(con, location, snapshot, unpublished)
+        ignore_statistics(con)
+    except BaseException:
+        con.close()
+        raise
+    return con, chosen
+
+
+def _attach_to_read(
+    con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
+) -> Snapshot:
+    """Attach the lake at the snapshot asked for, again where upkeep took it away in between."""
+    for attempt in range(_TRIES):
         attach(con, location, "read_only")
         schema.check_version(con, location)
         history = snapshots(con)
         chosen = history[-1] if unpublished else _choose(history, snapshot, location)
         # Attached anew at the snapshot, so that no later commit is ever seen.
         con.execute(f"use memory; detach {ALIAS}")
-        attach(con, location, "read_only", f"snapshot_version {chosen.number}")
-        ignore_statistics(con)
-    except BaseException:
-        con.close()
-        raise
-    return con, chosen
+        try:
+            attach(con, location, "read_only", f"snapshot_version {chosen.number}")
+        except LakeError as error:
+            if attempt == _TRIES - 1 or not any(words in str(error) for words in _PASSING):
+                raise
+            _wait(attempt)
+        else:
+            return chosen
+    raise AssertionError("unreachable")
+
+
+def _wait(attempt: int) -> None:
+    """A moment longer each time, of uneven length."""
+    time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
 
 
 def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
@@ -301,7 +398,7 @@ def transact(
                 raise
             if attempt == tries - 1 or not any(word in str(error) for word in _BUSY):
                 raise _explained(error) from error
-            time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
+            _wait(attempt)
         else:
             return result
     raise AssertionError("unreachable")

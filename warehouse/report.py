@@ -23,7 +23,7 @@ def status(warehouse: Warehouse) -> dict[str, Any]:
     sql = sqlfiles.statements(_SQL)
     snapshots = lake.snapshots(warehouse.con)
     found = {
-        **_row(warehouse, sql["inventory"]),
+        **_row(warehouse, sqlfiles.fill(sql["inventory"], apart=_apart(warehouse))),
         **_row(warehouse, sql["content"]),
         "modality": {row["modality"]: row["images"] for row in _rows(warehouse, sql["modalities"])},
         "as_of": {},
@@ -44,6 +44,16 @@ def status(warehouse: Warehouse) -> dict[str, Any]:
         "unpublished_commits": len(lake.waiting(snapshots)[1]),
         "blocked": [asdict(one) for one in history.blocked(snapshots)],
     }
+
+
+def _apart(warehouse: Warehouse) -> str:
+    """Which rejects have no row in the tables; an older snapshot keeps none whose object could not be read."""
+    query = (
+        "select 1 from duckdb_columns() where database_name = $lake and schema_name = 'ops' and table_name = 'rejects' "
+        "and column_name = 'kept_etag'"
+    )
+    has_kept = warehouse.con.execute(query, {"lake": lake.ALIAS}).fetchone()
+    return "kept_etag is null" if has_kept else "true"
 
 
 def _tables(warehouse: Warehouse, newest: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ from warehouse.settings import Settings, load
 from warehouse.steps.run import Progress, silent
 
 _SQL = "upkeep/upkeep.sql"
+
+#: For so long a reader keeps the snapshot that it opened, after another was published; not where nothing is to be kept
+#: (`keep_days` 0).
+READERS_GRACE = timedelta(days=1)
+
+#: Of so many files that no snapshot names, none is removed without being asked: refreshes that die leave few, while a
+#: catalogue that is older than its files, or of another lake, knows few of them.
+MAX_ORPHANS_PERCENT = 25
 
 #: Whole days for which a file that no snapshot names is left where it is, besides the day it came to that.
 _GRACE_DAYS = 2
@@ -67,23 +76,25 @@ def upkeep(
     *,
     keep_days: int | None = None,
     dry_run: bool = False,
+    allow_orphans: bool = False,
     settings: Settings | None = None,
     progress: Progress = silent,
 ) -> UpkeepResult:
     """Rewrite files with many deleted rows, merge small ones, expire snapshots, and remove the files of old ones.
 
-    `keep_days` defaults to CHEST_KEEP_DAYS. Takes the writer's lock. Raises LakeBusyError while a refresh runs,
-    LakeError when there is no lake, UsageError for a negative number of days.
+    `keep_days` defaults to CHEST_KEEP_DAYS. Takes the writer's lock; never makes a lake. Raises LakeBusyError while a
+    refresh runs, LakeError when there is no lake or more than `MAX_ORPHANS_PERCENT` of its files are orphans (unless
+    `allow_orphans`), UsageError for a negative number of days. Then nothing was done.
     """
     settings = settings or load()
     days = settings.keep_days if keep_days is None else keep_days
     if days < 0:
         raise UsageError(f"Snapshots cannot be kept for {days} days. Give a number from 0.")
     place = location.parse(lake_address or settings.lake)
-    if not lake.exists(place):
-        raise LakeError(f"There is no lake at {place.name}. Make one:  chest refresh BUCKET --lake {place.name}")
-    with lake.writer(place, settings) as con:
+    with lake.writer(place, settings, make=False) as con:
         before = _stored(con, place)
+        if not allow_orphans:
+            _refuse_orphans(con, place, before.files)
         if dry_run:
             rewritten, merged = _outlook(con, place)
         else:
@@ -103,16 +114,20 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[lake.Snapshot], keep_da
     the last days, and those of registered manifests; all, when nothing is published yet. Listings stay while an
     inventory may be older than they are: it must not undo what they have learnt.
 
+    A snapshot that another has superseded within the last day stays as well: a reader may still be on it.
+
     Of the snapshots that one upkeep published on its way only the last counts, once a day has passed.
     """
     newest, _ = lake.waiting(history)
     now = datetime.now(UTC)
     since, yesterday = now - timedelta(days=keep_days), now - timedelta(days=1)
     manifests = {int(row[0]) for row in con.execute(sqlfiles.statements(_SQL)["needed"]).fetchall()}
+    published = [s for s in history if s.is_published]
+    open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
     last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_upkeep}
 
     def stays(s: lake.Snapshot) -> bool:
-        if s.number >= newest or s.number in manifests:
+        if s.number >= newest or s.number in manifests or (keep_days and s.number in open_to_readers):
             return True
         if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
             return True
@@ -164,6 +179,17 @@ def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tu
 
 def _remove(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool) -> list[str]:
     return _call(con, name, dry_run, day=sqlfiles.literal(f"{_cutoff(datetime.now(UTC).date())} 00:00:00+00"))
+
+
+def _refuse_orphans(con: duckdb.DuckDBPyConnection, place: location.Location, n_files: int) -> None:
+    """Raise LakeError when so many files are orphans that the catalogue is more likely to be the wrong one."""
+    n_orphans = len(_remove(con, "orphans", dry_run=True))
+    if n_orphans > n_files * MAX_ORPHANS_PERCENT / 100:
+        raise LakeError(
+            f"{n_orphans:,} of the {n_files:,} files in {place.data_path} are named by no snapshot of {place.name}, "
+            f"more than {MAX_ORPHANS_PERCENT} %. Is the catalogue that of these files, and the newest? Nothing was "
+            "done. If they are really left over, allow their removal:  chest upkeep … --allow-orphans"
+        )
 
 
 def _cutoff(today: date) -> date:

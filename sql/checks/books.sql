@@ -1,7 +1,8 @@
 -- title: The books of a source do not balance
 -- meaning: Every live object is one of these: objects = headers + clinical + rejected + dcm + other, where headers and
 --   clinical are rows of core.images and core.clinical. It holds for each kind by itself: what is missing was dropped
---   silently, what is too much was made up. Counted over the whole snapshot, whatever the as-of date and the group.
+--   silently, what is too much was made up. An object whose newer content cannot be read, while its row of the earlier one
+--   stays, counts as loaded. Counted over the whole snapshot, whatever the as-of date and the group.
 -- severity: blocking
 -- table: raw.objects
 with
@@ -22,8 +23,8 @@ counts as (
     union all
     select source, kind, 0 as n_objects, 0 as n_loaded, count(*) as n_rejected
     from ops.rejects
-    -- What the listing passed over is named, and is no object.
-    where kind <> 'skipped'
+    -- What the listing passed over is named and is no object; what is held over is counted as loaded.
+    where kind <> 'skipped' and kept_etag is null
     group by source, kind
 )
 

@@ -1,6 +1,7 @@
 -- title: A row whose object is gone or was replaced
 -- meaning: Every image and clinical file was read from a live object of raw.objects, of that kind and with that etag.
---   Another etag means that the row tells what the object used to hold; no object means that it was withdrawn, by a
+--   Another etag means that the row tells what the object used to hold, which only a row may do whose object cannot be
+--   read now (rejects name it, with the etag that was kept); no object means that it was withdrawn, by a
 --   patient perhaps. Looked for in the tables themselves, whatever the as-of date and the group.
 -- severity: blocking
 -- table: core.images
@@ -23,5 +24,10 @@ select
     end as fault
 from loaded
 left join raw.objects as objects on loaded.source = objects.source and loaded.key = objects.key
-where (loaded.kind, loaded.etag) is distinct from (objects.kind, objects.etag)
+left join ops.rejects as rejects on
+    objects.source = rejects.source
+    and objects.key = rejects.key
+    and objects.etag = rejects.etag
+    and rejects.kept_etag is not null
+where (loaded.kind, loaded.etag) is distinct from (objects.kind, coalesce(rejects.kept_etag, objects.etag))
 order by all;

@@ -3,18 +3,32 @@
 -- name: screen
 -- True when books, rows_twice, rows_unpaired and rows_out_of_date can have no row. The rules join and group whole tables;
 -- this reads each once and keeps sums. It rests on: objects have one row each; the images are exactly the header
--- objects that were not rejected, with their etags; the headers are exactly the images; clinical files likewise; the
+-- objects that were not rejected, with their etags (that of the earlier content where a row was kept); the headers are exactly the images; clinical files likewise; the
 -- rejects are exactly the objects that they set apart. Bags of rows are compared by their number, a sum and an XOR of
 -- hashes of the MD5 of their names: hash() of a text alone falls together for keys that differ in two digits. Anything
 -- but true says nothing: then the rules themselves are asked.
 with
 rejected as (
-    select distinct source, key from ops.rejects where kind <> 'skipped'
+    select distinct source, key from ops.rejects where kept_etag is null and kind <> 'skipped'
+),
+
+kept as (
+    select source, key, etag, any_value(kept_etag) as kept_etag
+    from ops.rejects
+    where kept_etag is not null
+    group by source, key, etag
 ),
 
 listed as (
-    select objects.source, objects.key, objects.etag, objects.kind, rejected.key is not null as is_rejected
-    from raw.objects as objects left join rejected on objects.source = rejected.source and objects.key = rejected.key
+    select
+        objects.source,
+        objects.key,
+        coalesce(kept.kept_etag, objects.etag) as etag,
+        objects.kind,
+        rejected.key is not null as is_rejected
+    from raw.objects as objects
+    left join rejected on objects.source = rejected.source and objects.key = rejected.key
+    left join kept on objects.source = kept.source and objects.key = kept.key and objects.etag = kept.etag
 ),
 
 members as (
@@ -25,7 +39,7 @@ members as (
         case when is_rejected then kind else etag end as tag
     from listed
     union all
-    select 'rejects' as part, source, key, kind as tag from ops.rejects where kind <> 'skipped'
+    select 'rejects' as part, source, key, kind as tag from ops.rejects where kept_etag is null and kind <> 'skipped'
     union all
     select 'images' as part, source, key, etag as tag from core.images
     union all

@@ -97,6 +97,14 @@ where listing.key like '%.json'
 order by listing.size, listing.key
 limit 3;
 
+-- name: sample
+-- Some of all objects, whichever, for when those cannot be read.
+select key, etag, size
+from listing
+where key like '%.json' and size < 1_000_000
+order by hash(key)
+limit $most;
+
 -- name: parsed
 -- The grammar is that of warehouse/keys.py: its patterns come in as parameters.
 create or replace temp table parsed as
@@ -151,11 +159,50 @@ from parts;
 delete from {{ table }}
 where source = $source and key in (select key from changes where change <> 'added');
 
+-- name: gone
+-- Rows of objects that are no more, or are of another kind now. Those of objects that were replaced stay until the new
+-- content has been read: it may not be to be had.
+create or replace temp table gone as
+select changes.key
+from changes left join parsed on changes.key = parsed.key
+where change = 'removed' or (change = 'changed' and changes.old_kind <> parsed.kind);
+
+-- name: delete_gone
+delete from {{ table }} where source = $source and key in (from gone);
+
+-- name: unpaired
+-- What another program left behind: a whole file without its typed row. Reading it again would double it.
+delete from {{ whole }}
+where source = $source
+    and key in (select key from changes where change <> 'added')
+    and key not in (select key from {{ typed }} where source = $source);
+
+-- name: due
+-- Read again although the etag is the same; the row stays meanwhile.
+insert into ops.rejects by name
+select
+    parsed.source,
+    parsed.key,
+    parsed.etag,
+    parsed.size,
+    parsed.kind,
+    parsed.group_name,
+    parsed.patient_id,
+    $reason as reason,
+    true as retry,
+    now() as first_seen,
+    now() as last_seen,
+    any_value(loaded.etag) as kept_etag
+from parsed
+inner join {{ table }} as loaded on parsed.key = loaded.key and parsed.etag = loaded.etag
+where loaded.source = $source and parsed.kind = '{{ kind }}'
+group by all;
+
 -- name: insert
 insert into raw.objects select {{ names raw.objects }} from parsed;
 
 -- name: reject_dates
-insert into ops.rejects
+insert into ops.rejects by name
 select
     source,
     key,
@@ -186,7 +233,7 @@ delete from ops.rejects where source = $source and kind = 'skipped' and key in (
 
 -- name: reject_skipped
 -- Without an etag and a size: nothing was looked at but the name.
-insert into ops.rejects
+insert into ops.rejects by name
 select
     $source as source,
     key,

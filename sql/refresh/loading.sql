@@ -1,28 +1,51 @@
 -- What is to be loaded, and loading it. One statement under each name; warehouse/steps/loading.py runs them.
 -- What is pending is derived, never remembered: live objects of a kind whose (key, etag) is neither in core nor
--- among the rejects. A killed refresh just goes on; a second one finds nothing.
+-- among the rejects, and those rejects that a second try may heal. A killed refresh just goes on; a second one finds
+-- nothing. A row of earlier content stays, with its own etag, until the new content is there to replace it.
 
 -- name: unloaded
 -- Objects to be loaded.
-select objects.*, rejects.key is not null as was_rejected, rejects.reason as old_reason
+select
+    objects.*,
+    rejects.key is not null as was_rejected,
+    rejects.reason as old_reason,
+    loaded.key is not null as is_loaded,
+    loaded.etag as kept_etag
 from raw.objects
 left join ops.rejects on
     objects.source = rejects.source and objects.key = rejects.key and objects.etag = rejects.etag
+left join {{ table }} as loaded on objects.source = loaded.source and objects.key = loaded.key
 where
     objects.source = $source
     and objects.kind = {{ kind }}
     and {{ within }}
     and coalesce(rejects.retry, true)
-    and not exists (
-        from {{ table }} as loaded
-        where loaded.source = $source and loaded.key = objects.key and loaded.etag = objects.etag
-    )
+    and (rejects.key is not null or loaded.etag is distinct from objects.etag)
+
+-- name: kept
+-- What the rows say of their objects whose newer content could not be read: they keep it.
+create or replace temp table kept as
+select images.key, images.etag, images.size, images.last_modified, images.available_date
+from core.images
+semi join (from ops.rejects where source = $source and kept_etag is not null) as rejects on images.key = rejects.key
+where images.source = $source;
 
 -- name: reextractable
 -- Headers to be typed again from raw.headers.
-select objects.*, false as was_rejected, cast(null as varchar) as old_reason
+select
+    objects.* replace (
+        coalesce(kept.etag, objects.etag) as etag,
+        coalesce(kept.size, objects.size) as size,
+        coalesce(kept.last_modified, objects.last_modified) as last_modified,
+        coalesce(kept.available_date, objects.available_date) as available_date
+    ),
+    false as was_rejected,
+    cast(null as varchar) as old_reason,
+    false as is_loaded,
+    cast(null as varchar) as kept_etag
 from raw.objects
 semi join raw.headers on objects.source = headers.source and objects.key = headers.key
+left join kept on objects.key = kept.key
 where objects.source = $source and objects.kind = 'header' and {{ within }}
 
 -- name: count
@@ -41,13 +64,14 @@ limit $most;
 select count(*), max(row(group_name, patient_id, key)) from waiting;
 
 -- name: oversized
-select key, etag, size, kind, group_name, patient_id, old_reason from waiting where size > $limit;
+select distinct on (key) key, etag, size, kind, group_name, patient_id, old_reason, kept_etag from waiting where size > $limit;
 
 -- name: pending
 -- In patient order, which stores well and prunes well. Sorting and joining spill to disk where memory is short.
 create or replace temp table pending as
 with
-headers as (from waiting where size <= $limit),
+-- Once a key, also where another program has doubled a row.
+headers as (select distinct on (key) * from waiting where size <= $limit),
 
 paired as ({{ pairing }})
 
@@ -67,7 +91,10 @@ create or replace temp table pending as
 select
     row_number() over () as place,
     *
-from (from waiting where size <= $limit order by group_name, patient_id, key);
+from (
+    from (select distinct on (key) * from waiting where size <= $limit)
+    order by group_name, patient_id, key
+);
 
 -- name: sizes
 select place, size from pending order by place;
@@ -92,6 +119,10 @@ order by unit.place;
 -- name: forget_images
 delete from core.images where source = $source and {{ within }};
 
+-- name: replace
+-- The rows of earlier content, now that the new one is there.
+delete from {{ table }} where source = $source and key in (select key from rows_read where {{ flag }});
+
 -- name: insert_images
 insert into core.images select {{ names core.images }} from rows_read where is_header;
 
@@ -112,6 +143,14 @@ insert into raw.records
 select source, key, group_name, patient_id, available_date, content as record
 from batch
 where key not in (select key from rows_read where not is_record);
+
+-- name: sample
+-- Some of all objects, whichever, for when those of a unit cannot be read.
+select key, etag, size
+from raw.objects
+where source = $source and kind in ('header', 'clinical') and size < 1_000_000
+order by hash(key)
+limit $most;
 
 -- name: known_rejects
 select key, reason, first_seen from ops.rejects where source = $source and key in (select unnest($keys));

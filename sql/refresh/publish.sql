@@ -21,3 +21,32 @@ select count(*) from ducklake_list_files('lake', 'images', schema => 'core');
 
 -- name: merge
 call ducklake_merge_adjacent_files('lake', max_file_size => 67108864);
+
+-- name: unread
+-- How much of each source could not be read: rows that stay for want of new content, and objects without a row. Those
+-- that are too large are no fault of the bucket.
+select
+    rejects.source,
+    any_value(objects.n_objects) as n_objects,
+    count(*) filter (rejects.kept_etag is not null) as n_kept,
+    count(*) filter (rejects.kept_etag is null and rejects.retry and not starts_with(rejects.reason, 'larger than'))
+        as n_unread
+from (select * from ops.rejects{{ version }}) as rejects
+inner join (
+    select source, count(*) as n_objects
+    from raw.objects{{ version }}
+    where kind in ('header', 'clinical')
+    group by source
+) as objects on rejects.source = objects.source
+where rejects.reason <> $due
+group by rejects.source
+order by rejects.source;
+
+-- name: reasons
+-- Why, most frequent first; what stands behind a colon or in brackets may come from the object itself.
+select trim(regexp_replace(split_part(reason, ':', 1), '\(.*\)', '', 'g')) as why, count(*) as n_objects
+from ops.rejects
+where source = $source and reason <> $due
+group by why
+order by n_objects desc, why
+limit 3;

@@ -3,9 +3,10 @@
 -- name: stale
 -- The files that other rules have typed, numbered; of every source, so that a lake never shows two sets of rules.
 create or replace temp table stale as
-select row_number() over () as place, source, key
+select row_number() over () as place, *
 from (
-    select clinical.source, clinical.key
+    -- What a row says of its object may be of earlier content than raw.objects: it keeps that.
+    select clinical.source, clinical.key, clinical.etag, clinical.size, clinical.last_modified, clinical.available_date
     from core.clinical
     semi join raw.records on clinical.source = records.source and clinical.key = records.key
     where clinical.rules is distinct from $rules
@@ -16,7 +17,14 @@ from (
 select 1 from core.clinical where rules is distinct from $rules limit 1;
 
 -- name: unit
-select objects.*, records.record as content
+select
+    objects.* replace (
+        stale.etag as etag,
+        stale.size as size,
+        stale.last_modified as last_modified,
+        stale.available_date as available_date
+    ),
+    records.record as content
 from raw.objects
 inner join stale on objects.source = stale.source and objects.key = stale.key
 inner join raw.records on stale.source = records.source and stale.key = records.key

@@ -16,3 +16,10 @@ from (
 )
 where list_bool_or(list_transform($prefixes, prefix -> starts_with(key, prefix)))
 limit 1;
+
+-- name: before
+-- The same in an earlier version of the lake: what was there and has gone names something.
+select 1
+from raw.objects at (version => {{ version }})
+where source = $source and list_bool_or(list_transform($prefixes, prefix -> starts_with(key, prefix)))
+limit 1;

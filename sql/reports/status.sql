@@ -4,7 +4,7 @@
 -- Every live object is one of these: objects = image_json + clinical_json + rejected + dcm + other.
 with
 rejected as (
-    select source, key from lake.ops.rejects
+    select source, key from lake.ops.rejects where {{ apart }}
 )
 
 select

@@ -8,7 +8,7 @@ select
     min(available_date) as available_date,
     min(StudyDate) as StudyDate,
     min(StudyTime) as StudyTime,
-    arg_min(StudyDescription, key) as StudyDescription,
+    arg_min(StudyDescription, (key, source)) as StudyDescription,
     list_sort(list(distinct Modality)) as ModalitiesInStudy,
     count(distinct SeriesInstanceUID) as n_series,
     count(*) as n_images,

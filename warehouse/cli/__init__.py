@@ -72,10 +72,31 @@ def _run() -> int:
             raise
         terminal.leave_quietly()
         return 0
-    except Exception:
+    except Exception as error:
         if interruption.received():  # what a library made of it
             return 0
+        if line := _explain_fault(error):
+            sys.stderr.write(f"chest: {line}\n")
+            return 2
         # A fault of the program. The interpreter would print its traceback when stderr is its own again.
         sys.stderr.write(traceback.format_exc())
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _explain_fault(error: Exception) -> str:
+    """What DuckDB met outside of the program, in one line: a damaged file, a full disk, too little memory; else ""."""
+    duckdb = sys.modules.get("duckdb")  # imported by then, if it was DuckDB
+    if duckdb is None or not isinstance(error, duckdb.Error):
+        return ""
+    line = str(error).strip().splitlines()[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return f"Memory ran out: {line}. Raise CHEST_MEMORY_LIMIT_MB, or ask for less at once."
+    if isinstance(
+        error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException | duckdb.HTTPException
+    ):
+        return (
+            f"The lake cannot be read or written: {line}. If the disk is full, make room; if a file is gone or cut, "
+            "restore the lake from its last good backup (docs/operations.md, Restoring)."
+        )
+    return ""

@@ -123,7 +123,7 @@ def compare(
             output,
             first=_WHY,
         )
-        _sum_up(old.rows.num_rows, new.rows.num_rows, found, 0)
+        _sum_up(old.rows.num_rows, found, 0)
 
 
 @contextlib.contextmanager

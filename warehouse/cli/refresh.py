@@ -33,7 +33,10 @@ def refresh(
         ),
     ] = "",
     allow_removals: Annotated[
-        bool, typer.Option("--allow-removals", help="Believe a listing that lacks over 10 %.")
+        bool, typer.Option("--allow-removals", help="Believe that over 10 % of the objects are gone or unreadable.")
+    ] = False,
+    add_source: Annotated[
+        bool, typer.Option("--add-source", help="Take this bucket into a lake that has another.")
     ] = False,
     reextract: Annotated[
         bool, typer.Option("--reextract", help="Type all stored headers again, for a column that was added.")
@@ -71,6 +74,7 @@ def refresh(
             patients=patient or (),
             full=full,
             allow_removals=allow_removals,
+            add_source=add_source,
             reextract_headers=reextract,
             settings=replace(load(), inventory=inventory),
             progress=report,

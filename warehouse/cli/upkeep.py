@@ -28,6 +28,9 @@ def upkeep(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    allow_orphans: Annotated[
+        bool, typer.Option("--allow-orphans", help="Remove files that no snapshot names even when they are over 25 %.")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
@@ -48,7 +51,7 @@ def upkeep(
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest upkeep writes table or json, not {form}.")
     with reporting("tables", quiet=quiet) as report:
-        result = keep_up(lake, keep_days=keep_days, dry_run=dry_run, progress=report)
+        result = keep_up(lake, keep_days=keep_days, dry_run=dry_run, allow_orphans=allow_orphans, progress=report)
     if form is Format.JSON:
         write_json(asdict(result))
     else:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
-from warehouse.bucket import Facts
+from warehouse.bucket import Facts, is_md5
 
-_MD5 = re.compile("[0-9a-f]{32}")
 _PARTS = re.compile("([0-9a-f]{32})-([0-9]+)")
 _MIB = 1 << 20
 _CHUNK = 1 << 20
@@ -27,11 +26,6 @@ class How(StrEnum):
     CHECKSUM = "S3 checksum"
     CONTENT = "content"  # compared with the object itself, which lies in a folder
     SIZE = "size alone"
-
-
-def is_md5(etag: str) -> bool:
-    """Whether an etag looks like the MD5 of the object."""
-    return _MD5.fullmatch(etag) is not None
 
 
 def check(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "") -> How | None:

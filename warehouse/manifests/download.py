@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from warehouse import files, sqlfiles
-from warehouse.bucket import Bucket, Content, Facts, FolderBucket, Unread, open_bucket
+from warehouse.bucket import Bucket, Content, Facts, FolderBucket, Unread, is_md5, open_bucket
 from warehouse.errors import ManifestError, SourceError, UsageError
 from warehouse.manifests import paths
-from warehouse.manifests.checksums import How, check, is_md5
+from warehouse.manifests.checksums import How, check
 from warehouse.manifests.contents import Contents, connect
 from warehouse.manifests.document import show
 from warehouse.manifests.files import named, place_of, source_folders

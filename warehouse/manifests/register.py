@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from warehouse import lake, limits, location
-from warehouse.errors import LakeError, WarehouseError
+from warehouse.errors import LakeError, ManifestError, WarehouseError
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.rows import collect
 from warehouse.settings import Settings, load
@@ -22,12 +22,16 @@ _TRIES = 2
 
 
 def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
-    """Record a manifest in the lake; returns why it could not be, "" when it was."""
+    """Record a manifest in the lake; returns why it could not be, "" when it was.
+
+    ManifestError when the snapshot that it was made from is gone by now: upkeep came in between.
+    """
     values = _values(manifest)
     names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
     try:
-        with lake.writer(place, settings or load()) as con:
+        with lake.writer(place, settings or load(), make=False) as con:
+            _require_snapshot(con, manifest)
             lake.transact(
                 con,
                 f"manifest {manifest.name}",
@@ -36,8 +40,25 @@ def record(manifest: Manifest, place: location.Location, settings: Settings | No
                 manifest=manifest.digest,
             )
     except (LakeError, duckdb.Error) as error:
+        _require_still_there(manifest, place, settings or load())
         return str(error).split("\n", maxsplit=1)[0]
     return ""
+
+
+def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+    number = int(manifest.about["snapshot"])
+    if number not in {snapshot.number for snapshot in lake.snapshots(con)}:
+        raise ManifestError(
+            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go. "
+            "The manifest cannot be repeated. Remove it, and export again."
+        )
+
+
+def _require_still_there(manifest: Manifest, place: location.Location, settings: Settings) -> None:
+    """The same for a lake that could not be written; where it cannot be read either, nobody knows."""
+    with contextlib.suppress(LakeError, duckdb.Error), contextlib.closing(lake.connect(settings, place)) as con:
+        lake.attach(con, place, "read_only")
+        _require_snapshot(con, manifest)
 
 
 def _values(manifest: Manifest) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from warehouse.errors import UsageError
 from warehouse.inventory import open_listed
 from warehouse.location import Location
 from warehouse.settings import Settings, load
-from warehouse.steps import memory, scope
+from warehouse.steps import memory, scope, sources
 from warehouse.steps.listing import ListingCounts, list_objects
 from warehouse.steps.loading import LoadCounts, load_clinical, load_images, reextract
 from warehouse.steps.publish import Published, publish
@@ -55,6 +55,7 @@ def opened(
     patients: Sequence[str] = (),
     heard: Sequence[str] = (),
     refresh_id: str = "",
+    add_source: bool = False,
     settings: Settings | None = None,
     progress: Progress = silent,
 ) -> Iterator[Run]:
@@ -63,6 +64,7 @@ def opened(
     `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients; `heard` does as
     `prefixes`, but there need not be such keys: they may have gone since somebody heard of them (warehouse/news).
     A refresh that is limited lists the bucket itself, also where an inventory stands in for the listing.
+    UsageError for a bucket that the lake does not know when it has another, unless `add_source`.
     """
     settings = settings or load()
     memory.bound()
@@ -72,6 +74,7 @@ def opened(
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
     _keep_apart(bucket, place)
     with lake.writer(place, settings) as con:
+        sources.admit(con, bucket.source, add_source=add_source)
         yield Run(
             con,
             bucket,
@@ -121,6 +124,7 @@ def refresh(
     patients: Sequence[str] = (),
     full: bool = False,
     allow_removals: bool = False,
+    add_source: bool = False,
     reextract_headers: bool = False,
     settings: Settings | None = None,
     progress: Progress = silent,
@@ -128,16 +132,24 @@ def refresh(
     """Bring the lake level with the bucket and publish it.
 
     `prefix` (one or several) and `patients` limit the refresh to keys that start so, and to all keys of these patients;
-    `full` believes nothing of what was read before and reads it again. Raises UsageError, SourceError, RemovalsError or
-    LakeError; what was committed before is safe, is not published, and the next refresh goes on from there.
+    `full` believes nothing of what was read before and reads it again; `allow_removals` believes that over
+    `max_removals_percent` of the objects are gone, or cannot be read; `add_source` takes a second bucket into a lake
+    that has one. Raises UsageError, SourceError, RemovalsError or LakeError; what was committed before is safe, is not
+    published, and the next refresh goes on from there.
     """
     prefixes = (prefix,) if isinstance(prefix, str) else prefix
     with opened(
-        source, lake_address, prefixes=prefixes, patients=patients, settings=settings, progress=progress
+        source,
+        lake_address,
+        prefixes=prefixes,
+        patients=patients,
+        add_source=add_source,
+        settings=settings,
+        progress=progress,
     ) as run:
         objects = list_objects(run, allow_removals, full)
         if reextract_headers:
             reextract(run)
         images = load_images(run)
         clinical = load_clinical(run)
-        return RefreshResult(run.bucket.source, objects, images, clinical, publish(run))
+        return RefreshResult(run.bucket.source, objects, images, clinical, publish(run, allow_removals))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from warehouse.bucket import DENIED, Unread
-from warehouse.errors import SourceError
+from warehouse.bucket import Unread
 from warehouse.steps import unreadable
 from warehouse.steps.planning import PLAN_ONLY
 from warehouse.steps.run import Run
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 #: What some programs write before a UTF-8 text.
 _MARK = b"\xef\xbb\xbf"
-#: A unit of which nothing may be read is a lost permission, not so many odd objects.
-_DENIED_UNIT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +27,16 @@ class Fetched:
     batch: "pa.Table"
     odd: dict[int, bytes | Unread]
 
+    @property
+    def unread(self) -> list[Unread]:
+        """Why objects could not be had, one for each that could not."""
+        return [found for found in self.odd.values() if isinstance(found, Unread)]
+
 
 def fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> Fetched:
-    """Read the objects of a unit into a buffer with room for them; SourceError when not one may be read any more."""
+    """Read the objects of a unit into a buffer with room for them; SourceError when the bucket refuses us."""
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
-    if len(keys) >= _DENIED_UNIT and [*unread.values()] == [DENIED] * len(keys):
-        raise SourceError(
-            f"{run.bucket.source}: its objects may not be read any more. Check the credentials, then run it again."
-        )
     texts, odd = _texts(buffer, sizes, unread)
     return Fetched(objects, objects.drop_columns(PLAN_ONLY).append_column(_json("content", texts), texts), odd)
 

@@ -5,13 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from warehouse import columns, keys, lake, sqlfiles
-from warehouse.bucket import DENIED, Skipped, listing_schema
-from warehouse.errors import RemovalsError, SourceError
-from warehouse.steps import memory, scope
+from warehouse.bucket import Skipped, listing_schema
+from warehouse.errors import RemovalsError
+from warehouse.steps import memory, readability, scope
 from warehouse.steps.run import Run
 
-#: Where rows of an object stand besides raw.objects.
-_DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues", "raw.records", "ops.rejects")
+#: Where rows of an object stand besides raw.objects and ops.rejects.
+_DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues", "raw.records")
+#: The table of whole files beside that of their typed rows.
+_WHOLE = {"raw.headers": "core.images", "raw.records": "core.clinical", "core.clinical_issues": "core.clinical"}
+#: The typed table of a kind of object.
+_TYPED = {"header": "core.images", "clinical": "core.clinical"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,9 @@ class ListingCounts:
 def list_objects(run: Run, allow_removals: bool = False, full: bool = False) -> ListingCounts:
     """List the bucket (the run's scope of it) and commit what is new, replaced or gone; nothing when nothing is.
 
-    Objects that are replaced or gone lose their rows in core; replaced ones are thereby pending again. With `full`
-    every known object counts as replaced, so that all of them are read again.
-    Raises SourceError when the bucket cannot be listed or not one object be read, RemovalsError when more
+    Objects that are gone lose their rows in core. Those of replaced ones stay until their new content is read, and they
+    are pending again. With `full` every known object counts as replaced, so that all of them are read again.
+    Raises SourceError when the bucket cannot be listed or most objects cannot be read, RemovalsError when more
     than `max_removals_percent` of the source's objects would go; the lake is then as it was.
     """
     with run.all_cores():
@@ -66,7 +70,7 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
     if has_news:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
-        _probe(run)
+        readability.probe(run)
         run.con.execute(
             sqlfiles.fill(sql["parsed"], **pattern_names()),
             {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
@@ -74,7 +78,7 @@ def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCo
     if has_news or odd:
         run.commit(
             "objects",
-            lambda: _write(run, counts, has_news, odd),
+            lambda: _write(run, counts, has_news, odd, full),
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
@@ -174,38 +178,32 @@ def _refuse_removals(run: Run, removed: int, before: int) -> None:
         )
 
 
-def _probe(run: Run) -> None:
-    """Read up to three new objects, so that a bucket that may be listed but not read leaves the lake untouched."""
-    rows = run.con.execute(sqlfiles.statements("refresh/listing.sql")["probes"]).fetchall()
-    if not rows:
-        return
-    names, etags, sizes = zip(*rows, strict=True)
-    unread = run.bucket.read_into(memoryview(bytearray(sum(sizes))), names, etags, sizes)
-    if [*unread.values()] == [DENIED] * len(rows):
-        raise SourceError(
-            f"{run.bucket.source}: its objects may be listed but not read. "
-            "Ask for s3:GetObject (in a folder: for the right to read)."
-        )
-
-
-def _write(run: Run, counts: ListingCounts, has_news: bool, odd: int) -> None:
+def _write(run: Run, counts: ListingCounts, has_news: bool, odd: int, full: bool) -> None:
     if has_news:
-        _write_objects(run, counts)
+        _write_objects(run, counts, full)
     if odd:
         sql = sqlfiles.statements("refresh/listing.sql")
         for name in ("forget_skipped", "reject_skipped"):
             run.con.execute(sql[name], {"source": run.bucket.source})
 
 
-def _write_objects(run: Run, counts: ListingCounts) -> None:
+def _write_objects(run: Run, counts: ListingCounts, full: bool) -> None:
     sql = sqlfiles.statements("refresh/listing.sql")
     source = {"source": run.bucket.source}
     if counts.changed or counts.removed:
-        for table in ("raw.objects", *_DERIVED):
+        for table in ("raw.objects", "ops.rejects"):
             run.con.execute(sqlfiles.fill(sql["delete"], table=table), source)
+        run.con.execute(sql["gone"])
+        for table in _DERIVED:
+            run.con.execute(sqlfiles.fill(sql["delete_gone"], table=table), source)
     if counts.added or counts.changed:
         run.con.execute(sqlfiles.fill(sql["insert"], **columns.fills()))
         run.con.execute(sql["reject_dates"])
+    if full and counts.changed:
+        for whole, typed in _WHOLE.items():
+            run.con.execute(sqlfiles.fill(sql["unpaired"], whole=whole, typed=typed), source)
+        for kind, table in _TYPED.items():
+            run.con.execute(sqlfiles.fill(sql["due"], table=table, kind=kind), {**source, "reason": readability.DUE})
     if not run.con.execute(sql["any_image"], source).fetchone():
         return
     run.con.execute(sqlfiles.fill(sql["repaired"], pairing=sqlfiles.read("refresh/pairing.sql")), source)

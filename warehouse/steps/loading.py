@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from warehouse import columns, extract, sqlfiles
-from warehouse.steps import fetching, planning, rejecting
+from warehouse.steps import fetching, planning, readability, rejecting
 from warehouse.steps.fetching import Fetched
 from warehouse.steps.planning import PLAN_ONLY, Span
 from warehouse.steps.recleaning import reclean
@@ -47,6 +47,8 @@ class _Target:
     flag: str
     extract: Callable[[extract.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
     inserts: tuple[str, ...]
+    #: Where rows of an object stand besides `table`.
+    beside: tuple[str, ...]
     #: Threads that extract; with one, headers keep two cores busy together with the writer. As many units are in memory
     #: at once, so each is that much smaller.
     extractors: int = 1
@@ -60,6 +62,7 @@ _IMAGES = _Target(
     "is_header",
     lambda extractor, batch: (extract.headers(extractor, batch),),
     ("insert_images", "insert_headers"),
+    ("raw.headers",),
 )
 _CLINICAL = _Target(
     "clinical",
@@ -69,6 +72,7 @@ _CLINICAL = _Target(
     "is_record",
     extract.records,
     ("insert_clinical", "insert_issues", "insert_records"),
+    ("core.clinical_issues", "raw.records"),
     extractors=2,
 )
 
@@ -128,6 +132,7 @@ def reextract(run: Run) -> LoadCounts:
     sql = sqlfiles.statements(_SQL)
     source = {"source": run.bucket.source}
     wanted = sqlfiles.fill(sql["reextractable"], within=run.within("objects.key"))
+    run.con.execute(sql["kept"], source)
     total = planning.count(run, wanted)
 
     def work(extractor: extract.Extractor) -> int:
@@ -187,7 +192,8 @@ def _extract(target: _Target, idle: list[extract.Extractor], fetched: Future[Fet
 
 
 def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
-    """Commit the rows and rejects of a unit."""
+    """Commit the rows and rejects of a unit; SourceError when it is not these objects that cannot be read, but all."""
+    readability.require_bucket(run, unit.fetched)
     run.con.register("batch", unit.fetched.batch)
     for name, rows in zip(("rows_read", "issues_read"), unit.rows, strict=False):
         run.con.register(name, rows)
@@ -196,11 +202,18 @@ def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
     loaded = unit.fetched.objects.num_rows - len(unread)
     if loaded or rejects:
         counts = {target.step: loaded, "rejected": len(rejects)}
-        run.commit(target.step, lambda: _write(run, target, rejects, retried), **counts)
+        replaces = bool(loaded) and any(unit.fetched.objects.column("is_loaded").to_pylist())
+        run.commit(target.step, lambda: _write(run, target, rejects, retried, replaces), **counts)
     return LoadCounts(loaded, len(rejects))
 
 
-def _write(run: Run, target: _Target, rejects: list[dict[str, Any]], retried: list[str]) -> None:
+def _write(
+    run: Run, target: _Target, rejects: list[dict[str, Any]], retried: list[str], replaces: bool = False
+) -> None:
     rejecting.write(run, rejects, retried)
+    if replaces:
+        for table in (target.table, *target.beside):
+            forget = sqlfiles.fill(sqlfiles.statements(_SQL)["replace"], table=table, flag=target.flag)
+            run.con.execute(forget, {"source": run.bucket.source})
     for name in target.inserts:
         run.con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)[name], **columns.fills()))

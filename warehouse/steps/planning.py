@@ -10,7 +10,7 @@ from warehouse.steps.run import Run
 #: Objects planned at a time: bounds the memory of a plan, at the price of one more look at raw.objects for each.
 _STRETCH = 200_000
 #: Columns of a plan that are no business of the extraction.
-PLAN_ONLY = ["was_rejected", "old_reason"]
+PLAN_ONLY = ["was_rejected", "old_reason", "is_loaded", "kept_etag"]
 
 _SQL = "refresh/loading.sql"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from warehouse import lake, sqlfiles
 from warehouse.errors import LakeError
-from warehouse.steps import gate
+from warehouse.steps import gate, readability
 from warehouse.steps.recleaning import reclean
 from warehouse.steps.run import Run
 
@@ -23,13 +23,13 @@ class Published:
     counts: dict[str, int]
 
 
-def publish(run: Run) -> Published:
+def publish(run: Run, allow_removals: bool = False) -> Published:
     """Publish what was committed since the last published snapshot; nothing, when nothing was.
 
     Clinical files that older rules have typed are cleaned again first, so that no snapshot shows two sets of rules.
     The counts are summed up from the commits themselves, so they cover a refresh that was killed and went on.
-    Raises BlockedError when a blocking check has rows; readers then stay where they are, and the next refresh tries
-    again.
+    Raises RemovalsError or SourceError when too much could not be read (unless `allow_removals`), BlockedError when a
+    blocking check has rows; readers then stay where they are, and the next refresh tries again.
     """
     waiting = _waiting(run)
     if not waiting.commits:
@@ -37,6 +37,8 @@ def publish(run: Run) -> Published:
     if reclean(run):
         waiting = _waiting(run)
     run.progress("checking", 0, 0)
+    if not allow_removals:
+        readability.refuse_unread(run, waiting.last, run.settings.max_removals_percent)
     gate.hold(run, waiting)
     sql = sqlfiles.statements("refresh/publish.sql")
     files = run.con.execute(sql["files"]).fetchone()

@@ -5,7 +5,7 @@ A prefix or a patient is never repeated in a message: messages go into logs, and
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse import keys, sqlfiles
 from warehouse.errors import UsageError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SQL = "refresh/scope.sql"
 
+#: How many listings back a prefix without keys is looked for.
+_LOOK_BACK = 8
 #: The part in which somebody heard of news: what was there may have gone since.
 _HEARD = "heard"
 
@@ -76,9 +78,28 @@ def require(con: "duckdb.DuckDBPyConnection", source: str, asked: Scope) -> None
     """Raise UsageError for a part that has no object, neither in the table `listing` nor in the lake."""
     query = sqlfiles.statements(_SQL)["any"]
     for name, prefixes in asked.parts.items():
-        if name != _HEARD and not con.execute(query, {"source": source, "prefixes": list(prefixes)}).fetchone():
+        wanted: dict[str, Any] = {"source": source, "prefixes": list(prefixes)}
+        if name != _HEARD and not con.execute(query, wanted).fetchone() and not _was_there(con, wanted):
             what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
             raise UsageError(f"{source}: {name} of those given names nothing, {what}. Names are case-sensitive.")
+
+
+def _was_there(con: "duckdb.DuckDBPyConnection", wanted: dict[str, Any]) -> bool:
+    """Whether the last listings took such keys away: a refresh of them that is run again is no mistake."""
+    from warehouse import lake
+
+    history = lake.snapshots(con)
+    numbers = [snapshot.number for snapshot in history]
+    before = [
+        numbers[place - 1]
+        for place, snapshot in enumerate(history)
+        if place and snapshot.info.get("source") == wanted["source"] and snapshot.info.get("removed")
+    ]
+    query = sqlfiles.statements(_SQL)["before"]
+    with lake.statistics_ignored(con):
+        return any(
+            con.execute(sqlfiles.fill(query, version=str(number)), wanted).fetchone() for number in before[-_LOOK_BACK:]
+        )
 
 
 def _widest(prefixes: Iterable[str]) -> tuple[str, ...]:

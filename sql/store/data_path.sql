@@ -1,0 +1,45 @@
+-- Whether a catalogue and the files of its data path belong together. One statement under each name;
+-- warehouse/data_path.py runs them. `catalogue` is the schema where DuckLake keeps its own tables.
+
+-- name: identity
+-- Which lake it is (the first schema's uuid is given when it is made, and stays), and how far it has come.
+select
+    (select cast(schema_uuid as varchar) from {{ catalogue }}.ducklake_schema where schema_id = 0 limit 1),
+    (select max(snapshot_id) from {{ catalogue }}.ducklake_snapshot);
+
+-- name: live
+-- The files that the newest snapshot stands on: path (below the data path where it is relative) and size in bytes.
+select
+    case
+        when not files.path_is_relative then files.path
+        when not tables.path_is_relative then tables.path || files.path
+        when not schemas.path_is_relative then schemas.path || tables.path || files.path
+        else {{ data_path }} || schemas.path || tables.path || files.path
+    end as path,
+    files.file_size_bytes as size
+from (
+    select table_id, path, path_is_relative, file_size_bytes
+    from {{ catalogue }}.ducklake_data_file
+    where end_snapshot is null
+    union all
+    select table_id, path, path_is_relative, file_size_bytes
+    from {{ catalogue }}.ducklake_delete_file
+    where end_snapshot is null
+) as files
+inner join (
+    select distinct table_id, schema_id, path, path_is_relative from {{ catalogue }}.ducklake_table
+) as tables on files.table_id = tables.table_id
+inner join (
+    select distinct schema_id, path, path_is_relative from {{ catalogue }}.ducklake_schema
+) as schemas on tables.schema_id = schemas.schema_id
+order by path;
+
+-- name: stored
+-- The Parquet files of a data path on S3.
+select file from glob({{ pattern }});
+
+-- name: read_mark
+select content from read_text({{ path }});
+
+-- name: write_mark
+copy (select {{ text }} as text) to {{ path }} (format csv, header false, quote '', escape '', delimiter '\t');

@@ -1,0 +1,101 @@
+"""Several buckets in one lake: never unasked, never depending on who came first, and out again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Chest, write_objects
+
+import warehouse
+from warehouse.errors import NotFoundError, RemovalsError, UsageError
+from warehouse.steps.sources import list_sources, remove_source
+
+
+def header(age: str, description: str) -> str:
+    return json.dumps(
+        {
+            "00080018": {"vr": "UI", "Value": ["1"]},
+            "0020000D": {"vr": "UI", "Value": ["2"]},
+            "0020000E": {"vr": "UI", "Value": ["3"]},
+            "00101010": {"vr": "AS", "Value": [age]},
+            "0008103E": {"vr": "LO", "Value": [description]},
+            "00081030": {"vr": "LO", "Value": [description]},
+            "00080020": {"vr": "DA", "Value": ["20200301"]},
+        }
+    )
+
+
+@pytest.fixture
+def buckets(tmp_path: Path) -> dict[str, Path]:
+    """Two buckets that have the same key, with other contents."""
+    for name, age in (("a", "050Y"), ("b", "060Y")):
+        write_objects(tmp_path / name, {"training/P/images_metadata/2020-04-01/i.json": header(age, f"from {name}")})
+    return {name: tmp_path / name for name in ("a", "b")}
+
+
+def test_a_second_source_is_asked_for_and_its_order_does_not_matter(buckets: dict[str, Path], tmp_path: Path) -> None:
+    answers = []
+    for order in ("ab", "ba"):
+        lake = str(tmp_path / f"lake_{order}")
+        warehouse.refresh(str(buckets[order[0]]), lake)
+        with pytest.raises(UsageError, match=r"does not know .*--add-source"):
+            warehouse.refresh(str(buckets[order[1]]), lake)
+        warehouse.refresh(str(buckets[order[1]]), lake, add_source=True)
+        for name in order:  # both are known now
+            warehouse.refresh(str(buckets[name]), lake)
+        with warehouse.open(lake) as wh:
+            answers.append(
+                [
+                    wh.sql("select age, sex, n_images from patients").fetchall(),
+                    wh.sql("select * from series").fetchall(),
+                    wh.sql("select * from studies").fetchall(),
+                ]
+            )
+            (row,) = wh.check("patients_of_two_sources")[0].rows.to_pylist()
+            assert (row["patient_id"], row["n_images"]) == ("P", 2)
+            assert row["sources"] == sorted(str(path) for path in buckets.values())
+    assert answers[0] == answers[1]
+
+
+def test_a_source_within_another_is_refused(buckets: dict[str, Path], tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    warehouse.refresh(str(buckets["a"]), lake)
+    with pytest.raises(UsageError, match="count twice"):
+        warehouse.refresh(str(buckets["a"] / "training"), lake, add_source=True)
+
+
+def test_a_source_is_listed_and_removed(buckets: dict[str, Path], tmp_path: Path, chest: Chest) -> None:
+    lake, (a, b) = str(tmp_path / "lake"), (str(path) for path in buckets.values())
+    assert chest("refresh", a, "--lake", lake, "-q").returncode == 0
+    refused = chest("refresh", b, "--lake", lake, "-q")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert chest("refresh", b, "--lake", lake, "-q", "--add-source").returncode == 0
+    told = json.loads(chest("source", "list", "--lake", lake, "--format", "json").stdout)
+    assert [(row["source"], row["objects"], row["patients"]) for row in told] == [(a, 1, 1), (b, 1, 1)]
+    shutil.rmtree(b)  # it need not be there
+    with pytest.raises(RemovalsError):
+        remove_source(b, lake)
+    with pytest.raises(NotFoundError, match="no source"):
+        remove_source(str(tmp_path), lake)
+    done = chest("source", "remove", b, "--lake", lake, "-q", "--allow-removals")
+    assert done.returncode == 0, done.stderr
+    with warehouse.open(lake) as wh:
+        assert [row["source"] for row in list_sources(wh)] == [a]
+        assert wh.sql("select SeriesDescription from series").fetchall() == [("from a",)]
+        assert not [one.check.name for one in wh.check() if one.n_rows and one.check.severity == "blocking"]
+
+
+def test_a_part_whose_keys_are_all_gone_is_refreshed(tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    for asked in ({"patients": ["A"]}, {"prefix": "training/A/"}):
+        lake = str(tmp_path / next(iter(asked)))
+        write_objects(bucket, {f"training/{p}/data/2020-04-01/data.json": '{"Age": "5"}' for p in ("A", "B")})
+        warehouse.refresh(str(bucket), lake)
+        shutil.rmtree(bucket / "training/A")
+        for _ in range(2):  # again, it is known to have been there
+            warehouse.refresh(str(bucket), lake, allow_removals=True, **asked)  # type: ignore[arg-type]
+            with warehouse.open(lake) as wh:
+                assert wh.sql("select patient_id from patients").fetchall() == [("B",)]
+        with pytest.raises(UsageError, match="names nothing"):
+            warehouse.refresh(str(bucket), lake, prefix="training/C/")

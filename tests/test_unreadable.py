@@ -1,0 +1,211 @@
+"""Objects that cannot be read: a few become rejects, most of a bucket is refused, and no row is lost for either."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Chest, write_objects
+from faulty import Fault, Faulty, alter, answering, faulty, page, shorten
+from servers import S3, moto
+
+import warehouse
+from warehouse.errors import RemovalsError, SourceError
+from warehouse.settings import Settings
+
+SETTINGS = Settings(request_seconds=2)
+DENIED, GONE, BROKEN = answering(403, "AccessDenied"), answering(404, "NoSuchKey"), answering(500, "InternalError")
+N = 40
+
+
+def key_of(number: int) -> str:
+    return f"training/Covid{number}/data/2020-03-01/data.json"
+
+
+def record(number: int, age: int = 50) -> bytes:
+    return json.dumps({"Pseudonym": f"Covid{number}", "SwabStatus": "Negative", "Age": str(age)}).encode()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3]:
+    with moto() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy(server: S3) -> Iterator[Faulty]:
+    with faulty(server) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(proxy: Faulty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Faulty, str]:
+    """A bucket of forty records, new for each test, behind the proxy."""
+    for name, value in proxy.s3.environment.items():
+        monkeypatch.setenv(name, value)
+    proxy.fail(None)
+    name = f"chest-{abs(hash(tmp_path))}"
+    proxy.s3.put(name, {key_of(number): record(number) for number in range(N)})
+    return proxy, name
+
+
+def refresh(bucket: tuple[Faulty, str], lake: Path, **options: Any) -> warehouse.RefreshResult:
+    return warehouse.refresh(f"s3://{bucket[1]}", str(lake), settings=SETTINGS, **options)
+
+
+def ages(lake: Path) -> dict[str, int]:
+    with warehouse.open(str(lake)) as wh:
+        return dict(wh.sql("select patient_id, age from clinical").fetchall())
+
+
+def numbers(most: int) -> Callable[[str], bool]:
+    """Requests for the objects of the first so many patients."""
+    return lambda path: any(f"/Covid{number}/data" in path for number in range(most))
+
+
+@pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN, page, shorten, alter], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("way", ["full", "replaced"])
+def test_many_unread_are_not_published_and_nothing_is_lost(
+    bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault, way: str
+) -> None:
+    lake = tmp_path / "lake"
+    before = refresh(bucket, lake).published.snapshot
+    seen = ages(lake)
+    if way == "replaced":
+        bucket[0].s3.put(bucket[1], {key_of(number): record(number, 60) for number in range(N)})
+    bucket[0].fail(fault, when=numbers(18))
+    with pytest.raises(RemovalsError, match=r"18 of 40 .* cannot be read, more than 10 %") as caught:
+        refresh(bucket, lake, full=way == "full")
+    assert "Covid" not in str(caught.value)
+    with warehouse.open(str(lake)) as wh:
+        assert wh.snapshot.number == before
+    assert ages(lake) == seen
+    bucket[0].fail(None)
+    result = refresh(bucket, lake)
+    assert result.clinical.loaded == 18
+    assert ages(lake) == dict.fromkeys(seen, 60 if way == "replaced" else 50)
+    with warehouse.open(str(lake)) as wh:
+        assert wh.rejects().fetchall() == []
+        assert not [one.check.name for one in wh.check() if one.n_rows and one.check.name.startswith("rows_")]
+
+
+@pytest.mark.parametrize("fault", [DENIED, BROKEN, alter, shorten, page], ids=lambda f: f.__name__)
+def test_a_few_unread_keep_their_rows_and_are_named(
+    bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault, chest: Chest
+) -> None:
+    lake = tmp_path / "lake"
+    refresh(bucket, lake)
+    with warehouse.open(str(lake)) as wh:
+        old = wh.sql("select * from clinical_history where patient_id = 'Covid0'").fetchall()
+    bucket[0].s3.put(bucket[1], {key_of(number): record(number, 60) for number in (0, 1)})
+    write = {key_of(N): record(N)}
+    bucket[0].s3.put(bucket[1], write)
+    bucket[0].fail(fault, when=lambda path: "/Covid0/data" in path)
+    assert refresh(bucket, lake).published.is_new
+    assert ages(lake) | {"Covid1": 0} == {**dict.fromkeys(map("Covid{}".format, range(N + 1)), 50), "Covid1": 0}
+    assert ages(lake)["Covid1"] == 60
+    with warehouse.open(str(lake)) as wh:
+        # The row is that of the earlier content whole: its etag, size and time too.
+        assert wh.sql("select * from clinical_history where patient_id = 'Covid0'").fetchall() == old
+        (named,) = wh.check("rows_held_over")[0].rows.to_pylist()
+        assert (named["patient_id"], named["key"], named["retry"]) == ("Covid0", key_of(0), True)
+        assert named["reason"]
+        assert [one.n_rows for name in ("books", "rows_out_of_date", "rows_twice") for one in wh.check(name)] == [
+            0,
+            0,
+            0,
+        ]
+        assert wh.check("objects_unread")[0].n_rows == 0
+    assert chest("check", "rows_held_over", "--lake", lake).returncode == 1
+    assert refresh(bucket, lake).published.is_new is False
+    bucket[0].fail(None)
+    refresh(bucket, lake)
+    assert ages(lake)["Covid0"] == 60
+    assert chest("check", "rows_held_over", "--lake", lake).returncode == 0
+
+
+@pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN], ids=lambda f: f.__name__)
+def test_a_few_unread_new_objects_stop_nothing(bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault) -> None:
+    lake = tmp_path / "lake"
+    small = {f"training/A{number}/data/2020-03-01/data.json": b'{"Age": "1"}' for number in range(3)}
+    bucket[0].s3.put(bucket[1], small)
+    bucket[0].fail(fault, when=lambda path: "/training/A" in path)
+    result = refresh(bucket, lake)
+    assert (result.clinical.loaded, result.clinical.rejected, result.published.is_new) == (N, 3, True)
+    with warehouse.open(str(lake)) as wh:
+        (reason,) = wh.check("objects_unread")[0].rows.to_pylist()
+        assert (reason["n_objects"], reason["is_tried_again"]) == (3, True)
+    # Nothing but these is pending now, and still they are no reason to take the bucket for unreadable.
+    assert refresh(bucket, lake).published.is_new is False
+    bucket[0].fail(None)
+    assert refresh(bucket, lake).clinical.loaded == 3
+
+
+def test_what_comes_altered_once_is_fetched_again(bucket: tuple[Faulty, str], tmp_path: Path) -> None:
+    bucket[0].fail(alter, times=5, when=lambda path: "data.json" in path)
+    assert refresh(bucket, tmp_path / "lake").clinical.rejected == 0
+    assert bucket[0].failed == 5
+    assert set(ages(tmp_path / "lake").values()) == {50}
+
+
+@pytest.mark.parametrize("fault", [DENIED, BROKEN, alter], ids=lambda f: f.__name__)
+def test_a_bucket_that_cannot_be_read_is_refused(bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault) -> None:
+    bucket[0].fail(fault, when=lambda path: "data.json" in path)
+    with pytest.raises(SourceError):
+        refresh(bucket, tmp_path / "lake")
+    bucket[0].fail(fault, when=numbers(35))
+    with pytest.raises(SourceError):
+        refresh(bucket, tmp_path / "lake")
+    with pytest.raises(warehouse.LakeError, match="no published snapshot"):
+        warehouse.open(str(tmp_path / "lake"))
+    bucket[0].fail(None)
+    assert refresh(bucket, tmp_path / "lake").published.is_new
+    assert len(ages(tmp_path / "lake")) == N
+
+
+def test_full_mends_what_an_older_version_let_in(bucket: tuple[Faulty, str], tmp_path: Path) -> None:
+    bucket[0].fail(alter, when=numbers(3))
+    careless = Settings(request_seconds=0.5, check_etags=0)
+    warehouse.refresh(f"s3://{bucket[1]}", str(tmp_path / "lake"), settings=careless)
+    bucket[0].fail(None)
+    assert refresh(bucket, tmp_path / "lake").clinical.loaded == 0
+    refresh(bucket, tmp_path / "lake", full=True)
+    assert ages(tmp_path / "lake") == {f"Covid{number}": 50 for number in range(N)}
+
+
+def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, chest: Chest) -> None:
+    bucket, lake = tmp_path / "bucket", tmp_path / "lake"
+    write_objects(bucket, {key_of(number): record(number) for number in range(N)})
+    assert chest("refresh", bucket, "--lake", lake, "-q").returncode == 0
+    seen = ages(lake)
+    write_objects(bucket, {key_of(number): "<html>Please log in</html>" for number in range(30)})
+    done = chest("refresh", bucket, "--lake", lake, "-q")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "HTML or XML instead of JSON: 30" in done.stderr
+    assert ages(lake) == seen
+    assert chest("refresh", bucket, "--lake", lake, "-q", "--allow-removals").returncode == 0
+    assert ages(lake) == seen
+    inventory = json.loads(chest("status", "--lake", lake, "--format", "json").stdout)
+    assert (inventory["objects"], inventory["clinical_json"], inventory["rejected"]) == (N, N, 0)
+    # What was allowed once is not refused again, and a withdrawal is one.
+    write_objects(bucket, {key_of(39): record(39, 70)})
+    (bucket / key_of(0)).unlink()
+    assert chest("refresh", bucket, "--lake", lake, "-q").returncode == 0
+    assert ages(lake) == {key: age for key, age in (seen | {"Covid39": 70}).items() if key != "Covid0"}
+
+
+def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+    header = {"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": ["CT"]}}
+    keys = [f"training/P{n}/images_metadata/2020-04-01/i.json" for n in range(20)]
+    write_objects(bucket, dict.fromkeys(keys, json.dumps(header)))
+    warehouse.refresh(str(bucket), lake)
+    write_objects(bucket, {keys[0]: "{"})
+    warehouse.refresh(str(bucket), lake)
+    with warehouse.open(lake) as wh:
+        seen = wh.sql("from images order by key").fetchall()
+    warehouse.refresh(str(bucket), lake, reextract_headers=True)
+    with warehouse.open(lake) as wh:
+        assert wh.sql("from images order by key").fetchall() == seen
+        assert [row["key"] for row in wh.check("rows_held_over")[0].rows.to_pylist()] == [keys[0]]

@@ -1,0 +1,68 @@
+"""chest source: which buckets feed a lake, and taking one out of it."""
+
+from typing import Annotated
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.output import Format, note, write_json
+from warehouse.errors import UsageError
+
+_app = typer.Typer(help="The buckets that feed a lake: list them, take one out.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.add_typer(_app, name="source")
+
+
+@_app.command("list")
+def list_(
+    lake: options.Lake = options.DEFAULT_LAKE,
+    snapshot: options.Snapshot = None,
+    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+) -> None:
+    """List the sources of a lake, with objects, size and patients of each.
+
+    \b
+    Example:
+    $ chest source list --lake ./lake
+    """
+    from warehouse.steps.sources import list_sources
+
+    if form not in (Format.TABLE, Format.JSON):
+        raise UsageError(f"chest source list writes table or json, not {form}.")
+    with options.opened(lake, None, snapshot, options.DEFAULT_GROUP) as warehouse:
+        rows = list_sources(warehouse)
+    if form is Format.JSON:
+        write_json(rows)
+        return
+    for row in rows:
+        typer.echo(
+            f"{row['source']}  {row['objects']:,} objects, {row['bytes'] / 1e6:,.1f} MB, {row['patients']:,} patients, "
+            f"newest of {row['newest_object']:%Y-%m-%d}"
+        )
+
+
+@_app.command()
+def remove(
+    source: Annotated[str, typer.Argument(help="The source, as chest source list names it.")],
+    lake: options.Lake = options.DEFAULT_LAKE,
+    allow_removals: Annotated[bool, typer.Option("--allow-removals", help="Yes, all of its objects.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Take all of a source out of the lake, and publish. The bucket itself is not touched, nor read.
+
+    Older snapshots keep it until upkeep lets them go.
+
+    \b
+    Example:
+    $ chest source remove s3://chest-trial --lake ./lake --allow-removals
+    """
+    from warehouse.cli.progress import reporting
+    from warehouse.steps.sources import remove_source
+
+    with reporting(quiet=quiet) as report:
+        done = remove_source(source, lake, allow_removals=allow_removals, progress=report)
+    typer.echo(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")
+    note("Earlier snapshots still have it; upkeep lets them go in time.")
