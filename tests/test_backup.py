@@ -219,7 +219,9 @@ def test_the_checksums_are_those_of_sha256sum(original: Path) -> None:
 
 
 def test_a_damaged_lake_is_named_and_the_old_backup_stays(copied: Path) -> None:
-    warehouse.refresh(str(copied / "lake"), str(copied / "lake"))  # a new snapshot, so that there is something to do
+    (copied / "more").mkdir()
+    (copied / "more" / "notes.txt").write_text("a new snapshot, so that there is something to do")
+    warehouse.refresh(str(copied / "more"), str(copied / "lake"))
     old = (copied / "backup/catalog.sqlite").read_bytes()
     victim = next(
         path

@@ -115,6 +115,14 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "full", "link"]
 
 
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), files.write_atomically(tmp_path / "no" / "a"):
+        pass
+    with pytest.raises(FileNotFoundError), files.part_folder(tmp_path / "no"):
+        pass
+    assert not any(tmp_path.iterdir())
+
+
 def test_of_two_new_folders_at_once_the_second_gets_nothing_in(tmp_path: Path) -> None:
     with contextlib.ExitStack() as second:
         (second.enter_context(files.new_folder_atomically(tmp_path / "new")) / "two").write_text("2")

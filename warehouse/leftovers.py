@@ -85,6 +85,8 @@ def _hold(path: str, flags: int) -> int:
     try:
         handle = os.open(path, flags | _NOFOLLOW | _CLOEXEC, 0o600)
     except FileNotFoundError:
+        if flags & os.O_CREAT:  # it is the folder that is not there
+            raise
         return 0
     except PermissionError:  # Windows opens no folders
         if flags & os.O_CREAT or _NOFOLLOW:
