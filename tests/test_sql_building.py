@@ -73,11 +73,13 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.backup.moving", "template.replace"),
         ("warehouse.backup.moving", "con.execute(sql['tables']).fetchall"),
     },
-    "A literal of a path, made by warehouse/manifests/manifest.py": {
-        ("warehouse.manifests.compare", "manifest.rows"),
-        ("warehouse.manifests.download", "manifest.rows"),
+    "A literal of a path, made by table_of in warehouse/manifests/checking.py": {
+        ("warehouse.manifests.checking", "values"),
+        ("warehouse.manifests.compare", "manifest.contents.rows"),
+        ("warehouse.manifests.download", "contents.rows"),
+        ("warehouse.manifests.paths", "rows"),
         ("warehouse.manifests.rows", "rows"),
-        ("warehouse.manifests.verify", "manifest.rows"),
+        ("warehouse.manifests.verify", "contents.rows"),
     },
     "No SQL: a schema, values that are bound": {
         ("warehouse.extract", "batch.schema"),
