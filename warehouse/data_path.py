@@ -7,13 +7,12 @@ commit and compared before the next. A lake of an older version has none until i
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import duckdb
 
-from warehouse import sqlfiles
+from warehouse import files, sqlfiles
 from warehouse.errors import LakeError
 from warehouse.history import ALIAS
 from warehouse.location import CATALOGUE, Location
@@ -82,10 +81,8 @@ def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
             query = sqlfiles.statements(_SQL)["write_mark"]
             con.execute(sqlfiles.fill(query, path=where, text=sqlfiles.literal(text)))
         else:
-            path = Path(location.data_path) / MARK
-            part = path.with_name(f".{MARK}.{os.getpid()}")
-            part.write_text(text + "\n", encoding="utf-8")
-            part.replace(path)
+            with files.write_text_atomically(Path(location.data_path) / MARK) as file:
+                file.write(text + "\n")
 
 
 def _catalogue(location: Location) -> str:
