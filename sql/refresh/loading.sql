@@ -3,8 +3,11 @@
 -- among the rejects. A killed refresh just goes on; a second one finds nothing.
 
 -- name: unloaded
--- Objects to be loaded.
-select objects.*, rejects.key is not null as was_rejected, rejects.reason as old_reason
+-- Objects to be loaded. What another version of the tool, or of its rules, could not read is tried again.
+select
+    objects.*,
+    rejects.key is not null as was_rejected,
+    case when rejects.tried_by = {{ tool }} then rejects.reason end as old_reason
 from raw.objects
 left join ops.rejects on
     objects.source = rejects.source and objects.key = rejects.key and objects.etag = rejects.etag
@@ -12,18 +15,15 @@ where
     objects.source = $source
     and objects.kind = '{{ kind }}'
     and {{ within }}
-    and coalesce(rejects.retry, true)
+    and (
+        coalesce(rejects.retry, true)
+        -- A key of no possible day has nothing to be tried.
+        or (rejects.tried_by is distinct from {{ tool }} and objects.available_date is not null)
+    )
     and not exists (
         from {{ table }} as loaded
         where loaded.source = $source and loaded.key = objects.key and loaded.etag = objects.etag
     )
-
--- name: reextractable
--- Headers to be typed again from raw.headers.
-select objects.*, false as was_rejected, cast(null as varchar) as old_reason
-from raw.objects
-semi join raw.headers on objects.source = headers.source and objects.key = headers.key
-where objects.source = $source and objects.kind = 'header' and {{ within }}
 
 -- name: count
 select count(*) from ({{ wanted }});
@@ -75,31 +75,15 @@ select place, size from pending order by place;
 -- name: unit
 select * exclude (place) from pending where place between $first and $last order by place;
 
--- name: stored_unit
-with
-unit as (
-    from pending where place between $first and $last
-)
-
-select unit.* exclude (place), headers.header as content
-from unit
-inner join raw.headers on unit.key = headers.key
-where
-    headers.source = $source
-    and headers.patient_id between (select min(patient_id) from unit) and (select max(patient_id) from unit)
-order by unit.place;
-
--- name: forget_images
-delete from core.images where source = $source and {{ within }};
-
 -- name: insert_images
 insert into core.images select {{ names core.images }} from rows_read where is_header;
 
 -- name: insert_headers
 insert into raw.headers
-select source, key, group_name, patient_id, available_date, content as header
+select batch.source, batch.key, batch.group_name, batch.patient_id, batch.available_date, batch.content as header, readings.reading
 from batch
-where key not in (select key from rows_read where not is_header);
+left join readings_read as readings on batch.key = readings.key
+where batch.key not in (select key from rows_read where not is_header);
 
 -- name: insert_clinical
 insert into core.clinical select {{ names core.clinical }} from rows_read where is_record;
