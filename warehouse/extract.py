@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from warehouse import cleaning, columns, spill, sqlfiles
-from warehouse.cleaning import tables
+from warehouse.cleaning import limits, tables
 from warehouse.dicom import normal_form
 from warehouse.errors import UnreadableError
 
@@ -82,16 +82,32 @@ def piecemeal(
     """What `extract` gives for a batch, and why, by key, objects could not be extracted.
 
     Where a batch fails, for want of memory or whatever else, its halves are tried, so that one object stops no other.
+    When most of a batch fails it is not the objects: the error is raised.
     """
     try:
         return extract(extractor, batch), {}
     except Exception as error:
-        failure = type(error).__name__
+        failure = error
+    tables, failed = _halves(extract, batch, failure)
+    if len(failed) > max(1, batch.num_rows // 2) or len(failed) > _MOST_FAILED:
+        raise failure
+    return tables, failed
+
+
+#: Objects of a unit that may fail.
+_MOST_FAILED = 200
+
+
+def _halves(
+    extract: "Callable[[Extractor, pa.Table], Tables]", batch: "pa.Table", failure: Exception
+) -> "tuple[Tables, dict[str, str]]":
     # What failed may have broken its connection: each half has a new one.
     if batch.num_rows == 1:
         with connection() as fresh, contextlib.suppress(Exception):
             return extract(fresh, batch), {}
-        reason = f"could not be read by this version of the tool ({failure}); another version tries again"
+        reason = (
+            f"could not be read by this version of the tool ({type(failure).__name__}); another version tries again"
+        )
         with connection() as fresh:
             return extract(fresh, batch.slice(0, 0)), {batch.column("key")[0].as_py(): reason}
     import pyarrow as pa
@@ -99,10 +115,15 @@ def piecemeal(
     half = batch.num_rows // 2
     found, failed = [], {}
     for part in (batch.slice(0, half), batch.slice(half)):
-        with connection() as fresh:
-            tables, reasons = piecemeal(extract, fresh, part)
+        try:
+            with connection() as fresh:
+                tables, reasons = extract(fresh, part), {}
+        except Exception as error:
+            tables, reasons = _halves(extract, part, error)
         found.append(tables)
         failed |= reasons
+        if len(failed) > _MOST_FAILED:
+            raise failure
     rows, more = zip(*found, strict=True)
     return (pa.concat_tables(rows), pa.concat_tables(more)), failed
 
@@ -158,7 +179,9 @@ def _reading(text: str | None) -> "normalising.Reading | None":
 def _readings(changed: dict[str, str]) -> "pa.Table":
     import pyarrow as pa
 
-    return pa.table({"key": pa.array(list(changed), pa.string()), "reading": pa.array([*changed.values()], pa.string())})
+    return pa.table(
+        {"key": pa.array(list(changed), pa.string()), "reading": pa.array([*changed.values()], pa.string())}
+    )
 
 
 @cache
@@ -176,11 +199,12 @@ def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Tabl
     import polars as pl
     import pyarrow as pa
 
-    numbered = batch.append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
+    numbered = _bounded(batch).append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
     sql = _records_sql()
     con = extractor.con
     con.register("files", _cut(numbered))
     objects = con.execute(sql["records"]).to_arrow_table()
+    _check_fields(objects)
     con.register("valid", _cut(objects.filter(objects.column("is_record")).select(["row", "content", "keys"])))
     objects = objects.drop_columns(["content", "keys"])
     cleaned = cleaning.clean(
@@ -194,6 +218,38 @@ def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Tabl
     return typed.drop("row").to_arrow(compat_level=pl.CompatLevel.oldest()), issues.to_arrow(
         compat_level=pl.CompatLevel.oldest()
     )
+
+
+#: Names of fields in a batch of records: of usual ones a unit has half of them.
+_MOST_FIELDS = 1_000_000
+
+
+def _check_fields(objects: "pa.Table") -> None:
+    """MemoryError for a batch that would take too much when taken apart; its halves are tried then."""
+    import pyarrow.compute as pc
+
+    lists = pc.list_flatten(objects.filter(objects.column("is_record")).column("keys"))
+    if objects.num_rows > 1 and (pc.sum(pc.list_value_length(lists)).as_py() or 0) > _MOST_FIELDS:
+        raise MemoryError
+
+
+def _bounded(batch: "pa.Table") -> "pa.Table":
+    """The batch without the texts of large files that are beyond the limits of a record: these are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    content = batch.column("content")
+    large = pc.indices_nonzero(pc.greater(pc.fill_null(pc.binary_length(content), 0), limits.QUICK_BYTES)).to_pylist()
+    if not large:
+        return batch
+    texts = content.to_pylist()
+    for place in large:
+        try:
+            limits.look(texts[place])
+        except (UnreadableError, ValueError, RecursionError):
+            texts[place] = None
+    place = batch.schema.get_field_index("content")
+    return batch.set_column(place, batch.schema.field(place), pa.array(texts, content.type))
 
 
 def kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
@@ -232,6 +288,8 @@ def _records_sql() -> dict[str, str]:
         "nested_pointers": _list([nested + pointer for pointer in pointers]),
         "objects": _list(["", outer, nested]),
         "number": str(len(fields)),
+        "most_fields": str(limits.most_fields()),
+        "most_bytes": str(limits.QUICK_BYTES),
         "swab_places": str(list(tables.swab_places().values())),
         "known_fields": _list([*known, tables.NESTED]),
         "nested_fields": _list(known),

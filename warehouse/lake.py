@@ -41,13 +41,20 @@ __all__ = [
 
 T = TypeVar("T")
 
+#: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB), and for foreign SQL.
+WRITER_MB, FOREIGN_MB = 320, 512
+
 _TRIES = 8
 _BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
 
 
-def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection:
-    """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet."""
-    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
+def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
+
+    `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's memory, then disk.
+    """
+    limit = settings.memory_limit_mb or memory_mb
+    con = duckdb.connect(config={"memory_limit": f"{limit}MB"} if limit else {})
     con.execute("set TimeZone = 'UTC'")
     con.execute(f"set temp_directory = {literal(spill.folder())}")
     if settings.threads:
@@ -168,7 +175,12 @@ def writer(location: Location, settings: Settings) -> Iterator[duckdb.DuckDBPyCo
 
 
 def reader(
-    location: Location, settings: Settings, snapshot: int | None = None, *, unpublished: bool = False
+    location: Location,
+    settings: Settings,
+    snapshot: int | None = None,
+    *,
+    unpublished: bool = False,
+    memory_mb: int = 0,
 ) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
     """Open a lake to read, pinned at a published snapshot: the newest, or the one asked for.
 
@@ -179,7 +191,7 @@ def reader(
     """
     if not exists(location):
         raise LakeError(f"There is no lake at {location.name}. Make one:  chest refresh BUCKET --lake {location.name}")
-    con = connect(settings, location)
+    con = connect(settings, location, memory_mb)
     try:
         attach(con, location, "read_only")
         schema.check_version(con, location)

@@ -11,6 +11,8 @@ from typing import Any
 from warehouse.cleaning import tables
 from warehouse.errors import UnreadableError
 
+#: Up to so many bytes the numbers of fields alone are looked at: no more can hide in so few.
+QUICK_BYTES = 16_384
 #: Bytes of a record.
 MAX_BYTES = 1_000_000
 #: Fields of a record that the schema does not know, or has already.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, foreign, lake, settings
+from warehouse import columns, foreign, lake, macros, settings
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, load
 from warehouse.cohorts.header import DefinitionError, Parameter, nearest
@@ -52,6 +52,7 @@ class Cohort:
 
         con, values = self.warehouse.con, {**self.values, **more}
         try:
+            macros.suit(con, sql)
             with self.warehouse.limited():
                 foreign.check_plan(con, sql, values)
                 return con.execute(sql, values).to_arrow_table()

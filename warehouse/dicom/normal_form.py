@@ -39,7 +39,9 @@ def matches(contents: "pa.ChunkedArray") -> "pa.Array":
     import polars as pl
     import pyarrow as pa
 
-    texts = pl.from_arrow(pa.chunked_array([chunk.cast(pa.large_string()) for chunk in contents.chunks], pa.large_string()))
+    texts = pl.from_arrow(
+        pa.chunked_array([chunk.cast(pa.large_string()) for chunk in contents.chunks], pa.large_string())
+    )
     assert isinstance(texts, pl.Series)
     # Rust's regular expressions take half the time of those of DuckDB.
     found = texts.str.contains(f"^(?:{pattern()})$") & texts.str.contains('"', literal=True)

@@ -153,7 +153,9 @@ def _names(item: Any) -> list[Any]:
         if not isinstance(alphabetic, str | None):
             return [item]
         read = _forms(representations.cut(alphabetic or "", "PN"))
-        others = {name: representations.cut(part, "PN") if isinstance(part, str) else part for name, part in parts.items()}
+        others = {
+            name: representations.cut(part, "PN") if isinstance(part, str) else part for name, part in parts.items()
+        }
         return [read | {name: part for name, part in others.items() if part not in ("", None)}]
     if item is None:
         return [{"Alphabetic": ""}]

@@ -8,14 +8,18 @@ import struct
 from collections.abc import Callable
 
 #: All that PS3.5 6.2 knows; of these, those that are bytes.
-KNOWN = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split())
+KNOWN = frozenset(
+    "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
+)
 BINARY = frozenset("OB OD OF OL OV OW".split())
 #: Texts in which a backslash is no separator, and those in which leading spaces count.
 _ONE_TEXT = frozenset("LT ST UT UR".split())
 _LEADING_SPACES_COUNT = frozenset("LT ST UT UC".split())
 
 _DATE = re.compile(r"[0-9]{8}|[0-9]{4}\.[0-9]{2}\.[0-9]{2}")
-_TIME = re.compile(r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?|[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?")
+_TIME = re.compile(
+    r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?|[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+)
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 #: The form that a text must have to be read into a column of that type. ACR-NEMA's dates and times have separators.
@@ -63,9 +67,7 @@ def decode(encoded: object, vr: str, character_set: str) -> list[str | int | flo
     return _text(content, vr, character_set)
 
 
-def _unpacked(
-    content: bytes, code: str, read: Callable[[float], float]
-) -> "list[str | int | float] | None":
+def _unpacked(content: bytes, code: str, read: Callable[[float], float]) -> "list[str | int | float] | None":
     size = struct.calcsize(f"<{code}")
     if len(content) % size:
         return None
@@ -75,9 +77,7 @@ def _unpacked(
 
 def _shortest(number: float) -> float:
     """The shortest decimal that is the same number of 32 bits."""
-    return next(
-        (near for digits in range(6, 9) if _single(near := float(f"{number:.{digits}g}")) == number), number
-    )
+    return next((near for digits in range(6, 9) if _single(near := float(f"{number:.{digits}g}")) == number), number)
 
 
 def _single(number: float) -> float:

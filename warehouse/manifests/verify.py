@@ -91,7 +91,7 @@ def connect(settings: Settings) -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection without a lake, within the limits of the settings."""
     import duckdb
 
-    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
+    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"} if settings.memory_limit_mb else {})
     con.execute("set TimeZone = 'UTC'")
     con.execute(f"set temp_directory = {sqlfiles.literal(spill.folder())}")
     if settings.threads:
