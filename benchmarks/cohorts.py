@@ -10,7 +10,7 @@ import duckdb
 
 import warehouse
 from benchmarks.measure import Row, baseline, chest, medians
-from warehouse import columns, lake, macros, schema
+from warehouse import columns, lake, macros, schema, sqlfiles
 from warehouse.reader import Warehouse
 
 _ROUNDS = 8

@@ -17,9 +17,9 @@ from pipelines import metadata, views
 from pipelines.deployment import PUBLISHED, Deployment
 from pipelines.resources import ChestWarehouse
 from warehouse import checks, columns, quality
-from warehouse.dicom import dictionary
 from warehouse.checks import Check, Result, Severity
 from warehouse.cleaning import tables
+from warehouse.dicom import dictionary
 from warehouse.settings import SUPPRESS
 
 #: The step of the checks that are asked after publishing, and that of those the library asks before.

@@ -30,7 +30,7 @@ def rows(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[dict[s
         c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["core.images"].columns if not c.is_dicom
     }
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "available_date": day, "last_modified": moment}
-    found = extract.headers(con, pa.table(batch | {"content": pa.array(texts, pa.string())})).to_pylist()
+    found = extract.headers(con, pa.table(batch | {"content": pa.array(texts, pa.string())}))[0].to_pylist()
     return sorted(found, key=lambda row: row["key"])
 
 

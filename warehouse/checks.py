@@ -177,7 +177,7 @@ def _fills() -> dict[str, str]:
 
 
 def _unread() -> dict[str, str]:
-    """The parts of the check that counts, for each declared attribute, the values of the header and those of the row."""
+    """The parts of the check that counts, for each declared attribute, the values of header and row."""
     declared = columns.dicom_columns()
     lists = [column for column in declared if column.type.endswith("[]")]
     single = [column for column in declared if not column.type.endswith("[]")]

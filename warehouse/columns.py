@@ -165,7 +165,7 @@ def statement_parts() -> dict[str, str]:
 
 def _structure(column: Column) -> dict[str, object]:
     # Numbers are read as such, which is cheaper than by way of a text; all else comes as text.
-    value = {"Value": ["DOUBLE" if column.type in ("DOUBLE", "INTEGER") else "VARCHAR"]}
+    value: dict[str, object] = {"Value": ["DOUBLE" if column.type in ("DOUBLE", "INTEGER") else "VARCHAR"]}
     return {**value, "vr": "VARCHAR"} if _usual_vrs(column) else value
 
 

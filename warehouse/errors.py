@@ -99,7 +99,7 @@ class LakeBusyError(LakeError):
 
 
 class UnreadableError(Exception):
-    """An object is not what its key says it is. Its text says why, in words for ops.rejects: no value out of the object.
+    """An object is not what its key says it is. Its text says why, for ops.rejects: no value out of the object.
 
     Inside a refresh only: it becomes a reject, and nobody meets it.
     """

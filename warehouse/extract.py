@@ -113,15 +113,16 @@ def _halves(
     import pyarrow as pa
 
     half = batch.num_rows // 2
-    found, failed = [], {}
+    found: list[Tables] = []
+    failed: dict[str, str] = {}
     for part in (batch.slice(0, half), batch.slice(half)):
         try:
             with connection() as fresh:
-                tables, reasons = extract(fresh, part), {}
+                found.append(extract(fresh, part))
         except Exception as error:
             tables, reasons = _halves(extract, part, error)
-        found.append(tables)
-        failed |= reasons
+            found.append(tables)
+            failed |= reasons
         if len(failed) > _MOST_FAILED:
             raise failure
     rows, more = zip(*found, strict=True)

@@ -51,7 +51,7 @@ _BUSY = ("database is locked", "Transaction conflict", "could not serialize acce
 def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
 
-    `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's memory, then disk.
+    `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's, then disk.
     """
     limit = settings.memory_limit_mb or memory_mb
     con = duckdb.connect(config={"memory_limit": f"{limit}MB"} if limit else {})

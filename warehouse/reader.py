@@ -362,14 +362,14 @@ def explain(error: duckdb.Error) -> str:
     text = str(error).strip()
     kind, _, rest = text.partition(": ")
     if isinstance(error, duckdb.OutOfMemoryException):
-        if "max_temp_directory_size" in text or "temp" in text.lower() and "directory" in text.lower():
+        if "max_temp_directory_size" in text or ("temp" in text.lower() and "directory" in text.lower()):
             return (
                 "It needs more disk than it may have for what does not fit into memory. Ask for less, make room in the "
                 "temporary folder (TMPDIR), or allow more: CHEST_SQL_SPILL_MB for foreign SQL."
             )
         return (
-            "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB is the limit of DuckDB "
-            "in MB (0: most of the machine's memory)."
+            "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB is the limit of "
+            "DuckDB in MB (0: most of the machine's memory)."
         )
     if "No space left on device" in text:
         return "The disk is full. Make room, or name another place for temporary files: TMPDIR."

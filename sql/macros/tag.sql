@@ -8,7 +8,7 @@ set variable dicom_attributes = {{ attributes }};
 
 create or replace temp macro dicom_tag(named) as case
     when regexp_full_match(named, '[0-9A-Fa-f]{8}') then upper(named)
-    else left(split_part(getvariable('dicom_attributes'), e'\n' || named || '=', 2), 8)
+    else coalesce(nullif(left(split_part(getvariable('dicom_attributes'), e'\n' || named || '=', 2), 8), ''), 'unknown')
 end;
 
 -- The text of an attribute in normal form.
@@ -40,7 +40,7 @@ create or replace temp macro dicom_creator_block(of_header, in_group, creator) a
 
 create or replace temp macro tag
     (of_header, named) as case
-        when dicom_tag(named) = ''
+        when dicom_tag(named) = 'unknown'
             then error('tag(): DICOM knows no keyword ' || named || '. Search its dictionary:  chest describe dicom WORD')
         else dicom_text(dicom_attribute(of_header, dicom_tag(named)))
     end,

@@ -1,4 +1,4 @@
-"""The dictionary of DICOM (PS3.6, as pydicom has it): keyword, tag, value representation and name of every attribute."""
+"""The dictionary of DICOM (PS3.6, as pydicom has it): keyword, tag, VR and name of every attribute."""
 
 import importlib.util
 from functools import cache

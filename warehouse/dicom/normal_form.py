@@ -1,9 +1,9 @@
 """The normal form of a header, as a pattern that most headers match as they were sent: the quick way of the extraction.
 
-In normal form, tags are upper case, an attribute is an object of its `vr` and a list `Value`, padding is cut, a gap among
-values is "", values are apart and in the form of their VR, names are objects whose `Alphabetic` comes first, and only
-private attributes are `UN`. The pattern says what stands beside what. It knows no dictionary; of the columns' attributes
-the extraction looks at the VR besides. It must never match what is not in normal form.
+In normal form, tags are upper case, an attribute is an object of its `vr` and a list `Value`, padding is cut, a gap
+among values is "", values are apart and in the form of their VR, names are objects whose `Alphabetic` comes first, and
+only private attributes are `UN`. The pattern says what stands beside what. It knows no dictionary; of the columns'
+attributes the extraction looks at the VR besides. It must never match what is not in normal form.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from warehouse import columns
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
 #: Sequences nested deeper than this are no header: DICOM's own are nested four or five deep.
@@ -35,7 +34,7 @@ def digest() -> str:
 
 
 def matches(contents: "pa.ChunkedArray") -> "pa.Array":
-    """Which of the texts, if they are JSON at all, are headers in normal form with an attribute, nested not too deeply."""
+    """Which of the texts, if they are JSON at all, are headers in normal form that are nested not too deeply."""
     import polars as pl
     import pyarrow as pa
 
@@ -81,7 +80,10 @@ def _attribute(vr: str, *contents: str) -> str:
 def pattern() -> str:
     """The pattern, in the syntax that Rust and Python have in common; to be matched whole."""
     # \u0000 to \u007F need no escape and may hide padding; halves of surrogate pairs are left to the slow way.
-    unicode = r"\\u(?:00[89a-fA-F][0-9a-fA-F]|0[1-9a-fA-F][0-9a-fA-F]{2}|[1-9a-cA-CeEfF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})"
+    unicode = (
+        r"\\u(?:00[89a-fA-F][0-9a-fA-F]|0[1-9a-fA-F][0-9a-fA-F]{2}"
+        r"|[1-9a-cA-CeEfF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})"
+    )
     plain = rf'(?:[^"\\\x00-\x20]|\\["/bfnrt]|{unicode})'
     in_name = rf'(?:[^"\\\x00-\x20=]|\\["/bfnrt]|{unicode})'
     free = rf'(?:[^"\\\x00-\x20]|\\["\\/bfnrt]|{unicode})'

@@ -53,9 +53,13 @@ def normalise(text: str) -> Reading:
         data_set = _Reader(value).data_set(value)
         if not any(map(_TAG.fullmatch, data_set)):
             raise UnreadableError("a JSON object, but not a DICOM header: it has no DICOM tag of its own")
-        return Reading(_dumped(data_set), _dumped(dict(_typed(data_set))))
+        reading = Reading(_dumped(data_set), _dumped(dict(_typed(data_set))))
+        reading.text.encode()
     except RecursionError:
         raise UnreadableError("not JSON that can be read: nested too deeply") from None
+    except UnicodeEncodeError:
+        raise UnreadableError("not JSON that can be read: half of a surrogate pair in a text") from None
+    return reading
 
 
 @dataclass(slots=True)
@@ -144,7 +148,7 @@ def _members(value: Any) -> dict[str, Any]:
 
 
 def _names(item: Any) -> list[Any]:
-    """A person's name as an object of its forms, the alphabetic one first (PS3.5 6.2.1); of several in one text each."""
+    """A person's name as an object of its forms, the alphabetic one first (PS3.5 6.2.1); of several in a text each."""
     if isinstance(item, _Pairs):
         parts = dict(item)
         if not parts.keys() & set(_PARTS):

@@ -1,4 +1,4 @@
-"""What differs between value representations (PS3.5 6.2): padding, several values in one text, forms, and binary values."""
+"""What differs between value representations (PS3.5 6.2): padding, several values in a text, forms, binary values."""
 
 import base64
 import binascii
@@ -11,10 +11,10 @@ from collections.abc import Callable
 KNOWN = frozenset(
     "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
-BINARY = frozenset("OB OD OF OL OV OW".split())
+BINARY = frozenset(["OB", "OD", "OF", "OL", "OV", "OW"])
 #: Texts in which a backslash is no separator, and those in which leading spaces count.
-_ONE_TEXT = frozenset("LT ST UT UR".split())
-_LEADING_SPACES_COUNT = frozenset("LT ST UT UC".split())
+_ONE_TEXT = frozenset(["LT", "ST", "UT", "UR"])
+_LEADING_SPACES_COUNT = frozenset(["LT", "ST", "UT", "UC"])
 
 _DATE = re.compile(r"[0-9]{8}|[0-9]{4}\.[0-9]{2}\.[0-9]{2}")
 _TIME = re.compile(

@@ -15,7 +15,7 @@ from warehouse import __version__, cleaning, columns, extract, sqlfiles
 from warehouse.dicom import normal_form
 from warehouse.steps import fetching, planning, rejecting, unreadable
 from warehouse.steps.fetching import Fetched
-from warehouse.steps.planning import PLAN_ONLY, Span
+from warehouse.steps.planning import Span
 from warehouse.steps.recleaning import reclean
 from warehouse.steps.rereading import reread
 from warehouse.steps.run import Run
@@ -85,8 +85,10 @@ _CLINICAL = _Target(
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A unit ready to be committed: what was fetched, the rows extracted from it (then the readings of headers, the issues
-    of records), and why objects could not be extracted, by key."""
+    """A unit ready to be committed: what was fetched, the rows extracted from it, why objects could not be, by key.
+
+    Behind the rows come the readings of headers, or the issues of records.
+    """
 
     fetched: Fetched
     rows: "tuple[pa.Table, ...]"

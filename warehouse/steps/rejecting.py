@@ -28,8 +28,10 @@ def reject_oversized(run: Run, step: str, tool: str) -> int:
 def rejects(
     unit: Fetched, unread: set[str], failed: dict[str, str], wanted: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The new rejects of a unit, and the keys whose earlier reject is out of date. `failed` says why of those that could
-    not be extracted; of what is `unread` the content tells."""
+    """The new rejects of a unit, and the keys whose earlier reject is out of date.
+
+    `failed` says why of those that could not be extracted; of what is `unread` the content tells.
+    """
     retried = set(unit.objects.filter(unit.objects.column("was_rejected")).column("key").to_pylist())
     found = []
     for place, key in enumerate(unit.objects.column("key").to_pylist() if unread or failed else ()):
@@ -55,8 +57,10 @@ def _reject(row: dict[str, Any], unread: Unread) -> dict[str, Any]:
 
 
 def write(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str) -> None:
-    """Write rejects; those of objects tried before go, or keep the day they were first seen. `tool` names the version and
-    the rules that tried: others try again."""
+    """Write rejects; those of objects tried before go, or keep the day they were first seen.
+
+    `tool` names the version and the rules that tried: others try again.
+    """
     import pyarrow as pa
 
     sql = sqlfiles.statements(_SQL)
