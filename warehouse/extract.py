@@ -290,7 +290,6 @@ def _records_sql() -> dict[str, str]:
         "objects": _list(["", outer, nested]),
         "number": str(len(fields)),
         "most_fields": str(limits.most_fields()),
-        "most_bytes": str(limits.QUICK_BYTES),
         "swab_places": str(list(tables.swab_places().values())),
         "known_fields": _list([*known, tables.NESTED]),
         "nested_fields": _list(known),

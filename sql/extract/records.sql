@@ -23,11 +23,7 @@ from (
             * exclude (kind),
             case when try(json_type(content)) = 'OBJECT' then json_keys(content, {{ objects }}) end as found,
             coalesce(len(found[1]), 0) + coalesce(len(found[2]), 0) + coalesce(len(found[3]), 0) <= {{ most_fields }} as is_bounded
-        from (
-            -- What is far larger than any record is looked at by itself (warehouse/cleaning/limits.py).
-            select * replace (case when strlen(content) <= {{ most_bytes }} then content end as content)
-            from files
-        )
+        from files
     )
 );
 

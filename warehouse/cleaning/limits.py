@@ -14,7 +14,7 @@ from warehouse.errors import UnreadableError
 #: Up to so many bytes the numbers of fields alone are looked at: no more can hide in so few.
 QUICK_BYTES = 16_384
 #: Bytes of a record.
-MAX_BYTES = 1_000_000
+MAX_BYTES = 4_000_000
 #: Fields of a record that the schema does not know, or has already.
 MAX_UNKNOWN = 1_000
 #: Items of SwabDates.

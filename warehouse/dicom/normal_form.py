@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Sequences nested deeper than this are no header: DICOM's own are nested four or five deep.
 MAX_DEPTH = 32
 #: A header of more bytes is looked at by itself: how deeply it is nested its pattern does not see.
-_LONG = 32_768
+_LONG = 16_384
 
 #: Raised whenever the code of this package, or sql/extract, reads a header differently than before, so that the next
 #: refresh reads all headers again. The declared columns are part of the digest by themselves.

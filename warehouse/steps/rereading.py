@@ -75,10 +75,9 @@ def _store(run: Run, extractor: extract.Extractor, batch: "pa.Table") -> None:
         run.con.register("unread", unread)
         run.con.execute(sql["drop_unread"], source)
     stored = batch.select(["key", "patient_id", "old_reading"])
-    changed = stored.join(readings, "key").filter(
-        pc.fill_null(pc.not_equal(pc.field("old_reading").cast("string"), pc.field("reading")), True)
-        & ~(pc.field("old_reading").is_null() & pc.field("reading").is_null())
-    )
+    joined = stored.set_column(2, "old_reading", stored.column("old_reading").cast("string")).join(readings, "key")
+    old, new = (pc.fill_null(joined.column(name), "") for name in ("old_reading", "reading"))
+    changed = joined.filter(pc.not_equal(old, new)).drop_columns(["old_reading"])
     if changed.num_rows:
         run.con.register("changed", changed)
         run.con.execute(sql["renew"], source)
