@@ -10,7 +10,7 @@ import duckdb
 
 import warehouse
 from benchmarks.measure import Row, baseline, chest, medians
-from warehouse import columns, lake, schema, sqlfiles
+from warehouse import columns, lake, macros, schema, sqlfiles
 from warehouse.reader import Warehouse
 
 _ROUNDS = 8
@@ -60,8 +60,7 @@ def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 con.execute(f"create table {name} ({columns.fills()[f'define {name}']})")
         for view in schema.VIEW_ORDER:
             con.execute(schema.view_sql(view))
-        for name in ("macros/tag.sql", "macros/known_at.sql"):
-            con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+        macros.create(con, ("macros/tag.sql", "macros/known_at.sql"))
         yield con
 
 

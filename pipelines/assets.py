@@ -76,7 +76,7 @@ def _images(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         """
 
         def work(run: Run) -> dict[str, Any]:
-            again = {"reextracted": reextract(run).loaded} if config.reextract else {}
+            again = {"reextracted": reextract(run)} if config.reextract else {}
             return {**asdict(load_images(run)), **again}
 
         return _done(context, chest, deployment, (source, "images"), work)

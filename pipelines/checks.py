@@ -19,6 +19,7 @@ from pipelines.resources import ChestWarehouse
 from warehouse import checks, columns, files, quality
 from warehouse.checks import Check, Result, Severity
 from warehouse.cleaning import tables
+from warehouse.dicom import dictionary
 from warehouse.settings import SUPPRESS
 
 #: The step of the checks that are asked after publishing, and that of those the library asks before.
@@ -173,5 +174,5 @@ def _declared() -> set[str]:
     relations = columns.relations().values()
     words = {relation.name for relation in relations} | {c.name for r in relations for c in r.columns}
     words |= {key for c in columns.record_columns() for key in (c.source, *c.other_keys)}
-    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in columns.dicom_attributes()}
+    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in dictionary.attributes()}
     return words | {*_MODALITIES, "header", "dcm", "clinical", "other"}

@@ -185,23 +185,44 @@ def _fills() -> dict[str, str]:
 
 
 def _unread() -> dict[str, str]:
-    """The parts of the check that looks for values which a column's type does not take; text takes all of them."""
-    typed = [c for c in columns.dicom_columns() if c.type not in ("VARCHAR", "VARCHAR[]", "JSON")]
+    """The parts of the check that counts, for each declared attribute, the values of header and row."""
+    declared = columns.dicom_columns()
+    lists = [column for column in declared if column.type.endswith("[]")]
+    single = [column for column in declared if not column.type.endswith("[]")]
     return {
-        "typed_structure": json.dumps({c.source: {"Value": ["VARCHAR"]} for c in typed}),
-        "null_cells": ", ".join(_bit(_is_null(c)) for c in typed),
-        "filled_values": ", ".join(_bit(f"trim(array_to_string(tags.\"{c.source}\".Value, '')) <> ''") for c in typed),
-        "typed_attributes": ", ".join(
-            f"({place}, '{c.source}', '{c.name}', '{c.type}')" for place, c in enumerate(typed)
+        "declared_structure": json.dumps(
+            {c.source: {"Value": ["VARCHAR"], "InlineBinary": "VARCHAR", "BulkDataURI": "VARCHAR"} for c in declared}
         ),
+        "null_cells": ", ".join(_bit(f'"{c.name}" is null') for c in single),
+        "filled_values": ", ".join(_bit(f"{_is_encoded(c)} or {_count(c)} > 0") for c in single),
+        "cell_counts": ", ".join(_character(f'list_count("{c.name}")') for c in lists),
+        "value_counts": ", ".join(
+            _character(f"case when {_is_encoded(c)} then 60 else {_count(c)} end") for c in lists
+        ),
+        "single_attributes": _numbered(single),
+        "list_attributes": _numbered(lists),
     }
+
+
+def _is_encoded(column: columns.Column) -> str:
+    """Whether the header has bytes in the place of the column's values."""
+    return f'(tags."{column.source}".InlineBinary is not null or tags."{column.source}".BulkDataURI is not null)'
+
+
+def _count(column: columns.Column) -> str:
+    """How many values the header has that are not empty."""
+    empty = "item is null or item in ('', '{\"Alphabetic\":\"\"}')"
+    return f'coalesce(len(list_filter(tags."{column.source}".Value, lambda item: not ({empty}))), 0)'
+
+
+def _numbered(declared: list[columns.Column]) -> str:
+    return ", ".join(f"({place}, '{c.source}', '{c.name}', '{c.type}')" for place, c in enumerate(declared))
 
 
 def _bit(condition: str) -> str:
     return f"case when {condition} then '1' else '0' end"
 
 
-def _is_null(column: columns.Column) -> str:
-    if column.type.endswith("[]"):
-        return f'coalesce(len(list_filter("{column.name}", lambda item: item is not null)), 0) = 0'
-    return f'"{column.name}" is null'
+def _character(count: str) -> str:
+    """A number of values as one character, which compares as the number does; 60 stands for more."""
+    return f"chr(cast(48 + least(coalesce({count}, 0), 60) as integer))"

@@ -5,13 +5,10 @@ else follows from the line.
 """
 
 import csv
-import importlib.util
 import io
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from types import ModuleType
 
 from warehouse import sqlfiles
 
@@ -148,20 +145,40 @@ def fills() -> dict[str, str]:
     return filled
 
 
-@cache
-def header_extraction() -> str:
-    """The SELECT that turns a batch of headers into rows (sql/extract/headers.sql, filled)."""
+def statement_parts() -> dict[str, str]:
+    """What the declared attributes give to the SELECTs of sql/extract/headers.sql."""
     columns = dicom_columns()
+    objects = [c.name for c in relations()["core.images"].columns if not c.is_dicom and c.name != "rules"]
+    return {
+        "object_columns": ", ".join(map(sqlfiles.identifier, objects)),
+        "dicom_columns": ", ".join(f"{_macro(c)}(v_{c.source}) as {sqlfiles.identifier(c.name)}" for c in columns),
+        "dicom_values": ", ".join(f"tags.{sqlfiles.identifier(c.source)}.Value as v_{c.source}" for c in columns),
+        "dicom_vrs": ", ".join(
+            f"tags.{sqlfiles.identifier(c.source)}.vr as r_{c.source}" for c in columns if _usual_vrs(c)
+        ),
+        "structure": json.dumps({c.source: _structure(c) for c in columns}),
+        "usual_vrs": " and ".join(
+            # An IN of many would be planned as a join.
+            f"coalesce(contains({sqlfiles.literal(' '.join(vrs))}, r_{c.source}), true)"
+            for c in columns
+            if (vrs := _usual_vrs(c))
+        ),
+    }
+
+
+def _structure(column: Column) -> dict[str, object]:
     # Numbers are read as such, which is cheaper than by way of a text; all else comes as text.
-    structure = {c.source: {"Value": ["DOUBLE" if c.type in ("DOUBLE", "INTEGER") else "VARCHAR"]} for c in columns}
-    objects = [c.name for c in relations()["core.images"].columns if not c.is_dicom]
-    return sqlfiles.fill(
-        sqlfiles.read("extract/headers.sql"),
-        object_columns=", ".join(map(sqlfiles.identifier, objects)),
-        dicom_columns=", ".join(f"{_macro(c)}(v_{c.source}) as {sqlfiles.identifier(c.name)}" for c in columns),
-        dicom_values=", ".join(f"tags.{sqlfiles.identifier(c.source)}.Value as v_{c.source}" for c in columns),
-        structure=json.dumps(structure),
-    )
+    value: dict[str, object] = {"Value": ["DOUBLE" if column.type in ("DOUBLE", "INTEGER") else "VARCHAR"]}
+    return {**value, "vr": "VARCHAR"} if _usual_vrs(column) else value
+
+
+def _usual_vrs(column: Column) -> tuple[str, ...]:
+    """The VRs in which normal form makes sure that values are in the form of the column; () for texts: all do."""
+    numbers = ("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV")
+    if column.name == "PatientName":
+        return ("PN",)
+    kinds = {"DATE": ("DA",), "TIME": ("TM",), "JSON": ("SQ",), "DOUBLE": numbers, "INTEGER": numbers}
+    return kinds.get(column.type.removesuffix("[]"), ())
 
 
 def _macro(column: Column) -> str:
@@ -179,36 +196,3 @@ def identifying() -> list[dict[str, str]]:
 def record_columns() -> tuple[Column, ...]:
     """The fields of the clinical record, the retired ones with them."""
     return tuple(column for column in (Column(**row) for row in _rows("clinical")) if column.is_field)
-
-
-def dicom_attributes() -> list[tuple[str, str, str, str, bool]]:
-    """DICOM's dictionary (PS3.6, by pydicom): keyword, tag as eight hex digits, VR, name, whether retired.
-
-    Attributes of repeating groups (overlays, curves) stand under their first group.
-    """
-    dictionary = _pydicom_dictionary()
-    known = [
-        (keyword, f"{tag:08X}", vr, name, retired == "Retired")
-        for tag, (vr, _, name, retired, keyword) in dictionary.DicomDictionary.items()
-        if keyword
-    ]
-    keywords = {row[0] for row in known}
-    repeated = [
-        (keyword, tag.replace("x", "0").upper(), vr, name, retired == "Retired")
-        for tag, (vr, _, name, retired, keyword) in dictionary.RepeatersDictionary.items()
-        if keyword and keyword not in keywords
-    ]
-    return sorted(known + repeated)
-
-
-def _pydicom_dictionary() -> ModuleType:
-    """pydicom's dictionary by itself: importing pydicom whole takes a fifth of a second."""
-    package = importlib.util.find_spec("pydicom")
-    assert package is not None
-    assert package.origin is not None
-    spec = importlib.util.spec_from_file_location("dicom_dictionary", Path(package.origin).with_name("_dicom_dict.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -7,6 +7,7 @@ commit and compared before the next. A lake of an older version has none until i
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 

@@ -101,3 +101,10 @@ class LakeBusyError(LakeError):
     """Another process is refreshing the lake."""
 
     heals = True
+
+
+class UnreadableError(Exception):
+    """An object is not what its key says it is. Its text says why, for ops.rejects: no value out of the object.
+
+    Inside a refresh only: it becomes a reject, and nobody meets it.
+    """

@@ -9,7 +9,7 @@ have thousands of them.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from warehouse import cleaning, columns, spill, sqlfiles
-from warehouse.cleaning import tables
+from warehouse.cleaning import limits, tables
+from warehouse.dicom import normal_form
+from warehouse.errors import UnreadableError
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+
+    from warehouse.dicom import normalising
 
 #: Rows of a DuckDB vector.
 _VECTOR = 2048
@@ -68,9 +72,127 @@ def connection() -> Iterator[Extractor]:
         yield Extractor(con)
 
 
-def headers(extractor: Extractor, batch: "pa.Table") -> "pa.Table":
-    """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order."""
-    return extractor.run("headers", columns.header_extraction(), batch)
+#: What is extracted from a batch: rows, and what goes with them.
+Tables = tuple["pa.Table", "pa.Table"]
+
+
+def piecemeal(
+    extract: "Callable[[Extractor, pa.Table], Tables]", extractor: Extractor, batch: "pa.Table"
+) -> "tuple[Tables, dict[str, str]]":
+    """What `extract` gives for a batch, and why, by key, objects could not be extracted.
+
+    Where a batch fails, for want of memory or whatever else, its halves are tried, so that one object stops no other.
+    When most of a batch fails it is not the objects: the error is raised.
+    """
+    try:
+        return extract(extractor, batch), {}
+    except Exception as error:
+        failure = error
+    tables, failed = _halves(extract, batch, failure)
+    if len(failed) > max(1, batch.num_rows // 2) or len(failed) > _MOST_FAILED:
+        raise failure
+    return tables, failed
+
+
+#: Objects of a unit that may fail.
+_MOST_FAILED = 200
+
+
+def _halves(
+    extract: "Callable[[Extractor, pa.Table], Tables]", batch: "pa.Table", failure: Exception
+) -> "tuple[Tables, dict[str, str]]":
+    # What failed may have broken its connection: each half has a new one.
+    if batch.num_rows == 1:
+        with connection() as fresh, contextlib.suppress(Exception):
+            return extract(fresh, batch), {}
+        reason = (
+            f"could not be read by this version of the tool ({type(failure).__name__}); another version tries again"
+        )
+        with connection() as fresh:
+            return extract(fresh, batch.slice(0, 0)), {batch.column("key")[0].as_py(): reason}
+    import pyarrow as pa
+
+    half = batch.num_rows // 2
+    found: list[Tables] = []
+    failed: dict[str, str] = {}
+    for part in (batch.slice(0, half), batch.slice(half)):
+        try:
+            with connection() as fresh:
+                found.append(extract(fresh, part))
+        except Exception as error:
+            tables, reasons = _halves(extract, part, error)
+            found.append(tables)
+            failed |= reasons
+        if len(failed) > _MOST_FAILED:
+            raise failure
+    rows, more = zip(*found, strict=True)
+    return (pa.concat_tables(rows), pa.concat_tables(more)), failed
+
+
+def without(batch: "pa.Table", keys: Collection[str]) -> "pa.Table":
+    """The batch without these objects."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not keys:
+        return batch
+    return batch.filter(pc.invert(pc.is_in(batch.column("key"), pa.array(list(keys), pa.string()))))
+
+
+def headers(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
+    """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order.
+
+    And the `key` and `reading` of those headers that were not sent in normal form: what readers read in their place.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = extractor.run("headers", _headers_sql()["headers"], batch)
+    normal = pc.if_else(normal_form.matches(batch.column("content")), batch.column("key"), None)
+    is_plain = pc.and_(found.column("is_usual"), pc.is_in(found.column("key"), normal.drop_null()))
+    plain = found.drop_columns("is_usual")
+    if pc.all(is_plain).as_py():
+        return plain.append_column("is_header", pa.repeat(True, plain.num_rows)), _readings({})
+    plain = plain.filter(is_plain)
+    plain = plain.append_column("is_header", pa.repeat(True, plain.num_rows))
+    odd = batch.filter(pc.is_in(batch.column("key"), found.column("key").filter(pc.invert(is_plain))))
+    keys, texts = (odd.column(name).to_pylist() for name in ("key", "content"))
+    readings = {key: reading for key, text in zip(keys, texts, strict=True) if (reading := _reading(text))}
+    typed = [readings[key].typed if key in readings else None for key in keys]
+    content = batch.schema.field("content")
+    place = batch.schema.get_field_index("content")
+    normalised = odd.set_column(place, content, pa.array(typed, content.type))
+    rows = extractor.run("normalised", _headers_sql()["normalised"], normalised)
+    rows = rows.append_column("is_header", pc.is_in(rows.column("key"), pa.array(list(readings), pa.string())))
+    return pa.concat_tables([plain, rows]), _readings({key: reading.text for key, reading in readings.items()})
+
+
+def _reading(text: str | None) -> "normalising.Reading | None":
+    """The header in normal form; None where it is none."""
+    from warehouse.dicom import normalising
+
+    try:
+        return None if text is None else normalising.normalise(text)
+    except (UnreadableError, ValueError):
+        return None
+
+
+def _readings(changed: dict[str, str]) -> "pa.Table":
+    import pyarrow as pa
+
+    return pa.table(
+        {"key": pa.array(list(changed), pa.string()), "reading": pa.array([*changed.values()], pa.string())}
+    )
+
+
+@cache
+def _headers_sql() -> dict[str, str]:
+    """The statements of sql/extract/headers.sql, filled."""
+    holes = {
+        **columns.statement_parts(),
+        "rules": sqlfiles.literal(normal_form.digest()),
+    }
+    return {name: sqlfiles.fill(text, **holes) for name, text in sqlfiles.statements("extract/headers.sql").items()}
 
 
 def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
@@ -78,11 +200,12 @@ def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Tabl
     import polars as pl
     import pyarrow as pa
 
-    numbered = batch.append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
+    numbered = _bounded(batch).append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
     sql = _records_sql()
     con = extractor.con
     con.register("files", _cut(numbered))
     objects = con.execute(sql["records"]).to_arrow_table()
+    _check_fields(objects)
     con.register("valid", _cut(objects.filter(objects.column("is_record")).select(["row", "content", "keys"])))
     objects = objects.drop_columns(["content", "keys"])
     cleaned = cleaning.clean(
@@ -96,6 +219,38 @@ def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Tabl
     return typed.drop("row").to_arrow(compat_level=pl.CompatLevel.oldest()), issues.to_arrow(
         compat_level=pl.CompatLevel.oldest()
     )
+
+
+#: Names of fields in a batch of records: of usual ones a unit has half of them.
+_MOST_FIELDS = 1_000_000
+
+
+def _check_fields(objects: "pa.Table") -> None:
+    """MemoryError for a batch that would take too much when taken apart; its halves are tried then."""
+    import pyarrow.compute as pc
+
+    lists = pc.list_flatten(objects.filter(objects.column("is_record")).column("keys"))
+    if objects.num_rows > 1 and (pc.sum(pc.list_value_length(lists)).as_py() or 0) > _MOST_FIELDS:
+        raise MemoryError
+
+
+def _bounded(batch: "pa.Table") -> "pa.Table":
+    """The batch without the texts of large files that are beyond the limits of a record: these are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    content = batch.column("content")
+    large = pc.indices_nonzero(pc.greater(pc.fill_null(pc.binary_length(content), 0), limits.QUICK_BYTES)).to_pylist()
+    if not large:
+        return batch
+    texts = content.to_pylist()
+    for place in large:
+        try:
+            limits.look(texts[place])
+        except (UnreadableError, ValueError, RecursionError):
+            texts[place] = None
+    place = batch.schema.get_field_index("content")
+    return batch.set_column(place, batch.schema.field(place), pa.array(texts, content.type))
 
 
 def kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
@@ -134,6 +289,7 @@ def _records_sql() -> dict[str, str]:
         "nested_pointers": _list([nested + pointer for pointer in pointers]),
         "objects": _list(["", outer, nested]),
         "number": str(len(fields)),
+        "most_fields": str(limits.most_fields()),
         "swab_places": str(list(tables.swab_places().values())),
         "known_fields": _list([*known, tables.NESTED]),
         "nested_fields": _list(known),

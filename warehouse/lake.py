@@ -48,6 +48,8 @@ T = TypeVar("T")
 #: The login of a PostgreSQL catalogue on a connection. In an attach string it would stand in DuckDB's errors, and in
 #: its list of databases.
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
+#: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB), and for foreign SQL.
+WRITER_MB, FOREIGN_MB = 320, 512
 
 _TRIES = 8
 #: How SQLite says that a catalogue is cut, or overwritten.
@@ -59,9 +61,13 @@ _NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
 _BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
 
 
-def connect(settings: Settings, location: Location) -> duckdb.DuckDBPyConnection:
-    """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet."""
-    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb}MB"})
+def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
+
+    `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's, then disk.
+    """
+    limit = settings.memory_limit_mb or memory_mb
+    con = duckdb.connect(config={"memory_limit": f"{limit}MB"} if limit else {})
     con.execute("set TimeZone = 'UTC'")
     con.execute(f"set temp_directory = {literal(spill.folder())}")
     if settings.threads:
@@ -270,7 +276,12 @@ def _make_folders(folder: Path) -> None:
 
 
 def reader(
-    location: Location, settings: Settings, snapshot: int | None = None, *, unpublished: bool = False
+    location: Location,
+    settings: Settings,
+    snapshot: int | None = None,
+    *,
+    unpublished: bool = False,
+    memory_mb: int = 0,
 ) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
     """Open a lake to read, pinned at a published snapshot: the newest, or the one asked for.
 
@@ -280,7 +291,7 @@ def reader(
     unknown or was not published.
     """
     require(location)
-    con = connect(settings, location)
+    con = connect(settings, location, memory_mb)
     try:
         with explained_errors(location):
             chosen = _attach_to_read(con, location, snapshot, unpublished)

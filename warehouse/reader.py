@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from warehouse import lake, location, sqlfiles
+from warehouse import lake, location, macros, sqlfiles
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.keys import GROUPS
 from warehouse.settings import SUPPRESS, Settings, load
@@ -110,6 +110,7 @@ class Warehouse:
             from warehouse import foreign
 
             foreign.admit(self.con, query, parameters)
+        macros.suit(self.con, query)
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
@@ -339,7 +340,9 @@ def open(
 def _opened(
     place: location.Location, settings: Settings, snapshot: int | None, *, unpublished: bool = False, trusted: bool
 ) -> Warehouse:
-    con, chosen = lake.reader(place, settings, snapshot, unpublished=unpublished)
+    con, chosen = lake.reader(
+        place, settings, snapshot, unpublished=unpublished, memory_mb=0 if trusted else lake.FOREIGN_MB
+    )
     opened = Warehouse(con, chosen, place, settings=settings, trusted=trusted)
     _prepare(opened)
     if not trusted:
@@ -356,8 +359,7 @@ def _prepare(warehouse: Warehouse) -> None:
     if warehouse.day:
         con.execute(f"set variable as_of = cast({sqlfiles.literal(str(warehouse.day))} as date)")
     con.execute(f"set variable group_name = {sqlfiles.literal(warehouse.group_name)}")
-    for name in sqlfiles.files("macros"):
-        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+    macros.create(con)
 
 
 def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -376,6 +378,18 @@ def explain(error: duckdb.Error) -> str:
     """DuckDB's words for what is wrong, without its prefix and its stack."""
     text = str(error).strip()
     kind, _, rest = text.partition(": ")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        if "max_temp_directory_size" in text or ("temp" in text.lower() and "directory" in text.lower()):
+            return (
+                "It needs more disk than it may have for what does not fit into memory. Ask for less, make room in the "
+                "temporary folder (TMPDIR), or allow more: CHEST_SQL_SPILL_MB for foreign SQL."
+            )
+        return (
+            "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB is the limit of "
+            "DuckDB in MB (0: most of the machine's memory)."
+        )
+    if "No space left on device" in text:
+        return "The disk is full. Make room, or name another place for temporary files: TMPDIR."
     if "No snapshot found at version" in text:
         return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
     return (rest if kind.endswith("Error") else text).rstrip()

@@ -94,8 +94,10 @@ def _migrate(con: "duckdb.DuckDBPyConnection", number: int, name: str) -> None:
 def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
     import pyarrow as pa
 
+    from warehouse.dicom import dictionary
+
     names = ("keyword", "tag", "vr", "meaning", "is_retired")
-    attributes = pa.table(dict(zip(names, map(list, zip(*columns.dicom_attributes(), strict=True)), strict=True)))
+    attributes = pa.table(dict(zip(names, map(list, zip(*dictionary.attributes(), strict=True)), strict=True)))
     con.register("dicom_attributes_given", attributes)
     con.execute("insert into core.dicom_attributes select * from dicom_attributes_given")
     con.unregister("dicom_attributes_given")

@@ -29,7 +29,9 @@ class Settings:
 
     lake: str = "./lake"
     source: str = ""
-    memory_limit_mb: int = 320  # of DuckDB; the process as a whole stays under 1 GiB
+    memory_limit_mb: int = (
+        0  # of DuckDB; 0: 320 in a refresh, whose process stays under 1 GiB, and DuckDB's own share for readers
+    )
     threads: int = 0  # of DuckDB; 0: one per core, less one in a refresh, which fetches and extracts on it
     fetch_threads: int = 32  # requests in flight to S3
     request_seconds: float = 20.0  # that S3 or SQS may be silent; about twice that is tried again

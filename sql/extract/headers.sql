@@ -1,14 +1,29 @@
 -- A batch of headers (relation batch: the columns of raw.objects, and content as text) to rows of core.images.
--- Filled from sql/columns/images.csv. is_header is false where the content is no DICOM JSON object.
+-- Filled from sql/columns/images.csv.
+
+-- name: headers
+-- is_usual: it is JSON, and the VRs are those from which its columns are read.
 select
     {{ object_columns }},
     {{ dicom_columns }},
-    coalesce(tags is not null and (
-        tags."00080018" is not null
-        or (starts_with(ltrim(content, e' \t\r\n'), '{') and regexp_matches(content, '"[0-9A-Fa-f]{8}"\s*:'))
-    ), false) as is_header
+    {{ rules }} as rules,
+    tags is not null and {{ usual_vrs }} as is_usual
 from (
     -- The values by themselves: binding the query takes a quarter less than with macros over the whole structure.
+    select *, {{ dicom_values }}, {{ dicom_vrs }}
+    from (
+        select *, try(json_transform(content, '{{ structure }}')) as tags
+        from batch
+    )
+);
+
+-- name: normalised
+-- The same of headers that were brought into normal form, of which content has the values of the columns alone.
+select
+    {{ object_columns }},
+    {{ dicom_columns }},
+    {{ rules }} as rules
+from (
     select *, {{ dicom_values }}
     from (
         select *, try(json_transform(content, '{{ structure }}')) as tags

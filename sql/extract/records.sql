@@ -8,8 +8,8 @@
 -- field that only negative records have and none that only positive records have.
 -- A text is parsed anew by every function that looks into it, which is most of what this costs: so they are few.
 select
-    * exclude (fields, record, found),
-    found is not null as is_record,
+    * exclude (fields, record, found, is_bounded),
+    found is not null and is_bounded as is_record,
     found as keys,
     case
         when record is not null then record
@@ -21,7 +21,8 @@ from (
     from (
         select
             * exclude (kind),
-            case when try(json_type(content)) = 'OBJECT' then json_keys(content, {{ objects }}) end as found
+            case when try(json_type(content)) = 'OBJECT' then json_keys(content, {{ objects }}) end as found,
+            coalesce(len(found[1]), 0) + coalesce(len(found[2]), 0) + coalesce(len(found[3]), 0) <= {{ most_fields }} as is_bounded
         from files
     )
 );
@@ -109,10 +110,23 @@ counted as (
 select
     row,
     ltrim(replace(path, '/', '.') || '.', '.') || key as field,
-    json_extract_string(content, path || '/' || replace(replace(key, '~', '~0'), '/', '~1')) as raw_value,
+    -- A record is taken apart once, however many of its fields are odd; of those there twice the first counts.
+    raw_values[list_position(keys, key)] as raw_value,
     case when times > 1 then 'duplicate_field' else 'unknown_field' end as rule
 from counted
-inner join valid using (row)
+inner join (
+    select
+        row,
+        path,
+        keys,
+        case path
+            when '' then json_extract_string(content, '$.*')
+            when '/OtherDataSources' then json_extract_string(content, '$.OtherDataSources.*')
+            else json_extract_string(content, '$.OtherDataSources.SegmentationData.*')
+        end as raw_values
+    from (select row, content, unnest(keys) as keys, unnest({{ objects }}) as path from valid)
+    where (row, path) in (select (row, path) from counted)
+) as taken using (row, path)
 where
     times > 1
     or not list_contains(

@@ -214,7 +214,8 @@ select
     'impossible date in the key: ' || key_date as reason,
     false as retry,
     now() as first_seen,
-    now() as last_seen
+    now() as last_seen,
+    null as tried_by
 from parsed
 where available_date is null;
 

@@ -4,11 +4,11 @@
 -- nothing. A row of earlier content stays, with its own etag, until the new content is there to replace it.
 
 -- name: unloaded
--- Objects to be loaded.
+-- Objects to be loaded. What another version of the tool, or of its rules, could not read is tried again.
 select
     objects.*,
     rejects.key is not null as was_rejected,
-    rejects.reason as old_reason,
+    case when rejects.tried_by = {{ tool }} then rejects.reason end as old_reason,
     loaded.key is not null as is_loaded,
     loaded.etag as kept_etag
 from raw.objects
@@ -19,34 +19,12 @@ where
     objects.source = $source
     and objects.kind = {{ kind }}
     and {{ within }}
-    and coalesce(rejects.retry, true)
+    and (
+        coalesce(rejects.retry, true)
+        -- A key of no possible day has nothing to be tried.
+        or (rejects.tried_by is distinct from {{ tool }} and objects.available_date is not null)
+    )
     and (rejects.key is not null or loaded.etag is distinct from objects.etag)
-
--- name: kept
--- What the rows say of their objects whose newer content could not be read: they keep it.
-create or replace temp table kept as
-select images.key, images.etag, images.size, images.last_modified, images.available_date
-from core.images
-semi join (from ops.rejects where source = $source and kept_etag is not null) as rejects on images.key = rejects.key
-where images.source = $source;
-
--- name: reextractable
--- Headers to be typed again from raw.headers.
-select
-    objects.* replace (
-        coalesce(kept.etag, objects.etag) as etag,
-        coalesce(kept.size, objects.size) as size,
-        coalesce(kept.last_modified, objects.last_modified) as last_modified,
-        coalesce(kept.available_date, objects.available_date) as available_date
-    ),
-    false as was_rejected,
-    cast(null as varchar) as old_reason,
-    false as is_loaded,
-    cast(null as varchar) as kept_etag
-from raw.objects
-semi join raw.headers on objects.source = headers.source and objects.key = headers.key
-left join kept on objects.key = kept.key
-where objects.source = $source and objects.kind = 'header' and {{ within }}
 
 -- name: count
 select count(*) from ({{ wanted }});
@@ -102,23 +80,6 @@ select place, size from pending order by place;
 -- name: unit
 select * exclude (place) from pending where place between $first and $last order by place;
 
--- name: stored_unit
-with
-unit as (
-    from pending where place between $first and $last
-)
-
-select unit.* exclude (place), headers.header as content
-from unit
-inner join raw.headers on unit.key = headers.key
-where
-    headers.source = $source
-    and headers.patient_id between (select min(patient_id) from unit) and (select max(patient_id) from unit)
-order by unit.place;
-
--- name: forget_images
-delete from core.images where source = $source and {{ within }};
-
 -- name: replace
 -- The rows of earlier content, now that the new one is there.
 delete from {{ table }} where source = $source and key in (select key from rows_read where {{ flag }});
@@ -128,9 +89,10 @@ insert into core.images select {{ names core.images }} from rows_read where is_h
 
 -- name: insert_headers
 insert into raw.headers
-select source, key, group_name, patient_id, available_date, content as header
+select batch.source, batch.key, batch.group_name, batch.patient_id, batch.available_date, batch.content as header, readings.reading
 from batch
-where key not in (select key from rows_read where not is_header);
+left join readings_read as readings on batch.key = readings.key
+where batch.key not in (select key from rows_read where not is_header);
 
 -- name: insert_clinical
 insert into core.clinical select {{ names core.clinical }} from rows_read where is_record;

@@ -1,6 +1,13 @@
--- headers: the whole DICOM header of an image, as it was known on the as-of date.
+-- headers: the whole DICOM header of an image, as it was known on the as-of date, in the one form that all readers know.
 -- Slow to scan compared with images; read single attributes with tag(header, 'KVP').
 create or replace view headers as
-select {{ names raw.headers }}
+select
+    source,
+    key,
+    group_name,
+    patient_id,
+    available_date,
+    coalesce(reading, header) as header,
+    case when reading is not null then header end as sent
 from raw.headers
 where available_date <= {{ as_of }} and {{ in_group }};

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns, foreign, lake, schema, sqlfiles
+from warehouse import columns, foreign, lake, macros, schema, sqlfiles
 from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
 from warehouse.cohorts.header import DefinitionError, Problem, nearest
 from warehouse.names import find_wrong_names
@@ -27,8 +27,7 @@ def shell() -> "duckdb.DuckDBPyConnection":
     """A connection to an empty lake with every view and macro; it knows no file and no network."""
     con = _shell().cursor()
     con.execute(f"use {lake.ALIAS}")
-    for name in ("macros/tag.sql", "macros/known_at.sql"):  # temporary: each connection has its own
-        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+    macros.create(con, ("macros/tag.sql", "macros/known_at.sql"))
     return con
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, foreign, lake, limits, settings
+from warehouse import columns, foreign, lake, limits, macros, settings
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, load
 from warehouse.cohorts.header import DefinitionError, Parameter, nearest
@@ -61,6 +61,7 @@ class Cohort:
 
         con, values = self.warehouse.con, {**self.values, **more}
         try:
+            macros.suit(con, sql)
             with self.warehouse.limited():
                 foreign.admit(con, sql, values, repeatable=True)
                 return con.execute(sql, values).to_arrow_table()

@@ -13,8 +13,9 @@ from warehouse.location import Location
 from warehouse.settings import Settings, load
 from warehouse.steps import memory, scope, sources
 from warehouse.steps.listing import ListingCounts, list_objects
-from warehouse.steps.loading import LoadCounts, load_clinical, load_images, reextract
+from warehouse.steps.loading import LoadCounts, load_clinical, load_images
 from warehouse.steps.publish import Published, publish
+from warehouse.steps.rereading import reextract
 from warehouse.steps.run import Progress, Run, new_id, silent
 
 __all__ = [

@@ -11,11 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, extract, sqlfiles
-from warehouse.steps import fetching, planning, readability, rejecting
+from warehouse import __version__, cleaning, columns, extract, sqlfiles
+from warehouse.dicom import normal_form
+from warehouse.steps import fetching, planning, readability, rejecting, unreadable
 from warehouse.steps.fetching import Fetched
-from warehouse.steps.planning import PLAN_ONLY, Span
+from warehouse.steps.planning import Span
 from warehouse.steps.recleaning import reclean
+from warehouse.steps.rereading import reread
 from warehouse.steps.run import Run
 
 if TYPE_CHECKING:
@@ -46,9 +48,13 @@ class _Target:
     wanted: str
     flag: str
     extract: Callable[[extract.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
+    #: What its rows are called in the statements that insert them.
+    relations: tuple[str, ...]
     inserts: tuple[str, ...]
     #: Where rows of an object stand besides `table`.
     beside: tuple[str, ...]
+    #: The rules that it is read by.
+    rules: Callable[[], str]
     #: Threads that extract; with one, headers keep two cores busy together with the writer. As many units are in memory
     #: at once, so each is that much smaller.
     extractors: int = 1
@@ -58,35 +64,47 @@ _IMAGES = _Target(
     "images",
     "header",
     "core.images",
-    "a DICOM header",
+    unreadable.HEADER,
     "is_header",
-    lambda extractor, batch: (extract.headers(extractor, batch),),
+    extract.headers,
+    ("rows_read", "readings_read"),
     ("insert_images", "insert_headers"),
     ("raw.headers",),
+    normal_form.digest,
 )
 _CLINICAL = _Target(
     "clinical",
     "clinical",
     "core.clinical",
-    "a clinical record",
+    unreadable.RECORD,
     "is_record",
     extract.records,
+    ("rows_read", "issues_read"),
     ("insert_clinical", "insert_issues", "insert_records"),
     ("core.clinical_issues", "raw.records"),
+    cleaning.digest,
     extractors=2,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A unit ready to be committed: what was fetched, and the rows extracted from it; of records, then their issues."""
+    """A unit ready to be committed: what was fetched, the rows extracted from it, why objects could not be, by key.
+
+    Behind the rows come the readings of headers, or the issues of records.
+    """
 
     fetched: Fetched
     rows: "tuple[pa.Table, ...]"
+    failed: dict[str, str]
 
 
 def load_images(run: Run) -> LoadCounts:
-    """Load the pending headers into core.images and raw.headers; SourceError when the bucket fails midway."""
+    """Load the pending headers into core.images and raw.headers; SourceError when the bucket fails midway.
+
+    Before, those of the lake that other rules have read are read again, without being fetched.
+    """
+    reread(run)
     return _load(run, _IMAGES)
 
 
@@ -100,11 +118,13 @@ def load_clinical(run: Run) -> LoadCounts:
 
 
 def _load(run: Run, target: _Target) -> LoadCounts:
+    tool = f"{__version__} {target.rules()}"
     unloaded = sqlfiles.fill(
         sqlfiles.statements(_SQL)["unloaded"],
         kind=sqlfiles.literal(target.kind),
         table=target.table,
         within=run.within("objects.key"),
+        tool=sqlfiles.literal(tool),
     )
     most, room = (limit // target.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
     run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))
@@ -115,43 +135,13 @@ def _load(run: Run, target: _Target) -> LoadCounts:
         for total, spans in planning.plans(run, unloaded, paired=target is _IMAGES):
             run.progress(target.step, done, total)
             idle = idle or [stack.enter_context(extract.connection()) for _ in range(target.extractors)]
-            rejected += rejecting.reject_oversized(run, target.step)
+            rejected += rejecting.reject_oversized(run, target.step, tool)
             for unit in _prepared(run, target, idle, spans):
-                counts = _store(run, target, unit)
+                counts = _store(run, target, tool, unit)
                 loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
                 done += unit.fetched.objects.num_rows
                 run.progress(target.step, done, total)
     return LoadCounts(loaded, rejected)
-
-
-def reextract(run: Run) -> LoadCounts:
-    """Type every stored header of the source again, from raw.headers, in one transaction; nothing is fetched.
-
-    For a column that was added to sql/columns/images.csv.
-    """
-    sql = sqlfiles.statements(_SQL)
-    source = {"source": run.bucket.source}
-    wanted = sqlfiles.fill(sql["reextractable"], within=run.within("objects.key"))
-    run.con.execute(sql["kept"], source)
-    total = planning.count(run, wanted)
-
-    def work(extractor: extract.Extractor) -> int:
-        forget = sqlfiles.fill(sql["forget_images"], within=run.within("key"))
-        run.con.execute(forget, {**source, "prefixes": list(run.scope.prefixes)})
-        done = 0
-        for _, spans in planning.plans(run, wanted):
-            for span in spans:
-                batch = run.con.execute(sql["stored_unit"], {**source, **span.places}).to_arrow_table()
-                run.con.register("rows_read", extract.headers(extractor, batch.drop_columns(PLAN_ONLY)))
-                run.con.execute(sqlfiles.fill(sql["insert_images"], **columns.fills()))
-                done += span.count
-                run.progress("reextract", done, total)
-        return done
-
-    if not total:
-        return LoadCounts(0, 0)
-    with extract.connection() as extractor:
-        return LoadCounts(run.commit("reextract", lambda: work(extractor), reextracted=total), 0)
 
 
 def _prepared(run: Run, target: _Target, idle: list[extract.Extractor], spans: list[Span]) -> Iterator[_Unit]:
@@ -186,31 +176,31 @@ def _prepared(run: Run, target: _Target, idle: list[extract.Extractor], spans: l
 def _extract(target: _Target, idle: list[extract.Extractor], fetched: Future[Fetched]) -> _Unit:
     extractor = idle.pop()
     try:
-        return _Unit(fetched.result(), target.extract(extractor, fetched.result().batch))
+        return _Unit(fetched.result(), *extract.piecemeal(target.extract, extractor, fetched.result().batch))
     finally:
         idle.append(extractor)
 
 
-def _store(run: Run, target: _Target, unit: _Unit) -> LoadCounts:
+def _store(run: Run, target: _Target, tool: str, unit: _Unit) -> LoadCounts:
     """Commit the rows and rejects of a unit; SourceError when it is not these objects that cannot be read, but all."""
     readability.require_bucket(run, unit.fetched)
-    run.con.register("batch", unit.fetched.batch)
-    for name, rows in zip(("rows_read", "issues_read"), unit.rows, strict=False):
+    run.con.register("batch", extract.without(unit.fetched.batch, unit.failed))
+    for name, rows in zip(target.relations, unit.rows, strict=True):
         run.con.register(name, rows)
-    unread = run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()
-    rejects, retried = rejecting.rejects(unit.fetched, {row[0] for row in unread}, target.wanted)
-    loaded = unit.fetched.objects.num_rows - len(unread)
+    unread = {row[0] for row in run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()}
+    rejects, retried = rejecting.rejects(unit.fetched, unread, unit.failed, target.wanted)
+    loaded = unit.fetched.objects.num_rows - len(unread) - len(unit.failed)
     if loaded or rejects:
         counts = {target.step: loaded, "rejected": len(rejects)}
         replaces = bool(loaded) and any(unit.fetched.objects.column("is_loaded").to_pylist())
-        run.commit(target.step, lambda: _write(run, target, rejects, retried, replaces), **counts)
+        run.commit(target.step, lambda: _write(run, target, tool, rejects, retried, replaces), **counts)
     return LoadCounts(loaded, len(rejects))
 
 
 def _write(
-    run: Run, target: _Target, rejects: list[dict[str, Any]], retried: list[str], replaces: bool = False
+    run: Run, target: _Target, tool: str, rejects: list[dict[str, Any]], retried: list[str], replaces: bool
 ) -> None:
-    rejecting.write(run, rejects, retried)
+    rejecting.write(run, rejects, retried, tool)
     if replaces:
         for table in (target.table, *target.beside):
             forget = sqlfiles.fill(sqlfiles.statements(_SQL)["replace"], table=table, flag=target.flag)

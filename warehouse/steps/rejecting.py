@@ -12,7 +12,7 @@ from warehouse.steps.run import Run
 _SQL = "refresh/loading.sql"
 
 
-def reject_oversized(run: Run, step: str) -> int:
+def reject_oversized(run: Run, step: str, tool: str) -> int:
     """Reject objects too large to be what their key says, without fetching them."""
     limit = run.settings.max_object_mb
     found = run.con.execute(sqlfiles.statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
@@ -21,19 +21,23 @@ def reject_oversized(run: Run, step: str) -> int:
     rejects = [_reject(dict(zip(names, row, strict=True)), unread) for row in found.fetchall()]
     news = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
     if news:
-        run.commit(step, lambda: write(run, news, []), rejected=len(news))
+        run.commit(step, lambda: write(run, news, [], tool), rejected=len(news))
     return len(news)
 
 
-def rejects(unit: Fetched, unread: set[str], wanted: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The new rejects of a unit, and the keys whose earlier reject is out of date."""
+def rejects(
+    unit: Fetched, unread: set[str], failed: dict[str, str], wanted: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The new rejects of a unit, and the keys whose earlier reject is out of date.
+
+    `failed` says why of those that could not be extracted; of what is `unread` the content tells.
+    """
     retried = set(unit.objects.filter(unit.objects.column("was_rejected")).column("key").to_pylist())
     found = []
-    for place, key in enumerate(unit.objects.column("key").to_pylist() if unread else ()):
-        if key in unread:
-            content = unit.odd.get(place) or unit.batch.column("content")[place].as_py().encode()
+    for place, key in enumerate(unit.objects.column("key").to_pylist() if unread or failed else ()):
+        if key in unread or key in failed:
             row = unit.objects.slice(place, 1).to_pylist()[0]
-            reject = _reject(row, _reason(content, wanted))
+            reject = _reject(row, _unread(unit, place, failed.get(key), wanted))
             if row["old_reason"] == reject["reason"]:
                 retried.remove(key)
             else:
@@ -41,7 +45,10 @@ def rejects(unit: Fetched, unread: set[str], wanted: str) -> tuple[list[dict[str
     return found, sorted(retried)
 
 
-def _reason(content: bytes | Unread, wanted: str) -> Unread:
+def _unread(unit: Fetched, place: int, failed: str | None, wanted: str) -> Unread:
+    if failed:
+        return Unread(failed, retry=False)
+    content = unit.odd.get(place) or unit.batch.column("content")[place].as_py().encode()
     return content if isinstance(content, Unread) else Unread(unreadable.why(content, wanted), retry=False)
 
 
@@ -49,8 +56,11 @@ def _reject(row: dict[str, Any], unread: Unread) -> dict[str, Any]:
     return {**row, "reason": unread.reason, "retry": unread.retry}
 
 
-def write(run: Run, rejects: list[dict[str, Any]], retried: list[str]) -> None:
-    """Write rejects; those of objects tried before go, or keep the day they were first seen."""
+def write(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str) -> None:
+    """Write rejects; those of objects tried before go, or keep the day they were first seen.
+
+    `tool` names the version and the rules that tried: others try again.
+    """
     import pyarrow as pa
 
     sql = sqlfiles.statements(_SQL)
@@ -69,6 +79,7 @@ def write(run: Run, rejects: list[dict[str, Any]], retried: list[str]) -> None:
                 "source": run.bucket.source,
                 "first_seen": known.get(reject["key"], now),
                 "last_seen": now,
+                "tried_by": tool,
             }
             for reject in rejects
         ]

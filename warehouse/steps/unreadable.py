@@ -2,6 +2,13 @@
 
 import json
 
+from warehouse.cleaning.limits import look
+from warehouse.dicom.normalising import MAX_CHARACTERS, normalise
+from warehouse.errors import UnreadableError
+
+#: What is wanted of a key, in words.
+HEADER, RECORD = "a DICOM header", "a clinical record"
+
 _HTML = (b"<!doctype html", b"<html", b"<?xml", b"<error", b"<head", b"<body")
 
 
@@ -30,6 +37,8 @@ def why(content: bytes, wanted: str) -> str:
 
 
 def _json_reason(text: str, wanted: str) -> str:
+    if len(text) > MAX_CHARACTERS:
+        return f"longer than {MAX_CHARACTERS:,} characters, and not {wanted} in its usual form"
     try:
         value = json.loads(text)
         json.dumps(value, ensure_ascii=False).encode()  # Python takes half a surrogate pair, DuckDB does not
@@ -42,5 +51,17 @@ def _json_reason(text: str, wanted: str) -> str:
     except (RecursionError, ValueError):
         return "not JSON that can be read: nested too deeply, or a number too long"
     if isinstance(value, dict):
-        return f"a JSON object, but not {wanted}"
+        return _object_reason(text, wanted)
     return f"a JSON {'list' if isinstance(value, list) else 'value'} instead of an object"
+
+
+def _object_reason(text: str, wanted: str) -> str:
+    """Why a JSON object is not what was wanted, in the words of those who look into it."""
+    try:
+        if wanted == HEADER:
+            normalise(text)
+        else:
+            look(text)
+    except UnreadableError as error:
+        return str(error)
+    return f"a JSON object, but not {wanted}"

@@ -1,0 +1,213 @@
+"""Brings a header into normal form (normal_form.py), whatever spelling of DICOM JSON (PS3.18 F) it was sent in.
+
+Nothing is dropped: what has no place in the model, or cannot be decoded, stays where it was.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from warehouse import columns
+from warehouse.dicom import dictionary, representations
+from warehouse.dicom.normal_form import MAX_DEPTH
+from warehouse.errors import UnreadableError
+
+#: A header that is not in normal form and has more characters is not read: real ones are some thousands.
+MAX_CHARACTERS = 4_000_000
+
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_MEMBERS = {name.lower(): name for name in ("vr", "Value", "InlineBinary", "BulkDataURI")}
+_PARTS = ("Alphabetic", "Ideographic", "Phonetic")
+
+
+class Number(str):
+    """A number of JSON as it was written."""
+
+    __slots__ = ()
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with all its members, also those that are there twice."""
+
+    __slots__ = ()
+
+
+class Reading(NamedTuple):
+    """A header in normal form, and what its columns are read from: values that are not in the form of their column
+    are null in it."""
+
+    text: str
+    typed: str
+
+
+def normalise(text: str) -> Reading:
+    """A header in normal form; UnreadableError says why it is none. json.JSONDecodeError where it is no JSON."""
+    if len(text) > MAX_CHARACTERS:
+        raise UnreadableError(f"not in the usual form of DICOM JSON, and longer than {MAX_CHARACTERS:,} characters")
+    try:
+        value = json.loads(text, object_pairs_hook=_Pairs, parse_float=Number, parse_int=Number, parse_constant=str)
+        if not isinstance(value, _Pairs):
+            raise UnreadableError(f"a JSON {'list' if isinstance(value, list) else 'value'} instead of an object")
+        data_set = _Reader(value).data_set(value)
+        if not any(map(_TAG.fullmatch, data_set)):
+            raise UnreadableError("a JSON object, but not a DICOM header: it has no DICOM tag of its own")
+        reading = Reading(_dumped(data_set), _dumped(dict(_typed(data_set))))
+        reading.text.encode()
+    except RecursionError:
+        raise UnreadableError("not JSON that can be read: nested too deeply") from None
+    except UnicodeEncodeError:
+        raise UnreadableError("not JSON that can be read: half of a surrogate pair in a text") from None
+    return reading
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads a data set and those within it; what the outer one says of character set and sign holds for all."""
+
+    top: _Pairs
+    character_set: str = field(init=False)
+    is_signed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        said = {key.upper(): value for key, value in self.top}
+        self.character_set = _first(said.get("00080005"))
+        self.is_signed = _first(said.get("00280103")) == "1"
+
+    def data_set(self, pairs: _Pairs, depth: int = 0) -> dict[str, Any]:
+        if depth > MAX_DEPTH:
+            raise UnreadableError(f"sequences nested more than {MAX_DEPTH} deep")
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            name = key.strip(" \0")
+            is_tag = _TAG.fullmatch(name) is not None
+            name = name.upper() if is_tag else key
+            read = self.attribute(name, value, depth) if is_tag else value
+            if name in found and found[name] != read:
+                shown = f"the attribute {name}" if is_tag else "a member that is no DICOM tag"
+                raise UnreadableError(f"{shown} is there twice, with different values")
+            found[name] = read
+        return found
+
+    def attribute(self, tag: str, value: Any, depth: int) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        members = _members(value)
+        vr = self.vr(tag, members.pop("vr", None))
+        values = members.pop("Value", None)
+        items = values if isinstance(values, list) and not isinstance(values, _Pairs) else [values]
+        if any(isinstance(item, _Pairs) and any(_TAG.fullmatch(key) for key, _ in item) for item in items):
+            vr = "SQ"
+        read = self.items(items, vr, depth)
+        if not read and "InlineBinary" in members:
+            decoded = representations.decode(members["InlineBinary"], vr, self.character_set)
+            if decoded is not None:
+                del members["InlineBinary"]
+                read = self.items([item if isinstance(item, str) else Number(item) for item in decoded], vr, depth)
+        return {"vr": vr, **({"Value": read} if read else {}), **members}
+
+    def vr(self, tag: str, sent: object) -> str:
+        """The VR that was sent; where it says nothing, that of the dictionary (PS3.5 6.2.2)."""
+        if isinstance(sent, str) and (said := sent.strip(" \0").upper()) in representations.KNOWN - {"UN"}:
+            return said
+        known = dictionary.vr_of(tag)
+        if known.startswith("US or SS"):
+            return "SS" if self.is_signed else "US"
+        return {"OB or OW": "OW", "US or OW": "OW"}.get(known, known)
+
+    def items(self, items: Iterable[Any], vr: str, depth: int) -> list[Any]:
+        read: list[Any] = []
+        for item in items:
+            if vr == "SQ":
+                read.append(self.data_set(item, depth + 1) if isinstance(item, _Pairs) else item)
+            elif vr == "PN":
+                read.extend(_names(item))
+            elif item is None:
+                read.append("")
+            elif isinstance(item, str) and not isinstance(item, Number) and vr != "UN":
+                read.extend(representations.split(item, vr))
+            else:
+                read.append(item)
+        # One value that is empty is no value.
+        return [] if len(read) == 1 and read[0] in ("", None, {"Alphabetic": ""}) else read
+
+
+def _members(value: Any) -> dict[str, Any]:
+    """The members of an attribute by their right names; a value that stands by itself is its Value."""
+    if not isinstance(value, _Pairs):
+        return {"Value": value}
+    members: dict[str, Any] = {}
+    for key, member in value:
+        name = _MEMBERS.get(key.strip(" \0").lower(), key)
+        if name in members and members[name] != member:
+            raise UnreadableError("a part of an attribute is there twice, with different values")
+        members[name] = member
+    is_bare = not members.keys() & _MEMBERS.values() and any(key in _PARTS or _TAG.fullmatch(key) for key in members)
+    return {"Value": [value]} if is_bare else members
+
+
+def _names(item: Any) -> list[Any]:
+    """A person's name as an object of its forms, the alphabetic one first (PS3.5 6.2.1); of several in a text each."""
+    if isinstance(item, _Pairs):
+        parts = dict(item)
+        if not parts.keys() & set(_PARTS):
+            return [item]
+        alphabetic = parts.pop("Alphabetic", None)
+        if not isinstance(alphabetic, str | None):
+            return [item]
+        read = _forms(representations.cut(alphabetic or "", "PN"))
+        others = {
+            name: representations.cut(part, "PN") if isinstance(part, str) else part for name, part in parts.items()
+        }
+        return [read | {name: part for name, part in others.items() if part not in ("", None)}]
+    if item is None:
+        return [{"Alphabetic": ""}]
+    if isinstance(item, str):
+        return [_forms(part) for part in representations.split(str(item), "PN")]
+    return [item]
+
+
+def _forms(text: str) -> dict[str, str]:
+    forms = [part.strip(" ") for part in text.split("=", 2)]
+    return {"Alphabetic": forms[0], **{name: part for name, part in zip(_PARTS[1:], forms[1:], strict=False) if part}}
+
+
+def _first(value: Any) -> str:
+    """The one value of an attribute, as text; "" where it is not so simple."""
+    found = _members(value).get("Value") if value is not None else None
+    while isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    return found.strip(" \0") if isinstance(found, str) else ""
+
+
+def _typed(data_set: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The attributes of the columns, without the values that are not in the form of their column."""
+    for column in columns.dicom_columns():
+        values = (data_set.get(column.source) or {}).get("Value")
+        form = representations.FORMS.get(column.type.removesuffix("[]"))
+        if values and form:
+            yield column.source, {"vr": "", "Value": [_formed(value, form, column.type) for value in values]}
+        elif values:
+            yield column.source, {"vr": "", "Value": values}
+
+
+def _formed(value: Any, form: re.Pattern[str], kind: str) -> Any:
+    if isinstance(value, Number):
+        return value if kind != "TIME" else None  # the leading zero of a time may be lost
+    return value if isinstance(value, str) and form.fullmatch(value) else None
+
+
+def _dumped(value: Any) -> str:
+    """JSON with numbers as they were written."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, _Pairs):
+        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_dumped(v)}" for k, v in value) + "}"
+    if isinstance(value, dict):
+        return _dumped(_Pairs(value.items()))
+    if isinstance(value, list):
+        return "[" + ",".join(map(_dumped, value)) + "]"
+    return json.dumps(value)

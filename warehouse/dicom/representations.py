@@ -1,0 +1,134 @@
+"""What differs between value representations (PS3.5 6.2): padding, several values in a text, forms, binary values."""
+
+import base64
+import binascii
+import math
+import re
+import struct
+from collections.abc import Callable
+
+#: All that PS3.5 6.2 knows; of these, those that are bytes.
+KNOWN = frozenset(
+    [
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "OB",
+        "OD",
+        "OF",
+        "OL",
+        "OV",
+        "OW",
+        "PN",
+        "SH",
+        "SL",
+        "SQ",
+        "SS",
+        "ST",
+        "SV",
+        "TM",
+        "UC",
+        "UI",
+        "UL",
+        "UN",
+        "UR",
+        "US",
+        "UT",
+        "UV",
+    ]
+)
+BINARY = frozenset(["OB", "OD", "OF", "OL", "OV", "OW"])
+#: Texts in which a backslash is no separator, and those in which leading spaces count.
+_ONE_TEXT = frozenset(["LT", "ST", "UT", "UR"])
+_LEADING_SPACES_COUNT = frozenset(["LT", "ST", "UT", "UC"])
+
+_DATE = re.compile(r"[0-9]{8}|[0-9]{4}\.[0-9]{2}\.[0-9]{2}")
+_TIME = re.compile(
+    r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?|[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+)
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+#: The form that a text must have to be read into a column of that type. ACR-NEMA's dates and times have separators.
+FORMS: dict[str, re.Pattern[str]] = {"DATE": _DATE, "TIME": _TIME, "DOUBLE": _DECIMAL, "INTEGER": _WHOLE}
+
+#: Character sets without code extensions (PS3.3 C.12.1.1.2) as Python knows them; others are not decoded.
+_CHARACTER_SETS = {
+    "": "ascii", "ISO_IR 6": "ascii", "ISO_IR 192": "utf-8", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2",
+    "ISO_IR 109": "iso8859-3", "ISO_IR 110": "iso8859-4", "ISO_IR 144": "iso8859-5", "ISO_IR 127": "iso8859-6",
+    "ISO_IR 126": "iso8859-7", "ISO_IR 138": "iso8859-8", "ISO_IR 148": "iso8859-9", "ISO_IR 166": "tis-620",
+    "GB18030": "gb18030", "GBK": "gbk",
+}  # fmt: skip
+
+_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
+
+
+def cut(text: str, vr: str) -> str:
+    """A value without its padding: NUL and spaces at the end; spaces at the beginning too where they do not count."""
+    bare = text.rstrip(" \0")
+    return bare if vr in _LEADING_SPACES_COUNT else bare.lstrip(" ")
+
+
+def split(text: str, vr: str) -> list[str]:
+    """The values that stand in one text between backslashes, each without its padding."""
+    return [cut(part, vr) for part in ([text] if vr in _ONE_TEXT else text.split("\\"))]
+
+
+def decode(encoded: object, vr: str, character_set: str) -> list[str | int | float] | None:
+    """The values in the bytes of an InlineBinary: text, or numbers in little endian; None where they cannot be had."""
+    if not isinstance(encoded, str):
+        return None
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if not content:
+        return []
+    if vr in _NUMBERS:
+        return _unpacked(content, _NUMBERS[vr], _shortest if vr == "FL" else lambda number: number)
+    if vr == "AT":
+        parts = _unpacked(content, "HH", lambda number: number) or []
+        return [f"{group:04X}{element:04X}" for group, element in zip(parts[::2], parts[1::2], strict=True)] or None
+    if vr in BINARY or vr in ("UN", "SQ"):
+        return None
+    return _text(content, vr, character_set)
+
+
+def _unpacked(content: bytes, code: str, read: Callable[[float], float]) -> "list[str | int | float] | None":
+    size = struct.calcsize(f"<{code}")
+    if len(content) % size:
+        return None
+    numbers = struct.unpack(f"<{code * (len(content) // size)}", content)
+    return [read(number) for number in numbers] if all(map(math.isfinite, numbers)) else None
+
+
+def _shortest(number: float) -> float:
+    """The shortest decimal that is the same number of 32 bits."""
+    return next((near for digits in range(6, 9) if _single(near := float(f"{number:.{digits}g}")) == number), number)
+
+
+def _single(number: float) -> float:
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", number))[0])
+    except OverflowError:
+        return math.inf
+
+
+def _text(content: bytes, vr: str, character_set: str) -> "list[str | int | float] | None":
+    for name in ("utf-8", _CHARACTER_SETS.get(character_set)):
+        try:
+            found = content.decode(name) if name else ""
+        except UnicodeDecodeError:
+            continue
+        # A text has no control characters but those of PS3.5 6.1.3; with others it is something else.
+        if found and not re.search(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]", found.rstrip("\0")):
+            return [*split(found, vr)]
+    return None
