@@ -43,7 +43,7 @@ def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
         metadata={
             **metadata.described(view),
             **metadata.column_lineage(view),
-            "SQL": dg.MetadataValue.md(f"```sql\n{sqlfiles.read(f'views/{view}.sql').strip()}\n```"),
+            "SQL": dg.MetadataValue.md(f"```sql\n{sqlfiles.read(schema.view_file(view)).strip()}\n```"),
         },
     )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from warehouse import lake, location, sqlfiles
+from warehouse import lake, location, spelling, sqlfiles
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.settings import SUPPRESS, Settings, load
 
@@ -340,7 +340,7 @@ def _prepare(warehouse: Warehouse) -> None:
         con.execute(f"set variable as_of = date '{warehouse.day}'")
     con.execute(f"set variable group_name = {sqlfiles.literal(warehouse.group_name)}")
     for name in sqlfiles.files("macros"):
-        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS, **spelling.fills()))
 
 
 def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns, lake, schema, sqlfiles
+from warehouse import columns, lake, schema, spelling, sqlfiles
 from warehouse.cohorts.definition import ANSWER, Definition, Step
 from warehouse.cohorts.header import DefinitionError, Problem, nearest
 
 if TYPE_CHECKING:
     import duckdb
+
+#: The macros that a cohort may call.
+MACROS = ("macros/tag.sql", "macros/known_at.sql", "macros/fold_centre.sql")
 
 _LINE = re.compile(r"\n+LINE (\d+):")
 _CANDIDATES = re.compile(r"\n+Candidate bindings: (.+)")
@@ -26,8 +29,8 @@ def shell() -> "duckdb.DuckDBPyConnection":
     """A connection to an empty lake with every view and macro; it knows no file and no network."""
     con = _shell().cursor()
     con.execute(f"use {lake.ALIAS}")
-    for name in ("macros/tag.sql", "macros/known_at.sql"):  # temporary: each connection has its own
-        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS))
+    for name in MACROS:  # temporary: each connection has its own
+        con.execute(sqlfiles.fill(sqlfiles.read(name), lake=lake.ALIAS, **spelling.fills()))
     return con
 
 
