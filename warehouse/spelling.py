@@ -11,22 +11,29 @@ _FILE = "expressions/spelling.sql"
 
 @cache
 def fills() -> dict[str, str]:
-    """What templates ask for: `{{ spelt centre_name }}` (of the macro fold_centre) and `{{ spelt Manufacturer }}`."""
+    """What templates ask for: `{{ spelt Manufacturer }}`, `{{ vendor of spelt_maker }}`, `{{ centre of centre_name }}`."""
     vendors = sqlfiles.mapping("vendor_starts")
-    holes = {
-        "centre aliases": _cases(sqlfiles.mapping("centre")),
-        "vendor starts": "|".join(sorted(vendors, key=lambda start: (-len(start), start))),
-        "vendor names": _cases(vendors),
-    }
+    of_centre = _spelt("centre_name")
     return {
-        "spelt centre_name": _expression("centre", "centre_name", holes),
-        "spelt Manufacturer": _expression("vendor", "Manufacturer", holes),
+        "spelt Manufacturer": _spelt("Manufacturer"),
+        "vendor of spelt_maker": sqlfiles.fill(
+            sqlfiles.expression(_FILE, "vendor"),
+            spelt="spelt_maker",
+            **{
+                "vendor starts": "|".join(sorted(vendors, key=lambda start: (-len(start), start))),
+                "vendor names": _cases(vendors),
+            },
+        ),
+        "centre of centre_name": sqlfiles.fill(
+            sqlfiles.expression(_FILE, "centre"),
+            text=of_centre,
+            **{"centre aliases": _cases(sqlfiles.mapping("centre"))},
+        ),
     }
 
 
-def _expression(name: str, text: str, holes: dict[str, str]) -> str:
-    of_text = sqlfiles.fill(sqlfiles.expression(_FILE, "text"), name=text)
-    return sqlfiles.fill(sqlfiles.expression(_FILE, name), text=of_text, **holes)
+def _spelt(name: str) -> str:
+    return sqlfiles.fill(sqlfiles.expression(_FILE, "text"), name=name)
 
 
 def _cases(spellings: dict[str, str]) -> str:

@@ -1,6 +1,6 @@
 -- admissions: one row per patient with a data file, the stay in hospital as the clinical file that counts has it.
 -- What happened and when: admission, intensive care, intubation, death, and up to which day the record shows the patient
--- alive. A day without the fact says that it happened; a fact that is denied and has a day is unknown, and named in
+-- alive. A day without the fact says that it happened; what is denied and yet has a day is unknown, and named in
 -- contradictions; a fact without a day is true and not dated.
 -- last_known_alive is the last day in the record on which the patient was alive: the field of that name, or an admission,
 -- an intubation, a film or a swab, of days that are neither later than the upload of the file nor than death. The
@@ -12,17 +12,6 @@ with
 recorded as (
     select
         *,
-        [
-            date_last_known_alive,
-            date_of_admission,
-            date_of_itu_admission,
-            date_of_intubation,
-            date_of_1st_cxr,
-            date_of_2nd_cxr,
-            date_of_positive_covid_swab,
-            date_of_acquisition_of_1st_rt_pcr,
-            date_of_acquisition_of_2nd_rt_pcr
-        ] as days_alive,
         case when date_of_itu_admission is null then itu_admission when itu_admission is distinct from false then true end
             as was_in_itu,
         case when date_of_intubation is null then intubation when intubation is distinct from false then true end
@@ -39,6 +28,26 @@ dated as (
         case when was_intubated then date_of_intubation end as intubation_date,
         case when has_died then date_of_death end as death_date
     from recorded
+),
+
+followed as (
+    select
+        *,
+        list_max(list_filter(
+            [
+                date_last_known_alive,
+                date_of_admission,
+                itu_date,
+                intubation_date,
+                date_of_1st_cxr,
+                date_of_2nd_cxr,
+                date_of_positive_covid_swab,
+                date_of_acquisition_of_1st_rt_pcr,
+                date_of_acquisition_of_2nd_rt_pcr
+            ],
+            lambda day: day <= available_date and day <= coalesce(death_date, day)
+        )) as last_known_alive
+    from dated
 )
 
 select
@@ -54,12 +63,8 @@ select
     intubation_date,
     has_died,
     death_date,
-    list_max(list_filter(days_alive, lambda day: day <= available_date and day <= coalesce(death_date, day)))
-        as last_known_alive,
-    coalesce(
-        death_date,
-        list_max(list_filter(days_alive, lambda day: day <= available_date and day <= coalesce(death_date, day)))
-    ) as follow_up_end,
+    last_known_alive,
+    coalesce(death_date, last_known_alive) as follow_up_end,
     admission_date is not null as is_admission_dated,
     itu_date is not null as is_itu_dated,
     intubation_date is not null as is_intubation_dated,
@@ -75,10 +80,10 @@ select
     end as is_plausible_order,
     list_filter(
         [
-            case when was_in_itu is null and date_of_itu_admission is not null then 'not in intensive care, but with a day' end,
-            case when was_intubated is null and date_of_intubation is not null then 'not intubated, but with a day' end,
-            case when has_died is null and date_of_death is not null then 'not dead, but with a day' end
+            case when not itu_admission and date_of_itu_admission is not null then 'itu' end,
+            case when not intubation and date_of_intubation is not null then 'intubation' end,
+            case when not death and date_of_death is not null then 'death' end
         ],
-        lambda said: said is not null
+        lambda what: what is not null
     ) as contradictions
-from dated;
+from followed;

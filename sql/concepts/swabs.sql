@@ -12,63 +12,95 @@
 -- (Kucirka 2020, Ann Intern Med 173:262). A swab is not told from a repetition of it on the same day.
 create or replace view swabs as
 with
-given as (
+records as materialized (
     select
         source,
         key,
+        patient_id,
+        group_name,
+        available_date,
+        kind,
+        date_of_positive_covid_swab,
+        date_of_acquisition_of_1st_rt_pcr,
+        date_of_result_of_1st_rt_pcr,
+        first_rt_pcr_result,
+        date_of_acquisition_of_2nd_rt_pcr,
+        date_of_result_of_2nd_rt_pcr,
+        second_rt_pcr_result,
+        swabdate,
+        swab_status,
+        swabdates,
+        final_covid_status
+    from clinical
+),
+
+given as (
+    select
+        patient_id,
         'date_of_positive_covid_swab' as recorded_in,
         date_of_positive_covid_swab as swab_date,
         cast(null as date) as result_date,
         'Positive' as clean_result,
         cast(null as varchar) as result_field
-    from clinical
+    from records
     where date_of_positive_covid_swab is not null
     union all
     select
-        source,
-        key,
-        'first_rt_pcr',
-        date_of_acquisition_of_1st_rt_pcr,
-        date_of_result_of_1st_rt_pcr,
-        first_rt_pcr_result,
-        '1st RT-PCR result'
-    from clinical
-    where coalesce(date_of_acquisition_of_1st_rt_pcr, date_of_result_of_1st_rt_pcr) is not null or first_rt_pcr_result is not null
+        patient_id,
+        'first_rt_pcr' as recorded_in,
+        date_of_acquisition_of_1st_rt_pcr as swab_date,
+        date_of_result_of_1st_rt_pcr as result_date,
+        first_rt_pcr_result as clean_result,
+        '1st RT-PCR result' as result_field
+    from records
     union all
     select
-        source,
-        key,
-        'second_rt_pcr',
-        date_of_acquisition_of_2nd_rt_pcr,
-        date_of_result_of_2nd_rt_pcr,
-        second_rt_pcr_result,
-        '2nd RT-PCR result'
-    from clinical
-    where coalesce(date_of_acquisition_of_2nd_rt_pcr, date_of_result_of_2nd_rt_pcr) is not null or second_rt_pcr_result is not null
+        patient_id,
+        'second_rt_pcr' as recorded_in,
+        date_of_acquisition_of_2nd_rt_pcr as swab_date,
+        date_of_result_of_2nd_rt_pcr as result_date,
+        second_rt_pcr_result as clean_result,
+        '2nd RT-PCR result' as result_field
+    from records
     union all
-    select source, key, 'swabdate', swabdate, null, swab_status, 'SwabStatus'
-    from clinical
-    where kind = 'status' or swabdate is not null or swab_status is not null
+    select
+        patient_id,
+        'swabdate' as recorded_in,
+        swabdate as swab_date,
+        null as result_date,
+        swab_status as clean_result,
+        'SwabStatus' as result_field
+    from records
     union all
-    select source, key, 'swabdates', swab.swabdate, null, swab.swab_status, 'SwabDates[' || item || '].SwabStatus'
+    select
+        patient_id,
+        'swabdates' as recorded_in,
+        swab.swabdate as swab_date,
+        null as result_date,
+        swab.swab_status as clean_result,
+        'SwabDates[' || item || '].SwabStatus' as result_field
     from (
-        select source, key, unnest(swabdates) as swab, unnest(range(len(swabdates))) as item
-        from clinical
+        select patient_id, unnest(swabdates) as swab, unnest(range(len(swabdates))) as item
+        from records
         where len(swabdates) > 0
     )
 ),
 
 -- Entries of results that were not taken as they were.
 unread as (
-    select source, key, field, any_value(raw_value) as raw_value
-    from clinical_issues
-    where rule = 'not_a_result'
-    group by source, key, field
+    select records.patient_id, issues.field, any_value(issues.raw_value) as raw_value
+    from clinical_issues as issues
+    inner join records on issues.source = records.source and issues.key = records.key
+    where issues.rule = 'not_a_result'
+    group by records.patient_id, issues.field
 ),
 
 read_results as (
     select
-        given.* exclude (clean_result, result_field),
+        given.patient_id,
+        given.recorded_in,
+        given.swab_date,
+        given.result_date,
         unread.raw_value as unread_result,
         case
             when given.clean_result is not null then given.clean_result
@@ -82,8 +114,7 @@ read_results as (
                 then 'Positive'
         end as result
     from given
-    left join unread on
-        given.source = unread.source and given.key = unread.key and given.result_field = unread.field
+    left join unread on given.patient_id = unread.patient_id and given.result_field = unread.field
     where
         coalesce(given.swab_date, given.result_date) is not null
         or given.clean_result is not null
@@ -93,51 +124,63 @@ read_results as (
 -- One row a swab.
 merged as (
     select
-        source,
-        key,
+        patient_id,
         swab_date,
         result,
         min(result_date) as result_date,
         min(unread_result) as unread_result,
-        string_agg(distinct recorded_in, ', ' order by recorded_in) as recorded_in
+        concat_ws(
+            ', ',
+            min(recorded_in) filter (recorded_in = 'date_of_positive_covid_swab'),
+            min(recorded_in) filter (recorded_in = 'first_rt_pcr'),
+            min(recorded_in) filter (recorded_in = 'second_rt_pcr'),
+            min(recorded_in) filter (recorded_in = 'swabdate'),
+            min(recorded_in) filter (recorded_in = 'swabdates')
+        ) as recorded_in
     from read_results
-    group by source, key, swab_date, result, case when swab_date is null then recorded_in end
+    group by patient_id, swab_date, result, case when swab_date is null then recorded_in end
 ),
 
-of_patients as (
+compared as (
     select
-        clinical.patient_id,
-        clinical.group_name,
-        clinical.available_date,
-        clinical.kind,
-        clinical.final_covid_status,
-        merged.*,
-        merged.swab_date is not null
-        and bool_or(merged.result = 'Positive') over of_day
-        and bool_or(merged.result = 'Negative') over of_day as is_contradicted,
-        coalesce(bool_or(merged.result = 'Positive') over (partition by clinical.patient_id), false) as has_positive
+        *,
+        coalesce(
+            swab_date is not null
+            and bool_or(result = 'Positive') over of_day
+            and bool_or(result = 'Negative') over of_day,
+            false
+        ) as is_contradicted,
+        coalesce(bool_or(result = 'Positive') over of_patient, false) as has_positive
     from merged
-    inner join clinical on merged.source = clinical.source and merged.key = clinical.key
-    window of_day as (partition by clinical.patient_id, merged.swab_date)
+    window of_day as (partition by patient_id, swab_date), of_patient as (partition by patient_id)
 )
 
 select
-    patient_id,
-    group_name,
-    available_date,
-    source,
-    key,
-    kind,
-    swab_date,
-    result_date,
-    result,
-    unread_result,
-    recorded_in,
-    coalesce(is_contradicted, false) as is_contradicted,
+    records.patient_id,
+    records.group_name,
+    records.available_date,
+    records.source,
+    records.key,
+    records.kind,
+    compared.swab_date,
+    compared.result_date,
+    compared.result,
+    compared.unread_result,
+    compared.recorded_in,
+    compared.is_contradicted,
     case
-        when kind = 'data' and result = 'Positive' and not coalesce(is_contradicted, false)
-            and final_covid_status is distinct from 'Negative' then 'positive'
-        when kind = 'status' and result = 'Negative' and not has_positive
-            and final_covid_status is distinct from 'Positive' then 'negative'
+        when
+            records.kind = 'data'
+            and compared.result = 'Positive'
+            and not compared.is_contradicted
+            and records.final_covid_status is distinct from 'Negative'
+            then 'positive'
+        when
+            records.kind = 'status'
+            and compared.result = 'Negative'
+            and not compared.has_positive
+            and records.final_covid_status is distinct from 'Positive'
+            then 'negative'
     end as covid_status
-from of_patients;
+from compared
+inner join records on compared.patient_id = records.patient_id;

@@ -18,6 +18,8 @@ nullif(trim(regexp_replace(
 case {{ text }} {{ centre aliases }} else {{ text }} end
 
 -- name: vendor
--- Makers are known by how their name begins, up to a character that is no letter or digit: SIEMENS, Siemens Healthineers
--- and Siemens AG are one. What mappings.csv (map_name vendor_starts) does not know stays as it is spelt.
-case regexp_extract({{ text }}, '^({{ vendor starts }})(?:[^a-z0-9]|$)', 1) {{ vendor names }} else {{ text }} end
+-- Of a text spelt so. Makers are known by how their name begins, up to a character that is no letter or digit: SIEMENS,
+-- Siemens Healthineers and Siemens AG are one. What mappings.csv (map_name vendor_starts) does not know stays as it is.
+case regexp_extract({{ spelt }}, '^({{ vendor starts }})(?:[^a-z0-9]|$)', 1)
+    when '' then {{ spelt }} {{ vendor names }}
+end

@@ -4,7 +4,7 @@
 -- one was (earlier_dcm), that is the image's as of that day.
 create or replace view images as
 select
-    * exclude (earlier_dcm) replace (
+    * exclude (earlier_dcm, spelt_maker, years_of_age, spelt_sex) replace (
         case when dcm_available_date <= {{ as_of }} then dcm_key
             when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_key end as dcm_key,
         case when dcm_available_date <= {{ as_of }} then dcm_size
@@ -15,9 +15,16 @@ select
             when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_available_date
         end as dcm_available_date
     ),
-    {{ spelt Manufacturer }} as vendor,
+    {{ vendor of spelt_maker }} as vendor,
     -- Nobody is older than 120, the limit of the clinical field too.
-    case when {{ header age }} between 0 and 120 then {{ header age }} end as header_age,
-    case when upper(trim(PatientSex)) in ('F', 'M', 'O') then upper(trim(PatientSex)) end as header_sex
-from (select {{ names core.images }} from core.images)
+    case when years_of_age between 0 and 120 then years_of_age end as header_age,
+    case when spelt_sex in ('F', 'M', 'O') then spelt_sex end as header_sex
+from (
+    select
+        {{ names core.images }},
+        {{ spelt Manufacturer }} as spelt_maker,
+        {{ header age }} as years_of_age,
+        upper(trim(PatientSex)) as spelt_sex
+    from core.images
+)
 where available_date <= {{ as_of }} and {{ in_group }};
