@@ -1,17 +1,16 @@
-"""One spelling for the names of centres and vendors, in SQL and in Python: the expressions of sql/expressions/spelling.sql."""
+"""One spelling for the names of centres and vendors, in SQL and in Python: sql/expressions/spelling.sql."""
 
 from collections.abc import Iterable
 from functools import cache
 
 from warehouse import sqlfiles
 
-
 _FILE = "expressions/spelling.sql"
 
 
 @cache
 def fills() -> dict[str, str]:
-    """What templates ask for: `{{ spelt Manufacturer }}`, `{{ vendor of spelt_maker }}`, `{{ centre of centre_name }}`."""
+    """What templates ask for: `spelt Manufacturer`, `vendor of spelt_maker`, `centre of centre_name`."""
     vendors = sqlfiles.mapping("vendor_starts")
     of_centre = _spelt("centre_name")
     return {

@@ -53,7 +53,7 @@ def statements(name: str) -> dict[str, str]:
 
 
 def expression(name: str, title: str) -> str:
-    """A statement of a file that is only part of one, without its comments: it may be filled into the middle of a line."""
+    """A named part of a file that is only an expression, without comments: it may be filled into a line."""
     return "\n".join(line for line in statements(name)[title].splitlines() if not line.startswith("--"))
 
 

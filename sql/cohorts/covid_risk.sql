@@ -75,7 +75,7 @@ not_intubated as (
         not $before_intubation
         or coalesce(
             labelled.StudyDate < admissions.intubation_date,
-            not coalesce(admissions.was_intubated, list_contains(admissions.contradictions, 'intubation'), false)
+            not coalesce(admissions.was_intubated, admissions.is_intubation_contradicted, false)
         )
 )
 
@@ -85,6 +85,7 @@ select
     StudyInstanceUID,
     StudyDate,
     projection,
+    ViewPosition,
     view,
     covid_status,
     swab_date,

@@ -82,7 +82,7 @@ not_intubated as (
         not $before_intubation
         or coalesce(
             of_scanners.StudyDate < admissions.intubation_date,
-            not coalesce(admissions.was_intubated, list_contains(admissions.contradictions, 'intubation'), false)
+            not coalesce(admissions.was_intubated, admissions.is_intubation_contradicted, false)
         )
 ),
 
@@ -206,6 +206,7 @@ select
     patient_id,
     StudyInstanceUID,
     StudyDate,
+    ViewPosition,
     view,
     sex,
     nullif(decade, -1) as decade,

@@ -51,7 +51,7 @@ not_intubated as (
         not $before_intubation
         or coalesce(
             of_age.StudyDate < admissions.intubation_date,
-            not coalesce(admissions.was_intubated, list_contains(admissions.contradictions, 'intubation'), false)
+            not coalesce(admissions.was_intubated, admissions.is_intubation_contradicted, false)
         )
 ),
 
@@ -141,6 +141,7 @@ select
     patient_id,
     StudyInstanceUID,
     StudyDate,
+    ViewPosition,
     view,
     row_number() over (order by md5(SOPInstanceUID || ' case ' || $draw), SOPInstanceUID) as case_number,
     case when $with_answers then truth end as answer,

@@ -101,7 +101,7 @@ followed as (
         case
             when death_date <= StudyDate + $horizon then true
             when has_died and death_date is null then null
-            when list_contains(contradictions, 'death') then null
+            when is_death_contradicted then null
             when follow_up_end >= StudyDate + $horizon then false
         end as is_dead
     from at_risk

@@ -1,7 +1,7 @@
 -- admissions: one row per patient with a data file, the stay in hospital as the clinical file that counts has it.
 -- What happened and when: admission, intensive care, intubation, death, and up to which day the record shows the patient
--- alive. A day without the fact says that it happened; what is denied and yet has a day is unknown, and named in
--- contradictions; a fact without a day is true and not dated.
+-- alive. A day without the fact says that it happened; what is denied and yet has a day is unknown, and
+-- contradicted; a fact without a day is true and not dated.
 -- last_known_alive is the last day in the record on which the patient was alive: the field of that name, or an admission,
 -- an intubation, a film or a swab, of days that are neither later than the upload of the file nor than death. The
 -- upload itself shows nobody alive. follow_up_end is the day of death, else last_known_alive.
@@ -78,12 +78,7 @@ select
                 and coalesce(death_date >= date_last_known_alive, true)
                 and list_max([date_of_admission, itu_date, intubation_date, death_date]) <= available_date
     end as is_plausible_order,
-    list_filter(
-        [
-            case when not itu_admission and date_of_itu_admission is not null then 'itu' end,
-            case when not intubation and date_of_intubation is not null then 'intubation' end,
-            case when not death and date_of_death is not null then 'death' end
-        ],
-        lambda what: what is not null
-    ) as contradictions
+    coalesce(not itu_admission and date_of_itu_admission is not null, false) as is_itu_contradicted,
+    coalesce(not intubation and date_of_intubation is not null, false) as is_intubation_contradicted,
+    coalesce(not death and date_of_death is not null, false) as is_death_contradicted
 from followed;

@@ -90,6 +90,7 @@ shown as (
         images.SeriesInstanceUID,
         images.StudyDate,
         images.Modality,
+        images.ViewPosition,
         images.vendor,
         images.ManufacturerModelName,
         images.header_age,

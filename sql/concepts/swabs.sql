@@ -1,6 +1,6 @@
 -- swabs: one row per swab for SARS-CoV-2 that the clinical file that counts speaks of.
 -- A record with a data file names the swab that was first positive and up to two RT-PCR tests, one with a status file
--- one swab or a list. Two fields with the same day and the same result are one swab.
+-- one swab or a list. One of which neither day nor result is there is none. Two fields with the same day and the same result are one swab.
 -- result is Positive or Negative as the field was cleaned. Where that came to nothing the entry itself is looked at, and
 -- only for what keeps a patient from being called negative: words for neither are Indeterminate, as is the code 2
 -- (beyond the schema, which has 0 and 1), words for positive are Positive. Words never make a swab Negative, and what
@@ -116,7 +116,7 @@ read_results as (
     from given
     left join unread on given.patient_id = unread.patient_id and given.result_field = unread.field
     where
-        coalesce(given.swab_date, given.result_date) is not null
+        given.swab_date is not null
         or given.clean_result is not null
         or unread.raw_value is not null
 ),

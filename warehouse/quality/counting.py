@@ -45,8 +45,7 @@ def collect(warehouse: "Warehouse", results: Sequence[checks.Result] | None = No
         warehouse.require(view, column)
     rejects = sqlfiles.statements("reports/rejects.sql")["rejects"]
     sql = {
-        name: sqlfiles.fill(text, rejects=rejects)
-        for name, text in sqlfiles.statements("reports/quality.sql").items()
+        name: sqlfiles.fill(text, rejects=rejects) for name, text in sqlfiles.statements("reports/quality.sql").items()
     }
     found = {name: _rows(warehouse, query) for name, query in sql.items()}
     status = report.status(warehouse)
