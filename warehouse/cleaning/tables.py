@@ -144,7 +144,7 @@ def spelt_unit(unit: str) -> str:
 
 @cache
 def centre_units() -> "pl.DataFrame":
-    """The unit each centre reports a column in: centre (in one spelling), column_name, unit (null where none is given)."""
+    """The unit each centre reports a column in: centre (one spelling), column_name, unit (null: none given)."""
     import polars as pl
 
     units = rows("site_units")

@@ -1,9 +1,9 @@
 """Explains how the answer of a cohort differs between two days, two snapshots or two definitions.
 
-For every row that came, left or changed: the step that took or dropped it, and why. Reasons are looked for from near to
-far: the definition, objects of the row, the clinical file of its patient, other objects of the patient (reasons.py), and
-at last other patients, against whom a cohort may rank or draw (divergence.py). What a cohort does not read is no reason:
-its lineage says which columns of images and records it does, through views and concepts.
+For every row that came, left or changed: the step that took or dropped it, and why. Reasons are looked for from near
+to far: the definition, objects of the row, the clinical file of its patient, other objects of the patient (reasons.py),
+and at last other patients, against whom a cohort may rank or draw (divergence.py). What a cohort does not read is no
+reason: its lineage shows which columns of images and records it does, through views and concepts.
 """
 
 from collections import defaultdict

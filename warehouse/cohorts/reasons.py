@@ -1,4 +1,4 @@
-"""Why a row of a cohort may differ: what changed of its objects and of its patient's record, in what the cohorts read."""
+"""Why a row of a cohort may differ: what changed of its objects and its patient's record, in what the cohorts read."""
 
 from collections import defaultdict
 from collections.abc import Iterator
