@@ -132,7 +132,7 @@ def _is_much_like(
     if other.columns not in described or other.columns == relation.columns:
         return False
     own = [column for column in relation.columns if column not in other.columns]
-    return 0 < len(own) and 10 * len(own) < len(relation.columns)
+    return len(own) > 0 and 10 * len(own) < len(relation.columns)
 
 
 def _without_blanks(row: dict[str, str]) -> dict[str, str]:

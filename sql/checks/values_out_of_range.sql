@@ -5,7 +5,8 @@
 -- severity: warning
 -- table: clinical_issues
 select
-    centre,
+    min(submitting_centre) as submitting_centre,
+    min(submitting_centre) as submitting_centre,
     column_name,
     count(*) as n_values,
     count(distinct patient_id) as n_patients,

@@ -2,15 +2,15 @@
 -- warehouse/spelling.py fills them into the views, and into the macro fold_centre. Nothing else folds a name.
 
 -- name: text
--- Lower case. White space of any kind (no-break, thin, ideographic, tabs, line breaks, control characters) is one
--- space; what takes no room (zero width, direction, soft hyphen) is nothing; typographic apostrophes and dashes are the
+-- Lower case. White space of any kind (no-break, thin, ideographic, tabs, line breaks, NUL) is one space;
+-- what takes no room (zero width, direction, soft hyphen) is nothing; typographic apostrophes and dashes are the
 -- plain ones; letters with marks are composed (NFC). A name without a letter left is null.
 nullif(trim(regexp_replace(
     translate(
         regexp_replace(lower(nfc_normalize({{ name }})), '\p{Cf}+', '', 'g'),
         '‘’ʼ′`‐‑‒–—−', '''''''''''------'
     ),
-    '[\s\p{Z}\p{Cc}]+', ' ', 'g'
+    '[\s\p{Z}\x00\x0B\x1C-\x1F\x85]+', ' ', 'g'
 )), '')
 
 -- name: centre

@@ -95,7 +95,7 @@ def facts_of(cohort: "Cohort", patients: list[str], read: Read) -> dict[str, Fac
 
 def _compared() -> list[str]:
     fields = columns.relations()["clinical"].columns
-    return [c.name for c in fields if c.is_field or c.kind == "unit" or c.name in ("kind", "available_date")]
+    return [c.name for c in fields if c.is_field or c.kind == "unit" or c.name in ("kind", "centre", "available_date")]
 
 
 def _dicts(answer: Any) -> Iterator[dict[str, Any]]:
