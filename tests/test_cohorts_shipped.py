@@ -11,7 +11,7 @@ from conftest import write_objects
 from drawn import answer, lake, objects
 
 import warehouse
-from warehouse import cohorts
+from warehouse import cohorts, sample
 
 
 def test_covid_risk(tmp_path: Path) -> None:
@@ -418,6 +418,33 @@ def test_prior_data(tmp_path: Path) -> None:
         wh.cohort("prior_data")
     counts = {s.step: s.counts["patients"] for s in wh.cohort("prior_data", patients=["a", "nobody"]).steps()}
     assert counts == {"listed": 2, "images_of_listed": 1, "prior_images": 1, "answer": 1}
+
+
+def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Path) -> None:
+    sample.make(tmp_path / "bucket", patients=40, seed=1)
+    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
+        centres = [row[0] for row in wh.sql("select distinct submitting_centre from clinical").fetchall()]
+        given = {"external_validation": {"centres": centres}, "prior_data": {"patients": "Covid20"}}
+        rows = {name: wh.cohort(name, **given.get(name, {})).rows.to_pylist() for name in cohorts.shipped()}
+        looser = wh.cohort("external_validation", centres=centres, loosen=3).rows.num_rows
+        key = answer(wh, "teaching_set", "answer", "reading", with_answers=True)
+    count = {name: len(found) for name, found in rows.items()}
+    people = {name: len({row["patient_id"] for row in found}) for name, found in rows.items()}
+    status = Counter(row["covid_status"] for row in rows["covid_risk"])
+    censored = all(row["is_censored"] for row in rows["ventilation"])
+    said = {
+        "covid_risk": f"{count['covid_risk']} films of {people['covid_risk']} patients, "
+        f"{status['positive']} positive and {status['negative']} negative.",
+        "external_validation": f"{count['external_validation']} films; with loosen = 3, {looser} films.",
+        "teaching_set": f"{count['teaching_set']} films, {key.count(('positive', 'read'))} positive and "
+        f"{key.count(('negative', 'unread'))} negative, these unread.",
+        "longitudinal_ct": f"{count['longitudinal_ct']} studies of {people['longitudinal_ct']} patient.",
+        "ventilation": f"{count['ventilation']} study of {people['ventilation']} patient{', censored' * censored}.",
+        "prior_data": f"{count['prior_data']} images of Covid20.",
+    }
+    for name, words in said.items():
+        assert words in cohorts.load(name).limits, name
 
 
 def test_every_shipped_cohort_says_its_definition_and_limits_and_explains_its_steps() -> None:

@@ -15,7 +15,7 @@
 --   seen. A positive result without the day of its swab labels nothing. Status records have no intubation: films of
 --   ventilated negatives are not seen as such. A patient of unknown age is let in. Negatives are often from other
 --   centres and other months than positives: look at  chest cohort risk covid_risk. On the sample bucket (chest sample
---   --patients 40 --seed 1): NUMBERS.
+--   --patients 40 --seed 1): 27 films of 12 patients, 13 positive and 14 negative.
 -- grain: image
 -- param days_before INTEGER = 3: a film may be so many days older than the swab
 -- param days_after INTEGER = 7: a film may be so many days younger than the swab
@@ -52,17 +52,20 @@ near_swab as (
         and of_age.StudyDate - swabs.swab_date between -$days_before and $days_after
 ),
 
+-- Each film with its nearest swab.
+nearest_swab as (
+    select *
+    from near_swab
+    qualify
+        row_number() over (
+            partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
+        ) = 1
+),
+
 -- Films whose nearest swab says what the patient had.
 labelled as (
     select *
-    from (
-        select *
-        from near_swab
-        qualify
-            row_number() over (
-                partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
-            ) = 1
-    )
+    from nearest_swab
     where covid_status is not null
 ),
 

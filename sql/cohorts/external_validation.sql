@@ -10,7 +10,7 @@
 -- limits: Matched data have no true prevalence: predictive values do not carry over. Centre is known from clinical files
 --   alone. Sex and age that are not known are matched with not known. A projection that nothing names is left out. Scanner
 --   and ward are not matched: look at  chest cohort risk external_validation. On the sample bucket (chest sample
---   --patients 40 --seed 1), with all its centres named: NUMBERS.
+--   --patients 40 --seed 1), with all its centres named: 2 films; with loosen = 3, 8 films.
 -- grain: image
 -- param centres VARCHAR[]: the centres that are held out, in any spelling
 -- param scanners VARCHAR[] = []: only these ManufacturerModelName; all when empty
@@ -100,17 +100,20 @@ near_swab as (
         and not_intubated.StudyDate - swabs.swab_date between -$days_before and $days_after
 ),
 
+-- Each film with its nearest swab.
+nearest_swab as (
+    select *
+    from near_swab
+    qualify
+        row_number() over (
+            partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
+        ) = 1
+),
+
 -- Films whose nearest swab says what the patient had.
 labelled as (
     select *, strftime(StudyDate, '%Y-%m') as month
-    from (
-        select *
-        from near_swab
-        qualify
-            row_number() over (
-                partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
-            ) = 1
-    )
+    from nearest_swab
     where covid_status is not null
 ),
 

@@ -10,7 +10,8 @@
 -- limits: Chest is told from the body part or the words of the study or series; a study that names neither is left
 --   out. Two studies of one day (two series sent apart, say) count as one day but are both in. What changed between
 --   them, the kernel, thickness or contrast included, is not looked at. A patient whose positive swab has no day is left
---   out; one of unknown age is let in. On the sample bucket (chest sample --patients 40 --seed 1): NUMBERS.
+--   out; one of unknown age is let in. On the sample bucket (chest sample --patients 40 --seed 1): 2 studies of 1
+--   patient.
 -- grain: study
 -- param min_studies INTEGER = 2: at least on so many different days
 -- param min_days INTEGER = 1: at least so many days between the first and the last

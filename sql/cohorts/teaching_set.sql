@@ -11,7 +11,8 @@
 --   carry a reading, so that most negatives are unread: such a film may show any disease, and COVID-19 that the swab
 --   missed. The key is apart: questions are given without with_answers, the key with it, both with the same case
 --   numbers; hand learners the images renamed by case number, since a pseudonym may be met elsewhere. On the sample
---   bucket (chest sample --patients 40 --seed 1): NUMBERS.
+--   bucket (chest sample --patients 40 --seed 1): 9 films, 1 positive and 8
+--   negative, these unread.
 -- grain: image
 -- param per_answer INTEGER = 50: at most so many films of each answer
 -- param unread BOOLEAN = true: lets in negative films that no radiologist has read, marked so in the key
@@ -69,17 +70,20 @@ near_swab as (
         and not_intubated.StudyDate - swabs.swab_date between -$days_before and $days_after
 ),
 
+-- Each film with its nearest swab.
+nearest_swab as (
+    select *
+    from near_swab
+    qualify
+        row_number() over (
+            partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
+        ) = 1
+),
+
 -- Films whose nearest swab says what the patient had.
 labelled as (
     select *
-    from (
-        select *
-        from near_swab
-        qualify
-            row_number() over (
-                partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
-            ) = 1
-    )
+    from nearest_swab
     where covid_status is not null
 ),
 

@@ -15,7 +15,8 @@
 --   intubation of the same day cannot be put in order. Ventilation without a tube is not recorded. Death without
 --   ventilation competes with the outcome: look at died. Rows of unknown outcome are many: take them as censored at
 --   days_followed (is_censored), or where neither is known leave them out and say how many. A patient of unknown age is
---   let in. On the sample bucket (chest sample --patients 40 --seed 1): NUMBERS.
+--   let in. On the sample bucket (chest sample --patients 40 --seed 1): 1 study of 1 patient,
+--   censored.
 -- grain: study
 -- param days_after INTEGER = 1: the film may be so many days after admission
 -- param horizon INTEGER = 28: the outcome is looked for so many days from the film on, as trials of COVID-19 did
