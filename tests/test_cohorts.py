@@ -296,7 +296,8 @@ DRAWN = """\
 -- grain: image
 with
 films as (
-    select images.SOPInstanceUID, images.patient_id, images.ViewPosition, clinical.covid_code, clinical.age > 17 as is_adult
+    select
+        images.SOPInstanceUID, images.patient_id, images.ViewPosition, clinical.covid_code, clinical.age > 17 as is_adult
     from images
     inner join clinical on images.patient_id = clinical.patient_id
 ),
@@ -352,11 +353,15 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path) -> 
         "select i.SOPInstanceUID, i.ManufacturerModelName, i.dcm_key is not null as has_dcm, p.centre\n"
         "from images as i inner join patients as p on i.patient_id = p.patient_id\n"
     )
+    record = "training/b/data/2020-05-02/data.json"
     assert between(start, later, reads_all) == {
         "b": [
             ("new object", "new object training/b/images/2020-04-01/b.dcm"),
             ("replaced object", "replaced object training/b/images_metadata/2020-04-01/b.json"),
-            ("clinical file", "newer clinical file training/b/data/2020-05-02/data.json changed centre from leeds to york"),
+            (
+                "clinical file",
+                "newer clinical file training/b/data/2020-05-02/data.json changed centre from leeds to york",
+            ),
         ]
     }
     again = step(films, worse, dcm="xy")
