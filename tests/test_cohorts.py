@@ -297,7 +297,7 @@ DRAWN = """\
 with
 films as (
     select
-        images.SOPInstanceUID, images.patient_id, images.ViewPosition, clinical.covid_code, clinical.age > 17 as is_adult
+        images.SOPInstanceUID, images.patient_id, images.ViewPosition, clinical.covid_code, clinical.age > 17 as adult
     from images
     inner join clinical on images.patient_id = clinical.patient_id
 ),
@@ -358,10 +358,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path) -> 
         "b": [
             ("new object", "new object training/b/images/2020-04-01/b.dcm"),
             ("replaced object", "replaced object training/b/images_metadata/2020-04-01/b.json"),
-            (
-                "clinical file",
-                "newer clinical file training/b/data/2020-05-02/data.json changed centre from leeds to york",
-            ),
+            ("clinical file", f"newer clinical file {record} changed centre from leeds to york"),
         ]
     }
     again = step(films, worse, dcm="xy")
