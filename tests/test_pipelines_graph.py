@@ -151,17 +151,17 @@ def test_a_new_image_moves_every_cohort_and_each_manifest_is_kept_once(house: Ho
     assert house.run().success
     assert house.tick() == {dg.AssetKey(["cohorts", name]) for name in ANSWERED}
     assert house.tick() == {dg.AssetKey(["manifests", name]) for name in ANSWERED}
-    before = house.version("manifests", "longitudinal_ct")
+    before = house.version("manifests", "covid_risk")
     for is_new in (True, False):
-        again = house.make({dg.AssetKey(["manifests", "longitudinal_ct"])})
+        again = house.make({dg.AssetKey(["manifests", "covid_risk"])})
         assert again.success
         (event,) = again.get_asset_materialization_events()
         assert event.materialization.metadata["is_new"].value is is_new
-    assert house.version("manifests", "longitudinal_ct") != before
+    assert house.version("manifests", "covid_risk") != before
     recorded = [entry["cohort"] for entry in register.entries(str(house.lake))]
     kept = [path.parts[-3] for path in house.shelf.glob("*/*/manifest.json")]
     assert sorted(recorded) == sorted(kept)
-    assert recorded.count("longitudinal_ct") == 2
+    assert recorded.count("covid_risk") == 2
 
 
 def test_a_manifest_that_was_not_recorded_is_recorded_by_the_next_run(house: House) -> None:
