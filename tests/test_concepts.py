@@ -424,6 +424,31 @@ def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
             _ = old.cohort("covid_risk").rows
 
 
+def test_a_lake_from_before_the_columns_is_upgraded_rightly(tmp_path: Path) -> None:
+    """The new columns stand at its tables' ends, wherever they are declared: nothing may slip into another column."""
+    from warehouse import lake as lakes
+    from warehouse import location
+    from warehouse.settings import load
+
+    films = "patient | image | day | model\na | a | 2020-04-01 | One"
+    records = "patient | uploaded | centre | age | sex\na | 2020-04-02 | Leeds | 500 | 1"
+    lake(tmp_path, films, records).close()
+    with lakes.writer(location.parse(str(tmp_path / "lake")), load()) as con:
+        for table, column in (("clinical", "centre"), ("clinical_issues", "centre"), ("images", "earlier_dcm")):
+            con.execute(f"alter table core.{table} drop column {column}")
+        con.execute("update core.clinical set rules = 'of before'")
+    more = f"{records}\nb | 2020-04-02 | York | 501 | 0"
+    with lake(tmp_path, f"{films}\nb | b | 2020-04-01 | Two", more) as wh:
+        rows = wh.sql("select patient_id, submitting_centre, centre, hospital, sex from clinical order by 1").fetchall()
+        assert rows == [("a", "Leeds", "leeds", None, "M"), ("b", "York", "york", None, "F")]
+        issues = wh.sql("select patient_id, centre, field, raw_value, rule from clinical_issues order by 1").fetchall()
+        assert issues == [("a", "leeds", "Age", "500", "out_of_range"), ("b", "york", "Age", "501", "out_of_range")]
+        models = wh.sql(
+            "select patient_id, ManufacturerModelName, StudyDate::varchar from images order by 1"
+        ).fetchall()
+        assert models == [("a", "One", "2020-04-01"), ("b", "Two", "2020-04-01")]
+
+
 def test_the_drawn_objects_are_what_the_tests_say() -> None:
     drawn = objects(
         "patient | image | sop | day\na | x | S | 2020-04-01",

@@ -152,7 +152,7 @@ delete from {{ table }}
 where source = $source and key in (select key from changes where change <> 'added');
 
 -- name: insert
-insert into raw.objects select {{ names raw.objects }} from parsed;
+insert into raw.objects by name select {{ names raw.objects }} from parsed;
 
 -- name: reject_dates
 insert into ops.rejects

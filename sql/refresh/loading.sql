@@ -1,6 +1,7 @@
 -- What is to be loaded, and loading it. One statement under each name; warehouse/steps/loading.py runs them.
 -- What is pending is derived, never remembered: live objects of a kind whose (key, etag) is neither in core nor
--- among the rejects. A killed refresh just goes on; a second one finds nothing.
+-- among the rejects. A killed refresh just goes on; a second one finds nothing. Rows are written by the names of their
+-- columns: a lake that was made before a column was declared has it at its end.
 
 -- name: unloaded
 -- Objects to be loaded.
@@ -93,7 +94,7 @@ order by unit.place;
 delete from core.images where source = $source and {{ within }};
 
 -- name: insert_images
-insert into core.images select {{ names core.images }} from rows_read where is_header;
+insert into core.images by name select {{ names core.images }} from rows_read where is_header;
 
 -- name: insert_headers
 insert into raw.headers
@@ -102,10 +103,10 @@ from batch
 where key not in (select key from rows_read where not is_header);
 
 -- name: insert_clinical
-insert into core.clinical select {{ names core.clinical }} from rows_read where is_record;
+insert into core.clinical by name select {{ names core.clinical }} from rows_read where is_record;
 
 -- name: insert_issues
-insert into core.clinical_issues select {{ names core.clinical_issues }} from issues_read;
+insert into core.clinical_issues by name select {{ names core.clinical_issues }} from issues_read;
 
 -- name: insert_records
 insert into raw.records
@@ -120,4 +121,4 @@ select key, reason, first_seen from ops.rejects where source = $source and key i
 delete from ops.rejects where source = $source and key in (select unnest($keys));
 
 -- name: insert_rejects
-insert into ops.rejects select {{ names ops.rejects }} from rejects_found;
+insert into ops.rejects by name select {{ names ops.rejects }} from rejects_found;
