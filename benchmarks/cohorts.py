@@ -11,12 +11,17 @@ import duckdb
 import warehouse
 from benchmarks.measure import Row, baseline, chest, medians
 from warehouse import columns, lake, macros, schema, sqlfiles
+from warehouse.cleaning import tables
+from warehouse.cohorts import catalogue
 from warehouse.reader import Warehouse
 
 _ROUNDS = 8
 _ALL_IMAGES = Path(__file__).with_name("all_images.sql")
 #: What a cohort that cannot go without is given.
-_GIVEN: dict[str, dict[str, object]] = {"prior_data": {"patients": [f"Covid{number}" for number in range(1, 201)]}}
+_GIVEN: dict[str, dict[str, object]] = {
+    "prior_data": {"patients": [f"Covid{number}" for number in range(1, 201)]},
+    "external_validation": {"centres": sorted({row["centre"] for row in tables.rows("site_units")})},
+}
 #: Objects that boto3 fetches one by one, and about how many of them the manifest that is downloaded has.
 _ONE_BY_ONE, _DOWNLOADED = "1500", 8000
 
@@ -44,7 +49,7 @@ def catalogue_names() -> list[str]:
 
 @contextmanager
 def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A plain DuckDB over one flat Parquet file for each of the two tables, with the views of sql/views."""
+    """A plain DuckDB over one flat Parquet file for each of the three tables, with the views of sql/views."""
     folder.mkdir(exist_ok=True)
     with duckdb.connect() as con:
         con.execute("set TimeZone = 'UTC'; set variable group_name = 'training'")
@@ -52,7 +57,7 @@ def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         con.execute("create schema ops; create table core.dicom_attributes (keyword varchar, tag varchar)")
         for table in columns.tables():
             name = table.name
-            if name in ("core.images", "core.clinical"):
+            if name in ("core.images", "core.clinical", "core.clinical_issues"):
                 path = folder / f"{name.partition('.')[2]}.parquet"
                 wh.con.sql(f"from {lake.ALIAS}.{name}").write_parquet(str(path))
                 con.execute(f"create view {name} as from '{path}'")
@@ -60,7 +65,7 @@ def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 con.execute(f"create table {name} ({columns.fills()[f'define {name}']})")
         for view in schema.VIEW_ORDER:
             con.execute(schema.view_sql(view))
-        macros.create(con, ("macros/tag.sql", "macros/known_at.sql"))
+        macros.create(con, catalogue.MACROS)
         yield con
 
 

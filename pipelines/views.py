@@ -43,7 +43,7 @@ def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
         metadata={
             **metadata.described(view),
             **metadata.column_lineage(view),
-            "SQL": metadata.code(sqlfiles.read(f"views/{view}.sql")),
+            "SQL": metadata.code(sqlfiles.read(schema.view_file(view))),
         },
     )
 

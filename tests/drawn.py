@@ -15,6 +15,11 @@ _TAGS = {
     "day": "00080020",
     "modality": "00080060",
     "view": "00185101",
+    "said": "0008103E",
+    "protocol": "00181030",
+    "type": "00080008",
+    "runs": "00200020",
+    "header_age": "00101010",
     "body": "00180015",
     "words": "00081030",
     "maker": "00080070",
@@ -26,11 +31,16 @@ _FIELDS = {
     "centre": "SubmittingCentre",
     "swab": "SwabDate",
     "swab_status": "SwabStatus",
+    "swabs": "SwabDates",
     "positive_swab": "Date of Positive Covid Swab",
     "pcr": "1st RT-PCR result",
     "pcr_day": "Date of acquisition of 1st RT-PCR",
+    "pcr_2": "2nd RT-PCR result",
+    "pcr_2_day": "Date of acquisition of 2nd RT-PCR",
     "final": "Final COVID Status",
     "admitted": "Date of admission",
+    "itu": "ITU admission",
+    "itu_on": "Date of ITU admission",
     "intubated": "Intubation",
     "intubated_on": "Date of intubation",
     "death": "Death",
@@ -43,7 +53,7 @@ _FIELDS = {
     "cxr_2": "Date of 2nd CXR",
     "code_2": "COVID CODE 2",
 }
-_DAYS = {"positive_swab", "pcr_day", "admitted", "intubated_on", "died_on", "alive_on", "cxr_1", "cxr_2"}
+_DAYS = {name for name in _FIELDS if _FIELDS[name].startswith("Date")}
 
 
 def rows(table: str) -> list[dict[str, str]]:
@@ -56,17 +66,19 @@ def objects(films: str, records: str) -> dict[str, bytes | str]:
     """The objects, in the dated layout, of drawn films and clinical records.
 
     A film is of the study and series of its own name unless they are drawn, is CR of the chest, from AP, and was
-    uploaded on its day. A record with a column swab is that of a negative patient.
+    uploaded on its day; its SOPInstanceUID is its name unless `sop` is drawn. A record with a column swab or swabs
+    (`2020-04-05 0, 2020-04-06 2`) is that of a negative patient.
     """
     found: dict[str, bytes | str] = {}
     for row in rows(films):
         name = row["image"]
+        row["image"] = row.pop("sop", name)
         given = {"study": f"s{name}", "series": f"e{name}", "modality": "CR", "view": "AP", "body": "CHEST", **row}
         uploaded = given.pop("uploaded", given.get("day", ""))
         tags = {
-            _TAGS[key]: {"Value": [value.replace("-", "") if key == "day" else value]}
+            _TAGS[key]: {"Value": _values(key, value)}
             for key, value in given.items()
-            if key in _TAGS and value != "none"
+            if key in _TAGS and value not in ("", "none")
         }
         found[f"training/{row['patient']}/images_metadata/{uploaded}/{name}.json"] = json.dumps(tags)
     for row in rows(records):
@@ -79,9 +91,18 @@ def objects(films: str, records: str) -> dict[str, bytes | str]:
     return found
 
 
-def _written(name: str, value: str) -> str:
+def _values(key: str, value: str) -> list[str]:
+    if key in ("type", "runs"):
+        return value.split("/")
+    return [value.replace("-", "") if key == "day" else value]
+
+
+def _written(name: str, value: str) -> str | list[dict[str, object]]:
     if name == "swab":
         return date.fromisoformat(value).strftime("%d/%m/%Y")
+    if name == "swabs":
+        swabs = (item.split(maxsplit=1) for item in value.split(","))
+        return [{"SwabDate": _written("swab", day), "SwabStatus": status} for day, status in swabs]
     return date.fromisoformat(value).strftime("%m/%d/%y") if name in _DAYS else value
 
 

@@ -272,8 +272,13 @@ def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, tmp_p
     kinds: Counter[str] = Counter()
     with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
         days = ["2020-05-01", "2020-06-15", "2020-12-31"]
-        for name in ("covid_risk", "external_validation", "longitudinal_ct"):
-            answers = [wh.cohort(name, as_of=day) for day in days]
+        centres = [row[0] for row in wh.sql("select distinct centre from clinical").fetchall() if row[0]]
+        for name, given in (
+            ("covid_risk", {"days_before": 60, "days_after": 60}),
+            ("external_validation", {"centres": centres, "loosen": 3, "days_after": 60}),
+            ("longitudinal_ct", {"min_studies": 1, "min_days": 0}),
+        ):
+            answers = [wh.cohort(name, as_of=day, **given) for day in days]
             for old, new in pairwise(answers):
                 for difference in compare.compare(old, new):
                     assert difference.reasons, difference
@@ -283,6 +288,102 @@ def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, tmp_p
                     assert bool(difference.values) is not came_or_left, difference
     assert kinds[compare.Kind.NEW] > 10
     assert kinds[compare.Kind.CLINICAL] > 10
+
+
+DRAWN = """\
+-- title: t
+-- question: q
+-- grain: image
+with
+films as (
+    select
+        images.SOPInstanceUID, images.patient_id, images.ViewPosition, clinical.covid_code, clinical.age > 17 as adult
+    from images
+    inner join clinical on images.patient_id = clinical.patient_id
+),
+drawn as (
+    select * from films
+    qualify row_number() over (partition by ViewPosition order by covid_code nulls last, SOPInstanceUID) <= 1
+)
+select SOPInstanceUID, patient_id, ViewPosition
+from drawn
+"""
+
+
+def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path) -> None:
+    """A .dcm that comes, a header that says nothing new of what is read, a field that is not read or did not matter."""
+    films = """
+        patient | image | day        | body  | model
+        a       | a     | 2020-04-01 | CHEST | One
+        b       | b     | 2020-04-01 | CHEST | One
+        """
+    records = "patient | uploaded | cxr_1 | code_1 | age | centre"
+    first = f"{records}\na | 2020-04-02 | 2020-04-01 | 1 | 50 | Leeds\nb | 2020-04-02 | 2020-04-01 | 2 | 50 | Leeds"
+    file = tmp_path / "drawn.sql"
+    file.write_text(DRAWN)
+
+    def step(films: str, records: str, dcm: str = "") -> int:
+        more = {"training/b/images/2020-04-01/b.dcm": dcm} if dcm else {}
+        write_objects(tmp_path / "bucket", {**objects(films, records), **more})
+        warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+        with warehouse.open(str(tmp_path / "lake")) as wh:
+            return wh.snapshot.number
+
+    def between(old: int, new: int, sql: Path) -> dict[str, list[tuple[str, str]]]:
+        with (
+            warehouse.open(str(tmp_path / "lake"), snapshot=old, trusted=False) as then,
+            warehouse.open(str(tmp_path / "lake"), snapshot=new, trusted=False) as now,
+        ):
+            found = compare.compare(then.cohort(sql), now.cohort(sql))
+        return {d.id: [(str(r.kind), r.text) for r in d.reasons] for d in found}
+
+    start = step(films, first)
+    # a's own record makes it leave; b's says 51 and not 50 years, of another centre, and its header another model.
+    worse = f"{records}\na | 2020-05-02 | 2020-04-01 | 3 | 50 | Leeds\nb | 2020-05-02 | 2020-04-01 | 2 | 51 | York"
+    later = step(films.replace("b     | 2020-04-01 | CHEST | One", "b     | 2020-04-01 | CHEST | Two"), worse, dcm="x")
+    reasons = between(start, later, file)
+    assert reasons["a"] == [
+        ("clinical file", "newer clinical file training/a/data/2020-05-02/data.json changed covid_code from 1 to 3")
+    ]
+    assert [kind for kind, _ in reasons["b"]] == ["other patients"]
+    # Read, they are reasons: the model, the .dcm that came, the centre.
+    reads_all = tmp_path / "reads.sql"
+    reads_all.write_text(
+        "-- title: t\n-- question: q\n-- grain: image\n"
+        "select i.SOPInstanceUID, i.ManufacturerModelName, i.dcm_key is not null as has_dcm, p.centre\n"
+        "from images as i inner join patients as p on i.patient_id = p.patient_id\n"
+    )
+    record = "training/b/data/2020-05-02/data.json"
+    assert between(start, later, reads_all) == {
+        "b": [
+            ("new object", "new object training/b/images/2020-04-01/b.dcm"),
+            ("replaced object", "replaced object training/b/images_metadata/2020-04-01/b.json"),
+            ("clinical file", f"newer clinical file {record} changed centre from leeds to york"),
+        ]
+    }
+    again = step(films, worse, dcm="xy")
+    assert ("replaced object", "replaced object training/b/images/2020-04-01/b.dcm") not in between(
+        later, again, reads_all
+    ).get("b", []), "whether there is one is read, not which"
+
+
+def test_a_concept_is_followed_to_the_fields_that_it_reads(tmp_path: Path) -> None:
+    """Of a newer file the reason is the swab; its age, and an entry that is not understood, are none."""
+    films = "patient | image | day\nn | n | 2020-04-05\nm | m | 2020-04-05"
+    records = """
+        patient | uploaded   | swabs        | cxr_1 | centre
+        n       | 2020-04-11 | 2020-04-05 0 |       | Leeds
+        m       | 2020-04-11 | 2020-04-05 0 |       | Leeds
+        n       | 2020-05-11 | 2020-04-04 0 |       | York
+        m       | 2020-05-11 | 2020-04-05 ? |       | York
+        """
+    with lake(tmp_path, films, records) as wh:
+        found = told(compare.compare(*(wh.cohort("covid_risk", as_of=day) for day in ("2020-04-15", "2020-06-01"))))
+    assert found.keys() == {"n", "m"}
+    assert "swabdates from" in found["n"][2]
+    assert "centre" not in found["n"][2]
+    assert found["m"][:2] == ("left", "labelled")
+    assert "swabdates from" in found["m"][2]
 
 
 LEAKY = """\

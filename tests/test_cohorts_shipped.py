@@ -1,142 +1,294 @@
 """The shipped cohorts on tiny drawn tables: who is in, who is out, and why."""
+# ruff: noqa: E501 (drawn tables are as wide as they are)
 
+import json
+from collections import Counter
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from drawn import answer, lake
+from conftest import write_objects
+from drawn import answer, lake, objects
 
 import warehouse
-from warehouse import cohorts
+from warehouse import cohorts, sample
 
 
 def test_covid_risk(tmp_path: Path) -> None:
     wh = lake(
         tmp_path,
         """
-        patient | image    | day        | modality | view | body    | study
-        pos     | pos_near | 2020-04-03 |          |      |         |
-        pos     | pos_edge | 2020-04-15 |          | PA   |         |
-        pos     | pos_late | 2020-04-16 |          |      |         |
-        pos     | pos_side | 2020-04-03 |          | LL   |         |
-        pos     | pos_ct   | 2020-04-03 | CT       |      |         |
-        pos     | pos_abd  | 2020-04-03 |          |      | ABDOMEN |
-        pos     | pos_bare | 2020-03-18 | DX       | none | none    |
-        pcr     | by_pcr   | 2020-05-10 |          |      |         |
-        ruled   | ruledout | 2020-04-01 |          |      |         |
-        nodate  | no_swab  | 2020-04-01 |          |      |         |
-        neg     | neg_near | 2020-06-01 |          |      |         |
-        mixed   | negpos   | 2020-06-01 |          |      |         |
-        nobody  | norecord | 2020-06-01 |          |      |         |
+        patient | image    | day        | modality | view | body    | said          | header_age
+        pos     | pos_near | 2020-04-03 |          |      |         |               |
+        pos     | pos_edge | 2020-04-08 |          | PA   |         |               |
+        pos     | pos_late | 2020-04-09 |          |      |         |               |
+        pos     | pos_old  | 2020-03-28 |          |      |         |               |
+        pos     | pos_side | 2020-04-03 |          | LL   |         |               |
+        pos     | pos_said | 2020-04-03 |          | none |         | Chest Lateral |
+        pos     | pos_ct   | 2020-04-03 | CT       |      |         |               |
+        pos     | pos_abd  | 2020-04-03 |          |      | ABDOMEN |               |
+        pos     | pos_bare | 2020-03-29 | DX       | none | none    |               |
+        pcr     | by_pcr   | 2020-05-10 |          |      |         |               |
+        ruled   | ruledout | 2020-04-01 |          |      |         |               |
+        nodate  | no_swab  | 2020-04-01 |          |      |         |               |
+        against | againsts | 2020-04-01 |          |      |         |               |
+        earlier | earlier  | 2020-04-01 |          |      |         |               |
+        child   | child    | 2020-04-01 |          |      |         | Chest         | 017Y
+        grown   | grown    | 2020-04-01 |          |      |         | Chest         | 018Y
+        tube    | tube_b   | 2020-04-02 |          |      |         |               |
+        tube    | tube_on  | 2020-04-03 |          |      |         |               |
+        tube    | tube_a   | 2020-04-04 |          |      |         |               |
+        tube_no | tube_no  | 2020-04-02 |          |      |         |               |
+        tube_un | tube_un  | 2020-04-02 |          |      |         |               |
+        neg     | neg_near | 2020-06-01 |          |      |         |               |
+        mixed   | negpos   | 2020-06-01 |          |      |         |               |
+        nobody  | norecord | 2020-06-01 |          |      |         |               |
         """,
         """
-        patient | uploaded   | positive_swab | pcr | pcr_day    | final    | swab       | swab_status
-        pos     | 2020-05-01 | 2020-04-01    |     |            |          |            |
-        pcr     | 2020-06-01 |               | 1   | 2020-05-12 |          |            |
-        ruled   | 2020-05-01 | 2020-04-01    |     |            | 0        |            |
-        nodate  | 2020-05-01 |               | 1   |            |          |            |
-        neg     | 2020-06-05 |               |     |            |          | 2020-06-03 |
-        mixed   | 2020-06-05 |               |     |            |          | 2020-06-03 | 1
+        patient | uploaded   | positive_swab | pcr | pcr_day    | pcr_2 | final | intubated | intubated_on | swab       | swab_status
+        pos     | 2020-05-01 | 2020-04-01    |     |            |       |       |           |              |            |
+        pcr     | 2020-06-01 |               | 1   | 2020-05-12 |       |       |           |              |            |
+        ruled   | 2020-05-01 | 2020-04-01    |     |            |       | 0     |           |              |            |
+        nodate  | 2020-05-01 |               | 1   |            |       |       |           |              |            |
+        against | 2020-05-01 | 2020-04-01    | 0   | 2020-04-01 |       |       |           |              |            |
+        earlier | 2020-05-01 | 2020-04-03    | 0   | 2020-04-01 | 1     |       |           |              |            |
+        child   | 2020-05-01 | 2020-04-01    |     |            |       |       |           |              |            |
+        grown   | 2020-05-01 | 2020-04-01    |     |            |       |       |           |              |            |
+        tube    | 2020-05-01 | 2020-04-01    |     |            |       |       | 1         | 2020-04-03   |            |
+        tube_no | 2020-05-01 | 2020-04-01    |     |            |       |       | 0         | 2020-04-03   |            |
+        tube_un | 2020-05-01 | 2020-04-01    |     |            |       |       | 1         |              |            |
+        neg     | 2020-06-05 |               |     |            |       |       |           |              | 2020-06-03 |
+        mixed   | 2020-06-05 |               |     |            |       |       |           |              | 2020-06-03 | 1
         """,
     )
     assert answer(wh, "covid_risk", "SOPInstanceUID", "covid_status", "swab_date", "days_from_swab") == [
         ("by_pcr", "positive", "2020-05-12", -2),
+        ("earlier", "positive", "2020-04-03", -2),
+        ("grown", "positive", "2020-04-01", 0),
         ("neg_near", "negative", "2020-06-03", -2),
-        ("pos_bare", "positive", "2020-04-01", -14),
-        ("pos_edge", "positive", "2020-04-01", 14),
+        ("pos_bare", "positive", "2020-04-01", -3),
+        ("pos_edge", "positive", "2020-04-01", 7),
         ("pos_near", "positive", "2020-04-01", 2),
+        ("tube_b", "positive", "2020-04-01", 1),
     ]
-    near = answer(wh, "covid_risk", "SOPInstanceUID", days_before=0, days_after=2)
-    assert near == [("pos_near",)], "before the swab, or later than two days after it"
-    assert answer(wh.as_of("2020-05-31"), "covid_risk", "SOPInstanceUID") == [
-        ("pos_bare",),
-        ("pos_edge",),
-        ("pos_near",),
-    ], "the others' swabs were not known yet"
+
+    def also(**parameters: object) -> set[object]:
+        more = {row[0] for row in answer(wh, "covid_risk", "SOPInstanceUID", **parameters)}
+        return more - {row[0] for row in answer(wh, "covid_risk", "SOPInstanceUID")}
+
+    assert also(days_before=4, days_after=8) == {"pos_old", "pos_late"}
+    assert also(projections=["frontal", "lateral", "unknown"]) == {"pos_side", "pos_said"}
+    assert also(min_age=0) == {"child"}
+    assert also(before_intubation=False) == {"tube_on", "tube_a", "tube_no", "tube_un"}
+    frontal = answer(wh, "covid_risk", "SOPInstanceUID", projections=["frontal"])
+    assert ("pos_bare",) not in frontal, "nothing names its view"
+    assert answer(wh, "covid_risk", "SOPInstanceUID", max_age=17, min_age=17)
+    assert also(max_age=18) == set()
+    assert ("neg_near",) not in answer(wh.as_of("2020-05-31"), "covid_risk", "SOPInstanceUID"), "not known yet"
+
+
+#: Records of which none makes a film of 5 April a negative one, and what is against it.
+NEVER_NEGATIVE = {
+    "inconclusive": "2020-04-05 inconclusive",
+    "a code beyond the schema": "2020-04-05 2",
+    "the laboratory's positive phrase": "2020-04-05 RNA DETECTED (SARS-CoV-2)",
+    "positive in words": "2020-04-05 Weak positive",
+    "no result": "2020-04-05 awaited",
+    "negative in words, which cleaning does not take": "2020-04-05 RNA NOT DETECTED",
+    "an inconclusive one as near": "2020-04-03 0, 2020-04-07 equivocal",
+    "an inconclusive one nearer": "2020-04-03 0, 2020-04-05 indeterminate",
+    "a positive one at any time": "2020-04-05 0, 2020-09-01 1",
+    "a positive phrase at any time": "2020-04-05 0, 2020-09-01 SARS-CoV-2 detected",
+    "a negative one of long ago": "2020-03-01 0",
+}
+
+
+def test_nothing_but_a_negative_swab_makes_a_negative(tmp_path: Path) -> None:
+    films, records = ["patient | image | day | centre"], ["patient | uploaded | swabs | centre"]
+    for n, swabs in enumerate(NEVER_NEGATIVE.values()):
+        films.append(f"n{n} | n{n} | 2020-04-05 |")
+        records.append(f"n{n} | 2020-10-01 | {swabs} | Leeds")
+    films += ["fine | fine | 2020-04-05 |", "tie_a | tie_a | 2020-04-05 |", "tie_b | tie_b | 2020-04-05 |"]
+    films += ["pos | pos | 2020-04-05 |", "pos2 | pos2 | 2020-04-05 |", "pos3 | pos3 | 2020-04-05 |"]
+    records += [
+        "fine | 2020-10-01 | 2020-04-05 0, 2020-04-07 2 | Leeds",
+        "tie_a | 2020-10-01 | 2020-04-02 0, 2020-04-08 0 | Leeds",
+        "tie_b | 2020-10-01 | 2020-04-08 0, 2020-04-02 0 | Leeds",
+    ]
+    positives = "patient | uploaded | positive_swab | centre" + "".join(
+        f"\n{name} | 2020-10-01 | 2020-04-05 | Leeds" for name in ("pos", "pos2", "pos3")
+    )
+    write_objects(tmp_path / "bucket", objects("patient | image", positives))
+    wh = lake(tmp_path, "\n".join(films), "\n".join(records))
+    for cohort, more in (
+        ("covid_risk", {}),
+        ("teaching_set", {"with_answers": True}),
+        ("external_validation", {"centres": ["LEEDS"]}),
+    ):
+        label = "answer" if cohort == "teaching_set" else "covid_status"
+        found = answer(wh, cohort, "patient_id", label, **more)
+        negative = {patient for patient, status in found if status == "negative"}
+        assert negative == {"fine", "tie_a", "tie_b"}, (cohort, [*NEVER_NEGATIVE])
+        if cohort != "teaching_set":
+            days = dict(answer(wh, cohort, "patient_id", "days_from_swab", **more))
+            assert days["tie_a"] == days["tie_b"] == 3, "of two as near the earlier, in whichever order they are sent"
 
 
 def test_ventilation(tmp_path: Path) -> None:
     wh = lake(
         tmp_path,
         """
-        patient  | image     | day
-        vent     | vent_old  | 2020-03-01
-        vent     | vent_in   | 2020-04-01
-        vent     | vent_next | 2020-04-02
-        late     | late_in   | 2020-04-01
-        not      | not_in    | 2020-03-31
-        already  | already   | 2020-04-02
-        same     | same      | 2020-04-01
-        when     | when      | 2020-04-01
-        unknown  | unknown   | 2020-04-01
-        lost     | lost      | 2020-04-01
-        dead     | dead_in   | 2020-04-01
-        far      | far       | 2020-04-03
+        patient  | image     | day        | said          | view
+        vent     | vent_old  | 2020-03-01 |               |
+        vent     | vent_in   | 2020-04-01 |               |
+        vent     | vent_next | 2020-04-02 |               |
+        late     | late_in   | 2020-04-01 |               |
+        not      | not_in    | 2020-03-31 |               |
+        already  | already   | 2020-04-02 |               |
+        same     | same      | 2020-04-01 |               |
+        when     | when      | 2020-04-01 |               |
+        unknown  | unknown   | 2020-04-01 |               |
+        denied   | denied    | 2020-04-01 |               |
+        lost     | lost      | 2020-04-01 |               |
+        uploaded | uploaded  | 2020-04-01 |               |
+        dead     | dead_in   | 2020-04-01 |               |
+        undated  | undated   | 2020-04-01 |               |
+        dayonly  | dayonly   | 2020-04-01 |               |
+        before   | before    | 2020-04-01 |               |
+        ruled    | ruled     | 2020-04-01 |               |
+        noswab   | noswab    | 2020-04-01 |               |
+        ward     | ward      | 2020-04-01 |               |
+        child    | child     | 2020-04-01 |               |
+        side     | side      | 2020-04-01 | Chest Lateral | none
+        far      | far       | 2020-04-03 |               |
         """,
         """
-        patient | uploaded   | admitted   | intubated | intubated_on | alive_on   | death | died_on    | positive_swab
-        vent    | 2020-04-09 | 2020-04-01 | 1         | 2020-04-05   |            |       |            | 2020-04-01
-        late    | 2020-06-09 | 2020-04-01 | 1         | 2020-05-20   |            |       |            | 2020-04-01
-        not     | 2020-04-28 | 2020-04-01 | 0         |              | 2020-04-09 |       |            | 2020-04-01
-        already | 2020-06-09 | 2020-04-01 | 1         | 2020-04-01   |            |       |            | 2020-04-01
-        same    | 2020-06-09 | 2020-04-01 | 1         | 2020-04-01   |            |       |            | 2020-04-01
-        when    | 2020-06-09 | 2020-04-01 | 1         |              |            |       |            | 2020-04-01
-        unknown | 2020-06-09 | 2020-04-01 |           |              |            |       |            | 2020-04-01
-        lost    | 2020-04-09 | 2020-04-01 | 0         |              | 2020-04-09 |       |            | 2020-04-01
-        dead    | 2020-04-09 | 2020-04-01 | 0         |              |            | 1     | 2020-04-08 | 2020-04-01
-        far     | 2020-06-09 | 2020-04-01 | 0         |              |            |       |            | 2020-04-01
+        patient  | uploaded   | admitted   | intubated | intubated_on | alive_on   | death | died_on    | positive_swab | final | age
+        vent     | 2020-04-09 | 2020-04-01 | 1         | 2020-04-05   |            |       |            | 2020-04-01    |       | 70
+        late     | 2020-06-09 | 2020-04-01 | 1         | 2020-05-20   |            |       |            | 2020-04-01    |       |
+        not      | 2020-05-09 | 2020-04-01 | 0         |              | 2020-04-28 |       |            | 2020-03-20    |       |
+        already  | 2020-06-09 | 2020-04-01 | 1         | 2020-04-01   |            |       |            | 2020-04-01    |       |
+        same     | 2020-06-09 | 2020-04-01 | 1         | 2020-04-01   |            |       |            | 2020-04-01    |       |
+        when     | 2020-06-09 | 2020-04-01 | 1         |              | 2020-06-01 |       |            | 2020-04-01    |       |
+        unknown  | 2020-06-09 | 2020-04-01 |           |              | 2020-06-01 |       |            | 2020-04-01    |       |
+        denied   | 2020-06-09 | 2020-04-01 | 0         | 2020-04-05   | 2020-06-01 |       |            | 2020-04-01    |       |
+        lost     | 2020-06-09 | 2020-04-01 | 0         |              | 2020-04-09 |       |            | 2020-04-01    |       |
+        uploaded | 2020-06-09 | 2020-04-01 | 0         |              |            | 0     |            | 2020-04-01    |       |
+        dead     | 2020-04-09 | 2020-04-01 | 0         |              |            | 1     | 2020-04-08 | 2020-04-01    |       |
+        undated  | 2020-06-09 | 2020-04-01 | 0         |              |            | 1     |            | 2020-04-01    |       |
+        dayonly  | 2020-06-09 | 2020-04-01 | 0         |              |            |       | 2020-04-08 | 2020-04-01    |       |
+        before   | 2020-06-09 | 2020-04-01 | 0         |              |            | 1     | 2020-03-30 | 2020-04-01    |       |
+        ruled    | 2020-06-09 | 2020-04-01 | 1         | 2020-04-05   |            |       |            | 2020-04-01    | 0     |
+        noswab   | 2020-06-09 | 2020-04-01 | 1         | 2020-04-05   |            |       |            |               |       |
+        ward     | 2020-06-09 | 2020-04-01 | 1         | 2020-04-25   |            |       |            | 2020-04-21    |       |
+        child    | 2020-06-09 | 2020-04-01 | 1         | 2020-04-05   |            |       |            | 2020-04-01    |       | 3
+        side     | 2020-06-09 | 2020-04-01 | 1         | 2020-04-05   |            |       |            | 2020-04-01    |       |
+        far      | 2020-06-09 | 2020-04-01 | 0         |              |            |       |            | 2020-04-01    |       |
         """,
     )
-    assert answer(wh, "ventilation", "patient_id", "StudyDate", "ventilated", "days_to_ventilation", "died") == [
-        ("dead", "2020-04-01", False, None, True),
-        ("late", "2020-04-01", False, None, False),
-        ("not", "2020-03-31", False, None, False),
-        ("vent", "2020-04-01", True, 4, False),
+    columns = ("patient_id", "ventilated", "days_to_ventilation", "died", "days_followed", "is_censored")
+    assert answer(wh, "ventilation", *columns) == [
+        ("dayonly", False, None, True, 7, False),
+        ("dead", False, None, True, 7, False),
+        ("denied", None, None, False, 61, False),
+        ("late", False, None, False, 49, False),
+        ("lost", None, None, None, 8, True),
+        ("not", False, None, False, 28, False),
+        ("undated", None, None, None, 0, True),
+        ("unknown", None, None, False, 61, False),
+        ("uploaded", None, None, None, 0, True),
+        ("vent", True, 4, None, 4, False),
+        ("when", None, None, False, 61, False),
     ]
+    assert answer(wh, "ventilation", "patient_id", "StudyDate")[-2] == ("vent", "2020-04-01"), (
+        "the first at presentation"
+    )
     assert {step.step: step.counts["patients"] for step in wh.cohort("ventilation").steps()} == {
-        "film_studies": 10,
-        "of_admitted": 10,
-        "index_films": 9,  # far: two days after admission
-        "known_outcome": 7,  # when, unknown
-        "not_yet_ventilated": 5,  # already, same
-        "followed_up": 4,  # lost
-        "answer": 4,
+        "film_studies": 19,  # side
+        "of_admitted": 19,
+        "of_age": 17,  # ruled, child
+        "swabbed": 15,  # noswab, ward
+        "index_films": 14,  # far: two days after admission
+        "at_risk": 11,  # already, same, before
+        "followed": 11,
+        "answer": 11,
     }
     assert ("late", True) in answer(wh, "ventilation", "patient_id", "ventilated", horizon=60)
+    anyone = answer(wh, "ventilation", "patient_id", "ventilated", ask_swab=False)
+    assert {("noswab", True), ("ward", True)} <= set(anyone)
+    assert not any(patient == "ruled" for patient, _ in anyone)
 
 
 def test_external_validation(tmp_path: Path) -> None:
     films = ["patient | image | day | view | model"]
-    records = ["patient | uploaded | positive_swab | swab | centre"]
-    for n, (view, centre, is_positive) in enumerate(
-        [("AP", "Leeds", True)] * 3
-        + [("AP", "Leeds", False)] * 2
-        + [("PA", "Leeds", True)] * 1
-        + [("PA", "Leeds", False)] * 3
-        + [("AP", "Bath", True), ("AP", "Bath", False)]
+    records = ["patient | uploaded | positive_swab | swab | centre | sex | age"]
+    for n, (view, centre, is_positive, sex, age, day) in enumerate(
+        [("AP", "Leeds", True, "F", 61, "2020-04-02")] * 3
+        + [("AP", "Leeds ", False, "F", 64, "2020-04-02")] * 2
+        + [("PA", "LEEDS", True, "M", 50, "2020-04-02")]
+        + [("PA", "Leeds\u00a0", False, "M", 59, "2020-05-02")] * 2  # another month
+        + [("PA", "Leeds", False, "M", 40, "2020-04-02")]  # another decade
+        + [("PA", "Leeds", False, "F", 50, "2020-04-02")]  # another sex
+        + [("AP", "Bath", True, "F", 30, "2020-04-02"), ("AP", "Bath", False, "F", 30, "2020-04-02")]
+        + [("AP", "Leeds", True, "F", 12, "2020-04-02"), ("AP", "Leeds", False, "F", 12, "2020-04-02")]
     ):
-        films.append(f"p{n} | near{n} | 2020-04-02 | {view} | {'One' if n % 2 else 'Two'}")
-        films.append(f"p{n} | later{n} | 2020-04-09 | {view} | One")
-        swab = "2020-04-01"
-        records.append(f"p{n} | 2020-05-01 | {swab if is_positive else ''} | {'' if is_positive else swab} | {centre}")
+        swab = date.fromisoformat(day) - timedelta(days=1)
+        films.append(f"p{n} | near{n} | {day} | {view} | {'One' if n % 2 else 'Two'}")
+        films.append(f"p{n} | later{n} | {swab + timedelta(days=7)} | {view} | One")
+        dates = f"{swab if is_positive else ''} | {'' if is_positive else swab}"
+        records.append(f"p{n} | 2020-06-01 | {dates} | {centre} | {'1' if sex == 'M' else '0'} | {age}")
+    # Seen at both centres: what was trained on there must not be tried here.
+    films.append("both | both | 2020-04-02 | AP | One")
+    records.append("both | 2020-06-01 |  | 2020-04-01 | Leeds | 0 | 61")
+    earlier = "patient | uploaded | swab | centre\nboth | 2020-05-01 | 2020-04-01 | Bath"
+    write_objects(tmp_path / "bucket", objects("patient | image", earlier))
     wh = lake(tmp_path, "\n".join(films), "\n".join(records))
 
-    def cells(**parameters: object) -> dict[tuple[object, object], int]:
-        found = answer(wh, "external_validation", "ViewPosition", "covid_status", "patient_id", **parameters)
-        assert len({row[2] for row in found}) == len(found), "one film a patient"
-        return {key: [row[:2] for row in found].count(key) for key in {row[:2] for row in found}}
+    def cells(*centres: str, **parameters: object) -> Counter[tuple[object, ...]]:
+        columns = ("view", "covid_status", "matched_on", "patient_id")
+        found = answer(wh, "external_validation", *columns, centres=[*centres], **parameters)
+        assert len({row[-1] for row in found}) == len(found), "one film a patient"
+        assert "both" not in {row[-1] for row in found}
+        return Counter(row[:-1] for row in found)
 
-    ap, pa = {("AP", "positive"), ("AP", "negative")}, {("PA", "positive"), ("PA", "negative")}
-    assert cells() == {**dict.fromkeys(ap, 3), **dict.fromkeys(pa, 1)}
-    assert cells(centres=["  leeds"]) == {**dict.fromkeys(ap, 2), **dict.fromkeys(pa, 1)}, "Bath was trained on"
-    assert cells(centres=["Bath"]) == dict.fromkeys(ap, 1)
-    assert cells(centres=["Oxford"]) == {}
-    images = {row[0] for row in answer(wh, "external_validation", "SOPInstanceUID")}
+    month, decade = "projection, sex, age, month", "projection, sex, age"
+    ap = {("AP", "positive", month): 2, ("AP", "negative", month): 2}
+    pa = {("PA", "positive", decade): 1, ("PA", "negative", decade): 1}
+    assert cells("  leeds") == {**ap, **pa}, "Bath was trained on"
+    assert cells("Leeds", loosen=0) == ap
+    assert cells("Bath") == {("AP", "positive", month): 1, ("AP", "negative", month): 1}
+    assert cells("Oxford", "") == {}
+    assert sum(cells("Leeds", min_age=0).values()) == 8
+    assert sum(cells("Leeds", days_before=-1, loosen=3).values()) == 6
+    with pytest.raises(warehouse.UsageError, match=r"must be given centres"):
+        wh.cohort("external_validation")
+    images = {row[0] for row in answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"])}
     assert all(str(name).startswith("near") for name in images), "the film nearest to the swab"
-    draws = [tuple(answer(wh, "external_validation", "SOPInstanceUID", draw=n)) for n in (2, 1, 3)]
+    draws = [tuple(answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"], draw=n)) for n in range(6)]
     assert len(set(draws)) > 1
-    assert draws[1] == tuple(answer(wh, "external_validation", "SOPInstanceUID")), "drawn alike each time"
-    models = {row[0] for row in answer(wh, "external_validation", "ManufacturerModelName", scanners=["Two"])}
-    assert models == {"Two"}
+    assert draws[1] == tuple(answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"])), "alike each time"
+    given = {"centres": ["Leeds"], "scanners": ["Two"], "loosen": 3}
+    assert {row[0] for row in answer(wh, "external_validation", "ManufacturerModelName", **given)} == {"Two"}
+
+
+def test_external_validation_lets_matching_go_step_by_step(tmp_path: Path) -> None:
+    wh = lake(
+        tmp_path,
+        """
+        patient | image | day
+        pos     | pos   | 2020-04-02
+        neg     | neg   | 2020-05-02
+        """,
+        """
+        patient | uploaded   | positive_swab | swab       | centre | sex | age
+        pos     | 2020-06-01 | 2020-04-02    |            | Leeds  | 1   | 61
+        neg     | 2020-06-01 |               | 2020-05-02 | Leeds  | 0   | 35
+        """,
+    )
+    for loosen in (0, 1, 2):
+        assert not answer(wh, "external_validation", "patient_id", centres=["Leeds"], loosen=loosen)
+    found = answer(wh, "external_validation", "patient_id", "matched_on", centres=["Leeds"], loosen=3)
+    assert found == [("neg", "projection"), ("pos", "projection")]
 
 
 def test_teaching_set(tmp_path: Path) -> None:
@@ -152,55 +304,95 @@ def test_teaching_set(tmp_path: Path) -> None:
         normal  | normal | 2020-04-01
         other   | otherd | 2020-04-02
         both    | both   | 2020-04-01
-        neg     | neg    | 2020-04-11
+        old     | old    | 2020-03-01
+        ruled   | ruled  | 2020-04-01
+        neg     | neg    | 2020-04-05
         negfar  | negfar | 2020-05-01
         """,
         """
-        patient | uploaded   | cxr_1      | code_1 | cxr_2      | code_2 | swab       | positive_swab
-        classic | 2020-05-01 | 2020-04-01 | 1      |            |        |            | 2020-04-01
-        vague   | 2020-05-01 | 2020-04-05 | 2      |            |        |            | 2020-04-01
-        second  | 2020-05-01 | 2020-04-01 | 0      | 2020-04-08 | 1      |            | 2020-04-01
-        normal  | 2020-05-01 | 2020-04-01 | 0      |            |        |            | 2020-04-01
-        other   | 2020-05-01 | 2020-04-01 | 1      |            |        |            | 2020-04-01
-        both    | 2020-05-01 | 2020-04-01 | 1      | 2020-04-01 | 2      |            | 2020-04-01
-        neg     | 2020-05-01 |            |        |            |        | 2020-04-01 |
-        negfar  | 2020-05-01 |            |        |            |        | 2020-04-01 |
+        patient | uploaded   | cxr_1      | code_1 | cxr_2      | code_2 | swab       | positive_swab | final
+        classic | 2020-05-01 | 2020-04-01 | 1      |            |        |            | 2020-04-01    |
+        vague   | 2020-05-01 | 2020-04-05 | 2      |            |        |            | 2020-04-01    |
+        second  | 2020-05-01 | 2020-04-01 | 0      | 2020-04-08 | 1      |            | 2020-04-01    |
+        normal  | 2020-05-01 | 2020-04-01 | 0      |            |        |            | 2020-04-01    |
+        other   | 2020-05-01 | 2020-04-01 | 1      |            |        |            | 2020-04-01    |
+        both    | 2020-05-01 | 2020-04-01 | 1      | 2020-04-01 | 2      |            | 2020-04-01    |
+        old     | 2020-05-01 | 2020-03-01 | 1      |            |        |            | 2020-04-01    |
+        ruled   | 2020-05-01 | 2020-04-01 | 1      |            |        |            | 2020-04-01    | 0
+        neg     | 2020-05-01 |            |        |            |        | 2020-04-01 |               |
+        negfar  | 2020-05-01 |            |        |            |        | 2020-04-01 |               |
         """,
     )
-    key = answer(wh, "teaching_set", "SOPInstanceUID", "answer", "case_number", with_answers=True)
-    assert [row[:2] for row in key] == [
-        ("clas_1", "positive"),
-        ("neg", "negative"),
-        ("sec_2", "positive"),
-        ("vague", "indeterminate"),
+    # A status record that carries a reading, as the published layout allows.
+    for patient, code in (("read", 3), ("likely", 1)):
+        film = f"patient | image | day\n{patient} | {patient} | 2020-04-02"
+        record = {
+            "SwabDate": "01/04/2020",
+            "SwabStatus": "0",
+            "Date of 1st CXR": "04/02/2020",
+            "COVID CODE": str(code),
+        }
+        more = {**objects(film, "patient"), f"training/data/{patient}/status_2020-05-01.json": json.dumps(record)}
+        write_objects(tmp_path / "bucket", more)
+    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    wh = warehouse.open(str(tmp_path / "lake"), trusted=False)
+    key = answer(wh, "teaching_set", "SOPInstanceUID", "answer", "reading", "case_number", with_answers=True)
+    assert [row[:3] for row in key] == [
+        ("clas_1", "positive", "read"),
+        ("neg", "negative", "unread"),
+        ("read", "negative", "read"),
+        ("sec_2", "positive", "read"),
+        ("vague", "indeterminate", "read"),
     ]
-    assert sorted(row[2] for row in key) == [1, 2, 3, 4]
-    questions = answer(wh, "teaching_set", "SOPInstanceUID", "answer", "case_number")
-    assert questions == [(image, None, number) for image, _, number in key], "the key is apart, the numbers the same"
-    few = answer(wh, "teaching_set", "answer", per_answer=1, with_answers=True)
-    assert few == [("indeterminate",), ("negative",), ("positive",)]
+    assert sorted(row[-1] for row in key) == [1, 2, 3, 4, 5]
+    questions = answer(wh, "teaching_set", "SOPInstanceUID", "answer", "reading", "case_number")
+    assert questions == [(image, None, None, number) for image, _, _, number in key], "the key is apart"
+    few = answer(wh, "teaching_set", "answer", "reading", per_answer=1, with_answers=True)
+    assert few == [("indeterminate", "read"), ("negative", "read"), ("positive", "read")]
+    without = answer(wh, "teaching_set", "SOPInstanceUID", unread=False)
+    assert ("neg",) not in without
+    assert ("read",) in without
 
 
 def test_longitudinal_ct(tmp_path: Path) -> None:
     wh = lake(
         tmp_path,
         """
-        patient | image | study | day        | modality | body  | words
-        twice   | t1    | T1    | 2020-04-01 | CT       |       |
-        twice   | t2    | T1    | 2020-04-01 | CT       |       |
-        twice   | t3    | T2    | 2020-04-20 | CT       | none  | CT Thorax
-        twice   | t4    | T3    | 2020-04-20 | CT       | HEAD  | CT Head
-        twice   | t5    | T4    | 2020-05-01 | CR       |       |
-        once    | o1    | O1    | 2020-04-01 | CT       |       |
-        sameday | d1    | D1    | 2020-04-01 | CT       |       |
-        sameday | d2    | D2    | 2020-04-01 | CT       |       |
+        patient | image | study | day        | modality | body   | words             | said     | header_age
+        twice   | t0    | T0    | 2020-01-01 | CT       |        |                   |          |
+        twice   | t1    | T1    | 2020-04-01 | CT       |        |                   |          |
+        twice   | t2    | T1    | 2020-04-01 | CT       |        |                   |          |
+        twice   | ts    | T1    | 2020-04-01 | CT       |        |                   | Topogram |
+        twice   | t3    | T2    | 2020-04-20 | CT       | none   | CT Thorax         |          |
+        twice   | t4    | T3    | 2020-04-20 | CT       | HEAD   | CT Head           |          |
+        twice   | t5    | T4    | 2020-05-01 | CR       |        |                   |          |
+        twice   | t6    | T5    | 2020-05-01 | CT       | TSPINE | CT Thoracic spine |          |
+        twice   | t7    | T6    | 2020-05-01 | CT       | none   | CT Thorax         | Scout    |
+        once    | o1    | O1    | 2020-04-01 | CT       |        |                   |          |
+        sameday | d1    | D1    | 2020-04-01 | CT       |        |                   |          |
+        sameday | d2    | D2    | 2020-04-01 | CT       |        |                   |          |
+        neg     | n1    | N1    | 2020-04-01 | CT       |        |                   |          |
+        neg     | n2    | N2    | 2020-04-11 | CT       |        |                   |          |
+        child   | c1    | C1    | 2020-04-01 | CT       |        |                   |          | 009Y
+        child   | c2    | C2    | 2020-04-11 | CT       |        |                   |          | 009Y
+        """,
+        """
+        patient | uploaded   | positive_swab | pcr | pcr_day    | swab
+        twice   | 2020-04-10 | 2020-04-03    | 1   | 2020-04-08 |
+        once    | 2020-04-10 | 2020-04-01    |     |            |
+        sameday | 2020-04-10 | 2020-04-01    |     |            |
+        child   | 2020-04-10 | 2020-04-01    |     |            |
+        neg     | 2020-04-10 |               |     |            | 2020-04-01
         """,
     )
-    columns = ("StudyInstanceUID", "scan_number", "days_since_first", "n_slices")
-    assert answer(wh, "longitudinal_ct", *columns) == [("T1", 1, 0, 2), ("T2", 2, 19, 1)]
+    columns = ("StudyInstanceUID", "scan_number", "days_since_first", "days_from_swab", "n_slices")
+    assert answer(wh, "longitudinal_ct", *columns) == [("T1", 1, 0, -2, 2), ("T2", 2, 19, 17, 1)]
+    assert [row[0] for row in answer(wh, "longitudinal_ct", *columns, days_before=1000)] == ["T0", "T1", "T2"]
     assert answer(wh, "longitudinal_ct", *columns, min_days=20) == []
+    assert answer(wh, "longitudinal_ct", *columns, days_after=16) == []
     assert answer(wh.as_of("2020-04-19"), "longitudinal_ct", *columns) == [], "the second was not there yet"
     assert len(answer(wh, "longitudinal_ct", *columns, min_studies=1, min_days=0)) == 5
+    assert len(answer(wh, "longitudinal_ct", *columns, min_age=0)) == 4
 
 
 def test_prior_data(tmp_path: Path) -> None:
@@ -226,6 +418,33 @@ def test_prior_data(tmp_path: Path) -> None:
         wh.cohort("prior_data")
     counts = {s.step: s.counts["patients"] for s in wh.cohort("prior_data", patients=["a", "nobody"]).steps()}
     assert counts == {"listed": 2, "images_of_listed": 1, "prior_images": 1, "answer": 1}
+
+
+def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Path) -> None:
+    sample.make(tmp_path / "bucket", patients=40, seed=1)
+    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
+        centres = [row[0] for row in wh.sql("select distinct submitting_centre from clinical").fetchall()]
+        given = {"external_validation": {"centres": centres}, "prior_data": {"patients": "Covid20"}}
+        rows = {name: wh.cohort(name, **given.get(name, {})).rows.to_pylist() for name in cohorts.shipped()}
+        looser = wh.cohort("external_validation", centres=centres, loosen=3).rows.num_rows
+        key = answer(wh, "teaching_set", "answer", "reading", with_answers=True)
+    count = {name: len(found) for name, found in rows.items()}
+    people = {name: len({row["patient_id"] for row in found}) for name, found in rows.items()}
+    status = Counter(row["covid_status"] for row in rows["covid_risk"])
+    censored = all(row["is_censored"] for row in rows["ventilation"])
+    said = {
+        "covid_risk": f"{count['covid_risk']} films of {people['covid_risk']} patients, "
+        f"{status['positive']} positive and {status['negative']} negative.",
+        "external_validation": f"{count['external_validation']} films; with loosen = 3, {looser} films.",
+        "teaching_set": f"{count['teaching_set']} films, {key.count(('positive', 'read'))} positive and "
+        f"{key.count(('negative', 'unread'))} negative, these unread.",
+        "longitudinal_ct": f"{count['longitudinal_ct']} studies of {people['longitudinal_ct']} patient.",
+        "ventilation": f"{count['ventilation']} study of {people['ventilation']} patient{', censored' * censored}.",
+        "prior_data": f"{count['prior_data']} images of Covid20.",
+    }
+    for name, words in said.items():
+        assert words in cohorts.load(name).limits, name
 
 
 def test_every_shipped_cohort_says_its_definition_and_limits_and_explains_its_steps() -> None:

@@ -452,7 +452,7 @@ def test_the_list_of_functions_is_of_this_duckdb() -> None:
     assert len(names) == len(set(names))
     with duckdb.connect() as con:
         known = con.execute("select distinct lower(function_name), stability from duckdb_functions()").fetchall()
-    grammar = {"coalesce", "ifnull", "if", "grouping", "grouping_id", "->", "tag", "known_at"}
+    grammar = {"coalesce", "ifnull", "if", "grouping", "grouping_id", "->", "tag", "known_at", "fold_centre"}
     grammar |= {"current_time", "current_timestamp", "localtime", "localtimestamp"}
     assert set(names) - {name for name, _ in known} - grammar == set()
     moody = {name for name, stability in known if stability in ("VOLATILE", "CONSISTENT_WITHIN_QUERY")}

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 
-from warehouse import sqlfiles
+from warehouse import spelling, sqlfiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,21 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 @cache
 def relations() -> dict[str, Relation]:
-    """Every table and view by name, tables with their schema (`core.images`), views bare (`images`)."""
-    tables = {row["columns"] for row in _rows("tables")}
-    columns = {name: tuple(Column(**row) for row in _rows(name) if row["type"]) for name in tables}
+    """Every table and view by name, tables with their schema (`core.images`), views bare (`images`).
+
+    `columns` of sql/columns/tables.csv names the files of columns, joined by `+` where a view adds its own.
+    """
+    declared = _rows("tables")
+    files = {name for row in declared for name in row["columns"].split("+")}
+    columns = {name: tuple(Column(**row) for row in _rows(name) if row["type"]) for name in files}
     return {
-        row["name"]: Relation(row["name"], row["object"], row["meaning"], columns[row["columns"]])
-        for row in _rows("tables")
+        row["name"]: Relation(
+            row["name"],
+            row["object"],
+            row["meaning"],
+            tuple(column for name in row["columns"].split("+") for column in columns[name]),
+        )
+        for row in declared
     }
 
 
@@ -116,7 +125,7 @@ def dicom_columns() -> list[Column]:
 def fills() -> dict[str, str]:
     """What the templates in sql/ ask for by `{{ define TABLE }}` (names and types), `{{ names TABLE }}`, and the
     expressions that the views of all clinical fields are made of."""
-    filled: dict[str, str] = {}
+    filled: dict[str, str] = {**spelling.fills()}
     for table in tables():
         filled[f"define {table.name}"] = ", ".join(f"{sqlfiles.identifier(c.name)} {c.type}" for c in table.columns)
         filled[f"names {table.name}"] = ", ".join(sqlfiles.identifier(c.name) for c in table.columns)
@@ -132,10 +141,10 @@ def fills() -> dict[str, str]:
     filled["filled counts"] = ",\n        ".join(
         f"count(*) filter ({known.get(c.name, f'{c.name} is not null')}) as n_{c.name}" for c in fields
     )
-    filled["age divisors"] = " ".join(
-        f"when {sqlfiles.literal(row['input'].upper())} then {row['output']}"
-        for row in csv.DictReader(io.StringIO(sqlfiles.read("cleaning/mappings.csv")))
-        if row["map_name"] == "dicom_age_divisor"
+    divisors = sqlfiles.mapping("dicom_age_divisor").items()
+    filled["header age"] = sqlfiles.fill(
+        sqlfiles.expression("expressions/header_age.sql", "header_age"),
+        **{"age divisors": " ".join(f"when {sqlfiles.literal(unit.upper())} then {n}" for unit, n in divisors)},
     )
     filled["filled fields"] = ",\n            ".join(
         f"struct_pack(column_name := {sqlfiles.literal(c.name)}, applies_to := {sqlfiles.literal(c.applies_to)}, "

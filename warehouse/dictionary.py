@@ -111,12 +111,28 @@ def page() -> str:
         described.add(relation.columns)
         if any(column.is_field for column in relation.columns):
             parts.append(_CLINICAL)
+        if like := next((r for r in known if r is not relation and _is_much_like(relation, r, described)), None):
+            own = [row for row, c in zip(rows(relation), relation.columns, strict=True) if c not in like.columns]
+            lacking = ", ".join(f"`{c.name}`" for c in like.columns if c not in relation.columns)
+            parts.append(f"Its columns are those of `{like.name}`{f' without {lacking}' if lacking else ''}, and:\n")
+            parts.append(_table(own))
+            continue
         parts.append(_table([_without_blanks(row) for row in rows(relation)]))
     retired = [column for column in columns.record_columns() if not column.type]
     parts.append("## Fields that are no longer used\n\nTheir values are in `raw.records` alone.\n")
     parts.append(_table([{"key": c.source, "meaning": c.meaning} for c in retired]))
     parts += [_RULES, _table(tables.rows("rules")), _UNITS, _table(tables.rows("site_units"))]
     return "\n".join(parts)
+
+
+def _is_much_like(
+    relation: columns.Relation, other: columns.Relation, described: set[tuple[columns.Column, ...]]
+) -> bool:
+    """Whether a relation has nearly all columns of another that stands on the page already, and some of its own."""
+    if other.columns not in described or other.columns == relation.columns:
+        return False
+    own = [column for column in relation.columns if column not in other.columns]
+    return len(own) > 0 and 10 * len(own) < len(relation.columns)
 
 
 def _without_blanks(row: dict[str, str]) -> dict[str, str]:

@@ -265,7 +265,7 @@ def kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
 
 
 #: What an issue has from its record.
-_OF_ISSUES = ("source", "key", "group_name", "patient_id", "available_date", "submitting_centre")
+_OF_ISSUES = ("source", "key", "group_name", "patient_id", "available_date", "submitting_centre", "centre")
 
 
 def _polars(table: "pa.Table") -> "pl.DataFrame":

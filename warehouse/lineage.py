@@ -18,7 +18,7 @@ _DEPTH = "__"
 @cache
 def reads(view: str) -> tuple[str, ...]:
     """The views and tables that a view reads itself, tables with their schema (`core.images`)."""
-    return relations_in(_query(view))
+    return relations_in(query(view))
 
 
 @cache
@@ -60,10 +60,10 @@ def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     relations = {r.name.replace(".", _DEPTH): r for r in columns.relations().values()}
     spelt = {name: {c.name.lower(): c.name for c in r.columns} for name, r in relations.items()}
     known: dict[str, object] = {name: {c.name: c.type for c in r.columns} for name, r in relations.items()}
-    query = qualify(_query(view), dialect="duckdb", schema=known, validate_qualify_columns=False)
-    scope = build_scope(query)
+    tree = qualify(query(view), dialect="duckdb", schema=known, validate_qualify_columns=False)
+    scope = build_scope(tree)
     made: dict[str, tuple[tuple[str, str], ...]] = {}
-    nodes = {name.lower(): node for name, node in lineage.lineage(None, query, known, scope=scope, copy=False).items()}
+    nodes = {name.lower(): node for name, node in lineage.lineage(None, tree, known, scope=scope, copy=False).items()}
     for column in columns.relations()[view].columns:
         if (node := nodes.get(column.name.lower())) is None:
             continue
@@ -78,16 +78,16 @@ def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     return made
 
 
-def _query(view: str) -> "exp.Query":
+def query(view: str) -> "exp.Query":
     """The SELECT of a view, tables by names of one depth."""
     import sqlglot
     from sqlglot import exp
 
-    query: Any = sqlglot.parse_one(schema.view_sql(view), dialect="duckdb").expression
-    for table in query.find_all(exp.Table):
+    tree: Any = sqlglot.parse_one(schema.view_sql(view), dialect="duckdb").expression
+    for table in tree.find_all(exp.Table):
         if table.db:
             table.replace(exp.alias_(exp.to_table(f"{table.db}{_DEPTH}{table.name}"), table.alias_or_name, table=True))
-    return query  # type: ignore[no-any-return]
+    return tree  # type: ignore[no-any-return]
 
 
 def _above(node: Any) -> Any:

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from warehouse import sqlfiles
+from warehouse import spelling, sqlfiles
 from warehouse.history import ALIAS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def create(con: "duckdb.DuckDBPyConnection", names: tuple[str, ...] = ()) -> Non
 def fill(name: str) -> str:
     """The text of a file of macros, filled."""
     attributes = sqlfiles.literal(sqlfiles.read("dicom/attributes.txt")) if name.endswith("tag.sql") else ""
-    return sqlfiles.fill(sqlfiles.read(name), lake=ALIAS, attributes=attributes)
+    return sqlfiles.fill(sqlfiles.read(name), lake=ALIAS, attributes=attributes, **spelling.fills())
 
 
 def suit(con: "duckdb.DuckDBPyConnection", query: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from warehouse import lake, location, macros, sqlfiles
-from warehouse.errors import NotFoundError, UsageError
+from warehouse.errors import LakeError, NotFoundError, UsageError
 from warehouse.keys import GROUPS
 from warehouse.settings import SUPPRESS, Settings, load
 
@@ -135,7 +135,11 @@ class Warehouse:
         return limits.limited(self.settings, self.con)
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
-        return self.con.sql(f"from {lake.ALIAS}.main.{sqlfiles.identifier(name)}")
+        try:
+            return self.con.sql(f"from {lake.ALIAS}.main.{sqlfiles.identifier(name)}")
+        except duckdb.CatalogException:
+            self.require(name)
+            raise
 
     def patients(self) -> duckdb.DuckDBPyRelation:
         """One row per patient with an image or a clinical record (sql/views/patients.sql)."""
@@ -161,10 +165,24 @@ class Warehouse:
         """One row per clinical column, centre, month and kind of file: how full it is."""
         return self._view("completeness")
 
-    def has(self, view: str) -> bool:
-        """Whether the snapshot has a view of this name: it has those that it was published with."""
-        query = "select 1 from duckdb_views() where database_name = $lake and view_name = $view"
-        return self.con.execute(query, {"lake": lake.ALIAS, "view": view}).fetchone() is not None
+    def has(self, view: str, column: str | None = None) -> bool:
+        """Whether the snapshot has a view of this name, with this column: it has those that it was published with."""
+        query = (
+            f"select 1 from duckdb_columns() where database_name = {sqlfiles.literal(lake.ALIAS)} "
+            f"and schema_name = 'main' and table_name = {sqlfiles.literal(view)}"
+        )
+        query += f" and column_name = {sqlfiles.literal(column)}" if column else ""
+        return self.con.execute(query).fetchone() is not None
+
+    def require(self, view: str, column: str | None = None) -> None:
+        """Raise LakeError unless the snapshot has the view, and the column."""
+        if self.has(view, column):
+            return
+        lacks = f"no column {column} in its view {view}" if column and self.has(view) else f"no view {view}"
+        raise LakeError(
+            f"Snapshot {self.snapshot.number} has {lacks}: an older version published it. "
+            "Refresh the lake, or choose a later snapshot."
+        )
 
     def studies(self) -> duckdb.DuckDBPyRelation:
         """One row per patient and study."""
@@ -181,6 +199,26 @@ class Warehouse:
     def headers(self) -> duckdb.DuckDBPyRelation:
         """One row per image, with its whole header as JSON."""
         return self._view("headers")
+
+    def image_regions(self) -> duckdb.DuckDBPyRelation:
+        """One row per image: the part of the body, projection and view that it shows (sql/concepts)."""
+        return self._view("image_regions")
+
+    def chest_films(self) -> duckdb.DuckDBPyRelation:
+        """One row per chest X-ray, each SOPInstanceUID once."""
+        return self._view("chest_films")
+
+    def chest_ct(self) -> duckdb.DuckDBPyRelation:
+        """One row per CT study of the chest."""
+        return self._view("chest_ct")
+
+    def swabs(self) -> duckdb.DuckDBPyRelation:
+        """One row per swab for SARS-CoV-2 in the clinical files that count."""
+        return self._view("swabs")
+
+    def admissions(self) -> duckdb.DuckDBPyRelation:
+        """One row per patient with a data file: admission, intensive care, intubation, death and follow-up."""
+        return self._view("admissions")
 
     def rejects(self) -> duckdb.DuckDBPyRelation:
         """One row per object that could not be read: key, etag, reason, first_seen, last_seen and more.

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 AS_OF = "coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
 IN_GROUP = "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
 
+#: Concepts, a clinical idea each, which stand on the views above them (sql/concepts).
+CONCEPTS = ("image_regions", "chest_films", "chest_ct", "swabs", "admissions")
+
 #: Views stand on each other in this order.
 VIEW_ORDER = (
     "images",
@@ -28,6 +31,7 @@ VIEW_ORDER = (
     "studies",
     "series",
     "patients",
+    *CONCEPTS,
 )
 
 Transact = Callable[..., Any]
@@ -134,9 +138,14 @@ def _plain(kind: str) -> str:
     return kind.upper().replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 
 
+def view_file(view: str) -> str:
+    """The file below sql/ that defines a view."""
+    return f"{'concepts' if view in CONCEPTS else 'views'}/{view}.sql"
+
+
 def view_sql(view: str) -> str:
     """The CREATE VIEW statement of a view, filled."""
-    return sqlfiles.fill(sqlfiles.read(f"views/{view}.sql"), as_of=AS_OF, in_group=IN_GROUP, **columns.fills())
+    return sqlfiles.fill(sqlfiles.read(view_file(view)), as_of=AS_OF, in_group=IN_GROUP, **columns.fills())
 
 
 def _stale_views(con: "duckdb.DuckDBPyConnection") -> list[str]:

@@ -5,6 +5,8 @@ In a checkout `sql/` stands beside the package; in a wheel it lies inside it. A 
 values are bound as parameters).
 """
 
+import csv
+import io
 import re
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,13 @@ def read(name: str) -> str:
     return (root() / name).read_text(encoding="utf-8")
 
 
+@cache
+def mapping(name: str) -> dict[str, str]:
+    """A look-up table of sql/cleaning/mappings.csv: input to output, "" where the input has no clean value."""
+    rows = csv.DictReader(io.StringIO(read("cleaning/mappings.csv")))
+    return {row["input"]: row["output"] for row in rows if row["map_name"] == name}
+
+
 def files(folder: str) -> list[str]:
     """The names of the SQL files in a folder of sql/, sorted."""
     return sorted(f"{folder}/{path.name}" for path in (root() / folder).glob("*.sql"))
@@ -41,6 +50,11 @@ def statements(name: str) -> dict[str, str]:
     """The statements of a file that holds several, each under a line `-- name: …`."""
     parts = _NAMED.split(read(name))
     return {title: text.strip().rstrip(";") for title, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def expression(name: str, title: str) -> str:
+    """A named part of a file that is only an expression, without comments: it may be filled into a line."""
+    return "\n".join(line for line in statements(name)[title].splitlines() if not line.startswith("--"))
 
 
 def literal(text: str) -> str:

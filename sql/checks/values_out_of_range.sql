@@ -5,12 +5,13 @@
 -- severity: warning
 -- table: clinical_issues
 select
-    submitting_centre,
+    min(submitting_centre) as submitting_centre,
+    min(submitting_centre) as submitting_centre,
     column_name,
     count(*) as n_values,
     count(distinct patient_id) as n_patients,
     arg_min(key, (available_date, key)) as first_key
 from clinical_issues
 where rule = 'out_of_range'
-group by submitting_centre, column_name
+group by centre, column_name
 order by all;

@@ -1,73 +1,85 @@
 -- title: COVID-19 risk from chest X-rays
 -- question: Which chest X-rays were taken near a swab that says whether the patient had COVID-19?
--- definition: One row per frontal chest X-ray (CR or DX) with the swab of the patient that is nearest in time, from
---   days_before days before the swab to days_after days after it. Positive: the patient has a data record, which does
---   not say at last that COVID-19 was ruled out; the day is that of the positive swab, else that on which the first
---   or second RT-PCR that came back positive was taken. Negative: a status record without any positive swab; each of
---   its negative swabs counts.
+-- definition: One row per chest X-ray (concept chest_films) of an adult, from days_before days before a swab to
+--   days_after days after it (concept swabs). Positive: a positive swab of a data record that does not say at last that
+--   COVID-19 was ruled out. Negative: a swab that says Negative, of a status record in which nothing says positive. The
+--   nearest swab decides: of two as near, one that says neither (inconclusive, not understood) leaves the film out,
+--   else the earlier counts. Earlier negative swabs of a positive patient do not count: they missed the disease, or came
+--   before it. Films of the day of intubation or later are left out, since a tube in the picture gives the answer away.
+--   The window: incubation takes about 5 days (Lauer 2020, Ann Intern Med 172:577; WHO), so a film much older than the
+--   positive swab was taken before the disease; 3 days leave room for waiting and for a first swab that missed it. Films are
+--   at their worst 10 to 12 days after the onset (Wong 2020, Radiology 296:E72), a week or less after the swab of those
+--   admitted; and a negative swab says little about a film of the week after next.
 -- limits: A swab can miss the disease, and one patient has several films, so split training from test by patient_id.
 --   StudyDate is not shifted in this database and swab dates come from the centre: a film of the wrong day is not
---   seen. Negatives are often from other centres and other months than positives: look at  chest cohort risk
---   covid_risk.
+--   seen. A positive result without the day of its swab labels nothing. Status records have no intubation: films of
+--   ventilated negatives are not seen as such. A patient of unknown age is let in. Negatives are often from other
+--   centres and other months than positives: look at  chest cohort risk covid_risk. On the sample bucket (chest sample
+--   --patients 40 --seed 1): 27 films of 12 patients, 13 positive and 14 negative.
 -- grain: image
--- param days_before INTEGER = 14: a film may be so many days older than the swab
--- param days_after INTEGER = 14: a film may be so many days younger than the swab
+-- param days_before INTEGER = 3: a film may be so many days older than the swab
+-- param days_after INTEGER = 7: a film may be so many days younger than the swab
+-- param projections VARCHAR[] = ['frontal', 'unknown']: which of frontal, lateral, other, unknown; headers without a view are nearly all frontal
+-- param min_age INTEGER = 18: age in years from which on patients are in; children's films and their disease differ
+-- param max_age INTEGER = 120: age in years up to which patients are in
+-- param before_intubation BOOLEAN = true: leaves out films of the day of intubation or later
 -- label covid_status: positive or negative
 -- label swab_date: day of the swab that the status is from
 -- label days_from_swab: days from that swab to the film; below 0 the film is older
 with
--- Frontal chest X-rays. A body part or a view that the header does not name is let in; an image sent twice counts once.
+-- Chest X-rays of the projections whose day is known; an image sent twice counts once.
 films as (
-    select patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, StudyDate, ViewPosition
-    from images
-    where
-        Modality in ('CR', 'DX')
-        and coalesce(BodyPartExamined, 'CHEST') ilike '%chest%'
-        and coalesce(ViewPosition, 'AP') in ('AP', 'PA')
-        and SOPInstanceUID is not null
-        and StudyDate is not null
-    qualify row_number() over (partition by SOPInstanceUID order by available_date, key, source) = 1
+    select *
+    from chest_films
+    where projection = any($projections) and StudyDate is not null
 ),
 
--- The swab of a positive patient, and every swab of a negative one.
-swabs as (
-    select
-        patient_id,
-        'positive' as covid_status,
-        coalesce(
-            date_of_positive_covid_swab,
-            case when first_rt_pcr_result = 'Positive' then date_of_acquisition_of_1st_rt_pcr end,
-            case when second_rt_pcr_result = 'Positive' then date_of_acquisition_of_2nd_rt_pcr end
-        ) as swab_date
-    from clinical
-    where kind = 'data' and final_covid_status is distinct from 'Negative'
-    union all
-    select
-        patient_id,
-        'negative' as covid_status,
-        unnest(list_append(list_transform(coalesce(swabdates, []), lambda swab: swab.swabdate), swabdate)) as swab_date
-    from clinical
-    where
-        kind = 'status'
-        and swab_status is distinct from 'Positive'
-        and not list_contains(list_transform(coalesce(swabdates, []), lambda swab: swab.swab_status), 'Positive')
-),
-
--- Films of patients whose status and day of swab are known.
-films_of_swabbed as (
-    select films.*, swabs.covid_status, swabs.swab_date
+-- Of patients of the age, by the record, else by the header.
+of_age as (
+    select films.*
     from films
-    inner join swabs on films.patient_id = swabs.patient_id
-    where swabs.swab_date is not null
+    left join clinical on films.patient_id = clinical.patient_id
+    where coalesce(clinical.age, films.header_age, $min_age) between $min_age and $max_age
 ),
 
--- Films near a swab, each with its nearest; of two as near, the earlier.
+-- Films near a swab of a positive patient that is positive, or near any swab of another.
 near_swab as (
-    select *, StudyDate - swab_date as days_from_swab
-    from films_of_swabbed
-    where StudyDate - swab_date between -$days_before and $days_after
+    select of_age.*, swabs.covid_status, swabs.swab_date, of_age.StudyDate - swabs.swab_date as days_from_swab
+    from of_age
+    inner join swabs on of_age.patient_id = swabs.patient_id
+    where
+        (swabs.covid_status is not null or swabs.kind = 'status')
+        and of_age.StudyDate - swabs.swab_date between -$days_before and $days_after
+),
+
+-- Each film with its nearest swab.
+nearest_swab as (
+    select *
+    from near_swab
     qualify
-        row_number() over (partition by SOPInstanceUID order by abs(StudyDate - swab_date), swab_date) = 1
+        row_number() over (
+            partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
+        ) = 1
+),
+
+-- Films whose nearest swab says what the patient had.
+labelled as (
+    select *
+    from nearest_swab
+    where covid_status is not null
+),
+
+-- Before a tube is in the picture. Intubated on an unknown day, or denied and yet dated, is not known to be before.
+not_intubated as (
+    select labelled.*
+    from labelled
+    left join admissions on labelled.patient_id = admissions.patient_id
+    where
+        not $before_intubation
+        or coalesce(
+            labelled.StudyDate < admissions.intubation_date,
+            not coalesce(admissions.was_intubated, admissions.is_intubation_contradicted, false)
+        )
 )
 
 select
@@ -75,8 +87,10 @@ select
     patient_id,
     StudyInstanceUID,
     StudyDate,
+    projection,
     ViewPosition,
+    view,
     covid_status,
     swab_date,
     days_from_swab
-from near_swab
+from not_intubated

@@ -1,117 +1,207 @@
 -- title: External validation of a diagnosis model
--- question: On which chest X-rays can a model that was trained elsewhere be tried, as many positive as negative?
--- definition: One row per patient: the frontal chest X-ray nearest to a swab, no more than days_apart days from it,
---   of the centres held out from training, and if named of the scanners. Balanced: of each projection (AP, PA) as
---   many positive as negative films are taken, so that neither status nor prevalence can be read off the projection.
---   Which films are left out is drawn by a digest of their UID: the same for everybody; another draw draws others.
--- limits: Balanced data have no true prevalence: predictive values do not carry over. Held out are whole centres by
---   the name that they send, letter case and spaces aside; a patient seen at two centres counts for the one that sent
---   the record. A projection that the header does not name is left out.
+-- question: On which chest X-rays of centres held out from training can a model be tried, as many positive as negative?
+-- definition: One row per patient: the frontal chest X-ray of an adult nearest to a swab, labelled as in covid_risk, of
+--   the centres that are named, and if named of the scanners. A patient with a clinical file of a centre that is not
+--   named may have been trained on, and is left out. Matched: of each projection (AP, PA), sex, ten years of age and month
+--   as many positive as negative films, so that status can be read off none of them. Where no film of the month is
+--   left, one of another month is taken; loosen lets more go, or nothing. matched_on says what each film is
+--   matched on. Which films are left out is drawn by a digest of their UID: the same for everybody; another draw draws
+--   others. The window, age and intubation are those of covid_risk, for the same reasons.
+-- limits: Matched data have no true prevalence: predictive values do not carry over. Centre is known from clinical files
+--   alone. Sex and age that are not known are matched with not known. A projection that nothing names is left out. Scanner
+--   and ward are not matched: look at  chest cohort risk external_validation. On the sample bucket (chest sample
+--   --patients 40 --seed 1), with all its centres named: 2 films; with loosen = 3, 8 films.
 -- grain: image
--- param centres VARCHAR[] = []: the centres that are held out; all when empty, for a model trained on other data
+-- param centres VARCHAR[]: the centres that are held out, in any spelling
 -- param scanners VARCHAR[] = []: only these ManufacturerModelName; all when empty
--- param days_apart INTEGER = 14: a film may be so many days from the swab
+-- param days_before INTEGER = 3: a film may be so many days older than the swab
+-- param days_after INTEGER = 7: a film may be so many days younger than the swab
+-- param min_age INTEGER = 18: age in years from which on patients are in
+-- param max_age INTEGER = 120: age in years up to which patients are in
+-- param before_intubation BOOLEAN = true: leaves out films of the day of intubation or later
+-- param loosen INTEGER = 1: 0 matches on projection, sex, age and month; 1 lets the month go where none is left, 2 also age, 3 also sex
 -- param draw INTEGER = 1: another number draws other films
 -- label covid_status: positive or negative
 -- label days_from_swab: days from the swab to the film; below 0 the film is older
 with
--- Frontal chest X-rays with their projection; an image sent twice counts once.
+-- Frontal chest X-rays with their view; an image sent twice counts once.
 films as (
-    select
-        patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, StudyDate, ViewPosition, ManufacturerModelName
-    from images
-    where
-        Modality in ('CR', 'DX')
-        and coalesce(BodyPartExamined, 'CHEST') ilike '%chest%'
-        and ViewPosition in ('AP', 'PA')
-        and SOPInstanceUID is not null
-        and StudyDate is not null
-    qualify row_number() over (partition by SOPInstanceUID order by available_date, key, source) = 1
-),
-
--- Records of the centres held out.
-held_out as (
     select *
-    from clinical
-    where
-        len($centres) = 0
-        or lower(regexp_replace(trim(submitting_centre), '\s+', ' ', 'g')) in (
-            select lower(regexp_replace(trim(named), '\s+', ' ', 'g')) from (select unnest($centres) as named)
-        )
+    from chest_films
+    where view in ('AP', 'PA') and StudyDate is not null
 ),
 
--- The swab of a positive patient, and every swab of a negative one, as in covid_risk.
-swabs as (
+-- The names in the spelling of the column centre.
+named as (
+    select distinct fold_centre(name) as centre
+    from (select unnest($centres) as name)
+    where centre is not null
+),
+
+-- Records of the centres that are named.
+held_out as (
+    select patient_id, centre, sex, age
+    from clinical
+    where centre in (select centre from named)
+),
+
+-- Patients of whom another centre sent a file as well.
+seen_elsewhere as (
+    select distinct patient_id
+    from clinical_history
+    where centre not in (select centre from named)
+),
+
+-- Of patients of the held-out centres alone, and of the age.
+of_held_out as (
     select
-        patient_id,
-        'positive' as covid_status,
-        submitting_centre,
-        coalesce(
-            date_of_positive_covid_swab,
-            case when first_rt_pcr_result = 'Positive' then date_of_acquisition_of_1st_rt_pcr end,
-            case when second_rt_pcr_result = 'Positive' then date_of_acquisition_of_2nd_rt_pcr end
-        ) as swab_date
-    from held_out
-    where kind = 'data' and final_covid_status is distinct from 'Negative'
-    union all
-    select
-        patient_id,
-        'negative' as covid_status,
-        submitting_centre,
-        unnest(list_append(list_transform(coalesce(swabdates, []), lambda swab: swab.swabdate), swabdate)) as swab_date
-    from held_out
+        films.*,
+        held_out.centre,
+        coalesce(held_out.sex, 'not known') as sex,
+        coalesce(cast(floor(coalesce(held_out.age, films.header_age) / 10) * 10 as integer), -1) as decade
+    from films
+    inner join held_out on films.patient_id = held_out.patient_id
     where
-        kind = 'status'
-        and swab_status is distinct from 'Positive'
-        and not list_contains(list_transform(coalesce(swabdates, []), lambda swab: swab.swab_status), 'Positive')
+        films.patient_id not in (select patient_id from seen_elsewhere)
+        and coalesce(held_out.age, films.header_age, $min_age) between $min_age and $max_age
 ),
 
 -- Of the scanners.
 of_scanners as (
     select *
-    from films
+    from of_held_out
     where len($scanners) = 0 or ManufacturerModelName = any($scanners)
 ),
 
--- Of patients of the centres, near a swab.
+-- Before a tube is in the picture, as in covid_risk.
+not_intubated as (
+    select of_scanners.*
+    from of_scanners
+    left join admissions on of_scanners.patient_id = admissions.patient_id
+    where
+        not $before_intubation
+        or coalesce(
+            of_scanners.StudyDate < admissions.intubation_date,
+            not coalesce(admissions.was_intubated, admissions.is_intubation_contradicted, false)
+        )
+),
+
+-- Films near a swab of a positive patient that is positive, or near any swab of another.
 near_swab as (
     select
-        of_scanners.*,
+        not_intubated.*,
         swabs.covid_status,
-        swabs.submitting_centre,
-        of_scanners.StudyDate - swabs.swab_date as days_from_swab
-    from of_scanners
-    inner join swabs on of_scanners.patient_id = swabs.patient_id
-    where abs(of_scanners.StudyDate - swabs.swab_date) <= $days_apart
+        swabs.swab_date,
+        not_intubated.StudyDate - swabs.swab_date as days_from_swab
+    from not_intubated
+    inner join swabs on not_intubated.patient_id = swabs.patient_id
+    where
+        (swabs.covid_status is not null or swabs.kind = 'status')
+        and not_intubated.StudyDate - swabs.swab_date between -$days_before and $days_after
+),
+
+-- Each film with its nearest swab.
+nearest_swab as (
+    select *
+    from near_swab
+    qualify
+        row_number() over (
+            partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
+        ) = 1
+),
+
+-- Films whose nearest swab says what the patient had.
+labelled as (
+    select *, strftime(StudyDate, '%Y-%m') as month
+    from nearest_swab
+    where covid_status is not null
 ),
 
 -- One film a patient: the nearest to a swab, then the earliest.
 one_a_patient as (
-    select *
-    from near_swab
+    select *, md5(SOPInstanceUID || ' ' || $draw) as lot
+    from labelled
     qualify
         row_number() over (
             partition by patient_id order by abs(days_from_swab), StudyDate, SOPInstanceUID
         ) = 1
 ),
 
--- How many of each status and projection there are, and the place of each film in the draw.
-drawn as (
+-- As many positive as negative of each projection, sex, decade and month.
+of_month as (
     select
         *,
-        count(*) filter (covid_status = 'positive') over (partition by ViewPosition) as n_positive,
-        count(*) filter (covid_status = 'negative') over (partition by ViewPosition) as n_negative,
-        row_number() over (
-            partition by ViewPosition, covid_status order by md5(SOPInstanceUID || ' ' || $draw), SOPInstanceUID
-        ) as place
+        case
+            when
+                row_number() over (partition by view, sex, decade, month, covid_status order by lot, SOPInstanceUID)
+                <= least(
+                    count(*) filter (covid_status = 'positive') over (partition by view, sex, decade, month),
+                    count(*) filter (covid_status = 'negative') over (partition by view, sex, decade, month)
+                )
+                then 'projection, sex, age, month'
+        end as on_month
     from one_a_patient
 ),
 
--- As many positive as negative of each projection.
-balanced as (
+-- Of those left, as many of each projection, sex and decade.
+of_decade as (
+    select
+        *,
+        case
+            when on_month is not null then on_month
+            when
+                $loosen >= 1
+                and row_number() over (partition by view, sex, decade, on_month, covid_status order by lot, SOPInstanceUID)
+                <= least(
+                    count(*) filter (on_month is null and covid_status = 'positive') over (partition by view, sex, decade),
+                    count(*) filter (on_month is null and covid_status = 'negative') over (partition by view, sex, decade)
+                )
+                then 'projection, sex, age'
+        end as on_decade
+    from of_month
+),
+
+-- Of those left, as many of each projection and sex.
+of_sex as (
+    select
+        *,
+        case
+            when on_decade is not null then on_decade
+            when
+                $loosen >= 2
+                and row_number() over (partition by view, sex, on_decade, covid_status order by lot, SOPInstanceUID)
+                <= least(
+                    count(*) filter (on_decade is null and covid_status = 'positive') over (partition by view, sex),
+                    count(*) filter (on_decade is null and covid_status = 'negative') over (partition by view, sex)
+                )
+                then 'projection, sex'
+        end as on_sex
+    from of_decade
+),
+
+-- Of those left, as many of each projection.
+of_projection as (
+    select
+        *,
+        case
+            when on_sex is not null then on_sex
+            when
+                $loosen >= 3
+                and row_number() over (partition by view, on_sex, covid_status order by lot, SOPInstanceUID)
+                <= least(
+                    count(*) filter (on_sex is null and covid_status = 'positive') over (partition by view),
+                    count(*) filter (on_sex is null and covid_status = 'negative') over (partition by view)
+                )
+                then 'projection'
+        end as matched_on
+    from of_sex
+),
+
+-- Those that have a match.
+matched as (
     select *
-    from drawn
-    where place <= least(n_positive, n_negative)
+    from of_projection
+    where matched_on is not null
 )
 
 select
@@ -120,8 +210,12 @@ select
     StudyInstanceUID,
     StudyDate,
     ViewPosition,
-    submitting_centre,
+    view,
+    sex,
+    nullif(decade, -1) as decade,
+    centre,
     ManufacturerModelName,
     covid_status,
-    days_from_swab
-from balanced
+    days_from_swab,
+    matched_on
+from matched

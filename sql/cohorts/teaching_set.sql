@@ -1,80 +1,142 @@
 -- title: A teaching set of chest X-rays
 -- question: Which chest X-rays show learners positive, negative and indeterminate cases, one film a patient?
--- definition: One row per patient, up to per_answer films of each answer. Positive: a patient with COVID-19 whose
---   film a radiologist of the centre graded classic or probable (code 1 of the British Society of Thoracic Imaging);
---   indeterminate: likewise, graded indeterminate (code 2). The grade is of the film of the day that the record
---   names, first or second. Negative: a patient without a positive swab, and a film no more than days_apart days from
---   a negative one. Cases are numbered in an order drawn by a digest of their UID, in which the answers are mixed.
--- limits: The grade is one radiologist's, and two films of one day cannot be told apart. A negative film is not a
---   normal film. The key is apart: questions are given without with_answers, the key with it, both with the same case
---   numbers; hand learners the images renamed by case number, since a pseudonym may be met elsewhere.
+-- definition: One row per patient, up to per_answer films of each answer. Every film is labelled by the nearest swab, as in
+--   covid_risk, and by what a radiologist of the centre read of a film of that day (British Society of Thoracic Imaging:
+--   code 0 normal, 1 classic or probable, 2 indeterminate, 3 not COVID-19). Positive: a positive swab and code 1.
+--   Indeterminate: a positive swab and code 2. Negative: a negative swab and code 0 or 3; or, with unread, a
+--   negative swab and no reading: reading says which. A film that swab and reading disagree on, or two readings of its
+--   day, has no answer. Cases are numbered in an order drawn by a digest of their UID, in which the answers are mixed. The
+--   window, age and intubation are those of covid_risk, for the same reasons.
+-- limits: The reading is one radiologist's, and two films of one day cannot be told apart. Status records hardly ever
+--   carry a reading, so that most negatives are unread: such a film may show any disease, and COVID-19 that the swab
+--   missed. The key is apart: questions are given without with_answers, the key with it, both with the same case
+--   numbers; hand learners the images renamed by case number, since a pseudonym may be met elsewhere. On the sample
+--   bucket (chest sample --patients 40 --seed 1): 9 films, 1 positive and 8
+--   negative, these unread.
 -- grain: image
 -- param per_answer INTEGER = 50: at most so many films of each answer
--- param days_apart INTEGER = 14: a negative film may be so many days from the swab
+-- param unread BOOLEAN = true: lets in negative films that no radiologist has read, marked so in the key
+-- param days_before INTEGER = 3: a film may be so many days older than the swab
+-- param days_after INTEGER = 7: a film may be so many days younger than the swab
+-- param projections VARCHAR[] = ['frontal', 'unknown']: which of frontal, lateral, other, unknown
+-- param min_age INTEGER = 18: age in years from which on patients are in
+-- param max_age INTEGER = 120: age in years up to which patients are in
+-- param before_intubation BOOLEAN = true: leaves out films of the day of intubation or later
 -- param draw INTEGER = 1: another number draws other films in another order
--- param with_answers BOOLEAN = false: true gives the key; without it the answer is null
+-- param with_answers BOOLEAN = false: true gives the key; without it answer and reading are null
 -- label case_number: number of the case, from 1
 -- label answer: positive, negative or indeterminate; null in the questions
+-- label reading: read or unread, by a radiologist of the centre; null in the questions
 with
--- Frontal chest X-rays; an image sent twice counts once.
+-- Chest X-rays of the projections whose day is known; an image sent twice counts once.
 films as (
-    select patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, StudyDate, ViewPosition
-    from images
-    where
-        Modality in ('CR', 'DX')
-        and coalesce(BodyPartExamined, 'CHEST') ilike '%chest%'
-        and coalesce(ViewPosition, 'AP') in ('AP', 'PA')
-        and SOPInstanceUID is not null
-        and StudyDate is not null
-    qualify row_number() over (partition by SOPInstanceUID order by available_date, key, source) = 1
+    select *
+    from chest_films
+    where projection = any($projections) and StudyDate is not null
 ),
 
--- What is known of films by their patient and day: the grades of the positive, the swabs of the negative.
-graded as (
-    select patient_id, 0 as days_apart, date_of_1st_cxr as day, covid_code as code
-    from clinical
-    where kind = 'data' and final_covid_status is distinct from 'Negative'
-    union all
-    select patient_id, 0 as days_apart, date_of_2nd_cxr as day, covid_code_2 as code
-    from clinical
-    where kind = 'data' and final_covid_status is distinct from 'Negative'
-    union all
+-- Of patients of the age, by the record, else by the header.
+of_age as (
+    select films.*
+    from films
+    left join clinical on films.patient_id = clinical.patient_id
+    where coalesce(clinical.age, films.header_age, $min_age) between $min_age and $max_age
+),
+
+-- Before a tube is in the picture, as in covid_risk.
+not_intubated as (
+    select of_age.*
+    from of_age
+    left join admissions on of_age.patient_id = admissions.patient_id
+    where
+        not $before_intubation
+        or coalesce(
+            of_age.StudyDate < admissions.intubation_date,
+            not coalesce(admissions.was_intubated, admissions.is_intubation_contradicted, false)
+        )
+),
+
+-- Films near a swab of a positive patient that is positive, or near any swab of another.
+near_swab as (
     select
-        patient_id,
-        $days_apart as days_apart,
-        unnest(list_append(list_transform(coalesce(swabdates, []), lambda swab: swab.swabdate), swabdate)) as day,
-        -1 as code
-    from clinical
+        not_intubated.*,
+        swabs.covid_status,
+        swabs.swab_date,
+        not_intubated.StudyDate - swabs.swab_date as days_from_swab
+    from not_intubated
+    inner join swabs on not_intubated.patient_id = swabs.patient_id
     where
-        kind = 'status'
-        and swab_status is distinct from 'Positive'
-        and not list_contains(list_transform(coalesce(swabdates, []), lambda swab: swab.swab_status), 'Positive')
+        (swabs.covid_status is not null or swabs.kind = 'status')
+        and not_intubated.StudyDate - swabs.swab_date between -$days_before and $days_after
 ),
 
--- Films with an answer; one that is answered in two ways has none.
+-- Each film with its nearest swab.
+nearest_swab as (
+    select *
+    from near_swab
+    qualify
+        row_number() over (
+            partition by SOPInstanceUID order by abs(days_from_swab), covid_status is null desc, swab_date
+        ) = 1
+),
+
+-- Films whose nearest swab says what the patient had.
+labelled as (
+    select *
+    from nearest_swab
+    where covid_status is not null
+),
+
+-- What radiologists read of the films of a day; readings of one day that differ are none.
+readings as (
+    select patient_id, day, min(code) as code, max(code) as other_code
+    from (
+        select patient_id, date_of_1st_cxr as day, covid_code as code
+        from clinical
+        union all
+        select patient_id, date_of_2nd_cxr as day, covid_code_2 as code
+        from clinical
+    )
+    where day is not null and code is not null
+    group by patient_id, day
+),
+
+-- Films with an answer.
 answered as (
     select
-        films.*,
-        case graded.code when 1 then 'positive' when 2 then 'indeterminate' when -1 then 'negative' end as truth
-    from films
-    inner join graded on films.patient_id = graded.patient_id
-    where abs(films.StudyDate - graded.day) <= graded.days_apart and graded.code in (1, 2, -1)
-    qualify min(truth) over (partition by films.SOPInstanceUID) = max(truth) over (partition by films.SOPInstanceUID)
+        labelled.*,
+        case
+            when labelled.covid_status = 'positive' and readings.code = 1 then 'positive'
+            when labelled.covid_status = 'positive' and readings.code = 2 then 'indeterminate'
+            when labelled.covid_status = 'negative' and readings.code in (0, 3) then 'negative'
+            when labelled.covid_status = 'negative' and readings.code is null then 'negative'
+        end as truth,
+        case when readings.code is null then 'unread' else 'read' end as truly_read
+    from labelled
+    left join readings on labelled.patient_id = readings.patient_id and labelled.StudyDate = readings.day
+    where truth is not null and (readings.code is null or readings.code = readings.other_code)
 ),
 
--- One film a patient.
-one_a_patient as (
+-- Read, or let in unread.
+admitted as (
     select *
     from answered
-    qualify row_number() over (partition by patient_id order by StudyDate, SOPInstanceUID) = 1
+    where $unread or truly_read = 'read'
 ),
 
--- At most so many of each answer.
+-- One film a patient: one that was read, then the earliest.
+one_a_patient as (
+    select *
+    from admitted
+    qualify row_number() over (partition by patient_id order by truly_read, StudyDate, SOPInstanceUID) = 1
+),
+
+-- At most so many of each answer; those that were read first.
 drawn as (
     select *
     from one_a_patient
     qualify
-        row_number() over (partition by truth order by md5(SOPInstanceUID || ' ' || $draw), SOPInstanceUID)
+        row_number() over (partition by truth order by truly_read, md5(SOPInstanceUID || ' ' || $draw), SOPInstanceUID)
         <= $per_answer
 )
 
@@ -84,6 +146,8 @@ select
     StudyInstanceUID,
     StudyDate,
     ViewPosition,
+    view,
     row_number() over (order by md5(SOPInstanceUID || ' case ' || $draw), SOPInstanceUID) as case_number,
-    case when $with_answers then truth end as answer
+    case when $with_answers then truth end as answer,
+    case when $with_answers then truly_read end as reading
 from drawn

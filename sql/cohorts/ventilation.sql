@@ -1,83 +1,111 @@
 -- title: X-rays at presentation, to predict ventilation
 -- question: Which patients with COVID-19 had a chest X-ray at presentation, and who of them was ventilated later?
--- definition: One row per patient: the first study with a frontal chest X-ray, from the day before admission to
---   days_after days after it, while the patient was not intubated. Ventilated: intubated after the day of that film,
---   within horizon days of it. Nobody who was intubated on the day of the film or before is in. Age and sex are all
---   that is given beside the film, since both were known before it.
+-- definition: One row per patient: the first study with a chest X-ray of the projections, from the day before admission
+--   to days_after days after it, of an adult with a positive swab from swab_days_before days before admission to
+--   swab_days_after days after it, alive and not intubated by the day of that film. 2 days after admission is where
+--   infection in hospital begins to be reckoned with (Public Health England, 2020: community onset up to day 2,
+--   hospital onset from day 3 on); 14 days before, how long a positive swab speaks of this illness. Who is in depends on
+--   nothing that came after the film: everybody stays in, and who was not followed to the horizon is marked. Ventilated:
+--   intubated after the day of the film, within horizon days of it. Not ventilated: the record shows the patient alive
+--   and not intubated at the horizon, or dead before it without having been intubated. Else it is not known: null.
+--   Follow-up ends with death, else with the last day on which the record shows the patient alive (concept admissions);
+--   the upload of the record shows nothing. Age and sex are all that is given beside the film: both were known before.
 -- limits: The patients are those that turn out to have COVID-19, which may be known only after the film. There is no
 --   sign of A&E in the data: presentation is the day of admission. Days have no hours, so that a film and an
 --   intubation of the same day cannot be put in order. Ventilation without a tube is not recorded. Death without
---   ventilation competes with the outcome: look at died. Who was not followed up for horizon days is left out, which
---   favours long stays and late uploads.
+--   ventilation competes with the outcome: look at died. Rows of unknown outcome are many: take them as censored at
+--   days_followed (is_censored), or where neither is known leave them out and say how many. A patient of unknown age is
+--   let in. On the sample bucket (chest sample --patients 40 --seed 1): 1 study of 1 patient,
+--   censored.
 -- grain: study
 -- param days_after INTEGER = 1: the film may be so many days after admission
--- param horizon INTEGER = 28: the outcome is looked for so many days from the film on
--- label ventilated: true when intubated after the day of the film, within the horizon
+-- param horizon INTEGER = 28: the outcome is looked for so many days from the film on, as trials of COVID-19 did
+-- param swab_days_before INTEGER = 14: the positive swab may be so many days older than the admission
+-- param swab_days_after INTEGER = 2: the positive swab may be so many days younger than the admission
+-- param ask_swab BOOLEAN = true: false also takes patients of a data record without a positive swab near admission who are not ruled out
+-- param projections VARCHAR[] = ['frontal', 'unknown']: which of frontal, lateral, other, unknown
+-- param min_age INTEGER = 18: age in years from which on patients are in
+-- param max_age INTEGER = 120: age in years up to which patients are in
+-- label ventilated: true when intubated after the day of the film, within the horizon; null when it is not known
 -- label days_to_ventilation: days from the film to the intubation; null when there was none in time
--- label died: true when the patient died within the horizon
--- label days_followed: days from the film to death, else to the upload of the record
+-- label died: true when the patient died within the horizon; null when it is not known, or not when
+-- label days_followed: days from the film to the end of follow-up; never below 0
+-- label is_censored: whether follow-up ended before the horizon with neither ventilation nor death
 with
--- Studies with a frontal chest X-ray; one sent for two patients goes to the first by name.
+-- Studies with a chest X-ray of the projections; one sent for two patients goes to the first by name.
 film_studies as (
-    select patient_id, StudyInstanceUID, min(StudyDate) as StudyDate
-    from images
-    where
-        Modality in ('CR', 'DX')
-        and coalesce(BodyPartExamined, 'CHEST') ilike '%chest%'
-        and coalesce(ViewPosition, 'AP') in ('AP', 'PA')
-        and StudyInstanceUID is not null
-        and StudyDate is not null
+    select patient_id, StudyInstanceUID, min(StudyDate) as StudyDate, max(header_age) as header_age
+    from chest_films
+    where projection = any($projections) and StudyInstanceUID is not null and StudyDate is not null
     group by patient_id, StudyInstanceUID
     qualify row_number() over (partition by StudyInstanceUID order by patient_id) = 1
 ),
 
--- Of patients with COVID-19 whose day of admission is known.
+-- Of patients whose day of admission is known.
 of_admitted as (
-    select
-        film_studies.*,
-        record.date_of_admission,
-        record.intubation,
-        record.date_of_intubation,
-        record.death,
-        record.date_of_death,
-        record.available_date as record_date,
-        record.age,
-        record.sex
+    select film_studies.*, admissions.* exclude (patient_id, group_name, available_date, source, key)
     from film_studies
-    inner join clinical as record on film_studies.patient_id = record.patient_id
-    where record.kind = 'data' and record.date_of_admission is not null
+    inner join admissions on film_studies.patient_id = admissions.patient_id
+    where admissions.admission_date is not null
+),
+
+-- Who were ruled out at last, and the age and sex of all.
+of_age as (
+    select of_admitted.*, coalesce(record.age, of_admitted.header_age) as age, record.sex
+    from of_admitted
+    inner join clinical as record on of_admitted.patient_id = record.patient_id
+    where
+        record.final_covid_status is distinct from 'Negative'
+        and coalesce(record.age, of_admitted.header_age, $min_age) between $min_age and $max_age
+),
+
+-- With a positive swab near admission.
+swabbed as (
+    select of_age.*
+    from of_age
+    where
+        not $ask_swab
+        or exists (
+            select 1
+            from swabs
+            where
+                swabs.patient_id = of_age.patient_id
+                and swabs.covid_status = 'positive'
+                and swabs.swab_date - of_age.admission_date between -$swab_days_before and $swab_days_after
+        )
 ),
 
 -- Taken at presentation; the first study of each patient is the index.
 index_films as (
     select *
-    from of_admitted
-    where StudyDate between date_of_admission - 1 and date_of_admission + $days_after
+    from swabbed
+    where StudyDate between admission_date - 1 and admission_date + $days_after
     qualify row_number() over (partition by patient_id order by StudyDate, StudyInstanceUID) = 1
 ),
 
--- Whether the patient was intubated is known, and if so when.
-known_outcome as (
+-- Alive and not known to be intubated by the day of the film.
+at_risk as (
     select *
     from index_films
-    where intubation is not null and (not intubation or date_of_intubation is not null)
+    where coalesce(intubation_date > StudyDate, true) and coalesce(death_date >= StudyDate, true)
 ),
 
--- Not intubated by the day of the film.
-not_yet_ventilated as (
-    select *
-    from known_outcome
-    where not intubation or date_of_intubation > StudyDate
-),
-
--- Followed up to the horizon: the outcome came, or the record was written after it.
-followed_up as (
-    select *
-    from not_yet_ventilated
-    where
-        (intubation and date_of_intubation <= StudyDate + $horizon)
-        or date_of_death <= StudyDate + $horizon
-        or record_date >= StudyDate + $horizon
+-- What became of them. Intubated on an unknown day, or denied and yet dated, is not known.
+followed as (
+    select
+        *,
+        case
+            when intubation_date <= StudyDate + $horizon then true
+            when was_intubated is null or (was_intubated and intubation_date is null) then null
+            when death_date <= StudyDate + $horizon or follow_up_end >= StudyDate + $horizon then false
+        end as is_ventilated,
+        case
+            when death_date <= StudyDate + $horizon then true
+            when has_died and death_date is null then null
+            when is_death_contradicted then null
+            when follow_up_end >= StudyDate + $horizon then false
+        end as is_dead
+    from at_risk
 )
 
 select
@@ -86,9 +114,11 @@ select
     StudyDate,
     age,
     sex,
-    intubation and date_of_intubation <= StudyDate + $horizon as ventilated,
-    case when intubation and date_of_intubation <= StudyDate + $horizon then date_of_intubation - StudyDate end
-        as days_to_ventilation,
-    coalesce(death and date_of_death <= StudyDate + $horizon, false) as died,
-    coalesce(date_of_death, record_date) - StudyDate as days_followed
-from followed_up
+    is_ventilated as ventilated,
+    case when is_ventilated then intubation_date - StudyDate end as days_to_ventilation,
+    is_dead as died,
+    greatest(follow_up_end - StudyDate, 0) as days_followed,
+    not coalesce(is_ventilated, false)
+    and not coalesce(is_dead, false)
+    and coalesce(follow_up_end < StudyDate + $horizon, true) as is_censored
+from followed

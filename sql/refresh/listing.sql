@@ -199,7 +199,7 @@ where loaded.source = $source and parsed.kind = '{{ kind }}'
 group by all;
 
 -- name: insert
-insert into raw.objects select {{ names raw.objects }} from parsed;
+insert into raw.objects by name select {{ names raw.objects }} from parsed;
 
 -- name: reject_dates
 insert into ops.rejects by name
@@ -283,8 +283,9 @@ paired as ({{ pairing }})
 select paired.* from paired
 inner join loaded on paired.key = loaded.key
 where
-    (paired.dcm_key, paired.dcm_etag, paired.dcm_size, paired.dcm_available_date)
-    is distinct from (loaded.dcm_key, loaded.dcm_etag, loaded.dcm_size, loaded.dcm_available_date);
+    (paired.dcm_key, paired.dcm_etag, paired.dcm_size, paired.dcm_available_date, paired.earlier_dcm)
+    is distinct from
+    (loaded.dcm_key, loaded.dcm_etag, loaded.dcm_size, loaded.dcm_available_date, loaded.earlier_dcm);
 
 -- name: repair
 update core.images
@@ -292,6 +293,7 @@ set
     dcm_key = repaired.dcm_key,
     dcm_etag = repaired.dcm_etag,
     dcm_size = repaired.dcm_size,
-    dcm_available_date = repaired.dcm_available_date
+    dcm_available_date = repaired.dcm_available_date,
+    earlier_dcm = repaired.earlier_dcm
 from repaired
 where images.source = $source and images.key = repaired.key;

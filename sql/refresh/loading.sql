@@ -1,7 +1,8 @@
 -- What is to be loaded, and loading it. One statement under each name; warehouse/steps/loading.py runs them.
 -- What is pending is derived, never remembered: live objects of a kind whose (key, etag) is neither in core nor
 -- among the rejects, and those rejects that a second try may heal. A killed refresh just goes on; a second one finds
--- nothing. A row of earlier content stays, with its own etag, until the new content is there to replace it.
+-- nothing. A row of earlier content stays, with its own etag, until the new content is there to replace it. Rows are
+-- written by the names of their columns: a lake that was made before a column was declared has it at its end.
 
 -- name: unloaded
 -- Objects to be loaded. What another version of the tool, or of its rules, could not read is tried again.
@@ -85,23 +86,23 @@ select * exclude (place) from pending where place between $first and $last order
 delete from {{ table }} where source = $source and key in (select key from rows_read where {{ flag }});
 
 -- name: insert_images
-insert into core.images select {{ names core.images }} from rows_read where is_header;
+insert into core.images by name select {{ names core.images }} from rows_read where is_header;
 
 -- name: insert_headers
-insert into raw.headers
+insert into raw.headers by name
 select batch.source, batch.key, batch.group_name, batch.patient_id, batch.available_date, batch.content as header, readings.reading
 from batch
 left join readings_read as readings on batch.key = readings.key
 where batch.key not in (select key from rows_read where not is_header);
 
 -- name: insert_clinical
-insert into core.clinical select {{ names core.clinical }} from rows_read where is_record;
+insert into core.clinical by name select {{ names core.clinical }} from rows_read where is_record;
 
 -- name: insert_issues
-insert into core.clinical_issues select {{ names core.clinical_issues }} from issues_read;
+insert into core.clinical_issues by name select {{ names core.clinical_issues }} from issues_read;
 
 -- name: insert_records
-insert into raw.records
+insert into raw.records by name
 select source, key, group_name, patient_id, available_date, content as record
 from batch
 where key not in (select key from rows_read where not is_record);
@@ -121,4 +122,4 @@ select key, reason, first_seen from ops.rejects where source = $source and key i
 delete from ops.rejects where source = $source and key in (select unnest($keys));
 
 -- name: insert_rejects
-insert into ops.rejects select {{ names ops.rejects }} from rejects_found;
+insert into ops.rejects by name select {{ names ops.rejects }} from rejects_found;

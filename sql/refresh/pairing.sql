@@ -1,7 +1,8 @@
 -- The .dcm of each header (relation headers: rows of raw.objects) of a source.
 -- A .dcm belongs to the header with the same group, patient and image id. Should there be several, the one
--- whose key mirrors the header's own is meant, else the earliest, else the smallest key. Nearly every .dcm is
--- found by its mirrored key, in a join that may spill to disk; the aggregate is for the few others.
+-- whose key mirrors the header's own is meant, else the earliest, else the smallest key. Where the mirrored one came later
+-- than another, the earliest other is kept beside it (earlier_dcm): it was the image's .dcm until then. Nearly every
+-- .dcm is found by its mirrored key, in a join that may spill to disk; the aggregate is for the few that mirror no header.
 with
 dcm as (
     select key, size, etag, available_date, group_name, patient_id, image_id
@@ -39,7 +40,7 @@ others as (
         mirrored.group_name = dcm.group_name
         and mirrored.patient_id = dcm.patient_id
         and mirrored.image_id = dcm.image_id
-    where mirrored.dcm_key is null
+    where mirrored.dcm_key is null or dcm.available_date < mirrored.dcm_available_date
     group by mirrored.key
 )
 
@@ -48,6 +49,15 @@ select
     coalesce(mirrored.dcm_key, others.best.key) as dcm_key,
     coalesce(mirrored.dcm_size, others.best.size) as dcm_size,
     coalesce(mirrored.dcm_etag, others.best.etag) as dcm_etag,
-    coalesce(mirrored.dcm_available_date, others.best.available_date) as dcm_available_date
+    coalesce(mirrored.dcm_available_date, others.best.available_date) as dcm_available_date,
+    case
+        when mirrored.dcm_key is not null and others.key is not null then
+            struct_pack(
+                dcm_key := others.best.key,
+                dcm_size := others.best.size,
+                dcm_etag := others.best.etag,
+                dcm_available_date := others.best.available_date
+            )
+    end as earlier_dcm
 from mirrored
 left join others on mirrored.key = others.key

@@ -31,7 +31,7 @@ inner join raw.records on stale.source = records.source and stale.key = records.
 where stale.place between $first and $last;
 
 -- name: insert
-insert into {{ table }} select {{ names }} from cleaned;
+insert into {{ table }} by name select {{ names }} from cleaned;
 
 -- name: forget
 delete from {{ table }}

@@ -1,5 +1,5 @@
--- The counts of `chest report`: numbers of things, no patient and no value of one. A centre is told by its name whatever
--- its case and white space ({{ centre }}); `spellings` has the names with their case. One statement under each name.
+-- The counts of `chest report`: numbers of things, no patient and no value of one. A centre is known by its one spelling;
+-- `spellings` has the names as they were sent. One statement under each name.
 
 -- name: covid_status
 select covid_status, count(*) as n_patients
@@ -24,31 +24,31 @@ select count(distinct StudyInstanceUID) filter (StudyDate is not null) as n_date
 from lake.main.studies;
 
 -- name: spellings
-select {{ centre }} as centre, {{ spelling }} as spelling, count(*) as n_files
+select coalesce(centre, '') as centre, coalesce(submitting_centre, '') as spelling, count(*) as n_files
 from lake.main.clinical_history
 group by all
 order by all;
 
 -- name: centres
-select case when has_clinical then {{ centre }} end as centre, covid_status, count(*) as n_patients
+select case when has_clinical then coalesce(centre, '') end as centre, covid_status, count(*) as n_patients
 from lake.main.patients
 group by all
 order by all;
 
 -- name: completeness
-select column_name, {{ centre }} as centre, sum(n_records)::bigint as n_records, sum(n_filled)::bigint as n_filled
+select column_name, coalesce(centre, '') as centre, sum(n_records)::bigint as n_records, sum(n_filled)::bigint as n_filled
 from lake.main.completeness
 group by all
 order by all;
 
 -- name: issues
-select {{ centre }} as centre, rule, count(*) as n_values, count(distinct patient_id) as n_patients
+select coalesce(centre, '') as centre, rule, count(*) as n_values, count(distinct patient_id) as n_patients
 from lake.main.clinical_issues
 group by all
 order by all;
 
 -- name: rules
-select rule, effect, count(*) as n_values, count(distinct patient_id) as n_patients, count(distinct {{ centre }}) as n_centres
+select rule, effect, count(*) as n_values, count(distinct patient_id) as n_patients, count(distinct coalesce(centre, '')) as n_centres
 from lake.main.clinical_issues
 group by all
 order by n_values desc, rule;

@@ -1,20 +1,22 @@
--- completeness: how full each column is, per centre and month, of the clinical files that count on the as-of date.
+-- completeness: how full each column is, per centre (in one spelling) and month, of the clinical files that count on the as-of date.
 -- Only columns that apply to the kind of the file; an ethnicity of Unknown is not filled.
 create or replace view completeness as
 with
 counted as (
     select
-        submitting_centre,
+        centre,
+        min(submitting_centre) as submitting_centre,
         cast(date_trunc('month', available_date) as date) as month,
         kind,
         count(*) as n_records,
         {{ filled counts }}
     from clinical
-    group by submitting_centre, month, kind
+    group by centre, month, kind
 ),
 
 listed as (
     select
+        centre,
         submitting_centre,
         month,
         kind,
@@ -27,6 +29,7 @@ listed as (
 
 select
     filled.column_name,
+    centre,
     submitting_centre,
     month,
     kind,

@@ -1,13 +1,30 @@
 -- images: one row per image header, as it was known on the as-of date.
 -- The only place, with clinical_history and headers, where rows are cut by as-of date and by group: the other
--- views stand on these. A .dcm that was written after the as-of date was not there to be fetched yet.
+-- views stand on these. A .dcm that was written after the as-of date was not there to be fetched yet: where another
+-- one was (earlier_dcm), that is the image's as of that day.
 create or replace view images as
 select
-    * replace (
-        case when dcm_available_date <= {{ as_of }} then dcm_key end as dcm_key,
-        case when dcm_available_date <= {{ as_of }} then dcm_size end as dcm_size,
-        case when dcm_available_date <= {{ as_of }} then dcm_etag end as dcm_etag,
-        case when dcm_available_date <= {{ as_of }} then dcm_available_date end as dcm_available_date
-    )
-from (select {{ names core.images }} from core.images)
+    * exclude (earlier_dcm, spelt_maker, years_of_age, spelt_sex) replace (
+        case when dcm_available_date <= {{ as_of }} then dcm_key
+            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_key end as dcm_key,
+        case when dcm_available_date <= {{ as_of }} then dcm_size
+            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_size end as dcm_size,
+        case when dcm_available_date <= {{ as_of }} then dcm_etag
+            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_etag end as dcm_etag,
+        case when dcm_available_date <= {{ as_of }} then dcm_available_date
+            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_available_date
+        end as dcm_available_date
+    ),
+    {{ vendor of spelt_maker }} as vendor,
+    -- Nobody is older than 120, the limit of the clinical field too.
+    case when years_of_age between 0 and 120 then years_of_age end as header_age,
+    case when spelt_sex in ('F', 'M', 'O') then spelt_sex end as header_sex
+from (
+    select
+        {{ names core.images }},
+        {{ spelt Manufacturer }} as spelt_maker,
+        {{ header age }} as years_of_age,
+        upper(trim(PatientSex)) as spelt_sex
+    from core.images
+)
 where available_date <= {{ as_of }} and {{ in_group }};

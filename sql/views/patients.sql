@@ -1,9 +1,9 @@
 -- patients: one row per patient with an image or a clinical record available on the as-of date.
 -- Positive has a data file, negative a status file only (view clinical says which file counts); a patient
 -- without a clinical record has no status. Age and sex are those of the record that counts; where it has none, of the
--- newest header that has one, by available date, StudyDate and key; age_source and sex_source say which. Ages in DICOM
--- are in years, months, weeks or days, of which a year has as many as sql/cleaning/mappings.csv says; a bare number is
--- years (PS3.5, VR AS). Every other field of the record is in view clinical.
+-- newest header that has a readable one (images.header_age, header_sex), by available date, StudyDate (a header without
+-- one is older than those with) and key; age_source and sex_source say which. Every other field of the record is in view
+-- clinical.
 create or replace view patients as
 with
 image_facts as (
@@ -11,12 +11,12 @@ image_facts as (
         patient_id,
         min(group_name) as group_name,
         min(available_date) as available_date,
-        arg_max(PatientAge, (available_date, StudyDate, key, source)) as PatientAge,
-        arg_max(PatientSex, (available_date, StudyDate, key, source)) filter (PatientSex in ('F', 'M')) as PatientSex,
+        arg_max(header_age, (available_date, coalesce(StudyDate, date '-infinity'), key, source)) as age,
+        arg_max(header_sex, (available_date, coalesce(StudyDate, date '-infinity'), key, source)) as sex,
         min(StudyDate) as first_study_date,
         max(StudyDate) as last_study_date,
         count(distinct StudyInstanceUID) as n_studies,
-        count(distinct SeriesInstanceUID) as n_series,
+        count(distinct StudyInstanceUID || ' ' || SeriesInstanceUID) as n_series,
         count(*) as n_images,
         count(*) filter (Modality = 'CR') as n_cr,
         count(*) filter (Modality = 'DX') as n_dx,
@@ -26,14 +26,6 @@ image_facts as (
     group by patient_id
 ),
 
-image_ages as (
-    select
-        *,
-        try_cast(regexp_extract(PatientAge, '^ *([0-9]+(\.[0-9]+)?) *[DWMY]? *$', 1) as double)
-        / case right(trim(PatientAge), 1) {{ age divisors }} else 1 end as age
-    from image_facts
-),
-
 first_records as (
     select patient_id, min(available_date) as available_date
     from clinical_history
@@ -41,18 +33,19 @@ first_records as (
 )
 
 select
-    coalesce(image_ages.patient_id, clinical.patient_id) as patient_id,
-    coalesce(clinical.group_name, image_ages.group_name) as group_name,
-    least(image_ages.available_date, first_records.available_date) as available_date,
+    coalesce(image_facts.patient_id, clinical.patient_id) as patient_id,
+    coalesce(clinical.group_name, image_facts.group_name) as group_name,
+    least(image_facts.available_date, first_records.available_date) as available_date,
     case clinical.kind when 'data' then 'positive' when 'status' then 'negative' end as covid_status,
     clinical.submitting_centre,
+    clinical.centre,
     clinical.available_date as clinical_date,
     clinical.key as clinical_key,
     clinical.key is not null as has_clinical,
-    coalesce(clinical.age, image_ages.age) as age,
-    case when clinical.age is not null then 'record' when image_ages.age is not null then 'header' end as age_source,
-    coalesce(clinical.sex, image_ages.PatientSex) as sex,
-    case when clinical.sex is not null then 'record' when image_ages.PatientSex is not null then 'header' end as sex_source,
+    coalesce(clinical.age, image_facts.age) as age,
+    case when clinical.age is not null then 'record' when image_facts.age is not null then 'header' end as age_source,
+    coalesce(clinical.sex, image_facts.sex) as sex,
+    case when clinical.sex is not null then 'record' when image_facts.sex is not null then 'header' end as sex_source,
     clinical.ethnicity,
     clinical.date_of_positive_covid_swab,
     clinical.first_rt_pcr_result,
@@ -62,16 +55,16 @@ select
     clinical.intubation,
     clinical.death,
     clinical.date_of_death,
-    image_ages.first_study_date,
-    image_ages.last_study_date,
-    coalesce(image_ages.n_studies, 0) as n_studies,
-    coalesce(image_ages.n_series, 0) as n_series,
-    coalesce(image_ages.n_images, 0) as n_images,
-    coalesce(image_ages.n_cr, 0) as n_cr,
-    coalesce(image_ages.n_dx, 0) as n_dx,
-    coalesce(image_ages.n_ct, 0) as n_ct,
-    coalesce(image_ages.n_mr, 0) as n_mr,
-    coalesce(image_ages.n_images - image_ages.n_cr - image_ages.n_dx - image_ages.n_ct - image_ages.n_mr, 0) as n_other
-from image_ages
-full join clinical on image_ages.patient_id = clinical.patient_id
+    image_facts.first_study_date,
+    image_facts.last_study_date,
+    coalesce(image_facts.n_studies, 0) as n_studies,
+    coalesce(image_facts.n_series, 0) as n_series,
+    coalesce(image_facts.n_images, 0) as n_images,
+    coalesce(image_facts.n_cr, 0) as n_cr,
+    coalesce(image_facts.n_dx, 0) as n_dx,
+    coalesce(image_facts.n_ct, 0) as n_ct,
+    coalesce(image_facts.n_mr, 0) as n_mr,
+    coalesce(image_facts.n_images - image_facts.n_cr - image_facts.n_dx - image_facts.n_ct - image_facts.n_mr, 0) as n_other
+from image_facts
+full join clinical on image_facts.patient_id = clinical.patient_id
 left join first_records on clinical.patient_id = first_records.patient_id;

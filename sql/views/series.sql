@@ -1,5 +1,6 @@
 -- series: one row per patient, study and series, from the images available on the as-of date.
--- Attributes that belong to the series are those of its first image, by key, that has them.
+-- An image whose header names no study or no series is in images alone. Attributes that belong to the series are those
+-- of its first image, by key, that has them.
 create or replace view series as
 select
     patient_id,
@@ -15,6 +16,7 @@ select
     arg_min(ViewPosition, (key, source)) as ViewPosition,
     arg_min(ProtocolName, (key, source)) as ProtocolName,
     arg_min(Manufacturer, (key, source)) as Manufacturer,
+    arg_min(vendor, (key, source)) as vendor,
     arg_min(ManufacturerModelName, (key, source)) as ManufacturerModelName,
     arg_min(StationName, (key, source)) as StationName,
     arg_min(SliceThickness, (key, source)) as SliceThickness,
@@ -22,5 +24,5 @@ select
     count(dcm_key) as n_dcm,
     coalesce(sum(dcm_size), 0) as dcm_size
 from images
-where SeriesInstanceUID is not null
+where StudyInstanceUID is not null and SeriesInstanceUID is not null
 group by patient_id, StudyInstanceUID, SeriesInstanceUID;

@@ -9,7 +9,7 @@ select
     min(StudyDate) as StudyDate,
     min(StudyTime) as StudyTime,
     arg_min(StudyDescription, (key, source)) as StudyDescription,
-    list_sort(list(distinct Modality)) as ModalitiesInStudy,
+    coalesce(list_sort(list(distinct Modality) filter (Modality is not null)), []) as ModalitiesInStudy,
     count(distinct SeriesInstanceUID) as n_series,
     count(*) as n_images,
     count(dcm_key) as n_dcm,

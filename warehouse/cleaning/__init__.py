@@ -78,8 +78,9 @@ def clean(parts: Parts) -> Cleaned:
         for column in columns.record_columns()
         if column.type and column.kind != "list"
     ]
+    centre = base.join(more["centre"], on="row", how="left", maintain_order="left").select("centre")
     typed = pl.concat(
-        [base, *(column for column, _ in merged), assembly.swab_lists(base, lists, swabs, swabs_read)],
+        [base, centre, *(column for column, _ in merged), assembly.swab_lists(base, lists, swabs, swabs_read)],
         how="horizontal",
     ).with_columns(pl.col("ethnicity").fill_null("Unknown"), pl.lit(digest()).alias("rules"))
     odd = parts.oddities.with_columns((pl.col("rule") == name).alias(name) for name in _ODDITIES).drop("rule")

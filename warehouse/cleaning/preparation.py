@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from warehouse import spelling
 from warehouse.cleaning import tables
 
 if TYPE_CHECKING:
@@ -61,11 +62,13 @@ def describe(values: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def centres(described: "pl.DataFrame") -> "pl.DataFrame":
-    """The centre of each record, as it is compared."""
+    """The centre of each record in its one spelling: row, centre."""
     import polars as pl
 
     given = described.filter((pl.col("place") == tables.place("submitting_centre")) & (pl.col("form") != "container"))
-    return given.select("row", pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ").alias("spelt_centre"))
+    folded = spelling.fold_centres(given["text"].unique().to_list())
+    centre = pl.col("text").replace_strict(folded, default=None, return_dtype=pl.String)
+    return given.select("row", centre.alias("centre"))
 
 
 def swab_parts(swabs: "pl.DataFrame") -> "pl.DataFrame":

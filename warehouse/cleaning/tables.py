@@ -9,7 +9,7 @@ from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns, sqlfiles
+from warehouse import columns, spelling, sqlfiles
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +55,8 @@ def fields() -> tuple[Field, ...]:
 @cache
 def digest() -> str:
     """What names the rules: of the column table, the tables in sql/cleaning, and the version of the code."""
-    names = ["columns/clinical.csv", *(f"cleaning/{name}.csv" for name in ("mappings", "rules", "site_units"))]
+    tables_read = (f"cleaning/{name}.csv" for name in ("mappings", "rules", "site_units"))
+    names = ["columns/clinical.csv", "expressions/spelling.sql", *tables_read]
     text = "\0".join((str(VERSION), *map(sqlfiles.read, names)))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -74,7 +75,7 @@ def effects() -> dict[str, str]:
 @cache
 def mapping(name: str) -> dict[str, str | None]:
     """A look-up table of mappings.csv; None where the input has no clean value."""
-    return {row["input"]: row["output"] or None for row in rows("mappings") if row["map_name"] == name}
+    return {given: clean or None for given, clean in sqlfiles.mapping(name).items()}
 
 
 @cache
@@ -148,22 +149,16 @@ def spelt_unit(unit: str) -> str:
     return re.sub(r"\s", "", unit).replace("µ", "u").replace("μ", "u").lower()
 
 
-def spelt_centre(centre: str) -> str:
-    """A centre's name as it is compared: case folded, white space trimmed and collapsed."""
-    return " ".join(centre.split()).lower()
-
-
 @cache
 def centre_units() -> "pl.DataFrame":
-    """The unit each centre reports a column in: spelt_centre, column_name, unit (null where it is not given)."""
+    """The unit each centre reports a column in: centre (one spelling), column_name, unit (null: none given)."""
     import polars as pl
 
+    units = rows("site_units")
+    folded = spelling.fold_centres(row["centre"] for row in units)
     return pl.DataFrame(
-        [
-            {"spelt_centre": spelt_centre(r["centre"]), "column_name": r["column"], "centre_unit": r["unit"] or None}
-            for r in rows("site_units")
-        ],
-        schema=dict.fromkeys(("spelt_centre", "column_name", "centre_unit"), pl.String),
+        [{"centre": folded[r["centre"]], "column_name": r["column"], "centre_unit": r["unit"] or None} for r in units],
+        schema=dict.fromkeys(("centre", "column_name", "centre_unit"), pl.String),
     )
 
 

@@ -35,7 +35,7 @@ def convert(values: "pl.DataFrame") -> "pl.DataFrame":
     spelt = stated.str.replace_all(r"\s", "").str.replace_all("[µμ]", "u")
     factors = tables.unit_factors()
     return (
-        values.join(tables.centre_units(), on=["spelt_centre", "column_name"], how="left")
+        values.join(tables.centre_units(), on=["centre", "column_name"], how="left")
         .with_columns(
             pl.coalesce(
                 spelt, pl.col("centre_unit").str.to_lowercase().str.replace_all(r"\s", "").str.replace_all("[µμ]", "u")

@@ -17,6 +17,9 @@ from warehouse.names import find_wrong_names
 if TYPE_CHECKING:
     import duckdb
 
+#: The macros that a cohort may call.
+MACROS = ("macros/tag.sql", "macros/known_at.sql", "macros/fold_centre.sql")
+
 _LINE = re.compile(r"\n+LINE (\d+):")
 _CANDIDATES = re.compile(r"\n+Candidate bindings: (.+)")
 _MEANT = re.compile(r"\n+Did you mean .+")
@@ -27,7 +30,7 @@ def shell() -> "duckdb.DuckDBPyConnection":
     """A connection to an empty lake with every view and macro; it knows no file and no network."""
     con = _shell().cursor()
     con.execute(f"use {lake.ALIAS}")
-    macros.create(con, ("macros/tag.sql", "macros/known_at.sql"))
+    macros.create(con, MACROS)  # temporary: each connection has its own
     return con
 
 

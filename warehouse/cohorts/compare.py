@@ -1,46 +1,23 @@
 """Explains how the answer of a cohort differs between two days, two snapshots or two definitions.
 
 For every row that came, left or changed: the step that took or dropped it, and why. Reasons are looked for from near
-to far: the definition, objects of the row, the clinical file of its patient, other objects of the patient, and at
-last other patients, against whom a cohort may rank or draw.
+to far: the definition, objects of the row, the clinical file of its patient, other objects of the patient (reasons.py),
+and at last other patients, against whom a cohort may rank or draw (divergence.py). What a cohort does not read is no
+reason: its lineage shows which columns of images and records it does, through views and concepts.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, sqlfiles
-from warehouse.cohorts import catalogue
-from warehouse.cohorts.header import GRAINS
-from warehouse.names import fold_name
+from warehouse.cohorts import catalogue, divergence
+from warehouse.cohorts.reasons import Facts, Kind, Reason, facts_of, of_objects, of_record, read_by, word
 
 if TYPE_CHECKING:
     from warehouse.cohorts.run import Cohort
 
-
-#: Where the values of clinical records come from.
-_RECORDS = {"clinical", "clinical_history", "clinical_changes", "clinical_issues", "patients", "known_at"}
-
-
-class Kind(StrEnum):
-    """What brought a difference about."""
-
-    DEFINITION = "changed definition"
-    NEW = "new object"
-    REMOVED = "removed object"
-    REPLACED = "replaced object"
-    CLINICAL = "clinical file"
-    OTHERS = "other patients"
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a row differs: the kind, and what exactly, in words."""
-
-    kind: Kind
-    text: str
+__all__ = ["Difference", "Kind", "Reason", "compare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +31,6 @@ class Difference:
     step: str
     reasons: tuple[Reason, ...]
     values: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Patient:
-    """What a warehouse shows of a patient: objects of images by key, the clinical file that counts, all file keys."""
-
-    images: dict[str, dict[str, Any]] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
-    files: set[str] = field(default_factory=set)
 
 
 def compare(old: "Cohort", new: "Cohort") -> list[Difference]:
@@ -81,24 +49,24 @@ def compare(old: "Cohort", new: "Cohort") -> list[Difference]:
     }
     patients = _patients_of(moved, old, new, before, after)
     named = sorted({p for found in patients.values() for p in found})
-    sides = (_facts(old, named), _facts(new, named))
+    read = read_by(old, new)
+    sides = (facts_of(old, named, read), facts_of(new, named, read))
     by_definition = _by_definition(old, new, moved, after)
     steps = {
         "came": _steps(old, [name for name, change in moved.items() if change == "came"]),
         "left": _steps(new, [name for name, change in moved.items() if change == "left"]),
     }
-    reads_records = not _RECORDS.isdisjoint(_read_by(old) | _read_by(new))
-    used = _names_used(old) | _names_used(new)
     others = _others(old, new)
+    displaced = divergence.displaced(old, new, moved)
     found = []
     for name, change in moved.items():
         reasons = [Reason(Kind.DEFINITION, by_definition[name])] if name in by_definition else []
-        for patient in sorted(patients[name]):
-            then, now = (side.get(patient, _Patient()) for side in sides)
-            reasons += _of_objects(new.definition.grain_column, name, then, now)
-            reasons += _of_record(then, now, used) if reads_records else []
+        for patient in sorted(patients[name]) if name not in displaced else ():
+            then, now = (side.get(patient, Facts()) for side in sides)
+            reasons += of_objects(new.definition.grain_column, name, then, now, read)
+            reasons += of_record(then, now, read) if read.records else []
             if not reasons:
-                reasons += _of_objects("", "", then, now)
+                reasons += of_objects("", "", then, now, read)
         where = steps.get(change, {}).get(name, "")
         found.append(
             Difference(
@@ -144,83 +112,6 @@ def _patients_of(
     return found
 
 
-def _facts(cohort: "Cohort", patients: list[str]) -> dict[str, _Patient]:
-    """What the cohort's warehouse shows of the patients."""
-    con, given = cohort.warehouse.con, {"patients": patients}
-    facts: dict[str, _Patient] = defaultdict(_Patient)
-    of_them = "patient_id in (select unnest($patients))"
-    ids = ", ".join(GRAINS.values())
-    for row in _dicts(con.execute(f"select {ids}, key, etag, dcm_key, dcm_etag from images where {of_them}", given)):
-        facts[row["patient_id"]].images[row["key"]] = row
-    shown = ", ".join(f"cast({name} as varchar) as {name}" for name in map(sqlfiles.identifier, _compared()))
-    for row in _dicts(con.execute(f"select patient_id, key, etag, {shown} from clinical where {of_them}", given)):
-        facts[row["patient_id"]].record.update(row)
-    for row in _dicts(con.execute(f"select patient_id, key from clinical_history where {of_them}", given)):
-        facts[row["patient_id"]].files.add(row["key"])
-    return facts
-
-
-def _compared() -> list[str]:
-    fields = columns.relations()["clinical"].columns
-    return [c.name for c in fields if c.is_field or c.kind == "unit" or c.name in ("kind", "available_date")]
-
-
-def _dicts(answer: Any) -> Iterator[dict[str, Any]]:
-    names = [column[0] for column in answer.description]
-    return (dict(zip(names, row, strict=True)) for row in answer.fetchall())
-
-
-def _of_objects(column: str, name: str, then: _Patient, now: _Patient) -> list[Reason]:
-    """Objects of the row that are new, gone or replaced; of the whole patient without a column."""
-    was = {key: row for key, row in then.images.items() if not column or row[column] == name}
-    is_ = {key: row for key, row in now.images.items() if not column or row[column] == name}
-    whose = "" if column else " of the patient"
-    replaced = [key for key in was.keys() & is_.keys() if was[key]["etag"] != is_[key]["etag"]]
-    fetched = [
-        str(is_[key]["dcm_key"])
-        for key in was.keys() & is_.keys()
-        if is_[key]["dcm_key"] and was[key]["dcm_etag"] != is_[key]["dcm_etag"]
-    ]
-    reasons = []
-    for kind, keys in (
-        (Kind.NEW, is_.keys() - was.keys()),
-        (Kind.REMOVED, was.keys() - is_.keys()),
-        (Kind.REPLACED, [*replaced, *fetched]),
-    ):
-        if keys:
-            first = min(keys)
-            more = f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
-            reasons.append(Reason(kind, f"{kind}{whose} {first}{more}"))
-    return reasons
-
-
-def _of_record(then: _Patient, now: _Patient, used: set[str]) -> list[Reason]:
-    """What the clinical file that counts changed: the fields that the cohort names, else all."""
-    old, new = then.record, now.record
-    if not old and not new:
-        return []
-    if not old:
-        return [Reason(Kind.CLINICAL, f"first clinical file {new['key']}")]
-    if not new:
-        return [Reason(Kind.REMOVED, f"removed object {old['key']}, the only clinical file")]
-    if (old["key"], old["etag"]) == (new["key"], new["etag"]):
-        return []
-    changed = [name for name in _compared() if old[name] != new[name]]
-    fields = [name for name in changed if name != "available_date"]
-    told = [name for name in fields if name in used] or fields or changed
-    words = (
-        ", ".join(f"{name} from {_word(old[name])} to {_word(new[name])}" for name in told) or "nothing that is read"
-    )
-    if old["key"] not in now.files and old["key"] != new["key"]:
-        return [Reason(Kind.REMOVED, f"removed object {old['key']}; {new['key']} counts, which changes {words}")]
-    what = "newer clinical file" if old["key"] != new["key"] else "replaced clinical file"
-    return [Reason(Kind.CLINICAL, f"{what} {new['key']} changed {words}")]
-
-
-def _word(value: Any) -> str:
-    return "none" if value is None else str(value)
-
-
 def _by_definition(old: "Cohort", new: "Cohort", moved: dict[str, str], after: dict[str, Any]) -> dict[str, str]:
     """The rows whose difference is there on the same data too: what the old definition answers on the new data says."""
     from dataclasses import replace
@@ -228,7 +119,7 @@ def _by_definition(old: "Cohort", new: "Cohort", moved: dict[str, str], after: d
     what = [
         *(["its SQL"] if old.definition.sql != new.definition.sql else []),
         *(
-            f"{name} from {_word(old.values.get(name))} to {_word(value)}"
+            f"{name} from {word(old.values.get(name))} to {word(value)}"
             for name, value in new.values.items()
             if old.values.get(name) != value
         ),
@@ -251,12 +142,8 @@ def _steps(cohort: "Cohort", names: list[str]) -> dict[str, str]:
     if not names:
         return {}
     definition = cohort.definition
-    known = {step.name: step for step in definition.steps}
-    chain = [definition.answer]
-    while chain[0].after:
-        chain.insert(0, known[chain[0].after])
     column = definition.grain_column
-    counted = [step for step in chain if column in cohort.step_columns[step.name]]
+    counted = divergence.counted_steps(cohort)
     query = "\nunion all ".join(
         f"select distinct {place} as place, {column} as name from {catalogue.table(step)} where {column} in "
         "(select unnest($the_names))"
@@ -266,20 +153,6 @@ def _steps(cohort: "Cohort", names: list[str]) -> dict[str, str]:
     for row in cohort.fetch(definition.followed_by(query), the_names=names).to_pylist():
         passed[row["name"]] = max(passed[row["name"]], row["place"] + 1)
     return {name: counted[min(passed[name], len(counted) - 1)].name for name in names}
-
-
-def _names_used(cohort: "Cohort") -> set[str]:
-    """The names of columns that the SQL reads."""
-    from sqlglot import exp
-
-    return {column.name for column in cohort.definition.tree.find_all(exp.Column)}
-
-
-def _read_by(cohort: "Cohort") -> set[str]:
-    """The names of views and functions that rows come from."""
-    from sqlglot import exp
-
-    return {fold_name(table.this.name) for table in cohort.definition.tree.find_all(exp.Table)}
 
 
 def _others(old: "Cohort", new: "Cohort") -> str:
@@ -293,6 +166,6 @@ def _others(old: "Cohort", new: "Cohort") -> str:
         counted.append(row)
     (images, files), (images_now, files_now) = counted
     return (
-        "nothing of this patient changed, but its place among others: "
+        "nothing of this patient made the difference, but its place among others: "
         f"images went from {images:,} to {images_now:,}, clinical files from {files:,} to {files_now:,}"
     )

@@ -35,6 +35,7 @@ _ATTRIBUTES = """
         select
             {{ grain }} as id,
             arg_min(patient_id, key) as patient_id,
+            arg_min(vendor, key) as vendor,
             arg_min(Manufacturer, key) as manufacturer,
             arg_min(ManufacturerModelName, key) as model,
             arg_min(ViewPosition, key) as projection,
@@ -50,11 +51,9 @@ _ATTRIBUTES = """
     )
     select
         asked.label,
-        -- A centre under its most frequent spelling: letter case and spaces differ.
-        mode(trim(submitting_centre)) over (
-            partition by lower(regexp_replace(trim(submitting_centre), '\\s+', ' ', 'g'))
-        ) as centre,
-        asked.manufacturer,
+        -- One centre, one vendor, whatever its spelling; shown under the most frequent one.
+        mode(submitting_centre) over (partition by centre) as centre,
+        mode(asked.manufacturer) over (partition by asked.vendor) as manufacturer,
         asked.model,
         asked.projection,
         strftime(asked.study_date, '%Y-%m') as month,
@@ -98,6 +97,7 @@ def risk(cohort: "Cohort", label: str, suppress: int = 0) -> Risk:
     columns = cohort.rows.column_names
     if label not in columns:
         raise UsageError(f"The answer of {cohort.definition.name} has no column {label}.{nearest(label, columns)}")
+    cohort.warehouse.require("patients", "centre")
     con = cohort.warehouse.con
     con.register("cohort_answer", _asked(cohort, label))
     try:

@@ -113,7 +113,7 @@ def ask(warehouse: "Warehouse", definition: Definition, given: Mapping[str, obje
 
 
 def _check_snapshot(warehouse: "Warehouse", definition: Definition) -> None:
-    """LakeError where the snapshot has not all columns that the definition was bound to: an older tool made it."""
+    """LakeError where the snapshot has not all views and columns that the definition was bound to."""
     declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
     there = warehouse.con.execute(
         "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
@@ -121,11 +121,13 @@ def _check_snapshot(warehouse: "Warehouse", definition: Definition) -> None:
     ).fetchall()
     lacking = declared - set(there)
     words = {fold_name(name) for name in re.findall(r"\w+", definition.sql)}
+    views_there = {view for view, _ in there}
     for view, column in sorted(lacking):
-        if view in words and column.lower() in words:
+        if view in words and (column.lower() in words or view not in views_there):
+            lacks = f"its view {view} lacks {column}" if view in views_there else f"it has no view {view}"
             raise LakeError(
-                f"Snapshot {warehouse.snapshot.number} cannot be asked for {definition.name}: its view {view} lacks "
-                f"{column}, which this version of the tool makes. Refresh the lake, or choose a later snapshot."
+                f"Snapshot {warehouse.snapshot.number} cannot be asked for {definition.name}: {lacks}, "
+                "which this version of the tool makes. Refresh the lake, or choose a later snapshot."
             )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import __version__, checks, columns, report, sqlfiles
 from warehouse.cleaning import tables
-from warehouse.errors import LakeError
 from warehouse.quality.figures import (
     NO_RECORD,
     NOT_NAMED,
@@ -31,12 +30,10 @@ from warehouse.quality.figures import (
 if TYPE_CHECKING:
     from warehouse.reader import Warehouse
 
-#: One name for what is written in another case or with other white space, as units are matched (cleaning/units.py).
-_SPELLING = r"trim(regexp_replace(coalesce(submitting_centre, ''), '[\s\p{Z}]+', ' ', 'g'))"
-_CENTRE = f"lower({_SPELLING})"
 #: Control, format (direction, zero width), surrogate, private and unassigned characters, breaks of line and paragraph.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_VIEWS = ("clinical_issues", "completeness")
+#: Columns that an older version did not have, as (view, column).
+_NEEDED = (("clinical_issues", "centre"), ("completeness", "centre"), ("patients", "centre"))
 
 
 def collect(warehouse: "Warehouse", results: Sequence[checks.Result] | None = None) -> Figures:
@@ -44,15 +41,11 @@ def collect(warehouse: "Warehouse", results: Sequence[checks.Result] | None = No
 
     The checks are run, unless what they found is given.
     """
-    if missing := [view for view in _VIEWS if not warehouse.has(view)]:
-        raise LakeError(
-            f"Snapshot {warehouse.snapshot.number} has no view {missing[0]}: an older version published it. "
-            "Refresh the lake, or choose a later snapshot."
-        )
+    for view, column in _NEEDED:
+        warehouse.require(view, column)
     rejects = sqlfiles.statements("reports/rejects.sql")["rejects"]
     sql = {
-        name: sqlfiles.fill(text, centre=_CENTRE, spelling=_SPELLING, rejects=rejects)
-        for name, text in sqlfiles.statements("reports/quality.sql").items()
+        name: sqlfiles.fill(text, rejects=rejects) for name, text in sqlfiles.statements("reports/quality.sql").items()
     }
     found = {name: _rows(warehouse, query) for name, query in sql.items()}
     status = report.status(warehouse)
@@ -106,7 +99,7 @@ def _names(spellings: Rows) -> dict[str | None, str]:
     chosen: dict[str | None, str] = {None: NO_RECORD, "": NOT_NAMED}
     for row in sorted(spellings, key=lambda row: (row["n_files"], row["spelling"])):
         if row["centre"]:
-            chosen[row["centre"]] = _printable(row["spelling"])
+            chosen[row["centre"]] = _printable(" ".join(row["spelling"].split()))
     # Two that differ in what cannot be shown alone are still two.
     names: dict[str | None, str] = {}
     for centre, name in chosen.items():

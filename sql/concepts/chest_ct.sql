@@ -1,0 +1,20 @@
+-- chest_ct: one row per CT study that shows the chest, by its StudyInstanceUID.
+-- A study counts when an image of it shows the chest (image_regions): a series of another part in it is not counted, nor
+-- are localizers, nor an image sent twice. CT of the thoracic spine is none. A study sent for two patients goes to the
+-- first by name.
+-- Limits: a study of which nothing names the part is left out. Those of image_regions.
+create or replace view chest_ct as
+select
+    patient_id,
+    min(group_name) as group_name,
+    StudyInstanceUID,
+    min(available_date) as available_date,
+    min(StudyDate) as StudyDate,
+    min(vendor) as vendor,
+    max(header_age) as header_age,
+    count(distinct SeriesInstanceUID) as n_series,
+    count(distinct SOPInstanceUID) as n_slices
+from image_regions
+where Modality = 'CT' and region = 'chest' and not is_localizer and StudyInstanceUID is not null
+group by patient_id, StudyInstanceUID
+qualify row_number() over (partition by StudyInstanceUID order by patient_id) = 1;

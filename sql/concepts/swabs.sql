@@ -1,0 +1,186 @@
+-- swabs: one row per swab for SARS-CoV-2 that the clinical file that counts speaks of.
+-- A record with a data file names the swab that was first positive and up to two RT-PCR tests, one with a status file
+-- one swab or a list. One of which neither day nor result is there is none. Two fields with the same day and the same result are one swab.
+-- result is Positive or Negative as the field was cleaned. Where that came to nothing the entry itself is looked at, and
+-- only for what keeps a patient from being called negative: words for neither are Indeterminate, as is the code 2
+-- (beyond the schema, which has 0 and 1), words for positive are Positive. Words never make a swab Negative, and what
+-- is not understood is null.
+-- covid_status is what the swab shows of the patient: positive, where the record is not ruled out at last
+-- (final_covid_status); negative, where nothing in a status record says positive; else null. A day with a positive and a
+-- negative swab shows neither.
+-- Limits: a negative swab can miss the disease: of swabs from the nose, a third or more of those infected are missed
+-- (Kucirka 2020, Ann Intern Med 173:262). A swab is not told from a repetition of it on the same day.
+create or replace view swabs as
+with
+records as materialized (
+    select
+        source,
+        key,
+        patient_id,
+        group_name,
+        available_date,
+        kind,
+        date_of_positive_covid_swab,
+        date_of_acquisition_of_1st_rt_pcr,
+        date_of_result_of_1st_rt_pcr,
+        first_rt_pcr_result,
+        date_of_acquisition_of_2nd_rt_pcr,
+        date_of_result_of_2nd_rt_pcr,
+        second_rt_pcr_result,
+        swabdate,
+        swab_status,
+        swabdates,
+        final_covid_status
+    from clinical
+),
+
+given as (
+    select
+        patient_id,
+        'date_of_positive_covid_swab' as recorded_in,
+        date_of_positive_covid_swab as swab_date,
+        cast(null as date) as result_date,
+        'Positive' as clean_result,
+        cast(null as varchar) as result_field
+    from records
+    where date_of_positive_covid_swab is not null
+    union all
+    select
+        patient_id,
+        'first_rt_pcr' as recorded_in,
+        date_of_acquisition_of_1st_rt_pcr as swab_date,
+        date_of_result_of_1st_rt_pcr as result_date,
+        first_rt_pcr_result as clean_result,
+        '1st RT-PCR result' as result_field
+    from records
+    union all
+    select
+        patient_id,
+        'second_rt_pcr' as recorded_in,
+        date_of_acquisition_of_2nd_rt_pcr as swab_date,
+        date_of_result_of_2nd_rt_pcr as result_date,
+        second_rt_pcr_result as clean_result,
+        '2nd RT-PCR result' as result_field
+    from records
+    union all
+    select
+        patient_id,
+        'swabdate' as recorded_in,
+        swabdate as swab_date,
+        null as result_date,
+        swab_status as clean_result,
+        'SwabStatus' as result_field
+    from records
+    union all
+    select
+        patient_id,
+        'swabdates' as recorded_in,
+        swab.swabdate as swab_date,
+        null as result_date,
+        swab.swab_status as clean_result,
+        'SwabDates[' || item || '].SwabStatus' as result_field
+    from (
+        select patient_id, unnest(swabdates) as swab, unnest(range(len(swabdates))) as item
+        from records
+        where len(swabdates) > 0
+    )
+),
+
+-- Entries of results that were not taken as they were.
+unread as (
+    select records.patient_id, issues.field, any_value(issues.raw_value) as raw_value
+    from clinical_issues as issues
+    inner join records on issues.source = records.source and issues.key = records.key
+    where issues.rule = 'not_a_result'
+    group by records.patient_id, issues.field
+),
+
+read_results as (
+    select
+        given.patient_id,
+        given.recorded_in,
+        given.swab_date,
+        given.result_date,
+        unread.raw_value as unread_result,
+        case
+            when given.clean_result is not null then given.clean_result
+            when
+                trim(unread.raw_value) = '2'
+                or regexp_matches(unread.raw_value, 'inconclusive|indeterminate|equivocal|borderline|invalid', 'i')
+                then 'Indeterminate'
+            when
+                regexp_matches(unread.raw_value, 'positive|detected|reactive|(^|[^a-z])pos([^a-z]|$)|[+]', 'i')
+                and not regexp_matches(unread.raw_value, '(^|[^a-z])(not?|non|neg|un)|undetect|negative|awaited|pending', 'i')
+                then 'Positive'
+        end as result
+    from given
+    left join unread on given.patient_id = unread.patient_id and given.result_field = unread.field
+    where
+        given.swab_date is not null
+        or given.clean_result is not null
+        or unread.raw_value is not null
+),
+
+-- One row a swab.
+merged as (
+    select
+        patient_id,
+        swab_date,
+        result,
+        min(result_date) as result_date,
+        min(unread_result) as unread_result,
+        concat_ws(
+            ', ',
+            min(recorded_in) filter (recorded_in = 'date_of_positive_covid_swab'),
+            min(recorded_in) filter (recorded_in = 'first_rt_pcr'),
+            min(recorded_in) filter (recorded_in = 'second_rt_pcr'),
+            min(recorded_in) filter (recorded_in = 'swabdate'),
+            min(recorded_in) filter (recorded_in = 'swabdates')
+        ) as recorded_in
+    from read_results
+    group by patient_id, swab_date, result, case when swab_date is null then recorded_in end
+),
+
+compared as (
+    select
+        *,
+        coalesce(
+            swab_date is not null
+            and bool_or(result = 'Positive') over of_day
+            and bool_or(result = 'Negative') over of_day,
+            false
+        ) as is_contradicted,
+        coalesce(bool_or(result = 'Positive') over of_patient, false) as has_positive
+    from merged
+    window of_day as (partition by patient_id, swab_date), of_patient as (partition by patient_id)
+)
+
+select
+    records.patient_id,
+    records.group_name,
+    records.available_date,
+    records.source,
+    records.key,
+    records.kind,
+    compared.swab_date,
+    compared.result_date,
+    compared.result,
+    compared.unread_result,
+    compared.recorded_in,
+    compared.is_contradicted,
+    case
+        when
+            records.kind = 'data'
+            and compared.result = 'Positive'
+            and not compared.is_contradicted
+            and records.final_covid_status is distinct from 'Negative'
+            then 'positive'
+        when
+            records.kind = 'status'
+            and compared.result = 'Negative'
+            and not compared.has_positive
+            and records.final_covid_status is distinct from 'Positive'
+            then 'negative'
+    end as covid_status
+from compared
+inner join records on compared.patient_id = records.patient_id;

@@ -1,0 +1,81 @@
+"""Finds where the rows of two answers of one definition part: at a step that looks at the row alone, or one that ranks.
+
+A step ranks when it compares patients with each other: a window that is neither of the row nor of its patient, over
+what earlier steps give. Where a row first differs at such a step, nothing of its own made the difference.
+"""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from warehouse.cohorts import catalogue
+from warehouse.cohorts.definition import Definition, Step
+from warehouse.sqlfiles import identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from warehouse.cohorts.run import Cohort
+
+
+def counted_steps(cohort: "Cohort") -> list[Step]:
+    """The steps from where the answer begins down to the answer, of those that name rows of the cohort's grain."""
+    definition = cohort.definition
+    known = {step.name: step for step in definition.steps}
+    chain = [definition.answer]
+    while chain[0].after:
+        chain.insert(0, known[chain[0].after])
+    return [step for step in chain if definition.grain_column in cohort.step_columns[step.name]]
+
+
+def displaced(old: "Cohort", new: "Cohort", names: "Iterable[str]") -> set[str]:
+    """The rows, by the name of their grain, that first differ at a step that ranks: others took or gave their place.
+
+    Nothing where the two definitions are not the same.
+    """
+    wanted = sorted(names)
+    if old.definition.sql != new.definition.sql or not wanted:
+        return set()
+    steps = counted_steps(new)
+    ranking = {step.name for step in steps if _is_ranking(new.definition, step)}
+    if not ranking:
+        return set()
+    before, after = (_values(cohort, steps, wanted) for cohort in (old, new))
+    found = set()
+    for name in wanted:
+        parted = next((s for s in steps if before[s.name, name] != after[s.name, name]), None)
+        if parted is not None and parted.name in ranking:
+            found.add(name)
+    return found
+
+
+def _values(cohort: "Cohort", steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
+    """The rows of each step under each name, as text in their order."""
+    column = cohort.definition.grain_column
+    query = "\nunion all ".join(
+        f"select {place} as place, {column} as name, "
+        f"cast(row({', '.join(map(identifier, cohort.step_columns[step.name]))}) as varchar) as value "
+        f"from {catalogue.table(step)} where {column} in (select unnest($the_names))"
+        for place, step in enumerate(steps)
+    )
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in cohort.fetch(cohort.definition.followed_by(query), the_names=names).to_pylist():
+        found[steps[row["place"]].name, row["name"]].append(row["value"])
+    return defaultdict(list, {place: sorted(values) for place, values in found.items()})
+
+
+def _is_ranking(definition: Definition, step: Step) -> bool:
+    """Whether a step compares rows of several patients, and reads nothing but earlier steps."""
+    from sqlglot import exp
+
+    query = next((cte.this for cte in definition.tree.ctes if cte.alias == step.name), None)
+    if query is None:
+        return False
+    known = {s.name.lower() for s in definition.steps}
+    if any(table.name.lower() not in known for table in query.find_all(exp.Table)):
+        return False
+    own = {definition.grain_column.lower(), "patient_id"}
+    for window in query.find_all(exp.Window):
+        parts = window.args.get("partition_by") or []
+        if own.isdisjoint(column.name.lower() for part in parts for column in part.find_all(exp.Column)):
+            return True
+    return False

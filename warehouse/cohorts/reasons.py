@@ -1,0 +1,175 @@
+"""Why a row of a cohort may differ: what changed of its objects and its patient's record, in what the cohorts read."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from warehouse import columns
+from warehouse.cohorts import lineage
+from warehouse.cohorts.header import GRAINS
+from warehouse.sqlfiles import identifier
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.run import Cohort
+
+#: Where the values of clinical records come from.
+_RECORDS = {"clinical", "clinical_history", "clinical_changes", "known_at"}
+#: The columns of images that speak of the .dcm.
+_DCM = {"dcm_key", "dcm_size", "dcm_etag", "dcm_available_date"}
+
+
+class Kind(StrEnum):
+    """What brought a difference about."""
+
+    DEFINITION = "changed definition"
+    NEW = "new object"
+    REMOVED = "removed object"
+    REPLACED = "replaced object"
+    CLINICAL = "clinical file"
+    OTHERS = "other patients"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a row differs: the kind, and what exactly, in words."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What two cohorts read between them: columns of images and of records, and whether entries that were not taken
+    plainly, and whole headers."""
+
+    images: frozenset[str]
+    records: frozenset[str]
+    issues: bool
+    headers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a warehouse shows of a patient: objects of images by key, the clinical file that counts, its entries that
+    were not taken plainly, all file keys."""
+
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+    issues: dict[str, str] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
+
+
+def read_by(old: "Cohort", new: "Cohort") -> Read:
+    """What the definitions read of images and records."""
+    fields = lineage.fields_read(old.definition) | lineage.fields_read(new.definition)
+    return Read(
+        images=frozenset(column for view, column in fields if view == "images"),
+        records=frozenset(column for view, column in fields if view in _RECORDS),
+        issues=any(view == "clinical_issues" for view, _ in fields),
+        headers=any(view == "headers" for view, _ in fields),
+    )
+
+
+def facts_of(cohort: "Cohort", patients: list[str], read: Read) -> dict[str, Facts]:
+    """What the cohort's warehouse shows of the patients."""
+    con, given = cohort.warehouse.con, {"patients": patients}
+    facts: dict[str, Facts] = defaultdict(Facts)
+    of_them = "patient_id in (select unnest($patients))"
+    ids = ", ".join(map(identifier, sorted({*GRAINS.values(), "key", "etag", *_DCM, *read.images})))
+    for row in _dicts(con.execute(f"select {ids} from images where {of_them}", given)):
+        facts[row["patient_id"]].images[row["key"]] = row
+    shown = ", ".join(f"cast({identifier(name)} as varchar) as {identifier(name)}" for name in _compared())
+    for row in _dicts(con.execute(f"select patient_id, key, etag, {shown} from clinical where {of_them}", given)):
+        facts[row["patient_id"]].record.update(row)
+    for row in _dicts(con.execute(f"select patient_id, key from clinical_history where {of_them}", given)):
+        facts[row["patient_id"]].files.add(row["key"])
+    asked = f"select patient_id, key, field, column_name, raw_value from clinical_issues where {of_them}"
+    for row in _dicts(con.execute(asked, given)) if read.issues else ():
+        patient = facts[row["patient_id"]]
+        if row["key"] == patient.record.get("key") and row["column_name"] in read.records:
+            patient.issues[row["field"]] = row["raw_value"]
+    return facts
+
+
+def _compared() -> list[str]:
+    fields = columns.relations()["clinical"].columns
+    return [c.name for c in fields if c.is_field or c.kind == "unit" or c.name in ("kind", "centre", "available_date")]
+
+
+def _dicts(answer: Any) -> Iterator[dict[str, Any]]:
+    names = [column[0] for column in answer.description]
+    return (dict(zip(names, row, strict=True)) for row in answer.fetchall())
+
+
+def of_objects(column: str, name: str, then: Facts, now: Facts, read: Read) -> list[Reason]:
+    """Objects of the row that are new, gone or replaced; of the whole patient without a column.
+
+    A header counts as replaced where it says something else in what the cohorts read; a .dcm counts at all where they
+    read a column of it.
+    """
+    was = {key: row for key, row in then.images.items() if not column or row[column] == name}
+    is_ = {key: row for key, row in now.images.items() if not column or row[column] == name}
+    whose = "" if column else " of the patient"
+    both = was.keys() & is_.keys()
+    found = {Kind.NEW: {*(is_.keys() - was.keys())}, Kind.REMOVED: {*(was.keys() - is_.keys())}, Kind.REPLACED: set()}
+    found[Kind.REPLACED] |= {
+        key
+        for key in both
+        if was[key]["etag"] != is_[key]["etag"]
+        and (read.headers or any(was[key][c] != is_[key][c] for c in read.images - _DCM))
+    }
+    for key in both if read.images & _DCM else ():
+        before, after = (str(row["dcm_key"] or "") for row in (was[key], is_[key]))
+        if before != after:
+            found[Kind.NEW] |= {after} - {""}
+            found[Kind.REMOVED] |= {before} - {""}
+        elif was[key]["dcm_etag"] != is_[key]["dcm_etag"]:
+            found[Kind.REPLACED].add(after)
+    reasons = []
+    for kind, keys in found.items():
+        if keys:
+            more = f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
+            reasons.append(Reason(kind, f"{kind}{whose} {min(keys)}{more}"))
+    return reasons
+
+
+def of_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
+    """What the clinical file that counts changed in the fields that the cohorts read; nothing where it changed none."""
+    old, new = then.record, now.record
+    if not old and not new:
+        return []
+    if not old:
+        return [Reason(Kind.CLINICAL, f"first clinical file {new['key']}")]
+    if not new:
+        return [Reason(Kind.REMOVED, f"removed object {old['key']}, the only clinical file")]
+    if (old["key"], old["etag"]) == (new["key"], new["etag"]):
+        return []
+    told = [
+        f"{name} from {word(old[name])} to {word(new[name])}"
+        for name in _compared()
+        if name in read.records and old[name] != new[name]
+    ]
+    told += [
+        f"{name} from {_entry(then, name)} to {_entry(now, name)}"
+        for name in sorted(then.issues.keys() | now.issues.keys())
+        if not told and then.issues.get(name) != now.issues.get(name)
+    ]
+    if not told:
+        return []
+    words = ", ".join(told)
+    if old["key"] not in now.files and old["key"] != new["key"]:
+        return [Reason(Kind.REMOVED, f"removed object {old['key']}; {new['key']} counts, which changes {words}")]
+    what = "newer clinical file" if old["key"] != new["key"] else "replaced clinical file"
+    return [Reason(Kind.CLINICAL, f"{what} {new['key']} changed {words}")]
+
+
+def _entry(patient: Facts, name: str) -> str:
+    """An entry as it was sent, where it was not taken plainly."""
+    return repr(patient.issues[name]) if name in patient.issues else "an entry that was taken plainly, or none"
+
+
+def word(value: Any) -> str:
+    """A value in a sentence."""
+    return "none" if value is None else str(value)

@@ -1,0 +1,54 @@
+"""One spelling for the names of centres and vendors, in SQL and in Python: sql/expressions/spelling.sql."""
+
+from collections.abc import Iterable
+from functools import cache
+
+from warehouse import sqlfiles
+
+_FILE = "expressions/spelling.sql"
+
+
+@cache
+def fills() -> dict[str, str]:
+    """What templates ask for: `spelt Manufacturer`, `vendor of spelt_maker`, `centre of centre_name`."""
+    vendors = sqlfiles.mapping("vendor_starts")
+    of_centre = _spelt("centre_name")
+    return {
+        "spelt Manufacturer": _spelt("Manufacturer"),
+        "vendor of spelt_maker": sqlfiles.fill(
+            sqlfiles.expression(_FILE, "vendor"),
+            spelt="spelt_maker",
+            **{
+                "vendor starts": "|".join(sorted(vendors, key=lambda start: (-len(start), start))),
+                "vendor names": _cases(vendors),
+            },
+        ),
+        "centre of centre_name": sqlfiles.fill(
+            sqlfiles.expression(_FILE, "centre"),
+            text=of_centre,
+            **{"centre aliases": _cases(sqlfiles.mapping("centre"))},
+        ),
+    }
+
+
+def _spelt(name: str) -> str:
+    return sqlfiles.fill(sqlfiles.expression(_FILE, "text"), name=name)
+
+
+def _cases(spellings: dict[str, str]) -> str:
+    return " ".join(f"when {sqlfiles.literal(a)} then {sqlfiles.literal(b)}" for a, b in spellings.items())
+
+
+def fold_centres(names: Iterable[str]) -> dict[str, str | None]:
+    """Each name of a centre and its spelling in the column `centre`; None where a name has no letter.
+
+    Asked of DuckDB, so that Python and SQL cannot differ. A NUL, which SQL texts cannot hold, is white space.
+    """
+    import duckdb
+
+    given = sorted(set(names))
+    listed = ", ".join(sqlfiles.literal(name.replace("\0", " ")) for name in given)
+    with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as con:
+        con.execute(sqlfiles.fill(sqlfiles.read("macros/fold_centre.sql"), **fills()))
+        spelt = con.execute(f"select fold_centre(unnest([{listed}]::varchar[]))").fetchall()
+    return dict(zip(given, (name for (name,) in spelt), strict=True))
