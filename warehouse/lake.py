@@ -48,8 +48,8 @@ T = TypeVar("T")
 #: The login of a PostgreSQL catalogue on a connection. In an attach string it would stand in DuckDB's errors, and in
 #: its list of databases.
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
-#: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB), and for foreign SQL.
-WRITER_MB, FOREIGN_MB = 320, 512
+#: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
+WRITER_MB = 320
 
 _TRIES = 8
 #: How SQLite says that a catalogue is cut, or overwritten.

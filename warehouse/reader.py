@@ -20,7 +20,7 @@ import duckdb
 from warehouse import lake, location, macros, sqlfiles
 from warehouse.errors import LakeError, NotFoundError, UsageError
 from warehouse.keys import GROUPS
-from warehouse.settings import SUPPRESS, Settings, load
+from warehouse.settings import FOREIGN_MB, SUPPRESS, Settings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,7 +379,7 @@ def _opened(
     place: location.Location, settings: Settings, snapshot: int | None, *, unpublished: bool = False, trusted: bool
 ) -> Warehouse:
     con, chosen = lake.reader(
-        place, settings, snapshot, unpublished=unpublished, memory_mb=0 if trusted else lake.FOREIGN_MB
+        place, settings, snapshot, unpublished=unpublished, memory_mb=0 if trusted else FOREIGN_MB
     )
     opened = Warehouse(con, chosen, place, settings=settings, trusted=trusted)
     _prepare(opened)

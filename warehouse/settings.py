@@ -18,6 +18,8 @@ LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
 SOURCES_VARIABLE = "CHEST_SOURCES"
 SHARE_VARIABLE = "CHEST_SHARE"
+#: Memory of DuckDB for what a stranger wrote, SQL or manifest, where CHEST_MEMORY_LIMIT_MB says nothing.
+FOREIGN_MB = 512
 SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
 #: What counts of reports are rounded to unless a reader says otherwise (disclosure_control.py).
 SUPPRESS = 5
