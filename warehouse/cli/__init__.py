@@ -72,3 +72,12 @@ def main() -> None:
         # The reader of a pipe has gone (chest … | head); nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        # Where nothing has imported DuckDB the error is none of its.
+        duckdb = sys.modules.get("duckdb")
+        if duckdb is None or not isinstance(error, duckdb.Error) or isinstance(error, duckdb.InternalException):
+            raise
+        from warehouse.reader import explain
+
+        sys.stderr.write(f"chest: {' '.join(explain(error).split())}\n")
+        sys.exit(2)
