@@ -203,7 +203,7 @@ def test_a_column_added_by_one_line_is_filled_without_the_bucket(tmp_path: Path)
 
     ask = ("sql", "select PatientComments, Modality from images", "--lake", folder, "--format", "json")
     run("refresh", bucket, "--lake", folder, "-q")
-    assert json.loads(run(*ask)) == [{"PatientComments": None, "Modality": "CR"}]
+    assert json.loads(run(*ask)) == [{"PatientComments": "lungs clear", "Modality": "CR"}]
     run("refresh", bucket, "--lake", folder, "-q", "--reextract")
     assert json.loads(run(*ask)) == [{"PatientComments": "lungs clear", "Modality": "CR"}]
     assert json.loads(run("rejects", "--lake", folder, "--format", "json")) == []

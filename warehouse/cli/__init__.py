@@ -89,14 +89,15 @@ def _explain_fault(error: Exception) -> str:
     duckdb = sys.modules.get("duckdb")  # imported by then, if it was DuckDB
     if duckdb is None or not isinstance(error, duckdb.Error):
         return ""
-    line = str(error).strip().splitlines()[0]
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return f"Memory ran out: {line}. Raise CHEST_MEMORY_LIMIT_MB, or ask for less at once."
-    if isinstance(
-        error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException | duckdb.HTTPException
-    ):
+    from warehouse.reader import explain
+
+    faults = (duckdb.InternalException, duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+    if isinstance(error, faults):  # SQL of our own that is wrong
+        return ""
+    line = " ".join(explain(error).split())
+    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException):
         return (
-            f"The lake cannot be read or written: {line}. If the disk is full, make room; if a file is gone or cut, "
+            f"The lake cannot be read or written: {line.rstrip('.')}. If a file is gone or cut, "
             "restore the lake from its last good backup (docs/operations.md, Restoring)."
         )
-    return ""
+    return line

@@ -6,7 +6,7 @@ import typer
 
 from warehouse.cli import options
 from warehouse.cli.output import Format, count, size, write, write_json
-from warehouse.errors import UsageError
+from warehouse.errors import NotFoundError, UsageError
 
 #: The room that a meaning should have in a table, and that a name has at least.
 _MEANING, _NAME = 38, 26
@@ -124,22 +124,38 @@ def rejects(
 
 
 def describe(
-    table: Annotated[str | None, typer.Argument(help="A view or table, such as images or raw.objects.")] = None,
+    table: Annotated[
+        str | None, typer.Argument(help="A view or table, such as images or raw.objects; or dicom.")
+    ] = None,
+    word: Annotated[list[str] | None, typer.Argument(help="After dicom: keyword, tag, VR or part of a name.")] = None,
     form: options.Answer = None,
 ) -> None:
     """Show the data dictionary: tables and views, or the columns of one with type, unit, limits and meaning.
 
     \b
-    Example:
+    Examples:
     $ chest describe images
+    $ chest describe dicom exposure
+
+    `dicom` is the dictionary of DICOM, which tag(header, keyword) reads by. Which attributes a lake has, private ones too:
+    chest sql "select tag, count(*) from (select unnest(json_keys(header)) as tag from headers) group by all order by all"
     """
     import difflib
 
     from warehouse import columns, dictionary
 
     known = columns.relations()
-    if table is None:
-        rows: list[dict[str, Any]] = [
+    rows: list[dict[str, Any]]
+    if word and table != "dicom":
+        raise UsageError(f"Only the dictionary of DICOM is searched:  chest describe dicom {word[0]}")
+    if table == "dicom":
+        from warehouse.dicom.dictionary import search
+
+        rows = [attribute._asdict() for attribute in search(" ".join(word or []))]
+        if not rows:
+            raise NotFoundError(f"DICOM's dictionary has nothing with {' '.join(word or [])!r}.")
+    elif table is None:
+        rows = [
             {"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()
         ]
     elif table in known:
