@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, note, write_json
+from warehouse.cli.output import Format, note, say, size, write_json
 from warehouse.errors import UsageError
 
 _app = typer.Typer(help="The buckets that feed a lake: list them, take one out.", no_args_is_help=True)
@@ -38,8 +38,8 @@ def list_(
         write_json(rows)
         return
     for row in rows:
-        typer.echo(
-            f"{row['source']}  {row['objects']:,} objects, {row['bytes'] / 1e6:,.1f} MB, {row['patients']:,} patients, "
+        say(
+            f"{row['source']}  {row['objects']:,} objects, {size(row['bytes'])}, {row['patients']:,} patients, "
             f"newest of {row['newest_object']:%Y-%m-%d}"
         )
 
@@ -64,5 +64,5 @@ def remove(
 
     with reporting(quiet=quiet) as report:
         done = remove_source(source, lake, allow_removals=allow_removals, progress=report)
-    typer.echo(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")
+    say(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")
     note("Earlier snapshots still have it; upkeep lets them go in time.")
