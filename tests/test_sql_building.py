@@ -46,9 +46,6 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "Made of the column tables in sql/columns alone": {
         ("warehouse.checks", "json.dumps"),
-        ("warehouse.columns", "column.type.lower().replace"),
-        ("warehouse.columns", "c.source"),
-        ("warehouse.columns", "json.dumps"),
         ("warehouse.extract", "str"),
         ("warehouse.schema", "table.name"),
         ("warehouse.steps.listing", "keys.group_names"),
