@@ -368,8 +368,8 @@ def explain(error: duckdb.Error) -> str:
                 "temporary folder (TMPDIR), or allow more: CHEST_SQL_SPILL_MB for foreign SQL."
             )
         return (
-            "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB (of DuckDB, in MB), "
-            "and CHEST_SQL_MEMORY_MB for foreign SQL."
+            "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB (of DuckDB, in "
+            "MB), and CHEST_SQL_MEMORY_MB for foreign SQL."
         )
     if "No space left on device" in text:
         return "The disk is full. Make room, or name another place for temporary files: TMPDIR."

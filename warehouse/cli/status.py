@@ -136,8 +136,8 @@ def describe(
     $ chest describe images
     $ chest describe dicom exposure
 
-    `dicom` is the dictionary of DICOM, which tag(header, keyword) reads by. Which attributes a lake has, private ones too:
-    chest sql "select tag, count(*) from (select unnest(json_keys(header)) as tag from headers) group by all order by all"
+    `dicom` is the dictionary of DICOM, which tag(header, keyword) reads by. Which attributes a lake has, private ones
+    too, answers:  select tag, count(*) from (select unnest(json_keys(header)) as tag from headers) group by tag
     """
     import difflib
 
