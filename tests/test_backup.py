@@ -96,7 +96,8 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
     done = chest("refresh", original / "bucket", "--lake", restored, "-q")
     assert done.returncode == 0, done.stderr
     assert "Nothing new" in done.stdout
-    warehouse.refresh(str(bucket), str(restored))  # another folder, so another source: it writes, and finds its files
+    # Another folder, so another source: it writes, and finds its files.
+    warehouse.refresh(str(bucket), str(restored), add_source=True)
     with warehouse.open(str(restored)) as wh:
         assert wh.sql("select count(distinct source) from images").fetchone() == (2,)
 
@@ -107,7 +108,7 @@ def test_a_second_backup_copies_only_what_is_new_and_drops_what_nobody_needs(
     place = location.parse(str(copied / "lake"))
     unchanged = backups.backup(copied / "backup", str(copied / "lake"))
     assert (unchanged.copied, unchanged.removed) == (0, 0)
-    warehouse.refresh(str(bucket), str(copied / "lake"))
+    warehouse.refresh(str(bucket), str(copied / "lake"), add_source=True)
     with lake.writer(place, Settings()) as con:
         newest = lake.snapshots(con)[-1].number
         con.execute("call ducklake_merge_adjacent_files('lake')")
@@ -164,7 +165,7 @@ def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> Non
 
 def test_a_backup_that_was_killed_leaves_the_one_before_it_whole(copied: Path, tmp_path: Path) -> None:
     make(tmp_path / "more", 8)
-    warehouse.refresh(str(tmp_path / "more"), str(copied / "lake"), settings=Settings(unit_objects=20))
+    warehouse.refresh(str(tmp_path / "more"), str(copied / "lake"), add_source=True, settings=Settings(unit_objects=20))
     before = answers(copied / "backup")
     code = "import sys; from warehouse.backup import backup; backup(sys.argv[1], sys.argv[2])"
     with subprocess.Popen([sys.executable, "-c", code, str(copied / "backup"), str(copied / "lake")]) as running:
@@ -221,7 +222,7 @@ def test_the_checksums_are_those_of_sha256sum(original: Path) -> None:
 def test_a_damaged_lake_is_named_and_the_old_backup_stays(copied: Path) -> None:
     (copied / "more").mkdir()
     (copied / "more" / "notes.txt").write_text("a new snapshot, so that there is something to do")
-    warehouse.refresh(str(copied / "more"), str(copied / "lake"))
+    warehouse.refresh(str(copied / "more"), str(copied / "lake"), add_source=True)
     old = (copied / "backup/catalog.sqlite").read_bytes()
     victim = next(
         path
