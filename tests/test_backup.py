@@ -259,7 +259,7 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, chest: Ches
     refused(tmp_path / "b", "postgres://h/d?data_path=/x", "pg_dump")
     warehouse.refresh(str(bucket), str(tmp_path / "other"))
     refused(copied / "backup", tmp_path / "other", "another lake")
-    warehouse.refresh(str(bucket), str(source))
+    warehouse.refresh(str(bucket), str(source), add_source=True)
     shutil.copytree(copied / "backup", tmp_path / "older")
     backups.backup(copied / "backup", str(source))
     refused(copied / "backup", tmp_path / "older", "taken back")
