@@ -428,7 +428,7 @@ def test_a_broken_lake_is_told_row_by_row(tmp_path: Path, here: Chest) -> None:
     with lake.writer(location.parse(folder), Settings()) as con:
         lake.transact(con, "tampered with", tamper, published=True)
     source = str(tmp_path / "bucket")
-    with warehouse.open(folder).as_of("1999-01-01").group("nobody") as wh:
+    with warehouse.open(folder).as_of("1999-01-01").group("validation") as wh:
         assert faults(wh, "rows_twice") == [("Covid1", first, source, "raw.headers", 2)]
         assert faults(wh, "rows_out_of_date") == [
             ("Covid1", second, source, "core.images", "the object was replaced"),
