@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from warehouse.cli import app
+from warehouse.cli.commands import app
 
 
 def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
