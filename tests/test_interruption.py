@@ -72,7 +72,7 @@ def wait_for(folder: Path, pattern: str) -> Path:
 @pytest.mark.parametrize("number", CODES)
 def test_a_file_that_is_being_written_goes_with_the_signal(lake: Path, tmp_path: Path, number: signal.Signals) -> None:
     query = "select i from range(1_000_000_000_000) as n(i)"
-    with started(tmp_path, "sql", query, "--trusted", "--lake", lake, "-o", tmp_path / "a.csv") as process:
+    with started(tmp_path, "sql", query, "--lake", lake, "-o", tmp_path / "a.csv") as process:
         wait_for(tmp_path, ".chest-part-*")
         assert end(process, number).count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
@@ -93,7 +93,7 @@ def test_what_a_library_waits_for_does_not_keep_the_process(lake: Path, tmp_path
     os.mkfifo(tmp_path / "pipe")
     query = f"from read_csv('{tmp_path}/pipe')"
     with (
-        started(tmp_path, "sql", query, "--trusted", "--lake", lake) as process,
+        started(tmp_path, "sql", query, "--lake", lake) as process,
         (tmp_path / "pipe").open("w"),  # and never says anything
     ):
         end(process, signal.SIGTERM)

@@ -281,6 +281,6 @@ def test_the_command_tells_how_old_the_inventory_is(s3: S3, tmp_path: Path, ches
     written(s3, "told", "CSV", taken_at=datetime.now(UTC) - timedelta(days=1))
     done = chest("refresh", "s3://told", "--lake", tmp_path / "lake", "--inventory", address("told"), "-q")
     assert done.returncode == 0, done.stderr
-    assert "1 objects listed; 1 added" in done.stdout
+    assert "1 object listed; 1 added" in done.stdout
     assert "Listed by the inventory of " in done.stdout + done.stderr
     assert "1.0 days old" in done.stdout + done.stderr

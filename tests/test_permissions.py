@@ -45,7 +45,7 @@ def make_everything(run: Run, folder: Path, umask: int) -> None:
     run(umask, "report", *lake, "-o", folder / "report.html")
     run(umask, "cohort", "attrition", "covid_risk", *lake, "-o", folder / "flow.svg")
     run(umask, "manifest", "export", "covid_risk", *lake, "-o", folder / "manifest")
-    run(umask, "manifest", "download", folder / "manifest", "-o", folder / "data", "-q")
+    run(umask, "manifest", "download", folder / "manifest", *lake, "-o", folder / "data", "-q")
     run(umask, "backup", folder / "backup", *lake, "-q")
     run(umask, "upkeep", *lake, "-q")
 

@@ -58,7 +58,7 @@ def lake(tmp_path: Path) -> Path:
 
 
 def refresh(bucket: Path, lake: Path, **options: Any) -> Any:
-    return warehouse.refresh(str(bucket), str(lake), **{"settings": SETTINGS, **options})
+    return warehouse.refresh(str(bucket), str(lake), **{"settings": SETTINGS, "add_source": True, **options})
 
 
 def ask(lake: Path, query: str, group: str = "all", **options: Any) -> list[tuple[Any, ...]]:

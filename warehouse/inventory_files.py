@@ -121,8 +121,7 @@ def _listed(batch: "pa.RecordBatch", *, encoded: bool) -> "pa.RecordBatch":
     size, when = batch.column("size").cast(pa.int64()), batch.column("lastmodifieddate")
     return pa.record_batch(
         [
-            # As a listing spells the marker of a folder.
-            pc.replace_substring_regex(found.cast(pa.string()), "(.)/$", r"\1"),
+            found.cast(pa.string()),
             size,
             pc.utf8_trim(batch.column("etag").cast(pa.string()), '"'),
             _utc(when),

@@ -403,6 +403,12 @@ def _prepare(warehouse: Warehouse) -> None:
 def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
     """Raise UsageError unless the text is exactly one query that only reads."""
     try:
+        query.encode()
+    except UnicodeError:
+        raise UsageError("The query is no text: it has bytes that are not UTF-8.") from None
+    if "\0" in query:
+        raise UsageError("A query has no zero bytes.")
+    try:
         statements = con.extract_statements(query)
     except duckdb.Error as error:
         raise UsageError(f"The query cannot be read. {explain(error)}") from None

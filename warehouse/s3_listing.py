@@ -6,6 +6,7 @@ apart, is done here in one pass a column. obstore would be as quick, but its pat
 
 import html
 import re
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -44,20 +45,26 @@ def pages(client: Any, bucket: str, prefix: str) -> Iterator["pa.RecordBatch"]:
 
 def _page(client: Any, **asked: str) -> bytes:
     """The XML of one page."""
-    kept: list[bytes] = []
-
-    def keep(response_dict: dict[str, Any], **_: object) -> None:
-        if response_dict["status_code"] == 200:
-            kept.append(response_dict["body"])
-            response_dict["body"] = b"<ListBucketResult/>"
-
-    client.meta.events.register(_ANSWERED, keep)
+    client.meta.events.register(_ANSWERED, _keep, unique_id="chest-listing")  # once, however often it is called
+    _answers.kept = kept = []
     try:
         client.list_objects_v2(**asked)
     finally:
-        client.meta.events.unregister(_ANSWERED, keep)
-    (page,) = kept
-    return page
+        _answers.kept = None
+    if not kept:
+        raise NotAListingError
+    return bytes(kept[-1])
+
+
+#: Listings of several threads share a client: each has its own answers.
+_answers = threading.local()
+
+
+def _keep(response_dict: dict[str, Any], **_: object) -> None:
+    """Keep the XML of an answer that a listing waits for, and spare boto3 the parsing of it."""
+    if (kept := getattr(_answers, "kept", None)) is not None and response_dict["status_code"] == 200:
+        kept.append(response_dict["body"])
+        response_dict["body"] = b"<ListBucketResult/>"
 
 
 def _batch(page: bytes) -> "pa.RecordBatch":
