@@ -17,6 +17,7 @@ from warehouse import cohorts, columns, location
 from warehouse import lake as lakes
 from warehouse.cohorts import leakage
 from warehouse.cohorts.run import Cohort
+from warehouse.manifests.checking import LABEL_TYPES
 from warehouse.manifests.rows import collect
 from warehouse.names import explain_name
 from warehouse.settings import Settings
@@ -235,8 +236,9 @@ def test_types_of_labels_survive(wh: warehouse.Warehouse, root: Path, tmp_path: 
             found = con.sql(f"from '{folder / 'manifest.parquet'}'")
             types = dict(zip(found.columns, map(str, found.types), strict=True))
             for label, kind in zip(meant.columns, map(str, meant.types), strict=True):
-                # Parquet knows no ENUM and no array of fixed length.
-                assert types[label] == {"ENUM('a', 'b''c')": "VARCHAR", "INTEGER[3]": "INTEGER[]"}.get(kind, kind)
+                # What Parquet does not keep as it is becomes text: ENUM, arrays of fixed length, parts with names.
+                kept = kind if LABEL_TYPES.fullmatch(kind) else "VARCHAR"
+                assert types[label] == {"HUGEINT": "BIGINT"}.get(kind, kept), label
             clinical = found.filter("object = 'clinical'").aggregate("count(*), count(word)").fetchone()
         assert clinical == ((2, 2) if grain == "patient" else (1, 0)), "a label belongs to a patient or to nobody"
 
@@ -412,7 +414,7 @@ def test_commands_refuse_them_in_one_line(chest: Chest, root: Path) -> None:
         ("sql", "-f", "/dev/zero", *lake),
         ("sql", "-f", root, *lake),
         ("sql", "select 1 as n -- \x1b\udcff", *lake),
-        ("sql", "-f", deep, *lake),
+        ("sql", "--untrusted", "-f", deep, *lake),
         ("cohort", "show", odd),
         ("cohort", "show", deep),
         ("cohort", "run", deep, *lake),
