@@ -362,9 +362,10 @@ def test_an_address_of_a_bucket_has_no_login(name: str, here: Chest, tmp_path: P
 
 def test_no_traceback_shows_a_secret(filled: dict[str, object], chest: Chest) -> None:
     program = (
-        "import duckdb, warehouse.cli as cli\n"
-        "def status(): raise duckdb.IOException('Unable to connect at \"host=h password=' + repr('C4n4ry x') + '\"')\n"
-        "cli.app.registered_commands = [cli.typer.models.CommandInfo(name='status', callback=status)]\n"
+        "import typer, warehouse.cli as cli\n"
+        "from warehouse.cli.commands import app\n"
+        "def status(): raise ZeroDivisionError('Unable to connect at \"host=h password=' + repr('C4n4ry x') + '\"')\n"
+        "app.registered_commands = [typer.models.CommandInfo(name='status', callback=status)]\n"
         "import sys; sys.argv = ['chest', 'status']\n"
         "cli.main()"
     )
