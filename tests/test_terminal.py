@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,16 +27,17 @@ UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u206
 #: What rich writes: colours, and what a progress bar needs to draw itself again.
 OURS = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[0-9]*[AK]|[0-9]*[GD])")
 
-COHORT = f"""\
--- title: Films {HOSTILE}
--- question: Which? {HOSTILE}
--- definition: All. {HOSTILE}
+#: A cohort's own text has none of these: its file would be refused. What it answers has.
+COHORT = """\
+-- title: Films
+-- question: Which?
+-- definition: All.
 -- grain: image
--- label centre: Where. {HOSTILE}
-with films as ( -- all of them {HOSTILE}
+-- label centre: Where.
+with films as ( -- all of them
     from images
 )
-select SOPInstanceUID, '{HOSTILE}' as centre from films
+select SOPInstanceUID, Manufacturer as centre from films
 """
 
 
@@ -59,7 +61,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "00080070": {"vr": "LO", "Value": [HOSTILE]},
     }
     record = {"Pseudonym": HOSTILE, "SubmittingCentre": HOSTILE, "Age": HOSTILE, HOSTILE: HOSTILE}
-    bucket = root / f"bucket{patient}"
+    bucket = root / "bucket"  # a manifest has no source with control characters
     write_objects(
         bucket,
         {
@@ -71,8 +73,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     )
     lake = root / f"lake{patient}"
     warehouse.refresh(str(bucket), str(lake))
-    cohort = root / f"{patient}.sql"
-    cohort.write_text(COHORT.replace("\u2028", ""), encoding="utf-8")  # which ends a line
+    cohort = root / "films.sql"
+    cohort.write_text(COHORT, encoding="utf-8")
     with warehouse.open(str(lake)) as wh:
         export(wh.cohort(cohort), root / f"manifest{patient}")
     return {
@@ -134,7 +136,9 @@ def test_a_terminal_sees_answers_escaped_and_a_pipe_gets_them_to_the_byte(
 
 
 def test_progress_at_a_terminal_shows_nothing_of_keys(hostile: dict[str, object], tmp_path: Path) -> None:
-    code, seen = at_terminal("refresh", hostile["source"], "--lake", tmp_path / "lake", columns=120)
+    source = tmp_path / HOSTILE.replace("/", "")
+    shutil.copytree(str(hostile["source"]), source)
+    code, seen = at_terminal("refresh", source, "--lake", tmp_path / "lake", columns=120)
     assert code == 0, seen
     assert not UNSEEN.search(plain(seen)), repr(plain(seen))
     assert "E\\x1b]0;owned" in plain(seen)
