@@ -46,7 +46,8 @@ def pages(client: Any, bucket: str, prefix: str) -> Iterator["pa.RecordBatch"]:
 def _page(client: Any, **asked: str) -> bytes:
     """The XML of one page."""
     client.meta.events.register(_ANSWERED, _keep, unique_id="chest-listing")  # once, however often it is called
-    _answers.kept = kept = []
+    kept: list[bytes] = []
+    _answers.kept = kept
     try:
         client.list_objects_v2(**asked)
     finally:
