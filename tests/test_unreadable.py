@@ -11,6 +11,8 @@ from faulty import Fault, Faulty, alter, answering, faulty, page, shorten
 from servers import S3, moto
 
 import warehouse
+from warehouse import lake as lakes
+from warehouse import location
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.settings import Settings
 
@@ -209,3 +211,29 @@ def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path) -> N
     with warehouse.open(lake) as wh:
         assert wh.sql("from images order by key").fetchall() == seen
         assert [row["key"] for row in wh.check("rows_held_over")[0].rows.to_pylist()] == [keys[0]]
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["asked for", "other rules"])
+def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+
+    def header(modality: str) -> str:
+        return json.dumps({"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": [modality]}})
+
+    keys = [f"training/P{n:02}/images_metadata/2020-04-01/i.json" for n in range(20)]
+    write_objects(bucket, dict.fromkeys(keys, header("CT")))
+    warehouse.refresh(str(bucket), lake)
+    with warehouse.open(lake) as wh:
+        (etag,) = wh.sql(f"select etag from images where key = '{keys[1]}'").fetchall()
+    if not is_asked:
+        with lakes.writer(location.parse(lake), SETTINGS) as con:
+            con.execute("update core.images set rules = 'of another version'")
+    write_objects(bucket, {keys[0]: header("DX") + " ", keys[1]: "{"})
+    for _ in range(2):
+        warehouse.refresh(str(bucket), lake, reextract_headers=is_asked)
+        with warehouse.open(lake) as wh:
+            found = wh.sql("select key, Modality from images order by key").fetchall()
+            assert found == [(keys[0], "DX"), *((key, "CT") for key in keys[1:])]
+            assert wh.sql(f"select etag from images where key = '{keys[1]}'").fetchall() == [etag]
+            assert [row["key"] for row in wh.check("rows_held_over")[0].rows.to_pylist()] == [keys[1]]
+            assert wh.sql("select count(distinct rules) from core.images").fetchall() == [(1,)]

@@ -11,12 +11,17 @@ select count(*) from core.images where source = $source and {{ within }} and {{ 
 delete from core.images where source = $source and {{ within }} and {{ wanted }};
 
 -- name: kept
--- What the rows say of their objects whose newer content could not be read: they keep it.
+-- What the rows say of their objects whose newer content is not read yet, or could not be: they keep it. A listing may
+-- just have found that content, so that no reject names it; else the row of earlier content would pass for the new one.
 create or replace temp table kept as
 select images.key, images.etag, images.size, images.last_modified, images.available_date
 from core.images
-semi join (from ops.rejects where source = $source and kept_etag is not null) as rejects on images.key = rejects.key
-where images.source = $source;
+inner join raw.objects as objects on images.source = objects.source and images.key = objects.key
+where
+    images.source = $source
+    and (images.etag, images.size, images.last_modified, images.available_date)
+    is distinct from
+    (objects.etag, objects.size, objects.last_modified, objects.available_date);
 
 -- name: unread
 -- Headers without their image: those that were forgotten and are not read again yet.
