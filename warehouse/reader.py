@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from warehouse import lake, location, macros, sqlfiles
+from warehouse import lake, location, macros, sqlfiles, texts
 from warehouse.errors import LakeError, NotFoundError, UsageError
 from warehouse.keys import GROUPS
 from warehouse.settings import FOREIGN_MB, SUPPRESS, Settings, load
@@ -402,12 +402,7 @@ def _prepare(warehouse: Warehouse) -> None:
 
 def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
     """Raise UsageError unless the text is exactly one query that only reads."""
-    try:
-        query.encode()
-    except UnicodeError:
-        raise UsageError("The query is no text: it has bytes that are not UTF-8.") from None
-    if "\0" in query:
-        raise UsageError("A query has no zero bytes.")
+    texts.check_query_text(query)
     try:
         statements = con.extract_statements(query)
     except duckdb.Error as error:

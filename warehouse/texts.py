@@ -30,6 +30,16 @@ def read_text(path: Path | str, most: int = MOST_BYTES) -> str:
         raise UsageError(f"{path} cannot be read: it is not text in UTF-8.") from None
 
 
+def check_query_text(sql: str) -> None:
+    """UsageError for a query that DuckDB cannot be given: it is no UTF-8, or has a zero byte, where it would end."""
+    try:
+        sql.encode()
+    except UnicodeError:
+        raise UsageError("The query is no text: it has bytes that are not UTF-8.") from None
+    if "\0" in sql:
+        raise UsageError("A query has no zero bytes.")
+
+
 def find_hidden(text: str) -> tuple[int, str] | None:
     """The line (from 1) and the name of the first character that a reader would not see or takes otherwise than SQL."""
     found = _HIDDEN.search(text)

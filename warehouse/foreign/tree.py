@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse import columns, lake, sqlfiles
+from warehouse import columns, lake, sqlfiles, texts
 from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.names import fold_name
 
@@ -84,21 +84,11 @@ def check_tree(
     return Admitted(sql, frozenset(judge.views), frozenset(judge.called))
 
 
-def check_text(sql: str) -> None:
-    """ForeignSqlError for a text that is no text: DuckDB would read it in another way than we do, or not at all."""
-    try:
-        sql.encode()
-    except UnicodeError:
-        raise ForeignSqlError("The query is no text: it has bytes that are not UTF-8.") from None
-    if "\0" in sql:
-        raise ForeignSqlError("A query has no zero bytes.")
-    if len(sql) > MOST_CHARACTERS:
-        raise ForeignSqlError(f"The query has {len(sql):,} characters; at most {MOST_CHARACTERS:,} are read.")
-
-
 def parse_query(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
     """The trees of the SELECTs that a text is made of; nothing of it is run, not even what PRAGMA runs when parsed."""
-    check_text(sql)
+    texts.check_query_text(sql)
+    if len(sql) > MOST_CHARACTERS:
+        raise ForeignSqlError(f"The query has {len(sql):,} characters; at most {MOST_CHARACTERS:,} are read.")
     # A literal, since a parameter would make DuckDB import pandas.
     found = con.execute(
         f"select json_serialize_sql({sqlfiles.literal(sql)}, skip_default := true, skip_null := true)"
