@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from servers import S3, moto
 
+from warehouse import limits, masking
+from warehouse.cli import main
+
 SAMPLES = Path(__file__).parent / "samples"
 
 
@@ -52,11 +55,13 @@ def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
-    """What a command run in this process does to the umask and to signals ends with the test."""
+    """What a command does to this process ends with the test: umask, signals, limits, secrets to be masked."""
+    remembered, is_own = set(masking._remembered), limits._is_own_process
     umask = os.umask(0o022)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     os.umask(umask)
+    masking._remembered, limits._is_own_process = remembered, is_own
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -71,6 +76,25 @@ def chest() -> Chest:
     def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from warehouse.cli import main; main()", *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)  # type: ignore[call-overload, no-any-return]
+
+    return run
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Chest:
+    """The same within this process, to spare its start; a fault of the program, with its traceback, fails the test."""
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["chest", *map(str, words)])
+        monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        seen = capfd.readouterr()
+        assert "Traceback" not in seen.err
+        return subprocess.CompletedProcess(words, code, seen.out, seen.err)
 
     return run
 

@@ -14,7 +14,6 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse.cli import main
 from warehouse.sample import make
 
 COMMANDS = (
@@ -65,23 +64,6 @@ def lake(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lake") / "lake"
     warehouse.refresh(str(bucket), str(folder))
     return folder
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Chest:
-    """The command run within this process, to spare its start; an error it does not catch fails the test."""
-
-    def run(*words: object) -> "subprocess.CompletedProcess[str]":
-        monkeypatch.setattr(sys, "argv", ["chest", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, said.out, said.err)
-
-    return run
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 import warehouse
 from warehouse import lake as lakes
 from warehouse import location
-from warehouse.cli import main
 from warehouse.manifests import paths
 from warehouse.manifests.checksums import etag_of_parts
 from warehouse.settings import Settings
@@ -135,23 +134,11 @@ def made(lake: str, cohort: Path, tmp_path: Path) -> warehouse.Manifest:
 
 
 @pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Chest:
+def ask(here: Chest, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Chest:
     """The command within this process, with CHEST_LAKE set: to the test's own lake, or to the shared one."""
     own = "lake" in request.fixturenames
     monkeypatch.setenv("CHEST_LAKE", request.getfixturevalue("lake" if own else "still_lake"))
-
-    def run(*words: object) -> "subprocess.CompletedProcess[str]":
-        monkeypatch.setattr(sys, "argv", ["chest", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capfd.readouterr()
-        assert "Traceback" not in said.err
-        return subprocess.CompletedProcess(words, code, said.out, said.err)
-
-    return run
+    return here
 
 
 def answer(done: "subprocess.CompletedProcess[str]", code: int = 0) -> Any:

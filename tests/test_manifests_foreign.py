@@ -7,7 +7,6 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse.cli import main
 from warehouse.manifests import paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.download import download
@@ -71,24 +69,10 @@ def foreign(root: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ask(root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Chest:
+def ask(root: Path, here: Chest, monkeypatch: pytest.MonkeyPatch) -> Chest:
     """The command within this process, with CHEST_LAKE set to the lake."""
     monkeypatch.setenv("CHEST_LAKE", str(root / "lake"))
-
-    def run(*words: object) -> "subprocess.CompletedProcess[str]":
-        monkeypatch.setattr(sys, "argv", ["chest", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "_WithoutPandas"]
-        said = capfd.readouterr()
-        assert "Traceback" not in said.err
-        return subprocess.CompletedProcess(words, code, said.out, said.err)
-
-    return run
+    return here
 
 
 def commands(folder: Path, good: Path, data: Path) -> list[tuple[object, ...]]:
