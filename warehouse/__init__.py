@@ -21,6 +21,7 @@ from warehouse.errors import (
     UsageError,
     WarehouseError,
 )
+from warehouse.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from warehouse.manifests.manifest import Manifest
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from warehouse.reader import Patient, Warehouse, open
     from warehouse.settings import Settings
     from warehouse.steps import RefreshResult, refresh
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BlockedError",

@@ -16,14 +16,12 @@ Every message names the thing, what is wrong with it and what to do. Anything th
 WarehouseError is a fault of the program and keeps its traceback. No message holds a secret: it is masked as it is made.
 """
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from warehouse.masking import mask_secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from warehouse.checks import Result
 
 
 class WarehouseError(Exception):
@@ -87,12 +85,12 @@ class LakeError(WarehouseError):
 class BlockedError(LakeError):
     """A structural check failed before publishing: readers keep the last good snapshot.
 
-    `results` has what each blocking check found, without the rows.
+    `results` has what each blocking check found (a `Result` of warehouse/checks), without the rows.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, results: "Sequence[Result]" = ()) -> None:
+    def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.results = tuple(results)
 

@@ -17,13 +17,14 @@ from typing import TypeVar
 
 import duckdb
 
-from warehouse import __version__, data_path, files, locks, permissions, schema, spill
+from warehouse import data_path, files, locks, permissions, schema, spill
 from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
 from warehouse.location import CATALOGUE, Location
 from warehouse.masking import mask_secrets, mask_within
 from warehouse.settings import Settings
 from warehouse.sqlfiles import identifier, literal
+from warehouse.version import __version__
 
 __all__ = [
     "ALIAS",

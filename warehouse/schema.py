@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from warehouse import __version__, columns, sqlfiles
+from warehouse import columns, sqlfiles
 from warehouse.errors import LakeError
+from warehouse.version import __version__
 
 if TYPE_CHECKING:
     import duckdb

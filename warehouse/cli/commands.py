@@ -53,7 +53,7 @@ sample.add_to(app)
 @app.callback(invoke_without_command=True)
 def _root(version: bool = typer.Option(False, "--version", help="Say the version and stop.")) -> None:
     if version:
-        from warehouse import __version__
+        from warehouse.version import __version__
 
         say(f"chest {__version__}")
         raise typer.Exit

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import __version__, lake, sqlfiles
+from warehouse import lake, sqlfiles
 from warehouse.errors import UsageError
 from warehouse.files import new_folder_atomically
 from warehouse.manifests import croissant, register
@@ -26,6 +26,7 @@ from warehouse.manifests.document import FORMAT, SCHEMA, schema_text, utc
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
+from warehouse.version import __version__
 
 if TYPE_CHECKING:
     import duckdb

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from warehouse import __version__, checks, columns, report, sqlfiles
+from warehouse import checks, columns, report, sqlfiles
 from warehouse.cleaning import tables
 from warehouse.quality.figures import (
     NO_RECORD,
@@ -26,6 +26,7 @@ from warehouse.quality.figures import (
     percent,
     rate,
 )
+from warehouse.version import __version__
 
 if TYPE_CHECKING:
     from warehouse.reader import Warehouse

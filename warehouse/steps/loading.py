@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from warehouse import __version__, cleaning, columns, extract, sqlfiles
+from warehouse import cleaning, columns, extract, sqlfiles
 from warehouse.dicom import normal_form
 from warehouse.steps import fetching, planning, readability, rejecting, unreadable
 from warehouse.steps.fetching import Fetched
@@ -19,6 +19,7 @@ from warehouse.steps.planning import Span
 from warehouse.steps.recleaning import reclean
 from warehouse.steps.rereading import reread
 from warehouse.steps.run import Run
+from warehouse.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa
