@@ -10,7 +10,7 @@ import duckdb
 
 import warehouse
 from benchmarks.measure import Row, baseline, chest, medians
-from warehouse import columns, lake, macros, schema, sqlfiles
+from warehouse import columns, lake, macros, public_views, sqlfiles
 from warehouse.cleaning import tables
 from warehouse.cohorts import catalogue
 from warehouse.reader import Warehouse
@@ -63,8 +63,8 @@ def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 con.execute(f"create view {name} as from '{path}'")
             else:
                 con.execute(f"create table {name} ({columns.fills()[f'define {name}']})")
-        for view in schema.VIEW_ORDER:
-            con.execute(schema.view_sql(view))
+        for view in public_views.VIEW_ORDER:
+            con.execute(public_views.view_sql(view))
         macros.create(con, catalogue.MACROS)
         yield con
 

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from warehouse import columns, lake, lineage, schema, sqlfiles
+from warehouse import columns, lake, lineage, public_views, sqlfiles
 from warehouse.masking import mask_secrets
 from warehouse.text import escape_controls
 
@@ -32,7 +32,7 @@ def column_lineage(view: str) -> Metadata:
     deps = {
         column: [dg.TableColumnDep(asset_key=dg.AssetKey(["views", name]), column_name=c) for name, c in sources]
         for column, sources in lineage.column_lineage(view).items()
-        if all(name in schema.VIEW_ORDER for name, _ in sources)
+        if all(name in public_views.VIEW_ORDER for name, _ in sources)
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)} if deps else {}
 

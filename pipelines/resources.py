@@ -15,9 +15,10 @@ import warehouse
 from pipelines import retries
 from warehouse.errors import UsageError
 from warehouse.masking import mask_within
+from warehouse.progress import Progress
 from warehouse.reader import Warehouse
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load
-from warehouse.steps import Progress, Run, opened, publishing
+from warehouse.steps import Run, opened, publishing
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from pipelines import metadata
 from pipelines.deployment import OWNERS, PUBLISHED, Deployment
-from warehouse import columns, lineage, schema, sqlfiles
+from warehouse import columns, lineage, public_views, sqlfiles
 
 #: The step whose asset stands for a table that views read.
 STEP_OF = {
@@ -25,11 +25,11 @@ def key(view: str) -> dg.AssetKey:
 
 def build(deployment: Deployment) -> list[dg.AssetSpec]:
     """A spec for each view: published, it is what readers see, so it depends on `published` besides what it reads."""
-    return [_spec(view, deployment) for view in schema.VIEW_ORDER]
+    return [_spec(view, deployment) for view in public_views.VIEW_ORDER]
 
 
 def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
-    deps = [PUBLISHED, *(key(name) for name in lineage.reads(view) if name in schema.VIEW_ORDER)]
+    deps = [PUBLISHED, *(key(name) for name in lineage.reads(view) if name in public_views.VIEW_ORDER)]
     for name in lineage.reads(view):
         if name in STEP_OF:
             deps += [deployment.key(STEP_OF[name], source) for source in deployment.names]
@@ -43,7 +43,7 @@ def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
         metadata={
             **metadata.described(view),
             **metadata.column_lineage(view),
-            "SQL": metadata.code(sqlfiles.read(schema.view_file(view))),
+            "SQL": metadata.code(sqlfiles.read(public_views.view_file(view))),
         },
     )
 

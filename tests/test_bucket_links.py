@@ -15,7 +15,8 @@ from conftest import Chest, write_objects
 import warehouse
 from warehouse import walking
 from warehouse.beneath import NO_FILE, OUTSIDE
-from warehouse.bucket import Content, FolderBucket, Unread
+from warehouse.bucket import Content, Unread
+from warehouse.bucket_folder import FolderBucket
 from warehouse.errors import SourceError, UsageError
 
 SECRET = b'{"00080018": {"Value": ["secret"]}}'
@@ -233,7 +234,7 @@ def test_a_lake_in_its_own_bucket_is_refused(bucket: Path, chest: Chest, inside:
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from warehouse.bucket import FolderBucket
+from warehouse.bucket_folder import FolderBucket
 bucket = FolderBucket(Path(sys.argv[1]))
 for _ in bucket.listing():  # imports what nobody may not be able to
     pass

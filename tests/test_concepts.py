@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse import columns, lineage, schema, spelling, sqlfiles
+from warehouse import columns, lineage, public_views, spelling, sqlfiles
 
 VIEW = "patient | image | day | body | view | said | words | protocol | modality | type | runs"
 
@@ -380,9 +380,9 @@ def test_a_vendor_has_one_spelling(tmp_path: Path) -> None:
 
 def test_every_concept_is_a_document_a_public_view_and_in_the_dictionary() -> None:
     files = {Path(name).stem for name in sqlfiles.files("concepts")}
-    assert files == set(schema.CONCEPTS)
-    for concept in schema.CONCEPTS:
-        text = sqlfiles.read(schema.view_file(concept))
+    assert files == set(public_views.CONCEPTS)
+    for concept in public_views.CONCEPTS:
+        text = sqlfiles.read(public_views.view_file(concept))
         assert text.startswith(f"-- {concept}: one row per ")
         assert "-- Limits: " in text
         relation = columns.relations()[concept]
@@ -396,7 +396,7 @@ def test_every_concept_is_a_document_a_public_view_and_in_the_dictionary() -> No
 def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path, tmp_path: Path) -> None:
     warehouse.refresh(str(samples / "dated"), str(tmp_path / "lake"))
     with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
-        for concept in schema.CONCEPTS:
+        for concept in public_views.CONCEPTS:
             answer: Any = wh.sql(f"from {concept}", trusted=False)
             assert answer.columns == [column.name for column in columns.relations()[concept].columns]
             assert len(answer.fetchall()) == len(getattr(wh, concept)().fetchall()) > 0, concept
@@ -415,7 +415,7 @@ def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
     from warehouse.settings import load
 
     with lakes.writer(location.parse(str(tmp_path / "lake")), load()) as con:
-        for concept in reversed(schema.CONCEPTS):
+        for concept in reversed(public_views.CONCEPTS):
             con.execute(f"drop view {concept}")
     with warehouse.open(str(tmp_path / "lake"), unpublished=True, trusted=False) as old:
         with pytest.raises(warehouse.LakeError, match=r"has no view swabs: an older version published it. Refresh"):

@@ -22,7 +22,7 @@ from pipelines.definitions import chest_definitions
 from pipelines.deployment import STEPS, Deployment
 from pipelines.resources import ChestWarehouse
 from warehouse import lake, location, masking
-from warehouse.bucket import open_bucket
+from warehouse.bucket_open import open_bucket
 from warehouse.errors import WarehouseError
 from warehouse.masking import MASK, mask_secrets
 from warehouse.sample import make

@@ -244,3 +244,9 @@ def patience(settings: Settings) -> dict[str, Any]:
         "read_timeout": settings.request_seconds,
         "retries": {"max_attempts": 4, "mode": "standard"},
     }
+
+
+def find_endpoint(session: Any) -> str:
+    """The endpoint that AWS_ENDPOINT_URL or the profile sets; "" for Amazon's own."""
+    url: str = session.client("s3", region_name=session.region_name or "us-east-1").meta.endpoint_url
+    return "" if url.rstrip("/").endswith(".amazonaws.com") else url

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
-from warehouse.bucket import DENIED, VANISHED, Buffer, Content, Facts, Skipped, Unread, endpoint
+from warehouse.bucket import DENIED, VANISHED, Buffer, Content, Facts, Skipped, Unread
 from warehouse.errors import SourceDownError, SourceError, UsageError
 from warehouse.s3_listing import NotAListingError, pages
 from warehouse.s3_reading import Etags, read_all
@@ -73,7 +73,7 @@ class S3Bucket:
                     f"{self.source}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
                 )
             region = self._region(client) or region
-            url = endpoint(session)
+            url = aws.find_endpoint(session)
         except (BotoCoreError, ValueError) as error:
             raise SourceError(f"{self.source}: {aws.one_line(error)} Check the AWS settings.") from None
         seconds = settings.request_seconds

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from warehouse import lineage, schema, sqlfiles
+from warehouse import lineage, public_views, sqlfiles
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,12 +19,12 @@ def views(con: "duckdb.DuckDBPyConnection", location: "Location", since: int | N
     """
     row = con.execute(sqlfiles.statements(_SQL)["oldest"]).fetchone()
     if since is None or not row or not row[0] <= since <= until:
-        return schema.VIEW_ORDER
+        return public_views.VIEW_ORDER
     schema_name = sqlfiles.identifier(location.schema if location.is_postgres else "main")
     query = sqlfiles.fill(sqlfiles.statements(_SQL)["changed"], schema=schema_name)
     changed = {name for (name,) in con.execute(query, {"since": since, "until": until}).fetchall()}
     found: set[str] = set()
-    for view in schema.VIEW_ORDER:  # each after those that it reads
+    for view in public_views.VIEW_ORDER:  # each after those that it reads
         if view in changed or lineage.tables(view) & changed or found & set(lineage.reads(view)):
             found.add(view)
-    return tuple(view for view in schema.VIEW_ORDER if view in found)
+    return tuple(view for view in public_views.VIEW_ORDER if view in found)

@@ -5,21 +5,15 @@
     for result in checks.run(warehouse.open("lake")):
         print(result.check.name, result.n_rows)
 
-A file begins with `-- title:`, `-- meaning:` (which may go on over lines that are indented), `-- severity:` and
-`-- table:`; one SELECT follows. It asks the public views, so it obeys as-of date and group; blocking checks ask the
-tables themselves. Holes in it are filled from the column tables.
+A check asks the public views, so it obeys as-of date and group; blocking checks ask the tables themselves. What the
+rules are is read in warehouse/check_rules.py.
 """
 
-import json
-import re
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from warehouse import columns, schema, sqlfiles
-from warehouse.errors import LakeError, UsageError
+from warehouse.check_rules import Check, Severity, definition, definitions
+from warehouse.errors import LakeError
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,41 +21,11 @@ if TYPE_CHECKING:
 
     from warehouse.reader import Warehouse
 
-_HEADER = re.compile(r"^-- (title|meaning|severity|table): *(.*(?:\n--   .*)*)$", re.MULTILINE)
+__all__ = ["Check", "Result", "Severity", "count", "definition", "definitions", "run"]
+
 _BATCH = 10_000
 #: How DuckDB says that a table or a column is not there; an older tool may have made the snapshot without it.
 _LACKING = ("does not exist", "not found in FROM clause")
-
-#: The postcode areas of two letters (Royal Mail, Postcode Address File); those of one are B E G L M N S W.
-_POSTCODE_AREAS = """
-AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX FK FY GL GU GY HA
-HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH PL PO PR
-RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE
-"""
-
-
-class Severity(StrEnum):
-    """How grave the rows of a check are, gravest first."""
-
-    BLOCKING = "blocking"  # the snapshot is wrong
-    ERROR = "error"  # a fact is wrong and would go into an answer
-    WARNING = "warning"  # to be looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One rule: what it finds, why that is a fault, and of which table or view."""
-
-    name: str
-    title: str
-    meaning: str
-    severity: Severity
-    table: str
-    sql: str
-
-    def __repr__(self) -> str:
-        """Its name, severity and title."""
-        return f"<Check {self.name} ({self.severity}): {self.title}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +51,6 @@ class Result:
         import pyarrow as pa
 
         return cls(check, n_rows, pa.table({}))
-
-
-@cache
-def definitions() -> dict[str, Check]:
-    """Every check by its name, gravest first."""
-    found = [_parse(name) for name in sqlfiles.files("checks")]
-    return {check.name: check for check in sorted(found, key=lambda c: (list(Severity).index(c.severity), c.name))}
-
-
-def definition(name: str) -> Check:
-    """The check of that name; UsageError names the nearest when there is none."""
-    import difflib
-
-    known = definitions()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"There is no check {name!r}.{hint} List them:  chest check --list")
-    return known[name]
 
 
 def run(warehouse: "Warehouse", name: str | None = None, *, limit: int | None = None) -> list[Result]:
@@ -145,84 +90,3 @@ def _run(warehouse: "Warehouse", check: Check, limit: int | None) -> Result:
             kept.append(batch.slice(0, None if limit is None else limit - n_rows))
         n_rows += batch.num_rows
     return Result(check, n_rows, pa.Table.from_batches(kept, reader.schema))
-
-
-def _parse(name: str) -> Check:
-    text = sqlfiles.read(name)
-    says = {key: " ".join(line.strip("- ") for line in value.splitlines()) for key, value in _HEADER.findall(text)}
-    return Check(
-        name=PurePath(name).stem,
-        title=says["title"],
-        meaning=says["meaning"],
-        severity=Severity(says["severity"]),
-        table=says["table"],
-        sql=sqlfiles.fill(text, **_fills()),
-    )
-
-
-@cache
-def _fills() -> dict[str, str]:
-    """What the holes in sql/checks are filled with."""
-    identifying = columns.identifying()
-    tags = [row["tag"] for row in identifying]
-    fields = [key for field in columns.record_columns() for key in (field.source, *field.other_keys)]
-    return {
-        "as_of": schema.AS_OF,
-        "in_group": schema.IN_GROUP,
-        "identifying": ", ".join(f"({', '.join(map(sqlfiles.literal, row.values()))})" for row in identifying),
-        "identifying_tags": "|".join(tags),
-        "pseudonym_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "the pseudonym"),
-        "birth_date_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "1 January"),
-        # A path with a wildcard must be a constant; of a CASE only the branch that is asked for is run.
-        "identifying_elements": "case tag "
-        + " ".join(f"when '{tag}' then json_extract(header, '$..{tag}')" for tag in tags)
-        + " end",
-        "identifying_tag_list": ", ".join(map(sqlfiles.literal, tags)),
-        "known_fields": ", ".join(map(sqlfiles.literal, fields)),
-        "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
-        **_unread(),
-    }
-
-
-def _unread() -> dict[str, str]:
-    """The parts of the check that counts, for each declared attribute, the values of header and row."""
-    declared = columns.dicom_columns()
-    lists = [column for column in declared if column.type.endswith("[]")]
-    single = [column for column in declared if not column.type.endswith("[]")]
-    return {
-        "declared_structure": json.dumps(
-            {c.source: {"Value": ["VARCHAR"], "InlineBinary": "VARCHAR", "BulkDataURI": "VARCHAR"} for c in declared}
-        ),
-        "null_cells": ", ".join(_bit(f'"{c.name}" is null') for c in single),
-        "filled_values": ", ".join(_bit(f"{_is_encoded(c)} or {_count(c)} > 0") for c in single),
-        "cell_counts": ", ".join(_character(f'list_count("{c.name}")') for c in lists),
-        "value_counts": ", ".join(
-            _character(f"case when {_is_encoded(c)} then 60 else {_count(c)} end") for c in lists
-        ),
-        "single_attributes": _numbered(single),
-        "list_attributes": _numbered(lists),
-    }
-
-
-def _is_encoded(column: columns.Column) -> str:
-    """Whether the header has bytes in the place of the column's values."""
-    return f'(tags."{column.source}".InlineBinary is not null or tags."{column.source}".BulkDataURI is not null)'
-
-
-def _count(column: columns.Column) -> str:
-    """How many values the header has that are not empty."""
-    empty = "item is null or item in ('', '{\"Alphabetic\":\"\"}')"
-    return f'coalesce(len(list_filter(tags."{column.source}".Value, lambda item: not ({empty}))), 0)'
-
-
-def _numbered(declared: list[columns.Column]) -> str:
-    return ", ".join(f"({place}, '{c.source}', '{c.name}', '{c.type}')" for place, c in enumerate(declared))
-
-
-def _bit(condition: str) -> str:
-    return f"case when {condition} then '1' else '0' end"
-
-
-def _character(count: str) -> str:
-    """A number of values as one character, which compares as the number does; 60 stands for more."""
-    return f"chr(cast(48 + least(coalesce({count}, 0), 60) as integer))"

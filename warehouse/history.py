@@ -8,6 +8,8 @@ from typing import Any
 
 import duckdb
 
+from warehouse import check_rules
+
 #: The name under which a lake is attached; views and macros refer to it.
 ALIAS = "lake"
 
@@ -94,8 +96,6 @@ def blocked(history: Sequence[Snapshot]) -> list[Blocked]:
     `history` is that of the lake, oldest first. A check is blocking since the first of the attempts without a
     published snapshot or a good result of it in between.
     """
-    from warehouse import checks
-
     newest, since = -1, dict[str, Snapshot]()
     found: dict[str, int] = {}
     for snapshot in history:
@@ -105,7 +105,7 @@ def blocked(history: Sequence[Snapshot]) -> list[Blocked]:
             found = {str(one["check"]): int(one["rows"]) for one in snapshot.info["blocked"]}
             since = {check: since.get(check, snapshot) for check in found}
             newest = snapshot.number
-    known = checks.definitions()
+    known = check_rules.definitions()
     return [
         Blocked(check, known[check].title if check in known else check, rows, newest, since[check].time)
         for check, rows in found.items()

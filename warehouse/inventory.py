@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import files, inventory_files
-from warehouse.bucket import Bucket, Unread, listing_schema, open_bucket
+from warehouse.bucket import Bucket, Unread, listing_schema
+from warehouse.bucket_open import open_bucket
 from warehouse.bucket_s3 import S3Bucket
 from warehouse.errors import SourceError, UsageError
 from warehouse.settings import Settings

@@ -6,7 +6,6 @@ but through DuckDB: a second SQLite library in one process would drop its locks.
 
 import contextlib
 import getpass
-import importlib.util
 import json
 import os
 import random
@@ -17,9 +16,16 @@ from typing import TypeVar
 
 import duckdb
 
-from warehouse import data_path, files, locks, permissions, schema, spill
+from warehouse import data_path, files, locks, permissions, schema
+from warehouse.engine.messages import first_line
 from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
+from warehouse.lake_connection import (
+    attach,
+    attach_postgres,
+    connect,
+    ignore_statistics,
+)
 from warehouse.location import CATALOGUE, Location
 from warehouse.masking import mask_secrets, mask_within
 from warehouse.settings import Settings
@@ -29,13 +35,8 @@ from warehouse.version import __version__
 __all__ = [
     "ALIAS",
     "Snapshot",
-    "attach",
-    "attach_postgres",
     "author",
-    "connect",
     "exists",
-    "first_line",
-    "ignore_statistics",
     "reader",
     "require",
     "snapshots",
@@ -46,91 +47,13 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: The login of a PostgreSQL catalogue on a connection. In an attach string it would stand in DuckDB's errors, and in
-#: its list of databases.
-_CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
-#: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
-WRITER_MB = 320
 
 _TRIES = 8
-#: How SQLite says that a catalogue is cut, or overwritten.
-_DAMAGED = ("is malformed", "is not a database", "disk I/O error")
 #: What a reader meets while upkeep lets snapshots go: it tries again.
 _PASSING = ("No snapshot found", "database is locked")
 #: How DuckLake says that a database is no catalogue of its own yet.
 _NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
 _BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
-
-
-def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
-    """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
-
-    `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's, then disk.
-    """
-    limit = settings.memory_limit_mb or memory_mb
-    con = duckdb.connect(config={"memory_limit": f"{limit}MB"} if limit else {})
-    con.execute("set TimeZone = 'UTC'")
-    con.execute(f"set temp_directory = {literal(spill.folder())}")
-    if settings.threads:
-        con.execute("set threads = $threads", {"threads": settings.threads})
-    extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
-    if location.data_path.startswith("s3://"):
-        extensions.append("httpfs")
-    for name in extensions:
-        load_extension(con, name)
-    if location.data_path.startswith("s3://"):
-        _s3_secret(con, location.data_path)
-    if location.is_postgres:
-        words = "".join(f", {name} {literal(value)}" for name, value in location.login.items())
-        con.execute(f"create or replace secret {_CATALOGUE_SECRET} (type postgres{words})")
-    return con
-
-
-def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Load an extension from its PyPI package, offline; without one, by DuckDB's own INSTALL."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec and spec.submodule_search_locations:
-        folder = Path(spec.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}"
-        if (file := folder / f"{name}.duckdb_extension").exists():
-            con.load_extension(str(file))
-            return
-    try:
-        con.install_extension(name)
-        con.load_extension(name)
-    except duckdb.Error as error:
-        raise LakeError(
-            f"DuckDB's extension {name} is neither in a package nor to be downloaded ({first_line(error)}). "
-            f"Install it:  pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
-        ) from None
-
-
-def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
-    """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
-    from warehouse import aws
-    from warehouse.bucket import endpoint
-
-    session = aws.session()
-    frozen = aws.credentials(session, data_path)
-    if frozen is None:
-        raise LakeError(f"No AWS credentials for {data_path}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")
-    options = {
-        "key_id": frozen.access_key,
-        "secret": frozen.secret_key,
-        "session_token": frozen.token,
-        "region": session.region_name or "us-east-1",
-    }
-    if url := endpoint(session):
-        scheme, _, host = url.partition("://")
-        options |= {
-            "endpoint": host.rpartition("@")[2].rstrip("/"),  # S3 knows no login but the keys
-            "url_style": "path",
-            "use_ssl": str(scheme == "https").lower(),
-        }
-    if bundle := aws.ca_bundle(session):
-        con.execute(f"set ca_cert_file = {literal(bundle)}")
-        con.execute("set enable_server_cert_verification = true")
-    words = ", ".join(f"{name} {literal(str(value))}" for name, value in options.items() if value)
-    con.execute(f"create or replace secret lake_data (type s3, {words})")
 
 
 def exists(location: Location) -> bool:
@@ -141,29 +64,6 @@ def exists(location: Location) -> bool:
         return False
     except OSError as error:
         raise LakeError(f"The lake {location.name} cannot be opened: {error.strerror}.") from None
-
-
-def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
-    """Attach the lake and `USE` it; LakeError says what is in the way."""
-    words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
-    if location.is_postgres:
-        words += [f"meta_schema {literal(location.schema)}", f"meta_secret {literal(_CATALOGUE_SECRET)}"]
-    else:
-        # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
-        words += ["meta_busy_timeout 10000", "override_data_path true"]
-    try:
-        con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
-        con.execute(f"use {ALIAS}")
-    except duckdb.Error as error:
-        advice = f" {data_path.RESTORE}." if any(words in str(error) for words in _DAMAGED) else ""
-        raise LakeError(
-            f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
-        ) from None
-
-
-def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
-    """Attach a catalogue in PostgreSQL as a plain database; duckdb.Error when it cannot be reached."""
-    con.execute(f"attach {literal(location.postgres or '')} as {name} (type postgres, secret {_CATALOGUE_SECRET})")
 
 
 def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) -> None:
@@ -178,11 +78,6 @@ def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) ->
         con.execute("detach pg")
     except duckdb.Error as error:
         raise LakeError(f"The lake {location.name} cannot be made: {first_line(error)}") from None
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first, without secrets."""
-    return mask_secrets(str(error).strip().split("\n")[0])
 
 
 @contextlib.contextmanager
@@ -328,25 +223,6 @@ def _attach_to_read(
 def _wait(attempt: int) -> None:
     """A moment longer each time, of uneven length."""
     time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
-
-
-def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
-    """Let nothing on this connection be optimised by column statistics; for whoever reads an older snapshot.
-
-    DuckLake 1.5.5 has one set of them, that of the newest snapshot, and rewriting files narrows it. An older snapshot
-    read by it loses rows and digits (ducklake issue 1377, mended after 1.5.5). Files are pruned all the same.
-    """
-    con.execute("set disabled_optimizers = 'statistics_propagation'")
-
-
-@contextlib.contextmanager
-def statistics_ignored(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """The same for a `with` block, in which a writer looks back."""
-    ignore_statistics(con)
-    try:
-        yield
-    finally:
-        con.execute("reset disabled_optimizers")
 
 
 def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:

@@ -6,7 +6,7 @@ Read off their SQL by sqlglot; nothing here opens a lake.
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, schema
+from warehouse import columns, public_views
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -26,7 +26,7 @@ def tables(view: str) -> frozenset[str]:
     """The tables that a view comes from in the end."""
     found: set[str] = set()
     for name in reads(view):
-        found |= tables(name) if name in schema.VIEW_ORDER else {name}
+        found |= tables(name) if name in public_views.VIEW_ORDER else {name}
     return frozenset(found)
 
 
@@ -83,7 +83,7 @@ def query(view: str) -> "exp.Query":
     import sqlglot
     from sqlglot import exp
 
-    tree: Any = sqlglot.parse_one(schema.view_sql(view), dialect="duckdb").expression
+    tree: Any = sqlglot.parse_one(public_views.view_sql(view), dialect="duckdb").expression
     for table in tree.find_all(exp.Table):
         if table.db:
             table.replace(exp.alias_(exp.to_table(f"{table.db}{_DEPTH}{table.name}"), table.alias_or_name, table=True))

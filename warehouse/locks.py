@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import duckdb
 
 from warehouse import files
+from warehouse.engine.messages import first_line
 from warehouse.errors import LakeBusyError, LakeError
+from warehouse.lake_connection import attach_postgres, connect
 from warehouse.location import Location
 from warehouse.settings import Settings
 from warehouse.sqlfiles import literal
@@ -51,8 +53,6 @@ def _file(location: Location) -> Iterator[None]:
 @contextlib.contextmanager
 def _postgres(location: Location, settings: Settings) -> Iterator[None]:
     """An advisory lock of a transaction that stays open; PostgreSQL drops it with the connection."""
-    from warehouse.lake import attach_postgres, connect, first_line
-
     with contextlib.closing(connect(settings, location)) as con:
         try:
             attach_postgres(con, location, "pg")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from warehouse import lake, location, macros, sqlfiles, texts
+from warehouse.engine.messages import clean_message
 from warehouse.errors import LakeError, NotFoundError, UsageError
 from warehouse.keys import GROUPS
 from warehouse.settings import FOREIGN_MB, SUPPRESS, Settings, load
@@ -97,7 +98,7 @@ class Warehouse:
             try:
                 return answer.execute()
             except duckdb.Error as error:
-                raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+                raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
         """The same with the parameters as a mapping; of a Warehouse that is not trusted only `with limited()`.
@@ -114,7 +115,7 @@ class Warehouse:
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
-            raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+            raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
     def held_in(self) -> "Warehouse":
         """The same, on a connection that foreign SQL does not get out of (warehouse/foreign)."""
@@ -406,29 +407,8 @@ def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
     try:
         statements = con.extract_statements(query)
     except duckdb.Error as error:
-        raise UsageError(f"The query cannot be read. {explain(error)}") from None
+        raise UsageError(f"The query cannot be read. {clean_message(error)}") from None
     if len(statements) != 1:
         raise UsageError(f"Give one query, not {len(statements)}.")
     if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         raise UsageError(f"Only a SELECT can be asked here, not {statements[0].type.name}: the lake is read-only.")
-
-
-def explain(error: duckdb.Error) -> str:
-    """DuckDB's words for what is wrong, without its prefix and its stack."""
-    text = str(error).strip()
-    kind, _, rest = text.partition(": ")
-    if isinstance(error, duckdb.OutOfMemoryException):
-        if "max_temp_directory_size" in text or ("temp" in text.lower() and "directory" in text.lower()):
-            return (
-                "It needs more disk than it may have for what does not fit into memory. Ask for less, make room in the "
-                "temporary folder (TMPDIR), or allow more: CHEST_SQL_SPILL_MB for foreign SQL."
-            )
-        return (
-            "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB (of DuckDB, in "
-            "MB), and CHEST_SQL_MEMORY_MB for foreign SQL."
-        )
-    if "No space left on device" in text:
-        return "The disk is full. Make room, or name another place for temporary files: TMPDIR."
-    if "No snapshot found at version" in text:
-        return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
-    return (rest if kind.endswith("Error") else text).rstrip()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, sqlfiles
+from warehouse import columns, public_views, sqlfiles
 from warehouse.errors import LakeError
 from warehouse.version import __version__
 
@@ -13,27 +13,6 @@ if TYPE_CHECKING:
 
     from warehouse.location import Location
 
-#: What every view cuts its rows by; both are session variables (docs/architecture.md, "Point in time").
-AS_OF = "coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
-IN_GROUP = "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
-
-#: Concepts, a clinical idea each, which stand on the views above them (sql/concepts).
-CONCEPTS = ("image_regions", "chest_films", "chest_ct", "swabs", "admissions")
-
-#: Views stand on each other in this order.
-VIEW_ORDER = (
-    "images",
-    "headers",
-    "clinical_history",
-    "clinical",
-    "clinical_issues",
-    "clinical_changes",
-    "completeness",
-    "studies",
-    "series",
-    "patients",
-    *CONCEPTS,
-)
 
 Transact = Callable[..., Any]
 
@@ -139,37 +118,27 @@ def _plain(kind: str) -> str:
     return kind.upper().replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 
 
-def view_file(view: str) -> str:
-    """The file below sql/ that defines a view."""
-    return f"{'concepts' if view in CONCEPTS else 'views'}/{view}.sql"
-
-
-def view_sql(view: str) -> str:
-    """The CREATE VIEW statement of a view, filled."""
-    return sqlfiles.fill(sqlfiles.read(view_file(view)), as_of=AS_OF, in_group=IN_GROUP, **columns.fills())
-
-
 def _stale_views(con: "duckdb.DuckDBPyConnection") -> list[str]:
     """The views that the lake does not have as they are declared now; a view's comment carries a digest of its text."""
     rows = con.execute(
         "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
     ).fetchall()
     said = dict(rows)
-    return [view for view in VIEW_ORDER if said.get(view) != _view_comment(view)]
+    return [view for view in public_views.VIEW_ORDER if said.get(view) != _view_comment(view)]
 
 
 def _view_comment(view: str) -> str:
     import hashlib
 
-    digest = hashlib.sha256(view_sql(view).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(public_views.view_sql(view).encode()).hexdigest()[:12]
     return f"{columns.relations()[view].meaning} [{digest}]"
 
 
 def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, columns.Column]]) -> None:
     for table, column in missing:
         con.execute(f"alter table {table} add column {sqlfiles.identifier(column.name)} {column.type}")
-    for view in VIEW_ORDER:
-        con.execute(view_sql(view))
+    for view in public_views.VIEW_ORDER:
+        con.execute(public_views.view_sql(view))
         con.execute(f"comment on view {view} is {sqlfiles.literal(_view_comment(view))}")
     for relation in columns.tables():
         con.execute(f"comment on table {relation.name} is {sqlfiles.literal(relation.meaning)}")

@@ -17,8 +17,8 @@ import duckdb
 from warehouse import lake, location, sqlfiles
 from warehouse.errors import LakeError, UsageError
 from warehouse.inventory import MAX_AGE
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
-from warehouse.steps.run import Progress, silent
 
 _SQL = "upkeep/upkeep.sql"
 
@@ -78,7 +78,7 @@ def upkeep(
     dry_run: bool = False,
     allow_orphans: bool = False,
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> UpkeepResult:
     """Rewrite files with many deleted rows, merge small ones, expire snapshots, and remove the files of old ones.
 

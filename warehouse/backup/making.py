@@ -10,8 +10,8 @@ from warehouse import files, lake, locks
 from warehouse.backup.contents import DATA, MARK, SUMS, Content, digest, read, sums
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.location import CATALOGUE, Location, parse
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
-from warehouse.steps.run import Progress, silent
 
 _CHUNK = 1 << 20
 #: How often upkeep may get in between before we give up.
@@ -42,7 +42,11 @@ class _GoneError(Exception):
 
 
 def backup(
-    folder: str | Path, lake_address: str = "", *, settings: Settings | None = None, progress: Progress = silent
+    folder: str | Path,
+    lake_address: str = "",
+    *,
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
 ) -> Backup:
     """Bring the backup in `folder` level with the lake, or make it; copies only files that it does not have.
 

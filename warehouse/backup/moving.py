@@ -6,8 +6,9 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import files, lake, locks
+from warehouse import files, lake, lake_connection, locks
 from warehouse.backup.contents import read
+from warehouse.engine.messages import first_line
 from warehouse.errors import LakeError, UsageError
 from warehouse.location import CATALOGUE, Location, parse
 from warehouse.settings import Settings, load
@@ -39,20 +40,20 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
     with locks.held(source, settings), locks.held(target, settings), files.temporary_folder() as folder:
         copy = folder / CATALOGUE
         content = read(source.catalogue, copy)
-        with contextlib.closing(lake.connect(settings, target)) as con:
-            lake.load_extension(con, "sqlite_scanner")
-            lake.attach(con, target)  # makes the tables of an empty catalogue
+        with contextlib.closing(lake_connection.connect(settings, target)) as con:
+            lake_connection.load_extension(con, "sqlite_scanner")
+            lake_connection.attach(con, target)  # makes the tables of an empty catalogue
             con.execute(f"use memory; detach {lake.ALIAS}")
             try:
                 _fill(con, target, copy)
             except duckdb.Error as error:
-                raise LakeError(f"The lake {target.name} cannot be filled: {lake.first_line(error)}") from None
+                raise LakeError(f"The lake {target.name} cannot be filled: {first_line(error)}") from None
     return Moved(target.name, content.published, len(content.files), sum(content.files.values()))
 
 
 def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
     con.execute(f"attach {literal(str(copy))} as old (type sqlite, read_only)")
-    lake.attach_postgres(con, target, "new")
+    lake_connection.attach_postgres(con, target, "new")
     sql = {
         name: _fill_known(
             text,

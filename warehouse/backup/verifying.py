@@ -7,8 +7,8 @@ from warehouse import lake
 from warehouse.backup.contents import DATA, MARK, Content, digest, read, sums
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.location import CATALOGUE, parse
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
-from warehouse.steps.run import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Verified:
         return not self.faults
 
 
-def verify(folder: str | Path, *, settings: Settings | None = None, progress: Progress = silent) -> Verified:
+def verify(folder: str | Path, *, settings: Settings | None = None, progress: Progress = ignore_progress) -> Verified:
     """Read every byte of a backup and hold it against its checksums and its catalogue; then open it as a lake.
 
     Raises UsageError when there is no backup.

@@ -89,12 +89,12 @@ def _explain_fault(error: Exception) -> str:
     duckdb = sys.modules.get("duckdb")  # imported by then, if it was DuckDB
     if duckdb is None or not isinstance(error, duckdb.Error):
         return ""
-    from warehouse.reader import explain
+    from warehouse.engine.messages import clean_message
 
     faults = (duckdb.InternalException, duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
     if isinstance(error, faults):  # SQL of our own that is wrong
         return ""
-    line = " ".join(explain(error).split())
+    line = " ".join(clean_message(error).split())
     if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException):
         return (
             f"The lake cannot be read or written: {line.rstrip('.')}. If a file is gone or cut, "

@@ -5,8 +5,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from warehouse.steps.run import Progress as Report
-from warehouse.steps.run import silent
+from warehouse.progress import Progress as Report
+from warehouse.progress import ignore_progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -15,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def reporting(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]:
     """A function to be called with step, done and total (0: not known)."""
     if quiet:
-        yield silent
+        yield ignore_progress
     elif sys.stderr.isatty():
         with _bars(unit) as report:
             yield report

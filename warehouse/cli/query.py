@@ -69,14 +69,14 @@ def sql(
     with options.opened(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
         import duckdb
 
-        from warehouse.reader import explain
+        from warehouse.engine.messages import clean_message
 
         try:
             write(warehouse.ask(text, parameters), form, output)
         except ForeignSqlError as error:
             raise UsageError(f"{error} A query of your own may do more without --untrusted.") from None
         except duckdb.Error as error:
-            raise UsageError(f"The query cannot be answered. {explain(error)}") from None
+            raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
 
 def _query_text(query: str | None, file: Path | None) -> str:

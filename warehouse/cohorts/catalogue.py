@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns, foreign, lake, macros, schema, sqlfiles
+from warehouse import columns, foreign, lake, macros, public_views, sqlfiles
 from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
 from warehouse.cohorts.header import DefinitionError, Problem, nearest
 from warehouse.names import find_wrong_names
@@ -44,8 +44,8 @@ def _shell() -> "duckdb.DuckDBPyConnection":
     con.execute("create table core.dicom_attributes (keyword varchar, tag varchar)")
     for table in columns.tables():
         con.execute(f"create table {table.name} ({columns.fills()[f'define {table.name}']})")
-    for view in schema.VIEW_ORDER:
-        con.execute(schema.view_sql(view))
+    for view in public_views.VIEW_ORDER:
+        con.execute(public_views.view_sql(view))
     con.execute(f"set global max_expression_depth = {foreign.MOST_DEPTH}")
     con.execute("set enable_external_access = false; set lock_configuration = true")
     return con

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from warehouse import columns, schema
+from warehouse import columns, public_views
 from warehouse import lineage as views
 from warehouse.cohorts.definition import Definition, line_of
 from warehouse.names import fold_name
@@ -58,7 +58,7 @@ def fields_read(definition: Definition) -> frozenset[Base]:
     while ahead:
         view, column = ahead.pop()
         made_of = () if view in _SOURCES else views.column_lineage(view).get(column, ())
-        ahead |= {base for base in made_of if base[0] in schema.VIEW_ORDER} - found
+        ahead |= {base for base in made_of if base[0] in public_views.VIEW_ORDER} - found
         found.add((view, column))
     return frozenset(found)
 
@@ -154,7 +154,7 @@ def _sources(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage
             yield name or fold_name(place.this.name), _of_view("known_at", "clinical") if is_known else {}
         elif isinstance(place, exp.Table):
             table = fold_name(place.name)
-            if table not in steps and table in schema.CONCEPTS:
+            if table not in steps and table in public_views.CONCEPTS:
                 line = line_of(text.sql, place.this.meta["start"]) if "start" in place.this.meta else text.line
                 bases = set().union(*(use.base for use in _concept(table).filters), set())
                 found.filters.append(Use(line, "filter", frozenset(bases)))

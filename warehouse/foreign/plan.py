@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from warehouse import lake
+from warehouse.engine.messages import clean_message
 from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.foreign.tree import PLACES, TABLE_FUNCTIONS, TOO_DEEP, is_too_deep, listed, parse_query, place_of
 from warehouse.names import fold_name
@@ -83,14 +84,12 @@ def check_scans(
     relations: Collection[str] = (),
 ) -> None:
     """Refuse a query whose plan has other operators, or a scan beneath another filter, than asking the views makes."""
-    from warehouse.reader import explain
-
     try:
         plan = _bound(con, sql, params)
     except duckdb.Error as error:
         if is_too_deep(str(error)):
             raise ForeignSqlError(TOO_DEEP) from None
-        raise UsageError(f"The query cannot be answered. {_own_words(explain(error))}") from None
+        raise UsageError(f"The query cannot be answered. {_own_words(clean_message(error))}") from None
     ours = {f'"temp".main.{name}' for name in relations}
     scans: dict[str, list[str]] = {}
     for node, above in _operators(plan):

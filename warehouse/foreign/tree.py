@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from warehouse import columns, lake, sqlfiles, texts
+from warehouse.engine.messages import clean_message
 from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.names import fold_name
 
@@ -105,12 +106,10 @@ def parse_query(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]
         raise ForeignSqlError(f"Only one SELECT can be asked here.{hint}")
     if is_too_deep(tree["error_message"]):
         raise ForeignSqlError(TOO_DEEP)
-    from warehouse.reader import explain
-
     try:
         con.extract_statements(sql)
     except duckdb.Error as error:  # the same, with the place
-        raise UsageError(f"The query cannot be read. {explain(error)}") from None
+        raise UsageError(f"The query cannot be read. {clean_message(error)}") from None
     raise ForeignSqlError(f"The query cannot be read. {tree['error_message']}")
 
 

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from warehouse import files, sqlfiles
-from warehouse.bucket import Bucket, Content, Facts, FolderBucket, Unread, is_md5, open_bucket
+from warehouse.bucket import Bucket, Content, Facts, Unread, is_md5
+from warehouse.bucket_folder import FolderBucket
+from warehouse.bucket_open import open_bucket
 from warehouse.errors import ManifestError, SourceError, UsageError
 from warehouse.manifests import paths
 from warehouse.manifests.checksums import How, check
@@ -33,8 +35,8 @@ from warehouse.manifests.document import show
 from warehouse.manifests.files import named, place_of, source_folders
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.sources import resolve_sources
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
-from warehouse.steps.run import Progress, silent
 
 if TYPE_CHECKING:
     import duckdb
@@ -89,7 +91,7 @@ def download(
     lake_address: str = "",
     unsealed: bool = False,
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     say: Callable[[str], object] = warnings.warn,
 ) -> Downloaded:
     """Fetch what is not there yet into a folder, from the manifest's buckets or from those given.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from warehouse import lake, limits, location
+from warehouse import lake, lake_connection, limits, location
 from warehouse.errors import LakeError, ManifestError, WarehouseError
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.rows import collect
@@ -56,8 +56,11 @@ def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> Non
 
 def _require_still_there(manifest: Manifest, place: location.Location, settings: Settings) -> None:
     """The same for a lake that could not be written; where it cannot be read either, nobody knows."""
-    with contextlib.suppress(LakeError, duckdb.Error), contextlib.closing(lake.connect(settings, place)) as con:
-        lake.attach(con, place, "read_only")
+    with (
+        contextlib.suppress(LakeError, duckdb.Error),
+        contextlib.closing(lake_connection.connect(settings, place)) as con,
+    ):
+        lake_connection.attach(con, place, "read_only")
         _require_snapshot(con, manifest)
 
 
@@ -90,8 +93,8 @@ def entries(lake_address: str = "", settings: Settings | None = None) -> list[di
     place = location.parse(lake_address or settings.lake)
     if not lake.exists(place):
         raise LakeError(f"There is no lake at {place.name}. Make one:  chest refresh BUCKET --lake {place.name}")
-    with contextlib.closing(lake.connect(settings, place)) as con:
-        lake.attach(con, place, "read_only")
+    with contextlib.closing(lake_connection.connect(settings, place)) as con:
+        lake_connection.attach(con, place, "read_only")
         there = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'manifests'"
         if not con.execute(there).fetchone():
             return []

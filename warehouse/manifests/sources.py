@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from warehouse import location, sqlfiles
+from warehouse import lake_connection, location, sqlfiles
 from warehouse.errors import UsageError
 from warehouse.manifests.document import show
 from warehouse.manifests.manifest import Manifest
@@ -78,8 +78,8 @@ def _known(place: location.Location, settings: Settings) -> set[str]:
 
     if not lake.exists(place):
         return set()
-    with contextlib.closing(lake.connect(settings, place)) as con:
-        lake.attach(con, place, "read_only")
+    with contextlib.closing(lake_connection.connect(settings, place)) as con:
+        lake_connection.attach(con, place, "read_only")
         sql = sqlfiles.statements("manifests/sources.sql")
         if not con.execute(sql["is_made"]).fetchall():
             return set()

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse import extract, keys, location, sqlfiles
-from warehouse.bucket import Bucket, FolderBucket, listing_schema, open_bucket
+from warehouse.bucket import Bucket, listing_schema
+from warehouse.bucket_folder import FolderBucket
+from warehouse.bucket_open import open_bucket
 from warehouse.manifests import paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.registered import Standing, find_standing
 from warehouse.manifests.sources import resolve_sources
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
 from warehouse.steps.listing import pattern_names
-from warehouse.steps.run import Progress, silent
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,7 +55,7 @@ def verify(
     source: str | Sequence[str] = (),
     lake_address: str = "",
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Verdict:
     """Compare a manifest with its buckets, or with those given; with a lake, also look for its patients there.
 

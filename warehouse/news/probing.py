@@ -23,8 +23,9 @@ from typing import Any
 
 import duckdb
 
-from warehouse import keys, lake, location, schema, sqlfiles
-from warehouse.bucket import Bucket, open_bucket
+from warehouse import keys, lake, lake_connection, location, schema, sqlfiles
+from warehouse.bucket import Bucket
+from warehouse.bucket_open import open_bucket
 from warehouse.news import keyspace
 from warehouse.news.notice import News, places
 from warehouse.settings import Settings
@@ -118,8 +119,8 @@ def _known(address: str, source: str, settings: Settings) -> Iterator[_Known | N
     if not lake.exists(place):
         yield None
         return
-    with contextlib.closing(lake.connect(settings, place)) as con:
-        lake.attach(con, place, "read_only")
+    with contextlib.closing(lake_connection.connect(settings, place)) as con:
+        lake_connection.attach(con, place, "read_only")
         schema.check_version(con, place)
         known = _Known(con, source, [])
         folders = [folder for (folder,) in known.ask("folders")]

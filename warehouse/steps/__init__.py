@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse import lake, location
-from warehouse.bucket import Bucket, FolderBucket, Unopened, open_bucket
+from warehouse.bucket import Bucket, Unopened
+from warehouse.bucket_folder import FolderBucket
+from warehouse.bucket_open import open_bucket
 from warehouse.errors import UsageError
 from warehouse.inventory import open_listed
 from warehouse.location import Location
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
 from warehouse.steps import memory, scope, sources
 from warehouse.steps.listing import ListingCounts, list_objects
 from warehouse.steps.loading import LoadCounts, load_clinical, load_images
 from warehouse.steps.publish import Published, publish
 from warehouse.steps.rereading import reextract
-from warehouse.steps.run import Progress, Run, new_id, silent
+from warehouse.steps.run import Run, new_id
 
 __all__ = [
     "ListingCounts",
@@ -58,7 +61,7 @@ def opened(
     refresh_id: str = "",
     add_source: bool = False,
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Iterator[Run]:
     """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched.
 
@@ -108,7 +111,7 @@ def publishing(
     *,
     refresh_id: str = "",
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Iterator[Run]:
     """Open the lake alone for `publish`, which reads no bucket: a bucket that is down does not keep it from publishing
     what came from others. `source` names, for the record, what was refreshed."""
@@ -128,7 +131,7 @@ def refresh(
     add_source: bool = False,
     reextract_headers: bool = False,
     settings: Settings | None = None,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> RefreshResult:
     """Bring the lake level with the bucket and publish it.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from warehouse import columns, keys, lake, sqlfiles
+from warehouse import columns, keys, lake, lake_connection, sqlfiles
 from warehouse.bucket import Skipped, listing_schema
 from warehouse.errors import RemovalsError
 from warehouse.steps import memory, readability, scope
@@ -162,7 +162,7 @@ def _keep_newer(run: Run, listed_at: datetime) -> None:
     if learnt:
         before = history[learnt[0] - 1].number if learnt[0] else None
         former = sqlfiles.fill(sql["former"], version=str(before)) if before is not None else sql["no_former"]
-        with lake.statistics_ignored(run.con):
+        with lake_connection.statistics_ignored(run.con):
             run.con.execute(sqlfiles.fill(sql["learnt"], former=former), {"source": source})
     run.con.execute(sql["drop_older"])
     run.con.execute(sql["take_newer"], {"source": source})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from warehouse import lake, sqlfiles
+from warehouse import lake_connection, sqlfiles
 from warehouse.bucket import DENIED, Unread
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.steps.fetching import Fetched
@@ -106,7 +106,7 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
 def _count(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
     query = sqlfiles.fill(sqlfiles.statements("refresh/publish.sql")["unread"], version=version)
     try:
-        with lake.statistics_ignored(con):
+        with lake_connection.statistics_ignored(con):
             return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
     except (duckdb.BinderException, duckdb.CatalogException):  # a snapshot from before rows were kept
         return {}

@@ -11,17 +11,11 @@ import duckdb
 
 from warehouse import lake, sqlfiles
 from warehouse.bucket import Bucket
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings
 from warehouse.steps.scope import Scope
 
 T = TypeVar("T")
-
-#: Called with the step, what is done and the total (0: not known yet).
-Progress = Callable[[str, int, int], None]
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def new_id() -> str:
@@ -38,7 +32,7 @@ class Run:
     settings: Settings
     scope: Scope = field(default_factory=Scope)
     refresh_id: str = field(default_factory=new_id)
-    progress: Progress = silent
+    progress: Progress = ignore_progress
 
     def within(self, key: str) -> str:
         """SQL that says whether a key is in the run's scope; `$prefixes` in it takes `scope.prefixes` as a list."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from warehouse import keys, sqlfiles
+from warehouse import keys, lake_connection, sqlfiles
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _was_there(con: "duckdb.DuckDBPyConnection", wanted: dict[str, Any]) -> bool
         if place and snapshot.info.get("source") == wanted["source"] and snapshot.info.get("removed")
     ]
     query = sqlfiles.statements(_SQL)["before"]
-    with lake.statistics_ignored(con):
+    with lake_connection.statistics_ignored(con):
         return any(
             con.execute(sqlfiles.fill(query, version=str(number)), wanted).fetchone() for number in before[-_LOOK_BACK:]
         )

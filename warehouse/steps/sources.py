@@ -61,7 +61,7 @@ def remove_source(
     *,
     allow_removals: bool = False,
     settings: Settings | None = None,
-    progress: runs.Progress = runs.silent,
+    progress: Progress = ignore_progress,
 ) -> Removed:
     """Take all of a source out of the lake and publish: as a refresh of a bucket with nothing in it.
 

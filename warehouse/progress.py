@@ -1,0 +1,10 @@
+"""How long work reports how far it is."""
+
+from collections.abc import Callable
+
+#: Called with the step, what is done and the total (0: not known yet).
+Progress = Callable[[str, int, int], None]
+
+
+def ignore_progress(step: str, done: int, total: int) -> None:
+    """Report to nobody."""
