@@ -11,9 +11,9 @@ import duckdb
 import warehouse
 from benchmarks.measure import Row, baseline, chest, medians
 from warehouse import columns, lake, macros, public_views, sqlfiles
+from warehouse.api import Warehouse
 from warehouse.cleaning import tables
 from warehouse.cohorts import catalogue
-from warehouse.reader import Warehouse
 
 _ROUNDS = 8
 _ALL_IMAGES = Path(__file__).with_name("all_images.sql")

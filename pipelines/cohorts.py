@@ -16,7 +16,8 @@ from pipelines.resources import ChestWarehouse
 from pipelines.retries import healing
 from pipelines.shelf import shelve
 from warehouse import lineage
-from warehouse.cohorts import Cohort, Definition, DefinitionError, attrition, load, shipped
+from warehouse.api import Cohort
+from warehouse.cohorts import Definition, DefinitionError, attrition, load, shipped
 from warehouse.cohorts.digest import digest
 from warehouse.disclosure_control import round_count
 from warehouse.settings import SUPPRESS

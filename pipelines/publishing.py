@@ -10,10 +10,10 @@ from pipelines import checks, metadata, plots, views
 from pipelines.deployment import OWNERS, POOL, PUBLISHED, Deployment
 from pipelines.resources import ChestWarehouse
 from warehouse import changes
+from warehouse.api import Warehouse
 from warehouse.checks import Result
 from warehouse.errors import BlockedError
 from warehouse.quality import counting, hiding
-from warehouse.reader import Warehouse
 from warehouse.settings import SUPPRESS
 from warehouse.steps import Published, Run, publish
 

@@ -13,10 +13,10 @@ import dagster as dg
 
 import warehouse
 from pipelines import retries
+from warehouse.api import Warehouse
 from warehouse.errors import UsageError
 from warehouse.masking import mask_within
 from warehouse.progress import Progress
-from warehouse.reader import Warehouse
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load
 from warehouse.steps import Run, opened, publishing
 

@@ -4,12 +4,12 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.api import Warehouse
 from warehouse.errors import LakeError, WarehouseError
 from warehouse.manifests import register
 from warehouse.manifests.export import export
 from warehouse.manifests.manifest import Manifest, read_manifest
 from warehouse.manifests.rows import collect
-from warehouse.reader import Warehouse
 from warehouse.settings import Settings
 
 

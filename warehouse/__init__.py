@@ -24,14 +24,16 @@ from warehouse.errors import (
 from warehouse.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from warehouse.api import Cohort, Warehouse, open
     from warehouse.manifests.manifest import Manifest
     from warehouse.manifests.manifest import open_manifest as manifest
-    from warehouse.reader import Patient, Warehouse, open
+    from warehouse.query.patient import Patient
     from warehouse.settings import Settings
     from warehouse.steps import RefreshResult, refresh
 
 __all__ = [
     "BlockedError",
+    "Cohort",
     "ForeignSqlError",
     "LakeBusyError",
     "LakeError",
@@ -52,13 +54,14 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Cohort": "api",
     "Manifest": "manifests.manifest",
-    "Patient": "reader",
+    "Patient": "query.patient",
     "RefreshResult": "steps",
     "Settings": "settings",
-    "Warehouse": "reader",
+    "Warehouse": "api",
     "manifest": "manifests.manifest:open_manifest",
-    "open": "reader",
+    "open": "api",
     "refresh": "steps",
 }
 

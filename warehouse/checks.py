@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 __all__ = ["Check", "Result", "Severity", "count", "definition", "definitions", "run"]
 
@@ -53,7 +53,7 @@ class Result:
         return cls(check, n_rows, pa.table({}))
 
 
-def run(warehouse: "Warehouse", name: str | None = None, *, limit: int | None = None) -> list[Result]:
+def run(warehouse: "Session", name: str | None = None, *, limit: int | None = None) -> list[Result]:
     """Run one check or all, gravest first, on what the warehouse shows: its snapshot, as-of date and group.
 
     `limit` bounds the rows that a result keeps, never the count. Raises UsageError for an unknown name, LakeError when
@@ -70,7 +70,7 @@ def count(con: "duckdb.DuckDBPyConnection", check: Check) -> Result:
     return Result.empty(check, int(row[0]) if row else 0)
 
 
-def _run(warehouse: "Warehouse", check: Check, limit: int | None) -> Result:
+def _run(warehouse: "Session", check: Check, limit: int | None) -> Result:
     import duckdb
     import pyarrow as pa
 

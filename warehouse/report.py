@@ -6,12 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from warehouse import columns, history, lake, sqlfiles
-from warehouse.reader import Warehouse
+from warehouse.query.session import Session
 
 _SQL = "reports/status.sql"
 
 
-def status(warehouse: Warehouse) -> dict[str, Any]:
+def status(warehouse: Session) -> dict[str, Any]:
     """Counts under the names that samples' truth.json uses, and what a person asks of a lake.
 
     `objects` to `other` are the inventory of the whole snapshot, and objects = image_json + clinical_json + rejected
@@ -46,7 +46,7 @@ def status(warehouse: Warehouse) -> dict[str, Any]:
     }
 
 
-def _apart(warehouse: Warehouse) -> str:
+def _apart(warehouse: Session) -> str:
     """Which rejects have no row in the tables; an older snapshot keeps none whose object could not be read."""
     query = (
         "select 1 from duckdb_columns() where database_name = $lake and schema_name = 'ops' and table_name = 'rejects' "
@@ -56,7 +56,7 @@ def _apart(warehouse: Warehouse) -> str:
     return "kept_etag is null" if has_kept else "true"
 
 
-def _tables(warehouse: Warehouse, newest: int) -> dict[str, int]:
+def _tables(warehouse: Session, newest: int) -> dict[str, int]:
     """The rows of each table of the snapshot; of the register of manifests as of now, since it is never published."""
     sql = sqlfiles.statements(_SQL)
     there = {row["name"] for row in _rows(warehouse, sql["tables"])}
@@ -73,17 +73,17 @@ def _tables(warehouse: Warehouse, newest: int) -> dict[str, int]:
     }
 
 
-def _as_of(warehouse: Warehouse, images: int) -> dict[str, Any]:
+def _as_of(warehouse: Session, images: int) -> dict[str, Any]:
     latest = {row["patient_id"]: row["day"] for row in _rows(warehouse, sqlfiles.statements(_SQL)["latest"])}
     digest = hashlib.sha256(json.dumps(latest, sort_keys=True).encode()).hexdigest()
     return {"patients": len(latest), "images": images, "latest_digest": digest}
 
 
-def _rows(warehouse: Warehouse, query: str) -> list[dict[str, Any]]:
+def _rows(warehouse: Session, query: str) -> list[dict[str, Any]]:
     answer = warehouse.con.execute(query)
     names = [column[0] for column in answer.description or []]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
-def _row(warehouse: Warehouse, query: str) -> dict[str, Any]:
+def _row(warehouse: Session, query: str) -> dict[str, Any]:
     return _rows(warehouse, query)[0]

@@ -11,7 +11,7 @@ from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.checks import Check, Result
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 #: How a severity is coloured where it has rows, on a terminal.
 _STYLES = {"blocking": "bold red", "error": "red", "warning": "yellow"}
@@ -117,7 +117,7 @@ def _show_all(results: "list[Result]", suppress: int) -> None:
         note(f"What a check means, and its rows:  chest check {found[0].check.name}")
 
 
-def _show_one(warehouse: "Warehouse", result: "Result", suppress: int) -> None:
+def _show_one(warehouse: "Session", result: "Result", suppress: int) -> None:
     from warehouse.cli.terminal import console
 
     out = console()

@@ -1,26 +1,16 @@
 """chest cohort: list, show and run the cohorts of sql/cohorts, or files of one's own."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import cohort_reports, options
+from warehouse.cli.cohort_options import Name, Param, TableOrJson, needs_table_or_json, parameters
 from warehouse.cli.output import Format, count, note, say, write, write_json
-from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.cohorts import Definition
 
-Name = Annotated[str, typer.Argument(metavar="NAME|FILE.sql", help="A shipped cohort (chest cohort list) or a file.")]
-Param = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--param",
-        metavar="NAME=VALUE",
-        help="A parameter; a list takes several of them, or NAME=@FILE with a value a line.",
-    ),
-]
-TableOrJson = Annotated[Format, typer.Option("--format", help="table or json")]
 
 cohort = typer.Typer(
     name="cohort",
@@ -32,37 +22,9 @@ cohort = typer.Typer(
 
 def add_to(app: typer.Typer) -> None:
     """Add the family to the app, with the reports of cohort_reports.py."""
-    from warehouse.cli import cohort_reports  # noqa: F401
-
+    for command in (cohort_reports.attrition, cohort_reports.compare, cohort_reports.risk):
+        cohort.command()(command)
     app.add_typer(cohort)
-
-
-def parameters(words: list[str] | None) -> dict[str, object]:
-    """`name=value` words as parameters: a name said again makes a list, `@FILE` reads one, a value a line."""
-    found: dict[str, object] = {}
-    for word in words or []:
-        name, equals, value = word.partition("=")
-        if not equals or not name.isidentifier():
-            raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
-        values = _lines(value[1:]) if value.startswith("@") else [value]
-        before = found.get(name)
-        if before is None and not value.startswith("@"):
-            found[name] = value
-        else:
-            found[name] = [*(before if isinstance(before, list) else [] if before is None else [before]), *values]
-    return found
-
-
-def _lines(file: str) -> list[str]:
-    from warehouse.texts import read_text
-
-    return [line.strip() for line in read_text(file).split("\n") if line.strip()]
-
-
-def needs_table_or_json(form: Format, command: str) -> None:
-    """UsageError for another format."""
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest cohort {command} writes table or json, not {form}.")
 
 
 @cohort.command("list")
@@ -181,7 +143,7 @@ def run(
     from warehouse.disclosure_control import named, round_count
 
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.prepare(warehouse, name, parameters(param))
+        found = cohorts.CohortAnswer.prepare(warehouse, name, parameters(param))
         write(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         each = f"one for each {found.definition.grain}"
@@ -226,7 +188,7 @@ def lint(
             needed = [p.name for p in definition.params if p.default is None and p.name not in given]
             if exists(location.parse(lake)) and not needed:
                 with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-                    asked = cohorts.prepare(warehouse, name, given)
+                    asked = cohorts.CohortAnswer.prepare(warehouse, name, given)
                     problems = [*definition.warnings, *leakage.warnings(definition, asked, suppress)]
             else:
                 cohorts.check(definition)

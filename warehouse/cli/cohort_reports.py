@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort import Name, Param, TableOrJson, cohort, needs_table_or_json, parameters
+from warehouse.cli.cohort_options import Name, Param, TableOrJson, needs_table_or_json, parameters
 from warehouse.cli.output import Format, note, write, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.cohorts.compare import Difference
     from warehouse.cohorts.risk import Risk
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 
 #: The columns that matter most where a terminal is narrow.
@@ -23,7 +23,6 @@ _COUNTS = ("step", "patients", "patients_lost", "images", "images_lost", "studie
 _WHY = ("change", "patient_id", "why", "step", "values")
 
 
-@cohort.command()
 def attrition(
     name: Name,
     param: Param = None,
@@ -52,8 +51,8 @@ def attrition(
     from warehouse.cohorts import flow
 
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.prepare(warehouse, name, parameters(param))
-        steps = counting.suppressed(found.steps(), suppress)
+        found = cohorts.CohortAnswer.prepare(warehouse, name, parameters(param))
+        steps = counting.suppressed(counting.attrition(found), suppress)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
@@ -63,7 +62,6 @@ def attrition(
         options.note_rounding(suppress)
 
 
-@cohort.command()
 def compare(
     name: Name,
     from_: Annotated[
@@ -97,8 +95,8 @@ def compare(
         raise UsageError("Say --from a day or a snapshot, or --with another cohort.")
     given = parameters(param)
     with _sides(lake, from_, to, group) as (then, now):
-        old = cohorts.prepare(then, name, given)
-        new = cohorts.prepare(now, with_ or name, given)
+        old = cohorts.CohortAnswer.prepare(then, name, given)
+        new = cohorts.CohortAnswer.prepare(now, with_ or name, given)
         found = comparing.compare(old, new)
         if suppress > 1:
             if output or form:
@@ -127,7 +125,7 @@ def compare(
 
 
 @contextlib.contextmanager
-def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterator[tuple[Warehouse, Warehouse]]":
+def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterator[tuple[Session, Session]]":
     """The warehouse at both sides, each at a snapshot, where a number is given, else as of a day.
 
     Two days share one lake; without a first side both are the second.
@@ -162,7 +160,6 @@ def _sum_up(n_before: int, found: "list[Difference]", base: int) -> None:
         note(f"  {min(n, came + left + changed):>6,}  {kind}")
 
 
-@cohort.command()
 def risk(
     name: Name,
     label: Annotated[str, typer.Option("--label", help="The column of the answer that a model is to learn.")],
@@ -189,7 +186,7 @@ def risk(
 
     needs_table_or_json(form, "risk")
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = risks.risk(cohorts.prepare(warehouse, name, parameters(param)), label, suppress)
+        found = risks.risk(cohorts.CohortAnswer.prepare(warehouse, name, parameters(param)), label, suppress)
     if form is Format.JSON:
         write_json(_risk_json(found))
         return

@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
+from warehouse.cli.values import plain
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,8 +83,6 @@ def _is_exact(value: int | float | Decimal) -> bool:
 
 
 def _text(value: Any) -> str:
-    from warehouse.cli.output import plain
-
     if isinstance(value, Decimal | timedelta):
         return str(value)
     found = plain(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort import Name, Param, TableOrJson, parameters
+from warehouse.cli.cohort_options import Name, Param, TableOrJson, parameters
 from warehouse.cli.output import Format, note, say, size, write_json
 from warehouse.errors import UsageError
 
@@ -85,7 +85,7 @@ def export(
     _table_or_json(form, "export")
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        answer = cohorts.prepare(warehouse, name, parameters(param))
+        answer = cohorts.CohortAnswer.prepare(warehouse, name, parameters(param))
         made = write_manifest(answer, output, objects=kinds, say=note)
     _show_export(made.about, made.seal, output, form, suppress)
 
@@ -376,13 +376,13 @@ def list_(
     $ chest manifest list --check
     """
     from warehouse.manifests import register
-    from warehouse.reader import open as open_warehouse
+    from warehouse.query.session import Session
 
     _table_or_json(form, "list")
     found = register.entries(lake)
     shown = found[:limit]
     if check and shown:
-        with open_warehouse(lake, trusted=False) as newest:
+        with Session.open(lake, trusted=False) as newest:
             for entry in shown:
                 entry["state"] = register.state(entry, newest)
     if form is Format.JSON:

@@ -11,7 +11,7 @@ from warehouse.cli.output import Format
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS, SUPPRESS_VARIABLE
 
 if TYPE_CHECKING:
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 Lake = Annotated[
     str,
@@ -65,7 +65,7 @@ def opened(
     *,
     unpublished: bool = False,
     trusted: bool = True,
-) -> Iterator["Warehouse"]:
+) -> Iterator["Session"]:
     """The warehouse that the options name; says when a day lies ahead.
 
     Where its SQL is not trusted it is held in, and the block is kept to the time and the memory of foreign SQL.
@@ -73,11 +73,11 @@ def opened(
     from datetime import UTC, datetime
 
     from warehouse.cli.output import note
-    from warehouse.reader import open as open_warehouse
-    from warehouse.reader import parse_day
+    from warehouse.query.days import parse_day
+    from warehouse.query.session import Session
 
     day = parse_day(as_of) if as_of else None
-    with open_warehouse(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
+    with Session.open(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
         if group != DEFAULT_GROUP:
             warehouse = warehouse.group(group)  # noqa: PLW2901
         if day:

@@ -5,18 +5,16 @@ JSON goes to stdout alone; whatever else there is to say goes to stderr.
 
 import csv
 import json
-import math
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse import files
 from warehouse.cli.terminal import plain as plain_stream
+from warehouse.cli.values import plain
 from warehouse.errors import UsageError
 from warehouse.masking import mask_secrets
 from warehouse.text import escape_controls, escape_json
@@ -47,28 +45,6 @@ class Format(StrEnum):
 #: What a file's ending may be, and what needs a file.
 _ENDINGS = (Format.CSV, Format.JSON, Format.PARQUET, Format.XLSX)
 _BINARY = {Format.PARQUET: "Parquet", Format.XLSX: "An Excel workbook"}
-
-
-def plain(value: object) -> Any:
-    """A value as JSON has it: dates and times in ISO form, what is no number null."""
-    match value:
-        case datetime() | date() | time():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case float() if not math.isfinite(value):
-            return None
-        case Decimal():
-            return float(value)
-        case bytes() | bytearray() | memoryview():
-            return bytes(value).hex()
-        case Mapping():
-            return {str(name): plain(item) for name, item in value.items()}
-        case str() | int() | float() | bool() | None:
-            return value
-        case list() | tuple():
-            return [plain(item) for item in value]
-    return str(value)
 
 
 def write_json(value: object) -> None:

@@ -11,7 +11,7 @@ from warehouse.cli.output import Format, count, note, say, write, write_json
 from warehouse.errors import ForeignSqlError, UsageError
 
 if TYPE_CHECKING:
-    from warehouse.reader import Patient
+    from warehouse.query.patient import Patient
 
 #: What `chest export` writes: every view that rows are cut by as-of date in.
 EXPORTED = (
@@ -116,8 +116,10 @@ def patient(
     """
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest patient writes table or json, not {form}.")
+    from warehouse.query.patient import find_patient
+
     with options.opened(lake, as_of, snapshot, group) as warehouse:
-        found = warehouse.patient(patient_id)
+        found = find_patient(warehouse, patient_id)
         if form is Format.JSON:
             write_json(_everything(found))
         else:

@@ -9,6 +9,6 @@ a model must not learn.
 
 from warehouse.cohorts.definition import Definition, load, parse, shipped
 from warehouse.cohorts.header import DefinitionError, Problem
-from warehouse.cohorts.run import Cohort, check, prepare
+from warehouse.cohorts.run import CohortAnswer, check
 
-__all__ = ["Cohort", "Definition", "DefinitionError", "Problem", "check", "load", "parse", "prepare", "shipped"]
+__all__ = ["CohortAnswer", "Definition", "DefinitionError", "Problem", "check", "load", "parse", "shipped"]

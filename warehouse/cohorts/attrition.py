@@ -16,7 +16,7 @@ from warehouse.disclosure_control import round_count
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from warehouse.cohorts.run import Cohort
+    from warehouse.cohorts.run import CohortAnswer
 
 #: What is counted of every step.
 COUNTED = ("patients", "studies", "series", "images")
@@ -37,7 +37,7 @@ class Count:
     lost: dict[str, int | None]
 
 
-def attrition(cohort: "Cohort") -> list[Count]:
+def attrition(cohort: "CohortAnswer") -> list[Count]:
     """Every step of the cohort, counted, in the order of the file; the answer comes last."""
     definition = cohort.definition
     rows = cohort.fetch(_query(definition, cohort.step_columns)).to_pylist()

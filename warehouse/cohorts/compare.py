@@ -15,7 +15,7 @@ from warehouse.cohorts import catalogue, divergence
 from warehouse.cohorts.reasons import Facts, Kind, Reason, facts_of, of_objects, of_record, read_by, word
 
 if TYPE_CHECKING:
-    from warehouse.cohorts.run import Cohort
+    from warehouse.cohorts.run import CohortAnswer
 
 __all__ = ["Difference", "Kind", "Reason", "compare"]
 
@@ -33,7 +33,7 @@ class Difference:
     values: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def compare(old: "Cohort", new: "Cohort") -> list[Difference]:
+def compare(old: "CohortAnswer", new: "CohortAnswer") -> list[Difference]:
     """Every difference from the old answer to the new, ordered by change and name, none without a reason."""
     if old.definition.grain != new.definition.grain:
         raise new.definition.problem(
@@ -82,7 +82,7 @@ def compare(old: "Cohort", new: "Cohort") -> list[Difference]:
     return sorted(found, key=lambda d: (order.index(d.change), d.id))
 
 
-def _by_id(cohort: "Cohort") -> dict[str, dict[str, Any]]:
+def _by_id(cohort: "CohortAnswer") -> dict[str, dict[str, Any]]:
     column = cohort.definition.grain_column
     return {row[column]: row for row in cohort.rows.to_pylist()}
 
@@ -93,7 +93,7 @@ def _values(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[A
 
 
 def _patients_of(
-    moved: Iterable[str], old: "Cohort", new: "Cohort", before: dict[str, Any], after: dict[str, Any]
+    moved: Iterable[str], old: "CohortAnswer", new: "CohortAnswer", before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, set[str]]:
     """The patients that each row is of: by its own column, else by the images."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -112,7 +112,9 @@ def _patients_of(
     return found
 
 
-def _by_definition(old: "Cohort", new: "Cohort", moved: dict[str, str], after: dict[str, Any]) -> dict[str, str]:
+def _by_definition(
+    old: "CohortAnswer", new: "CohortAnswer", moved: dict[str, str], after: dict[str, Any]
+) -> dict[str, str]:
     """The rows whose difference is there on the same data too: what the old definition answers on the new data says."""
     from dataclasses import replace
 
@@ -137,7 +139,7 @@ def _by_definition(old: "Cohort", new: "Cohort", moved: dict[str, str], after: d
     }
 
 
-def _steps(cohort: "Cohort", names: list[str]) -> dict[str, str]:
+def _steps(cohort: "CohortAnswer", names: list[str]) -> dict[str, str]:
     """For rows that are not in the answer, the first step, down from where the answer begins, that is without them."""
     if not names:
         return {}
@@ -155,7 +157,7 @@ def _steps(cohort: "Cohort", names: list[str]) -> dict[str, str]:
     return {name: counted[min(passed[name], len(counted) - 1)].name for name in names}
 
 
-def _others(old: "Cohort", new: "Cohort") -> str:
+def _others(old: "CohortAnswer", new: "CohortAnswer") -> str:
     """How much changed in all, for a row of which nothing did: the cohort ranks or draws among patients."""
     counted = []
     for cohort in (old, new):

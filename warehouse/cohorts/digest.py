@@ -5,10 +5,10 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from warehouse.cohorts.run import Cohort
+    from warehouse.cohorts.run import CohortAnswer
 
 
-def digest(cohort: "Cohort") -> str:
+def digest(cohort: "CohortAnswer") -> str:
     """`sha256:` and 64 hex digits over the names of the columns and the rows, sorted by their grain."""
     rows = cohort.rows
     sha = hashlib.sha256(json.dumps(rows.column_names).encode())

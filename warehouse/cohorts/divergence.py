@@ -14,10 +14,10 @@ from warehouse.sqlfiles import identifier
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from warehouse.cohorts.run import Cohort
+    from warehouse.cohorts.run import CohortAnswer
 
 
-def counted_steps(cohort: "Cohort") -> list[Step]:
+def counted_steps(cohort: "CohortAnswer") -> list[Step]:
     """The steps from where the answer begins down to the answer, of those that name rows of the cohort's grain."""
     definition = cohort.definition
     known = {step.name: step for step in definition.steps}
@@ -27,7 +27,7 @@ def counted_steps(cohort: "Cohort") -> list[Step]:
     return [step for step in chain if definition.grain_column in cohort.step_columns[step.name]]
 
 
-def displaced(old: "Cohort", new: "Cohort", names: "Iterable[str]") -> set[str]:
+def displaced(old: "CohortAnswer", new: "CohortAnswer", names: "Iterable[str]") -> set[str]:
     """The rows, by the name of their grain, that first differ at a step that ranks: others took or gave their place.
 
     Nothing where the two definitions are not the same.
@@ -48,7 +48,7 @@ def displaced(old: "Cohort", new: "Cohort", names: "Iterable[str]") -> set[str]:
     return found
 
 
-def _values(cohort: "Cohort", steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
+def _values(cohort: "CohortAnswer", steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
     """The rows of each step under each name, as text in their order."""
     column = cohort.definition.grain_column
     query = "\nunion all ".join(

@@ -18,7 +18,7 @@ from warehouse.sqlfiles import identifier
 
 if TYPE_CHECKING:
     from warehouse.cohorts.lineage import Base
-    from warehouse.cohorts.run import Cohort
+    from warehouse.cohorts.run import CohortAnswer
 
 _OFFER = (
     "What was known by then:  inner join lateral (from known_at(patient_id, StudyDate)) as record on true, "
@@ -39,7 +39,7 @@ def event_dates() -> "dict[Base, str]":
     return found
 
 
-def warnings(definition: Definition, cohort: "Cohort | None" = None, suppress: int = 0) -> list[Problem]:
+def warnings(definition: Definition, cohort: "CohortAnswer | None" = None, suppress: int = 0) -> list[Problem]:
     """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given.
 
     Counts are rounded to `suppress`; 0 shows them as they are.
@@ -72,7 +72,7 @@ def _is_input(base: "Base") -> bool:
     return base[1] in {column.name for column in columns.record_columns()}
 
 
-def _told(base: "Base", event: str, where: str, cohort: "Cohort | None", suppress: int) -> str:
+def _told(base: "Base", event: str, where: str, cohort: "CohortAnswer | None", suppress: int) -> str:
     """The warning for a fact, or nothing where the answer shows that it always lay before."""
     fact = base[1]
     if cohort is None:
@@ -97,7 +97,7 @@ def _of(count: int, rows: int, suppress: int) -> str:
     return f"{some} of {every} rows"
 
 
-def _counted(cohort: "Cohort", base: "Base", event: str) -> tuple[int, int, int]:
+def _counted(cohort: "CohortAnswer", base: "Base", event: str) -> tuple[int, int, int]:
     """Rows of the answer in which the fact is there and lies after the index day, or has no day; and all rows."""
     view, fact = base
     source = "patients" if view == "patients" and event in _names("patients") | {""} else "clinical"
@@ -117,7 +117,9 @@ def _counted(cohort: "Cohort", base: "Base", event: str) -> tuple[int, int, int]
     )
 
 
-def _uploaded(definition: Definition, facts: "set[Base]", cohort: "Cohort | None", suppress: int) -> list[Problem]:
+def _uploaded(
+    definition: Definition, facts: "set[Base]", cohort: "CohortAnswer | None", suppress: int
+) -> list[Problem]:
     """Which facts came with a file that was uploaded only after the index image."""
     names = ", ".join(sorted({name for _, name in facts}))
     if cohort is None:
@@ -138,7 +140,7 @@ def _names(view: str) -> set[str]:
     return {column.name for column in columns.relations()[view].columns}
 
 
-def _ask(cohort: "Cohort", query: str) -> tuple[int, int, int]:
+def _ask(cohort: "CohortAnswer", query: str) -> tuple[int, int, int]:
     """Counts over `indexed`: the rows of the answer, each with its patient and the day of its index image."""
     grain = cohort.definition.grain_column
     names = {fold_name(name): name for name in cohort.rows.column_names}

@@ -12,7 +12,7 @@ from warehouse.cohorts.header import GRAINS
 from warehouse.sqlfiles import identifier
 
 if TYPE_CHECKING:
-    from warehouse.cohorts.run import Cohort
+    from warehouse.cohorts.run import CohortAnswer
 
 #: Where the values of clinical records come from.
 _RECORDS = {"clinical", "clinical_history", "clinical_changes", "known_at"}
@@ -61,7 +61,7 @@ class Facts:
     files: set[str] = field(default_factory=set)
 
 
-def read_by(old: "Cohort", new: "Cohort") -> Read:
+def read_by(old: "CohortAnswer", new: "CohortAnswer") -> Read:
     """What the definitions read of images and records."""
     fields = lineage.fields_read(old.definition) | lineage.fields_read(new.definition)
     return Read(
@@ -72,7 +72,7 @@ def read_by(old: "Cohort", new: "Cohort") -> Read:
     )
 
 
-def facts_of(cohort: "Cohort", patients: list[str], read: Read) -> dict[str, Facts]:
+def facts_of(cohort: "CohortAnswer", patients: list[str], read: Read) -> dict[str, Facts]:
     """What the cohort's warehouse shows of the patients."""
     con, given = cohort.warehouse.con, {"patients": patients}
     facts: dict[str, Facts] = defaultdict(Facts)

@@ -20,7 +20,7 @@ from warehouse.errors import UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from warehouse.cohorts.run import Cohort
+    from warehouse.cohorts.run import CohortAnswer
 
 #: From here on an association is warned of: moderate, by the usual words for Cramér's V.
 NOTEWORTHY = 0.3
@@ -89,7 +89,7 @@ class Risk:
     warnings: tuple[str, ...]
 
 
-def risk(cohort: "Cohort", label: str, suppress: int = 0) -> Risk:
+def risk(cohort: "CohortAnswer", label: str, suppress: int = 0) -> Risk:
     """The shortcut risks of a label, with counts rounded to `suppress`; 0 shows them as they are.
 
     UsageError where the answer lacks the label, or it has too many values to be tabled.
@@ -126,7 +126,7 @@ def risk(cohort: "Cohort", label: str, suppress: int = 0) -> Risk:
     )
 
 
-def _asked(cohort: "Cohort", label: str) -> "pa.Table":
+def _asked(cohort: "CohortAnswer", label: str) -> "pa.Table":
     """The answer as id, label and patient_id, whatever its columns are called."""
     import pyarrow as pa
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from warehouse import columns, foreign, lake, limits, macros, settings
 from warehouse.cohorts import catalogue, guard
@@ -22,20 +22,29 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from warehouse.cohorts.attrition import Count
-    from warehouse.manifests.manifest import Manifest
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 
 @dataclass(frozen=True)
-class Cohort:
+class CohortAnswer:
     """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed;
     `step_columns` the columns of every step with their types, the answer's under `answer`."""
 
-    warehouse: "Warehouse"
+    warehouse: "Session"
     definition: Definition
     values: dict[str, Any]
     step_columns: dict[str, dict[str, str]]
+
+    @classmethod
+    def prepare(cls, warehouse: "Session", name_or_path: "str | Path", given: Mapping[str, object]) -> Self:
+        """A cohort ready to run; whatever can be wrong with it before it runs is reported here."""
+        return cls.ask(warehouse, load(name_or_path), given)
+
+    @classmethod
+    def ask(cls, warehouse: "Session", definition: Definition, given: Mapping[str, object]) -> Self:
+        """The same for a definition at hand, as from a manifest; it is asked on a sandboxed connection."""
+        values, step_columns = check(definition, given)
+        return cls(warehouse.held_in(), definition, values, step_columns)
 
     def __repr__(self) -> str:
         """Its name and grain, parameters and the warehouse; nothing is asked for it."""
@@ -82,37 +91,8 @@ class Cohort:
         """The same as `relation()`."""
         return self.relation()
 
-    def steps(self) -> "list[Count]":
-        """What each step leaves, in patients, studies, series and images; the answer comes last."""
-        from warehouse.cohorts import attrition
 
-        return attrition.attrition(self)
-
-    def attrition(self, *, suppress: int = 0) -> "pa.Table":
-        """The same as an Arrow table, a row a step; counts are rounded to `suppress`, 0 shows them as they are."""
-        from warehouse.cohorts import attrition
-
-        return attrition.table(attrition.suppressed(self.steps(), suppress))
-
-    def export(self, folder: "str | Path", *, objects: "tuple[str, ...]" = ("dcm", "json")) -> "Manifest":
-        """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
-        from warehouse.manifests.export import export
-
-        return export(self, folder, objects=objects)
-
-
-def prepare(warehouse: "Warehouse", name_or_path: "str | Path", given: Mapping[str, object]) -> Cohort:
-    """A cohort ready to run; everything that can be wrong with it before it runs is said here."""
-    return ask(warehouse, load(name_or_path), given)
-
-
-def ask(warehouse: "Warehouse", definition: Definition, given: Mapping[str, object]) -> Cohort:
-    """The same for a definition at hand, as from a manifest. It runs on a connection that it does not get out of."""
-    values, step_columns = check(definition, given)
-    return Cohort(warehouse.held_in(), definition, values, step_columns)
-
-
-def _check_snapshot(warehouse: "Warehouse", definition: Definition) -> None:
+def _check_snapshot(warehouse: "Session", definition: Definition) -> None:
     """LakeError where the snapshot has not all views and columns that the definition was bound to."""
     declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
     there = warehouse.con.execute(

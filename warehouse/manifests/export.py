@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import lake, sqlfiles
+from warehouse.cohorts.attrition import attrition
 from warehouse.errors import UsageError
 from warehouse.files import new_folder_atomically
 from warehouse.manifests import croissant, register
@@ -31,14 +32,14 @@ from warehouse.version import __version__
 if TYPE_CHECKING:
     import duckdb
 
-    from warehouse.cohorts import Cohort
+    from warehouse.cohorts import CohortAnswer
 
 _CSV = "(format csv, header, delimiter ',', quote '\"', escape '\"')"
 _PARQUET = "(format parquet, compression zstd, compression_level 1, row_group_size 100000)"
 
 
 def export(
-    answer: "Cohort",
+    answer: "CohortAnswer",
     folder: Path | str,
     *,
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
@@ -64,7 +65,7 @@ def export(
     return manifest
 
 
-def write(answer: "Cohort", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
+def write(answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
     _settle_types(rows)
@@ -128,7 +129,7 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def describe(
-    answer: "Cohort", rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
+    answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """What manifest.json says (warehouse/manifests/manifest.schema.json)."""
     import duckdb
@@ -165,8 +166,10 @@ def describe(
     }
 
 
-def _attrition(answer: "Cohort") -> list[dict[str, Any]]:
-    return [{"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in answer.steps()]
+def _attrition(answer: "CohortAnswer") -> list[dict[str, Any]]:
+    return [
+        {"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in attrition(answer)
+    ]
 
 
 def _plain(value: object) -> Any:

@@ -5,15 +5,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests import paths
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from warehouse.manifests.manifest import Manifest
 
 
 class Files(Sequence[tuple[str, dict[str, Any]]]):
@@ -38,11 +36,30 @@ class Files(Sequence[tuple[str, dict[str, Any]]]):
         return zip(self._places, self._labels.iter_rows(named=True), strict=True)
 
 
+class Listing(Protocol):
+    """What is needed of a manifest here: its rows, and how they are labelled."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the manifest."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns that label the rows."""
+
+    @property
+    def sources(self) -> list[str]:
+        """The buckets that the objects lie in."""
+
+    def polars(self) -> "pl.DataFrame":
+        """The rows, one an object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One side of a manifest that was split: the rows whose value of column `by` falls on it."""
 
-    manifest: "Manifest"
+    manifest: Listing
     test: float
     by: str
     seed: int
@@ -62,7 +79,7 @@ class Part:
         return find_files(self.manifest, self.polars(), Path(data), objects)
 
 
-def split_rows(manifest: "Manifest", test: float, by: str, seed: int) -> tuple[Part, Part]:
+def split_rows(manifest: Listing, test: float, by: str, seed: int) -> tuple[Part, Part]:
     """The rows for training and those for testing (Manifest.split); UsageError for a share or a column that is none."""
     if not 0 <= test <= 1:
         raise UsageError(f"The share of the test rows is from 0 to 1, not {test}.")
@@ -78,7 +95,7 @@ def falls_to_test(value: str | None, test: float, seed: int) -> bool:
     return int.from_bytes(digest[:8], "big") < test * 2**64
 
 
-def find_files(manifest: "Manifest", rows: "pl.DataFrame", data: Path, objects: str) -> Files:
+def find_files(manifest: Listing, rows: "pl.DataFrame", data: Path, objects: str) -> Files:
     """The downloaded files of rows of one kind; ManifestError names those that are not there."""
     import polars as pl
 

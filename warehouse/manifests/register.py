@@ -14,7 +14,7 @@ from warehouse.settings import Settings, load
 from warehouse.sqlfiles import identifier
 
 if TYPE_CHECKING:
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 
 #: A manifest is not worth a long wait for somebody who reads the catalogue.
@@ -102,7 +102,7 @@ def entries(lake_address: str = "", settings: Settings | None = None) -> list[di
     return [{**row, "parameters": json.loads(row["parameters"] or "{}")} for row in rows]
 
 
-def state(entry: dict[str, Any], newest: "Warehouse") -> str:
+def state(entry: dict[str, Any], newest: "Session") -> str:
     """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot.
 
     The recorded SQL may be anybody's: it is asked held in, and has no more time than any foreign SQL.
@@ -116,7 +116,9 @@ def state(entry: dict[str, Any], newest: "Warehouse") -> str:
     try:
         with limits.limited(newest.settings):
             known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
-            with contextlib.closing(collect(run.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))) as rows:
+            with contextlib.closing(
+                collect(run.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
+            ) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:
         return f"cannot be asked any more: {error}"

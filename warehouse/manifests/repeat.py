@@ -16,7 +16,7 @@ from warehouse.manifests.verify import patients_gone
 from warehouse.settings import Settings, load
 
 if TYPE_CHECKING:
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def repeat(
         asked = wh.group(about["group"])
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
         known = definition.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
-        answer = run.ask(asked, known, about["cohort"]["parameters"])
+        answer = run.CohortAnswer.ask(asked, known, about["cohort"]["parameters"])
         objects = tuple(about["objects"])
         with contextlib.closing(collect(answer, objects, folder)) as rows:
             write(answer, rows, objects, folder)
@@ -62,12 +62,12 @@ def repeat(
 
 
 @contextlib.contextmanager
-def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Settings) -> "Iterator[Warehouse]":
-    from warehouse.reader import open
+def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Settings) -> "Iterator[Session]":
+    from warehouse.query.session import Session
 
     number, time = manifest.about["snapshot"], manifest.about["snapshot_time"]
     try:
-        wh = open(lake_address, snapshot=None if newest else number, settings=settings, trusted=False)
+        wh = Session.open(lake_address, snapshot=None if newest else number, settings=settings, trusted=False)
     except UsageError as error:
         raise ManifestError(
             f"{manifest.folder}: snapshot {number} of {time}, which it was made from, is gone. {error} "

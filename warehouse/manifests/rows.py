@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from warehouse.cohorts import Cohort
+    from warehouse.cohorts import CohortAnswer
 
 #: The columns of a manifest before the labels: name, type and meaning.
 COLUMNS = (
@@ -69,7 +69,7 @@ class Rows:
         self.con.close()
 
 
-def collect(answer: "Cohort", objects: "tuple[str, ...]" = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
+def collect(answer: "CohortAnswer", objects: "tuple[str, ...]" = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
     """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not.
 
     They are found on a connection that is held in, and handed over to one that has no lake and writes into the folder

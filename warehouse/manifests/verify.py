@@ -187,14 +187,14 @@ def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int) ->
 
 def patients_gone(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> list[str]:
     """The patients that a manifest names and that the lake's newest published snapshot has nothing of."""
-    from warehouse.reader import ALL_GROUPS, open
+    from warehouse.query.session import ALL_GROUPS, Session
 
     settings = settings or load()
     sql = sqlfiles.statements("manifests/verify.sql")
     # The lake's connection never reads the manifest's files: it is given the names.
     with contextlib.closing(connect(settings, manifest.contents)) as con:
         named = con.execute(sqlfiles.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()
-    with open(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
+    with Session.open(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
         everybody.con.register("named_patients", named)
         return [patient for (patient,) in everybody.con.execute(sql["patients_gone"]).fetchall()]
 

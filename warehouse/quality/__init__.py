@@ -1,4 +1,4 @@
-"""The quality report: one self-contained page about what a Warehouse shows, in counts alone.
+"""The quality report: one self-contained page about what a session shows, in counts alone.
 
     warehouse.open("lake").as_of("2020-06-01").report("report.html")
 
@@ -16,10 +16,10 @@ from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.checks import Result
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 
-def write(warehouse: "Warehouse", target: Path, suppress: int, results: "Sequence[Result] | None" = None) -> None:
+def write(warehouse: "Session", target: Path, suppress: int, results: "Sequence[Result] | None" = None) -> None:
     """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
 
     Counts are rounded to `suppress`; 0 shows them as they are. The checks are run, unless what all of them found is

@@ -29,7 +29,7 @@ from warehouse.quality.figures import (
 from warehouse.version import __version__
 
 if TYPE_CHECKING:
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 #: Control, format (direction, zero width), surrogate, private and unassigned characters, breaks of line and paragraph.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -37,7 +37,7 @@ _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _NEEDED = (("clinical_issues", "centre"), ("completeness", "centre"), ("patients", "centre"))
 
 
-def collect(warehouse: "Warehouse", results: Sequence[checks.Result] | None = None) -> Figures:
+def collect(warehouse: "Session", results: Sequence[checks.Result] | None = None) -> Figures:
     """Count what a warehouse shows; LakeError when its snapshot is older than the views that are asked.
 
     The checks are run, unless what they found is given.
@@ -89,7 +89,7 @@ def _sums(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
 Rows = list[dict[str, Any]]
 
 
-def _rows(warehouse: "Warehouse", query: str) -> Rows:
+def _rows(warehouse: "Session", query: str) -> Rows:
     answer = warehouse.con.execute(query)
     names = [column[0] for column in answer.description or []]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

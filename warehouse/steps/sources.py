@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse import sqlfiles
 from warehouse.bucket import Emptied
 from warehouse.errors import NotFoundError, UsageError
+from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings
 from warehouse.steps import run as runs
 from warehouse.steps.listing import list_objects
@@ -14,7 +15,7 @@ from warehouse.steps.publish import Published, publish
 if TYPE_CHECKING:
     import duckdb
 
-    from warehouse.reader import Warehouse
+    from warehouse.query.session import Session
 
 _SQL = "store/sources.sql"
 
@@ -48,7 +49,7 @@ class Removed:
     published: Published
 
 
-def list_sources(warehouse: "Warehouse") -> list[dict[str, Any]]:
+def list_sources(warehouse: "Session") -> list[dict[str, Any]]:
     """Every source of the snapshot: objects, bytes, patients, and when its newest object was written."""
     answer = warehouse.con.execute(sqlfiles.statements(_SQL)["list"])
     names = [column[0] for column in answer.description or []]

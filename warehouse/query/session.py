@@ -1,73 +1,103 @@
-"""Reading: a Warehouse answers as of a day, for a group of patients, at a published snapshot.
-
-    wh = warehouse.open("lake")
-    wh.as_of("2020-06-01").patients().pl()
+"""A session: a lake opened to read, as of a day, for a group of patients, at a published snapshot.
 
 Every answer is a DuckDB relation: `.pl()`, `.arrow()`, `.fetchall()` or `.show()` bring it in. `as_of` and `group`
-give a new Warehouse on a connection of its own, so a relation keeps the day it was asked for.
+give a new session on a connection of its own, so a relation keeps the day it was asked for.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import duckdb
 
-from warehouse import lake, location, macros, sqlfiles, texts
+from warehouse import lake, macros, sqlfiles, texts
 from warehouse.engine.messages import clean_message
-from warehouse.errors import LakeError, NotFoundError, UsageError
+from warehouse.errors import LakeError, UsageError
 from warehouse.keys import GROUPS
-from warehouse.settings import FOREIGN_MB, SUPPRESS, Settings, load
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from warehouse.checks import Result
-    from warehouse.cohorts import Cohort
+from warehouse.location import Location
+from warehouse.location import parse as parse_address
+from warehouse.query.days import parse_day
+from warehouse.settings import FOREIGN_MB, Settings, load
 
 #: What `group` takes besides the name of a group.
 ALL_GROUPS = "all"
 
 
-def parse_day(day: date | str) -> date:
-    """A day as given by a user (`2020-06-01` or a date); UsageError when it is none."""
-    if isinstance(day, date):
-        return date(day.year, day.month, day.day)
-    try:
-        return date.fromisoformat(day.strip())
-    except ValueError:
-        raise UsageError(f"{day!r} is not a day. Give year-month-day, as in 2020-06-01.") from None
-
-
 @dataclass(frozen=True, slots=True)
-class Warehouse:
-    """A lake opened to read. Made by `warehouse.open`; closes with `close()` or at the end of a `with` block."""
+class Session:
+    """A lake opened to read. Made by `Session.open`; closes with `close()` or at the end of a `with` block."""
 
     con: duckdb.DuckDBPyConnection
     snapshot: lake.Snapshot
-    location: location.Location
+    location: Location
     day: date | None = None
     group_name: str = "training"
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
     #: The same snapshot on a connection that is held in, where this one is not: opened once, since opening takes long.
-    _beside: "list[Warehouse]" = field(default_factory=list, repr=False, compare=False)
+    _beside: list[Self] = field(default_factory=list, repr=False, compare=False)
+
+    @classmethod
+    def open(
+        cls,
+        lake_address: str = "",
+        *,
+        snapshot: int | None = None,
+        unpublished: bool = False,
+        settings: Settings | None = None,
+        trusted: bool = True,
+    ) -> Self:
+        """Open a lake to read, at its newest published snapshot or at the one given.
+
+        `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
+        UsageError for a snapshot that was not published. With `trusted=False` all SQL given to it is foreign.
+        `unpublished` opens the newest snapshot of all, which may be half a refresh or blocked: to look into, not to
+        use.
+        """
+        settings = settings or load()
+        if unpublished and snapshot is not None:
+            raise UsageError("Give either a snapshot or unpublished, not both.")
+        place = parse_address(lake_address or settings.lake)
+        return cls._attach(place, settings, snapshot, unpublished=unpublished, trusted=trusted)
+
+    @classmethod
+    def _attach(
+        cls,
+        place: Location,
+        settings: Settings,
+        snapshot: int | None,
+        *,
+        unpublished: bool = False,
+        trusted: bool,
+    ) -> Self:
+        con, chosen = lake.reader(
+            place, settings, snapshot, unpublished=unpublished, memory_mb=0 if trusted else FOREIGN_MB
+        )
+        opened = cls(con, chosen, place, settings=settings, trusted=trusted)
+        _prepare(opened)
+        if not trusted:
+            from warehouse import foreign
+
+            foreign.harden(con, place, settings)
+        return opened
 
     def __repr__(self) -> str:
         """The lake, and what of it is shown."""
         day = f", as of {self.day}" if self.day else ""
         held = "" if self.trusted else ", held in"
-        return f"<Warehouse {self.location.name}: snapshot {self.snapshot.number}, group {self.group_name}{day}{held}>"
+        shown = f"snapshot {self.snapshot.number}, group {self.group_name}{day}{held}"
+        return f"<{type(self).__name__} {self.location.name}: {shown}>"
 
-    def as_of(self, day: date | str) -> "Warehouse":
+    def as_of(self, day: date | str) -> Self:
         """The same lake, as it was known on a day (that day included). UsageError when it is no day."""
         return self._at(day=parse_day(day))
 
-    def group(self, name: str) -> "Warehouse":
+    def group(self, name: str) -> Self:
         """The same lake, for another group of patients: `training`, `validation`, … or `all`.
 
         UsageError for a group that neither the layouts of buckets nor the lake know.
@@ -79,7 +109,7 @@ class Warehouse:
                 raise UsageError(f"There is no group {name!r}. There are {', '.join(known)}.")
         return self._at(group_name=name)
 
-    def _at(self, **changes: Any) -> "Warehouse":
+    def _at(self, **changes: Any) -> Self:
         changed = replace(self, con=self.con.cursor(), **changes)
         _prepare(changed)
         return changed
@@ -101,7 +131,7 @@ class Warehouse:
                 raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
-        """The same with the parameters as a mapping; of a Warehouse that is not trusted only `with limited()`.
+        """The same with the parameters as a mapping; of a session that is not trusted only `with limited()`.
 
         ForeignSqlError for what foreign SQL may not do.
         """
@@ -117,15 +147,15 @@ class Warehouse:
         except duckdb.Error as error:
             raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
-    def held_in(self) -> "Warehouse":
+    def held_in(self) -> Self:
         """The same, on a connection that foreign SQL does not get out of (warehouse/foreign)."""
         if not self.trusted:
             return self
         if not self._beside:
-            self._beside.append(_opened(self.location, self.settings, self.snapshot.number, trusted=False))
+            self._beside.append(self._attach(self.location, self.settings, self.snapshot.number, trusted=False))
         return self._beside[0]._at(day=self.day, group_name=self.group_name)
 
-    def fork(self) -> "Warehouse":
+    def fork(self) -> Self:
         """The same, with temporary tables of its own."""
         return self._at()
 
@@ -228,48 +258,6 @@ class Warehouse:
         """
         return self.con.sql(sqlfiles.statements("reports/rejects.sql")["rejects"])
 
-    def check(self, name: str | None = None) -> "list[Result]":
-        """Run the checks of sql/checks, or one, on what this Warehouse shows; results come gravest first.
-
-        `result.rows` has the faulty rows as an Arrow table. UsageError for an unknown name.
-        """
-        from warehouse import checks
-
-        return checks.run(self, name)
-
-    def report(self, path: str | Path, *, suppress: int = SUPPRESS) -> None:
-        """Write one self-contained HTML page on the quality of what this Warehouse shows: counts, nobody's values.
-
-        Counts are rounded to `suppress`, so that nobody can be counted out; 0 shows them as they are. The same
-        snapshot, as-of date, group and `suppress` give the same page. UsageError when it cannot be written.
-        """
-        from warehouse import quality
-
-        quality.write(self, Path(path), suppress)
-
-    def cohort(self, name_or_path: "str | Path", /, as_of: date | str | None = None, **parameters: object) -> "Cohort":
-        """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).
-
-        `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError names the file, the line and the
-        nearest name for whatever is wrong with it.
-        """
-        from warehouse.cohorts import run
-
-        return run.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
-
-    def patient(self, patient_id: str) -> "Patient":
-        """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""
-        found = self.con.execute(
-            f"select patient_id from {lake.ALIAS}.main.patients where patient_id = $patient",
-            {"patient": patient_id},
-        ).fetchone()
-        if not found:
-            when = f" as of {self.day}" if self.day else ""
-            raise NotFoundError(
-                f"No patient {patient_id!r} in group {self.group_name!r}{when}. Names are case-sensitive."
-            )
-        return Patient(self, patient_id)
-
     def close(self) -> None:
         """Close this connection to the lake; relations made from it are of no use any more."""
         self.con.close()
@@ -283,121 +271,13 @@ class Warehouse:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """One patient, as of the Warehouse's day."""
-
-    warehouse: Warehouse
-    patient_id: str
-
-    def __repr__(self) -> str:
-        """The patient, and as of when."""
-        day = f" as of {self.warehouse.day}" if self.warehouse.day else ""
-        return f"<Patient {self.patient_id!r}{day}>"
-
-    def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
-        return self.warehouse.con.sql(
-            f"from {lake.ALIAS}.main.{sqlfiles.identifier(view)} where patient_id = $patient order by {order}",
-            params={"patient": self.patient_id},
-        )
-
-    def summary(self) -> duckdb.DuckDBPyRelation:
-        """The patient's one row of `patients`."""
-        return self._rows("patients", "patient_id")
-
-    def clinical_history(self) -> duckdb.DuckDBPyRelation:
-        """Every clinical file of the patient, oldest first."""
-        return self._rows("clinical_history", "available_date, last_modified, key")
-
-    def known_at(self, day: date | str) -> duckdb.DuckDBPyRelation:
-        """The clinical file that counted on a day by the upload clock: one row, or none."""
-        return self.warehouse.con.sql(
-            "from known_at($patient, $day)", params={"patient": self.patient_id, "day": parse_day(day)}
-        )
-
-    def clinical_changes(self) -> duckdb.DuckDBPyRelation | None:
-        """What each of the patient's clinical files changed; None in a snapshot older than that view."""
-        return (
-            self._rows("clinical_changes", "available_date, new_key, field") if self._has("clinical_changes") else None
-        )
-
-    def clinical_issues(self) -> duckdb.DuckDBPyRelation | None:
-        """The values of the patient's clinical files that were not taken plainly; None as above."""
-        return (
-            self._rows("clinical_issues", "available_date, key, field, rule") if self._has("clinical_issues") else None
-        )
-
-    def _has(self, view: str) -> bool:
-        return self.warehouse.has(view)
-
-    def studies(self) -> duckdb.DuckDBPyRelation:
-        """The patient's studies, oldest first."""
-        return self._rows("studies", "StudyDate, StudyTime, StudyInstanceUID")
-
-    def series(self) -> duckdb.DuckDBPyRelation:
-        """The patient's series, in the order of their studies."""
-        return self._rows("series", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID")
-
-    def images(self) -> duckdb.DuckDBPyRelation:
-        """The patient's images, in the order of their series."""
-        return self._rows("images", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID, InstanceNumber, key")
-
-    def timeline(self) -> duckdb.DuckDBPyRelation:
-        """Studies and clinical files in the order of their day: day, event, what, detail, available_date, id."""
-        return self.warehouse.con.sql(
-            sqlfiles.statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
-        )
-
-    def records(self) -> duckdb.DuckDBPyRelation:
-        """The clinical files whole, as they were sent, oldest first; only those that the as-of date lets be seen."""
-        return self.warehouse.con.sql(
-            sqlfiles.statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
-        )
-
-
-def open(
-    lake_address: str = "",
-    *,
-    snapshot: int | None = None,
-    unpublished: bool = False,
-    settings: Settings | None = None,
-    trusted: bool = True,
-) -> Warehouse:
-    """Open a lake to read, at its newest published snapshot or at the one given.
-
-    `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
-    UsageError for a snapshot that was not published. With `trusted=False` all SQL given to it is foreign.
-    `unpublished` opens the newest snapshot of all, which may be half a refresh or blocked: to look into, not to use.
-    """
-    settings = settings or load()
-    if unpublished and snapshot is not None:
-        raise UsageError("Either a snapshot or what is unpublished can be opened, not both.")
-    place = location.parse(lake_address or settings.lake)
-    return _opened(place, settings, snapshot, unpublished=unpublished, trusted=trusted)
-
-
-def _opened(
-    place: location.Location, settings: Settings, snapshot: int | None, *, unpublished: bool = False, trusted: bool
-) -> Warehouse:
-    con, chosen = lake.reader(
-        place, settings, snapshot, unpublished=unpublished, memory_mb=0 if trusted else FOREIGN_MB
-    )
-    opened = Warehouse(con, chosen, place, settings=settings, trusted=trusted)
-    _prepare(opened)
-    if not trusted:
-        from warehouse import foreign
-
-        foreign.harden(con, place, settings)
-    return opened
-
-
-def _prepare(warehouse: Warehouse) -> None:
+def _prepare(session: Session) -> None:
     """Give a connection the lake, the session variables that the views obey, and the macros."""
-    con = warehouse.con
+    con = session.con
     con.execute(f"use {lake.ALIAS}")
-    if warehouse.day:
-        con.execute(f"set variable as_of = cast({sqlfiles.literal(str(warehouse.day))} as date)")
-    con.execute(f"set variable group_name = {sqlfiles.literal(warehouse.group_name)}")
+    if session.day:
+        con.execute(f"set variable as_of = cast({sqlfiles.literal(str(session.day))} as date)")
+    con.execute(f"set variable group_name = {sqlfiles.literal(session.group_name)}")
     macros.create(con)
 
 

@@ -1,0 +1,106 @@
+"""What Python users meet: a lake opened to read, its cohorts, checks, report and patients.
+
+    import warehouse
+
+    wh = warehouse.open("lake")
+    wh.as_of("2020-06-01").patients().pl()
+
+The only module that knows all that can be made of a lake; each of them is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.cohorts.run import CohortAnswer
+from warehouse.query.session import Session
+from warehouse.settings import SUPPRESS, Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.checks import Result
+    from warehouse.cohorts.attrition import Count
+    from warehouse.manifests.manifest import Manifest
+    from warehouse.query.patient import Patient
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse(Session):
+    """A lake opened to read. Made by `warehouse.open`; closes with `close()` or at the end of a `with` block."""
+
+    def check(self, name: str | None = None) -> list[Result]:
+        """Run the checks of sql/checks, or one, on what this Warehouse shows; results come gravest first.
+
+        `result.rows` has the faulty rows as an Arrow table. UsageError for an unknown name.
+        """
+        from warehouse import checks
+
+        return checks.run(self, name)
+
+    def report(self, path: str | Path, *, suppress: int = SUPPRESS) -> None:
+        """Write one self-contained HTML page on the quality of what this Warehouse shows: counts, nobody's values.
+
+        Counts are rounded to `suppress`, so that nobody can be counted out; 0 shows them as they are. The same
+        snapshot, as-of date, group and `suppress` give the same page. UsageError when it cannot be written.
+        """
+        from warehouse import quality
+
+        quality.write(self, Path(path), suppress)
+
+    def cohort(self, name_or_path: str | Path, /, as_of: date | str | None = None, **parameters: object) -> Cohort:
+        """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).
+
+        `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError names the file, the line and the
+        nearest name for whatever is wrong with it.
+        """
+        return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
+
+    def patient(self, patient_id: str) -> Patient:
+        """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""
+        from warehouse.query.patient import find_patient
+
+        return find_patient(self, patient_id)
+
+
+@dataclass(frozen=True)
+class Cohort(CohortAnswer):
+    """A cohort of a warehouse: its answer, its steps counted, and its manifest."""
+
+    def steps(self) -> list[Count]:
+        """What each step leaves, in patients, studies, series and images; the answer comes last."""
+        from warehouse.cohorts import attrition
+
+        return attrition.attrition(self)
+
+    def attrition(self, *, suppress: int = 0) -> pa.Table:
+        """The same as an Arrow table, a row a step; counts are rounded to `suppress`, 0 shows them as they are."""
+        from warehouse.cohorts import attrition
+
+        return attrition.table(attrition.suppressed(self.steps(), suppress))
+
+    def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
+        """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
+        from warehouse.manifests.export import export
+
+        return export(self, folder, objects=objects)
+
+
+def open(
+    lake_address: str = "",
+    *,
+    snapshot: int | None = None,
+    unpublished: bool = False,
+    settings: Settings | None = None,
+    trusted: bool = True,
+) -> Warehouse:
+    """Open a lake to read, at its newest published snapshot or at the one given.
+
+    `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
+    UsageError for a snapshot that was not published. With `trusted=False` all SQL given to it is foreign.
+    `unpublished` opens the newest snapshot of all, which may be half a refresh or blocked: to look into, not to use.
+    """
+    return Warehouse.open(lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted)

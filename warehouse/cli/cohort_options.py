@@ -1,0 +1,47 @@
+"""Options of the commands that ask a cohort."""
+
+from typing import Annotated
+
+import typer
+
+from warehouse.cli.output import Format
+from warehouse.errors import UsageError
+
+Name = Annotated[str, typer.Argument(metavar="NAME|FILE.sql", help="A shipped cohort (chest cohort list) or a file.")]
+Param = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        metavar="NAME=VALUE",
+        help="A parameter; a list takes several of them, or NAME=@FILE with a value a line.",
+    ),
+]
+TableOrJson = Annotated[Format, typer.Option("--format", help="table or json")]
+
+
+def parameters(words: list[str] | None) -> dict[str, object]:
+    """`name=value` words as parameters: a name said again makes a list, `@FILE` reads one, a value a line."""
+    found: dict[str, object] = {}
+    for word in words or []:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
+        values = _lines(value[1:]) if value.startswith("@") else [value]
+        before = found.get(name)
+        if before is None and not value.startswith("@"):
+            found[name] = value
+        else:
+            found[name] = [*(before if isinstance(before, list) else [] if before is None else [before]), *values]
+    return found
+
+
+def _lines(file: str) -> list[str]:
+    from warehouse.texts import read_text
+
+    return [line.strip() for line in read_text(file).split("\n") if line.strip()]
+
+
+def needs_table_or_json(form: Format, command: str) -> None:
+    """UsageError for another format."""
+    if form not in (Format.TABLE, Format.JSON):
+        raise UsageError(f"chest cohort {command} writes table or json, not {form}.")

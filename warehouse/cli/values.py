@@ -1,0 +1,29 @@
+"""Values as JSON and cells have them."""
+
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+
+def plain(value: object) -> Any:
+    """A value as JSON has it: dates and times in ISO form, what is no number null."""
+    match value:
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case float() if not math.isfinite(value):
+            return None
+        case Decimal():
+            return float(value)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).hex()
+        case Mapping():
+            return {str(name): plain(item) for name, item in value.items()}
+        case str() | int() | float() | bool() | None:
+            return value
+        case list() | tuple():
+            return [plain(item) for item in value]
+    return str(value)

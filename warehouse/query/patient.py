@@ -1,0 +1,99 @@
+"""One patient: what the views have of them, in the order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from warehouse import lake, sqlfiles
+from warehouse.errors import NotFoundError
+from warehouse.query.days import parse_day
+from warehouse.query.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """One patient, as of the day of the session."""
+
+    warehouse: Session
+    patient_id: str
+
+    def __repr__(self) -> str:
+        """The patient, and as of when."""
+        day = f" as of {self.warehouse.day}" if self.warehouse.day else ""
+        return f"<Patient {self.patient_id!r}{day}>"
+
+    def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
+        return self.warehouse.con.sql(
+            f"from {lake.ALIAS}.main.{sqlfiles.identifier(view)} where patient_id = $patient order by {order}",
+            params={"patient": self.patient_id},
+        )
+
+    def summary(self) -> duckdb.DuckDBPyRelation:
+        """The patient's one row of `patients`."""
+        return self._rows("patients", "patient_id")
+
+    def clinical_history(self) -> duckdb.DuckDBPyRelation:
+        """Every clinical file of the patient, oldest first."""
+        return self._rows("clinical_history", "available_date, last_modified, key")
+
+    def known_at(self, day: date | str) -> duckdb.DuckDBPyRelation:
+        """The clinical file that counted on a day by the upload clock: one row, or none."""
+        return self.warehouse.con.sql(
+            "from known_at($patient, $day)", params={"patient": self.patient_id, "day": parse_day(day)}
+        )
+
+    def clinical_changes(self) -> duckdb.DuckDBPyRelation | None:
+        """What each of the patient's clinical files changed; None in a snapshot older than that view."""
+        return (
+            self._rows("clinical_changes", "available_date, new_key, field") if self._has("clinical_changes") else None
+        )
+
+    def clinical_issues(self) -> duckdb.DuckDBPyRelation | None:
+        """The values of the patient's clinical files that were not taken plainly; None as above."""
+        return (
+            self._rows("clinical_issues", "available_date, key, field, rule") if self._has("clinical_issues") else None
+        )
+
+    def _has(self, view: str) -> bool:
+        return self.warehouse.has(view)
+
+    def studies(self) -> duckdb.DuckDBPyRelation:
+        """The patient's studies, oldest first."""
+        return self._rows("studies", "StudyDate, StudyTime, StudyInstanceUID")
+
+    def series(self) -> duckdb.DuckDBPyRelation:
+        """The patient's series, in the order of their studies."""
+        return self._rows("series", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID")
+
+    def images(self) -> duckdb.DuckDBPyRelation:
+        """The patient's images, in the order of their series."""
+        return self._rows("images", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID, InstanceNumber, key")
+
+    def timeline(self) -> duckdb.DuckDBPyRelation:
+        """Studies and clinical files in the order of their day: day, event, what, detail, available_date, id."""
+        return self.warehouse.con.sql(
+            sqlfiles.statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
+        )
+
+    def records(self) -> duckdb.DuckDBPyRelation:
+        """The clinical files whole, as they were sent, oldest first; only those that the as-of date lets be seen."""
+        return self.warehouse.con.sql(
+            sqlfiles.statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
+        )
+
+
+def find_patient(session: Session, patient_id: str) -> Patient:
+    """The patient of that name; NotFoundError when there is none in what the session shows."""
+    found = session.con.execute(
+        f"select patient_id from {lake.ALIAS}.main.patients where patient_id = $patient",
+        {"patient": patient_id},
+    ).fetchone()
+    if not found:
+        when = f" as of {session.day}" if session.day else ""
+        raise NotFoundError(
+            f"No patient {patient_id!r} in group {session.group_name!r}{when}. Names are case-sensitive."
+        )
+    return Patient(session, patient_id)
