@@ -62,7 +62,7 @@ def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 wh.con.sql(f"from {lake.ALIAS}.{name}").write_parquet(str(path))
                 con.execute(f"create view {name} as from '{path}'")
             else:
-                con.execute(f"create table {name} ({columns.fills()[f'define {name}']})")
+                con.execute(f"create table {name} ({columns.render_columns(columns.relations()[name])})")
         for view in public_views.VIEW_ORDER:
             con.execute(public_views.view_sql(view))
         macros.create(con, catalogue.MACROS)

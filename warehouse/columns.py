@@ -121,32 +121,38 @@ def dicom_columns() -> list[Column]:
     return [column for column in relations()["core.images"].columns if column.is_dicom]
 
 
+def render_columns(table: Relation) -> str:
+    """The columns of a table as CREATE TABLE takes them: names and types."""
+    return ", ".join(f"{sqlfiles.identifier(column.name)} {column.type}" for column in table.columns)
+
+
 @cache
 def fills() -> dict[str, str]:
-    """What the templates in sql/ ask for by `{{ define TABLE }}` (names and types), `{{ names TABLE }}`, and the
+    """What the templates in sql/ ask for by `{{ define_TABLE }}` (names and types), `{{ names_TABLE }}`, and the
     expressions that the views of all clinical fields are made of."""
     filled: dict[str, str] = {**spelling.fills()}
     for table in tables():
-        filled[f"define {table.name}"] = ", ".join(f"{sqlfiles.identifier(c.name)} {c.type}" for c in table.columns)
-        filled[f"names {table.name}"] = ", ".join(sqlfiles.identifier(c.name) for c in table.columns)
+        name = table.name.replace(".", "_")
+        filled[f"define_{name}"] = render_columns(table)
+        filled[f"names_{name}"] = ", ".join(sqlfiles.identifier(c.name) for c in table.columns)
     clinical = relations()["core.clinical"].columns
     compared = [c.name for c in clinical if c.is_field or c.name == "kind" or c.kind == "unit"]
     fields = [c for c in clinical if c.is_field]
     known = {"ethnicity": "ethnicity <> 'Unknown'"}
-    filled["compared fields"] = ",\n            ".join(
+    filled["compared_fields"] = ",\n            ".join(
         f"case when newer.{name} is distinct from older.{name} then struct_pack(field := {sqlfiles.literal(name)}, "
         f"old_value := cast(older.{name} as varchar), new_value := cast(newer.{name} as varchar)) end"
         for name in compared
     )
-    filled["filled counts"] = ",\n        ".join(
+    filled["filled_counts"] = ",\n        ".join(
         f"count(*) filter ({known.get(c.name, f'{c.name} is not null')}) as n_{c.name}" for c in fields
     )
     divisors = sqlfiles.mapping("dicom_age_divisor").items()
-    filled["header age"] = sqlfiles.fill(
+    filled["header_age"] = sqlfiles.fill(
         sqlfiles.expression("expressions/header_age.sql", "header_age"),
-        **{"age divisors": " ".join(f"when {sqlfiles.literal(unit.upper())} then {n}" for unit, n in divisors)},
+        age_divisors=" ".join(f"when {sqlfiles.literal(unit.upper())} then {n}" for unit, n in divisors),
     )
-    filled["filled fields"] = ",\n            ".join(
+    filled["filled_fields"] = ",\n            ".join(
         f"struct_pack(column_name := {sqlfiles.literal(c.name)}, applies_to := {sqlfiles.literal(c.applies_to)}, "
         f"n_filled := n_{c.name})"
         for c in fields

@@ -10,23 +10,21 @@ _FILE = "expressions/spelling.sql"
 
 @cache
 def fills() -> dict[str, str]:
-    """What templates ask for: `spelt Manufacturer`, `vendor of spelt_maker`, `centre of centre_name`."""
+    """What templates ask for: `spelt_Manufacturer`, `vendor_of_spelt_maker`, `centre_of_centre_name`."""
     vendors = sqlfiles.mapping("vendor_starts")
     of_centre = _spelt("centre_name")
     return {
-        "spelt Manufacturer": _spelt("Manufacturer"),
-        "vendor of spelt_maker": sqlfiles.fill(
+        "spelt_Manufacturer": _spelt("Manufacturer"),
+        "vendor_of_spelt_maker": sqlfiles.fill(
             sqlfiles.expression(_FILE, "vendor"),
             spelt="spelt_maker",
-            **{
-                "vendor starts": "|".join(sorted(vendors, key=lambda start: (-len(start), start))),
-                "vendor names": _cases(vendors),
-            },
+            vendor_starts="|".join(sorted(vendors, key=lambda start: (-len(start), start))),
+            vendor_names=_cases(vendors),
         ),
-        "centre of centre_name": sqlfiles.fill(
+        "centre_of_centre_name": sqlfiles.fill(
             sqlfiles.expression(_FILE, "centre"),
             text=of_centre,
-            **{"centre aliases": _cases(sqlfiles.mapping("centre"))},
+            centre_aliases=_cases(sqlfiles.mapping("centre")),
         ),
     }
 

@@ -1,8 +1,8 @@
 """Reads the SQL that lies in sql/ and fills its templates.
 
 In a checkout `sql/` stands beside the package; in a wheel it lies inside it. A template names its holes
-`{{ name }}`; they are filled from our own column tables and settings, never from what a user typed (those
-values are bound as parameters).
+`{{ name }}`, as Jinja does; they are filled from our own column tables and settings, never from what a user
+typed (those values are bound as parameters).
 """
 
 import csv
@@ -11,7 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-_HOLE = re.compile(r"\{\{ *([^{}]+?) *\}\}")
+_HOLE = re.compile(r"\{\{ *(\w+) *\}\}")
 _NAMED = re.compile(r"^-- name: *(\w+(?: \w+)?) *$", re.MULTILINE)
 
 

@@ -15,11 +15,11 @@ nullif(trim(regexp_replace(
 
 -- name: centre
 -- Known aliases are those of sql/cleaning/mappings.csv, map_name centre.
-case {{ text }} {{ centre aliases }} else {{ text }} end
+case {{ text }} {{ centre_aliases }} else {{ text }} end
 
 -- name: vendor
 -- Of a text spelt so. Makers are known by how their name begins, up to a character that is no letter or digit: SIEMENS,
 -- Siemens Healthineers and Siemens AG are one. What mappings.csv (map_name vendor_starts) does not know stays as it is.
-case regexp_extract({{ spelt }}, '^({{ vendor starts }})(?:[^a-z0-9]|$)', 1)
-    when '' then {{ spelt }} {{ vendor names }}
+case regexp_extract({{ spelt }}, '^({{ vendor_starts }})(?:[^a-z0-9]|$)', 1)
+    when '' then {{ spelt }} {{ vendor_names }}
 end

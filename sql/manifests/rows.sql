@@ -27,16 +27,16 @@ select
     images.SeriesInstanceUID,
     images.SOPInstanceUID,
     images.Modality
-    {{ labels of the answer }}
+    {{ labels_of_the_answer }}
 from images
 inner join answer on {{ named }};
 
 -- name: make picked_patients
 -- The patients that the answer names; a label belongs to a patient only where the answer has one row a patient, and is
 -- null of its type elsewhere.
-select named.patient_id {{ labels of the answer }}
+select named.patient_id {{ labels_of_the_answer }}
 from {{ patients }} as named
-left join answer on {{ labels come }};
+left join answer on {{ labels_come }};
 
 -- name: make manifest_rows
 -- One row an object, sorted by key.
@@ -59,7 +59,7 @@ objects as (
     select
         history.source, history.key, 'clinical' as object, history.size, history.etag,
         history.available_date, history.group_name, history.patient_id, null, null,
-        null, null {{ labels of patients }}
+        null, null {{ labels_of_patients }}
     from clinical_history as history
     inner join picked_patients on history.patient_id = picked_patients.patient_id
     where list_contains($objects, 'clinical')
@@ -132,7 +132,7 @@ select {{ grain }} from answer where {{ grain }} not in (select {{ grain }} from
 -- name: lines
 -- What the content digest is made of: a line of JSON a row.
 select
-    json_array(key, size, patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality {{ labels as text }})
+    json_array(key, size, patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality {{ labels_as_text }})
     || chr(10) as line
 from {{ rows }};
 

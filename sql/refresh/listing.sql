@@ -199,7 +199,7 @@ where loaded.source = $source and parsed.kind = '{{ kind }}'
 group by all;
 
 -- name: insert
-insert into raw.objects by name select {{ names raw.objects }} from parsed;
+insert into raw.objects by name select {{ names_raw_objects }} from parsed;
 
 -- name: reject_dates
 insert into ops.rejects by name

@@ -86,7 +86,7 @@ select * exclude (place) from pending where place between $first and $last order
 delete from {{ table }} where source = $source and key in (select key from rows_read where {{ flag }});
 
 -- name: insert_images
-insert into core.images by name select {{ names core.images }} from rows_read where is_header;
+insert into core.images by name select {{ names_core_images }} from rows_read where is_header;
 
 -- name: insert_headers
 insert into raw.headers by name
@@ -96,10 +96,10 @@ left join readings_read as readings on batch.key = readings.key
 where batch.key not in (select key from rows_read where not is_header);
 
 -- name: insert_clinical
-insert into core.clinical by name select {{ names core.clinical }} from rows_read where is_record;
+insert into core.clinical by name select {{ names_core_clinical }} from rows_read where is_record;
 
 -- name: insert_issues
-insert into core.clinical_issues by name select {{ names core.clinical_issues }} from issues_read;
+insert into core.clinical_issues by name select {{ names_core_clinical_issues }} from issues_read;
 
 -- name: insert_records
 insert into raw.records by name
@@ -122,4 +122,4 @@ select key, reason, first_seen from ops.rejects where source = $source and key i
 delete from ops.rejects where source = $source and key in (select unnest($keys));
 
 -- name: insert_rejects
-insert into ops.rejects by name select {{ names ops.rejects }} from rejects_found;
+insert into ops.rejects by name select {{ names_ops_rejects }} from rejects_found;

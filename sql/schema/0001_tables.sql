@@ -3,13 +3,13 @@ create schema if not exists raw;
 create schema if not exists core;
 create schema if not exists ops;
 
-create table raw.objects ({{ define raw.objects }});
-create table raw.headers ({{ define raw.headers }});
-create table raw.records ({{ define raw.records }});
-create table core.images ({{ define core.images }});
-create table core.clinical ({{ define core.clinical }});
-create table ops.rejects ({{ define ops.rejects }});
-create table ops.refreshes ({{ define ops.refreshes }});
+create table raw.objects ({{ define_raw_objects }});
+create table raw.headers ({{ define_raw_headers }});
+create table raw.records ({{ define_raw_records }});
+create table core.images ({{ define_core_images }});
+create table core.clinical ({{ define_core_clinical }});
+create table ops.rejects ({{ define_ops_rejects }});
+create table ops.refreshes ({{ define_ops_refreshes }});
 
 -- What tag(header, keyword) looks keywords up in: DICOM PS3.6, as pydicom has it.
 create table core.dicom_attributes (keyword varchar, tag varchar, vr varchar, meaning varchar, is_retired boolean);

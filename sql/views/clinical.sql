@@ -2,7 +2,7 @@
 -- The newest data file counts; only without one, the newest status file. On the same day the file written
 -- later, then the greater key. Files replace each other whole: no value leaks from an older one.
 create or replace view clinical as
-select {{ names core.clinical }}
+select {{ names_core_clinical }}
 from clinical_history
 qualify row_number() over (
     partition by patient_id

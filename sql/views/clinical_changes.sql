@@ -33,7 +33,7 @@ compared as (
         newer.key as new_key,
         older.available_date as old_available_date,
         unnest(list_filter([
-            {{ compared fields }}
+            {{ compared_fields }}
         ], lambda change: change is not null)) as change
     from chain as newer
     inner join chain as older on newer.patient_id = older.patient_id and newer.place = older.place + 1

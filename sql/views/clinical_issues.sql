@@ -2,6 +2,6 @@
 -- select * from clinical_issues where rule = 'out_of_range'  explains any number; select rule, effect, count(*)
 -- … group by all  sums up. The rules are in sql/cleaning/rules.csv.
 create or replace view clinical_issues as
-select {{ names core.clinical_issues }}
+select {{ names_core_clinical_issues }}
 from core.clinical_issues
 where available_date <= {{ as_of }} and {{ in_group }};

@@ -9,7 +9,7 @@ counted as (
         cast(date_trunc('month', available_date) as date) as month,
         kind,
         count(*) as n_records,
-        {{ filled counts }}
+        {{ filled_counts }}
     from clinical
     group by centre, month, kind
 ),
@@ -22,7 +22,7 @@ listed as (
         kind,
         n_records,
         unnest([
-            {{ filled fields }}
+            {{ filled_fields }}
         ]) as filled
     from counted
 )

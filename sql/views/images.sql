@@ -15,15 +15,15 @@ select
             when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_available_date
         end as dcm_available_date
     ),
-    {{ vendor of spelt_maker }} as vendor,
+    {{ vendor_of_spelt_maker }} as vendor,
     -- Nobody is older than 120, the limit of the clinical field too.
     case when years_of_age between 0 and 120 then years_of_age end as header_age,
     case when spelt_sex in ('F', 'M', 'O') then spelt_sex end as header_sex
 from (
     select
-        {{ names core.images }},
-        {{ spelt Manufacturer }} as spelt_maker,
-        {{ header age }} as years_of_age,
+        {{ names_core_images }},
+        {{ spelt_Manufacturer }} as spelt_maker,
+        {{ header_age }} as years_of_age,
         upper(trim(PatientSex)) as spelt_sex
     from core.images
 )

@@ -43,7 +43,7 @@ def _shell() -> "duckdb.DuckDBPyConnection":
     con.execute("create schema raw; create schema core; create schema ops; set TimeZone = 'UTC'")
     con.execute("create table core.dicom_attributes (keyword varchar, tag varchar)")
     for table in columns.tables():
-        con.execute(f"create table {table.name} ({columns.fills()[f'define {table.name}']})")
+        con.execute(f"create table {table.name} ({columns.render_columns(table)})")
     for view in public_views.VIEW_ORDER:
         con.execute(public_views.view_sql(view))
     con.execute(f"set global max_expression_depth = {foreign.MOST_DEPTH}")

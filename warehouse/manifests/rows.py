@@ -110,10 +110,10 @@ def _find(
     of_patients = grain == "patient_id"
     holes = {
         "labels": _listed(map(identifier, labels)),
-        "labels of the answer": _listed(f"answer.{identifier(label)}" for label in labels),
-        "labels of patients": _listed(f"picked_patients.{identifier(label)}" for label in labels),
+        "labels_of_the_answer": _listed(f"answer.{identifier(label)}" for label in labels),
+        "labels_of_patients": _listed(f"picked_patients.{identifier(label)}" for label in labels),
         "patients": "answer" if of_patients else "(select distinct patient_id from picked)",
-        "labels come": "named.patient_id = answer.patient_id" if of_patients else "false",
+        "labels_come": "named.patient_id = answer.patient_id" if of_patients else "false",
         "named": " and ".join(f"images.{identifier(name)} = answer.{identifier(name)}" for name in named),
     }
     made = ["answer"]
@@ -183,7 +183,7 @@ def digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...])
     header = json.dumps([*_DIGESTED, *labels], ensure_ascii=False, separators=(",", ":"))
     sha.update(f"{header}\n".encode())
     as_text = _listed(f"cast({identifier(label)} as varchar)" for label in labels)
-    for text in lines(con, sqlfiles.fill(_sql()["lines"], rows=rows, **{"labels as text": as_text})):
+    for text in lines(con, sqlfiles.fill(_sql()["lines"], rows=rows, labels_as_text=as_text)):
         sha.update(text)
     return f"sha256:{sha.hexdigest()}"
 

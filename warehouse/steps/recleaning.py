@@ -30,7 +30,7 @@ def reclean(run: Run) -> int:
                     run.con.execute(sqlfiles.fill(sql["forget"], table=table))
             for table, found in (("core.clinical", rows), ("core.clinical_issues", issues)):
                 run.con.register("cleaned", found)
-                names = columns.fills()[f"names {table}"]
+                names = columns.fills()[f"names_{table.replace('.', '_')}"]
                 run.con.execute(sqlfiles.fill(sql["insert"], table=table, names=names))
                 run.con.unregister("cleaned")
             run.progress("reclean", min(done + _UNIT, total), total)
