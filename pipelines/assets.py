@@ -18,7 +18,7 @@ from pipelines.publishing import published
 from pipelines.resources import ChestWarehouse
 from pipelines.retries import healing
 from warehouse import lake
-from warehouse.steps import Run, list_objects, load_clinical, load_images, reextract
+from warehouse.steps import BucketRun, list_objects, load_clinical, load_images, reextract
 
 #: The table that each step fills, as its asset shows it.
 TABLES = {"objects": "raw.objects", "images": "core.images", "clinical": "core.clinical"}
@@ -55,7 +55,7 @@ def _objects(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         in the tables below; a listing that lacks over 10 % of the known objects is refused.
         """
 
-        def work(run: Run) -> dict[str, Any]:
+        def work(run: BucketRun) -> dict[str, Any]:
             counts = asdict(list_objects(run, config.allow_removals, config.full))
             return counts if counts["note"] else {name: n for name, n in counts.items() if name != "note"}
 
@@ -75,7 +75,7 @@ def _images(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         cannot be read goes to ops.rejects with the reason.
         """
 
-        def work(run: Run) -> dict[str, Any]:
+        def work(run: BucketRun) -> dict[str, Any]:
             again = {"reextracted": reextract(run)} if config.reextract else {}
             return {**asdict(load_images(run)), **again}
 
@@ -97,7 +97,7 @@ def _clinical(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         cannot be read goes to ops.rejects with the reason.
         """
 
-        def work(run: Run) -> dict[str, Any]:
+        def work(run: BucketRun) -> dict[str, Any]:
             return asdict(load_clinical(run))
 
         return _done(context, chest, deployment, (source, "clinical"), work)
@@ -110,7 +110,7 @@ def _done(
     chest: ChestWarehouse,
     deployment: Deployment,
     what: tuple[str, str],
-    work: Callable[[Run], dict[str, Any]],
+    work: Callable[[BucketRun], dict[str, Any]],
 ) -> dg.MaterializeResult[None]:
     """Do one step of a source; report its counts, the table's rows, source, newest snapshot and seconds."""
     started = time.monotonic()
@@ -121,7 +121,7 @@ def _done(
         counts = work(run)
         rows = metadata.row_count(run.con, TABLES[step])
         snapshot = lake.snapshots(run.con)[-1].number
-        bucket = run.bucket.source
+        bucket = run.source
     seconds = round(time.monotonic() - started, 2)
     context.log.info(f"{metadata.news(counts)} (snapshot {snapshot}, {seconds} s)")
     return dg.MaterializeResult(

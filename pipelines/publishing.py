@@ -52,7 +52,7 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
                 **said,
                 **done.counts,
                 "is_new": done.is_new,
-                "source": run.bucket.source,
+                "source": run.source,
                 "lake": reader.location.name,
                 "views changed": ", ".join(moved) or "none",
                 "seconds": seconds,

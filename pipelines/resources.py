@@ -18,7 +18,7 @@ from warehouse.errors import UsageError
 from warehouse.masking import mask_within
 from warehouse.progress import Progress
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load
-from warehouse.steps import Run, opened, publishing
+from warehouse.steps import BucketRun, Run, opened, publishing
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -67,7 +67,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
         prefixes: Sequence[str] = (),
         patients: Sequence[str] = (),
         heard: Sequence[str] = (),
-    ) -> Iterator[Run]:
+    ) -> Iterator[BucketRun]:
         """Open the bucket of a source and the lake for one step of this Dagster run; dg.Failure with the one line
         that helps. Faults of the program keep their traceback.
         """

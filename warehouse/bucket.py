@@ -105,8 +105,8 @@ class Bucket(Protocol):
 
 
 @dataclass(slots=True)
-class Unopened:
-    """A bucket of which only the name is needed; it has nothing to list and nothing to read."""
+class Emptied:
+    """A bucket that stands for one whose objects are all gone."""
 
     source: str
     skipped: Sequence[Skipped] = ()
@@ -114,36 +114,28 @@ class Unopened:
     listing_note: str = ""
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":  # noqa: ARG002
-        """Refuses: it was not opened."""
-        raise SourceError(f"{self.source} was not opened.")
-
-    def read_into(
-        self,
-        buffer: memoryview,  # noqa: ARG002
-        keys: Sequence[str],  # noqa: ARG002
-        etags: Sequence[str],  # noqa: ARG002
-        sizes: Sequence[int],  # noqa: ARG002
-    ) -> dict[int, Unread]:
-        """Refuses: it was not opened."""
-        raise SourceError(f"{self.source} was not opened.")
-
-    def stream(self, key: str, start: int = 0) -> Content | Unread:  # noqa: ARG002
-        """Refuses: it was not opened."""
-        raise SourceError(f"{self.source} was not opened.")
-
-    def facts(self, key: str) -> Facts:  # noqa: ARG002
-        """Refuses: it was not opened."""
-        raise SourceError(f"{self.source} was not opened.")
-
-
-class Emptied(Unopened):
-    """A bucket that stands for one whose objects are all gone: its listing is empty."""
-
-    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":  # noqa: ARG002
         """No objects."""
         import pyarrow as pa
 
         yield pa.record_batch([[], [], [], []], listing_schema())
+
+    def read_into(
+        self,
+        buffer: memoryview,  # noqa: ARG002
+        keys: Sequence[str],
+        etags: Sequence[str],  # noqa: ARG002
+        sizes: Sequence[int],  # noqa: ARG002
+    ) -> dict[int, Unread]:
+        """None of them is there."""
+        return dict.fromkeys(range(len(keys)), VANISHED)
+
+    def stream(self, key: str, start: int = 0) -> Content | Unread:  # noqa: ARG002
+        """It is not there."""
+        return VANISHED
+
+    def facts(self, key: str) -> Facts:  # noqa: ARG002
+        """Nothing is known of it."""
+        return Facts()
 
 
 def is_md5(etag: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse import lake, location
-from warehouse.bucket import Bucket, Unopened
+from warehouse.bucket import Bucket
 from warehouse.bucket_folder import FolderBucket
 from warehouse.bucket_open import open_bucket
 from warehouse.errors import UsageError
@@ -19,9 +19,10 @@ from warehouse.steps.listing import ListingCounts, list_objects
 from warehouse.steps.loading import LoadCounts, load_clinical, load_images
 from warehouse.steps.publish import Published, publish
 from warehouse.steps.rereading import reextract
-from warehouse.steps.run import Run, new_id
+from warehouse.steps.run import BucketRun, Run, new_id
 
 __all__ = [
+    "BucketRun",
     "ListingCounts",
     "LoadCounts",
     "Progress",
@@ -62,7 +63,7 @@ def opened(
     add_source: bool = False,
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
-) -> Iterator[Run]:
+) -> Iterator[BucketRun]:
     """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched.
 
     `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients; `heard` does as
@@ -79,13 +80,14 @@ def opened(
     _keep_apart(bucket, place)
     with lake.writer(place, settings) as con:
         sources.admit(con, bucket.source, add_source=add_source)
-        yield Run(
+        yield BucketRun(
             con,
-            bucket,
+            bucket.source,
             settings,
             scope.scope(con, bucket.source, prefixes, patients, heard),
             refresh_id or new_id(),
             progress,
+            bucket=bucket,
         )
 
 
@@ -117,7 +119,7 @@ def publishing(
     what came from others. `source` names, for the record, what was refreshed."""
     settings = settings or load()
     with lake.writer(location.parse(lake_address), settings) as con:
-        yield Run(con, Unopened(source), settings, refresh_id=refresh_id or new_id(), progress=progress)
+        yield Run(con, source, settings, refresh_id=refresh_id or new_id(), progress=progress)
 
 
 def refresh(
@@ -156,4 +158,4 @@ def refresh(
             reextract(run)
         images = load_images(run)
         clinical = load_clinical(run)
-        return RefreshResult(run.bucket.source, objects, images, clinical, publish(run, allow_removals))
+        return RefreshResult(run.source, objects, images, clinical, publish(run, allow_removals))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from warehouse.bucket import Unread
 from warehouse.steps import unreadable
 from warehouse.steps.planning import PLAN_ONLY
-from warehouse.steps.run import Run
+from warehouse.steps.run import BucketRun
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +33,7 @@ class Fetched:
         return [found for found in self.odd.values() if isinstance(found, Unread)]
 
 
-def fetch(run: Run, objects: "pa.Table", buffer: bytearray) -> Fetched:
+def fetch(run: BucketRun, objects: "pa.Table", buffer: bytearray) -> Fetched:
     """Read the objects of a unit into a buffer with room for them; SourceError when the bucket refuses us."""
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)

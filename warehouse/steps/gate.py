@@ -50,7 +50,7 @@ def hold(run: Run, waiting: Waiting) -> list[checks.Result]:
 def _remember(run: Run, waiting: Waiting, found: list[dict[str, object]]) -> None:
     values = {
         "refresh_id": run.refresh_id,
-        "source": run.bucket.source,
+        "source": run.source,
         "started_at": waiting.commits[0].time,
         "snapshot": None,
         "published": False,
@@ -62,7 +62,7 @@ def _remember(run: Run, waiting: Waiting, found: list[dict[str, object]]) -> Non
         f"refresh {run.refresh_id}: blocked by {', '.join(str(one['check']) for one in found)}",
         lambda: run.con.execute(insert, values),
         refresh=run.refresh_id,
-        source=run.bucket.source,
+        source=run.source,
         blocked=found,
     )
 

@@ -8,7 +8,7 @@ from warehouse import columns, keys, lake, lake_connection, sqlfiles
 from warehouse.bucket import Skipped, listing_schema
 from warehouse.errors import RemovalsError
 from warehouse.steps import memory, readability, scope
-from warehouse.steps.run import Run
+from warehouse.steps.run import BucketRun
 
 #: Where rows of an object stand besides raw.objects and ops.rejects.
 _DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues", "raw.records")
@@ -31,7 +31,7 @@ class ListingCounts:
     skipped: int = 0
 
 
-def list_objects(run: Run, allow_removals: bool = False, full: bool = False) -> ListingCounts:
+def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = False) -> ListingCounts:
     """List the bucket (the run's scope of it) and commit what is new, replaced or gone; nothing when nothing is.
 
     Objects that are gone lose their rows in core. Those of replaced ones stay until their new content is read, and they
@@ -48,9 +48,9 @@ def list_objects(run: Run, allow_removals: bool = False, full: bool = False) -> 
     return counts
 
 
-def _compare_and_commit(run: Run, allow_removals: bool, full: bool) -> ListingCounts:
+def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> ListingCounts:
     sql = sqlfiles.statements("refresh/listing.sql")
-    source = run.bucket.source
+    source = run.source
     changes = sqlfiles.fill(sql["changes"], within=run.within("key"))
     wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
     skipped = _stream(run)
@@ -96,7 +96,7 @@ def pattern_names() -> dict[str, str]:
     }
 
 
-def _stream(run: Run) -> list[Skipped]:
+def _stream(run: BucketRun) -> list[Skipped]:
     """Take the listing into the temporary table `listing`, batch by batch; returns what it passed over."""
     import pyarrow as pa
 
@@ -129,20 +129,20 @@ def _stream(run: Run) -> list[Skipped]:
     return skipped
 
 
-def _compare_skipped(run: Run, skipped: list[Skipped]) -> int:
+def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     """Put into the temporary table `skipped` what is passed over now and was not, or no longer is; returns how many."""
     import pyarrow as pa
 
     found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
     sql = sqlfiles.fill(sqlfiles.statements("refresh/listing.sql")["skipped"], within=run.within("key"))
     run.con.register("skipped_found", pa.table(found))
-    run.con.execute(sql, {"source": run.bucket.source, "prefixes": list(run.scope.prefixes)})
+    run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
     run.con.unregister("skipped_found")
     row = run.con.execute("select count(*) from skipped").fetchone()
     return int(row[0]) if row else 0
 
 
-def _keep_newer(run: Run, listed_at: datetime) -> None:
+def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
     """Put into a listing of an earlier time what the lake has learnt of the bucket since: that is not undone by it.
 
     Newer are the objects written after that time, and whatever differs between the lake now and as it was before the
@@ -150,7 +150,7 @@ def _keep_newer(run: Run, listed_at: datetime) -> None:
     """
     sql = sqlfiles.statements("refresh/listing.sql")
     history = lake.snapshots(run.con)
-    source = run.bucket.source
+    source = run.source
     learnt = [
         place
         for place, snapshot in enumerate(history)
@@ -168,28 +168,28 @@ def _keep_newer(run: Run, listed_at: datetime) -> None:
     run.con.execute(sql["take_newer"], {"source": source})
 
 
-def _refuse_removals(run: Run, removed: int, before: int) -> None:
+def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
     limit = run.settings.max_removals_percent
     if removed > before * limit / 100:
         raise RemovalsError(
-            f"{run.bucket.source}: the listing lacks {removed:,} of the {before:,} objects known before, "
+            f"{run.source}: the listing lacks {removed:,} of the {before:,} objects known before, "
             f"more than {limit:g} %. Is it the right bucket, and is the listing whole? "
             "If they are really gone, allow the removals:  chest refresh … --allow-removals"
         )
 
 
-def _write(run: Run, counts: ListingCounts, has_news: bool, odd: int, full: bool) -> None:
+def _write(run: BucketRun, counts: ListingCounts, has_news: bool, odd: int, full: bool) -> None:
     if has_news:
         _write_objects(run, counts, full)
     if odd:
         sql = sqlfiles.statements("refresh/listing.sql")
         for name in ("forget_skipped", "reject_skipped"):
-            run.con.execute(sql[name], {"source": run.bucket.source})
+            run.con.execute(sql[name], {"source": run.source})
 
 
-def _write_objects(run: Run, counts: ListingCounts, full: bool) -> None:
+def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
     sql = sqlfiles.statements("refresh/listing.sql")
-    source = {"source": run.bucket.source}
+    source = {"source": run.source}
     if counts.changed or counts.removed:
         for table in ("raw.objects", "ops.rejects"):
             run.con.execute(sqlfiles.fill(sql["delete"], table=table), source)

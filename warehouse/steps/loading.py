@@ -18,7 +18,7 @@ from warehouse.steps.fetching import Fetched
 from warehouse.steps.planning import Span
 from warehouse.steps.recleaning import reclean
 from warehouse.steps.rereading import reread
-from warehouse.steps.run import Run
+from warehouse.steps.run import BucketRun
 from warehouse.version import __version__
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Unit:
     failed: dict[str, str]
 
 
-def load_images(run: Run) -> LoadCounts:
+def load_images(run: BucketRun) -> LoadCounts:
     """Load the pending headers into core.images and raw.headers; SourceError when the bucket fails midway.
 
     Before, those of the lake that other rules have read are read again, without being fetched.
@@ -109,7 +109,7 @@ def load_images(run: Run) -> LoadCounts:
     return _load(run, _IMAGES)
 
 
-def load_clinical(run: Run) -> LoadCounts:
+def load_clinical(run: BucketRun) -> LoadCounts:
     """Load the pending clinical files into core.clinical and raw.records; SourceError as above.
 
     Before, those of the lake that other rules have typed are cleaned again, without being fetched.
@@ -118,7 +118,7 @@ def load_clinical(run: Run) -> LoadCounts:
     return replace(_load(run, _CLINICAL), recleaned=recleaned)
 
 
-def _load(run: Run, target: _Target) -> LoadCounts:
+def _load(run: BucketRun, target: _Target) -> LoadCounts:
     tool = f"{__version__} {target.rules()}"
     unloaded = sqlfiles.fill(
         sqlfiles.statements(_SQL)["unloaded"],
@@ -145,7 +145,7 @@ def _load(run: Run, target: _Target) -> LoadCounts:
     return LoadCounts(loaded, rejected)
 
 
-def _prepared(run: Run, target: _Target, idle: list[extract.Extractor], spans: list[Span]) -> Iterator[_Unit]:
+def _prepared(run: BucketRun, target: _Target, idle: list[extract.Extractor], spans: list[Span]) -> Iterator[_Unit]:
     """The planned units in order.
 
     While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
@@ -182,7 +182,7 @@ def _extract(target: _Target, idle: list[extract.Extractor], fetched: Future[Fet
         idle.append(extractor)
 
 
-def _store(run: Run, target: _Target, tool: str, unit: _Unit) -> LoadCounts:
+def _store(run: BucketRun, target: _Target, tool: str, unit: _Unit) -> LoadCounts:
     """Commit the rows and rejects of a unit; SourceError when it is not these objects that cannot be read, but all."""
     readability.require_bucket(run, unit.fetched)
     run.con.register("batch", extract.without(unit.fetched.batch, unit.failed))
@@ -199,12 +199,12 @@ def _store(run: Run, target: _Target, tool: str, unit: _Unit) -> LoadCounts:
 
 
 def _write(
-    run: Run, target: _Target, tool: str, rejects: list[dict[str, Any]], retried: list[str], replaces: bool
+    run: BucketRun, target: _Target, tool: str, rejects: list[dict[str, Any]], retried: list[str], replaces: bool
 ) -> None:
     rejecting.write(run, rejects, retried, tool)
     if replaces:
         for table in (target.table, *target.beside):
             forget = sqlfiles.fill(sqlfiles.statements(_SQL)["replace"], table=table, flag=target.flag)
-            run.con.execute(forget, {"source": run.bucket.source})
+            run.con.execute(forget, {"source": run.source})
     for name in target.inserts:
         run.con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)[name], **columns.fills()))

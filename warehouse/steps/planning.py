@@ -38,7 +38,7 @@ def count(run: Run, wanted: str) -> int:
     """How many objects the query `wanted` gives."""
     query = sqlfiles.fill(sqlfiles.statements(_SQL)["count"], wanted=wanted)
     with run.all_cores():
-        row = run.con.execute(query, {"source": run.bucket.source, "prefixes": list(run.scope.prefixes)}).fetchone()
+        row = run.con.execute(query, {"source": run.source, "prefixes": list(run.scope.prefixes)}).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -52,7 +52,7 @@ def plans(run: Run, wanted: str, paired: bool = True) -> Iterator[tuple[int, lis
     after, found, total = ("", "", ""), _STRETCH, 0
     while found == _STRETCH:
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
-        limits = {"source": run.bucket.source, "prefixes": list(run.scope.prefixes), "most": _STRETCH}
+        limits = {"source": run.source, "prefixes": list(run.scope.prefixes), "most": _STRETCH}
         with run.all_cores():
             run.con.execute(query, {**limits, **places})
             row = run.con.execute(sqlfiles.statements(_SQL)["stretch"]).fetchone()
@@ -73,7 +73,7 @@ def _plan(run: Run, paired: bool) -> list[Span]:
     limit = {"limit": run.settings.max_object_mb * 1_000_000}
     if paired:
         query = sqlfiles.fill(sql["pending"], pairing=sqlfiles.read("refresh/pairing.sql"))
-        run.con.execute(query, {**limit, "source": run.bucket.source})
+        run.con.execute(query, {**limit, "source": run.source})
     else:
         run.con.execute(sql["pending_alone"], limit)
     run.con.execute("set preserve_insertion_order = false")

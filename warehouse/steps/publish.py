@@ -48,7 +48,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     number = lake.snapshots(run.con)[-1].number + 1
     values = {
         "refresh_id": run.refresh_id,
-        "source": run.bucket.source,
+        "source": run.source,
         "started_at": waiting.commits[0].time,
         "snapshot": number,
         "published": True,
@@ -59,7 +59,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
         f"refresh {run.refresh_id}: published",
         lambda: run.con.execute(sql["insert"], values),
         refresh=run.refresh_id,
-        source=run.bucket.source,
+        source=run.source,
         published=True,
     )
     found = lake.snapshots(run.con)[-1].number

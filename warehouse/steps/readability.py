@@ -14,7 +14,7 @@ from warehouse import lake_connection, sqlfiles
 from warehouse.bucket import DENIED, Unread
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.steps.fetching import Fetched
-from warehouse.steps.run import Run
+from warehouse.steps.run import BucketRun, Run
 
 #: How many objects show whether a bucket can be read at all.
 _SAMPLE = 24
@@ -24,7 +24,7 @@ MAX_UNREAD_PERCENT = 50.0
 DUE = "to be read again (--full)"
 
 
-def probe(run: Run) -> None:
+def probe(run: BucketRun) -> None:
     """Before anything is written: raise SourceError when neither a few new objects nor most others can be read.
 
     For after the listing, whose temporary tables it asks.
@@ -40,15 +40,15 @@ def probe(run: Run) -> None:
         )
 
 
-def require_bucket(run: Run, unit: Fetched) -> None:
+def require_bucket(run: BucketRun, unit: Fetched) -> None:
     """Raise SourceError when nothing of a unit could be read, and most other objects cannot be read either."""
     if unit.unread and len(unit.unread) == unit.objects.num_rows:
         query = sqlfiles.statements("refresh/loading.sql")["sample"]
-        sample = run.con.execute(query, {"source": run.bucket.source, "most": _SAMPLE}).fetchall()
+        sample = run.con.execute(query, {"source": run.source, "most": _SAMPLE}).fetchall()
         _require(run, sample, "its objects may not be read any more. Check the credentials, then run it again.")
 
 
-def _require(run: Run, sample: Sequence[tuple[str, str, int]], denied: str) -> None:
+def _require(run: BucketRun, sample: Sequence[tuple[str, str, int]], denied: str) -> None:
     unread = _unread(run, sample)
     if len(unread) <= len(sample) * MAX_UNREAD_PERCENT / 100:
         return
@@ -57,10 +57,10 @@ def _require(run: Run, sample: Sequence[tuple[str, str, int]], denied: str) -> N
     if errors:
         raise errors[0]
     tried = f"most of its objects cannot be read; {n_objects} of {len(sample)} that were tried: {most}."
-    raise SourceError(f"{run.bucket.source}: {denied if most == DENIED.reason else tried}")
+    raise SourceError(f"{run.source}: {denied if most == DENIED.reason else tried}")
 
 
-def _unread(run: Run, objects: Sequence[tuple[str, str, int]]) -> list[Unread]:
+def _unread(run: BucketRun, objects: Sequence[tuple[str, str, int]]) -> list[Unread]:
     keys, etags, sizes = zip(*objects, strict=True) if objects else ((), (), ())
     return [*run.bucket.read_into(memoryview(bytearray(sum(sizes))), keys, etags, sizes).values()]
 

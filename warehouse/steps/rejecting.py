@@ -64,7 +64,7 @@ def write(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str
     import pyarrow as pa
 
     sql = sqlfiles.statements(_SQL)
-    keys = {"source": run.bucket.source, "keys": [*retried, *(reject["key"] for reject in rejects)]}
+    keys = {"source": run.source, "keys": [*retried, *(reject["key"] for reject in rejects)]}
     if not keys["keys"]:
         return
     known = {key: first for key, _, first in run.con.execute(sql["known_rejects"], keys).fetchall()}
@@ -76,7 +76,7 @@ def write(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str
         rows = [
             {
                 **reject,
-                "source": run.bucket.source,
+                "source": run.source,
                 "first_seen": known.get(reject["key"], now),
                 "last_seen": now,
                 "tried_by": tool,

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from warehouse import columns, extract, sqlfiles
-from warehouse.bucket import Unopened
 from warehouse.dicom import normal_form
 from warehouse.steps import planning
 from warehouse.steps.run import Run
@@ -24,7 +23,7 @@ def reread(run: Run) -> int:
     """
     sources = run.con.execute(sqlfiles.fill(sqlfiles.statements(_SQL)["stale"], rules=_rules())).fetchall()
     stale = f"rules is distinct from {_rules()}"
-    return sum(_reread(replace(run, bucket=Unopened(source), scope=Scope()), stale) for (source,) in sources)
+    return sum(_reread(replace(run, source=source, scope=Scope()), stale) for (source,) in sources)
 
 
 def reextract(run: Run) -> int:
@@ -38,7 +37,7 @@ def _rules() -> str:
 
 def _reread(run: Run, wanted: str) -> int:
     sql = sqlfiles.statements(_SQL)
-    source = {"source": run.bucket.source}
+    source = {"source": run.source}
     scope = {**source, "prefixes": list(run.scope.prefixes)}
     within = run.within("key")
     unread = sqlfiles.fill(sql["unread"], within=run.within("objects.key"))
@@ -67,7 +66,7 @@ def _store(run: Run, extractor: extract.Extractor, batch: "pa.Table") -> None:
     import pyarrow.compute as pc
 
     sql = sqlfiles.statements(_SQL)
-    source = {"source": run.bucket.source}
+    source = {"source": run.source}
     rows, readings = extract.headers(extractor, batch.drop_columns(["old_reading"]))
     run.con.register("rows_read", rows)
     run.con.execute(sqlfiles.fill(sqlfiles.statements("refresh/loading.sql")["insert_images"], **columns.fills()))

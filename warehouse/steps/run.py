@@ -1,4 +1,4 @@
-"""What the four steps of a refresh share: the open lake, the bucket, the limits, and how to report progress."""
+"""What the four steps of a refresh share: the open lake, the source and its bucket, limits, progress."""
 
 import contextlib
 import os
@@ -25,10 +25,10 @@ def new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One refresh of one source. `scope` limits all its steps to a part of the keys."""
+    """One refresh of one source, by its name. `scope` limits all its steps to a part of the keys."""
 
     con: duckdb.DuckDBPyConnection
-    bucket: Bucket
+    source: str
     settings: Settings
     scope: Scope = field(default_factory=Scope)
     refresh_id: str = field(default_factory=new_id)
@@ -45,7 +45,7 @@ class Run:
             f"refresh {self.refresh_id}: {step}",
             work,
             refresh=self.refresh_id,
-            source=self.bucket.source,
+            source=self.source,
             step=step,
             **counts,
         )
@@ -60,3 +60,10 @@ class Run:
             yield
         finally:
             self.con.execute(f"set threads = {row[0]}")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRun(Run):
+    """The same with the bucket opened, for the steps that list and read it."""
+
+    bucket: Bucket = field(kw_only=True)

@@ -75,6 +75,6 @@ def remove_source(
     with lake.writer(location.parse(lake_address), settings, make=False) as con:
         if not con.execute(sqlfiles.statements(_SQL)["known"], {"source": source}).fetchone():
             raise NotFoundError(f"The lake has no source {source}. List them:  chest source list")
-        run = runs.Run(con, Emptied(source), settings, progress=progress)
+        run = runs.BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))
         counts = list_objects(run, allow_removals)
         return Removed(source, counts.removed, publish(run, allow_removals))
