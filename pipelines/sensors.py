@@ -1,4 +1,4 @@
-"""What starts something because something is new: a refresh for a bucket's news, cohorts for changed views.
+"""What starts something because something is new: a bucket, its news, or changed views.
 
 Belongs here: when to look and what to start. Not: how news is found (warehouse/news).
 """
@@ -15,15 +15,17 @@ from pipelines.underway import newest_run, reason_to_rest, reason_to_wait, refre
 from warehouse import news
 from warehouse.errors import WarehouseError
 from warehouse.settings import SOURCE_VARIABLE, Settings, load
+from warehouse.steps.sources import is_known
 
 AUTOMATION = "automation"
 NEWS = "news"
-#: Seconds between two looks at a queue, and at a bucket.
-_QUEUE_SECONDS, _PROBE_SECONDS = 60, 300
+FIRST_REFRESH = "first_refresh"
+#: Seconds between two looks at a queue, and at a lake.
+_QUEUE_SECONDS, _FIRST_SECONDS = 60, 60
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:
-    """The sensors, running from the start: one of the queue where there is one, else one of each source."""
+    """The sensors, running from the start: one for each source, and one of the queue where there is one."""
     automation = dg.AutomationConditionSensorDefinition(
         AUTOMATION,
         target=dg.AssetSelection.all(),
@@ -31,9 +33,8 @@ def build(deployment: Deployment) -> Sequence[Definition]:
         minimum_interval_seconds=30,
         description="Answers cohorts again, and writes their manifests, when what they read has changed.",
     )
-    if deployment.settings.event_queue:
-        return [automation, _of_queue(deployment)]
-    return [automation, *(_of_bucket(deployment, source) for source in deployment.names)]
+    first = [_first_refresh(deployment, source) for source in deployment.names]
+    return [automation, *first, *([_of_queue(deployment)] if deployment.settings.event_queue else [])]
 
 
 def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
@@ -71,35 +72,33 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
     return queue
 
 
-def _of_bucket(deployment: Deployment, name: str) -> dg.SensorDefinition:
-    """A sensor that probes one source; the cursor is the probe's own."""
+def _first_refresh(deployment: Deployment, name: str) -> dg.SensorDefinition:
+    """A sensor that starts the first refresh of a source; later ones are the schedule's, and the queue's."""
     names = refresh_jobs(deployment)
     job = deployment.refresh_job(name)
 
     @dg.sensor(
-        name=f"{NEWS}_{name}" if name else NEWS,
+        name=f"{FIRST_REFRESH}_{name}" if name else FIRST_REFRESH,
         job_name=job,
-        minimum_interval_seconds=_PROBE_SECONDS,
+        minimum_interval_seconds=_FIRST_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts a refresh when a cheap look at the bucket, not a listing, shows something new.",
+        description="Starts the first refresh of a bucket that the lake does not know yet.",
     )
     def bucket(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if why := reason_to_wait(context.instance, names) or reason_to_rest(context.instance, names):
-            return dg.SkipReason(f"{why} The bucket is looked at later.")
+            return dg.SkipReason(f"{why} Nothing is started beside it.")
         try:
             settings = load()
             source = deployment.sources.get(name) or settings.source
             if not source:
                 return dg.SkipReason(f"No bucket is named. Set {SOURCE_VARIABLE}.")
-            found = news.probe(source, settings.lake, context.cursor or "", settings)
+            if is_known(source, settings.lake, settings):
+                return dg.SkipReason("The lake knows this bucket; the schedule refreshes it.")
         except WarehouseError as error:
             context.log.error(one_line(str(error)))
             return dg.SkipReason(one_line(str(error)))
-        context.update_cursor(found.cursor)
-        if not found.new:
-            return dg.SkipReason(found.why)
-        context.log.info(found.why)
-        return _request(context, names, job, _heard(deployment, [name], found, settings))
+        context.log.info("The lake knows nothing of this bucket yet.")
+        return _request(context, names, job, {})
 
     return bucket
 

@@ -17,7 +17,7 @@ _QUOTES = {"identifier", "literal", "int", "len"}
 _FILES = {"read", "statements", "files"}
 _WRAPS = {"sorted", "list", "tuple", "reversed", "set", "enumerate", "dict", "zip"}
 #: Modules of ours that say what sql/ declares, and nothing that was read elsewhere.
-_OWN = {"columns", "schema", "sqlfiles"}
+_OWN = {"columns", "public_views", "schema", "sqlfiles"}
 _TEXT_METHODS = {"strip", "rstrip", "lstrip", "items", "values", "removeprefix", "removesuffix"}
 
 

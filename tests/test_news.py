@@ -1,19 +1,16 @@
-"""News of a bucket: from a real queue (moto's SQS, told by moto's S3) and by probes of S3 and of a folder."""
+"""News of a bucket, from a real queue (moto's SQS, told by moto's S3)."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from conftest import write_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import S3
 
-import warehouse
 from warehouse.errors import SourceDownError, SourceError, UsageError
-from warehouse.news import News, events, probe
+from warehouse.news import News, events
 from warehouse.news.messages import read
 from warehouse.settings import Settings
 
@@ -70,7 +67,7 @@ def test_a_bucket_tells_its_queue_and_the_queue_us(s3: S3, sqs: Any, queue: str)
         assert news.prefixes == ("training/Covid1 ü+a/", "training/Covid2/")
         assert "Covid" not in f"{news}"
     assert left(sqs, queue) == 0
-    assert hear(queue, "s3://telling") == News(False, 0, "", "The queue tells of nothing new.")
+    assert hear(queue, "s3://telling") == News(False, 0, "The queue tells of nothing new.")
 
 
 @pytest.mark.parametrize(
@@ -157,80 +154,3 @@ def test_a_queue_that_does_not_answer_may_heal(s3: S3, monkeypatch: pytest.Monke
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(SourceDownError, match="does not answer"):
         hear("http://127.0.0.1:9/1/q")
-
-
-class Place:
-    """A bucket under test: a folder, or one on S3."""
-
-    def __init__(self, source: str, s3: S3 | None) -> None:
-        self.source, self.s3 = source, s3
-
-    def put(self, *keys: str, content: bytes = RECORD) -> None:
-        if self.s3:
-            self.s3.put(self.source.removeprefix("s3://"), dict.fromkeys(keys, content))
-        else:
-            write_objects(Path(self.source), dict.fromkeys(keys, content))
-
-
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> Place:
-    if request.param == "folder":
-        (tmp_path / "bucket").mkdir()
-        return Place(str(tmp_path / "bucket"), None)
-    return Place(f"s3://probed{abs(hash(request.node.name))}", s3)
-
-
-def look(place: Place, lake: Path, cursor: str = "", **more: int) -> News:
-    news = probe(place.source, str(lake), cursor, SETTINGS, **more)
-    assert len(news.cursor) < 200
-    assert "Covid" not in f"{news}"
-    return news
-
-
-def test_a_probe_sees_a_new_patient_a_new_day_and_a_replaced_file(place: Place, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
-    place.put(*(key(patient) for patient in range(8)), "training/ct-metadata/Covid1/1/2/3.json", "readme.txt")
-    assert look(place, lake).why == "The lake knows nothing of this source yet."
-    warehouse.refresh(place.source, str(lake))
-    quiet = look(place, lake)
-    assert (quiet.new, quiet.keys) == (False, 0)
-
-    place.put(key(3, "2020-05-01"), key(5), "training/ct-metadata/Covid9/1/2/3.json", content=RECORD + b" ")
-    news = look(place, lake, quiet.cursor)
-    assert (news.new, news.keys) == (True, 3)
-    assert news.prefixes == ("training/Covid3/", "training/Covid5/", "training/ct-metadata/Covid9/")
-    # It is told once; a refresh that cannot take it in is not started for ever.
-    again = look(place, lake, news.cursor)
-    assert (again.new, again.keys) == (False, 3)
-    warehouse.refresh(place.source, str(lake))
-    assert look(place, lake, again.cursor).keys == 0
-
-
-def test_everything_passes_by_within_a_few_looks(place: Place, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
-    place.put(*(key(patient, f"2020-03-{day:02d}") for patient in range(5) for day in range(1, 8)))
-    warehouse.refresh(place.source, str(lake))
-    place.put(key(4, "2020-04-01"), key(2), content=RECORD + b" ")
-    cursor, seen = "", set()
-    for _ in range(5):  # of 8 objects each; there are 36
-        news = look(place, lake, cursor, most=8)
-        seen |= {*news.prefixes}
-        cursor = news.cursor
-    assert seen == {"training/Covid2/", "training/Covid4/"}
-    assert json.loads(cursor)["at"] == 0
-
-
-def test_a_cursor_of_another_time_starts_anew(place: Place, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
-    place.put(key(1))
-    warehouse.refresh(place.source, str(lake))
-    for cursor in ("nonsense", '{"at": 99}', '{"folder":99,"at":99,"skip":7,"told":"","when":0}', "[]"):
-        assert not look(place, lake, cursor).new
-
-
-def test_removed_objects_are_left_to_the_schedule(tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "bucket"), None)
-    place.put(key(1), key(2))
-    warehouse.refresh(place.source, str(tmp_path / "lake"))
-    (tmp_path / "bucket" / key(2)).unlink()
-    assert not look(place, tmp_path / "lake").new

@@ -100,10 +100,10 @@ def process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def test_news_starts_a_refresh_that_survives_a_kill_and_cohorts_are_answered(daemon: Daemon) -> None:
+def test_the_first_refresh_starts_and_survives_a_kill_and_cohorts_are_answered(daemon: Daemon) -> None:
     instance = daemon.instance
     first = daemon.until("refresh", lambda: next(iter(instance.get_runs(dg.RunsFilter(job_name="refresh"))), None))
-    assert first.tags["dagster/sensor_name"] == "news"
+    assert first.tags["dagster/sensor_name"] == "first_refresh"
     daemon.until("image in the lake", lambda: next(daemon.lake.rglob("images/**/*.parquet"), None))
     pid = process_of(instance, first.run_id)
     assert pid is not None

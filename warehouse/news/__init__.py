@@ -1,10 +1,9 @@
-"""Is there something new in a bucket? Asked of an event queue, or of the bucket itself by a cheap probe.
+"""Is there something new in a bucket? Asked of its event queue, which hears of every object within seconds.
 
-Neither lists the bucket whole. What they miss, the next scheduled refresh finds: it alone is complete.
+Belongs here: taking messages and reading them. What they miss, the next scheduled refresh finds: it alone is complete.
 """
 
 from warehouse.news.notice import News
-from warehouse.news.probing import probe
 from warehouse.news.queue import events
 
-__all__ = ["News", "events", "probe"]
+__all__ = ["News", "events"]

@@ -1,4 +1,4 @@
-"""News: what a look at a bucket or at its queue found."""
+"""News: what a queue tells of its buckets."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,8 +11,7 @@ _MOST_PLACES = 200
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Whether there is something new, how many keys were seen to be, where the next look goes on, and why in one
-    plain sentence that names no patient.
+    """Whether there is something new, of how many keys, and why, in one plain sentence that names no patient.
 
     `sources` are those that have news. `prefixes` are where it lies, below its source, for a refresh of just these;
     empty when that is not known or they are too many. They name patients: never log them.
@@ -20,7 +19,6 @@ class News:
 
     new: bool
     keys: int
-    cursor: str
     why: str
     sources: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = field(default=(), repr=False)

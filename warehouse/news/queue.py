@@ -126,7 +126,6 @@ def _news(bodies: list[str], sources: list[str]) -> News:
     return News(
         bool(count),
         count,
-        "",
         why,
         sources=tuple(source for source in sources if source in changed),
         # Of several sources a prefix would not say whose it is.

@@ -1,5 +1,6 @@
 """Which buckets feed a lake: a second one comes in only when it is asked for, and goes as objects go."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,24 @@ def admit(con: "duckdb.DuckDBPyConnection", source: str, *, add_source: bool) ->
             "To have both in one lake, add it:  chest refresh … --add-source  If the bucket has only moved, make "
             "another lake, or remove the old source first:  chest source remove SOURCE"
         )
+
+
+def is_known(source: str, lake_address: str, settings: Settings) -> bool:
+    """Whether the lake has objects of a source; of none when it is not there yet. The bucket must be one.
+
+    UsageError when `source` is no bucket, SourceError when it cannot be listed, LakeError when the lake cannot be read.
+    """
+    from warehouse import lake, lake_connection, location, schema
+    from warehouse.bucket_open import open_bucket
+
+    name = open_bucket(source, settings).source
+    place = location.parse(lake_address)
+    if not lake.exists(place):
+        return False
+    with contextlib.closing(lake_connection.connect(settings, place)) as con:
+        lake_connection.attach(con, place, "read_only")
+        schema.check_version(con, place)
+        return con.execute(sqlfiles.statements(_SQL)["known"], {"source": name}).fetchone() is not None
 
 
 @dataclass(frozen=True, slots=True)
