@@ -431,4 +431,4 @@ def explain(error: duckdb.Error) -> str:
         return "The disk is full. Make room, or name another place for temporary files: TMPDIR."
     if "No snapshot found at version" in text:
         return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
-    return (rest if kind.endswith("Error") else text).rstrip()
+    return texts.shorten((rest if kind.endswith("Error") else text).rstrip())
