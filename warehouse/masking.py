@@ -19,27 +19,30 @@ MASK = "***"
 #: A shorter value is masked by its form alone: everywhere else it would hide words that are none.
 _SHORTEST = 4
 
+# A text may be of any length and by anybody (an error that a query makes, a key of a bucket), and an expression that
+# tries a place again from each place before it takes hours for a million characters, in which nothing else runs. So what
+# repeats is taken whole (`++`), and what may stand anywhere in a word is looked for once a word.
 _NAME = (
-    r"(?:[\w.-]*(?:password|passwd|passphrase|secret|token|credential|signature|api_?key)[\w.-]*"
-    r"|passfile|pwd|sig|(?:aws_?)?access_?key_?(?:id)?)"
+    r"(?:(?=[\w.-]*?(?:password|passwd|passphrase|secret|token|credential|signature|api_?key))[\w.-]++"
+    r"|(?:passfile|pwd|sig|(?:aws_?)?access_?key_?(?:id)?)(?![\w.-]))"
 )
+_WORD = re.compile(r"\S++")
 #: `user:password@` and `user@` of any address; a password may hold what ends a host, so the last @ of the word counts.
-_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{2,})(?:[^\s/?#@:'\"]*:[^\s]*|[^\s/?#@]+)@")
+_LOGIN = re.compile(r"(?<=[A-Za-z0-9+.-])(?P<scheme>:/{2,})(?:[^\s/?#@:'\"]*:[^\s]*|[^\s/?#@]+)@")
 #: A login whose word is quoted may hold white space as well.
 _QUOTED_LOGIN = re.compile(r"(?P<head>(?P<quote>['\"])[A-Za-z][A-Za-z0-9+.-]*:/{2,})[^\n'\"/?#@]*:[^\n'\"]*@")
 #: `password=…` and its like, in the forms of libpq, URLs, JSON, Python and SQL. A quote that never ends hides the rest.
 _PAIR = re.compile(
-    rf"(?P<name>(?<![\w.-]){_NAME}[\"']?)(?P<sign>\s*[=:]\s*|\s+(?='))"
+    rf"(?P<name>(?<![\w.-]){_NAME}[\"']?+)(?P<sign>\s*+[=:]\s*+|\s++(?='))"
     r"(?P<value>''.*?''(?!')|'(?:\\.|''|[^'\\\n])*(?:'|$)|\"(?:\\.|[^\"\\\n])*(?:\"|$)|(?:\\.|[^\s&;,\\'\")\]}])+)",
     re.IGNORECASE | re.MULTILINE,
 )
 _BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 #: Addresses of webhooks are secrets from their path on.
-_WEBHOOK = re.compile(
-    r"(?P<host>https?://(?:[\w.-]*hooks?[\w.-]*(?::\d+)?(?=/)|[\w.:-]+(?=/\S*(?:web)?hooks?[/_])))/[^\s'\"<>]*",
-    re.IGNORECASE,
-)
+_WEB_HOST = re.compile(r"https?://[\w.:-]++(?=/)", re.IGNORECASE)
+_HOOK = re.compile("hooks?[/_]", re.IGNORECASE)
+_WEB_PATH = re.compile(r"/[^\s'\"<>]*+")
 #: Variables whose whole value is a secret, and those that hold an address with one inside.
 _SECRET_VARIABLE = re.compile(r"(?:SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY)", re.IGNORECASE)
 _ADDRESS_VARIABLE = re.compile(
@@ -67,11 +70,28 @@ def mask_secrets(text: str) -> str:
             text = text.replace(spelling, MASK)
     if "@" in text:
         text = _QUOTED_LOGIN.sub(rf"\g<head>{MASK}@", text)
-        text = _LOGIN.sub(rf"\g<scheme>{MASK}@", text)
+        text = _WORD.sub(_masked_logins, text)
     text = _PAIR.sub(_masked_pair, text)
     text = _BEARER.sub(rf"\g<kind> {MASK}", text)
     text = _KEY_ID.sub(MASK, text)
-    return _WEBHOOK.sub(rf"\g<host>/{MASK}", text)
+    return _WORD.sub(_masked_webhooks, text) if "hook" in text.lower() else text
+
+
+def _masked_logins(word: "re.Match[str]") -> str:
+    before, at, after = word[0].rpartition("@")
+    return _LOGIN.sub(rf"\g<scheme>{MASK}@", before + at) + after if at else word[0]
+
+
+def _masked_webhooks(found: "re.Match[str]") -> str:
+    """A word without the paths of hosts that are called a hook, or whose path is one's."""
+    word, parts, end = found[0], [], 0
+    last_hook = max((hook.start() for hook in _HOOK.finditer(word)), default=-1)
+    for host in _WEB_HOST.finditer(word):
+        if host.start() >= end and ("hook" in host[0].lower() or last_hook > host.end()):
+            path = _WEB_PATH.match(word, host.end())
+            parts += [word[end : host.end()], f"/{MASK}"]
+            end = path.end() if path else host.end()
+    return "".join([*parts, word[end:]])
 
 
 def _masked_pair(found: "re.Match[str]") -> str:

@@ -44,3 +44,8 @@ def find_hidden(text: str) -> tuple[int, str] | None:
     """The line (from 1) and the name of the first character that a reader would not see or takes otherwise than SQL."""
     found = _HIDDEN.search(text)
     return (text.count("\n", 0, found.start()) + 1, f"U+{ord(found[0][0]):04X}") if found else None
+
+
+def shorten(text: str, most: int = 4_000) -> str:
+    """A text that may be of any length, to be shown in a message: one that is longer lacks its middle."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"

@@ -10,7 +10,7 @@ values (1, 'a'), (2, 'b')
 
 select count(*) from "Images" where Modality in ('CR', 'DX')
 
-select * from lake.main.patients, main.studies limit 3
+select * from Patients, "studies" limit 3
 
 select p.patient_id, count(s.StudyInstanceUID) n from patients p left join studies s using (patient_id) group by all order by all
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns, foreign, lake, macros, public_views, sqlfiles
+from warehouse import columns, foreign, lake, macros, public_views, sqlfiles, texts
 from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
 from warehouse.cohorts.header import DefinitionError, Problem, nearest
 from warehouse.names import find_wrong_names
@@ -110,7 +110,7 @@ def _wanted(definition: Definition) -> dict[str, str]:
 
 def explained(error: "duckdb.Error", definition: Definition) -> DefinitionError:
     """DuckDB's words for what is wrong, with the line of the file and the nearest name that there is."""
-    text = str(error).strip()
+    text = texts.shorten(str(error).strip())
     if foreign.is_too_deep(text):
         return definition.problem(definition.answer.line, foreign.TOO_DEEP)
     place = _LINE.search(text)

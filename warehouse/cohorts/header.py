@@ -6,11 +6,12 @@ A text goes on over lines that are indented (`--   …`).
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from warehouse.errors import UsageError
-from warehouse.names import explain_name, fold_name, quote_name
+from warehouse.names import MOST_CHARACTERS, explain_name, fold_name, quote_name
+from warehouse.texts import shorten
 
 #: What a row of a cohort may be, and the column that names it.
 GRAINS = {
@@ -25,9 +26,12 @@ TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE")
 RESERVED = ("as_of", "name")
 
 _KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
+#: Characters of a message; a name or value of the file in it may have a million.
+_MOST_SHOWN = 2_000
 _NEEDED = ("title", "question", "grain")
 _LINE = re.compile(r"-- (\w+)([^:]*?): +(.+)")
-_PARAM = re.compile(r"-- param +(\S+) +(\w+(?:\[\])?) *(?:= *(.+?))?: +(.+)")
+# `*+` gives no blank back: else a million blanks that are no parameter would be tried in a million ways each.
+_PARAM = re.compile(r"-- param +(\S+) +(\w+(?:\[\])?) *+(?:= *+(.+?))?: +(.+)")
 _LABEL = re.compile(r"-- label +(?:\"((?:[^\"]|\"\")*)\"|(\S+?)) *: +(.+)")
 
 
@@ -44,7 +48,8 @@ class DefinitionError(UsageError):
     """A cohort's file is wrong; the message has a line `FILE:LINE: what` for each problem."""
 
     def __init__(self, path: str, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda p: p.line)
+        cut = (replace(p, message=shorten(p.message, _MOST_SHOWN)) for p in problems)
+        self.problems = sorted(cut, key=lambda p: p.line)
         super().__init__("\n".join(f"{path}:{p.line}: {p.message}" for p in self.problems))
 
 
@@ -66,6 +71,8 @@ class Parameter:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`Did you mean x?` for the known name that is nearest, or nothing; letter case does not count."""
+    if len(name) > MOST_CHARACTERS:
+        return ""
     lower = {k.lower(): k for k in known}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
     return f" Did you mean {lower[near[0]]}?" if near else ""

@@ -55,7 +55,8 @@ _DATE = re.compile(r"[0-9]{8}|[0-9]{4}\.[0-9]{2}\.[0-9]{2}")
 _TIME = re.compile(
     r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?|[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
 )
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# No digit fits in two places of it: else a million of them that are no number would be tried in a million ways each.
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 #: The form that a text must have to be read into a column of that type. ACR-NEMA's dates and times have separators.
 FORMS: dict[str, re.Pattern[str]] = {"DATE": _DATE, "TIME": _TIME, "DOUBLE": _DECIMAL, "INTEGER": _WHOLE}

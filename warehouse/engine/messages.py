@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
+from warehouse import texts
 from warehouse.masking import mask_secrets
 
 
@@ -25,7 +26,7 @@ def clean_message(error: duckdb.Error) -> str:
         return "The disk is full. Make room, or name another place for temporary files: TMPDIR."
     if "No snapshot found at version" in text:
         return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
-    return (rest if kind.endswith("Error") else text).rstrip()
+    return texts.shorten((rest if kind.endswith("Error") else text).rstrip())
 
 
 def first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """The second layer: the plan that DuckDB binds.
 
 Known operators only, no place but the views' own, and each scan of the lake lies beneath the very filter of as-of date
-and group that the views put there.
+and group that the views put there, and beneath the shield that no filter of the query is moved through.
 """
 
 import json
@@ -13,6 +13,7 @@ import duckdb
 from warehouse import lake
 from warehouse.engine.messages import clean_message
 from warehouse.errors import ForeignSqlError, UsageError
+from warehouse.foreign.shield import SHIELD, shield_views
 from warehouse.foreign.tree import PLACES, TABLE_FUNCTIONS, TOO_DEEP, is_too_deep, listed, parse_query, place_of
 from warehouse.names import fold_name
 
@@ -49,18 +50,21 @@ def check_plan(
 ) -> None:
     """The second layer by itself: what DuckDB understood. UsageError where it cannot make sense of the query."""
     try:
-        check_places(con, sql)
+        shield_views(con, check_places(con, sql))
         check_scans(con, sql, params, relations=relations)
     except RecursionError:
         raise ForeignSqlError(TOO_DEEP) from None
 
 
-def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
     """Refuse a query that names a place other than that of the views, or calls what makes a query of a text.
+
+    Returns what it names without a place, folded: views, and steps of its own.
 
     A plan has the names of columns alone, and those can be given anew (`core.images as t(…)`) or be those of another
     relation (a subquery's of the row around it): a filter of the right words may be about something else.
     """
+    named: set[str] = set()
     ahead: list[Any] = list(parse_query(con, sql))
     while ahead:
         node = ahead.pop()
@@ -68,12 +72,16 @@ def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> None:
             ahead.extend(node)
         elif isinstance(node, dict):
             ahead.extend(node.values())
-            if node.get("type") == "BASE_TABLE" and place_of(node) not in _PLACES:
-                raise ForeignSqlError(f"The query names {'.'.join(filter(None, place_of(node)))}, no place of a view.")
+            if node.get("type") == "BASE_TABLE":
+                if place_of(node) not in _PLACES:
+                    where = ".".join(filter(None, place_of(node)))
+                    raise ForeignSqlError(f"The query names {where}, no place of a view.")
+                named.add(fold_name(node.get("table_name", "")))
             if node.get("type") == "TABLE_FUNCTION":
                 name = fold_name(node["function"].get("function_name", ""))
                 if name not in TABLE_FUNCTIONS:
                     raise ForeignSqlError(f"The query calls {name}(), which foreign SQL may not do.")
+    return named
 
 
 def check_scans(
@@ -92,12 +100,12 @@ def check_scans(
         raise UsageError(f"The query cannot be answered. {_own_words(clean_message(error))}") from None
     ours = {f'"temp".main.{name}' for name in relations}
     scans: dict[str, list[str]] = {}
-    for node, above in _operators(plan):
+    for node, above, is_shielded in _operators(plan):
         name = node["name"].strip()
         table = node["extra_info"].get("Table", "") if isinstance(node["extra_info"], dict) else ""
         if name == _LAKE_SCAN and (table in _CUT_BY or table in _OPEN_TABLES):
             if table not in _OPEN_TABLES:
-                scans.setdefault(table, []).append(json.dumps(above))
+                scans.setdefault(table, []).append(json.dumps(above) if is_shielded else "")
         elif not (name in _OPERATORS or (name == "SEQ_SCAN" and table in ours)):
             what = f"{name} of {table}" if table else name
             raise ForeignSqlError(f"The query comes to {what}, which foreign SQL may not do.")
@@ -105,7 +113,7 @@ def check_scans(
         return
     views = ", ".join(f"{lake.ALIAS}.main.{_CUT_BY[table]}" for table in scans)
     meant = {
-        json.dumps(above) for node, above in _operators(_bound(con, f"select 1 from {views}")) if not node["children"]
+        json.dumps(above) for node, above, _ in _operators(_bound(con, f"select 1 from {views}")) if not node["children"]
     }
     for table, found in scans.items():
         if not meant.issuperset(found):
@@ -129,11 +137,13 @@ def _own_words(message: str) -> str:
     return f"{before}LINE 1: {line}{end}{mark.removeprefix(' ' * len(_EXPLAIN))}" if found else message
 
 
-def _operators(plan: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Every operator of a plan, each with the nearest filter above it."""
-    ahead: list[tuple[dict[str, Any], dict[str, Any] | None]] = [(node, None) for node in plan]
+def _operators(plan: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None, bool]]:
+    """Every operator of a plan, each with the nearest filter above it, and whether a shield is above that."""
+    ahead: list[tuple[dict[str, Any], dict[str, Any] | None, bool, bool]] = [(node, None, False, False) for node in plan]
     while ahead:
-        node, above = ahead.pop()
-        yield node, above
-        above = node if node["name"] == "FILTER" else above
-        ahead.extend((child, above) for child in node["children"])
+        node, above, is_shielded, has_shield = ahead.pop()
+        yield node, above, is_shielded
+        if node["name"] == "FILTER":
+            above, is_shielded = node, has_shield
+        has_shield = has_shield or node["name"] == SHIELD
+        ahead.extend((child, above, is_shielded, has_shield) for child in node["children"])

@@ -28,8 +28,11 @@ def listed(words: str) -> frozenset[str]:
 #: Relations beside views and CTEs that FROM may call.
 TABLE_FUNCTIONS = frozenset(("unnest", "range", "generate_series", "json_each", "json_tree", "known_at"))
 
-#: How a public view may be called.
-PLACES = frozenset((("", ""), ("", "main"), ("", lake.ALIAS), (lake.ALIAS, "main")))
+#: The places that a public view may be named with: none, so that it is the one behind the shield (shield.py).
+PLACES = frozenset((("", ""),))
+
+#: Where a view is all the same: whoever writes it so is shown the name that will do.
+_SHORTER = frozenset((("", "main"), ("", lake.ALIAS), (lake.ALIAS, "main")))
 
 #: What a parsed query may be made of, by `class` (expressions) and `type` (all other nodes) of DuckDB's serialization.
 _EXPRESSIONS = listed(
@@ -212,6 +215,8 @@ class _Judge:
             self.views.add(name)
             return
         shown = ".".join(filter(None, (*place, node["table_name"])))
+        if place in _SHORTER and name in public_views():
+            raise self.refusal(node, f"{shown} is to be called {name}: foreign SQL names a view without its place.")
         raise self.refusal(
             node, f"{shown} is none of the views, which are all that a query reads{_nearest(name, public_views())}."
         )

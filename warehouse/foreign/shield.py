@@ -1,0 +1,26 @@
+"""The shield: what foreign SQL computes is computed from rows that as-of date and group let through, and no others."""
+
+import contextlib
+from collections.abc import Collection
+
+import duckdb
+
+from warehouse import lake, sqlfiles
+from warehouse.foreign.tree import public_views
+
+#: How DuckDB's plans call the operator that no filter is moved through (sql/foreign/shield.sql).
+SHIELD = "SAMPLE"
+
+
+def shield_views(con: duckdb.DuckDBPyConnection, names: Collection[str]) -> None:
+    """Put the shield before those of the names that are public views, on this connection.
+
+    Without it DuckDB may try a filter of the query's on a row that the views do not show: it is dropped in any case, but
+    where the filter fails on it, the error has its value.
+    """
+    for view in sorted(public_views().intersection(names)):
+        # A snapshot that has no such view: the query itself says so.
+        with contextlib.suppress(duckdb.CatalogException):
+            con.execute(
+                sqlfiles.fill(sqlfiles.read("foreign/shield.sql"), lake=lake.ALIAS, view=sqlfiles.identifier(view))
+            )
