@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from warehouse import beneath
 from warehouse.errors import SourceError, UsageError
+from warehouse.masking import remember_secret, secrets_of
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def open_bucket(url: str, settings: Settings) -> Bucket:
     """
     if not url.strip():
         raise UsageError("No bucket was given. Say  chest refresh BUCKET  or set CHEST_SOURCE.")
+    for secret in secrets_of(url):
+        remember_secret(secret)
     if url.startswith("s3://"):
         from warehouse.bucket_s3 import S3Bucket
 
