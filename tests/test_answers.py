@@ -1,11 +1,15 @@
 """Answers in files: whole tables, Excel workbooks whose texts stay texts, endings; and what a query may be given as."""
 
+import io
+import tempfile
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import openpyxl
 import pytest
 from conftest import Chest, write_objects
+from terminals import at_terminal
 
 import warehouse
 from warehouse.cli import box, excel
@@ -44,6 +48,30 @@ def test_an_excel_workbook_keeps_texts_and_types(chest: Chest, lake: Path, tmp_p
     assert found["day"].value.date() == date(2020, 3, 1)  # type: ignore[union-attr]
     assert (found["big"].value, found["nothing"].value) == ("9007199254740993", None)
     assert (found["list"].value, found["old"].value) == ("[1, 2]", "1899-01-01")
+
+
+def test_a_workbook_spools_where_the_next_start_tidies_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen: list[list[str]] = []
+
+    def rows() -> Iterator[tuple[str]]:
+        for _ in range(3):
+            seen.append([path.name for path in tmp_path.iterdir()])
+            yield ("x",)
+
+    target = io.BytesIO()
+    excel.write(["x"], rows(), target)
+    assert all(len(names) == 1 and names[0].startswith("chest-tmp-") for names in seen)
+    assert not [*tmp_path.iterdir()]
+    assert target.getvalue().startswith(b"PK")
+
+
+def test_a_row_at_a_terminal_is_one_line_whatever_it_holds(lake: Path) -> None:
+    query = "select 'a' || chr(10) || 'FORGED' as x, 'b,\"' as y"
+    for form in ("csv", "table"):
+        code, seen = at_terminal("sql", query, "--lake", lake, "--format", form)
+        assert code == 0
+        assert not any(line.startswith(b"FORGED") for line in seen.splitlines()), seen
 
 
 def test_what_excel_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -179,6 +179,23 @@ def test_folders_below_a_folder_are_not_made_through_links(tmp_path: Path) -> No
     assert (tmp_path / "data" / "a" / "b").is_dir()
 
 
+def test_a_folder_that_was_swapped_for_a_link_keeps_the_other_s_permissions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir(0o700)
+    make = Path.mkdir
+
+    def swap(path: Path, *how: Any, **more: Any) -> None:
+        make(path, *how, **more)
+        path.rename(tmp_path / "gone")
+        path.symlink_to(tmp_path / "theirs")
+
+    monkeypatch.setattr(Path, "mkdir", swap)
+    with pytest.raises(OSError, match="new"):
+        files.make_folder(tmp_path / "new")
+    assert stat.S_IMODE((tmp_path / "theirs").stat().st_mode) == 0o700
+
+
 def test_a_pipe_that_the_user_names_takes_the_bytes(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     got: list[str] = []

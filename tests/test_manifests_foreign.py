@@ -276,8 +276,10 @@ def test_manifest_json_keeps_to_its_schema_or_is_refused_in_one_line(
         b'{"a":' * 200_000,
         b'{"format": ' + b"9" * 10_000 + b"}",
         b'{"format": 2, "more": "' + b"x" * (64 << 20) + b'"}',
+        b'{"format": 2, "more": [' + b"[]," * (21 << 20) + b"1]}",
+        b'{"format": 2, "more": {' + b'"":{},' * (10 << 20) + b'"":1}}',
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_what_is_no_json_of_a_manifest_is_one_line(ask: Chest, foreign: Path, document: bytes) -> None:
     reseal(foreign, document)
@@ -403,6 +405,32 @@ def test_records_that_do_not_hold_together_are_refused(foreign: Path, change: st
     alter_tables(foreign, change, table="records")
     with pytest.raises(warehouse.ManifestError, match=words):
         warehouse.manifest(foreign)
+
+
+@pytest.mark.parametrize("table", ["manifest", "records"])
+def test_rows_without_number_in_a_small_file_are_not_counted(ask: Chest, foreign: Path, table: str) -> None:
+    with duckdb.connect() as con:
+        con.execute(f"create table one as from '{foreign}/{table}.parquet' limit 1")
+        con.execute(f"copy (select one.* from one, range(2_000_000)) to '{foreign}/{table}.parquet' (format parquet)")
+    about = about_of(foreign)
+    about["counts"]["objects"] = 2_000_000 if table == "manifest" else about["counts"]["objects"]
+    remake(foreign, about)
+    done = ask("manifest", "verify", foreign)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "states 2,000,000 rows" in done.stderr
+
+
+def test_no_value_of_a_manifest_makes_a_line_of_its_own(ask: Chest, root: Path, foreign: Path, tmp_path: Path) -> None:
+    text = "'a' || chr(13) || chr(10) || 'FORGED: 6 present' || chr(10)"
+    alter_tables(
+        foreign,
+        f"update rows set uri = uri || {text}, key = key || {text}, patient_id = patient_id || {text}, etag = {text}",
+    )
+    for words in commands(foreign, root / "good", tmp_path / "data"):
+        done = ask(*words)
+        assert done.returncode == 1
+        assert "FORGED" in done.stdout + done.stderr
+        assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("FORGED")]
 
 
 def test_a_file_that_is_no_parquet_is_one_line(foreign: Path) -> None:

@@ -68,6 +68,10 @@ ADDRESSES = {
     "data path": f"postgres://{HOST}:9/db?data_path=s3://KEY:{CANARY}/x+y@bucket/lake",
     "data path, key in query": f"postgres://{HOST}:9/db?data_path="
     + quote(f"s3://b/x?s3_secret_access_key={CANARY}", safe=""),
+    **{f"keywords, bare, {sign}": f"host={HOST} password=12{sign}{CANARY} dbname=db" for sign in ",;&)]}\"'\\"},
+    **{f"ducklake, bare, {sign}": f"ducklake:postgres:host={HOST} password=12{sign}{CANARY}" for sign in ",;&)"},
+    "without slashes": f"postgresql:me:{CANARY}@{HOST}/db",
+    "one slash": f"postgresql:/me:12:{CANARY}@{HOST}/db",
     "another scheme": f"mysql://me:{ENCODED}@{HOST}/db",
     "s3": f"s3://KEY:{CANARY}/a+b@bucket/lake",
 }
@@ -120,6 +124,25 @@ def test_secrets_are_masked_by_their_form(text: str) -> None:
 def test_texts_without_a_secret_stay_as_they_are(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masking, "_remembered", set())  # another test's password may be a word of these
     assert mask_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"me:{CANARY}@h:9", f"me:12@{CANARY}@h", f"s3:KEY:{CANARY}@bucket/x", f"postgresql//me:{CANARY}@h/db"],
+)
+def test_a_login_without_a_scheme_is_masked_wherever_an_address_is_read(
+    address: str, here: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masking, "_remembered", set())
+    for command in (("status", "--lake", address), ("refresh", address), ("manifest", "list", "--lake", address)):
+        assert CANARY not in here(*command).stderr
+    for variable in ("AWS_ENDPOINT_URL", "HTTPS_PROXY", "CHEST_SOURCE"):
+        monkeypatch.setenv(variable, address)
+        assert CANARY not in mask_secrets(f"cannot reach {address}")
+        monkeypatch.delenv(variable)
+    with pytest.raises(WarehouseError) as refused:
+        open_bucket(address, Settings())
+    assert CANARY not in str(refused.value)
 
 
 plain = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).map(

@@ -22,6 +22,9 @@ from warehouse.text import escape_controls, escape_json
 
 #: What may not arrive: set a title, erase, move up, C1's CSI, DEL, bidi override, zero width, separators.
 HOSTILE = "E\x1b]0;owned\x07\x1b[2J\x1b[1A\x9b31m\x7f\u202etxt\u2066\u200b\ufeff\u2028X"
+#: The same with a line that is to pass for one of ours.
+FORGING = f"{HOSTILE}\nFORGED: 54 present"
+FORGED = re.compile("^FORGED", re.MULTILINE)
 #: A control character, or one that reorders or hides; line ends and our own styles are taken out before.
 UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 #: What rich writes: colours, and what a progress bar needs to draw itself again.
@@ -50,17 +53,17 @@ def plain(seen: bytes) -> str:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """A bucket, lake, cohort and manifest whose every text is hostile."""
     root = tmp_path_factory.mktemp("hostile")
-    patient = HOSTILE.replace("/", "")
+    patient = FORGING.replace("/", "")
     header = {
         "00080018": {"vr": "UI", "Value": ["1.2.3"]},
         "0020000D": {"vr": "UI", "Value": ["1.2"]},
         "0020000E": {"vr": "UI", "Value": ["1.2.1"]},
         "00080060": {"vr": "CS", "Value": ["CR"]},
-        "00081030": {"vr": "LO", "Value": [HOSTILE]},
-        "00100020": {"vr": "LO", "Value": [HOSTILE]},
-        "00080070": {"vr": "LO", "Value": [HOSTILE]},
+        "00081030": {"vr": "LO", "Value": [FORGING]},
+        "00100020": {"vr": "LO", "Value": [FORGING]},
+        "00080070": {"vr": "LO", "Value": [FORGING]},
     }
-    record = {"Pseudonym": HOSTILE, "SubmittingCentre": HOSTILE, "Age": HOSTILE, HOSTILE: HOSTILE}
+    record = {"Pseudonym": FORGING, "SubmittingCentre": FORGING, "Age": FORGING, FORGING: FORGING}
     bucket = root / "bucket"  # a manifest has no source with control characters
     write_objects(
         bucket,
@@ -68,10 +71,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             f"training/{patient}/images_metadata/2020-03-01/1.json": json.dumps(header),
             f"training/{patient}/images/2020-03-01/1.dcm": b"x",
             f"training/{patient}/data/2020-03-01/data.json": json.dumps(record),
-            f"training/{patient}/data/2020-03-02/status.json": f"<{HOSTILE}>",
+            f"training/{patient}/data/2020-03-02/status.json": f"<{FORGING}>",
         },
     )
-    lake = root / f"lake{patient}"
+    lake = root / f"lake{HOSTILE}"
     warehouse.refresh(str(bucket), str(lake))
     cohort = root / "films.sql"
     cohort.write_text(COHORT, encoding="utf-8")
@@ -84,11 +87,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "folder": root / f"manifest{patient}",
         "old": root / f"manifest{patient}",
         "new": root / f"manifest{patient}",
-        "query": f"select *, '{HOSTILE}' as \"{HOSTILE}\" from patients",
+        "query": f"select *, '{FORGING}' as \"{FORGING}\" from patients",
         "name": cohort,
         "check.name": "new_field",
-        "describe.table": HOSTILE,
-        "target": f"postgres://{HOSTILE}@127.0.0.1:9/{HOSTILE}?data_path=/x",
+        "describe.table": FORGING,
+        "target": f"postgres://{FORGING}@127.0.0.1:9/{FORGING}?data_path=/x",
     }
 
 
@@ -102,6 +105,7 @@ def test_no_command_lets_a_control_character_through(name: str, hostile: dict[st
     assert code in (0, 1, 2), plain(seen)
     assert "Traceback" not in plain(seen)
     assert not UNSEEN.search(plain(seen)), repr(plain(seen))
+    assert not FORGED.search(plain(seen)), plain(seen)
 
 
 @pytest.mark.parametrize("name", NAMES)

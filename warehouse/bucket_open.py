@@ -7,6 +7,7 @@ from pathlib import Path
 from warehouse.bucket import Bucket
 from warehouse.bucket_folder import FolderBucket
 from warehouse.errors import UsageError
+from warehouse.masking import remember_secret, secrets_of
 from warehouse.settings import Settings
 
 
@@ -17,6 +18,8 @@ def open_bucket(url: str, settings: Settings) -> Bucket:
     """
     if not url.strip():
         raise UsageError("No bucket was given. Say  chest refresh BUCKET  or set CHEST_SOURCE.")
+    for secret in secrets_of(url):
+        remember_secret(secret)
     if url.startswith("s3://"):
         from warehouse.bucket_s3 import S3Bucket
 

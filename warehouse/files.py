@@ -44,7 +44,19 @@ def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
         if not path.is_dir():
             raise
     else:
-        path.chmod(folder_mode())
+        _share(path)
+
+
+def _share(folder: Path) -> None:
+    """Give a folder that was just made its permissions: this very folder, not what a link at its place leads to."""
+    if not hasattr(os, "fchmod"):  # Windows
+        folder.chmod(folder_mode())
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
+    try:
+        os.fchmod(handle, folder_mode())
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -124,11 +136,22 @@ def _open_stream(target: Path) -> int | None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(target))
     if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
         return None
-    if not stat.S_ISFIFO(mode) and not stat.S_ISCHR(mode):
+    _require_stream(found, target)
+    handle = os.open(target, os.O_WRONLY | _NOFOLLOW | _CLOEXEC)
+    try:
+        _require_stream(os.fstat(handle), target)  # something else may have come to its place meanwhile
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _require_stream(found: os.stat_result, target: Path) -> None:
+    """Raise FileExistsError unless it is a device, or a pipe of the user's own."""
+    if not stat.S_ISFIFO(found.st_mode) and not stat.S_ISCHR(found.st_mode):
         raise FileExistsError(errno.EEXIST, "it is neither a file nor a pipe", str(target))
-    if stat.S_ISFIFO(mode) and found.st_uid != os.geteuid():
+    if stat.S_ISFIFO(found.st_mode) and found.st_uid != os.geteuid():
         raise FileExistsError(errno.EEXIST, "it is a pipe of somebody else's", str(target))
-    return os.open(target, os.O_WRONLY | _NOFOLLOW | _CLOEXEC)
 
 
 def _open_again(target: Path) -> int | None:
@@ -162,7 +185,7 @@ def new_folder_atomically(target: Path | str, *, is_settled: bool = False) -> It
         yield part
         if not is_settled:
             _settle_all(part)
-        part.chmod(folder_mode())
+        _share(part)
         try:
             part.rename(target)  # replaces an empty folder, and nothing else
         except OSError as error:

@@ -69,13 +69,11 @@ def parse(text: str) -> Location:
     """Read a lake's address; UsageError says what is missing from it."""
     if not text.strip():
         raise UsageError("No lake was given. Say --lake PATH or set CHEST_LAKE.")
+    for secret in secrets_of(text):
+        remember_secret(secret)
     if _POSTGRES.match(text):
-        for secret in secrets_of(text):
-            remember_secret(secret)
         return _postgres(text)
     if "://" in text or _OTHER_POSTGRES.search(text):
-        for secret in secrets_of(text):
-            remember_secret(secret)
         raise UsageError(
             f"{mask_secrets(text)}: a lake is a folder or postgres://…?data_path=…; "
             "the Parquet files of a PostgreSQL lake may lie on S3."

@@ -49,6 +49,10 @@ _ADDRESS_VARIABLE = re.compile(
     r"(?:CHEST_\w+|AWS_ENDPOINT_URL\w*|\w*_PROXY|DAGSTER_\w+|PG\w+|DATABASE_URL)", re.IGNORECASE
 )
 
+#: What stands before the @ of a login that has no scheme, or no slashes after it: `user:password@host`.
+_BARE_LOGIN = re.compile(r"(?<![^\s'\"=])(?![^\s'\"]*:/{2})([^\s'\"@:]*:[^\s'\"]{1,512})@")
+_BARE_VALUE = re.compile(r"[^\s'\"]\S*")
+
 #: Where an address within an address begins, as that of a data path.
 _NEXT = re.compile(r"[?&\s]\w+=[\w+.-]+://")
 #: Words of our own: who takes one for a password hides nothing by having it masked in every message.
@@ -158,7 +162,7 @@ def _secrets() -> Iterator[str]:
         if _SECRET_VARIABLE.search(name) and not name.endswith(("_FILE", "_URI", "_URL")):
             yield value
     for word in sys.argv[1:]:
-        if "://" in word or "=" in word:
+        if "://" in word or "=" in word or "@" in word:
             yield from secrets_of(word)
 
 
@@ -170,9 +174,13 @@ def secrets_of(address: str) -> Iterator[str]:
             for end in [at.start() for at in re.finditer("@", rest)]:
                 user, colon, password = rest[:end].partition(":")
                 yield from (password, rest[:end]) if colon else (user,)
+    for word in _BARE_LOGIN.findall(address):
+        yield from (word[at.end() :] for at in re.finditer(":", word))
     for found in _PAIR.finditer(address):
         if found["sign"].strip() == "=":
             yield from _unquoted(found["value"])
+            if bare := _BARE_VALUE.match(address, found.start("value")):  # to libpq nothing but white space ends it
+                yield from _unquoted(bare[0])
 
 
 def _after_host(url: str) -> Iterator[str]:

@@ -42,7 +42,7 @@ def read(catalogue: Path, copy: Path | None = None) -> Content:
         why = done.stderr.strip().split("\n")[-1]
         raise LakeError(f"The catalogue {catalogue} cannot be read: {why}.")
     said = json.loads(done.stdout)
-    if any(path is None for path, _ in said["files"]):
+    if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in said["files"]):
         raise LakeError(f"{catalogue} names files outside the lake's folder: such a lake cannot be backed up.")
     return Content(
         files=dict(said["files"]),

@@ -61,7 +61,8 @@ def _run() -> int:
         sys.stdout.flush()
     except WarehouseError as error:
         if not interruption.received():
-            sys.stderr.write(f"chest: {error}\n")
+            # What a message quotes cannot pass for a line of its own: lines after the first are indented.
+            sys.stderr.write(f"chest: {error}".replace("\n", "\n  ") + "\n")
         return error.exit_code
     except TyperException as error:  # wrong use: an unknown option, a number that is none
         error.show()  # type: ignore[attr-defined]

@@ -94,12 +94,16 @@ def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
     out.print(definition.question)
     for title, text in (("Definition", definition.definition), ("Limits", definition.limits)):
         if text:
-            out.print(f"\n{title}. {text}")
-    out.print(f"\nA row is: {definition.grain} ({definition.grain_column})")
+            out.print("")
+            out.print(f"{title}. {text}")
+    out.print("")
+    out.print(f"A row is: {definition.grain} ({definition.grain_column})")
     _section(out, "Parameters", [(f"{p.name} {p.type} = {p.default}", p.meaning) for p in definition.params])
     _section(out, "Labels", list(definition.labels.items()))
     _section(out, "Steps", [(f"{s.name} (line {s.line})", s.meaning) for s in definition.steps])
-    out.print(f"\n{definition.path}:\n", style="bold")
+    out.print("")
+    out.print(f"{definition.path}:", style="bold")
+    out.print("")
     body = definition.sql.splitlines()
     first = next(at for at, line in enumerate(body) if line.strip() and not line.startswith("--"))
     for number, line in enumerate(body[first:], first + 1):
@@ -111,7 +115,8 @@ def _section(out: Any, title: str, rows: list[tuple[str, str]]) -> None:
 
     if not rows:
         return
-    out.print(f"\n{title}", style="bold")
+    out.print("")
+    out.print(title, style="bold")
     rows_shown = table(show_header=False, padding=(0, 2, 0, 0))
     for name, meaning in rows:
         rows_shown.add_row(f"  {name}", meaning)

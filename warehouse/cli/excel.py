@@ -22,12 +22,21 @@ _EXACT, _FIRST_DAY = 10**15, date(1900, 3, 1)
 
 def write(names: Sequence[str], rows: Iterable[Sequence[object]], target: IO[bytes]) -> None:
     """Write a workbook of one sheet with a header row. UsageError when rows, columns or a text do not fit."""
-    import xlsxwriter
+    from warehouse import files
 
     if len(names) > _COLUMNS:
         raise UsageError(f"Excel takes {_COLUMNS:,} columns, and the answer has {len(names):,}. Write CSV or Parquet.")
     texts = dict.fromkeys(("strings_to_formulas", "strings_to_urls", "strings_to_numbers"), False)
-    book = xlsxwriter.Workbook(target, {"constant_memory": True, "in_memory": False, **texts})
+    # What it spools goes where nobody else looks, and where the next start removes it should this process be killed.
+    with files.temporary_folder() as folder:
+        settings = {"constant_memory": True, "in_memory": False, "tmpdir": str(folder), **texts}
+        _fill(names, rows, target, settings)
+
+
+def _fill(names: Sequence[str], rows: Iterable[Sequence[object]], target: IO[bytes], settings: dict[str, Any]) -> None:
+    import xlsxwriter
+
+    book = xlsxwriter.Workbook(target, settings)
     sheet = book.add_worksheet()
     formats = {
         datetime: book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),

@@ -130,7 +130,7 @@ def _write_text(
     match form:
         case Format.CSV | Format.CSV_EXCEL:
             # To the byte for a file or a pipe; a person at a terminal sees control characters escaped.
-            to = file if file.isatty() else plain_stream(file)
+            to = _Lines(file) if file.isatty() else plain_stream(file)
             is_for_excel = form is Format.CSV_EXCEL
             to.write("\ufeff" if is_for_excel and not file.isatty() else "")
             rows = csv.writer(to, lineterminator="\r\n" if is_for_excel else "\n")
@@ -146,6 +146,16 @@ def _write_text(
 
             for line in box.lines(relation):
                 file.write(f"{line}\n")
+
+
+class _Lines:
+    """A terminal that shows each row on one line, whatever its texts hold; a csv.writer writes a row at a time."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(escape_controls(row.rstrip("\r\n"), keep_lines=False) + "\n")
 
 
 def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], file: IO[str]) -> None:
@@ -179,13 +189,13 @@ def _write_parquet(relation: "duckdb.DuckDBPyRelation", target: IO[bytes]) -> No
 
 
 def say(text: str) -> None:
-    """Write a line of the answer to stdout, without secrets; control characters are shown escaped."""
-    sys.stdout.write(escape_controls(mask_secrets(text)) + "\n")
+    """Write a line of the answer to stdout, without secrets; control characters, line feeds too, are shown escaped."""
+    sys.stdout.write(escape_controls(mask_secrets(text), keep_lines=False) + "\n")
 
 
 def note(text: str) -> None:
-    """Say something beside the answer, on stderr."""
-    sys.stderr.write(escape_controls(mask_secrets(text)) + "\n")
+    """Say something beside the answer, likewise on stderr."""
+    sys.stderr.write(escape_controls(mask_secrets(text), keep_lines=False) + "\n")
 
 
 def count(number: int, word: str) -> str:

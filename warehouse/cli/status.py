@@ -82,19 +82,23 @@ def _show_status(found: dict[str, Any]) -> None:
         ),
         (scope, ("patients", "studies", "series", "images")),
     ):
-        out.print(f"\n{title}", markup=False)
+        out.print("")
+        out.print(title, markup=False)
         for name in names:
             out.print(f"  {name:<14}{found[name]:>14,}")
     for name, images in found["modality"].items():
         out.print(f"    {name:<12}{images:>14,}", markup=False)
     if found["reject_reasons"]:
-        out.print("\nrejects (chest rejects names the objects)")
+        out.print("")
+        out.print("rejects (chest rejects names the objects)")
         for row in found["reject_reasons"]:
             out.print(f"  {row['objects']:>8,}  {row['reason']}", markup=False)
-    out.print("\ntables")
+    out.print("")
+    out.print("tables")
     for name, n_rows in found["tables"].items():
         out.print(f"  {name:<20}{n_rows:>8,}")
-    out.print("\nlast refreshes")
+    out.print("")
+    out.print("last refreshes")
     for row in found["refreshes"]:
         came_to = f"snapshot {row['snapshot']}" if row["published"] else "blocked by checks"
         out.print(

@@ -91,12 +91,13 @@ def leave_quietly() -> None:
 
 
 def console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
-    """Rich's console for texts that are no markup; what is printed is escaped before it is laid out and styled."""
+    """Rich's console for texts that are no markup, a line each: what is printed is escaped before it is laid out."""
     from rich.console import Console
 
     class Escaping(Console):
         def print(self, *objects: Any, **how: Any) -> None:
-            super().print(*(escape_controls(item) if isinstance(item, str) else item for item in objects), **how)
+            shown = (escape_controls(item, keep_lines=False) if isinstance(item, str) else item for item in objects)
+            super().print(*shown, **how)
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
@@ -116,7 +117,8 @@ def table(**how: Any) -> "Table":
 
     class Escaping(Table):
         def add_column(self, header: Any = "", *rest: Any, **more: Any) -> None:
-            super().add_column(escape_controls(header) if isinstance(header, str) else header, *rest, **more)
+            head = escape_controls(header, keep_lines=False) if isinstance(header, str) else header
+            super().add_column(head, *rest, **more)
 
         def add_row(self, *cells: Any, **more: Any) -> None:
             shown = (escape_controls(cell, keep_lines=False) if isinstance(cell, str) else cell for cell in cells)

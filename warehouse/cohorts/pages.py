@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from warehouse import files
 from warehouse.cohorts.definition import Definition, load, shipped
 
 
@@ -47,6 +48,7 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     for name in shipped():
-        (folder / f"{name}.md").write_text(page(load(name)), encoding="utf-8")
+        with files.write_text_atomically(folder / f"{name}.md") as file:
+            file.write(page(load(name)))

@@ -21,6 +21,8 @@ SCHEMA = "manifest.schema.json"
 
 #: More than any manifest.json has: it names no objects.
 MOST_BYTES = 64 << 20
+#: Values in it: each takes many times the memory of its text.
+_MOST_VALUES = 2_000_000
 #: Of a message that repeats what stands in the file.
 _SHOWN = 160
 
@@ -50,6 +52,8 @@ def parse_document(content: bytes, path: Path) -> dict[str, Any]:
 def _parse_json(content: bytes, path: Path) -> Any:
     if len(content) > MOST_BYTES:
         raise ManifestError(f"{path} is larger than {MOST_BYTES >> 20} MiB: that of a manifest is not.")
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # commas of texts are few beside
+        raise ManifestError(f"{path} has more than {_MOST_VALUES:,} values: that of a manifest has not.")
     try:
         text = content.decode("utf-8")
         about = json.loads(text, object_pairs_hook=_once_each, parse_constant=_refuse_constant, parse_float=_finite)

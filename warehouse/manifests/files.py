@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests import paths
+from warehouse.text import escape_controls
 
 if TYPE_CHECKING:
     import polars as pl
@@ -137,6 +138,8 @@ def source_folders(sources: Iterable[str]) -> dict[str, str]:
 
 
 def named(names: Sequence[str], most: int = 5) -> str:
-    """Some names in words: the first few, and how many more there are."""
+    """Some names in words: the first few, their control characters escaped, and how many more there are."""
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(escape_controls(name, keep_lines=False) for name in names[:most]) + (
+        f" and {more:,} more" if more > 0 else ""
+    )
