@@ -19,6 +19,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from warehouse import columns, schema, sqlfiles
+from warehouse.dicom import dictionary
 from warehouse.errors import LakeError, UsageError
 
 if TYPE_CHECKING:
@@ -180,6 +181,11 @@ def _fills() -> dict[str, str]:
         "identifying_tag_list": ", ".join(map(sqlfiles.literal, tags)),
         "known_fields": ", ".join(map(sqlfiles.literal, fields)),
         "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
+        "values_with_form": ", ".join(
+            f"{{attribute: {sqlfiles.literal(c.name)}, vr: {sqlfiles.literal(vr)}, value: {sqlfiles.identifier(c.name)}}}"
+            for c in columns.dicom_columns()
+            if (vr := dictionary.vr_of(c.source)) in ("UI", "AS")
+        ),
         **_unread(),
     }
 
