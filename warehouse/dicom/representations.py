@@ -71,6 +71,7 @@ def form(column_type: str, vr: str) -> re.Pattern[str] | None:
     """
     return _AGE if vr == "AS" else _FORMS.get(column_type.removesuffix("[]"))
 
+
 #: Character sets without code extensions (PS3.3 C.12.1.1.2) as Python knows them; others are not decoded.
 _CHARACTER_SETS = {
     "": "ascii", "ISO_IR 6": "ascii", "ISO_IR 192": "utf-8", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2",
