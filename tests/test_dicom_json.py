@@ -82,7 +82,7 @@ SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, object]]] = {
         {"tag ProcedureCodeSequence": CODES_READ, "tag AnatomicRegionSequence": CODES_READ},
     ),
     "cut sequence": ({"00081032": inline(CODES[:-2])},
-                     {"ProcedureCodeSequence": None, "tag ProcedureCodeSequence": base64.b64encode(CODES[:-2]).decode()}),
+                     {"ProcedureCodeSequence": None, "tag ProcedureCodeSequence": inline(CODES[:-2])["InlineBinary"]}),
     "none": ({"00082218": of("SQ"), "00102160": of("SH", "")},
              {"tag AnatomicRegionSequence": None, "tag EthnicGroup": None}),
     "forms": ({"00080020": of("DA", "2020112"), "00101030": of("DS", "1_000"), "00181152": of("IS", True),

@@ -66,7 +66,7 @@ _NEVER = re.compile(
 
 
 def session() -> Any:
-    """boto3's session, with AWS_REGION honoured: boto3 itself knows AWS_DEFAULT_REGION only. It asks nobody anything."""
+    """boto3's session, which asks nobody anything; with AWS_REGION honoured: boto3 knows AWS_DEFAULT_REGION only."""
     import boto3
 
     made = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)

@@ -182,7 +182,7 @@ def _fills() -> dict[str, str]:
         "known_fields": ", ".join(map(sqlfiles.literal, fields)),
         "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
         "values_with_form": ", ".join(
-            f"{{attribute: {sqlfiles.literal(c.name)}, vr: {sqlfiles.literal(vr)}, value: {sqlfiles.identifier(c.name)}}}"
+            f"{{attribute: {sqlfiles.literal(c.name)}, vr: '{vr}', value: {sqlfiles.identifier(c.name)}}}"
             for c in columns.dicom_columns()
             if (vr := dictionary.vr_of(c.source)) in ("UI", "AS")
         ),
