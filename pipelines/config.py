@@ -49,6 +49,14 @@ class ImagesConfig(StepConfig):
     )
 
 
+class PublishConfig(dg.Config):
+    """What is published."""
+
+    allow_removals: bool = Field(
+        False, description="Publish although over 10 % of the rows of a source wait for content that cannot be read."
+    )
+
+
 KINDS: dict[str, type[StepConfig]] = {"objects": ListingConfig, "images": ImagesConfig, "clinical": StepConfig}
 
 

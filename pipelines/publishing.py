@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines import checks, metadata, plots, views
+from pipelines.config import PublishConfig
 from pipelines.deployment import OWNERS, POOL, PUBLISHED, Deployment
 from pipelines.resources import ChestWarehouse
 from warehouse import changes
@@ -33,7 +34,9 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
         freshness_policy=_FRESH,
         pool=POOL,
     )
-    def published(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
+    def published(
+        context: dg.AssetExecutionContext, config: PublishConfig, chest: ChestWarehouse
+    ) -> dg.MaterializeResult[None]:
         """The snapshot that readers see.
 
         Publishes what was committed since the last published snapshot, when the blocking checks hold; when nothing
@@ -41,7 +44,7 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
         """
         started = time.monotonic()
         with chest.publishing(context) as run:
-            done = _publish(context, run, deployment)
+            done = _publish(context, run, deployment, allow_removals=config.allow_removals)
         with chest.reading(context) as reader:
             moved = _tell_views(context, reader)
             said = _about(context, reader, chest.folder)
@@ -62,10 +65,10 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
     return published
 
 
-def _publish(context: dg.AssetExecutionContext, run: Run, deployment: Deployment) -> Published:
+def _publish(context: dg.AssetExecutionContext, run: Run, deployment: Deployment, *, allow_removals: bool) -> Published:
     """Publish, and tell what the blocking checks found: they are run when there is something to publish."""
     try:
-        done = publish(run)
+        done = publish(run, allow_removals)
     except BlockedError as error:
         _tell_checks(context, deployment, error.results)
         raise

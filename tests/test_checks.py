@@ -110,6 +110,12 @@ FAULTY: dict[str, dict[str, bytes | str]] = {
         **image("Covid17", "2", _00180060=tag("low", vr="DS"), _00280030=tag("a", "b", vr="DS")),
         **record("Covid17"),
     },
+    "values_not_in_form": {
+        **image("Covid22", "1", _0020000D=tag("1.02.3", vr="UI"), _00101010=tag("53", vr="AS")),
+        **image("Covid22", "2", _0020000D=tag("1.2." + "3" * 61, vr="UI"), _00101010=tag("UNK", vr="AS")),
+        **image("Covid22", "3", _0020000D=tag("0.3.10", vr="UI"), _00101010=tag("053Y", vr="AS")),
+        **record("Covid22"),
+    },
     "new_field": {
         **record("Covid18", **{"Favourite colour": "blue"}),
         **record("Covid19", OtherDataSources={"SegmentationData": {"Favourite colour": "red"}, "Else": 1}),
@@ -171,8 +177,13 @@ EXPECTED: dict[str, list[tuple[object, ...]]] = {
     "study_after_available": [("Covid16", metadata("Covid16", "1"))],
     "unread_values": [
         (metadata("Covid17", "1"), "KVP", "00180060", "DOUBLE", 2, 1),
+        (metadata("Covid22", "2"), "PatientAge", "00101010", "VARCHAR", 1, 1),
         (metadata("Covid17", "2"), "PixelSpacing", "00280030", "DOUBLE[]", 1, 1),
         (metadata("Covid17", "1"), "SeriesDate", "00080021", "DATE", 1, 1),
+    ],
+    "values_not_in_form": [
+        (metadata("Covid22", "1"), "PatientAge", 1, 1),
+        (metadata("Covid22", "1"), "StudyInstanceUID", 2, 1),
     ],
     "new_field": [
         ("Favourite colour", 2, 2, ["Leeds"], record_key("Covid18")),

@@ -254,6 +254,23 @@ def test_query_from_a_file_with_parameters(ask: Chest, tmp_path: Path) -> None:
     refused(ask("sql", "select $a", "--param", "b=1"), 2)
 
 
+def test_a_parameter_takes_the_type_of_what_it_is_compared_with(ask: Chest) -> None:
+    values = "from (values (5, date '2020-05-01', '05'), (6, date '2020-06-01', '6')) as v (n, d, s)"
+
+    def found(condition: str, value: str) -> list[int]:
+        done = ask("sql", f"select n {values} where {condition}", "--param", f"p={value}", "--format", "json")
+        return [row["n"] for row in answer(done)]
+
+    assert found("n = $p", "5") == [5]
+    assert found("n > $p", "5.7") == [6], "not rounded to 6"
+    assert found("n = $p", "5.7") == []
+    assert found("d >= $p", "2020-06-01") == [6]
+    assert found("s = $p", "5") == [], "a text is no number"
+    assert found("s = $p", "05") == [5]
+    for condition, value in (("n = $p", "five"), ("d = $p", "2020-02-30"), ("d = $p", "5.5")):
+        refused(ask("sql", f"select n {values} where {condition}", "--param", f"p={value}"), 2, "cannot be answered")
+
+
 @pytest.mark.parametrize(
     ("query", "word"),
     [

@@ -29,6 +29,21 @@ def of(vr: str, *values: Any) -> dict[str, Any]:
     return {"vr": vr, "Value": list(values)}
 
 
+def element(group: int, number: int, content: bytes, length: int | None = None) -> bytes:
+    """An element in implicit VR little endian (PS3.5 7.1.3)."""
+    return struct.pack("<HHI", group, number, len(content) if length is None else length) + content
+
+
+#: An item with a code, in which another has a number: with lengths, and with delimiters.
+INNER = element(0x28, 0x10, struct.pack("<H", 512))
+CODES = element(0xFFFE, 0xE000, element(8, 0x100, b"A ") + element(0x40, 0xA170, element(0xFFFE, 0xE000, INNER)))
+END, STOP, OPEN = element(0xFFFE, 0xE00D, b""), element(0xFFFE, 0xE0DD, b""), 0xFFFFFFFF
+CODES_DELIMITED = element(0xFFFE, 0xE000, element(8, 0x100, b"A ") + element(
+    0x40, 0xA170, element(0xFFFE, 0xE000, INNER + END, OPEN) + STOP, OPEN) + END, OPEN)  # fmt: skip
+CODES_READ = (
+    '[{"00080100":{"vr":"SH","Value":["A"]},"0040A170":{"vr":"SQ","Value":[{"00280010":{"vr":"US","Value":[512]}}]}}]'
+)
+
 #: Name: the attributes of a header, and what columns and tag() must say of it.
 SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, object]]] = {
     "lower": ({"0020000d": of("UI", "2.25.100"), "0008103e": of("LO", "Thorax")},
@@ -58,6 +73,16 @@ SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, object]]] = {
               {"PatientName": "A^B", "tag OperatorsName": "E\\G\\H"}),
     "sequence": ({"00081032": of("SQ", {"00080100": of("SH", "A ")})},
                  {"tag ProcedureCodeSequence": '[{"00080100":{"vr":"SH","Value":["A"]}}]'}),
+    "ages": ({"00101010": of("AS", "UNK"), "0020000D": of("UI", "1.02.3")},
+             {"PatientAge": None, "StudyInstanceUID": "1.02.3", "tag PatientAge": "UNK"}),
+    "age": ({"00101010": of("AS", "53 y")}, {"PatientAge": "53 y"}),
+    "age as text": ({"00101010": of("LO", "fifty")}, {"PatientAge": None}),
+    "sequence as bytes": (
+        {"00081032": inline(CODES), "00082218": inline(CODES_DELIMITED, "SQ")},
+        {"tag ProcedureCodeSequence": CODES_READ, "tag AnatomicRegionSequence": CODES_READ},
+    ),
+    "cut sequence": ({"00081032": inline(CODES[:-2])},
+                     {"ProcedureCodeSequence": None, "tag ProcedureCodeSequence": inline(CODES[:-2])["InlineBinary"]}),
     "none": ({"00082218": of("SQ"), "00102160": of("SH", "")},
              {"tag AnatomicRegionSequence": None, "tag EthnicGroup": None}),
     "forms": ({"00080020": of("DA", "2020112"), "00101030": of("DS", "1_000"), "00181152": of("IS", True),
@@ -73,6 +98,7 @@ SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, object]]] = {
 #: The attributes that check unread_values must name.
 UNREAD = {
     "StudyDate", "PatientWeight", "Exposure", "StudyTime", "SeriesTime", "SeriesNumber", "KVP", "Rows", "FocalSpots",
+    "PatientAge", "ProcedureCodeSequence",
 }  # fmt: skip
 
 

@@ -178,6 +178,15 @@ def test_run_config_limits_to_a_prefix_and_allows_removals(tmp_path: Path, insta
     assert allowed["objects"]["removed"] > 0
     assert allowed["objects"]["dagster/row_count"] == inside
 
+    # Content that cannot be read is not believed to be all there is, unless the step that publishes is told to.
+    records = sorted(patients[0].rglob("data.json"))
+    for path in records:
+        path.write_text("{")
+    held = run(instance, folder, tmp_path / "lake")
+    assert "cannot be read" in failure(held, "published").user_failure_data.description
+    told = metadata(run(instance, folder, tmp_path / "lake", published={"allow_removals": True}))
+    assert told["published"]["is_new"] is True
+
 
 def test_a_wrong_bucket_fails_with_one_clear_line_and_no_lake(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     result = run(instance, tmp_path / "nowhere", tmp_path / "lake")

@@ -8,7 +8,10 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
+from warehouse import lake as lakes
+from warehouse import location
 from warehouse.errors import NotFoundError, RemovalsError, UsageError
+from warehouse.settings import Settings
 from warehouse.steps.sources import list_sources, remove_source
 
 
@@ -56,6 +59,37 @@ def test_a_second_source_is_asked_for_and_its_order_does_not_matter(buckets: dic
             assert (row["patient_id"], row["n_images"]) == ("P", 2)
             assert row["sources"] == sorted(str(path) for path in buckets.values())
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("limited", [False, True], ids=["another source", "another patient"])
+def test_a_header_that_newer_rules_reject_does_not_hold_up_the_rest(
+    limited: bool, buckets: dict[str, Path], tmp_path: Path
+) -> None:
+    """Rules are renewed for the whole lake, also where a refresh is of one source, or of one patient."""
+    lake, key = str(tmp_path / "lake"), "training/Q/images_metadata/2020-04-01/q.json"
+    recorded = "training/Q/data/2020-04-01/data.json"
+    write_objects(buckets["b"], {key: header("070Y", "q"), recorded: '{"Age": "70"}'})
+    write_objects(buckets["b"], {f"training/R{n}/data/2020-04-01/data.json": "{}" for n in range(4)})
+    warehouse.refresh(str(buckets["a"]), lake)
+    warehouse.refresh(str(buckets["b"]), lake, add_source=True)
+    with lakes.writer(location.parse(lake), Settings()) as con:  # as an older version had let it in
+        con.execute("update raw.headers set header = '{}', reading = null where patient_id = 'Q'")
+        con.execute("update raw.records set record = '[]' where patient_id = 'Q'")
+        con.execute("update core.images set rules = 'of another version'")
+        con.execute("update core.clinical set rules = 'of another version'")
+    result = warehouse.refresh(str(buckets["b" if limited else "a"]), lake, patients=["P"] if limited else [])
+    assert result.published.is_new
+    with warehouse.open(lake) as wh:
+        assert wh.sql("select patient_id from images order by all").fetchall() == [("P",), ("P",)]
+        assert wh.sql("select count(*) from clinical_history").fetchall() == [(4,)]
+        (record, header_) = wh.rejects().select("key, retry, reason").order("key").fetchall()
+        assert (record[:2], header_[:2]) == ((recorded, True), (key, True))
+        assert ("list" in record[2], "no DICOM tag" in header_[2]) == (True, True)
+    warehouse.refresh(str(buckets["b"]), lake)  # the bucket has a good one: it is read again
+    with warehouse.open(lake) as wh:
+        assert wh.sql("select patient_id from images order by all").fetchall() == [("P",), ("P",), ("Q",)]
+        assert wh.sql("select age from clinical where patient_id = 'Q'").fetchall() == [(70.0,)]
+        assert wh.rejects().fetchall() == []
 
 
 def test_a_source_within_another_is_refused(buckets: dict[str, Path], tmp_path: Path) -> None:

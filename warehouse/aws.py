@@ -60,14 +60,18 @@ _LIMITS = re.compile(r"\w*(?:retry|retries|timeout)\w*: [^,\s]+")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})\b")
 #: A connection that will not come about whatever one waits for.
-_NEVER = re.compile("certificate|self.signed|invalid peer|CERTIFICATE_VERIFY|UnknownIssuer", re.IGNORECASE)
+_NEVER = re.compile(
+    "certificate|self.signed|invalid peer|SSL validation|CERTIFICATE_VERIFY|UnknownIssuer", re.IGNORECASE
+)
 
 
 def session() -> Any:
-    """boto3's session, with AWS_REGION honoured: boto3 itself knows AWS_DEFAULT_REGION only."""
+    """boto3's session, which asks nobody anything; with AWS_REGION honoured: boto3 knows AWS_DEFAULT_REGION only."""
     import boto3
 
-    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    made = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    _never_ask(made)
+    return made
 
 
 def credentials(session: Any, name: str) -> Any:
@@ -84,7 +88,6 @@ def credentials(session: Any, name: str) -> Any:
         UnauthorizedSSOTokenError,
     )
 
-    _never_ask(session, name)
     profile = f" --profile {session.profile_name}" if session.profile_name != "default" else ""
     try:
         found = session.get_credentials()
@@ -97,6 +100,8 @@ def credentials(session: Any, name: str) -> Any:
         raise explained(name, error, _OF_ROLES) from None
     except BotoCoreError as error:
         raise (unreachable(name, error) if _heals(error) else _broken_profile(name, error)) from None
+    except (OSError, ValueError) as error:  # the program of a profile's credential_process
+        raise _broken_profile(name, error) from None
     if frozen:
         remember_secret(frozen.secret_key)
         remember_secret(frozen.token)
@@ -113,12 +118,15 @@ def _broken_profile(name: str, error: Exception) -> SourceError:
     return SourceError(f"{name}: no credentials could be had: {one_line(error)} Check AWS_PROFILE and ~/.aws/config.")
 
 
-def _never_ask(session: Any, name: str) -> None:
-    """Let a profile that wants a code of MFA be an error: botocore would wait at the terminal for it."""
+def _never_ask(session: Any) -> None:
+    """Let a profile that wants a code of MFA be an error: botocore would wait at the terminal for it.
+
+    Right after the session is made: credentials keep the prompt that there was when they were first looked for.
+    """
 
     def refuse(prompt: str = "") -> str:  # noqa: ARG001
         raise SourceError(
-            f"{name}: the profile {session.profile_name} wants a code of MFA, which cannot be given here. Get a "
+            f"The profile {session.profile_name} wants a code of MFA, which cannot be given here. Get a "
             "session first:  aws configure export-credentials --format env  and set what it prints."
         )
 
@@ -133,15 +141,16 @@ def ca_bundle(session: Any) -> str:
 
     SourceError when it cannot be read.
     """
+    import ssl
+
     path = str(session._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or "")
     if path:
         try:
-            with open(path, "rb"):  # noqa: PTH123
-                pass
+            ssl.create_default_context(cafile=path)
         except OSError as error:
+            why = "there is no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
             raise SourceError(
-                f"The certificates in {path} cannot be read: {error.strerror}. Correct AWS_CA_BUNDLE, or the profile's "
-                "ca_bundle."
+                f"The certificates in {path} cannot be read: {why}. Correct AWS_CA_BUNDLE, or the profile's ca_bundle."
             ) from None
     return path
 
@@ -205,7 +214,7 @@ def unreachable(name: str, error: Exception) -> SourceError:
 
 def _untrusted(name: str, error: Exception) -> SourceError:
     said = str(error).lower()
-    if "hostname" in said or "not valid for name" in said or "ip address mismatch" in said:
+    if "hostname" in said or "doesn't match" in said or "not valid for name" in said or "ip address mismatch" in said:
         why = "it is for another name. Check AWS_ENDPOINT_URL."
     elif "expired" in said:
         why = "it has expired. Whoever runs the server must renew it."

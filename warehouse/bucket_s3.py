@@ -67,11 +67,11 @@ class S3Bucket:
             region = session.region_name or "us-east-1"
             config = Config(**aws.patience(settings))
             bundle = aws.ca_bundle(session)
-            client = session.client("s3", region_name=region, config=config)
             if aws.credentials(session, self.source) is None:
                 raise SourceError(
                     f"{self.source}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
                 )
+            client = session.client("s3", region_name=region, config=config)
             region = self._region(client) or region
             url = aws.find_endpoint(session)
         except (BotoCoreError, ValueError) as error:

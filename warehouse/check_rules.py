@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import PurePath
 
 from warehouse import columns, public_views, sqlfiles
+from warehouse.dicom import dictionary
 from warehouse.errors import UsageError
 
 _HEADER = re.compile(r"^-- (title|meaning|severity|table): *(.*(?:\n--   .*)*)$", re.MULTILINE)
@@ -102,6 +103,11 @@ def _fills() -> dict[str, str]:
         "identifying_tag_list": ", ".join(map(sqlfiles.literal, tags)),
         "known_fields": ", ".join(map(sqlfiles.literal, fields)),
         "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
+        "values_with_form": ", ".join(
+            f"{{attribute: {sqlfiles.literal(c.name)}, vr: '{vr}', value: {sqlfiles.identifier(c.name)}}}"
+            for c in columns.dicom_columns()
+            if (vr := dictionary.vr_of(c.source)) in ("UI", "AS")
+        ),
         **_unread(),
     }
 

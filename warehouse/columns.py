@@ -190,8 +190,9 @@ def _structure(column: Column) -> dict[str, object]:
 def _usual_vrs(column: Column) -> tuple[str, ...]:
     """The VRs in which normal form makes sure that values are in the form of the column; () for texts: all do."""
     numbers = ("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV")
-    if column.name == "PatientName":
-        return ("PN",)
+    by_name = {"PatientName": ("PN",), "PatientAge": ("AS",)}
+    if column.name in by_name:
+        return by_name[column.name]
     kinds = {"DATE": ("DA",), "TIME": ("TM",), "JSON": ("SQ",), "DOUBLE": numbers, "INTEGER": numbers}
     return kinds.get(column.type.removesuffix("[]"), ())
 

@@ -1,6 +1,6 @@
 -- title: A value of a header that could not be read into its column
 -- meaning: The header has a value for a declared attribute that is not in the form of its type (a date of 31 February, a
---   DS of 1_000), is there as bytes that cannot be decoded, or is there a second time under the same tag; the cell of images
+--   DS of 1_000, an age UNK), is there as bytes that cannot be decoded, or is there a second time under the same tag; the cell of images
 --   is null or lacks it. One row for each attribute, with the number of images and one of their keys;
 --   tag(header, keyword) has what is there.
 -- severity: warning

@@ -56,11 +56,6 @@ where
     and headers.patient_id between (select min(patient_id) from unit) and (select max(patient_id) from unit)
 order by unit.place;
 
--- name: drop_unread
--- What these rules take for no header leaves the lake; the step that loads fetches it again and says why.
-delete from raw.headers
-where source = $source and patient_id in (select patient_id from unread) and key in (select key from unread);
-
 -- name: renew
 update raw.headers
 set reading = changed.reading

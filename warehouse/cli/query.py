@@ -1,5 +1,6 @@
 """chest sql, chest patient, chest export: answers from the views."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +41,10 @@ def sql(
         typer.Argument(metavar="QUERY|FILE.sql|-", help="One SELECT over the views, a file of it, or - for stdin."),
     ] = None,
     file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the query from a file.")] = None,
-    param: Annotated[list[str] | None, typer.Option("--param", help="name=value, for $name in the query.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", help="name=value, for $name in the query (to calculate, $name::integer)."),
+    ] = None,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
@@ -93,11 +97,13 @@ def _query_text(query: str | None, file: Path | None) -> str:
     return read_text(file or Path(query or ""))  # one word that ends in .sql is a file
 
 
-def _parameter(word: str) -> tuple[str, str]:
+def _parameter(word: str) -> tuple[str, str | float]:
+    """Name and value. A text takes the type of what it is compared with, and is refused where it has not that type; but
+    DuckDB would round 5.7 for a column of whole numbers, so what has a fraction is bound as a number."""
     name, equals, value = word.partition("=")
     if not equals or not name.isidentifier():
         raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
-    return name, value
+    return name, float(value) if re.fullmatch(r"[+-]?[0-9]*\.[0-9]*[1-9][0-9]*", value) else value
 
 
 def patient(

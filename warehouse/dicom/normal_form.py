@@ -23,7 +23,7 @@ _LONG = 16_384
 
 #: Raised whenever the code of this package, or sql/extract, reads a header differently than before, so that the next
 #: refresh reads all headers again. The declared columns are part of the digest by themselves.
-VERSION = 2
+VERSION = 3
 
 
 @cache
@@ -99,7 +99,8 @@ def pattern() -> str:
     attribute = (
         r'\{\s*"vr"\s*:\s*(?:'
         + "|".join((
-            _attribute("(?:A[EST]|CS|DT|LO|SH|UI)", _list(f"(?:{text}|{number})"), bulk),
+            _attribute("AS", _list(r'"(?:[0-9]{3}[DWMY])?"')),
+            _attribute("(?:A[ET]|CS|DT|LO|SH|UI)", _list(f"(?:{text}|{number})"), bulk),
             _attribute("(?:DS|F[DL])", _list(decimal), bulk),
             _attribute("(?:IS|S[LSV]|U[LSV])", _list(whole), bulk),
             _attribute("DA", _list(date)),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from warehouse import columns
-from warehouse.dicom import dictionary, representations
+from warehouse.dicom import dictionary, representations, sequences
 from warehouse.dicom.normal_form import MAX_DEPTH
 from warehouse.errors import UnreadableError
 
@@ -101,10 +101,10 @@ class _Reader:
             vr = "SQ"
         read = self.items(items, vr, depth)
         if not read and "InlineBinary" in members:
-            decoded = representations.decode(members["InlineBinary"], vr, self.character_set)
+            decoded = self.decoded(members["InlineBinary"], vr)
             if decoded is not None:
                 del members["InlineBinary"]
-                read = self.items([item if isinstance(item, str) else Number(item) for item in decoded], vr, depth)
+                read = self.items(decoded, vr, depth)
         return {"vr": vr, **({"Value": read} if read else {}), **members}
 
     def vr(self, tag: str, sent: object) -> str:
@@ -115,6 +115,14 @@ class _Reader:
         if known.startswith("US or SS"):
             return "SS" if self.is_signed else "US"
         return {"OB or OW": "OW", "US or OW": "OW"}.get(known, known)
+
+    def decoded(self, encoded: object, vr: str) -> list[Any] | None:
+        """The values of an InlineBinary; None where they cannot be had."""
+        if vr == "SQ":
+            items = sequences.decode(encoded)
+            return None if items is None else [_pairs(item) for item in items]
+        values = representations.decode(encoded, vr, self.character_set)
+        return None if values is None else [item if isinstance(item, str) else Number(item) for item in values]
 
     def items(self, items: Iterable[Any], vr: str, depth: int) -> list[Any]:
         read: list[Any] = []
@@ -131,6 +139,13 @@ class _Reader:
                 read.append(item)
         # One value that is empty is no value.
         return [] if len(read) == 1 and read[0] in ("", None, {"Alphabetic": ""}) else read
+
+
+def _pairs(value: Any) -> Any:
+    """JSON objects as they come from the parser."""
+    if isinstance(value, dict):
+        return _Pairs((key, _pairs(member)) for key, member in value.items())
+    return [*map(_pairs, value)] if isinstance(value, list) else value
 
 
 def _members(value: Any) -> dict[str, Any]:
@@ -185,7 +200,7 @@ def _typed(data_set: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     """The attributes of the columns, without the values that are not in the form of their column."""
     for column in columns.dicom_columns():
         values = (data_set.get(column.source) or {}).get("Value")
-        form = representations.FORMS.get(column.type.removesuffix("[]"))
+        form = representations.form(column.type, dictionary.vr_of(column.source))
         if values and form:
             yield column.source, {"vr": "", "Value": [_formed(value, form, column.type) for value in values]}
         elif values:

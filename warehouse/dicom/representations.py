@@ -58,8 +58,20 @@ _TIME = re.compile(
 # No digit fits in two places of it: else a million of them that are no number would be tried in a million ways each.
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-#: The form that a text must have to be read into a column of that type. ACR-NEMA's dates and times have separators.
-FORMS: dict[str, re.Pattern[str]] = {"DATE": _DATE, "TIME": _TIME, "DOUBLE": _DECIMAL, "INTEGER": _WHOLE}
+# An age that sql/expressions/header_age.sql can read. AS itself is nnnD, nnnW, nnnM or nnnY; check values_not_in_form
+# names the others.
+_AGE = re.compile(r"[0-9]+(?:\.[0-9]+)? *[DWMYdwmy]?")
+_FORMS = {"DATE": _DATE, "TIME": _TIME, "DOUBLE": _DECIMAL, "INTEGER": _WHOLE}
+
+
+def form(column_type: str, vr: str) -> re.Pattern[str] | None:
+    """The form that a text must have to be read into a column of that type and VR; None where every text is read.
+
+    Dates and times of ACR-NEMA have separators. A UI is only ever compared: one that is not in the form of PS3.5 still
+    says which images belong together, so it is kept and check values_not_in_form names it.
+    """
+    return _AGE if vr == "AS" else _FORMS.get(column_type.removesuffix("[]"))
+
 
 #: Character sets without code extensions (PS3.3 C.12.1.1.2) as Python knows them; others are not decoded.
 _CHARACTER_SETS = {

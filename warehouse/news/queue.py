@@ -77,6 +77,7 @@ def _client(queue: str, settings: Settings) -> Any:
         raise UsageError(f"{queue!r} is no queue. Set CHEST_EVENT_QUEUE to its URL, as SQS shows it (https://sqs.…).")
     try:
         session = aws.session()
+        aws.credentials(session, queue)
         region = re.match(r"https://sqs\.([a-z0-9-]+)\.", queue)
         return session.client(
             "sqs",

@@ -1,6 +1,7 @@
 """Cleaning clinical files again that other rules have typed: from raw.records, in one transaction, nothing fetched."""
 
 from warehouse import cleaning, columns, extract, sqlfiles
+from warehouse.steps import unreadable, unreading
 from warehouse.steps.run import Run
 
 #: Files cleaned at a time.
@@ -28,6 +29,8 @@ def reclean(run: Run) -> int:
             if not done:
                 for table in ("core.clinical", "core.clinical_issues"):
                     run.con.execute(sqlfiles.fill(sql["forget"], table=table))
+            unreading.reject(run, rows, unit, flag="is_record", wanted=unreadable.RECORD, table="raw.records")
+            rows = rows.filter(rows.column("is_record"))
             for table, found in (("core.clinical", rows), ("core.clinical_issues", issues)):
                 run.con.register("cleaned", found)
                 names = columns.fills()[f"names_{table.replace('.', '_')}"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from warehouse import columns, extract, sqlfiles
 from warehouse.dicom import normal_form
-from warehouse.steps import planning
+from warehouse.steps import planning, unreadable, unreading
 from warehouse.steps.run import Run
 from warehouse.steps.scope import Scope
 
@@ -70,10 +70,7 @@ def _store(run: Run, extractor: extract.Extractor, batch: "pa.Table") -> None:
     rows, readings = extract.headers(extractor, batch.drop_columns(["old_reading"]))
     run.con.register("rows_read", rows)
     run.con.execute(sqlfiles.fill(sqlfiles.statements("refresh/loading.sql")["insert_images"], **columns.fills()))
-    unread = rows.filter(pc.invert(rows.column("is_header"))).select(["key", "patient_id"])
-    if unread.num_rows:
-        run.con.register("unread", unread)
-        run.con.execute(sql["drop_unread"], source)
+    unreading.reject(run, rows, batch, flag="is_header", wanted=unreadable.HEADER, table="raw.headers")
     stored = batch.select(["key", "patient_id", "old_reading"])
     joined = stored.set_column(2, "old_reading", stored.column("old_reading").cast("string")).join(readings, "key")
     old, new = (pc.fill_null(joined.column(name), "") for name in ("old_reading", "reading"))
