@@ -52,6 +52,21 @@ def fresh(tmp_path: Path) -> Path:
     return folder
 
 
+def test_no_unsigned_extension_is_loaded_once_a_lake_is_open(filled: Path, tmp_path: Path) -> None:
+    """Those of our packages are, to spare their hashing; nobody can have one loaded after them."""
+    place = location.parse(str(filled))
+    stray = tmp_path / "stray.duckdb_extension"
+    stray.write_bytes(bytes(4096))
+    reading, _ = lake.reader(place, Settings())
+    with reading, lake.writer(place, Settings()) as writing:
+        for con in (reading, writing):
+            assert con.execute("select current_setting('allow_unsigned_extensions')").fetchall() == [(False,)]
+            with pytest.raises(duckdb.Error, match="Cannot change allow_unsigned_extensions"):
+                con.execute("set allow_unsigned_extensions = true")
+            with pytest.raises(duckdb.Error):
+                con.execute(f"load '{stray}'")
+
+
 def refused(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
