@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from servers import S3, moto
 
+import warehouse
 from warehouse import limits, masking
 from warehouse.cli import main
 
@@ -104,6 +106,36 @@ def copy_lake(lake: Path, place: Path) -> Path:
     """A copy of a lake that nobody has open, to be changed by one test; a tenth of what a refresh costs."""
     shutil.copytree(lake, place)
     return place
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A bucket's folder and a lake of it, made once: a test that changes them gets a copy, and the folder put back.
+
+    The lake knows the bucket by its path, so that stays; contents and times of writing are as the lake has them.
+    """
+
+    bucket: Path
+    lake: Path
+
+    @classmethod
+    def of(cls, root: Path, objects: dict[str, bytes | str]) -> "Prepared":
+        """Write the objects into a folder below `root` and refresh a lake from it."""
+        made = cls(root / "bucket", root / "lake")
+        write_objects(made.bucket, objects)
+        warehouse.refresh(str(made.bucket), str(made.lake))
+        shutil.copytree(made.bucket, made._kept)
+        return made
+
+    @property
+    def _kept(self) -> Path:
+        return self.bucket.with_name("kept")
+
+    def restore_bucket(self) -> Path:
+        """The bucket's folder as the lake knows it."""
+        shutil.rmtree(self.bucket)
+        shutil.copytree(self._kept, self.bucket)
+        return self.bucket
 
 
 def write_objects(bucket: Path, objects: dict[str, bytes | str]) -> None:
