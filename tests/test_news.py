@@ -187,8 +187,8 @@ def look(place: Place, lake: Path, cursor: str = "", **more: int) -> News:
     return news
 
 
-def test_a_probe_sees_a_new_patient_a_new_day_and_a_replaced_file(place: Place, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+def test_a_probe_sees_a_new_patient_a_new_day_and_a_replaced_file(place: Place, new_lake: Path) -> None:
+    lake = new_lake
     place.put(*(key(patient) for patient in range(8)), "training/ct-metadata/Covid1/1/2/3.json", "readme.txt")
     assert look(place, lake).why == "The lake knows nothing of this source yet."
     warehouse.refresh(place.source, str(lake))
@@ -206,8 +206,8 @@ def test_a_probe_sees_a_new_patient_a_new_day_and_a_replaced_file(place: Place, 
     assert look(place, lake, again.cursor).keys == 0
 
 
-def test_everything_passes_by_within_a_few_looks(place: Place, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+def test_everything_passes_by_within_a_few_looks(place: Place, new_lake: Path) -> None:
+    lake = new_lake
     place.put(*(key(patient, f"2020-03-{day:02d}") for patient in range(5) for day in range(1, 8)))
     warehouse.refresh(place.source, str(lake))
     place.put(key(4, "2020-04-01"), key(2), content=RECORD + b" ")
@@ -220,17 +220,17 @@ def test_everything_passes_by_within_a_few_looks(place: Place, tmp_path: Path) -
     assert json.loads(cursor)["at"] == 0
 
 
-def test_a_cursor_of_another_time_starts_anew(place: Place, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+def test_a_cursor_of_another_time_starts_anew(place: Place, new_lake: Path) -> None:
+    lake = new_lake
     place.put(key(1))
     warehouse.refresh(place.source, str(lake))
     for cursor in ("nonsense", '{"at": 99}', '{"folder":99,"at":99,"skip":7,"told":"","when":0}', "[]"):
         assert not look(place, lake, cursor).new
 
 
-def test_removed_objects_are_left_to_the_schedule(tmp_path: Path) -> None:
+def test_removed_objects_are_left_to_the_schedule(tmp_path: Path, new_lake: Path) -> None:
     place = Place(str(tmp_path / "bucket"), None)
     place.put(key(1), key(2))
-    warehouse.refresh(place.source, str(tmp_path / "lake"))
+    warehouse.refresh(place.source, str(new_lake))
     (tmp_path / "bucket" / key(2)).unlink()
-    assert not look(place, tmp_path / "lake").new
+    assert not look(place, new_lake).new

@@ -162,8 +162,8 @@ def test_a_few_unread_keep_their_rows_and_are_named(
 
 
 @pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN], ids=lambda f: f.__name__)
-def test_a_few_unread_new_objects_stop_nothing(bucket: Faulty, server: S3, tmp_path: Path, fault: Fault) -> None:
-    lake = tmp_path / "lake"
+def test_a_few_unread_new_objects_stop_nothing(bucket: Faulty, server: S3, new_lake: Path, fault: Fault) -> None:
+    lake = new_lake
     small = {f"training/A{number}/data/2020-03-01/data.json": b'{"Age": "1"}' for number in range(3)}
     server.put(BUCKET, small)
     bucket.fail(fault, when=lambda path: "/training/A" in path)
@@ -178,11 +178,11 @@ def test_a_few_unread_new_objects_stop_nothing(bucket: Faulty, server: S3, tmp_p
     assert refresh(lake).clinical.loaded == 3
 
 
-def test_what_comes_altered_once_is_fetched_again(bucket: Faulty, tmp_path: Path) -> None:
+def test_what_comes_altered_once_is_fetched_again(bucket: Faulty, new_lake: Path) -> None:
     bucket.fail(alter, times=5, when=lambda path: "data.json" in path)
-    assert refresh(tmp_path / "lake").clinical.rejected == 0
+    assert refresh(new_lake).clinical.rejected == 0
     assert bucket.failed == 5
-    assert set(ages_in(tmp_path / "lake").values()) == {50}
+    assert set(ages_in(new_lake).values()) == {50}
 
 
 @pytest.mark.parametrize("fault", [DENIED, BROKEN, alter], ids=lambda f: f.__name__)
@@ -200,18 +200,18 @@ def test_a_bucket_that_cannot_be_read_is_refused(bucket: Faulty, tmp_path: Path,
     assert len(ages_in(tmp_path / "lake")) == N
 
 
-def test_full_mends_what_an_older_version_let_in(bucket: Faulty, tmp_path: Path) -> None:
+def test_full_mends_what_an_older_version_let_in(bucket: Faulty, new_lake: Path) -> None:
     bucket.fail(alter, when=numbers(3))
     careless = Settings(request_seconds=0.5, check_etags=0)
-    warehouse.refresh(f"s3://{BUCKET}", str(tmp_path / "lake"), settings=careless)
+    warehouse.refresh(f"s3://{BUCKET}", str(new_lake), settings=careless)
     bucket.fail(None)
-    assert refresh(tmp_path / "lake").clinical.loaded == 0
-    refresh(tmp_path / "lake", full=True)
-    assert ages_in(tmp_path / "lake") == {f"Covid{number}": 50 for number in range(N)}
+    assert refresh(new_lake).clinical.loaded == 0
+    refresh(new_lake, full=True)
+    assert ages_in(new_lake) == {f"Covid{number}": 50 for number in range(N)}
 
 
-def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, here: Chest) -> None:
-    bucket, lake = tmp_path / "bucket", tmp_path / "lake"
+def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, new_lake: Path, here: Chest) -> None:
+    bucket, lake = tmp_path / "bucket", new_lake
     write_objects(bucket, {key_of(number): record(number) for number in range(N)})
     assert here("refresh", bucket, "--lake", lake, "-q").returncode == 0
     seen = ages_in(lake)
@@ -231,8 +231,8 @@ def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, here: Chest) -> 
     assert ages_in(lake) == {key: age for key, age in (seen | {"Covid39": 70}).items() if key != "Covid0"}
 
 
-def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     header = {"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": ["CT"]}}
     keys = [f"training/P{n}/images_metadata/2020-04-01/i.json" for n in range(20)]
     write_objects(bucket, dict.fromkeys(keys, json.dumps(header)))
@@ -248,8 +248,8 @@ def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("is_asked", [True, False], ids=["asked for", "other rules"])
-def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
 
     def header(modality: str) -> str:
         return json.dumps({"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": [modality]}})
