@@ -24,21 +24,21 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "lake"
 
 
-def test_a_table_in_a_pipe_is_whole(chest: Chest, lake: Path) -> None:
-    done = chest("sql", "select range as n from range(25000)", "--lake", lake)
+def test_a_table_in_a_pipe_is_whole(here: Chest, lake: Path) -> None:
+    done = here("sql", "select range as n from range(25000)", "--lake", lake)
     lines = done.stdout.splitlines()
     assert len(lines) == 25_000 + 5
     assert len({len(line) for line in lines}) == 1
     assert [int(line.strip("│ ")) for line in lines[4:-1]] == list(range(25_000))
 
 
-def test_an_excel_workbook_keeps_texts_and_types(chest: Chest, lake: Path, tmp_path: Path) -> None:
+def test_an_excel_workbook_keeps_texts_and_types(here: Chest, lake: Path, tmp_path: Path) -> None:
     query = (
         "select '=1+1' as f, '+1' as p, '@x' as a, '-1' as m, 40 as n, 1.5 as d, date '2020-03-01' as day, "
         "true as yes, 9007199254740993 as big, null as nothing, 'http://x' as url, '007' as zeros, [1, 2] as list, "
         "date '1899-01-01' as old"
     )
-    done = chest("sql", query, "--lake", lake, "-o", tmp_path / "a.xlsx")
+    done = here("sql", query, "--lake", lake, "-o", tmp_path / "a.xlsx")
     assert done.returncode == 0, done.stderr
     names, row = openpyxl.load_workbook(tmp_path / "a.xlsx").active.iter_rows()  # type: ignore[union-attr]
     found = {name.value: cell for name, cell in zip(names, row, strict=True)}
@@ -85,16 +85,16 @@ def test_what_excel_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.xls", "a.tsv", "a"])
-def test_an_unknown_ending_names_the_known_ones(name: str, chest: Chest, lake: Path, tmp_path: Path) -> None:
-    done = chest("sql", "select 1", "--lake", lake, "-o", tmp_path / name)
+def test_an_unknown_ending_names_the_known_ones(name: str, here: Chest, lake: Path, tmp_path: Path) -> None:
+    done = here("sql", "select 1", "--lake", lake, "-o", tmp_path / name)
     assert (done.returncode, done.stdout) == (2, "")
     assert ".csv, .json, .parquet, .xlsx" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_csv_for_excel_has_a_byte_order_mark_and_other_csv_none(chest: Chest, lake: Path, tmp_path: Path) -> None:
+def test_csv_for_excel_has_a_byte_order_mark_and_other_csv_none(here: Chest, lake: Path, tmp_path: Path) -> None:
     for form, content in {"csv": b"a\n\xc3\xa9\n", "csv-excel": b"\xef\xbb\xbfa\r\n\xc3\xa9\r\n"}.items():
-        chest("sql", "select 'é' as a", "--lake", lake, "--format", form, "-o", tmp_path / "a.csv")
+        here("sql", "select 'é' as a", "--lake", lake, "--format", form, "-o", tmp_path / "a.csv")
         assert (tmp_path / "a.csv").read_bytes() == content
 
 

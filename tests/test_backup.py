@@ -73,7 +73,7 @@ def a_file_of(folder: Path) -> Path:
 
 
 def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
-    original: Path, copied: Path, bucket: Path, chest: Chest
+    original: Path, copied: Path, bucket: Path, here: Chest
 ) -> None:
     (copied / "all.sql").write_text(COHORT)
     with warehouse.open(str(copied / "lake")) as wh:
@@ -93,7 +93,7 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
     again = repeat(manifest, str(restored))
     assert manifest.about["counts"]["patients"] > 1
     assert (again.holds, again.is_same_csv, again.digest) == (True, True, manifest.digest)
-    done = chest("refresh", original / "bucket", "--lake", restored, "-q")
+    done = here("refresh", original / "bucket", "--lake", restored, "-q")
     assert done.returncode == 0, done.stderr
     assert "Nothing new" in done.stdout
     # Another folder, so another source: it writes, and finds its files.
@@ -103,7 +103,7 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
 
 
 def test_a_second_backup_copies_only_what_is_new_and_drops_what_nobody_needs(
-    copied: Path, bucket: Path, chest: Chest
+    copied: Path, bucket: Path, here: Chest
 ) -> None:
     place = location.parse(str(copied / "lake"))
     unchanged = backups.backup(copied / "backup", str(copied / "lake"))
@@ -121,7 +121,7 @@ def test_a_second_backup_copies_only_what_is_new_and_drops_what_nobody_needs(
     assert kept == files - {Path("core/orphan.parquet")}
     assert 0 < done.copied < done.files == len(kept)
     assert done.removed > 0
-    found = json.loads(chest("backup", copied / "backup", "--verify", "-q", "--format", "json").stdout)
+    found = json.loads(here("backup", copied / "backup", "--verify", "-q", "--format", "json").stdout)
     assert found == {
         "folder": str(copied / "backup"),
         "snapshot": done.snapshot,
@@ -184,7 +184,7 @@ def test_a_backup_that_was_killed_leaves_the_one_before_it_whole(copied: Path, t
 
 
 @pytest.mark.parametrize("spoilt", ["truncated", "changed", "missing", "catalogue changed", "catalogue no database"])
-def test_verify_finds_what_is_wrong_and_names_it(copied: Path, chest: Chest, spoilt: str) -> None:
+def test_verify_finds_what_is_wrong_and_names_it(copied: Path, here: Chest, spoilt: str) -> None:
     folder = copied / "backup"
     victim = a_file_of(folder)
     match spoilt:
@@ -202,7 +202,7 @@ def test_verify_finds_what_is_wrong_and_names_it(copied: Path, chest: Chest, spo
                 file.write(b"x")
         case _:
             (folder / "catalog.sqlite").write_bytes(b"no database" * 500)
-    done = chest("backup", folder, "--verify", "-q")
+    done = here("backup", folder, "--verify", "-q")
     name = "catalog.sqlite" if "catalogue" in spoilt else victim.relative_to(folder).as_posix()
     assert done.returncode == 1
     assert name in done.stdout
@@ -240,7 +240,7 @@ def test_a_damaged_lake_is_named_and_the_old_backup_stays(copied: Path) -> None:
     assert backups.verify(copied / "backup").holds
 
 
-def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, chest: Chest) -> None:
+def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest) -> None:
     source = copied / "lake"
 
     def refused(folder: Path, address: object, because: str) -> None:
@@ -253,7 +253,7 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, chest: Ches
     refused(source, source, "within each other")
     refused(bucket, source, "no backup")
     refused(bucket / "truth.json", source, "is a file")
-    done = chest("backup", bucket, "--verify", "-q")
+    done = here("backup", bucket, "--verify", "-q")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert "is no backup" in done.stderr
     refused(tmp_path / "b", "postgres://h/d?data_path=/x", "pg_dump")

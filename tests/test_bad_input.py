@@ -185,9 +185,9 @@ def test_the_patient_is_the_keys(loaded: Any) -> None:
     assert loaded[0].sql(query).fetchall() == [("R-other-patient",)]
 
 
-def test_command_shows_rejects(loaded: Any, chest: Any) -> None:
+def test_command_shows_rejects(loaded: Any, here: Any) -> None:
     wh, _ = loaded
-    rows = json.loads(chest("rejects", "--group", "all", "--lake", wh.location.name, "--format", "json").stdout)
+    rows = json.loads(here("rejects", "--group", "all", "--lake", wh.location.name, "--format", "json").stdout)
     assert {"key", "etag", "reason", "first_seen", "last_seen"} <= set(rows[0])
     assert {row["key"] for row in rows} == set(rejects(wh))
 
@@ -199,8 +199,8 @@ def test_second_refresh_tries_no_reject_again(loaded: Any) -> None:
     assert (result.images.rejected, result.clinical.rejected) == (0, 0)
 
 
-def test_a_mended_object_leaves_the_rejects(tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_a_mended_object_leaves_the_rejects(tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {image_key("P"): "<html>", record_key("P"): "<html>", record_key("Q"): "{"})
     warehouse.refresh(str(bucket), lake)
     write_objects(bucket, {image_key("P"): HEADER, record_key("P"): RECORD, record_key("Q"): "still no JSON"})
@@ -212,8 +212,8 @@ def test_a_mended_object_leaves_the_rejects(tmp_path: Path) -> None:
         assert lake_counts(wh)["rejected"] == 1
 
 
-def test_a_good_object_may_turn_bad(tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_a_good_object_may_turn_bad(tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {image_key("P"): HEADER, record_key("P"): RECORD})
     warehouse.refresh(str(bucket), lake)
     with warehouse.open(lake) as wh:
@@ -229,8 +229,8 @@ def test_a_good_object_may_turn_bad(tmp_path: Path) -> None:
         assert wh.check("rows_held_over")[0].n_rows == 2
 
 
-def test_oversized_objects_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_oversized_objects_are_not_read(tmp_path: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     padding = " " * 1_000_000
     write_objects(
         bucket,
@@ -254,8 +254,8 @@ def test_oversized_objects_are_not_read(tmp_path: Path, monkeypatch: pytest.Monk
         assert lake_counts(wh)["image_json"] == 2
 
 
-def test_objects_that_vanish_between_listing_and_reading(tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_objects_that_vanish_between_listing_and_reading(tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {key(p): c for p in "PQR" for key, c in ((image_key, HEADER), (record_key, RECORD))})
     path = bucket / image_key("P")
     stat = path.stat()

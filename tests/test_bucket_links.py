@@ -181,12 +181,12 @@ def test_a_bucket_may_itself_be_reached_by_a_link(bucket: Path) -> None:
     assert read(bucket.parent / "link", "training/P1/images/2020-05-01/1.dcm", 4) == b"DICM"
 
 
-def test_a_refresh_names_what_it_passed_over_until_it_is_gone(bucket: Path, chest: Chest, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+def test_a_refresh_names_what_it_passed_over_until_it_is_gone(bucket: Path, here: Chest, new_lake: Path) -> None:
+    lake = new_lake
     (bucket / "training" / "P1" / "secret.dcm").symlink_to("/etc/passwd")
     (bucket / "validation").symlink_to("/proc/self")
     os.mkfifo(bucket / "training" / "P1" / "pipe.json")
-    done = chest("refresh", bucket, "--lake", lake, "-q")
+    done = here("refresh", bucket, "--lake", lake, "-q")
     assert done.returncode == 0, done.stderr
     assert "3 names are no objects and were passed over:  chest rejects" in done.stderr
     assert "2 objects listed" in done.stdout
@@ -197,7 +197,7 @@ def test_a_refresh_names_what_it_passed_over_until_it_is_gone(bucket: Path, ches
             ("training/P1/secret.dcm", "skipped", OUTSIDE, "training"),
             ("validation", "skipped", OUTSIDE, None),
         ]
-    assert chest("check", "books", "--lake", lake).returncode == 0
+    assert here("check", "books", "--lake", lake).returncode == 0
     assert not warehouse.refresh(str(bucket), str(lake)).published.is_new
     (bucket / "validation").unlink()
     (bucket / "training" / "P1" / "pipe.json").unlink()
@@ -219,10 +219,10 @@ def test_a_bucket_of_a_running_process_is_listed(tmp_path: Path, chest: Chest) -
 
 
 @pytest.mark.parametrize("inside", ["lake", "training/P1/lake", "."])
-def test_a_lake_in_its_own_bucket_is_refused(bucket: Path, chest: Chest, inside: str) -> None:
+def test_a_lake_in_its_own_bucket_is_refused(bucket: Path, here: Chest, inside: str) -> None:
     (bucket.parent / "other").symlink_to(bucket)
     for address in (bucket / inside, bucket.parent / "other" / inside):
-        done = chest("refresh", bucket, "--lake", address)
+        done = here("refresh", bucket, "--lake", address)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert "lies in its own bucket" in done.stderr

@@ -228,7 +228,7 @@ def told(differences: list[compare.Difference]) -> dict[str, tuple[str, str, str
     return {d.id: (d.change, d.step, "; ".join(r.text for r in d.reasons)) for d in differences}
 
 
-def test_differences_between_snapshots_are_explained(tmp_path: Path, good: Path) -> None:
+def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: Path, good: Path) -> None:
     with lake(tmp_path, FILMS, RECORDS) as wh:
         before = wh.snapshot.number
     (tmp_path / "bucket/training/b/images_metadata/2020-04-02/b1.json").unlink()
@@ -244,10 +244,10 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, good: Path)
         """,
     )
     write_objects(tmp_path / "bucket", more)
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"), allow_removals=True)
+    warehouse.refresh(str(tmp_path / "bucket"), str(new_lake), allow_removals=True)
     with (
-        warehouse.open(str(tmp_path / "lake"), snapshot=before, trusted=False) as then,
-        warehouse.open(str(tmp_path / "lake"), trusted=False) as now,
+        warehouse.open(str(new_lake), snapshot=before, trusted=False) as then,
+        warehouse.open(str(new_lake), trusted=False) as now,
     ):
         found = told(compare.compare(then.cohort(good), now.cohort(good)))
         days = told(compare.compare(now.cohort(good, as_of="2020-04-30"), now.cohort(good, as_of="2020-05-02")))
@@ -267,10 +267,10 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, good: Path)
     assert changed["A2"] == ("left", "films", "changed definition: since from 2020-03-01 to 2020-05-01")
 
 
-def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, tmp_path: Path) -> None:
-    warehouse.refresh(str(samples / "dated"), str(tmp_path / "lake"))
+def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_lake: Path) -> None:
+    warehouse.refresh(str(samples / "dated"), str(new_lake))
     kinds: Counter[str] = Counter()
-    with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
+    with warehouse.open(str(new_lake), trusted=False) as wh:
         days = ["2020-05-01", "2020-06-15", "2020-12-31"]
         centres = [row[0] for row in wh.sql("select distinct centre from clinical").fetchall() if row[0]]
         for name, given in (
@@ -310,7 +310,7 @@ from drawn
 """
 
 
-def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path) -> None:
+def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new_lake: Path) -> None:
     """A .dcm that comes, a header that says nothing new of what is read, a field that is not read or did not matter."""
     films = """
         patient | image | day        | body  | model
@@ -325,14 +325,14 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path) -> 
     def step(films: str, records: str, dcm: str = "") -> int:
         more = {"training/b/images/2020-04-01/b.dcm": dcm} if dcm else {}
         write_objects(tmp_path / "bucket", {**objects(films, records), **more})
-        warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
-        with warehouse.open(str(tmp_path / "lake")) as wh:
+        warehouse.refresh(str(tmp_path / "bucket"), str(new_lake))
+        with warehouse.open(str(new_lake)) as wh:
             return wh.snapshot.number
 
     def between(old: int, new: int, sql: Path) -> dict[str, list[tuple[str, str]]]:
         with (
-            warehouse.open(str(tmp_path / "lake"), snapshot=old, trusted=False) as then,
-            warehouse.open(str(tmp_path / "lake"), snapshot=new, trusted=False) as now,
+            warehouse.open(str(new_lake), snapshot=old, trusted=False) as then,
+            warehouse.open(str(new_lake), snapshot=new, trusted=False) as now,
         ):
             found = compare.compare(then.cohort(sql), now.cohort(sql))
         return {d.id: [(str(r.kind), r.text) for r in d.reasons] for d in found}
@@ -451,37 +451,37 @@ def test_cramers_v() -> None:
     assert risk.cramers_v(Counter({("a", "x"): 50})) == (0.0, 0.0)
 
 
-def test_the_commands(wh: warehouse.Warehouse, good: Path, chest: Chest, tmp_path: Path) -> None:
+def test_the_commands(wh: warehouse.Warehouse, good: Path, here: Chest, tmp_path: Path) -> None:
     place = ("--lake", wh.location.name)
-    listed = json.loads(chest("cohort", "list", "--format", "json").stdout)
+    listed = json.loads(here("cohort", "list", "--format", "json").stdout)
     assert [c["name"] for c in listed] == cohorts.shipped()
-    shown = chest("cohort", "show", good).stdout
+    shown = here("cohort", "show", good).stdout
     for words in ("Films of positive patients", "since DATE = '2020-03-01'", "films (line 10)", "Chest films."):
         assert words in shown
     values = tmp_path / "centres.txt"
     values.write_text("Leeds\nBath\n")
-    done = chest("cohort", "run", good, *place, "--param", f"centres=@{values}", "--format", "csv")
+    done = here("cohort", "run", good, *place, "--param", f"centres=@{values}", "--format", "csv")
     assert done.stdout.splitlines()[1:] == ["A2,a,2020-04-01,positive", "B1,b,2020-04-02,positive"], done.stderr
-    done = chest(
+    done = here(
         "cohort", "run", good, *place, "--param", "centres=Leeds", "--param", "centres=Oxford", "--format", "csv"
     )
     assert len(done.stdout.splitlines()) == 2
-    done = chest("cohort", "attrition", good, *place, "--suppress", 0, "-o", tmp_path / "flow.svg")
+    done = here("cohort", "attrition", good, *place, "--suppress", 0, "-o", tmp_path / "flow.svg")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "flow.svg").read_text().startswith("<svg")
-    done = chest("cohort", "compare", good, *place, "--from", "2020-04-01", "--format", "csv")
+    done = here("cohort", "compare", good, *place, "--from", "2020-04-01", "--format", "csv")
     assert "first clinical file" in done.stdout
-    done = chest("cohort", "risk", good, *place, "--label", "covid_status", "--suppress", 0, "--format", "json")
+    done = here("cohort", "risk", good, *place, "--label", "covid_status", "--suppress", 0, "--format", "json")
     assert json.loads(done.stdout)["rows"] == 2, done.stderr
 
 
-def test_lint_as_a_command(good: Path, chest: Chest, tmp_path: Path) -> None:
+def test_lint_as_a_command(good: Path, here: Chest, tmp_path: Path) -> None:
     bad = tmp_path / "bad.sql"
     bad.write_text(GOOD.replace("StudyDate >=", "StudyDat >="))
-    refused = chest("cohort", "lint", bad, "--lake", tmp_path / "none")
+    refused = here("cohort", "lint", bad, "--lake", tmp_path / "none")
     assert refused.returncode == 1
     assert f"{bad}:13: error: There is no column StudyDat. Did you mean StudyDate?" in refused.stdout
-    fine = chest("cohort", "lint", good, "--lake", tmp_path / "none", "--format", "json")
+    fine = here("cohort", "lint", good, "--lake", tmp_path / "none", "--format", "json")
     assert fine.returncode == 0
     assert {p["severity"] for p in json.loads(fine.stdout)} <= {"warning", "note"}
 

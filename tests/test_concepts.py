@@ -263,13 +263,13 @@ def _touch(path: Path, day: str) -> None:
     os.utime(path, (moment, moment))
 
 
-def test_the_dcm_is_one_of_those_that_were_there(tmp_path: Path) -> None:
+def test_the_dcm_is_one_of_those_that_were_there(tmp_path: Path, new_lake: Path) -> None:
     """The mirrored .dcm came on 1 May, another was there from 1 April on; it comes with the first refresh or later."""
     metadata = "training/ct-metadata/P/s/e/a.json"
     files = {metadata: header(sop="1"), "training/P/images/2020-04-01/a.dcm": "xy"}
     write_objects(tmp_path / "bucket", files)
     _touch(tmp_path / "bucket" / metadata, "2020-03-20")
-    bucket, place = str(tmp_path / "bucket"), str(tmp_path / "lake")
+    bucket, place = str(tmp_path / "bucket"), str(new_lake)
     warehouse.refresh(bucket, place)
     mirrored = "training/ct/P/s/e/a.dcm"
     write_objects(tmp_path / "bucket", {mirrored: "x"})
@@ -393,9 +393,9 @@ def test_every_concept_is_a_document_a_public_view_and_in_the_dictionary() -> No
         )
 
 
-def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path, tmp_path: Path) -> None:
-    warehouse.refresh(str(samples / "dated"), str(tmp_path / "lake"))
-    with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
+def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path, new_lake: Path) -> None:
+    warehouse.refresh(str(samples / "dated"), str(new_lake))
+    with warehouse.open(str(new_lake), trusted=False) as wh:
         for concept in public_views.CONCEPTS:
             answer: Any = wh.sql(f"from {concept}", trusted=False)
             assert answer.columns == [column.name for column in columns.relations()[concept].columns]

@@ -83,9 +83,9 @@ def test_what_does_not_belong_together_is_not_written(
     assert sorted(lake.rglob("*.parquet")) == files
 
 
-def test_upkeep_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, chest: Chest) -> None:
+def test_upkeep_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, here: Chest) -> None:
     (tmp_path / "none").mkdir()
-    assert chest("upkeep", "--lake", tmp_path / "none").returncode == 2
+    assert here("upkeep", "--lake", tmp_path / "none").returncode == 2
     assert [path.name for path in (tmp_path / "none").iterdir()] == []
     lake = tmp_path / "lake"
     shutil.copytree(made / "lake", lake)
@@ -95,7 +95,7 @@ def test_upkeep_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, 
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"PAR1")
         os.utime(path, (week, week))
-    done = chest("upkeep", "--lake", lake)
+    done = here("upkeep", "--lake", lake)
     assert (done.returncode, "30 of the" in done.stderr) == (2, True)
     assert len(list(lake.rglob("core/images/*.parquet"))) == 30
     assert upkeep(str(lake), allow_orphans=True).removed_orphans == 30
@@ -115,13 +115,13 @@ def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> 
         assert warehouse.refresh(str(made / "bucket"), first).published.is_new is False
 
 
-def test_damaged_files_are_one_line(made: Path, tmp_path: Path, chest: Chest) -> None:
+def test_damaged_files_are_one_line(made: Path, tmp_path: Path, here: Chest) -> None:
     lake = tmp_path / "lake"
     shutil.copytree(made / "lake", lake)
     for path in lake.rglob("*.parquet"):
         path.write_bytes(b"x" * path.stat().st_size)
     for words in (("status",), ("check",), ("refresh", made / "bucket", "-q"), ("upkeep", "-q")):
-        done = chest(*words, "--lake", lake)
+        done = here(*words, "--lake", lake)
         assert done.returncode == 2, (words, done.stderr)
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert done.stderr.startswith("chest: ")

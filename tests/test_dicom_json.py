@@ -292,8 +292,8 @@ def record_key(name: str) -> str:
     return f"training/{name}/data/2020-05-01/data.json"
 
 
-def test_nothing_hostile_stops_a_refresh(tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_nothing_hostile_stops_a_refresh(tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     good = {f"Good{i}": json.dumps({"00080018": of("UI", f"1.{i}")}) for i in range(5)}
     write_objects(bucket, {image_key(name): text for name, text in (good | LOADS).items()})
     write_objects(bucket, {image_key(name): text for name, (text, _) in REJECTED.items()})
@@ -314,8 +314,8 @@ def test_nothing_hostile_stops_a_refresh(tmp_path: Path) -> None:
     assert not warehouse.refresh(str(bucket), lake).published.is_new
 
 
-def test_headers_that_other_rules_have_read_are_read_again(tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_headers_that_other_rules_have_read_are_read_again(tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     header = json.dumps({"00080018": of("UI", "1"), "0020000d": of("UI", "2.25.100")})
     write_objects(bucket, {image_key("P"): header, image_key("Q"): json.dumps({"dataset": {}})})
     warehouse.refresh(str(bucket), lake)

@@ -239,9 +239,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(root / "lake")
 
 
-def test_an_association_says_no_more_than_the_table_beside_it(lake: str, chest: Chest) -> None:
+def test_an_association_says_no_more_than_the_table_beside_it(lake: str, here: Chest) -> None:
     """Ten hidden cells were once solved for exactly, from the sixteen digits of V beside them."""
-    done = chest("cohort", "risk", "covid_risk", "--lake", lake, "--label", "covid_status", "--format", "json")
+    done = here("cohort", "risk", "covid_risk", "--lake", lake, "--label", "covid_status", "--format", "json")
     shown = json.loads(done.stdout)
     assert shown["rows"] % BASE == 0
     assert {a["first"] for a in shown["associations"]} == {"covid_status"}, "tables of others are not shown"
@@ -255,7 +255,7 @@ def test_an_association_says_no_more_than_the_table_beside_it(lake: str, chest: 
         assert (a["v"], a["v_corrected"]) == v
     assert totals == {shown["rows"]}
     exact = json.loads(
-        chest(
+        here(
             *("cohort", "risk", "covid_risk", "--lake", lake, "--label", "covid_status"),
             *("--format", "json", "--suppress", 0),
         ).stdout
@@ -264,10 +264,10 @@ def test_an_association_says_no_more_than_the_table_beside_it(lake: str, chest: 
     assert len(exact["associations"]) > len(shown["associations"])
 
 
-def test_every_command_rounds_where_it_is_asked_to(lake: str, chest: Chest, tmp_path: Path) -> None:
+def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_path: Path) -> None:
     place = ("--lake", lake)
-    true = json.loads(chest("cohort", "attrition", "covid_risk", *place, "--suppress", 0, "--format", "json").stdout)
-    shown = json.loads(chest("cohort", "attrition", "covid_risk", *place, "--format", "json").stdout)
+    true = json.loads(here("cohort", "attrition", "covid_risk", *place, "--suppress", 0, "--format", "json").stdout)
+    shown = json.loads(here("cohort", "attrition", "covid_risk", *place, "--format", "json").stdout)
     for was, row in zip(true, shown, strict=True):
         assert {n: v for n, v in row.items() if n in attrition.COUNTED} == {
             what: None if was[what] is None else round_count(was[what], BASE) for what in attrition.COUNTED
@@ -275,13 +275,13 @@ def test_every_command_rounds_where_it_is_asked_to(lake: str, chest: Chest, tmp_
     answer = true[-1]
     rows = round_count(answer["images"], BASE)
     assert rows != answer["images"]
-    done = chest("cohort", "run", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "rows.csv")
+    done = here("cohort", "run", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "rows.csv")
     assert done.stderr.startswith(f"{rows} rows, one for each image"), done.stderr
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == answer["images"] + 1, "rows are all there"
-    done = chest("manifest", "export", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "m")
+    done = here("manifest", "export", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "m")
     assert f" {rows} images; " in done.stdout, done.stdout
     assert f"{answer['images']} " not in done.stdout + done.stderr
-    done = chest(
+    done = here(
         "manifest", "export", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "j", "--format", "json"
     )
     made = json.loads(done.stdout)
@@ -290,26 +290,26 @@ def test_every_command_rounds_where_it_is_asked_to(lake: str, chest: Chest, tmp_
     assert "without_images" not in made
 
 
-def test_lint_compare_and_check(lake: str, chest: Chest, tmp_path: Path) -> None:
+def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
     place, later = ("--lake", lake), tmp_path / "later.sql"
     later.write_text(LATER)
-    exact = chest("cohort", "lint", later, *place, "--suppress", 0).stdout
-    shown = chest("cohort", "lint", later, *place).stdout
+    exact = here("cohort", "lint", later, *place, "--suppress", 0).stdout
+    shown = here("cohort", "lint", later, *place).stdout
     counts = [re.findall(r"(\d+|under 5) of (\d+) rows", text) for text in (exact, shown)]
     assert [tuple(named(round_count(int(n), BASE), BASE) for n in pair) for pair in counts[0]] == counts[1] != counts[0]
     compared = ("cohort", "compare", "covid_risk", *place, "--from", "2020-05-01")
-    done = chest(*compared, "--suppress", BASE)
+    done = here(*compared, "--suppress", BASE)
     assert done.stdout == "", "rows name patients"
     numbers = [int(word) for word in done.stderr.split("\nCounts")[0].replace(",", "").split() if word.isdigit()]
     assert numbers
     assert not any(n % BASE for n in numbers)
-    assert chest(*compared, "--suppress", BASE, "-o", tmp_path / "x.csv").returncode == 2
-    true = {row["name"]: row["rows"] for row in json.loads(chest("check", *place, "--format", "json").stdout)}
-    checked = json.loads(chest("check", *place, "--format", "json", "--suppress", BASE).stdout)
+    assert here(*compared, "--suppress", BASE, "-o", tmp_path / "x.csv").returncode == 2
+    true = {row["name"]: row["rows"] for row in json.loads(here("check", *place, "--format", "json").stdout)}
+    checked = json.loads(here("check", *place, "--format", "json", "--suppress", BASE).stdout)
     assert {row["name"]: row["rows"] for row in checked} == {n: round_count(rows, BASE) for n, rows in true.items()}
     assert not any(row["faults"] for row in checked)
     small = next(name for name, n in true.items() if n in SMALL)
-    assert "rows       under 5" in chest("check", small, *place, "--suppress", BASE).stdout
+    assert "rows       under 5" in here("check", small, *place, "--suppress", BASE).stdout
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, copy_lake, write_objects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,11 +61,17 @@ def filled(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
-@pytest.fixture
-def own(bucket: Path, tmp_path: Path) -> str:
-    folder = str(tmp_path / "own")
-    warehouse.refresh(str(bucket), folder)
+@pytest.fixture(scope="module")
+def untouched(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake that nobody opens: it is copied."""
+    folder = tmp_path_factory.mktemp("untouched") / "lake"
+    warehouse.refresh(str(bucket), str(folder))
     return folder
+
+
+@pytest.fixture
+def own(untouched: Path, tmp_path: Path) -> str:
+    return str(copy_lake(untouched, tmp_path / "own"))
 
 
 def alter(folder: str, *statements: str) -> None:
@@ -126,7 +132,7 @@ def test_the_gate_says_what_the_rules_say(run: warehouse.steps.Run, changes: lis
         run.con.execute("rollback")
 
 
-def test_a_blocked_snapshot_is_not_published_and_readers_are_told(own: str, bucket: Path, chest: Chest) -> None:
+def test_a_blocked_snapshot_is_not_published_and_readers_are_told(own: str, bucket: Path, here: Chest) -> None:
     with warehouse.open(own) as wh:
         good, images = wh.snapshot.number, len(wh.group("all").images().fetchall())
     alter(own, "insert into core.images from core.images limit 1")
@@ -141,25 +147,25 @@ def test_a_blocked_snapshot_is_not_published_and_readers_are_told(own: str, buck
     }
     assert all(r.rows.num_rows == 0 for r in caught.value.results)
 
-    done = chest("refresh", bucket, "--lake", own, "-q")
+    done = here("refresh", bucket, "--lake", own, "-q")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert done.stderr.startswith("chest: Publishing is blocked by books")
     with warehouse.open(own) as wh:
         assert (wh.snapshot.number, len(wh.group("all").images().fetchall())) == (good, images)
-    told = json.loads(chest("status", "--lake", own, "--format", "json").stdout)
+    told = json.loads(here("status", "--lake", own, "--format", "json").stdout)
     assert [(one["check"], one["rows"]) for one in told["blocked"]] == [("books", 1), ("rows_twice", 1)]
     assert (told["snapshot"], told["newest_published"], told["unpublished_commits"]) == (good, good, 1)
     assert all(one["snapshot"] > good and one["at"] for one in told["blocked"])
-    shown = chest("status", "--lake", own).stdout
+    shown = here("status", "--lake", own).stdout
     assert "BLOCKED    by books" in shown
     assert f"Readers keep snapshot {good}." in shown
 
-    assert chest("check", "rows_twice", "--lake", own).returncode == 0
-    seen = chest("check", "rows_twice", "--lake", own, "--unpublished", "--format", "json")
+    assert here("check", "rows_twice", "--lake", own).returncode == 0
+    seen = here("check", "rows_twice", "--lake", own, "--unpublished", "--format", "json")
     assert seen.returncode == 1
     (fault,) = json.loads(seen.stdout)[0]["faults"]
     assert (fault["table_name"], fault["n_rows"]) == ("core.images", 2)
-    both = chest("check", "--lake", own, "--unpublished", "--snapshot", good)
+    both = here("check", "--lake", own, "--unpublished", "--snapshot", good)
     assert (both.returncode, both.stderr.count("not both")) == (2, 1)
 
 
@@ -185,16 +191,16 @@ def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: 
     assert told["refreshes"][0]["snapshot"] == told["snapshot"] == result.snapshot
 
 
-def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, chest: Chest) -> None:
+def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, here: Chest) -> None:
     folder = str(tmp_path / "lake")
     with opened(str(bucket), folder) as run:
         warehouse.steps.list_objects(run)
         with pytest.raises(BlockedError, match=r"nothing to read yet.*run again"):
             publish(run)  # headers and records are listed, and not loaded yet
-    done = chest("status", "--lake", folder)
+    done = here("status", "--lake", folder)
     assert done.returncode == 2
     assert "was blocked (books)" in done.stderr
-    assert chest("check", "books", "--lake", folder, "--unpublished").returncode == 1
+    assert here("check", "books", "--lake", folder, "--unpublished").returncode == 1
     assert warehouse.refresh(str(bucket), folder).published.is_new
 
 

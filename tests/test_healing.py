@@ -113,17 +113,17 @@ def test_what_will_not_heal_is_not_tried_again(bucket: Faulty, tmp_path: Path, f
 
 
 @pytest.mark.parametrize("fault", [SLOW_DOWN, reset, answering(500, "InternalError")], ids=["slow", "reset", "broken"])
-def test_short_trouble_heals_within_the_refresh(bucket: Faulty, tmp_path: Path, fault: Fault) -> None:
+def test_short_trouble_heals_within_the_refresh(bucket: Faulty, new_lake: Path, fault: Fault) -> None:
     bucket.fail(fault, times=2)
     patient = Settings(request_seconds=5)
-    assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=patient).clinical.loaded == 30
+    assert warehouse.refresh("s3://chest", str(new_lake), settings=patient).clinical.loaded == 30
     assert bucket.failed == 2
 
 
-def test_objects_that_are_throttled_are_read_in_the_end(bucket: Faulty, tmp_path: Path) -> None:
+def test_objects_that_are_throttled_are_read_in_the_end(bucket: Faulty, new_lake: Path) -> None:
     bucket.fail(SLOW_DOWN, times=20, when=is_object)
     patient = Settings(request_seconds=5)
-    assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=patient).clinical.loaded == 30
+    assert warehouse.refresh("s3://chest", str(new_lake), settings=patient).clinical.loaded == 30
     assert bucket.failed == 20
 
 

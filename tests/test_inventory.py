@@ -77,13 +77,13 @@ def expected(sample: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("form", ["CSV", "ORC", "Parquet"])
 def test_answers_are_those_of_a_listing(
-    s3: S3, sample: Path, expected: dict[str, Any], tmp_path: Path, form: str
+    s3: S3, sample: Path, expected: dict[str, Any], new_lake: Path, form: str
 ) -> None:
     written(s3, "sample", form, taken_at=datetime.now(UTC) + timedelta(minutes=1))
-    result = refresh("sample", tmp_path / "lake")
+    result = refresh("sample", new_lake)
     assert result.objects.listed == len(expected["objects"])
     assert result.objects.note.startswith("listed by the inventory of ")
-    assert answers(tmp_path / "lake") == expected
+    assert answers(new_lake) == expected
 
 
 def test_going_over_to_an_inventory_and_back_changes_nothing(s3: S3, sample: Path, expected: dict[str, Any]) -> None:
@@ -113,13 +113,13 @@ def keys(lake: Path) -> dict[str, int]:
         return dict(wh.sql("select key, size from raw.objects").fetchall())
 
 
-def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, tmp_path: Path) -> None:
-    lake_of(s3, "before", tmp_path / "lake")
+def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, new_lake: Path) -> None:
+    lake_of(s3, "before", new_lake)
     change(s3, "before")
     written(s3, "before", "Parquet", taken_at=datetime.now(UTC) + timedelta(minutes=1))
-    done = refresh("before", tmp_path / "lake")
+    done = refresh("before", new_lake)
     assert (done.objects.added, done.objects.changed, done.objects.removed) == (1, 1, 1)
-    assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in listed(s3, "before")}
+    assert keys(new_lake) == {row["Key"]: row["Size"] for row in listed(s3, "before")}
 
 
 def test_news_that_is_newer_is_listed_where_it_was_heard_of(s3: S3, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_news_that_is_newer_is_listed_where_it_was_heard_of(s3: S3, tmp_path: Pa
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "parts"])
-def test_what_was_learnt_after_it_is_not_undone(s3: S3, tmp_path: Path, whole: bool) -> None:
-    bucket, lake = f"after-{whole}".lower(), tmp_path / "lake"
+def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, whole: bool) -> None:
+    bucket, lake = f"after-{whole}".lower(), new_lake
     s3.put(bucket, {key(patient): RECORD for patient in range(20)})
     written(s3, bucket, "CSV")
     assert refresh(bucket, lake).objects.added == 20
@@ -157,13 +157,13 @@ def test_what_was_learnt_after_it_is_not_undone(s3: S3, tmp_path: Path, whole: b
     assert refresh(bucket, lake).objects.removed == 1
 
 
-def test_objects_gone_since_are_noticed_when_they_are_read(s3: S3, tmp_path: Path) -> None:
+def test_objects_gone_since_are_noticed_when_they_are_read(s3: S3, new_lake: Path) -> None:
     s3.put("vanishing", {key(patient): RECORD for patient in range(20)})
     written(s3, "vanishing", "CSV")
     s3.client().delete_object(Bucket="vanishing", Key=key(7))
-    done = refresh("vanishing", tmp_path / "lake")
+    done = refresh("vanishing", new_lake)
     assert (done.clinical.loaded, done.clinical.rejected) == (19, 1)
-    with warehouse.open(str(tmp_path / "lake")) as wh:
+    with warehouse.open(str(new_lake)) as wh:
         assert wh.rejects().select("key, reason").fetchall() == [(key(7), "vanished between listing and reading")]
 
 
@@ -183,7 +183,7 @@ def test_of_all_versions_only_the_latest_that_are_there_count(s3: S3, form: str)
     assert len(found) == 3
 
 
-def test_a_source_below_a_prefix_takes_its_part(s3: S3, tmp_path: Path) -> None:
+def test_a_source_below_a_prefix_takes_its_part(s3: S3, new_lake: Path) -> None:
     s3.put("sites", {f"leeds/{key(1)}": RECORD, f"leeds-old/{key(2)}": RECORD, f"york/{key(3)}": RECORD})
     written(s3, "sites", "CSV")
     listing = open_listed(*by_inventory("sites", "/leeds")).listing()
@@ -201,7 +201,7 @@ def test_a_source_below_a_prefix_takes_its_part(s3: S3, tmp_path: Path) -> None:
         },
     )
     with pytest.raises(SourceError, match="lists only keys that start with 'york/'"):
-        refresh("sites", tmp_path / "lake", "/leeds")
+        refresh("sites", new_lake, "/leeds")
 
 
 @pytest.mark.parametrize("damage", ["unfinished", "manifest"])
@@ -223,15 +223,15 @@ def test_an_incomplete_inventory_is_passed_over(s3: S3, tmp_path: Path, damage: 
 @pytest.mark.parametrize(
     ("damage", "words"), [("file", "does not match its checksum"), ("missing", "vanished")], ids=["file", "missing"]
 )
-def test_a_damaged_file_leaves_the_lake_as_it_was(s3: S3, tmp_path: Path, damage: str, words: str) -> None:
+def test_a_damaged_file_leaves_the_lake_as_it_was(s3: S3, new_lake: Path, damage: str, words: str) -> None:
     bucket = f"damaged-{damage}"
-    lake_of(s3, bucket, tmp_path / "lake")
+    lake_of(s3, bucket, new_lake)
     s3.put(bucket, {key(60): RECORD})
     written(s3, bucket, "Parquet", damage=damage)
     with pytest.raises(SourceError, match=words) as caught:
-        refresh(bucket, tmp_path / "lake")
+        refresh(bucket, new_lake)
     assert "unset CHEST_INVENTORY" in str(caught.value)
-    assert len(keys(tmp_path / "lake")) == 20
+    assert len(keys(new_lake)) == 20
 
 
 @pytest.mark.parametrize(
@@ -276,10 +276,10 @@ def test_several_sources_have_each_their_inventory_or_none(s3: S3) -> None:
     assert found == [InventoryBucket, InventoryBucket, S3Bucket]
 
 
-def test_the_command_tells_how_old_the_inventory_is(s3: S3, tmp_path: Path, chest: Chest) -> None:
+def test_the_command_tells_how_old_the_inventory_is(s3: S3, new_lake: Path, here: Chest) -> None:
     s3.put("told", {key(1): RECORD})
     written(s3, "told", "CSV", taken_at=datetime.now(UTC) - timedelta(days=1))
-    done = chest("refresh", "s3://told", "--lake", tmp_path / "lake", "--inventory", address("told"), "-q")
+    done = here("refresh", "s3://told", "--lake", new_lake, "--inventory", address("told"), "-q")
     assert done.returncode == 0, done.stderr
     assert "1 object listed; 1 added" in done.stdout
     assert "Listed by the inventory of " in done.stdout + done.stderr

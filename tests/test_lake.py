@@ -52,6 +52,21 @@ def fresh(tmp_path: Path) -> Path:
     return folder
 
 
+def test_no_unsigned_extension_is_loaded_once_a_lake_is_open(filled: Path, tmp_path: Path) -> None:
+    """Those of our packages are, to spare their hashing; nobody can have one loaded after them."""
+    place = location.parse(str(filled))
+    stray = tmp_path / "stray.duckdb_extension"
+    stray.write_bytes(bytes(4096))
+    reading, _ = lake.reader(place, Settings())
+    with reading, lake.writer(place, Settings()) as writing:
+        for con in (reading, writing):
+            assert con.execute("select current_setting('allow_unsigned_extensions')").fetchall() == [(False,)]
+            with pytest.raises(duckdb.Error, match="Cannot change allow_unsigned_extensions"):
+                con.execute("set allow_unsigned_extensions = true")
+            with pytest.raises(duckdb.Error):
+                con.execute(f"load '{stray}'")
+
+
 def refused(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -61,13 +76,13 @@ def refused(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
         assert word in done.stderr
 
 
-def test_a_lake_of_a_newer_version_is_refused(fresh: Path, bucket: Path, chest: Chest) -> None:
+def test_a_lake_of_a_newer_version_is_refused(fresh: Path, bucket: Path, here: Chest) -> None:
     place = location.parse(str(fresh))
     newer = schema.migrations()[-1][0] + 1
     with lake.writer(place, Settings()) as con:
         con.execute(f"insert into ops.migrations values ({newer}, 'later', now(), '9.9.9')")
-    refused(chest("status", "--lake", fresh), "newer version", f"schema {newer}", "9.9.9")
-    refused(chest("refresh", bucket, "--lake", fresh, "-q"), "newer version", "Install")
+    refused(here("status", "--lake", fresh), "newer version", f"schema {newer}", "9.9.9")
+    refused(here("refresh", bucket, "--lake", fresh, "-q"), "newer version", "Install")
     with pytest.raises(LakeError, match="newer version"), lake.writer(place, Settings()):
         pass
 
@@ -80,8 +95,8 @@ def test_opening_again_changes_nothing(fresh: Path) -> None:
         assert schema.version(con) == schema.migrations()[-1][0]
 
 
-def test_nothing_is_shown_before_it_is_published(fresh: Path, chest: Chest) -> None:
-    refused(chest("status", "--lake", fresh), "no published snapshot yet", "chest refresh")
+def test_nothing_is_shown_before_it_is_published(fresh: Path, here: Chest) -> None:
+    refused(here("status", "--lake", fresh), "no published snapshot yet", "chest refresh")
 
 
 def test_one_writer_at_a_time(filled: Path, bucket: Path, chest: Chest) -> None:
@@ -96,21 +111,21 @@ def test_one_writer_at_a_time(filled: Path, bucket: Path, chest: Chest) -> None:
         pass
 
 
-def test_what_is_no_lake(tmp_path: Path, bucket: Path, chest: Chest) -> None:
+def test_what_is_no_lake(tmp_path: Path, bucket: Path, here: Chest) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine.txt").write_text("mine")
-    refused(chest("status", "--lake", tmp_path / "folder"), "There is no lake")
+    refused(here("status", "--lake", tmp_path / "folder"), "There is no lake")
     write_objects(tmp_path, {"corrupt/catalog.sqlite": b"this is no database at all" * 100})
     for words in (["status"], ["refresh", bucket, "-q"]):
-        refused(chest(*words, "--lake", tmp_path / "corrupt"), str(tmp_path / "corrupt"))
+        refused(here(*words, "--lake", tmp_path / "corrupt"), str(tmp_path / "corrupt"))
     (tmp_path / "other").mkdir()
     with sqlite3.connect(tmp_path / "other" / "catalog.sqlite") as con:
         con.execute("create table notes (text)")
     con.close()
-    refused(chest("status", "--lake", tmp_path / "other"), str(tmp_path / "other"))
-    refused(chest("refresh", bucket, "--lake", bucket / "training/Covid1/data/2020-03-01/data.json"), "data.json")
-    refused(chest("status", "--lake", "s3://bucket/lake"), "postgres://")
-    refused(chest("refresh", bucket, "--lake", ""), "CHEST_LAKE")
+    refused(here("status", "--lake", tmp_path / "other"), str(tmp_path / "other"))
+    refused(here("refresh", bucket, "--lake", bucket / "training/Covid1/data/2020-03-01/data.json"), "data.json")
+    refused(here("status", "--lake", "s3://bucket/lake"), "postgres://")
+    refused(here("refresh", bucket, "--lake", ""), "CHEST_LAKE")
 
 
 def test_an_odd_path_is_a_lake_as_well(tmp_path: Path, bucket: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import jsonschema
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, Prepared, copy_lake, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,16 +86,32 @@ def small_bucket() -> dict[str, bytes | str]:
     }
 
 
-@pytest.fixture
-def bucket(tmp_path: Path) -> Path:
-    write_objects(tmp_path / "bucket", small_bucket())
-    return tmp_path / "bucket"
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return Prepared.of(tmp_path_factory.mktemp("prepared"), small_bucket())
+
+
+@pytest.fixture(scope="module")
+def exported(prepared: Prepared, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the manifest of the cohort, all kinds of objects in it, and the lake that has recorded it."""
+    root = tmp_path_factory.mktemp("exported")
+    prepared.restore_bucket()
+    with warehouse.open(str(copy_lake(prepared.lake, root / "lake"))) as wh:
+        wh.cohort(cohort).export(root / "manifest", objects=("dcm", "json", "clinical"))
+    return root
 
 
 @pytest.fixture
-def lake(bucket: Path, tmp_path: Path) -> str:
-    warehouse.refresh(str(bucket), str(tmp_path / "lake"))
-    return str(tmp_path / "lake")
+def bucket(prepared: Prepared) -> Path:
+    return prepared.restore_bucket()
+
+
+@pytest.fixture
+def lake(bucket: Path, prepared: Prepared, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A lake of the test's own; the manifest is recorded in it where the test has that."""
+    has_manifest = "made" in request.fixturenames
+    original = request.getfixturevalue("exported") / "lake" if has_manifest else prepared.lake
+    return str(copy_lake(original, tmp_path / "lake"))
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +143,10 @@ def still(still_lake: str, cohort: Path) -> warehouse.Manifest:
 
 
 @pytest.fixture
-def made(lake: str, cohort: Path, tmp_path: Path) -> warehouse.Manifest:
-    """The manifest of the cohort, all kinds of objects in it."""
-    with warehouse.open(lake) as wh:
-        return wh.cohort(cohort).export(tmp_path / "manifest", objects=("dcm", "json", "clinical"))
+def made(lake: str, exported: Path, tmp_path: Path) -> warehouse.Manifest:
+    """The manifest of the cohort, for the test alone."""
+    shutil.copytree(exported / "manifest", tmp_path / "manifest")
+    return warehouse.manifest(tmp_path / "manifest")
 
 
 @pytest.fixture

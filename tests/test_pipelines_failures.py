@@ -62,14 +62,14 @@ def test_a_throttled_bucket_heals(
     instance: dg.DagsterInstance,
     server: S3,
     truth: tuple[Path, dict[str, Any]],
-    tmp_path: Path,
+    new_lake: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     with gate(server.endpoint, 5) as slow:  # the library itself asks four times, so one try of the step is lost
         monkeypatch.setenv("AWS_ENDPOINT_URL", slow.endpoint)
-        result = refresh(instance, "s3://chest", tmp_path / "lake")
+        result = refresh(instance, "s3://chest", new_lake)
     assert result.success
     assert tries(result, "objects") == ["again", "done"]
     assert "fewer requests (SlowDown)" in said(instance, result)
@@ -84,13 +84,13 @@ def test_a_throttled_bucket_heals(
 
 
 def test_a_forbidden_bucket_fails_once(
-    instance: dg.DagsterInstance, server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, server: S3, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     with gate(server.endpoint, 10**6, 403) as closed:
         monkeypatch.setenv("AWS_ENDPOINT_URL", closed.endpoint)
-        result = refresh(instance, "s3://chest", tmp_path / "lake")
+        result = refresh(instance, "s3://chest", new_lake)
     assert tries(result, "objects") == ["failed"]
     line = result.failure_data_for_node("objects").user_failure_data.description  # type: ignore[union-attr]
     assert "may not list it" in line
@@ -99,9 +99,9 @@ def test_a_forbidden_bucket_fails_once(
 
 
 def test_a_lake_in_use_is_waited_for_and_then_given_up(
-    instance: dg.DagsterInstance, truth: tuple[Path, dict[str, Any]], tmp_path: Path
+    instance: dg.DagsterInstance, truth: tuple[Path, dict[str, Any]], new_lake: Path
 ) -> None:
-    lake = tmp_path / "lake"
+    lake = new_lake
     lake.mkdir()
     with locks.held(location.parse(str(lake)), settings.load({})):
         result = refresh(instance, truth[0], lake)
@@ -204,10 +204,10 @@ def test_a_run_that_is_not_over_is_never_forgotten(tmp_path: Path) -> None:
 def test_the_upkeep_job_keeps_lake_and_history_and_says_what_it_did(
     instance: dg.DagsterInstance,
     truth: tuple[Path, dict[str, Any]],
-    tmp_path: Path,
+    new_lake: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lake = str(tmp_path / "lake")
+    lake = str(new_lake)
     for _ in range(3):
         warehouse.refresh(str(truth[0]), lake)
         (truth[0] / "training" / f"Covid{_}0.json").write_text("{}")

@@ -184,7 +184,7 @@ def test_the_sensors_run_from_the_start() -> None:
 def test_the_first_refresh_starts_by_itself_and_the_others_are_the_schedules(
     instance: dg.DagsterInstance, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = str(tmp_path / "lake")
+    lake = str(new_lake)
     monkeypatch.setenv("CHEST_SOURCE", str(bucket))
     monkeypatch.setenv("CHEST_LAKE", lake)
     sensor = Sensor(instance)
@@ -200,10 +200,10 @@ def test_the_first_refresh_starts_by_itself_and_the_others_are_the_schedules(
 
 
 def test_no_sensor_starts_a_refresh_beside_another(
-    instance: dg.DagsterInstance, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, bucket: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHEST_SOURCE", str(bucket))
-    monkeypatch.setenv("CHEST_LAKE", str(tmp_path / "lake"))
+    monkeypatch.setenv("CHEST_LAKE", str(new_lake))
     sensor = Sensor(instance)
     for event in UNFINISHED:
         run = begun(instance, event)
@@ -214,10 +214,10 @@ def test_no_sensor_starts_a_refresh_beside_another(
 
 
 def test_after_a_failed_refresh_news_waits_and_the_schedule_does_not(
-    kept: dg.DagsterInstance, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: dg.DagsterInstance, bucket: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHEST_SOURCE", str(bucket))
-    monkeypatch.setenv("CHEST_LAKE", str(tmp_path / "lake"))
+    monkeypatch.setenv("CHEST_LAKE", str(new_lake))
     run = begun(kept, "FAILURE")
     sensor = Sensor(kept)
     assert not sensor.tick()
@@ -337,9 +337,9 @@ def test_a_queue_of_several_sources_refreshes_the_one_it_tells_of(
 
 
 def test_several_sources_have_a_sensor_each(
-    instance: dg.DagsterInstance, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, bucket: Path, tmp_path: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CHEST_LAKE", str(tmp_path / "lake"))
+    monkeypatch.setenv("CHEST_LAKE", str(new_lake))
     sources = {"CHEST_SOURCES": f"here={bucket} there={tmp_path / 'nowhere'}"}
     (request,) = Sensor(instance, "first_refresh_here", **sources).tick()
     assert request.job_name == "refresh_here"

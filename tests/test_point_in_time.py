@@ -235,10 +235,10 @@ def test_before_all_data_every_view_is_empty(lake: Path) -> None:
             before.patient("P1")
 
 
-def test_in_the_future_all_is_known(lake: Path, chest: Any) -> None:
+def test_in_the_future_all_is_known(lake: Path, here: Any) -> None:
     asked = ("sql", "from patients order by all", "--lake", lake, "--format", "json")
-    future = chest(*asked, "--as-of", "2999-12-31")
-    assert future.stdout == chest(*asked).stdout
+    future = here(*asked, "--as-of", "2999-12-31")
+    assert future.stdout == here(*asked).stdout
     assert len(json.loads(future.stdout)) == 2
     assert "lies ahead" in future.stderr
 
@@ -274,8 +274,8 @@ def test_malformed_days(lake: Path, day: str) -> None:
 
 
 @pytest.mark.parametrize("command", [("sql", "select 1"), ("status",)])
-def test_a_malformed_day_is_wrong_use(lake: Path, chest: Any, command: tuple[str, ...]) -> None:
-    refused = chest(*command, "--lake", lake, "--as-of", "2020-02-31")
+def test_a_malformed_day_is_wrong_use(lake: Path, here: Any, command: tuple[str, ...]) -> None:
+    refused = here(*command, "--lake", lake, "--as-of", "2020-02-31")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "2020-02-31" in refused.stderr
     assert "Traceback" not in refused.stderr

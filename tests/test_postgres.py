@@ -157,7 +157,7 @@ def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("command", ["status", "refresh"])
 @pytest.mark.parametrize("trouble", ["wrong password", "no database", "no server"])
 def test_troubles_are_one_line_without_the_password(
-    server: Postgres, bucket: Path, tmp_path: Path, chest: Chest, command: str, trouble: str
+    server: Postgres, bucket: Path, tmp_path: Path, here: Chest, command: str, trouble: str
 ) -> None:
     wrong = {
         "wrong password": Postgres(server.port, server.psql, password="wr0ng p@ss'word"),
@@ -166,7 +166,7 @@ def test_troubles_are_one_line_without_the_password(
     }[trouble]
     address = wrong.address("nowhere" if trouble == "no database" else "postgres", tmp_path / "data")
     source = [bucket] if command == "refresh" else []
-    done = chest(command, *source, "--lake", address)
+    done = here(command, *source, "--lake", address)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -175,8 +175,8 @@ def test_troubles_are_one_line_without_the_password(
         assert secret not in done.stderr
 
 
-def test_status_names_the_lake_without_the_password(filled: str, chest: Chest) -> None:
-    done = chest("status", "--lake", filled, "--format", "json")
+def test_status_names_the_lake_without_the_password(filled: str, here: Chest) -> None:
+    done = here("status", "--lake", filled, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["lake"] == "postgres://127.0.0.1/chest"
     assert "p@ss" not in done.stdout + done.stderr
@@ -189,8 +189,8 @@ def test_reading_makes_no_lake(server: Postgres, tmp_path: Path) -> None:
     assert server.run("select count(*) from information_schema.tables where table_schema = 'public'", "blank") == "0"
 
 
-def test_an_address_without_data_path_says_so(server: Postgres, chest: Chest) -> None:
-    done = chest("status", "--lake", f"postgres://me:hush@127.0.0.1:{server.port}/chest")
+def test_an_address_without_data_path_says_so(server: Postgres, here: Chest) -> None:
+    done = here("status", "--lake", f"postgres://me:hush@127.0.0.1:{server.port}/chest")
     assert done.returncode == 2
     assert "data_path" in done.stderr
     assert "hush" not in done.stderr

@@ -73,8 +73,8 @@ def make_old(con: Any) -> None:
     con.execute("delete from ops.migrations where number > 2")
 
 
-def test_an_edited_rule_is_applied_to_what_the_lake_has(tmp_path: Path, bucket: Path) -> None:
-    folder, house = str(tmp_path / "lake"), tmp_path / "house"
+def test_an_edited_rule_is_applied_to_what_the_lake_has(tmp_path: Path, new_lake: Path, bucket: Path) -> None:
+    folder, house = str(new_lake), tmp_path / "house"
     warehouse.refresh(str(bucket), folder)
     write_objects(bucket, {KEY.format(3): json.dumps({"Temperature on admission": "41.5"})})
     for part in ("warehouse", "sql"):
@@ -99,8 +99,8 @@ def test_an_edited_rule_is_applied_to_what_the_lake_has(tmp_path: Path, bucket: 
     assert ask(folder, issue) == [("41.5", None)] * 3
 
 
-def test_an_old_snapshot_keeps_its_old_values(tmp_path: Path, bucket: Path, chest: Callable[..., Any]) -> None:
-    folder = str(tmp_path / "lake")
+def test_an_old_snapshot_keeps_its_old_values(new_lake: Path, bucket: Path, chest: Callable[..., Any]) -> None:
+    folder = str(new_lake)
     first = warehouse.refresh(str(bucket), folder).published.snapshot
     with lake.writer(location.parse(folder), Settings()) as con:
         lake.transact(con, "other rules", lambda: con.execute("update core.clinical set rules = 'other', age = 7"))

@@ -53,8 +53,8 @@ def bucket(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Path:
-    return tmp_path / "lake"
+def lake(new_lake: Path) -> Path:
+    return new_lake
 
 
 def refresh(bucket: Path, lake: Path, **options: Any) -> Any:
@@ -120,7 +120,7 @@ def test_nothing_new_makes_no_snapshot(bucket: Path, lake: Path) -> None:
     assert (second.is_new, second.snapshot) == (False, first.snapshot)
 
 
-def test_many_removals_are_refused(bucket: Path, lake: Path, chest: Any) -> None:
+def test_many_removals_are_refused(bucket: Path, lake: Path, here: Any) -> None:
     refresh(bucket, lake)
     for number in range(3):
         (bucket / f"training/P{number}/data/2020-04-02/data.json").unlink()
@@ -129,13 +129,13 @@ def test_many_removals_are_refused(bucket: Path, lake: Path, chest: Any) -> None
 
     shutil.rmtree(bucket / "training/P9")
     before = content(lake)
-    refused = chest("refresh", bucket, "--lake", lake)
+    refused = here("refresh", bucket, "--lake", lake)
     assert refused.returncode == 1
     assert "--allow-removals" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert content(lake) == before
 
-    allowed = chest("refresh", bucket, "--lake", lake, "--allow-removals", "--format", "json")
+    allowed = here("refresh", bucket, "--lake", lake, "--allow-removals", "--format", "json")
     assert json.loads(allowed.stdout)["objects"]["removed"] == 3
     assert ask(lake, "select count(*) from patients") == [(9,)]
 
@@ -226,7 +226,7 @@ def test_sources_in_one_lake_leave_each_other_alone(tmp_path: Path, lake: Path) 
     assert not content(lake, f"source = '{other}'")["raw.objects"]
 
 
-def test_groups(bucket: Path, lake: Path, chest: Any) -> None:
+def test_groups(bucket: Path, lake: Path, here: Any) -> None:
     write_objects(bucket, person("V1", "validation") | person("X1", "elsewhere"))
     refresh(bucket, lake)
     views = ("patients", "images", "clinical", "clinical_history", "headers")
@@ -243,12 +243,12 @@ def test_groups(bucket: Path, lake: Path, chest: Any) -> None:
         with pytest.raises(warehouse.UsageError, match="all, elsewhere, training, validation"):
             wh.group("nobody")
     asked = ("sql", "select patient_id from patients order by 1", "--format", "json", "--lake", lake)
-    assert len(json.loads(chest(*asked).stdout)) == 10
-    assert json.loads(chest(*asked, "--group", "validation").stdout) == [{"patient_id": "V1"}]
-    assert len(json.loads(chest(*asked, "--group", "all").stdout)) == 12
+    assert len(json.loads(here(*asked).stdout)) == 10
+    assert json.loads(here(*asked, "--group", "validation").stdout) == [{"patient_id": "V1"}]
+    assert len(json.loads(here(*asked, "--group", "all").stdout)) == 12
 
 
-def test_readers_stay_at_their_snapshot(bucket: Path, lake: Path, chest: Any) -> None:
+def test_readers_stay_at_their_snapshot(bucket: Path, lake: Path, here: Any) -> None:
     first = refresh(bucket, lake).published.snapshot
     with warehouse.open(str(lake)) as wh:
         write_objects(bucket, person("P10"))
@@ -262,9 +262,9 @@ def test_readers_stay_at_their_snapshot(bucket: Path, lake: Path, chest: Any) ->
     assert ask(lake, query, snapshot=second) == [(11, 10)]
 
     asked = ("sql", "select count(*) as n from patients", "--lake", lake, "--format", "json", "--snapshot")
-    assert json.loads(chest(*asked, first).stdout) == [{"n": 10}]
+    assert json.loads(here(*asked, first).stdout) == [{"n": 10}]
     for unpublished in (first - 1, second + 1):
-        refused = chest(*asked, unpublished)
+        refused = here(*asked, unpublished)
         assert refused.returncode == 2
         assert f"{first}, {second}" in refused.stderr
         assert "Traceback" not in refused.stderr
@@ -336,14 +336,14 @@ def stop_midway(bucket: Path, lake: Path, how: signal.Signals) -> int:
     return process.returncode
 
 
-def test_killed_refresh_goes_on(large: Path, lake: Path, large_content: Any, chest: Any) -> None:
+def test_killed_refresh_goes_on(large: Path, lake: Path, large_content: Any, here: Any) -> None:
     first = sorted(path.name for path in (large / "training").iterdir())[0]
     refresh(large, lake, prefix=f"training/{first}/")
     before = content(lake)
 
     assert stop_midway(large, lake, signal.SIGKILL) == -signal.SIGKILL
     assert content(lake) == before
-    assert json.loads(chest("status", "--lake", lake, "--format", "json").stdout)["unpublished_commits"] > 1
+    assert json.loads(here("status", "--lake", lake, "--format", "json").stdout)["unpublished_commits"] > 1
 
     result = refresh(large, lake)
     assert 0 < result.images.loaded < len(large_content["core.images"]), "what was committed is not loaded again"
@@ -352,7 +352,8 @@ def test_killed_refresh_goes_on(large: Path, lake: Path, large_content: Any, che
     assert not refresh(large, lake).published.is_new
 
 
-def test_interrupted_first_refresh(large: Path, lake: Path, large_content: Any) -> None:
+def test_interrupted_first_refresh(large: Path, tmp_path: Path, large_content: Any) -> None:
+    lake = tmp_path / "none yet"
     assert stop_midway(large, lake, signal.SIGINT) == 130
     with pytest.raises(warehouse.LakeError, match="no published snapshot"):
         warehouse.open(str(lake))
@@ -369,9 +370,10 @@ def test_one_refresh_at_a_time(bucket: Path, lake: Path, chest: Any) -> None:
     assert ask(lake, "select count(*) from patients") == [(10,)]
 
 
-def test_odd_buckets_leave_no_lake(tmp_path: Path, lake: Path, chest: Any) -> None:
+def test_odd_buckets_leave_no_lake(tmp_path: Path, here: Any) -> None:
+    lake = tmp_path / "lake"
     for wrong in (tmp_path / "nowhere", "http://example.org/x", " "):
-        refused = chest("refresh", wrong, "--lake", lake)
+        refused = here("refresh", wrong, "--lake", lake)
         assert refused.returncode == 2
         assert "Traceback" not in refused.stderr
         assert not lake.exists()

@@ -157,8 +157,8 @@ def test_nobody_is_on_the_page(page: Page, lake: str) -> None:
     assert not [name for (name,) in identifiers if name in page.source]
 
 
-def test_the_same_snapshot_gives_the_same_bytes(page: Page, lake: str, tmp_path: Path, chest: Chest) -> None:
-    done = chest("report", "--lake", lake, "--suppress", 0, "-o", tmp_path / "other.html")
+def test_the_same_snapshot_gives_the_same_bytes(page: Page, lake: str, tmp_path: Path, here: Chest) -> None:
+    done = here("report", "--lake", lake, "--suppress", 0, "-o", tmp_path / "other.html")
     assert (done.returncode, done.stderr) == (0, "")
     assert "group training, snapshot" in done.stdout
     assert (tmp_path / "other.html").read_text() == page.source
@@ -196,15 +196,15 @@ def test_an_empty_lake(tmp_path: Path) -> None:
     assert set(page.counts().values()) == {0}
 
 
-def test_what_goes_wrong_is_one_line(lake: str, tmp_path: Path, chest: Chest) -> None:
+def test_what_goes_wrong_is_one_line(lake: str, tmp_path: Path, here: Chest) -> None:
     (tmp_path / "folder").mkdir()
     for target in (tmp_path / "none" / "report.html", tmp_path / "folder"):
-        done = chest("report", "--lake", lake, "-o", target)
+        done = here("report", "--lake", lake, "-o", target)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"chest: {target} cannot be written: ")
         assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    done = chest("report", "--lake", lake, "-o", tmp_path / "r.html", "--as-of", "yesterday")
+    done = here("report", "--lake", lake, "-o", tmp_path / "r.html", "--as-of", "yesterday")
     assert done.returncode == 2
     assert "is not a day" in done.stderr
     with warehouse.open(lake) as wh, pytest.raises(UsageError, match="cannot be written"):

@@ -67,11 +67,11 @@ def truth(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("source", ["s3://whole", "s3://shared/sites/leeds/"])
-def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, tmp_path: Path, source: str) -> None:
-    result = warehouse.refresh(source, str(tmp_path / "lake"))
+def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, new_lake: Path, source: str) -> None:
+    result = warehouse.refresh(source, str(new_lake))
     assert result.source == source.rstrip("/")
     expected = truth(folder)
-    with warehouse.open(str(tmp_path / "lake")) as wh:
+    with warehouse.open(str(new_lake)) as wh:
         found = status(wh)
         assert {name: found[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}
         for day, answers in expected["as_of"].items():
@@ -81,8 +81,8 @@ def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, tm
         assert wh.group("all").sql(pairs).fetchone()[1] == found["dcm"] > 0
 
 
-def test_second_refresh_does_nothing_then_changes_and_removals_follow(s3: S3, tmp_path: Path) -> None:
-    lake, client = str(tmp_path / "lake"), s3.client()
+def test_second_refresh_does_nothing_then_changes_and_removals_follow(s3: S3, new_lake: Path) -> None:
+    lake, client = str(new_lake), s3.client()
     days = [f"2020-03-{day:02d}" for day in range(1, 21)]
     s3.put("living", {f"{PATIENT}/data/{day}/data.json": RECORD for day in days})
     first = warehouse.refresh("s3://living", lake)
@@ -114,21 +114,21 @@ def test_etags_are_those_of_s3_without_quotes(s3: S3, uploaded: str) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "site a/"])
-def test_odd_keys_stop_nothing_and_are_kept(s3: S3, tmp_path: Path, below: str) -> None:
+def test_odd_keys_stop_nothing_and_are_kept(s3: S3, new_lake: Path, below: str) -> None:
     bucket = f"odd{len(below)}"
     good = f"{PATIENT}/data/2020-03-01/data.json"
     odd = ["x//y", "a\tb", "a/../b", "./c", "/lead", "100%.txt", "ünïcode", "training/", f"{PATIENT}/images/"]
     s3.put(bucket, {below + key: RECORD for key in [good, *odd]})
-    result = warehouse.refresh(f"s3://{bucket}/{below}", str(tmp_path / "lake"))
+    result = warehouse.refresh(f"s3://{bucket}/{below}", str(new_lake))
     assert result.objects.listed == len(odd) + 1
-    found = kinds(tmp_path / "lake")
+    found = kinds(new_lake)
     assert found.pop(good) == "clinical"
     assert set(found.values()) == {"other"}
     # A key that ends in a slash may lose it.
     assert {key.rstrip("/") for key in found} == {key.rstrip("/") for key in odd}
 
 
-def test_odd_patient_ids_load(s3: S3, tmp_path: Path) -> None:
+def test_odd_patient_ids_load(s3: S3, new_lake: Path) -> None:
     day = "2020-03-01"
     patients = [
         "O'Brien",
@@ -148,8 +148,8 @@ def test_odd_patient_ids_load(s3: S3, tmp_path: Path) -> None:
         objects[f"training/{name}/images_metadata/{day}/1.2.json"] = header(name, "1.2")
         objects[f"training/{name}/images/{day}/1.2.dcm"] = b"DICM"
     s3.put("names", objects)
-    warehouse.refresh("s3://names", str(tmp_path / "lake"))
-    with warehouse.open(str(tmp_path / "lake")) as wh:
+    warehouse.refresh("s3://names", str(new_lake))
+    with warehouse.open(str(new_lake)) as wh:
         assert wh.rejects().fetchall() == []
         rows = wh.patients().select("patient_id, n_images, submitting_centre").order("all").fetchall()
         assert rows == [(name, 1, "Leeds") for name in sorted(patients)]
@@ -170,8 +170,8 @@ def test_a_thousand_keys_and_more_are_listed_whole(s3: S3) -> None:
     assert again == {*keys, "k//odd"}
 
 
-def test_refresh_below_a_prefix_touches_nothing_else(s3: S3, tmp_path: Path) -> None:
-    lake = str(tmp_path / "lake")
+def test_refresh_below_a_prefix_touches_nothing_else(s3: S3, new_lake: Path) -> None:
+    lake = str(new_lake)
     records = {f"training/Covid{number}/data/2020-03-01/data.json": RECORD for number in (1, 10, 2)}
     s3.put("parts", records)
     assert warehouse.refresh("s3://parts", lake, prefix="training/Covid1").objects.listed == 2
@@ -190,11 +190,11 @@ class Deleting(S3Bucket):
 
 
 def test_objects_that_go_or_change_after_the_listing_are_tried_again(
-    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: S3, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [f"{PATIENT}/data/2020-03-{day:02d}/data.json" for day in range(1, 31)]
     s3.put("hasty", dict.fromkeys(keys, RECORD))
-    client, lake = s3.client(), str(tmp_path / "lake")
+    client, lake = s3.client(), str(new_lake)
 
     def meanwhile() -> None:
         client.delete_object(Bucket="hasty", Key=keys[10])
@@ -265,7 +265,7 @@ def assert_one_line_of_advice(done: Any, *words: str) -> None:
 def test_refusals_are_one_line_and_leave_no_lake(
     s3: S3,
     uploaded: str,
-    chest: Chest,
+    here: Chest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     bucket: str,
@@ -274,21 +274,21 @@ def test_refusals_are_one_line_and_leave_no_lake(
 ) -> None:
     for name, value in change.items():
         monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
-    done = chest("refresh", bucket, "--lake", tmp_path / "lake")
+    done = here("refresh", bucket, "--lake", tmp_path / "lake")
     assert_one_line_of_advice(done, *words)
     assert not (tmp_path / "lake").exists()
 
 
-def test_a_refusal_leaves_an_older_lake_as_it_was(s3: S3, tmp_path: Path, chest: Chest) -> None:
+def test_a_refusal_leaves_an_older_lake_as_it_was(s3: S3, tmp_path: Path, here: Chest) -> None:
     lake = str(tmp_path / "lake")
     s3.put("gone", {f"{PATIENT}/data/2020-03-01/data.json": RECORD})
     snapshot = warehouse.refresh("s3://gone", lake).published.snapshot
     s3.client().delete_object(Bucket="gone", Key=f"{PATIENT}/data/2020-03-01/data.json")
-    done = chest("refresh", "s3://gone", "--lake", lake)
+    done = here("refresh", "s3://gone", "--lake", lake)
     assert done.returncode == 1
     assert "--allow-removals" in done.stderr
     s3.client().delete_bucket(Bucket="gone")
-    assert_one_line_of_advice(chest("refresh", "s3://gone", "--lake", lake), "there is no such bucket")
+    assert_one_line_of_advice(here("refresh", "s3://gone", "--lake", lake), "there is no such bucket")
     with warehouse.open(lake) as wh:
         assert wh.snapshot.number == snapshot
         assert len(wh.clinical().fetchall()) == 1
@@ -310,7 +310,7 @@ def checked(samples: Path) -> Iterator[S3]:
 )
 def test_wrong_keys_are_refused_in_one_line(
     checked: S3,
-    chest: Chest,
+    here: Chest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: dict[str, str],
@@ -318,18 +318,18 @@ def test_wrong_keys_are_refused_in_one_line(
 ) -> None:
     for name, value in {**checked.environment, **change}.items():
         monkeypatch.setenv(name, value)
-    assert_one_line_of_advice(chest("refresh", "s3://published", "--lake", tmp_path / "lake"), word)
+    assert_one_line_of_advice(here("refresh", "s3://published", "--lake", tmp_path / "lake"), word)
     assert not (tmp_path / "lake").exists()
 
 
 def test_published_sample_by_rclone(
-    checked: S3, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checked: S3, samples: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in checked.environment.items():
         monkeypatch.setenv(name, value)
-    warehouse.refresh("s3://published/", str(tmp_path / "lake"))
+    warehouse.refresh("s3://published/", str(new_lake))
     expected = truth(samples / "published")
-    with warehouse.open(str(tmp_path / "lake")) as wh:
+    with warehouse.open(str(new_lake)) as wh:
         found = status(wh)
     assert {name: found[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}
     assert (found["rejected"], found["other"]) == (0, 0)

@@ -45,8 +45,8 @@ def test_truth_knows_the_days(truth: dict[str, Any]) -> None:
     assert sorted(truth["as_of"]) == DAYS
 
 
-def test_status_without_a_day(chest: Any, lake: Path, truth: dict[str, Any]) -> None:
-    found = json.loads(chest("status", "--lake", lake, "--format", "json").stdout)
+def test_status_without_a_day(here: Any, lake: Path, truth: dict[str, Any]) -> None:
+    found = json.loads(here("status", "--lake", lake, "--format", "json").stdout)
     assert {name: found[name] for name in COUNTS} == {name: truth[name] for name in COUNTS}
     assert found["objects"] == sum(found[n] for n in ("image_json", "clinical_json", "rejected", "dcm", "other"))
     assert (found["rejected"], found["dcm"], found["other"]) == (0, truth["image_json"], 0)
@@ -54,8 +54,8 @@ def test_status_without_a_day(chest: Any, lake: Path, truth: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("day", DAYS)
-def test_status_as_of_a_day(chest: Any, lake: Path, truth: dict[str, Any], day: str) -> None:
-    found = json.loads(chest("status", "--lake", lake, "--as-of", day, "--format", "json").stdout)
+def test_status_as_of_a_day(here: Any, lake: Path, truth: dict[str, Any], day: str) -> None:
+    found = json.loads(here("status", "--lake", lake, "--as-of", day, "--format", "json").stdout)
     assert found["as_of"] == {day: truth["as_of"][day]}
 
 
@@ -90,10 +90,10 @@ def test_records_are_kept_whole(wh: warehouse.Warehouse, bucket: Path) -> None:
     assert len(records) == wh.clinical_history().count("*").fetchone()[0]
 
 
-def test_second_refresh_does_nothing(chest: Any, bucket: Path, lake: Path) -> None:
-    before = json.loads(chest("status", "--lake", lake, "--format", "json").stdout)
-    again = json.loads(chest("refresh", bucket, "--lake", lake, "--format", "json").stdout)
-    after = json.loads(chest("status", "--lake", lake, "--format", "json").stdout)
+def test_second_refresh_does_nothing(here: Any, bucket: Path, lake: Path) -> None:
+    before = json.loads(here("status", "--lake", lake, "--format", "json").stdout)
+    again = json.loads(here("refresh", bucket, "--lake", lake, "--format", "json").stdout)
+    after = json.loads(here("status", "--lake", lake, "--format", "json").stdout)
     assert again["published"]["is_new"] is False
     assert (again["images"]["loaded"], again["clinical"]["loaded"], again["objects"]["added"]) == (0, 0, 0)
     assert after == before

@@ -39,8 +39,8 @@ def records(lake: Path) -> dict[str, int]:
     return dict(rows)
 
 
-def test_patients_are_refreshed_in_every_layout_and_group_and_nobody_else(bucket: Path, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+def test_patients_are_refreshed_in_every_layout_and_group_and_nobody_else(bucket: Path, new_lake: Path) -> None:
+    lake = new_lake
     part = warehouse.refresh(str(bucket), str(lake), patients=["P1"])
     assert part.objects.listed == 3  # the pilot's group is not known yet
     assert records(lake) == {"P1": 2}
@@ -53,13 +53,13 @@ def test_patients_are_refreshed_in_every_layout_and_group_and_nobody_else(bucket
     assert records(lake) == {"P1": 3, "P10": 3, "P2": 3}
 
 
-def test_prefixes_within_each_other_count_once(bucket: Path, tmp_path: Path) -> None:
+def test_prefixes_within_each_other_count_once(bucket: Path, new_lake: Path) -> None:
     prefixes = ["training/P1", "training/P10/", "validation/"]
-    assert warehouse.refresh(str(bucket), str(tmp_path / "lake"), prefix=prefixes).objects.listed == 5
+    assert warehouse.refresh(str(bucket), str(new_lake), prefix=prefixes).objects.listed == 5
 
 
-def test_full_reads_every_object_again_and_answers_the_same(bucket: Path, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+def test_full_reads_every_object_again_and_answers_the_same(bucket: Path, new_lake: Path) -> None:
+    lake = new_lake
     warehouse.refresh(str(bucket), str(lake))
     before = records(lake)
     second = warehouse.refresh(str(bucket), str(lake), patients=["P1"], full=True)
@@ -80,8 +80,8 @@ def test_a_part_that_names_nothing_is_said_by_its_place_not_its_name(bucket: Pat
         warehouse.refresh(str(bucket), str(tmp_path / "lake"), prefix="trainning/")
 
 
-def test_a_patient_who_is_gone_from_the_bucket_can_still_be_named(bucket: Path, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
+def test_a_patient_who_is_gone_from_the_bucket_can_still_be_named(bucket: Path, new_lake: Path) -> None:
+    lake = new_lake
     warehouse.refresh(str(bucket), str(lake))
     for path in [path for path in bucket.rglob("*") if path.is_file() and "P2" in path.parts]:
         path.unlink()
@@ -104,13 +104,13 @@ def test_no_patient_that_no_key_can_have(patient: str, bucket: Path, tmp_path: P
     assert not (tmp_path / "lake").exists()
 
 
-def test_the_command_takes_patients_prefixes_and_full(bucket: Path, tmp_path: Path, chest: Chest) -> None:
-    shared = ["refresh", bucket, "--lake", tmp_path / "lake", "--format", "json", "-q"]
-    part = chest(*shared, "--patient", "P1", "--patient", "P2")
+def test_the_command_takes_patients_prefixes_and_full(bucket: Path, new_lake: Path, here: Chest) -> None:
+    shared = ["refresh", bucket, "--lake", new_lake, "--format", "json", "-q"]
+    part = here(*shared, "--patient", "P1", "--patient", "P2")
     assert json.loads(part.stdout)["objects"]["listed"] == 6
-    full = chest(*shared, "--prefix", "training/P1/", "--prefix", "training/P2/", "--full")
+    full = here(*shared, "--prefix", "training/P1/", "--prefix", "training/P2/", "--full")
     assert json.loads(full.stdout)["objects"]["changed"] == 2
-    wrong = chest(*shared, "--patient", "P1/")
+    wrong = here(*shared, "--patient", "P1/")
     assert wrong.returncode == 2
     assert "Patient 1" in wrong.stderr
 

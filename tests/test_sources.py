@@ -99,20 +99,20 @@ def test_a_source_within_another_is_refused(buckets: dict[str, Path], tmp_path: 
         warehouse.refresh(str(buckets["a"] / "training"), lake, add_source=True)
 
 
-def test_a_source_is_listed_and_removed(buckets: dict[str, Path], tmp_path: Path, chest: Chest) -> None:
-    lake, (a, b) = str(tmp_path / "lake"), (str(path) for path in buckets.values())
-    assert chest("refresh", a, "--lake", lake, "-q").returncode == 0
-    refused = chest("refresh", b, "--lake", lake, "-q")
+def test_a_source_is_listed_and_removed(buckets: dict[str, Path], tmp_path: Path, new_lake: Path, here: Chest) -> None:
+    lake, (a, b) = str(new_lake), (str(path) for path in buckets.values())
+    assert here("refresh", a, "--lake", lake, "-q").returncode == 0
+    refused = here("refresh", b, "--lake", lake, "-q")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
-    assert chest("refresh", b, "--lake", lake, "-q", "--add-source").returncode == 0
-    told = json.loads(chest("source", "list", "--lake", lake, "--format", "json").stdout)
+    assert here("refresh", b, "--lake", lake, "-q", "--add-source").returncode == 0
+    told = json.loads(here("source", "list", "--lake", lake, "--format", "json").stdout)
     assert [(row["source"], row["objects"], row["patients"]) for row in told] == [(a, 1, 1), (b, 1, 1)]
     shutil.rmtree(b)  # it need not be there
     with pytest.raises(RemovalsError):
         remove_source(b, lake)
     with pytest.raises(NotFoundError, match="no source"):
         remove_source(str(tmp_path), lake)
-    done = chest("source", "remove", b, "--lake", lake, "-q", "--allow-removals")
+    done = here("source", "remove", b, "--lake", lake, "-q", "--allow-removals")
     assert done.returncode == 0, done.stderr
     with warehouse.open(lake) as wh:
         assert [row["source"] for row in list_sources(wh)] == [a]

@@ -13,7 +13,7 @@ from commands import NAMES, words
 from conftest import Chest, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
-from terminals import at_terminal
+from terminals import at_terminal, here_at_terminal
 
 import warehouse
 from pipelines import metadata, retries
@@ -101,7 +101,7 @@ def test_no_command_lets_a_control_character_through(name: str, hostile: dict[st
     file = out.with_suffix(".html") if name == "report" else out
     values = {**hostile, "output": file, "out": out, "backup.folder": out}
     options = {"lake": hostile["lake"], "label": "centre", "from_": "2020-05-01", "suppress": 0}
-    code, seen = at_terminal(*words(name, values, **options), columns=200, CHEST_SUPPRESS="0")
+    code, seen = here_at_terminal(*words(name, values, **options), columns=200, CHEST_SUPPRESS="0")
     assert code in (0, 1, 2), plain(seen)
     assert "Traceback" not in plain(seen)
     assert not UNSEEN.search(plain(seen)), repr(plain(seen))
@@ -115,7 +115,7 @@ def test_no_error_lets_a_control_character_through(name: str, tmp_path: Path) ->
         [*name.split(), f"--{HOSTILE}"],
     )[: 2 if name in ("status", "manifest verify") else 1]:
         values = [word.replace("nothing", f"no{HOSTILE}") for word in more]
-        code, seen = at_terminal(*values, columns=200, cwd=tmp_path)
+        code, seen = here_at_terminal(*values, columns=200, cwd=tmp_path)
         assert code in (0, 1, 2)
         assert not UNSEEN.search(plain(seen)), repr(plain(seen))
 

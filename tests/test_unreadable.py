@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, copy_lake, write_objects
 from faulty import Fault, Faulty, alter, answering, faulty, page, shorten
 from servers import S3, moto
 
 import warehouse
+from warehouse import checks, location
 from warehouse import lake as lakes
-from warehouse import location
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.settings import Settings
 
-SETTINGS = Settings(request_seconds=2)
+SETTINGS = Settings(request_seconds=1)
 DENIED, GONE, BROKEN = answering(403, "AccessDenied"), answering(404, "NoSuchKey"), answering(500, "InternalError")
 N = 40
+BUCKET = "chest"
 
 
 def key_of(number: int) -> str:
@@ -27,6 +28,9 @@ def key_of(number: int) -> str:
 
 def record(number: int, age: int = 50) -> bytes:
     return json.dumps({"Pseudonym": f"Covid{number}", "SwabStatus": "Negative", "Age": str(age)}).encode()
+
+
+RECORDS = {key_of(number): record(number) for number in range(N)}
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +45,60 @@ def proxy(server: S3) -> Iterator[Faulty]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def prepared(server: S3, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of forty records, as every test finds them in the bucket."""
+    lake = tmp_path_factory.mktemp("prepared") / "lake"
+    server.put(BUCKET, RECORDS)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        warehouse.refresh(f"s3://{BUCKET}", str(lake), settings=SETTINGS)
+    return lake
+
+
 @pytest.fixture
-def bucket(proxy: Faulty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Faulty, str]:
-    """A bucket of forty records, new for each test, behind the proxy."""
+def bucket(server: S3, proxy: Faulty, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    """The bucket of forty records behind the proxy; what a test writes goes again."""
     for name, value in proxy.s3.environment.items():
         monkeypatch.setenv(name, value)
     proxy.fail(None)
-    name = f"chest-{abs(hash(tmp_path))}"
-    proxy.s3.put(name, {key_of(number): record(number) for number in range(N)})
-    return proxy, name
+    before = _stored(server)
+    yield proxy
+    changed = [key for key, etag in _stored(server).items() if before.get(key) != etag]
+    server.put(BUCKET, {key: RECORDS[key] for key in changed if key in RECORDS})
+    for key in set(changed) - set(RECORDS):
+        server.client().delete_object(Bucket=BUCKET, Key=key)
 
 
-def refresh(bucket: tuple[Faulty, str], lake: Path, **options: Any) -> warehouse.RefreshResult:
-    return warehouse.refresh(f"s3://{bucket[1]}", str(lake), settings=SETTINGS, **options)
+def _stored(server: S3) -> dict[str, str]:
+    return {one["Key"]: one["ETag"] for one in server.client().list_objects_v2(Bucket=BUCKET)["Contents"]}
 
 
-def ages(lake: Path) -> dict[str, int]:
+@pytest.fixture
+def lake(prepared: Path, tmp_path: Path) -> Path:
+    """A lake that has the forty records already."""
+    return copy_lake(prepared, tmp_path / "lake")
+
+
+def refresh(lake: Path, **options: Any) -> warehouse.RefreshResult:
+    return warehouse.refresh(f"s3://{BUCKET}", str(lake), settings=SETTINGS, **options)
+
+
+def ages(wh: warehouse.Warehouse) -> dict[str, int]:
+    return dict(wh.sql("select patient_id, age from clinical").fetchall())
+
+
+def ages_in(lake: Path) -> dict[str, int]:
     with warehouse.open(str(lake)) as wh:
-        return dict(wh.sql("select patient_id, age from clinical").fetchall())
+        return ages(wh)
+
+
+def rows_checks(wh: warehouse.Warehouse) -> dict[str, int]:
+    """Of the checks of kept and lost rows: how many rows they name."""
+    names = [name for name in checks.definitions() if name.startswith("rows_")]
+    assert names
+    return {name: wh.check(name)[0].n_rows for name in names}
 
 
 def numbers(most: int) -> Callable[[str], bool]:
@@ -69,45 +109,39 @@ def numbers(most: int) -> Callable[[str], bool]:
 @pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN, page, shorten, alter], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("way", ["full", "replaced"])
 def test_many_unread_are_not_published_and_nothing_is_lost(
-    bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault, way: str
+    bucket: Faulty, server: S3, lake: Path, fault: Fault, way: str
 ) -> None:
-    lake = tmp_path / "lake"
-    before = refresh(bucket, lake).published.snapshot
-    seen = ages(lake)
+    with warehouse.open(str(lake)) as wh:
+        before, seen = wh.snapshot.number, ages(wh)
     if way == "replaced":
-        bucket[0].s3.put(bucket[1], {key_of(number): record(number, 60) for number in range(N)})
-    bucket[0].fail(fault, when=numbers(18))
+        server.put(BUCKET, {key_of(number): record(number, 60) for number in range(N)})
+    bucket.fail(fault, when=numbers(18))
     with pytest.raises(RemovalsError, match=r"18 of 40 .* cannot be read, more than 10 %") as caught:
-        refresh(bucket, lake, full=way == "full")
+        refresh(lake, full=way == "full")
     assert "Covid" not in str(caught.value)
     with warehouse.open(str(lake)) as wh:
         assert wh.snapshot.number == before
-    assert ages(lake) == seen
-    bucket[0].fail(None)
-    result = refresh(bucket, lake)
+        assert ages(wh) == seen
+    bucket.fail(None)
+    result = refresh(lake)
     assert result.clinical.loaded == 18
-    assert ages(lake) == dict.fromkeys(seen, 60 if way == "replaced" else 50)
     with warehouse.open(str(lake)) as wh:
+        assert ages(wh) == dict.fromkeys(seen, 60 if way == "replaced" else 50)
         assert wh.rejects().fetchall() == []
-        assert not [one.check.name for one in wh.check() if one.n_rows and one.check.name.startswith("rows_")]
+        assert not any(rows_checks(wh).values())
 
 
 @pytest.mark.parametrize("fault", [DENIED, BROKEN, alter, shorten, page], ids=lambda f: f.__name__)
 def test_a_few_unread_keep_their_rows_and_are_named(
-    bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault, chest: Chest
+    bucket: Faulty, server: S3, lake: Path, fault: Fault, here: Chest
 ) -> None:
-    lake = tmp_path / "lake"
-    refresh(bucket, lake)
     with warehouse.open(str(lake)) as wh:
         old = wh.sql("select * from clinical_history where patient_id = 'Covid0'").fetchall()
-    bucket[0].s3.put(bucket[1], {key_of(number): record(number, 60) for number in (0, 1)})
-    write = {key_of(N): record(N)}
-    bucket[0].s3.put(bucket[1], write)
-    bucket[0].fail(fault, when=lambda path: "/Covid0/data" in path)
-    assert refresh(bucket, lake).published.is_new
-    assert ages(lake) | {"Covid1": 0} == {**dict.fromkeys(map("Covid{}".format, range(N + 1)), 50), "Covid1": 0}
-    assert ages(lake)["Covid1"] == 60
+    server.put(BUCKET, {key_of(0): record(0, 60), key_of(1): record(1, 60), key_of(N): record(N)})
+    bucket.fail(fault, when=lambda path: "/Covid0/data" in path)
+    assert refresh(lake).published.is_new
     with warehouse.open(str(lake)) as wh:
+        assert ages(wh) == {**dict.fromkeys(map("Covid{}".format, range(N + 1)), 50), "Covid1": 60}
         # The row is that of the earlier content whole: its etag, size and time too.
         assert wh.sql("select * from clinical_history where patient_id = 'Covid0'").fetchall() == old
         (named,) = wh.check("rows_held_over")[0].rows.to_pylist()
@@ -119,86 +153,86 @@ def test_a_few_unread_keep_their_rows_and_are_named(
             0,
         ]
         assert wh.check("objects_unread")[0].n_rows == 0
-    assert chest("check", "rows_held_over", "--lake", lake).returncode == 1
-    assert refresh(bucket, lake).published.is_new is False
-    bucket[0].fail(None)
-    refresh(bucket, lake)
-    assert ages(lake)["Covid0"] == 60
-    assert chest("check", "rows_held_over", "--lake", lake).returncode == 0
+    assert here("check", "rows_held_over", "--lake", lake).returncode == 1
+    assert refresh(lake).published.is_new is False
+    bucket.fail(None)
+    refresh(lake)
+    assert ages_in(lake)["Covid0"] == 60
+    assert here("check", "rows_held_over", "--lake", lake).returncode == 0
 
 
 @pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN], ids=lambda f: f.__name__)
-def test_a_few_unread_new_objects_stop_nothing(bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault) -> None:
-    lake = tmp_path / "lake"
+def test_a_few_unread_new_objects_stop_nothing(bucket: Faulty, server: S3, new_lake: Path, fault: Fault) -> None:
+    lake = new_lake
     small = {f"training/A{number}/data/2020-03-01/data.json": b'{"Age": "1"}' for number in range(3)}
-    bucket[0].s3.put(bucket[1], small)
-    bucket[0].fail(fault, when=lambda path: "/training/A" in path)
-    result = refresh(bucket, lake)
+    server.put(BUCKET, small)
+    bucket.fail(fault, when=lambda path: "/training/A" in path)
+    result = refresh(lake)
     assert (result.clinical.loaded, result.clinical.rejected, result.published.is_new) == (N, 3, True)
     with warehouse.open(str(lake)) as wh:
         (reason,) = wh.check("objects_unread")[0].rows.to_pylist()
         assert (reason["n_objects"], reason["is_tried_again"]) == (3, True)
     # Nothing but these is pending now, and still they are no reason to take the bucket for unreadable.
-    assert refresh(bucket, lake).published.is_new is False
-    bucket[0].fail(None)
-    assert refresh(bucket, lake).clinical.loaded == 3
+    assert refresh(lake).published.is_new is False
+    bucket.fail(None)
+    assert refresh(lake).clinical.loaded == 3
 
 
-def test_what_comes_altered_once_is_fetched_again(bucket: tuple[Faulty, str], tmp_path: Path) -> None:
-    bucket[0].fail(alter, times=5, when=lambda path: "data.json" in path)
-    assert refresh(bucket, tmp_path / "lake").clinical.rejected == 0
-    assert bucket[0].failed == 5
-    assert set(ages(tmp_path / "lake").values()) == {50}
+def test_what_comes_altered_once_is_fetched_again(bucket: Faulty, new_lake: Path) -> None:
+    bucket.fail(alter, times=5, when=lambda path: "data.json" in path)
+    assert refresh(new_lake).clinical.rejected == 0
+    assert bucket.failed == 5
+    assert set(ages_in(new_lake).values()) == {50}
 
 
 @pytest.mark.parametrize("fault", [DENIED, BROKEN, alter], ids=lambda f: f.__name__)
-def test_a_bucket_that_cannot_be_read_is_refused(bucket: tuple[Faulty, str], tmp_path: Path, fault: Fault) -> None:
-    bucket[0].fail(fault, when=lambda path: "data.json" in path)
+def test_a_bucket_that_cannot_be_read_is_refused(bucket: Faulty, tmp_path: Path, fault: Fault) -> None:
+    bucket.fail(fault, when=lambda path: "data.json" in path)
     with pytest.raises(SourceError):
-        refresh(bucket, tmp_path / "lake")
-    bucket[0].fail(fault, when=numbers(35))
+        refresh(tmp_path / "lake")
+    bucket.fail(fault, when=numbers(35))
     with pytest.raises(SourceError):
-        refresh(bucket, tmp_path / "lake")
+        refresh(tmp_path / "lake")
     with pytest.raises(warehouse.LakeError, match="no published snapshot"):
         warehouse.open(str(tmp_path / "lake"))
-    bucket[0].fail(None)
-    assert refresh(bucket, tmp_path / "lake").published.is_new
-    assert len(ages(tmp_path / "lake")) == N
+    bucket.fail(None)
+    assert refresh(tmp_path / "lake").published.is_new
+    assert len(ages_in(tmp_path / "lake")) == N
 
 
-def test_full_mends_what_an_older_version_let_in(bucket: tuple[Faulty, str], tmp_path: Path) -> None:
-    bucket[0].fail(alter, when=numbers(3))
+def test_full_mends_what_an_older_version_let_in(bucket: Faulty, new_lake: Path) -> None:
+    bucket.fail(alter, when=numbers(3))
     careless = Settings(request_seconds=0.5, check_etags=0)
-    warehouse.refresh(f"s3://{bucket[1]}", str(tmp_path / "lake"), settings=careless)
-    bucket[0].fail(None)
-    assert refresh(bucket, tmp_path / "lake").clinical.loaded == 0
-    refresh(bucket, tmp_path / "lake", full=True)
-    assert ages(tmp_path / "lake") == {f"Covid{number}": 50 for number in range(N)}
+    warehouse.refresh(f"s3://{BUCKET}", str(new_lake), settings=careless)
+    bucket.fail(None)
+    assert refresh(new_lake).clinical.loaded == 0
+    refresh(new_lake, full=True)
+    assert ages_in(new_lake) == {f"Covid{number}": 50 for number in range(N)}
 
 
-def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, chest: Chest) -> None:
-    bucket, lake = tmp_path / "bucket", tmp_path / "lake"
+def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, new_lake: Path, here: Chest) -> None:
+    bucket, lake = tmp_path / "bucket", new_lake
     write_objects(bucket, {key_of(number): record(number) for number in range(N)})
-    assert chest("refresh", bucket, "--lake", lake, "-q").returncode == 0
-    seen = ages(lake)
+    assert here("refresh", bucket, "--lake", lake, "-q").returncode == 0
+    seen = ages_in(lake)
     write_objects(bucket, {key_of(number): "<html>Please log in</html>" for number in range(30)})
-    done = chest("refresh", bucket, "--lake", lake, "-q")
+    done = here("refresh", bucket, "--lake", lake, "-q")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert "HTML or XML instead of JSON: 30" in done.stderr
-    assert ages(lake) == seen
-    assert chest("refresh", bucket, "--lake", lake, "-q", "--allow-removals").returncode == 0
-    assert ages(lake) == seen
-    inventory = json.loads(chest("status", "--lake", lake, "--format", "json").stdout)
+    assert ages_in(lake) == seen
+    assert here("refresh", bucket, "--lake", lake, "-q", "--allow-removals").returncode == 0
+    assert ages_in(lake) == seen
+    inventory = json.loads(here("status", "--lake", lake, "--format", "json").stdout)
     assert (inventory["objects"], inventory["clinical_json"], inventory["rejected"]) == (N, N, 0)
     # What was allowed once is not refused again, and a withdrawal is one.
     write_objects(bucket, {key_of(39): record(39, 70)})
     (bucket / key_of(0)).unlink()
-    assert chest("refresh", bucket, "--lake", lake, "-q").returncode == 0
-    assert ages(lake) == {key: age for key, age in (seen | {"Covid39": 70}).items() if key != "Covid0"}
+    assert here("refresh", bucket, "--lake", lake, "-q").returncode == 0
+    assert ages_in(lake) == {key: age for key, age in (seen | {"Covid39": 70}).items() if key != "Covid0"}
 
 
-def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
     header = {"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": ["CT"]}}
     keys = [f"training/P{n}/images_metadata/2020-04-01/i.json" for n in range(20)]
     write_objects(bucket, dict.fromkeys(keys, json.dumps(header)))
@@ -214,8 +248,8 @@ def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("is_asked", [True, False], ids=["asked for", "other rules"])
-def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(tmp_path / "lake")
+def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path, new_lake: Path) -> None:
+    bucket, lake = tmp_path / "bucket", str(new_lake)
 
     def header(modality: str) -> str:
         return json.dumps({"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": [modality]}})

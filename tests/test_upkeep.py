@@ -186,11 +186,11 @@ def rows_of_refreshes(folder: str) -> list[dict[str, Any]]:
         return found
 
 
-def test_a_dry_run_tells_and_does_nothing(own: dict[str, Any], chest: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_tells_and_does_nothing(own: dict[str, Any], here: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = own["lake"]
     files, history = parquet(folder), snapshots(folder)
     monkeypatch.setenv("CHEST_KEEP_DAYS", "0")
-    done = chest("upkeep", "--lake", folder, "--dry-run", "--format", "json", "-q")
+    done = here("upkeep", "--lake", folder, "--dry-run", "--format", "json", "-q")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (parquet(folder), snapshots(folder)) == (files, history)
@@ -200,7 +200,7 @@ def test_a_dry_run_tells_and_does_nothing(own: dict[str, Any], chest: Chest, mon
     assert set(told["expired"]) == {s.number for s in history} - {own["numbers"][1], *told["kept"]} - stay
     assert set(told["expired"]) <= set(real["expired"])
     assert told["merged"]["files"] > 0
-    shown = chest("upkeep", "--lake", folder, "-q")
+    shown = here("upkeep", "--lake", folder, "-q")
     assert shown.returncode == 0
     assert "0 files with deleted rows into 0" in shown.stdout
 
@@ -228,8 +228,8 @@ def test_open_readers_go_on_or_are_told(own: dict[str, Any]) -> None:
             gone.sql("from images")
 
 
-def test_what_waits_to_be_published_stays_and_goes_on(tmp_path: Path) -> None:
-    bucket, folder = tmp_path / "bucket", str(tmp_path / "lake")
+def test_what_waits_to_be_published_stays_and_goes_on(tmp_path: Path, new_lake: Path) -> None:
+    bucket, folder = tmp_path / "bucket", str(new_lake)
     for n in range(2):
         write_objects(bucket, record(n))
         last = warehouse.refresh(str(bucket), folder).published.snapshot
@@ -257,9 +257,9 @@ def test_what_waits_to_be_published_stays_and_goes_on(tmp_path: Path) -> None:
         assert [one["check"] for one in status(wh)["blocked"]] == ["books", "rows_twice"]
 
 
-def test_an_older_snapshot_is_not_read_by_newer_statistics(tmp_path: Path, cohort: Path) -> None:
+def test_an_older_snapshot_is_not_read_by_newer_statistics(tmp_path: Path, new_lake: Path, cohort: Path) -> None:
     """What is rewritten has narrower statistics, of which DuckLake has one set: it must not rule older snapshots."""
-    bucket, folder = tmp_path / "bucket", str(tmp_path / "lake")
+    bucket, folder = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {**record(1), **record(2, note="x" * 3_000), **record(3, centre=None)})
     older = warehouse.refresh(str(bucket), folder).published.snapshot
     for n in (2, 3):
@@ -308,7 +308,7 @@ def test_killed_at_any_moment_it_harms_nothing(own: dict[str, Any]) -> None:
     assert answers(folder) == before
 
 
-def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, chest: Chest) -> None:
+def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, here: Chest) -> None:
     with lake.writer(location.parse(own["lake"]), Settings()), pytest.raises(LakeBusyError):
         upkeep(own["lake"])
     with pytest.raises(LakeError, match="There is no lake"):
@@ -316,7 +316,7 @@ def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, chest: 
     assert not (tmp_path / "none").exists()
     with pytest.raises(UsageError, match="from 0"):
         upkeep(own["lake"], keep_days=-1)
-    assert chest("upkeep", "--lake", own["lake"], "--format", "csv").returncode == 2
+    assert here("upkeep", "--lake", own["lake"], "--format", "csv").returncode == 2
 
 
 def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's, then disk.
     """
     limit = settings.memory_limit_mb or memory_mb
-    con = duckdb.connect(config={"memory_limit": f"{limit}MB"} if limit else {})
+    config = {"memory_limit": f"{limit}MB"} if limit else {}
+    con = duckdb.connect(config={**config, "allow_unsigned_extensions": "true"})
     con.execute("set TimeZone = 'UTC'")
     con.execute(f"set temp_directory = {literal(spill.folder())}")
     if settings.threads:
@@ -40,7 +41,11 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
     if location.data_path.startswith("s3://"):
         extensions.append("httpfs")
-    for name in extensions:
+    # Packages first: DuckDB would hash each of their files (35 MB) for its signature, on every connection. pip has
+    # compared the packages with their hashes, as it has DuckDB itself, which no signature vouches for.
+    missing = [name for name in extensions if not _load_package(con, name)]
+    con.execute("set allow_unsigned_extensions = false")  # for good: DuckDB does not take it back
+    for name in missing:
         load_extension(con, name)
     if location.data_path.startswith("s3://"):
         _s3_secret(con, location.data_path)
@@ -52,12 +57,8 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
 
 def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
     """Load an extension from its PyPI package, offline; without one, by DuckDB's own INSTALL."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec and spec.submodule_search_locations:
-        folder = Path(spec.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}"
-        if (file := folder / f"{name}.duckdb_extension").exists():
-            con.load_extension(str(file))
-            return
+    if _load_package(con, name):
+        return
     try:
         con.install_extension(name)
         con.load_extension(name)
@@ -66,6 +67,18 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
             f"DuckDB's extension {name} is neither in a package nor to be downloaded ({first_line(error)}). "
             f"Install it:  pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
         ) from None
+
+
+def _load_package(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Load an extension from its PyPI package; False where there is none."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if not spec or not spec.submodule_search_locations:
+        return False
+    folder = Path(spec.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}"
+    file = folder / f"{name}.duckdb_extension"
+    if file.exists():
+        con.load_extension(str(file))
+    return file.exists()
 
 
 def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
