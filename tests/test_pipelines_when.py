@@ -182,7 +182,7 @@ def test_the_sensors_run_from_the_start() -> None:
 
 
 def test_the_first_refresh_starts_by_itself_and_the_others_are_the_schedules(
-    instance: dg.DagsterInstance, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, bucket: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = str(new_lake)
     monkeypatch.setenv("CHEST_SOURCE", str(bucket))
