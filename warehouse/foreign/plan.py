@@ -114,7 +114,9 @@ def check_scans(
         return
     views = ", ".join(f"{lake.ALIAS}.main.{_CUT_BY[table]}" for table in scans)
     meant = {
-        json.dumps(above) for node, above, _ in _operators(_bound(con, f"select 1 from {views}")) if not node["children"]
+        json.dumps(above)
+        for node, above, _ in _operators(_bound(con, f"select 1 from {views}"))
+        if not node["children"]
     }
     for table, found in scans.items():
         if not meant.issuperset(found):
@@ -140,7 +142,9 @@ def _own_words(message: str) -> str:
 
 def _operators(plan: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None, bool]]:
     """Every operator of a plan, each with the nearest filter above it, and whether a shield is above that."""
-    ahead: list[tuple[dict[str, Any], dict[str, Any] | None, bool, bool]] = [(node, None, False, False) for node in plan]
+    ahead: list[tuple[dict[str, Any], dict[str, Any] | None, bool, bool]] = [
+        (node, None, False, False) for node in plan
+    ]
     while ahead:
         node, above, is_shielded, has_shield = ahead.pop()
         yield node, above, is_shielded
