@@ -174,7 +174,7 @@ def test_a_known_password_is_masked_wherever_it_stands(password: str) -> None:
     ["a", "password", "token='", "https://", "https://a:", "https://a/", "hook", "a@", "://", "Bearer ", "''", " "],
 )
 def test_a_long_text_takes_no_longer_than_it_is_long(part: str, end: str) -> None:
-    """What tries each place again from each place before it takes a minute for this, and hours for ten times as much."""
+    """What tries each place again from each place before it takes a minute for this, and hours for ten times that."""
     start = time.process_time()
     assert mask_secrets(part * (200_000 // len(part)) + end)
     assert time.process_time() - start < 5
