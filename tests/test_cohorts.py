@@ -168,10 +168,10 @@ def test_every_row_has_its_own_grain(wh: warehouse.Warehouse, tmp_path: Path) ->
     file = tmp_path / "rows.sql"
     head = "-- title: t\n-- question: q\n-- grain: patient\n"
     file.write_text(f"{head}select patient_id\nfrom images\n")
-    with pytest.raises(cohorts.DefinitionError, match=r"rows.sql:4: 1 rows occur more than once.*a does 3 times"):
+    with pytest.raises(cohorts.DefinitionError, match=r"rows.sql:4: Some rows occur more than once.*as a does"):
         _ = wh.cohort(file).rows
     file.write_text(f"{head}select case when patient_id <> 'a' then patient_id end as patient_id from patients")
-    with pytest.raises(cohorts.DefinitionError, match=r"rows.sql:4: 1 rows have no patient_id"):
+    with pytest.raises(cohorts.DefinitionError, match=r"rows.sql:4: Some rows have no patient_id"):
         _ = wh.cohort(file).rows
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydicom import Dataset
 
 import warehouse
 from warehouse import columns, location, sqlfiles
-from warehouse.dicom import dictionary, normalising
+from warehouse.dicom import dictionary, normalising, representations
 from warehouse.lake import writer
 from warehouse.settings import Settings
 
@@ -43,6 +44,14 @@ CODES_DELIMITED = element(0xFFFE, 0xE000, element(8, 0x100, b"A ") + element(
 CODES_READ = (
     '[{"00080100":{"vr":"SH","Value":["A"]},"0040A170":{"vr":"SQ","Value":[{"00280010":{"vr":"US","Value":[512]}}]}}]'
 )
+
+
+@pytest.mark.parametrize("number", ["1" * 200_000, "1." * 100_000, "1." + "1" * 200_000, "." + "1" * 200_000])
+def test_a_long_number_that_is_none_is_seen_at_once(number: str) -> None:
+    start = time.process_time()
+    assert not representations.FORMS["DOUBLE"].fullmatch(f"{number}x")
+    assert time.process_time() - start < 2
+
 
 #: Name: the attributes of a header, and what columns and tag() must say of it.
 SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, object]]] = {

@@ -380,7 +380,7 @@ def test_the_plan_knows_the_filter_of_the_views_from_others(bare: duckdb.DuckDBP
         "available_date <= coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
         " and coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
     )
-    shielded = "from (from core.clinical where {}) using sample 100 percent (bernoulli)"
+    shielded = "from (from core.clinical where {}) using sample 100 percent (system)"
     check_scans(bare, shielded.format(as_views))  # nothing but what the view shows
     for other in (
         as_views.replace("'training'", "'all'").replace("getvariable('group_name')", "null"),
@@ -393,7 +393,7 @@ def test_the_plan_knows_the_filter_of_the_views_from_others(bare: duckdb.DuckDBP
             check_scans(bare, shielded.format(other))
     for unshielded in (
         "from core.clinical where {}",
-        "from (from core.clinical using sample 100 percent (bernoulli)) where {}",
+        "from (from core.clinical using sample 100 percent (system)) where {}",
     ):
         with pytest.raises(ForeignSqlError, match="past the as-of date or the group"):
             check_scans(bare, unshielded.format(as_views))

@@ -1,6 +1,9 @@
 """Opening a stranger's cohort is safe: names, rights, limits, texts that are odd; by every command that takes one."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -328,6 +331,53 @@ def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) 
     with pytest.raises(warehouse.UsageError, match=r"longer than 0\.5 s"):
         ask_twice()
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("-- param a: VARCHAR =" + " " * 500_000 + "x", "A parameter is written"),
+        ("-- param " + "ab" * 100_000 + " VARCHAR = 'x': y", "at most 63"),
+        ("-- label " + "ab" * 100_000 + ": y", "at most 63"),
+    ],
+)
+def test_a_long_header_is_refused_at_once_and_shortly(line: str, says: str) -> None:
+    start = time.process_time()
+    with pytest.raises(warehouse.UsageError, match=says) as caught:
+        cohorts.parse(f"{HEAD}{line}\nselect patient_id from patients where ${'ab' * 100_000}c is null", "mine.sql")
+    assert time.process_time() - start < 5
+    assert len(str(caught.value)) < 20_000
+
+
+@pytest.mark.parametrize("part", ["chr(10)", "'token'", "'https://'", "'a'"])
+def test_a_long_error_of_a_query_is_shown_at_once_and_shortly(wh: warehouse.Warehouse, root: Path, part: str) -> None:
+    """The text of an error is the author's: no expression of ours may take hours over it."""
+    failing = f"error('x' || repeat({part}, 500000) || '@')"
+    file = write(root, f"select patient_id, {failing} as e from patients")
+    start = time.process_time()
+    for ask in (lambda: wh.cohort(file).rows, lambda: wh.sql(f"select {failing} from patients", trusted=False)):
+        with pytest.raises(warehouse.UsageError) as caught:
+            ask()
+        assert len(str(caught.value)) < 5_000
+    assert time.process_time() - start < 10
+
+
+STUCK = """
+import re
+from warehouse import limits
+from warehouse.settings import Settings
+
+limits._GRACE_SECONDS = limits._LAST_SECONDS = 0.2
+limits.own_process()
+with limits.limited(Settings(sql_seconds=0.1)):
+    re.fullmatch("(a+)+b", "a" * 60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such alarm")
+def test_what_lets_no_thread_run_is_ended_by_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", STUCK], check=False, timeout=60)
+    assert done.returncode == -signal.SIGALRM
 
 
 # --- texts that are nested, endless or no texts ---

@@ -1,11 +1,13 @@
 """Limits of time and memory for foreign SQL, and for all that is made of it.
 
 Some single calls heed no interruption and no memory limit of DuckDB's. Where the process is there for one command
-alone (`own_process`), the operating system limits its memory, and it ends when it does not stop.
+alone (`own_process`), the operating system limits its memory, and it ends when it does not stop; the operating system
+ends it where a call lets no thread of ours run.
 """
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 #: How long what does not heed its interruption may go on, where the process is ours.
 _GRACE_SECONDS = 3.0
+
+#: How long after that the operating system ends it, without a word: what keeps Python's lock lets nobody say one.
+_LAST_SECONDS = 3.0
 
 _is_own_process = False
 _ending = threading.Lock()
@@ -52,7 +57,11 @@ def limited(settings: Settings, con: "duckdb.DuckDBPyConnection | None" = None) 
     clock = _Clock(settings, con, ends)
     is_outermost = outer is None
     try:
-        with _memory_limited(settings.sql_memory_mb if _is_own_process and is_outermost else 0), clock.running():
+        with (
+            _memory_limited(settings.sql_memory_mb if _is_own_process and is_outermost else 0),
+            _alarmed(ends if _is_own_process and is_outermost else None),
+            clock.running(),
+        ):
             yield
     finally:
         _ends.reset(token)
@@ -110,6 +119,19 @@ def _end_process(message: str) -> None:
         sys.stderr.flush()
         leftovers.remove_all()
         os._exit(UsageError.exit_code)
+
+
+@contextlib.contextmanager
+def _alarmed(ends: float | None) -> Iterator[None]:
+    """Let the operating system end the process some time after the block should have ended; not on Windows."""
+    if ends is None or not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, max(0.0, ends - time.monotonic()) + _GRACE_SECONDS + _LAST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ MASK = "***"
 #: A shorter value is masked by its form alone: everywhere else it would hide words that are none.
 _SHORTEST = 4
 
-# A text may be of any length and by anybody (an error that a query makes, a key of a bucket), and an expression that
-# tries a place again from each place before it takes hours for a million characters, in which nothing else runs. So what
+# A text may be of any length and by anybody (an error that a query makes, a key of a bucket). An expression that tries
+# a place again from each place before it takes hours for a million characters, and nothing else runs meanwhile. So what
 # repeats is taken whole (`++`), and what may stand anywhere in a word is looked for once a word.
 _NAME = (
     r"(?:(?=[\w.-]*?(?:password|passwd|passphrase|secret|token|credential|signature|api_?key))[\w.-]++"

@@ -15,8 +15,8 @@ SHIELD = "SAMPLE"
 def shield_views(con: duckdb.DuckDBPyConnection, names: Collection[str]) -> None:
     """Put the shield before those of the names that are public views, on this connection.
 
-    Without it DuckDB may try a filter of the query's on a row that the views do not show: it is dropped in any case, but
-    where the filter fails on it, the error has its value.
+    Without it DuckDB may try a filter of the query's on a row that the views do not show: the row is dropped in any
+    case, but where the filter fails on it, the error has its value.
     """
     for view in sorted(public_views().intersection(names)):
         # A snapshot that has no such view: the query itself says so.
