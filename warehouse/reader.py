@@ -128,6 +128,13 @@ class Warehouse:
         """The same, with temporary tables of its own."""
         return self._at()
 
+    def cursor(self) -> "Warehouse":
+        """The same for another thread: one Warehouse answers one thread at a time, its cursors work side by side.
+
+        May be called from any thread. It closes with the Warehouse that it came from.
+        """
+        return self.fork()
+
     def limited(self) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
         from warehouse import limits
@@ -431,4 +438,6 @@ def explain(error: duckdb.Error) -> str:
         return "The disk is full. Make room, or name another place for temporary files: TMPDIR."
     if "No snapshot found at version" in text:
         return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
+    if "closed pending query result" in text:
+        return "Several threads asked one Warehouse at once. Give each thread its own:  wh.cursor()"
     return (rest if kind.endswith("Error") else text).rstrip()
