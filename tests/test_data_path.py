@@ -115,6 +115,24 @@ def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> 
         assert warehouse.refresh(str(made / "bucket"), first).published.is_new is False
 
 
+def test_a_full_disk_is_one_line_and_the_next_refresh_goes_on(made: Path, tmp_path: Path, chest: Chest) -> None:
+    """A limit of the system on the size of files stands in for the end of the disk."""
+    import resource
+
+    bucket, lake = tmp_path / "bucket", tmp_path / "lake"
+    shutil.copytree(made / "bucket", bucket)
+    shutil.copytree(made / "lake", lake)
+    new = bucket / "training/New/data/2020-05-01/data.json"
+    new.parent.mkdir(parents=True)
+    new.write_text('{"Age": "70"}')
+    words = ("refresh", bucket, "--lake", lake, "-q", "--add-source")
+    done = chest(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000)))
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("chest: ")
+    assert chest(*words).returncode == 0
+    assert "1" in chest("sql", "select count(*) from clinical where patient_id = 'New'", "--lake", lake).stdout
+
+
 def test_damaged_files_are_one_line(made: Path, tmp_path: Path, here: Chest) -> None:
     lake = tmp_path / "lake"
     shutil.copytree(made / "lake", lake)

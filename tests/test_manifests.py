@@ -740,3 +740,14 @@ def test_downloaded_files_come_with_their_labels(still: warehouse.Manifest, tmp_
     assert list(files) == [files[0], files[1], files[2]] == list(pickle.loads(pickle.dumps(files)))
     assert list(files[1:]) == [files[1], files[2]]
     assert "torch" not in sys.modules
+
+
+def test_a_bucket_whose_address_no_manifest_can_name_is_one_line(cohort: Path, tmp_path: Path) -> None:
+    write_objects(tmp_path / "bu\tck", small_bucket())
+    warehouse.refresh(str(tmp_path / "bu\tck"), str(tmp_path / "lake"))
+    with (
+        warehouse.open(str(tmp_path / "lake")) as wh,
+        pytest.raises(warehouse.UsageError, match="control char"),
+    ):
+        wh.cohort(cohort).export(tmp_path / "made")
+    assert not (tmp_path / "made").exists()

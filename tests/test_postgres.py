@@ -1,7 +1,10 @@
 """A lake with its catalogue in a real PostgreSQL: same answers, one writer, no password in any message."""
 
+import contextlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,3 +202,40 @@ def test_an_address_without_data_path_says_so(server: Postgres, here: Chest) -> 
 def test_a_schema_must_be_a_plain_name(server: Postgres, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no name for a schema"):
         location.parse(server.address("chest", tmp_path, schema="a'b"))
+
+
+def test_a_server_that_dies_in_the_middle_is_one_line_and_no_abort(bucket: Path, tmp_path: Path) -> None:
+    """In a process of its own: closing a connection whose transaction is open would end it by a signal."""
+    script = """
+import os, signal, socket, sys
+import warehouse
+from warehouse.cli import _explain_fault
+
+source, lake, process, port = sys.argv[1:]
+
+def kill(step, done, total):
+    if step == "images":
+        os.kill(int(process), signal.SIGQUIT)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(port)), 1).close()
+            except OSError:
+                return
+
+try:
+    warehouse.refresh(source, lake, progress=kill)
+except warehouse.WarehouseError as error:
+    print(error)
+except Exception as error:
+    print(_explain_fault(error))
+"""
+    with contextlib.suppress(subprocess.CalledProcessError), postgres() as server:  # there is nothing left to stop
+        process = server.run("select pg_read_file('postmaster.pid')").split("\n")[0]
+        words = [str(bucket), server.address("postgres", tmp_path / "data"), process, str(server.port)]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False, timeout=100
+        )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert "lake" in line
+    assert "p@ss" not in line

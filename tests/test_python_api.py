@@ -47,6 +47,19 @@ def wh(lake: str) -> Iterator[warehouse.Warehouse]:
         yield opened
 
 
+def test_each_thread_has_a_cursor_of_its_own(wh: warehouse.Warehouse) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def ask(number: int) -> tuple[Any, ...]:
+        own = wh.cursor()
+        return own.sql("select $n, count(*) from patients", n=number).fetchall()[0], own.as_of("2020-06-01").day
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(ask, range(3), timeout=60))
+    n_patients = wh.patients().count("*").fetchall()[0][0]
+    assert [row for row, _ in answers] == [(number, n_patients) for number in range(3)]
+
+
 def test_the_snippets_of_the_docs(lake: str, truth: dict[str, Any]) -> None:
     import polars as pl
     import pyarrow as pa

@@ -63,4 +63,9 @@ def _postgres(location: Location, settings: Settings) -> Iterator[None]:
             raise LakeError(f"The lake {location.name} cannot be opened: {first_line(error)}") from None
         if not row or not row[0]:
             raise _busy(location)
-        yield
+        try:
+            yield
+        finally:
+            # Where the server is gone, closing with the transaction open would end the process: it rolls back then.
+            with contextlib.suppress(duckdb.Error):
+                con.execute("rollback")

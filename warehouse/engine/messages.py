@@ -26,6 +26,8 @@ def clean_message(error: duckdb.Error) -> str:
         return "The disk is full. Make room, or name another place for temporary files: TMPDIR."
     if "No snapshot found at version" in text:
         return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
+    if "closed pending query result" in text:
+        return "Several threads asked one Warehouse at once. Give each thread its own:  wh.cursor()"
     return texts.shorten((rest if kind.endswith("Error") else text).rstrip())
 
 

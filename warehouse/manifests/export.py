@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,6 +75,12 @@ def write(answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], folder: 
     _copy(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
     files = {name: _file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
     described = describe(answer, rows, objects, files)
+    for source in described["sources"]:
+        if _CONTROL.search(source):
+            raise UsageError(
+                f"The bucket {source} has control characters in its address, which no manifest can name. Move it, "
+                "make a lake of it at its new place, and export again."
+            )
     (folder / SCHEMA).write_text(schema_text(), encoding="utf-8")
     _write_json(folder / "croissant.json", croissant.describe(described, rows.con))
     with (folder / "download.s5cmd").open("wb") as file:
@@ -103,6 +110,9 @@ def _settle_types(rows: Rows) -> None:
         except duckdb.ConversionException:
             rows.con.execute(sqlfiles.fill(sql["retype"], column=quoted, type="varchar"))
 
+
+#: What the schema of a manifest refuses in the address of a source.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _S5CMD_HEAD = """\
 # Run in the folder that the objects should go to:  s5cmd run download.s5cmd

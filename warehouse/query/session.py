@@ -159,6 +159,13 @@ class Session:
         """The same, with temporary tables of its own."""
         return self._at()
 
+    def cursor(self) -> Self:
+        """The same for another thread: one session answers one thread at a time, its cursors work side by side.
+
+        May be called from any thread. It closes with the session that it came from.
+        """
+        return self.fork()
+
     def limited(self) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
         from warehouse import limits
