@@ -675,7 +675,8 @@ def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> Non
     (tmp_path / "types.sql").write_text(
         "-- title: t\n-- question: q?\n-- grain: patient\n"
         "select patient_id, sum(n_images) as images, 1.50 as price, [1, 2] as numbers, '' as empty, "
-        "'a\"b,' || chr(10) || chr(13) || chr(9) as text, cast(null as varchar) as nothing, {'a': 1} as pair "
+        "'a\"b,' || chr(10) || chr(13) || chr(9) as text, cast(null as varchar) as nothing, {'a': 1} as pair, "
+        "interval 1 day as wait "
         "from patients group by patient_id"
     )
     with warehouse.open(str(root / "lake")) as wh:
@@ -683,6 +684,7 @@ def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> Non
     rows = warehouse.manifest(tmp_path / "m").polars()
     assert rows["images"].to_list() == [1, 1, 1, 1]
     assert rows["empty"].to_list() == [""] * 4
+    assert rows["wait"].to_list() == ["1 day"] * 4
     assert rows["text"][0] == 'a"b,\n\r\t'
 
 
