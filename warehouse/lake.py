@@ -18,6 +18,7 @@ from typing import TypeVar
 import duckdb
 
 from warehouse import __version__, data_path, files, locks, permissions, schema, spill
+from warehouse.database_errors import explain_shortage
 from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
 from warehouse.location import CATALOGUE, Location
@@ -154,6 +155,8 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
     except duckdb.Error as error:
+        if shortage := explain_shortage(error):
+            raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
         advice = f" {data_path.RESTORE}." if any(words in str(error) for words in _DAMAGED) else ""
         raise LakeError(
             f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
@@ -223,6 +226,8 @@ def explained_errors(location: Location) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if shortage := explain_shortage(error):
+            raise LakeError(f"The lake {location.name} cannot be read. {shortage}") from error
         raise LakeError(f"The lake {location.name} cannot be read: {first_line(error)}") from error
 
 
@@ -417,7 +422,9 @@ def transact(
 
 def _explained(error: duckdb.Error) -> Exception:
     """A problem outside the program as a LakeError; anything else as it is."""
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or any(w in str(error) for w in _BUSY):
+    if shortage := explain_shortage(error):
+        return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")
+    if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
         return LakeError(
             f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."
         )

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse import leftovers
+from warehouse import leftovers, machine_memory
 from warehouse.errors import UsageError
 from warehouse.settings import Settings
 
@@ -51,8 +51,9 @@ def limited(settings: Settings, con: "duckdb.DuckDBPyConnection | None" = None) 
     token = _ends.set(ends)
     clock = _Clock(settings, con, ends)
     is_outermost = outer is None
+    megabytes = machine_memory.foreign_process_mb(settings) if _is_own_process and is_outermost else 0
     try:
-        with _memory_limited(settings.sql_memory_mb if _is_own_process and is_outermost else 0), clock.running():
+        with _memory_limited(megabytes), clock.running():
             yield
     finally:
         _ends.reset(token)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from warehouse import lake, location, macros, sqlfiles, texts
+from warehouse import lake, location, machine_memory, macros, sqlfiles, texts
+from warehouse.database_errors import explain
 from warehouse.errors import LakeError, NotFoundError, UsageError
 from warehouse.keys import GROUPS
-from warehouse.settings import FOREIGN_MB, SUPPRESS, Settings, load
+from warehouse.settings import SUPPRESS, Settings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,7 +380,11 @@ def _opened(
     place: location.Location, settings: Settings, snapshot: int | None, *, unpublished: bool = False, trusted: bool
 ) -> Warehouse:
     con, chosen = lake.reader(
-        place, settings, snapshot, unpublished=unpublished, memory_mb=0 if trusted else FOREIGN_MB
+        place,
+        settings,
+        snapshot,
+        unpublished=unpublished,
+        memory_mb=0 if trusted else machine_memory.foreign_duckdb_mb(settings),
     )
     opened = Warehouse(con, chosen, place, settings=settings, trusted=trusted)
     _prepare(opened)
@@ -411,24 +416,3 @@ def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
         raise UsageError(f"Give one query, not {len(statements)}.")
     if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         raise UsageError(f"Only a SELECT can be asked here, not {statements[0].type.name}: the lake is read-only.")
-
-
-def explain(error: duckdb.Error) -> str:
-    """DuckDB's words for what is wrong, without its prefix and its stack."""
-    text = str(error).strip()
-    kind, _, rest = text.partition(": ")
-    if isinstance(error, duckdb.OutOfMemoryException):
-        if "max_temp_directory_size" in text or ("temp" in text.lower() and "directory" in text.lower()):
-            return (
-                "It needs more disk than it may have for what does not fit into memory. Ask for less, make room in the "
-                "temporary folder (TMPDIR), or allow more: CHEST_SQL_SPILL_MB for foreign SQL."
-            )
-        return (
-            "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB (of DuckDB, in "
-            "MB), and CHEST_SQL_MEMORY_MB for foreign SQL."
-        )
-    if "No space left on device" in text:
-        return "The disk is full. Make room, or name another place for temporary files: TMPDIR."
-    if "No snapshot found at version" in text:
-        return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
-    return (rest if kind.endswith("Error") else text).rstrip()

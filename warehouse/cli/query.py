@@ -69,7 +69,7 @@ def sql(
     with options.opened(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
         import duckdb
 
-        from warehouse.reader import explain
+        from warehouse.database_errors import explain
 
         try:
             write(warehouse.ask(text, parameters), form, output)

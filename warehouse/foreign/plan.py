@@ -83,7 +83,7 @@ def check_scans(
     relations: Collection[str] = (),
 ) -> None:
     """Refuse a query whose plan has other operators, or a scan beneath another filter, than asking the views makes."""
-    from warehouse.reader import explain
+    from warehouse.database_errors import explain
 
     try:
         plan = _bound(con, sql, params)

@@ -105,7 +105,7 @@ def parse_query(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]
         raise ForeignSqlError(f"Only one SELECT can be asked here.{hint}")
     if is_too_deep(tree["error_message"]):
         raise ForeignSqlError(TOO_DEEP)
-    from warehouse.reader import explain
+    from warehouse.database_errors import explain
 
     try:
         con.extract_statements(sql)
