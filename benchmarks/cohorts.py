@@ -18,7 +18,7 @@ from warehouse.cohorts import catalogue
 _ROUNDS = 8
 _ALL_IMAGES = Path(__file__).with_name("all_images.sql")
 #: What a cohort that cannot go without is given.
-_GIVEN: dict[str, dict[str, object]] = {
+GIVEN: dict[str, dict[str, object]] = {
     "prior_data": {"patients": [f"Covid{number}" for number in range(1, 201)]},
     "external_validation": {"centres": sorted({row["centre"] for row in tables.rows("site_units")})},
 }
@@ -31,10 +31,10 @@ def shipped(lake_folder: Path) -> list[Row]:
     rows = []
     with warehouse.open(str(lake_folder)) as wh, _flat(wh, lake_folder.with_name("flat")) as con:
         for name in catalogue_names():
-            cohort = wh.cohort(name, **_GIVEN.get(name, {}))
+            cohort = wh.cohort(name, **GIVEN.get(name, {}))
             query, values = cohort.definition.bound_sql, cohort.values
             ours, by_hand = medians(
-                lambda name=name: wh.cohort(name, **_GIVEN.get(name, {})).rows,  # type: ignore[misc]
+                lambda name=name: wh.cohort(name, **GIVEN.get(name, {})).rows,  # type: ignore[misc]
                 lambda query=query, values=values: con.execute(query, values).to_arrow_table(),  # type: ignore[misc]
                 _ROUNDS,
             )
@@ -74,7 +74,7 @@ def attrition(lake_folder: Path) -> list[Row]:
     found = []
     with warehouse.open(str(lake_folder)) as wh:
         for name in catalogue_names():
-            given = _GIVEN.get(name, {})
+            given = GIVEN.get(name, {})
             ours, alone = medians(
                 lambda name=name, given=given: wh.cohort(name, **given).attrition(),  # type: ignore[misc]
                 lambda name=name, given=given: wh.cohort(name, **given).rows,  # type: ignore[misc]

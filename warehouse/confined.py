@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse import spill, sqlfiles
-from warehouse.settings import FOREIGN_MB, Settings
+from warehouse import machine_memory, spill, sqlfiles
+from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -18,7 +18,7 @@ def connect(settings: Settings, *folders: Path, files: Sequence[Path] = ()) -> "
     """
     import duckdb
 
-    con = duckdb.connect(config={"memory_limit": f"{settings.memory_limit_mb or FOREIGN_MB}MB"})
+    con = duckdb.connect(config={"memory_limit": f"{machine_memory.confined_duckdb_mb(settings)}MB"})
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
     allowed = ", ".join(sqlfiles.literal(f"{folder.resolve()}/") for folder in folders)

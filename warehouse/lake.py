@@ -17,7 +17,7 @@ from typing import TypeVar
 import duckdb
 
 from warehouse import data_path, files, locks, permissions, schema
-from warehouse.engine.messages import first_line
+from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.errors import LakeError, UsageError
 from warehouse.history import ALIAS, Snapshot, snapshots, waiting
 from warehouse.lake_connection import (
@@ -119,6 +119,8 @@ def explained_errors(location: Location) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if shortage := explain_shortage(error):
+            raise LakeError(f"The lake {location.name} cannot be read. {shortage}") from error
         raise LakeError(f"The lake {location.name} cannot be read: {first_line(error)}") from error
 
 
@@ -294,7 +296,9 @@ def transact(
 
 def _explained(error: duckdb.Error) -> Exception:
     """A problem outside the program as a LakeError; anything else as it is."""
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or any(w in str(error) for w in _BUSY):
+    if shortage := explain_shortage(error):
+        return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")
+    if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
         return LakeError(
             f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."
         )

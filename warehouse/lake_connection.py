@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse import data_path, spill
-from warehouse.engine.messages import first_line
+from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.errors import LakeError
 from warehouse.history import ALIAS
 from warehouse.location import Location
@@ -121,6 +121,8 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
     except duckdb.Error as error:
+        if shortage := explain_shortage(error):
+            raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
         advice = f" {data_path.RESTORE}." if any(words in str(error) for words in _DAMAGED) else ""
         raise LakeError(
             f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse import leftovers
+from warehouse import leftovers, machine_memory
 from warehouse.errors import UsageError
 from warehouse.settings import Settings
 
@@ -56,9 +56,10 @@ def limited(settings: Settings, con: "duckdb.DuckDBPyConnection | None" = None) 
     token = _ends.set(ends)
     clock = _Clock(settings, con, ends)
     is_outermost = outer is None
+    megabytes = machine_memory.foreign_process_mb(settings) if _is_own_process and is_outermost else 0
     try:
         with (
-            _memory_limited(settings.sql_memory_mb if _is_own_process and is_outermost else 0),
+            _memory_limited(megabytes),
             _alarmed(ends if _is_own_process and is_outermost else None),
             clock.running(),
         ):

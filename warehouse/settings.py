@@ -18,8 +18,8 @@ LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
 SOURCES_VARIABLE = "CHEST_SOURCES"
 SHARE_VARIABLE = "CHEST_SHARE"
-#: Memory of DuckDB for what a stranger wrote, SQL or manifest, where CHEST_MEMORY_LIMIT_MB says nothing.
-FOREIGN_MB = 512
+#: CHEST_SQL_MEMORY_MB where it is not given: half of the machine's memory (machine_memory.py).
+HALF_OF_MACHINE = -1
 SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
 #: What counts of reports are rounded to unless a reader says otherwise (disclosure_control.py).
 SUPPRESS = 5
@@ -32,7 +32,7 @@ class Settings:
     lake: str = "./lake"
     source: str = ""
     memory_limit_mb: int = (
-        0  # of DuckDB; 0: 320 in a refresh, whose process stays under 1 GiB, and DuckDB's own share for readers
+        0  # of DuckDB; 0: 320 in a refresh, whose process stays under 1 GiB, and a share of the machine's for readers
     )
     threads: int = 0  # of DuckDB; 0: one per core, less one in a refresh, which fetches and extracts on it
     fetch_threads: int = 32  # requests in flight to S3
@@ -42,7 +42,8 @@ class Settings:
     max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB
     check_etags: int = 1  # 0: do not compare objects with etags that look like MD5s (of a server whose etags are none)
     sql_seconds: float = 120.0  # that foreign SQL may take; 0: as long as it likes
-    sql_memory_mb: int = 768  # that the process may take for foreign SQL, beyond what it holds; 0: no limit
+    # that the process may take for foreign SQL, beyond what it holds; 0: no limit
+    sql_memory_mb: int = HALF_OF_MACHINE
     sql_spill_mb: int = 4096  # that foreign SQL may put on disk while it runs
     max_removals_percent: float = 10.0
     # What a scheduled deployment needs besides (pipelines/, docs/operations.md):

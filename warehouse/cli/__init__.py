@@ -88,10 +88,14 @@ def _run() -> int:
 def _explain_fault(error: Exception) -> str:
     """What DuckDB met outside of the program, in one line: a damaged file, a full disk, too little memory; else ""."""
     duckdb = sys.modules.get("duckdb")  # imported by then, if it was DuckDB
-    if duckdb is None or not isinstance(error, duckdb.Error):
+    is_of_duckdb = duckdb is not None and isinstance(error, duckdb.Error)
+    if not is_of_duckdb and not isinstance(error, MemoryError):
         return ""
-    from warehouse.engine.messages import clean_message
+    from warehouse.engine.messages import clean_message, explain_shortage
 
+    if shortage := explain_shortage(error):
+        return shortage
+    assert duckdb is not None
     faults = (duckdb.InternalException, duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
     if isinstance(error, faults):  # SQL of our own that is wrong
         return ""

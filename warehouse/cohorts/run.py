@@ -13,6 +13,7 @@ from warehouse import columns, foreign, lake, limits, macros, settings
 from warehouse.cohorts import catalogue, guard
 from warehouse.cohorts.definition import Definition, load
 from warehouse.cohorts.header import DefinitionError, Parameter, nearest
+from warehouse.engine.messages import explain_shortage
 from warehouse.errors import ForeignSqlError, LakeError, UsageError
 from warehouse.names import fold_name
 
@@ -80,6 +81,8 @@ class CohortAnswer:
             _check_snapshot(self.warehouse, self.definition)
             raise
         except duckdb.Error as error:
+            if shortage := explain_shortage(error):
+                raise UsageError(f"Cohort {self.definition.name} cannot be answered. {shortage}") from None
             raise catalogue.explained(error, self.definition) from None
 
     def relation(self) -> "duckdb.DuckDBPyRelation":

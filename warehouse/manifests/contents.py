@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import confined, spill
+from warehouse.engine.messages import explain_shortage
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.checking import check_tables, table_of
 from warehouse.manifests.document import show
@@ -95,5 +96,7 @@ def _checked(folder: Path, about: dict[str, Any], rows: Path, records: Path, set
         try:
             return check_tables(con, folder, about, rows, records)
         except duckdb.Error as error:
+            if shortage := explain_shortage(error):
+                raise UsageError(f"The tables of {folder} cannot be read. {shortage}") from None
             words = show(str(error).split("\n", maxsplit=1)[0])
             raise ManifestError(f"The tables of {folder} cannot be read: {words}") from None

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 import duckdb
 
-from warehouse import lake, macros, sqlfiles, texts
+from warehouse import lake, machine_memory, macros, sqlfiles, texts
 from warehouse.engine.messages import clean_message
 from warehouse.errors import LakeError, UsageError
 from warehouse.keys import GROUPS
 from warehouse.location import Location
 from warehouse.location import parse as parse_address
 from warehouse.query.days import parse_day
-from warehouse.settings import FOREIGN_MB, Settings, load
+from warehouse.settings import Settings, load
 
 #: What `group` takes besides the name of a group.
 ALL_GROUPS = "all"
@@ -76,7 +76,11 @@ class Session:
         trusted: bool,
     ) -> Self:
         con, chosen = lake.reader(
-            place, settings, snapshot, unpublished=unpublished, memory_mb=0 if trusted else FOREIGN_MB
+            place,
+            settings,
+            snapshot,
+            unpublished=unpublished,
+            memory_mb=0 if trusted else machine_memory.foreign_duckdb_mb(settings),
         )
         opened = cls(con, chosen, place, settings=settings, trusted=trusted)
         _prepare(opened)

@@ -1,0 +1,182 @@
+"""Makes a lake of millions of images from the sample's rows, and measures what a person asks of it, by the defaults.
+
+    python -m benchmarks.large_lake [--images 8000000] [--patients 17700] [--folder .benchmarks] [--only NAME …]
+
+Each question is a process of its own. One that fails is a line of the table, not the end. The lake takes 0.4 KB of disk
+an image and stays in the folder for the next time.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing import Process
+from pathlib import Path
+
+import duckdb
+
+from benchmarks.cohorts import GIVEN, catalogue_names
+from benchmarks.measure import Measured, chest, table
+from warehouse import lake, location, sample, sqlfiles
+from warehouse.settings import Settings
+from warehouse.steps import memory, publish, publishing, refresh
+
+_SQL = str(Path(__file__).with_suffix(".sql"))
+_ALL_IMAGES = str(Path(__file__).with_name("all_images.sql"))
+#: The tables that a copy adds rows to.
+_TABLES = (
+    "raw objects",
+    "raw headers",
+    "raw records",
+    "core images",
+    "core clinical",
+    "core clinical_issues",
+    "ops rejects",
+)
+#: The numbers of a copy's patients begin with this and that of the copy.
+_FIRST_NUMBER = 90_000
+#: A failure is a line of the table.
+_ANY_CODE = range(-64, 256)
+
+
+def main() -> None:
+    """Make the lake unless it is there, ask, and print a table."""
+    words = argparse.ArgumentParser()
+    words.add_argument("--images", type=int, default=8_000_000)
+    words.add_argument("--patients", type=int, default=17_700, help="of the sample that is multiplied")
+    words.add_argument("--folder", type=Path, default=Path(".benchmarks"))
+    words.add_argument("--only", nargs="*", metavar="NAME", help="report, check, covid_risk, …")
+    given = words.parse_args()
+    folder = given.folder.resolve()
+    large = folder / f"lake-{given.images}"
+    if not large.exists():
+        # In a process of its own: Linux counts what a parent held in the peak of its children.
+        making = Process(target=make_lake, args=(large, folder / "bucket", given.patients, given.images))
+        making.start()
+        making.join()
+        if making.exitcode:
+            raise SystemExit(f"{large} could not be made.")
+    for name in [name for name in os.environ if name.startswith("CHEST_")]:
+        del os.environ[name]  # the defaults
+    rows: list[tuple[str, ...]] = [("what", "seconds", "CPU seconds", "peak memory, MiB", "spilled, MiB", "exit code")]
+    for name, question in questions(folder).items():
+        if given.only and name not in given.only:
+            continue
+        print(f"{name} …", file=sys.stderr)
+        found, spilled = _ask(question, large, folder / "spill")
+        figures = (found.seconds, found.cpu_seconds, found.peak_mib, spilled)
+        rows.append((name, *(f"{figure:,.0f}" for figure in figures), str(found.exit_code)))
+        print(*rows[-1], sep="  ", file=sys.stderr)
+    print(table(rows))
+
+
+def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
+    """Refresh a lake from a sample bucket, add copies of its rows until it has so many images, and publish it."""
+    if not (bucket / "truth.json").exists():
+        print(f"making a sample bucket of {patients:,} patients …", file=sys.stderr)
+        sample.make(bucket, patients)
+    part = large.with_name(f"{large.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    base = refresh(str(bucket), str(part)).published.snapshot
+    memory.bound()
+    with lake.writer(location.parse(str(part)), Settings(memory_limit_mb=2048)) as con:
+        row = con.execute(sqlfiles.statements(_SQL)["size"]).fetchone()
+        assert row is not None
+        add_copies(con, base, range(1, -(-images // row[0])))
+    start = time.perf_counter()
+    with publishing(str(bucket), str(part)) as run:
+        publish(run)
+    print(f"published within {time.perf_counter() - start:.1f} s", file=sys.stderr)
+    part.rename(large)
+
+
+def add_copies(con: duckdb.DuckDBPyConnection, base: int, numbers: Iterable[int]) -> None:
+    """Add the rows of snapshot `base` under other names, once for each number; a commit a table and number."""
+    sql = sqlfiles.statements(_SQL)
+    con.execute(sql["renaming"])
+    for number in numbers:
+        start = time.perf_counter()
+        con.execute(f"set variable copy = '{number}'")
+        con.execute(f"set variable first_number = '{_FIRST_NUMBER + number}'")
+        for name in _TABLES:
+            statement = sqlfiles.fill(sql[name], base=str(base))
+            lake.transact(con, f"copy {number}: {name}", lambda text=statement: con.execute(text))  # type: ignore[misc]
+        print(f"copy {number}: {time.perf_counter() - start:.1f} s", file=sys.stderr)
+        memory.release()
+
+
+def questions(folder: Path) -> dict[str, tuple[str, ...]]:
+    """What is asked, by name: the words of `chest`, without the lake."""
+    answer, manifest = str(folder / "answer.parquet"), str(folder / "manifest-large")
+    asked: dict[str, tuple[str, ...]] = {
+        "status": ("status",),
+        "patients": ("sql", "select covid_status, count(*), sum(n_ct) from patients group by all"),
+        "studies": ("sql", "select Modality, count(*), sum(n_images) from series group by all"),
+        "one patient": ("patient", "Covid9000112"),
+        "report": ("report", "-o", str(folder / "report.html")),
+        "check": ("check",),
+        "tag": ("sql", "select tag(header, 'ProtocolName') as protocol, count(*) from headers group by all"),
+    }
+    for name in catalogue_names():
+        values = [
+            word
+            for parameter, value in GIVEN.get(name, {}).items()
+            for one in (value if isinstance(value, list) else [value])
+            for word in ("--param", f"{parameter}={one}")
+        ]
+        asked[name] = ("cohort", "run", name, *values, "-o", answer)
+    return asked | {
+        "manifest": ("manifest", "export", "covid_risk", "-o", manifest),
+        "repeat": ("manifest", "repeat", manifest),
+        "verify": ("manifest", "verify", manifest, "-q"),
+        "manifest of all": ("manifest", "export", _ALL_IMAGES, "-o", f"{manifest}-all"),
+    }
+
+
+def _ask(question: tuple[str, ...], large: Path, temporary: Path) -> tuple[Measured, float]:
+    """Ask one question; what it took, and the most MiB that it had on disk meanwhile."""
+    if "-o" in question:
+        target = Path(question[question.index("-o") + 1])
+        if target.is_dir():
+            shutil.rmtree(target)
+        target.unlink(missing_ok=True)
+    words = [*question] if "verify" in question else [*question, "--lake", str(large)]
+    with _watched(temporary) as sizes:
+        found = chest(*words, fine=_ANY_CODE, TMPDIR=str(temporary))
+    return found, max(sizes) / 2**20
+
+
+@contextlib.contextmanager
+def _watched(folder: Path) -> Iterator[list[int]]:
+    """A folder for temporary files, whose size is looked at ten times a second."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    sizes, is_over = [0], threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(0.1):
+            sizes.append(sum(_size(path) for path in folder.rglob("*")))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield sizes
+    finally:
+        is_over.set()
+        watcher.join()
+        shutil.rmtree(folder)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:  # gone since it was listed
+        return 0
+
+
+if __name__ == "__main__":
+    main()
