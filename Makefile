@@ -38,14 +38,16 @@ test: $(STAMP)  ## the tests
 
 lint: $(STAMP)  ## looks, changes nothing
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" $(BIN)/dagster definitions validate -m pipelines.definitions
 
 fix: $(STAMP)  ## repairs what a machine can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-docs: $(STAMP)  ## writes the data dictionary and the pages of the cohorts anew
+docs: $(STAMP)  ## writes the data dictionary, the pages of the cohorts and the drawing of the views anew
 	$(BIN)/python -m warehouse.dictionary > docs/data_dictionary.md
 	$(BIN)/python -m warehouse.cohorts.pages docs/cohorts
+	$(BIN)/python -m warehouse.view_drawing sql/README.md
 
 bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks

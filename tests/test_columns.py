@@ -10,7 +10,7 @@ from conftest import write_objects
 from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
 
 import warehouse
-from warehouse import columns, dictionary
+from warehouse import columns, dictionary, view_drawing
 from warehouse.cleaning import tables
 
 #: Which types may hold a VR: of numbers and dates, or the text as it is.
@@ -174,6 +174,11 @@ def test_the_typed_columns_agree_with_the_header(wh: warehouse.Warehouse) -> Non
 def test_the_dictionary_page_is_level_with_the_tables() -> None:
     page = Path(warehouse.__file__).parent.parent / "docs/data_dictionary.md"
     assert page.read_text(encoding="utf-8") == dictionary.page(), "say make docs"
+
+
+def test_the_drawing_of_the_views_is_level_with_their_sql() -> None:
+    page = (Path(warehouse.__file__).parent.parent / "sql/README.md").read_text(encoding="utf-8")
+    assert page == view_drawing.redraw(page), "say make docs"
 
 
 @pytest.mark.parametrize("relation", columns.relations().values(), ids=lambda relation: relation.name)

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import jinja2
+import jinja2.meta
 import pytest
 import sql_building
 
 import warehouse
+from warehouse import sqlfiles
 
 ROOT = Path(warehouse.__file__).parent.parent
 FILES = sorted([*ROOT.glob("warehouse/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
@@ -180,3 +183,12 @@ def test_faults_are_found(body: str) -> None:
 def test_what_is_quoted_is_not(body: str) -> None:
     lines = "\n    ".join(["", *body.split("\n")])
     assert not sql_building.find(f"def outer(con, labels, bad):{lines}\n", "fine")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sql").rglob("*.sql")), ids=lambda path: path.stem)
+def test_every_template_is_one_of_jinja(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    names = jinja2.meta.find_undeclared_variables(jinja2.Environment(autoescape=True).parse(text))
+    values = {name: f"<{name}>" for name in names}
+    rendered = jinja2.Template(text, keep_trailing_newline=True).render(values)
+    assert sqlfiles.fill(text, **values) == rendered

@@ -13,20 +13,20 @@ from (
     select table_id, path, path_is_relative, file_size_bytes from ducklake_delete_file
 ) as f
 -- A table or schema that was renamed has several rows; its path never changes.
-join (select distinct table_id, schema_id, path, path_is_relative from ducklake_table) as t using (table_id)
-join (select distinct schema_id, path, path_is_relative from ducklake_schema) as s using (schema_id)
-order by 1, 2
+inner join (select distinct table_id, schema_id, path, path_is_relative from ducklake_table) as t using (table_id)
+inner join (select distinct schema_id, path, path_is_relative from ducklake_schema) as s using (schema_id)
+order by path, size;
 
 -- name: identity
 -- The first schema's uuid is given when the lake is made, and stays.
-select schema_uuid from ducklake_schema where schema_id = 0
+select schema_uuid from ducklake_schema where schema_id = 0;
 
 -- name: newest
-select max(snapshot_id) from ducklake_snapshot
+select max(snapshot_id) from ducklake_snapshot;
 
 -- name: published
 select max(snapshot_id) from ducklake_snapshot_changes
-where json_valid(commit_extra_info) and json_extract(commit_extra_info, '$.published')
+where json_valid(commit_extra_info) and json_extract(commit_extra_info, '$.published');
 
 -- name: integrity
-pragma integrity_check
+select integrity_check from pragma_integrity_check;

@@ -9,7 +9,9 @@ with
 counts as (
     select source, kind, count(*) as n_objects, 0 as n_loaded, 0 as n_rejected from raw.objects group by source, kind
     union all
-    select source, 'header' as kind, 0 as n_objects, count(*) as n_loaded, 0 as n_rejected from core.images group by source
+    select source, 'header' as kind, 0 as n_objects, count(*) as n_loaded, 0 as n_rejected
+    from core.images
+    group by source
     union all
     select source, 'clinical' as kind, 0 as n_objects, count(*) as n_loaded, 0 as n_rejected
     from core.clinical

@@ -20,7 +20,8 @@ suspects as (
                 -- What is allowed by name, then what is empty, then whatever is left.
                 '"(?:{{ pseudonym_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*,\s*"Value"\s*:\s*\[\s*'
                 || '(?:"Covid[0-9]+"|\{\s*"Alphabetic"\s*:\s*"Covid[0-9]+"\s*\})\s*\]\s*\}'
-                || '|"(?:{{ birth_date_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"DA"\s*,\s*"Value"\s*:\s*\[\s*"[0-9]{4}0101"\s*\]\s*\}'
+                || '|"(?:{{ birth_date_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"DA"\s*,\s*"Value"\s*:\s*\[\s*'
+                || '"[0-9]{4}0101"\s*\]\s*\}'
                 || '|"(?:{{ identifying_tags }})"\s*:\s*(?:null|\{\s*\}|\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*'
                 || '(?:,\s*"Value"\s*:\s*\[\s*(?:null|""|\{\s*"Alphabetic"\s*:\s*(?:null|"")\s*\})?\s*\]\s*)?\}|.)'
             ),
@@ -32,7 +33,11 @@ suspects as (
 elements as (
     select patient_id, key, tag, unnest({{ identifying_elements }}) as element
     from (
-        select patient_id, key, header, unnest(list_distinct(list_transform(found, lambda text: substr(text, 2, 8)))) as tag
+        select
+            patient_id,
+            key,
+            header,
+            unnest(list_distinct(list_transform(found, lambda text: substr(text, 2, 8)))) as tag
         from suspects
         where len(found) > 0
     )

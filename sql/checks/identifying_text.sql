@@ -38,12 +38,16 @@ elements as (
 ),
 
 texts as (
-    select patient_id, key, upper(substr(element, 2, 8)) as tag, unnest(list_concat(
-        json_extract_string('{' || element || '}}', '$.*.Value[*]'),
-        list_filter(
-            json_extract_string('{' || element || '}}', '$.*.Value'), lambda text: not starts_with(text, '[')
-        )
-    )) as text
+    select
+        patient_id,
+        key,
+        upper(substr(element, 2, 8)) as tag,
+        unnest(list_concat(
+            json_extract_string('{' || element || '}}', '$.*.Value[*]'),
+            list_filter(
+                json_extract_string('{' || element || '}}', '$.*.Value'), lambda text: not starts_with(text, '[')
+            )
+        )) as text
     from elements
 ),
 
@@ -52,7 +56,7 @@ looks as (
         patient_id,
         key,
         tag,
-        unnest([
+        unnest([ -- noqa: AL03
             struct_pack(looks_like := 'an NHS number', found := list_filter(
                 regexp_extract_all(text, '(?:^|[^0-9.])([0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4})\b', 1),
                 lambda number: is_nhs_number(number)
@@ -68,38 +72,49 @@ looks as (
             struct_pack(looks_like := 'a telephone number', found := list_filter(
                 regexp_extract_all(
                     text,
-                    '(?:^|[^0-9.+])((?:(?:\+|00)44[ -]?(?:\(0\) ?)?|\(?0)[1-37][0-9]{1,4}\)?[ -]?[0-9]{3,4}[ -]?[0-9]{2,4})\b',
+                    '(?:^|[^0-9.+])((?:(?:\+|00)44[ -]?(?:\(0\) ?)?|\(?0)[1-37][0-9]{1,4}\)?[ -]?'
+                    || '[0-9]{3,4}[ -]?[0-9]{2,4})\b',
                     1
                 ),
-                lambda number:
+                lambda number: (
                     length(regexp_replace(regexp_replace(number, '[^0-9]', '', 'g'), '^(00)?(44)?0?', '')) in (9, 10)
                     and (
                         regexp_matches(number, '^(?:\+|00)44|^07[0-9]{9}$|[0-9][) -]+[0-9]')
                         or regexp_matches(text, '(?i)\b(?:tel|phone|telephone|mob|mobile)\b')
                     )
+                )
             )[1]),
             -- Without a label, a date before 2010 in the text of a header of later years.
             struct_pack(looks_like := 'a date of birth', found := coalesce(
                 nullif(regexp_extract(
                     text,
-                    '(?i)(?:\bd\.? ?o\.? ?b\b\.?|\bdate of birth|\bbirth ?date|\bborn\b)[^0-9]{0,8}([0-9][0-9a-z ./-]{4,18}[0-9])', 1
+                    '(?i)(?:\bd\.? ?o\.? ?b\b\.?|\bdate of birth|\bbirth ?date|\bborn\b)[^0-9]{0,8}'
+                    || '([0-9][0-9a-z ./-]{4,18}[0-9])',
+                    1
                 ), ''),
                 nullif(regexp_extract(
                     text,
-                    '(?:^|[^0-9.])([0-3]?[0-9][/.-][0-3]?[0-9][/.-](?:19[0-9]{2}|200[0-9])|(?:19[0-9]{2}|200[0-9])[/-][01][0-9][/-][0-3][0-9])\b', 1
+                    '(?:^|[^0-9.])([0-3]?[0-9][/.-][0-3]?[0-9][/.-](?:19[0-9]{2}|200[0-9])'
+                    || '|(?:19[0-9]{2}|200[0-9])[/-][01][0-9][/-][0-3][0-9])\b',
+                    1
                 ), ''),
                 nullif(regexp_extract(
                     text,
-                    '(?i)\b[0-3]?[0-9](?:st|nd|rd|th)?[ -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ ,-]+(?:19[0-9]{2}|200[0-9])\b'
+                    '(?i)\b[0-3]?[0-9](?:st|nd|rd|th)?[ -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*'
+                    || '[ ,-]+(?:19[0-9]{2}|200[0-9])\b'
                 ), '')
             )),
             -- DICOM's own SMITH^Jane; a title and a name; a label and a word; a text that is SMITH, Jane and no more.
             struct_pack(looks_like := 'a name', found := coalesce(
                 nullif(regexp_extract(text, '\pL[\pL''’-]+\^\pL[\pL''’^-]*'), ''),
-                nullif(regexp_extract(text, '\b(?:Mr|Mrs|Ms|Miss|Dr|Prof|MRS|MISS|PROF)\b\.? *(\p{Lu}[\pL''’-]+)', 1), ''),
+                nullif(regexp_extract(
+                    text, '\b(?:Mr|Mrs|Ms|Miss|Dr|Prof|MRS|MISS|PROF)\b\.? *(\p{Lu}[\pL''’-]+)', 1
+                ), ''),
                 nullif(regexp_extract(
                     text,
-                    '(?i)\b(?:(?:patient|pt|full|first|fore|last|sur|family|given|maiden|mother|nok)(?:''s)?[ _-]?name|nok)\s*[:=]\s*(\pL[\pL''’ -]+)', 1
+                    '(?i)\b(?:(?:patient|pt|full|first|fore|last|sur|family|given|maiden|mother|nok)(?:''s)?'
+                    || '[ _-]?name|nok)\s*[:=]\s*(\pL[\pL''’ -]+)',
+                    1
                 ), ''),
                 nullif(regexp_extract(text, '^\s*\p{Lu}[\p{Lu}''’-]+, ?\p{Lu}\p{Ll}+(?: \p{Lu}\.?)?\s*$'), '')
             ))

@@ -11,7 +11,7 @@ select
         when pseudonyms.patient_id is not null or regexp_full_match(trim(images.PatientID), 'Covid[0-9]+')
             then trim(images.PatientID)
         else masked(images.PatientID)
-    end as "PatientID",
+    end as PatientID,
     images.StudyDate,
     images.Modality
 from images

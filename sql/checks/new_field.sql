@@ -6,7 +6,11 @@
 -- table: raw.records
 with
 records as (
-    select records.patient_id, records.key, records.record, min(history.submitting_centre) over (partition by history.centre) as centre
+    select
+        records.patient_id,
+        records.key,
+        records.record,
+        min(history.submitting_centre) over (partition by history.centre) as centre
     from raw.records as records
     inner join clinical_history as history on records.source = history.source and records.key = history.key
 ),

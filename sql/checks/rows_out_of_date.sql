@@ -19,15 +19,16 @@ select
     loaded.table_name,
     case
         when objects.key is null then 'the object is gone'
-        when loaded.kind is distinct from objects.kind then 'the object is of another kind'
+        when (loaded.kind is distinct from objects.kind) then 'the object is of another kind'
         else 'the object was replaced'
     end as fault
 from loaded
 left join raw.objects as objects on loaded.source = objects.source and loaded.key = objects.key
-left join ops.rejects as rejects on
-    objects.source = rejects.source
-    and objects.key = rejects.key
-    and objects.etag = rejects.etag
-    and rejects.kept_etag is not null
+left join ops.rejects as rejects
+    on
+        objects.source = rejects.source
+        and objects.key = rejects.key
+        and objects.etag = rejects.etag
+        and rejects.kept_etag is not null
 where (loaded.kind, loaded.etag) is distinct from (objects.kind, coalesce(rejects.kept_etag, objects.etag))
 order by all;

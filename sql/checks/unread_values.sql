@@ -36,10 +36,19 @@ filled as (
 ),
 
 lost as (
-    select cells.patient_id, cells.key, cells.is_null & filled.has_value as bits, cells.counts as kept, filled.counts as sent, repeated
+    select
+        cells.patient_id,
+        cells.key,
+        cells.is_null & filled.has_value as bits,
+        cells.counts as kept,
+        filled.counts as sent,
+        filled.repeated
     from cells
     inner join filled on cells.source = filled.source and cells.key = filled.key
-    where bit_count(cells.is_null & filled.has_value) > 0 or cells.counts <> filled.counts or filled.repeated is not null
+    where
+        bit_count(cells.is_null & filled.has_value) > 0
+        or cells.counts <> filled.counts
+        or filled.repeated is not null
 ),
 
 named as (

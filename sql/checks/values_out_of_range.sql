@@ -6,7 +6,6 @@
 -- table: clinical_issues
 select
     min(submitting_centre) as submitting_centre,
-    min(submitting_centre) as submitting_centre,
     column_name,
     count(*) as n_values,
     count(distinct patient_id) as n_patients,

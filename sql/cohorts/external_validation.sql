@@ -151,10 +151,13 @@ of_decade as (
             when on_month is not null then on_month
             when
                 $loosen >= 1
-                and row_number() over (partition by view, sex, decade, on_month, covid_status order by lot, SOPInstanceUID)
-                <= least(
-                    count(*) filter (on_month is null and covid_status = 'positive') over (partition by view, sex, decade),
-                    count(*) filter (on_month is null and covid_status = 'negative') over (partition by view, sex, decade)
+                and row_number() over (
+                    partition by view, sex, decade, on_month, covid_status order by lot, SOPInstanceUID
+                ) <= least(
+                    count(*) filter (on_month is null and covid_status = 'positive')
+                        over (partition by view, sex, decade),
+                    count(*) filter (on_month is null and covid_status = 'negative')
+                        over (partition by view, sex, decade)
                 )
                 then 'projection, sex, age'
         end as on_decade

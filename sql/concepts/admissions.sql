@@ -12,11 +12,18 @@ with
 recorded as (
     select
         *,
-        case when date_of_itu_admission is null then itu_admission when itu_admission is distinct from false then true end
-            as was_in_itu,
-        case when date_of_intubation is null then intubation when intubation is distinct from false then true end
-            as was_intubated,
-        case when date_of_death is null then death when death is distinct from false then true end as has_died
+        case
+            when date_of_itu_admission is null then itu_admission
+            when coalesce(itu_admission, true) then true
+        end as was_in_itu,
+        case
+            when date_of_intubation is null then intubation
+            when coalesce(intubation, true) then true
+        end as was_intubated,
+        case
+            when date_of_death is null then death
+            when coalesce(death, true) then true
+        end as has_died
     from clinical
     where kind = 'data'
 ),
@@ -70,7 +77,10 @@ select
     intubation_date is not null as is_intubation_dated,
     death_date is not null as is_death_dated,
     case
-        when len(list_filter([date_of_admission, itu_date, intubation_date, death_date], lambda day: day is not null)) > 1
+        when
+            len(list_filter(
+                [date_of_admission, itu_date, intubation_date, death_date], lambda day: day is not null
+            )) > 1
             then
                 coalesce(itu_date >= date_of_admission, true)
                 and coalesce(intubation_date >= date_of_admission, true)

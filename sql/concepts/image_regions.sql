@@ -33,11 +33,12 @@ read_texts as (
                 when
                     regexp_matches(
                         words,
-                        'abdom|(^|[^a-z])abdo([^a-z]|$)|pelvi|(^|[^a-z])(hips?|kub|rib|ribs|arm|leg|toes?|jaw|neck|head)([^a-z]|$)'
+                        'abdom|(^|[^a-z])abdo([^a-z]|$)|pelvi'
+                        '|(^|[^a-z])(hips?|kub|rib|ribs|arm|leg|toes?|jaw|neck|head)([^a-z]|$)'
                         '|knee|ankle|foot|feet|hand|wrist|elbow|shoulder|clavicle|scapula|sternum|humer|femur|femoral'
-                        '|tibia|fibula|radius|ulna|finger|thumb|heel|calcan|skull|brain|facial|orbit|sinus|mandib|dental'
-                        '|cervical|lumbar|sacr|coccyx|kidney|renal|liver|bowel|colon|urinary|bladder|breast|mammo'
-                        '|cardiac|coronary|heart|aorta|extremity',
+                        '|tibia|fibula|radius|ulna|finger|thumb|heel|calcan|skull|brain|facial|orbit|sinus|mandib'
+                        '|dental|cervical|lumbar|sacr|coccyx|kidney|renal|liver|bowel|colon|urinary|bladder|breast'
+                        '|mammo|cardiac|coronary|heart|aorta|extremity',
                         'i'
                     )
                     then 'other'
@@ -51,7 +52,9 @@ read_texts as (
                 -- LL and RL of PS3.3; a lateral decubitus is frontal with the patient on the side, and so is none.
                 regexp_matches(words, '(^|[^a-z])(ll|rl|l?lat|rlat|lateral)([^a-z]|$)', 'i')
                 and not regexp_matches(words, 'decub|obli', 'i'),
-                regexp_matches(words, '(^|[^a-z])(lld|rld|llo|rlo|lao|rao|lpo|rpo|obl)([^a-z]|$)|decub|obli|lordotic', 'i')
+                regexp_matches(
+                    words, '(^|[^a-z])(lld|rld|llo|rlo|lao|rao|lpo|rpo|obl)([^a-z]|$)|decub|obli|lordotic', 'i'
+                )
             ]
         ) as views
     from texts
@@ -107,7 +110,8 @@ shown as (
         or coalesce(
             regexp_matches(
                 concat_ws(' ', images.SeriesDescription, images.ProtocolName),
-                'scout|topogram|scanogram|surview|locali[sz]er|smart ?prep|bolus track|premonitoring|dose report|patient protocol',
+                'scout|topogram|scanogram|surview|locali[sz]er|smart ?prep|bolus track|premonitoring'
+                '|dose report|patient protocol',
                 'i'
             ),
             false

@@ -110,7 +110,9 @@ read_results as (
                 then 'Indeterminate'
             when
                 regexp_matches(unread.raw_value, 'positive|detected|reactive|(^|[^a-z])pos([^a-z]|$)|[+]', 'i')
-                and not regexp_matches(unread.raw_value, '(^|[^a-z])(not?|non|neg|un)|undetect|negative|awaited|pending', 'i')
+                and not regexp_matches(
+                    unread.raw_value, '(^|[^a-z])(not?|non|neg|un)|undetect|negative|awaited|pending', 'i'
+                )
                 then 'Positive'
         end as result
     from given
@@ -173,13 +175,13 @@ select
             records.kind = 'data'
             and compared.result = 'Positive'
             and not compared.is_contradicted
-            and records.final_covid_status is distinct from 'Negative'
+            and (records.final_covid_status is distinct from 'Negative')
             then 'positive'
         when
             records.kind = 'status'
             and compared.result = 'Negative'
             and not compared.has_positive
-            and records.final_covid_status is distinct from 'Positive'
+            and (records.final_covid_status is distinct from 'Positive')
             then 'negative'
     end as covid_status
 from compared

@@ -13,7 +13,9 @@ select
     found as keys,
     case
         when record is not null then record
-        when list_has_any(fields, {{ negative_fields }}) and not list_has_any(fields, {{ positive_fields }}) then 'status'
+        when
+            list_has_any(fields, {{ negative_fields }}) and not list_has_any(fields, {{ positive_fields }})
+            then 'status'
         else 'data'
     end as kind
 from (
@@ -22,7 +24,8 @@ from (
         select
             * exclude (kind),
             case when try(json_type(content)) = 'OBJECT' then json_keys(content, {{ objects }}) end as found,
-            coalesce(len(found[1]), 0) + coalesce(len(found[2]), 0) + coalesce(len(found[3]), 0) <= {{ most_fields }} as is_bounded
+            coalesce(len(found[1]), 0) + coalesce(len(found[2]), 0) + coalesce(len(found[3]), 0)
+            <= {{ most_fields }} as is_bounded
         from files
     )
 );
@@ -38,7 +41,10 @@ select
     cast(place as smallint) as place,
     is_nested,
     left(value, 1) as start,
-    case when value[1] = '"' and not contains(value, '\') then value[2:-2] else json_extract_string(value, '$') end as raw_value
+    case
+        when value[1] = '"' and not contains(value, '\') then value[2:-2]
+        else json_extract_string(value, '$')
+    end as raw_value
 from (
     select row, is_nested, cast(unnest(found) as varchar) as value, unnest(range({{ number }})) as place
     from (
@@ -79,7 +85,7 @@ select
     is_nested,
     item,
     item_value,
-    unnest({{ swab_places }}::smallint[]) as place,
+    unnest(cast({{ swab_places }} as smallint[])) as place,
     left(cast(unnest(json_extract(item_value, ['/SwabDate', '/SwabStatus'])) as varchar), 1) as start,
     unnest(json_extract_string(item_value, ['/SwabDate', '/SwabStatus'])) as raw_value
 from items;
@@ -100,7 +106,11 @@ counted as (
         where
             len(list_distinct(keys)) < len(keys)
             or not list_has_all(
-                case path when '' then {{ known_fields }} when '/OtherDataSources' then ['SegmentationData'] else {{ nested_fields }} end,
+                case path
+                    when '' then {{ known_fields }}
+                    when '/OtherDataSources' then ['SegmentationData']
+                    else {{ nested_fields }}
+                end,
                 keys
             )
     )
@@ -130,6 +140,10 @@ inner join (
 where
     times > 1
     or not list_contains(
-        case path when '' then {{ known_fields }} when '/OtherDataSources' then ['SegmentationData'] else {{ nested_fields }} end,
+        case path
+            when '' then {{ known_fields }}
+            when '/OtherDataSources' then ['SegmentationData']
+            else {{ nested_fields }}
+        end,
         key
     );

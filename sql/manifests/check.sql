@@ -2,10 +2,11 @@
 -- warehouse/manifests/contents.py runs them, on a connection that reads the manifest's own files alone.
 
 -- name: columns
-select column_name, column_type from (describe from {{ rows }});
+select column_name, column_type
+from (describe from {{ rows }}); -- noqa: PRS
 
 -- name: length
-select sum(num_rows)::bigint as n_rows from parquet_file_metadata({{ file }});
+select cast(sum(num_rows) as bigint) as n_rows from parquet_file_metadata({{ file }});
 
 -- name: widest
 -- Bytes of the longest row of texts, and of all of them.
@@ -37,7 +38,7 @@ from {{ rows }};
 select count(*) from (select uri from {{ rows }} group by uri having count(*) > 1);
 
 -- name: sources
-select distinct left(uri, length(uri) - length(key) - 1) as source from {{ rows }} order by 1;
+select distinct left(uri, length(uri) - length(key) - 1) as source from {{ rows }} order by source;
 
 -- name: counts
 select

@@ -1,18 +1,18 @@
 -- Two manifests side by side, by key. One statement under each name; warehouse/manifests/compare.py runs them.
 
 -- name: rows
-(
-    select
-        key, left(uri, length(uri) - length(key) - 1) as home, object, size, etag, patient_id,
-        StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality {{ labels }}
-    from {{ rows }}
-);
-
--- name: label
-case
-    when old.{{ label }} is distinct from new.{{ label }}
-        then {{ name }} || ' ' || coalesce(old.{{ label }}, 'none') || ' is now ' || coalesce(new.{{ label }}, 'none')
-end;
+select
+    key,
+    left(uri, length(uri) - length(key) - 1) as home,
+    object,
+    size,
+    etag,
+    patient_id,
+    StudyInstanceUID,
+    SeriesInstanceUID,
+    SOPInstanceUID,
+    Modality{{ labels }}
+from {{ rows }};
 
 -- name: compared
 create or replace temp table compared as
@@ -27,8 +27,8 @@ select
         else 'same'
     end as change,
     case when old.key is not null and new.key is not null then array_to_string(details, '; ') end as detail
-from {{ old }} as old
-full join {{ new }} as new on old.key = new.key
+from ({{ old }}) as old
+full join ({{ new }}) as new on old.key = new.key
 cross join lateral (
     select list_filter([
         case when old.size <> new.size then 'size ' || old.size || ' is now ' || new.size end,
@@ -48,14 +48,20 @@ cross join lateral (
                 then 'other identifiers or Modality'
         end,
         {{ changes }}
-    ], detail -> detail is not null) as details
+    ], lambda detail: detail is not null) as details
 );
 
 -- name: counts
-select change, count(*) from compared group by change;
+select change, count(*) as n_objects from compared group by change;
 
 -- name: differences
 select change, key, object, patient_id, nullif(detail, '') as detail
 from compared
 where change <> 'same'
 order by change, key;
+
+-- name: label
+case -- noqa: PRS
+    when (old.{{ label }} is distinct from new.{{ label }})
+        then {{ name }} || ' ' || coalesce(old.{{ label }}, 'none') || ' is now ' || coalesce(new.{{ label }}, 'none')
+end;

@@ -26,15 +26,14 @@ select
     images.StudyInstanceUID,
     images.SeriesInstanceUID,
     images.SOPInstanceUID,
-    images.Modality
-    {{ labels_of_the_answer }}
+    images.Modality{{ labels_of_the_answer }}
 from images
 inner join answer on {{ named }};
 
 -- name: make picked_patients
 -- The patients that the answer names; a label belongs to a patient only where the answer has one row a patient, and is
 -- null of its type elsewhere.
-select named.patient_id {{ labels_of_the_answer }}
+select named.patient_id{{ labels_of_the_answer }}
 from {{ patients }} as named
 left join answer on {{ labels_come }};
 
@@ -45,21 +44,21 @@ objects as (
     select
         source, dcm_key as key, 'dcm' as object, dcm_size as size, dcm_etag as etag,
         dcm_available_date as available_date, group_name, patient_id, StudyInstanceUID, SeriesInstanceUID,
-        SOPInstanceUID, Modality {{ labels }}
+        SOPInstanceUID, Modality{{ labels }}
     from picked
     where dcm_key is not null and list_contains($objects, 'dcm')
     union all
     select
         source, key, 'json' as object, size, etag,
         available_date, group_name, patient_id, StudyInstanceUID, SeriesInstanceUID,
-        SOPInstanceUID, Modality {{ labels }}
+        SOPInstanceUID, Modality{{ labels }}
     from picked
     where list_contains($objects, 'json')
     union all
     select
         history.source, history.key, 'clinical' as object, history.size, history.etag,
-        history.available_date, history.group_name, history.patient_id, null, null,
-        null, null {{ labels_of_patients }}
+        history.available_date, history.group_name, history.patient_id, null as StudyInstanceUID,
+        null as SeriesInstanceUID, null as SOPInstanceUID, null as Modality{{ labels_of_patients }}
     from clinical_history as history
     inner join picked_patients on history.patient_id = picked_patients.patient_id
     where list_contains($objects, 'clinical')
@@ -78,10 +77,9 @@ select
     StudyInstanceUID,
     SeriesInstanceUID,
     SOPInstanceUID,
-    Modality
-    {{ labels }}
+    Modality{{ labels }}
 from objects
-order by key, source {{ labels }};
+order by key, source{{ labels }};
 
 -- name: make manifest_records
 -- The clinical files that were known of the answer's patients; one of a patient counts.
@@ -109,7 +107,7 @@ where rowid not in (select min(rowid) from manifest_rows group by uri);
 -- name: counts
 select
     count(*) as objects,
-    coalesce(sum(size), 0)::bigint as bytes,
+    cast(coalesce(sum(size), 0) as bigint) as bytes,
     count(*) filter (object = 'dcm') as dcm,
     count(*) filter (object = 'json') as json,
     count(*) filter (object = 'clinical') as clinical,
@@ -132,7 +130,9 @@ select {{ grain }} from answer where {{ grain }} not in (select {{ grain }} from
 -- name: lines
 -- What the content digest is made of: a line of JSON a row.
 select
-    json_array(key, size, patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality {{ labels_as_text }})
+    json_array(
+        key, size, patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality{{ labels_as_text }}
+    )
     || chr(10) as line
 from {{ rows }};
 

@@ -22,8 +22,13 @@ select distinct patient_id from {{ rows }};
 -- name: patients_gone
 select patient_id
 from named_patients
-where patient_id not in (select patient_id from images union select patient_id from clinical_history)
-order by 1;
+where
+    patient_id not in (
+        select patient_id from images
+        union
+        select patient_id from clinical_history
+    )
+order by patient_id;
 
 -- name: patients
 create or replace temp table patients as
@@ -47,7 +52,7 @@ create or replace temp table again (place smallint, key varchar, new_key varchar
 select count(distinct patient_id) from patients where place = $place;
 
 -- name: groups
-select distinct group_name || '/' from patients where place = $place order by 1;
+select distinct group_name || '/' as prefix from patients where place = $place order by prefix;
 
 -- name: heads
 -- What keys begin with, down to the patient: of the objects, and of clinical files in either layout.
@@ -58,7 +63,7 @@ union
 select group_name || '/' || patient_id || '/' from patients where place = $place
 union
 select group_name || '/data/' || patient_id || '/' from patients where place = $place
-order by 1;
+order by head;
 
 -- name: listed
 insert into there select $place, key, size, etag, last_modified from incoming;
@@ -94,30 +99,31 @@ create or replace temp table changes as select key, 'added' as change from listi
 -- name: sent_again
 -- The same image under a later day, by the manifest's own day.
 insert into again
-select old.place, old.key, max_by(new.key, (new.available_date, new.key))
+select old.place, old.key, max_by(new.key, (new.available_date, new.key)) as new_key
 from recorded as old
 inner join parsed as new
-    on old.group_name = new.group_name
-    and old.patient_id = new.patient_id
-    and old.object = case new.kind when 'header' then 'json' else new.kind end
-    and parse_filename(old.key, true) = new.image_id
-    and old.available_date < new.available_date
+    on
+        old.group_name = new.group_name
+        and old.patient_id = new.patient_id
+        and old.object = case new.kind when 'header' then 'json' else new.kind end
+        and parse_filename(old.key, true) = new.image_id
+        and old.available_date < new.available_date
 where old.place = $place and new.available_date <= coalesce(cast($as_of as date), date '9999-12-31')
 group by all;
 
 -- name: clinical
 insert into candidates
 select
-    cast($place as smallint),
+    cast($place as smallint) as place,
     files.key,
     files.size,
     files.etag,
-    coalesce(records.last_modified, files.last_modified),
+    coalesce(records.last_modified, files.last_modified) as last_modified,
     files.group_name,
     files.patient_id,
     files.available_date,
     coalesce(files.record, records.kind) as kind,
-    coalesce(records.counts, false),
+    coalesce(records.counts, false) as counts,
     records.key is not null
     and files.size = records.size
     and (
@@ -221,7 +227,7 @@ select
 from compared
 left join again on compared.key = again.key and compared.place = again.place
 union all
-select clinical.key, 'record', clinical.patient_id, clinical.status, clinical.detail, false
+select clinical.key, 'record' as object, clinical.patient_id, clinical.status, clinical.detail, false as is_by_size
 from clinical
 anti join (from compared where is_missing or is_other_size or is_other_etag) as told
     on clinical.key = told.key and clinical.place = told.place;

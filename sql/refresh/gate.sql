@@ -33,7 +33,11 @@ listed as (
 
 members as (
     select
-        case when is_rejected then 'set apart' when kind in ('header', 'clinical', 'dcm', 'other') then kind else '?' end as part,
+        case
+            when is_rejected then 'set apart'
+            when kind in ('header', 'clinical', 'dcm', 'other') then kind
+            else '?'
+        end as part,
         source,
         key,
         case when is_rejected then kind else etag end as tag
@@ -55,8 +59,8 @@ bags as (
         part,
         -- A null equals nothing in the rules' joins.
         part = '?' or count(source) < count(*) or count(key) < count(*) as is_odd,
-        {'n': count(*), 'sum': sum(hash(name)), 'xor': bit_xor(name)} as names,
-        {'n': count(*), 'sum': sum(hash(name, tag)), 'xor': bit_xor(hash(tag, name))} as tagged
+        struct_pack(n := count(*), sum := sum(hash(name)), xor := bit_xor(name)) as names,
+        struct_pack(n := count(*), sum := sum(hash(name, tag)), xor := bit_xor(hash(tag, name))) as tagged
     from (select *, md5_number(source || chr(10) || key) as name from members)
     group by part
 ),
@@ -71,10 +75,10 @@ lake as (
 
 select
     not is_odd
-    and tagged['header'] is not distinct from tagged['images']
-    and tagged['clinical'] is not distinct from tagged['records']
-    and tagged['set apart'] is not distinct from tagged['rejects']
-    and names['images'] is not distinct from names['headers']
-    and names['records'] is not distinct from names['raw records']
+    and (tagged['header'] is not distinct from tagged['images'])
+    and (tagged['clinical'] is not distinct from tagged['records'])
+    and (tagged['set apart'] is not distinct from tagged['rejects'])
+    and (names['images'] is not distinct from names['headers'])
+    and (names['records'] is not distinct from names['raw records'])
     and not exists (select 1 from raw.objects group by source, key having count(*) > 1)
 from lake;

@@ -13,10 +13,12 @@ create or replace temp table newer as
 select key from raw.objects where source = $source and last_modified > $listed_at;
 
 -- name: former
-select key, size, etag, last_modified from raw.objects at (version => {{ version }}) where source = $source
+select key, size, etag, last_modified
+from raw.objects at (version => {{ version }}) -- noqa: PRS, AL01, AL05
+where source = $source;
 
 -- name: no_former
-select key, size, etag, last_modified from raw.objects where false
+select key, size, etag, last_modified from raw.objects where false;
 
 -- name: learnt
 -- What real listings have changed in the lake since then, removals too.
@@ -80,11 +82,11 @@ where
 
 -- name: counts
 select
-    (select count(*) from listing),
-    count(*) filter (change = 'added'),
-    count(*) filter (change = 'changed'),
-    count(*) filter (change = 'removed'),
-    (select count(*) from raw.objects where source = $source)
+    (select count(*) from listing) as n_listed,
+    count(*) filter (change = 'added') as n_added,
+    count(*) filter (change = 'changed') as n_changed,
+    count(*) filter (change = 'removed') as n_removed,
+    (select count(*) from raw.objects where source = $source) as n_known
 from changes;
 
 -- name: probes
@@ -92,8 +94,7 @@ from changes;
 select listing.key, listing.etag, listing.size
 from listing
 semi join (from changes where change <> 'removed') as news on listing.key = news.key
-where listing.key like '%.json'
-    and listing.size < 1_000_000
+where listing.key like '%.json' and listing.size < 1_000_000
 order by listing.size, listing.key
 limit 3;
 
@@ -118,7 +119,9 @@ dated as (
 both_layouts as (
     select
         *,
-        regexp_extract(case when d.group_name = '' then key end, '^(?:' || $published || ')$', [{{ published_names }}]) as p
+        regexp_extract(
+            case when d.group_name = '' then key end, '^(?:' || $published || ')$', [{{ published_names }}]
+        ) as p
     from dated
 ),
 
@@ -146,8 +149,10 @@ select
     nullif(coalesce(p.group_name, d.group_name), '') as group_name,
     nullif(coalesce(p.dcm_patient || p.header_patient || p.clinical_patient, d.patient_id), '') as patient_id,
     -- Year 0 is a date to DuckDB, but not to the calendar.
-    case when key_date is null then cast(last_modified as date) when key_date >= '0001' then try_cast(key_date as date) end
-        as available_date,
+    case
+        when key_date is null then cast(last_modified as date)
+        when key_date >= '0001' then try_cast(key_date as date)
+    end as available_date,
     nullif(p.record, '') as record,
     nullif(p.dcm_study || p.header_study, '') as study_id,
     nullif(p.dcm_series || p.header_series, '') as series_id,
@@ -164,7 +169,8 @@ where source = $source and key in (select key from changes where change <> 'adde
 -- content has been read: it may not be to be had.
 create or replace temp table gone as
 select changes.key
-from changes left join parsed on changes.key = parsed.key
+from changes
+left join parsed on changes.key = parsed.key
 where change = 'removed' or (change = 'changed' and changes.old_kind <> parsed.kind);
 
 -- name: delete_gone
@@ -173,7 +179,8 @@ delete from {{ table }} where source = $source and key in (from gone);
 -- name: unpaired
 -- What another program left behind: a whole file without its typed row. Reading it again would double it.
 delete from {{ whole }}
-where source = $source
+where
+    source = $source
     and key in (select key from changes where change <> 'added')
     and key not in (select key from {{ typed }} where source = $source);
 
@@ -251,7 +258,7 @@ from skipped
 where reason is not null;
 
 -- name: any_image
-from core.images select 1 where source = $source limit 1;
+select 1 from core.images where source = $source limit 1;
 
 -- name: repaired
 -- Loaded images whose .dcm came, went or was replaced, with the .dcm that is theirs now.
@@ -265,10 +272,11 @@ touched as (
 
 loaded as (
     select images.* from core.images
-    semi join touched on
-        images.group_name = touched.group_name
-        and images.patient_id = touched.patient_id
-        and images.image_id = touched.image_id
+    semi join touched
+        on
+            images.group_name = touched.group_name
+            and images.patient_id = touched.patient_id
+            and images.image_id = touched.image_id
     where images.source = $source
 ),
 

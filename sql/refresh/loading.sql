@@ -13,8 +13,8 @@ select
     loaded.key is not null as is_loaded,
     loaded.etag as kept_etag
 from raw.objects
-left join ops.rejects on
-    objects.source = rejects.source and objects.key = rejects.key and objects.etag = rejects.etag
+left join ops.rejects
+    on objects.source = rejects.source and objects.key = rejects.key and objects.etag = rejects.etag
 left join {{ table }} as loaded on objects.source = loaded.source and objects.key = loaded.key
 where
     objects.source = $source
@@ -25,7 +25,7 @@ where
         -- A key of no possible day has nothing to be tried.
         or (rejects.tried_by is distinct from {{ tool }} and objects.available_date is not null)
     )
-    and (rejects.key is not null or loaded.etag is distinct from objects.etag)
+    and (rejects.key is not null or loaded.etag is distinct from objects.etag);
 
 -- name: count
 select count(*) from ({{ wanted }});
@@ -33,6 +33,7 @@ select count(*) from ({{ wanted }});
 -- name: waiting
 -- The next stretch of what is wanted, in patient order; so a plan never holds more than so many objects.
 create or replace temp table waiting as
+select *
 from ({{ wanted }})
 where row(group_name, patient_id, key) > row($after_group, $after_patient, $after_key)
 order by group_name, patient_id, key
@@ -40,10 +41,12 @@ limit $most;
 
 -- name: stretch
 -- How many objects it has, and its last.
-select count(*), max(row(group_name, patient_id, key)) from waiting;
+select count(*) as n_objects, max(row(group_name, patient_id, key)) as last_object from waiting;
 
 -- name: oversized
-select distinct on (key) key, etag, size, kind, group_name, patient_id, old_reason, kept_etag from waiting where size > $limit;
+select distinct on (key) key, etag, size, kind, group_name, patient_id, old_reason, kept_etag
+from waiting
+where size > $limit;
 
 -- name: pending
 -- In patient order, which stores well and prunes well. Sorting and joining spill to disk where memory is short.
@@ -71,6 +74,7 @@ select
     row_number() over () as place,
     *
 from (
+    select *
     from (select distinct on (key) * from waiting where size <= $limit)
     order by group_name, patient_id, key
 );
@@ -90,7 +94,14 @@ insert into core.images by name select {{ names_core_images }} from rows_read wh
 
 -- name: insert_headers
 insert into raw.headers by name
-select batch.source, batch.key, batch.group_name, batch.patient_id, batch.available_date, batch.content as header, readings.reading
+select
+    batch.source,
+    batch.key,
+    batch.group_name,
+    batch.patient_id,
+    batch.available_date,
+    batch.content as header,
+    readings.reading
 from batch
 left join readings_read as readings on batch.key = readings.key
 where batch.key not in (select key from rows_read where not is_header);

@@ -21,11 +21,13 @@ mirrored as (
         dcm.etag as dcm_etag,
         dcm.available_date as dcm_available_date
     from headers
-    left join dcm on
-        replace(replace(left(headers.key, -5), '/images_metadata/', '/images/'), '-metadata/', '/') || '.dcm' = dcm.key
-        and headers.group_name = dcm.group_name
-        and headers.patient_id = dcm.patient_id
-        and headers.image_id = dcm.image_id
+    left join dcm
+        on
+            replace(replace(left(headers.key, -5), '/images_metadata/', '/images/'), '-metadata/', '/') || '.dcm'
+            = dcm.key
+            and headers.group_name = dcm.group_name
+            and headers.patient_id = dcm.patient_id
+            and headers.image_id = dcm.image_id
 ),
 
 others as (
@@ -36,10 +38,11 @@ others as (
             row(dcm.available_date, dcm.key)
         ) as best
     from mirrored
-    inner join dcm on
-        mirrored.group_name = dcm.group_name
-        and mirrored.patient_id = dcm.patient_id
-        and mirrored.image_id = dcm.image_id
+    inner join dcm
+        on
+            mirrored.group_name = dcm.group_name
+            and mirrored.patient_id = dcm.patient_id
+            and mirrored.image_id = dcm.image_id
     where mirrored.dcm_key is null or dcm.available_date < mirrored.dcm_available_date
     group by mirrored.key
 )

@@ -5,7 +5,7 @@ insert into ops.refreshes by name
 select
     $refresh_id as refresh_id,
     $source as source,
-    $started_at::timestamptz as started_at,
+    cast($started_at as timestamptz) as started_at,
     now() as finished_at,
     $added as added,
     $changed as changed,

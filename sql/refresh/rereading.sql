@@ -40,12 +40,12 @@ from raw.objects
 semi join raw.headers on objects.source = headers.source and objects.key = headers.key
 anti join core.images on objects.source = images.source and objects.key = images.key
 left join kept on objects.key = kept.key
-where objects.source = $source and objects.kind = 'header' and {{ within }}
+where objects.source = $source and objects.kind = 'header' and {{ within }};
 
 -- name: unit
 with
 unit as (
-    from pending where place between $first and $last
+    select * from pending where place between $first and $last
 )
 
 select unit.* exclude (place), headers.header as content, headers.reading as old_reading

@@ -36,7 +36,11 @@ group by all
 order by all;
 
 -- name: completeness
-select column_name, coalesce(centre, '') as centre, sum(n_records)::bigint as n_records, sum(n_filled)::bigint as n_filled
+select
+    column_name,
+    coalesce(centre, '') as centre,
+    cast(sum(n_records) as bigint) as n_records,
+    cast(sum(n_filled) as bigint) as n_filled
 from lake.main.completeness
 group by all
 order by all;
@@ -48,7 +52,12 @@ group by all
 order by all;
 
 -- name: rules
-select rule, effect, count(*) as n_values, count(distinct patient_id) as n_patients, count(distinct coalesce(centre, '')) as n_centres
+select
+    rule,
+    effect,
+    count(*) as n_values,
+    count(distinct patient_id) as n_patients,
+    count(distinct coalesce(centre, '')) as n_centres
 from lake.main.clinical_issues
 group by all
 order by n_values desc, rule;

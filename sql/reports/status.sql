@@ -25,7 +25,8 @@ from (
 select schema_name || '.' || table_name as name from duckdb_tables() where database_name = 'lake';
 
 -- name: rows
-select count(*) as n_rows from lake.{{ table }} at (version => {{ version }});
+select count(*) as n_rows
+from lake.{{ table }} at (version => {{ version }}); -- noqa: PRS, AL01, AL05
 
 -- name: content
 select
@@ -67,4 +68,4 @@ limit 10;
 
 -- name: groups
 -- The groups of patients that the lake has.
-select distinct group_name from lake.raw.objects where group_name is not null order by 1;
+select distinct group_name from lake.raw.objects where group_name is not null order by group_name;

@@ -4,8 +4,8 @@
 -- name: identity
 -- Which lake it is (the first schema's uuid is given when it is made, and stays), and how far it has come.
 select
-    (select cast(schema_uuid as varchar) from {{ catalogue }}.ducklake_schema where schema_id = 0 limit 1),
-    (select max(snapshot_id) from {{ catalogue }}.ducklake_snapshot);
+    (select cast(schema_uuid as varchar) from {{ catalogue }}.ducklake_schema where schema_id = 0 limit 1) as uuid,
+    (select max(snapshot_id) from {{ catalogue }}.ducklake_snapshot) as newest;
 
 -- name: live
 -- The files that the newest snapshot stands on: path (below the data path where it is relative) and size in bytes.

@@ -10,7 +10,7 @@ select distinct source from raw.objects where source <> $source order by source 
 select
     source,
     count(*) as objects,
-    sum(size)::bigint as bytes,
+    cast(sum(size) as bigint) as bytes,
     count(distinct patient_id) as patients,
     max(last_modified) as newest_object
 from lake.raw.objects

@@ -6,12 +6,12 @@ select schema_name, table_name from duckdb_tables() where database_name = 'lake'
 
 -- name: rewrite
 -- Files of which a tenth or more is deleted, written anew without those rows; one file a partition.
-select sum(files_processed), sum(files_created)
+select sum(files_processed) as n_processed, sum(files_created) as n_created
 from ducklake_rewrite_data_files('lake', {{ table }}, schema => {{ schema }}, delete_threshold => 0.1);
 
 -- name: merge
 -- Files under 64 MB; the big ones stay as they are. The merged file serves the older snapshots too.
-select sum(files_processed), sum(files_created)
+select sum(files_processed) as n_processed, sum(files_created) as n_created
 from ducklake_merge_adjacent_files('lake', {{ table }}, schema => {{ schema }}, max_file_size => 67108864);
 
 -- name: needed
@@ -23,11 +23,13 @@ select snapshot_id from ducklake_expire_snapshots('lake', dry_run => {{ dry_run 
 
 -- name: cleanup
 -- Files that no snapshot names any more, since a whole day at least: a reader's query may still be on them.
-select path from ducklake_cleanup_old_files('lake', dry_run => {{ dry_run }}, older_than => cast({{ day }} as timestamptz));
+select path
+from ducklake_cleanup_old_files('lake', dry_run => {{ dry_run }}, older_than => cast({{ day }} as timestamptz));
 
 -- name: orphans
 -- Files that no snapshot ever named: a process died between writing them and its commit.
-select path from ducklake_delete_orphaned_files('lake', dry_run => {{ dry_run }}, older_than => cast({{ day }} as timestamptz));
+select path
+from ducklake_delete_orphaned_files('lake', dry_run => {{ dry_run }}, older_than => cast({{ day }} as timestamptz));
 
 -- name: outlook
 -- How many live files a rewrite and a merge would take now: by table and partition, as DuckLake goes about it.
@@ -71,4 +73,4 @@ select
     (select coalesce(sum(n_files), 0) from mergeable) as merged;
 
 -- name: stored
-select count(*), coalesce(sum(size), 0) from read_blob({{ files }});
+select count(*) as n_files, coalesce(sum(size), 0) as bytes from read_blob({{ files }});

@@ -5,13 +5,20 @@
 create or replace view images as
 select
     * exclude (earlier_dcm, spelt_maker, years_of_age, spelt_sex) replace (
-        case when dcm_available_date <= {{ as_of }} then dcm_key
-            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_key end as dcm_key,
-        case when dcm_available_date <= {{ as_of }} then dcm_size
-            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_size end as dcm_size,
-        case when dcm_available_date <= {{ as_of }} then dcm_etag
-            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_etag end as dcm_etag,
-        case when dcm_available_date <= {{ as_of }} then dcm_available_date
+        case
+            when dcm_available_date <= {{ as_of }} then dcm_key
+            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_key
+        end as dcm_key,
+        case
+            when dcm_available_date <= {{ as_of }} then dcm_size
+            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_size
+        end as dcm_size,
+        case
+            when dcm_available_date <= {{ as_of }} then dcm_etag
+            when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_etag
+        end as dcm_etag,
+        case
+            when dcm_available_date <= {{ as_of }} then dcm_available_date
             when earlier_dcm.dcm_available_date <= {{ as_of }} then earlier_dcm.dcm_available_date
         end as dcm_available_date
     ),

@@ -64,7 +64,9 @@ select
     coalesce(image_facts.n_dx, 0) as n_dx,
     coalesce(image_facts.n_ct, 0) as n_ct,
     coalesce(image_facts.n_mr, 0) as n_mr,
-    coalesce(image_facts.n_images - image_facts.n_cr - image_facts.n_dx - image_facts.n_ct - image_facts.n_mr, 0) as n_other
+    coalesce(
+        image_facts.n_images - image_facts.n_cr - image_facts.n_dx - image_facts.n_ct - image_facts.n_mr, 0
+    ) as n_other
 from image_facts
 full join clinical on image_facts.patient_id = clinical.patient_id
 left join first_records on clinical.patient_id = first_records.patient_id;
