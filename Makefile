@@ -45,9 +45,9 @@ fix: $(STAMP)  ## repairs what a machine can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 docs: $(STAMP)  ## writes the data dictionary, the pages of the cohorts and the drawing of the views anew
-	$(BIN)/python -m warehouse.dictionary > docs/data_dictionary.md
-	$(BIN)/python -m warehouse.cohorts.pages docs/cohorts
-	$(BIN)/python -m warehouse.view_drawing sql/README.md
+	$(BIN)/python -m warehouse.docs.data_dictionary > docs/data_dictionary.md
+	$(BIN)/python -m warehouse.docs.cohort_pages docs/cohorts
+	$(BIN)/python -m warehouse.docs.view_drawing sql/README.md
 
 bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks

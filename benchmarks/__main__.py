@@ -21,7 +21,7 @@ import duckdb
 import warehouse
 from benchmarks import cohorts
 from benchmarks.measure import Row, baseline, chest, medians, process, table
-from warehouse import sample
+from warehouse import synthetic
 
 _HEADERS_BASELINE = 3000
 _DAY = "2020-12-31"
@@ -40,7 +40,7 @@ def main() -> None:
     bucket = folder / "bucket"
     if not (bucket / "truth.json").exists():
         print(f"making a sample bucket of {given.patients:,} patients …", file=sys.stderr)
-        sample.make(bucket, given.patients)
+        synthetic.make(bucket, given.patients)
     rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
     measures = (from_folder, again, from_s3, point_in_time, cold_start, answers, downloads)
     for measure in measures:

@@ -27,7 +27,7 @@ def pydicom_pandas(bucket: str, count: str) -> float:
     import pandas as pd
     import pydicom
 
-    from warehouse import columns
+    from warehouse.catalog import columns
 
     warnings.simplefilter("ignore")  # pydicom has much to say about real headers
     keywords = [column.name for column in columns.dicom_columns()]

@@ -10,10 +10,13 @@ import duckdb
 
 import warehouse
 from benchmarks.measure import Row, baseline, chest, medians
-from warehouse import columns, lake, macros, public_views, sqlfiles
 from warehouse.api import Warehouse
+from warehouse.catalog import columns, public_views
 from warehouse.cleaning import tables
-from warehouse.cohorts import catalogue
+from warehouse.cohorts import binding
+from warehouse.engine import sql_files
+from warehouse.lake import store
+from warehouse.query import macros
 
 _ROUNDS = 8
 _ALL_IMAGES = Path(__file__).with_name("all_images.sql")
@@ -44,7 +47,7 @@ def shipped(lake_folder: Path) -> list[Row]:
 
 def catalogue_names() -> list[str]:
     """The names of the shipped cohorts."""
-    return [Path(name).stem for name in sqlfiles.files("cohorts")]
+    return [Path(name).stem for name in sql_files.files("cohorts")]
 
 
 @contextmanager
@@ -53,19 +56,19 @@ def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     folder.mkdir(exist_ok=True)
     with duckdb.connect() as con:
         con.execute("set TimeZone = 'UTC'; set variable group_name = 'training'")
-        con.execute(f"attach ':memory:' as {lake.ALIAS}; use {lake.ALIAS}; create schema raw; create schema core")
+        con.execute(f"attach ':memory:' as {store.ALIAS}; use {store.ALIAS}; create schema raw; create schema core")
         con.execute("create schema ops; create table core.dicom_attributes (keyword varchar, tag varchar)")
         for table in columns.tables():
             name = table.name
             if name in ("core.images", "core.clinical", "core.clinical_issues"):
                 path = folder / f"{name.partition('.')[2]}.parquet"
-                wh.con.sql(f"from {lake.ALIAS}.{name}").write_parquet(str(path))
+                wh.con.sql(f"from {store.ALIAS}.{name}").write_parquet(str(path))
                 con.execute(f"create view {name} as from '{path}'")
             else:
                 con.execute(f"create table {name} ({columns.render_columns(columns.relations()[name])})")
         for view in public_views.VIEW_ORDER:
             con.execute(public_views.view_sql(view))
-        macros.create(con, catalogue.MACROS)
+        macros.create(con, binding.MACROS)
         yield con
 
 
@@ -91,7 +94,7 @@ def export(lake_folder: Path) -> list[Row]:
     query = Path(__file__).with_name("all_images_copy.sql").read_text()
     with warehouse.open(str(lake_folder)) as wh, duckdb.connect() as con:
         for view in ("images", "patients"):
-            wh.con.sql(f"from {lake.ALIAS}.main.{view}").write_parquet(str(flat / f"view_{view}.parquet"))
+            wh.con.sql(f"from {store.ALIAS}.main.{view}").write_parquet(str(flat / f"view_{view}.parquet"))
             con.execute(f"create view {view}_flat as from '{flat / f'view_{view}.parquet'}'")
 
         def ours() -> None:

@@ -21,9 +21,11 @@ import duckdb
 
 from benchmarks.cohorts import GIVEN, catalogue_names
 from benchmarks.measure import Measured, chest, table
-from warehouse import lake, location, sample, sqlfiles
+from warehouse import synthetic
+from warehouse.engine import sql_files
+from warehouse.ingest import memory, publish, publishing, refresh
+from warehouse.lake import location, store
 from warehouse.settings import Settings
-from warehouse.steps import memory, publish, publishing, refresh
 
 _SQL = str(Path(__file__).with_suffix(".sql"))
 _ALL_IMAGES = str(Path(__file__).with_name("all_images.sql"))
@@ -78,13 +80,13 @@ def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
     """Refresh a lake from a sample bucket, add copies of its rows until it has so many images, and publish it."""
     if not (bucket / "truth.json").exists():
         print(f"making a sample bucket of {patients:,} patients …", file=sys.stderr)
-        sample.make(bucket, patients)
+        synthetic.make(bucket, patients)
     part = large.with_name(f"{large.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     base = refresh(str(bucket), str(part)).published.snapshot
     memory.bound()
-    with lake.writer(location.parse(str(part)), Settings(memory_limit_mb=2048)) as con:
-        row = con.execute(sqlfiles.statements(_SQL)["size"]).fetchone()
+    with store.writer(location.parse(str(part)), Settings(memory_limit_mb=2048)) as con:
+        row = con.execute(sql_files.statements(_SQL)["size"]).fetchone()
         assert row is not None
         add_copies(con, base, range(1, -(-images // row[0])))
     start = time.perf_counter()
@@ -96,15 +98,15 @@ def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
 
 def add_copies(con: duckdb.DuckDBPyConnection, base: int, numbers: Iterable[int]) -> None:
     """Add the rows of snapshot `base` under other names, once for each number; a commit a table and number."""
-    sql = sqlfiles.statements(_SQL)
+    sql = sql_files.statements(_SQL)
     con.execute(sql["renaming"])
     for number in numbers:
         start = time.perf_counter()
         con.execute(f"set variable copy = '{number}'")
         con.execute(f"set variable first_number = '{_FIRST_NUMBER + number}'")
         for name in _TABLES:
-            statement = sqlfiles.fill(sql[name], base=str(base))
-            lake.transact(con, f"copy {number}: {name}", lambda text=statement: con.execute(text))  # type: ignore[misc]
+            statement = sql_files.fill(sql[name], base=str(base))
+            store.transact(con, f"copy {number}: {name}", lambda text=statement: con.execute(text))  # type: ignore[misc]
         print(f"copy {number}: {time.perf_counter() - start:.1f} s", file=sys.stderr)
         memory.release()
 

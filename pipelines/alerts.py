@@ -13,7 +13,7 @@ import dagster as dg
 from dagster._core.definitions.freshness import FreshnessState
 from pydantic import BaseModel
 
-from pipelines import posting
+from pipelines import notify
 from pipelines.deployment import PUBLISHED, Definition, Deployment
 from pipelines.retries import one_line
 from warehouse.errors import WarehouseError
@@ -34,13 +34,13 @@ class Cursor(BaseModel):
 def build(deployment: Deployment) -> Sequence[Definition]:
     """The sensor; UsageError when CHEST_ALERT is no place."""
     place = deployment.settings.alert
-    posting.check(place)
+    notify.check(place)
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Says failed runs and an old published snapshot to {posting.name(place) or 'this log'}.",
+        description=f"Says failed runs and an old published snapshot to {notify.name(place) or 'this log'}.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _first(context.instance)
@@ -50,7 +50,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
             context.log.error(line)
             try:
                 if place:
-                    posting.post(place, line)
+                    notify.post(place, line)
             except WarehouseError as error:
                 context.log.error(f"{error} It is tried again with the next tick.")
                 return dg.SkipReason(f"{error} What there is to say waits for the next tick.")

@@ -1,7 +1,7 @@
 """The steps of a refresh as Dagster assets: objects → images, clinical of each source → published of all.
 
 Belongs here: what each step is called, needs and reports.
-Does not: the steps themselves (warehouse/steps), or rules about the data.
+Does not: the steps themselves (warehouse/ingest), or rules about the data.
 """
 
 import time
@@ -17,8 +17,8 @@ from pipelines.deployment import OWNERS, POOL, Deployment
 from pipelines.publishing import published
 from pipelines.resources import ChestWarehouse
 from pipelines.retries import healing
-from warehouse import lake
-from warehouse.steps import BucketRun, list_objects, load_clinical, load_images, reextract
+from warehouse.ingest import BucketRun, list_objects, load_clinical, load_images, reextract
+from warehouse.lake import store
 
 #: The table that each step fills, as its asset shows it.
 TABLES = {"objects": "raw.objects", "images": "core.images", "clinical": "core.clinical"}
@@ -120,7 +120,7 @@ def _done(
     with chest.opened(context, source, *config.limits(said[what], said[source, "objects"])) as run:
         counts = work(run)
         rows = metadata.row_count(run.con, TABLES[step])
-        snapshot = lake.snapshots(run.con)[-1].number
+        snapshot = store.snapshots(run.con)[-1].number
         bucket = run.source
     seconds = round(time.monotonic() - started, 2)
     context.log.info(f"{metadata.news(counts)} (snapshot {snapshot}, {seconds} s)")

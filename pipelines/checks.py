@@ -16,10 +16,12 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from pipelines import metadata, views
 from pipelines.deployment import PUBLISHED, Deployment
 from pipelines.resources import ChestWarehouse
-from warehouse import checks, columns, files, quality
-from warehouse.checks import Check, Result, Severity
+from warehouse import quality_report
+from warehouse.catalog import columns, dicom_dictionary
 from warehouse.cleaning import tables
-from warehouse.dicom import dictionary
+from warehouse.filesystem import files
+from warehouse.query import checks
+from warehouse.query.checks import Check, Result, Severity
 from warehouse.settings import SUPPRESS
 
 #: The step of the checks that are asked after publishing, and that of those the library asks before.
@@ -91,7 +93,7 @@ def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
             if name == QUALITY and len(results) == len(wanted):
                 path = report_path(chest.folder, reader.snapshot.number)
                 files.make_folder(path.parent)
-                quality.write(reader, path, SUPPRESS, [*all_hold(), *results])
+                quality_report.write(reader, path, SUPPRESS, [*all_hold(), *results])
         found = sum(result.n_rows > 0 for result in results)
         context.log.info(f"{len(results)} checks, {found} with faults")
 
@@ -174,5 +176,5 @@ def _declared() -> set[str]:
     relations = columns.relations().values()
     words = {relation.name for relation in relations} | {c.name for r in relations for c in r.columns}
     words |= {key for c in columns.record_columns() for key in (c.source, *c.other_keys)}
-    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in dictionary.attributes()}
+    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in dicom_dictionary.attributes()}
     return words | {*_MODALITIES, "header", "dcm", "clinical", "other"}

@@ -12,11 +12,11 @@ import dagster as dg
 
 from pipelines import metadata, views
 from pipelines.deployment import OWNERS, POOL, Deployment
+from pipelines.manifest_store import shelve
 from pipelines.resources import ChestWarehouse
 from pipelines.retries import healing
-from pipelines.shelf import shelve
-from warehouse import lineage
 from warehouse.api import Cohort
+from warehouse.catalog import view_lineage
 from warehouse.cohorts import Definition, DefinitionError, attrition, load, shipped
 from warehouse.cohorts.digest import digest
 from warehouse.disclosure_control import round_count
@@ -59,7 +59,7 @@ def _again(changed: _When) -> _When:
 
 
 def _cohort(definition: Definition) -> dg.AssetsDefinition:
-    read = [name for name in lineage.relations_in(definition.tree) if "." not in name]
+    read = [name for name in view_lineage.relations_in(definition.tree) if "." not in name]
     labels = [dg.TableColumn(definition.grain_column, "VARCHAR", f"Names a {definition.grain}.")]
     labels += [dg.TableColumn(label, "VARCHAR", meaning) for label, meaning in definition.labels.items()]
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pipelines.deployment import Deployment
 from warehouse.errors import UsageError
-from warehouse.steps import scope
+from warehouse.ingest import scope
 
 
 class StepConfig(dg.Config):

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from pipelines import alerts, assets, checks, cohorts, history, jobs, schedules, sensors, upkeep, views
+from pipelines import alerts, assets, checks, cohorts, jobs, maintenance, run_retention, schedules, sensors, views
 from pipelines.deployment import read
 from pipelines.resources import ChestWarehouse
-from warehouse import permissions
+from warehouse.filesystem import permissions
 
 
 def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: object) -> dg.Definitions:
@@ -24,7 +24,9 @@ def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: obje
     """
     deployment = read(environ)
     parts = [
-        part for module in (jobs, schedules, sensors, alerts, upkeep, history) for part in module.build(deployment)
+        part
+        for module in (jobs, schedules, sensors, alerts, maintenance, run_retention)
+        for part in module.build(deployment)
     ]
     is_sensor = (dg.SensorDefinition,)
     return dg.Definitions(

@@ -7,7 +7,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from warehouse import columns, lake, lineage, public_views, sqlfiles
+from warehouse.catalog import columns, public_views, view_lineage
+from warehouse.engine import sql_files
+from warehouse.lake import store
 from warehouse.masking import mask_secrets
 from warehouse.text import escape_controls
 
@@ -31,7 +33,7 @@ def column_lineage(view: str) -> Metadata:
     """From which columns of which views each column of a view comes; tables are not assets under their own names."""
     deps = {
         column: [dg.TableColumnDep(asset_key=dg.AssetKey(["views", name]), column_name=c) for name, c in sources]
-        for column, sources in lineage.column_lineage(view).items()
+        for column, sources in view_lineage.column_lineage(view).items()
         if all(name in public_views.VIEW_ORDER for name, _ in sources)
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)} if deps else {}
@@ -60,7 +62,7 @@ def code(sql: str) -> dg.MetadataValue:
 
 def storage(con: duckdb.DuckDBPyConnection) -> Metadata:
     """Bytes of the buckets' objects and of the lake's files, and what could not be read by reason."""
-    sql = sqlfiles.statements(_SQL)
+    sql = sql_files.statements(_SQL)
     row = con.execute(sql["bytes"]).fetchone()
     assert row is not None
     rejects = con.execute(sql["rejects"]).fetchall()
@@ -74,7 +76,7 @@ def storage(con: duckdb.DuckDBPyConnection) -> Metadata:
 
 def row_count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
     """How many rows a table of the lake has."""
-    row = con.execute(f"select count(*) from {lake.ALIAS}.{relation}").fetchone()
+    row = con.execute(f"select count(*) from {store.ALIAS}.{relation}").fetchone()
     return int(row[0]) if row else 0
 
 

@@ -4,13 +4,14 @@ import base64
 
 import dagster as dg
 
-from warehouse.quality import charts, figures, heat_maps, pictures
+from warehouse.quality_report import bar_charts, heat_maps, model
+from warehouse.quality_report import png as pictures
 
 
-def of(found: figures.Figures) -> dict[str, dg.MetadataValue]:
+def of(found: model.Figures) -> dict[str, dg.MetadataValue]:
     """Studies per month, and how complete each field is by centre; counts alone, nobody's values."""
     drawn = {
-        "studies per month": charts.studies(found.studies, found.modalities),
+        "studies per month": bar_charts.studies(found.studies, found.modalities),
         "completeness": heat_maps.completeness(found.completeness),
     }
     return {name: _image(name, pictures.png(svg)) for name, svg in drawn.items() if svg}

@@ -10,13 +10,13 @@ from pipelines import checks, metadata, plots, views
 from pipelines.config import PublishConfig
 from pipelines.deployment import OWNERS, POOL, PUBLISHED, Deployment
 from pipelines.resources import ChestWarehouse
-from warehouse import changes
 from warehouse.api import Warehouse
-from warehouse.checks import Result
 from warehouse.errors import BlockedError
-from warehouse.quality import counting, hiding
+from warehouse.ingest import Published, Run, publish
+from warehouse.lake import view_changes
+from warehouse.quality_report import metrics, suppression
+from warehouse.query.checks import Result
 from warehouse.settings import SUPPRESS
-from warehouse.steps import Published, Run, publish
 
 _FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=5), fail_window=timedelta(days=8))
 
@@ -84,7 +84,7 @@ def _tell_checks(context: dg.AssetExecutionContext, deployment: Deployment, resu
 
 def _tell_views(context: dg.AssetExecutionContext, reader: Warehouse) -> tuple[str, ...]:
     """Report the views that changed since `published` last told of them; that run may have been killed midway."""
-    found = changes.views(reader.con, reader.location, _told_of(context.instance, reader), reader.snapshot.number)
+    found = view_changes.views(reader.con, reader.location, _told_of(context.instance, reader), reader.snapshot.number)
     everyone = reader.group("all")
     for view in found:
         rows = metadata.row_count(everyone.con, f"main.{view}")
@@ -108,5 +108,5 @@ def _about(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -
         **metadata.storage(reader.con),
         "seconds by step": metadata.seconds_by_step(context.instance, context.run.run_id),
         "report": dg.MetadataValue.path(checks.report_path(folder, reader.snapshot.number)),
-        **plots.of(hiding.suppressed(counting.collect(reader, results=()), SUPPRESS)),
+        **plots.of(suppression.suppressed(metrics.collect(reader, results=()), SUPPRESS)),
     }

@@ -15,10 +15,10 @@ import warehouse
 from pipelines import retries
 from warehouse.api import Warehouse
 from warehouse.errors import UsageError
+from warehouse.ingest import BucketRun, Run, opened, publishing
 from warehouse.masking import mask_within
 from warehouse.progress import Progress
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load
-from warehouse.steps import BucketRun, Run, opened, publishing
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from pipelines.deployment import Definition, Deployment
-from pipelines.underway import reason_to_wait, refresh_jobs
-from pipelines.upkeep import JOB as UPKEEP
+from pipelines.maintenance import JOB as UPKEEP
+from pipelines.run_state import reason_to_wait, refresh_jobs
 from warehouse.errors import UsageError
 
 

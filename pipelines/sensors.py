@@ -1,6 +1,6 @@
 """What starts something because something is new: a bucket, its news, or changed views.
 
-Belongs here: when to look and what to start. Not: how news is found (warehouse/news).
+Belongs here: when to look and what to start. Not: how news is found (warehouse/change_detection).
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ import dagster as dg
 from pipelines import checks
 from pipelines.deployment import PUBLISHED, STEPS, Definition, Deployment
 from pipelines.retries import one_line
-from pipelines.underway import newest_run, reason_to_rest, reason_to_wait, refresh_jobs
-from warehouse import news
+from pipelines.run_state import newest_run, reason_to_rest, reason_to_wait, refresh_jobs
+from warehouse import change_detection
 from warehouse.errors import WarehouseError
+from warehouse.ingest.sources import is_known
 from warehouse.settings import SOURCE_VARIABLE, Settings, load
-from warehouse.steps.sources import is_known
 
 AUTOMATION = "automation"
 NEWS = "news"
@@ -55,7 +55,7 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
         settings = load()
         sources = deployment.sources or {"": settings.source}
         try:
-            with news.events(settings.event_queue, list(sources.values()), settings) as found:
+            with change_detection.events(settings.event_queue, list(sources.values()), settings) as found:
                 if found.new:
                     context.log.info(found.why)
                     told = [name for name, source in sources.items() if source in found.sources]
@@ -110,7 +110,7 @@ def _request(
     return dg.RunRequest(run_key=f"after {newest_run(context.instance, names)}", job_name=job, run_config=run_config)
 
 
-def _heard(deployment: Deployment, told: list[str], found: news.News, settings: Settings) -> dict[str, Any]:
+def _heard(deployment: Deployment, told: list[str], found: change_detection.News, settings: Settings) -> dict[str, Any]:
     """Run config by which a refresh lists just where the news is: for one that else believes an inventory, which is
     older than the news."""
     if not (settings.inventory and found.prefixes):

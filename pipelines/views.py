@@ -4,7 +4,8 @@ import dagster as dg
 
 from pipelines import metadata
 from pipelines.deployment import OWNERS, PUBLISHED, Deployment
-from warehouse import columns, lineage, public_views, sqlfiles
+from warehouse.catalog import columns, public_views, view_lineage
+from warehouse.engine import sql_files
 
 #: The step whose asset stands for a table that views read.
 STEP_OF = {
@@ -29,8 +30,8 @@ def build(deployment: Deployment) -> list[dg.AssetSpec]:
 
 
 def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
-    deps = [PUBLISHED, *(key(name) for name in lineage.reads(view) if name in public_views.VIEW_ORDER)]
-    for name in lineage.reads(view):
+    deps = [PUBLISHED, *(key(name) for name in view_lineage.reads(view) if name in public_views.VIEW_ORDER)]
+    for name in view_lineage.reads(view):
         if name in STEP_OF:
             deps += [deployment.key(STEP_OF[name], source) for source in deployment.names]
     return dg.AssetSpec(
@@ -43,7 +44,7 @@ def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
         metadata={
             **metadata.described(view),
             **metadata.column_lineage(view),
-            "SQL": metadata.code(sqlfiles.read(public_views.view_file(view))),
+            "SQL": metadata.code(sql_files.read(public_views.view_file(view))),
         },
     )
 

@@ -14,9 +14,11 @@ import pytest
 from servers import S3, moto
 
 import warehouse
-from warehouse import lake as lakes
-from warehouse import limits, location, masking
+from warehouse import masking
 from warehouse.cli import main
+from warehouse.engine import limits
+from warehouse.lake import location
+from warehouse.lake import store as lakes
 from warehouse.settings import Settings
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -5,8 +5,7 @@ from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
-from warehouse import checks
-from warehouse.quality.figures import (
+from warehouse.quality_report.model import (
     STATUSES,
     Checked,
     Figures,
@@ -19,6 +18,7 @@ from warehouse.quality.figures import (
     Totals,
     percent,
 )
+from warehouse.query import checks
 
 CHECKS = checks.definitions()
 

@@ -20,7 +20,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from warehouse.keys import ANSWERS
+from warehouse.object_store.keys import ANSWERS
 
 HOST = "127.0.0.1"
 

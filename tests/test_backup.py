@@ -15,13 +15,13 @@ from conftest import Chest
 from servers import moto, postgres
 
 import warehouse
-from warehouse import backup as backups
-from warehouse import lake, location
 from warehouse.errors import LakeBusyError, LakeError, WarehouseError
-from warehouse.manifests.repeat import repeat
-from warehouse.report import status
-from warehouse.sample import make
+from warehouse.lake import backup as backups
+from warehouse.lake import location, store
+from warehouse.manifests.reproduce import repeat
+from warehouse.query.status import status
 from warehouse.settings import Settings
+from warehouse.synthetic import make
 
 QUESTIONS = tuple(f"from {view} order by all" for view in ("patients", "clinical", "clinical_issues", "series"))
 
@@ -78,7 +78,7 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
     (copied / "all.sql").write_text(COHORT)
     with warehouse.open(str(copied / "lake")) as wh:
         manifest = wh.cohort(copied / "all.sql", as_of="2021-06-01").export(copied / "manifest")
-        first = min(s.number for s in lake.snapshots(wh.con) if s.is_published)
+        first = min(s.number for s in store.snapshots(wh.con) if s.is_published)
     backups.backup(copied / "backup", str(copied / "lake"))
     before, past = answers(copied / "lake"), answers(copied / "lake", first)
 
@@ -109,8 +109,8 @@ def test_a_second_backup_copies_only_what_is_new_and_drops_what_nobody_needs(
     unchanged = backups.backup(copied / "backup", str(copied / "lake"))
     assert (unchanged.copied, unchanged.removed) == (0, 0)
     warehouse.refresh(str(bucket), str(copied / "lake"), add_source=True)
-    with lake.writer(place, Settings()) as con:
-        newest = lake.snapshots(con)[-1].number
+    with store.writer(place, Settings()) as con:
+        newest = store.snapshots(con)[-1].number
         con.execute("call ducklake_merge_adjacent_files('lake')")
         con.execute(f"call ducklake_expire_snapshots('lake', versions => {list(range(1, newest))})")
         con.execute("call ducklake_cleanup_old_files('lake', cleanup_all => true)")
@@ -136,7 +136,7 @@ def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> Non
     """A refresh in a process of its own, in many small commits; every backup taken meanwhile is a sound lake."""
     make(tmp_path / "bucket", 10)
     target = tmp_path / "lake"
-    with lake.writer(location.parse(str(target)), Settings()):
+    with store.writer(location.parse(str(target)), Settings()):
         pass
     code = (
         "import sys, warehouse; from warehouse.settings import Settings; "
@@ -148,8 +148,8 @@ def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> Non
         while refresh.poll() is None:
             backups.backup(tmp_path / "backup", str(target))
             assert backups.verify(tmp_path / "backup").holds
-            with lake.writer(location.parse(str(tmp_path / "backup")), Settings()) as con:
-                seen.append(lake.snapshots(con)[-1].number)
+            with store.writer(location.parse(str(tmp_path / "backup")), Settings()) as con:
+                seen.append(store.snapshots(con)[-1].number)
                 row = con.execute("select count(*), count(distinct key) from core.images").fetchone()
                 assert row is not None
                 assert row[0] == row[1]
@@ -167,7 +167,7 @@ def test_a_backup_that_was_killed_leaves_the_one_before_it_whole(copied: Path, t
     make(tmp_path / "more", 8)
     warehouse.refresh(str(tmp_path / "more"), str(copied / "lake"), add_source=True, settings=Settings(unit_objects=20))
     before = answers(copied / "backup")
-    code = "import sys; from warehouse.backup import backup; backup(sys.argv[1], sys.argv[2])"
+    code = "import sys; from warehouse.lake.backup import backup; backup(sys.argv[1], sys.argv[2])"
     with subprocess.Popen([sys.executable, "-c", code, str(copied / "backup"), str(copied / "lake")]) as running:
         there = len(list((copied / "backup/data").rglob("*")))
         while running.poll() is None and len(list((copied / "backup/data").rglob("*"))) == there:
@@ -264,7 +264,7 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest
     backups.backup(copied / "backup", str(source))
     refused(copied / "backup", tmp_path / "older", "taken back")
     with (
-        lake.writer(location.parse(str(copied / "backup")), Settings()),
+        store.writer(location.parse(str(copied / "backup")), Settings()),
         pytest.raises(LakeBusyError, match="Another backup"),
     ):
         backups.backup(copied / "backup", str(source))
@@ -306,4 +306,4 @@ def test_a_lake_moves_to_postgresql_and_is_restored_by_pg_dump(original: Path, c
 
 def first_published(folder: Path) -> int:
     with warehouse.open(str(folder)) as wh:
-        return min(s.number for s in lake.snapshots(wh.con) if s.is_published)
+        return min(s.number for s in store.snapshots(wh.con) if s.is_published)

@@ -10,9 +10,9 @@ import pytest
 from conftest import write_objects
 
 import warehouse
-from warehouse import report
 from warehouse.errors import RemovalsError
-from warehouse.steps import list_objects, load_clinical, load_images, opened, publish
+from warehouse.ingest import list_objects, load_clinical, load_images, opened, publish
+from warehouse.query import status
 
 SECRET = "Jane Doe"
 
@@ -115,7 +115,7 @@ def rejects(wh: warehouse.Warehouse) -> dict[str, dict[str, Any]]:
 
 
 def lake_counts(wh: warehouse.Warehouse) -> dict[str, Any]:
-    found = report.status(wh)
+    found = status.status(wh)
     parts = ("image_json", "clinical_json", "rejected", "dcm", "other")
     assert found["objects"] == sum(found[part] for part in parts)
     return found

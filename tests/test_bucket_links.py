@@ -13,11 +13,11 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse import walking
-from warehouse.beneath import NO_FILE, OUTSIDE
-from warehouse.bucket import Content, Unread
-from warehouse.bucket_folder import FolderBucket
 from warehouse.errors import SourceError, UsageError
+from warehouse.object_store import walking
+from warehouse.object_store.base import Content, Unread
+from warehouse.object_store.beneath import NO_FILE, OUTSIDE
+from warehouse.object_store.folder import FolderBucket
 
 SECRET = b'{"00080018": {"Value": ["secret"]}}'
 HEADER = '{"00080018": {"Value": ["%s"]}, "00080060": {"Value": ["CR"]}}'
@@ -234,7 +234,7 @@ def test_a_lake_in_its_own_bucket_is_refused(bucket: Path, here: Chest, inside: 
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from warehouse.bucket_folder import FolderBucket
+from warehouse.object_store.folder import FolderBucket
 bucket = FolderBucket(Path(sys.argv[1]))
 for _ in bucket.listing():  # imports what nobody may not be able to
     pass
@@ -276,7 +276,7 @@ def test_a_folder_without_permission_is_an_error_inside_and_nothing_behind_a_lin
 
 
 def test_a_farm_of_links_that_lead_out_is_refused(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warehouse.bucket._MOST_SKIPPED", 3)
+    monkeypatch.setattr("warehouse.object_store.base._MOST_SKIPPED", 3)
     for number in range(5):
         (bucket / f"{number}.json").symlink_to("/etc/passwd")
     with pytest.raises(SourceError, match="more than 3 paths that are no objects"):

@@ -11,8 +11,10 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse import checks, lake, location, sqlfiles
+from warehouse.engine import sql_files
 from warehouse.errors import LakeError, UsageError
+from warehouse.lake import location, store
+from warehouse.query import checks
 from warehouse.settings import Settings
 
 DAY = "2020-03-01"
@@ -403,7 +405,7 @@ def test_every_check_says_what_it_is() -> None:
 def test_the_declared_identifying_attributes_are_dicoms() -> None:
     from pydicom.datadict import tag_for_keyword
 
-    from warehouse import columns
+    from warehouse.catalog import columns
 
     for row in columns.identifying():
         assert f"{tag_for_keyword(row['keyword']):08X}" == row["tag"]
@@ -427,8 +429,8 @@ def test_a_broken_lake_is_told_row_by_row(tmp_path: Path, here: Chest) -> None:
         con.execute(f"delete from core.clinical where key = '{record_key('Covid2')}'")
         con.execute(f"delete from raw.objects where key = '{record_key('Covid3')}'")
 
-    with lake.writer(location.parse(folder), Settings()) as con:
-        lake.transact(con, "tampered with", tamper, published=True)
+    with store.writer(location.parse(folder), Settings()) as con:
+        store.transact(con, "tampered with", tamper, published=True)
     source = str(tmp_path / "bucket")
     with warehouse.open(folder).as_of("1999-01-01").group("validation") as wh:
         assert faults(wh, "rows_twice") == [("Covid1", first, source, "raw.headers", 2)]
@@ -443,8 +445,8 @@ def test_a_broken_lake_is_told_row_by_row(tmp_path: Path, here: Chest) -> None:
         ]
         assert faults(wh, "books") == []  # of either side one record is gone
     assert here("check", "rows_twice", "--lake", folder).returncode == 1
-    with lake.writer(location.parse(folder), Settings()) as con:
-        lake.transact(con, "again", lambda: con.execute("delete from core.images"), published=True)
+    with store.writer(location.parse(folder), Settings()) as con:
+        store.transact(con, "again", lambda: con.execute("delete from core.images"), published=True)
     with warehouse.open(folder) as wh:
         assert faults(wh, "books") == [(source, "header", 3, 0, 0, 3)]
 
@@ -461,4 +463,4 @@ def test_a_snapshot_that_lacks_what_a_check_asks_for(sound: Path, monkeypatch: p
 def test_macros_of_a_session(sound: Path) -> None:
     with warehouse.open(str(sound)) as wh:
         assert wh.sql("select masked(' Jane Doe ')").fetchone() == ("J… (8)",)
-        assert sqlfiles.files("macros")
+        assert sql_files.files("macros")

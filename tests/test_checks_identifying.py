@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouse import checks, columns, sqlfiles
+from warehouse.catalog import columns
+from warehouse.engine import sql_files
+from warehouse.query import checks
 
 RULES = {row["tag"]: row for row in columns.identifying()}
 TAGS = ("00080080", "00081050", "00100010", "00100020", "00100030", "00101002", "0040A123")
@@ -27,7 +29,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         con.execute("create table raw.objects as select 'Covid1' as patient_id union all select 'P-7' as patient_id")
         con.execute("create table core.dicom_attributes as select '00204000' as tag, 'ImageComments' as keyword")
         for name in ("masked", "is_nhs_number"):
-            con.execute(sqlfiles.read(f"macros/{name}.sql"))
+            con.execute(sql_files.read(f"macros/{name}.sql"))
         yield con
 
 

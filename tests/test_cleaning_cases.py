@@ -11,7 +11,7 @@ import pytest
 from conftest import write_objects
 
 import warehouse
-from warehouse import columns
+from warehouse.catalog import columns
 
 CASES = list(csv.DictReader((Path(__file__).parent / "data/cleaning_cases.csv").open()))
 COLUMN = {column.name: column for column in columns.record_columns()}

@@ -14,7 +14,7 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse.sample import make
+from warehouse.synthetic import make
 
 COMMANDS = (
     "backup",

@@ -13,7 +13,8 @@ from drawn import lake, objects
 
 import warehouse
 from warehouse import cohorts
-from warehouse.cohorts import compare, flow, leakage, pages, risk
+from warehouse.cohorts import attrition_chart, compare, confounding, leakage
+from warehouse.docs import cohort_pages
 
 DOCS = Path(warehouse.__file__).parent.parent / "docs"
 
@@ -214,14 +215,14 @@ select SOPInstanceUID from pictures where (select count(*) from numbers) = 3"""
 
 
 def test_the_flow_is_drawn(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
-    picture = flow.svg("A <title>", "for whom", wh.cohort(good).steps())
+    picture = attrition_chart.svg("A <title>", "for whom", wh.cohort(good).steps())
     assert "A &lt;title&gt;" in picture
     assert "Left out" in picture
     assert "2\u00a0patients" in picture
-    flow.save(picture, tmp_path / "flow.png")
+    attrition_chart.save(picture, tmp_path / "flow.png")
     assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(warehouse.UsageError, match=r"neither \.svg nor \.png"):
-        flow.save(picture, tmp_path / "flow.gif")
+        attrition_chart.save(picture, tmp_path / "flow.gif")
 
 
 def told(differences: list[compare.Difference]) -> dict[str, tuple[str, str, str]]:
@@ -428,27 +429,27 @@ def test_lint_finds_facts_from_the_future(wh: warehouse.Warehouse, tmp_path: Pat
 
 def test_risk_tells_what_a_label_goes_with(wh: warehouse.Warehouse) -> None:
     with_ct = wh.cohort("prior_data", patients=["a", "b", "c", "n"])
-    found = risk.risk(with_ct, "Modality")
+    found = confounding.risk(with_ct, "Modality")
     by_name = {a.second: a for a in found.with_label}
     assert by_name.keys() == {"centre", "manufacturer", "model", "projection", "month", "sex", "age"}
     assert by_name["manufacturer"].v == pytest.approx(1.0)
     assert found.cells["manufacturer"].cells["Agfa", "CR"] == 3
     assert found.cells["manufacturer"].row_totals["Kodak"] == 3
-    rounded = risk.risk(with_ct, "Modality", suppress=5)
+    rounded = confounding.risk(with_ct, "Modality", suppress=5)
     assert (rounded.n_rows, rounded.between) == (5, ())
     assert {table.total for table in rounded.cells.values()} == {5}
     with pytest.raises(warehouse.UsageError, match=r"no column Modalty\. Did you mean Modality"):
-        risk.risk(with_ct, "Modalty")
+        confounding.risk(with_ct, "Modalty")
 
 
 def test_cramers_v() -> None:
     # Chi-square of [[10, 20], [30, 40]] is 0.7937 at n = 100; for a table of 2 by 2 V is the root of their ratio.
     pairs = Counter({("a", "x"): 10, ("a", "y"): 20, ("b", "x"): 30, ("b", "y"): 40})
-    v, corrected = risk.cramers_v(pairs)
+    v, corrected = confounding.cramers_v(pairs)
     assert v == pytest.approx((0.79365 / 100) ** 0.5, abs=1e-4)
     assert corrected == 0.0, "no more than chance"
-    assert risk.cramers_v(Counter({("a", "x"): 50, ("b", "y"): 50})) == (pytest.approx(1.0), pytest.approx(1.0))
-    assert risk.cramers_v(Counter({("a", "x"): 50})) == (0.0, 0.0)
+    assert confounding.cramers_v(Counter({("a", "x"): 50, ("b", "y"): 50})) == (pytest.approx(1.0), pytest.approx(1.0))
+    assert confounding.cramers_v(Counter({("a", "x"): 50})) == (0.0, 0.0)
 
 
 def test_the_commands(wh: warehouse.Warehouse, good: Path, here: Chest, tmp_path: Path) -> None:
@@ -497,5 +498,5 @@ def test_the_example_of_the_docs_runs(wh: warehouse.Warehouse, tmp_path: Path) -
 def test_the_pages_of_the_cohorts_are_level_with_their_files() -> None:
     guide = (DOCS / "cohorts.md").read_text()
     for name in cohorts.shipped():
-        assert (DOCS / f"cohorts/{name}.md").read_text() == pages.page(cohorts.load(name)), "say make docs"
+        assert (DOCS / f"cohorts/{name}.md").read_text() == cohort_pages.page(cohorts.load(name)), "say make docs"
         assert f"(cohorts/{name}.md)" in guide

@@ -11,7 +11,7 @@ from conftest import write_objects
 from drawn import answer, lake, objects
 
 import warehouse
-from warehouse import cohorts, sample
+from warehouse import cohorts, synthetic
 
 
 def test_covid_risk(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_prior_data(tmp_path: Path) -> None:
 
 
 def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Path) -> None:
-    sample.make(tmp_path / "bucket", patients=40, seed=1)
+    synthetic.make(tmp_path / "bucket", patients=40, seed=1)
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
     with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
         centres = [row[0] for row in wh.sql("select distinct submitting_centre from clinical").fetchall()]

@@ -10,8 +10,9 @@ from conftest import write_objects
 from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
 
 import warehouse
-from warehouse import columns, dictionary, view_drawing
+from warehouse.catalog import columns
 from warehouse.cleaning import tables
+from warehouse.docs import data_dictionary, view_drawing
 
 #: Which types may hold a VR: of numbers and dates, or the text as it is.
 TYPES = {
@@ -173,7 +174,7 @@ def test_the_typed_columns_agree_with_the_header(wh: warehouse.Warehouse) -> Non
 
 def test_the_dictionary_page_is_level_with_the_tables() -> None:
     page = Path(warehouse.__file__).parent.parent / "docs/data_dictionary.md"
-    assert page.read_text(encoding="utf-8") == dictionary.page(), "say make docs"
+    assert page.read_text(encoding="utf-8") == data_dictionary.page(), "say make docs"
 
 
 def test_the_drawing_of_the_views_is_level_with_their_sql() -> None:

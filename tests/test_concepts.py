@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse import columns, lineage, public_views, spelling, sqlfiles
+from warehouse.catalog import columns, public_views, spelling, view_lineage
+from warehouse.engine import sql_files
 
 VIEW = "patient | image | day | body | view | said | words | protocol | modality | type | runs"
 
@@ -379,16 +380,16 @@ def test_a_vendor_has_one_spelling(tmp_path: Path) -> None:
 
 
 def test_every_concept_is_a_document_a_public_view_and_in_the_dictionary() -> None:
-    files = {Path(name).stem for name in sqlfiles.files("concepts")}
+    files = {Path(name).stem for name in sql_files.files("concepts")}
     assert files == set(public_views.CONCEPTS)
     for concept in public_views.CONCEPTS:
-        text = sqlfiles.read(public_views.view_file(concept))
+        text = sql_files.read(public_views.view_file(concept))
         assert text.startswith(f"-- {concept}: one row per ")
         assert "-- Limits: " in text
         relation = columns.relations()[concept]
         assert relation.kind == "view"
         assert all(column.meaning for column in relation.columns)
-        assert not any("." in read for read in lineage.reads(concept)), (
+        assert not any("." in read for read in view_lineage.reads(concept)), (
             "it stands on views, which are cut by day and group"
         )
 
@@ -410,8 +411,8 @@ def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path
 def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
     wh = lake(tmp_path, "patient | image | day\na | a | 2020-04-01")
     wh.close()
-    from warehouse import lake as lakes
-    from warehouse import location
+    from warehouse.lake import location
+    from warehouse.lake import store as lakes
     from warehouse.settings import load
 
     with lakes.writer(location.parse(str(tmp_path / "lake")), load()) as con:
@@ -426,8 +427,8 @@ def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
 
 def test_a_lake_from_before_the_columns_is_upgraded_rightly(tmp_path: Path) -> None:
     """The new columns stand at its tables' ends, wherever they are declared: nothing may slip into another column."""
-    from warehouse import lake as lakes
-    from warehouse import location
+    from warehouse.lake import location
+    from warehouse.lake import store as lakes
     from warehouse.settings import load
 
     films = "patient | image | day | model\na | a | 2020-04-01 | One"

@@ -11,7 +11,7 @@ from servers import postgres
 
 import warehouse
 from warehouse.errors import LakeError
-from warehouse.upkeep import upkeep
+from warehouse.lake.maintenance import upkeep
 
 
 @pytest.fixture(scope="module")

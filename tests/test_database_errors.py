@@ -7,7 +7,8 @@ from subprocess import CompletedProcess
 import duckdb
 import pytest
 
-from warehouse import machine_memory, refresh, sample
+from warehouse import refresh, synthetic
+from warehouse.engine import machine_memory
 from warehouse.engine.messages import clean_message, explain_shortage
 from warehouse.settings import Settings
 
@@ -15,7 +16,7 @@ from warehouse.settings import Settings
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("shortage")
-    sample.make(root / "bucket", 3)
+    synthetic.make(root / "bucket", 3)
     refresh(str(root / "bucket"), str(root / "lake"))
     return str(root / "lake")
 

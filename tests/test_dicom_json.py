@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 
 import warehouse
-from warehouse import columns, location, sqlfiles
-from warehouse.dicom import dictionary, normalising, representations
-from warehouse.lake import writer
+from warehouse.catalog import columns, dicom_dictionary
+from warehouse.dicom import normalising, representations
+from warehouse.engine import sql_files
+from warehouse.lake import location
+from warehouse.lake.store import writer
 from warehouse.settings import Settings
 
 
@@ -164,8 +166,8 @@ def test_many_tags_answer_as_one_does(wh: warehouse.Warehouse) -> None:
 
 
 def test_the_dictionary_of_tag_is_that_of_pydicom() -> None:
-    lines = [f"{a.keyword}={a.tag} {a.vr[:2]}" for a in dictionary.attributes()]
-    assert sqlfiles.read("dicom/attributes.txt") == "\n".join(["", *lines, ""])
+    lines = [f"{a.keyword}={a.tag} {a.vr[:2]}" for a in dicom_dictionary.attributes()]
+    assert sql_files.read("dicom/attributes.txt") == "\n".join(["", *lines, ""])
 
 
 # --- against pydicom ---

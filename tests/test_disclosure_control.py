@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from pages import drawn
 
 import warehouse
-from warehouse.cohorts import attrition, risk
+from warehouse.cohorts import attrition, confounding
 from warehouse.disclosure_control import named, round_count, round_parts, round_table
-from warehouse.quality import hiding
-from warehouse.quality.figures import NO_RECORD, STATUSES
-from warehouse.sample import make
+from warehouse.quality_report import suppression
+from warehouse.quality_report.model import NO_RECORD, STATUSES
+from warehouse.synthetic import make
 
 BASE = 5
 SMALL = range(1, BASE)
@@ -165,7 +165,7 @@ def test_report(centres: list[tuple[int, int]], without_record: int, data: st.Da
     negatives = sum(negative for _, negative in of.values())
     found = {"negative_with_positive_result": data.draw(st.integers(0, negatives))}
     found["images_without_clinical"] = without_record
-    known = hiding.suppressed(
+    known = suppression.suppressed(
         drawn(cells, None, {(name, "date_serial"): (n, n) for name, n in repaired.items() if n}, filled, found), BASE
     )
     attack = Attack(BASE)
@@ -191,7 +191,7 @@ def test_report(centres: list[tuple[int, int]], without_record: int, data: st.Da
             assert len(attack.values(rest, [0, *SMALL, BASE])) > 1, f"{name} lacks {n_records - n_filled}"
 
 
-def shares(attack: Attack, known: hiding.Figures, names: list[str]) -> None:
+def shares(attack: Attack, known: suppression.Figures, names: list[str]) -> None:
     """A share is known to half a step of the base, and what is filled is a part of the centre's patients."""
     for cell in known.completeness:
         own, share, steps = f"filled {cell.centre}", cell.n_filled // BASE, cell.n_records // BASE
@@ -203,7 +203,7 @@ def shares(attack: Attack, known: hiding.Figures, names: list[str]) -> None:
     assert {cell.centre for cell in known.completeness} <= {*names}
 
 
-def subsets(attack: Attack, known: hiding.Figures, names: list[str]) -> None:
+def subsets(attack: Attack, known: suppression.Figures, names: list[str]) -> None:
     """Patients who met a rule are patients of centres; those whom a check names are negative, or have no record."""
     totals = known.totals
     for rule in known.rules:
@@ -251,7 +251,7 @@ def test_an_association_says_no_more_than_the_table_beside_it(lake: str, here: C
         pairs = {(row[a["second"]], name): n for row in rows for name, n in row.items() if isinstance(n, int)}
         totals.add(sum(row["all"] for row in rows))
         assert all(n % BASE == 0 for n in pairs.values())
-        v = risk.cramers_v(Counter({place: n for place, n in pairs.items() if place[1] != "all"}))
+        v = confounding.cramers_v(Counter({place: n for place, n in pairs.items() if place[1] != "all"}))
         assert (a["v"], a["v_corrected"]) == v
     assert totals == {shown["rows"]}
     exact = json.loads(

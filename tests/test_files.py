@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from warehouse import files
 from warehouse.errors import UsageError
+from warehouse.filesystem import files
 
 
 def mode(path: Path) -> int:

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse import foreign
 from warehouse.errors import ForeignSqlError, UsageError
-from warehouse.foreign.plan import check_scans
-from warehouse.sample import make
+from warehouse.query import sandbox
+from warehouse.query.sandbox.plan import check_scans
 from warehouse.settings import Settings
+from warehouse.synthetic import make
 
 QUERIES = Path(__file__).parent / "queries"
 SECRET = "nobody may read this"
@@ -107,7 +107,7 @@ def test_no_escape_is_admitted(held: warehouse.Warehouse, root: Path, query: str
 @pytest.mark.parametrize("query", ESCAPES)
 def test_the_tree_alone_refuses(held: warehouse.Warehouse, root: Path, query: str) -> None:
     with pytest.raises(UsageError):
-        foreign.check_tree(held.con, filled(query, root))
+        sandbox.check_tree(held.con, filled(query, root))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_the_plan_alone_refuses(bare: duckdb.DuckDBPyConnection, root: Path, que
     if "https:" in query or "s3:" in query:  # binding would ask there
         return
     with pytest.raises(UsageError):
-        foreign.check_plan(bare, filled(query, root))
+        sandbox.check_plan(bare, filled(query, root))
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,9 @@ def test_wherever_a_relation_stands(held: warehouse.Warehouse, outer: list[str],
             query = context.replace("R_QUERY", f"select n from ({query}) below")
         return query
 
-    assert foreign.check_tree(held.con, nested(safe)).views
+    assert sandbox.check_tree(held.con, nested(safe)).views
     with pytest.raises(ForeignSqlError):
-        foreign.check_tree(held.con, nested(unsafe))
+        sandbox.check_tree(held.con, nested(unsafe))
 
 
 #: What some fold makes one of two letters: Python's lower and casefold, Unicode's compatibility forms.
@@ -245,7 +245,7 @@ def test_names_are_read_as_duckdb_reads_them(
 
     def is_admitted(query: str) -> bool:
         try:
-            foreign.check_tree(held.con, query)
+            sandbox.check_tree(held.con, query)
         except ForeignSqlError:
             return False
         return True
@@ -433,7 +433,7 @@ def test_answers_are_those_of_trusted_sql(lake: str) -> None:
 
 
 def test_admitted_says_what_it_is_made_of(held: warehouse.Warehouse) -> None:
-    admitted = foreign.admit(held.con, "with p as (from patients) select upper(sex) from p, Series")
+    admitted = sandbox.admit(held.con, "with p as (from patients) select upper(sex) from p, Series")
     assert admitted.views == {"patients", "series"}
     assert admitted.functions == {"upper"}
 
@@ -441,10 +441,10 @@ def test_admitted_says_what_it_is_made_of(held: warehouse.Warehouse) -> None:
 def test_tables_of_ours_are_readable_where_named(lake: str) -> None:
     with warehouse.open(lake, trusted=False) as wh:
         wh.con.execute("create temp table step as select patient_id from patients")
-        assert foreign.admit(wh.con, "from step", relations=["step"])
+        assert sandbox.admit(wh.con, "from step", relations=["step"])
         for query in ("from step", "from temp.main.step"):
             with pytest.raises(ForeignSqlError):
-                foreign.admit(wh.con, query)
+                sandbox.admit(wh.con, query)
 
 
 @pytest.mark.parametrize(
@@ -474,12 +474,12 @@ def test_tables_of_ours_are_readable_where_named(lake: str) -> None:
 )
 def test_a_repeatable_query_has_no_clock_and_no_chance(held: warehouse.Warehouse, query: str) -> None:
     with pytest.raises(ForeignSqlError, match="otherwise every"):
-        foreign.admit(held.con, query, repeatable=True)
+        sandbox.admit(held.con, query, repeatable=True)
 
 
 def test_a_repeatable_query_may_have_the_names(held: warehouse.Warehouse) -> None:
     query = "select age(clinical_date, first_study_date), p.age, 'now' as now from patients p"
-    assert foreign.admit(held.con, query, repeatable=True)
+    assert sandbox.admit(held.con, query, repeatable=True)
 
 
 def test_the_line_is_named_and_the_nearest_word(held: warehouse.Warehouse) -> None:
@@ -497,7 +497,7 @@ def test_the_line_is_named_and_the_nearest_word(held: warehouse.Warehouse) -> No
 
 def test_the_list_of_functions_is_of_this_duckdb() -> None:
     """Every name is one that DuckDB (or its grammar) has; none listed as repeatable is said to be otherwise."""
-    rows = list(csv.DictReader((Path(warehouse.__file__).parent.parent / "sql/foreign/functions.csv").open()))
+    rows = list(csv.DictReader((Path(warehouse.__file__).parent.parent / "sql/sandbox/functions.csv").open()))
     names = [row["name"] for row in rows]
     assert len(names) == len(set(names))
     with duckdb.connect() as con:

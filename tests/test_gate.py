@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse import checks, lake, location
 from warehouse.errors import BlockedError, LakeError
-from warehouse.report import status
-from warehouse.sample import make
+from warehouse.ingest import opened, publish, publish_gate
+from warehouse.lake import location, store
+from warehouse.query import checks
+from warehouse.query.status import status
 from warehouse.settings import Settings
-from warehouse.steps import gate, opened, publish
+from warehouse.synthetic import make
 
 Con = duckdb.DuckDBPyConnection
 
@@ -75,9 +76,9 @@ def own(untouched: Path, tmp_path: Path) -> str:
 
 
 def alter(folder: str, *statements: str) -> None:
-    with lake.writer(location.parse(folder), Settings()) as con:
+    with store.writer(location.parse(folder), Settings()) as con:
         for statement in statements:
-            lake.transact(con, "altered by hand", lambda s=statement: con.execute(s))
+            store.transact(con, "altered by hand", lambda s=statement: con.execute(s))
 
 
 def found_by_rules(con: Con) -> dict[str, int]:
@@ -87,18 +88,18 @@ def found_by_rules(con: Con) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def run(bucket: Path, filled: str) -> Iterator[warehouse.steps.Run]:
+def run(bucket: Path, filled: str) -> Iterator[warehouse.ingest.Run]:
     with opened(str(bucket), filled) as run:
         yield run
 
 
 @pytest.mark.parametrize("statement", FAULTS)
-def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.steps.Run, statement: str) -> None:
+def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.ingest.Run, statement: str) -> None:
     run.con.execute("begin")
     try:
         run.con.execute(statement)
-        assert found_by_rules(run.con) == {r.check.name: r.n_rows for r in gate.examine(run)}
-        assert {r.check.name for r in gate.examine(run) if r.n_rows} == FAULTS[statement]
+        assert found_by_rules(run.con) == {r.check.name: r.n_rows for r in publish_gate.examine(run)}
+        assert {r.check.name for r in publish_gate.examine(run) if r.n_rows} == FAULTS[statement]
     finally:
         run.con.execute("rollback")
 
@@ -122,12 +123,12 @@ CHANGES = st.tuples(
 
 @given(st.lists(CHANGES, min_size=1, max_size=3))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_gate_says_what_the_rules_say(run: warehouse.steps.Run, changes: list[tuple[str, str, int]]) -> None:
+def test_the_gate_says_what_the_rules_say(run: warehouse.ingest.Run, changes: list[tuple[str, str, int]]) -> None:
     run.con.execute("begin")
     try:
         for statement, table, n in changes:
             run.con.execute(statement.format(table=table, n=n))
-        assert {r.check.name: r.n_rows for r in gate.examine(run)} == found_by_rules(run.con)
+        assert {r.check.name: r.n_rows for r in publish_gate.examine(run)} == found_by_rules(run.con)
     finally:
         run.con.execute("rollback")
 
@@ -176,9 +177,9 @@ def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: 
             warehouse.refresh(str(bucket), own)
     with warehouse.open(own) as wh:
         (first,) = status(wh)["blocked"]
-    with lake.writer(location.parse(own), Settings()) as con:
-        assert sum(s.is_blocked for s in lake.snapshots(con)) == 1
-        lake.transact(con, "mended", lambda: con.execute("update raw.headers set key = rtrim(key, '!')"))
+    with store.writer(location.parse(own), Settings()) as con:
+        assert sum(s.is_blocked for s in store.snapshots(con)) == 1
+        store.transact(con, "mended", lambda: con.execute("update raw.headers set key = rtrim(key, '!')"))
     with warehouse.open(own) as wh:
         (again,) = status(wh)["blocked"]
         assert (again["check"], again["at"]) == ("rows_unpaired", first["at"])
@@ -194,7 +195,7 @@ def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: 
 def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, here: Chest) -> None:
     folder = str(tmp_path / "lake")
     with opened(str(bucket), folder) as run:
-        warehouse.steps.list_objects(run)
+        warehouse.ingest.list_objects(run)
         with pytest.raises(BlockedError, match=r"nothing to read yet.*run again"):
             publish(run)  # headers and records are listed, and not loaded yet
     done = here("status", "--lake", folder)
@@ -205,7 +206,7 @@ def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, h
 
 
 def test_any_blocking_rule_holds_the_gate(
-    run: warehouse.steps.Run, monkeypatch: pytest.MonkeyPatch, filled: str
+    run: warehouse.ingest.Run, monkeypatch: pytest.MonkeyPatch, filled: str
 ) -> None:
     known = checks.definitions()
     rule = replace(known["study_after_available"], name="no_ct", severity=checks.Severity.BLOCKING)
@@ -213,7 +214,7 @@ def test_any_blocking_rule_holds_the_gate(
     monkeypatch.setattr(checks, "definitions", lambda: {**known, "no_ct": rule})
     ((count,),) = run.con.execute("select count(*) from core.images where Modality = 'CT'").fetchall()
     assert count
-    assert {r.check.name: r.n_rows for r in gate.examine(run) if r.n_rows} == {"no_ct": count}
+    assert {r.check.name: r.n_rows for r in publish_gate.examine(run) if r.n_rows} == {"no_ct": count}
 
 
 def test_publishing_alone_cleans_by_the_new_rules_first(own: str, bucket: Path) -> None:
@@ -229,9 +230,9 @@ def test_publishing_alone_cleans_by_the_new_rules_first(own: str, bucket: Path) 
 
 def test_status_of_an_older_snapshot_lists_the_tables_it_has(own: str, bucket: Path) -> None:
     with opened(str(bucket), own) as run:
-        lake.transact(run.con, "as it was", lambda: run.con.execute("drop table ops.manifests"))
+        store.transact(run.con, "as it was", lambda: run.con.execute("drop table ops.manifests"))
         older = publish(run).snapshot
-        lake.transact(run.con, "as it was", lambda: run.con.execute("delete from ops.migrations where number = 4"))
+        store.transact(run.con, "as it was", lambda: run.con.execute("delete from ops.migrations where number = 4"))
     newer = warehouse.refresh(str(bucket), own).published.snapshot
     for snapshot, there in ((older, {"core.clinical_issues"}), (newer, {"core.clinical_issues", "ops.manifests"})):
         with warehouse.open(own, snapshot=snapshot) as wh:

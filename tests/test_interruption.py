@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import warehouse
-from warehouse import sample
+from warehouse import synthetic
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 #: A query that would run for years.
@@ -23,7 +23,7 @@ ENDLESS = "select count(*) from range(1_000_000_000_000) as n(i) where hash(i) =
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("interrupted")
-    sample.make(folder / "bucket", 3, seed=1)
+    synthetic.make(folder / "bucket", 3, seed=1)
     warehouse.refresh(str(folder / "bucket"), str(folder / "lake"))
     return folder / "lake"
 
@@ -111,7 +111,7 @@ def test_a_bucket_that_does_not_answer_does_not_keep_the_process(tmp_path: Path)
     assert not any((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.parametrize("module", ["warehouse.permissions", "typer.main", "duckdb"])
+@pytest.mark.parametrize("module", ["warehouse.filesystem.permissions", "typer.main", "duckdb"])
 def test_a_signal_during_the_imports_is_one_line_too(lake: Path, tmp_path: Path, module: str) -> None:
     with started(tmp_path, "sql", ENDLESS, "--lake", lake, python=("-X", "importtime")) as process:
         assert process.stderr is not None
@@ -141,7 +141,7 @@ def test_a_signal_that_the_parent_ignores_is_ignored(lake: Path, tmp_path: Path)
 
 
 def test_a_refresh_goes_on_after_a_signal(tmp_path: Path) -> None:
-    sample.make(tmp_path / "bucket", 12, seed=2)
+    synthetic.make(tmp_path / "bucket", 12, seed=2)
     with started(tmp_path, "refresh", tmp_path / "bucket", "--lake", tmp_path / "lake") as process:
         wait_for(tmp_path / "lake", "catalog.sqlite")
         end(process, signal.SIGTERM)

@@ -11,13 +11,13 @@ from inventories import CONFIG, PLAIN, address, listed, written
 from servers import S3
 
 import warehouse
-from warehouse.bucket_s3 import S3Bucket
 from warehouse.errors import SourceError, UsageError
-from warehouse.inventory import InventoryBucket, open_listed
-from warehouse.report import status
-from warehouse.sample import make
+from warehouse.ingest import list_objects, load_clinical, opened, publish
+from warehouse.object_store.inventory import InventoryBucket, open_listed
+from warehouse.object_store.s3 import S3Bucket
+from warehouse.query.status import status
 from warehouse.settings import Settings
-from warehouse.steps import list_objects, load_clinical, opened, publish
+from warehouse.synthetic import make
 
 RECORD = b'{"Pseudonym": "x", "SwabStatus": "Negative", "SubmittingCentre": "Leeds"}'
 VERSIONED = ("Bucket", "Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size", "LastModifiedDate", "ETag")

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouse import keys, sqlfiles
-from warehouse.keys import ObjectKey
+from warehouse.engine import sql_files
+from warehouse.object_store import keys
+from warehouse.object_store.keys import ObjectKey
 
 SEGMENT = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12)
 #: Any day of the calendar, and days that only look like one.
@@ -110,7 +111,7 @@ def parsed_by_duckdb(con: duckdb.DuckDBPyConnection, texts: list[str]) -> dict[s
         f"{layout}_names": ", ".join(f"'{name}'" for name in keys.group_names(pattern))
         for layout, pattern in (("dated", keys.DATED), ("published", keys.PUBLISHED))
     }
-    statement = sqlfiles.fill(sqlfiles.statements("refresh/listing.sql")["parsed"], **names)
+    statement = sql_files.fill(sql_files.statements("ingest/listing.sql")["parsed"], **names)
     con.execute(statement, {"source": "here", "dated": keys.DATED, "published": keys.PUBLISHED})
     rows = con.execute(
         "select key, kind, layout, group_name, patient_id, record, study_id, series_id, image_id, "

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from servers import HOST, S3, free_port
 
-from warehouse.bucket import Unread
-from warehouse.bucket_s3 import S3Bucket
+from warehouse.object_store.base import Unread
+from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
 
 DAY = datetime.timedelta(days=1)

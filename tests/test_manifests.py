@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse import lake as lakes
-from warehouse import location
+from warehouse.lake import location
+from warehouse.lake import store as lakes
 from warehouse.manifests import paths
 from warehouse.manifests.checksums import etag_of_parts
 from warehouse.settings import Settings

@@ -12,7 +12,7 @@ import warehouse
 from warehouse.manifests.checksums import How
 from warehouse.manifests.download import download, raise_for_failed
 from warehouse.manifests.verify import verify
-from warehouse.sample import make
+from warehouse.synthetic import make
 
 COHORT = """\
 -- title: All

@@ -18,16 +18,17 @@ from hypothesis import strategies as st
 from servers import HOST, S3, Postgres, moto, postgres
 
 import warehouse
-from pipelines import posting
+from pipelines import notify
 from pipelines.definitions import chest_definitions
 from pipelines.deployment import STEPS, Deployment
 from pipelines.resources import ChestWarehouse
-from warehouse import lake, location, masking
-from warehouse.bucket_open import open_bucket
+from warehouse import masking
 from warehouse.errors import WarehouseError
+from warehouse.lake import location, store
 from warehouse.masking import MASK, mask_secrets
-from warehouse.sample import make
+from warehouse.object_store.opening import open_bucket
 from warehouse.settings import Settings
+from warehouse.synthetic import make
 
 #: In every canary, however it is spelt: letters and digits are written alike in all encodings.
 CANARY = "C4n4ry"
@@ -401,7 +402,7 @@ def test_nothing_of_a_secret_is_in_the_lake(filled: dict[str, object], server: P
     for secret in (CANARY, "password="):
         assert secret not in dump
     with warehouse.open(str(filled["lake"])) as wh:
-        said = json.dumps([[s.message, s.info] for s in lake.snapshots(wh.con)], default=str)
+        said = json.dumps([[s.message, s.info] for s in store.snapshots(wh.con)], default=str)
         assert "s3://images" in said
         assert CANARY not in said
         assert CANARY not in str(wh.sql("select * from duckdb_databases()").fetchall())
@@ -411,10 +412,12 @@ def test_nothing_of_a_secret_is_in_the_lake(filled: dict[str, object], server: P
 
 def test_what_is_said_to_the_lake_is_masked(tmp_path: Path) -> None:
     place = location.parse(str(tmp_path / "lake"))
-    with lake.writer(place, Settings()) as con:
-        lake.transact(con, f"from s3://k:{CANARY}@b", lambda: None, source=f"http://me:{CANARY}@h", n=[f"pwd={CANARY}"])
+    with store.writer(place, Settings()) as con:
+        store.transact(
+            con, f"from s3://k:{CANARY}@b", lambda: None, source=f"http://me:{CANARY}@h", n=[f"pwd={CANARY}"]
+        )
         con.execute("create table lake.main.t (i integer)")
-        said = str([(s.message, s.info) for s in lake.snapshots(con)])
+        said = str([(s.message, s.info) for s in store.snapshots(con)])
     assert CANARY not in said
 
 
@@ -463,9 +466,9 @@ def test_an_alert_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         f"http://{CANARY}@{HOST}:9/",
     ):
         with pytest.raises(WarehouseError) as refused:
-            posting.post(place, "a line")
+            notify.post(place, "a line")
         assert CANARY not in str(refused.value)
-        assert CANARY not in posting.name(place)
+        assert CANARY not in notify.name(place)
 
 
 @pytest.mark.parametrize("trouble", ["nobody there", "no bucket", "works"])

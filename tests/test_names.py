@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from warehouse import sqlfiles
-from warehouse.names import MOST_CHARACTERS, RESERVED, check_names, explain_name, fold_name
+from warehouse.engine import sql_files
+from warehouse.engine.names import MOST_CHARACTERS, RESERVED, check_names, explain_name, fold_name
 
 #: Letters that some fold makes one of another: Python's lower or casefold, Unicode's compatibility forms, C's toupper.
 CONFUSABLE = "kK\u212asS\u017fiI\u0130\u0131åÅ\u212bßẞσΣςμµéÉeE\u0301dzǅǆﬁﬀKAＡaａ_1"
@@ -38,7 +38,7 @@ def test_the_reserved_words_are_those_of_this_duckdb(con: duckdb.DuckDBPyConnect
 def test_two_names_are_one_where_duckdb_says_so(con: duckdb.DuckDBPyConnection, one: str, how: object) -> None:
     """Of CTEs, columns and tables; the other name is what some function of Python's makes of the one."""
     other = how(one)  # type: ignore[operator]
-    a, b = sqlfiles.identifier(one), sqlfiles.identifier(other)
+    a, b = sql_files.identifier(one), sql_files.identifier(other)
     for query in (
         f"with {a} as (select 1) from {b}",
         f"select {b} from (select 1 as {a})",

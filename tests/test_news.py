@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import S3
 
+from warehouse.change_detection import News, events
+from warehouse.change_detection.events import read
 from warehouse.errors import SourceDownError, SourceError, UsageError
-from warehouse.news import News, events
-from warehouse.news.messages import read
 from warehouse.settings import Settings
 
 RECORD = b'{"Pseudonym": "x", "SwabStatus": "Negative", "SubmittingCentre": "Leeds"}'

@@ -11,7 +11,8 @@ import pytest
 import warehouse
 from pipelines.definitions import chest_definitions
 from pipelines.resources import ChestWarehouse
-from warehouse import lake, sample
+from warehouse import synthetic
+from warehouse.lake import store as lake
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,7 +37,7 @@ class Loaded(NamedTuple):
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     folder = tmp_path_factory.mktemp("pipelines")
-    truth = sample.make(folder / "bucket", 6, "dated", 1)
+    truth = synthetic.make(folder / "bucket", 6, "dated", 1)
     with dg.DagsterInstance.ephemeral() as instance:
         result = run(instance, folder / "bucket", folder / "lake")
         log = "\n".join(record.user_message for record in instance.all_logs(result.run_id))
@@ -162,7 +163,7 @@ def test_reextract_types_every_stored_header_again(loaded: Loaded, instance: dg.
 
 def test_run_config_limits_to_a_prefix_and_allows_removals(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     folder = tmp_path / "bucket"
-    sample.make(folder, 4, "dated", 2)
+    synthetic.make(folder, 4, "dated", 2)
     patients = sorted((folder / "training").iterdir())
     prefix = {"prefix": f"training/{patients[0].name}/"}
     part = metadata(run(instance, folder, tmp_path / "lake", objects=prefix, images=prefix, clinical=prefix))

@@ -11,11 +11,12 @@ from servers import S3, moto
 from throttled import gate
 
 import warehouse
-from pipelines import history, retries
+from pipelines import retries, run_retention
 from pipelines.definitions import chest_definitions
 from pipelines.deployment import POOL, STEPS
 from pipelines.resources import ChestWarehouse
-from warehouse import location, locks, sample, settings
+from warehouse import settings, synthetic
+from warehouse.lake import location, locks
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("failures") / "bucket"
-    return folder, sample.make(folder, 3, "dated", 1)
+    return folder, synthetic.make(folder, 3, "dated", 1)
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +180,11 @@ def test_old_runs_are_forgotten_but_not_the_last_word_on_an_asset_or_check(tmp_p
         needed = {both, twice[1], checked[1]}
         everything = {both, *twice, *checked, failed}
 
-        assert history.forget(instance, 1) == history.Forgotten(0, 0), "none is a day old"
+        assert run_retention.forget(instance, 1) == run_retention.Forgotten(0, 0), "none is a day old"
         assert set(instance.get_run_ids()) == everything
-        assert history.forget(instance, 0) == history.Forgotten(runs_forgotten=3, runs_kept=3)
+        assert run_retention.forget(instance, 0) == run_retention.Forgotten(runs_forgotten=3, runs_kept=3)
         assert set(instance.get_run_ids()) == needed
-        assert history.forget(instance, 0) == history.Forgotten(runs_forgotten=0, runs_kept=3)
+        assert run_retention.forget(instance, 0) == run_retention.Forgotten(runs_forgotten=0, runs_kept=3)
 
         names = [path.name for path in tmp_path.rglob("*")]
         assert not [name for name in names for run_id in everything - needed if run_id in name]
@@ -198,7 +199,7 @@ def test_a_run_that_is_not_over_is_never_forgotten(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         run = instance.create_run_for_job(talking)
         instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", run.job_name), run.run_id)
-        assert history.forget(instance, 0) == history.Forgotten(0, 0)
+        assert run_retention.forget(instance, 0) == run_retention.Forgotten(0, 0)
 
 
 def test_the_upkeep_job_keeps_lake_and_history_and_says_what_it_did(

@@ -19,11 +19,12 @@ from pipelines import checks
 from pipelines.definitions import chest_definitions
 from pipelines.deployment import Deployment
 from pipelines.resources import ChestWarehouse
-from warehouse import checks as rules
-from warehouse import lake, location, sample
+from warehouse import synthetic
 from warehouse.errors import UsageError
+from warehouse.lake import location, store
 from warehouse.manifests import register
-from warehouse.quality import pictures
+from warehouse.quality_report import png as pictures
+from warehouse.query import checks as rules
 from warehouse.settings import Settings, named_sources
 
 ROOT = Path(__file__).parent.parent
@@ -104,7 +105,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def house(tmp_path_factory: pytest.TempPathFactory, instance: dg.DagsterInstance) -> House:
     """Refreshed once, its cohorts answered; the tests below go on from each other's state, in their order."""
     folder = tmp_path_factory.mktemp("house")
-    sample.make(folder / "bucket", 8, "dated", 3)
+    synthetic.make(folder / "bucket", 8, "dated", 3)
     house = House(folder, instance)
     assert house.tick() == set()  # nothing is published: nothing can be asked
     assert house.run().success
@@ -165,8 +166,8 @@ def test_a_new_image_moves_every_cohort_and_each_manifest_is_kept_once(house: Ho
 
 
 def test_a_manifest_that_was_not_recorded_is_recorded_by_the_next_run(house: House) -> None:
-    with lake.writer(location.parse(str(house.lake)), Settings()) as con:
-        lake.transact(con, "forgotten", lambda: con.execute("delete from ops.manifests where cohort = 'ventilation'"))
+    with store.writer(location.parse(str(house.lake)), Settings()) as con:
+        store.transact(con, "forgotten", lambda: con.execute("delete from ops.manifests where cohort = 'ventilation'"))
     assert house.make({dg.AssetKey(["manifests", "ventilation"])}).success
     assert "ventilation" in {entry["cohort"] for entry in register.entries(str(house.lake))}
 
@@ -237,8 +238,8 @@ def test_a_failing_blocking_check_fails_the_run_with_one_line_and_readers_keep_w
     with warehouse.open(str(house.lake)) as wh:
         before = wh.snapshot.number
     twice = "insert into core.images from core.images limit 1"
-    with lake.writer(location.parse(str(house.lake)), Settings()) as con:
-        lake.transact(con, "by hand", lambda: con.execute(twice))
+    with store.writer(location.parse(str(house.lake)), Settings()) as con:
+        store.transact(con, "by hand", lambda: con.execute(twice))
     result = house.run()
     said = failed(result, "published")
     assert "\n" not in said

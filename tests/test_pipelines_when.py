@@ -19,9 +19,9 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from servers import S3, moto
 
 import warehouse
-from pipelines import underway
+from pipelines import run_state
 from pipelines.definitions import chest_definitions
-from warehouse import sample
+from warehouse import synthetic
 from warehouse.errors import UsageError
 
 LONDON = ZoneInfo("Europe/London")
@@ -43,7 +43,7 @@ def kept() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("when") / "bucket"
-    sample.make(folder, 3, "dated", 1)
+    synthetic.make(folder, 3, "dated", 1)
     return folder
 
 
@@ -224,7 +224,7 @@ def test_after_a_failed_refresh_news_waits_and_the_schedule_does_not(
     assert run.run_id in sensor.said
     with dg.build_schedule_context(kept) as context:
         assert len(schedule().evaluate_tick(context).run_requests or []) == 1
-    monkeypatch.setattr(underway, "REST", timedelta())  # three hours later
+    monkeypatch.setattr(run_state, "REST", timedelta())  # three hours later
     assert len(sensor.tick()) == 1
 
 

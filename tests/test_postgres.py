@@ -15,11 +15,11 @@ from conftest import Chest, write_objects
 from servers import Postgres, moto, postgres
 
 import warehouse
-from warehouse import changes, lake, location
 from warehouse.errors import ForeignSqlError, LakeBusyError, LakeError, UsageError
-from warehouse.report import status
-from warehouse.sample import make
+from warehouse.lake import location, store, view_changes
+from warehouse.query.status import status
 from warehouse.settings import Settings
+from warehouse.synthetic import make
 
 COUNTS = (
     "objects",
@@ -101,16 +101,16 @@ def test_which_views_changed_is_read_off_the_catalogue(server: Postgres, bucket:
     record.write_text(record.read_text() + " ")
     second = warehouse.refresh(str(own), address).published.snapshot
     with warehouse.open(address) as wh:
-        moved = set(changes.views(wh.con, wh.location, first, second))
+        moved = set(view_changes.views(wh.con, wh.location, first, second))
         assert moved >= {"clinical", "clinical_history", "patients"}
         assert not moved & {"images", "headers", "studies", "series"}
-        assert changes.views(wh.con, wh.location, second, second) == ()
+        assert view_changes.views(wh.con, wh.location, second, second) == ()
 
 
 def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> None:
     place = location.parse(filled)
-    with lake.writer(place, Settings()):
-        with pytest.raises(LakeBusyError), lake.writer(place, Settings()):
+    with store.writer(place, Settings()):
+        with pytest.raises(LakeBusyError), store.writer(place, Settings()):
             pass
         done = chest("refresh", bucket, "--lake", filled, "-q")
         with warehouse.open(filled) as wh:
@@ -119,7 +119,7 @@ def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> N
     assert done.stdout == ""
     assert "Another refresh is writing" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    with lake.writer(place, Settings()):
+    with store.writer(place, Settings()):
         pass  # the lock went with its holder
 
 
@@ -129,7 +129,7 @@ def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
     for site in ("leeds", "york"):
         write_objects(tmp_path / site, {f"training/{site}/data/2020-03-01/data.json": record % site})
     addresses = {site: server.address("shared", tmp_path / f"{site}-data", schema=site) for site in ("leeds", "york")}
-    with lake.writer(location.parse(addresses["leeds"]), Settings()):
+    with store.writer(location.parse(addresses["leeds"]), Settings()):
         warehouse.refresh(str(tmp_path / "york"), addresses["york"])  # a lock of its own
     warehouse.refresh(str(tmp_path / "leeds"), addresses["leeds"])
     for site, address in addresses.items():

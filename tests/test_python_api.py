@@ -13,7 +13,7 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse.sample import make
+from warehouse.synthetic import make
 
 PACKAGE = Path(warehouse.__file__).parent
 RECORD = '{"Pseudonym": "Covid77", "SwabStatus": "Negative"}'

@@ -13,7 +13,9 @@ import pytest
 from conftest import write_objects
 
 import warehouse
-from warehouse import columns, lake, location
+from warehouse.catalog import columns
+from warehouse.lake import location
+from warehouse.lake import store as lake
 from warehouse.settings import Settings
 
 ROOT = Path(warehouse.__file__).parent.parent

@@ -15,8 +15,9 @@ import pytest
 from conftest import write_objects
 
 import warehouse
-from warehouse import lake as lakes
-from warehouse import location, sample
+from warehouse import synthetic
+from warehouse.lake import location
+from warehouse.lake import store as lakes
 from warehouse.settings import Settings
 
 SETTINGS = Settings(max_removals_percent=100)
@@ -299,7 +300,7 @@ def test_reextract_keeps_to_its_prefix_and_source(tmp_path: Path, lake: Path) ->
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sample bucket that is loaded in many units."""
     folder = tmp_path_factory.mktemp("large") / "bucket"
-    sample.make(folder, patients=30, layout="dated", seed=3)
+    synthetic.make(folder, patients=30, layout="dated", seed=3)
     return folder
 
 

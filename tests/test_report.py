@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from pages import Page
 
 import warehouse
-from warehouse import lake as lakes
-from warehouse import location
 from warehouse.errors import LakeError, UsageError
-from warehouse.quality import charts, drawing
-from warehouse.quality.figures import Studies, percent
-from warehouse.sample import make
+from warehouse.lake import location
+from warehouse.lake import store as lakes
+from warehouse.quality_report import bar_charts, svg
+from warehouse.quality_report.model import Studies, percent
 from warehouse.settings import Settings
+from warehouse.synthetic import make
 
 #: A centre as a page must not trust it, and characters that no SVG can hold.
 HOSTILE = "<script>alert(1)</script> & \"Sons' {{ 7 * 7 }}]]></svg><img src=http://evil.example/x>\x01 \u202eNHS Trust"
@@ -238,7 +238,7 @@ def test_the_chart_of_studies_shows_the_four_years_with_most(months: dict[date, 
     def place(month: date) -> int:
         return 12 * month.year + month.month
 
-    span = charts.shown_months([Studies(month, "CT", n) for month, n in months.items()])
+    span = bar_charts.shown_months([Studies(month, "CT", n) for month, n in months.items()])
     if not months:
         assert span is None
         return
@@ -253,4 +253,4 @@ def test_the_chart_of_studies_shows_the_four_years_with_most(months: dict[date, 
     st.sets(st.sampled_from(["Leeds", "Leeds NHS Trust", "Leeds nhs trust", "Leeds NHS Trust NHS Trust", "Bath", ""]))
 )
 def test_short_names_stay_apart(centres: set[str]) -> None:
-    assert len(set(drawing.short_names(centres).values())) == len(centres)
+    assert len(set(svg.short_names(centres).values())) == len(centres)

@@ -10,11 +10,11 @@ from conftest import Chest
 from servers import S3, keys_of, rclone
 
 import warehouse
-from warehouse.bucket_s3 import S3Bucket
 from warehouse.errors import UsageError
-from warehouse.report import status
-from warehouse.sample import make
+from warehouse.object_store.s3 import S3Bucket
+from warehouse.query.status import status
 from warehouse.settings import Settings
+from warehouse.synthetic import make
 
 COUNTS = ("objects", "image_json", "clinical_json", "patients", "studies", "series", "modality")
 PATIENT = "training/Covid1"
@@ -202,7 +202,7 @@ def test_objects_that_go_or_change_after_the_listing_are_tried_again(
 
     monkeypatch.setattr(Deleting, "meanwhile", staticmethod(meanwhile), raising=False)
     with monkeypatch.context() as patch:
-        patch.setattr("warehouse.bucket_s3.S3Bucket", Deleting)
+        patch.setattr("warehouse.object_store.s3.S3Bucket", Deleting)
         assert warehouse.refresh("s3://hasty", lake).clinical.loaded == 28
     with warehouse.open(lake) as wh:
         rows = wh.rejects().select("key, reason, retry").fetchall()

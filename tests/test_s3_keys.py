@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import S3
 
-from warehouse.bucket import Unread
-from warehouse.bucket_s3 import S3Bucket
+from warehouse.object_store.base import Unread
+from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
 
 #: What other programs normalise, encode, escape or take for an end.

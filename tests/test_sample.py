@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from warehouse import sample
+from warehouse import synthetic
 from warehouse.errors import UsageError
-from warehouse.keys import ANSWERS
+from warehouse.object_store.keys import ANSWERS
 
 PATIENTS, SEED = 150, 10  # few patients who have everything that can go wrong
 
-# The grammars as documented, apart from warehouse/keys.py.
+# The grammars as documented, apart from warehouse/object_store/keys.py.
 DATED = re.compile(
     r"training/(?P<patient>[^/]+)/(images/(?P<d1>\d{4}-\d\d-\d\d)/(?P<i1>[^/]+)\.dcm"
     r"|images_metadata/(?P<d2>\d{4}-\d\d-\d\d)/(?P<i2>[^/]+)\.json|data/(?P<d3>\d{4}-\d\d-\d\d)/data\.json)"
@@ -103,7 +103,7 @@ def answers(out: Path, name: str) -> list[dict[str, Any]]:
 
 
 def rules() -> set[str]:
-    with (Path(sample.__file__).parents[2] / "sql/cleaning/rules.csv").open(newline="") as file:
+    with (Path(synthetic.__file__).parents[2] / "sql/cleaning/rules.csv").open(newline="") as file:
         return {row["rule"] for row in csv.DictReader(file)}
 
 
@@ -118,9 +118,9 @@ def fingerprint(out: Path) -> str:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sample")
-    for layout in sample.LAYOUTS:
-        sample.make(root / layout, PATIENTS, layout, seed=SEED)
-    return {layout: root / layout for layout in sample.LAYOUTS}
+    for layout in synthetic.LAYOUTS:
+        synthetic.make(root / layout, PATIENTS, layout, seed=SEED)
+    return {layout: root / layout for layout in synthetic.LAYOUTS}
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +134,10 @@ def truth(folders: dict[str, Path]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("layout", sample.LAYOUTS)
+@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_same_seed_same_bytes(tmp_path: Path, layout: str) -> None:
     for name in ("one", "two"):
-        sample.make(tmp_path / name, 3, layout, seed=4)
+        synthetic.make(tmp_path / name, 3, layout, seed=4)
     assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
 
 
@@ -148,7 +148,7 @@ def test_another_process_with_other_hashes_writes_the_same_bytes(tmp_path: Path)
         subprocess.run(
             command,
             check=True,
-            cwd=Path(sample.__file__).parents[2],
+            cwd=Path(synthetic.__file__).parents[2],
             env={**os.environ, "PYTHONHASHSEED": hash_seed, "TZ": f"UTC+{hash_seed}"},
         )
     assert fingerprint(tmp_path / "1") == fingerprint(tmp_path / "2")
@@ -156,16 +156,16 @@ def test_another_process_with_other_hashes_writes_the_same_bytes(tmp_path: Path)
 
 def test_another_seed_gives_another_bucket(tmp_path: Path) -> None:
     for seed in (0, 1):
-        sample.make(tmp_path / str(seed), 3, seed=seed)
+        synthetic.make(tmp_path / str(seed), 3, seed=seed)
     assert fingerprint(tmp_path / "0") != fingerprint(tmp_path / "1")
 
 
-@pytest.mark.parametrize("layout", sample.LAYOUTS)
+@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path: Path, layout: str) -> None:
     files: dict[int, dict[str, tuple[bytes, datetime]]] = {}
     for patients in (5, 8):
         out = tmp_path / str(patients)
-        sample.make(out, patients, layout)
+        synthetic.make(out, patients, layout)
         first_five = {f"Covid{number}" for number in range(1, 6)}
         files[patients] = {
             path.relative_to(out).as_posix(): (path.read_bytes(), written(path))
@@ -184,7 +184,7 @@ def test_both_layouts_hold_the_same_facts(buckets: dict[str, Bucket], folders: d
         assert (folders["dated"] / name).read_bytes() == (folders["published"] / name).read_bytes()
 
 
-@pytest.mark.parametrize("layout", sample.LAYOUTS)
+@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_truth_counts_equal_a_recount(
     buckets: dict[str, Bucket], folders: dict[str, Path], truth: dict[str, Any], layout: str
 ) -> None:
@@ -202,7 +202,7 @@ def test_truth_counts_equal_a_recount(
     }
 
 
-@pytest.mark.parametrize("layout", sample.LAYOUTS)
+@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_truth_as_of_equals_a_naive_answer(buckets: dict[str, Bucket], truth: dict[str, Any], layout: str) -> None:
     assert len(truth["as_of"]) == 5
     for as_of, answer in truth["as_of"].items():
@@ -226,11 +226,11 @@ def test_the_last_as_of_date_sees_everything(truth: dict[str, Any], buckets: dic
 
 
 def test_make_returns_what_it_writes(tmp_path: Path) -> None:
-    returned = sample.make(tmp_path / "out", 4)
+    returned = synthetic.make(tmp_path / "out", 4)
     assert returned == json.loads((tmp_path / "out" / "truth.json").read_text())
 
 
-@pytest.mark.parametrize("layout", sample.LAYOUTS)
+@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_files_are_as_if_written_at_noon_of_their_day(folders: dict[str, Path], layout: str) -> None:
     for path in objects(folders[layout]):
         key = path.relative_to(folders[layout]).as_posix()
@@ -326,7 +326,7 @@ def test_identity_left_in_a_header_is_invented(buckets: dict[str, Bucket], truth
 
 
 def test_ages_in_headers_come_in_every_form(tmp_path: Path) -> None:
-    sample.make(tmp_path / "b", 500, seed=2)
+    synthetic.make(tmp_path / "b", 500, seed=2)
     forms = Counter[str]()
     for path in (tmp_path / "b").glob("training/*/images_metadata/*/*.json"):
         said = json.loads(path.read_bytes())[AGE].get("Value", ["missing"])[0]
@@ -360,9 +360,9 @@ def test_every_rule_and_every_fault_occurs(truth: dict[str, Any]) -> None:
     assert [fault for fault, found in truth["faults"].items() if not found] == []
 
 
-@pytest.mark.parametrize("layout", sample.LAYOUTS)
+@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_a_clean_bucket_has_no_slips_and_no_faults(tmp_path: Path, layout: str) -> None:
-    truth = sample.make(tmp_path / "b", 60, layout, clean=True)
+    truth = synthetic.make(tmp_path / "b", 60, layout, clean=True)
     faults: Any = truth["faults"]
     assert not any(faults.values())
     # Centres have units of their own, and codes that say unknown are no slip.
@@ -374,25 +374,25 @@ def test_a_clean_bucket_has_no_slips_and_no_faults(tmp_path: Path, layout: str) 
 
 def test_progress_counts_the_patients(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    sample.make(tmp_path / "out", 3, progress=lambda done, total: calls.append((done, total)))
+    synthetic.make(tmp_path / "out", 3, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    assert sample.make(tmp_path, 1)["patients"] == 1
+    assert synthetic.make(tmp_path, 1)["patients"] == 1
 
 
 def test_a_folder_with_something_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match=re.escape(str(tmp_path))):
-        sample.make(tmp_path, 1)
+        synthetic.make(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(UsageError, match="is in the way"):
-        sample.make(tmp_path / "out", 1)
+        synthetic.make(tmp_path / "out", 1)
 
 
 @pytest.mark.parametrize(
@@ -401,5 +401,5 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_made_is_refused(tmp_path: Path, patients: int, layout: str, named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        sample.make(tmp_path / "out", patients, layout)
+        synthetic.make(tmp_path / "out", patients, layout)
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,6 @@
 """A generated bucket, refreshed: every cell, every rule and every fault that its truth knows, in both layouts.
 
-The truth was written down where each value was made up (warehouse/sample), apart from the cleaning.
+The truth was written down where each value was made up (warehouse/synthetic), apart from the cleaning.
 """
 
 import json
@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import warehouse
-from warehouse import columns, sample
+from warehouse import synthetic
+from warehouse.catalog import columns
 
 PATIENTS, SEED = 150, 10  # few patients who have everything that can go wrong
 OF_PATIENTS = {
@@ -27,10 +28,10 @@ OF_PATIENTS = {
 File = tuple[str, str, str]
 
 
-@pytest.fixture(scope="module", params=sample.LAYOUTS)
+@pytest.fixture(scope="module", params=synthetic.LAYOUTS)
 def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generated") / "bucket"
-    sample.make(path, PATIENTS, request.param, SEED)
+    synthetic.make(path, PATIENTS, request.param, SEED)
     return path
 
 
@@ -118,7 +119,7 @@ def test_age_and_sex_are_filled_from_headers_and_say_so(wh: warehouse.Warehouse,
     assert wrong == []
 
 
-@pytest.mark.parametrize("fault", sorted(sample.truth.FAULTS))
+@pytest.mark.parametrize("fault", sorted(synthetic.truth.FAULTS))
 def test_every_fault_is_found_and_nothing_else(wh: warehouse.Warehouse, truth: dict[str, Any], fault: str) -> None:
     (result,) = wh.check(fault)
     rows = result.rows.to_pylist()
@@ -133,7 +134,7 @@ def test_every_fault_is_found_and_nothing_else(wh: warehouse.Warehouse, truth: d
 
 
 def test_a_clean_bucket_passes_every_check(tmp_path: Path) -> None:
-    sample.make(tmp_path / "bucket", 40, clean=True)
+    synthetic.make(tmp_path / "bucket", 40, clean=True)
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         assert {result.check.name: result.n_rows for result in wh.check() if result.n_rows} == {}

@@ -16,15 +16,17 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse import cohorts, columns, location
-from warehouse import lake as lakes
+from warehouse import cohorts
+from warehouse.catalog import columns
 from warehouse.cohorts import leakage
-from warehouse.cohorts.run import Cohort
+from warehouse.cohorts.answer import Cohort
+from warehouse.engine.names import explain_name
+from warehouse.engine.query_text import find_hidden
+from warehouse.lake import location
+from warehouse.lake import store as lakes
 from warehouse.manifests.checking import LABEL_TYPES
 from warehouse.manifests.rows import collect
-from warehouse.names import explain_name
 from warehouse.settings import Settings
-from warehouse.texts import find_hidden
 
 SECRET = "nobody may read this"
 HEAD = "-- title: t\n-- question: q?\n-- grain: patient\n"
@@ -316,7 +318,7 @@ def test_what_takes_long_before_it_runs_ends_in_time(
 
 
 def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) -> None:
-    from warehouse import limits
+    from warehouse.engine import limits
 
     slow = "(select count(*) from range(1000000000000) a, range(1000000) b)"
     answer = wh.cohort(write(root, f"select patient_id, {slow} as n from patients"))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse import keys
 from warehouse.errors import UsageError
-from warehouse.steps.scope import Scope
+from warehouse.ingest.scope import Scope
+from warehouse.object_store import keys
 
 NAMES = st.text("abcC19-_ ", min_size=1, max_size=8).filter(str.strip)
 

@@ -8,11 +8,11 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse import lake as lakes
-from warehouse import location
 from warehouse.errors import NotFoundError, RemovalsError, UsageError
+from warehouse.ingest.sources import list_sources, remove_source
+from warehouse.lake import location
+from warehouse.lake import store as lakes
 from warehouse.settings import Settings
-from warehouse.steps.sources import list_sources, remove_source
 
 
 def header(age: str, description: str) -> str:

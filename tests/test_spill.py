@@ -6,7 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from warehouse import lake_connection, location, settings
+from warehouse import settings
+from warehouse.lake import connection, location
 
 # A table larger than the memory that is given, sorted and taken together.
 SPILLING = """
@@ -17,7 +18,7 @@ create temp table sorted as from texts order by text;
 
 
 def digest(path: Path, seed: int, memory_mb: int) -> str:
-    con = lake_connection.connect(settings.Settings(memory_limit_mb=memory_mb, threads=1), location.parse(str(path)))
+    con = connection.connect(settings.Settings(memory_limit_mb=memory_mb, threads=1), location.parse(str(path)))
     with con:
         con.execute(SPILLING.replace("$seed", str(seed)))
         row = con.execute(

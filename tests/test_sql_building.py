@@ -8,86 +8,86 @@ import pytest
 import sql_building
 
 import warehouse
-from warehouse import sqlfiles
+from warehouse.engine import sql_files
 
 ROOT = Path(warehouse.__file__).parent.parent
 FILES = sorted([*ROOT.glob("warehouse/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 
 #: What may become SQL without being quoted here, by the reason for it: module and expression.
 ALLOWED: dict[str, set[tuple[str, str]]] = {
-    "Foreign SQL itself: judged by warehouse/foreign before it runs, on a connection that is held in": {
+    "Foreign SQL itself: judged by warehouse/query/sandbox before it runs, on a connection that is held in": {
         ("warehouse.cohorts.attrition", "definition.followed_by"),
-        ("warehouse.cohorts.catalogue", "definition.followed_by"),
-        ("warehouse.cohorts.catalogue", "definition.bound_sql"),
+        ("warehouse.cohorts.binding", "definition.followed_by"),
+        ("warehouse.cohorts.binding", "definition.bound_sql"),
         ("warehouse.cohorts.compare", "definition.followed_by"),
         ("warehouse.cohorts.divergence", "cohort.definition.followed_by"),
-        ("warehouse.cohorts.guard", "definition.bound_sql"),
-        ("warehouse.cohorts.guard", "definition.followed_by"),
-        ("warehouse.cohorts.run", "self.definition.bound_sql"),
-        ("warehouse.foreign.__init__", "sql"),
-        ("warehouse.foreign.plan", "sql"),
-        ("warehouse.foreign.plan", "con.extract_statements"),
-        ("warehouse.foreign.tree", "sql"),
+        ("warehouse.cohorts.validation", "definition.bound_sql"),
+        ("warehouse.cohorts.validation", "definition.followed_by"),
+        ("warehouse.cohorts.answer", "self.definition.bound_sql"),
+        ("warehouse.query.sandbox.__init__", "sql"),
+        ("warehouse.query.sandbox.plan", "sql"),
+        ("warehouse.query.sandbox.plan", "con.extract_statements"),
+        ("warehouse.query.sandbox.tree", "sql"),
     },
     "A default that DuckDB has parsed as a constant just before, on a connection without a lake": {
-        ("warehouse.cohorts.run", "param.default"),
+        ("warehouse.cohorts.answer", "param.default"),
     },
     "A constant of ours: GRAINS, an entry of a list in the same module, a file of sql/checks": {
-        ("warehouse.checks", "check.sql"),
-        ("warehouse.check_rules", "_POSTCODE_AREAS.split"),
+        ("warehouse.query.checks", "check.sql"),
+        ("warehouse.catalog.check_rules", "_POSTCODE_AREAS.split"),
         ("warehouse.cohorts.compare", "definition.grain_column"),
         ("warehouse.cohorts.compare", "new.definition.grain_column"),
         ("warehouse.cohorts.divergence", "cohort.definition.grain_column"),
         ("warehouse.cohorts.divergence", "defaultdict"),
         ("warehouse.cohorts.leakage", "cohort.definition.grain_column"),
-        ("warehouse.cohorts.lineage", "fold_name"),
-        ("warehouse.lake_connection", "location.login"),
-        ("warehouse.lake_connection", "name"),
-        ("warehouse.macros", "names"),
-        ("warehouse.cohorts.risk", "cohort.definition.grain_column"),
-        ("warehouse.steps.loading", "target.table"),
+        ("warehouse.cohorts.column_lineage", "fold_name"),
+        ("warehouse.lake.connection", "location.login"),
+        ("warehouse.lake.connection", "name"),
+        ("warehouse.query.macros", "names"),
+        ("warehouse.cohorts.confounding", "cohort.definition.grain_column"),
+        ("warehouse.ingest.loading", "target.table"),
         ("pipelines.metadata", "relation"),
     },
     "Made of the column tables in sql/columns alone": {
-        ("warehouse.check_rules", "json.dumps"),
-        ("warehouse.extract", "str"),
-        ("warehouse.schema", "table.name"),
-        ("warehouse.steps.listing", "keys.group_names"),
+        ("warehouse.catalog.check_rules", "json.dumps"),
+        ("warehouse.ingest.extraction", "str"),
+        ("warehouse.lake.migrations", "table.name"),
+        ("warehouse.ingest.listing", "keys.group_names"),
         ("warehouse.manifests.verify", "pattern_names"),
     },
     "A number, or a truth value": {
-        ("warehouse.foreign.connection", "settings.sql_spill_mb"),
-        ("warehouse.lake", "settings.threads"),
-        ("warehouse.lake", "max"),
-        ("warehouse.macros", "str(calls >= _MANY_TAGS).lower"),
-        ("warehouse.report", "str"),
-        ("warehouse.steps.readability", "last"),
-        ("warehouse.steps.scope", "str"),
-        ("warehouse.steps.listing", "str"),
-        ("warehouse.steps.run", "self.settings.threads"),
-        ("warehouse.steps.run", "os.cpu_count"),
-        ("warehouse.steps.run", "self.con.execute(\"select current_setting('threads')\").fetchone"),
-        ("warehouse.upkeep", "str(dry_run).lower"),
+        ("warehouse.query.sandbox.hardening", "settings.sql_spill_mb"),
+        ("warehouse.lake.store", "settings.threads"),
+        ("warehouse.lake.store", "max"),
+        ("warehouse.query.macros", "str(calls >= _MANY_TAGS).lower"),
+        ("warehouse.query.status", "str"),
+        ("warehouse.ingest.readability", "last"),
+        ("warehouse.ingest.scope", "str"),
+        ("warehouse.ingest.listing", "str"),
+        ("warehouse.ingest.context", "self.settings.threads"),
+        ("warehouse.ingest.context", "os.cpu_count"),
+        ("warehouse.ingest.context", "self.con.execute(\"select current_setting('threads')\").fetchone"),
+        ("warehouse.lake.maintenance", "str(dry_run).lower"),
     },
     "SQL that another module has quoted, or filled from sql/, as this test sees there": {
         ("warehouse.cohorts.attrition", "catalogue.table"),
         ("warehouse.cohorts.compare", "catalogue.table"),
         ("warehouse.cohorts.divergence", "catalogue.table"),
-        ("warehouse.lake_connection", "options"),
-        ("warehouse.macros", "spelling.fills"),
-        ("warehouse.steps.rereading", "run.within"),
-        ("warehouse.steps.listing", "run.within"),
-        ("warehouse.steps.loading", "run.within"),
-        ("warehouse.steps.planning", "wanted"),
-        ("warehouse.steps.run", "key"),
-        ("warehouse.upkeep", "q"),
-        ("warehouse.upkeep", "values"),
-        ("warehouse.backup.catalogue_file", "json.load"),
-        ("warehouse.backup.moving", "template.replace"),
-        ("warehouse.backup.moving", "con.execute(sql['tables']).fetchall"),
+        ("warehouse.lake.connection", "options"),
+        ("warehouse.query.macros", "spelling.fills"),
+        ("warehouse.ingest.rereading", "run.within"),
+        ("warehouse.ingest.listing", "run.within"),
+        ("warehouse.ingest.loading", "run.within"),
+        ("warehouse.ingest.planning", "wanted"),
+        ("warehouse.ingest.context", "key"),
+        ("warehouse.lake.maintenance", "q"),
+        ("warehouse.lake.maintenance", "values"),
+        ("warehouse.lake.backup.sqlite_catalog", "json.load"),
+        ("warehouse.lake.backup.migrate_to_postgres", "template.replace"),
+        ("warehouse.lake.backup.migrate_to_postgres", "con.execute(sql['tables']).fetchall"),
     },
     "Compared in Python only: the number of a snapshot is chosen by it": {
-        ("warehouse.steps.__init__", "bucket.source"),
+        ("warehouse.ingest.__init__", "bucket.source"),
     },
     "A literal of a path, made by table_of in warehouse/manifests/checking.py": {
         ("warehouse.manifests.checking", "values"),
@@ -98,10 +98,10 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.manifests.verify", "contents.rows"),
     },
     "No SQL: a schema, values that are bound": {
-        ("warehouse.extract", "batch.schema"),
+        ("warehouse.ingest.extraction", "batch.schema"),
         ("warehouse.manifests.register", "manifest.about"),
         ("warehouse.manifests.register", "json.dumps"),
-        ("warehouse.steps.recleaning", "extract.records"),
+        ("warehouse.ingest.recleaning", "extract.records"),
     },
 }
 
@@ -191,4 +191,4 @@ def test_every_template_is_one_of_jinja(path: Path) -> None:
     names = jinja2.meta.find_undeclared_variables(jinja2.Environment(autoescape=True).parse(text))
     values = {name: f"<{name}>" for name in names}
     rendered = jinja2.Template(text, keep_trailing_newline=True).render(values)
-    assert sqlfiles.fill(text, **values) == rendered
+    assert sql_files.fill(text, **values) == rendered

@@ -11,9 +11,10 @@ from faulty import Fault, Faulty, alter, answering, faulty, page, shorten
 from servers import S3, moto
 
 import warehouse
-from warehouse import checks, location
-from warehouse import lake as lakes
 from warehouse.errors import RemovalsError, SourceError
+from warehouse.lake import location
+from warehouse.lake import store as lakes
+from warehouse.query import checks
 from warehouse.settings import Settings
 
 SETTINGS = Settings(request_seconds=1)

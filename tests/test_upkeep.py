@@ -18,15 +18,15 @@ from conftest import Chest, write_objects
 from servers import moto, postgres
 
 import warehouse
-from warehouse import lake, location
 from warehouse.errors import BlockedError, LakeBusyError, LakeError, UsageError
+from warehouse.ingest import list_objects, opened
+from warehouse.lake import location, store
+from warehouse.lake.maintenance import UpkeepResult, upkeep
 from warehouse.manifests.export import export
-from warehouse.manifests.repeat import repeat
-from warehouse.report import status
-from warehouse.sample import make
+from warehouse.manifests.reproduce import repeat
+from warehouse.query.status import status
 from warehouse.settings import Settings
-from warehouse.steps import list_objects, opened
-from warehouse.upkeep import UpkeepResult, upkeep
+from warehouse.synthetic import make
 
 COHORT = """\
 -- title: Films
@@ -119,9 +119,9 @@ def answers(folder: str, snapshot: int | None = None) -> dict[str, Any]:
         }
 
 
-def snapshots(folder: str) -> list[lake.Snapshot]:
+def snapshots(folder: str) -> list[store.Snapshot]:
     with warehouse.open(folder) as wh:
-        return lake.snapshots(wh.con)
+        return store.snapshots(wh.con)
 
 
 def parquet(folder: str) -> set[Path]:
@@ -246,7 +246,7 @@ def test_what_waits_to_be_published_stays_and_goes_on(tmp_path: Path, new_lake: 
     good = answers(folder)
     assert good["patients now"][0] == 3
 
-    with lake.writer(location.parse(folder), Settings()) as con:
+    with store.writer(location.parse(folder), Settings()) as con:
         con.execute("insert into core.clinical from core.clinical limit 1")
     with pytest.raises(BlockedError):
         warehouse.refresh(str(bucket), folder)
@@ -309,7 +309,7 @@ def test_killed_at_any_moment_it_harms_nothing(own: dict[str, Any]) -> None:
 
 
 def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, here: Chest) -> None:
-    with lake.writer(location.parse(own["lake"]), Settings()), pytest.raises(LakeBusyError):
+    with store.writer(location.parse(own["lake"]), Settings()), pytest.raises(LakeBusyError):
         upkeep(own["lake"])
     with pytest.raises(LakeError, match="There is no lake"):
         upkeep(str(tmp_path / "none"))

@@ -31,7 +31,11 @@ def test_the_wheel_has_all_sql_and_nothing_else_of_ours(wheel: Path) -> None:
     sql = {f"warehouse/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "sql").rglob("*") if path.is_file()}
     assert len(sql) > 20
     assert sql <= names
-    assert {"warehouse/sample/headers.json", "warehouse/quality/page.html", "warehouse/quality/page.css"} <= names
+    assert {
+        "warehouse/synthetic/headers.json",
+        "warehouse/quality_report/page.html",
+        "warehouse/quality_report/page.css",
+    } <= names
     assert "warehouse/manifests/manifest.schema.json" in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"warehouse"}
 

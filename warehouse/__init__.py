@@ -25,11 +25,11 @@ from warehouse.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from warehouse.api import Cohort, Warehouse, open
+    from warehouse.ingest import RefreshResult, refresh
     from warehouse.manifests.manifest import Manifest
     from warehouse.manifests.manifest import open_manifest as manifest
     from warehouse.query.patient import Patient
     from warehouse.settings import Settings
-    from warehouse.steps import RefreshResult, refresh
 
 __all__ = [
     "BlockedError",
@@ -57,12 +57,12 @@ _LAZY = {
     "Cohort": "api",
     "Manifest": "manifests.manifest",
     "Patient": "query.patient",
-    "RefreshResult": "steps",
+    "RefreshResult": "ingest",
     "Settings": "settings",
     "Warehouse": "api",
     "manifest": "manifests.manifest:open_manifest",
     "open": "api",
-    "refresh": "steps",
+    "refresh": "ingest",
 }
 
 

@@ -15,16 +15,16 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse.cohorts.run import CohortAnswer
+from warehouse.cohorts.answer import CohortAnswer
 from warehouse.query.session import Session
 from warehouse.settings import SUPPRESS, Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from warehouse.checks import Result
     from warehouse.cohorts.attrition import Count
     from warehouse.manifests.manifest import Manifest
+    from warehouse.query.checks import Result
     from warehouse.query.patient import Patient
 
 
@@ -37,7 +37,7 @@ class Warehouse(Session):
 
         `result.rows` has the faulty rows as an Arrow table. UsageError for an unknown name.
         """
-        from warehouse import checks
+        from warehouse.query import checks
 
         return checks.run(self, name)
 
@@ -47,9 +47,9 @@ class Warehouse(Session):
         Counts are rounded to `suppress`, so that nobody can be counted out; 0 shows them as they are. The same
         snapshot, as-of date, group and `suppress` give the same page. UsageError when it cannot be written.
         """
-        from warehouse import quality
+        from warehouse import quality_report
 
-        quality.write(self, Path(path), suppress)
+        quality_report.write(self, Path(path), suppress)
 
     def cohort(self, name_or_path: str | Path, /, as_of: date | str | None = None, **parameters: object) -> Cohort:
         """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).

@@ -85,7 +85,7 @@ class LakeError(WarehouseError):
 class BlockedError(LakeError):
     """A structural check failed before publishing: readers keep the last good snapshot.
 
-    `results` has what each blocking check found (a `Result` of warehouse/checks), without the rows.
+    `results` has what each blocking check found (a `Result` of warehouse/query/checks), without the rows.
     """
 
     exit_code = 1

@@ -1,4 +1,4 @@
--- Moving a catalogue from SQLite (attached as `old`) to PostgreSQL (attached as `new`): warehouse/backup/moving.py.
+-- Moving a catalogue from SQLite (attached as `old`) to PostgreSQL (attached as `new`): warehouse/lake/backup/migrate_to_postgres.py.
 
 -- name: tables
 -- Each table of the old catalogue, and its columns cast to the types that they have in the new one.

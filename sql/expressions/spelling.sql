@@ -1,5 +1,5 @@
 -- One spelling for names that hospitals and makers write in several ways. Expressions over one text, {{ name }};
--- warehouse/spelling.py fills them into the views, and into the macro fold_centre. Nothing else folds a name.
+-- warehouse/catalog/spelling.py fills them into the views, and into the macro fold_centre. Nothing else folds a name.
 
 -- name: text
 -- Lower case. White space of any kind (no-break, thin, ideographic, tabs, line breaks, NUL) is one space;

@@ -1,5 +1,5 @@
 -- A batch of clinical files (relation files: the columns of raw.objects, content as text, and row, its number) taken
--- apart for cleaning. One statement under each name; warehouse/extract.py runs them, warehouse/cleaning goes on.
+-- apart for cleaning. One statement under each name; warehouse/ingest/extraction.py runs them, warehouse/cleaning goes on.
 -- Keys of JSON are case-sensitive and white space in them counts; columns of a struct are not, so fields are
 -- reached by JSON pointers. Fields of OtherDataSources.SegmentationData count as the record's own.
 

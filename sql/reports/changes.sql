@@ -1,4 +1,4 @@
--- What changed between two snapshots. One statement under each name; warehouse/changes.py runs them.
+-- What changed between two snapshots. One statement under each name; warehouse/lake/view_changes.py runs them.
 
 -- name: oldest
 select min(snapshot_id) from ducklake_snapshots('lake');

@@ -1,5 +1,5 @@
 -- Whether a catalogue and the files of its data path belong together. One statement under each name;
--- warehouse/data_path.py runs them. `catalogue` is the schema where DuckLake keeps its own tables.
+-- warehouse/lake/data_path.py runs them. `catalogue` is the schema where DuckLake keeps its own tables.
 
 -- name: identity
 -- Which lake it is (the first schema's uuid is given when it is made, and stays), and how far it has come.

@@ -1,4 +1,4 @@
--- The sources of a lake. One statement under each name; warehouse/steps/sources.py runs them.
+-- The sources of a lake. One statement under each name; warehouse/ingest/sources.py runs them.
 
 -- name: known
 select 1 from raw.objects where source = $source limit 1;

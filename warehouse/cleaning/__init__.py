@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from warehouse import columns
+from warehouse.catalog import columns
 from warehouse.cleaning import assembly, codes, dates, numbers, preparation, tables, units
 from warehouse.cleaning.tables import digest
 

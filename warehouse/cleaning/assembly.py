@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from warehouse import columns
+from warehouse.catalog import columns
 from warehouse.cleaning import tables
 
 if TYPE_CHECKING:

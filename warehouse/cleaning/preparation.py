@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from warehouse import spelling
+from warehouse.catalog import spelling
 from warehouse.cleaning import tables
 
 if TYPE_CHECKING:

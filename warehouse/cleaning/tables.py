@@ -9,7 +9,8 @@ from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns, spelling, sqlfiles
+from warehouse.catalog import columns, spelling
+from warehouse.engine import sql_files
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,13 +58,13 @@ def digest() -> str:
     """What names the rules: of the column table, the tables in sql/cleaning, and the version of the code."""
     tables_read = (f"cleaning/{name}.csv" for name in ("mappings", "rules", "site_units"))
     names = ["columns/clinical.csv", "expressions/spelling.sql", *tables_read]
-    text = "\0".join((str(VERSION), *map(sqlfiles.read, names)))
+    text = "\0".join((str(VERSION), *map(sql_files.read, names)))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def rows(name: str) -> list[dict[str, str]]:
     """The rows of a table in sql/cleaning."""
-    return list(csv.DictReader(io.StringIO(sqlfiles.read(f"cleaning/{name}.csv"))))
+    return list(csv.DictReader(io.StringIO(sql_files.read(f"cleaning/{name}.csv"))))
 
 
 @cache
@@ -75,7 +76,7 @@ def effects() -> dict[str, str]:
 @cache
 def mapping(name: str) -> dict[str, str | None]:
     """A look-up table of mappings.csv; None where the input has no clean value."""
-    return {given: clean or None for given, clean in sqlfiles.mapping(name).items()}
+    return {given: clean or None for given, clean in sql_files.mapping(name).items()}
 
 
 @cache

@@ -26,8 +26,8 @@ class _WithoutPandas(MetaPathFinder):
 
 def main() -> None:
     """Run the command line; errors a user can meet become one message on stderr."""
-    from warehouse import limits
     from warehouse.cli import terminal
+    from warehouse.engine import limits
 
     interruption.install()
     limits.own_process()
@@ -49,9 +49,9 @@ def _run() -> int:
     """Run the command; its exit code."""
     from typer.exceptions import TyperException
 
-    from warehouse import permissions
     from warehouse.cli import terminal
     from warehouse.errors import WarehouseError
+    from warehouse.filesystem import permissions
 
     try:
         os.umask(permissions.umask())  # for what DuckDB and SQLite write

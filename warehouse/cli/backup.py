@@ -10,7 +10,7 @@ from warehouse.cli.output import Format, count, say, size, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from warehouse.backup import Backup, Verified
+    from warehouse.lake.backup import Backup, Verified
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,8 +40,8 @@ def backup(
     """
     from dataclasses import asdict
 
-    from warehouse import backup as backups
     from warehouse.cli.progress import reporting
+    from warehouse.lake import backup as backups
 
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest backup writes table or json, not {form}.")
@@ -72,7 +72,7 @@ def move(
     Example:
     $ chest move 'postgres://chest@db/chest?data_path=s3://chest-lake/data' --lake ./lake
     """
-    from warehouse import backup as backups
+    from warehouse.lake import backup as backups
 
     done = backups.move(lake, target)
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
@@ -80,7 +80,7 @@ def move(
 
 
 def _line(done: "Backup | Verified") -> str:
-    from warehouse.backup import Backup
+    from warehouse.lake.backup import Backup
 
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
     held = f"{done.folder}: {snapshot}, {count(done.files, 'file')}, {size(done.bytes)}; "

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from warehouse.sqlfiles import identifier
+from warehouse.engine.sql_files import identifier
 from warehouse.text import escape_controls
 
 if TYPE_CHECKING:

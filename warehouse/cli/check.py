@@ -10,7 +10,7 @@ from warehouse.disclosure_control import named, round_count
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from warehouse.checks import Check, Result
+    from warehouse.query.checks import Check, Result
     from warehouse.query.session import Session
 
 #: How a severity is coloured where it has rows, on a terminal.
@@ -48,7 +48,7 @@ def check(
     $ chest check identifying_text --as-of 2020-06-01 --format json --limit 1000
     $ chest check rows_twice --unpublished
     """
-    from warehouse import checks
+    from warehouse.query import checks
 
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest check writes table or json, not {form}.")

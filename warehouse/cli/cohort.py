@@ -78,8 +78,9 @@ def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
     Example:
     $ chest cohort show covid_risk
     """
-    from warehouse import limits, settings
+    from warehouse import settings
     from warehouse.cohorts import load
+    from warehouse.engine import limits
 
     needs_table_or_json(form, "show")
     with limits.limited(settings.load()):
@@ -179,9 +180,11 @@ def lint(
     $ chest cohort lint mine.sql
     $ chest cohort lint mine.sql --lake ./lake --format json
     """
-    from warehouse import cohorts, limits, location, settings
+    from warehouse import cohorts, settings
     from warehouse.cohorts import leakage
-    from warehouse.lake import exists
+    from warehouse.engine import limits
+    from warehouse.lake import location
+    from warehouse.lake.store import exists
 
     needs_table_or_json(form, "lint")
     path = name

@@ -36,7 +36,7 @@ def parameters(words: list[str] | None) -> dict[str, object]:
 
 
 def _lines(file: str) -> list[str]:
-    from warehouse.texts import read_text
+    from warehouse.engine.query_text import read_text
 
     return [line.strip() for line in read_text(file).split("\n") if line.strip()]
 

@@ -14,7 +14,7 @@ from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.cohorts.compare import Difference
-    from warehouse.cohorts.risk import Risk
+    from warehouse.cohorts.confounding import Risk
     from warehouse.query.session import Session
 
 
@@ -48,7 +48,7 @@ def attrition(
     """
     from warehouse import cohorts
     from warehouse.cohorts import attrition as counting
-    from warehouse.cohorts import flow
+    from warehouse.cohorts import attrition_chart
 
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parameters(param))
@@ -56,7 +56,7 @@ def attrition(
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
-            flow.save(flow.svg(found.definition.title, where, steps), output)
+            attrition_chart.save(attrition_chart.svg(found.definition.title, where, steps), output)
         else:
             write(warehouse.con.from_arrow(counting.table(steps)), form, output, first=_COUNTS)
         options.note_rounding(suppress)
@@ -182,7 +182,7 @@ def risk(
     $ chest cohort risk covid_risk --label covid_status
     """
     from warehouse import cohorts
-    from warehouse.cohorts import risk as risks
+    from warehouse.cohorts import confounding as risks
 
     needs_table_or_json(form, "risk")
     with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:

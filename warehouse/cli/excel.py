@@ -22,7 +22,7 @@ _EXACT, _FIRST_DAY = 10**15, date(1900, 3, 1)
 
 def write(names: Sequence[str], rows: Iterable[Sequence[object]], target: IO[bytes]) -> None:
     """Write a workbook of one sheet with a header row. UsageError when rows, columns or a text do not fit."""
-    from warehouse import files
+    from warehouse.filesystem import files
 
     if len(names) > _COLUMNS:
         raise UsageError(f"Excel takes {_COLUMNS:,} columns, and the answer has {len(names):,}. Write CSV or Parquet.")

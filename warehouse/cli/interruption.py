@@ -87,7 +87,7 @@ def _watch(watched: int) -> None:
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
     global _received  # noqa: PLW0603
-    leftovers = sys.modules.get("warehouse.leftovers")
+    leftovers = sys.modules.get("warehouse.filesystem.leftovers")
     if leftovers:
         leftovers.remove_all()
     if not _has_line:

@@ -181,7 +181,7 @@ def verify(
 
 def _note_standing(standing: "Standing | None", folder: Path, lake: str, *, is_known: bool) -> None:
     """Say what the lake's register has of a manifest, unless it has the very manifest, or its reader knew the seal."""
-    from warehouse import location
+    from warehouse.lake import location
     from warehouse.manifests.registered import Standing
 
     name = location.parse(lake).name
@@ -219,8 +219,9 @@ def repeat(
     Example:
     $ chest manifest repeat ./covid-2020-06
     """
-    from warehouse import limits, settings
-    from warehouse.manifests import repeat as repeating
+    from warehouse import settings
+    from warehouse.engine import limits
+    from warehouse.manifests import reproduce as repeating
     from warehouse.manifests.files import named
 
     _table_or_json(form, "repeat")

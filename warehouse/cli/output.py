@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from warehouse import files
 from warehouse.cli.terminal import plain as plain_stream
 from warehouse.cli.values import plain
 from warehouse.errors import UsageError
+from warehouse.filesystem import files
 from warehouse.masking import mask_secrets
 from warehouse.text import escape_controls, escape_json
 
@@ -99,7 +99,7 @@ def write(
 def _fitting(relation: "duckdb.DuckDBPyRelation", first: Sequence[str]) -> "duckdb.DuckDBPyRelation":
     """The columns that a terminal has room for, in their order; a note names the others."""
     from warehouse.cli import box
-    from warehouse.sqlfiles import identifier
+    from warehouse.engine.sql_files import identifier
 
     widths = dict(zip(relation.columns, box.widths(relation), strict=True))
     room, kept = shutil.get_terminal_size().columns - 1, set[str]()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from warehouse import files, sqlfiles
 from warehouse.cli import options
 from warehouse.cli.output import Format, count, note, say, write, write_json
+from warehouse.engine import sql_files
 from warehouse.errors import ForeignSqlError, UsageError
+from warehouse.filesystem import files
 
 if TYPE_CHECKING:
     from warehouse.query.patient import Patient
@@ -92,7 +93,7 @@ def _query_text(query: str | None, file: Path | None) -> str:
         return sys.stdin.read()
     if query is not None and (query.split() != [query] or not query.lower().endswith(".sql")):
         return query
-    from warehouse.texts import read_text
+    from warehouse.engine.query_text import read_text
 
     return read_text(file or Path(query or ""))  # one word that ends in .sql is a file
 
@@ -235,7 +236,7 @@ def export(
             with files.new_folder_atomically(output) as part:
                 # A snapshot has the views that it was published with.
                 for view in filter(warehouse.has, EXPORTED):
-                    query = f"from {sqlfiles.identifier(view)} order by all"
+                    query = f"from {sql_files.identifier(view)} order by all"
                     write(warehouse.sql(query), form, part / f"{view}.{form}")
                     note(f"{view}.{form}")
         except OSError as error:

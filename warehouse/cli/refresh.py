@@ -8,7 +8,7 @@ from warehouse.cli import options
 from warehouse.cli.output import Format, count, note, say, write_json
 
 if TYPE_CHECKING:
-    from warehouse.steps import RefreshResult
+    from warehouse.ingest import RefreshResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,8 +63,8 @@ def refresh(
     from dataclasses import asdict, replace
 
     from warehouse.cli.progress import reporting
+    from warehouse.ingest import refresh as run_refresh
     from warehouse.settings import load
-    from warehouse.steps import refresh as run_refresh
 
     with reporting(quiet=quiet) as report:
         result = run_refresh(

@@ -34,9 +34,9 @@ def report(
     $ chest report --as-of 2020-06-01 -o report.html
     $ chest report --suppress 10 -o to-be-mailed.html
     """
-    from warehouse import quality
+    from warehouse import quality_report
 
     with options.opened(lake, as_of, snapshot, group) as warehouse:
-        quality.write(warehouse, output, suppress)
+        quality_report.write(warehouse, output, suppress)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         say(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

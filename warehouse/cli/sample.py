@@ -31,7 +31,7 @@ def sample(
     $ chest sample ./bucket --patients 40 --layout dated --seed 1
     """
     from warehouse.cli.progress import reporting
-    from warehouse.sample import make
+    from warehouse.synthetic import make
 
     with reporting("patients", quiet=quiet) as report:
         truth = make(out, patients, layout, seed, lambda done, total: report("sample", done, total), clean=clean)

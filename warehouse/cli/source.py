@@ -28,7 +28,7 @@ def list_(
     Example:
     $ chest source list --lake ./lake
     """
-    from warehouse.steps.sources import list_sources
+    from warehouse.ingest.sources import list_sources
 
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest source list writes table or json, not {form}.")
@@ -60,7 +60,7 @@ def remove(
     $ chest source remove s3://chest-trial --lake ./lake --allow-removals
     """
     from warehouse.cli.progress import reporting
-    from warehouse.steps.sources import remove_source
+    from warehouse.ingest.sources import remove_source
 
     with reporting(quiet=quiet) as report:
         done = remove_source(source, lake, allow_removals=allow_removals, progress=report)

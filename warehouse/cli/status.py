@@ -34,7 +34,7 @@ def status(
     Example:
     $ chest status --as-of 2020-06-01 --format json
     """
-    from warehouse.report import status as count
+    from warehouse.query.status import status as count
 
     with options.opened(lake, as_of, snapshot, group) as warehouse:
         found = count(warehouse)
@@ -48,7 +48,7 @@ def status(
 
 def _show_status(found: dict[str, Any]) -> None:
     from warehouse.cli.terminal import console
-    from warehouse.history import BLOCKED_ADVICE
+    from warehouse.lake.snapshots import BLOCKED_ADVICE
 
     out = console(soft_wrap=True)
     out.print(f"lake       {found['lake']}", markup=False)
@@ -147,14 +147,15 @@ def describe(
     """
     import difflib
 
-    from warehouse import columns, dictionary
+    from warehouse.catalog import columns
+    from warehouse.docs import data_dictionary
 
     known = columns.relations()
     rows: list[dict[str, Any]]
     if word and table != "dicom":
         raise UsageError(f"Only the dictionary of DICOM is searched:  chest describe dicom {word[0]}")
     if table == "dicom":
-        from warehouse.dicom.dictionary import search
+        from warehouse.catalog.dicom_dictionary import search
 
         rows = [attribute._asdict() for attribute in search(" ".join(word or []))]
         if not rows:
@@ -164,7 +165,7 @@ def describe(
             {"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()
         ]
     elif table in known:
-        told = dictionary.rows if form is Format.JSON else dictionary.shown
+        told = data_dictionary.rows if form is Format.JSON else data_dictionary.shown
         rows = [*told(known[table])]
     else:
         near = difflib.get_close_matches(table, known, n=1)

@@ -9,7 +9,7 @@ from warehouse.cli.output import Format, count, note, say, size, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from warehouse.upkeep import UpkeepResult
+    from warehouse.lake.maintenance import UpkeepResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def upkeep(
     from dataclasses import asdict
 
     from warehouse.cli.progress import reporting
-    from warehouse.upkeep import upkeep as keep_up
+    from warehouse.lake.maintenance import upkeep as keep_up
 
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest upkeep writes table or json, not {form}.")

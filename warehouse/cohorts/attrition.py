@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from warehouse import sqlfiles
-from warehouse.cohorts import catalogue
+from warehouse.cohorts import binding
 from warehouse.cohorts.definition import Definition, Step
 from warehouse.disclosure_control import round_count
+from warehouse.engine import sql_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from warehouse.cohorts.run import CohortAnswer
+    from warehouse.cohorts.answer import CohortAnswer
 
 #: What is counted of every step.
 COUNTED = ("patients", "studies", "series", "images")
@@ -126,17 +126,17 @@ def _query(definition: Definition, columns: dict[str, dict[str, str]]) -> str:
 
 def _of(name: str) -> str:
     """The name under which the parts of an identifier are counted; no step can be called so."""
-    return sqlfiles.identifier(f"of {name}")
+    return sql_files.identifier(f"of {name}")
 
 
 def _count(step: Step, has: list[str]) -> str:
     """The row of a step, by the finest thing that it names."""
-    finest, table = has[-1], catalogue.table(step)
+    finest, table = has[-1], binding.table(step)
     names = COUNTED[-len(_SUMS[finest]) :]
     sums = ", ".join(
         f"coalesce(cast({part} as bigint), 0) as {name}" for part, name in zip(_SUMS[finest], names, strict=True)
     )
-    head = f"select {sqlfiles.literal(step.name)} as step, "
+    head = f"select {sql_files.literal(step.name)} as step, "
     if finest == "patient_id":
         patients = f"(select count(distinct patient_id) from {table})"
         named = f"patient_id in (select patient_id from {table})"

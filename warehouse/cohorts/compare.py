@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from warehouse.cohorts import catalogue, divergence
+from warehouse.cohorts import binding, divergence
 from warehouse.cohorts.reasons import Facts, Kind, Reason, facts_of, of_objects, of_record, read_by, word
 
 if TYPE_CHECKING:
-    from warehouse.cohorts.run import CohortAnswer
+    from warehouse.cohorts.answer import CohortAnswer
 
 __all__ = ["Difference", "Kind", "Reason", "compare"]
 
@@ -147,7 +147,7 @@ def _steps(cohort: "CohortAnswer", names: list[str]) -> dict[str, str]:
     column = definition.grain_column
     counted = divergence.counted_steps(cohort)
     query = "\nunion all ".join(
-        f"select distinct {place} as place, {column} as name from {catalogue.table(step)} where {column} in "
+        f"select distinct {place} as place, {column} as name from {binding.table(step)} where {column} in "
         "(select unnest($the_names))"
         for place, step in enumerate(counted)
     )

@@ -18,13 +18,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns, sqlfiles
+from warehouse.catalog import columns
 from warehouse.cohorts import header
 from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem, nearest
+from warehouse.engine import sql_files
+from warehouse.engine.names import explain_name, fold_name, quote_name
+from warehouse.engine.query_text import find_hidden, read_text
 from warehouse.errors import UsageError
-from warehouse.foreign import TOO_DEEP
-from warehouse.names import explain_name, fold_name, quote_name
-from warehouse.texts import find_hidden, read_text
+from warehouse.query.sandbox import TOO_DEEP
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -111,14 +112,14 @@ def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
 
 def shipped() -> list[str]:
     """The names of the cohorts that come with the warehouse."""
-    return [Path(name).stem for name in sqlfiles.files("cohorts")]
+    return [Path(name).stem for name in sql_files.files("cohorts")]
 
 
 def load(name_or_path: str | Path) -> Definition:
     """The cohort of that name in sql/cohorts, or of a file ending in .sql; UsageError when there is none."""
     name = str(name_or_path)
     if name in shipped():
-        return parse(sqlfiles.read(f"cohorts/{name}.sql"), f"sql/cohorts/{name}.sql")
+        return parse(sql_files.read(f"cohorts/{name}.sql"), f"sql/cohorts/{name}.sql")
     if not name.endswith(".sql"):
         raise UsageError(
             f"There is no cohort {name!r}.{nearest(name, shipped())} List them:  chest cohort list   "

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from warehouse.cohorts.run import CohortAnswer
+    from warehouse.cohorts.answer import CohortAnswer
 
 
 def digest(cohort: "CohortAnswer") -> str:

@@ -7,14 +7,14 @@ what earlier steps give. Where a row first differs at such a step, nothing of it
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from warehouse.cohorts import catalogue
+from warehouse.cohorts import binding
 from warehouse.cohorts.definition import Definition, Step
-from warehouse.sqlfiles import identifier
+from warehouse.engine.sql_files import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from warehouse.cohorts.run import CohortAnswer
+    from warehouse.cohorts.answer import CohortAnswer
 
 
 def counted_steps(cohort: "CohortAnswer") -> list[Step]:
@@ -54,7 +54,7 @@ def _values(cohort: "CohortAnswer", steps: list[Step], names: list[str]) -> dict
     query = "\nunion all ".join(
         f"select {place} as place, {column} as name, "
         f"cast(row({', '.join(map(identifier, cohort.step_columns[step.name]))}) as varchar) as value "
-        f"from {catalogue.table(step)} where {column} in (select unnest($the_names))"
+        f"from {binding.table(step)} where {column} in (select unnest($the_names))"
         for place, step in enumerate(steps)
     )
     found: dict[tuple[str, str], list[str]] = defaultdict(list)

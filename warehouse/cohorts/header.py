@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from warehouse.engine.names import MOST_CHARACTERS, explain_name, fold_name, quote_name
+from warehouse.engine.query_text import shorten
 from warehouse.errors import UsageError
-from warehouse.names import MOST_CHARACTERS, explain_name, fold_name, quote_name
-from warehouse.texts import shorten
 
 #: What a row of a cohort may be, and the column that names it.
 GRAINS = {

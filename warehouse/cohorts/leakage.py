@@ -8,17 +8,17 @@ they count.
 
 from typing import TYPE_CHECKING
 
-from warehouse import columns
-from warehouse.cohorts import lineage
+from warehouse.catalog import columns
+from warehouse.cohorts import column_lineage
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Problem
 from warehouse.disclosure_control import named, round_count
-from warehouse.names import fold_name
-from warehouse.sqlfiles import identifier
+from warehouse.engine.names import fold_name
+from warehouse.engine.sql_files import identifier
 
 if TYPE_CHECKING:
-    from warehouse.cohorts.lineage import Base
-    from warehouse.cohorts.run import CohortAnswer
+    from warehouse.cohorts.answer import CohortAnswer
+    from warehouse.cohorts.column_lineage import Base
 
 _OFFER = (
     "What was known by then:  inner join lateral (from known_at(patient_id, StudyDate)) as record on true, "
@@ -44,12 +44,12 @@ def warnings(definition: Definition, cohort: "CohortAnswer | None" = None, suppr
 
     Counts are rounded to `suppress`; 0 shows them as they are.
     """
-    traced = lineage.trace(definition)
+    traced = column_lineage.trace(definition)
     exempt = set().union(*(traced.answer.get(fold_name(label), set()) for label in definition.labels), set())
     uses = [*traced.filters]
     for name, bases in traced.answer.items():
         if name not in {fold_name(label) for label in definition.labels}:
-            uses.append(lineage.Use(definition.answer.line, f"column {name}", frozenset(bases)))
+            uses.append(column_lineage.Use(definition.answer.line, f"column {name}", frozenset(bases)))
     dates = event_dates()
     found: list[Problem] = []
     seen: set[tuple[Base, str]] = set()

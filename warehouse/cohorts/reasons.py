@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from warehouse import columns
-from warehouse.cohorts import lineage
+from warehouse.catalog import columns
+from warehouse.cohorts import column_lineage
 from warehouse.cohorts.header import GRAINS
-from warehouse.sqlfiles import identifier
+from warehouse.engine.sql_files import identifier
 
 if TYPE_CHECKING:
-    from warehouse.cohorts.run import CohortAnswer
+    from warehouse.cohorts.answer import CohortAnswer
 
 #: Where the values of clinical records come from.
 _RECORDS = {"clinical", "clinical_history", "clinical_changes", "known_at"}
@@ -63,7 +63,7 @@ class Facts:
 
 def read_by(old: "CohortAnswer", new: "CohortAnswer") -> Read:
     """What the definitions read of images and records."""
-    fields = lineage.fields_read(old.definition) | lineage.fields_read(new.definition)
+    fields = column_lineage.fields_read(old.definition) | column_lineage.fields_read(new.definition)
     return Read(
         images=frozenset(column for view, column in fields if view == "images"),
         records=frozenset(column for view, column in fields if view in _RECORDS),

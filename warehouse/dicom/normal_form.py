@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from warehouse import columns
+from warehouse.catalog import columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from warehouse import texts
+from warehouse.engine import query_text
 from warehouse.masking import mask_secrets
 
 #: How DuckDB, and Arrow through it, say that memory has run out: by its own limit, or by that of the process.
@@ -53,7 +53,7 @@ def clean_message(error: Exception) -> str:
     if "closed pending query result" in text:
         return "Several threads asked one Warehouse at once. Give each thread its own:  wh.cursor()"
     kind, _, rest = text.partition(": ")
-    return texts.shorten((rest if kind.endswith("Error") else text).rstrip())
+    return query_text.shorten((rest if kind.endswith("Error") else text).rstrip())
 
 
 def first_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import sqlfiles
+from warehouse.engine import sql_files
 from warehouse.errors import ManifestError
 from warehouse.manifests.rows import COLUMNS, digest
 from warehouse.manifests.sealing import HashedFile
@@ -44,7 +44,7 @@ _CSV_BLOCK = 8 << 20
 
 def table_of(path: Path) -> str:
     """A Parquet file as DuckDB reads it in FROM."""
-    return f"read_parquet({sqlfiles.literal(str(path))}, hive_partitioning = false)"
+    return f"read_parquet({sql_files.literal(str(path))}, hive_partitioning = false)"
 
 
 def check_tables(
@@ -74,7 +74,7 @@ def _altered(folder: Path, what: str) -> ManifestError:
 
 
 def _sql(name: str, **values: str) -> str:
-    return sqlfiles.fill(sqlfiles.statements("manifests/check.sql")[name], **values)
+    return sql_files.fill(sql_files.statements("manifests/check.sql")[name], **values)
 
 
 def _one(con: "duckdb.DuckDBPyConnection", query: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _check_length(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, ab
 
     Equal rows take next to no room in Parquet, but those of a manifest differ: each has a key and an etag of its own.
     """
-    length = _one(con, _sql("length", file=sqlfiles.literal(str(path))))["n_rows"] or 0
+    length = _one(con, _sql("length", file=sql_files.literal(str(path))))["n_rows"] or 0
     room = about["files"][path.name]["bytes"]
     room += about["files"]["manifest.csv"]["bytes"] if path.name == "manifest.parquet" else 0
     if length > min(_MOST_ROWS, room):
@@ -115,7 +115,7 @@ def _check_length(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, ab
 
 
 def _columns(con: "duckdb.DuckDBPyConnection", path: Path) -> list[str]:
-    return [sqlfiles.identifier(name) for name, _ in con.execute(_sql("columns", rows=table_of(path))).fetchall()]
+    return [sql_files.identifier(name) for name, _ in con.execute(_sql("columns", rows=table_of(path))).fetchall()]
 
 
 def _check_width(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, about: dict[str, Any]) -> int:
@@ -218,5 +218,5 @@ def _sources(
     of_rows = {source for (source,) in con.execute(_sql("sources", rows=table_of(rows))).fetchall()}
     if of_rows != set(about["sources"]):
         raise _altered(folder, "its rows lie in other sources than manifest.json states")
-    sql = sqlfiles.fill(sqlfiles.statements("manifests/verify.sql")["sources"], records=table_of(records))
+    sql = sql_files.fill(sql_files.statements("manifests/verify.sql")["sources"], records=table_of(records))
     return tuple(sorted(of_rows | {source for (source,) in con.execute(sql).fetchall()}))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
-from warehouse.bucket import Facts, is_md5
+from warehouse.object_store.base import Facts, is_md5
 
 _PARTS = re.compile("([0-9a-f]{32})-([0-9]+)")
 _MIB = 1 << 20

@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse import sqlfiles
+from warehouse.engine import sql_files
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
 from warehouse.settings import Settings, load
@@ -42,15 +42,15 @@ class Difference:
 
 def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
     """Compare two manifests by their keys, wherever their buckets lie; ManifestError when one was altered."""
-    sql = sqlfiles.statements("manifests/compare.sql")
+    sql = sql_files.statements("manifests/compare.sql")
     with contextlib.closing(connect(settings or load(), old.contents, new.contents)) as con:
         both = [label for label in old.labels if label in new.labels]
         changes = ", ".join(
-            sqlfiles.fill(sql["label"], name=sqlfiles.literal(label), label=sqlfiles.identifier(label))
+            sql_files.fill(sql["label"], name=sql_files.literal(label), label=sql_files.identifier(label))
             for label in both
         )
         con.execute(
-            sqlfiles.fill(sql["compared"], old=_rows(old, both), new=_rows(new, both), changes=changes or "null")
+            sql_files.fill(sql["compared"], old=_rows(old, both), new=_rows(new, both), changes=changes or "null")
         )
         counts = dict(con.execute(sql["counts"]).fetchall())
         objects = con.execute(sql["differences"]).to_arrow_table()
@@ -68,10 +68,10 @@ def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> D
 
 def _rows(manifest: Manifest, labels: list[str]) -> str:
     """The rows as a query; labels as texts, as two manifests may have them in two types."""
-    named = [sqlfiles.identifier(label) for label in labels]
+    named = [sql_files.identifier(label) for label in labels]
     texts = "".join(f", cast({label} as varchar) as {label}" for label in named)
-    return sqlfiles.fill(
-        sqlfiles.statements("manifests/compare.sql")["rows"], rows=manifest.contents.rows, labels=texts
+    return sql_files.fill(
+        sql_files.statements("manifests/compare.sql")["rows"], rows=manifest.contents.rows, labels=texts
     )
 
 

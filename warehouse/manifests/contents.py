@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import confined, spill
+from warehouse.engine import confined, spill
 from warehouse.engine.messages import explain_shortage
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.checking import check_tables, table_of

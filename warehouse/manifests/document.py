@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
+from warehouse.engine.names import check_names
 from warehouse.errors import ManifestError
-from warehouse.names import check_names
 
 #: The number of the format that manifest.json is in; one of a later format is refused.
 FORMAT = 2

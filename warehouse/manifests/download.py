@@ -23,11 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from warehouse import files, sqlfiles
-from warehouse.bucket import Bucket, Content, Facts, Unread, is_md5
-from warehouse.bucket_folder import FolderBucket
-from warehouse.bucket_open import open_bucket
+from warehouse.engine import sql_files
 from warehouse.errors import ManifestError, SourceError, UsageError
+from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.checksums import How, check
 from warehouse.manifests.contents import Contents, connect
@@ -35,6 +33,9 @@ from warehouse.manifests.document import show
 from warehouse.manifests.files import named, place_of, source_folders
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.sources import resolve_sources
+from warehouse.object_store.base import Bucket, Content, Facts, Unread, is_md5
+from warehouse.object_store.folder import FolderBucket
+from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
 
@@ -143,7 +144,7 @@ def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None
 
 
 def _objects(contents: Contents, con: "duckdb.DuckDBPyConnection") -> Iterator[_Object]:
-    con.execute(sqlfiles.fill(sqlfiles.statements("manifests/download.sql")["objects"], rows=contents.rows))
+    con.execute(sql_files.fill(sql_files.statements("manifests/download.sql")["objects"], rows=contents.rows))
     while rows := con.fetchmany(1000):
         yield from (_Object(*row) for row in rows)
 

@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse import lake, sqlfiles
 from warehouse.cohorts.attrition import attrition
+from warehouse.engine import sql_files
 from warehouse.errors import UsageError
-from warehouse.files import new_folder_atomically
+from warehouse.filesystem.files import new_folder_atomically
+from warehouse.lake import store
 from warehouse.manifests import croissant, register
 from warehouse.manifests.checking import LABEL_TYPES
 from warehouse.manifests.document import FORMAT, SCHEMA, schema_text, utc
@@ -98,17 +99,17 @@ def _settle_types(rows: Rows) -> None:
     """Give labels whose type Parquet does not keep one that has the same text: a sum is BIGINT where it fits."""
     import duckdb
 
-    sql = sqlfiles.statements("manifests/rows.sql")
+    sql = sql_files.statements("manifests/rows.sql")
     given = rows.con.sql("from manifest_rows limit 0")
     for name, kind in zip(given.columns, given.types, strict=True):
         if LABEL_TYPES.fullmatch(str(kind)) and "INTERVAL" not in str(kind):  # which Polars does not read
             continue
-        quoted = sqlfiles.identifier(name)
+        quoted = sql_files.identifier(name)
         try:
             wanted = "bigint" if str(kind) in ("HUGEINT", "UHUGEINT") else "varchar"
-            rows.con.execute(sqlfiles.fill(sql["retype"], column=quoted, type=wanted))
+            rows.con.execute(sql_files.fill(sql["retype"], column=quoted, type=wanted))
         except duckdb.ConversionException:
-            rows.con.execute(sqlfiles.fill(sql["retype"], column=quoted, type="varchar"))
+            rows.con.execute(sql_files.fill(sql["retype"], column=quoted, type="varchar"))
 
 
 #: What the schema of a manifest refuses in the address of a source.
@@ -124,7 +125,7 @@ def _copy(con: "duckdb.DuckDBPyConnection", table: str, path: Path, options: str
     import duckdb
 
     try:
-        con.execute(f"copy {sqlfiles.identifier(table)} to {sqlfiles.literal(str(path))} {options}")
+        con.execute(f"copy {sql_files.identifier(table)} to {sql_files.literal(str(path))} {options}")
     except duckdb.IOException as error:
         raise OSError(str(error).split("\n", maxsplit=1)[0]) from None
 
@@ -171,7 +172,7 @@ def describe(
         "attrition": _attrition(answer),
         "files": files,
         "created_at": utc(datetime.now(UTC)),
-        "created_by": lake.author(),
+        "created_by": store.author(),
         "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},
     }
 

@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse import sqlfiles
+from warehouse.engine import sql_files
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,10 +75,10 @@ def find_unwritable(
     `folders` has the folder of each source where there are several. `trial` is an empty folder on the same file system,
     in which names are tried. `folds`: whether to hold for one what differs in case; as the file system does by default.
     """
-    sql = sqlfiles.statements("manifests/paths.sql")
+    sql = sql_files.statements("manifests/paths.sql")
     many = folders if len(folders) > 1 else {}
     con.execute(
-        sqlfiles.fill(sql["targets"], rows=rows),
+        sql_files.fill(sql["targets"], rows=rows),
         {"homes": [*many], "folders": [*many.values()], "folds": folds_names(trial) if folds is None else folds},
     )
     first = [name for (name,) in con.execute(sql["first_segments"]).fetchall()]

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from warehouse import lake, lake_connection, limits, location
+from warehouse.engine import limits
+from warehouse.engine.sql_files import identifier
 from warehouse.errors import LakeError, ManifestError, WarehouseError
+from warehouse.lake import connection, location, store
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.rows import collect
 from warehouse.settings import Settings, load
-from warehouse.sqlfiles import identifier
 
 if TYPE_CHECKING:
     from warehouse.query.session import Session
@@ -30,9 +31,9 @@ def record(manifest: Manifest, place: location.Location, settings: Settings | No
     names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
     try:
-        with lake.writer(place, settings or load(), make=False) as con:
+        with store.writer(place, settings or load(), make=False) as con:
             _require_snapshot(con, manifest)
-            lake.transact(
+            store.transact(
                 con,
                 f"manifest {manifest.name}",
                 lambda: con.execute(f"insert into ops.manifests ({names}) values ({marks})", values),
@@ -47,7 +48,7 @@ def record(manifest: Manifest, place: location.Location, settings: Settings | No
 
 def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
     number = int(manifest.about["snapshot"])
-    if number not in {snapshot.number for snapshot in lake.snapshots(con)}:
+    if number not in {snapshot.number for snapshot in store.snapshots(con)}:
         raise ManifestError(
             f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go. "
             "The manifest cannot be repeated. Remove it, and export again."
@@ -58,9 +59,9 @@ def _require_still_there(manifest: Manifest, place: location.Location, settings:
     """The same for a lake that could not be written; where it cannot be read either, nobody knows."""
     with (
         contextlib.suppress(LakeError, duckdb.Error),
-        contextlib.closing(lake_connection.connect(settings, place)) as con,
+        contextlib.closing(connection.connect(settings, place)) as con,
     ):
-        lake_connection.attach(con, place, "read_only")
+        connection.attach(con, place, "read_only")
         _require_snapshot(con, manifest)
 
 
@@ -91,10 +92,10 @@ def entries(lake_address: str = "", settings: Settings | None = None) -> list[di
     """What the register has, newest first; of the whole lake, whatever is published."""
     settings = settings or load()
     place = location.parse(lake_address or settings.lake)
-    if not lake.exists(place):
+    if not store.exists(place):
         raise LakeError(f"There is no lake at {place.name}. Make one:  chest refresh BUCKET --lake {place.name}")
-    with contextlib.closing(lake_connection.connect(settings, place)) as con:
-        lake_connection.attach(con, place, "read_only")
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
         there = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'manifests'"
         if not con.execute(there).fetchone():
             return []
@@ -109,7 +110,7 @@ def state(entry: dict[str, Any], newest: "Session") -> str:
     """
     if entry["snapshot"] == newest.snapshot.number:
         return "same"
-    from warehouse.cohorts import definition, run
+    from warehouse.cohorts import answer, definition
 
     asked = newest.group(entry["group_name"])
     asked = asked.as_of(entry["as_of"]) if entry["as_of"] else asked
@@ -117,7 +118,7 @@ def state(entry: dict[str, Any], newest: "Session") -> str:
         with limits.limited(newest.settings):
             known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
             with contextlib.closing(
-                collect(run.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
+                collect(answer.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
             ) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:

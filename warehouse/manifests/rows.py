@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from warehouse import confined, foreign, sqlfiles
+from warehouse.engine import confined, sql_files
+from warehouse.engine.names import fold_name
+from warehouse.engine.sql_files import identifier
 from warehouse.errors import UsageError
 from warehouse.manifests.paths import UNSAFE
-from warehouse.names import fold_name
-from warehouse.sqlfiles import identifier
+from warehouse.query import sandbox
 
 if TYPE_CHECKING:
     import duckdb
@@ -118,10 +119,10 @@ def _find(
     }
     made = ["answer"]
     for table in ("picked", "picked_patients", "manifest_rows", "manifest_records"):
-        query = sqlfiles.fill(_sql()[f"make {table}"], **holes)
+        query = sql_files.fill(_sql()[f"make {table}"], **holes)
         parameters = {"objects": objects} if table == "manifest_rows" else {}
-        foreign.check_plan(con, query, parameters, relations=made)
-        con.execute(sqlfiles.fill(_sql()["make"], table=identifier(table), query=query), parameters)
+        sandbox.check_plan(con, query, parameters, relations=made)
+        con.execute(sql_files.fill(_sql()["make"], table=identifier(table), query=query), parameters)
         made.append(table)
     counts = _row(con, "counts")
     if counts["objects"] != counts["distinct_objects"]:
@@ -134,12 +135,12 @@ def _find(
 def _hand_over(old: "duckdb.DuckDBPyConnection", new: "duckdb.DuckDBPyConnection", table: str) -> None:
     """Copy a table from one connection to another, in its order, a batch at a time."""
     new.register("handed_over", old.table(table).to_arrow_reader(_BATCH))
-    new.execute(sqlfiles.fill(_sql()["make"], table=identifier(table), query="from handed_over"))
+    new.execute(sql_files.fill(_sql()["make"], table=identifier(table), query="from handed_over"))
     new.unregister("handed_over")
 
 
 def _sql() -> dict[str, str]:
-    return sqlfiles.statements("manifests/rows.sql")
+    return sql_files.statements("manifests/rows.sql")
 
 
 def _named(table: "pa.Table", grain: str) -> "tuple[list[str], pa.Table]":
@@ -174,7 +175,7 @@ def _row(con: "duckdb.DuckDBPyConnection", name: str) -> dict[str, int]:
 
 
 def _fetch(con: "duckdb.DuckDBPyConnection", name: str, holes: dict[str, str]) -> list[tuple[object, ...]]:
-    return con.execute(sqlfiles.fill(_sql()[name], **holes)).fetchall()
+    return con.execute(sql_files.fill(_sql()[name], **holes)).fetchall()
 
 
 def digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...]) -> str:
@@ -183,14 +184,14 @@ def digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...])
     header = json.dumps([*_DIGESTED, *labels], ensure_ascii=False, separators=(",", ":"))
     sha.update(f"{header}\n".encode())
     as_text = _listed(f"cast({identifier(label)} as varchar)" for label in labels)
-    for text in lines(con, sqlfiles.fill(_sql()["lines"], rows=rows, labels_as_text=as_text)):
+    for text in lines(con, sql_files.fill(_sql()["lines"], rows=rows, labels_as_text=as_text)):
         sha.update(text)
     return f"sha256:{sha.hexdigest()}"
 
 
 def write_s5cmd(con: "duckdb.DuckDBPyConnection", rows: str, file: IO[bytes]) -> None:
     """Write the commands with which s5cmd fetches the objects."""
-    for text in lines(con, sqlfiles.fill(_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
+    for text in lines(con, sql_files.fill(_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
         file.write(text)
 
 

@@ -9,8 +9,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from warehouse import lake_connection, location, sqlfiles
+from warehouse.engine import sql_files
 from warehouse.errors import UsageError
+from warehouse.lake import connection, location
 from warehouse.manifests.document import show
 from warehouse.manifests.manifest import Manifest
 from warehouse.settings import Settings
@@ -74,13 +75,13 @@ def normalize_source(text: str) -> str:
 
 def _known(place: location.Location, settings: Settings) -> set[str]:
     """The sources of the lake as it is now; none where there is no lake."""
-    from warehouse import lake
+    from warehouse.lake import store
 
-    if not lake.exists(place):
+    if not store.exists(place):
         return set()
-    with contextlib.closing(lake_connection.connect(settings, place)) as con:
-        lake_connection.attach(con, place, "read_only")
-        sql = sqlfiles.statements("manifests/sources.sql")
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
+        sql = sql_files.statements("manifests/sources.sql")
         if not con.execute(sql["is_made"]).fetchall():
             return set()
         return {source for (source,) in con.execute(sql["sources"]).fetchall()}

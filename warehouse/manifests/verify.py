@@ -9,18 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse import extract, keys, location, sqlfiles
-from warehouse.bucket import Bucket, listing_schema
-from warehouse.bucket_folder import FolderBucket
-from warehouse.bucket_open import open_bucket
+from warehouse.engine import sql_files
+from warehouse.ingest import extraction
+from warehouse.ingest.listing import pattern_names
+from warehouse.lake import location
 from warehouse.manifests import paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.registered import Standing, find_standing
 from warehouse.manifests.sources import resolve_sources
+from warehouse.object_store import keys
+from warehouse.object_store.base import Bucket, listing_schema
+from warehouse.object_store.folder import FolderBucket
+from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load
-from warehouse.steps.listing import pattern_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,11 +72,11 @@ def verify(
     buckets = [open_bucket(places[home], settings) for home in homes]
     is_home = [bucket.source for bucket in buckets] == homes
     with contextlib.closing(connect(settings, contents)) as con:
-        sql = sqlfiles.statements("manifests/verify.sql")
+        sql = sql_files.statements("manifests/verify.sql")
         place = "list_position($homes, left(uri, length(uri) - length(key) - 1))" if len(homes) > 1 else "1"
-        filled = sqlfiles.fill(sql["recorded"], rows=contents.rows, place=f"cast({place} as smallint)")
+        filled = sql_files.fill(sql["recorded"], rows=contents.rows, place=f"cast({place} as smallint)")
         con.execute(filled, {"homes": homes} if len(homes) > 1 else None)
-        con.execute(sqlfiles.fill(sql["records"], records=contents.records), {"homes": homes})
+        con.execute(sql_files.fill(sql["records"], records=contents.records), {"homes": homes})
         for name in ("patients", "there", "candidates", "again"):
             con.execute(sql[name])
         for number, bucket in enumerate(buckets, 1):
@@ -99,7 +102,7 @@ def _look(
     con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int, is_home: bool, as_of: Any, progress: Progress
 ) -> None:
     """List what a bucket has of the manifest's patients, and find what could take the place of anything."""
-    sql = sqlfiles.statements("manifests/verify.sql")
+    sql = sql_files.statements("manifests/verify.sql")
     ((patients,),) = con.execute(sql["number"], {"place": place}).fetchall()
     which = "heads" if patients <= _PATIENTS else "groups"
     heads = [head for (head,) in con.execute(sql[which], {"place": place}).fetchall()]
@@ -111,7 +114,7 @@ def _look(
     con.execute(sql["others"], {"place": place})
     con.execute(sql["changes"])
     con.execute(
-        sqlfiles.fill(sqlfiles.statements("refresh/listing.sql")["parsed"], **pattern_names()),
+        sql_files.fill(sql_files.statements("ingest/listing.sql")["parsed"], **pattern_names()),
         {"source": bucket.source, "dated": keys.DATED, "published": keys.PUBLISHED},
     )
     con.execute(sql["sent_again"], {"place": place, "as_of": as_of})
@@ -141,7 +144,7 @@ def _stream(
 
     con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
     try:
-        con.execute(sqlfiles.statements("manifests/verify.sql")["listed"], {"place": place})
+        con.execute(sql_files.statements("manifests/verify.sql")["listed"], {"place": place})
     except Exception:
         # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
         if failure:
@@ -167,7 +170,7 @@ def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int) ->
     """Look into the new clinical files of the dated layout: whether they are `data` or `status` is in them."""
     import pyarrow as pa
 
-    sql = sqlfiles.statements("manifests/verify.sql")
+    sql = sql_files.statements("manifests/verify.sql")
     rows = con.execute(sql["unknown_kinds"], {"place": place}).fetchall()
     if not rows:
         return
@@ -178,8 +181,8 @@ def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int) ->
     for number, size in enumerate(sizes):
         texts.append("" if number in unread else bytes(buffer[at : at + size]).decode("utf-8", "replace"))
         at += size
-    with extract.connection() as extractor:
-        kinds = extract.kinds(extractor, texts)
+    with extraction.connection() as extractor:
+        kinds = extraction.kinds(extractor, texts)
     con.register("kinds", pa.table({"key": pa.array(names, pa.string()), "kind": pa.array(kinds, pa.string())}))
     con.execute(sql["kind"], {"place": place})
     con.unregister("kinds")
@@ -190,10 +193,10 @@ def patients_gone(manifest: Manifest, lake_address: str, settings: Settings | No
     from warehouse.query.session import ALL_GROUPS, Session
 
     settings = settings or load()
-    sql = sqlfiles.statements("manifests/verify.sql")
+    sql = sql_files.statements("manifests/verify.sql")
     # The lake's connection never reads the manifest's files: it is given the names.
     with contextlib.closing(connect(settings, manifest.contents)) as con:
-        named = con.execute(sqlfiles.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()
+        named = con.execute(sql_files.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()
     with Session.open(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
         everybody.con.register("named_patients", named)
         return [patient for (patient,) in everybody.con.execute(sql["patients_gone"]).fetchall()]
@@ -201,6 +204,6 @@ def patients_gone(manifest: Manifest, lake_address: str, settings: Settings | No
 
 def lake_of(address: str) -> str:
     """The lake's address, when there is a lake; "" when there is none."""
-    from warehouse import lake
+    from warehouse.lake import store
 
-    return address if lake.exists(location.parse(address)) else ""
+    return address if store.exists(location.parse(address)) else ""

@@ -7,8 +7,9 @@ from datetime import date
 
 import duckdb
 
-from warehouse import lake, sqlfiles
+from warehouse.engine import sql_files
 from warehouse.errors import NotFoundError
+from warehouse.lake import store
 from warehouse.query.days import parse_day
 from warehouse.query.session import Session
 
@@ -27,7 +28,7 @@ class Patient:
 
     def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
         return self.warehouse.con.sql(
-            f"from {lake.ALIAS}.main.{sqlfiles.identifier(view)} where patient_id = $patient order by {order}",
+            f"from {store.ALIAS}.main.{sql_files.identifier(view)} where patient_id = $patient order by {order}",
             params={"patient": self.patient_id},
         )
 
@@ -75,20 +76,20 @@ class Patient:
     def timeline(self) -> duckdb.DuckDBPyRelation:
         """Studies and clinical files in the order of their day: day, event, what, detail, available_date, id."""
         return self.warehouse.con.sql(
-            sqlfiles.statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
+            sql_files.statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
         )
 
     def records(self) -> duckdb.DuckDBPyRelation:
         """The clinical files whole, as they were sent, oldest first; only those that the as-of date lets be seen."""
         return self.warehouse.con.sql(
-            sqlfiles.statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
+            sql_files.statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
         )
 
 
 def find_patient(session: Session, patient_id: str) -> Patient:
     """The patient of that name; NotFoundError when there is none in what the session shows."""
     found = session.con.execute(
-        f"select patient_id from {lake.ALIAS}.main.patients where patient_id = $patient",
+        f"select patient_id from {store.ALIAS}.main.patients where patient_id = $patient",
         {"patient": patient_id},
     ).fetchone()
     if not found:

@@ -15,12 +15,14 @@ from typing import Any, Self
 
 import duckdb
 
-from warehouse import lake, machine_memory, macros, sqlfiles, texts
+from warehouse.engine import machine_memory, query_text, sql_files
 from warehouse.engine.messages import clean_message
 from warehouse.errors import LakeError, UsageError
-from warehouse.keys import GROUPS
-from warehouse.location import Location
-from warehouse.location import parse as parse_address
+from warehouse.lake import store
+from warehouse.lake.location import Location
+from warehouse.lake.location import parse as parse_address
+from warehouse.object_store.keys import GROUPS
+from warehouse.query import macros
 from warehouse.query.days import parse_day
 from warehouse.settings import Settings, load
 
@@ -33,7 +35,7 @@ class Session:
     """A lake opened to read. Made by `Session.open`; closes with `close()` or at the end of a `with` block."""
 
     con: duckdb.DuckDBPyConnection
-    snapshot: lake.Snapshot
+    snapshot: store.Snapshot
     location: Location
     day: date | None = None
     group_name: str = "training"
@@ -75,7 +77,7 @@ class Session:
         unpublished: bool = False,
         trusted: bool,
     ) -> Self:
-        con, chosen = lake.reader(
+        con, chosen = store.reader(
             place,
             settings,
             snapshot,
@@ -85,9 +87,9 @@ class Session:
         opened = cls(con, chosen, place, settings=settings, trusted=trusted)
         _prepare(opened)
         if not trusted:
-            from warehouse import foreign
+            from warehouse.query import sandbox
 
-            foreign.harden(con, place, settings)
+            sandbox.harden(con, place, settings)
         return opened
 
     def __repr__(self) -> str:
@@ -107,7 +109,7 @@ class Session:
         UsageError for a group that neither the layouts of buckets nor the lake know.
         """
         if name not in (*GROUPS, ALL_GROUPS):
-            found = self.con.execute(sqlfiles.statements("reports/status.sql")["groups"]).fetchall()
+            found = self.con.execute(sql_files.statements("reports/status.sql")["groups"]).fetchall()
             known = sorted({*GROUPS, ALL_GROUPS, *(group for (group,) in found)})
             if name not in known:
                 raise UsageError(f"There is no group {name!r}. There are {', '.join(known)}.")
@@ -142,9 +144,9 @@ class Session:
         if self.trusted:
             check_query(self.con, query)
         else:
-            from warehouse import foreign
+            from warehouse.query import sandbox
 
-            foreign.admit(self.con, query, parameters)
+            sandbox.admit(self.con, query, parameters)
         macros.suit(self.con, query)
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
@@ -152,7 +154,7 @@ class Session:
             raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
     def held_in(self) -> Self:
-        """The same, on a connection that foreign SQL does not get out of (warehouse/foreign)."""
+        """The same, on a connection that foreign SQL does not get out of (warehouse/query/sandbox)."""
         if not self.trusted:
             return self
         if not self._beside:
@@ -172,13 +174,13 @@ class Session:
 
     def limited(self) -> AbstractContextManager[None]:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
-        from warehouse import limits
+        from warehouse.engine import limits
 
         return limits.limited(self.settings, self.con)
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
         try:
-            return self.con.sql(f"from {lake.ALIAS}.main.{sqlfiles.identifier(name)}")
+            return self.con.sql(f"from {store.ALIAS}.main.{sql_files.identifier(name)}")
         except duckdb.CatalogException:
             self.require(name)
             raise
@@ -210,10 +212,10 @@ class Session:
     def has(self, view: str, column: str | None = None) -> bool:
         """Whether the snapshot has a view of this name, with this column: it has those that it was published with."""
         query = (
-            f"select 1 from duckdb_columns() where database_name = {sqlfiles.literal(lake.ALIAS)} "
-            f"and schema_name = 'main' and table_name = {sqlfiles.literal(view)}"
+            f"select 1 from duckdb_columns() where database_name = {sql_files.literal(store.ALIAS)} "
+            f"and schema_name = 'main' and table_name = {sql_files.literal(view)}"
         )
-        query += f" and column_name = {sqlfiles.literal(column)}" if column else ""
+        query += f" and column_name = {sql_files.literal(column)}" if column else ""
         return self.con.execute(query).fetchone() is not None
 
     def require(self, view: str, column: str | None = None) -> None:
@@ -267,7 +269,7 @@ class Session:
 
         Of the group asked for; not cut by as-of date, since an object that cannot be read has none for sure.
         """
-        return self.con.sql(sqlfiles.statements("reports/rejects.sql")["rejects"])
+        return self.con.sql(sql_files.statements("reports/rejects.sql")["rejects"])
 
     def close(self) -> None:
         """Close this connection to the lake; relations made from it are of no use any more."""
@@ -285,16 +287,16 @@ class Session:
 def _prepare(session: Session) -> None:
     """Give a connection the lake, the session variables that the views obey, and the macros."""
     con = session.con
-    con.execute(f"use {lake.ALIAS}")
+    con.execute(f"use {store.ALIAS}")
     if session.day:
-        con.execute(f"set variable as_of = cast({sqlfiles.literal(str(session.day))} as date)")
-    con.execute(f"set variable group_name = {sqlfiles.literal(session.group_name)}")
+        con.execute(f"set variable as_of = cast({sql_files.literal(str(session.day))} as date)")
+    con.execute(f"set variable group_name = {sql_files.literal(session.group_name)}")
     macros.create(con)
 
 
 def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
     """Raise UsageError unless the text is exactly one query that only reads."""
-    texts.check_query_text(query)
+    query_text.check_query_text(query)
     try:
         statements = con.extract_statements(query)
     except duckdb.Error as error:

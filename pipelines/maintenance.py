@@ -1,0 +1,53 @@
+"""The weekly upkeep as a job: first the lake's (merge, rewrite, expire, clean up), then Dagster's own history."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import dagster as dg
+
+from pipelines.deployment import POOL, Definition, Deployment
+from pipelines.resources import ChestWarehouse
+from pipelines.retries import healing
+from pipelines.run_retention import forget
+from warehouse.lake.maintenance import upkeep
+from warehouse.settings import load
+
+JOB = "upkeep"
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
+    """Keep the lake's files few and its old snapshots no longer than they are needed; manifests keep theirs."""
+    with healing(context, chest.first_wait):
+        settings = load()
+        done = upkeep(chest.lake or settings.lake, keep_days=settings.keep_days, settings=settings)
+    context.add_output_metadata(
+        {
+            "snapshot": done.snapshot,
+            "files_before": done.before.files,
+            "files": done.after.files,
+            "bytes_before": done.before.bytes,
+            "bytes": done.after.bytes,
+            "files_rewritten": done.rewritten.files,
+            "files_merged": done.merged.files,
+            "snapshots_expired": len(done.expired),
+            "snapshots_kept": len(done.kept),
+            "files_removed": done.removed_files + done.removed_orphans,
+        }
+    )
+
+
+@dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
+def history(context: dg.OpExecutionContext) -> None:
+    """Forget runs that ended more than CHEST_KEEP_DAYS ago, unless they still say something about an asset."""
+    context.add_output_metadata(asdict(forget(context.instance, load().keep_days)))
+
+
+def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
+    """The job."""
+
+    @dg.job(name=JOB, description="Keeps lake and history small. Nothing is lost that a manifest or a reader needs.")
+    def job() -> None:
+        history(after=lake())
+
+    return [job]

@@ -1,0 +1,307 @@
+-- Bringing raw.objects level with a listing. One statement under each name; warehouse/ingest/listing.py runs them.
+
+-- name: listing
+-- The listing as it streams in. A sample bucket's answers are no objects of it.
+create or replace temp table listing as
+select key, size, etag, last_modified
+from incoming
+where not list_contains($answers, key);
+
+-- name: newer
+-- Keys of which the lake knows more than a listing of an earlier time, as an S3 Inventory is.
+create or replace temp table newer as
+select key from raw.objects where source = $source and last_modified > $listed_at;
+
+-- name: former
+select key, size, etag, last_modified
+from raw.objects at (version => {{ version }}) -- noqa: PRS, AL01, AL05
+where source = $source;
+
+-- name: no_former
+select key, size, etag, last_modified from raw.objects where false;
+
+-- name: learnt
+-- What real listings have changed in the lake since then, removals too.
+insert into newer
+select coalesce(now.key, former.key)
+from (from raw.objects where source = $source) as now
+full join ({{ former }}) as former on now.key = former.key
+where (now.etag, now.size, now.last_modified) is distinct from (former.etag, former.size, former.last_modified);
+
+-- name: drop_older
+delete from listing where key in (from newer);
+
+-- name: take_newer
+insert into listing
+select key, size, etag, last_modified from raw.objects
+where source = $source and key in (from newer);
+
+-- name: doubles
+-- Keys listed twice, as `a` and the folder marker `a/` are to some clients; looked for among changes alone.
+create or replace temp table doubles as
+select listing.key
+from listing
+semi join changes on listing.key = changes.key
+group by listing.key
+having count(*) > 1;
+
+-- name: drop_doubles
+-- The largest one counts.
+delete from listing
+where rowid in (
+    select row_id from (
+        select listing.rowid as row_id, row_number() over (partition by listing.key order by size desc, etag) as place
+        from listing
+        semi join doubles on listing.key = doubles.key
+    )
+    where place > 1
+);
+
+-- name: changes
+create or replace temp table changes as
+select
+    coalesce(listing.key, objects.key) as key,
+    case when objects.key is null then 'added' when listing.key is null then 'removed' else 'changed' end as change,
+    objects.kind as old_kind,
+    objects.group_name,
+    objects.patient_id,
+    objects.image_id
+from listing
+full join (
+    select key, size, etag, last_modified, kind, group_name, patient_id, image_id
+    from raw.objects
+    where source = $source and {{ within }}
+) as objects on listing.key = objects.key
+where
+    objects.key is null
+    or listing.key is null
+    or $full
+    or (listing.etag, listing.size) is distinct from (objects.etag, objects.size)
+    -- An inventory and a listing may tell the time to different fractions of a second.
+    or abs(epoch_us(listing.last_modified) - epoch_us(objects.last_modified)) >= 1_000_000;
+
+-- name: counts
+select
+    (select count(*) from listing) as n_listed,
+    count(*) filter (change = 'added') as n_added,
+    count(*) filter (change = 'changed') as n_changed,
+    count(*) filter (change = 'removed') as n_removed,
+    (select count(*) from raw.objects where source = $source) as n_known
+from changes;
+
+-- name: probes
+-- A few new objects whose reading shows whether reading is allowed at all.
+select listing.key, listing.etag, listing.size
+from listing
+semi join (from changes where change <> 'removed') as news on listing.key = news.key
+where listing.key like '%.json' and listing.size < 1_000_000
+order by listing.size, listing.key
+limit 3;
+
+-- name: sample
+-- Some of all objects, whichever, for when those cannot be read.
+select key, etag, size
+from listing
+where key like '%.json' and size < 1_000_000
+order by hash(key)
+limit $most;
+
+-- name: parsed
+-- The grammar is that of warehouse/object_store/keys.py: its patterns come in as parameters.
+create or replace temp table parsed as
+with
+dated as (
+    select listing.*, regexp_extract(key, '^(?:' || $dated || ')$', [{{ dated_names }}]) as d
+    from listing
+    semi join (from changes where change <> 'removed') as news on listing.key = news.key
+),
+
+both_layouts as (
+    select
+        *,
+        regexp_extract(
+            case when d.group_name = '' then key end, '^(?:' || $published || ')$', [{{ published_names }}]
+        ) as p
+    from dated
+),
+
+parts as (
+    select
+        *,
+        case
+            when d.dcm_id <> '' or p.dcm_id <> '' then 'dcm'
+            when d.header_id <> '' or p.header_id <> '' then 'header'
+            when d.clinical_date <> '' or p.clinical_date <> '' then 'clinical'
+            else 'other'
+        end as kind,
+        nullif(coalesce(p.clinical_date, d.dcm_date || d.header_date || d.clinical_date), '') as key_date
+    from both_layouts
+)
+
+select
+    $source as source,
+    key,
+    size,
+    etag,
+    last_modified,
+    kind,
+    case when d.group_name <> '' then 'dated' when p.group_name <> '' then 'published' end as layout,
+    nullif(coalesce(p.group_name, d.group_name), '') as group_name,
+    nullif(coalesce(p.dcm_patient || p.header_patient || p.clinical_patient, d.patient_id), '') as patient_id,
+    -- Year 0 is a date to DuckDB, but not to the calendar.
+    case
+        when key_date is null then cast(last_modified as date)
+        when key_date >= '0001' then try_cast(key_date as date)
+    end as available_date,
+    nullif(p.record, '') as record,
+    nullif(p.dcm_study || p.header_study, '') as study_id,
+    nullif(p.dcm_series || p.header_series, '') as series_id,
+    nullif(coalesce(p.dcm_id || p.header_id, d.dcm_id || d.header_id), '') as image_id,
+    key_date
+from parts;
+
+-- name: delete
+delete from {{ table }}
+where source = $source and key in (select key from changes where change <> 'added');
+
+-- name: gone
+-- Rows of objects that are no more, or are of another kind now. Those of objects that were replaced stay until the new
+-- content has been read: it may not be to be had.
+create or replace temp table gone as
+select changes.key
+from changes
+left join parsed on changes.key = parsed.key
+where change = 'removed' or (change = 'changed' and changes.old_kind <> parsed.kind);
+
+-- name: delete_gone
+delete from {{ table }} where source = $source and key in (from gone);
+
+-- name: unpaired
+-- What another program left behind: a whole file without its typed row. Reading it again would double it.
+delete from {{ whole }}
+where
+    source = $source
+    and key in (select key from changes where change <> 'added')
+    and key not in (select key from {{ typed }} where source = $source);
+
+-- name: due
+-- Read again although the etag is the same; the row stays meanwhile.
+insert into ops.rejects by name
+select
+    parsed.source,
+    parsed.key,
+    parsed.etag,
+    parsed.size,
+    parsed.kind,
+    parsed.group_name,
+    parsed.patient_id,
+    $reason as reason,
+    true as retry,
+    now() as first_seen,
+    now() as last_seen,
+    any_value(loaded.etag) as kept_etag
+from parsed
+inner join {{ table }} as loaded on parsed.key = loaded.key and parsed.etag = loaded.etag
+where loaded.source = $source and parsed.kind = '{{ kind }}'
+group by all;
+
+-- name: insert
+insert into raw.objects by name select {{ names_raw_objects }} from parsed;
+
+-- name: reject_dates
+insert into ops.rejects by name
+select
+    source,
+    key,
+    etag,
+    size,
+    kind,
+    group_name,
+    patient_id,
+    'impossible date in the key: ' || key_date as reason,
+    false as retry,
+    now() as first_seen,
+    now() as last_seen,
+    null as tried_by
+from parsed
+where available_date is null;
+
+-- name: skipped
+-- What the listing passes over now, beside what it did before.
+create or replace temp table skipped as
+select coalesce(found.key, known.key) as key, found.reason, known.first_seen
+from skipped_found as found
+full join (
+    select key, reason, first_seen from ops.rejects where source = $source and kind = 'skipped' and {{ within }}
+) as known on found.key = known.key
+where found.reason is distinct from known.reason;
+
+-- name: forget_skipped
+delete from ops.rejects where source = $source and kind = 'skipped' and key in (select key from skipped);
+
+-- name: reject_skipped
+-- Without an etag and a size: nothing was looked at but the name.
+insert into ops.rejects by name
+select
+    $source as source,
+    key,
+    '' as etag,
+    0 as size,
+    'skipped' as kind,
+    nullif(regexp_extract(key, '^([^/]+)/', 1), '') as group_name,
+    null as patient_id,
+    reason,
+    false as retry,
+    coalesce(first_seen, now()) as first_seen,
+    now() as last_seen
+from skipped
+where reason is not null;
+
+-- name: any_image
+select 1 from core.images where source = $source limit 1;
+
+-- name: repaired
+-- Loaded images whose .dcm came, went or was replaced, with the .dcm that is theirs now.
+create or replace temp table repaired as
+with
+touched as (
+    select group_name, patient_id, image_id from parsed where kind = 'dcm'
+    union
+    select group_name, patient_id, image_id from changes where old_kind = 'dcm'
+),
+
+loaded as (
+    select images.* from core.images
+    semi join touched
+        on
+            images.group_name = touched.group_name
+            and images.patient_id = touched.patient_id
+            and images.image_id = touched.image_id
+    where images.source = $source
+),
+
+headers as (
+    select objects.* from raw.objects
+    semi join loaded on objects.key = loaded.key
+    where objects.source = $source
+),
+
+paired as ({{ pairing }})
+
+select paired.* from paired
+inner join loaded on paired.key = loaded.key
+where
+    (paired.dcm_key, paired.dcm_etag, paired.dcm_size, paired.dcm_available_date, paired.earlier_dcm)
+    is distinct from
+    (loaded.dcm_key, loaded.dcm_etag, loaded.dcm_size, loaded.dcm_available_date, loaded.earlier_dcm);
+
+-- name: repair
+update core.images
+set
+    dcm_key = repaired.dcm_key,
+    dcm_etag = repaired.dcm_etag,
+    dcm_size = repaired.dcm_size,
+    dcm_available_date = repaired.dcm_available_date,
+    earlier_dcm = repaired.earlier_dcm
+from repaired
+where images.source = $source and images.key = repaired.key;

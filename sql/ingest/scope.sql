@@ -1,0 +1,28 @@
+-- What part of a bucket a refresh touches. One statement under each name; warehouse/ingest/scope.py runs them.
+
+-- name: groups
+select distinct group_name from raw.objects where source = $source and group_name is not null;
+
+-- name: any
+select 1
+from (
+    select key from listing
+    union all
+    select key from raw.objects where source = $source
+)
+where list_bool_or(list_transform($prefixes, lambda prefix: starts_with(key, prefix)))
+limit 1;
+
+-- name: before
+-- The same in an earlier version of the lake: what was there and has gone names something.
+select 1
+from raw.objects at (version => {{ version }}) -- noqa: PRS, AL01, AL05
+where source = $source and list_bool_or(list_transform($prefixes, lambda prefix: starts_with(key, prefix)))
+limit 1;
+
+-- name: within
+-- Whether a key is in the part; an empty list is the whole bucket.
+( -- noqa: PRS
+    len($prefixes) = 0
+    or list_bool_or(list_transform($prefixes, lambda prefix: starts_with({{ key }}, prefix)))
+);

@@ -1,0 +1,156 @@
+"""The rules of the checks, as sql/checks declares them: one file, one rule, whose rows are faults.
+
+A file begins with `-- title:`, `-- meaning:` (which may go on over lines that are indented), `-- severity:` and
+`-- table:`; one SELECT follows. Holes in it are filled from the column tables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import PurePath
+
+from warehouse.catalog import columns, dicom_dictionary, public_views
+from warehouse.engine import sql_files
+from warehouse.errors import UsageError
+
+_HEADER = re.compile(r"^-- (title|meaning|severity|table): *(.*(?:\n--   .*)*)$", re.MULTILINE)
+
+#: The postcode areas of two letters (Royal Mail, Postcode Address File); those of one are B E G L M N S W.
+_POSTCODE_AREAS = """
+AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX FK FY GL GU GY HA
+HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH PL PO PR
+RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE
+"""
+
+
+class Severity(StrEnum):
+    """How grave the rows of a check are, gravest first."""
+
+    BLOCKING = "blocking"  # the snapshot is wrong
+    ERROR = "error"  # a fact is wrong and would go into an answer
+    WARNING = "warning"  # to be looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One rule: what it finds, why that is a fault, and of which table or view."""
+
+    name: str
+    title: str
+    meaning: str
+    severity: Severity
+    table: str
+    sql: str
+
+    def __repr__(self) -> str:
+        """Its name, severity and title."""
+        return f"<Check {self.name} ({self.severity}): {self.title}>"
+
+
+@cache
+def definitions() -> dict[str, Check]:
+    """Every check by its name, gravest first."""
+    found = [_parse(name) for name in sql_files.files("checks")]
+    return {check.name: check for check in sorted(found, key=lambda c: (list(Severity).index(c.severity), c.name))}
+
+
+def definition(name: str) -> Check:
+    """The check of that name; UsageError names the nearest when there is none."""
+    import difflib
+
+    known = definitions()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"There is no check {name!r}.{hint} List them:  chest check --list")
+    return known[name]
+
+
+def _parse(name: str) -> Check:
+    text = sql_files.read(name)
+    says = {key: " ".join(line.strip("- ") for line in value.splitlines()) for key, value in _HEADER.findall(text)}
+    return Check(
+        name=PurePath(name).stem,
+        title=says["title"],
+        meaning=says["meaning"],
+        severity=Severity(says["severity"]),
+        table=says["table"],
+        sql=sql_files.fill(text, **_fills()),
+    )
+
+
+@cache
+def _fills() -> dict[str, str]:
+    """What the holes in sql/checks are filled with."""
+    identifying = columns.identifying()
+    tags = [row["tag"] for row in identifying]
+    fields = [key for field in columns.record_columns() for key in (field.source, *field.other_keys)]
+    return {
+        "as_of": public_views.AS_OF,
+        "in_group": public_views.IN_GROUP,
+        "identifying": ", ".join(f"({', '.join(map(sql_files.literal, row.values()))})" for row in identifying),
+        "identifying_tags": "|".join(tags),
+        "pseudonym_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "the pseudonym"),
+        "birth_date_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "1 January"),
+        # A path with a wildcard must be a constant; of a CASE only the branch that is asked for is run.
+        "identifying_elements": "case tag "
+        + " ".join(f"when '{tag}' then json_extract(header, '$..{tag}')" for tag in tags)
+        + " end",
+        "identifying_tag_list": ", ".join(map(sql_files.literal, tags)),
+        "known_fields": ", ".join(map(sql_files.literal, fields)),
+        "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
+        "values_with_form": ", ".join(
+            f"{{attribute: {sql_files.literal(c.name)}, vr: '{vr}', value: {sql_files.identifier(c.name)}}}"
+            for c in columns.dicom_columns()
+            if (vr := dicom_dictionary.vr_of(c.source)) in ("UI", "AS")
+        ),
+        **_unread(),
+    }
+
+
+def _unread() -> dict[str, str]:
+    """The parts of the check that counts, for each declared attribute, the values of header and row."""
+    declared = columns.dicom_columns()
+    lists = [column for column in declared if column.type.endswith("[]")]
+    single = [column for column in declared if not column.type.endswith("[]")]
+    return {
+        "declared_structure": json.dumps(
+            {c.source: {"Value": ["VARCHAR"], "InlineBinary": "VARCHAR", "BulkDataURI": "VARCHAR"} for c in declared}
+        ),
+        "null_cells": ", ".join(_bit(f'"{c.name}" is null') for c in single),
+        "filled_values": ", ".join(_bit(f"{_is_encoded(c)} or {_count(c)} > 0") for c in single),
+        "cell_counts": ", ".join(_character(f'list_count("{c.name}")') for c in lists),
+        "value_counts": ", ".join(
+            _character(f"case when {_is_encoded(c)} then 60 else {_count(c)} end") for c in lists
+        ),
+        "single_attributes": _numbered(single),
+        "list_attributes": _numbered(lists),
+    }
+
+
+def _is_encoded(column: columns.Column) -> str:
+    """Whether the header has bytes in the place of the column's values."""
+    return f'(tags."{column.source}".InlineBinary is not null or tags."{column.source}".BulkDataURI is not null)'
+
+
+def _count(column: columns.Column) -> str:
+    """How many values the header has that are not empty."""
+    empty = "item is null or item in ('', '{\"Alphabetic\":\"\"}')"
+    return f'coalesce(len(list_filter(tags."{column.source}".Value, lambda item: not ({empty}))), 0)'
+
+
+def _numbered(declared: list[columns.Column]) -> str:
+    return ", ".join(f"({place}, '{c.source}', '{c.name}', '{c.type}')" for place, c in enumerate(declared))
+
+
+def _bit(condition: str) -> str:
+    return f"case when {condition} then '1' else '0' end"
+
+
+def _character(count: str) -> str:
+    """A number of values as one character, which compares as the number does; 60 stands for more."""
+    return f"chr(cast(48 + least(coalesce({count}, 0), 60) as integer))"

@@ -1,0 +1,52 @@
+"""One spelling for the names of centres and vendors, in SQL and in Python: sql/expressions/spelling.sql."""
+
+from collections.abc import Iterable
+from functools import cache
+
+from warehouse.engine import sql_files
+
+_FILE = "expressions/spelling.sql"
+
+
+@cache
+def fills() -> dict[str, str]:
+    """What templates ask for: `spelt_Manufacturer`, `vendor_of_spelt_maker`, `centre_of_centre_name`."""
+    vendors = sql_files.mapping("vendor_starts")
+    of_centre = _spelt("centre_name")
+    return {
+        "spelt_Manufacturer": _spelt("Manufacturer"),
+        "vendor_of_spelt_maker": sql_files.fill(
+            sql_files.expression(_FILE, "vendor"),
+            spelt="spelt_maker",
+            vendor_starts="|".join(sorted(vendors, key=lambda start: (-len(start), start))),
+            vendor_names=_cases(vendors),
+        ),
+        "centre_of_centre_name": sql_files.fill(
+            sql_files.expression(_FILE, "centre"),
+            text=of_centre,
+            centre_aliases=_cases(sql_files.mapping("centre")),
+        ),
+    }
+
+
+def _spelt(name: str) -> str:
+    return sql_files.fill(sql_files.expression(_FILE, "text"), name=name)
+
+
+def _cases(spellings: dict[str, str]) -> str:
+    return " ".join(f"when {sql_files.literal(a)} then {sql_files.literal(b)}" for a, b in spellings.items())
+
+
+def fold_centres(names: Iterable[str]) -> dict[str, str | None]:
+    """Each name of a centre and its spelling in the column `centre`; None where a name has no letter.
+
+    Asked of DuckDB, so that Python and SQL cannot differ. A NUL, which SQL texts cannot hold, is white space.
+    """
+    import duckdb
+
+    given = sorted(set(names))
+    listed = ", ".join(sql_files.literal(name.replace("\0", " ")) for name in given)
+    with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as con:
+        con.execute(sql_files.fill(sql_files.read("macros/fold_centre.sql"), **fills()))
+        spelt = con.execute(f"select fold_centre(unnest([{listed}]::varchar[]))").fetchall()
+    return dict(zip(given, (name for (name,) in spelt), strict=True))

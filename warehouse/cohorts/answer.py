@@ -1,0 +1,248 @@
+"""Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from warehouse import settings
+from warehouse.catalog import columns
+from warehouse.cohorts import binding, validation
+from warehouse.cohorts.definition import Definition, load
+from warehouse.cohorts.header import DefinitionError, Parameter, nearest
+from warehouse.engine import limits
+from warehouse.engine.messages import explain_shortage
+from warehouse.engine.names import fold_name
+from warehouse.errors import ForeignSqlError, LakeError, UsageError
+from warehouse.lake import store
+from warehouse.query import macros, sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+    import pyarrow as pa
+
+    from warehouse.query.session import Session
+
+
+@dataclass(frozen=True)
+class CohortAnswer:
+    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed;
+    `step_columns` the columns of every step with their types, the answer's under `answer`."""
+
+    warehouse: "Session"
+    definition: Definition
+    values: dict[str, Any]
+    step_columns: dict[str, dict[str, str]]
+
+    @classmethod
+    def prepare(cls, warehouse: "Session", name_or_path: "str | Path", given: Mapping[str, object]) -> Self:
+        """A cohort ready to run; whatever can be wrong with it before it runs is reported here."""
+        return cls.ask(warehouse, load(name_or_path), given)
+
+    @classmethod
+    def ask(cls, warehouse: "Session", definition: Definition, given: Mapping[str, object]) -> Self:
+        """The same for a definition at hand, as from a manifest; it is asked on a sandboxed connection."""
+        values, step_columns = check(definition, given)
+        return cls(warehouse.held_in(), definition, values, step_columns)
+
+    def __repr__(self) -> str:
+        """Its name and grain, parameters and the warehouse; nothing is asked for it."""
+        given = "".join(f", {name}={value!r}" for name, value in self.values.items())
+        return f"<Cohort {self.definition.name} of {self.definition.grain}s{given}; {self.warehouse!r}>"
+
+    @cached_property
+    def rows(self) -> "pa.Table":
+        """The answer as an Arrow table, in the order of its grain; it is asked for once.
+
+        DefinitionError when a row has no grain, or when two rows have the same.
+        """
+        table = self.fetch(self.definition.bound_sql)
+        _check_grain(table, self.definition)
+        return table.sort_by(self.definition.grain_column)
+
+    def fetch(self, sql: str, **more: object) -> "pa.Table":
+        """What SQL that was made from the definition answers, its parameters and more bound.
+
+        It is untrusted SQL (warehouse/query/sandbox): its text and its plan are judged, its time is limited.
+        """
+        import duckdb
+
+        con, values = self.warehouse.con, {**self.values, **more}
+        try:
+            macros.suit(con, sql)
+            with self.warehouse.limited():
+                sandbox.admit(con, sql, values, repeatable=True)
+                return con.execute(sql, values).to_arrow_table()
+        except ForeignSqlError as error:
+            raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
+        except UsageError:
+            _check_snapshot(self.warehouse, self.definition)
+            raise
+        except duckdb.Error as error:
+            if shortage := explain_shortage(error):
+                raise UsageError(f"Cohort {self.definition.name} cannot be answered. {shortage}") from None
+            raise binding.explained(error, self.definition) from None
+
+    def relation(self) -> "duckdb.DuckDBPyRelation":
+        """The answer as a DuckDB relation, like those of the views."""
+        return self.warehouse.con.from_arrow(self.rows)
+
+    @property
+    def result(self) -> "duckdb.DuckDBPyRelation":
+        """The same as `relation()`."""
+        return self.relation()
+
+
+def _check_snapshot(warehouse: "Session", definition: Definition) -> None:
+    """LakeError where the snapshot has not all views and columns that the definition was bound to."""
+    declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
+    there = warehouse.con.execute(
+        "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
+        {"lake": store.ALIAS},
+    ).fetchall()
+    lacking = declared - set(there)
+    words = {fold_name(name) for name in re.findall(r"\w+", definition.sql)}
+    views_there = {view for view, _ in there}
+    for view, column in sorted(lacking):
+        if view in words and (column.lower() in words or view not in views_there):
+            lacks = f"its view {view} lacks {column}" if view in views_there else f"it has no view {view}"
+            raise LakeError(
+                f"Snapshot {warehouse.snapshot.number} cannot be asked for {definition.name}: {lacks}, "
+                "which this version of the tool makes. Refresh the lake, or choose a later snapshot."
+            )
+
+
+def check(
+    definition: Definition, given: Mapping[str, object] | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The values of the parameters and the columns of every step; no lake is needed.
+
+    DefinitionError for what is wrong with the file, UsageError for what is wrong with the parameters given. Where none
+    may be given (None), one that must be given is null.
+    """
+    with contextlib.closing(binding.shell()) as con, limits.limited(settings.load(), con):
+        needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
+        values = typed(con, definition, given if given is not None else needed)
+        if refused := validation.refusals(con, definition):
+            raise DefinitionError(definition.path, refused)
+        return values, binding.bind(con, definition, values)
+
+
+def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:
+    """The value of every parameter, given or by default, as a Python value of its type.
+
+    UsageError for a parameter that the cohort does not know, one that must be given, or a value of another type.
+    """
+    known = {fold_name(p.name): p for p in definition.params}
+    for name in given:
+        if fold_name(name) not in known:
+            takes = f" It takes {', '.join(p.name for p in definition.params)}." if known else " It takes none."
+            raise UsageError(f"Cohort {definition.name} has no parameter {name}.{nearest(name, known)}{takes}")
+    words = {fold_name(name): value for name, value in given.items()}
+    return {p.name: _typed(con, definition, p, words) for p in definition.params}
+
+
+def _typed(
+    con: "duckdb.DuckDBPyConnection", definition: Definition, param: Parameter, given: Mapping[str, object]
+) -> Any:
+    import duckdb
+
+    if fold_name(param.name) not in given and param.default is None:
+        raise UsageError(f"Cohort {definition.name} must be given {param.name} ({param.type}): {param.meaning}")
+    try:
+        if fold_name(param.name) not in given:
+            return _one(con.execute(f"select cast(({_literal(con, definition, param)}) as {param.type})"))
+        given_value = _listed(param, given[fold_name(param.name)])
+        value = _one(con.execute(f"select cast($value as {param.type})", {"value": given_value}))
+        if not _is_kept(given_value, value):
+            raise UsageError(
+                f"Parameter {param.name} of {definition.name} is {param.type}: {given_value!r} would become {value!s}."
+            )
+        return value
+    except duckdb.Error:
+        if fold_name(param.name) not in given:
+            raise definition.problem(param.line, f"The default of {param.name} is no {param.type}.") from None
+        value = given[fold_name(param.name)]
+        raise UsageError(f"Parameter {param.name} of {definition.name} is {param.type}, not {value!r}.") from None
+
+
+def _literal(con: "duckdb.DuckDBPyConnection", definition: Definition, param: Parameter) -> str:
+    """The default of a parameter, where DuckDB too takes it for a literal."""
+    text = param.default or "null"
+    try:
+        (statement,) = sandbox.parse_query(con, f"select ({text})")
+        node = statement["node"]
+        is_plain = node["type"] == "SELECT_NODE" and node["from_table"] == {"type": "EMPTY"} and not node["cte_map"]
+        if is_plain and len(node["select_list"]) == 1 and _is_constant(node["select_list"][0]):
+            return text
+    except (UsageError, ValueError):
+        pass
+    raise definition.problem(param.line, f"The default of {param.name} must be a literal.")
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether an expression is values alone: constants, casts and lists of them, a sign before them."""
+    if node["class"] == "CONSTANT":
+        return True
+    is_list = node["class"] in ("FUNCTION", "OPERATOR") and (
+        node.get("function_name") in ("list_value", "-") or node["type"] == "ARRAY_CONSTRUCTOR"
+    )
+    if node["class"] != "CAST" and not is_list:
+        return False
+    below = [node["child"]] if "child" in node else node.get("children", [])
+    return all(map(_is_constant, below)) and "filter" not in node
+
+
+def _is_kept(given: object, value: object) -> bool:
+    """Whether a cast has kept a value: it rounds numbers and cuts the time from a day without a word."""
+    if isinstance(value, list):
+        return not isinstance(given, list) or all(map(_is_kept, given, value))
+    if isinstance(value, bool):
+        return str(given).strip().lower() in ("true", "false", "t", "f", "yes", "no", "y", "n", "1", "0")
+    if isinstance(value, int | Decimal):
+        try:
+            return Decimal(str(given).strip()) == value
+        except InvalidOperation:
+            return False
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return str(given).strip() == value.isoformat()
+    return True
+
+
+def _listed(param: Parameter, value: object) -> object:
+    """A single value given to a list is a list of one; a text in brackets is a list as DuckDB writes it."""
+    if not param.is_list or value is None or (isinstance(value, str) and value.startswith("[")):
+        return value
+    return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+
+
+def _one(answer: "duckdb.DuckDBPyConnection") -> Any:
+    row = answer.fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _check_grain(table: "pa.Table", definition: Definition) -> None:
+    """Says how many in no case: commands whose counts are rounded show these errors too."""
+    import pyarrow.compute as pc
+
+    column = table[definition.grain_column]
+    where = f"{definition.grain_column}, which names a row of the grain {definition.grain}"
+    if column.null_count:
+        raise definition.problem(definition.answer.line, f"Some rows have no {where}.")
+    counts = pc.value_counts(column)
+    most = pc.max(counts.field("counts")).as_py() if len(counts) else 0
+    if most and most > 1:
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))
+        example = twice[0]["values"].as_py()
+        raise definition.problem(
+            definition.answer.line,
+            f"Some rows occur more than once by {where}, as {example} does. "
+            "Choose one of each, as by qualify row_number() over (partition by … order by …) = 1.",
+        )

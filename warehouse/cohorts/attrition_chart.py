@@ -1,0 +1,162 @@
+"""Draws the attrition of a cohort as a flow: what each step leaves downwards, what it lost to the right.
+
+Steps beside the way (a list of swabs, say) stand to the left, at the step that reads them. Plain SVG, of which PNG is
+made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+from warehouse.errors import UsageError
+from warehouse.filesystem import files
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.attrition import Count
+
+_WIDTH, _SIDE, _GAP, _LINE, _PAD = 400, 250, 44, 17, 12
+_STYLE = """
+text { font-family: Helvetica, Arial, 'DejaVu Sans', sans-serif; font-size: 13px; fill: #1c2733; }
+.name { font-weight: bold; } .small { fill: #55606e; font-size: 12px; } .title { font-size: 17px; font-weight: bold; }
+.box { fill: #ffffff; stroke: #33475b; } .lost { fill: #fdf3ec; stroke: #b5622a; }
+.side { fill: #f0f4f8; stroke: #8798a9; } .last { fill: #e8f3ec; stroke: #2e7d4f; stroke-width: 2; }
+.arrow { stroke: #33475b; fill: none; marker-end: url(#tip); }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    x: float
+    y: float
+    width: float
+    lines: list[tuple[str, str]]
+    kind: str
+
+    @property
+    def height(self) -> float:
+        return len(self.lines) * _LINE + 2 * _PAD - 4
+
+    def svg(self) -> str:
+        words = "".join(
+            f'<text class="{kind}" x="{self.x + _PAD}" y="{self.y + _PAD + 9 + place * _LINE}">{escape(text)}</text>'
+            for place, (kind, text) in enumerate(self.lines)
+        )
+        frame = f'x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" rx="4"'
+        return f'<rect class="{self.kind}" {frame}/>{words}'
+
+
+def svg(title: str, subtitle: str, steps: "Sequence[Count]") -> str:
+    """The flow of the steps as an SVG picture."""
+    known = {step.step: step for step in steps}
+    way = [steps[-1]]
+    while way[0].after:
+        way.insert(0, known[way[0].after])
+    beside = [step for step in steps if step not in way]
+    left = _SIDE + _GAP if beside else 0
+    body: list[str] = []
+    y = 76.0
+    above: _Box | None = None
+    for step in way:
+        top = y
+        lost = _lost(step)
+        if lost:
+            dropped = _Box(left + 20 + _WIDTH + _GAP, y - 10, _SIDE - 40, lost, "lost")
+            top = y + max(0.0, dropped.height - 22)
+            middle, height = left + 20 + _WIDTH / 2, dropped.y + dropped.height / 2
+            body += [dropped.svg(), _arrow(middle, height, dropped.x, height)]
+        box = _Box(left + 20, top, _WIDTH, _words(step, 54), "last" if step is steps[-1] else "box")
+        body.append(box.svg())
+        if above:
+            middle = box.x + _WIDTH / 2
+            body.append(_arrow(middle, above.y + above.height, middle, box.y))
+        side, drawn = _beside([s for s in beside if _reader(s, steps, way) == step.step], step, box)
+        body += drawn
+        above = box
+        y = max(box.y + box.height, side) + 34
+    width = left + 20 + _WIDTH + _GAP + _SIDE - 40 + 20
+    head = f'<text class="title" x="20" y="32">{escape(title)}</text>'
+    head += f'<text class="small" x="20" y="54">{escape(subtitle)}</text>'
+    tip = (
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0,0 L8,4 L0,8 z" fill="#33475b"/></marker></defs>'
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y:.0f}" viewBox="0 0 {width} {y:.0f}">'
+        f'<style>{_STYLE}</style>{tip}<rect width="100%" height="100%" fill="#ffffff"/>{head}{"".join(body)}</svg>\n'
+    )
+
+
+def _beside(steps: "Sequence[Count]", reader: "Count", box: _Box) -> tuple[float, list[str]]:
+    """Steps beside the way at the step that reads them, one below the other; and how far down they go."""
+    drawn: list[str] = []
+    boxes: dict[str, _Box] = {}
+    y = box.y
+    for step in steps:
+        side = _Box(20, y, _SIDE, _words(step, 34), "side")
+        drawn.append(side.svg())
+        drawn += [
+            _arrow(20 + _SIDE / 2, boxes[read].y + boxes[read].height, 20 + _SIDE / 2, side.y)
+            for read in step.reads
+            if read in boxes and boxes[read].y + boxes[read].height + 24 == side.y
+        ]
+        if step.step in reader.reads:
+            drawn.append(_arrow(20 + _SIDE, side.y + 20, box.x, min(side.y + 20, box.y + box.height - 8)))
+        boxes[step.step] = side
+        y = side.y + side.height + 24
+    return y - 24, drawn
+
+
+def save(picture: str, target: Path) -> None:
+    """Write a picture to a file; its ending says whether as SVG or PNG."""
+    ending = target.suffix.lower()
+    if ending not in (".svg", ".png"):
+        raise UsageError(f"{target} ends in neither .svg nor .png.")
+    try:
+        with files.write_atomically(target) as file:
+            if ending == ".svg":
+                file.write(picture.encode())
+            else:
+                import vl_convert
+
+                file.write(vl_convert.svg_to_png(picture, scale=2))
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
+
+
+def _reader(step: "Count", steps: "Sequence[Count]", way: "Sequence[Count]") -> str:
+    """The step of the way that a step beside it comes to be read by."""
+    on_way = [s.step for s in way]
+    ahead = [step.step]
+    for later in steps[steps.index(step) + 1 :]:
+        if set(later.reads) & set(ahead):
+            if later.step in on_way:
+                return later.step
+            ahead.append(later.step)
+    return on_way[-1]
+
+
+def _words(step: "Count", width: int) -> list[tuple[str, str]]:
+    name = "Answer" if step.step == "answer" else step.step
+    meaning = [("small", line) for line in wrap(step.meaning, width)][:5]
+    counts = ", ".join(_counted(n, what) for what in _ONE if (n := step.counts[what]) is not None)
+    return [("name", name), *meaning, *(("", line) for line in wrap(counts or "not counted", width))]
+
+
+_ONE = {"patients": "patient", "studies": "study", "series": "series", "images": "image"}
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,}\u00a0{what if n != 1 else _ONE[what]}"
+
+
+def _lost(step: "Count") -> list[tuple[str, str]]:
+    """What a step lost, where it lost anything."""
+    told = [_counted(n, what) for what, n in step.lost.items() if n]
+    return [("name", "Left out"), *(("", line) for line in told)] if told else []
+
+
+def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="arrow" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'

@@ -1,0 +1,149 @@
+"""The declared columns as an empty lake in memory: what a cohort's names and types are held against.
+
+So that a cohort is checked before anything runs, without a lake: DuckDB itself binds it, over the very views, and says
+what is wrong with which line. Nearest names are ours: DuckDB would offer its own catalogue.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from warehouse.catalog import columns, public_views
+from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
+from warehouse.cohorts.header import DefinitionError, Problem, nearest
+from warehouse.engine import query_text, sql_files
+from warehouse.engine.names import find_wrong_names
+from warehouse.lake import store
+from warehouse.query import macros, sandbox
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: The macros that a cohort may call.
+MACROS = ("macros/tag.sql", "macros/known_at.sql", "macros/fold_centre.sql")
+
+_LINE = re.compile(r"\n+LINE (\d+):")
+_CANDIDATES = re.compile(r"\n+Candidate bindings: (.+)")
+_MEANT = re.compile(r"\n+Did you mean .+")
+_QUOTED = re.compile(r'"([^"]+)"')
+
+
+def shell() -> "duckdb.DuckDBPyConnection":
+    """A connection to an empty lake with every view and macro; it knows no file and no network."""
+    con = _shell().cursor()
+    con.execute(f"use {store.ALIAS}")
+    macros.create(con, MACROS)  # temporary: each connection has its own
+    return con
+
+
+@cache
+def _shell() -> "duckdb.DuckDBPyConnection":
+    import duckdb
+
+    con = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
+    con.execute(f"attach ':memory:' as {store.ALIAS}; use {store.ALIAS}")
+    con.execute("create schema raw; create schema core; create schema ops; set TimeZone = 'UTC'")
+    con.execute("create table core.dicom_attributes (keyword varchar, tag varchar)")
+    for table in columns.tables():
+        con.execute(f"create table {table.name} ({columns.render_columns(table)})")
+    for view in public_views.VIEW_ORDER:
+        con.execute(public_views.view_sql(view))
+    con.execute(f"set global max_expression_depth = {sandbox.MOST_DEPTH}")
+    con.execute("set enable_external_access = false; set lock_configuration = true")
+    return con
+
+
+def bind(
+    con: "duckdb.DuckDBPyConnection", definition: Definition, values: Mapping[str, object]
+) -> dict[str, dict[str, str]]:
+    """The columns of each step and of the answer, with their types.
+
+    DefinitionError for what DuckDB cannot make sense of, for a grain column or a label that the answer lacks, and for
+    columns of the answer that are called as no column of a manifest can be.
+    """
+    import duckdb
+
+    steps = (*definition.steps, definition.answer)
+    rows = ", ".join(f"(select any_value(row) from {table(step)} as row)" for step in steps)
+    try:
+        kinds = [c[1] for c in con.execute(definition.followed_by(f"select {rows} where false"), values).description]
+        # Beside it, since a step has its columns under names that differ, whatever they are called.
+        names = [str(row[0]) for row in con.execute(f"describe {definition.bound_sql}", values).fetchall()]
+    except duckdb.Error as error:
+        raise explained(error, definition) from None
+    found = {
+        step.name: {name: str(type_) for name, type_ in kind.children} for step, kind in zip(steps, kinds, strict=True)
+    }
+    problems = [
+        Problem(_line_of_column(definition, name), f"{problem} Name it by AS in the final SELECT.")
+        for name, problem in find_wrong_names(names, "column")
+    ]
+    problems += [
+        Problem(definition.answer.line, f"{problem} {nearest(name, found['answer']).strip()}".rstrip())
+        for name, problem in _wanted(definition).items()
+        if name not in found["answer"]
+    ]
+    if problems:
+        raise DefinitionError(definition.path, problems)
+    return found
+
+
+def table(step: Step) -> str:
+    """The name of a step in SQL that goes on after `Definition.followed_by`."""
+    return ANSWER if step.name == "answer" else sql_files.identifier(step.name)
+
+
+def _line_of_column(definition: Definition, name: str) -> int:
+    """The line where a column of the answer is named, else that of its SELECT."""
+    for column in definition.tree.selects:
+        place = (column.args.get("alias") or column.this) if column.alias_or_name == name else None
+        if place is not None and (start := getattr(place, "meta", {}).get("start")) is not None:
+            return line_of(definition.sql, start)
+    return definition.answer.line
+
+
+def _wanted(definition: Definition) -> dict[str, str]:
+    grain = definition.grain_column
+    return {
+        grain: f"The final SELECT lacks {grain}, which names a row of the grain {definition.grain}.",
+        **{label: f"The final SELECT lacks the label {label} that the header declares." for label in definition.labels},
+    }
+
+
+def explained(error: "duckdb.Error", definition: Definition) -> DefinitionError:
+    """DuckDB's words for what is wrong, with the line of the file and the nearest name that there is."""
+    text = query_text.shorten(str(error).strip())
+    if sandbox.is_too_deep(text):
+        return definition.problem(definition.answer.line, sandbox.TOO_DEEP)
+    place = _LINE.search(text)
+    line = int(place[1]) if place else definition.answer.line
+    text = text[: place.start()] if place else text
+    text = text.partition("\n\tCandidate functions")[0]
+    candidates = _CANDIDATES.search(text)
+    known = _QUOTED.findall(candidates[1]) if candidates else []
+    text = _MEANT.sub("", _CANDIDATES.sub("", text)).strip()
+    kind, _, rest = text.partition(": ")
+    text = rest if kind.endswith("Error") else text
+    missing = _QUOTED.findall(text)
+    if "Table with name" in text:
+        name = text.split()[3]
+        known = [*(view.name for view in columns.views()), *(step.name for step in definition.steps)]
+        return definition.problem(line, f"There is no view or step {name}.{nearest(name, known)}")
+    if missing and ("not found in FROM clause" in text or "does not have a column named" in text):
+        table, name = missing[0] if len(missing) > 1 else "", missing[-1]
+        where = f" in {table}" if table else ""
+        return definition.problem(line, f"There is no column {name}{where}.{_column_hint(name, table, known)}")
+    return definition.problem(line, " ".join(text.split()))
+
+
+def _column_hint(name: str, table: str, candidates: list[str]) -> str:
+    """The nearest of the names that could stand there; else the views that have a column of that name or near it."""
+    views = columns.relations()
+    if table in views:
+        candidates = [column.name for column in views[table].columns]
+    if hint := nearest(name, {c.rpartition(".")[2] for c in candidates} - {name}):
+        return hint
+    if having := [view.name for view in columns.views() if name in (column.name for column in view.columns)]:
+        return f" The steps before must pass it on; {', '.join(having)} have it."
+    return "" if table else nearest(name, {column.name for view in columns.views() for column in view.columns})

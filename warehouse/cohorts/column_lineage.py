@@ -1,0 +1,193 @@
+"""Which columns of the views every step, filter and column of a cohort comes from, through all of its steps.
+
+A column without a source of its own (a literal, as 'positive') says what its SELECT filters by: it comes from that.
+Concepts are followed into their own SQL, so that what a cohort uses of them is a column of the record or of the image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from warehouse.catalog import columns, public_views
+from warehouse.catalog import view_lineage as views
+from warehouse.cohorts.definition import Definition, line_of
+from warehouse.engine.names import fold_name
+
+#: A column of a view.
+Base = tuple[str, str]
+_Columns = dict[str, set[Base]]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A place where columns of views are used: a filter, or a column of the answer by its name."""
+
+    line: int
+    where: str
+    base: frozenset[Base]
+
+
+@dataclass
+class Lineage:
+    """What the answer's columns come from, and what is filtered by."""
+
+    answer: _Columns = field(default_factory=dict)
+    filters: list[Use] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """SQL that is followed: its text and tree, and the line that stands for what has no place of its own."""
+
+    sql: str
+    tree: Any
+    line: int
+
+
+def trace(definition: Definition) -> Lineage:
+    """Follow every column of the answer, and every filter, to the columns of the views."""
+    return _trace(_Text(definition.sql, definition.tree, definition.answer.line))
+
+
+def fields_read(definition: Definition) -> frozenset[Base]:
+    """The columns of images, headers and clinical records that the answer may depend on, through views and concepts."""
+    traced = trace(definition)
+    ahead = set().union(*traced.answer.values(), *(use.base for use in traced.filters))
+    found: set[Base] = set()
+    while ahead:
+        view, column = ahead.pop()
+        made_of = () if view in _SOURCES else views.column_lineage(view).get(column, ())
+        ahead |= {base for base in made_of if base[0] in public_views.VIEW_ORDER} - found
+        found.add((view, column))
+    return frozenset(found)
+
+
+#: Views at which following ends: one row an object, or the record that counts.
+_SOURCES = frozenset(("images", "headers", "clinical", "clinical_history", "clinical_issues", "known_at"))
+
+
+def _trace(text: _Text) -> Lineage:
+    found = Lineage()
+    steps: dict[str, _Columns] = {}
+    for cte in text.tree.ctes:
+        steps[fold_name(cte.alias)] = _query(cte.this, steps, text, found)
+    found.answer = _query(text.tree, steps, text, found)
+    return found
+
+
+@cache
+def _concept(view: str) -> Lineage:
+    """A concept's columns and filters, by the columns of the views that it stands on."""
+    return _trace(_Text("", views.query(view), 1))
+
+
+def _query(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:
+    from sqlglot import exp
+
+    if isinstance(query, exp.Subquery):
+        return _query(query.this, steps, text, found)
+    if isinstance(query, exp.SetOperation):
+        return _union(query, steps, text, found)
+    if not isinstance(query, exp.Select):
+        return {}
+    if query is not text.tree:
+        inner = {fold_name(cte.alias): _query(cte.this, steps, text, found) for cte in query.ctes}
+        steps = {**steps, **inner}
+    sources = dict(_sources(query, steps, text, found))
+    filters = [query.args.get(name) for name in ("where", "having", "qualify")]
+    filters += [join.args.get("on") for join in query.args.get("joins") or []]
+    by: set[Base] = set()
+    for condition in filters:
+        if condition is None:
+            continue
+        for nested in condition.find_all(exp.Query):
+            by |= set().union(*_query(nested, {**steps}, text, found).values(), set())
+        base = _bases(condition, sources)
+        by |= base
+        found.filters += _uses(condition, sources, text)
+    made: _Columns = {}
+    for item in query.expressions:
+        if isinstance(item, exp.Star):
+            for columns_ in sources.values():
+                made |= {name: made.get(name, set()) | base for name, base in columns_.items()}
+        elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
+            made |= sources.get(fold_name(item.table), {})
+        else:
+            has_columns = next(item.find_all(exp.Column), None) is not None
+            made[fold_name(item.alias_or_name)] = _bases(item, sources) if has_columns else set(by)
+    return made
+
+
+def _union(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:
+    """The columns of a union, which go by their place; a chain of hundreds is walked along, not into."""
+    from sqlglot import exp
+
+    rights = []
+    while isinstance(query, exp.SetOperation):
+        rights.append(query.right)
+        query = query.left
+    made = _query(query, steps, text, found)
+    for right in reversed(rights):
+        others = _query(right, steps, text, found).values()
+        made = {name: base | other for (name, base), other in zip(made.items(), others, strict=False)}
+    return made
+
+
+def _sources(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> Iterator[tuple[str, _Columns]]:
+    """What the FROM of a SELECT offers, by alias."""
+    from sqlglot import exp
+
+    begins = query.args.get("from_")
+    places = [begins.this] if begins else []
+    places += [join.this for join in query.args.get("joins") or []]
+    places += query.args.get("laterals") or []
+    known = {view.name for view in columns.views()}
+    for place in places:
+        name = fold_name(place.alias_or_name)
+        if isinstance(place, exp.Lateral):
+            yield name, _query(place.this, steps, text, found)
+        elif isinstance(place, exp.Subquery):
+            yield name, _query(place, steps, text, found)
+        elif isinstance(place, exp.Table) and isinstance(place.this, exp.Func):
+            is_known = fold_name(place.this.name) == "known_at"
+            yield name or fold_name(place.this.name), _of_view("known_at", "clinical") if is_known else {}
+        elif isinstance(place, exp.Table):
+            table = fold_name(place.name)
+            if table not in steps and table in public_views.CONCEPTS:
+                line = line_of(text.sql, place.this.meta["start"]) if "start" in place.this.meta else text.line
+                bases = set().union(*(use.base for use in _concept(table).filters), set())
+                found.filters.append(Use(line, "filter", frozenset(bases)))
+                yield name, _concept(table).answer
+            else:
+                yield name, steps[table] if table in steps else _of_view(table, table) if table in known else {}
+
+
+def _of_view(name: str, view: str) -> _Columns:
+    return {fold_name(column.name): {(name, column.name)} for column in columns.relations()[view].columns}
+
+
+def _bases(node: Any, sources: dict[str, _Columns]) -> set[Base]:
+    from sqlglot import exp
+
+    return set().union(*(_resolve(column, sources) for column in node.find_all(exp.Column)), set())
+
+
+def _resolve(column: Any, sources: dict[str, _Columns]) -> set[Base]:
+    name, table = fold_name(column.name), fold_name(column.table)
+    if table in sources:
+        return sources[table].get(name, set())
+    # A part of a struct is of the column that holds the struct.
+    return set().union(*(offered.get(name, offered.get(table, set())) for offered in sources.values()), set())
+
+
+def _uses(condition: Any, sources: dict[str, _Columns], text: _Text) -> Iterator[Use]:
+    """A use for each line of a filter that names a column."""
+    from sqlglot import exp
+
+    by_line: dict[int, set[Base]] = {}
+    for column in condition.find_all(exp.Column):
+        start = column.this.meta.get("start")
+        line = line_of(text.sql, start) if start is not None else text.line
+        by_line.setdefault(line, set()).update(_resolve(column, sources))
+    return (Use(line, "filter", frozenset(base)) for line, base in by_line.items() if base)

@@ -1,0 +1,182 @@
+"""How far a label of a cohort goes with where and how its images were made: what a model may learn in place of disease.
+
+Cramér's V between the label and centre, manufacturer, model, projection, month, sex and age, and between these; counts
+per cell; a warning where they go together, and where all rows of a centre, scanner … have one label.
+
+Where counts are rounded, everything else is computed from the rounded tables, and discloses no more than they do.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from warehouse.cohorts.header import nearest
+from warehouse.disclosure_control import Table, round_count, round_table
+from warehouse.engine import sql_files
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.cohorts.answer import CohortAnswer
+
+#: From here on an association is warned of: moderate, by the usual words for Cramér's V.
+NOTEWORTHY = 0.3
+#: A centre, scanner … of so many rows that all have one label is warned of.
+ONE_SIDED = 10
+_MOST_VALUES = 24
+_UNKNOWN = "not known"
+
+#: What a label may go with, from the first image of a row and the record of its patient.
+_ATTRIBUTES = """
+    with first_images as (
+        select
+            {{ grain }} as id,
+            arg_min(patient_id, key) as patient_id,
+            arg_min(vendor, key) as vendor,
+            arg_min(Manufacturer, key) as manufacturer,
+            arg_min(ManufacturerModelName, key) as model,
+            arg_min(ViewPosition, key) as projection,
+            min(StudyDate) as study_date
+        from images
+        where {{ grain }} in (select id from cohort_answer)
+        group by {{ grain }}
+    ),
+    asked as (
+        select answer.label, first_images.* replace (coalesce(answer.patient_id, first_images.patient_id) as patient_id)
+        from cohort_answer as answer
+        left join first_images on answer.id = first_images.id
+    )
+    select
+        asked.label,
+        -- One centre, one vendor, whatever its spelling; shown under the most frequent one.
+        mode(submitting_centre) over (partition by centre) as centre,
+        mode(asked.manufacturer) over (partition by asked.vendor) as manufacturer,
+        asked.model,
+        asked.projection,
+        strftime(asked.study_date, '%Y-%m') as month,
+        patients.sex,
+        printf('%d to %d', cast(floor(age / 10) * 10 as integer), cast(floor(age / 10) * 10 + 9 as integer)) as age
+    from asked
+    left join patients on asked.patient_id = patients.patient_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """How far two attributes go together: Cramér's V as it is, and corrected for small tables (Bergsma 2013)."""
+
+    first: str
+    second: str
+    v: float
+    corrected: float
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """The associations of a label, strongest first, those between the attributes, the cells of each, and warnings.
+
+    `between` is empty where counts are rounded: no table of two attributes is shown from which it could be computed.
+    """
+
+    label: str
+    n_rows: int
+    with_label: tuple[Association, ...]
+    between: tuple[Association, ...]
+    cells: dict[str, Table]
+    warnings: tuple[str, ...]
+
+
+def risk(cohort: "CohortAnswer", label: str, suppress: int = 0) -> Risk:
+    """The shortcut risks of a label, with counts rounded to `suppress`; 0 shows them as they are.
+
+    UsageError where the answer lacks the label, or it has too many values to be tabled.
+    """
+    columns = cohort.rows.column_names
+    if label not in columns:
+        raise UsageError(f"The answer of {cohort.definition.name} has no column {label}.{nearest(label, columns)}")
+    cohort.warehouse.require("patients", "centre")
+    con = cohort.warehouse.con
+    con.register("cohort_answer", _asked(cohort, label))
+    try:
+        answer = con.execute(sql_files.fill(_ATTRIBUTES, grain=cohort.definition.grain_column))
+        names = [column[0] for column in answer.description or []]
+        rows = [tuple(_UNKNOWN if v is None else v for v in row) for row in answer.fetchall()]
+    finally:
+        con.unregister("cohort_answer")
+    values = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    if len(set(values["label"])) > _MOST_VALUES:
+        raise UsageError(
+            f"{label} has {len(set(values['label'])):,} values; a risk table takes up to {_MOST_VALUES}. "
+            "Choose a label of few values, or put it into classes in the cohort."
+        )
+    attributes = names[1:]
+    tables = {name: _table(values, name, suppress) for name in attributes}
+    with_label = [Association(label, name, *cramers_v(Counter(table.cells))) for name, table in tables.items()]
+    pairs = combinations(attributes, 2) if suppress < 2 else ()
+    return Risk(
+        label,
+        round_count(len(rows), suppress),
+        tuple(sorted(with_label, key=lambda a: -a.corrected)),
+        tuple(Association(a, b, *cramers_v(Counter(zip(values[a], values[b], strict=True)))) for a, b in pairs),
+        tables,
+        tuple(_warnings(label, with_label, tables)),
+    )
+
+
+def _asked(cohort: "CohortAnswer", label: str) -> "pa.Table":
+    """The answer as id, label and patient_id, whatever its columns are called."""
+    import pyarrow as pa
+
+    rows = cohort.rows
+    patients = rows["patient_id"] if "patient_id" in rows.column_names else pa.nulls(rows.num_rows, pa.string())
+    labels = [None if value is None else _word(value) for value in rows[label].to_pylist()]
+    return pa.table(
+        {"id": rows[cohort.definition.grain_column], "label": pa.array(labels, pa.string()), "patient_id": patients}
+    )
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def cramers_v(pairs: "Counter[tuple[str, str]]") -> tuple[float, float]:
+    """Cramér's V of counted pairs, and V corrected for bias; 0 where one of the two has a single value."""
+    n = sum(pairs.values())
+    first: Counter[str] = Counter()
+    second: Counter[str] = Counter()
+    for (a, b), count in pairs.items():
+        first[a] += count
+        second[b] += count
+    r, k = len(first), len(second)
+    if n < 2 or r < 2 or k < 2:
+        return 0.0, 0.0
+    phi2 = sum(count * count / (first[a] * second[b]) for (a, b), count in pairs.items()) - 1
+    v = math.sqrt(max(0.0, phi2) / (min(r, k) - 1))
+    phi2 = max(0.0, phi2 - (r - 1) * (k - 1) / (n - 1))
+    smaller = min(r - (r - 1) ** 2 / (n - 1), k - (k - 1) ** 2 / (n - 1)) - 1
+    return min(v, 1.0), min(1.0, math.sqrt(phi2 / smaller)) if smaller > 0 else 0.0
+
+
+def _table(values: dict[str, list[str]], name: str, base: int) -> Table:
+    counts = Counter(zip(values[name], values["label"], strict=True))
+    return round_table(sorted(set(values[name])), sorted(set(values["label"])), counts, base)
+
+
+def _warnings(label: str, with_label: list[Association], cells: dict[str, Table]) -> list[str]:
+    told = [
+        f"{label} goes with {a.second} (V {a.corrected:.2f}): a model can tell it from the {a.second}."
+        for a in sorted(with_label, key=lambda a: -a.corrected)
+        if a.corrected >= NOTEWORTHY
+    ]
+    for name, table in cells.items():
+        if len(table.columns) < 2:
+            continue
+        for row in table.rows:
+            total = table.row_totals[row]
+            only = [c for c in table.columns if table.cells[row, c] == total]
+            if total and total >= ONE_SIDED and only:
+                told.append(f"{name} {row}: all {total:,} rows have {label} {only[0]}.")
+    return told

@@ -1,0 +1,54 @@
+"""The pages of the shipped cohorts, docs/cohorts/NAME.md, made from their files.
+
+`python -m warehouse.docs.cohort_pages docs/cohorts` writes them anew (make docs); a test holds them level.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from warehouse.cohorts.definition import Definition, load, shipped
+from warehouse.filesystem import files
+
+
+def page(definition: Definition) -> str:
+    """The text of a cohort's page."""
+    parts = [
+        f"# {definition.title}",
+        f"Made by `make docs` from `{definition.path}`; do not edit this page. "
+        "How to write one: [cohorts](../cohorts.md).",
+        f"**{definition.question}**",
+        f"    chest cohort run {definition.name}",
+        f"A row is a {definition.grain} (`{definition.grain_column}`).",
+        f"## Definition\n\n{definition.definition}",
+        f"## Limits\n\n{definition.limits}",
+    ]
+    if definition.params:
+        rows = [
+            (f"`{p.name}`", p.type, f"`{p.default}`" if p.default else "must be given", p.meaning)
+            for p in definition.params
+        ]
+        parts.append(f"## Parameters\n\n{_table(('parameter', 'type', 'default', 'meaning'), rows)}")
+    if definition.labels:
+        labels = [(f"`{name}`", meaning) for name, meaning in definition.labels.items()]
+        parts.append(f"## Labels\n\n{_table(('label', 'meaning'), labels)}")
+    steps = [(f"`{s.name}`", ", ".join(f"`{name}`" for name in s.reads), s.meaning) for s in definition.steps]
+    parts.append(f"## Steps\n\n{_table(('step', 'reads', 'meaning'), steps)}")
+    lines = definition.sql.splitlines()
+    first = next(at for at, line in enumerate(lines) if line.strip() and not line.startswith("--"))
+    sql = "\n".join(lines[first:])
+    parts.append(f"## SQL\n\n```sql\n{sql}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)])
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    files.make_folder(folder)
+    for name in shipped():
+        with files.write_text_atomically(folder / f"{name}.md") as file:
+            file.write(page(load(name)))

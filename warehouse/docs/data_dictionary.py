@@ -1,0 +1,161 @@
+"""The data dictionary: the columns of tables and views, for chest describe and docs/data_dictionary.md.
+
+`make docs` writes the page; a test fails when it is not what this module writes.
+"""
+
+import sys
+
+from warehouse.catalog import columns
+from warehouse.cleaning import tables
+
+_HEAD = """\
+# Data dictionary
+
+Made by `make docs` from the tables in `sql/columns` and `sql/cleaning`; do not edit this page. `chest describe TABLE`
+shows the same, and the lake carries it in the comments of its columns.
+
+Users query the views; each obeys the as-of date and the group. The tables behind them are named `raw.…`, `core.…`
+and `ops.…`.
+"""
+
+_CLINICAL = """\
+Every field of the record is read by its kind (`warehouse/cleaning`). A value outside its limits is null, outside the
+usual ones kept and flagged; what was not taken plainly has a row in `clinical_issues`. `NAME_unit` is the unit that a
+value is in, where centres differ.
+"""
+
+_RULES = """\
+## Rules of cleaning
+
+What `clinical_issues.rule` says. **nulled**: the value is null. **repaired**: it was read although it was not in the
+form of its field. **changed**: it is another than was sent. **flagged**: it was kept as it is.
+"""
+
+_UNITS = """\
+## Units of the centres
+
+Where a centre's unit is known a value is converted by the factor; a unit written in the entry itself comes first.
+Without a factor the value stays in its own unit, without a unit it stays as it was sent; either is flagged.
+"""
+
+
+def rows(relation: columns.Relation) -> list[dict[str, str]]:
+    """The columns of a table or view with all there is to say of each; of clinical fields more than of others."""
+    has_fields = any(column.is_field for column in relation.columns)
+    return [
+        {
+            "column": c.name,
+            "type": c.type,
+            "unit": c.unit,
+            "source": f"({c.source[:4]},{c.source[4:]})" if c.is_dicom else c.source,
+            **(_of_field(c) if has_fields else {}),
+            "meaning": c.meaning,
+        }
+        for c in relation.columns
+    ]
+
+
+def _of_field(column: columns.Column) -> dict[str, str]:
+    usual = " to ".join(filter(None, (column.usual_minimum, column.usual_maximum)))
+    return {
+        "kind": column.kind,
+        "limits": column.limits,
+        "usual": usual,
+        "codes": column.categories,
+        "other keys": ", ".join(column.other_keys),
+        "applies to": column.applies_to,
+        "event date": column.event_date,
+    }
+
+
+def shown(relation: columns.Relation) -> list[dict[str, str]]:
+    """The same for a terminal: what a field has beyond the columns of the others goes into its meaning."""
+    if not any(column.is_field for column in relation.columns):
+        return rows(relation)
+    return [
+        {
+            "column": row["column"],
+            "type": "list" if row["type"].endswith("[]") else row["type"],
+            "unit": row["unit"],
+            "meaning": " ".join(_sentences(row)),
+        }
+        for row in rows(relation)
+    ]
+
+
+def _sentences(row: dict[str, str]) -> list[str]:
+    told = [row["meaning"]]
+    if row["kind"] and row["kind"] != "unit":
+        told.append(f"Key: {row['source']} ({row['kind']}).")
+    for name, words in (("limits", "Limits"), ("usual", "Usual"), ("codes", "Codes"), ("other keys", "Also sent as")):
+        if row[name]:
+            told.append(f"{words}: {row[name]}.")
+    return told
+
+
+def page() -> str:
+    """The text of docs/data_dictionary.md."""
+    known = columns.relations().values()
+    parts = [_HEAD]
+    for kind in ("view", "table"):
+        parts.append(f"## {kind.capitalize()}s\n")
+        listed = [{"name": f"[{r.name}](#{_anchor(r.name)})", "meaning": r.meaning} for r in known if r.kind == kind]
+        parts.append(_table(listed))
+    described: set[tuple[columns.Column, ...]] = set()
+    for relation in known:
+        same = [f"`{r.name}`" for r in known if r.columns == relation.columns and r is not relation]
+        parts.append(f"## {relation.name}\n\n{relation.meaning}\n")
+        if relation.columns in described:
+            parts.append(f"Its columns are those of {', '.join(same)}.\n")
+            continue
+        described.add(relation.columns)
+        if any(column.is_field for column in relation.columns):
+            parts.append(_CLINICAL)
+        if like := next((r for r in known if r is not relation and _is_much_like(relation, r, described)), None):
+            own = [row for row, c in zip(rows(relation), relation.columns, strict=True) if c not in like.columns]
+            lacking = ", ".join(f"`{c.name}`" for c in like.columns if c not in relation.columns)
+            parts.append(f"Its columns are those of `{like.name}`{f' without {lacking}' if lacking else ''}, and:\n")
+            parts.append(_table(own))
+            continue
+        parts.append(_table([_without_blanks(row) for row in rows(relation)]))
+    retired = [column for column in columns.record_columns() if not column.type]
+    parts.append("## Fields that are no longer used\n\nTheir values are in `raw.records` alone.\n")
+    parts.append(_table([{"key": c.source, "meaning": c.meaning} for c in retired]))
+    parts += [_RULES, _table(tables.rows("rules")), _UNITS, _table(tables.rows("site_units"))]
+    return "\n".join(parts)
+
+
+def _is_much_like(
+    relation: columns.Relation, other: columns.Relation, described: set[tuple[columns.Column, ...]]
+) -> bool:
+    """Whether a relation has nearly all columns of another that stands on the page already, and some of its own."""
+    if other.columns not in described or other.columns == relation.columns:
+        return False
+    own = [column for column in relation.columns if column not in other.columns]
+    return len(own) > 0 and 10 * len(own) < len(relation.columns)
+
+
+def _without_blanks(row: dict[str, str]) -> dict[str, str]:
+    """A field's line for the page: what is seldom there goes into its meaning."""
+    if "kind" not in row:
+        return row
+    told = _sentences({**row, "kind": "", "limits": ""})
+    if row["event date"] not in ("", "always", row["column"]):
+        told.append(f"Happened on: {row['event date']}.")
+    names = ("column", "type", "unit", "source", "kind", "limits", "applies to")
+    return {**{name: row[name] for name in names}, "meaning": " ".join(told)}
+
+
+def _anchor(name: str) -> str:
+    return name.replace(".", "")
+
+
+def _table(listed: list[dict[str, str]]) -> str:
+    heads = [name.replace("_", " ") for name in listed[0]]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.values()) + " |" for row in listed]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

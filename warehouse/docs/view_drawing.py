@@ -1,0 +1,46 @@
+"""The drawing of sql/README.md: how tables, views and concepts stand on each other, read off the SQL of the views.
+
+`python -m warehouse.docs.view_drawing sql/README.md` draws it anew (make docs); a test holds it level.
+"""
+
+import sys
+from pathlib import Path
+
+from warehouse.catalog import columns, public_views, view_lineage
+
+_BEGIN = "<!-- drawing: made by `make docs`, do not edit -->\n"
+_END = "<!-- end of the drawing -->\n"
+
+
+def draw_views() -> str:
+    """The tables, views and concepts as a Mermaid flowchart: an arrow goes from what is read to the view that reads."""
+    tables = [relation.name for relation in columns.relations().values() if relation.kind == "table"]
+    views = [view for view in public_views.VIEW_ORDER if view not in public_views.CONCEPTS]
+    lines = ["flowchart LR"]
+    for title, names in (("tables", tables), ("views", views), ("concepts", public_views.CONCEPTS)):
+        lines += [f"    subgraph {title}", *(f"        {_node(name)}" for name in names), "    end"]
+    for view in public_views.VIEW_ORDER:
+        lines += [f"    {_id(read)} --> {_id(view)}" for read in view_lineage.reads(view)]
+    return "\n".join(["```mermaid", *lines, "```"]) + "\n"
+
+
+def redraw(text: str) -> str:
+    """A page with the drawing between its two markers made anew; ValueError where it lacks a marker."""
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f"The page has no place for the drawing: write the lines {_BEGIN.strip()} and {_END.strip()}.")
+    return f"{before}{begin}{draw_views()}{end}{after}"
+
+
+def _node(name: str) -> str:
+    return f'{_id(name)}["{name}"]'
+
+
+def _id(name: str) -> str:
+    return name.replace(".", "_")
+
+
+if __name__ == "__main__":
+    _page = Path(sys.argv[1])
+    _page.write_text(redraw(_page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Reads the SQL that lies in sql/ and fills its templates.
+
+In a checkout `sql/` stands beside the package; in a wheel it lies inside it. A template names its holes
+`{{ name }}`, as Jinja does; they are filled from our own column tables and settings, never from what a user
+typed (those values are bound as parameters).
+"""
+
+import csv
+import io
+import re
+from functools import cache
+from pathlib import Path
+
+_HOLE = re.compile(r"\{\{ *(\w+) *\}\}")
+_NAMED = re.compile(r"^-- name: *(\w+(?: \w+)?) *$", re.MULTILINE)
+
+
+@cache
+def root() -> Path:
+    """The folder of SQL files."""
+    inside = Path(__file__).parent.parent / "sql"
+    return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "sql"
+
+
+@cache
+def read(name: str) -> str:
+    """The text of a file below sql/, such as `views/images.sql`."""
+    return (root() / name).read_text(encoding="utf-8")
+
+
+@cache
+def mapping(name: str) -> dict[str, str]:
+    """A look-up table of sql/cleaning/mappings.csv: input to output, "" where the input has no clean value."""
+    rows = csv.DictReader(io.StringIO(read("cleaning/mappings.csv")))
+    return {row["input"]: row["output"] for row in rows if row["map_name"] == name}
+
+
+def files(folder: str) -> list[str]:
+    """The names of the SQL files in a folder of sql/, sorted."""
+    return sorted(f"{folder}/{path.name}" for path in (root() / folder).glob("*.sql"))
+
+
+def fill(template: str, **values: str) -> str:
+    """Fill every `{{ hole }}` of a template; KeyError names a hole that has no value."""
+    return _HOLE.sub(lambda hole: values[hole[1]], template)
+
+
+@cache
+def statements(name: str) -> dict[str, str]:
+    """The statements of a file that holds several, each under a line `-- name: …`."""
+    parts = _NAMED.split(read(name))
+    return {title: text.strip().rstrip(";") for title, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def expression(name: str, title: str) -> str:
+    """A named part of a file that is only an expression, without comments: it may be filled into a line."""
+    return "\n".join(line for line in statements(name)[title].splitlines() if not line.startswith("--"))
+
+
+def literal(text: str) -> str:
+    """A text as a literal of SQL: for the statements that take no parameters, as ATTACH, and for those that every
+    start of the command line runs (binding a parameter makes DuckDB import pandas, where there is one: 0.3 s).
+
+    ValueError for a NUL byte, where DuckDB's parser would end the text.
+    """
+    return "'" + _without_nul(text).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name (column, table, step, label) as SQL quotes it; ValueError for an empty one or a NUL byte."""
+    if not name:
+        raise ValueError("A name cannot be empty.")
+    return '"' + _without_nul(name).replace('"', '""') + '"'
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("SQL holds no NUL byte.")
+    return text

@@ -1,0 +1,295 @@
+"""The one way to write: files and folders that are there whole or not at all, and readable by whom CHEST_SHARE says.
+
+Nothing is written through a link. Until it is whole, what is written has a name that nobody can guess, opened
+exclusively (leftovers.py); a folder that is filled by a library is closed to everybody else meanwhile. What has a name
+that can be guessed, such as a lock, is opened only where it is a plain file.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from warehouse.errors import UsageError
+from warehouse.filesystem import leftovers
+from warehouse.filesystem.permissions import file_mode, folder_mode
+
+_NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, as the next two
+_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
+_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
+
+
+def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
+    """Make a folder, and those above it, where there is none; OSError when that is not possible.
+
+    Links in the path are followed, but not behind `below`: there a link is in the way.
+    """
+    path = Path(path)
+    if below is not None and path not in (Path(below), path.parent):
+        make_folder(path.parent, below=below)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, f"{path} is a link or a file", str(path))
+    try:
+        path.mkdir(folder_mode())
+    except FileNotFoundError:
+        make_folder(path.parent)
+        make_folder(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        _share(path)
+
+
+def _share(folder: Path) -> None:
+    """Give a folder that was just made its permissions: this very folder, not what a link at its place leads to."""
+    if not hasattr(os, "fchmod"):  # Windows
+        folder.chmod(folder_mode())
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
+    try:
+        os.fchmod(handle, folder_mode())
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for a while, that nobody else may enter; gone at the end."""
+    path = make_temporary_folder()
+    try:
+        yield Path(path)
+    finally:
+        leftovers.remove(path)
+
+
+def make_temporary_folder() -> str:
+    """The same until the process ends. What dead processes have left is removed first."""
+    leftovers.sweep(tempfile.gettempdir())
+    return leftovers.make_folder(tempfile.gettempdir(), "tmp")
+
+
+@contextlib.contextmanager
+def part_folder(parent: Path) -> Iterator[Path]:
+    """A folder inside `parent` that nobody else may enter, for what is to be moved to its place; gone at the end."""
+    leftovers.sweep(str(parent))
+    path = leftovers.make_folder(str(parent), "part")
+    try:
+        yield Path(path)
+    finally:
+        leftovers.remove(path)
+
+
+@contextlib.contextmanager
+def write_atomically(target: Path | str) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its place when the block ends well; OSError when it cannot.
+
+    A link at its place is replaced, not written through. A pipe or a device that the user names (a FIFO, /dev/stdout,
+    /dev/null) takes the bytes as they come.
+    """
+    target = Path(target)
+    if (handle := _open_stream(target)) is not None:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        return
+    parent = str(target.parent)
+    leftovers.sweep(parent)
+    part, handle = leftovers.make_file(parent, "part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            _settle(file.fileno())
+            os.replace(part, target)  # noqa: PTH105 - `part` is a text
+        leftovers.release(part)
+    finally:
+        leftovers.remove(part)
+
+
+@contextlib.contextmanager
+def write_text_atomically(target: Path | str) -> Iterator[IO[str]]:
+    """The same for text, which goes out as UTF-8 with its line ends as they are."""
+    with write_atomically(target) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        try:
+            yield text
+        finally:
+            text.detach()
+
+
+def _open_stream(target: Path) -> int | None:
+    """A descriptor for a target that is no file to be replaced; None where it is, or where there is nothing yet."""
+    if (handle := _open_again(target)) is not None:
+        return handle
+    try:
+        found = target.lstat()
+    except FileNotFoundError:
+        return None
+    mode = found.st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(target))
+    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+        return None
+    _require_stream(found, target)
+    handle = os.open(target, os.O_WRONLY | _NOFOLLOW | _CLOEXEC)
+    try:
+        _require_stream(os.fstat(handle), target)  # something else may have come to its place meanwhile
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _require_stream(found: os.stat_result, target: Path) -> None:
+    """Raise FileExistsError unless it is a device, or a pipe of the user's own."""
+    if not stat.S_ISFIFO(found.st_mode) and not stat.S_ISCHR(found.st_mode):
+        raise FileExistsError(errno.EEXIST, "it is neither a file nor a pipe", str(target))
+    if stat.S_ISFIFO(found.st_mode) and found.st_uid != os.geteuid():
+        raise FileExistsError(errno.EEXIST, "it is a pipe of somebody else's", str(target))
+
+
+def _open_again(target: Path) -> int | None:
+    """A second descriptor of one that this process has, where a path names it: /dev/stdout, /dev/stderr, /dev/fd/N."""
+    place, name = str(target.parent), target.name
+    if place == "/dev" and name in ("stdout", "stderr"):
+        return os.dup(1 if name == "stdout" else 2)
+    if place in ("/dev/fd", "/proc/self/fd") and name.isdecimal():
+        return os.dup(int(name))
+    return None
+
+
+def _settle(handle: int) -> None:
+    """Give a finished file its permissions, and bring it to the disk before it gets its name."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(handle, file_mode())
+    os.fsync(handle)
+
+
+@contextlib.contextmanager
+def new_folder_atomically(target: Path | str, *, is_settled: bool = False) -> Iterator[Path]:
+    """A folder to fill, which takes its place when the block ends well: whole, or not at all.
+
+    Of two that fill the same one at once the first to finish has it. `is_settled`: its files have their permissions,
+    and they are too many to wait for the disk. UsageError when something is in the way, OSError when it cannot be made.
+    """
+    target = Path(target)
+    require_vacant(target)
+    make_folder(target.parent)
+    with part_folder(target.parent) as part:
+        yield part
+        if not is_settled:
+            _settle_all(part)
+        _share(part)
+        try:
+            part.rename(target)  # replaces an empty folder, and nothing else
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise _in_the_way(target) from None
+            raise
+        leftovers.release(str(part))
+
+
+def require_vacant(target: Path) -> None:
+    """Raise UsageError where a new folder cannot go: something other than an empty folder is there."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(target.lstat().st_mode) or any(target.iterdir()):
+            raise _in_the_way(target)
+
+
+def _in_the_way(target: Path) -> UsageError:
+    return UsageError(f"{target} is in the way: name a new folder.")
+
+
+def _settle_all(folder: Path) -> None:
+    for above, folders, names in os.walk(folder):
+        for name in folders:
+            Path(above, name).chmod(folder_mode())
+        for name in names:
+            with Path(above, name).open("rb") as file:
+                _settle(file.fileno())
+
+
+def put(part: Path, target: Path) -> None:
+    """Move a finished file from a `part_folder` to its place."""
+    with part.open("rb") as file:
+        _settle(file.fileno())
+    part.replace(target)
+
+
+def write_new(path: Path | str, content: bytes) -> None:
+    """Write a file that is not there yet, inside a folder that is still being filled; OSError when it cannot be."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        if hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), file_mode())
+
+
+def open_lock(path: Path | str) -> IO[bytes]:
+    """Open the file that a lock is taken on, and make it where there is none; nothing is written to it.
+
+    OSError when a link, a folder or anything else is in its place.
+    """
+    return os.fdopen(_open_plain(path, os.O_RDWR | os.O_CREAT), "r+b")
+
+
+def open_to_append(path: Path | str) -> IO[bytes]:
+    """Open a file that lines are added to, and make it where there is none.
+
+    OSError when it is a link, has a second name (a hard link), or is neither a file nor /dev/stdout and its like.
+    """
+    if (handle := _open_again(Path(path))) is not None:
+        return os.fdopen(handle, "ab")
+    return os.fdopen(_open_plain(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, names=1), "ab")
+
+
+def size_to_resume(path: Path | str) -> int:
+    """How much of a part is there to go on with; 0 where `open_to_resume` would begin anew."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if _is_one_file(found):
+            return found.st_size
+    return 0
+
+
+def open_to_resume(path: Path | str, *, anew: bool) -> IO[bytes]:
+    """Open a part of something to go on with it, at its start, to read and to write.
+
+    What is there is removed first when it is not wanted (`anew`) or is no plain file with one name. OSError when there
+    is no room for it.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if anew or not _is_one_file(os.lstat(path)):
+            os.unlink(path)  # noqa: PTH108
+    return os.fdopen(_open_plain(path, os.O_RDWR | os.O_CREAT, names=1), "r+b")
+
+
+def _is_one_file(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
+    """Open a file whose name can be guessed; OSError when it is not a plain file, or has more names than it may."""
+    try:
+        handle = os.open(path, flags | _NOFOLLOW | _NONBLOCK | _CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, f"{path} is a link", str(path)) from None
+        raise
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise FileExistsError(errno.EEXIST, f"{path} is no plain file", str(path))
+        if names and found.st_nlink > names:
+            raise FileExistsError(errno.EEXIST, f"{path} is also another file (a hard link)", str(path))
+        if not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():
+            os.fchmod(handle, file_mode())
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle

@@ -1,0 +1,161 @@
+"""A refresh: four steps, each safe to repeat, that bring the lake level with the bucket."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import UsageError
+from warehouse.ingest import memory, scope, sources
+from warehouse.ingest.context import BucketRun, Run, new_id
+from warehouse.ingest.listing import ListingCounts, list_objects
+from warehouse.ingest.loading import LoadCounts, load_clinical, load_images
+from warehouse.ingest.publish import Published, publish
+from warehouse.ingest.rereading import reextract
+from warehouse.lake import location, store
+from warehouse.lake.location import Location
+from warehouse.object_store.base import Bucket
+from warehouse.object_store.folder import FolderBucket
+from warehouse.object_store.inventory import open_listed
+from warehouse.object_store.opening import open_bucket
+from warehouse.progress import Progress, ignore_progress
+from warehouse.settings import Settings, load
+
+__all__ = [
+    "BucketRun",
+    "ListingCounts",
+    "LoadCounts",
+    "Progress",
+    "Published",
+    "RefreshResult",
+    "Run",
+    "list_objects",
+    "load_clinical",
+    "load_images",
+    "opened",
+    "publish",
+    "publishing",
+    "reextract",
+    "refresh",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshResult:
+    """What a refresh did, step by step."""
+
+    source: str
+    objects: ListingCounts
+    images: LoadCounts
+    clinical: LoadCounts
+    published: Published
+
+
+@contextlib.contextmanager
+def opened(
+    source: str,
+    lake_address: str,
+    *,
+    prefixes: Sequence[str] = (),
+    patients: Sequence[str] = (),
+    heard: Sequence[str] = (),
+    refresh_id: str = "",
+    add_source: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[BucketRun]:
+    """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched.
+
+    `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients; `heard` does as
+    `prefixes`, but there need not be such keys: they may have gone since an event named them.
+    A refresh that is limited lists the bucket itself, also where an inventory stands in for the listing.
+    UsageError for a bucket that the lake does not know when it has another, unless `add_source`.
+    """
+    settings = settings or load()
+    memory.bound()
+    scope.check(prefixes, patients)
+    place = location.parse(lake_address)
+    is_limited = any(prefixes) or patients or heard
+    bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
+    _keep_apart(bucket, place)
+    with store.writer(place, settings) as con:
+        sources.admit(con, bucket.source, add_source=add_source)
+        yield BucketRun(
+            con,
+            bucket.source,
+            settings,
+            scope.scope(con, bucket.source, prefixes, patients, heard),
+            refresh_id or new_id(),
+            progress,
+            bucket=bucket,
+        )
+
+
+def _keep_apart(bucket: Bucket, place: Location) -> None:
+    """Raise UsageError where the lake would be written into its own bucket, or where its files are the bucket."""
+    if not isinstance(bucket, FolderBucket) or "://" in place.data_path:
+        return
+    objects, data = Path(bucket.source).resolve(), Path(place.data_path).resolve()
+    for lies in (data, (place.folder or data).resolve()):
+        if lies.is_relative_to(objects):
+            raise UsageError(
+                f"The lake {place.name} lies in its own bucket {bucket.source}: its files would be objects. "
+                "Choose a lake outside the bucket with --lake."
+            )
+    if objects.is_relative_to(data):
+        raise UsageError(f"The bucket {bucket.source} lies in the data of the lake {place.name}. Move one of them.")
+
+
+@contextlib.contextmanager
+def publishing(
+    source: str,
+    lake_address: str,
+    *,
+    refresh_id: str = "",
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[Run]:
+    """Open the lake alone for `publish`, which reads no bucket: a bucket that is down does not keep it from publishing
+    what came from others. `source` names, for the record, what was refreshed."""
+    settings = settings or load()
+    with store.writer(location.parse(lake_address), settings) as con:
+        yield Run(con, source, settings, refresh_id=refresh_id or new_id(), progress=progress)
+
+
+def refresh(
+    source: str,
+    lake_address: str,
+    *,
+    prefix: str | Sequence[str] = (),
+    patients: Sequence[str] = (),
+    full: bool = False,
+    allow_removals: bool = False,
+    add_source: bool = False,
+    reextract_headers: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
+) -> RefreshResult:
+    """Bring the lake level with the bucket and publish it.
+
+    `prefix` (one or several) and `patients` limit the refresh to keys that start so, and to all keys of these patients;
+    `full` believes nothing of what was read before and reads it again; `allow_removals` believes that over
+    `max_removals_percent` of the objects are gone, or cannot be read; `add_source` takes a second bucket into a lake
+    that has one. Raises UsageError, SourceError, RemovalsError or LakeError; what was committed before is safe, is not
+    published, and the next refresh goes on from there.
+    """
+    prefixes = (prefix,) if isinstance(prefix, str) else prefix
+    with opened(
+        source,
+        lake_address,
+        prefixes=prefixes,
+        patients=patients,
+        add_source=add_source,
+        settings=settings,
+        progress=progress,
+    ) as run:
+        objects = list_objects(run, allow_removals, full)
+        if reextract_headers:
+            reextract(run)
+        images = load_images(run)
+        clinical = load_clinical(run)
+        return RefreshResult(run.source, objects, images, clinical, publish(run, allow_removals))

@@ -1,0 +1,70 @@
+"""What the four steps of a refresh share: the open lake, the source and its bucket, limits, progress."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import duckdb
+
+from warehouse.engine import sql_files
+from warehouse.ingest.scope import Scope
+from warehouse.lake import store
+from warehouse.object_store.base import Bucket
+from warehouse.progress import Progress, ignore_progress
+from warehouse.settings import Settings
+
+T = TypeVar("T")
+
+
+def new_id() -> str:
+    """A name for a refresh that has none yet."""
+    return uuid.uuid4().hex[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One refresh of one source, by its name. `scope` limits all its steps to a part of the keys."""
+
+    con: duckdb.DuckDBPyConnection
+    source: str
+    settings: Settings
+    scope: Scope = field(default_factory=Scope)
+    refresh_id: str = field(default_factory=new_id)
+    progress: Progress = ignore_progress
+
+    def within(self, key: str) -> str:
+        """SQL that says whether a key is in the run's scope; `$prefixes` in it takes `scope.prefixes` as a list."""
+        return sql_files.fill(sql_files.statements("ingest/scope.sql")["within"], key=key)
+
+    def commit(self, step: str, work: Callable[[], T], **counts: int) -> T:
+        """Do work in one transaction that carries this refresh, the step and its counts."""
+        return store.transact(
+            self.con,
+            f"refresh {self.refresh_id}: {step}",
+            work,
+            refresh=self.refresh_id,
+            source=self.source,
+            step=step,
+            **counts,
+        )
+
+    @contextlib.contextmanager
+    def all_cores(self) -> Iterator[None]:
+        """Take the core that a writer leaves to the threads that fetch and extract, while there are none."""
+        row = self.con.execute("select current_setting('threads')").fetchone()
+        assert row is not None
+        self.con.execute(f"set threads = {self.settings.threads or os.cpu_count() or 1}")
+        try:
+            yield
+        finally:
+            self.con.execute(f"set threads = {row[0]}")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRun(Run):
+    """The same with the bucket opened, for the steps that list and read it."""
+
+    bucket: Bucket = field(kw_only=True)

@@ -1,0 +1,76 @@
+"""Fetching a unit: the contents of its objects into one buffer, as texts in place."""
+
+import contextlib
+from array import array
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+from warehouse.ingest import reject_reasons
+from warehouse.ingest.context import BucketRun
+from warehouse.ingest.planning import PLAN_ONLY
+from warehouse.object_store.base import Unread
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What some programs write before a UTF-8 text.
+_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Objects as they were planned, the same with their contents as text, and by place those that are none because
+    they could not be had or are not UTF-8 (null in the text)."""
+
+    objects: "pa.Table"
+    batch: "pa.Table"
+    odd: dict[int, bytes | Unread]
+
+    @property
+    def unread(self) -> list[Unread]:
+        """Why objects could not be had, one for each that could not."""
+        return [found for found in self.odd.values() if isinstance(found, Unread)]
+
+
+def fetch(run: BucketRun, objects: "pa.Table", buffer: bytearray) -> Fetched:
+    """Read the objects of a unit into a buffer with room for them; SourceError when the bucket refuses us."""
+    keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
+    unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
+    texts, odd = _texts(buffer, sizes, unread)
+    return Fetched(objects, objects.drop_columns(PLAN_ONLY).append_column(_json("content", texts), texts), odd)
+
+
+def _json(name: str, texts: "pa.Array") -> "pa.Field":
+    """The field of texts that go to a JSON column; so marked, DuckDB does not parse them to see whether they are.
+    None that is not JSON goes in: the extraction has parsed them all."""
+    import pyarrow as pa
+
+    return pa.field(name, texts.type, metadata={"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""})
+
+
+def _texts(
+    buffer: bytearray, sizes: list[int], unread: dict[int, Unread]
+) -> "tuple[pa.Array, dict[int, bytes | Unread]]":
+    """The contents of a buffer as texts, in place and checked for the whole unit at once; and what is none."""
+    import pyarrow as pa
+
+    ends = array("q", accumulate(sizes, initial=0))
+    for start, end in pairwise(ends):
+        if buffer.startswith(_MARK, start, end):
+            buffer[start : start + 3] = b"   "  # to JSON, the same as no byte order mark
+    if not unread:
+        with contextlib.suppress(pa.ArrowInvalid):
+            offsets, data = pa.py_buffer(ends), pa.py_buffer(buffer)
+            return pa.Array.from_buffers(pa.large_binary(), len(sizes), [None, offsets, data]).cast(
+                pa.large_string()
+            ), {}
+    odd: dict[int, bytes | Unread] = {**unread}
+    texts: list[str | None] = [None] * len(sizes)
+    for place, size in enumerate(sizes):
+        if place not in unread:
+            content = bytes(buffer[ends[place] : ends[place] + size])
+            texts[place] = reject_reasons.decode(content)
+            if texts[place] is None:
+                odd[place] = content
+    return pa.array(texts, pa.large_string()), odd

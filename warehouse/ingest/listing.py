@@ -1,0 +1,214 @@
+"""Step 1, objects: bring raw.objects level with the bucket, by comparing a streamed listing inside DuckDB."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from warehouse.catalog import columns
+from warehouse.engine import sql_files
+from warehouse.errors import RemovalsError
+from warehouse.ingest import memory, readability, scope
+from warehouse.ingest.context import BucketRun
+from warehouse.lake import connection, store
+from warehouse.object_store import keys
+from warehouse.object_store.base import Skipped, listing_schema
+
+#: Where rows of an object stand besides raw.objects and ops.rejects.
+_DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues", "raw.records")
+#: The table of whole files beside that of their typed rows.
+_WHOLE = {"raw.headers": "core.images", "raw.records": "core.clinical", "core.clinical_issues": "core.clinical"}
+#: The typed table of a kind of object.
+_TYPED = {"header": "core.images", "clinical": "core.clinical"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListingCounts:
+    """What a listing found: objects listed, how many came, were replaced, went; where it came from, if not from the
+    bucket itself; and how many names it passed over, since they are no objects (links that lead out, pipes)."""
+
+    listed: int
+    added: int
+    changed: int
+    removed: int
+    note: str = ""
+    skipped: int = 0
+
+
+def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = False) -> ListingCounts:
+    """List the bucket (the run's scope of it) and commit what is new, replaced or gone; nothing when nothing is.
+
+    Objects that are gone lose their rows in core. Those of replaced ones stay until their new content is read, and they
+    are pending again. With `full` every known object counts as replaced, so that all of them are read again.
+    Raises SourceError when the bucket cannot be listed or most objects cannot be read, RemovalsError when more
+    than `max_removals_percent` of the source's objects would go; the lake is then as it was.
+    """
+    with run.all_cores():
+        counts = _compare_and_commit(run, allow_removals, full)
+    # They can be large, and memory is for the steps to come.
+    for table in ("listing", "changes", "parsed", "skipped"):
+        run.con.execute(f"drop table if exists {table}")
+    memory.release()
+    return counts
+
+
+def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> ListingCounts:
+    sql = sql_files.statements("ingest/listing.sql")
+    source = run.source
+    changes = sql_files.fill(sql["changes"], within=run.within("key"))
+    wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
+    skipped = _stream(run)
+    if run.bucket.listed_at:
+        _keep_newer(run, run.bucket.listed_at)
+    scope.require(run.con, source, run.scope)
+    run.con.execute(changes, wanted)
+    run.con.execute(sql["doubles"])
+    if run.con.execute("from doubles limit 1").fetchone():
+        run.con.execute(sql["drop_doubles"])
+        run.con.execute(changes, wanted)
+    row = run.con.execute(sql["counts"], {"source": source}).fetchone()
+    assert row is not None
+    counts = replace(ListingCounts(*row[:4]), note=run.bucket.listing_note, skipped=len(skipped))
+    odd = _compare_skipped(run, skipped)
+    has_news = bool(counts.added or counts.changed or counts.removed)
+    if has_news:
+        if not allow_removals:
+            _refuse_removals(run, counts.removed, before=row[4])
+        readability.probe(run)
+        run.con.execute(
+            sql_files.fill(sql["parsed"], **pattern_names()),
+            {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
+        )
+    if has_news or odd:
+        run.commit(
+            "objects",
+            lambda: _write(run, counts, has_news, odd, full),
+            added=counts.added,
+            changed=counts.changed,
+            removed=counts.removed,
+            rejected=odd,
+            **({"listed_at": int(run.bucket.listed_at.timestamp())} if run.bucket.listed_at else {}),
+        )
+    return counts
+
+
+def pattern_names() -> dict[str, str]:
+    """The named groups of the key patterns, as regexp_extract wants them."""
+    return {
+        "dated_names": ", ".join(f"'{name}'" for name in keys.group_names(keys.DATED)),
+        "published_names": ", ".join(f"'{name}'" for name in keys.group_names(keys.PUBLISHED)),
+    }
+
+
+def _stream(run: BucketRun) -> list[Skipped]:
+    """Take the listing into the temporary table `listing`, batch by batch; returns what it passed over."""
+    import pyarrow as pa
+
+    failure: list[BaseException] = []
+    skipped: list[Skipped] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        listed = 0
+        try:
+            for prefix in run.scope.prefixes or ("",):
+                for batch in run.bucket.listing(prefix):
+                    listed += batch.num_rows
+                    run.progress("listing", listed, 0)
+                    yield batch
+                skipped.extend(run.bucket.skipped)
+        except BaseException as error:
+            failure.append(error)
+            raise
+
+    run.con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
+    try:
+        run.con.execute(sql_files.statements("ingest/listing.sql")["listing"], {"answers": list(keys.ANSWERS)})
+    except Exception:
+        # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
+        if failure:
+            raise failure[0] from None
+        raise
+    finally:
+        run.con.unregister("incoming")
+    return skipped
+
+
+def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
+    """Put into the temporary table `skipped` what is passed over now and was not, or no longer is; returns how many."""
+    import pyarrow as pa
+
+    found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
+    sql = sql_files.fill(sql_files.statements("ingest/listing.sql")["skipped"], within=run.within("key"))
+    run.con.register("skipped_found", pa.table(found))
+    run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
+    run.con.unregister("skipped_found")
+    row = run.con.execute("select count(*) from skipped").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
+    """Put into a listing of an earlier time what the lake has learnt of the bucket since: that is not undone by it.
+
+    Newer are the objects written after that time, and whatever differs between the lake now and as it was before the
+    first real listing (of the bucket or a part of it) that was committed after that time.
+    """
+    sql = sql_files.statements("ingest/listing.sql")
+    history = store.snapshots(run.con)
+    source = run.source
+    learnt = [
+        place
+        for place, snapshot in enumerate(history)
+        if snapshot.time > listed_at
+        and (snapshot.info.get("step"), snapshot.info.get("source")) == ("objects", source)
+        and "listed_at" not in snapshot.info
+    ]
+    run.con.execute(sql["newer"], {"source": source, "listed_at": listed_at})
+    if learnt:
+        before = history[learnt[0] - 1].number if learnt[0] else None
+        former = sql_files.fill(sql["former"], version=str(before)) if before is not None else sql["no_former"]
+        with connection.statistics_ignored(run.con):
+            run.con.execute(sql_files.fill(sql["learnt"], former=former), {"source": source})
+    run.con.execute(sql["drop_older"])
+    run.con.execute(sql["take_newer"], {"source": source})
+
+
+def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
+    limit = run.settings.max_removals_percent
+    if removed > before * limit / 100:
+        raise RemovalsError(
+            f"{run.source}: the listing lacks {removed:,} of the {before:,} objects known before, "
+            f"more than {limit:g} %. Is it the right bucket, and is the listing whole? "
+            "If they are really gone, allow the removals:  chest refresh … --allow-removals"
+        )
+
+
+def _write(run: BucketRun, counts: ListingCounts, has_news: bool, odd: int, full: bool) -> None:
+    if has_news:
+        _write_objects(run, counts, full)
+    if odd:
+        sql = sql_files.statements("ingest/listing.sql")
+        for name in ("forget_skipped", "reject_skipped"):
+            run.con.execute(sql[name], {"source": run.source})
+
+
+def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
+    sql = sql_files.statements("ingest/listing.sql")
+    source = {"source": run.source}
+    if counts.changed or counts.removed:
+        for table in ("raw.objects", "ops.rejects"):
+            run.con.execute(sql_files.fill(sql["delete"], table=table), source)
+        run.con.execute(sql["gone"])
+        for table in _DERIVED:
+            run.con.execute(sql_files.fill(sql["delete_gone"], table=table), source)
+    if counts.added or counts.changed:
+        run.con.execute(sql_files.fill(sql["insert"], **columns.fills()))
+        run.con.execute(sql["reject_dates"])
+    if full and counts.changed:
+        for whole, typed in _WHOLE.items():
+            run.con.execute(sql_files.fill(sql["unpaired"], whole=whole, typed=typed), source)
+        for kind, table in _TYPED.items():
+            run.con.execute(sql_files.fill(sql["due"], table=table, kind=kind), {**source, "reason": readability.DUE})
+    if not run.con.execute(sql["any_image"], source).fetchone():
+        return
+    run.con.execute(sql_files.fill(sql["repaired"], pairing=sql_files.read("ingest/pairing.sql")), source)
+    if run.con.execute("from repaired limit 1").fetchone():
+        run.con.execute(sql["repair"], source)

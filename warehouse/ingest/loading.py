@@ -1,0 +1,214 @@
+"""Steps 2 and 3, images and clinical: load what is pending, unit by unit.
+
+While a unit of some thousand objects is written and committed, the next is extracted and the one after that is
+fetched; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from warehouse import cleaning
+from warehouse.catalog import columns
+from warehouse.dicom import normal_form
+from warehouse.engine import sql_files
+from warehouse.ingest import extraction as extract
+from warehouse.ingest import fetching, planning, readability, reject_reasons
+from warehouse.ingest import rejects as rejecting
+from warehouse.ingest.context import BucketRun
+from warehouse.ingest.fetching import Fetched
+from warehouse.ingest.planning import Span
+from warehouse.ingest.recleaning import reclean
+from warehouse.ingest.rereading import reread
+from warehouse.version import __version__
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Units in work before the one that is written: one is extracted, one is fetched.
+_AHEAD = 2
+
+_SQL = "ingest/loading.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCounts:
+    """What a loading step did: rows loaded, objects rejected, and clinical files cleaned again by newer rules."""
+
+    loaded: int
+    rejected: int
+    recleaned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a kind of object goes."""
+
+    step: str
+    kind: str
+    table: str
+    wanted: str
+    flag: str
+    extract: Callable[[extract.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
+    #: What its rows are called in the statements that insert them.
+    relations: tuple[str, ...]
+    inserts: tuple[str, ...]
+    #: Where rows of an object stand besides `table`.
+    beside: tuple[str, ...]
+    #: The rules that it is read by.
+    rules: Callable[[], str]
+    #: Threads that extract; with one, headers keep two cores busy together with the writer. As many units are in memory
+    #: at once, so each is that much smaller.
+    extractors: int = 1
+
+
+_IMAGES = _Target(
+    "images",
+    "header",
+    "core.images",
+    reject_reasons.HEADER,
+    "is_header",
+    extract.headers,
+    ("rows_read", "readings_read"),
+    ("insert_images", "insert_headers"),
+    ("raw.headers",),
+    normal_form.digest,
+)
+_CLINICAL = _Target(
+    "clinical",
+    "clinical",
+    "core.clinical",
+    reject_reasons.RECORD,
+    "is_record",
+    extract.records,
+    ("rows_read", "issues_read"),
+    ("insert_clinical", "insert_issues", "insert_records"),
+    ("core.clinical_issues", "raw.records"),
+    cleaning.digest,
+    extractors=2,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A unit ready to be committed: what was fetched, the rows extracted from it, why objects could not be, by key.
+
+    Behind the rows come the readings of headers, or the issues of records.
+    """
+
+    fetched: Fetched
+    rows: "tuple[pa.Table, ...]"
+    failed: dict[str, str]
+
+
+def load_images(run: BucketRun) -> LoadCounts:
+    """Load the pending headers into core.images and raw.headers; SourceError when the bucket fails midway.
+
+    Before, those of the lake that other rules have read are read again, without being fetched.
+    """
+    reread(run)
+    return _load(run, _IMAGES)
+
+
+def load_clinical(run: BucketRun) -> LoadCounts:
+    """Load the pending clinical files into core.clinical and raw.records; SourceError as above.
+
+    Before, those of the lake that other rules have typed are cleaned again, without being fetched.
+    """
+    recleaned = reclean(run)
+    return replace(_load(run, _CLINICAL), recleaned=recleaned)
+
+
+def _load(run: BucketRun, target: _Target) -> LoadCounts:
+    tool = f"{__version__} {target.rules()}"
+    unloaded = sql_files.fill(
+        sql_files.statements(_SQL)["unloaded"],
+        kind=sql_files.literal(target.kind),
+        table=target.table,
+        within=run.within("objects.key"),
+        tool=sql_files.literal(tool),
+    )
+    most, room = (limit // target.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
+    run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))
+    done, loaded, rejected = 0, 0, 0
+    idle: list[extract.Extractor] = []
+    run.progress(target.step, 0, 0)
+    with contextlib.ExitStack() as stack:
+        for total, spans in planning.plans(run, unloaded, paired=target is _IMAGES):
+            run.progress(target.step, done, total)
+            idle = idle or [stack.enter_context(extract.connection()) for _ in range(target.extractors)]
+            rejected += rejecting.reject_oversized(run, target.step, tool)
+            for unit in _prepared(run, target, idle, spans):
+                counts = _store(run, target, tool, unit)
+                loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
+                done += unit.fetched.objects.num_rows
+                run.progress(target.step, done, total)
+    return LoadCounts(loaded, rejected)
+
+
+def _prepared(run: BucketRun, target: _Target, idle: list[extract.Extractor], spans: list[Span]) -> Iterator[_Unit]:
+    """The planned units in order.
+
+    While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
+    into one of three buffers used in turn.
+    """
+    statement = sql_files.statements(_SQL)["unit"]
+    room = max((span.size for span in spans), default=0)
+    buffers = deque(bytearray(room) for _ in range(min(_AHEAD + 1, len(spans))))
+    ahead: deque[Future[_Unit]] = deque()
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="fetch") as fetchers,
+        ThreadPoolExecutor(len(idle), thread_name_prefix="extract") as extractors,
+    ):
+        try:
+            for span in spans:
+                objects = run.con.execute(statement, span.places).to_arrow_table()
+                fetched = fetchers.submit(fetching.fetch, run, objects, buffers[0])
+                ahead.append(extractors.submit(_extract, target, idle, fetched))
+                buffers.rotate(-1)
+                if len(ahead) > _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for pool in (fetchers, extractors):
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _extract(target: _Target, idle: list[extract.Extractor], fetched: Future[Fetched]) -> _Unit:
+    extractor = idle.pop()
+    try:
+        return _Unit(fetched.result(), *extract.piecemeal(target.extract, extractor, fetched.result().batch))
+    finally:
+        idle.append(extractor)
+
+
+def _store(run: BucketRun, target: _Target, tool: str, unit: _Unit) -> LoadCounts:
+    """Commit the rows and rejects of a unit; SourceError when it is not these objects that cannot be read, but all."""
+    readability.require_bucket(run, unit.fetched)
+    run.con.register("batch", extract.without(unit.fetched.batch, unit.failed))
+    for name, rows in zip(target.relations, unit.rows, strict=True):
+        run.con.register(name, rows)
+    unread = {row[0] for row in run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()}
+    rejects, retried = rejecting.rejects(unit.fetched, unread, unit.failed, target.wanted)
+    loaded = unit.fetched.objects.num_rows - len(unread) - len(unit.failed)
+    if loaded or rejects:
+        counts = {target.step: loaded, "rejected": len(rejects)}
+        replaces = bool(loaded) and any(unit.fetched.objects.column("is_loaded").to_pylist())
+        run.commit(target.step, lambda: _write(run, target, tool, rejects, retried, replaces), **counts)
+    return LoadCounts(loaded, len(rejects))
+
+
+def _write(
+    run: BucketRun, target: _Target, tool: str, rejects: list[dict[str, Any]], retried: list[str], replaces: bool
+) -> None:
+    rejecting.write(run, rejects, retried, tool)
+    if replaces:
+        for table in (target.table, *target.beside):
+            forget = sql_files.fill(sql_files.statements(_SQL)["replace"], table=table, flag=target.flag)
+            run.con.execute(forget, {"source": run.source})
+    for name in target.inserts:
+        run.con.execute(sql_files.fill(sql_files.statements(_SQL)[name], **columns.fills()))

@@ -1,0 +1,77 @@
+"""Step 4, published: let readers see what the steps before have committed, when the blocking checks hold."""
+
+from dataclasses import dataclass
+
+from warehouse.engine import sql_files
+from warehouse.errors import LakeError
+from warehouse.ingest import publish_gate, readability
+from warehouse.ingest.context import Run
+from warehouse.ingest.recleaning import reclean
+from warehouse.lake import store
+
+_COUNTS = ("added", "changed", "removed", "images", "clinical", "rejected")
+
+#: From so many data files of core.images on, small ones are merged first: a thousand slow a query 25 times.
+_MERGE_FROM = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The newest published snapshot, whether this step published it, and what came with it."""
+
+    snapshot: int
+    is_new: bool
+    counts: dict[str, int]
+
+
+def publish(run: Run, allow_removals: bool = False) -> Published:
+    """Publish what was committed since the last published snapshot; nothing, when nothing was.
+
+    Clinical files that older rules have typed are cleaned again first, so that no snapshot shows two sets of rules.
+    The counts are summed up from the commits themselves, so they cover a refresh that was killed and went on.
+    Raises RemovalsError or SourceError when too much could not be read (unless `allow_removals`), BlockedError when a
+    blocking check has rows; readers then stay where they are, and the next refresh tries again.
+    """
+    waiting = _waiting(run)
+    if not waiting.commits:
+        return Published(waiting.last, is_new=False, counts=waiting.counts)
+    if reclean(run):
+        waiting = _waiting(run)
+    run.progress("checking", 0, 0)
+    if not allow_removals:
+        readability.refuse_unread(run, waiting.last, run.settings.max_removals_percent)
+    publish_gate.hold(run, waiting)
+    sql = sql_files.statements("ingest/publish.sql")
+    files = run.con.execute(sql["files"]).fetchone()
+    if files and files[0] >= _MERGE_FROM and len(waiting.commits) > 1:
+        run.progress("merging small files", 0, 0)
+        run.con.execute(sql["merge"])
+    number = store.snapshots(run.con)[-1].number + 1
+    values = {
+        "refresh_id": run.refresh_id,
+        "source": run.source,
+        "started_at": waiting.commits[0].time,
+        "snapshot": number,
+        "published": True,
+        **waiting.counts,
+    }
+    store.transact(
+        run.con,
+        f"refresh {run.refresh_id}: published",
+        lambda: run.con.execute(sql["insert"], values),
+        refresh=run.refresh_id,
+        source=run.source,
+        published=True,
+    )
+    found = store.snapshots(run.con)[-1].number
+    if found != number:
+        raise LakeError(
+            f"Snapshot {number} was to be published, but {found} was: another program writes to the lake. Run it again."
+        )
+    return Published(number, is_new=True, counts=waiting.counts)
+
+
+def _waiting(run: Run) -> publish_gate.Waiting:
+    last, commits = store.waiting(store.snapshots(run.con))
+    counts = {name: sum(int(s.info.get(name, 0)) for s in commits) for name in _COUNTS}
+    return publish_gate.Waiting(last, commits, counts)

@@ -1,0 +1,76 @@
+"""The gate before publishing: runs the blocking checks on the newest state of the lake, and remembers a refusal."""
+
+from dataclasses import dataclass
+
+from warehouse.engine import sql_files
+from warehouse.errors import BlockedError
+from warehouse.ingest.context import Run
+from warehouse.lake import snapshots, store
+from warehouse.query import checks
+
+#: The rules that one look at each table vouches for (sql/ingest/gate.sql); any other blocking rule is asked each time.
+SCREENED = frozenset({"books", "rows_twice", "rows_unpaired", "rows_out_of_date"})
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits at the gate: the commits since the last published snapshot, and their counts summed up."""
+
+    last: int
+    commits: list[store.Snapshot]
+    counts: dict[str, int]
+
+
+def examine(run: Run) -> list[checks.Result]:
+    """What the blocking checks find in the newest state, without the rows; the whole lake, whatever as-of and group."""
+    with run.all_cores():
+        row = run.con.execute(sql_files.statements("ingest/gate.sql")["screen"]).fetchone()
+        is_clean = bool(row and row[0])
+        return [
+            checks.Result.empty(check) if is_clean and check.name in SCREENED else checks.count(run.con, check)
+            for check in checks.definitions().values()
+            if check.severity is checks.Severity.BLOCKING
+        ]
+
+
+def hold(run: Run, waiting: Waiting) -> list[checks.Result]:
+    """The results of the blocking checks when all hold; else BlockedError, after the refusal was remembered.
+
+    Remembering is a commit of its own, made only when the checks find something else than they did the last time.
+    """
+    results = examine(run)
+    failed = [result for result in results if result.n_rows]
+    if not failed:
+        return results
+    found = [{"check": result.check.name, "rows": result.n_rows} for result in failed]
+    known = snapshots.blocked(store.snapshots(run.con))
+    if found != [{"check": one.check, "rows": one.rows} for one in known]:
+        _remember(run, waiting, found)
+    raise BlockedError(_message(waiting, failed), results)
+
+
+def _remember(run: Run, waiting: Waiting, found: list[dict[str, object]]) -> None:
+    values = {
+        "refresh_id": run.refresh_id,
+        "source": run.source,
+        "started_at": waiting.commits[0].time,
+        "snapshot": None,
+        "published": False,
+        **waiting.counts,
+    }
+    insert = sql_files.statements("ingest/publish.sql")["insert"]
+    store.transact(
+        run.con,
+        f"refresh {run.refresh_id}: blocked by {', '.join(str(one['check']) for one in found)}",
+        lambda: run.con.execute(insert, values),
+        refresh=run.refresh_id,
+        source=run.source,
+        blocked=found,
+    )
+
+
+def _message(waiting: Waiting, failed: list[checks.Result]) -> str:
+    what = ", ".join(f"{one.check.name} ({one.n_rows:,} rows: {one.check.title})" for one in failed)
+    seen = f"readers keep snapshot {waiting.last}" if waiting.last >= 0 else "there is nothing to read yet"
+    advice = snapshots.BLOCKED_ADVICE.format(check=failed[0].check.name)
+    return f"Publishing is blocked by {what}. Nothing was published; {seen}. {advice}"

@@ -1,0 +1,121 @@
+"""How much of a bucket may be unreadable: single objects become rejects; of a bucket nobody can read, nothing is taken.
+
+An object that cannot be read keeps the row of its earlier content. So nothing is lost, but a row may be out of date;
+many at once are a fault of the bucket or of the way to it, and are not published.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from warehouse.engine import sql_files
+from warehouse.errors import RemovalsError, SourceError
+from warehouse.ingest.context import BucketRun, Run
+from warehouse.ingest.fetching import Fetched
+from warehouse.lake import connection
+from warehouse.object_store.base import DENIED, Unread
+
+#: How many objects show whether a bucket can be read at all.
+_SAMPLE = 24
+#: Of so many of its objects unread, a bucket counts as unreadable.
+MAX_UNREAD_PERCENT = 50.0
+#: Why an object is among the rejects that is to be read again though its etag is the same; it waits, and is not odd.
+DUE = "to be read again (--full)"
+
+
+def probe(run: BucketRun) -> None:
+    """Before anything is written: raise SourceError when neither a few new objects nor most others can be read.
+
+    For after the listing, whose temporary tables it asks.
+    """
+    sql = sql_files.statements("ingest/listing.sql")
+    news = run.con.execute(sql["probes"]).fetchall()
+    if news and len(_unread(run, news)) == len(news):
+        sample = run.con.execute(sql["sample"], {"most": _SAMPLE}).fetchall()
+        _require(
+            run,
+            sample,
+            "its objects may be listed but not read. Ask for s3:GetObject (in a folder: for the right to read).",
+        )
+
+
+def require_bucket(run: BucketRun, unit: Fetched) -> None:
+    """Raise SourceError when nothing of a unit could be read, and most other objects cannot be read either."""
+    if unit.unread and len(unit.unread) == unit.objects.num_rows:
+        query = sql_files.statements("ingest/loading.sql")["sample"]
+        sample = run.con.execute(query, {"source": run.source, "most": _SAMPLE}).fetchall()
+        _require(run, sample, "its objects may not be read any more. Check the credentials, then run it again.")
+
+
+def _require(run: BucketRun, sample: Sequence[tuple[str, str, int]], denied: str) -> None:
+    unread = _unread(run, sample)
+    if len(unread) <= len(sample) * MAX_UNREAD_PERCENT / 100:
+        return
+    ((most, n_objects),) = Counter(one.reason for one in unread).most_common(1)
+    errors = [one.error for one in unread if one.reason == most and one.error]
+    if errors:
+        raise errors[0]
+    tried = f"most of its objects cannot be read; {n_objects} of {len(sample)} that were tried: {most}."
+    raise SourceError(f"{run.source}: {denied if most == DENIED.reason else tried}")
+
+
+def _unread(run: BucketRun, objects: Sequence[tuple[str, str, int]]) -> list[Unread]:
+    keys, etags, sizes = zip(*objects, strict=True) if objects else ((), (), ())
+    return [*run.bucket.read_into(memoryview(bytearray(sum(sizes))), keys, etags, sizes).values()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """Of a source: its headers and clinical files, rows kept for want of new content, and objects without a row."""
+
+    n_objects: int
+    n_kept: int
+    n_unread: int
+
+
+def refuse_unread(run: Run, last: int, max_percent: float) -> None:
+    """Raise when so much could not be read since the snapshot published last that it is no fault of single objects.
+
+    RemovalsError when over `max_percent` of a source's rows wait for content that cannot be read, SourceError when most
+    of its objects have no row because they cannot be had. `last` is that snapshot, -1 where there is none.
+    """
+    now = _count(run.con, "")
+    before = (
+        _count(run.con, f" at (version => {last})")
+        if last >= 0 and any(n.n_kept or n.n_unread for n in now.values())
+        else {}
+    )
+    for source, found in now.items():
+        old = before.get(source, _Unread(0, 0, 0))
+        if found.n_kept - old.n_kept > found.n_objects * max_percent / 100:
+            raise RemovalsError(
+                f"{source}: {found.n_kept:,} of {found.n_objects:,} headers and clinical files were replaced by "
+                f"content that cannot be read, more than {max_percent:g} % ({_reasons(run, source)}). Their rows stay "
+                "as they were; nothing was published. Refresh again when the bucket can be read. If it is so for good, "
+                "publish with the earlier content:  chest refresh … --allow-removals"
+            )
+        if found.n_unread - old.n_unread > found.n_objects * MAX_UNREAD_PERCENT / 100:
+            raise SourceError(
+                f"{source}: {found.n_unread:,} of {found.n_objects:,} headers and clinical files cannot be read "
+                f"({_reasons(run, source)}). Nothing was published. Refresh again when the bucket can be read. "
+                "If it is so for good, publish what there is:  chest refresh … --allow-removals"
+            )
+
+
+def _count(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
+    query = sql_files.fill(sql_files.statements("ingest/publish.sql")["unread"], version=version)
+    try:
+        with connection.statistics_ignored(con):
+            return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
+    except (duckdb.BinderException, duckdb.CatalogException):  # a snapshot from before rows were kept
+        return {}
+
+
+def _reasons(run: Run, source: str) -> str:
+    query = sql_files.statements("ingest/publish.sql")["reasons"]
+    return ", ".join(
+        f"{reason}: {n_objects:,}"
+        for reason, n_objects in run.con.execute(query, {"source": source, "due": DUE}).fetchall()
+    )

@@ -1,0 +1,47 @@
+"""Cleaning clinical files again that other rules have typed: from raw.records, in one transaction, nothing fetched."""
+
+from warehouse import cleaning
+from warehouse.catalog import columns
+from warehouse.engine import sql_files
+from warehouse.ingest import extraction, reject_reasons, unreading
+from warehouse.ingest.context import Run
+
+#: Files cleaned at a time.
+_UNIT = 16_384
+
+
+def reclean(run: Run) -> int:
+    """Clean every clinical file of the lake again whose row was not typed by the present rules; how many there were.
+
+    Rules change with the column table, the tables in sql/cleaning and the cleaning's version; a lake of an older
+    schema has rows without any.
+    """
+    sql = sql_files.statements("ingest/recleaning.sql")
+    rules = {"rules": cleaning.digest()}
+    if not run.con.execute(sql["any"], rules).fetchone():
+        return 0
+    run.con.execute(sql["stale"], rules)
+    row = run.con.execute("select count(*) from stale").fetchone()
+    total = int(row[0]) if row else 0
+
+    def work(extractor: extraction.Extractor) -> None:
+        for done in range(0, total, _UNIT):
+            unit = run.con.execute(sql["unit"], {"first": done + 1, "last": done + _UNIT}).to_arrow_table()
+            rows, issues = extraction.records(extractor, unit)
+            if not done:
+                for table in ("core.clinical", "core.clinical_issues"):
+                    run.con.execute(sql_files.fill(sql["forget"], table=table))
+            unreading.reject(run, rows, unit, flag="is_record", wanted=reject_reasons.RECORD, table="raw.records")
+            rows = rows.filter(rows.column("is_record"))
+            for table, found in (("core.clinical", rows), ("core.clinical_issues", issues)):
+                run.con.register("cleaned", found)
+                names = columns.fills()[f"names_{table.replace('.', '_')}"]
+                run.con.execute(sql_files.fill(sql["insert"], table=table, names=names))
+                run.con.unregister("cleaned")
+            run.progress("reclean", min(done + _UNIT, total), total)
+
+    if total:
+        with extraction.connection() as extractor:
+            run.commit("reclean", lambda: work(extractor), recleaned=total)
+    run.con.execute("drop table stale")
+    return total

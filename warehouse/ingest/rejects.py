@@ -1,0 +1,89 @@
+"""Rejecting: what could not be read goes to ops.rejects with its reason, and leaves it when it can be read again."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from warehouse.catalog import columns
+from warehouse.engine import sql_files
+from warehouse.ingest import reject_reasons
+from warehouse.ingest.context import Run
+from warehouse.ingest.fetching import Fetched
+from warehouse.object_store.base import Unread
+
+_SQL = "ingest/loading.sql"
+
+
+def reject_oversized(run: Run, step: str, tool: str) -> int:
+    """Reject objects too large to be what their key says, without fetching them."""
+    limit = run.settings.max_object_mb
+    found = run.con.execute(sql_files.statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
+    names = [column[0] for column in found.description or []]
+    unread = Unread(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")
+    rejects = [_reject(dict(zip(names, row, strict=True)), unread) for row in found.fetchall()]
+    news = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
+    if news:
+        run.commit(step, lambda: write(run, news, [], tool), rejected=len(news))
+    return len(news)
+
+
+def rejects(
+    unit: Fetched, unread: set[str], failed: dict[str, str], wanted: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The new rejects of a unit, and the keys whose earlier reject is out of date.
+
+    `failed` says why of those that could not be extracted; of what is `unread` the content tells.
+    """
+    retried = set(unit.objects.filter(unit.objects.column("was_rejected")).column("key").to_pylist())
+    found = []
+    for place, key in enumerate(unit.objects.column("key").to_pylist() if unread or failed else ()):
+        if key in unread or key in failed:
+            row = unit.objects.slice(place, 1).to_pylist()[0]
+            reject = _reject(row, _unread(unit, place, failed.get(key), wanted))
+            if row["old_reason"] == reject["reason"]:
+                retried.remove(key)
+            else:
+                found.append(reject)
+    return found, sorted(retried)
+
+
+def _unread(unit: Fetched, place: int, failed: str | None, wanted: str) -> Unread:
+    if failed:
+        return Unread(failed, retry=False)
+    content = unit.odd.get(place) or unit.batch.column("content")[place].as_py().encode()
+    return content if isinstance(content, Unread) else Unread(reject_reasons.why(content, wanted), retry=False)
+
+
+def _reject(row: dict[str, Any], unread: Unread) -> dict[str, Any]:
+    return {**row, "reason": unread.reason, "retry": unread.retry}
+
+
+def write(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str) -> None:
+    """Write rejects; those of objects tried before go, or keep the day they were first seen.
+
+    `tool` names the version and the rules that tried: others try again.
+    """
+    import pyarrow as pa
+
+    sql = sql_files.statements(_SQL)
+    keys = {"source": run.source, "keys": [*retried, *(reject["key"] for reject in rejects)]}
+    if not keys["keys"]:
+        return
+    known = {key: first for key, _, first in run.con.execute(sql["known_rejects"], keys).fetchall()}
+    if known:
+        run.con.execute(sql["forget_rejects"], keys)
+    if rejects:
+        now = datetime.now(UTC)
+        names = [column.name for column in columns.relations()["ops.rejects"].columns]
+        rows = [
+            {
+                **reject,
+                "source": run.source,
+                "first_seen": known.get(reject["key"], now),
+                "last_seen": now,
+                "tried_by": tool,
+            }
+            for reject in rejects
+        ]
+        run.con.register("rejects_found", pa.table({name: [row[name] for row in rows] for name in names}))
+        run.con.execute(sql_files.fill(sql["insert_rejects"], **columns.fills()))
+        run.con.unregister("rejects_found")

@@ -1,0 +1,81 @@
+"""Typing headers again that other rules have read: from raw.headers, a source in one transaction, nothing fetched."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from warehouse.catalog import columns
+from warehouse.dicom import normal_form
+from warehouse.engine import sql_files
+from warehouse.ingest import extraction, planning, reject_reasons, unreading
+from warehouse.ingest.context import Run
+from warehouse.ingest.scope import Scope
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SQL = "ingest/rereading.sql"
+
+
+def reread(run: Run) -> int:
+    """Read every header of the lake again that was not read by the present rules; how many there were.
+
+    Of every source, so that a lake never shows two readings. Rules change with the declared columns and the reading's
+    version; a lake of an older schema has rows without any.
+    """
+    sources = run.con.execute(sql_files.fill(sql_files.statements(_SQL)["stale"], rules=_rules())).fetchall()
+    stale = f"rules is distinct from {_rules()}"
+    return sum(_reread(replace(run, source=source, scope=Scope()), stale) for (source,) in sources)
+
+
+def reextract(run: Run) -> int:
+    """Read every stored header of the source again that is in the run's scope, whatever rules have read it."""
+    return _reread(run, "true")
+
+
+def _rules() -> str:
+    return sql_files.literal(normal_form.digest())
+
+
+def _reread(run: Run, wanted: str) -> int:
+    sql = sql_files.statements(_SQL)
+    source = {"source": run.source}
+    scope = {**source, "prefixes": list(run.scope.prefixes)}
+    within = run.within("key")
+    unread = sql_files.fill(sql["unread"], within=run.within("objects.key"))
+
+    def work(extractor: extraction.Extractor) -> int:
+        run.con.execute(sql["kept"], source)
+        run.con.execute(sql_files.fill(sql["forget"], within=within, wanted=wanted), scope)
+        done = 0
+        for total, spans in planning.plans(run, unread):
+            for span in spans:
+                batch = run.con.execute(sql["unit"], {**source, **span.places}).to_arrow_table()
+                _store(run, extractor, batch.drop_columns(planning.PLAN_ONLY))
+                done += span.count
+                run.progress("reextract", done, total)
+        return done
+
+    row = run.con.execute(sql_files.fill(sql["count"], within=within, wanted=wanted), scope).fetchone()
+    if not row or not row[0]:
+        return 0
+    with extraction.connection() as extractor:
+        return run.commit("reextract", lambda: work(extractor), reextracted=row[0])
+
+
+def _store(run: Run, extractor: extraction.Extractor, batch: "pa.Table") -> None:
+    """Write the rows of a unit, and what of its headers has another reading than before."""
+    import pyarrow.compute as pc
+
+    sql = sql_files.statements(_SQL)
+    source = {"source": run.source}
+    rows, readings = extraction.headers(extractor, batch.drop_columns(["old_reading"]))
+    run.con.register("rows_read", rows)
+    run.con.execute(sql_files.fill(sql_files.statements("ingest/loading.sql")["insert_images"], **columns.fills()))
+    unreading.reject(run, rows, batch, flag="is_header", wanted=reject_reasons.HEADER, table="raw.headers")
+    stored = batch.select(["key", "patient_id", "old_reading"])
+    joined = stored.set_column(2, "old_reading", stored.column("old_reading").cast("string")).join(readings, "key")
+    old, new = (pc.fill_null(joined.column(name), "") for name in ("old_reading", "reading"))
+    changed = joined.filter(pc.not_equal(old, new)).drop_columns(["old_reading"])
+    if changed.num_rows:
+        run.con.register("changed", changed)
+        run.con.execute(sql["renew"], source)

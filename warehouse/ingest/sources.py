@@ -1,0 +1,99 @@
+"""Which buckets feed a lake: a second one comes in only when it is asked for, and goes as objects go."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from warehouse.engine import sql_files
+from warehouse.errors import NotFoundError, UsageError
+from warehouse.ingest import context as runs
+from warehouse.ingest.listing import list_objects
+from warehouse.ingest.publish import Published, publish
+from warehouse.object_store.base import Emptied
+from warehouse.progress import Progress, ignore_progress
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.query.session import Session
+
+_SQL = "store/sources.sql"
+
+
+def admit(con: "duckdb.DuckDBPyConnection", source: str, *, add_source: bool) -> None:
+    """Raise UsageError for a source that would be mixed with others unasked, or that lies within one of them."""
+    sql = sql_files.statements(_SQL)
+    if con.execute(sql["known"], {"source": source}).fetchone():
+        return
+    others = [name for (name,) in con.execute(sql["others"], {"source": source}).fetchall()]
+    for other in others:
+        if f"{source}/".startswith(f"{other}/") or f"{other}/".startswith(f"{source}/"):
+            raise UsageError(
+                f"{source} and {other}, which the lake has, lie within each other: objects would count twice. "
+                f"Refresh {other}, or make another lake."
+            )
+    if others and not add_source:
+        raise UsageError(
+            f"The lake does not know {source}; it has {', '.join(others[:3])}{', …' if len(others) > 3 else ''}. "
+            "To have both in one lake, add it:  chest refresh … --add-source  If the bucket has only moved, make "
+            "another lake, or remove the old source first:  chest source remove SOURCE"
+        )
+
+
+def is_known(source: str, lake_address: str, settings: Settings) -> bool:
+    """Whether the lake has objects of a source; of none when it is not there yet. The bucket must be one.
+
+    UsageError when `source` is no bucket, SourceError when it cannot be listed, LakeError when the lake cannot be read.
+    """
+    from warehouse.lake import connection, location, migrations, store
+    from warehouse.object_store.opening import open_bucket
+
+    name = open_bucket(source, settings).source
+    place = location.parse(lake_address)
+    if not store.exists(place):
+        return False
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
+        migrations.check_version(con, place)
+        return con.execute(sql_files.statements(_SQL)["known"], {"source": name}).fetchone() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A source that was taken out of a lake, how many objects it had, and what was published."""
+
+    source: str
+    objects: int
+    published: Published
+
+
+def list_sources(warehouse: "Session") -> list[dict[str, Any]]:
+    """Every source of the snapshot: objects, bytes, patients, and when its newest object was written."""
+    answer = warehouse.con.execute(sql_files.statements(_SQL)["list"])
+    names = [column[0] for column in answer.description or []]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def remove_source(
+    source: str,
+    lake_address: str,
+    *,
+    allow_removals: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
+) -> Removed:
+    """Take all of a source out of the lake and publish: as a refresh of a bucket with nothing in it.
+
+    The bucket is not opened. NotFoundError when the lake has no such source, RemovalsError unless `allow_removals`.
+    """
+    from warehouse.lake import location, store
+    from warehouse.settings import load
+
+    settings = settings or load()
+    with store.writer(location.parse(lake_address), settings, make=False) as con:
+        if not con.execute(sql_files.statements(_SQL)["known"], {"source": source}).fetchone():
+            raise NotFoundError(f"The lake has no source {source}. List them:  chest source list")
+        run = runs.BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))
+        counts = list_objects(run, allow_removals)
+        return Removed(source, counts.removed, publish(run, allow_removals))

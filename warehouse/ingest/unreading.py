@@ -1,0 +1,36 @@
+"""Rejecting what the lake has and newer rules do not read any more: with its reason, whoever's refresh it is."""
+
+from typing import TYPE_CHECKING
+
+from warehouse.engine import sql_files
+from warehouse.ingest import reject_reasons
+from warehouse.ingest.context import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def reject(run: Run, rows: "pa.Table", batch: "pa.Table", *, flag: str, wanted: str, table: str) -> None:
+    """Make rejects of the rows without their flag, and take their texts out of `table`.
+
+    `batch` has the texts that were read (source, key, content), `wanted` says what they should have been.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    unread = rows.filter(pc.invert(rows.column(flag))).select(["source", "key"]).to_pylist()
+    if not unread:
+        return
+    places = {(row["source"], row["key"]) for row in unread}
+    names = pc.is_in(batch.column("key"), pa.array([row["key"] for row in unread], pa.string()))
+    texts = batch.filter(names).select(["source", "key", "content"]).to_pylist()
+    found = [
+        {"source": row["source"], "key": row["key"], "reason": reject_reasons.why(row["content"].encode(), wanted)}
+        for row in texts
+        if (row["source"], row["key"]) in places
+    ]
+    sql = sql_files.statements("ingest/unreading.sql")
+    run.con.register("unread", pa.Table.from_pylist(found))
+    for name in ("known", "forget", "reject", "drop"):
+        run.con.execute(sql_files.fill(sql[name], table=table))
+    run.con.unregister("unread")

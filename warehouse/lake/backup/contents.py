@@ -1,0 +1,68 @@
+"""What a backup has to hold: the files that a catalogue names, and their checksums."""
+
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.engine.sql_files import statements
+from warehouse.errors import LakeError
+from warehouse.lake.backup import sqlite_catalog
+
+#: Says that a folder is a backup.
+MARK = "BACKUP.txt"
+#: As `sha256sum` writes and checks it.
+SUMS = "SHA256SUMS"
+#: Where the files of a lake's tables lie in its folder.
+DATA = "data/"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a catalogue says: size by path of every file it needs, which lake it is of, its snapshots, its checksum."""
+
+    files: dict[str, int]
+    identity: str
+    newest: int
+    published: int | None
+    sha256: str
+    is_sound: bool
+
+
+def read(catalogue: Path, copy: Path | None = None) -> Content:
+    """What a catalogue says; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
+    asked = statements("backup/catalogue.sql")
+    request = {"catalogue": str(catalogue), "copy": str(copy) if copy else None, "queries": asked}
+    command = [sys.executable, "-I", sqlite_catalog.__file__]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        why = done.stderr.strip().split("\n")[-1]
+        raise LakeError(f"The catalogue {catalogue} cannot be read: {why}.")
+    said = json.loads(done.stdout)
+    if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in said["files"]):
+        raise LakeError(f"{catalogue} names files outside the lake's folder: such a lake cannot be backed up.")
+    return Content(
+        files=dict(said["files"]),
+        identity=said["identity"][0][0],
+        newest=said["newest"][0][0],
+        published=said["published"][0][0],
+        sha256=said["sha256"],
+        is_sound=said["integrity"] == [["ok"]],
+    )
+
+
+def sums(target: Path) -> dict[str, str]:
+    """The checksums written last, by name; none when there are none."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (target / SUMS).read_text(encoding="utf-8").splitlines()
+        return {name: found for found, _, name in (line.partition("  ") for line in lines)}
+    return {}
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, which must not be the catalogue of a lake (catalogue_file.py says why)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

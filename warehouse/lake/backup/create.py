@@ -1,0 +1,190 @@
+"""Makes a backup of a lake, or brings one level with it."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import LakeBusyError, LakeError, UsageError
+from warehouse.filesystem import files
+from warehouse.lake import locks, store
+from warehouse.lake.backup.contents import DATA, MARK, SUMS, Content, digest, read, sums
+from warehouse.lake.location import CATALOGUE, Location, parse
+from warehouse.progress import Progress, ignore_progress
+from warehouse.settings import Settings, load
+
+_CHUNK = 1 << 20
+#: How often upkeep may get in between before we give up.
+_TRIES = 3
+
+_ABOUT = f"""\
+A backup of a lake, made by `chest backup`. It is a lake itself: chest status --lake HERE
+Write nothing in here. To restore, copy {CATALOGUE} and {DATA} to a new folder.
+To check it: chest backup --verify HERE, or sha256sum --check --quiet {SUMS}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a backup holds, and what this run did to it. `snapshot` is the newest published one, if there is any."""
+
+    folder: str
+    snapshot: int | None
+    files: int
+    bytes: int
+    copied: int
+    copied_bytes: int
+    removed: int
+
+
+class _GoneError(Exception):
+    """A file that the catalogue names is not there (any more)."""
+
+
+def backup(
+    folder: str | Path,
+    lake_address: str = "",
+    *,
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
+) -> Backup:
+    """Bring the backup in `folder` level with the lake, or make it; copies only files that it does not have.
+
+    Raises UsageError for a lake in PostgreSQL and for a folder that is something else, LakeError when a file of the
+    lake is missing or damaged or the folder cannot be written, LakeBusyError when another backup writes there.
+    """
+    settings = settings or load()
+    place = parse(lake_address or settings.lake)
+    target = Path(folder).expanduser().absolute()
+    _admit(place, target)
+    try:
+        files.make_folder(target)
+        with _alone(target, settings), files.part_folder(target) as part:
+            _replace(target / MARK, _ABOUT)
+            return _level(place, target, part / CATALOGUE, progress)
+    except OSError as error:
+        raise LakeError(f"The backup {target} cannot be written: {error.strerror} ({error.filename}).") from None
+
+
+def _admit(place: Location, target: Path) -> None:
+    """Raise what speaks against backing this lake up to that folder."""
+    if place.folder is None:
+        raise UsageError(
+            f"{place.name}: the catalogue is in PostgreSQL. Back it up with pg_dump, then copy its data path: "
+            "docs/operations.md, Backup."
+        )
+    if not store.exists(place):
+        raise LakeError(f"There is no lake at {place.name}. Check --lake or CHEST_LAKE.")
+    source, there = place.folder.resolve(), target.resolve()
+    if there.is_relative_to(source) or source.is_relative_to(there):
+        raise UsageError(f"{target} and the lake {place.name} lie within each other. Choose another folder.")
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file. Choose a folder.")
+    if target.exists() and not (target / MARK).exists() and any(target.iterdir()):
+        raise UsageError(f"{target} is not empty and no backup (it has no {MARK}). Choose another folder.")
+
+
+@contextlib.contextmanager
+def _alone(target: Path, settings: Settings) -> Iterator[None]:
+    """Hold the lock that a refresh of the backup would take, and another backup."""
+    try:
+        with locks.held(parse(str(target)), settings):
+            yield
+    except LakeBusyError:
+        raise LakeBusyError(f"Another backup is writing to {target}. Wait until it is done.") from None
+
+
+def _level(place: Location, target: Path, part: Path, progress: Progress) -> Backup:
+    """Bring the backup level, with the catalogue last: it comes by way of `part`, where nobody else gets at it."""
+    old = read(target / CATALOGUE) if (target / CATALOGUE).exists() else None
+    gone: Exception | None = None
+    for _ in range(_TRIES):
+        part.unlink(missing_ok=True)
+        content = read(place.catalogue, part)
+        _continues(content, old, target)
+        try:
+            digests, copied = _copy(content, Path(place.data_path), target, progress)
+        except _GoneError as error:
+            gone = error
+            continue
+        _replace(target / SUMS, "".join(f"{found}  {name}\n" for name, found in sorted(digests.items())))
+        files.put(part, target / CATALOGUE)
+        return Backup(
+            folder=str(target),
+            snapshot=content.published,
+            files=len(content.files),
+            bytes=sum(content.files.values()),
+            copied=len(copied),
+            copied_bytes=sum(content.files[path] for path in copied),
+            removed=_prune(target / DATA, content),
+        )
+    raise LakeError(
+        f"The lake {place.name} is damaged: its catalogue needs {gone}, which is not there. Restore the lake from its "
+        "last good backup."
+    )
+
+
+def _continues(content: Content, old: Content | None, target: Path) -> None:
+    """Raise UsageError when the backup that is there is of another lake, or newer than this one."""
+    if not content.is_sound:
+        raise LakeError("The lake's catalogue is damaged. Restore the lake from its last good backup.")
+    if old and old.identity != content.identity:
+        raise UsageError(f"{target} is the backup of another lake. Choose another folder.")
+    if old and old.newest > content.newest:
+        raise UsageError(
+            f"{target} has snapshot {old.newest}, the lake only {content.newest}: the lake was taken back. "
+            "Keep that backup, and choose another folder."
+        )
+
+
+def _copy(content: Content, source: Path, target: Path, progress: Progress) -> tuple[dict[str, str], list[str]]:
+    """Copy the files that are not there yet; returns the checksums of all, and which were copied."""
+    known = sums(target)
+    digests, copied = {CATALOGUE: content.sha256}, []
+    for done, (path, size) in enumerate(content.files.items(), 1):
+        name = DATA + path
+        there = target / name
+        if there.exists() and there.stat().st_size == size:
+            # Put there whole by an earlier run; one that was broken off did not come to write its checksum.
+            digests[name] = known.get(name) or digest(there)
+        else:
+            files.make_folder(there.parent, below=target)
+            digests[name] = _copy_file(source / path, there, size)
+            copied.append(path)
+        progress("copying", done, len(content.files))
+    return digests, copied
+
+
+def _copy_file(source: Path, target: Path, size: int) -> str:
+    """Copy one file, whole or not at all; returns its SHA-256."""
+    hashed = hashlib.sha256()
+    try:
+        given = source.open("rb")
+    except FileNotFoundError:
+        raise _GoneError(source) from None
+    with given, files.write_atomically(target) as taken:
+        while chunk := given.read(_CHUNK):
+            hashed.update(chunk)
+            taken.write(chunk)
+        if taken.tell() != size:
+            raise LakeError(
+                f"The lake is damaged: {source} has {taken.tell():,} bytes instead of {size:,}. "
+                "Restore the lake from its last good backup."
+            )
+    return hashed.hexdigest()
+
+
+def _prune(data: Path, content: Content) -> int:
+    """Remove the files that no snapshot of the lake needs any more; returns how many."""
+    extra = [
+        path for path in data.rglob("*") if path.is_file() and path.relative_to(data).as_posix() not in content.files
+    ]
+    for path in extra:
+        path.unlink()
+    return len(extra)
+
+
+def _replace(path: Path, text: str) -> None:
+    with files.write_text_atomically(path) as file:
+        file.write(text)

@@ -1,0 +1,90 @@
+"""Moves a lake's catalogue from SQLite to PostgreSQL: all snapshots, so every manifest repeats; the old one stays."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from warehouse.engine.messages import first_line
+from warehouse.engine.sql_files import fill, identifier, literal, statements
+from warehouse.errors import LakeError, UsageError
+from warehouse.filesystem import files
+from warehouse.lake import connection, locks
+from warehouse.lake import store as lake
+from warehouse.lake.backup.contents import read
+from warehouse.lake.location import CATALOGUE, Location, parse
+from warehouse.settings import Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The lake that was made, and what it holds."""
+
+    lake: str
+    snapshot: int | None
+    files: int
+    bytes: int
+
+
+def move(lake_address: str, target_address: str, *, settings: Settings | None = None) -> Moved:
+    """Fill an empty PostgreSQL catalogue from a lake in a folder, whose data files were copied to the target's path.
+
+    Raises UsageError when the target is no PostgreSQL lake or is one already, LakeBusyError while either is written
+    to, LakeError when a data file has not been copied; then nothing was moved.
+    """
+    settings = settings or load()
+    source, target = parse(lake_address or settings.lake), parse(target_address)
+    if source.folder is None or not target.is_postgres:
+        raise UsageError("Only a lake in a folder can be moved, and only to postgres://…?data_path=…")
+    if not lake.exists(source):
+        raise LakeError(f"There is no lake at {source.name}. Check --lake or CHEST_LAKE.")
+    with locks.held(source, settings), locks.held(target, settings), files.temporary_folder() as folder:
+        copy = folder / CATALOGUE
+        content = read(source.catalogue, copy)
+        with contextlib.closing(connection.connect(settings, target)) as con:
+            connection.load_extension(con, "sqlite_scanner")
+            connection.attach(con, target)  # makes the tables of an empty catalogue
+            con.execute(f"use memory; detach {lake.ALIAS}")
+            try:
+                _fill(con, target, copy)
+            except duckdb.Error as error:
+                raise LakeError(f"The lake {target.name} cannot be filled: {first_line(error)}") from None
+    return Moved(target.name, content.published, len(content.files), sum(content.files.values()))
+
+
+def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
+    con.execute(f"attach {literal(str(copy))} as old (type sqlite, read_only)")
+    connection.attach_postgres(con, target, "new")
+    sql = {
+        name: _fill_known(
+            text,
+            schema=literal(target.schema),
+            schema_name=identifier(target.schema),
+            data_path=literal(target.data_path),
+        )
+        for name, text in statements("backup/moving.sql").items()
+    }
+    newest = con.execute(sql["newest"]).fetchone()
+    if newest and newest[0]:
+        raise UsageError(f"{target.name} is a lake already. Name a database or a schema that is not.")
+    if unknown := con.execute(sql["unknown"]).fetchall():
+        raise LakeError(f"The catalogue has tables that cannot be moved: {', '.join(name for (name,) in unknown)}.")
+    if missing := con.execute(sql["missing"]).fetchall():
+        raise LakeError(
+            f"{len(missing):,} files are not at {target.data_path} yet, such as {missing[0][0]}. Copy the lake's data/ "
+            "there, then run it again. Nothing was moved."
+        )
+    con.execute("begin")
+    for table, names, values in con.execute(sql["tables"]).fetchall():
+        con.execute(fill(sql["clear"], table=identifier(table)))
+        con.execute(fill(sql["fill"], table=identifier(table), columns=names, values=values))
+    con.execute(sql["data_path"])
+    con.execute("commit")
+
+
+def _fill_known(template: str, **values: str) -> str:
+    """Fill the holes that have a value, and leave the others for later."""
+    for name, value in values.items():
+        template = template.replace("{{ " + name + " }}", value)
+    return template

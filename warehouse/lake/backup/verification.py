@@ -1,0 +1,69 @@
+"""Verifies a backup: every byte against its checksums, every file against its catalogue, and that it opens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import LakeError, UsageError, WarehouseError
+from warehouse.lake import store
+from warehouse.lake.backup.contents import DATA, MARK, Content, digest, read, sums
+from warehouse.lake.location import CATALOGUE, parse
+from warehouse.progress import Progress, ignore_progress
+from warehouse.settings import Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a backup holds, and each fault of it as a line that names the file."""
+
+    folder: str
+    snapshot: int | None
+    files: int
+    bytes: int
+    faults: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the backup is whole."""
+        return not self.faults
+
+
+def verify(folder: str | Path, *, settings: Settings | None = None, progress: Progress = ignore_progress) -> Verified:
+    """Read every byte of a backup and hold it against its checksums and its catalogue; then open it as a lake.
+
+    Raises UsageError when there is no backup.
+    """
+    target = Path(folder).expanduser().absolute()
+    if not (target / MARK).exists():
+        raise UsageError(f"{target} is no backup: it has no {MARK}. Make one:  chest backup {target}")
+    try:
+        content = read(target / CATALOGUE)
+    except LakeError as error:
+        return Verified(str(target), None, 0, 0, (str(error),))
+    known = sums(target)
+    faults = [] if content.is_sound and known.get(CATALOGUE) == content.sha256 else [f"{CATALOGUE} was changed."]
+    for done, (path, size) in enumerate(content.files.items(), 1):
+        faults += _faults(target, DATA + path, size, known)
+        progress("verifying", done, len(content.files))
+    if not faults:
+        faults += _unopened(target, settings or load(), content)
+    return Verified(str(target), content.published, len(content.files), sum(content.files.values()), tuple(faults))
+
+
+def _faults(target: Path, name: str, size: int, known: dict[str, str]) -> list[str]:
+    file = target / name
+    if not file.exists():
+        return [f"{name} is missing."]
+    if (found := file.stat().st_size) != size:
+        return [f"{name} has {found:,} bytes instead of {size:,}."]
+    return [] if known.get(name) == digest(file) else [f"{name} was changed: its checksum differs."]
+
+
+def _unopened(target: Path, settings: Settings, content: Content) -> list[str]:
+    """Why the backup does not open as a lake."""
+    if content.published is None:
+        return []
+    try:
+        store.reader(parse(str(target)), settings)[0].close()
+    except WarehouseError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,154 @@
+"""A DuckDB connection that can have a lake: extensions, credentials, limits; and the lake attached to it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from warehouse.engine import spill
+from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.engine.sql_files import literal
+from warehouse.errors import LakeError
+from warehouse.lake import data_path
+from warehouse.lake.location import Location
+from warehouse.lake.snapshots import ALIAS
+from warehouse.settings import Settings
+
+#: The login of a PostgreSQL catalogue on a connection. In an attach string it would stand in DuckDB's errors, and in
+#: its list of databases.
+_CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
+#: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
+WRITER_MB = 320
+#: How SQLite says that a catalogue is cut, or overwritten.
+_DAMAGED = ("is malformed", "is not a database", "disk I/O error")
+
+
+def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
+
+    `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's, then disk.
+    """
+    limit = settings.memory_limit_mb or memory_mb
+    config = {"memory_limit": f"{limit}MB"} if limit else {}
+    con = duckdb.connect(config={**config, "allow_unsigned_extensions": "true"})
+    con.execute("set TimeZone = 'UTC'")
+    con.execute(f"set temp_directory = {literal(spill.folder())}")
+    if settings.threads:
+        con.execute("set threads = $threads", {"threads": settings.threads})
+    extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
+    if location.data_path.startswith("s3://"):
+        extensions.append("httpfs")
+    # Packages first: DuckDB would hash each of their files (35 MB) for its signature, on every connection. pip has
+    # compared the packages with their hashes, as it has DuckDB itself, which no signature vouches for.
+    missing = [name for name in extensions if not _load_package(con, name)]
+    con.execute("set allow_unsigned_extensions = false")  # for good: DuckDB does not take it back
+    for name in missing:
+        load_extension(con, name)
+    if location.data_path.startswith("s3://"):
+        _s3_secret(con, location.data_path)
+    if location.is_postgres:
+        words = "".join(f", {name} {literal(value)}" for name, value in location.login.items())
+        con.execute(f"create or replace secret {_CATALOGUE_SECRET} (type postgres{words})")
+    return con
+
+
+def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load an extension from its PyPI package, offline; without one, by DuckDB's own INSTALL."""
+    if _load_package(con, name):
+        return
+    try:
+        con.install_extension(name)
+        con.load_extension(name)
+    except duckdb.Error as error:
+        raise LakeError(
+            f"DuckDB's extension {name} is neither in a package nor to be downloaded ({first_line(error)}). "
+            f"Install it:  pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+        ) from None
+
+
+def _load_package(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Load an extension from its PyPI package; False where there is none."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if not spec or not spec.submodule_search_locations:
+        return False
+    folder = Path(spec.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}"
+    file = folder / f"{name}.duckdb_extension"
+    if file.exists():
+        con.load_extension(str(file))
+    return file.exists()
+
+
+def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
+    """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
+    from warehouse import aws
+
+    session = aws.session()
+    frozen = aws.credentials(session, data_path)
+    if frozen is None:
+        raise LakeError(f"No AWS credentials for {data_path}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")
+    options = {
+        "key_id": frozen.access_key,
+        "secret": frozen.secret_key,
+        "session_token": frozen.token,
+        "region": session.region_name or "us-east-1",
+    }
+    if url := aws.find_endpoint(session):
+        scheme, _, host = url.partition("://")
+        options |= {
+            "endpoint": host.rpartition("@")[2].rstrip("/"),  # S3 knows no login but the keys
+            "url_style": "path",
+            "use_ssl": str(scheme == "https").lower(),
+        }
+    if bundle := aws.ca_bundle(session):
+        con.execute(f"set ca_cert_file = {literal(bundle)}")
+        con.execute("set enable_server_cert_verification = true")
+    words = ", ".join(f"{name} {literal(str(value))}" for name, value in options.items() if value)
+    con.execute(f"create or replace secret lake_data (type s3, {words})")
+
+
+def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
+    """Attach the lake and `USE` it; LakeError says what is in the way."""
+    words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
+    if location.is_postgres:
+        words += [f"meta_schema {literal(location.schema)}", f"meta_secret {literal(_CATALOGUE_SECRET)}"]
+    else:
+        # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
+        words += ["meta_busy_timeout 10000", "override_data_path true"]
+    try:
+        con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
+        con.execute(f"use {ALIAS}")
+    except duckdb.Error as error:
+        if shortage := explain_shortage(error):
+            raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
+        advice = f" {data_path.RESTORE}." if any(words in str(error) for words in _DAMAGED) else ""
+        raise LakeError(
+            f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
+        ) from None
+
+
+def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
+    """Attach a catalogue in PostgreSQL as a plain database; duckdb.Error when it cannot be reached."""
+    con.execute(f"attach {literal(location.postgres or '')} as {name} (type postgres, secret {_CATALOGUE_SECRET})")
+
+
+def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
+    """Let nothing on this connection be optimised by column statistics; for whoever reads an older snapshot.
+
+    DuckLake 1.5.5 has one set of them, that of the newest snapshot, and rewriting files narrows it. An older snapshot
+    read by it loses rows and digits (ducklake issue 1377, mended after 1.5.5). Files are pruned all the same.
+    """
+    con.execute("set disabled_optimizers = 'statistics_propagation'")
+
+
+@contextlib.contextmanager
+def statistics_ignored(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The same for a `with` block, in which a writer looks back."""
+    ignore_statistics(con)
+    try:
+        yield
+    finally:
+        con.execute("reset disabled_optimizers")

@@ -1,0 +1,202 @@
+"""Whether a catalogue and a data path belong together: a writer that takes a full data path for an empty one, or for
+that of another lake, would have upkeep remove every file that its own catalogue does not name.
+
+Beside the files stands a mark, `lake.json`: which lake they are of, and how far that had come. It is written after each
+commit and compared before the next. A lake of an older version has none until it is written to.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import duckdb
+
+from warehouse.engine import sql_files
+from warehouse.errors import LakeError
+from warehouse.filesystem import files
+from warehouse.lake.location import CATALOGUE, Location
+from warehouse.lake.snapshots import ALIAS
+
+#: The file that says which lake a data path is of.
+MARK = "lake.json"
+#: What somebody does about a lake that is not whole.
+RESTORE = "Restore the lake from its last good backup (docs/operations.md, Restoring)"
+#: What a first refresh has written before its first commit: the DICOM dictionary, which is no data.
+_DICTIONARY = "dicom_attributes/"
+
+_SQL = "store/data_path.sql"
+
+
+def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str) -> None:
+    """Raise LakeError when a lake is about to be made over the files of another. `what` says why it would be."""
+    if _read_mark(con, location.data_path):
+        count = "the files"
+    elif n_files := sum(1 for path in _parquet(con, location) if _DICTIONARY not in path):
+        count = f"{n_files:,} Parquet {'file' if n_files == 1 else 'files'}"
+    elif above := _lake_above(con, location):
+        raise LakeError(
+            f"The data path {location.data_path} lies within that of another lake ({above}), whose upkeep would "
+            "remove what is written here. Choose another place."
+        )
+    else:
+        return
+    raise LakeError(
+        f"The lake {location.name} cannot be used: {what}, but {location.data_path} has {count} of a lake. "
+        f"{RESTORE}; to begin a new lake, name a place that is empty."
+    )
+
+
+def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Raise LakeError unless the attached catalogue is that of the data path, and as new as its files, which are there.
+
+    For a writer, before it writes anything.
+    """
+    lake, newest = _identity(con, location)
+    mark = _read_mark(con, location.data_path)
+    where = location.data_path + MARK
+    if mark and mark[0] != lake:
+        raise LakeError(
+            f"The lake {location.name} cannot be written: the files in {location.data_path} are of another lake "
+            f"({where} says so). Two lakes must not share a data path: upkeep of one would remove the files of the "
+            f"other. {RESTORE}, or name another data path."
+        )
+    if mark and mark[1] > newest:
+        raise LakeError(
+            f"The lake {location.name} cannot be written: its catalogue ends with snapshot {newest}, its files with "
+            f"{mark[1]}, so the catalogue is an older copy. Restore catalogue and files together, into a new folder "
+            f"(docs/operations.md, Restoring). To go on with the older one and lose what came after it, remove {where}."
+        )
+    _require_files(con, location)
+
+
+def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Say beside the files which lake they are of and how far it has come. Never fails: the mark only guards."""
+    with contextlib.suppress(duckdb.Error, OSError, LakeError):
+        now = _identity(con, location)
+        if _read_mark(con, location.data_path) == now:
+            return
+        text = json.dumps({"lake": now[0], "snapshot": now[1]})
+        if "://" in location.data_path:
+            where = sql_files.literal(location.data_path + MARK)
+            query = sql_files.statements(_SQL)["write_mark"]
+            con.execute(sql_files.fill(query, path=where, text=sql_files.literal(text)))
+        else:
+            with files.write_text_atomically(Path(location.data_path) / MARK) as file:
+                file.write(text + "\n")
+
+
+def _catalogue(location: Location) -> str:
+    schema = location.schema if location.is_postgres else "main"
+    return f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{sql_files.identifier(schema)}"
+
+
+def _identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
+    row = con.execute(sql_files.fill(sql_files.statements(_SQL)["identity"], catalogue=_catalogue(location))).fetchone()
+    if row is None or row[1] is None:
+        raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {RESTORE}.")
+    return str(row[0]), int(row[1])
+
+
+def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int] | None:
+    """Which lake the mark of a data path names, and its newest snapshot; None where there is no mark.
+
+    LakeError when it is there and cannot be read: then nobody knows whose files these are.
+    """
+    where = data_path + MARK
+    try:
+        if "://" in data_path:
+            try:
+                row = con.execute(
+                    sql_files.fill(sql_files.statements(_SQL)["read_mark"], path=sql_files.literal(where))
+                ).fetchone()
+            except duckdb.Error as error:
+                if "404" in str(error) or "No files found" in str(error) or "NoSuchKey" in str(error):
+                    return None
+                raise
+            text = str(row[0]) if row else ""
+        else:
+            path = Path(where)
+            if not path.exists():
+                return None
+            text = path.read_text(encoding="utf-8")
+        said = json.loads(text)
+        return str(said["lake"]), int(said["snapshot"])
+    except (OSError, duckdb.Error) as error:
+        raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
+    except (ValueError, KeyError, TypeError):
+        raise LakeError(
+            f"{where} does not say which lake its files are of. If they are those of this catalogue, remove it."
+        ) from None
+
+
+def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Raise LakeError when files that the newest snapshot stands on are gone, or of another size."""
+    query = sql_files.fill(
+        sql_files.statements(_SQL)["live"],
+        catalogue=_catalogue(location),
+        data_path=sql_files.literal(location.data_path),
+    )
+    live = con.execute(query).fetchall()
+    if "://" in location.data_path:
+        if any(sign in location.data_path for sign in "*?["):
+            return
+        there = set(_parquet(con, location))
+        gone, cut = [path for path, _ in live if path not in there], []
+    else:
+        sizes = {path: _size(path) for path, _ in live}
+        gone = [path for path, _ in live if sizes[path] is None]
+        cut = [path for path, size in live if sizes[path] not in (None, size)]
+    if gone or cut:
+        what = "are not there" if gone else "have another size than when they were written"
+        odd = gone or cut
+        raise LakeError(
+            f"The lake {location.name} is damaged, or its catalogue is of another lake: {len(odd):,} of the "
+            f"{len(live):,} files that it names {what}, such as {odd[0]}. {RESTORE}."
+        )
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - thousands of them, at every start of a refresh
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LakeError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _parquet(con: duckdb.DuckDBPyConnection, location: Location) -> Iterator[str]:
+    """Every Parquet file below the data path."""
+    if "://" in location.data_path:
+        pattern = sql_files.literal(f"{location.data_path}**/*.parquet")
+        query = sql_files.fill(sql_files.statements(_SQL)["stored"], pattern=pattern)
+        try:
+            yield from (path for (path,) in con.execute(query).fetchall())
+        except duckdb.Error as error:
+            raise LakeError(f"{location.data_path} cannot be listed: {str(error).splitlines()[0]}") from None
+    else:
+        for folder, _, names in os.walk(location.data_path, onerror=_raise):
+            yield from (f"{folder}/{name}" for name in names if name.endswith(".parquet"))
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise LakeError(f"{error.filename} cannot be listed: {error.strerror}.") from None
+
+
+def _lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
+    """The data path of a lake within which this one lies; "" when there is none."""
+    start, sign, rest = location.data_path.rpartition("://")
+    first = 1 if sign else 0  # a bucket's name is part of every path
+    parents = [f"{parent}".rstrip("/") for parent in PurePosixPath(rest.rstrip("/")).parents]
+    for parent in parents[: len(parents) - first]:
+        path = f"{start}{sign}{parent}/"
+        if _read_mark(con, path):
+            return path
+    return ""
+
+
+def describe_missing(location: Location) -> str:
+    """Why a lake in a folder has no catalogue: the file is not there, or has no byte."""
+    return f"{CATALOGUE} is {'empty' if location.catalogue.exists() else 'missing'}"

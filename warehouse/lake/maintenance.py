@@ -1,0 +1,218 @@
+"""Upkeep of a lake: stores the same rows in fewer files, and lets go of snapshots and files that nobody needs.
+
+No answer changes: of what is published, the newest stays, all of the last `keep_days`, and every snapshot that a
+registered manifest was made from. It may be killed at any moment; the next one goes on.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from warehouse.engine import sql_files
+from warehouse.errors import LakeError, UsageError
+from warehouse.lake import location, store
+from warehouse.object_store.inventory import MAX_AGE
+from warehouse.progress import Progress, ignore_progress
+from warehouse.settings import Settings, load
+
+_SQL = "maintenance/upkeep.sql"
+
+#: For so long a reader keeps the snapshot that it opened, after another was published; not where nothing is to be kept
+#: (`keep_days` 0).
+READERS_GRACE = timedelta(days=1)
+
+#: Of so many files that no snapshot names, none is removed without being asked: refreshes that die leave few, while a
+#: catalogue that is older than its files, or of another lake, knows few of them.
+MAX_ORPHANS_PERCENT = 25
+
+#: Whole days for which a file that no snapshot names is left where it is, besides the day it came to that.
+_GRACE_DAYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """Files that were written anew, and into how many."""
+
+    files: int
+    into: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The Parquet files where the lake's data lies: how many, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepResult:
+    """What upkeep did, or of a dry run: would do, as far as can be told without doing it.
+
+    `snapshot` is the newest published one (-1: none), `waiting` the commits that are not published. Files of
+    snapshots that `expired` now are removed a day later at the earliest.
+    """
+
+    dry_run: bool
+    snapshot: int
+    waiting: int
+    rewritten: Compacted
+    merged: Compacted
+    expired: tuple[int, ...]
+    kept: tuple[int, ...]
+    removed_files: int
+    removed_orphans: int
+    before: Space
+    after: Space
+
+
+def upkeep(
+    lake_address: str = "",
+    *,
+    keep_days: int | None = None,
+    dry_run: bool = False,
+    allow_orphans: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = ignore_progress,
+) -> UpkeepResult:
+    """Rewrite files with many deleted rows, merge small ones, expire snapshots, and remove the files of old ones.
+
+    `keep_days` defaults to CHEST_KEEP_DAYS. Takes the writer's lock; never makes a lake. Raises LakeBusyError while a
+    refresh runs, LakeError when there is no lake or more than `MAX_ORPHANS_PERCENT` of its files are orphans (unless
+    `allow_orphans`), UsageError for a negative number of days. Then nothing was done.
+    """
+    settings = settings or load()
+    days = settings.keep_days if keep_days is None else keep_days
+    if days < 0:
+        raise UsageError(f"Snapshots cannot be kept for {days} days. Give a number from 0.")
+    place = location.parse(lake_address or settings.lake)
+    with store.writer(place, settings, make=False) as con:
+        before = _stored(con, place)
+        if not allow_orphans:
+            _refuse_orphans(con, place, before.files)
+        if dry_run:
+            rewritten, merged = _outlook(con, place)
+        else:
+            rewritten, merged = _compact(con, progress)
+        expired, kept = _expire(con, days, dry_run)
+        progress("removing files", 0, 0)
+        removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
+        newest, waiting = store.waiting(store.snapshots(con))
+        after = _stored(con, place)
+    return UpkeepResult(
+        dry_run, newest, len(waiting), rewritten, merged, expired, kept, removed, orphans, before, after
+    )
+
+
+def needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_days: int) -> set[int]:
+    """The numbers of the snapshots that stay: everything since the newest published one, that one, those published in
+    the last days, and those of registered manifests; all, when nothing is published yet. Listings stay while an
+    inventory may be older than they are: it must not undo what they have learnt.
+
+    A snapshot that another has superseded within the last day stays as well: a reader may still be on it.
+
+    Of the snapshots that one upkeep published on its way only the last counts, once a day has passed.
+    """
+    newest, _ = store.waiting(history)
+    now = datetime.now(UTC)
+    since, yesterday = now - timedelta(days=keep_days), now - timedelta(days=1)
+    manifests = {int(row[0]) for row in con.execute(sql_files.statements(_SQL)["needed"]).fetchall()}
+    published = [s for s in history if s.is_published]
+    open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
+    last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_upkeep}
+
+    def stays(s: store.Snapshot) -> bool:
+        if s.number >= newest or s.number in manifests or (keep_days and s.number in open_to_readers):
+            return True
+        if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
+            return True
+        is_on_the_way = s.is_upkeep and s.number != last_of_run[s.info["upkeep"]] and s.time < yesterday
+        return s.is_published and s.time >= since and not is_on_the_way
+
+    return {s.number for s in history if stays(s)}
+
+
+def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compacted, Compacted]:
+    """Rewrite and merge, table by table. What comes of it is published at once when no other commit waits for that:
+    the rows are the same, and readers are to have the better files."""
+    _, waits = store.waiting(store.snapshots(con))
+    info: dict[str, Any] = {"upkeep": datetime.now(UTC).isoformat(timespec="seconds")} | (
+        {} if waits else {"published": True}
+    )
+    con.execute("set preserve_insertion_order = true")  # in patient order the rows compress and prune well
+    sql = sql_files.statements(_SQL)
+    tables = con.execute(sql["tables"]).fetchall()
+    totals = {"rewrite": [0, 0], "merge": [0, 0]}
+    for done, (schema, table) in enumerate(tables):
+        progress("compacting tables", done, len(tables))
+        for name, total in totals.items():
+            query = sql_files.fill(sql[name], schema=sql_files.literal(schema), table=sql_files.literal(table))
+            work: Callable[[], list[tuple[int | None, ...]]] = lambda q=query: con.execute(q).fetchall()  # type: ignore[misc]  # noqa: E731
+            ((processed, created),) = store.transact(con, f"upkeep: {name} {schema}.{table}", work, **info)
+            total[0] += processed or 0
+            total[1] += created or 0
+    return Compacted(*totals["rewrite"]), Compacted(*totals["merge"])
+
+
+def _outlook(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
+    schema = sql_files.identifier(place.schema if place.is_postgres else "main")
+    catalogue = f"__ducklake_metadata_{store.ALIAS}.{schema}"
+    row = con.execute(sql_files.fill(sql_files.statements(_SQL)["outlook"], catalogue=catalogue)).fetchone()
+    assert row is not None
+    return Compacted(int(row[0]), None), Compacted(int(row[1]), None)
+
+
+def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The snapshots that go, and the published ones that stay."""
+    history = store.snapshots(con)
+    stay = needed(con, history, keep_days)
+    go = tuple(s.number for s in history if s.number not in stay)
+    if go:
+        _call(con, "expire", dry_run, versions=str([*go]))
+    return go, tuple(s.number for s in history if s.number in stay and s.is_published)
+
+
+def _remove(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool) -> list[str]:
+    return _call(con, name, dry_run, day=sql_files.literal(f"{_cutoff(datetime.now(UTC).date())} 00:00:00+00"))
+
+
+def _refuse_orphans(con: duckdb.DuckDBPyConnection, place: location.Location, n_files: int) -> None:
+    """Raise LakeError when so many files are orphans that the catalogue is more likely to be the wrong one."""
+    n_orphans = len(_remove(con, "orphans", dry_run=True))
+    if n_orphans > n_files * MAX_ORPHANS_PERCENT / 100:
+        raise LakeError(
+            f"{n_orphans:,} of the {n_files:,} files in {place.data_path} are named by no snapshot of {place.name}, "
+            f"more than {MAX_ORPHANS_PERCENT} %. Is the catalogue that of these files, and the newest? Nothing was "
+            "done. If they are really left over, allow their removal:  chest upkeep … --allow-orphans"
+        )
+
+
+def _cutoff(today: date) -> date:
+    return today - timedelta(days=_GRACE_DAYS)
+
+
+def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: str) -> list[str]:
+    query = sql_files.fill(sql_files.statements(_SQL)[name], dry_run=str(dry_run).lower(), **values)
+    try:
+        return [row[0] for row in con.execute(query).fetchall()]
+    except duckdb.IOException as error:
+        with contextlib.suppress(duckdb.Error):
+            con.execute("rollback")
+        raise LakeError(
+            f"Upkeep could not go on: {str(error).splitlines()[0]}. No answer has changed; run it again."
+        ) from error
+
+
+def _stored(con: duckdb.DuckDBPyConnection, place: location.Location) -> Space:
+    if "://" in place.data_path:
+        files = sql_files.literal(f"{place.data_path}**/*.parquet")
+        row = con.execute(sql_files.fill(sql_files.statements(_SQL)["stored"], files=files)).fetchone()
+        return Space(int(row[0]), int(row[1])) if row else Space(0, 0)
+    sizes = [path.stat().st_size for path in Path(place.data_path).rglob("*.parquet")]
+    return Space(len(sizes), sum(sizes))

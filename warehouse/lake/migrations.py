@@ -1,0 +1,148 @@
+"""The lake's schema: numbered migrations, columns brought level with the column tables, views and their comments."""
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from warehouse.catalog import columns, public_views
+from warehouse.engine import sql_files
+from warehouse.errors import LakeError
+from warehouse.version import __version__
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.lake.location import Location
+
+
+Transact = Callable[..., Any]
+
+
+def migrations() -> list[tuple[int, str]]:
+    """The migrations this version knows: number and file, in order."""
+    return [(int(PurePath(name).name.split("_")[0]), name) for name in sql_files.files("schema")]
+
+
+def version(con: "duckdb.DuckDBPyConnection") -> int:
+    """The number of the last migration the attached lake has been through; 0 for an empty one."""
+    found = con.execute(
+        "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'"
+    ).fetchone()
+    if not found:
+        return 0
+    row = con.execute("select coalesce(max(number), 0) from ops.migrations").fetchone()
+    return int(row[0]) if row else 0
+
+
+def check_version(con: "duckdb.DuckDBPyConnection", location: "Location") -> int:
+    """Return the lake's schema version; LakeError when a newer version of the tool made it."""
+    found, known = version(con), migrations()[-1][0]
+    if found > known:
+        maker = con.execute("select tool_version from ops.migrations order by number desc limit 1").fetchone()
+        raise LakeError(
+            f"The lake {location.name} was made by a newer version: "
+            f"schema {found} (chest {maker[0] if maker else '?'}), "
+            f"this is chest {__version__} with schema {known}. Install that version or a later one."
+        )
+    return found
+
+
+def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Transact) -> None:
+    """Bring the attached lake's schema level with this version; does nothing, fast, when it is."""
+    found = check_version(con, location)
+    for number, name in migrations():
+        if number > found:
+            transact(con, f"migration {number}", lambda n=number, f=name: _migrate(con, n, f), migration=number)
+    missing, unlike = _missing_columns(con)
+    stale = _stale_views(con)
+    if missing or unlike or stale:
+        transact(
+            con,
+            "columns and views",
+            lambda: _bring_level(con, missing),
+            columns=len(missing),
+            comments=unlike,
+            views=len(stale),
+        )
+
+
+def _migrate(con: "duckdb.DuckDBPyConnection", number: int, name: str) -> None:
+    con.execute(sql_files.fill(sql_files.read(name), lake="lake", **columns.fills()))
+    con.execute(
+        "insert into ops.migrations values ($number, $name, now(), $tool)",
+        {"number": number, "name": PurePath(name).stem, "tool": __version__},
+    )
+    if number == 1:
+        _write_dicom_attributes(con)
+
+
+def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
+    import pyarrow as pa
+
+    from warehouse.catalog import dicom_dictionary
+
+    names = ("keyword", "tag", "vr", "meaning", "is_retired")
+    attributes = pa.table(dict(zip(names, map(list, zip(*dicom_dictionary.attributes(), strict=True)), strict=True)))
+    con.register("dicom_attributes_given", attributes)
+    con.execute("insert into core.dicom_attributes select * from dicom_attributes_given")
+    con.unregister("dicom_attributes_given")
+
+
+def _missing_columns(con: "duckdb.DuckDBPyConnection") -> tuple[list[tuple[str, columns.Column]], int]:
+    """Declared columns the lake does not have yet, and how many others have another comment than declared.
+
+    A column whose type was changed is a user's mistake.
+    """
+    rows = con.execute(
+        "select schema_name || '.' || table_name, column_name, data_type, comment "
+        "from duckdb_columns() where database_name = 'lake'"
+    ).fetchall()
+    there = {(table, name): kind for table, name, kind, _ in rows}
+    said = {(table, name): comment for table, name, _, comment in rows}
+    missing, unlike = [], 0
+    for table in columns.tables():
+        for column in table.columns:
+            kind = there.get((table.name, column.name))
+            if kind is None:
+                missing.append((table.name, column))
+            elif _plain(kind) != _plain(column.type):
+                raise LakeError(
+                    f"{table.name}.{column.name} is {kind} in the lake and {column.type} in sql/columns. "
+                    "Declare it under its old type, or make a new lake."
+                )
+            elif said[table.name, column.name] != column.comment:
+                unlike += 1
+    return missing, unlike
+
+
+def _plain(kind: str) -> str:
+    return kind.upper().replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
+
+
+def _stale_views(con: "duckdb.DuckDBPyConnection") -> list[str]:
+    """The views that the lake does not have as they are declared now; a view's comment carries a digest of its text."""
+    rows = con.execute(
+        "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
+    ).fetchall()
+    said = dict(rows)
+    return [view for view in public_views.VIEW_ORDER if said.get(view) != _view_comment(view)]
+
+
+def _view_comment(view: str) -> str:
+    import hashlib
+
+    digest = hashlib.sha256(public_views.view_sql(view).encode()).hexdigest()[:12]
+    return f"{columns.relations()[view].meaning} [{digest}]"
+
+
+def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, columns.Column]]) -> None:
+    for table, column in missing:
+        con.execute(f"alter table {table} add column {sql_files.identifier(column.name)} {column.type}")
+    for view in public_views.VIEW_ORDER:
+        con.execute(public_views.view_sql(view))
+        con.execute(f"comment on view {view} is {sql_files.literal(_view_comment(view))}")
+    for relation in columns.tables():
+        con.execute(f"comment on table {relation.name} is {sql_files.literal(relation.meaning)}")
+        for column in relation.columns:
+            name = f"{relation.name}.{sql_files.identifier(column.name)}"
+            con.execute(f"comment on column {name} is {sql_files.literal(column.comment)}")

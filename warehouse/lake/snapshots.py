@@ -1,0 +1,112 @@
+"""What the snapshots of a lake say of themselves: published or not, with news or without, blocked and by what."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from warehouse.catalog import check_rules
+
+#: The name under which a lake is attached; views and macros refer to it.
+ALIAS = "lake"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A version of the lake: its number, time (UTC), and what its commit says."""
+
+    number: int
+    time: datetime
+    message: str
+    info: dict[str, Any]
+
+    @property
+    def is_published(self) -> bool:
+        """Whether a refresh ended with this snapshot, so that readers may see it."""
+        return bool(self.info.get("published"))
+
+    @property
+    def is_register(self) -> bool:
+        """Whether all that it did was to record a manifest: there is nothing in it to publish."""
+        return "manifest" in self.info
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether all that it did was to remember that checks kept a refresh from being published."""
+        return "blocked" in self.info
+
+    @property
+    def is_upkeep(self) -> bool:
+        """Whether it only stored the same rows in other files."""
+        return "upkeep" in self.info
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it holds what readers have not seen, unless it is published."""
+        return not (self.is_register or self.is_blocked or self.is_upkeep)
+
+
+def snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
+    """Every snapshot the lake still has, oldest first."""
+    rows = con.execute(
+        "select snapshot_id, snapshot_time, commit_message, commit_extra_info "
+        f"from ducklake_snapshots('{ALIAS}') order by 1"
+    ).fetchall()
+    return [Snapshot(number, when, message or "", _info(extra)) for number, when, message, extra in rows]
+
+
+def waiting(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
+    """The newest published snapshot (-1: none yet), and the commits with news since then, which no reader sees."""
+    last = max((s.number for s in history if s.is_published), default=-1)
+    return last, [s for s in history if s.number > last and s.is_news]
+
+
+def _info(text: str | None) -> dict[str, Any]:
+    try:
+        info = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+#: What somebody does about it.
+BLOCKED_ADVICE = (
+    "See the rows:  chest check {check} --unpublished.  A refresh that was stopped goes on when it is run again, "
+    "without a prefix; what was altered by another program is loaded anew:  chest refresh BUCKET --full"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A blocking check that holds publishing back: its faulty rows, in which snapshot, and since when."""
+
+    check: str
+    title: str
+    rows: int
+    snapshot: int
+    at: datetime
+
+
+def blocked(history: Sequence[Snapshot]) -> list[Blocked]:
+    """The checks that hold publishing back, as the last attempt found them; none when it went well.
+
+    `history` is that of the lake, oldest first. A check is blocking since the first of the attempts without a
+    published snapshot or a good result of it in between.
+    """
+    newest, since = -1, dict[str, Snapshot]()
+    found: dict[str, int] = {}
+    for snapshot in history:
+        if snapshot.is_published:
+            since, found = dict[str, Snapshot](), {}
+        elif snapshot.is_blocked:
+            found = {str(one["check"]): int(one["rows"]) for one in snapshot.info["blocked"]}
+            since = {check: since.get(check, snapshot) for check in found}
+            newest = snapshot.number
+    known = check_rules.definitions()
+    return [
+        Blocked(check, known[check].title if check in known else check, rows, newest, since[check].time)
+        for check, rows in found.items()
+    ]

@@ -1,0 +1,309 @@
+"""The lake as storage: attach it to read or to write, commit transactions, name snapshots.
+
+DuckLake's settings and pitfalls are written up in docs/architecture.md. The catalogue file is never opened
+but through DuckDB: a second SQLite library in one process would drop its locks.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.engine.sql_files import identifier, literal
+from warehouse.errors import LakeError, UsageError
+from warehouse.filesystem import files, permissions
+from warehouse.lake import data_path, locks, migrations
+from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
+from warehouse.lake.location import CATALOGUE, Location
+from warehouse.lake.snapshots import ALIAS, Snapshot, snapshots, waiting
+from warehouse.masking import mask_secrets, mask_within
+from warehouse.settings import Settings
+from warehouse.version import __version__
+
+__all__ = [
+    "ALIAS",
+    "Snapshot",
+    "author",
+    "exists",
+    "reader",
+    "require",
+    "snapshots",
+    "transact",
+    "waiting",
+    "writer",
+]
+
+T = TypeVar("T")
+
+
+_TRIES = 8
+#: What a reader meets while upkeep lets snapshots go: it tries again.
+_PASSING = ("No snapshot found", "database is locked")
+#: How DuckLake says that a database is no catalogue of its own yet.
+_NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
+_BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
+
+
+def exists(location: Location) -> bool:
+    """Whether a lake with a SQLite catalogue is there; of one in PostgreSQL only attaching tells."""
+    try:
+        return location.is_postgres or location.catalogue.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise LakeError(f"The lake {location.name} cannot be opened: {error.strerror}.") from None
+
+
+def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Make the PostgreSQL schema that the catalogue goes in: DuckLake makes tables only."""
+    there = f"select count(*) from information_schema.schemata where schema_name = {literal(location.schema)}"
+    make = f"create schema if not exists {identifier(location.schema)}"
+    try:
+        attach_postgres(con, location, "pg")
+        row = con.execute(f"select * from postgres_query('pg', {literal(there)})").fetchone()
+        if row and not row[0]:
+            con.execute(f"call postgres_execute('pg', {literal(make)})")
+        con.execute("detach pg")
+    except duckdb.Error as error:
+        raise LakeError(f"The lake {location.name} cannot be made: {first_line(error)}") from None
+
+
+@contextlib.contextmanager
+def writer(location: Location, settings: Settings, *, make: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a lake to write, upgrading it first; one writer at a time (LakeBusyError).
+
+    Where there is none it is made, unless `make` is false. LakeError when its catalogue is not that of its data path:
+    what a writer takes for a new lake, or for an older one, upkeep empties of all that it does not know.
+    """
+    if not make:
+        require(location)
+    if location.folder:
+        if not exists(location):
+            _admit_new_folder(location)
+        try:
+            _make_folders(location.folder)
+        except OSError as error:
+            raise LakeError(
+                f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake."
+            ) from None
+    with (
+        permissions.umask_tightened(),
+        locks.held(location, settings),
+        contextlib.closing(connect(settings, location)) as con,
+    ):
+        con.execute("set preserve_insertion_order = false")
+        con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
+        with explained_errors(location):
+            _attach_to_write(con, location, make)
+        try:
+            yield con
+        finally:
+            data_path.write_mark(con, location)
+
+
+@contextlib.contextmanager
+def explained_errors(location: Location) -> Iterator[None]:
+    """Turn DuckDB's errors about a lake (a damaged file, a right that is missing, a server that went) into one line."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if shortage := explain_shortage(error):
+            raise LakeError(f"The lake {location.name} cannot be read. {shortage}") from error
+        raise LakeError(f"The lake {location.name} cannot be read: {first_line(error)}") from error
+
+
+def require(location: Location) -> None:
+    """Raise LakeError where there is no lake, or only the files of one; of one in PostgreSQL only attaching tells."""
+    if not exists(location):
+        _admit_new_folder(location)
+        raise LakeError(f"There is no lake at {location.name}. Make one:  chest refresh BUCKET --lake {location.name}")
+
+
+def _admit_new_folder(location: Location) -> None:
+    """Before anything is made in a folder without a catalogue: refuse one that has the files of a lake."""
+    with contextlib.closing(duckdb.connect()) as con:
+        data_path.require_unused(con, location, data_path.describe_missing(location))
+
+
+def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool) -> None:
+    """Attach the lake, made where it is to be made, when catalogue and data path belong together; and upgrade it."""
+    is_new = not _attach_existing(con, location)
+    if not is_new and migrations.version(con):
+        data_path.require_match(con, location)
+    else:
+        what = "its catalogue is empty" if is_new else "its catalogue has no tables of a lake"
+        data_path.require_unused(con, location, what)
+        if not make:
+            raise LakeError(
+                f"There is no lake at {location.name}: {what}. Make one:  chest refresh BUCKET --lake {location.name}"
+            )
+        if location.is_postgres and location.schema != "public":
+            _make_postgres_schema(con, location)
+        if is_new:
+            attach(con, location)
+    migrations.upgrade(con, location, transact)
+
+
+def _attach_existing(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
+    """Attach a lake that is there; False when the catalogue is none (a new file or database, or an empty one)."""
+    try:
+        attach(con, location, "create_if_not_exists false")
+    except LakeError as error:
+        if _NO_CATALOGUE not in str(error):
+            raise
+        return False
+    return True
+
+
+def _make_folders(folder: Path) -> None:
+    """Make the folders of a lake. Those of a new one are folders: a link at data/ is followed where a lake stands."""
+    is_new = not (folder / CATALOGUE).exists()
+    files.make_folder(folder / "data", below=folder if is_new else None)
+
+
+def reader(
+    location: Location,
+    settings: Settings,
+    snapshot: int | None = None,
+    *,
+    unpublished: bool = False,
+    memory_mb: int = 0,
+) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
+    """Open a lake to read, pinned at a published snapshot: the newest, or the one asked for.
+
+    `unpublished` pins it at the newest of all, which may be half a refresh: for those who look into what is wrong.
+
+    Raises LakeError where there is no lake or nothing was published yet, UsageError for a snapshot that is
+    unknown or was not published.
+    """
+    require(location)
+    con = connect(settings, location, memory_mb)
+    try:
+        with explained_errors(location):
+            chosen = _attach_to_read(con, location, snapshot, unpublished)
+        ignore_statistics(con)
+    except BaseException:
+        con.close()
+        raise
+    return con, chosen
+
+
+def _attach_to_read(
+    con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
+) -> Snapshot:
+    """Attach the lake at the snapshot asked for, again where upkeep took it away in between."""
+    for attempt in range(_TRIES):
+        attach(con, location, "read_only")
+        migrations.check_version(con, location)
+        history = snapshots(con)
+        chosen = history[-1] if unpublished else _choose(history, snapshot, location)
+        # Attached anew at the snapshot, so that no later commit is ever seen.
+        con.execute(f"use memory; detach {ALIAS}")
+        try:
+            attach(con, location, "read_only", f"snapshot_version {chosen.number}")
+        except LakeError as error:
+            if attempt == _TRIES - 1 or not any(words in str(error) for words in _PASSING):
+                raise
+            _wait(attempt)
+        else:
+            return chosen
+    raise AssertionError("unreachable")
+
+
+def _wait(attempt: int) -> None:
+    """A moment longer each time, of uneven length."""
+    time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
+
+
+def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+    published = [s for s in history if s.is_published]
+    if not published and (refusals := [s for s in history if s.is_blocked]):
+        names = ", ".join(str(one["check"]) for one in refusals[-1].info["blocked"])
+        raise LakeError(
+            f"The lake {location.name} has no published snapshot yet: its first refresh was blocked ({names}). "
+            f"See the rows:  chest check {names.split(', ')[0]} --unpublished"
+        )
+    if not published:
+        raise LakeError(
+            f"The lake {location.name} has no published snapshot yet. Finish a refresh:  chest refresh BUCKET"
+        )
+    if wanted is None:
+        return published[-1]
+    for snapshot in published:
+        if snapshot.number == wanted:
+            return snapshot
+    if 0 <= wanted < history[-1].number and wanted not in {s.number for s in history}:
+        raise UsageError(
+            f"Snapshot {wanted} of {location.name} is gone: upkeep keeps those published in the last days and those of "
+            "registered manifests (chest upkeep --help). "
+            f"Published are: {_shown(published)}."
+        )
+    raise UsageError(
+        f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {_shown(published)}."
+    )
+
+
+def _shown(published: list[Snapshot]) -> str:
+    numbers = [str(s.number) for s in published]
+    return ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])
+
+
+def transact(
+    con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], *, tries: int = _TRIES, **info: object
+) -> T:
+    """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
+
+    `work` may run several times, so it must do nothing outside the lake. Returns what it returns.
+    """
+    for attempt in range(tries):
+        try:
+            con.execute("begin")
+            result = work()
+            con.execute(
+                f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
+                {
+                    "author": author(),
+                    "message": mask_secrets(message),
+                    "info": json.dumps({"tool": __version__, **mask_within(info)}),
+                },
+            )
+            con.execute("commit")
+        except BaseException as error:
+            # After any failed statement the connection may be in an aborted transaction.
+            with contextlib.suppress(duckdb.Error):
+                con.execute("rollback")
+            if not isinstance(error, duckdb.Error):
+                raise
+            if attempt == tries - 1 or not any(word in str(error) for word in _BUSY):
+                raise _explained(error) from error
+            _wait(attempt)
+        else:
+            return result
+    raise AssertionError("unreachable")
+
+
+def _explained(error: duckdb.Error) -> Exception:
+    """A problem outside the program as a LakeError; anything else as it is."""
+    if shortage := explain_shortage(error):
+        return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")
+    if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
+        return LakeError(
+            f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."
+        )
+    return error
+
+
+def author() -> str:
+    """Who commits: the name of the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,31 @@
+"""Which views may answer otherwise than before: read off DuckLake's own record of changes, at the price of no scan."""
+
+from typing import TYPE_CHECKING
+
+from warehouse.catalog import public_views, view_lineage
+from warehouse.engine import sql_files
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.lake.location import Location
+
+_SQL = "reports/changes.sql"
+
+
+def views(con: "duckdb.DuckDBPyConnection", location: "Location", since: int | None, until: int) -> tuple[str, ...]:
+    """The views whose tables, or whose own text, changed in the snapshots after `since`, up to `until`.
+
+    All of them when it cannot be told: without `since`, or when the lake does not keep so old a snapshot any more.
+    """
+    row = con.execute(sql_files.statements(_SQL)["oldest"]).fetchone()
+    if since is None or not row or not row[0] <= since <= until:
+        return public_views.VIEW_ORDER
+    schema_name = sql_files.identifier(location.schema if location.is_postgres else "main")
+    query = sql_files.fill(sql_files.statements(_SQL)["changed"], schema=schema_name)
+    changed = {name for (name,) in con.execute(query, {"since": since, "until": until}).fetchall()}
+    found: set[str] = set()
+    for view in public_views.VIEW_ORDER:  # each after those that it reads
+        if view in changed or view_lineage.tables(view) & changed or found & set(view_lineage.reads(view)):
+            found.add(view)
+    return tuple(view for view in public_views.VIEW_ORDER if view in found)

@@ -1,9 +1,0 @@
-"""Is there something new in a bucket? Asked of its event queue, which hears of every object within seconds.
-
-Belongs here: taking messages and reading them. What they miss, the next scheduled refresh finds: it alone is complete.
-"""
-
-from warehouse.news.notice import News
-from warehouse.news.queue import events
-
-__all__ = ["News", "events"]

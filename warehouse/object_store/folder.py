@@ -1,0 +1,160 @@
+"""A folder as a bucket: its files are the objects, by plain file calls."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from warehouse.errors import SourceError
+from warehouse.object_store import beneath
+from warehouse.object_store.base import CHANGED, DENIED, VANISHED, Content, Facts, Skipped, Unread, listing_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Bytes that a stream reads at once.
+_CHUNK = 1 << 20
+#: Paths that a listing may pass over: more of them are no odd ones among many.
+_MOST_SKIPPED = 100_000
+
+
+class FolderBucket:
+    """A folder whose files are the objects; time of writing and size stand in for the etag."""
+
+    listed_at: datetime | None = None
+    listing_note = ""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = os.path.abspath(folder.expanduser())  # noqa: PTH100 - no links are resolved
+        self.source = self._root
+        self.skipped: list[Skipped] = []
+        try:
+            with os.scandir(self._root):
+                pass
+        except OSError as error:
+            raise SourceError(f"The folder {self._root} cannot be listed: {error.strerror}. Check the path.") from None
+
+    def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
+        """Walk the folder; a folder inside that cannot be listed is an error, never a gap. `skipped` is filled anew."""
+        import pyarrow as pa
+
+        from warehouse.object_store.walking import walk
+
+        skipped: list[Skipped] = []
+        self.skipped = skipped
+
+        def skip(key: str, reason: str) -> None:
+            if key.startswith(prefix):
+                skipped.append(Skipped(_as_text(key), reason))
+            if len(skipped) > _MOST_SKIPPED:
+                raise SourceError(
+                    f"The folder {self._root} has more than {_MOST_SKIPPED:,} paths that are no objects, such as "
+                    f"{_as_text(key)!r}: {reason}. Name the folder that the files really lie in. Nothing was changed."
+                )
+
+        try:
+            for rows in walk(self._root, prefix, skip):
+                yield _batch([row for row in rows if row[0].startswith(prefix)] if prefix else rows)
+        except OSError as error:
+            words = error.strerror or str(error)
+            raise SourceError(
+                f"The folder {self._root} cannot be listed whole: {words}. Nothing was changed."
+            ) from None
+        yield pa.record_batch([[], [], [], []], listing_schema())
+
+    def stream(self, key: str, start: int = 0) -> Content | Unread:
+        """Open a file; its time of writing and size as they are now."""
+        with self._opened() as (root, real):
+            handle = _handle(root, real, key)
+        if isinstance(handle, Unread):
+            return handle
+        stat = os.fstat(handle)
+        return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _chunks(os.fdopen(handle, "rb"), start))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[int, str]]:
+        """The folder's descriptor and its real path; below an open folder a path is shorter to walk."""
+        try:
+            root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise SourceError(f"The folder {self._root} cannot be read: {error.strerror}. Check the path.") from None
+        try:
+            yield root, beneath.place_of(root, self._root)
+        finally:
+            os.close(root)
+
+    def facts(self, key: str) -> Facts:  # noqa: ARG002
+        """A folder knows no checksums."""
+        return Facts()
+
+    def read_into(
+        self,
+        buffer: memoryview,
+        keys: Sequence[str],
+        etags: Sequence[str],  # noqa: ARG002 - a folder has none; the size must do
+        sizes: Sequence[int],
+    ) -> dict[int, Unread]:
+        """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
+        unread: dict[int, Unread] = {}
+        at = 0
+        with self._opened() as (root, real):
+            for place, (key, size) in enumerate(zip(keys, sizes, strict=True)):
+                handle = _handle(root, real, key)
+                if isinstance(handle, Unread):
+                    unread[place] = handle
+                else:
+                    try:
+                        # One byte more than was listed shows a file that has grown.
+                        if os.readv(handle, [buffer[at : at + size], bytearray(1)]) != size:
+                            unread[place] = CHANGED
+                    except OSError as error:
+                        unread[place] = Unread(f"cannot be read: {error.strerror}")
+                    finally:
+                        os.close(handle)
+                at += size
+        return unread
+
+
+def _handle(root: int, real_root: str, key: str) -> int | Unread:
+    """A descriptor of a file, or why there is none."""
+    try:
+        return beneath.open_file(root, real_root, key)
+    except beneath.RefusedError as error:
+        return Unread(str(error))
+    except (FileNotFoundError, ValueError):  # ValueError: a character that no file name has
+        return VANISHED
+    except PermissionError:
+        return DENIED
+    except OSError as error:
+        return Unread(f"cannot be read: {error.strerror}")
+
+
+def _chunks(file: IO[bytes], start: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    keys, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
+    try:
+        names = pa.array(keys, pa.string())
+    except UnicodeEncodeError:  # a file name that is no UTF-8
+        names = pa.array([_as_text(key) for key in keys], pa.string())
+    bytes_, nanos = pa.array(sizes, pa.int64()), pa.array(times, pa.int64())
+    etags = pc.binary_join_element_wise(nanos.cast(pa.string()), bytes_.cast(pa.string()), "-")
+    micros = pc.divide(nanos, 1000).cast(pa.timestamp("us", tz="UTC"))
+    return pa.record_batch([names, bytes_, etags, micros], listing_schema())
+
+
+def _as_text(key: str) -> str:
+    """A path as a key: what is no UTF-8 in it is written as escapes."""
+    return os.fsencode(key).decode("utf-8", "backslashreplace")

@@ -1,0 +1,237 @@
+"""S3 Inventory: the newest complete one stands in for the listing of a whole bucket.
+
+    DESTINATION/PREFIX/SOURCE-BUCKET/CONFIG/2026-11-20T01-00Z/manifest.json, manifest.checksum
+                                           /data/….csv.gz | ….orc | ….parquet
+
+For buckets of tens of millions of objects: no listing requests, and the source's request rate is left alone. The rows
+of a file are read in inventory_files.py. A refresh below a prefix, or of some patients, lists these for real.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.errors import SourceError, UsageError
+from warehouse.filesystem import files
+from warehouse.object_store import inventory_files
+from warehouse.object_store.base import Bucket, Unread, listing_schema
+from warehouse.object_store.opening import open_bucket
+from warehouse.object_store.s3 import S3Bucket
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: A weekly inventory is seven days old when the next one is begun, which may take S3 two more.
+MAX_AGE = timedelta(days=9)
+
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}Z")
+#: How many inventories are looked at, from the newest, for a complete one.
+_LOOK_BACK = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A complete inventory: what it lists, as of when, and in which files (key, MD5); `notes` on newer ones."""
+
+    bucket: str
+    taken_at: datetime
+    format: str
+    columns: list[str]
+    files: list[tuple[str, str]]
+    notes: tuple[str, ...] = ()
+
+
+def open_listed(source: str, settings: Settings) -> Bucket:
+    """The bucket at a source, listed by its inventory where `settings.inventory` names one; see `open_bucket`.
+
+    The setting may hold several addresses, apart by white space: each is for the source whose bucket it names. Where
+    several sources are set up, one without an inventory is listed as ever; else that is a UsageError.
+    """
+    if not settings.inventory or not (source.startswith("s3://") or not settings.sources):
+        return open_bucket(source, settings)
+    name = source.removeprefix("s3://").partition("/")[0]
+    addresses = settings.inventory.split()
+    mine = [address for address in addresses if _parts(address)[1] == name]
+    if not source.startswith("s3://"):
+        raise UsageError(f"{source} is a folder: an inventory is of a bucket on S3. Unset CHEST_INVENTORY.")
+    if mine:
+        return InventoryBucket(source, settings, mine[0])
+    if settings.sources:
+        return open_bucket(source, settings)
+    other = _parts(addresses[0])[1]
+    raise UsageError(f"{addresses[0]} is the inventory of the bucket {other}, not of {name}. Correct CHEST_INVENTORY.")
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """An address's place without a slash at its end, and the bucket whose inventory is there."""
+    place = address.rstrip("/")
+    parts = place.removeprefix("s3://").split("/")
+    if not place.startswith("s3://") or len(parts) < 3:
+        raise UsageError(
+            f"{address} is no inventory. Give  s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION,  the folder that has "
+            "those with dates as names."
+        )
+    return place, parts[-2]
+
+
+class InventoryBucket(S3Bucket):
+    """A bucket on S3 that is listed by its newest complete inventory, found when it is opened, and read as ever."""
+
+    def __init__(self, url: str, settings: Settings, address: str) -> None:
+        super().__init__(url, settings)
+        self._address, _ = _parts(address)
+        self._check_filter()
+        self._place = S3Bucket(self._address, settings)
+        self._inventory = newest(self._place, self._name)
+
+    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
+        """The rows of the inventory; below a prefix, a real listing."""
+        import pyarrow as pa
+
+        if prefix:
+            self.listed_at, self.listing_note = None, ""
+            yield from super().listing(prefix)
+            return
+        self.listed_at, self.listing_note = self._inventory.taken_at, _said(self._inventory)
+        for rows in stream(self._place, self._inventory):
+            yield inventory_files.below(rows, self._below)
+        yield pa.record_batch([[], [], [], []], listing_schema())
+
+    def _check_filter(self) -> None:
+        """Refuse an inventory that is configured to list a part of the source only, as far as one may look."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._client.get_bucket_inventory_configuration(
+                Bucket=self._name, Id=self._address.rpartition("/")[2]
+            )
+        except (ClientError, BotoCoreError):
+            return
+        only = answer["InventoryConfiguration"].get("Filter", {}).get("Prefix", "")
+        if not self._below.startswith(only):
+            raise SourceError(
+                f"{self._address} lists only keys that start with {only!r}, not all of {self.source}. "
+                "Configure an inventory without that filter."
+            )
+
+
+def _said(inventory: Inventory) -> str:
+    days = (datetime.now(UTC) - inventory.taken_at) / timedelta(days=1)
+    first = f"listed by the inventory of {inventory.taken_at:%Y-%m-%d %H:%M} UTC ({days:.1f} days old)"
+    return "; ".join([first, *inventory.notes])
+
+
+def newest(store: S3Bucket, source_bucket: str) -> Inventory:
+    """The newest complete inventory in a store; SourceError when there is none, it is not of that bucket, it is
+    older than MAX_AGE, or it lacks a column that a refresh needs."""
+    names = sorted((name for name in _folders(store) if _DATED.fullmatch(name)), reverse=True)
+    notes: list[str] = []
+    for name in names[:_LOOK_BACK]:
+        manifest = _read(store, f"{name}/manifest.json")
+        checksum = _read(store, f"{name}/manifest.checksum")
+        if manifest is None or checksum is None:
+            notes.append(f"the one of {name} is not complete yet")
+        elif hashlib.md5(manifest, usedforsecurity=False).hexdigest() != checksum.decode(errors="replace").strip():
+            notes.append(f"the manifest of {name} does not match its checksum")
+        else:
+            return _checked(store, name, manifest, source_bucket, tuple(notes))
+    if notes:
+        raise SourceError(f"{store.source} has no complete inventory: {'; '.join(notes)}. Wait for the next one.")
+    raise SourceError(
+        f"{store.source} has no inventory: no folder named like 2026-11-20T01-00Z. Check CHEST_INVENTORY; the first "
+        "inventory of a bucket may take 48 hours."
+    )
+
+
+def _folders(store: S3Bucket) -> Iterator[str]:
+    after, more = "", True
+    while more:
+        _, names, after = store.page("", after, delimiter="/")
+        more = bool(after)
+        yield from (name.rstrip("/") for name in names)
+
+
+def _checked(store: S3Bucket, name: str, text: bytes, source_bucket: str, notes: tuple[str, ...]) -> Inventory:
+    try:
+        manifest: dict[str, Any] = json.loads(text)
+        found = Inventory(
+            str(manifest["sourceBucket"]),
+            datetime.fromtimestamp(int(manifest["creationTimestamp"]) / 1000, UTC),
+            str(manifest["fileFormat"]),
+            inventory_files.columns(str(manifest["fileFormat"]), str(manifest["fileSchema"])),
+            [(str(file["key"]), str(file["MD5checksum"])) for file in manifest["files"]],
+            notes,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{store.source}/{name}: its manifest.json cannot be understood ({error!r}).") from None
+    if found.bucket != source_bucket:
+        raise SourceError(
+            f"{store.source} is an inventory of {found.bucket}, not of {source_bucket}. Correct the address."
+        )
+    missing = inventory_files.missing(found.columns)
+    if found.format not in inventory_files.FORMATS:
+        raise SourceError(
+            f"{store.source}: inventories in {found.format} cannot be read. Configure CSV, ORC or Parquet."
+        )
+    if missing:
+        raise SourceError(
+            f"{store.source}: the inventory has no {', '.join(missing)}. Add to its configuration the optional fields "
+            "Size, LastModifiedDate and ETag (and for all versions, list them with their status)."
+        )
+    if datetime.now(UTC) - found.taken_at > MAX_AGE:
+        raise SourceError(
+            f"{store.source}: the newest complete inventory is of {found.taken_at:%Y-%m-%d}, more than {MAX_AGE.days} "
+            "days ago. Look why there is no newer one, or list the bucket itself: unset CHEST_INVENTORY."
+        )
+    return found
+
+
+def _read(store: S3Bucket, key: str) -> bytes | None:
+    """A small object whole; None when it is not there."""
+    content = store.stream(key)
+    if isinstance(content, Unread):
+        if content.reason.startswith("vanished"):
+            return None
+        raise SourceError(f"{store.source}/{key}: {content.reason}. Ask for s3:GetObject on the inventory.")
+    return b"".join(bytes(chunk) for chunk in content.chunks)
+
+
+def stream(store: S3Bucket, inventory: Inventory) -> "Iterator[pa.RecordBatch]":
+    """The objects of an inventory as rows of a listing, whole keys; a file at a time on disk, checked before it
+    is read.
+
+    SourceError when a file is missing, damaged or malformed.
+    """
+    root = f"{store.source.removeprefix('s3://').partition('/')[2]}/"
+    with files.temporary_folder() as folder:
+        path = folder / "part"
+        for place, (key, md5) in enumerate(inventory.files, 1):
+            of = f"{len(inventory.files)} of the inventory of {inventory.taken_at:%Y-%m-%d %H:%M}"
+            which = f"{store.source}: file {place} of {of}"
+            _fetch(store, key.removeprefix(root), md5, path, which)
+            try:
+                yield from inventory_files.rows(path, inventory.format, inventory.columns)
+            except inventory_files.malformed() as error:
+                words = str(error).split("\n")[0]
+                raise SourceError(f"{which} cannot be read: {words}. Nothing was changed.") from None
+
+
+def _fetch(store: S3Bucket, key: str, md5: str, path: Path, which: str) -> None:
+    content = store.stream(key)
+    if isinstance(content, Unread):
+        raise SourceError(f"{which}: {content.reason}. Wait for the next inventory, or unset CHEST_INVENTORY.")
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("wb") as file:
+        for chunk in content.chunks:
+            digest.update(chunk)
+            file.write(chunk)
+    if digest.hexdigest() != md5.lower():
+        raise SourceError(
+            f"{which} does not match its checksum. Wait for the next inventory, or unset CHEST_INVENTORY."
+        )

@@ -1,0 +1,152 @@
+"""The files of an S3 Inventory (CSV, ORC, Parquet) as rows of a listing, a batch at a time."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
+
+from warehouse.object_store.base import listing_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("CSV", "ORC", "Parquet")
+
+#: What a listing needs, by names that all formats come down to (LastModifiedDate and last_modified_date).
+_NEEDED = {"key": "Key", "size": "Size", "etag": "ETag", "lastmodifieddate": "LastModifiedDate"}
+#: Those of an inventory of all versions, of which only the latest that are no delete markers are objects.
+_LATEST, _DELETED = "islatest", "isdeletemarker"
+_BATCH = 65_536
+
+
+def columns(form: str, schema: str) -> list[str]:
+    """The columns that a manifest's fileSchema tells, in their order, by the names that the formats have in common."""
+    if form == "CSV":
+        return [_plain(name) for name in schema.split(",")]
+    pattern = r"(\w+):" if form == "ORC" else r"(?:required|optional) \w+ (\w+)"
+    return [_plain(name) for name in re.findall(pattern, schema)]
+
+
+def missing(found: list[str]) -> list[str]:
+    """The fields that a refresh needs and an inventory lacks, as its configuration calls them."""
+    names = {**_NEEDED, **({_LATEST: "IsLatest", _DELETED: "IsDeleteMarker"} if "versionid" in found else {})}
+    return [title for name, title in names.items() if name not in found]
+
+
+def rows(path: Path, form: str, names: list[str]) -> "Iterator[pa.RecordBatch]":
+    """The objects in a file, in the columns of a listing with whole keys; bounded by a batch, in ORC by a stripe."""
+    for batch in {"CSV": _csv, "ORC": _orc, "Parquet": _parquet}[form](path, names):
+        yield _listed(batch, encoded=form == "CSV")
+
+
+def malformed() -> tuple[type[Exception], ...]:
+    """What reading a file raises that is not what it says it is."""
+    import pyarrow as pa
+
+    return (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
+
+
+def below(batch: "pa.RecordBatch", prefix: str) -> "pa.RecordBatch":
+    """The rows whose keys start with a prefix, without it."""
+    import pyarrow.compute as pc
+
+    if not prefix:
+        return batch
+    kept = batch.filter(pc.starts_with(batch.column("key"), prefix))
+    return kept.set_column(0, "key", pc.utf8_slice_codeunits(kept.column("key"), len(prefix)))
+
+
+def _plain(name: str) -> str:
+    return name.strip().replace("_", "").lower()
+
+
+def _csv(path: Path, names: list[str]) -> "Iterator[pa.RecordBatch]":
+    """Gzipped, without a header, all columns as texts."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    wanted = [name for name in names if name in _NEEDED or name in (_LATEST, _DELETED)]
+    with pa.input_stream(path, compression="gzip") as file:
+        if not file.read(1):  # an inventory of nothing
+            return
+    with pa.input_stream(path, compression="gzip") as file:
+        yield from csv.open_csv(
+            file,
+            read_options=csv.ReadOptions(column_names=names, block_size=4 << 20),
+            convert_options=csv.ConvertOptions(
+                include_columns=wanted, column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+
+
+def _orc(path: Path, _: list[str]) -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+    from pyarrow import orc
+
+    file = orc.ORCFile(str(path))
+    for stripe in range(file.nstripes):
+        yield _renamed(pa.record_batch(file.read_stripe(stripe)))
+
+
+def _parquet(path: Path, _: list[str]) -> "Iterator[pa.RecordBatch]":
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH):
+            yield _renamed(batch)
+
+
+def _renamed(batch: "pa.RecordBatch") -> "pa.RecordBatch":
+    return batch.rename_columns([_plain(name) for name in batch.schema.names])
+
+
+def _listed(batch: "pa.RecordBatch", *, encoded: bool) -> "pa.RecordBatch":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, wanted in ((_LATEST, True), (_DELETED, False)):
+        if name in batch.schema.names:
+            flag = batch.column(name)
+            if pa.types.is_string(flag.type):
+                flag = pc.if_else(
+                    pc.equal(flag, ""), pa.scalar(None, pa.bool_()), pc.equal(pc.utf8_lower(flag), "true")
+                )
+            # An object without versions says nothing of them.
+            flag = pc.fill_null(flag, wanted)
+            batch = batch.filter(flag if wanted else pc.invert(flag))
+    found = batch.column("key")
+    if encoded:
+        found = _decoded(found)
+    size, when = batch.column("size").cast(pa.int64()), batch.column("lastmodifieddate")
+    return pa.record_batch(
+        [
+            found.cast(pa.string()),
+            size,
+            pc.utf8_trim(batch.column("etag").cast(pa.string()), '"'),
+            _utc(when),
+        ],
+        listing_schema(),
+    )
+
+
+def _decoded(found: "pa.Array") -> "pa.Array":
+    """Keys without their encoding, that of a form: `+` is a space. Few keys have any."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    odd = pc.match_substring_regex(found, "[%+]")
+    if not pc.any(odd).as_py():
+        return found
+    spelt = pa.array([unquote_plus(key) for key in found.filter(odd).to_pylist()], pa.string())
+    return pc.replace_with_mask(found, odd, spelt)
+
+
+def _utc(when: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    utc = pa.timestamp("us", tz="UTC")
+    if pa.types.is_timestamp(when.type) and when.type.tz is None:
+        return pc.assume_timezone(when.cast(pa.timestamp("us")), "UTC")
+    return when.cast(utc)

@@ -1,0 +1,29 @@
+"""Opens a bucket by its address: a folder, or S3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from warehouse.errors import UsageError
+from warehouse.masking import remember_secret, secrets_of
+from warehouse.object_store.base import Bucket
+from warehouse.object_store.folder import FolderBucket
+from warehouse.settings import Settings
+
+
+def open_bucket(url: str, settings: Settings) -> Bucket:
+    """The bucket at `s3://NAME[/PREFIX]` or of a folder.
+
+    UsageError when it is neither, SourceError when it cannot be listed; either says what to do.
+    """
+    if not url.strip():
+        raise UsageError("No bucket was given. Say  chest refresh BUCKET  or set CHEST_SOURCE.")
+    for secret in secrets_of(url):
+        remember_secret(secret)
+    if url.startswith("s3://"):
+        from warehouse.object_store.s3 import S3Bucket
+
+        return S3Bucket(url, settings)
+    if "://" in url:
+        raise UsageError(f"{url}: a bucket is s3://NAME or a folder.")
+    return FolderBucket(Path(url))

@@ -1,0 +1,98 @@
+"""Lists S3 page by page, every key exactly as the bucket has it.
+
+boto3 asks, signs, tries again and explains what was refused; what it would take longest for, taking the answer's XML
+apart, is done here in one pass a column. obstore would be as quick, but its paths drop slashes at either end of a key.
+"""
+
+import html
+import re
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from warehouse.object_store.base import listing_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: botocore's event between an answer and its being taken apart.
+_ANSWERED = "before-parse.s3.ListObjectsV2"
+_FIELDS = {name: re.compile(f"<{name}>([^<]*)</{name}>".encode()) for name in ("Key", "Size", "ETag", "LastModified")}
+_NEXT = re.compile(b"<NextContinuationToken>([^<]+)</NextContinuationToken>")
+_WHOLE = re.compile(rb"<ListBucketResult[\s>].*</ListBucketResult>\s*$|<ListBucketResult[^<]*/>\s*$", re.DOTALL)
+_GOES_ON = b"<IsTruncated>true</IsTruncated>"
+_IS_ENCODED = b"<EncodingType>url</EncodingType>"
+
+
+class NotAListingError(Exception):
+    """An answer that is no listing, or not a whole one: to be taken for an empty bucket by nobody."""
+
+
+def pages(client: Any, bucket: str, prefix: str) -> Iterator["pa.RecordBatch"]:
+    """Every object below a prefix, a batch each page, in a listing's columns.
+
+    boto3's errors as they are; NotAListingError for an answer that is something else, or not whole.
+    """
+    more: dict[str, str] = {}
+    while True:
+        page = _page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
+        yield _batch(page)
+        found = _NEXT.search(page)
+        if not found:
+            return
+        more = {"ContinuationToken": html.unescape(found[1].decode())}
+
+
+def _page(client: Any, **asked: str) -> bytes:
+    """The XML of one page."""
+    client.meta.events.register(_ANSWERED, _keep, unique_id="chest-listing")  # once, however often it is called
+    kept: list[bytes] = []
+    _answers.kept = kept
+    try:
+        client.list_objects_v2(**asked)
+    finally:
+        _answers.kept = None
+    if not kept:
+        raise NotAListingError
+    return bytes(kept[-1])
+
+
+#: Listings of several threads share a client: each has its own answers.
+_answers = threading.local()
+
+
+def _keep(response_dict: dict[str, Any], **_: object) -> None:
+    """Keep the XML of an answer that a listing waits for, and spare boto3 the parsing of it."""
+    if (kept := getattr(_answers, "kept", None)) is not None and response_dict["status_code"] == 200:
+        kept.append(response_dict["body"])
+        response_dict["body"] = b"<ListBucketResult/>"
+
+
+def _batch(page: bytes) -> "pa.RecordBatch":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    keys, sizes, etags, times = (pattern.findall(page) for pattern in _FIELDS.values())
+    is_whole = _WHOLE.search(page) and len(keys) == len(sizes) == len(etags) == len(times) == page.count(b"<Contents>")
+    if not is_whole or (_GOES_ON in page and not _NEXT.search(page)):
+        raise NotAListingError
+    names = pa.array(_keys(keys, is_encoded=_IS_ENCODED in page), pa.string())
+    tags = [html.unescape(etag.decode()) if b"&" in etag else etag.decode() for etag in etags]
+    return pa.record_batch(
+        [
+            names,
+            pa.array([*map(int, sizes)], pa.int64()),
+            pc.utf8_trim(pa.array(tags, pa.string()), '"'),
+            pa.array(times, pa.binary()).cast(pa.string()).cast(pa.timestamp("us", tz="UTC")),
+        ],
+        listing_schema(),
+    )
+
+
+def _keys(found: list[bytes], *, is_encoded: bool) -> list[str]:
+    """Keys as the bucket has them: percent-encoded where the server did as it was asked, else XML as it came."""
+    from botocore.compat import unquote_str
+
+    if is_encoded:
+        return [unquote_str(key.decode()) if b"%" in key or b"+" in key else key.decode() for key in found]
+    return [html.unescape(key.decode()) if b"&" in key else key.decode() for key in found]

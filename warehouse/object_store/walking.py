@@ -1,0 +1,170 @@
+"""Lists the files below a folder without leaving it, and names what it passes over.
+
+Links are followed while they stay in the folder: a file or a folder is listed under every path that leads to it. A link
+that leads out is passed over, as are links back to a folder above (they would never end), links to nothing, and what is
+neither file nor folder.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from warehouse.object_store.beneath import NO_FILE, OUTSIDE, is_beneath, resolve
+
+NOWHERE = "a link to nothing"
+LOOP = "a link back to a folder that it lies in"
+DEEP = "a link behind too many other links to folders"
+UNRESOLVED = "a link that cannot be followed"
+
+#: How a walk is shared out: so many folders are opened one by one, then a thread takes so many at a time.
+_SHARES, _SHARE, _THREADS = 1024, 64, 2
+#: Links to folders that may follow on each other: ten folders with ten links to each other have 10^n paths.
+_LINKS = 3
+
+#: Path below the folder, size in bytes, time of writing in ns.
+Row = tuple[str, int, int]
+Skip = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """Where a path left the real ones last: after so many characters it is at `real`. `above`: the real folders of the
+    links that led there."""
+
+    length: int
+    real: str
+    above: tuple[str, ...] = ()
+
+    def real_of(self, path: str) -> str:
+        return self.real + path[self.length :]
+
+
+_Folder = tuple[str, _Base]
+
+
+def walk(root: str, prefix: str, skip: Skip) -> Iterator[list[Row]]:
+    """The files below `root` whose path below it starts with `prefix`, in portions.
+
+    `skip` is called with the path and the reason of what is passed over. OSError when a folder cannot be listed.
+    """
+    one = _Walk(root, skip)
+    start = one.descend(prefix.rpartition("/")[0])
+    if start is None:
+        return
+    folders: list[_Folder] = [start]
+    rows: list[Row] = []
+    while folders and len(folders) < _SHARES and len(rows) < _SHARES:
+        above, folders = folders, []
+        for folder in above:
+            one.visit(folder, folders, rows)
+        if prefix:
+            folders = [folder for folder in folders if _may_hold(folder[0][one.cut :], prefix)]
+    yield rows
+    ahead: deque[Future[list[Row]]] = deque()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="walk") as pool:
+        for at in range(0, len(folders), _SHARE):
+            ahead.append(pool.submit(one.below, folders[at : at + _SHARE]))
+            if len(ahead) > 2 * _THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _ignore(key: str, reason: str) -> None:
+    """Skip without a word."""
+
+
+def _may_hold(key: str, prefix: str) -> bool:
+    """Whether a folder may hold keys that start so."""
+    return f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/")
+
+
+class _Walk:
+    """One walk: `cut` characters of a path are those of the root."""
+
+    def __init__(self, root: str, skip: Skip) -> None:
+        self._root, self._skip = root, skip
+        self._real = resolve(root)[0]
+        self.cut = len(root.rstrip("/")) + 1
+
+    def descend(self, key: str) -> _Folder | None:
+        """The folder of a key prefix; None when there is none, or a link on the way is not to be followed."""
+        path, base = self._root.rstrip("/"), _Base(len(self._root.rstrip("/")), self._real.rstrip("/"))
+        for segment in key.split("/") if key else ():
+            if segment in ("", ".", ".."):
+                return None
+            found: list[_Folder] = []
+            try:
+                mode = os.lstat(f"{path}/{segment}").st_mode
+            except FileNotFoundError:
+                return None
+            if stat.S_ISLNK(mode):
+                self._follow((path, base), segment, found, [], _ignore)
+            elif stat.S_ISDIR(mode):
+                found.append((f"{path}/{segment}", base))
+            if not found:
+                return None
+            path, base = found[0]
+        return path, base
+
+    def below(self, folders: list[_Folder]) -> list[Row]:
+        """All files below some folders."""
+        rows: list[Row] = []
+        waiting = folders[::-1]
+        while waiting:
+            self.visit(waiting.pop(), waiting, rows)
+        return rows
+
+    def visit(self, folder: _Folder, folders: list[_Folder], rows: list[Row]) -> None:
+        """Put the files of a folder to the rows, and its folders to the folders."""
+        path, base = folder
+        key = path[self.cut :] + "/" if len(path) >= self.cut else ""
+        try:
+            entries = os.scandir(path or "/")
+        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):  # gone since it was listed
+            if not key:
+                raise
+            return
+        with entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except (FileNotFoundError, ProcessLookupError):
+                        continue
+                    rows.append((key + entry.name, found.st_size, found.st_mtime_ns))
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append((f"{path}/{entry.name}", base))
+                elif entry.is_symlink():
+                    self._follow(folder, entry.name, folders, rows, self._skip)
+                else:
+                    self._skip(key + entry.name, NO_FILE)
+
+    def _follow(self, folder: _Folder, name: str, folders: list[_Folder], rows: list[Row], skip: Skip) -> None:
+        """Take what a link leads to for what it is, or skip it."""
+        path = f"{folder[0]}/{name}"
+        try:
+            real, found = resolve(path)
+        except FileNotFoundError:
+            skip(path[self.cut :], NOWHERE)
+            return
+        except OSError as error:
+            skip(path[self.cut :], f"{UNRESOLVED}: {error.strerror}")
+            return
+        here = folder[1].real_of(folder[0])
+        above = (*folder[1].above, here)
+        if not is_beneath(real, self._real):
+            skip(path[self.cut :], OUTSIDE)
+        elif stat.S_ISREG(found.st_mode):
+            rows.append((path[self.cut :], found.st_size, found.st_mtime_ns))
+        elif not stat.S_ISDIR(found.st_mode):
+            skip(path[self.cut :], NO_FILE)
+        elif any(is_beneath(one, real) for one in above):
+            skip(path[self.cut :], LOOP)
+        elif len(above) > _LINKS:
+            skip(path[self.cut :], DEEP)
+        else:
+            folders.append((path, _Base(len(path), real, above)))

@@ -1,0 +1,179 @@
+"""The bar charts of the quality report: studies by month, patients by centre."""
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from warehouse.quality_report import svg
+from warehouse.quality_report.model import STATUSES, Patients, Studies
+
+if TYPE_CHECKING:
+    import altair as alt
+
+# Okabe and Ito's colours, told apart by colour-blind people as well (jfly.uni-koeln.de/color).
+_STATUS = {"positive": "#d55e00", "negative": "#0072b2", "none": "#999999"}
+_MODALITIES = {"CR": "#0072b2", "DX": "#56b4e9", "CT": "#d55e00", "MR": "#009e73"}
+_OTHER_MODALITY = "#8c8c8c"
+#: Months that the chart of studies shows; a study of 1990 must not squeeze all others.
+_MONTHS = 48
+_WIDTH, _HEIGHT = 880, 64
+
+
+def shown_months(counts: list[Studies]) -> tuple[date, date] | None:
+    """The first and last month of the chart: of all spans of that length the one with most studies, cut to those."""
+    months: dict[int, int] = {}
+    for count in counts:
+        if count.month:
+            place = 12 * count.month.year + count.month.month - 1
+            months[place] = months.get(place, 0) + count.n_studies
+    if not months:
+        return None
+    first = max(sorted(months), key=lambda m: sum(n for other, n in months.items() if m <= other < m + _MONTHS))
+    last = max(month for month in months if month < first + _MONTHS)
+    return date(first // 12, first % 12 + 1, 1), date(last // 12, last % 12 + 1, 1)
+
+
+def _next_month(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def _months(span: tuple[date, date]) -> int:
+    return 12 * (span[1].year - span[0].year) + span[1].month - span[0].month
+
+
+def studies(counts: list[Studies], totals: dict[str, int]) -> str:
+    """Studies by month, a row for each modality with a scale of its own: MR is rare and still to be seen."""
+    import altair as alt
+
+    span = shown_months(counts)
+    if not span:
+        return ""
+    known = [c for c in counts if c.month and span[0] <= c.month <= span[1]]
+    order = sorted({c.modality for c in known}, key=lambda name: (-totals[name], name))
+    rows = [
+        _modality([c for c in known if c.modality == name], span, totals[name], is_last=name == order[-1])
+        for name in order
+    ]
+    return svg.svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
+
+
+def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> "alt.Chart":
+    """The row of one modality; the last one has the axis of all."""
+    import altair as alt
+
+    name = counts[0].modality
+    values = [
+        {
+            "month": f"{c.month:%Y-%m-%d}",
+            "n": c.n_studies,
+            "told": f"{name}, {c.month:%Y-%m}: {c.n_studies:,}",
+        }
+        for c in counts
+    ]
+    top = max(c.n_studies for c in counts)
+    domain = [f"{span[0]:%Y-%m-%d}", f"{_next_month(span[1]):%Y-%m-%d}"]
+    x = alt.X(
+        "utcyearmonth(month):T",
+        scale=alt.Scale(type="utc", domain=domain),
+        axis=alt.Axis(
+            title=None,
+            labels=is_last,
+            format="%b %Y",
+            tickCount={"interval": "month", "step": 1 + _months(span) // 12},
+            labelAngle=0,
+            labelOverlap=True,
+            labelFlush=False,
+            labelBound=True,
+            grid=False,
+            domain=True,
+            domainColor=svg.LINE,
+        ),
+    )
+    y = alt.Y(
+        "n:Q",
+        scale=alt.Scale(domain=[0, top], nice=False),
+        axis=alt.Axis(
+            title=[name, f"{total:,}"],
+            titleAngle=0,
+            titleAlign="right",
+            titleAnchor="middle",
+            titleX=-48,
+            titleY=26,
+            titleFontSize=12,
+            titleColor=svg.INK,
+            values=[0, top],
+            format=",d",
+        ),
+    )
+    bars: alt.Chart = (
+        svg.chart(values, width=_WIDTH, height=_HEIGHT)
+        .mark_bar(color=_MODALITIES.get(name, _OTHER_MODALITY))
+        .encode(x=x, y=y, description="told:N")
+    )
+    return bars
+
+
+def patients(counts: list[Patients], totals: dict[str, int]) -> str:
+    """Patients by centre and status, the largest centre on top."""
+    import altair as alt
+
+    if not counts:
+        return ""
+    label = svg.short_names(totals)
+    y = alt.Y(
+        "centre:N",
+        scale=alt.Scale(domain=[*dict.fromkeys(label[count.centre] for count in counts)]),
+        axis=alt.Axis(title=None, labelLimit=320),
+    )
+    values: list[dict[str, Any]] = [
+        {
+            "centre": label[c.centre],
+            "status": c.status,
+            "place": STATUSES.index(c.status),
+            "n": c.n_patients,
+            "told": f"{c.centre}{'' if c.status == 'none' else f', {c.status}'}: {c.n_patients:,}",
+        }
+        for c in counts
+    ]
+    present = [status for status in STATUSES if any(c.status == status for c in counts)]
+    bars = (
+        svg.chart(values)
+        .mark_bar(height=alt.RelativeBandSize(0.72))
+        .encode(
+            y=y,
+            x=alt.X(
+                "n:Q",
+                scale=alt.Scale(domainMin=0),
+                axis=alt.Axis(
+                    title="patients",
+                    orient="top",
+                    values=_ticks(max(totals.values())),
+                    format=",d",
+                ),
+            ),
+            color=alt.Color(
+                "status:N",
+                scale=alt.Scale(domain=present, range=[_STATUS[status] for status in present]),
+                legend=alt.Legend(
+                    title=None, orient="top", labelExpr="datum.label == 'none' ? 'no clinical record' : datum.label"
+                ),
+            ),
+            order=alt.Order("place:O"),
+            description="told:N",
+        )
+    )
+    texts = [{"centre": label[name], "n": n, "total": f"{n:,}"} for name, n in totals.items()]
+    text = (
+        svg.chart(texts)
+        .mark_text(align="left", dx=5, fontSize=11, color=svg.QUIET, aria=False)
+        .encode(y=y, x="n:Q", text="total:N")
+    )
+    chart = (bars + text).properties(width=700, height=alt.Step(19))
+    return svg.svg("patients", chart, "Patients by centre and COVID-19 status")
+
+
+def _ticks(top: int) -> list[int]:
+    """Round numbers from 0 on, at most ten; none from 1 to 4 where more are counted."""
+    step = 5 if top >= 5 else 1
+    while top > 10 * step:
+        step *= 2
+    return [*range(0, top + 1, step)]

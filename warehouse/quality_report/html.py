@@ -1,0 +1,102 @@
+"""Fills the page of the quality report (page.html, page.css) with figures, the charts of them and their tables."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.disclosure_control import named
+from warehouse.quality_report import bar_charts, heat_maps
+from warehouse.quality_report.model import STATUSES, Figures, Filled, Repairs, centre_order
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of two dimensions: what stands at (row, column); `total` names the row or column of totals."""
+
+    rows: list[str]
+    columns: list[str]
+    cells: dict[tuple[str, str], str]
+    total: str = ""
+
+
+def render(figures: Figures) -> str:
+    """The page: one HTML text that loads and runs nothing. All that comes from data is escaped by the template."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = _count
+    environment.filters["named"] = lambda count: named(count, figures.base)
+    dates, units = ([rule.rule for rule in figures.rules if about in rule.rule] for about in ("date", "unit"))
+    drawn = {
+        "studies": bar_charts.studies(figures.studies, figures.modalities),
+        "patients": bar_charts.patients(figures.patients, figures.centres),
+        "completeness": heat_maps.completeness(figures.completeness),
+        "repairs": heat_maps.repairs(figures.repairs, dates, units),
+    }
+    return environment.get_template("page.html").render(
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704, our own file
+        charts={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704, vl-convert escapes what is in it
+        figures=figures,
+        studies=_studies(figures),
+        span=bar_charts.shown_months(figures.studies),
+        patients=_patients(figures),
+        completeness=_completeness(figures.completeness),
+        repairs=_repairs(figures.repairs, [*dates, *units]),
+        failed=[checked for checked in figures.checks if checked.is_failed],
+        warned=[checked for checked in figures.checks if checked.has_rows and not checked.is_failed],
+    )
+
+
+def _count(count: int) -> str:
+    return f"{count:,}"
+
+
+def _studies(figures: Figures) -> Grid:
+    months = sorted({f"{count.month:%Y-%m}" for count in figures.studies if count.month})
+    undated = ["no date"] if any(count.month is None for count in figures.studies) else []
+    return Grid(
+        [*months, *undated, "all"],
+        sorted(figures.modalities),
+        {
+            (f"{count.month:%Y-%m}" if count.month else "no date", count.modality): _count(count.n_studies)
+            for count in figures.studies
+        }
+        | {("all", modality): _count(n) for modality, n in figures.modalities.items()},
+        "all",
+    )
+
+
+def _patients(figures: Figures) -> Grid:
+    present = {count.status for count in figures.patients}
+    return Grid(
+        [*dict.fromkeys(count.centre for count in figures.patients)],
+        [*(status for status in STATUSES if status in present), "all"],
+        {(count.centre, count.status): _count(count.n_patients) for count in figures.patients}
+        | {(centre, "all"): _count(n) for centre, n in figures.centres.items()},
+        "all",
+    )
+
+
+def _completeness(cells: list[Filled]) -> Grid:
+    return Grid(
+        [*dict.fromkeys(cell.column for cell in cells)],
+        sorted({cell.centre for cell in cells}, key=centre_order),
+        {(cell.column, cell.centre): f"{cell.n_filled:,}/{cell.n_records:,}" for cell in cells},
+    )
+
+
+def _repairs(repairs: list[Repairs], rules: list[str]) -> Grid:
+    counts = [count for count in repairs if count.rule in rules]
+    return Grid(
+        sorted({count.centre for count in counts}, key=centre_order),
+        rules,
+        {(count.centre, count.rule): _count(count.n_values) for count in counts},
+    )

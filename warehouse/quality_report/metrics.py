@@ -1,0 +1,197 @@
+"""Counts what the quality report says: asks the public views and the checks, gives figures."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from warehouse.catalog import columns
+from warehouse.cleaning import tables
+from warehouse.engine import sql_files
+from warehouse.quality_report.model import (
+    NO_RECORD,
+    NOT_NAMED,
+    STATUSES,
+    Checked,
+    Figures,
+    Filled,
+    Patients,
+    Rejected,
+    Repairs,
+    Rule,
+    Scope,
+    Studies,
+    Totals,
+    centre_order,
+    largest_first,
+    percent,
+    rate,
+)
+from warehouse.query import checks
+from warehouse.query import status as report
+from warehouse.version import __version__
+
+if TYPE_CHECKING:
+    from warehouse.query.session import Session
+
+#: Control, format (direction, zero width), surrogate, private and unassigned characters, breaks of line and paragraph.
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+#: Columns that an older version did not have, as (view, column).
+_NEEDED = (("clinical_issues", "centre"), ("completeness", "centre"), ("patients", "centre"))
+
+
+def collect(warehouse: "Session", results: Sequence[checks.Result] | None = None) -> Figures:
+    """Count what a warehouse shows; LakeError when its snapshot is older than the views that are asked.
+
+    The checks are run, unless what they found is given.
+    """
+    for view, column in _NEEDED:
+        warehouse.require(view, column)
+    rejects = sql_files.statements("reports/rejects.sql")["rejects"]
+    sql = {
+        name: sql_files.fill(text, rejects=rejects)
+        for name, text in sql_files.statements("reports/quality.sql").items()
+    }
+    found = {name: _rows(warehouse, query) for name, query in sql.items()}
+    status = report.status(warehouse)
+    names = _names(found["spellings"])
+    studies = _studies(found["studies"])
+    patients = _patients(found["centres"], names)
+    return Figures(
+        Scope(
+            lake=_printable(status["lake"]),
+            sources=tuple(_printable(row["source"]) for row in status["sources"]),
+            group=warehouse.group_name,
+            day=warehouse.day,
+            snapshot=warehouse.snapshot.number,
+            published_at=warehouse.snapshot.time,
+            tool=__version__,
+        ),
+        _totals(status, found),
+        studies,
+        _sums((count.modality, count.n_studies) for count in studies),
+        patients,
+        _sums((count.centre, count.n_patients) for count in patients),
+        _completeness(found["completeness"], names),
+        _repairs(found, names),
+        _rules(found["rules"]),
+        [
+            Checked(r.check, r.n_rows, r.n_rows > 0)
+            for r in (checks.run(warehouse, limit=0) if results is None else results)
+        ],
+        [Rejected(row["kind"] or "other", _printable(row["reason"]), row["n_objects"]) for row in found["rejects"]],
+    )
+
+
+def _sums(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for name, count in counts:
+        totals[name] = totals.get(name, 0) + count
+    return totals
+
+
+Rows = list[dict[str, Any]]
+
+
+def _rows(warehouse: "Session", query: str) -> Rows:
+    answer = warehouse.con.execute(query)
+    names = [column[0] for column in answer.description or []]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def _names(spellings: Rows) -> dict[str | None, str]:
+    """The name to show for each centre: the spelling of most of its files."""
+    chosen: dict[str | None, str] = {None: NO_RECORD, "": NOT_NAMED}
+    for row in sorted(spellings, key=lambda row: (row["n_files"], row["spelling"])):
+        if row["centre"]:
+            chosen[row["centre"]] = _printable(" ".join(row["spelling"].split()))
+    # Two that differ in what cannot be shown alone are still two.
+    names: dict[str | None, str] = {}
+    for centre, name in chosen.items():
+        again = [*names.values()].count(name)
+        names[centre] = f"{name} [{again + 1}]" if again else name
+    return names
+
+
+def _printable(text: str) -> str:
+    """A text from outside without what no page or SVG can hold, as control characters, or what would turn it round."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
+
+
+def _totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
+    by_status = {row["covid_status"]: row["n_patients"] for row in found["covid_status"]}
+    kinds = ("objects", "image_json", "clinical_json", "dcm", "other", "rejected")
+    return Totals(
+        n_patients=status["patients"],
+        n_positive=by_status.get("positive", 0),
+        n_negative=by_status.get("negative", 0),
+        n_without_record=by_status.get(None, 0),
+        n_studies=status["studies"],
+        n_undated_studies=status["studies"] - found["dated_studies"][0]["n_dated"],
+        n_series=status["series"],
+        n_images=status["images"],
+        n_clinical_files=sum(row["n_files"] for row in found["spellings"]),
+        n_rejects=sum(row["n_objects"] for row in found["rejects"]),
+        inventory={kind: status[kind] for kind in kinds},
+    )
+
+
+def _studies(rows: Rows) -> list[Studies]:
+    """Two modalities that differ in what cannot be shown alone are one."""
+    counts: dict[tuple[date | None, str], int] = {}
+    for row in rows:
+        place = row["month"], _printable(row["modality"])
+        counts[place] = counts.get(place, 0) + row["n_studies"]
+    return [Studies(month, modality, n) for (month, modality), n in counts.items()]
+
+
+def _patients(rows: Rows, names: dict[str | None, str]) -> list[Patients]:
+    """The centre with most patients first, those without a centre last."""
+    listed = [Patients(names[row["centre"]], row["covid_status"] or "none", row["n_patients"]) for row in rows]
+    totals = _sums((count.centre, count.n_patients) for count in listed)
+    return sorted(
+        listed,
+        key=lambda count: (largest_first(count.centre, totals[count.centre]), STATUSES.index(count.status)),
+    )
+
+
+def _completeness(rows: Rows, names: dict[str | None, str]) -> list[Filled]:
+    """In the order of the column table, centres by name."""
+    fields = {column.name: (place, column.section) for place, column in enumerate(columns.record_columns())}
+    listed = [
+        Filled(
+            fields[row["column_name"]][1],
+            row["column_name"],
+            names[row["centre"]],
+            percent(row["n_filled"], row["n_records"]),
+            row["n_filled"],
+            row["n_records"],
+        )
+        for row in rows
+        if row["column_name"] in fields  # a snapshot may have a column that has been renamed since
+    ]
+    return sorted(listed, key=lambda filled: (fields[filled.column][0], centre_order(filled.centre)))
+
+
+def _repairs(found: dict[str, Rows], names: dict[str | None, str]) -> list[Repairs]:
+    files: dict[str, int] = {}
+    for row in found["spellings"]:
+        files[row["centre"]] = files.get(row["centre"], 0) + row["n_files"]
+    listed = [
+        Repairs(
+            names[row["centre"]],
+            row["rule"],
+            rate(row["n_values"], files[row["centre"]]),
+            row["n_values"],
+            row["n_patients"],
+            files[row["centre"]],
+        )
+        for row in found["issues"]
+    ]
+    place = {row["rule"]: place for place, row in enumerate(tables.rows("rules"))}
+    return sorted(listed, key=lambda repairs: (centre_order(repairs.centre), place.get(repairs.rule, len(place))))
+
+
+def _rules(rows: Rows) -> list[Rule]:
+    meanings = {row["rule"]: row["meaning"] for row in tables.rows("rules")}
+    return [Rule(**row, meaning=meanings.get(row["rule"], "")) for row in rows]

@@ -1,0 +1,175 @@
+"""Rounds the figures of the quality report (disclosure_control.py), so that nobody can be counted out: figures in,
+figures out.
+
+Patients, studies and the repairs of each rule are tables whose cells add up to rounded totals. A number of patients who
+are a part of others is never more than what is shown of those. Centres, months and shares of which nothing is left are
+left out. Lists are ordered anew, by what is shown: a place in an order tells a number too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from warehouse.disclosure_control import Table, round_count, round_parts, round_table
+from warehouse.quality_report.model import (
+    STATUSES,
+    Checked,
+    Figures,
+    Filled,
+    Repairs,
+    Rule,
+    Totals,
+    largest_first,
+    percent,
+    rate,
+)
+
+#: The month of studies without a date.
+_UNDATED = str(None)
+#: Views with one row for each patient: a check of theirs counts patients.
+_OF_PATIENTS = ("patients", "clinical")
+#: The check that counts what is a tile too.
+_WITHOUT_RECORD = "images_without_clinical"
+
+
+def suppressed(figures: Figures, base: int) -> Figures:
+    """The same with counts rounded to `base`; 0 or 1 changes nothing.
+
+    Rejects and the inventory stay as they are: they count files, and have to balance.
+    """
+    if base < 2:
+        return figures
+    months = [*dict.fromkeys(str(count.month) for count in figures.studies)]
+    studies = round_table(
+        months,
+        [*figures.modalities],
+        {(str(count.month), count.modality): count.n_studies for count in figures.studies},
+        base,
+    )
+    true = {(count.centre, count.status): count.n_patients for count in figures.patients}
+    patients = round_table([*figures.centres], STATUSES, true, base)
+    totals = _totals(figures.totals, studies, patients, base)
+    wholes = _wholes(figures.totals, totals)
+    repairs, rules = _repairs(figures, patients, wholes, base)
+    by_month = [
+        replace(count, n_studies=n)
+        for count in figures.studies
+        if (n := studies.cells.get((str(count.month), count.modality)))
+    ]
+    by_centre = [
+        replace(count, n_patients=n)
+        for count in figures.patients
+        if (n := patients.cells.get((count.centre, count.status)))
+    ]
+    return replace(
+        figures,
+        totals=totals,
+        studies=by_month,
+        modalities=studies.column_totals,
+        patients=sorted(by_centre, key=lambda count: largest_first(count.centre, patients.row_totals[count.centre])),
+        centres=patients.row_totals,
+        completeness=[shown for cell in figures.completeness if (shown := _filled(cell, true, patients, base))],
+        repairs=repairs,
+        rules=rules,
+        checks=[_checked(checked, totals, rules, wholes, base) for checked in figures.checks],
+        base=base,
+    )
+
+
+def _totals(totals: Totals, studies: Table, patients: Table, base: int) -> Totals:
+    return replace(
+        totals,
+        n_patients=patients.total,
+        n_positive=patients.column_totals.get("positive", 0),
+        n_negative=patients.column_totals.get("negative", 0),
+        n_without_record=patients.column_totals.get("none", 0),
+        # A study of two modalities is one here and two in the table.
+        n_studies=round_count(totals.n_studies, base),
+        n_undated_studies=studies.row_totals.get(_UNDATED, 0),
+        n_series=round_count(totals.n_series, base),
+        n_images=round_count(totals.n_images, base),
+        n_clinical_files=round_count(totals.n_clinical_files, base),
+    )
+
+
+def _wholes(true: Totals, shown: Totals) -> list[tuple[int, int]]:
+    """What a number of patients may be a part of: the true numbers, each with what is shown of it."""
+    return [
+        (true.n_patients, shown.n_patients),
+        (true.n_positive + true.n_negative, shown.n_positive + shown.n_negative),
+        (true.n_positive, shown.n_positive),
+        (true.n_negative, shown.n_negative),
+    ]
+
+
+def _part(count: int, wholes: Sequence[tuple[int, int]], base: int) -> int:
+    """A number of patients, no more than what is shown of any whole that it may be a part of."""
+    return min([round_count(count, base), *(shown for whole, shown in wholes if whole >= count)])
+
+
+def _filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: Table, base: int) -> Filled | None:
+    """A share of what is shown of the centre's patients, in numbers of the base; nothing where they are too few."""
+    of, shown = (
+        [counts.get((cell.centre, status), 0) for status in ("positive", "negative")]
+        for counts in (true, patients.cells)
+    )
+    wholes = {sum(of): sum(shown), of[0]: shown[0]}
+    n_records = wholes.get(cell.n_records, min(round_count(cell.n_records, base), sum(shown)))
+    if n_records < 2 * base:
+        return None
+    n_filled = base * round(cell.n_filled * n_records / (cell.n_records * base))
+    return replace(cell, percent=percent(n_filled, n_records), n_filled=n_filled, n_records=n_records)
+
+
+def _repairs(
+    figures: Figures, patients: Table, wholes: Sequence[tuple[int, int]], base: int
+) -> tuple[list[Repairs], list[Rule]]:
+    """Repairs of the centres at which some patients are left, and the rules with their numbers."""
+    files = _files(figures, base)
+    cells: list[Repairs] = []
+    rules = []
+    for rule in figures.rules:
+        n_patients = _part(rule.n_patients, wholes, base)
+        counts = [count for count in figures.repairs if count.rule == rule.rule]
+        shown = _repaired(counts, files, patients, base)
+        cells += shown
+        n_values = sum(round_parts([count.n_values for count in counts], base))
+        rules.append(replace(rule, n_values=n_values, n_patients=n_patients, n_centres=len(shown)))
+    places = {(count.centre, count.rule): place for place, count in enumerate(figures.repairs)}
+    return (
+        sorted(cells, key=lambda count: places[count.centre, count.rule]),
+        sorted(rules, key=lambda rule: (-rule.n_values, rule.rule)),
+    )
+
+
+def _files(figures: Figures, base: int) -> dict[str, int]:
+    """The clinical files of each centre that has repairs."""
+    files = {count.centre: count.n_files for count in figures.repairs}
+    others = max(0, figures.totals.n_clinical_files - sum(files.values()))
+    return dict(zip(files, round_parts([*files.values(), others], base), strict=False))
+
+
+def _repaired(counts: Sequence[Repairs], files: Mapping[str, int], patients: Table, base: int) -> list[Repairs]:
+    found = []
+    for count, n_values, of_patients in zip(
+        counts,
+        round_parts([count.n_values for count in counts], base),
+        round_parts([count.n_patients for count in counts], base),
+        strict=True,
+    ):
+        n_patients, n_files = min(of_patients, patients.row_totals.get(count.centre, 0)), files[count.centre]
+        if n_values and n_patients and n_files:
+            step = rate(n_values, n_files)
+            found.append(replace(count, step=step, n_values=n_values, n_patients=n_patients, n_files=n_files))
+    return found
+
+
+def _checked(
+    checked: Checked, totals: Totals, rules: Sequence[Rule], wholes: Sequence[tuple[int, int]], base: int
+) -> Checked:
+    """A check whose number is no more than what is shown elsewhere of the same, or of those of whom it is a part."""
+    elsewhere = {rule.rule: rule.n_values for rule in rules} | {_WITHOUT_RECORD: totals.n_without_record}
+    n_rows = round_count(checked.n_rows, base)
+    if checked.check.table in _OF_PATIENTS:
+        n_rows = _part(checked.n_rows, wholes, base)
+    n_rows = min(n_rows, elsewhere.get(checked.check.name, n_rows))
+    return replace(checked, n_rows=n_rows)

@@ -1,0 +1,92 @@
+"""Checks of a lake: each is a file of sql/checks whose rows are faults.
+
+    from warehouse import checks
+
+    for result in checks.run(warehouse.open("lake")):
+        print(result.check.name, result.n_rows)
+
+A check asks the public views, so it obeys as-of date and group; blocking checks ask the tables themselves. What the
+rules are is read in warehouse/catalog/check_rules.py.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse.catalog.check_rules import Check, Severity, definition, definitions
+from warehouse.errors import LakeError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from warehouse.query.session import Session
+
+__all__ = ["Check", "Result", "Severity", "count", "definition", "definitions", "run"]
+
+_BATCH = 10_000
+#: How DuckDB says that a table or a column is not there; an older tool may have made the snapshot without it.
+_LACKING = ("does not exist", "not found in FROM clause")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check found: how many faulty rows, and the first of them."""
+
+    check: Check
+    n_rows: int
+    rows: "pa.Table"
+
+    def __repr__(self) -> str:
+        """Its name, severity and number of rows; the rows themselves are in `rows`."""
+        return f"<Result {self.check.name} ({self.check.severity}): {self.n_rows:,} rows>"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the check has faulty rows that are more than a warning."""
+        return self.n_rows > 0 and self.check.severity is not Severity.WARNING
+
+    @classmethod
+    def empty(cls, check: Check, n_rows: int = 0) -> "Result":
+        """A result of so many rows that keeps none of them."""
+        import pyarrow as pa
+
+        return cls(check, n_rows, pa.table({}))
+
+
+def run(warehouse: "Session", name: str | None = None, *, limit: int | None = None) -> list[Result]:
+    """Run one check or all, gravest first, on what the warehouse shows: its snapshot, as-of date and group.
+
+    `limit` bounds the rows that a result keeps, never the count. Raises UsageError for an unknown name, LakeError when
+    the snapshot lacks what a check asks for.
+    """
+    wanted = [definition(name)] if name else list(definitions().values())
+    return [_run(warehouse, check, limit) for check in wanted]
+
+
+def count(con: "duckdb.DuckDBPyConnection", check: Check) -> Result:
+    """Only count the faulty rows of a check, on a connection with the lake attached; for blocking checks, which ask
+    the tables themselves."""
+    row = con.execute(f"select count(*) from ({check.sql.rstrip().rstrip(';')}\n)").fetchone()
+    return Result.empty(check, int(row[0]) if row else 0)
+
+
+def _run(warehouse: "Session", check: Check, limit: int | None) -> Result:
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        reader = warehouse.con.execute(check.sql).to_arrow_reader(_BATCH)
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        if not any(words in str(error) for words in _LACKING):
+            raise
+        raise LakeError(
+            f"Snapshot {warehouse.snapshot.number} cannot be asked for {check.name}: it lacks what this version of the "
+            f"tool makes ({str(error).splitlines()[0]}). Refresh the lake, or choose a later snapshot."
+        ) from None
+    # Faults may be as many as images: they are counted as they stream by.
+    n_rows, kept = 0, []
+    for batch in reader:
+        if limit is None or n_rows < limit:
+            kept.append(batch.slice(0, None if limit is None else limit - n_rows))
+        n_rows += batch.num_rows
+    return Result(check, n_rows, pa.Table.from_batches(kept, reader.schema))

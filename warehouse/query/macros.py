@@ -1,0 +1,33 @@
+"""The macros that queries may call (sql/macros), made anew on every connection: they are temporary."""
+
+import re
+from typing import TYPE_CHECKING
+
+from warehouse.catalog import spelling
+from warehouse.engine import sql_files
+from warehouse.lake.snapshots import ALIAS
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: From so many calls of tag() on, taking a header apart once costs less than searching it for each (measured).
+_MANY_TAGS = 4
+_TAG_CALL = re.compile(r"\btag\s*\(", re.IGNORECASE)
+
+
+def create(con: "duckdb.DuckDBPyConnection", names: tuple[str, ...] = ()) -> None:
+    """Make the macros of these files, or all, on a connection."""
+    for name in names or sql_files.files("macros"):
+        con.execute(fill(name))
+
+
+def fill(name: str) -> str:
+    """The text of a file of macros, filled."""
+    attributes = sql_files.literal(sql_files.read("dicom/attributes.txt")) if name.endswith("tag.sql") else ""
+    return sql_files.fill(sql_files.read(name), lake=ALIAS, attributes=attributes, **spelling.fills())
+
+
+def suit(con: "duckdb.DuckDBPyConnection", query: str) -> None:
+    """Choose how tag() reads in what is asked next; the answer is the same either way."""
+    if (calls := len(_TAG_CALL.findall(query))) > 0:
+        con.execute(f"set variable many_tags = {str(calls >= _MANY_TAGS).lower()}")

@@ -1,0 +1,260 @@
+"""The first layer: the parsed tree, by the very parser that will run the query.
+
+One SELECT over the public views and its own CTEs, with functions of sql/sandbox/functions.csv. What the tree may hold
+is listed; what is not listed is refused.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from warehouse.catalog import columns
+from warehouse.engine import query_text, sql_files
+from warehouse.engine.messages import clean_message
+from warehouse.engine.names import fold_name
+from warehouse.errors import ForeignSqlError, UsageError
+from warehouse.lake import store
+
+
+def listed(words: str) -> frozenset[str]:
+    """Words, as a set."""
+    return frozenset(words.split())
+
+
+#: Relations beside views and CTEs that FROM may call.
+TABLE_FUNCTIONS = frozenset(("unnest", "range", "generate_series", "json_each", "json_tree", "known_at"))
+
+#: The places that a public view may be named with: none, so that it is the one behind the shield (shield.py).
+PLACES = frozenset((("", ""),))
+
+#: Where a view is all the same: whoever writes it so is shown the name that will do.
+_SHORTER = frozenset((("", "main"), ("", store.ALIAS), (store.ALIAS, "main")))
+
+#: What a parsed query may be made of, by `class` (expressions) and `type` (all other nodes) of DuckDB's serialization.
+_EXPRESSIONS = listed(
+    "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA OPERATOR PARAMETER "
+    "POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW"
+)
+_NODES = listed(
+    "SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE "
+    "BASE_TABLE EMPTY EXPRESSION_LIST JOIN PIVOT SHOW_REF SUBQUERY TABLE_FUNCTION "
+    "ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING"
+)
+
+#: What a text may have; a list of 50,000 identifiers goes in.
+MOST_CHARACTERS = 4_000_000
+
+TOO_DEEP = "The query is nested too deeply: write it with steps (WITH), one after the other."
+
+#: Words that are functions without brackets, unless a column is called so.
+_BARE_CLOCKS = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A foreign query that may be run on the connection that admitted it, and what it is made of."""
+
+    sql: str
+    views: frozenset[str]
+    functions: frozenset[str]
+
+
+@cache
+def functions() -> dict[str, bool]:
+    """The functions that foreign SQL may call, and whether each always answers the same."""
+    rows = csv.DictReader(io.StringIO(sql_files.read("foreign/functions.csv")))
+    return {row["name"]: row["repeatable"] == "yes" for row in rows}
+
+
+@cache
+def public_views() -> frozenset[str]:
+    """The views that foreign SQL may ask."""
+    return frozenset(view.name for view in columns.views())
+
+
+def check_tree(
+    con: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool = False, relations: Collection[str] = ()
+) -> Admitted:
+    """The first layer by itself: what the text says."""
+    statements = parse_query(con, sql)
+    if len(statements) != 1:
+        raise ForeignSqlError(f"Give one query, not {len(statements)}.")
+    judge = _Judge(sql, repeatable, {fold_name(name) for name in relations})
+    judge.walk(statements[0]["node"])
+    return Admitted(sql, frozenset(judge.views), frozenset(judge.called))
+
+
+def parse_query(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    """The trees of the SELECTs that a text is made of; nothing of it is run, not even what PRAGMA runs when parsed."""
+    query_text.check_query_text(sql)
+    if len(sql) > MOST_CHARACTERS:
+        raise ForeignSqlError(f"The query has {len(sql):,} characters; at most {MOST_CHARACTERS:,} are read.")
+    # A literal, since a parameter would make DuckDB import pandas.
+    found = con.execute(
+        f"select json_serialize_sql({sql_files.literal(sql)}, skip_default := true, skip_null := true)"
+    ).fetchone()
+    assert found
+    try:
+        tree = json.loads(found[0])
+    except RecursionError:
+        raise ForeignSqlError(TOO_DEEP) from None
+    if not tree["error"]:
+        return list(tree["statements"])
+    if tree["error_type"] == "not implemented":
+        hint = " A PIVOT must name its values: on sex in ('F', 'M')." if "pivot" in sql.lower() else ""
+        raise ForeignSqlError(f"Only one SELECT can be asked here.{hint}")
+    if is_too_deep(tree["error_message"]):
+        raise ForeignSqlError(TOO_DEEP)
+    try:
+        con.extract_statements(sql)
+    except duckdb.Error as error:  # the same, with the place
+        raise UsageError(f"The query cannot be read. {clean_message(error)}") from None
+    raise ForeignSqlError(f"The query cannot be read. {tree['error_message']}")
+
+
+def is_too_deep(message: str) -> bool:
+    """Whether an error of DuckDB's is about things within things within things."""
+    return "Max expression depth" in message or "memory exhausted" in message
+
+
+def place_of(node: dict[str, Any]) -> tuple[str, str]:
+    """The catalogue and the schema that a relation of a parsed query is named with, folded; "" where it is not."""
+    return fold_name(node.get("catalog_name", "")), fold_name(node.get("schema_name", ""))
+
+
+class _Judge:
+    """Walks a parsed query and refuses the first thing in it that is not listed."""
+
+    def __init__(self, sql: str, repeatable: bool, relations: Collection[str]) -> None:
+        self.text = sql.encode()
+        self.repeatable = repeatable
+        self.relations = relations
+        self.views: set[str] = set()
+        self.called: set[str] = set()
+        #: What is still to be looked at, with the CTEs that can be seen from there.
+        self.ahead: list[tuple[Any, frozenset[str]]] = []
+
+    def walk(self, node: Any) -> None:
+        self.ahead.append((node, frozenset()))
+        while self.ahead:
+            node, ctes = self.ahead.pop()
+            if isinstance(node, list):
+                self.ahead.extend((item, ctes) for item in node)
+            elif isinstance(node, dict):
+                self.judge(node, ctes)
+
+    def judge(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
+        if node.get("class") == "CONSTANT":
+            return  # a value has nothing in it to be run
+        if "class" in node:
+            self.expression(node)
+        elif "type" in node:
+            self.clause(node, ctes)
+        if "cte_map" in node:
+            ctes = self.with_clause(node["cte_map"], ctes)
+        # The part that recurs sees its own CTE; what it starts from does not.
+        own = {fold_name(node["cte_name"])} if node.get("type") == "RECURSIVE_CTE_NODE" else set()
+        for name, below in node.items():
+            if name != "cte_map":
+                self.ahead.append((below, ctes | own if name == "right" else ctes))
+
+    def expression(self, node: dict[str, Any]) -> None:
+        kind = node["class"]
+        if kind not in _EXPRESSIONS:
+            raise self.refusal(node, f"{_words(kind)} is not allowed in foreign SQL.")
+        if kind in ("FUNCTION", "WINDOW"):
+            self.function(node)
+        elif kind == "COLUMN_REF":
+            self.column(node)
+
+    def clause(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
+        kind = node["type"]
+        if isinstance(kind, dict):
+            return  # the type of a value or of a cast, looked at by itself
+        if kind not in _NODES and not kind.endswith("_TYPE_INFO"):
+            raise self.refusal(node, f"{_words(kind)} is not allowed in foreign SQL.")
+        if kind == "BASE_TABLE":
+            self.relation(node, ctes)
+        elif kind == "TABLE_FUNCTION":
+            self.table_function(node)
+        elif kind == "SHOW_REF":
+            self.shown(node)
+        if "at_clause" in node:
+            raise self.refusal(node, "AT is not allowed in foreign SQL: use --snapshot.")
+        if "sample" in node and self.repeatable:
+            raise self.refusal(node, "A sample answers otherwise every time.")
+
+    def shown(self, node: dict[str, Any]) -> None:
+        """SUMMARIZE is a question about rows; DESCRIBE and SHOW ask the catalogue."""
+        if node.get("show_type") != "SUMMARY" or "query" not in node:
+            raise self.refusal(
+                node, "DESCRIBE and SHOW are not allowed in foreign SQL; chest describe lists views and columns."
+            )
+        if self.repeatable:
+            raise self.refusal(node, "SUMMARIZE answers otherwise every time: its quantiles are of a sample.")
+
+    def with_clause(self, clause: dict[str, Any], ctes: frozenset[str]) -> frozenset[str]:
+        """Each CTE sees those before it, and what follows sees them all."""
+        for entry in clause.get("map", ()):
+            self.ahead.append((entry["value"], ctes))
+            ctes |= {fold_name(entry["key"])}
+        return ctes
+
+    def relation(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
+        name = fold_name(node["table_name"])
+        place = place_of(node)
+        if place == ("", "") and (name in ctes or name in self.relations):
+            return
+        if place == ("", "recurring") and name in ctes:
+            return
+        if place in PLACES and name in public_views():
+            self.views.add(name)
+            return
+        shown = ".".join(filter(None, (*place, node["table_name"])))
+        if place in _SHORTER and name in public_views():
+            raise self.refusal(node, f"{shown} is to be called {name}: foreign SQL names a view without its place.")
+        raise self.refusal(
+            node, f"{shown} is none of the views, which are all that a query reads{_nearest(name, public_views())}."
+        )
+
+    def table_function(self, node: dict[str, Any]) -> None:
+        called = node["function"]
+        name = fold_name(called.get("function_name", ""))
+        if name not in TABLE_FUNCTIONS:
+            raise self.refusal(node, f"{name}() is not allowed in foreign SQL: a query reads the views alone.")
+
+    def function(self, node: dict[str, Any]) -> None:
+        name = fold_name(node["function_name"])
+        if name not in functions():
+            raise self.refusal(
+                node, f"The function {name}() is not allowed in foreign SQL{_nearest(name, functions())}."
+            )
+        if self.repeatable and (not functions()[name] or (name == "age" and len(node.get("children", ())) != 2)):
+            raise self.refusal(node, f"{name}() answers otherwise every time.")
+        self.called.add(name)
+
+    def column(self, node: dict[str, Any]) -> None:
+        names = node.get("column_names", ())
+        if self.repeatable and len(names) == 1 and fold_name(names[0]) in _BARE_CLOCKS:
+            raise self.refusal(node, f"{names[0]} answers otherwise every day.")
+
+    def refusal(self, node: dict[str, Any], why: str) -> ForeignSqlError:
+        at = node.get("query_location")
+        return ForeignSqlError(why, None if at is None else self.text[:at].count(b"\n") + 1)
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

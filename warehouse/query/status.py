@@ -1,0 +1,92 @@
+"""What a lake holds at its snapshot, counted: the figures behind `chest status`."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from warehouse.catalog import columns
+from warehouse.engine import sql_files
+from warehouse.lake import snapshots as history
+from warehouse.lake import store
+from warehouse.query.session import Session
+
+_SQL = "reports/status.sql"
+
+
+def status(warehouse: Session) -> dict[str, Any]:
+    """Counts under the names that samples' truth.json uses, and what a person asks of a lake.
+
+    `objects` to `other` are the inventory of the whole snapshot, and objects = image_json + clinical_json + rejected
+    + dcm + other. `patients`, `studies`, `series`, `images` and `modality` are what the views show, so they follow
+    as-of date and group. `as_of` has, when a day was asked for, that day's `patients` (with a clinical record),
+    `images` and `latest_digest` (SHA-256 over the date of each patient's clinical file that counts).
+    `unpublished_commits`: a refresh is running, was stopped and will go on, or was `blocked` by the checks named there.
+    """
+    sql = sql_files.statements(_SQL)
+    snapshots = store.snapshots(warehouse.con)
+    found = {
+        **_row(warehouse, sql_files.fill(sql["inventory"], apart=_apart(warehouse))),
+        **_row(warehouse, sql["content"]),
+        "modality": {row["modality"]: row["images"] for row in _rows(warehouse, sql["modalities"])},
+        "as_of": {},
+    }
+    if warehouse.day:
+        found["as_of"] = {str(warehouse.day): _as_of(warehouse, found["images"])}
+    return {
+        **found,
+        "lake": warehouse.location.name,
+        "group": warehouse.group_name,
+        "snapshot": warehouse.snapshot.number,
+        "published_at": warehouse.snapshot.time,
+        "sources": _rows(warehouse, sql["sources"]),
+        "tables": _tables(warehouse, snapshots[-1].number),
+        "reject_reasons": _rows(warehouse, sql["reject_reasons"]),
+        "refreshes": _rows(warehouse, sql["refreshes"]),
+        "newest_published": store.waiting(snapshots)[0],
+        "unpublished_commits": len(store.waiting(snapshots)[1]),
+        "blocked": [asdict(one) for one in history.blocked(snapshots)],
+    }
+
+
+def _apart(warehouse: Session) -> str:
+    """Which rejects have no row in the tables; an older snapshot keeps none whose object could not be read."""
+    query = (
+        "select 1 from duckdb_columns() where database_name = $lake and schema_name = 'ops' and table_name = 'rejects' "
+        "and column_name = 'kept_etag'"
+    )
+    has_kept = warehouse.con.execute(query, {"lake": store.ALIAS}).fetchone()
+    return "kept_etag is null" if has_kept else "true"
+
+
+def _tables(warehouse: Session, newest: int) -> dict[str, int]:
+    """The rows of each table of the snapshot; of the register of manifests as of now, since it is never published."""
+    sql = sql_files.statements(_SQL)
+    there = {row["name"] for row in _rows(warehouse, sql["tables"])}
+    versions = {"ops.manifests": newest}
+    return {
+        table.name: _row(
+            warehouse,
+            sql_files.fill(
+                sql["rows"], table=table.name, version=str(versions.get(table.name, warehouse.snapshot.number))
+            ),
+        )["n_rows"]
+        for table in columns.tables()
+        if table.name in there
+    }
+
+
+def _as_of(warehouse: Session, images: int) -> dict[str, Any]:
+    latest = {row["patient_id"]: row["day"] for row in _rows(warehouse, sql_files.statements(_SQL)["latest"])}
+    digest = hashlib.sha256(json.dumps(latest, sort_keys=True).encode()).hexdigest()
+    return {"patients": len(latest), "images": images, "latest_digest": digest}
+
+
+def _rows(warehouse: Session, query: str) -> list[dict[str, Any]]:
+    answer = warehouse.con.execute(query)
+    names = [column[0] for column in answer.description or []]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def _row(warehouse: Session, query: str) -> dict[str, Any]:
+    return _rows(warehouse, query)[0]

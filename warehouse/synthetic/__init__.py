@@ -1,0 +1,149 @@
+"""Make a bucket of invented patients: any size, and the same seed gives the same bytes.
+
+Every patient comes from random generators of its own, so patient 5 of 10 is patient 5 of 10,000, in both key
+layouts. Only invented facts are written; the headers have the structure of public test headers
+(headers.json). What is wrong with a bucket is written down where it is put in: see truth.py.
+
+    people     who they are           entries, numbers, codes, units   how values are written, and what they mean
+    course     what befell them       records                          the clinical files
+    images     studies and uploads    headers, series, faults          what their headers say
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Literal, cast
+
+from warehouse.errors import UsageError
+from warehouse.filesystem import files
+from warehouse.object_store.keys import ANSWERS, ObjectKey
+from warehouse.object_store.keys import format as format_key
+from warehouse.synthetic.entries import Pen
+from warehouse.synthetic.images import Image, invent_face, invent_images
+from warehouse.synthetic.patients import LAST_RECORD, habits, invent_person
+from warehouse.synthetic.records import Record, invent_records
+from warehouse.synthetic.truth import Truth
+
+LAYOUTS = ("dated", "published")
+GROUP = "training"
+FOLDERS = {"CR": "xray", "DX": "xray", "CT": "ct", "MR": "mri"}
+RENAMED = date(2020, 4, 16)
+"""Until then the folder xray was spelt x-ray."""
+STUB = b"DICM"
+
+Layout = Literal["dated", "published"]
+
+
+def make(
+    out: Path,
+    patients: int,
+    layout: str = "dated",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    clean: bool = False,
+) -> dict[str, object]:
+    """Write a bucket into the new folder `out` and return its truth (also written as out/truth.json).
+
+    The truth says what a correct warehouse answers; it is the same for both layouts. A `clean` bucket has
+    neither slips nor faults. `progress` is called with the patients done and their total.
+    """
+    _check(patients, layout)
+    try:
+        with files.new_folder_atomically(out, is_settled=True) as part:
+            return _fill(part, patients, layout, seed, progress, clean=clean)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}.") from None
+
+
+def _fill(
+    out: Path,
+    patients: int,
+    layout: str,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+    *,
+    clean: bool,
+) -> dict[str, object]:
+    answers, clinical, people = (out / name for name in ANSWERS)
+    for path in (clinical, people):
+        files.write_new(path, b"")
+    with clinical.open("w", encoding="utf-8") as clinical_file, people.open("w", encoding="utf-8") as people_file:
+        truth = Truth(clinical_file, people_file)
+        for number in range(1, patients + 1):
+            draw = functools.partial(_generator, seed, number)
+            person = invent_person(draw("person"), number)
+            pen = Pen(draw("slips"), habits(person.centre), clean)
+            share = pen.rng.random()  # few have no images, and few have no clinical record
+            records = invent_records(draw("records"), pen, person) if share >= 0.03 or clean else []
+            face = invent_face(pen, person)
+            images = list(invent_images(draw("images"), pen, person, face)) if share < 0.98 else []
+            _store(out, layout, person.patient_id, images, records)
+            truth.add(person.patient_id, face, images, records)
+            if progress:
+                progress(number, patients)
+    found = truth.answers()
+    _write(answers, json.dumps(found, indent=1).encode(), LAST_RECORD)
+    for path in (clinical, people):
+        _date(path, LAST_RECORD)
+    return found
+
+
+def _generator(seed: int, number: int, use: str) -> random.Random:
+    """A generator for one use: what one draws does not shift what another does."""
+    return random.Random(f"{seed}/{number}/{use}")
+
+
+def _check(patients: int, layout: str) -> None:
+    """Refuse what cannot be made, before anything is written."""
+    if layout not in LAYOUTS:
+        raise UsageError(f"layout {layout!r}: there is no such key layout; choose one of {', '.join(LAYOUTS)}")
+    if patients < 1:
+        raise UsageError(f"patients {patients}: a bucket needs at least one patient; give a number from 1 up")
+
+
+def _store(out: Path, layout: str, patient_id: str, images: list[Image], records: list[Record]) -> None:
+    """Write the objects of one patient."""
+    where = functools.partial(ObjectKey, layout=cast(Layout, layout), group_name=GROUP, patient_id=patient_id)
+    for image in images:
+        at = functools.partial(
+            where,
+            key_date=image.day.isoformat(),
+            folder=_folder(image),
+            study_id=image.study,
+            series_id=image.series,
+            image_id=image.image,
+        )
+        if image.header is not None:
+            _write(out / format_key(at(kind="header")), image.header, image.day)
+        if image.has_dcm:
+            _write(out / format_key(at(kind="dcm")), STUB, image.day)
+    for record in records:
+        key = where(kind="clinical", key_date=record.day.isoformat(), record=record.kind)
+        _write(out / format_key(key), json.dumps(record.fields).encode(), record.day)
+
+
+def _folder(image: Image) -> str:
+    folder = FOLDERS.get(image.modality, "unknown")
+    return "x-ray" if folder == "xray" and image.day < RENAMED else folder
+
+
+def _write(path: Path, content: bytes, day: date) -> None:
+    """Write a file as if at noon (UTC) of `day`."""
+    try:
+        files.write_new(path, content)
+    except FileNotFoundError:  # the folder's first file; cheaper than to look before every file
+        files.make_folder(path.parent)
+        files.write_new(path, content)
+    _date(path, day)
+
+
+def _date(path: Path, day: date) -> None:
+    noon = int(datetime.combine(day, time(12), UTC).timestamp())
+    os.utime(path, (noon, noon))

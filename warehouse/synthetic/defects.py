@@ -1,0 +1,88 @@
+"""What goes wrong with images: headers of other patients, days that cannot be, identity left in a header.
+
+Every name, address and number is made up: NHS numbers of the test range (999), telephone numbers that Ofcom
+keeps for drama, the postcode of nowhere.
+"""
+
+from __future__ import annotations
+
+import random
+
+from warehouse.synthetic.entries import Pen
+from warehouse.synthetic.headers import Header, put
+from warehouse.synthetic.patients import Person, another
+
+ANOTHER_PATIENT = "image_of_another_patient"
+TWICE = "duplicate_sop_instance_uid"
+NO_HEADER = "dcm_without_metadata"
+NO_DCM = "metadata_without_dcm"
+TOO_EARLY = "study_after_available"
+ATTRIBUTES = "identifying_attributes"
+TEXT = "identifying_text"
+
+# Of all studies; a fault of a study is in each of its headers.
+_SHARES = {ANOTHER_PATIENT: 0.006, TOO_EARLY: 0.006, ATTRIBUTES: 0.006, TEXT: 0.006}
+
+_FAMILY = ("SAMPLE", "SPECIMEN", "EXAMPLE", "TESTER")
+_GIVEN = ("JOHN", "JANE", "ALEX", "ROBIN")
+_COMMENTS = ("ImageComments", "PatientComments", "AdditionalPatientHistory", "StudyDescription")
+
+
+def study_fault(pen: Pen) -> str:
+    """The fault of a study; "" for most."""
+    return next((fault for fault, share in _SHARES.items() if pen.slips(share)), "")
+
+
+def spoil(pen: Pen, header: Header, person: Person, fault: str) -> None:
+    """Put the fault into what the headers of a study share."""
+    rng = pen.rng
+    if fault == ANOTHER_PATIENT:
+        other = another(person.patient_id)
+        put(header, PatientID=other, PatientName={"Alphabetic": other})
+    elif fault == ATTRIBUTES:
+        keyword, value = rng.choice(_attributes(rng))
+        put(header, **{keyword: value})
+    elif fault == TEXT:
+        put(header, **{rng.choice(_COMMENTS): rng.choice(_texts(rng))})
+
+
+def _attributes(rng: random.Random) -> list[tuple[str, object]]:
+    """Attributes that DICOM's Basic Profile removes, each with what could have been left there."""
+    family, given = rng.choice(_FAMILY), rng.choice(_GIVEN)
+    return [
+        ("PatientName", {"Alphabetic": f"{family}^{given}"}),
+        ("PatientBirthDate", f"{rng.randint(1930, 2000)}0317"),
+        ("PatientAddress", "1 Example Street, Sampleton"),
+        ("PatientTelephoneNumbers", _telephone(rng)),
+        ("ReferringPhysicianName", {"Alphabetic": f"{family}^{given}^^Dr"}),
+        ("PerformingPhysicianName", {"Alphabetic": f"{family}^{given}^^Dr"}),
+        ("OperatorsName", {"Alphabetic": f"{family}^{given}"}),
+        ("InstitutionName", "Sampleton General Hospital"),
+        ("InstitutionAddress", "1 Example Street, Sampleton ZZ99 3VZ"),
+    ]
+
+
+def _texts(rng: random.Random) -> list[str]:
+    """Free text that gives somebody away."""
+    family, given = rng.choice(_FAMILY).title(), rng.choice(_GIVEN).title()
+    return [
+        f"Portable film of Mr {given} {family}",
+        f"DOB {rng.randint(1, 28):02}/{rng.randint(1, 12):02}/{rng.randint(1930, 2000)}",
+        f"NHS No {_nhs_number(rng)}",
+        "Lives at ZZ99 3VZ",
+        f"Tel {_telephone(rng)}",
+    ]
+
+
+def _nhs_number(rng: random.Random) -> str:
+    """A number of the test range whose check digit is right."""
+    while True:
+        digits = [9, 9, 9, *(rng.randrange(10) for _ in range(6))]
+        check = -sum(digit * weight for digit, weight in zip(digits, range(10, 1, -1), strict=True)) % 11
+        if check < 10:
+            text = "".join(map(str, [*digits, check]))
+            return rng.choice((text, f"{text[:3]} {text[3:6]} {text[6:]}"))
+
+
+def _telephone(rng: random.Random) -> str:
+    return f"{rng.choice(('01632 960', '07700 900', '020 7946 0'))}{rng.randrange(1000):03}"

@@ -1,0 +1,129 @@
+"""Invent the images of a patient: studies, their headers, what was uploaded when, and what went wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from warehouse.synthetic import defects
+from warehouse.synthetic.entries import Pen
+from warehouse.synthetic.headers import (
+    Header,
+    catalogue,
+    clock,
+    equipment,
+    numbers_as_text,
+    put,
+    sends_text,
+    template,
+    uid,
+)
+from warehouse.synthetic.patients import FIRST_DAY, LAST_DAY, Person
+from warehouse.synthetic.series import SERIES
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image: its ids, the day it was uploaded, its header (or none), whether there is a .dcm, its fault."""
+
+    modality: str
+    study: str
+    series: str
+    image: str
+    day: date
+    header: bytes | None
+    has_dcm: bool
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What all headers of a patient say about age and sex, and what that means."""
+
+    age_text: str | None
+    age: float | None
+    sex_text: str | None
+    sex: str | None
+
+
+def invent_face(pen: Pen, person: Person) -> Face:
+    """Draw how headers speak of a patient: age in years, or the smallest in other units, or bare, or missing."""
+    age_text, age = _dicom_age(pen, person.age)
+    sex = pen.rng.choice((None, "O")) if pen.slips(0.015) else person.sex
+    return Face(age_text, age, sex, sex if sex in ("F", "M") else None)
+
+
+def _dicom_age(pen: Pen, age: float) -> tuple[str | None, float | None]:
+    if pen.slips(0.015):
+        return None, None
+    if pen.slips(0.03):
+        return f"{int(age)}", float(int(age))
+    for unit, of_year, until in (("D", 365, 0.1), ("W", 52, 0.3), ("M", 12, 2)):
+        if age < until:
+            number = int(age * of_year)
+            return f"{number:03}{unit}", number / of_year
+    return f"{int(age):03}Y", float(int(age))
+
+
+def invent_images(rng: random.Random, pen: Pen, person: Person, face: Face) -> Iterator[Image]:
+    """Draw the studies of a patient, about 2.9 of them, most of them X-rays soon after the onset."""
+    more = 2.5 if person.positive else 1.55
+    studies = 1 + min(25, int(rng.expovariate(math.log(1 + 1 / more))))
+    for _ in range(studies):
+        after = -rng.randint(1, 60) if rng.random() < 0.12 else int(rng.expovariate(1 / 9))
+        day = min(LAST_DAY, max(FIRST_DAY, person.onset + timedelta(days=after)))
+        kind = rng.choices(("xray", "ct", "mri"), (818, 180, 2))[0]
+        yield from _invent_study(rng, pen, person, face, day, kind)
+
+
+def _invent_study(rng: random.Random, pen: Pen, person: Person, face: Face, day: date, kind: str) -> Iterator[Image]:
+    """Draw one study: what its headers share, then its series, image by image."""
+    rooms, weights = equipment(person.centre, kind)
+    modality, maker, model, rows, columns, station = rng.choices(rooms, weights)[0]
+    study = uid(rng)
+    common = template(modality, maker)
+    if pen.slips(0.006):
+        modality = "OT"  # a secondary capture
+    put(
+        common, StudyInstanceUID=study, StudyDate=f"{day:%Y%m%d}", AcquisitionDate=f"{day:%Y%m%d}",
+        StudyTime=clock(rng), AccessionNumber=f"{station[:3]}{rng.randrange(10**7):07}", Modality=modality,
+        Manufacturer=maker, ManufacturerModelName=model, StationName=station, Rows=rows, Columns=columns,
+        PatientID=person.patient_id, PatientName={"Alphabetic": person.patient_id}, PatientSex=face.sex_text,
+        PatientBirthDate=f"{day.year - int(person.age)}0101", PatientAge=face.age_text,
+    )  # fmt: skip
+    put(common, StudyDescription=rng.choice(catalogue()["studies"][kind]))
+    uploaded = day + timedelta(days=min(20, int(rng.expovariate(1 / 5))))
+    fault = defects.study_fault(pen)
+    if fault == defects.TOO_EARLY:
+        uploaded = day - timedelta(days=pen.rng.randint(1, 5))
+    defects.spoil(pen, common, person, fault)
+    finish = numbers_as_text if sends_text(person.centre) else dict
+    for number, (shared, instances) in enumerate(SERIES[kind](rng), 1):
+        series, header = uid(rng), dict(common)
+        put(header, SeriesInstanceUID=series, SeriesNumber=number, **shared)
+        for instance, values in enumerate(instances, 1):
+            image = uid(rng)
+            put(header, SOPInstanceUID=image, InstanceNumber=instance, **values)
+            sent = Image(modality, study, series, image, uploaded, _as_json(finish(header)), True, fault)
+            yield from _as_uploaded(pen, sent)
+
+
+def _as_uploaded(pen: Pen, image: Image) -> Iterator[Image]:
+    """The image as it reached the bucket: seldom without its .dcm, twice, or beside a .dcm without header."""
+    if not image.fault and pen.slips(0.01):
+        yield replace(image, has_dcm=False, fault=defects.NO_DCM)
+    elif not image.fault and pen.slips(0.003):
+        yield replace(image, fault=defects.TWICE)
+        yield replace(image, image=uid(pen.rng), fault=defects.TWICE)  # the same under another name
+    else:
+        yield image
+    if pen.slips(0.005):
+        yield replace(image, image=uid(pen.rng), header=None, fault=defects.NO_HEADER)
+
+
+def _as_json(header: Header) -> bytes:
+    return json.dumps(header).encode()
