@@ -68,7 +68,7 @@ def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 con.execute(f"create table {name} ({columns.render_columns(columns.relations()[name])})")
         for view in public_views.VIEW_ORDER:
             con.execute(public_views.view_sql(view))
-        macros.create(con, binding.MACROS)
+        macros.create_macros(con, binding.MACROS)
         yield con
 
 

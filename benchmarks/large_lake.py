@@ -23,7 +23,7 @@ from benchmarks.cohorts import GIVEN, catalogue_names
 from benchmarks.measure import Measured, chest, table
 from warehouse import synthetic
 from warehouse.engine import sql_files
-from warehouse.ingest import memory, publish, publishing, refresh
+from warehouse.ingest import memory, open_lake_run, publish, refresh
 from warehouse.lake import location, store
 from warehouse.settings import Settings
 
@@ -80,17 +80,17 @@ def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
     """Refresh a lake from a sample bucket, add copies of its rows until it has so many images, and publish it."""
     if not (bucket / "truth.json").exists():
         print(f"making a sample bucket of {patients:,} patients …", file=sys.stderr)
-        synthetic.make(bucket, patients)
+        synthetic.make_bucket(bucket, patients)
     part = large.with_name(f"{large.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     base = refresh(str(bucket), str(part)).published.snapshot
-    memory.bound()
-    with store.writer(location.parse(str(part)), Settings(memory_limit_mb=2048)) as con:
+    memory.bound_memory()
+    with store.open_writer(location.parse_address(str(part)), Settings(memory_limit_mb=2048)) as con:
         row = con.execute(sql_files.statements(_SQL)["size"]).fetchone()
         assert row is not None
         add_copies(con, base, range(1, -(-images // row[0])))
     start = time.perf_counter()
-    with publishing(str(bucket), str(part)) as run:
+    with open_lake_run(str(bucket), str(part)) as run:
         publish(run)
     print(f"published within {time.perf_counter() - start:.1f} s", file=sys.stderr)
     part.rename(large)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from pipelines import notify
 from pipelines.deployment import PUBLISHED, Definition, Deployment
-from pipelines.retries import one_line
+from pipelines.retries import to_one_line
 from warehouse.errors import WarehouseError
 
 SENSOR = "alerts"
@@ -34,13 +34,13 @@ class Cursor(BaseModel):
 def build(deployment: Deployment) -> Sequence[Definition]:
     """The sensor; UsageError when CHEST_ALERT is no place."""
     place = deployment.settings.alert
-    notify.check(place)
+    notify.check_place(place)
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Says failed runs and an old published snapshot to {notify.name(place) or 'this log'}.",
+        description=f"Says failed runs and an old published snapshot to {notify.name_place(place) or 'this log'}.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _first(context.instance)
@@ -50,7 +50,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
             context.log.error(line)
             try:
                 if place:
-                    notify.post(place, line)
+                    notify.post_line(place, line)
             except WarehouseError as error:
                 context.log.error(f"{error} It is tried again with the next tick.")
                 return dg.SkipReason(f"{error} What there is to say waits for the next tick.")
@@ -77,16 +77,16 @@ def _news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) 
         cursor = cursor.model_copy(update={"failure": record.storage_id})
         run = instance.get_run_by_id(record.run_id)
         if run is not None:
-            yield failure_line(instance, run, record.event_log_entry.dagster_event), cursor
+            yield describe_failure(instance, run, record.event_log_entry.dagster_event), cursor
     state = instance.get_freshness_state_records([published]).get(published)
     is_stale = state is not None and state.freshness_state == FreshnessState.FAIL
     if is_stale and not cursor.stale:
-        yield stale_line(instance, published), cursor.model_copy(update={"stale": True})
+        yield describe_staleness(instance, published), cursor.model_copy(update={"stale": True})
     elif state is not None and not is_stale and cursor.stale:
         yield f"chest: {published.to_user_string()} is fresh again.", cursor.model_copy(update={"stale": False})
 
 
-def failure_line(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
+def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
     """Job, step, reason and run in one line. Of a fault of the program only the class: its text may quote data."""
     failed = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
     steps = [e.step_key for e in failed if e.step_key] or _broken_off(instance, run)
@@ -96,7 +96,7 @@ def failure_line(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.Dag
     return f"chest: {run.job_name} failed{at}: {' | '.join(dict.fromkeys(reasons))}{again} (run {run.run_id})"
 
 
-def stale_line(instance: dg.DagsterInstance, published: dg.AssetKey) -> str:
+def describe_staleness(instance: dg.DagsterInstance, published: dg.AssetKey) -> str:
     """That nothing was published for longer than the freshness policy allows."""
     event = instance.get_latest_materialization_event(published)
     days = f"{(time.time() - event.timestamp) / 86400:.0f} days" if event else "too long"
@@ -106,7 +106,7 @@ def stale_line(instance: dg.DagsterInstance, published: dg.AssetKey) -> str:
 def _reason(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None:
-        return one_line(data.user_failure_data.description or "no reason was given")
+        return to_one_line(data.user_failure_data.description or "no reason was given")
     error = data.error.cause or data.error if data.error else None
     return f"a fault of the program ({error.cls_name if error else 'unknown'}); the run has its traceback"
 
@@ -127,4 +127,4 @@ def _why_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.Da
     """Why a run without a failed step is over: what Dagster saw of its process, else what it says of the run."""
     seen = [e.message or "" for e in _events(instance, run, dg.DagsterEventType.ENGINE_EVENT)]
     crashes = [message for message in seen if message.startswith("Run execution process")]
-    return one_line(crashes[-1] if crashes else (event and event.message) or "no reason was given")
+    return to_one_line(crashes[-1] if crashes else (event and event.message) or "no reason was given")

@@ -16,7 +16,7 @@ from pipelines.config import ImagesConfig, ListingConfig, StepConfig
 from pipelines.deployment import OWNERS, POOL, Deployment
 from pipelines.publishing import published
 from pipelines.resources import ChestWarehouse
-from pipelines.retries import healing
+from pipelines.retries import retry_when_healing
 from warehouse.ingest import BucketRun, list_objects, load_clinical, load_images, reextract
 from warehouse.lake import store
 
@@ -39,7 +39,7 @@ def _asset(deployment: Deployment, step: str, source: str) -> Callable[[Any], dg
         kinds={"s3", "duckdb", "parquet"} if step == "objects" else {"duckdb", "parquet", "json"},
         owners=OWNERS,
         tags={"source": source} if source else {},
-        metadata=metadata.described(TABLES[step]),
+        metadata=metadata.describe_relation(TABLES[step]),
         pool=POOL,
     )
 
@@ -115,15 +115,15 @@ def _done(
     """Do one step of a source; report its counts, the table's rows, source, newest snapshot and seconds."""
     started = time.monotonic()
     source, step = what
-    with healing(context):
-        said = config.of_run(context.run.run_config, deployment)
-    with chest.opened(context, source, *config.limits(said[what], said[source, "objects"])) as run:
+    with retry_when_healing(context):
+        said = config.read_run_config(context.run.run_config, deployment)
+    with chest.opened(context, source, *config.find_limits(said[what], said[source, "objects"])) as run:
         counts = work(run)
-        rows = metadata.row_count(run.con, TABLES[step])
-        snapshot = store.snapshots(run.con)[-1].number
+        rows = metadata.count_rows(run.con, TABLES[step])
+        snapshot = store.list_snapshots(run.con)[-1].number
         bucket = run.source
     seconds = round(time.monotonic() - started, 2)
-    context.log.info(f"{metadata.news(counts)} (snapshot {snapshot}, {seconds} s)")
+    context.log.info(f"{metadata.describe_counts(counts)} (snapshot {snapshot}, {seconds} s)")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows,

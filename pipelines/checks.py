@@ -33,10 +33,10 @@ _TOLD = ("source", "table_name", "fault", "kind", "attribute", "column_name", "f
 _MODALITIES = ("CR", "DX", "CT", "MR")
 
 
-def asset_of(check: Check, deployment: Deployment) -> dg.AssetKey:
+def find_asset(check: Check, deployment: Deployment) -> dg.AssetKey:
     """The asset that stands for what a check names; a table that several sources fill is that of `published`."""
     if check.table not in views.STEP_OF:
-        return views.key(check.table)
+        return views.view_key(check.table)
     return PUBLISHED if deployment.sources else deployment.key(views.STEP_OF[check.table])
 
 
@@ -51,14 +51,14 @@ def _of(step: str) -> list[Check]:
     return [c for c in checks.definitions().values() if (c.severity is Severity.BLOCKING) == is_blocking]
 
 
-def keys(deployment: Deployment, step: str) -> list[dg.AssetCheckKey]:
+def list_keys(deployment: Deployment, step: str) -> list[dg.AssetCheckKey]:
     """The checks of a step, as Dagster names them."""
-    return [dg.AssetCheckKey(asset_of(check, deployment), check.name) for check in _of(step)]
+    return [dg.AssetCheckKey(find_asset(check, deployment), check.name) for check in _of(step)]
 
 
-def spec(check: Check, deployment: Deployment) -> dg.AssetCheckSpec:
+def build_spec(check: Check, deployment: Deployment) -> dg.AssetCheckSpec:
     """A check as Dagster's catalogue shows it."""
-    asset = asset_of(check, deployment)
+    asset = find_asset(check, deployment)
     return dg.AssetCheckSpec(
         check.name,
         asset=asset,
@@ -69,7 +69,7 @@ def spec(check: Check, deployment: Deployment) -> dg.AssetCheckSpec:
 
 
 def _sql(check: Check) -> dg.MetadataValue:
-    return metadata.code(check.sql)
+    return metadata.render_code(check.sql)
 
 
 def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
@@ -77,7 +77,7 @@ def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(
         name=name,
-        specs=[spec(check, deployment) for check in wanted],
+        specs=[build_spec(check, deployment) for check in wanted],
         can_subset=True,
         description="Looks for faults in what readers see.",
     )
@@ -87,13 +87,13 @@ def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
             results = []
             for check in wanted:
                 if check.name in chosen:
-                    (result,) = checks.run(reader, check.name, limit=_MOST)
+                    (result,) = checks.run_checks(reader, check.name, limit=_MOST)
                     results.append(result)
                     yield _result(result, deployment)
             if name == QUALITY and len(results) == len(wanted):
                 path = report_path(chest.folder, reader.snapshot.number)
                 files.make_folder(path.parent)
-                quality_report.write(reader, path, SUPPRESS, [*all_hold(), *results])
+                quality_report.write_report(reader, path, SUPPRESS, [*list_passed(), *results])
         found = sum(result.n_rows > 0 for result in results)
         context.log.info(f"{len(results)} checks, {found} with faults")
 
@@ -105,14 +105,14 @@ def report_path(folder: Path, snapshot: int) -> Path:
     return (folder / "reports" / f"{snapshot}.html").absolute()
 
 
-def all_hold() -> tuple[Result, ...]:
+def list_passed() -> tuple[Result, ...]:
     """What the blocking checks found of a snapshot that is published: nothing, else it were not."""
     import pyarrow as pa
 
     return tuple(Result(check, 0, pa.table({})) for check in _of(STRUCTURE))
 
 
-def evaluation(instance: dg.DagsterInstance, deployment: Deployment, result: Result) -> dg.AssetCheckEvaluation:
+def build_evaluation(instance: dg.DagsterInstance, deployment: Deployment, result: Result) -> dg.AssetCheckEvaluation:
     """What a blocking check found, as an event that any step may log of the newest state of its asset."""
     said = _result(result, deployment)
     assert said.asset_key is not None
@@ -143,7 +143,7 @@ def _result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
     is_warning = check.severity is Severity.WARNING
     return dg.AssetCheckResult(
         passed=result.n_rows == 0,
-        asset_key=asset_of(check, deployment),
+        asset_key=find_asset(check, deployment),
         check_name=check.name,
         severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
         description=f"{result.n_rows:,} rows" if result.n_rows else "no rows",
@@ -160,7 +160,7 @@ def _summary(result: Result) -> dict[str, dg.MetadataValue]:
     rows = zip(*(result.rows.column(name).to_pylist() for name in told), strict=True)
     counts = Counter(tuple(_masked(name, word, known) for name, word in zip(told, row, strict=True)) for row in rows)
     listed = [(*words, count) for words, count in counts.most_common(50)]
-    return {"summary": metadata.table((*told, "rows"), listed)}
+    return {"summary": metadata.render_table((*told, "rows"), listed)}
 
 
 def _masked(column: str, word: object, known: set[str]) -> str:
@@ -176,5 +176,5 @@ def _declared() -> set[str]:
     relations = columns.relations().values()
     words = {relation.name for relation in relations} | {c.name for r in relations for c in r.columns}
     words |= {key for c in columns.record_columns() for key in (c.source, *c.other_keys)}
-    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in dicom_dictionary.attributes()}
+    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in dicom_dictionary.list_attributes()}
     return words | {*_MODALITIES, "header", "dcm", "clinical", "other"}

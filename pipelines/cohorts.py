@@ -12,13 +12,13 @@ import dagster as dg
 
 from pipelines import metadata, views
 from pipelines.deployment import OWNERS, POOL, Deployment
-from pipelines.manifest_store import shelve
+from pipelines.manifest_store import store_manifest
 from pipelines.resources import ChestWarehouse
-from pipelines.retries import healing
+from pipelines.retries import retry_when_healing
 from warehouse.api import Cohort
 from warehouse.catalog import view_lineage
 from warehouse.cohorts import Definition, DefinitionError, attrition, load, shipped
-from warehouse.cohorts.digest import digest
+from warehouse.cohorts.digest import compute_digest
 from warehouse.disclosure_control import round_count
 from warehouse.settings import SUPPRESS
 
@@ -59,13 +59,13 @@ def _again(changed: _When) -> _When:
 
 
 def _cohort(definition: Definition) -> dg.AssetsDefinition:
-    read = [name for name in view_lineage.relations_in(definition.tree) if "." not in name]
+    read = [name for name in view_lineage.find_relations_in(definition.tree) if "." not in name]
     labels = [dg.TableColumn(definition.grain_column, "VARCHAR", f"Names a {definition.grain}.")]
     labels += [dg.TableColumn(label, "VARCHAR", meaning) for label, meaning in definition.labels.items()]
 
     @dg.asset(
         key=["cohorts", definition.name],
-        deps=[views.key(name) for name in read],
+        deps=[views.view_key(name) for name in read],
         group_name="cohorts",
         kinds={"duckdb", "sql"},
         owners=OWNERS,
@@ -74,16 +74,16 @@ def _cohort(definition: Definition) -> dg.AssetsDefinition:
         code_version=hashlib.sha256(definition.sql.encode()).hexdigest()[:12],
         metadata={
             "dagster/column_schema": dg.TableSchema(columns=labels),
-            "SQL": metadata.code(definition.sql),
+            "SQL": metadata.render_code(definition.sql),
         },
         automation_condition=_again(
             dg.AutomationCondition.any_deps_updated() | dg.AutomationCondition.code_version_changed()
         ),
     )
     def answer(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
-        with chest.reading(context) as reader, healing(context):
+        with chest.reading(context) as reader, retry_when_healing(context):
             cohort = reader.cohort(definition.name)
-            version = digest(cohort)
+            version = compute_digest(cohort)
             said = {**_counted(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
         context.log.info(f"answered at snapshot {said['snapshot']}")
         return dg.MaterializeResult(metadata={**said, "digest": version}, data_version=dg.DataVersion(version))
@@ -100,10 +100,10 @@ def _description(definition: Definition) -> str:
 
 def _counted(cohort: Cohort) -> metadata.Metadata:
     """How many rows, patients, studies and images; rounded, since Dagster's pages have many readers."""
-    steps = attrition.suppressed(cohort.steps(), SUPPRESS)
+    steps = attrition.suppress_counts(cohort.steps(), SUPPRESS)
     answer = steps[-1]
     names = ("patients", "studies", "images")
-    table = metadata.table(
+    table = metadata.render_table(
         ("step", "meaning", *names), [(s.step, s.meaning, *(s.counts[name] for name in names)) for s in steps]
     )
     return {
@@ -115,7 +115,7 @@ def _counted(cohort: Cohort) -> metadata.Metadata:
 
 def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefinition:  # noqa: ARG001
     # A manifest has the images of those whom the answer names: it changes with them though the answer be the same.
-    deps: Sequence[dg.AssetKey] = [dg.AssetKey(["cohorts", definition.name]), views.key("images")]
+    deps: Sequence[dg.AssetKey] = [dg.AssetKey(["cohorts", definition.name]), views.view_key("images")]
 
     @dg.asset(
         key=["manifests", definition.name],
@@ -131,8 +131,8 @@ def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefini
         pool=POOL,
     )
     def manifest(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
-        with chest.reading(context) as reader, healing(context):
-            shelved = shelve(reader, definition.name, chest.folder, chest.settings)
+        with chest.reading(context) as reader, retry_when_healing(context):
+            shelved = store_manifest(reader, definition.name, chest.folder, chest.settings)
         context.log.info(f"{'written' if shelved.is_new else 'stands'}: {shelved.manifest.digest}")
         counts = shelved.manifest.about["counts"]
         patients = round_count(counts["patients"], SUPPRESS)

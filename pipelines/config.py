@@ -60,7 +60,7 @@ class PublishConfig(dg.Config):
 KINDS: dict[str, type[StepConfig]] = {"objects": ListingConfig, "images": ImagesConfig, "clinical": StepConfig}
 
 
-def of_run(run_config: Mapping[str, Any], deployment: Deployment) -> dict[tuple[str, str], StepConfig]:
+def read_run_config(run_config: Mapping[str, Any], deployment: Deployment) -> dict[tuple[str, str], StepConfig]:
     """What a run says, by source and step; UsageError names the step whose config cannot be, never a patient.
 
     Dagster has looked at names and types before; a validator of the config's own would fail with a stack, not a line.
@@ -72,14 +72,14 @@ def of_run(run_config: Mapping[str, Any], deployment: Deployment) -> dict[tuple[
             name = deployment.op(step, source)
             said = kind(**(ops.get(name, {}).get("config") or {}))
             try:
-                scope.check(said.prefixes, said.patients)
+                scope.check_scope(said.prefixes, said.patients)
             except UsageError as error:
                 raise UsageError(f"Run config of {name}: {error}") from None
             found[source, step] = said
     return found
 
 
-def limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str], list[str]]:
+def find_limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str], list[str]]:
     """The prefixes and patients that a step keeps to, and where news was heard of: its own, else its listing's."""
     chosen = config if config.is_limited else of_listing
     return chosen.prefixes, chosen.patients, chosen.heard if isinstance(chosen, ListingConfig) else []

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from pipelines import alerts, assets, checks, cohorts, jobs, maintenance, run_retention, schedules, sensors, views
-from pipelines.deployment import read
+from pipelines.deployment import read_deployment
 from pipelines.resources import ChestWarehouse
 from warehouse.filesystem import permissions
 
@@ -22,7 +22,7 @@ def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: obje
     so steps run one after the other in the run's own process, whatever starts them: a job, or "Materialize all" in the
     UI. Nothing here opens a lake or a bucket.
     """
-    deployment = read(environ)
+    deployment = read_deployment(environ)
     parts = [
         part
         for module in (jobs, schedules, sensors, alerts, maintenance, run_retention)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
-from warehouse.settings import Settings, load, named_sources
+from warehouse.settings import Settings, load_settings, parse_sources
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -52,7 +52,7 @@ class Deployment:
         return f"refresh_{source}" if source else "refresh"
 
 
-def read(environ: Mapping[str, str]) -> Deployment:
+def read_deployment(environ: Mapping[str, str]) -> Deployment:
     """The deployment that the environment describes; UsageError names the variable that is wrong."""
-    settings = load(environ)
-    return Deployment(settings, named_sources(settings))
+    settings = load_settings(environ)
+    return Deployment(settings, parse_sources(settings))

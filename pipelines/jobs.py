@@ -30,6 +30,6 @@ def _refresh(deployment: Deployment, name: str, sources: Sequence[str], descript
     return dg.define_asset_job(
         deployment.refresh_job(name),
         selection=dg.AssetSelection.assets(*steps, PUBLISHED).without_checks()
-        | dg.AssetSelection.checks(*checks.keys(deployment, quality)),
+        | dg.AssetSelection.checks(*checks.list_keys(deployment, quality)),
         description=description,
     )

@@ -7,10 +7,10 @@ import dagster as dg
 
 from pipelines.deployment import POOL, Definition, Deployment
 from pipelines.resources import ChestWarehouse
-from pipelines.retries import healing
-from pipelines.run_retention import forget
-from warehouse.lake.maintenance import upkeep
-from warehouse.settings import load
+from pipelines.retries import retry_when_healing
+from pipelines.run_retention import forget_runs
+from warehouse.lake.maintenance import maintain
+from warehouse.settings import load_settings
 
 JOB = "upkeep"
 
@@ -18,9 +18,9 @@ JOB = "upkeep"
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
 def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
     """Keep the lake's files few and its old snapshots no longer than they are needed; manifests keep theirs."""
-    with healing(context, chest.first_wait):
-        settings = load()
-        done = upkeep(chest.lake or settings.lake, keep_days=settings.keep_days, settings=settings)
+    with retry_when_healing(context, chest.first_wait):
+        settings = load_settings()
+        done = maintain(chest.lake or settings.lake, keep_days=settings.keep_days, settings=settings)
     context.add_output_metadata(
         {
             "snapshot": done.snapshot,
@@ -40,7 +40,7 @@ def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
 @dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
 def history(context: dg.OpExecutionContext) -> None:
     """Forget runs that ended more than CHEST_KEEP_DAYS ago, unless they still say something about an asset."""
-    context.add_output_metadata(asdict(forget(context.instance, load().keep_days)))
+    context.add_output_metadata(asdict(forget_runs(context.instance, load_settings().keep_days)))
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001

@@ -7,28 +7,28 @@ from pathlib import Path
 from warehouse.api import Warehouse
 from warehouse.errors import LakeError, WarehouseError
 from warehouse.manifests import register
-from warehouse.manifests.export import export
+from warehouse.manifests.export import export_manifest
 from warehouse.manifests.manifest import Manifest, read_manifest
-from warehouse.manifests.rows import collect
+from warehouse.manifests.rows import collect_rows
 from warehouse.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
+class StoredManifest:
     """The newest manifest of a cohort, and whether it was written just now."""
 
     manifest: Manifest
     is_new: bool
 
 
-def shelve(reader: Warehouse, name: str, place: Path, settings: Settings) -> Shelved:
+def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings) -> StoredManifest:
     """Export a cohort's manifest, unless the newest on the shelf says the same; recorded in the lake in either case.
 
     Raises LakeError when it cannot be recorded: upkeep keeps the snapshots of recorded manifests alone.
     """
     shelf, snapshot = place / name, reader.snapshot.number
     cohort = reader.cohort(name)
-    with contextlib.closing(collect(cohort)) as rows:
+    with contextlib.closing(collect_rows(cohort)) as rows:
         digest = rows.digest
     newest = _newest(shelf)
     if newest and newest.digest == digest:
@@ -37,13 +37,13 @@ def shelve(reader: Warehouse, name: str, place: Path, settings: Settings) -> She
         folder = shelf / str(snapshot)
         if folder.exists():  # the same snapshot, asked by another text of the cohort
             folder = shelf / f"{snapshot}-{digest.removeprefix('sha256:')[:8]}"
-        found, is_new = export(cohort, folder, say=lambda _: None), True
-    known = {(entry["digest"], entry["snapshot"]) for entry in register.entries(reader.location.name, settings)}
+        found, is_new = export_manifest(cohort, folder, say=lambda _: None), True
+    known = {(entry["digest"], entry["snapshot"]) for entry in register.list_entries(reader.location.name, settings)}
     if (found.digest, found.about["snapshot"]) not in known and (
         refusal := register.record(found, reader.location, settings)
     ):
         raise LakeError(f"The manifest of {name} was written and could not be recorded in the lake. {refusal}")
-    return Shelved(found, is_new)
+    return StoredManifest(found, is_new)
 
 
 def _newest(shelf: Path) -> Manifest | None:

@@ -20,7 +20,7 @@ _MARKUP = re.compile(r"[\\`*\[\]<>|!&~#$]")
 Metadata = dict[str, Any]
 
 
-def described(relation: str) -> Metadata:
+def describe_relation(relation: str) -> Metadata:
     """A relation's name and declared columns: they make Dagster's catalogue a data dictionary."""
     declared = [
         dg.TableColumn(c.name, c.type, description=f"{c.meaning} [{c.unit}]" if c.unit else c.meaning)
@@ -29,7 +29,7 @@ def described(relation: str) -> Metadata:
     return {"dagster/table_name": relation, "dagster/column_schema": dg.TableSchema(columns=declared)}
 
 
-def column_lineage(view: str) -> Metadata:
+def find_column_lineage(view: str) -> Metadata:
     """From which columns of which views each column of a view comes; tables are not assets under their own names."""
     deps = {
         column: [dg.TableColumnDep(asset_key=dg.AssetKey(["views", name]), column_name=c) for name, c in sources]
@@ -39,7 +39,7 @@ def column_lineage(view: str) -> Metadata:
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)} if deps else {}
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
+def render_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
     """A small table in markdown; numbers with thousands apart. No cell can become markup, whatever it holds."""
     lines = [" | ".join(map(_cell, names)), " | ".join("---" for _ in names)]
     lines += [" | ".join(_cell(value) for value in row) for row in rows]
@@ -54,13 +54,13 @@ def _cell(value: object) -> str:
     return _MARKUP.sub(r"\\\g<0>", escape_controls(str(value).replace("\n", " ")))
 
 
-def code(sql: str) -> dg.MetadataValue:
+def render_code(sql: str) -> dg.MetadataValue:
     """SQL as a block of code, whatever it holds: the fence is longer than any within."""
     fence = "`" * (2 + max(1, *(len(run) for run in re.findall("`+", sql)), 0))
     return dg.MetadataValue.md(f"{fence}sql\n{escape_controls(sql.strip())}\n{fence}")
 
 
-def storage(con: duckdb.DuckDBPyConnection) -> Metadata:
+def measure_storage(con: duckdb.DuckDBPyConnection) -> Metadata:
     """Bytes of the buckets' objects and of the lake's files, and what could not be read by reason."""
     sql = sql_files.statements(_SQL)
     row = con.execute(sql["bytes"]).fetchone()
@@ -70,26 +70,26 @@ def storage(con: duckdb.DuckDBPyConnection) -> Metadata:
         "bytes": int(row[0]),
         "lake bytes": int(row[1]),
         "rejects": sum(count for _, _, count in rejects),
-        "rejects by reason": table(("kind", "reason", "objects"), rejects) if rejects else "none",
+        "rejects by reason": render_table(("kind", "reason", "objects"), rejects) if rejects else "none",
     }
 
 
-def row_count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
+def count_rows(con: duckdb.DuckDBPyConnection, relation: str) -> int:
     """How many rows a table of the lake has."""
     row = con.execute(f"select count(*) from {store.ALIAS}.{relation}").fetchone()
     return int(row[0]) if row else 0
 
 
-def seconds_by_step(instance: dg.DagsterInstance, run_id: str) -> dg.MetadataValue:
+def measure_steps(instance: dg.DagsterInstance, run_id: str) -> dg.MetadataValue:
     """How long each step of a run took that has ended so far."""
     steps = sorted(instance.get_run_step_stats(run_id), key=lambda step: step.start_time or 0.0)
     took = [
         (step.step_key, f"{step.end_time - step.start_time:.1f}") for step in steps if step.start_time and step.end_time
     ]
-    return table(("step", "seconds"), took)
+    return render_table(("step", "seconds"), took)
 
 
-def news(counts: Mapping[str, object]) -> str:
+def describe_counts(counts: Mapping[str, object]) -> str:
     """Counts in words, without those that are 0; what is no count says itself."""
     told = {name: count for name, count in counts.items() if count and not isinstance(count, bool)}
     said = ", ".join(f"{count:,} {name}" if isinstance(count, int) else str(count) for name, count in told.items())

@@ -30,7 +30,7 @@ class PostingError(WarehouseError):
     heals = True
 
 
-def check(place: str) -> None:
+def check_place(place: str) -> None:
     """Say what is wrong with a place before anything has to be said there; UsageError names the variable."""
     parts = _split(place)
     if parts is None:
@@ -42,18 +42,18 @@ def check(place: str) -> None:
     if not parts.hostname:
         raise UsageError(f"{VARIABLE}: the host is missing after {parts.scheme}://.")
     if parts.scheme.startswith("smtp") and not all(_mailboxes(parts)):
-        raise UsageError(f"{VARIABLE}: mail needs somebody to write to, as in {name(place)}/?to=…&from=…")
+        raise UsageError(f"{VARIABLE}: mail needs somebody to write to, as in {name_place(place)}/?to=…&from=…")
 
 
-def name(place: str) -> str:
+def name_place(place: str) -> str:
     """What a place may be called in a log: without user, password, path and query."""
     _split(place)
     return name_address(place)
 
 
-def post(place: str, line: str) -> None:
+def post_line(place: str, line: str) -> None:
     """Deliver one line. PostingError, in one line without passwords, when the place does not take it."""
-    check(place)
+    check_place(place)
     parts = _split(place)
     try:
         if parts is None:
@@ -66,10 +66,10 @@ def post(place: str, line: str) -> None:
         raise
     except (urllib.error.HTTPError, smtplib.SMTPResponseException) as error:
         code = error.code if isinstance(error, urllib.error.HTTPError) else error.smtp_code
-        raise PostingError(f"{name(place)} refused an alert with {code}. Check {VARIABLE}.") from None
+        raise PostingError(f"{name_place(place)} refused an alert with {code}. Check {VARIABLE}.") from None
     except (OSError, HTTPException, smtplib.SMTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-        raise PostingError(f"{name(place)} did not take an alert: {reason}. Check {VARIABLE}.") from None
+        raise PostingError(f"{name_place(place)} did not take an alert: {reason}. Check {VARIABLE}.") from None
 
 
 def _split(place: str) -> SplitResult | None:

@@ -11,10 +11,10 @@ from warehouse.quality_report import png as pictures
 def of(found: model.Figures) -> dict[str, dg.MetadataValue]:
     """Studies per month, and how complete each field is by centre; counts alone, nobody's values."""
     drawn = {
-        "studies per month": bar_charts.studies(found.studies, found.modalities),
-        "completeness": heat_maps.completeness(found.completeness),
+        "studies per month": bar_charts.draw_studies(found.studies, found.modalities),
+        "completeness": heat_maps.draw_completeness(found.completeness),
     }
-    return {name: _image(name, pictures.png(svg)) for name, svg in drawn.items() if svg}
+    return {name: _image(name, pictures.render_png(svg)) for name, svg in drawn.items() if svg}
 
 
 def _image(name: str, png: bytes) -> dg.MetadataValue:

@@ -30,7 +30,7 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
         group_name="published",
         kinds={"duckdb", "parquet"},
         owners=OWNERS,
-        metadata=metadata.described("ops.refreshes"),
+        metadata=metadata.describe_relation("ops.refreshes"),
         freshness_policy=_FRESH,
         pool=POOL,
     )
@@ -46,10 +46,10 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
         with chest.publishing(context) as run:
             done = _publish(context, run, deployment, allow_removals=config.allow_removals)
         with chest.reading(context) as reader:
-            moved = _tell_views(context, reader)
+            moved = _report_changed_views(context, reader)
             said = _about(context, reader, chest.folder)
         seconds = round(time.monotonic() - started, 2)
-        context.log.info(f"{metadata.news(done.counts)} (snapshot {done.snapshot}, {seconds} s)")
+        context.log.info(f"{metadata.describe_counts(done.counts)} (snapshot {done.snapshot}, {seconds} s)")
         return dg.MaterializeResult(
             metadata={
                 **said,
@@ -70,29 +70,33 @@ def _publish(context: dg.AssetExecutionContext, run: Run, deployment: Deployment
     try:
         done = publish(run, allow_removals)
     except BlockedError as error:
-        _tell_checks(context, deployment, error.results)
+        _log_check_results(context, deployment, error.results)
         raise
     if done.is_new:
-        _tell_checks(context, deployment, checks.all_hold())
+        _log_check_results(context, deployment, checks.list_passed())
     return done
 
 
-def _tell_checks(context: dg.AssetExecutionContext, deployment: Deployment, results: "tuple[Result, ...]") -> None:
+def _log_check_results(
+    context: dg.AssetExecutionContext, deployment: Deployment, results: "tuple[Result, ...]"
+) -> None:
     for result in results:
-        context.log_event(checks.evaluation(context.instance, deployment, result))
+        context.log_event(checks.build_evaluation(context.instance, deployment, result))
 
 
-def _tell_views(context: dg.AssetExecutionContext, reader: Warehouse) -> tuple[str, ...]:
+def _report_changed_views(context: dg.AssetExecutionContext, reader: Warehouse) -> tuple[str, ...]:
     """Report the views that changed since `published` last told of them; that run may have been killed midway."""
-    found = view_changes.views(reader.con, reader.location, _told_of(context.instance, reader), reader.snapshot.number)
+    found = view_changes.find_changed_views(
+        reader.con, reader.location, _last_reported_snapshot(context.instance, reader), reader.snapshot.number
+    )
     everyone = reader.group("all")
     for view in found:
-        rows = metadata.row_count(everyone.con, f"main.{view}")
-        context.log_event(views.changed(view, reader.snapshot.number, rows))
+        rows = metadata.count_rows(everyone.con, f"main.{view}")
+        context.log_event(views.report_change(view, reader.snapshot.number, rows))
     return found
 
 
-def _told_of(instance: dg.DagsterInstance, reader: Warehouse) -> int | None:
+def _last_reported_snapshot(instance: dg.DagsterInstance, reader: Warehouse) -> int | None:
     """The snapshot of this lake that the last `published` in Dagster's records told of; None when there is none."""
     event = instance.get_latest_materialization_event(PUBLISHED)
     told = event.asset_materialization.metadata if event and event.asset_materialization else {}
@@ -103,10 +107,10 @@ def _told_of(instance: dg.DagsterInstance, reader: Warehouse) -> int | None:
 
 def _about(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -> metadata.Metadata:
     return {
-        "dagster/row_count": metadata.row_count(reader.con, "ops.refreshes"),
+        "dagster/row_count": metadata.count_rows(reader.con, "ops.refreshes"),
         "snapshot": reader.snapshot.number,
-        **metadata.storage(reader.con),
-        "seconds by step": metadata.seconds_by_step(context.instance, context.run.run_id),
+        **metadata.measure_storage(reader.con),
+        "seconds by step": metadata.measure_steps(context.instance, context.run.run_id),
         "report": dg.MetadataValue.path(checks.report_path(folder, reader.snapshot.number)),
-        **plots.of(suppression.suppressed(metrics.collect(reader, results=()), SUPPRESS)),
+        **plots.of(suppression.suppress_counts(metrics.collect_metrics(reader, results=()), SUPPRESS)),
     }

@@ -15,10 +15,10 @@ import warehouse
 from pipelines import retries
 from warehouse.api import Warehouse
 from warehouse.errors import UsageError
-from warehouse.ingest import BucketRun, Run, opened, publishing
+from warehouse.ingest import BucketRun, Run, open_lake_run, open_run
 from warehouse.masking import mask_within
 from warehouse.progress import Progress
-from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load
+from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load_settings
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -41,7 +41,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     @property
     def settings(self) -> Settings:
         """The settings as they are now."""
-        return load()
+        return load_settings()
 
     @property
     def folder(self) -> Path:
@@ -72,8 +72,8 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
         that helps. Faults of the program keep their traceback.
         """
         with (
-            retries.healing(context, self.first_wait),
-            opened(
+            retries.retry_when_healing(context, self.first_wait),
+            open_run(
                 self.address(name),
                 self.lake or self.settings.lake,
                 prefixes=prefixes,
@@ -91,8 +91,8 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def publishing(self, context: dg.AssetExecutionContext) -> Iterator[Run]:
         """Open the lake alone, to publish; errors as above."""
         with (
-            retries.healing(context, self.first_wait),
-            publishing(
+            retries.retry_when_healing(context, self.first_wait),
+            open_lake_run(
                 ", ".join([self.address(name) for name in self.sources] or [self.address()]),
                 self.lake or self.settings.lake,
                 refresh_id=context.run.run_id,
@@ -106,7 +106,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def reading(self, context: Context) -> Iterator[Warehouse]:
         """Open the lake to read, at what was published last; errors as above."""
         with (
-            retries.healing(context.op_execution_context, self.first_wait),
+            retries.retry_when_healing(context.op_execution_context, self.first_wait),
             warehouse.open(self.lake or self.settings.lake, settings=self.settings) as reader,
         ):
             yield reader

@@ -20,7 +20,7 @@ _KEY = re.compile(r"\b(?:training|validation)/\S+|\S+\.(?:json|dcm)\b")
 
 
 @contextlib.contextmanager
-def healing(
+def retry_when_healing(
     context: dg.AssetExecutionContext | dg.OpExecutionContext, first_wait: float = FIRST_WAIT
 ) -> Iterator[None]:
     """A `with` block around a step's work: a WarehouseError that heals asks Dagster for another try.
@@ -31,12 +31,12 @@ def healing(
     try:
         yield
     except WarehouseError as error:
-        line, failed = one_line(str(error)), context.retry_number + 1
+        line, failed = to_one_line(str(error)), context.retry_number + 1
         if not error.heals:
             raise dg.Failure(line, allow_retries=False) from None
         if failed >= TRIES:
             raise dg.Failure(f"{line} Tried {failed} times.", allow_retries=False) from None
-        seconds = wait(failed, first_wait)
+        seconds = compute_wait(failed, first_wait)
         context.log.warning(f"{line} Try {failed} of {TRIES}; the next in {seconds:g} s.")
         raise dg.RetryRequested(max_retries=TRIES - 1, seconds_to_wait=seconds) from None
     except Exception as error:
@@ -46,7 +46,7 @@ def healing(
         raise RuntimeError(f"{type(error).__name__}: {masked}").with_traceback(error.__traceback__) from None
 
 
-def wait(failed: int, first_wait: float = FIRST_WAIT) -> float:
+def compute_wait(failed: int, first_wait: float = FIRST_WAIT) -> float:
     """Seconds to wait after the given number of failed tries: doubling, and up to half of it left to chance.
 
     Steps that were asked for fewer requests at the same time must not all come back at the same time.
@@ -55,6 +55,6 @@ def wait(failed: int, first_wait: float = FIRST_WAIT) -> float:
     return round(doubled * random.uniform(0.5, 1.0), 2)  # noqa: S311 (not a secret)
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """A message fit for a log: one line, no secret, no control character, no key that would name a patient."""
     return _KEY.sub("…", escape_controls(" ".join(mask_secrets(text).split())))

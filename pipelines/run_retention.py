@@ -22,7 +22,7 @@ class Forgotten:
     runs_kept: int
 
 
-def forget(instance: dg.DagsterInstance, keep_days: int) -> Forgotten:
+def forget_runs(instance: dg.DagsterInstance, keep_days: int) -> Forgotten:
     """Delete runs that ended more than `keep_days` ago, with their events and the output of their steps.
 
     A run stays while the newest materialization of any asset, or the newest result of any check, is its own:

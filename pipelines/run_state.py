@@ -18,12 +18,12 @@ _UNFINISHED = [
 REST = timedelta(hours=3)
 
 
-def refresh_jobs(deployment: Deployment) -> list[str]:
+def list_refresh_jobs(deployment: Deployment) -> list[str]:
     """The names of all jobs that refresh the lake, whole or one source."""
     return sorted({deployment.refresh_job(), *map(deployment.refresh_job, deployment.sources)})
 
 
-def reason_to_wait(instance: dg.DagsterInstance, jobs: list[str]) -> str:
+def find_reason_to_wait(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     """Why none of these jobs should be started now, in a sentence; "" when there is no reason."""
     for job in jobs:
         for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=1):
@@ -32,13 +32,13 @@ def reason_to_wait(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     return ""
 
 
-def reason_to_rest(instance: dg.DagsterInstance, jobs: list[str]) -> str:
+def find_reason_to_rest(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     """Why news alone should not start these jobs again: the last run failed a short while ago; "" when it did not.
 
     What made it fail is seldom gone at the next look, and each failed run is said to people. The schedule, and
     whoever starts a run by hand, need not rest.
     """
-    last = newest_run(instance, jobs)
+    last = find_newest_run(instance, jobs)
     record = instance.get_run_record_by_id(last)
     if record is None or record.dagster_run.status != dg.DagsterRunStatus.FAILURE:
         return ""
@@ -48,7 +48,7 @@ def reason_to_rest(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     return f"The last refresh, run {last}, failed: the next look is at {again:%H:%M} UTC, or after a refresh by hand."
 
 
-def newest_run(instance: dg.DagsterInstance, jobs: list[str]) -> str:
+def find_newest_run(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     """The id of the youngest run of any of these jobs, "none" without one: a key for what may follow it once."""
     records = [record for job in jobs for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)]
     return max(records, key=lambda record: record.storage_id).dagster_run.run_id if records else "none"

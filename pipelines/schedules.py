@@ -10,7 +10,7 @@ import dagster as dg
 
 from pipelines.deployment import Definition, Deployment
 from pipelines.maintenance import JOB as UPKEEP
-from pipelines.run_state import reason_to_wait, refresh_jobs
+from pipelines.run_state import find_reason_to_wait, list_refresh_jobs
 from warehouse.errors import UsageError
 
 
@@ -19,7 +19,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
     settings = deployment.settings
     refresh = deployment.refresh_job()
     return [
-        _schedule(refresh, "REFRESH", settings.refresh_schedule, settings.timezone, refresh_jobs(deployment)),
+        _schedule(refresh, "REFRESH", settings.refresh_schedule, settings.timezone, list_refresh_jobs(deployment)),
         _schedule(UPKEEP, "UPKEEP", settings.upkeep_schedule, settings.timezone, [UPKEEP]),
     ]
 
@@ -32,7 +32,7 @@ def _schedule(job: str, word: str, cron: str, timezone: str, alone: list[str]) -
         raise UsageError(f"CHEST_TIMEZONE={timezone!r} is no time zone. Give one such as Europe/London.") from None
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if why := reason_to_wait(context.instance, alone):
+        if why := find_reason_to_wait(context.instance, alone):
             return dg.SkipReason(f"{why} Nothing is started beside it.")
         return dg.RunRequest()
 

@@ -10,12 +10,12 @@ import dagster as dg
 
 from pipelines import checks
 from pipelines.deployment import PUBLISHED, STEPS, Definition, Deployment
-from pipelines.retries import one_line
-from pipelines.run_state import newest_run, reason_to_rest, reason_to_wait, refresh_jobs
+from pipelines.retries import to_one_line
+from pipelines.run_state import find_newest_run, find_reason_to_rest, find_reason_to_wait, list_refresh_jobs
 from warehouse import change_detection
 from warehouse.errors import WarehouseError
 from warehouse.ingest.sources import is_known
-from warehouse.settings import SOURCE_VARIABLE, Settings, load
+from warehouse.settings import SOURCE_VARIABLE, Settings, load_settings
 
 AUTOMATION = "automation"
 NEWS = "news"
@@ -39,7 +39,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
 
 def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
     """One sensor for the queue, whatever number of sources it serves: each message can be taken once only."""
-    names = refresh_jobs(deployment)
+    names = list_refresh_jobs(deployment)
 
     @dg.sensor(
         name=NEWS,
@@ -49,13 +49,13 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
         description="Starts a refresh when the event queue tells of new objects. Messages wait while one runs.",
     )
     def queue(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        if why := reason_to_wait(context.instance, names) or reason_to_rest(context.instance, names):
+        if why := find_reason_to_wait(context.instance, names) or find_reason_to_rest(context.instance, names):
             yield dg.SkipReason(f"{why} Messages wait in the queue.")
             return
-        settings = load()
+        settings = load_settings()
         sources = deployment.sources or {"": settings.source}
         try:
-            with change_detection.events(settings.event_queue, list(sources.values()), settings) as found:
+            with change_detection.receive_events(settings.event_queue, list(sources.values()), settings) as found:
                 if found.new:
                     context.log.info(found.why)
                     told = [name for name, source in sources.items() if source in found.sources]
@@ -66,15 +66,15 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
                 else:
                     yield dg.SkipReason(found.why)
         except WarehouseError as error:
-            context.log.error(one_line(str(error)))
-            yield dg.SkipReason(one_line(str(error)))
+            context.log.error(to_one_line(str(error)))
+            yield dg.SkipReason(to_one_line(str(error)))
 
     return queue
 
 
 def _first_refresh(deployment: Deployment, name: str) -> dg.SensorDefinition:
     """A sensor that starts the first refresh of a source; later ones are the schedule's, and the queue's."""
-    names = refresh_jobs(deployment)
+    names = list_refresh_jobs(deployment)
     job = deployment.refresh_job(name)
 
     @dg.sensor(
@@ -85,18 +85,18 @@ def _first_refresh(deployment: Deployment, name: str) -> dg.SensorDefinition:
         description="Starts the first refresh of a bucket that the lake does not know yet.",
     )
     def bucket(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if why := reason_to_wait(context.instance, names) or reason_to_rest(context.instance, names):
+        if why := find_reason_to_wait(context.instance, names) or find_reason_to_rest(context.instance, names):
             return dg.SkipReason(f"{why} Nothing is started beside it.")
         try:
-            settings = load()
+            settings = load_settings()
             source = deployment.sources.get(name) or settings.source
             if not source:
                 return dg.SkipReason(f"No bucket is named. Set {SOURCE_VARIABLE}.")
             if is_known(source, settings.lake, settings):
                 return dg.SkipReason("The lake knows this bucket; the schedule refreshes it.")
         except WarehouseError as error:
-            context.log.error(one_line(str(error)))
-            return dg.SkipReason(one_line(str(error)))
+            context.log.error(to_one_line(str(error)))
+            return dg.SkipReason(to_one_line(str(error)))
         context.log.info("The lake knows nothing of this bucket yet.")
         return _request(context, names, job, {})
 
@@ -107,7 +107,9 @@ def _request(
     context: dg.SensorEvaluationContext, names: list[str], job: str, run_config: dict[str, Any]
 ) -> dg.RunRequest:
     """One run of a job, and only one to follow the last refresh of any of `names`."""
-    return dg.RunRequest(run_key=f"after {newest_run(context.instance, names)}", job_name=job, run_config=run_config)
+    return dg.RunRequest(
+        run_key=f"after {find_newest_run(context.instance, names)}", job_name=job, run_config=run_config
+    )
 
 
 def _heard(deployment: Deployment, told: list[str], found: change_detection.News, settings: Settings) -> dict[str, Any]:
@@ -124,5 +126,5 @@ def _only(request: dg.RunRequest, deployment: Deployment, sources: list[str]) ->
     if len(sources) == len(deployment.names):
         return request
     steps = [deployment.key(step, source) for source in sources for step in STEPS]
-    of_all = checks.keys(deployment, checks.QUALITY)
+    of_all = checks.list_keys(deployment, checks.QUALITY)
     return request.with_replaced_attrs(asset_selection=[*steps, PUBLISHED], asset_check_keys=list(of_all))

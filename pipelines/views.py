@@ -19,7 +19,7 @@ STEP_OF = {
 }
 
 
-def key(view: str) -> dg.AssetKey:
+def view_key(view: str) -> dg.AssetKey:
     """The asset of a view."""
     return dg.AssetKey(["views", view])
 
@@ -30,29 +30,32 @@ def build(deployment: Deployment) -> list[dg.AssetSpec]:
 
 
 def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
-    deps = [PUBLISHED, *(key(name) for name in view_lineage.reads(view) if name in public_views.VIEW_ORDER)]
-    for name in view_lineage.reads(view):
+    deps = [
+        PUBLISHED,
+        *(view_key(name) for name in view_lineage.find_relations_read(view) if name in public_views.VIEW_ORDER),
+    ]
+    for name in view_lineage.find_relations_read(view):
         if name in STEP_OF:
             deps += [deployment.key(STEP_OF[name], source) for source in deployment.names]
     return dg.AssetSpec(
-        key(view),
+        view_key(view),
         deps=deps,
         group_name="views",
         kinds={"duckdb", "view"},
         owners=OWNERS,
         description=columns.relations()[view].meaning,
         metadata={
-            **metadata.described(view),
-            **metadata.column_lineage(view),
-            "SQL": metadata.code(sql_files.read(public_views.view_file(view))),
+            **metadata.describe_relation(view),
+            **metadata.find_column_lineage(view),
+            "SQL": metadata.render_code(sql_files.read(public_views.view_file(view))),
         },
     )
 
 
-def changed(view: str, snapshot: int, number: int) -> dg.AssetMaterialization:
+def report_change(view: str, snapshot: int, number: int) -> dg.AssetMaterialization:
     """That a view may answer otherwise since the snapshot published with this number; the number is its version."""
     return dg.AssetMaterialization(
-        key(view),
-        metadata={"snapshot": snapshot, "dagster/row_count": number, **metadata.column_lineage(view)},
+        view_key(view),
+        metadata={"snapshot": snapshot, "dagster/row_count": number, **metadata.find_column_lineage(view)},
         tags={"dagster/data_version": str(snapshot)},
     )

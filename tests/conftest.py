@@ -131,7 +131,7 @@ def copy_lake(lake: Path, place: Path) -> Path:
 @pytest.fixture(scope="session")
 def _made_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "lake"
-    with lakes.writer(location.parse(str(folder)), Settings()):
+    with lakes.open_writer(location.parse_address(str(folder)), Settings()):
         return folder
 
 

@@ -16,7 +16,7 @@ from warehouse.quality_report.model import (
     Scope,
     Studies,
     Totals,
-    percent,
+    to_percent,
 )
 from warehouse.query import checks
 
@@ -111,7 +111,7 @@ def drawn(
         modalities,
         [Patients(centre, status, n) for (centre, status), n in cells.items()],
         centres,
-        [Filled("outcome", "death", c, percent(f, n), f, n) for c, (f, n) in (filled or {}).items()],
+        [Filled("outcome", "death", c, to_percent(f, n), f, n) for c, (f, n) in (filled or {}).items()],
         [Repairs(c, rule, 3, values, patients, 1000) for (c, rule), (values, patients) in repairs.items()],
         rules,
         [Checked(CHECKS[name], n, n > 0) for name, n in (found or {}).items()],

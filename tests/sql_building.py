@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-#: Calls whose first argument is SQL; of `fill` all arguments become SQL, of `check_plan` and `admit` the second.
+#: Calls whose first argument is SQL; of `fill` all arguments become SQL, of `check_plan` and `admit_query` the second.
 _RUN = {"execute", "executemany", "sql", "query", "extract_statements", "fetch", "followed_by"}
-_JUDGED = {"check_plan", "check_tree", "check_scans", "check_places", "admit", "parse_query"}
+_JUDGED = {"check_plan", "check_tree", "check_scans", "check_places", "admit_query", "parse_query"}
 #: Calls whose result is SQL whatever they are given.
 _QUOTES = {"identifier", "literal", "int", "len"}
 _FILES = {"read", "statements", "files"}
 _WRAPS = {"sorted", "list", "tuple", "reversed", "set", "enumerate", "dict", "zip"}
 #: Modules of ours that say what sql/ declares, and nothing that was read elsewhere.
-_OWN = {"columns", "public_views", "schema", "sqlfiles"}
+_OWN = {"columns", "dicom_dictionary", "migrations", "public_views", "spelling", "sql_files"}
 _TEXT_METHODS = {"strip", "rstrip", "lstrip", "items", "values", "removeprefix", "removesuffix"}
 
 
@@ -207,7 +207,7 @@ class _Module:
     def call(self, node: ast.Call, scope: _Scope) -> Iterator[Found]:
         name = _name(node.func)
         module = _name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-        if name in _QUOTES or name == "fill" or (name in _FILES and module in ("", "sqlfiles")) or module in _OWN:
+        if name in _QUOTES or name == "fill" or (name in _FILES and module in ("", "sql_files")) or module in _OWN:
             return  # the arguments of `fill` are judged where it is called
         if name == "keys" and isinstance(node.func, ast.Attribute):
             yield from self.keys(node.func.value, scope)

@@ -136,9 +136,9 @@ def test_a_parameter_is_never_rounded(kind: str, given: object, fits: bool, lake
 
 def test_a_box_shows_duplicate_names_nulls_and_no_rows(lake: Path) -> None:
     with warehouse.open(str(lake)) as wh:
-        assert "NULL" in list(box.lines(wh.sql("select null as a, 1 as b")))[4]
-        assert "0 rows" in list(box.lines(wh.sql("select 1 as a where false")))[4]
-        assert len(list(box.lines(wh.sql("select 1 as a, 2 as a")))) == 6
+        assert "NULL" in list(box.render_lines(wh.sql("select null as a, 1 as b")))[4]
+        assert "0 rows" in list(box.render_lines(wh.sql("select 1 as a where false")))[4]
+        assert len(list(box.render_lines(wh.sql("select 1 as a, 2 as a")))) == 6
 
 
 def test_the_public_names_complete_and_types_ship() -> None:

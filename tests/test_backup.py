@@ -18,10 +18,10 @@ import warehouse
 from warehouse.errors import LakeBusyError, LakeError, WarehouseError
 from warehouse.lake import backup as backups
 from warehouse.lake import location, store
-from warehouse.manifests.reproduce import repeat
-from warehouse.query.status import status
+from warehouse.manifests.reproduce import reproduce
+from warehouse.query.status import measure_status
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 QUESTIONS = tuple(f"from {view} order by all" for view in ("patients", "clinical", "clinical_issues", "series"))
 
@@ -36,7 +36,7 @@ select patient_id from patients
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bucket") / "small"
-    make(root, 3)
+    make_bucket(root, 3)
     return root
 
 
@@ -64,7 +64,7 @@ def copied(original: Path, tmp_path: Path) -> Path:
 def answers(folder: Path | str, snapshot: int | None = None) -> list[Any]:
     """What a lake answers, its own name and place left out."""
     with warehouse.open(str(folder), snapshot=snapshot) as wh:
-        shown = {name: value for name, value in status(wh).items() if name != "lake"}
+        shown = {name: value for name, value in measure_status(wh).items() if name != "lake"}
         return [json.dumps(shown, default=str), wh.snapshot, *(wh.sql(question).fetchall() for question in QUESTIONS)]
 
 
@@ -78,7 +78,7 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
     (copied / "all.sql").write_text(COHORT)
     with warehouse.open(str(copied / "lake")) as wh:
         manifest = wh.cohort(copied / "all.sql", as_of="2021-06-01").export(copied / "manifest")
-        first = min(s.number for s in store.snapshots(wh.con) if s.is_published)
+        first = min(s.number for s in store.list_snapshots(wh.con) if s.is_published)
     backups.backup(copied / "backup", str(copied / "lake"))
     before, past = answers(copied / "lake"), answers(copied / "lake", first)
 
@@ -90,7 +90,7 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
 
     assert answers(restored) == before
     assert answers(restored, first) == past != before
-    again = repeat(manifest, str(restored))
+    again = reproduce(manifest, str(restored))
     assert manifest.about["counts"]["patients"] > 1
     assert (again.holds, again.is_same_csv, again.digest) == (True, True, manifest.digest)
     done = here("refresh", original / "bucket", "--lake", restored, "-q")
@@ -105,12 +105,12 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
 def test_a_second_backup_copies_only_what_is_new_and_drops_what_nobody_needs(
     copied: Path, bucket: Path, here: Chest
 ) -> None:
-    place = location.parse(str(copied / "lake"))
+    place = location.parse_address(str(copied / "lake"))
     unchanged = backups.backup(copied / "backup", str(copied / "lake"))
     assert (unchanged.copied, unchanged.removed) == (0, 0)
     warehouse.refresh(str(bucket), str(copied / "lake"), add_source=True)
-    with store.writer(place, Settings()) as con:
-        newest = store.snapshots(con)[-1].number
+    with store.open_writer(place, Settings()) as con:
+        newest = store.list_snapshots(con)[-1].number
         con.execute("call ducklake_merge_adjacent_files('lake')")
         con.execute(f"call ducklake_expire_snapshots('lake', versions => {list(range(1, newest))})")
         con.execute("call ducklake_cleanup_old_files('lake', cleanup_all => true)")
@@ -134,9 +134,9 @@ def test_a_second_backup_copies_only_what_is_new_and_drops_what_nobody_needs(
 
 def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> None:
     """A refresh in a process of its own, in many small commits; every backup taken meanwhile is a sound lake."""
-    make(tmp_path / "bucket", 10)
+    make_bucket(tmp_path / "bucket", 10)
     target = tmp_path / "lake"
-    with store.writer(location.parse(str(target)), Settings()):
+    with store.open_writer(location.parse_address(str(target)), Settings()):
         pass
     code = (
         "import sys, warehouse; from warehouse.settings import Settings; "
@@ -148,8 +148,8 @@ def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> Non
         while refresh.poll() is None:
             backups.backup(tmp_path / "backup", str(target))
             assert backups.verify(tmp_path / "backup").holds
-            with store.writer(location.parse(str(tmp_path / "backup")), Settings()) as con:
-                seen.append(store.snapshots(con)[-1].number)
+            with store.open_writer(location.parse_address(str(tmp_path / "backup")), Settings()) as con:
+                seen.append(store.list_snapshots(con)[-1].number)
                 row = con.execute("select count(*), count(distinct key) from core.images").fetchone()
                 assert row is not None
                 assert row[0] == row[1]
@@ -164,7 +164,7 @@ def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> Non
 
 
 def test_a_backup_that_was_killed_leaves_the_one_before_it_whole(copied: Path, tmp_path: Path) -> None:
-    make(tmp_path / "more", 8)
+    make_bucket(tmp_path / "more", 8)
     warehouse.refresh(str(tmp_path / "more"), str(copied / "lake"), add_source=True, settings=Settings(unit_objects=20))
     before = answers(copied / "backup")
     code = "import sys; from warehouse.lake.backup import backup; backup(sys.argv[1], sys.argv[2])"
@@ -264,7 +264,7 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest
     backups.backup(copied / "backup", str(source))
     refused(copied / "backup", tmp_path / "older", "taken back")
     with (
-        store.writer(location.parse(str(copied / "backup")), Settings()),
+        store.open_writer(location.parse_address(str(copied / "backup")), Settings()),
         pytest.raises(LakeBusyError, match="Another backup"),
     ):
         backups.backup(copied / "backup", str(source))
@@ -306,4 +306,4 @@ def test_a_lake_moves_to_postgresql_and_is_restored_by_pg_dump(original: Path, c
 
 def first_published(folder: Path) -> int:
     with warehouse.open(str(folder)) as wh:
-        return min(s.number for s in store.snapshots(wh.con) if s.is_published)
+        return min(s.number for s in store.list_snapshots(wh.con) if s.is_published)

@@ -11,7 +11,7 @@ from conftest import write_objects
 
 import warehouse
 from warehouse.errors import RemovalsError
-from warehouse.ingest import list_objects, load_clinical, load_images, opened, publish
+from warehouse.ingest import list_objects, load_clinical, load_images, open_run, publish
 from warehouse.query import status
 
 SECRET = "Jane Doe"
@@ -115,7 +115,7 @@ def rejects(wh: warehouse.Warehouse) -> dict[str, dict[str, Any]]:
 
 
 def lake_counts(wh: warehouse.Warehouse) -> dict[str, Any]:
-    found = status.status(wh)
+    found = status.measure_status(wh)
     parts = ("image_json", "clinical_json", "rejected", "dcm", "other")
     assert found["objects"] == sum(found[part] for part in parts)
     return found
@@ -259,7 +259,7 @@ def test_objects_that_vanish_between_listing_and_reading(tmp_path: Path, new_lak
     write_objects(bucket, {key(p): c for p in "PQR" for key, c in ((image_key, HEADER), (record_key, RECORD))})
     path = bucket / image_key("P")
     stat = path.stat()
-    with opened(str(bucket), lake) as run:
+    with open_run(str(bucket), lake) as run:
         list_objects(run)
         path.unlink()
         (bucket / record_key("Q")).write_text("cut")

@@ -15,7 +15,7 @@ from conftest import Chest, write_objects
 import warehouse
 from warehouse.errors import SourceError, UsageError
 from warehouse.object_store import walking
-from warehouse.object_store.base import Content, Unread
+from warehouse.object_store.base import Content, ReadFailure
 from warehouse.object_store.beneath import NO_FILE, OUTSIDE
 from warehouse.object_store.folder import FolderBucket
 
@@ -49,12 +49,12 @@ def skipped(folder: Path, prefix: str = "") -> dict[str, str]:
     return {one.key: one.reason for one in bucket.skipped}
 
 
-def read(folder: Path, key: str, size: int = len(SECRET)) -> bytes | Unread:
+def read(folder: Path, key: str, size: int = len(SECRET)) -> bytes | ReadFailure:
     """An object as a refresh reads it; it must be the same as when it is streamed."""
     bucket, buffer = FolderBucket(folder), bytearray(size)
     unread = bucket.read_into(memoryview(buffer), [key], [""], [size]).get(0)
     content = bucket.stream(key)
-    assert isinstance(content, Unread) == (unread is not None)
+    assert isinstance(content, ReadFailure) == (unread is not None)
     if isinstance(content, Content):
         assert b"".join(bytes(chunk) for chunk in content.chunks) == bytes(buffer)
     return unread or bytes(buffer)
@@ -102,9 +102,9 @@ def test_what_is_no_file_of_the_bucket_is_named_and_neither_listed_nor_read(
     found = skipped(bucket)
     assert found[place].startswith(reason)
     assert skipped(bucket, place) == {key: why for key, why in found.items() if key.startswith(place)}
-    assert isinstance(read(bucket, place), Unread)
+    assert isinstance(read(bucket, place), ReadFailure)
     for below in ("9.json", "etc/passwd", "passwd"):
-        assert isinstance(read(bucket, f"{place}/{below}"), Unread)
+        assert isinstance(read(bucket, f"{place}/{below}"), ReadFailure)
         assert keys(bucket, f"{place}/{below}") == set()
 
 
@@ -162,7 +162,7 @@ def test_a_link_that_is_put_in_after_the_listing_is_not_followed(bucket: Path) -
         (bucket / place).rename(bucket.parent / "kept")
         (bucket / place).symlink_to(bucket.parent / "outside" / target)
         found = read(bucket, key)
-        assert isinstance(found, Unread)
+        assert isinstance(found, ReadFailure)
         assert found.reason == OUTSIDE
         (bucket / place).unlink()
         (bucket.parent / "kept").rename(bucket / place)
@@ -170,7 +170,7 @@ def test_a_link_that_is_put_in_after_the_listing_is_not_followed(bucket: Path) -
 
 def test_keys_that_are_paths_out_of_the_bucket_are_not_read(bucket: Path) -> None:
     for key in ("../outside/9.json", str(bucket.parent / "outside" / "9.json"), "training/../../outside/9.json"):
-        assert isinstance(read(bucket, key), Unread)
+        assert isinstance(read(bucket, key), ReadFailure)
     for prefix in ("../outside/", f"{bucket.parent}/outside/", "training/../../outside/"):
         assert keys(bucket, prefix) == set()
 

@@ -407,7 +407,7 @@ def test_the_declared_identifying_attributes_are_dicoms() -> None:
 
     from warehouse.catalog import columns
 
-    for row in columns.identifying():
+    for row in columns.identifying_attributes():
         assert f"{tag_for_keyword(row['keyword']):08X}" == row["tag"]
         assert row["allowed"] in ("", "the pseudonym", "1 January")
 
@@ -429,7 +429,7 @@ def test_a_broken_lake_is_told_row_by_row(tmp_path: Path, here: Chest) -> None:
         con.execute(f"delete from core.clinical where key = '{record_key('Covid2')}'")
         con.execute(f"delete from raw.objects where key = '{record_key('Covid3')}'")
 
-    with store.writer(location.parse(folder), Settings()) as con:
+    with store.open_writer(location.parse_address(folder), Settings()) as con:
         store.transact(con, "tampered with", tamper, published=True)
     source = str(tmp_path / "bucket")
     with warehouse.open(folder).as_of("1999-01-01").group("validation") as wh:
@@ -445,7 +445,7 @@ def test_a_broken_lake_is_told_row_by_row(tmp_path: Path, here: Chest) -> None:
         ]
         assert faults(wh, "books") == []  # of either side one record is gone
     assert here("check", "rows_twice", "--lake", folder).returncode == 1
-    with store.writer(location.parse(folder), Settings()) as con:
+    with store.open_writer(location.parse_address(folder), Settings()) as con:
         store.transact(con, "again", lambda: con.execute("delete from core.images"), published=True)
     with warehouse.open(folder) as wh:
         assert faults(wh, "books") == [(source, "header", 3, 0, 0, 3)]

@@ -14,7 +14,7 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.query import checks
 
-RULES = {row["tag"]: row for row in columns.identifying()}
+RULES = {row["tag"]: row for row in columns.identifying_attributes()}
 TAGS = ("00080080", "00081050", "00100010", "00100020", "00100030", "00101002", "0040A123")
 PARTS = ("Alphabetic", "Ideographic", "Phonetic")
 

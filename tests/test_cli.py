@@ -14,7 +14,7 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 COMMANDS = (
     "backup",
@@ -48,7 +48,7 @@ BROKEN = "training/Covid1/images_metadata/2020-03-01/9.json"
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight patients, an object that cannot be read, and one that is none of ours."""
     root = tmp_path_factory.mktemp("bucket") / "small"
-    make(root, 8)
+    make_bucket(root, 8)
     write_objects(root, {BROKEN: "<html>", "notes/readme.txt": "hello"})
     return root
 

@@ -139,7 +139,7 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, lin
     file = tmp_path / "mine.sql"
     file.write_text(GOOD.replace(old, new, 1))
     with pytest.raises(cohorts.DefinitionError) as caught:
-        cohorts.check(cohorts.load(file))
+        cohorts.check_definition(cohorts.load(file))
     assert re.search(rf"mine\.sql:{line}: .*({says})", str(caught.value)), caught.value
     assert "Traceback" not in str(caught.value)
 
@@ -215,14 +215,14 @@ select SOPInstanceUID from pictures where (select count(*) from numbers) = 3"""
 
 
 def test_the_flow_is_drawn(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
-    picture = attrition_chart.svg("A <title>", "for whom", wh.cohort(good).steps())
+    picture = attrition_chart.render_svg("A <title>", "for whom", wh.cohort(good).steps())
     assert "A &lt;title&gt;" in picture
     assert "Left out" in picture
     assert "2\u00a0patients" in picture
-    attrition_chart.save(picture, tmp_path / "flow.png")
+    attrition_chart.save_chart(picture, tmp_path / "flow.png")
     assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(warehouse.UsageError, match=r"neither \.svg nor \.png"):
-        attrition_chart.save(picture, tmp_path / "flow.gif")
+        attrition_chart.save_chart(picture, tmp_path / "flow.gif")
 
 
 def told(differences: list[compare.Difference]) -> dict[str, tuple[str, str, str]]:
@@ -250,9 +250,9 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: P
         warehouse.open(str(new_lake), snapshot=before, trusted=False) as then,
         warehouse.open(str(new_lake), trusted=False) as now,
     ):
-        found = told(compare.compare(then.cohort(good), now.cohort(good)))
-        days = told(compare.compare(now.cohort(good, as_of="2020-04-30"), now.cohort(good, as_of="2020-05-02")))
-        changed = told(compare.compare(now.cohort(good), now.cohort(good, since="2020-05-01")))
+        found = told(compare.compare_answers(then.cohort(good), now.cohort(good)))
+        days = told(compare.compare_answers(now.cohort(good, as_of="2020-04-30"), now.cohort(good, as_of="2020-05-02")))
+        changed = told(compare.compare_answers(now.cohort(good), now.cohort(good, since="2020-05-01")))
     record = "training/n/data/2020-05-02/data.json"
     clinical = f"newer clinical file {record} changed"
     assert found["B1"] == ("left", "films", "removed object training/b/images_metadata/2020-04-02/b1.json")
@@ -281,7 +281,7 @@ def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_l
         ):
             answers = [wh.cohort(name, as_of=day, **given) for day in days]
             for old, new in pairwise(answers):
-                for difference in compare.compare(old, new):
+                for difference in compare.compare_answers(old, new):
                     assert difference.reasons, difference
                     kinds.update(reason.kind for reason in difference.reasons)
                     came_or_left = difference.change != "changed"
@@ -335,7 +335,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
             warehouse.open(str(new_lake), snapshot=old, trusted=False) as then,
             warehouse.open(str(new_lake), snapshot=new, trusted=False) as now,
         ):
-            found = compare.compare(then.cohort(sql), now.cohort(sql))
+            found = compare.compare_answers(then.cohort(sql), now.cohort(sql))
         return {d.id: [(str(r.kind), r.text) for r in d.reasons] for d in found}
 
     start = step(films, first)
@@ -379,7 +379,9 @@ def test_a_concept_is_followed_to_the_fields_that_it_reads(tmp_path: Path) -> No
         m       | 2020-05-11 | 2020-04-05 ? |       | York
         """
     with lake(tmp_path, films, records) as wh:
-        found = told(compare.compare(*(wh.cohort("covid_risk", as_of=day) for day in ("2020-04-15", "2020-06-01"))))
+        found = told(
+            compare.compare_answers(*(wh.cohort("covid_risk", as_of=day) for day in ("2020-04-15", "2020-06-01")))
+        )
     assert found.keys() == {"n", "m"}
     assert "swabdates from" in found["n"][2]
     assert "centre" not in found["n"][2]
@@ -411,35 +413,35 @@ def test_lint_finds_facts_from_the_future(wh: warehouse.Warehouse, tmp_path: Pat
     file = tmp_path / "leaky.sql"
     file.write_text(LEAKY)
     definition = cohorts.load(file)
-    without_lake = {(p.line, p.severity): p.message for p in leakage.warnings(definition)}
+    without_lake = {(p.line, p.severity): p.message for p in leakage.find_warnings(definition)}
     assert "news2_score_on_arrival, which happens on date_of_admission" in without_lake[10, "warning"]
     assert "date_of_admission" in without_lake[13, "warning"], "through the alias of a step"
     assert "final_covid_status, which has no date" in without_lake[15, "warning"]
     assert not any("death" in message for message in without_lake.values()), "what a label comes from is exempt"
     assert not any(" age, which" in message for message in without_lake.values()), "age is always known"
-    counted = {(p.line, p.severity): p.message for p in leakage.warnings(definition, wh.cohort(file))}
+    counted = {(p.line, p.severity): p.message for p in leakage.find_warnings(definition, wh.cohort(file))}
     assert "date_of_admission, which lies after the index image in 2 of 4 rows" in counted[13, "warning"]
     assert (10, "warning") not in counted, "nobody has that score"
     assert "uploaded only after the index image in 4 of 4 rows" in counted[15, "note"]
     assert "known_at(patient_id, StudyDate)" in counted[15, "note"]
     file.write_text(LEAKY.replace("where admitted is not null", "where admitted <= StudyDate"))
-    guarded = leakage.warnings(cohorts.load(file), wh.cohort(file))
+    guarded = leakage.find_warnings(cohorts.load(file), wh.cohort(file))
     assert not any("lies after" in p.message for p in guarded), "the filter keeps it before the image"
 
 
 def test_risk_tells_what_a_label_goes_with(wh: warehouse.Warehouse) -> None:
     with_ct = wh.cohort("prior_data", patients=["a", "b", "c", "n"])
-    found = confounding.risk(with_ct, "Modality")
+    found = confounding.tabulate_confounders(with_ct, "Modality")
     by_name = {a.second: a for a in found.with_label}
     assert by_name.keys() == {"centre", "manufacturer", "model", "projection", "month", "sex", "age"}
     assert by_name["manufacturer"].v == pytest.approx(1.0)
     assert found.cells["manufacturer"].cells["Agfa", "CR"] == 3
     assert found.cells["manufacturer"].row_totals["Kodak"] == 3
-    rounded = confounding.risk(with_ct, "Modality", suppress=5)
+    rounded = confounding.tabulate_confounders(with_ct, "Modality", suppress=5)
     assert (rounded.n_rows, rounded.between) == (5, ())
     assert {table.total for table in rounded.cells.values()} == {5}
     with pytest.raises(warehouse.UsageError, match=r"no column Modalty\. Did you mean Modality"):
-        confounding.risk(with_ct, "Modalty")
+        confounding.tabulate_confounders(with_ct, "Modalty")
 
 
 def test_cramers_v() -> None:
@@ -498,5 +500,7 @@ def test_the_example_of_the_docs_runs(wh: warehouse.Warehouse, tmp_path: Path) -
 def test_the_pages_of_the_cohorts_are_level_with_their_files() -> None:
     guide = (DOCS / "cohorts.md").read_text()
     for name in cohorts.shipped():
-        assert (DOCS / f"cohorts/{name}.md").read_text() == cohort_pages.page(cohorts.load(name)), "say make docs"
+        assert (DOCS / f"cohorts/{name}.md").read_text() == cohort_pages.render_page(cohorts.load(name)), (
+            "say make docs"
+        )
         assert f"(cohorts/{name}.md)" in guide

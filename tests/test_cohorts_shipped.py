@@ -421,7 +421,7 @@ def test_prior_data(tmp_path: Path) -> None:
 
 
 def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Path) -> None:
-    synthetic.make(tmp_path / "bucket", patients=40, seed=1)
+    synthetic.make_bucket(tmp_path / "bucket", patients=40, seed=1)
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
     with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
         centres = [row[0] for row in wh.sql("select distinct submitting_centre from clinical").fetchall()]
@@ -456,4 +456,4 @@ def test_every_shipped_cohort_says_its_definition_and_limits_and_explains_its_st
         assert definition.labels or name == "prior_data"
         assert all(step.meaning for step in definition.steps), name
         assert not definition.warnings, name
-        cohorts.check(definition)
+        cohorts.check_definition(definition)

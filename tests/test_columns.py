@@ -174,7 +174,7 @@ def test_the_typed_columns_agree_with_the_header(wh: warehouse.Warehouse) -> Non
 
 def test_the_dictionary_page_is_level_with_the_tables() -> None:
     page = Path(warehouse.__file__).parent.parent / "docs/data_dictionary.md"
-    assert page.read_text(encoding="utf-8") == data_dictionary.page(), "say make docs"
+    assert page.read_text(encoding="utf-8") == data_dictionary.render_page(), "say make docs"
 
 
 def test_the_drawing_of_the_views_is_level_with_their_sql() -> None:

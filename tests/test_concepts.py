@@ -389,7 +389,7 @@ def test_every_concept_is_a_document_a_public_view_and_in_the_dictionary() -> No
         relation = columns.relations()[concept]
         assert relation.kind == "view"
         assert all(column.meaning for column in relation.columns)
-        assert not any("." in read for read in view_lineage.reads(concept)), (
+        assert not any("." in read for read in view_lineage.find_relations_read(concept)), (
             "it stands on views, which are cut by day and group"
         )
 
@@ -413,9 +413,9 @@ def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
     wh.close()
     from warehouse.lake import location
     from warehouse.lake import store as lakes
-    from warehouse.settings import load
+    from warehouse.settings import load_settings
 
-    with lakes.writer(location.parse(str(tmp_path / "lake")), load()) as con:
+    with lakes.open_writer(location.parse_address(str(tmp_path / "lake")), load_settings()) as con:
         for concept in reversed(public_views.CONCEPTS):
             con.execute(f"drop view {concept}")
     with warehouse.open(str(tmp_path / "lake"), unpublished=True, trusted=False) as old:
@@ -429,12 +429,12 @@ def test_a_lake_from_before_the_columns_is_upgraded_rightly(tmp_path: Path) -> N
     """The new columns stand at its tables' ends, wherever they are declared: nothing may slip into another column."""
     from warehouse.lake import location
     from warehouse.lake import store as lakes
-    from warehouse.settings import load
+    from warehouse.settings import load_settings
 
     films = "patient | image | day | model\na | a | 2020-04-01 | One"
     records = "patient | uploaded | centre | age | sex\na | 2020-04-02 | Leeds | 500 | 1"
     lake(tmp_path, films, records).close()
-    with lakes.writer(location.parse(str(tmp_path / "lake")), load()) as con:
+    with lakes.open_writer(location.parse_address(str(tmp_path / "lake")), load_settings()) as con:
         for table, column in (("clinical", "centre"), ("clinical_issues", "centre"), ("images", "earlier_dcm")):
             con.execute(f"alter table core.{table} drop column {column}")
         con.execute("update core.clinical set rules = 'of before'")

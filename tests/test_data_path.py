@@ -11,7 +11,7 @@ from servers import postgres
 
 import warehouse
 from warehouse.errors import LakeError
-from warehouse.lake.maintenance import upkeep
+from warehouse.lake.maintenance import maintain
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_what_does_not_belong_together_is_not_written(
         return
     for _ in range(2):
         with pytest.raises(LakeError) as caught:
-            upkeep(str(lake), keep_days=0)
+            maintain(str(lake), keep_days=0)
         assert "\n" not in str(caught.value)
         with pytest.raises(LakeError, match=r"[Rr]estor"):
             warehouse.refresh(str(made / "bucket"), str(lake))
@@ -98,7 +98,7 @@ def test_upkeep_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, 
     done = here("upkeep", "--lake", lake)
     assert (done.returncode, "30 of the" in done.stderr) == (2, True)
     assert len(list(lake.rglob("core/images/*.parquet"))) == 30
-    assert upkeep(str(lake), allow_orphans=True).removed_orphans == 30
+    assert maintain(str(lake), allow_orphans=True).removed_orphans == 30
 
 
 def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> 
             with pytest.raises(LakeError, match=r"files of a lake|of another lake"):
                 warehouse.refresh(str(made / "bucket"), address)
             with pytest.raises(LakeError):
-                upkeep(address)
+                maintain(address)
         assert warehouse.refresh(str(made / "bucket"), first).published.is_new is False
 
 

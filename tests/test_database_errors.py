@@ -16,7 +16,7 @@ from warehouse.settings import Settings
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("shortage")
-    synthetic.make(root / "bucket", 3)
+    synthetic.make_bucket(root / "bucket", 3)
     refresh(str(root / "bucket"), str(root / "lake"))
     return str(root / "lake")
 

@@ -20,7 +20,7 @@ from warehouse.catalog import columns, dicom_dictionary
 from warehouse.dicom import normalising, representations
 from warehouse.engine import sql_files
 from warehouse.lake import location
-from warehouse.lake.store import writer
+from warehouse.lake.store import open_writer
 from warehouse.settings import Settings
 
 
@@ -166,7 +166,7 @@ def test_many_tags_answer_as_one_does(wh: warehouse.Warehouse) -> None:
 
 
 def test_the_dictionary_of_tag_is_that_of_pydicom() -> None:
-    lines = [f"{a.keyword}={a.tag} {a.vr[:2]}" for a in dicom_dictionary.attributes()]
+    lines = [f"{a.keyword}={a.tag} {a.vr[:2]}" for a in dicom_dictionary.list_attributes()]
     assert sql_files.read("dicom/attributes.txt") == "\n".join(["", *lines, ""])
 
 
@@ -330,7 +330,7 @@ def test_headers_that_other_rules_have_read_are_read_again(tmp_path: Path, new_l
     header = json.dumps({"00080018": of("UI", "1"), "0020000d": of("UI", "2.25.100")})
     write_objects(bucket, {image_key("P"): header, image_key("Q"): json.dumps({"dataset": {}})})
     warehouse.refresh(str(bucket), lake)
-    with writer(location.parse(lake), Settings()) as con:
+    with open_writer(location.parse_address(lake), Settings()) as con:
         con.execute("update core.images set rules = null, StudyInstanceUID = null")
         con.execute("update raw.headers set reading = null")
         con.execute("update ops.rejects set tried_by = null")

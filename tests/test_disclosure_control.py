@@ -17,10 +17,10 @@ from pages import drawn
 
 import warehouse
 from warehouse.cohorts import attrition, confounding
-from warehouse.disclosure_control import named, round_count, round_parts, round_table
+from warehouse.disclosure_control import format_rounded, round_count, round_parts, round_table
 from warehouse.quality_report import suppression
 from warehouse.quality_report.model import NO_RECORD, STATUSES
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 BASE = 5
 SMALL = range(1, BASE)
@@ -47,7 +47,7 @@ def test_a_count_is_rounded_to_the_nearest_and_small_ones_to_nothing(count: int,
     assert shown % base == 0
     assert (shown == 0) == (count < base)
     assert count < base or shown == base or abs(shown - count) <= base / 2
-    assert named(shown, base) == (f"under {base}" if count < base else f"{shown:,}")
+    assert format_rounded(shown, base) == (f"under {base}" if count < base else f"{shown:,}")
 
 
 @given(st.lists(COUNTS, max_size=9), st.integers(0, 12))
@@ -128,7 +128,7 @@ def test_attrition(lost: list[tuple[int, int]]) -> None:
         attrition.Count(f"s{i}", "", f"s{i - 1}" if i else "", 1, (), {**empty(), "patients": p, "images": n}, empty())
         for i, (p, n) in enumerate(zip(patients, images, strict=True))
     ]
-    shown = attrition.suppressed(steps, BASE)
+    shown = attrition.suppress_counts(steps, BASE)
     attack = Attack(BASE)
     for place, step in enumerate(shown):
         for what in ("patients", "images"):
@@ -165,7 +165,7 @@ def test_report(centres: list[tuple[int, int]], without_record: int, data: st.Da
     negatives = sum(negative for _, negative in of.values())
     found = {"negative_with_positive_result": data.draw(st.integers(0, negatives))}
     found["images_without_clinical"] = without_record
-    known = suppression.suppressed(
+    known = suppression.suppress_counts(
         drawn(cells, None, {(name, "date_serial"): (n, n) for name, n in repaired.items() if n}, filled, found), BASE
     )
     attack = Attack(BASE)
@@ -234,7 +234,7 @@ def bounded(attack: Attack, name: str, shown: int, wholes: tuple[int, ...]) -> N
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("rounded")
-    make(root / "bucket", 50, "published", 5)
+    make_bucket(root / "bucket", 50, "published", 5)
     warehouse.refresh(str(root / "bucket"), str(root / "lake"))
     return str(root / "lake")
 
@@ -296,7 +296,11 @@ def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
     exact = here("cohort", "lint", later, *place, "--suppress", 0).stdout
     shown = here("cohort", "lint", later, *place).stdout
     counts = [re.findall(r"(\d+|under 5) of (\d+) rows", text) for text in (exact, shown)]
-    assert [tuple(named(round_count(int(n), BASE), BASE) for n in pair) for pair in counts[0]] == counts[1] != counts[0]
+    assert (
+        [tuple(format_rounded(round_count(int(n), BASE), BASE) for n in pair) for pair in counts[0]]
+        == counts[1]
+        != counts[0]
+    )
     compared = ("cohort", "compare", "covid_risk", *place, "--from", "2020-05-01")
     done = here(*compared, "--suppress", BASE)
     assert done.stdout == "", "rows name patients"

@@ -19,7 +19,7 @@ TAG = {column.name: column.source for column in columns.dicom_columns()}
 
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with extraction.connection() as opened:
+    with extraction.open_extractor() as opened:
         yield opened
 
 
@@ -31,7 +31,7 @@ def rows(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[dict[s
         c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["core.images"].columns if not c.is_dicom
     }
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "available_date": day, "last_modified": moment}
-    found = extraction.headers(con, pa.table(batch | {"content": pa.array(texts, pa.string())}))[0].to_pylist()
+    found = extraction.extract_headers(con, pa.table(batch | {"content": pa.array(texts, pa.string())}))[0].to_pylist()
     return sorted(found, key=lambda row: row["key"])
 
 
@@ -185,7 +185,7 @@ def records(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[tup
     batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["raw.objects"].columns}
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "content": pa.array(texts, pa.string())}
     batch |= {"available_date": pa.array([date(2020, 4, 1)] * n)}
-    found = extraction.records(con, pa.table(batch))[0].to_pylist()
+    found = extraction.extract_records(con, pa.table(batch))[0].to_pylist()
     return [(r["is_record"], r["kind"], r["submitting_centre"]) for r in sorted(found, key=lambda row: row["key"])]
 
 

@@ -43,7 +43,7 @@ def test_permissions_are_those_of_the_setting_whatever_the_umask(
     monkeypatch.setenv("CHEST_SHARE", share)
     write(tmp_path / "a")
     files.make_folder(tmp_path / "above" / "below")
-    with files.new_folder_atomically(tmp_path / "upper" / "new") as part:
+    with files.write_folder_atomically(tmp_path / "upper" / "new") as part:
         assert mode(part) == 0o700
         (part / "inner").mkdir()
         (part / "inner" / "b").write_text("b")
@@ -94,7 +94,7 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> Non
     with pytest.raises(KeyError):
         fail_in(files.write_atomically(tmp_path / "a"), lambda file: file.write(b"half"))
     with pytest.raises(KeyError):
-        fail_in(files.new_folder_atomically(tmp_path / "new"), lambda part: (part / "b").write_text("b"))
+        fail_in(files.write_folder_atomically(tmp_path / "new"), lambda part: (part / "b").write_text("b"))
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
 
@@ -107,9 +107,9 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "full" / "a").write_text("a")
     (tmp_path / "link").symlink_to("folder")
     for name in ("full", "link", "full/a"):
-        with pytest.raises(UsageError, match="is in the way"), files.new_folder_atomically(tmp_path / name):
+        with pytest.raises(UsageError, match="is in the way"), files.write_folder_atomically(tmp_path / name):
             pass
-    with files.new_folder_atomically(tmp_path / "folder") as part:
+    with files.write_folder_atomically(tmp_path / "folder") as part:
         (part / "b").write_text("b")
     assert (tmp_path / "folder" / "b").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "full", "link"]
@@ -118,15 +118,15 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), files.write_atomically(tmp_path / "no" / "a"):
         pass
-    with pytest.raises(FileNotFoundError), files.part_folder(tmp_path / "no"):
+    with pytest.raises(FileNotFoundError), files.make_part_folder(tmp_path / "no"):
         pass
     assert not any(tmp_path.iterdir())
 
 
 def test_of_two_new_folders_at_once_the_second_gets_nothing_in(tmp_path: Path) -> None:
     with contextlib.ExitStack() as second:
-        (second.enter_context(files.new_folder_atomically(tmp_path / "new")) / "two").write_text("2")
-        with files.new_folder_atomically(tmp_path / "new") as first:
+        (second.enter_context(files.write_folder_atomically(tmp_path / "new")) / "two").write_text("2")
+        with files.write_folder_atomically(tmp_path / "new") as first:
             (first / "one").write_text("1")
         with pytest.raises(UsageError, match="is in the way"):
             second.close()

@@ -21,7 +21,7 @@ from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.query import sandbox
 from warehouse.query.sandbox.plan import check_scans
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 QUERIES = Path(__file__).parent / "queries"
 SECRET = "nobody may read this"
@@ -42,7 +42,7 @@ ESCAPES = paragraphs("escapes.sql")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a lake, in which one patient is held back, and a file that is nobody's business."""
     folder = tmp_path_factory.mktemp("foreign")
-    make(folder / "bucket", 8)
+    make_bucket(folder / "bucket", 8)
     header = {
         "00100020": {"vr": "LO", "Value": [HELD_BACK]},
         "00080060": {"vr": "CS", "Value": ["CT"]},
@@ -433,7 +433,7 @@ def test_answers_are_those_of_trusted_sql(lake: str) -> None:
 
 
 def test_admitted_says_what_it_is_made_of(held: warehouse.Warehouse) -> None:
-    admitted = sandbox.admit(held.con, "with p as (from patients) select upper(sex) from p, Series")
+    admitted = sandbox.admit_query(held.con, "with p as (from patients) select upper(sex) from p, Series")
     assert admitted.views == {"patients", "series"}
     assert admitted.functions == {"upper"}
 
@@ -441,10 +441,10 @@ def test_admitted_says_what_it_is_made_of(held: warehouse.Warehouse) -> None:
 def test_tables_of_ours_are_readable_where_named(lake: str) -> None:
     with warehouse.open(lake, trusted=False) as wh:
         wh.con.execute("create temp table step as select patient_id from patients")
-        assert sandbox.admit(wh.con, "from step", relations=["step"])
+        assert sandbox.admit_query(wh.con, "from step", relations=["step"])
         for query in ("from step", "from temp.main.step"):
             with pytest.raises(ForeignSqlError):
-                sandbox.admit(wh.con, query)
+                sandbox.admit_query(wh.con, query)
 
 
 @pytest.mark.parametrize(
@@ -474,12 +474,12 @@ def test_tables_of_ours_are_readable_where_named(lake: str) -> None:
 )
 def test_a_repeatable_query_has_no_clock_and_no_chance(held: warehouse.Warehouse, query: str) -> None:
     with pytest.raises(ForeignSqlError, match="otherwise every"):
-        sandbox.admit(held.con, query, repeatable=True)
+        sandbox.admit_query(held.con, query, repeatable=True)
 
 
 def test_a_repeatable_query_may_have_the_names(held: warehouse.Warehouse) -> None:
     query = "select age(clinical_date, first_study_date), p.age, 'now' as now from patients p"
-    assert sandbox.admit(held.con, query, repeatable=True)
+    assert sandbox.admit_query(held.con, query, repeatable=True)
 
 
 def test_the_line_is_named_and_the_nearest_word(held: warehouse.Warehouse) -> None:

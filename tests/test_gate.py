@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 import warehouse
 from warehouse.errors import BlockedError, LakeError
-from warehouse.ingest import opened, publish, publish_gate
+from warehouse.ingest import open_run, publish, publish_gate
 from warehouse.lake import location, store
 from warehouse.query import checks
-from warehouse.query.status import status
+from warehouse.query.status import measure_status
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 Con = duckdb.DuckDBPyConnection
 
@@ -49,7 +49,7 @@ FAULTS = {
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bucket")
-    make(root, 3)
+    make_bucket(root, 3)
     write_objects(root, {"readme.txt": "other", "training/Covid9/data/2020-03-01/data.json": "no record"})
     return root
 
@@ -76,7 +76,7 @@ def own(untouched: Path, tmp_path: Path) -> str:
 
 
 def alter(folder: str, *statements: str) -> None:
-    with store.writer(location.parse(folder), Settings()) as con:
+    with store.open_writer(location.parse_address(folder), Settings()) as con:
         for statement in statements:
             store.transact(con, "altered by hand", lambda s=statement: con.execute(s))
 
@@ -89,7 +89,7 @@ def found_by_rules(con: Con) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def run(bucket: Path, filled: str) -> Iterator[warehouse.ingest.Run]:
-    with opened(str(bucket), filled) as run:
+    with open_run(str(bucket), filled) as run:
         yield run
 
 
@@ -98,8 +98,8 @@ def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.ingest.Ru
     run.con.execute("begin")
     try:
         run.con.execute(statement)
-        assert found_by_rules(run.con) == {r.check.name: r.n_rows for r in publish_gate.examine(run)}
-        assert {r.check.name for r in publish_gate.examine(run) if r.n_rows} == FAULTS[statement]
+        assert found_by_rules(run.con) == {r.check.name: r.n_rows for r in publish_gate.run_blocking_checks(run)}
+        assert {r.check.name for r in publish_gate.run_blocking_checks(run) if r.n_rows} == FAULTS[statement]
     finally:
         run.con.execute("rollback")
 
@@ -128,7 +128,7 @@ def test_the_gate_says_what_the_rules_say(run: warehouse.ingest.Run, changes: li
     try:
         for statement, table, n in changes:
             run.con.execute(statement.format(table=table, n=n))
-        assert {r.check.name: r.n_rows for r in publish_gate.examine(run)} == found_by_rules(run.con)
+        assert {r.check.name: r.n_rows for r in publish_gate.run_blocking_checks(run)} == found_by_rules(run.con)
     finally:
         run.con.execute("rollback")
 
@@ -176,17 +176,17 @@ def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: 
         with pytest.raises(BlockedError):
             warehouse.refresh(str(bucket), own)
     with warehouse.open(own) as wh:
-        (first,) = status(wh)["blocked"]
-    with store.writer(location.parse(own), Settings()) as con:
-        assert sum(s.is_blocked for s in store.snapshots(con)) == 1
+        (first,) = measure_status(wh)["blocked"]
+    with store.open_writer(location.parse_address(own), Settings()) as con:
+        assert sum(s.is_blocked for s in store.list_snapshots(con)) == 1
         store.transact(con, "mended", lambda: con.execute("update raw.headers set key = rtrim(key, '!')"))
     with warehouse.open(own) as wh:
-        (again,) = status(wh)["blocked"]
+        (again,) = measure_status(wh)["blocked"]
         assert (again["check"], again["at"]) == ("rows_unpaired", first["at"])
     result = warehouse.refresh(str(bucket), own).published
     assert result.is_new
     with warehouse.open(own) as wh:
-        told = status(wh)
+        told = measure_status(wh)
     assert (told["blocked"], told["unpublished_commits"]) == ([], 0)
     assert [row["published"] for row in told["refreshes"]] == [True, False, True]
     assert told["refreshes"][0]["snapshot"] == told["snapshot"] == result.snapshot
@@ -194,7 +194,7 @@ def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: 
 
 def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, here: Chest) -> None:
     folder = str(tmp_path / "lake")
-    with opened(str(bucket), folder) as run:
+    with open_run(str(bucket), folder) as run:
         warehouse.ingest.list_objects(run)
         with pytest.raises(BlockedError, match=r"nothing to read yet.*run again"):
             publish(run)  # headers and records are listed, and not loaded yet
@@ -214,12 +214,12 @@ def test_any_blocking_rule_holds_the_gate(
     monkeypatch.setattr(checks, "definitions", lambda: {**known, "no_ct": rule})
     ((count,),) = run.con.execute("select count(*) from core.images where Modality = 'CT'").fetchall()
     assert count
-    assert {r.check.name: r.n_rows for r in publish_gate.examine(run) if r.n_rows} == {"no_ct": count}
+    assert {r.check.name: r.n_rows for r in publish_gate.run_blocking_checks(run) if r.n_rows} == {"no_ct": count}
 
 
 def test_publishing_alone_cleans_by_the_new_rules_first(own: str, bucket: Path) -> None:
     alter(own, "update core.clinical set rules = 'older', age = 7")
-    with opened(str(bucket), own) as run:
+    with open_run(str(bucket), own) as run:
         assert publish(run).is_new
     with warehouse.open(own) as wh:
         assert wh.sql(
@@ -229,11 +229,11 @@ def test_publishing_alone_cleans_by_the_new_rules_first(own: str, bucket: Path) 
 
 
 def test_status_of_an_older_snapshot_lists_the_tables_it_has(own: str, bucket: Path) -> None:
-    with opened(str(bucket), own) as run:
+    with open_run(str(bucket), own) as run:
         store.transact(run.con, "as it was", lambda: run.con.execute("drop table ops.manifests"))
         older = publish(run).snapshot
         store.transact(run.con, "as it was", lambda: run.con.execute("delete from ops.migrations where number = 4"))
     newer = warehouse.refresh(str(bucket), own).published.snapshot
     for snapshot, there in ((older, {"core.clinical_issues"}), (newer, {"core.clinical_issues", "ops.manifests"})):
         with warehouse.open(own, snapshot=snapshot) as wh:
-            assert status(wh)["tables"].keys() & {"core.clinical_issues", "ops.manifests"} == there
+            assert measure_status(wh)["tables"].keys() & {"core.clinical_issues", "ops.manifests"} == there

@@ -20,7 +20,7 @@ import warehouse
 from warehouse.quality_report import html as page
 from warehouse.quality_report import metrics, suppression
 from warehouse.quality_report.model import NO_RECORD, STATUSES, Figures
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 BASE = 5
 #: A number that stands by itself: no part of a date, of a name or of per cents.
@@ -34,7 +34,7 @@ OTHERS = re.compile(
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("hiding")
-    make(root / "bucket", 60, "published", 3)
+    make_bucket(root / "bucket", 60, "published", 3)
     warehouse.refresh(str(root / "bucket"), str(root / "lake"))
     return str(root / "lake")
 
@@ -42,7 +42,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def true(lake: str) -> Figures:
     with warehouse.open(lake) as wh:
-        return metrics.collect(wh)
+        return metrics.collect_metrics(wh)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_every_count_on_the_page_is_rounded(report: Page, true: Figures, tmp_pat
     assert len(shown(report)) > 300
     # One reject is a file, and stands on the last tile.
     assert [text for text in odd(report) if text.strip() != "1"] == []
-    (tmp_path / "all.html").write_text(page.render(true))
+    (tmp_path / "all.html").write_text(page.render_page(true))
     assert len(odd(Page(tmp_path / "all.html"))) > 100, "there is much to round"
 
 
@@ -113,7 +113,7 @@ def test_the_page_says_that_counts_are_rounded(report: Page, lake: str, chest: C
 @given(st.integers(0, 60), st.data())
 def test_a_share_is_shown_in_steps_of_the_base(n_records: int, data: st.DataObject) -> None:
     n_filled = data.draw(st.integers(0, n_records))
-    known = suppression.suppressed(
+    known = suppression.suppress_counts(
         drawn({("A", "positive"): n_records or 1}, filled={"A": (n_filled, n_records)} if n_records else {}), BASE
     )
     shown = known.centres.get("A", 0)
@@ -128,7 +128,7 @@ def test_a_share_is_shown_in_steps_of_the_base(n_records: int, data: st.DataObje
 
 def test_a_place_in_an_order_tells_nothing() -> None:
     cells = {("X", "positive"): 30, ("M", "positive"): 14, ("A", "positive"): 20, ("B", "positive"): 16}
-    known = suppression.suppressed(drawn(cells), BASE)
+    known = suppression.suppress_counts(drawn(cells), BASE)
     assert [(count.centre, count.n_patients) for count in known.patients] == [
         ("X", 30),
         ("A", 20),
@@ -136,7 +136,7 @@ def test_a_place_in_an_order_tells_nothing() -> None:
         ("M", 15),
     ]
     repairs = {("A", "date_embedded"): (13, 13), ("A", "date_serial"): (14, 14), ("A", "unit_unknown"): (19, 19)}
-    known = suppression.suppressed(drawn(cells, repairs=repairs), BASE)
+    known = suppression.suppress_counts(drawn(cells, repairs=repairs), BASE)
     assert [rule.rule for rule in known.rules] == ["unit_unknown", "date_embedded", "date_serial"]
 
 
@@ -149,7 +149,7 @@ def test_a_check_does_not_tell_what_is_shown_elsewhere() -> None:
         "intubation_without_itu": 4,
         "rows_twice": 0,
     }
-    known = suppression.suppressed(drawn(cells, found=found), BASE)
+    known = suppression.suppress_counts(drawn(cells, found=found), BASE)
     assert known.totals.n_without_record == 0
     assert {c.check.name: (c.n_rows, c.has_rows) for c in known.checks} == {
         "images_without_clinical": (0, True),
@@ -165,11 +165,11 @@ def test_figures_of_which_nothing_is_left_can_be_drawn(tmp_path: Path) -> None:
     cells = {("A", "positive"): 1, ("B", "negative"): 2}
     months: dict[tuple[date | None, str], int] = {(date(2020, 3, 1), "CT"): 1, (None, "CT"): 2}
     figures = drawn(cells, months, {("A", "date_serial"): (1, 1)}, {"A": (1, 1)}, {"rows_twice": 1})
-    (tmp_path / "all.html").write_text(page.render(suppression.suppressed(figures, BASE)))
+    (tmp_path / "all.html").write_text(page.render_page(suppression.suppress_counts(figures, BASE)))
     made = Page(tmp_path / "all.html")
     assert made.counts()["patients"] == 0
     assert "1 of 1 checks failed" in made.text
     assert [row[3] for row in made.table("result", "check")] == ["under 5"]
     assert [row[2:5] for row in made.table("rule")] == [["under 5", "under 5", "under 5"]]
-    assert suppression.suppressed(figures, 1) == figures
-    assert page.render(suppression.suppressed(replace(figures, patients=[], centres={}), BASE))
+    assert suppression.suppress_counts(figures, 1) == figures
+    assert page.render_page(suppression.suppress_counts(replace(figures, patients=[], centres={}), BASE))

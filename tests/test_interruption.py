@@ -23,7 +23,7 @@ ENDLESS = "select count(*) from range(1_000_000_000_000) as n(i) where hash(i) =
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("interrupted")
-    synthetic.make(folder / "bucket", 3, seed=1)
+    synthetic.make_bucket(folder / "bucket", 3, seed=1)
     warehouse.refresh(str(folder / "bucket"), str(folder / "lake"))
     return folder / "lake"
 
@@ -141,7 +141,7 @@ def test_a_signal_that_the_parent_ignores_is_ignored(lake: Path, tmp_path: Path)
 
 
 def test_a_refresh_goes_on_after_a_signal(tmp_path: Path) -> None:
-    synthetic.make(tmp_path / "bucket", 12, seed=2)
+    synthetic.make_bucket(tmp_path / "bucket", 12, seed=2)
     with started(tmp_path, "refresh", tmp_path / "bucket", "--lake", tmp_path / "lake") as process:
         wait_for(tmp_path / "lake", "catalog.sqlite")
         end(process, signal.SIGTERM)

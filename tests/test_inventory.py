@@ -12,12 +12,12 @@ from servers import S3
 
 import warehouse
 from warehouse.errors import SourceError, UsageError
-from warehouse.ingest import list_objects, load_clinical, opened, publish
+from warehouse.ingest import list_objects, load_clinical, open_run, publish
 from warehouse.object_store.inventory import InventoryBucket, open_listed
 from warehouse.object_store.s3 import S3Bucket
-from warehouse.query.status import status
+from warehouse.query.status import measure_status
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 RECORD = b'{"Pseudonym": "x", "SwabStatus": "Negative", "SubmittingCentre": "Leeds"}'
 VERSIONED = ("Bucket", "Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size", "LastModifiedDate", "ETag")
@@ -51,7 +51,7 @@ def answers(lake: Path) -> dict[str, Any]:
         patients = [patient for (patient,) in wh.patients().select("patient_id").fetchall()]
         found["digest"] = wh.cohort("prior_data", patients=patients).export(f"{folder}/prior_data").digest
         told = ("lake", "snapshot", "published_at", "refreshes", "tables", "reject_reasons", "sources")
-        found["status"] = {name: value for name, value in status(everything).items() if name not in told}
+        found["status"] = {name: value for name, value in measure_status(everything).items() if name not in told}
     return found
 
 
@@ -59,7 +59,7 @@ def answers(lake: Path) -> dict[str, Any]:
 def sample(server: S3, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bucket of invented patients, with odd keys besides, and a lake that was made by listing it."""
     root = tmp_path_factory.mktemp("inventory")
-    make(root / "bucket", 6)
+    make_bucket(root / "bucket", 6)
     server.upload(root / "bucket", "sample")
     odd = ("a b+c%20d.txt", "ünï/代.txt", 'quote"comma,.txt', "training/", key(77))
     server.put("sample", dict.fromkeys(odd, RECORD))
@@ -128,7 +128,7 @@ def test_news_that_is_newer_is_listed_where_it_was_heard_of(s3: S3, tmp_path: Pa
     change(s3, "heard")
     source, settings = by_inventory("heard")
     places = [f"training/Covid{patient}/" for patient in (3, 4, 50, 999)]  # of the last nothing is left
-    with opened(source, str(tmp_path / "lake"), heard=places, settings=settings) as run:
+    with open_run(source, str(tmp_path / "lake"), heard=places, settings=settings) as run:
         done = list_objects(run)
         load_clinical(run)
         publish(run)

@@ -39,7 +39,7 @@ OBJECT_KEYS = st.one_of(
 @st.composite
 def near_keys(draw: st.DrawFn) -> str:
     """A good key with a few characters put in or taken out somewhere."""
-    text = keys.format(draw(OBJECT_KEYS))
+    text = keys.format_key(draw(OBJECT_KEYS))
     at = draw(st.integers(0, len(text)))
     return (
         text[:at]
@@ -53,12 +53,12 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"])) | near_keys()
 
 @given(OBJECT_KEYS)
 def test_what_is_formatted_is_parsed_back(key: ObjectKey) -> None:
-    assert keys.parse(keys.format(key)) == key
+    assert keys.parse_key(keys.format_key(key)) == key
 
 
 @given(st.text() | near_keys())
 def test_any_text_is_parsed_and_formatted_back(text: str) -> None:
-    assert keys.format(keys.parse(text)) == text
+    assert keys.format_key(keys.parse_key(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_any_text_is_parsed_and_formatted_back(text: str) -> None:
     ],
 )
 def test_keys_as_they_occur(text: str, kind: str, layout: str, day: date | None) -> None:
-    key = keys.parse(text)
+    key = keys.parse_key(text)
     assert (key.kind, key.layout, key.available_date) == (kind, layout, day)
 
 
@@ -121,7 +121,7 @@ def parsed_by_duckdb(con: duckdb.DuckDBPyConnection, texts: list[str]) -> dict[s
 
 
 def parsed_by_python(text: str) -> tuple[object, ...]:
-    key = keys.parse(text)
+    key = keys.parse_key(text)
     names = (
         key.layout,
         key.group_name,
@@ -139,6 +139,6 @@ def parsed_by_python(text: str) -> tuple[object, ...]:
 
 
 @settings(max_examples=30, deadline=None)
-@given(texts=st.lists(ANY_TEXT | OBJECT_KEYS.map(keys.format), min_size=1, max_size=60, unique=True))
+@given(texts=st.lists(ANY_TEXT | OBJECT_KEYS.map(keys.format_key), min_size=1, max_size=60, unique=True))
 def test_duckdb_parses_as_python_does(con: duckdb.DuckDBPyConnection, texts: list[str]) -> None:
     assert parsed_by_duckdb(con, texts) == {text: parsed_by_python(text) for text in texts}

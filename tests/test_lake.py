@@ -48,18 +48,18 @@ def filled(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fresh(tmp_path: Path) -> Path:
     """A lake with its tables and nothing published."""
     folder = tmp_path / "fresh"
-    with store.writer(location.parse(str(folder)), Settings()):
+    with store.open_writer(location.parse_address(str(folder)), Settings()):
         pass
     return folder
 
 
 def test_no_unsigned_extension_is_loaded_once_a_lake_is_open(filled: Path, tmp_path: Path) -> None:
     """Those of our packages are, to spare their hashing; nobody can have one loaded after them."""
-    place = location.parse(str(filled))
+    place = location.parse_address(str(filled))
     stray = tmp_path / "stray.duckdb_extension"
     stray.write_bytes(bytes(4096))
-    reading, _ = store.reader(place, Settings())
-    with reading, store.writer(place, Settings()) as writing:
+    reading, _ = store.open_reader(place, Settings())
+    with reading, store.open_writer(place, Settings()) as writing:
         for con in (reading, writing):
             assert con.execute("select current_setting('allow_unsigned_extensions')").fetchall() == [(False,)]
             with pytest.raises(duckdb.Error, match="Cannot change allow_unsigned_extensions"):
@@ -78,22 +78,22 @@ def refused(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
 
 
 def test_a_lake_of_a_newer_version_is_refused(fresh: Path, bucket: Path, here: Chest) -> None:
-    place = location.parse(str(fresh))
-    newer = migrations.migrations()[-1][0] + 1
-    with store.writer(place, Settings()) as con:
+    place = location.parse_address(str(fresh))
+    newer = migrations.list_migrations()[-1][0] + 1
+    with store.open_writer(place, Settings()) as con:
         con.execute(f"insert into ops.migrations values ({newer}, 'later', now(), '9.9.9')")
     refused(here("status", "--lake", fresh), "newer version", f"schema {newer}", "9.9.9")
     refused(here("refresh", bucket, "--lake", fresh, "-q"), "newer version", "Install")
-    with pytest.raises(LakeError, match="newer version"), store.writer(place, Settings()):
+    with pytest.raises(LakeError, match="newer version"), store.open_writer(place, Settings()):
         pass
 
 
 def test_opening_again_changes_nothing(fresh: Path) -> None:
-    with store.writer(location.parse(str(fresh)), Settings()) as con:
-        before = store.snapshots(con)
-    with store.writer(location.parse(str(fresh)), Settings()) as con:
-        assert store.snapshots(con) == before
-        assert migrations.version(con) == migrations.migrations()[-1][0]
+    with store.open_writer(location.parse_address(str(fresh)), Settings()) as con:
+        before = store.list_snapshots(con)
+    with store.open_writer(location.parse_address(str(fresh)), Settings()) as con:
+        assert store.list_snapshots(con) == before
+        assert migrations.read_version(con) == migrations.list_migrations()[-1][0]
 
 
 def test_nothing_is_shown_before_it_is_published(fresh: Path, here: Chest) -> None:
@@ -101,14 +101,14 @@ def test_nothing_is_shown_before_it_is_published(fresh: Path, here: Chest) -> No
 
 
 def test_one_writer_at_a_time(filled: Path, bucket: Path, chest: Chest) -> None:
-    place = location.parse(str(filled))
-    with store.writer(place, Settings()):
+    place = location.parse_address(str(filled))
+    with store.open_writer(place, Settings()):
         refused(chest("refresh", bucket, "--lake", filled, "-q"), "Another refresh")
-        with pytest.raises(LakeBusyError), store.writer(place, Settings()):
+        with pytest.raises(LakeBusyError), store.open_writer(place, Settings()):
             pass
         with warehouse.open(str(filled)) as wh:
             assert len(wh.images().fetchall()) == 3
-    with store.writer(place, Settings()):
+    with store.open_writer(place, Settings()):
         pass
 
 
@@ -172,8 +172,8 @@ def test_settings_are_in_force(filled: Path) -> None:
 
 
 def test_a_failed_transaction_leaves_no_trace_and_a_usable_connection(fresh: Path) -> None:
-    with store.writer(location.parse(str(fresh)), Settings()) as con:
-        before = store.snapshots(con)
+    with store.open_writer(location.parse_address(str(fresh)), Settings()) as con:
+        before = store.list_snapshots(con)
 
         def work() -> None:
             con.execute("insert into ops.refreshes (refresh_id) values ('half')")
@@ -181,10 +181,10 @@ def test_a_failed_transaction_leaves_no_trace_and_a_usable_connection(fresh: Pat
 
         with pytest.raises(ZeroDivisionError):
             store.transact(con, "half", work)
-        assert store.snapshots(con) == before
+        assert store.list_snapshots(con) == before
         assert store.transact(con, "whole", lambda: 7, counted=3) == 7
         con.execute("create table main.scratch (one int)")
-        assert store.snapshots(con)[-1].number > before[-1].number
+        assert store.list_snapshots(con)[-1].number > before[-1].number
 
 
 def test_commits_carry_their_refresh(filled: Path) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from servers import HOST, S3, free_port
 
-from warehouse.object_store.base import Unread
+from warehouse.object_store.base import ReadFailure
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
 
@@ -155,7 +155,7 @@ def test_the_bundle_of_a_profile_is_used(
     bucket = S3Bucket("s3://closed", Settings())
     assert [key for batch in bucket.listing() for key in batch.column("key").to_pylist()] == [KEY]
     content = bucket.stream(KEY)
-    assert not isinstance(content, Unread)
+    assert not isinstance(content, ReadFailure)
     assert b"".join(map(bytes, content.chunks)) == RECORD
 
 

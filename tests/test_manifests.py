@@ -22,7 +22,7 @@ import warehouse
 from warehouse.lake import location
 from warehouse.lake import store as lakes
 from warehouse.manifests import paths
-from warehouse.manifests.checksums import etag_of_parts
+from warehouse.manifests.checksums import compute_etag
 from warehouse.settings import Settings
 
 COHORT = """\
@@ -364,7 +364,7 @@ def test_a_snapshot_that_is_gone_is_named(ask: Chest, lake: str, bucket: Path, m
     write_objects(bucket, image("PatA", 3))
     warehouse.refresh(str(bucket), lake)
     number = made.about["snapshot"]
-    with lakes.writer(location.parse(lake), Settings()) as con:
+    with lakes.open_writer(location.parse_address(lake), Settings()) as con:
         con.execute(f"call ducklake_expire_snapshots('lake', versions => [{number}])")
     done = ask("manifest", "repeat", made.folder)
     assert done.returncode == 1
@@ -658,7 +658,7 @@ def test_what_others_put_at_names_that_can_be_guessed_is_not_written_to(
 @given(st.text(st.sampled_from("a./\\\x00:C \n"), max_size=12))
 def test_no_key_gets_out_of_the_folder(key: str) -> None:
     folder = Path("/nowhere/data")
-    place = paths.target(folder, key)
+    place = paths.find_target(folder, key)
     assert place is None or (
         os.path.normpath(place) == str(place) and str(place).startswith(f"{folder}/") and "\x00" not in key
     )
@@ -675,7 +675,7 @@ def test_etag_of_parts_is_the_md5_of_their_md5s(
     path.write_bytes(content)
     parts = [content[at : at + part] for at in range(0, len(content), part)] or [b""]
     whole = hashlib.md5(b"".join(hashlib.md5(piece).digest() for piece in parts)).hexdigest()
-    assert etag_of_parts(path, part) == f"{whole}-{len(parts)}"
+    assert compute_etag(path, part) == f"{whole}-{len(parts)}"
 
 
 # Register
@@ -707,7 +707,7 @@ def test_exports_are_recorded_and_marked_when_their_answer_changes(
 def test_an_export_while_somebody_writes_is_not_recorded_and_says_so(
     ask: Chest, lake: str, cohort: Path, tmp_path: Path
 ) -> None:
-    with lakes.writer(location.parse(lake), Settings()):
+    with lakes.open_writer(location.parse_address(lake), Settings()):
         done = ask("manifest", "export", cohort, "-o", tmp_path / "m")
     assert done.returncode == 0
     assert "not recorded in the lake" in done.stderr
@@ -715,7 +715,7 @@ def test_an_export_while_somebody_writes_is_not_recorded_and_says_so(
 
 
 def test_a_lake_of_before_the_register_gets_it(ask: Chest, lake: str, cohort: Path, tmp_path: Path) -> None:
-    with lakes.writer(location.parse(lake), Settings()) as con:
+    with lakes.open_writer(location.parse_address(lake), Settings()) as con:
         con.execute("drop table ops.manifests")
         con.execute("delete from ops.migrations where number >= 4")
     assert answer(ask("manifest", "list", "--format", "json")) == []

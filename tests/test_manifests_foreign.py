@@ -21,10 +21,10 @@ import warehouse
 from warehouse.manifests import paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.download import download
-from warehouse.manifests.files import source_folders
+from warehouse.manifests.files import name_source_folders
 from warehouse.manifests.manifest import FILES
 from warehouse.manifests.registered import Standing
-from warehouse.manifests.rows import digest
+from warehouse.manifests.rows import compute_digest
 from warehouse.manifests.verify import verify
 from warehouse.settings import Settings
 
@@ -131,7 +131,7 @@ def alter_tables(folder: Path, change: str, *, csv: bool = True, table: str = "m
                 ).fetchone()
                 assert row is not None
                 about["counts"] |= {"objects": row[0], "bytes": max(0, row[1])}
-                about["digest"] = digest(con, "rows", tuple(about["cohort"]["labels"]))
+                about["digest"] = compute_digest(con, "rows", tuple(about["cohort"]["labels"]))
     remake(folder, about)
 
 
@@ -628,7 +628,7 @@ def test_every_key_that_is_not_refused_becomes_a_file_of_its_own(
     assert list(trial.iterdir()) == []
     for key in keys:
         if f"/b/{key}" not in refused:
-            place = paths.target(data, key)
+            place = paths.find_target(data, key)
             assert place is not None
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("x"):
@@ -641,7 +641,7 @@ def test_every_key_that_is_not_refused_becomes_a_file_of_its_own(
 
 def test_sources_have_folders_of_their_own() -> None:
     sources = ["s3://a b", "s3://a_b", "s3://A_B", "/a/b", "s3://incomplete", "s3://..", "s3://x"]
-    folders = source_folders(sources)
+    folders = name_source_folders(sources)
     assert len({name.lower() for name in folders.values()}) == len(sources)
     assert all(paths.is_safe(name) for name in folders.values())
     assert folders["s3://x"] == "x"

@@ -12,7 +12,7 @@ import warehouse
 from warehouse.manifests.checksums import How
 from warehouse.manifests.download import download, raise_for_failed
 from warehouse.manifests.verify import verify
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 COHORT = """\
 -- title: All
@@ -42,7 +42,7 @@ def keys_of(image: str, patient: str = PATIENT) -> tuple[str, str]:
 
 
 def test_folder_and_s3_have_one_digest_and_the_download_is_checked_by_md5(s3: S3, tmp_path: Path) -> None:
-    make(tmp_path / "bucket", 4)
+    make_bucket(tmp_path / "bucket", 4)
     s3.upload(tmp_path / "bucket", "four")
     s3.upload(tmp_path / "bucket", "sites", "site a/")
     by_folder = export(str(tmp_path / "bucket"), tmp_path / "f", ("dcm", "json", "clinical"))
@@ -154,7 +154,7 @@ def test_no_key_of_a_bucket_is_written_outside_the_folder(s3: S3, tmp_path: Path
 def test_another_server_with_keys_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """rclone: refusals are one line, and what it serves is downloaded and verified like S3's."""
     root = tmp_path / "served"
-    make(root / "bucket", 2)
+    make_bucket(root / "bucket", 2)
     with rclone(root) as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)

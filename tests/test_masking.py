@@ -28,7 +28,7 @@ from warehouse.lake import location, store
 from warehouse.masking import MASK, mask_secrets
 from warehouse.object_store.opening import open_bucket
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 #: In every canary, however it is spelt: letters and digits are written alike in all encodings.
 CANARY = "C4n4ry"
@@ -246,7 +246,7 @@ def login(s3: S3) -> dict[str, str]:
 def filled(server: Postgres, objects: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
     """A lake in PostgreSQL whose role has a canary for a password, refreshed from S3 by an endpoint with a login."""
     folder = tmp_path_factory.mktemp("filled")
-    make(folder / "bucket", 6)
+    make_bucket(folder / "bucket", 6)
     objects.upload(folder / "bucket", "images")
     server.run(f"create role canary superuser login password '{PASSWORD.replace(chr(39), chr(39) * 2)}'")
     server.run("create database chest")
@@ -259,9 +259,9 @@ def filled(server: Postgres, objects: S3, tmp_path_factory: pytest.TempPathFacto
         with warehouse.open(address) as wh:
             row = wh.sql("select patient_id from patients order by n_images desc").fetchone()
             assert row is not None
-            from warehouse.manifests.export import export
+            from warehouse.manifests.export import export_manifest
 
-            export(wh.cohort("covid_risk"), folder / "manifest")
+            export_manifest(wh.cohort("covid_risk"), folder / "manifest")
         yield {
             "source": "s3://images",
             "lake": address,
@@ -402,7 +402,7 @@ def test_nothing_of_a_secret_is_in_the_lake(filled: dict[str, object], server: P
     for secret in (CANARY, "password="):
         assert secret not in dump
     with warehouse.open(str(filled["lake"])) as wh:
-        said = json.dumps([[s.message, s.info] for s in store.snapshots(wh.con)], default=str)
+        said = json.dumps([[s.message, s.info] for s in store.list_snapshots(wh.con)], default=str)
         assert "s3://images" in said
         assert CANARY not in said
         assert CANARY not in str(wh.sql("select * from duckdb_databases()").fetchall())
@@ -411,13 +411,13 @@ def test_nothing_of_a_secret_is_in_the_lake(filled: dict[str, object], server: P
 
 
 def test_what_is_said_to_the_lake_is_masked(tmp_path: Path) -> None:
-    place = location.parse(str(tmp_path / "lake"))
-    with store.writer(place, Settings()) as con:
+    place = location.parse_address(str(tmp_path / "lake"))
+    with store.open_writer(place, Settings()) as con:
         store.transact(
             con, f"from s3://k:{CANARY}@b", lambda: None, source=f"http://me:{CANARY}@h", n=[f"pwd={CANARY}"]
         )
         con.execute("create table lake.main.t (i integer)")
-        said = str([(s.message, s.info) for s in store.snapshots(con)])
+        said = str([(s.message, s.info) for s in store.list_snapshots(con)])
     assert CANARY not in said
 
 
@@ -442,7 +442,7 @@ def test_no_repr_shows_a_secret(filled: dict[str, object], monkeypatch: pytest.M
             wh,
             wh.location,
             wh.snapshot,
-            wh.held_in(),
+            wh.sandboxed(),
             wh.patient(str(filled["patient_id"])),
             cohort,
             cohort.definition,
@@ -466,9 +466,9 @@ def test_an_alert_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         f"http://{CANARY}@{HOST}:9/",
     ):
         with pytest.raises(WarehouseError) as refused:
-            notify.post(place, "a line")
+            notify.post_line(place, "a line")
         assert CANARY not in str(refused.value)
-        assert CANARY not in notify.name(place)
+        assert CANARY not in notify.name_place(place)
 
 
 @pytest.mark.parametrize("trouble", ["nobody there", "no bucket", "works"])
@@ -499,7 +499,7 @@ def test_dagster_hears_no_secret(
 def test_a_fault_of_the_program_in_dagster_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines import retries
 
-    with pytest.raises(RuntimeError) as raised, retries.healing(dg.build_op_context()):  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError) as raised, retries.retry_when_healing(dg.build_op_context()):  # type: ignore[arg-type]
         raise ValueError(f"http://me:{CANARY}@h/ did not answer")
     assert str(raised.value) == "ValueError: http://***@h/ did not answer"
     assert raised.value.__suppress_context__

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import S3
 
-from warehouse.change_detection import News, events
-from warehouse.change_detection.events import read
+from warehouse.change_detection import News, receive_events
+from warehouse.change_detection.events import read_message
 from warehouse.errors import SourceDownError, SourceError, UsageError
 from warehouse.settings import Settings
 
@@ -50,7 +50,7 @@ def left(sqs: Any, queue: str) -> int:
 
 
 def hear(queue: str, source: Any = SOURCE) -> News:
-    with events(queue, source, SETTINGS) as news:
+    with receive_events(queue, source, SETTINGS) as news:
         return news
 
 
@@ -62,7 +62,7 @@ def test_a_bucket_tells_its_queue_and_the_queue_us(s3: S3, sqs: Any, queue: str)
         Bucket="telling", NotificationConfiguration={"QueueConfigurations": heard}
     )
     s3.put("telling", {key("1 ü+a"): RECORD, key(2): RECORD})
-    with events(queue, "s3://telling", SETTINGS) as news:
+    with receive_events(queue, "s3://telling", SETTINGS) as news:
         assert (news.new, news.keys, news.sources) == (True, 2, ("s3://telling",))
         assert news.prefixes == ("training/Covid1 ü+a/", "training/Covid2/")
         assert "Covid" not in f"{news}"
@@ -94,7 +94,7 @@ def test_messages_come_again_when_the_block_fails(sqs: Any, queue: str) -> None:
     send(sqs, queue, *(notice(key(patient)) for patient in range(25)))
 
     def stumble() -> None:
-        with events(queue, SOURCE, SETTINGS) as news:
+        with receive_events(queue, SOURCE, SETTINGS) as news:
             assert news.keys == 25
             raise RuntimeError("the refresh could not be started")
 
@@ -138,7 +138,7 @@ def test_one_queue_may_serve_several_sources(sqs: Any, queue: str) -> None:
     )
 )
 def test_no_message_is_too_odd(body: object) -> None:
-    found = read(json.dumps(body))
+    found = read_message(json.dumps(body))
     assert found is None or found == []
 
 

@@ -132,9 +132,9 @@ def test_the_queue_of_the_page_tells_of_new_objects(monkeypatch: pytest.MonkeyPa
             Bucket="chest-data-warehouse", Id=inventory["Id"], InventoryConfiguration=inventory
         )
         s3.put_object(Bucket="chest-data-warehouse", Key="training/A/data/2020-03-01/data.json", Body=b"{}")
-        with change_detection.events(queue, "s3://chest-data-warehouse", Settings()) as found:
+        with change_detection.receive_events(queue, "s3://chest-data-warehouse", Settings()) as found:
             assert found.new
-        with change_detection.events(queue, "s3://chest-data-warehouse", Settings()) as found:
+        with change_detection.receive_events(queue, "s3://chest-data-warehouse", Settings()) as found:
             assert not found.new
 
 

@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     folder = tmp_path_factory.mktemp("pipelines")
-    truth = synthetic.make(folder / "bucket", 6, "dated", 1)
+    truth = synthetic.make_bucket(folder / "bucket", 6, "dated", 1)
     with dg.DagsterInstance.ephemeral() as instance:
         result = run(instance, folder / "bucket", folder / "lake")
         log = "\n".join(record.user_message for record in instance.all_logs(result.run_id))
@@ -163,7 +163,7 @@ def test_reextract_types_every_stored_header_again(loaded: Loaded, instance: dg.
 
 def test_run_config_limits_to_a_prefix_and_allows_removals(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     folder = tmp_path / "bucket"
-    synthetic.make(folder, 4, "dated", 2)
+    synthetic.make_bucket(folder, 4, "dated", 2)
     patients = sorted((folder / "training").iterdir())
     prefix = {"prefix": f"training/{patients[0].name}/"}
     part = metadata(run(instance, folder, tmp_path / "lake", objects=prefix, images=prefix, clinical=prefix))

@@ -193,7 +193,7 @@ def test_without_a_place_the_line_is_in_dagsters_log_alone(
 
 def test_mail_gets_the_line_as_its_subject_and_text() -> None:
     with mailbox() as (where, taken):
-        notify.post(f"smtp://{where}/?to=a@example.org&to=b@example.org&from=chest@example.org", "chest: héllo")
+        notify.post_line(f"smtp://{where}/?to=a@example.org&to=b@example.org&from=chest@example.org", "chest: héllo")
     (mail,) = taken
     assert (mail.mail_from, mail.rcpt_tos) == ("chest@example.org", ["a@example.org", "b@example.org"])
     message = message_from_bytes(mail.content, policy=policy.default)
@@ -203,7 +203,7 @@ def test_mail_gets_the_line_as_its_subject_and_text() -> None:
 
 def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
     with mailbox() as (where, taken), pytest.raises(notify.PostingError) as said:
-        notify.post(f"smtp://me:p4ssw0rd@{where}/?to=a@example.org&from=b@example.org", "chest: hello")
+        notify.post_line(f"smtp://me:p4ssw0rd@{where}/?to=a@example.org&from=b@example.org", "chest: hello")
     assert not taken
     assert "no encryption" in str(said.value)
     assert "p4ssw0rd" not in str(said.value)
@@ -219,7 +219,7 @@ def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
 )
 def test_nobody_there_is_one_line(place: str) -> None:
     with pytest.raises(notify.PostingError) as said:
-        notify.post(place.format(f"{HOST}:{free_port()}"), "chest: hello")
+        notify.post_line(place.format(f"{HOST}:{free_port()}"), "chest: hello")
     assert "\n" not in str(said.value)
     assert "refused" in str(said.value).lower()
     assert "p4ssw0rd" not in str(said.value)
@@ -227,7 +227,7 @@ def test_nobody_there_is_one_line(place: str) -> None:
 
 def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(notify.PostingError, match="Is a directory"):
-        notify.post(str(tmp_path), "chest: hello")
+        notify.post_line(str(tmp_path), "chest: hello")
 
 
 @pytest.mark.parametrize(
@@ -248,4 +248,4 @@ def test_a_place_that_is_none_is_refused_when_definitions_load(place: str, word:
 
 def test_a_place_is_checked_where_there_is_one() -> None:
     for place in ("", "alerts.log", "/var/log/chest.log", "https://h/x", "smtp://u:p@h:25/?to=a@b.c&from=d@e.f"):
-        notify.check(place)
+        notify.check_place(place)

@@ -54,7 +54,7 @@ class Daemon(NamedTuple):
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """`dagster-daemon run` with the repository's own dagster.yaml, in a DAGSTER_HOME of its own."""
     home = tmp_path_factory.mktemp("home")
-    truth = synthetic.make(home / "bucket", 20, "dated", 1)
+    truth = synthetic.make_bucket(home / "bucket", 20, "dated", 1)
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
@@ -143,7 +143,7 @@ def test_dagsters_history_in_postgresql_by_the_commented_block(tmp_path: Path, m
             monkeypatch.setenv(f"DAGSTER_POSTGRES_{name}", str(value))
         with instance_of(tmp_path, in_postgres((ROOT / "dagster.yaml").read_text())) as instance:
             runs = [dg.materialize([thing], instance=instance).run_id for _ in range(2)]
-            assert run_retention.forget(instance, 0) == run_retention.Forgotten(runs_forgotten=1, runs_kept=1)
+            assert run_retention.forget_runs(instance, 0) == run_retention.Forgotten(runs_forgotten=1, runs_kept=1)
             assert instance.get_run_ids() == [runs[1]]
         assert server.run("select run_id from runs", "dagster") == runs[1]
         assert server.run("select distinct run_id from event_logs where run_id <> ''", "dagster") == runs[1]

@@ -28,7 +28,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("failures") / "bucket"
-    return folder, synthetic.make(folder, 3, "dated", 1)
+    return folder, synthetic.make_bucket(folder, 3, "dated", 1)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_lake_in_use_is_waited_for_and_then_given_up(
 ) -> None:
     lake = new_lake
     lake.mkdir()
-    with locks.held(location.parse(str(lake)), settings.load({})):
+    with locks.hold_lock(location.parse_address(str(lake)), settings.load_settings({})):
         result = refresh(instance, truth[0], lake)
     assert tries(result, "objects") == ["again", "again", "again", "failed"]
     line = result.failure_data_for_node("objects").user_failure_data.description  # type: ignore[union-attr]
@@ -114,7 +114,7 @@ def test_a_lake_in_use_is_waited_for_and_then_given_up(
 
 def test_each_wait_is_twice_the_last_but_for_chance() -> None:
     for failed in (1, 2, 3):
-        waits = [retries.wait(failed, 10) for _ in range(200)]
+        waits = [retries.compute_wait(failed, 10) for _ in range(200)]
         most = 10 * 2 ** (failed - 1)
         assert most / 2 <= min(waits) <= max(waits) <= most
         assert statistics.pstdev(waits) > most / 20, "no two runs come back together"
@@ -124,7 +124,7 @@ def test_each_wait_is_twice_the_last_but_for_chance() -> None:
 def test_a_fault_of_the_program_keeps_its_traceback_and_is_not_tried_again(instance: dg.DagsterInstance) -> None:
     @dg.op
     def stumbles(context: dg.OpExecutionContext) -> None:
-        with retries.healing(context):
+        with retries.retry_when_healing(context):
             raise ZeroDivisionError("nobody thought of this")
 
     @dg.job
@@ -180,11 +180,11 @@ def test_old_runs_are_forgotten_but_not_the_last_word_on_an_asset_or_check(tmp_p
         needed = {both, twice[1], checked[1]}
         everything = {both, *twice, *checked, failed}
 
-        assert run_retention.forget(instance, 1) == run_retention.Forgotten(0, 0), "none is a day old"
+        assert run_retention.forget_runs(instance, 1) == run_retention.Forgotten(0, 0), "none is a day old"
         assert set(instance.get_run_ids()) == everything
-        assert run_retention.forget(instance, 0) == run_retention.Forgotten(runs_forgotten=3, runs_kept=3)
+        assert run_retention.forget_runs(instance, 0) == run_retention.Forgotten(runs_forgotten=3, runs_kept=3)
         assert set(instance.get_run_ids()) == needed
-        assert run_retention.forget(instance, 0) == run_retention.Forgotten(runs_forgotten=0, runs_kept=3)
+        assert run_retention.forget_runs(instance, 0) == run_retention.Forgotten(runs_forgotten=0, runs_kept=3)
 
         names = [path.name for path in tmp_path.rglob("*")]
         assert not [name for name in names for run_id in everything - needed if run_id in name]
@@ -199,7 +199,7 @@ def test_a_run_that_is_not_over_is_never_forgotten(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         run = instance.create_run_for_job(talking)
         instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", run.job_name), run.run_id)
-        assert run_retention.forget(instance, 0) == run_retention.Forgotten(0, 0)
+        assert run_retention.forget_runs(instance, 0) == run_retention.Forgotten(0, 0)
 
 
 def test_the_upkeep_job_keeps_lake_and_history_and_says_what_it_did(

@@ -25,7 +25,7 @@ from warehouse.lake import location, store
 from warehouse.manifests import register
 from warehouse.quality_report import png as pictures
 from warehouse.query import checks as rules
-from warehouse.settings import Settings, named_sources
+from warehouse.settings import Settings, parse_sources
 
 ROOT = Path(__file__).parent.parent
 #: Not external_validation and prior_data, which must be given something.
@@ -41,7 +41,7 @@ class House:
         self.folder, self.instance = folder, instance
         self.lake, self.shelf = folder / "lake", folder / "manifests"
         environ = {"CHEST_SOURCES": sources} if sources else {}
-        named = named_sources(Settings(sources=sources))
+        named = parse_sources(Settings(sources=sources))
         one = "" if sources else str(folder / "bucket")
         chest = ChestWarehouse(source=one, lake=str(self.lake), manifests=str(self.shelf), sources=named)
         self.defs = chest_definitions(environ, chest=chest)
@@ -105,7 +105,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def house(tmp_path_factory: pytest.TempPathFactory, instance: dg.DagsterInstance) -> House:
     """Refreshed once, its cohorts answered; the tests below go on from each other's state, in their order."""
     folder = tmp_path_factory.mktemp("house")
-    synthetic.make(folder / "bucket", 8, "dated", 3)
+    synthetic.make_bucket(folder / "bucket", 8, "dated", 3)
     house = House(folder, instance)
     assert house.tick() == set()  # nothing is published: nothing can be asked
     assert house.run().success
@@ -159,17 +159,17 @@ def test_a_new_image_moves_every_cohort_and_each_manifest_is_kept_once(house: Ho
         (event,) = again.get_asset_materialization_events()
         assert event.materialization.metadata["is_new"].value is is_new
     assert house.version("manifests", "covid_risk") != before
-    recorded = [entry["cohort"] for entry in register.entries(str(house.lake))]
+    recorded = [entry["cohort"] for entry in register.list_entries(str(house.lake))]
     kept = [path.parts[-3] for path in house.shelf.glob("*/*/manifest.json")]
     assert sorted(recorded) == sorted(kept)
     assert recorded.count("covid_risk") == 2
 
 
 def test_a_manifest_that_was_not_recorded_is_recorded_by_the_next_run(house: House) -> None:
-    with store.writer(location.parse(str(house.lake)), Settings()) as con:
+    with store.open_writer(location.parse_address(str(house.lake)), Settings()) as con:
         store.transact(con, "forgotten", lambda: con.execute("delete from ops.manifests where cohort = 'ventilation'"))
     assert house.make({dg.AssetKey(["manifests", "ventilation"])}).success
-    assert "ventilation" in {entry["cohort"] for entry in register.entries(str(house.lake))}
+    assert "ventilation" in {entry["cohort"] for entry in register.list_entries(str(house.lake))}
 
 
 def test_views_that_a_killed_run_published_and_did_not_tell_of_are_told_of_by_the_next(house: House) -> None:
@@ -238,7 +238,7 @@ def test_a_failing_blocking_check_fails_the_run_with_one_line_and_readers_keep_w
     with warehouse.open(str(house.lake)) as wh:
         before = wh.snapshot.number
     twice = "insert into core.images from core.images limit 1"
-    with store.writer(location.parse(str(house.lake)), Settings()) as con:
+    with store.open_writer(location.parse_address(str(house.lake)), Settings()) as con:
         store.transact(con, "by hand", lambda: con.execute(twice))
     result = house.run()
     said = failed(result, "published")
@@ -321,14 +321,14 @@ def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_ste
 )
 def test_sources_that_cannot_be_are_refused_by_name(text: str, words: str) -> None:
     with pytest.raises(UsageError, match="CHEST_SOURCES") as error:
-        named_sources(Settings(sources=text))
+        parse_sources(Settings(sources=text))
     assert words in str(error.value)
 
 
 def test_sources_keep_their_order_and_names() -> None:
-    found = named_sources(Settings(sources="training=s3://a/b=c  validation=/data/v"))
+    found = parse_sources(Settings(sources="training=s3://a/b=c  validation=/data/v"))
     assert list(found.items()) == [("training", "s3://a/b=c"), ("validation", "/data/v")]
-    assert named_sources(Settings(source="s3://a")) == {}
+    assert parse_sources(Settings(source="s3://a")) == {}
 
 
 def test_a_new_file_is_a_new_asset_and_a_broken_one_stops_nobody(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def kept() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("when") / "bucket"
-    synthetic.make(folder, 3, "dated", 1)
+    synthetic.make_bucket(folder, 3, "dated", 1)
     return folder
 
 

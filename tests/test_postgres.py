@@ -17,9 +17,9 @@ from servers import Postgres, moto, postgres
 import warehouse
 from warehouse.errors import ForeignSqlError, LakeBusyError, LakeError, UsageError
 from warehouse.lake import location, store, view_changes
-from warehouse.query.status import status
+from warehouse.query.status import measure_status
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 COUNTS = (
     "objects",
@@ -43,7 +43,7 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bucket") / "small"
-    make(root, 4)
+    make_bucket(root, 4)
     return root
 
 
@@ -60,10 +60,10 @@ def answers(address: str) -> dict[str, Any]:
     """What a lake says of itself and of every patient."""
     with warehouse.open(address) as wh:
         day = wh.as_of("2020-12-31")
-        found = {name: status(wh)[name] for name in COUNTS}
+        found = {name: measure_status(wh)[name] for name in COUNTS}
         return {
             **found,
-            "as_of": status(day)["as_of"],
+            "as_of": measure_status(day)["as_of"],
             "rows": day.sql("from patients order by all").fetchall(),
         }
 
@@ -101,16 +101,16 @@ def test_which_views_changed_is_read_off_the_catalogue(server: Postgres, bucket:
     record.write_text(record.read_text() + " ")
     second = warehouse.refresh(str(own), address).published.snapshot
     with warehouse.open(address) as wh:
-        moved = set(view_changes.views(wh.con, wh.location, first, second))
+        moved = set(view_changes.find_changed_views(wh.con, wh.location, first, second))
         assert moved >= {"clinical", "clinical_history", "patients"}
         assert not moved & {"images", "headers", "studies", "series"}
-        assert view_changes.views(wh.con, wh.location, second, second) == ()
+        assert view_changes.find_changed_views(wh.con, wh.location, second, second) == ()
 
 
 def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> None:
-    place = location.parse(filled)
-    with store.writer(place, Settings()):
-        with pytest.raises(LakeBusyError), store.writer(place, Settings()):
+    place = location.parse_address(filled)
+    with store.open_writer(place, Settings()):
+        with pytest.raises(LakeBusyError), store.open_writer(place, Settings()):
             pass
         done = chest("refresh", bucket, "--lake", filled, "-q")
         with warehouse.open(filled) as wh:
@@ -119,7 +119,7 @@ def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> N
     assert done.stdout == ""
     assert "Another refresh is writing" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    with store.writer(place, Settings()):
+    with store.open_writer(place, Settings()):
         pass  # the lock went with its holder
 
 
@@ -129,7 +129,7 @@ def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
     for site in ("leeds", "york"):
         write_objects(tmp_path / site, {f"training/{site}/data/2020-03-01/data.json": record % site})
     addresses = {site: server.address("shared", tmp_path / f"{site}-data", schema=site) for site in ("leeds", "york")}
-    with store.writer(location.parse(addresses["leeds"]), Settings()):
+    with store.open_writer(location.parse_address(addresses["leeds"]), Settings()):
         warehouse.refresh(str(tmp_path / "york"), addresses["york"])  # a lock of its own
     warehouse.refresh(str(tmp_path / "leeds"), addresses["leeds"])
     for site, address in addresses.items():
@@ -151,7 +151,7 @@ def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.Mon
         with warehouse.open(address) as wh:
             assert wh.clinical().select("patient_id, kind").fetchall() == [("Covid1", "status")]
             assert wh.sql("select patient_id from patients", trusted=False).fetchall() == [("Covid1",)]
-            with wh.held_in() as held, pytest.raises(duckdb.Error, match="disabled"):
+            with wh.sandboxed() as held, pytest.raises(duckdb.Error, match="disabled"):
                 held.con.execute("from read_parquet('s3://elsewhere/x.parquet')")
         stored = [row["Key"] for row in client.list_objects_v2(Bucket="parquet")["Contents"]]
     assert any(key.startswith("lake/core/clinical/") and key.endswith(".parquet") for key in stored)
@@ -201,7 +201,7 @@ def test_an_address_without_data_path_says_so(server: Postgres, here: Chest) -> 
 
 def test_a_schema_must_be_a_plain_name(server: Postgres, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no name for a schema"):
-        location.parse(server.address("chest", tmp_path, schema="a'b"))
+        location.parse_address(server.address("chest", tmp_path, schema="a'b"))
 
 
 def test_a_server_that_dies_in_the_middle_is_one_line_and_no_abort(bucket: Path, tmp_path: Path) -> None:

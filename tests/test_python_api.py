@@ -13,7 +13,7 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 PACKAGE = Path(warehouse.__file__).parent
 RECORD = '{"Pseudonym": "Covid77", "SwabStatus": "Negative"}'
@@ -22,7 +22,7 @@ RECORD = '{"Pseudonym": "Covid77", "SwabStatus": "Negative"}'
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bucket") / "small"
-    make(root, 8)
+    make_bucket(root, 8)
     return root
 
 

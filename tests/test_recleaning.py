@@ -51,7 +51,7 @@ EXPLAINED = [(p, rule) for p in ("P1", "P2") for rule in ("number_from_text", "r
 def test_a_lake_of_the_schema_before_is_filled_by_the_next_refresh(tmp_path: Path, bucket: Path) -> None:
     folder = str(tmp_path / "lake")
     warehouse.refresh(str(bucket), folder)
-    with lake.writer(location.parse(folder), Settings()) as con:
+    with lake.open_writer(location.parse_address(folder), Settings()) as con:
         lake.transact(con, "as it was", lambda: make_old(con))
     spoil(bucket)
     result = warehouse.refresh(str(bucket), folder)
@@ -104,7 +104,7 @@ def test_an_edited_rule_is_applied_to_what_the_lake_has(tmp_path: Path, new_lake
 def test_an_old_snapshot_keeps_its_old_values(new_lake: Path, bucket: Path, chest: Callable[..., Any]) -> None:
     folder = str(new_lake)
     first = warehouse.refresh(str(bucket), folder).published.snapshot
-    with lake.writer(location.parse(folder), Settings()) as con:
+    with lake.open_writer(location.parse_address(folder), Settings()) as con:
         lake.transact(con, "other rules", lambda: con.execute("update core.clinical set rules = 'other', age = 7"))
     warehouse.refresh(str(bucket), folder)
     assert ask(folder, ASK) == WHOLE

@@ -114,10 +114,10 @@ def test_objects_come_change_and_go(bucket: Path, lake: Path, tmp_path: Path) ->
 def test_nothing_new_makes_no_snapshot(bucket: Path, lake: Path) -> None:
     first = refresh(bucket, lake).published
     with warehouse.open(str(lake)) as wh:
-        before = len(lakes.snapshots(wh.con))
+        before = len(lakes.list_snapshots(wh.con))
     second = refresh(bucket, lake).published
     with warehouse.open(str(lake)) as wh:
-        assert len(lakes.snapshots(wh.con)) == before
+        assert len(lakes.list_snapshots(wh.con)) == before
     assert (second.is_new, second.snapshot) == (False, first.snapshot)
 
 
@@ -274,7 +274,9 @@ def test_readers_stay_at_their_snapshot(bucket: Path, lake: Path, here: Any) -> 
 def test_reextract_types_again_without_the_bucket(bucket: Path, lake: Path) -> None:
     refresh(bucket, lake)
     before = content(lake)
-    with lakes.writer(location.parse(str(lake)), SETTINGS) as con:  # as a lake from before the column was there
+    with lakes.open_writer(
+        location.parse_address(str(lake)), SETTINGS
+    ) as con:  # as a lake from before the column was there
         con.execute("update core.images set Modality = null, dcm_key = null")
     for path in bucket.rglob("*.json"):  # nothing to be read there, and nothing that the listing shows
         stat = path.stat()
@@ -288,7 +290,7 @@ def test_reextract_keeps_to_its_prefix_and_source(tmp_path: Path, lake: Path) ->
     for name in ("one", "other"):
         write_objects(tmp_path / name, person("A") | person("B"))
         refresh(tmp_path / name, lake)
-    with lakes.writer(location.parse(str(lake)), SETTINGS) as con:
+    with lakes.open_writer(location.parse_address(str(lake)), SETTINGS) as con:
         con.execute("update core.images set Modality = null")
     refresh(tmp_path / "one", lake, reextract_headers=True, prefix="training/A/")
     found = ask(lake, "select source, patient_id from images where Modality = 'CT'")
@@ -300,7 +302,7 @@ def test_reextract_keeps_to_its_prefix_and_source(tmp_path: Path, lake: Path) ->
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sample bucket that is loaded in many units."""
     folder = tmp_path_factory.mktemp("large") / "bucket"
-    synthetic.make(folder, patients=30, layout="dated", seed=3)
+    synthetic.make_bucket(folder, patients=30, layout="dated", seed=3)
     return folder
 
 
@@ -364,7 +366,7 @@ def test_interrupted_first_refresh(large: Path, tmp_path: Path, large_content: A
 
 def test_one_refresh_at_a_time(bucket: Path, lake: Path, chest: Any) -> None:
     refresh(bucket, lake)
-    with lakes.writer(location.parse(str(lake)), SETTINGS):
+    with lakes.open_writer(location.parse_address(str(lake)), SETTINGS):
         refused = chest("refresh", bucket, "--lake", lake)
     assert refused.returncode == 2
     assert "Another refresh" in refused.stderr

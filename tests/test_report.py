@@ -17,9 +17,9 @@ from warehouse.errors import LakeError, UsageError
 from warehouse.lake import location
 from warehouse.lake import store as lakes
 from warehouse.quality_report import bar_charts, svg
-from warehouse.quality_report.model import Studies, percent
+from warehouse.quality_report.model import Studies, to_percent
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 #: A centre as a page must not trust it, and characters that no SVG can hold.
 HOSTILE = "<script>alert(1)</script> & \"Sons' {{ 7 * 7 }}]]></svg><img src=http://evil.example/x>\x01 \u202eNHS Trust"
@@ -28,7 +28,7 @@ HOSTILE = "<script>alert(1)</script> & \"Sons' {{ 7 * 7 }}]]></svg><img src=http
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("report") / "bucket"
-    make(root, 60, "published", 3)
+    make_bucket(root, 60, "published", 3)
     rejected = {"training/Covid9001/data/2020-05-01/data.json": "[not json"}
     write_objects(root, rejected)
     return root
@@ -215,7 +215,7 @@ def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
     write_objects(tmp_path / "bucket", record("Covid1", "Leeds"))
     folder = str(tmp_path / "lake")
     warehouse.refresh(str(tmp_path / "bucket"), folder)
-    with lakes.writer(location.parse(folder), Settings()) as con:
+    with lakes.open_writer(location.parse_address(folder), Settings()) as con:
         lakes.transact(con, "older", lambda: con.execute("drop view completeness"), published=True)
     with warehouse.open(folder) as wh, pytest.raises(LakeError, match="no view completeness"):
         wh.report(tmp_path / "report.html")
@@ -225,7 +225,7 @@ def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
 @given(st.integers(1, 3000), st.data())
 def test_all_and_none_are_said_of_all_and_none_alone(n_records: int, data: st.DataObject) -> None:
     n_filled = data.draw(st.integers(0, n_records))
-    share = percent(n_filled, n_records)
+    share = to_percent(n_filled, n_records)
     assert (share == 0) == (n_filled == 0)
     assert (share == 100) == (n_filled == n_records)
     assert abs(share - 100 * n_filled / n_records) <= 1
@@ -238,7 +238,7 @@ def test_the_chart_of_studies_shows_the_four_years_with_most(months: dict[date, 
     def place(month: date) -> int:
         return 12 * month.year + month.month
 
-    span = bar_charts.shown_months([Studies(month, "CT", n) for month, n in months.items()])
+    span = bar_charts.find_shown_months([Studies(month, "CT", n) for month, n in months.items()])
     if not months:
         assert span is None
         return
@@ -253,4 +253,4 @@ def test_the_chart_of_studies_shows_the_four_years_with_most(months: dict[date, 
     st.sets(st.sampled_from(["Leeds", "Leeds NHS Trust", "Leeds nhs trust", "Leeds NHS Trust NHS Trust", "Bath", ""]))
 )
 def test_short_names_stay_apart(centres: set[str]) -> None:
-    assert len(set(svg.short_names(centres).values())) == len(centres)
+    assert len(set(svg.shorten_names(centres).values())) == len(centres)

@@ -12,9 +12,9 @@ from servers import S3, keys_of, rclone
 import warehouse
 from warehouse.errors import UsageError
 from warehouse.object_store.s3 import S3Bucket
-from warehouse.query.status import status
+from warehouse.query.status import measure_status
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 COUNTS = ("objects", "image_json", "clinical_json", "patients", "studies", "series", "modality")
 PATIENT = "training/Covid1"
@@ -25,7 +25,7 @@ RECORD = b'{"Pseudonym": "Covid1", "SwabStatus": "Negative", "SubmittingCentre":
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bucket in a folder, of eight patients."""
     root = tmp_path_factory.mktemp("small") / "bucket"
-    make(root, 8)
+    make_bucket(root, 8)
     return root
 
 
@@ -72,10 +72,10 @@ def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, ne
     assert result.source == source.rstrip("/")
     expected = truth(folder)
     with warehouse.open(str(new_lake)) as wh:
-        found = status(wh)
+        found = measure_status(wh)
         assert {name: found[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}
         for day, answers in expected["as_of"].items():
-            assert status(wh.as_of(day))["as_of"][day] == answers
+            assert measure_status(wh.as_of(day))["as_of"][day] == answers
         assert {key for (key,) in wh.sql("select key from raw.objects").fetchall()} == set(keys_of(folder))
         pairs = "select count(*), count(dcm_key), count(distinct dcm_etag) from images"
         assert wh.group("all").sql(pairs).fetchone()[1] == found["dcm"] > 0
@@ -330,7 +330,7 @@ def test_published_sample_by_rclone(
     warehouse.refresh("s3://published/", str(new_lake))
     expected = truth(samples / "published")
     with warehouse.open(str(new_lake)) as wh:
-        found = status(wh)
+        found = measure_status(wh)
     assert {name: found[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}
     assert (found["rejected"], found["other"]) == (0, 0)
 

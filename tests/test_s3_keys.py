@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import S3
 
-from warehouse.object_store.base import Unread
+from warehouse.object_store.base import ReadFailure
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
 
@@ -68,7 +68,7 @@ def test_keys_are_those_of_boto3(s3: S3, keys: set[str], below: str, data: st.Da
     assert bytes(buffer) == b"".join((below + key).encode() for key in order)
     for key in order:
         content = bucket.stream(key, 1 if data.draw(st.booleans()) and found[key][0] > 1 else 0)
-        assert not isinstance(content, Unread), repr(key)
+        assert not isinstance(content, ReadFailure), repr(key)
         read = b"".join(map(bytes, content.chunks))
         assert (below + key).encode().endswith(read)
         assert len(read) >= found[key][0] - 1

@@ -119,7 +119,7 @@ def fingerprint(out: Path) -> str:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sample")
     for layout in synthetic.LAYOUTS:
-        synthetic.make(root / layout, PATIENTS, layout, seed=SEED)
+        synthetic.make_bucket(root / layout, PATIENTS, layout, seed=SEED)
     return {layout: root / layout for layout in synthetic.LAYOUTS}
 
 
@@ -137,7 +137,7 @@ def truth(folders: dict[str, Path]) -> dict[str, Any]:
 @pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_same_seed_same_bytes(tmp_path: Path, layout: str) -> None:
     for name in ("one", "two"):
-        synthetic.make(tmp_path / name, 3, layout, seed=4)
+        synthetic.make_bucket(tmp_path / name, 3, layout, seed=4)
     assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
 
 
@@ -156,7 +156,7 @@ def test_another_process_with_other_hashes_writes_the_same_bytes(tmp_path: Path)
 
 def test_another_seed_gives_another_bucket(tmp_path: Path) -> None:
     for seed in (0, 1):
-        synthetic.make(tmp_path / str(seed), 3, seed=seed)
+        synthetic.make_bucket(tmp_path / str(seed), 3, seed=seed)
     assert fingerprint(tmp_path / "0") != fingerprint(tmp_path / "1")
 
 
@@ -165,7 +165,7 @@ def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path: Path, layout:
     files: dict[int, dict[str, tuple[bytes, datetime]]] = {}
     for patients in (5, 8):
         out = tmp_path / str(patients)
-        synthetic.make(out, patients, layout)
+        synthetic.make_bucket(out, patients, layout)
         first_five = {f"Covid{number}" for number in range(1, 6)}
         files[patients] = {
             path.relative_to(out).as_posix(): (path.read_bytes(), written(path))
@@ -226,7 +226,7 @@ def test_the_last_as_of_date_sees_everything(truth: dict[str, Any], buckets: dic
 
 
 def test_make_returns_what_it_writes(tmp_path: Path) -> None:
-    returned = synthetic.make(tmp_path / "out", 4)
+    returned = synthetic.make_bucket(tmp_path / "out", 4)
     assert returned == json.loads((tmp_path / "out" / "truth.json").read_text())
 
 
@@ -326,7 +326,7 @@ def test_identity_left_in_a_header_is_invented(buckets: dict[str, Bucket], truth
 
 
 def test_ages_in_headers_come_in_every_form(tmp_path: Path) -> None:
-    synthetic.make(tmp_path / "b", 500, seed=2)
+    synthetic.make_bucket(tmp_path / "b", 500, seed=2)
     forms = Counter[str]()
     for path in (tmp_path / "b").glob("training/*/images_metadata/*/*.json"):
         said = json.loads(path.read_bytes())[AGE].get("Value", ["missing"])[0]
@@ -362,7 +362,7 @@ def test_every_rule_and_every_fault_occurs(truth: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_a_clean_bucket_has_no_slips_and_no_faults(tmp_path: Path, layout: str) -> None:
-    truth = synthetic.make(tmp_path / "b", 60, layout, clean=True)
+    truth = synthetic.make_bucket(tmp_path / "b", 60, layout, clean=True)
     faults: Any = truth["faults"]
     assert not any(faults.values())
     # Centres have units of their own, and codes that say unknown are no slip.
@@ -374,25 +374,25 @@ def test_a_clean_bucket_has_no_slips_and_no_faults(tmp_path: Path, layout: str) 
 
 def test_progress_counts_the_patients(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    synthetic.make(tmp_path / "out", 3, progress=lambda done, total: calls.append((done, total)))
+    synthetic.make_bucket(tmp_path / "out", 3, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    assert synthetic.make(tmp_path, 1)["patients"] == 1
+    assert synthetic.make_bucket(tmp_path, 1)["patients"] == 1
 
 
 def test_a_folder_with_something_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match=re.escape(str(tmp_path))):
-        synthetic.make(tmp_path, 1)
+        synthetic.make_bucket(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(UsageError, match="is in the way"):
-        synthetic.make(tmp_path / "out", 1)
+        synthetic.make_bucket(tmp_path / "out", 1)
 
 
 @pytest.mark.parametrize(
@@ -401,5 +401,5 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_made_is_refused(tmp_path: Path, patients: int, layout: str, named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        synthetic.make(tmp_path / "out", patients, layout)
+        synthetic.make_bucket(tmp_path / "out", patients, layout)
     assert not (tmp_path / "out").exists()

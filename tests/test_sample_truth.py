@@ -31,7 +31,7 @@ File = tuple[str, str, str]
 @pytest.fixture(scope="module", params=synthetic.LAYOUTS)
 def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generated") / "bucket"
-    synthetic.make(path, PATIENTS, request.param, SEED)
+    synthetic.make_bucket(path, PATIENTS, request.param, SEED)
     return path
 
 
@@ -134,7 +134,7 @@ def test_every_fault_is_found_and_nothing_else(wh: warehouse.Warehouse, truth: d
 
 
 def test_a_clean_bucket_passes_every_check(tmp_path: Path) -> None:
-    synthetic.make(tmp_path / "bucket", 40, clean=True)
+    synthetic.make_bucket(tmp_path / "bucket", 40, clean=True)
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         assert {result.check.name: result.n_rows for result in wh.check() if result.n_rows} == {}

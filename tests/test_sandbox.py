@@ -25,7 +25,7 @@ from warehouse.engine.query_text import find_hidden
 from warehouse.lake import location
 from warehouse.lake import store as lakes
 from warehouse.manifests.checking import LABEL_TYPES
-from warehouse.manifests.rows import collect
+from warehouse.manifests.rows import collect_rows
 from warehouse.settings import Settings
 
 SECRET = "nobody may read this"
@@ -120,10 +120,10 @@ def test_only_plain_names_come_through(name: str) -> None:
     taken = {"patient_id", "a1", "answer", *(view.name for view in columns.views())}
     for line, text in texts.items():
         if not explain_name(name) and name.lower() not in taken:
-            cohorts.check(cohorts.parse(text, "mine.sql"))
+            cohorts.check_definition(cohorts.parse(text, "mine.sql"))
         elif explain_name(name):
             with pytest.raises(cohorts.DefinitionError) as caught:
-                cohorts.check(cohorts.parse(text, "mine.sql"))
+                cohorts.check_definition(cohorts.parse(text, "mine.sql"))
             assert line in {problem.line for problem in caught.value.problems}
 
 
@@ -137,7 +137,7 @@ def test_columns_are_named_and_none_twice() -> None:
     ):
         head = f"{HEAD}-- param x VARCHAR = '1': x\n" if "$x" in select else HEAD
         with pytest.raises(cohorts.DefinitionError, match=says) as caught:
-            cohorts.check(cohorts.parse(f"{head}select {select}\nfrom patients p group by all", "mine.sql"))
+            cohorts.check_definition(cohorts.parse(f"{head}select {select}\nfrom patients p group by all", "mine.sql"))
         assert line in {problem.line for problem in caught.value.problems}
 
 
@@ -159,7 +159,7 @@ def test_columns_are_named_and_none_twice() -> None:
 def test_names_and_defaults_of_the_header(header: str, says: str) -> None:
     sql = f"{HEAD}{header}\nselect patient_id, 1 as died from patients where $a = 'a'"
     with pytest.raises(cohorts.DefinitionError, match=says):
-        cohorts.check(cohorts.parse(sql, "mine.sql"))
+        cohorts.check_definition(cohorts.parse(sql, "mine.sql"))
 
 
 def test_the_declared_columns_are_such_names() -> None:
@@ -169,7 +169,7 @@ def test_the_declared_columns_are_such_names() -> None:
 def test_a_parameter_is_a_dollar_and_a_name() -> None:
     """`@x` is a parameter to sqlglot and a call of abs() to DuckDB."""
     text = f"{HEAD}-- param x INTEGER = -1: x\nselect patient_id, @age as y from patients where n_images > $x"
-    assert cohorts.check(cohorts.parse(text, "mine.sql"))[0] == {"x": -1}
+    assert cohorts.check_definition(cohorts.parse(text, "mine.sql"))[0] == {"x": -1}
 
 
 # --- least right ---
@@ -187,7 +187,7 @@ def hole(wh: warehouse.Warehouse, name: str) -> Cohort:
 @example('patient_id" from images; select 1 as "z')
 def test_rows_behind_an_answer_whatever_its_columns_are_called(wh: warehouse.Warehouse, name: str) -> None:
     assume(name.lower() != "patient_id" and not find_hidden(name))
-    rows = collect(hole(wh, name))
+    rows = collect_rows(hole(wh, name))
     try:
         assert rows.counts["images"] == 3
         assert rows.con.execute("select distinct * exclude (key) from manifest_rows limit 0").description
@@ -196,7 +196,7 @@ def test_rows_behind_an_answer_whatever_its_columns_are_called(wh: warehouse.War
 
 
 def test_what_holds_the_rows_has_no_lake_and_one_folder(wh: warehouse.Warehouse, root: Path, tmp_path: Path) -> None:
-    rows = collect(hole(wh, "n"), folder=tmp_path)
+    rows = collect_rows(hole(wh, "n"), folder=tmp_path)
     try:
         for query in (
             f"from read_text('{root / 'secret.txt'}')",
@@ -253,7 +253,7 @@ def test_a_list_of_manifests_runs_nobodys_sql_unasked(here: Chest, root: Path, t
     made = here("manifest", "export", write(root, "select patient_id from patients"), "-o", tmp_path / "m", *place)
     assert made.returncode == 0, made.stderr
     hostile = HEAD + LABEL_NAME.replace("SECRET", str(root / "secret.txt")).replace("OUT", str(tmp_path))
-    with lakes.writer(location.parse(str(root / "lake")), Settings()) as con:
+    with lakes.open_writer(location.parse_address(str(root / "lake")), Settings()) as con:
         for name, sql in (("hostile", hostile), ("plain", f"{HEAD}select patient_id from patients")):
             con.execute(
                 "insert into ops.manifests from (select * replace ($name as cohort, $sql as sql, -1 as snapshot) "
@@ -325,7 +325,7 @@ def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) 
     start = time.monotonic()
 
     def ask_twice() -> None:
-        with limits.limited(Settings(sql_seconds=0.5)):
+        with limits.limit_resources(Settings(sql_seconds=0.5)):
             for _ in range(2):
                 with pytest.raises(warehouse.UsageError, match="longer than"):
                     _ = answer.rows
@@ -430,7 +430,7 @@ def test_what_is_long_and_not_deep_is_answered(wh: warehouse.Warehouse, root: Pa
     answer = wh.cohort(write(root, LONG[kind]))
     assert answer.rows.num_rows > 0
     assert answer.steps()
-    assert isinstance(leakage.warnings(answer.definition, answer), list)
+    assert isinstance(leakage.find_warnings(answer.definition, answer), list)
 
 
 ODD = {

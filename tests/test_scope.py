@@ -136,5 +136,5 @@ def test_the_prefixes_of_a_patient_hold_the_keys_of_the_grammar(patient: str, la
         image_id="3",
         record="data",
     )
-    text = keys.format(key)
-    assert any(text.startswith(prefix) for prefix in keys.prefixes_of(patient, "training"))
+    text = keys.format_key(key)
+    assert any(text.startswith(prefix) for prefix in keys.list_prefixes(patient, "training"))

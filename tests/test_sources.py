@@ -72,7 +72,7 @@ def test_a_header_that_newer_rules_reject_does_not_hold_up_the_rest(
     write_objects(buckets["b"], {f"training/R{n}/data/2020-04-01/data.json": "{}" for n in range(4)})
     warehouse.refresh(str(buckets["a"]), lake)
     warehouse.refresh(str(buckets["b"]), lake, add_source=True)
-    with lakes.writer(location.parse(lake), Settings()) as con:  # as an older version had let it in
+    with lakes.open_writer(location.parse_address(lake), Settings()) as con:  # as an older version had let it in
         con.execute("update raw.headers set header = '{}', reading = null where patient_id = 'Q'")
         con.execute("update raw.records set record = '[]' where patient_id = 'Q'")
         con.execute("update core.images set rules = 'of another version'")

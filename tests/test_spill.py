@@ -18,7 +18,7 @@ create temp table sorted as from texts order by text;
 
 
 def digest(path: Path, seed: int, memory_mb: int) -> str:
-    con = connection.connect(settings.Settings(memory_limit_mb=memory_mb, threads=1), location.parse(str(path)))
+    con = connection.connect(settings.Settings(memory_limit_mb=memory_mb, threads=1), location.parse_address(str(path)))
     with con:
         con.execute(SPILLING.replace("$seed", str(seed)))
         row = con.execute(

@@ -43,9 +43,9 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.column_lineage", "fold_name"),
         ("warehouse.lake.connection", "location.login"),
         ("warehouse.lake.connection", "name"),
-        ("warehouse.query.macros", "names"),
         ("warehouse.cohorts.confounding", "cohort.definition.grain_column"),
         ("warehouse.ingest.loading", "target.table"),
+        ("warehouse.ingest.unreading", "table"),
         ("pipelines.metadata", "relation"),
     },
     "Made of the column tables in sql/columns alone": {
@@ -70,11 +70,10 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.lake.maintenance", "str(dry_run).lower"),
     },
     "SQL that another module has quoted, or filled from sql/, as this test sees there": {
-        ("warehouse.cohorts.attrition", "catalogue.table"),
-        ("warehouse.cohorts.compare", "catalogue.table"),
-        ("warehouse.cohorts.divergence", "catalogue.table"),
+        ("warehouse.cohorts.attrition", "binding.table"),
+        ("warehouse.cohorts.compare", "binding.table"),
+        ("warehouse.cohorts.divergence", "binding.table"),
         ("warehouse.lake.connection", "options"),
-        ("warehouse.query.macros", "spelling.fills"),
         ("warehouse.ingest.rereading", "run.within"),
         ("warehouse.ingest.listing", "run.within"),
         ("warehouse.ingest.loading", "run.within"),
@@ -85,9 +84,6 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.lake.backup.sqlite_catalog", "json.load"),
         ("warehouse.lake.backup.migrate_to_postgres", "template.replace"),
         ("warehouse.lake.backup.migrate_to_postgres", "con.execute(sql['tables']).fetchall"),
-    },
-    "Compared in Python only: the number of a snapshot is chosen by it": {
-        ("warehouse.ingest.__init__", "bucket.source"),
     },
     "A literal of a path, made by table_of in warehouse/manifests/checking.py": {
         ("warehouse.manifests.checking", "values"),
@@ -101,7 +97,8 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.extraction", "batch.schema"),
         ("warehouse.manifests.register", "manifest.about"),
         ("warehouse.manifests.register", "json.dumps"),
-        ("warehouse.ingest.recleaning", "extract.records"),
+        ("warehouse.ingest.recleaning", "extraction.extract_records"),
+        ("warehouse.ingest.recleaning", "rows.filter"),
     },
 }
 
@@ -126,7 +123,7 @@ def test_whatever_becomes_sql_is_quoted_or_explained() -> None:
     allowed = set().union(*ALLOWED.values())
     found = everything()
     new = [f"{one.module}:{one.line}: {one.source}" for one in found if shape(one) not in allowed]
-    assert not new, "quote it by sqlfiles.identifier() or sqlfiles.literal(), or bind a parameter:\n" + "\n".join(new)
+    assert not new, "quote it by sql_files.identifier() or sql_files.literal(), or bind a parameter:\n" + "\n".join(new)
     assert allowed - {shape(one) for one in found} == set(), "no longer there: take it out of the list"
 
 
@@ -137,9 +134,9 @@ FAULTY = {
     "a type by its words": "kind = con.sql('select 1').types[0]\ncon.execute(f'cast(null as {kind})')",
     "a schema in an option": "words = ['x']\nwords.append(f\"schema '{place.bad}'\")\ncon.execute(', '.join(words))",
     "quotes that are doubled by hand": 'path = place.bad.replace("\'", "\'\'")\ncon.sql(f"from \'{path}\'")',
-    "a hole": "con.execute(sqlfiles.fill(sqlfiles.read('x.sql'), rows=bad))",
-    "holes in a dictionary": "holes = {'rows': 'a', 'labels': bad}\nsqlfiles.fill(sqlfiles.read('x.sql'), **holes)",
-    "a template": "sqlfiles.fill(bad, rows='a')",
+    "a hole": "con.execute(sql_files.fill(sql_files.read('x.sql'), rows=bad))",
+    "holes in a dictionary": "holes = {'rows': 'a', 'labels': bad}\nsql_files.fill(sql_files.read('x.sql'), **holes)",
+    "a template": "sql_files.fill(bad, rows='a')",
     "a helper": "def rows(name):\n    return f'select {name}'\ncon.execute(rows(bad))",
     "a helper, by its name": "def rows(*, name):\n    return 'select ' + name\ncon.query(rows(name=bad))",
     "one that runs it": "def run(query):\n    con.execute(query)\nrun(f'select {bad}')",
@@ -173,10 +170,10 @@ def test_faults_are_found(body: str) -> None:
     [
         "con.execute('select $a', {'a': bad})",
         "con.execute(f'select {identifier(bad)} from {lake.ALIAS}.x')",
-        "quoted = [sqlfiles.identifier(bad) for bad in labels]\ncon.execute(', '.join(quoted))",
-        "con.execute(', '.join(map(sqlfiles.literal, labels)))",
+        "quoted = [sql_files.identifier(bad) for bad in labels]\ncon.execute(', '.join(quoted))",
+        "con.execute(', '.join(map(sql_files.literal, labels)))",
         "def rows(name):\n    return f'select {literal(name)}'\ncon.execute(rows(bad))",
-        "sql = sqlfiles.statements('x.sql')\ncon.execute(sqlfiles.fill(sql['a'], rows=literal(bad)))",
+        "sql = sql_files.statements('x.sql')\ncon.execute(sql_files.fill(sql['a'], rows=literal(bad)))",
         "con.execute(f'set threads = {int(bad)}')",
     ],
 )

@@ -17,7 +17,7 @@ from terminals import at_terminal, here_at_terminal
 
 import warehouse
 from pipelines import metadata, retries
-from warehouse.manifests.export import export
+from warehouse.manifests.export import export_manifest
 from warehouse.text import escape_controls, escape_json
 
 #: What may not arrive: set a title, erase, move up, C1's CSI, DEL, bidi override, zero width, separators.
@@ -79,7 +79,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     cohort = root / "films.sql"
     cohort.write_text(COHORT, encoding="utf-8")
     with warehouse.open(str(lake)) as wh:
-        export(wh.cohort(cohort), root / f"manifest{patient}")
+        export_manifest(wh.cohort(cohort), root / f"manifest{patient}")
     return {
         "source": bucket,
         "lake": lake,
@@ -164,14 +164,14 @@ def test_no_unseen_character_is_left_and_the_rest_stays(text: str) -> None:
 
 @given(st.text(st.characters(blacklist_categories=["Cs"]), max_size=40))
 def test_a_cell_in_dagster_is_text_whatever_it_holds(text: str) -> None:
-    table = metadata.table(("a",), [(text,)]).value
+    table = metadata.render_table(("a",), [(text,)]).value
     assert isinstance(table, str)
     assert len(table.splitlines()) == 3
     cell = table.splitlines()[2].removeprefix("| ").removesuffix(" |")
     assert not re.search(r"(?<!\\)(?:\\\\)*[<>|`\[\]*!&]", cell)
     assert not UNSEEN.search(table.replace("\n", ""))
-    assert not UNSEEN.search(retries.one_line(text))
-    block = metadata.code(f"select '{text}'\n```\n<script>").value
+    assert not UNSEEN.search(retries.to_one_line(text))
+    block = metadata.render_code(f"select '{text}'\n```\n<script>").value
     assert isinstance(block, str)
     fence = block.split("sql\n")[0]
     assert block.count(f"\n{fence}") == 1 or "`" in text

@@ -261,7 +261,7 @@ def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path:
     with warehouse.open(lake) as wh:
         (etag,) = wh.sql(f"select etag from images where key = '{keys[1]}'").fetchall()
     if not is_asked:
-        with lakes.writer(location.parse(lake), SETTINGS) as con:
+        with lakes.open_writer(location.parse_address(lake), SETTINGS) as con:
             con.execute("update core.images set rules = 'of another version'")
     write_objects(bucket, {keys[0]: header("DX") + " ", keys[1]: "{"})
     for _ in range(2):

@@ -19,14 +19,14 @@ from servers import moto, postgres
 
 import warehouse
 from warehouse.errors import BlockedError, LakeBusyError, LakeError, UsageError
-from warehouse.ingest import list_objects, opened
+from warehouse.ingest import list_objects, open_run
 from warehouse.lake import location, store
-from warehouse.lake.maintenance import UpkeepResult, upkeep
-from warehouse.manifests.export import export
-from warehouse.manifests.reproduce import repeat
-from warehouse.query.status import status
+from warehouse.lake.maintenance import UpkeepResult, maintain
+from warehouse.manifests.export import export_manifest
+from warehouse.manifests.reproduce import reproduce
+from warehouse.query.status import measure_status
 from warehouse.settings import Settings
-from warehouse.synthetic import make
+from warehouse.synthetic import make_bucket
 
 COHORT = """\
 -- title: Films
@@ -55,7 +55,7 @@ def record(n: int, centre: str | None = "Leeds", note: str = "") -> dict[str, by
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bucket")
-    make(root, 4)
+    make_bucket(root, 4)
     return root
 
 
@@ -83,7 +83,7 @@ def worn(bucket: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -
         numbers.append(warehouse.refresh(str(changing), folder, allow_removals=True).published.snapshot)
         if n == 0:
             with warehouse.open(folder) as wh:
-                export(wh.cohort(cohort), manifest)
+                export_manifest(wh.cohort(cohort), manifest)
     return {"bucket": changing, "lake": folder, "numbers": numbers, "manifest": manifest}
 
 
@@ -121,7 +121,7 @@ def answers(folder: str, snapshot: int | None = None) -> dict[str, Any]:
 
 def snapshots(folder: str) -> list[store.Snapshot]:
     with warehouse.open(folder) as wh:
-        return store.snapshots(wh.con)
+        return store.list_snapshots(wh.con)
 
 
 def parquet(folder: str) -> set[Path]:
@@ -132,7 +132,7 @@ def test_answers_stay_and_what_nobody_needs_goes(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     before, of_manifest = answers(folder), answers(folder, numbers[1])
     files = parquet(folder)
-    done = upkeep(folder, keep_days=0)
+    done = maintain(folder, keep_days=0)
     assert done.rewritten.files > 0
     assert done.merged.files > (done.merged.into or 0) > 0
     assert (done.before.files, done.removed_files, done.waiting) == (len(files), 0, 0)
@@ -144,7 +144,7 @@ def test_answers_stay_and_what_nobody_needs_goes(own: dict[str, Any]) -> None:
         (live,) = wh.con.execute(
             "select count(*) from ducklake_list_files('lake', 'images', schema => 'core')"
         ).fetchall()
-        assert status(wh)["unpublished_commits"] == 0
+        assert measure_status(wh)["unpublished_commits"] == 0
     assert live[0] <= 4  # one a year
     assert done.kept == (numbers[1], done.snapshot)
     assert set(numbers) - set(done.expired) == {numbers[1]}
@@ -152,13 +152,13 @@ def test_answers_stay_and_what_nobody_needs_goes(own: dict[str, Any]) -> None:
         warehouse.open(folder, snapshot=numbers[2])
 
     days_later(folder, 4)
-    later = upkeep(folder, keep_days=0)
+    later = maintain(folder, keep_days=0)
     assert later.removed_files > 0
     assert (later.after.files, later.rewritten.files, later.expired) == (len(parquet(folder)), 0, ())
     assert later.after.bytes < done.before.bytes
     assert answers(folder) == before
     assert answers(folder, numbers[1]) == of_manifest
-    again = repeat(warehouse.manifest(own["manifest"]), folder)
+    again = reproduce(warehouse.manifest(own["manifest"]), folder)
     assert again.is_same_csv
     assert again.difference.is_same
     assert warehouse.refresh(str(own["bucket"]), folder).published.is_new is False
@@ -169,12 +169,12 @@ def test_every_snapshot_of_the_last_days_stays(own: dict[str, Any]) -> None:
     before = {number: answers(folder, number) for number in numbers}
     old = "2020-01-01 00:00:00+00"
     in_catalogue(folder, f"update ducklake_snapshot set snapshot_time = '{old}' where snapshot_id <= {numbers[2]}")
-    done = upkeep(folder, keep_days=30)
+    done = maintain(folder, keep_days=30)
     # The third was superseded just now: somebody may still read it.
     assert set(numbers) & set(done.kept) == {numbers[1], *numbers[2:]}
     assert set(numbers) & set(done.expired) == {numbers[0]}
     days_later(folder, 4)
-    upkeep(folder, keep_days=30)
+    maintain(folder, keep_days=30)
     for number in (numbers[1], *numbers[2:]):
         assert answers(folder, number) == before[number]
     assert [row["snapshot"] for row in rows_of_refreshes(folder)] == numbers[::-1]
@@ -182,7 +182,7 @@ def test_every_snapshot_of_the_last_days_stays(own: dict[str, Any]) -> None:
 
 def rows_of_refreshes(folder: str) -> list[dict[str, Any]]:
     with warehouse.open(folder) as wh:
-        found: list[dict[str, Any]] = status(wh)["refreshes"]
+        found: list[dict[str, Any]] = measure_status(wh)["refreshes"]
         return found
 
 
@@ -194,7 +194,7 @@ def test_a_dry_run_tells_and_does_nothing(own: dict[str, Any], here: Chest, monk
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (parquet(folder), snapshots(folder)) == (files, history)
-    real = json.loads(json.dumps(asdict(upkeep(folder))))
+    real = json.loads(json.dumps(asdict(maintain(folder))))
     assert (told["rewritten"]["files"], told["before"]) == (real["rewritten"]["files"], real["before"])
     stay = {s.number for s in history if s.number > own["numbers"][-1] or s.info.get("step") == "objects"}
     assert set(told["expired"]) == {s.number for s in history} - {own["numbers"][1], *told["kept"]} - stay
@@ -212,9 +212,9 @@ def test_only_old_orphans_go(own: dict[str, Any]) -> None:
         path.write_bytes(b"PAR1")
     week = time.time() - 7 * 86_400
     os.utime(dead, (week, week))
-    assert upkeep(folder, dry_run=True).removed_orphans == 1
+    assert maintain(folder, dry_run=True).removed_orphans == 1
     assert dead.exists()
-    assert upkeep(folder).removed_orphans == 1
+    assert maintain(folder).removed_orphans == 1
     assert [path.exists() for path in (dead, fresh, other)] == [False, True, True]
 
 
@@ -235,9 +235,9 @@ def test_what_waits_to_be_published_stays_and_goes_on(tmp_path: Path, new_lake: 
         last = warehouse.refresh(str(bucket), folder).published.snapshot
     before = answers(folder)
     write_objects(bucket, record(8))
-    with opened(str(bucket), folder) as run:
+    with open_run(str(bucket), folder) as run:
         list_objects(run)  # and here it stopped
-    done = upkeep(folder, keep_days=0)
+    done = maintain(folder, keep_days=0)
     assert (done.waiting, done.snapshot, done.kept) == (1, last, (last,))
     assert done.merged.files > 0
     assert answers(folder) == before
@@ -246,15 +246,15 @@ def test_what_waits_to_be_published_stays_and_goes_on(tmp_path: Path, new_lake: 
     good = answers(folder)
     assert good["patients now"][0] == 3
 
-    with store.writer(location.parse(folder), Settings()) as con:
+    with store.open_writer(location.parse_address(folder), Settings()) as con:
         con.execute("insert into core.clinical from core.clinical limit 1")
     with pytest.raises(BlockedError):
         warehouse.refresh(str(bucket), folder)
-    upkeep(folder, keep_days=0)
+    maintain(folder, keep_days=0)
     assert answers(folder) == good
     with warehouse.open(folder) as wh:
         assert wh.snapshot.number == result.published.snapshot
-        assert [one["check"] for one in status(wh)["blocked"]] == ["books", "rows_twice"]
+        assert [one["check"] for one in measure_status(wh)["blocked"]] == ["books", "rows_twice"]
 
 
 def test_an_older_snapshot_is_not_read_by_newer_statistics(tmp_path: Path, new_lake: Path, cohort: Path) -> None:
@@ -274,7 +274,7 @@ def test_an_older_snapshot_is_not_read_by_newer_statistics(tmp_path: Path, new_l
         seen = [long_open.sql(query).fetchall() for query in queries]
         assert seen[0] == [("New3",)]
         warehouse.refresh(str(bucket), folder, allow_removals=True)
-        assert upkeep(folder, keep_days=1).rewritten.files > 0
+        assert maintain(folder, keep_days=1).rewritten.files > 0
         assert [long_open.sql(query).fetchall() for query in queries] == seen
     with warehouse.open(folder, snapshot=older) as anew:
         assert [anew.sql(query).fetchall() for query in queries] == seen
@@ -298,24 +298,24 @@ def test_killed_at_any_moment_it_harms_nothing(own: dict[str, Any]) -> None:
         assert answers(folder) == before
     assert killed
     days_later(folder, 4)
-    upkeep(folder, keep_days=0)
-    assert upkeep(folder, keep_days=0).expired == ()
+    maintain(folder, keep_days=0)
+    assert maintain(folder, keep_days=0).expired == ()
     assert answers(folder) == before
     assert answers(folder, numbers[1]) == of_manifest
     for path in parquet(folder):
         os.utime(path, (0, 0))
-    upkeep(folder, keep_days=0)
+    maintain(folder, keep_days=0)
     assert answers(folder) == before
 
 
 def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, here: Chest) -> None:
-    with store.writer(location.parse(own["lake"]), Settings()), pytest.raises(LakeBusyError):
-        upkeep(own["lake"])
+    with store.open_writer(location.parse_address(own["lake"]), Settings()), pytest.raises(LakeBusyError):
+        maintain(own["lake"])
     with pytest.raises(LakeError, match="There is no lake"):
-        upkeep(str(tmp_path / "none"))
+        maintain(str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
     with pytest.raises(UsageError, match="from 0"):
-        upkeep(own["lake"], keep_days=-1)
+        maintain(own["lake"], keep_days=-1)
     assert here("upkeep", "--lake", own["lake"], "--format", "csv").returncode == 2
 
 
@@ -334,12 +334,12 @@ def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.Monkey
         shutil.rmtree(sorted((mine / "training").iterdir())[0])
         warehouse.refresh(str(mine), address, allow_removals=True)
         before = answers(address)
-        assert upkeep(address, keep_days=0, dry_run=True).merged.files > 0
+        assert maintain(address, keep_days=0, dry_run=True).merged.files > 0
         with warehouse.open(address) as wh:
             (count, _) = before["headers now"]
             stream = wh.con.execute("from lake.raw.headers").to_arrow_reader(1)
             rows = stream.read_next_batch().num_rows
-            done: UpkeepResult = upkeep(address, keep_days=1)
+            done: UpkeepResult = maintain(address, keep_days=1)
             assert rows + sum(batch.num_rows for batch in stream) == count
             assert answers(address) == before
         assert first not in done.expired
@@ -349,7 +349,7 @@ def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.Monkey
         server.run(
             "update site.ducklake_files_scheduled_for_deletion set schedule_start = now() - interval '4 days'", "remote"
         )
-        later = upkeep(address, keep_days=0)
+        later = maintain(address, keep_days=0)
         assert first in later.expired
         assert later.removed_files > 0
         listed = client.list_objects_v2(Bucket="parquet")["Contents"]

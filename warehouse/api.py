@@ -39,7 +39,7 @@ class Warehouse(Session):
         """
         from warehouse.query import checks
 
-        return checks.run(self, name)
+        return checks.run_checks(self, name)
 
     def report(self, path: str | Path, *, suppress: int = SUPPRESS) -> None:
         """Write one self-contained HTML page on the quality of what this Warehouse shows: counts, nobody's values.
@@ -49,7 +49,7 @@ class Warehouse(Session):
         """
         from warehouse import quality_report
 
-        quality_report.write(self, Path(path), suppress)
+        quality_report.write_report(self, Path(path), suppress)
 
     def cohort(self, name_or_path: str | Path, /, as_of: date | str | None = None, **parameters: object) -> Cohort:
         """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).
@@ -74,19 +74,19 @@ class Cohort(CohortAnswer):
         """What each step leaves, in patients, studies, series and images; the answer comes last."""
         from warehouse.cohorts import attrition
 
-        return attrition.attrition(self)
+        return attrition.count_steps(self)
 
     def attrition(self, *, suppress: int = 0) -> pa.Table:
         """The same as an Arrow table, a row a step; counts are rounded to `suppress`, 0 shows them as they are."""
         from warehouse.cohorts import attrition
 
-        return attrition.table(attrition.suppressed(self.steps(), suppress))
+        return attrition.to_table(attrition.suppress_counts(self.steps(), suppress))
 
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
         """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
-        from warehouse.manifests.export import export
+        from warehouse.manifests.export import export_manifest
 
-        return export(self, folder, objects=objects)
+        return export_manifest(self, folder, objects=objects)
 
 
 def open(

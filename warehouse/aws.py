@@ -65,7 +65,7 @@ _NEVER = re.compile(
 )
 
 
-def session() -> Any:
+def create_session() -> Any:
     """boto3's session, which asks nobody anything; with AWS_REGION honoured: boto3 knows AWS_DEFAULT_REGION only."""
     import boto3
 
@@ -74,7 +74,7 @@ def session() -> Any:
     return made
 
 
-def credentials(session: Any, name: str) -> Any:
+def find_credentials(session: Any, name: str) -> Any:
     """The credentials of a session, fetched now (access_key, secret_key, token); None where there are none.
 
     Nobody is ever asked for anything: SourceError says what to do where a login is missing or has expired, or where
@@ -97,9 +97,9 @@ def credentials(session: Any, name: str) -> Any:
             f"{name}: the SSO login of this profile is missing or has expired. Log in:  aws sso login{profile}"
         ) from None
     except ClientError as error:
-        raise explained(name, error, _OF_ROLES) from None
+        raise to_source_error(name, error, _OF_ROLES) from None
     except BotoCoreError as error:
-        raise (unreachable(name, error) if _heals(error) else _broken_profile(name, error)) from None
+        raise (to_connection_error(name, error) if _heals(error) else _broken_profile(name, error)) from None
     except (OSError, ValueError) as error:  # the program of a profile's credential_process
         raise _broken_profile(name, error) from None
     if frozen:
@@ -115,7 +115,9 @@ _OF_ROLES = dict.fromkeys(
 
 
 def _broken_profile(name: str, error: Exception) -> SourceError:
-    return SourceError(f"{name}: no credentials could be had: {one_line(error)} Check AWS_PROFILE and ~/.aws/config.")
+    return SourceError(
+        f"{name}: no credentials could be had: {to_one_line(error)} Check AWS_PROFILE and ~/.aws/config."
+    )
 
 
 def _never_ask(session: Any) -> None:
@@ -136,7 +138,7 @@ def _never_ask(session: Any) -> None:
             provider._prompter = refuse
 
 
-def ca_bundle(session: Any) -> str:
+def find_ca_bundle(session: Any) -> str:
     """The file of certificates that AWS_CA_BUNDLE or the profile's ca_bundle names; "" for the system's own.
 
     SourceError when it cannot be read.
@@ -155,7 +157,7 @@ def ca_bundle(session: Any) -> str:
     return path
 
 
-def code_of(error: Exception) -> str:
+def get_error_code(error: Exception) -> str:
     """The code of a refusal, from boto3's error or the text of obstore's; "" when there is none."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
@@ -167,12 +169,12 @@ def code_of(error: Exception) -> str:
     return found[1] if found else ""
 
 
-def explained(name: str, error: Exception, advice: dict[str, str] | None = None) -> SourceError:
+def to_source_error(name: str, error: Exception, advice: dict[str, str] | None = None) -> SourceError:
     """What an error of boto3 or obstore means for the thing of that name: SourceDownError when it may heal by itself.
 
     `advice` says of codes what they mean for that thing, before what they mean for a bucket.
     """
-    code = code_of(error)
+    code = get_error_code(error)
     if _NEVER.search(str(error)):
         return _untrusted(name, error)
     if code in _THROTTLED:
@@ -183,33 +185,33 @@ def explained(name: str, error: Exception, advice: dict[str, str] | None = None)
         return SourceError(f"{name}: {words}")
     if _heals(error):
         return SourceDownError(
-            f"{name} does not answer any more: {one_line(error)} What was loaded is safe; run it again."
+            f"{name} does not answer any more: {to_one_line(error)} What was loaded is safe; run it again."
         )
     if code:
-        return SourceError(f"{name}: it was refused ({code}): {one_line(error)}")
-    return SourceError(f"{name} cannot be read: {one_line(error)} What was loaded is safe. Check the AWS settings.")
+        return SourceError(f"{name}: it was refused ({code}): {to_one_line(error)}")
+    return SourceError(f"{name} cannot be read: {to_one_line(error)} What was loaded is safe. Check the AWS settings.")
 
 
 def is_of_one_object(error: Exception) -> bool:
     """Whether a refusal may be that of one object alone; else no other would be given either."""
-    code = code_of(error)
+    code = get_error_code(error)
     return code not in _OF_ALL and (bool(code) or _heals(error))
 
 
-def reason(error: Exception) -> str:
+def describe_refusal(error: Exception) -> str:
     """Why an object could not be had, without its key: for rejects."""
-    code = code_of(error)
+    code = get_error_code(error)
     if code in _THROTTLED:
         return f"S3 asked for fewer requests ({code})"
     return f"S3 answered with a fault ({code})" if code else "the connection broke off while it was read"
 
 
-def unreachable(name: str, error: Exception) -> SourceError:
+def to_connection_error(name: str, error: Exception) -> SourceError:
     """What an error means that came instead of the very first answer."""
     if _NEVER.search(str(error)):
         return _untrusted(name, error)
     kind = SourceDownError if _heals(error) else SourceError
-    return kind(f"{name} cannot be reached: {one_line(error)} Check the network and AWS_ENDPOINT_URL.")
+    return kind(f"{name} cannot be reached: {to_one_line(error)} Check the network and AWS_ENDPOINT_URL.")
 
 
 def _untrusted(name: str, error: Exception) -> SourceError:
@@ -241,12 +243,12 @@ def _heals(error: Exception) -> bool:
     return isinstance(error, cut) or bool(_CUT.search(said))
 
 
-def one_line(error: Exception) -> str:
+def to_one_line(error: Exception) -> str:
     """The first line of an error, as a sentence without secrets."""
     return mask_secrets(str(error).strip().split("\n")[0]).rstrip(". ") + "."
 
 
-def patience(settings: Settings) -> dict[str, Any]:
+def client_timeouts(settings: Settings) -> dict[str, Any]:
     """How long boto3's clients wait and how often they try again: as long as a short throttling lasts, not minutes."""
     return {
         "connect_timeout": min(5.0, settings.request_seconds),

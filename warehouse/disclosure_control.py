@@ -70,6 +70,6 @@ def round_table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tup
     )
 
 
-def named(count: int, base: int) -> str:
+def format_rounded(count: int, base: int) -> str:
     """A count of something that is there, in words: "under 5" where rounding left 0 of it."""
     return f"under {base:,}" if not count and base > 1 else f"{count:,}"

@@ -156,17 +156,17 @@ def _secrets() -> Iterator[str]:
         if not value or len(value) < _SHORTEST:
             continue
         if _ADDRESS_VARIABLE.fullmatch(name):
-            yield from secrets_of(value)
+            yield from find_secrets(value)
         if name == "CHEST_ALERT" and value.lower().startswith("http"):
             yield from _after_host(value)
         if _SECRET_VARIABLE.search(name) and not name.endswith(("_FILE", "_URI", "_URL")):
             yield value
     for word in sys.argv[1:]:
         if "://" in word or "=" in word or "@" in word:
-            yield from secrets_of(word)
+            yield from find_secrets(word)
 
 
-def secrets_of(address: str) -> Iterator[str]:
+def find_secrets(address: str) -> Iterator[str]:
     """What is secret in an address or connection string, as it is written there; generous where it is ambiguous."""
     for word in address.split() if re.match(r"[a-z]\w*=\w+://", address) else [address]:
         for sign in re.finditer(r":/{2,}", word):

@@ -66,7 +66,7 @@ class Settings:
         return show_fields(shown)
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings with CHEST_* variables applied; UsageError names a variable that is not a number."""
     values: dict[str, Any] = {}
     for field in fields(Settings):
@@ -100,7 +100,7 @@ _NAME = re.compile("[a-z][a-z0-9_]*")
 _TAKEN = ("cohorts", "manifests", "published", "views")
 
 
-def named_sources(settings: Settings) -> dict[str, str]:
+def parse_sources(settings: Settings) -> dict[str, str]:
     """The buckets of CHEST_SOURCES by their names, in its order; {} where it is empty and CHEST_SOURCE names the one.
 
     UsageError says what of the text is wrong, and how it is written.

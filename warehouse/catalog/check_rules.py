@@ -86,7 +86,7 @@ def _parse(name: str) -> Check:
 @cache
 def _fills() -> dict[str, str]:
     """What the holes in sql/checks are filled with."""
-    identifying = columns.identifying()
+    identifying = columns.identifying_attributes()
     tags = [row["tag"] for row in identifying]
     fields = [key for field in columns.record_columns() for key in (field.source, *field.other_keys)]
     return {
@@ -106,7 +106,7 @@ def _fills() -> dict[str, str]:
         "values_with_form": ", ".join(
             f"{{attribute: {sql_files.literal(c.name)}, vr: '{vr}', value: {sql_files.identifier(c.name)}}}"
             for c in columns.dicom_columns()
-            if (vr := dicom_dictionary.vr_of(c.source)) in ("UI", "AS")
+            if (vr := dicom_dictionary.find_vr(c.source)) in ("UI", "AS")
         ),
         **_unread(),
     }

@@ -128,10 +128,10 @@ def render_columns(table: Relation) -> str:
 
 
 @cache
-def fills() -> dict[str, str]:
+def template_values() -> dict[str, str]:
     """What the templates in sql/ ask for by `{{ define_TABLE }}` (names and types), `{{ names_TABLE }}`, and the
     expressions that the views of all clinical fields are made of."""
-    filled: dict[str, str] = {**spelling.fills()}
+    filled: dict[str, str] = {**spelling.template_values()}
     for table in tables():
         name = table.name.replace(".", "_")
         filled[f"define_{name}"] = render_columns(table)
@@ -204,7 +204,7 @@ def _macro(column: Column) -> str:
     return f"dicom_{column.type.lower().replace('[]', '_list')}"
 
 
-def identifying() -> list[dict[str, str]]:
+def identifying_attributes() -> list[dict[str, str]]:
     """The attributes that identify a person or an institution: keyword, tag, what it is, what is allowed in it."""
     return _rows("identifying")
 

@@ -18,7 +18,7 @@ class Attribute(NamedTuple):
 
 
 @cache
-def attributes() -> tuple[Attribute, ...]:
+def list_attributes() -> tuple[Attribute, ...]:
     """Every attribute that has a keyword, by keyword.
 
     Attributes of repeating groups (overlays, curves) stand under their first group.
@@ -41,16 +41,16 @@ def attributes() -> tuple[Attribute, ...]:
 @cache
 def vr_by_tag() -> dict[str, str]:
     """The value representation of every tag that the dictionary knows."""
-    return {attribute.tag: attribute.vr for attribute in attributes()}
+    return {attribute.tag: attribute.vr for attribute in list_attributes()}
 
 
 @cache
 def keyword_by_tag() -> dict[str, str]:
     """The keyword of every tag that the dictionary knows."""
-    return {attribute.tag: attribute.keyword for attribute in attributes()}
+    return {attribute.tag: attribute.keyword for attribute in list_attributes()}
 
 
-def vr_of(tag: str) -> str:
+def find_vr(tag: str) -> str:
     """The value representation of a tag (eight upper-case hex digits); "UN" where the dictionary does not tell.
 
     In private groups, elements 0010 to 00FF name their creator and are LO (PS3.5 7.8.1).
@@ -65,12 +65,12 @@ def vr_of(tag: str) -> str:
     return "UN"
 
 
-def search(words: str) -> list[Attribute]:
+def search_attributes(words: str) -> list[Attribute]:
     """The attributes whose keyword, tag, VR or name has every one of the words, whatever their case."""
     wanted = [word.strip("(),").replace(",", "").upper() for word in words.split()]
     return [
         attribute
-        for attribute in attributes()
+        for attribute in list_attributes()
         if all(
             word == attribute.vr
             or word in attribute.tag

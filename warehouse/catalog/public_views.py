@@ -33,4 +33,4 @@ def view_file(view: str) -> str:
 
 def view_sql(view: str) -> str:
     """The CREATE VIEW statement of a view, filled."""
-    return sql_files.fill(sql_files.read(view_file(view)), as_of=AS_OF, in_group=IN_GROUP, **columns.fills())
+    return sql_files.fill(sql_files.read(view_file(view)), as_of=AS_OF, in_group=IN_GROUP, **columns.template_values())

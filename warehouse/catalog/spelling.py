@@ -9,7 +9,7 @@ _FILE = "expressions/spelling.sql"
 
 
 @cache
-def fills() -> dict[str, str]:
+def template_values() -> dict[str, str]:
     """What templates ask for: `spelt_Manufacturer`, `vendor_of_spelt_maker`, `centre_of_centre_name`."""
     vendors = sql_files.mapping("vendor_starts")
     of_centre = _spelt("centre_name")
@@ -47,6 +47,6 @@ def fold_centres(names: Iterable[str]) -> dict[str, str | None]:
     given = sorted(set(names))
     listed = ", ".join(sql_files.literal(name.replace("\0", " ")) for name in given)
     with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as con:
-        con.execute(sql_files.fill(sql_files.read("macros/fold_centre.sql"), **fills()))
+        con.execute(sql_files.fill(sql_files.read("macros/fold_centre.sql"), **template_values()))
         spelt = con.execute(f"select fold_centre(unnest([{listed}]::varchar[]))").fetchall()
     return dict(zip(given, (name for (name,) in spelt), strict=True))

@@ -16,21 +16,21 @@ _DEPTH = "__"
 
 
 @cache
-def reads(view: str) -> tuple[str, ...]:
+def find_relations_read(view: str) -> tuple[str, ...]:
     """The views and tables that a view reads itself, tables with their schema (`core.images`)."""
-    return relations_in(query(view))
+    return find_relations_in(query(view))
 
 
 @cache
-def tables(view: str) -> frozenset[str]:
+def find_tables_below(view: str) -> frozenset[str]:
     """The tables that a view comes from in the end."""
     found: set[str] = set()
-    for name in reads(view):
-        found |= tables(name) if name in public_views.VIEW_ORDER else {name}
+    for name in find_relations_read(view):
+        found |= find_tables_below(name) if name in public_views.VIEW_ORDER else {name}
     return frozenset(found)
 
 
-def relations_in(query: "exp.Query") -> tuple[str, ...]:
+def find_relations_in(query: "exp.Query") -> tuple[str, ...]:
     """The declared views and tables that a query reads, through all of its steps."""
     from sqlglot import exp
 

@@ -4,6 +4,6 @@ Belongs here: taking messages and reading them. What they miss, the next schedul
 """
 
 from warehouse.change_detection.result import News
-from warehouse.change_detection.sqs import events
+from warehouse.change_detection.sqs import receive_events
 
-__all__ = ["News", "events"]
+__all__ = ["News", "receive_events"]

@@ -17,7 +17,7 @@ class Event:
     key: str
 
 
-def read(body: str) -> list[Event] | None:
+def read_message(body: str) -> list[Event] | None:
     """The events of a message: [] for one that tells of no object (s3:TestEvent), None for one nobody understands."""
     content: Any = body
     for _ in range(_DEEPEST):

@@ -24,7 +24,7 @@ class News:
     prefixes: tuple[str, ...] = field(default=(), repr=False)
 
 
-def places(changed: Iterable[str]) -> tuple[str, ...]:
+def find_prefixes(changed: Iterable[str]) -> tuple[str, ...]:
     """The prefixes to refresh for keys that changed: a patient's folder, or an odd key itself; () for too many.
 
     A header and its .dcm lie in one patient's folder of the dated layout; the published one keeps them apart, and
@@ -32,7 +32,7 @@ def places(changed: Iterable[str]) -> tuple[str, ...]:
     """
     found = set()
     for key in changed:
-        parts = keys.parse(key)
+        parts = keys.parse_key(key)
         depth = {"dated": 2, "published": 3}.get(parts.layout)
         found.add("/".join(key.split("/")[:depth]) + "/" if depth else key)
         if len(found) > _MOST_PLACES:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from warehouse import aws
-from warehouse.change_detection.events import read
-from warehouse.change_detection.result import News, places
+from warehouse.change_detection.events import read_message
+from warehouse.change_detection.result import News, find_prefixes
 from warehouse.errors import UsageError
 from warehouse.settings import Settings
 
@@ -38,7 +38,7 @@ _ADVICE = {
 
 
 @contextlib.contextmanager
-def events(queue: str, source: str | Sequence[str], settings: Settings) -> Iterator[News]:
+def receive_events(queue: str, source: str | Sequence[str], settings: Settings) -> Iterator[News]:
     """What a queue tells of a source (or of each of several), as one News; `queue` is its URL.
 
     When the block ends without error the messages are deleted; when it raises they are given back and come again, as
@@ -56,7 +56,7 @@ def events(queue: str, source: str | Sequence[str], settings: Settings) -> Itera
     try:
         taken = _take(client, queue)
     except (ClientError, BotoCoreError) as error:
-        raise aws.explained(queue, error, _ADVICE) from None
+        raise aws.to_source_error(queue, error, _ADVICE) from None
     try:
         yield _news([body for _, body in taken], sources)
     except BaseException:
@@ -66,7 +66,7 @@ def events(queue: str, source: str | Sequence[str], settings: Settings) -> Itera
     try:
         _delete(client, queue, taken)
     except (ClientError, BotoCoreError) as error:
-        raise aws.explained(queue, error, _ADVICE) from None
+        raise aws.to_source_error(queue, error, _ADVICE) from None
 
 
 def _client(queue: str, settings: Settings) -> Any:
@@ -76,16 +76,16 @@ def _client(queue: str, settings: Settings) -> Any:
     if not re.match("https?://[^/]+/.", queue):
         raise UsageError(f"{queue!r} is no queue. Set CHEST_EVENT_QUEUE to its URL, as SQS shows it (https://sqs.…).")
     try:
-        session = aws.session()
-        aws.credentials(session, queue)
+        session = aws.create_session()
+        aws.find_credentials(session, queue)
         region = re.match(r"https://sqs\.([a-z0-9-]+)\.", queue)
         return session.client(
             "sqs",
             region_name=region[1] if region else session.region_name or "us-east-1",
-            config=Config(**aws.patience(settings)),
+            config=Config(**aws.client_timeouts(settings)),
         )
     except (BotoCoreError, ValueError) as error:
-        raise aws.explained(queue, error, _ADVICE) from None
+        raise aws.to_source_error(queue, error, _ADVICE) from None
 
 
 def _take(client: Any, queue: str) -> list[tuple[str, str]]:
@@ -107,7 +107,7 @@ def _news(bodies: list[str], sources: list[str]) -> News:
     changed: dict[str, set[str]] = {}
     strange = foreign = 0
     for body in bodies:
-        found = read(body)
+        found = read_message(body)
         strange += found is None
         for event in found or []:
             url = f"s3://{event.bucket}/{event.key}"
@@ -130,7 +130,7 @@ def _news(bodies: list[str], sources: list[str]) -> News:
         why,
         sources=tuple(source for source in sources if source in changed),
         # Of several sources a prefix would not say whose it is.
-        prefixes=places(next(iter(changed.values()))) if len(changed) == 1 else (),
+        prefixes=find_prefixes(next(iter(changed.values()))) if len(changed) == 1 else (),
     )
 
 

@@ -45,11 +45,11 @@ def clean(parts: Parts) -> Cleaned:
     """Clean a batch of records; never raises, whatever their values are."""
     import polars as pl
 
-    lifted, replaced = preparation.lift(parts.values)
+    lifted, replaced = preparation.lift_nested(parts.values)
     given = preparation.describe(lifted)
     more = {
         "day": parts.records.select("row", pl.col("available_date").alias("day")),
-        "centre": preparation.centres(given),
+        "centre": preparation.fold_centres(given),
     }
     is_container, is_list, is_retired = (
         pl.col("form") == "container",
@@ -66,7 +66,7 @@ def clean(parts: Parts) -> Cleaned:
     )
     read = list(_read(given.filter(~(is_container | is_list | is_retired)), more))
     swabs = parts.swabs.join(lists.select("row", "is_nested"), on=["row", "is_nested"], how="semi")
-    swab_parts = preparation.swab_parts(swabs)
+    swab_parts = preparation.list_swab_parts(swabs)
     swabs_read = list(_read(swab_parts.filter(~is_container), more))
     by_place = {place: part for frame in read for place, part in _by(frame, "place")}
     if replaced.height and read:
@@ -74,13 +74,13 @@ def clean(parts: Parts) -> Cleaned:
         replaced = replaced.join(now, on=["row", "place"], how="left")
     base = parts.records.select("row").sort("row")
     merged = [
-        assembly.merge(base, column, by_place)
+        assembly.merge_column(base, column, by_place)
         for column in columns.record_columns()
         if column.type and column.kind != "list"
     ]
     centre = base.join(more["centre"], on="row", how="left", maintain_order="left").select("centre")
     typed = pl.concat(
-        [base, centre, *(column for column, _ in merged), assembly.swab_lists(base, lists, swabs, swabs_read)],
+        [base, centre, *(column for column, _ in merged), assembly.collect_swab_lists(base, lists, swabs, swabs_read)],
         how="horizontal",
     ).with_columns(pl.col("ethnicity").fill_null("Unknown"), pl.lit(digest()).alias("rules"))
     odd = parts.oddities.with_columns((pl.col("rule") == name).alias(name) for name in _ODDITIES).drop("rule")
@@ -91,10 +91,10 @@ def clean(parts: Parts) -> Cleaned:
         *read,
         *swabs_read,
         swab_parts.with_columns(is_container.alias("wrong_type")),
-        preparation.odd_items(swabs),
+        preparation.list_odd_items(swabs),
         *(part for _, conflicts in merged for part in conflicts),
     ]
-    return Cleaned(typed, pl.concat([assembly.issues(frame) for frame in explained]))
+    return Cleaned(typed, pl.concat([assembly.collect_issues(frame) for frame in explained]))
 
 
 #: What sql/extract/records.sql says of a field by itself.
@@ -127,13 +127,15 @@ def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":
 
     limits = tables.field_frame().drop("field", "kind", "also_reads")
     values = values.join(limits, on="place")
-    read = {"fio2": numbers.fio2, "blood_pressure": numbers.blood_pressure, "age": numbers.years}.get(
-        kind, numbers.number
+    read = {"fio2": numbers.read_fio2, "blood_pressure": numbers.read_blood_pressure, "age": numbers.read_years}.get(
+        kind, numbers.read_number
     )(values)
     if kind == "number":
-        read = pl.concat([units.convert(read.filter("has_unit")), read.filter(~pl.col("has_unit"))], how="diagonal")
-    limited = units.limit(units.flag_spans(read) if kind == "integer" else read)
-    return units.flag_unusual(units.whole(limited) if kind in ("integer", "age") else limited)
+        read = pl.concat(
+            [units.convert_units(read.filter("has_unit")), read.filter(~pl.col("has_unit"))], how="diagonal"
+        )
+    limited = units.apply_limits(units.flag_spans(read) if kind == "integer" else read)
+    return units.flag_unusual(units.round_to_whole(limited) if kind in ("integer", "age") else limited)
 
 
 #: What the readers of some kinds ask of the record.
@@ -142,14 +144,14 @@ _ASKS: dict[object, str] = {"date_us": "day", "date_uk": "day", "number": "centr
 Reader = Callable[["pl.DataFrame"], "pl.DataFrame"]
 
 _READERS: dict[object, Reader] = {
-    "text": codes.text,
-    "sex": codes.sex,
-    "ethnicity": codes.ethnicity,
-    "boolean": codes.boolean,
-    "category": codes.category,
-    "code": codes.report_code,
-    "pcr_result": codes.pcr_result,
-    "date_us": partial(dates.clean, day_first=False),
-    "date_uk": partial(dates.clean, day_first=True),
+    "text": codes.read_text,
+    "sex": codes.read_sex,
+    "ethnicity": codes.read_ethnicity,
+    "boolean": codes.read_boolean,
+    "category": codes.read_category,
+    "code": codes.read_report_code,
+    "pcr_result": codes.read_pcr_result,
+    "date_us": partial(dates.read_date, day_first=False),
+    "date_uk": partial(dates.read_date, day_first=True),
     **{kind: partial(_number, kind=kind) for kind in ("integer", "age", "number", "fio2", "blood_pressure")},
 }

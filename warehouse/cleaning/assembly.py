@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _TEXTS = ("field", "column_name", "raw_value", "raw_unit", "clean_value", "unit", "rule", "effect")
 
 
-def merge(
+def merge_column(
     base: "pl.DataFrame", column: columns.Column, read: "dict[object, pl.DataFrame]"
 ) -> "tuple[pl.DataFrame, list[pl.DataFrame]]":
     """A column, and its unit where it has one, for every row of `base`: the field's own key counts, where that gives
@@ -55,7 +55,7 @@ def _conflicts(part: "pl.DataFrame", found: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def swab_lists(
+def collect_swab_lists(
     base: "pl.DataFrame", lists: "pl.DataFrame", swabs: "pl.DataFrame", read: "list[pl.DataFrame]"
 ) -> "pl.DataFrame":
     """The column swabdates for every row of `base`: null where `lists` has none, else an item for each of `swabs`."""
@@ -83,7 +83,7 @@ def swab_lists(
     )
 
 
-def issues(read: "pl.DataFrame") -> "pl.DataFrame":
+def collect_issues(read: "pl.DataFrame") -> "pl.DataFrame":
     """A row for every value and rule that it met: those of its columns that have a rule's name and are true."""
     import polars as pl
 

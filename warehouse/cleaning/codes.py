@@ -36,7 +36,7 @@ def _coded(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def category(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_category(values: "pl.DataFrame") -> "pl.DataFrame":
     """The first whole number of the entry, where it is a code of the field. -1 and 1.5 are no codes, nor is a date."""
     import polars as pl
 
@@ -54,13 +54,13 @@ def category(values: "pl.DataFrame") -> "pl.DataFrame":
     ).drop("code")
 
 
-def boolean(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_boolean(values: "pl.DataFrame") -> "pl.DataFrame":
     """1 is yes and 0 is no; 2 says unknown, where the field has it. Only some fields take the code out of words
     (`also_reads` mixed), one takes the word yes. JSON's true and false are taken as what they say."""
     import polars as pl
 
     bare, also = _bare(), pl.col("also_reads")
-    mixed = category(values.filter(also == "mixed"))
+    mixed = read_category(values.filter(also == "mixed"))
     plain = (
         _coded(
             values.filter(also != "mixed").with_columns(
@@ -88,7 +88,7 @@ def boolean(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def report_code(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_report_code(values: "pl.DataFrame") -> "pl.DataFrame":
     """A bare code of the field, or CVCX followed by one; nothing else with letters."""
     import polars as pl
 
@@ -97,7 +97,7 @@ def report_code(values: "pl.DataFrame") -> "pl.DataFrame":
     return found.with_columns(pl.col("code").cast(pl.Int32).alias("value")).drop("code")
 
 
-def pcr_result(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_pcr_result(values: "pl.DataFrame") -> "pl.DataFrame":
     """Positive or Negative by code; by the laboratory's phrase in the fields that take it."""
     import polars as pl
 
@@ -111,7 +111,7 @@ def pcr_result(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def sex(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_sex(values: "pl.DataFrame") -> "pl.DataFrame":
     """F or M by mappings.csv."""
     import polars as pl
 
@@ -119,7 +119,7 @@ def sex(values: "pl.DataFrame") -> "pl.DataFrame":
     return values.with_columns(found.alias("value")).with_columns(pl.col("value").is_null().alias("sex_not_known"))
 
 
-def ethnicity(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_ethnicity(values: "pl.DataFrame") -> "pl.DataFrame":
     """One of six groups: by code or description of mappings.csv, else by words in the text; else Unknown.
 
     A background of several groups is Multiple however it is written (NHS data dictionary, ethnic category code 2001,
@@ -163,7 +163,7 @@ def ethnicity(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def text(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_text(values: "pl.DataFrame") -> "pl.DataFrame":
     """The text as it was submitted, trimmed."""
     import polars as pl
 

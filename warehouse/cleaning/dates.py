@@ -24,7 +24,7 @@ _SAME_SIGNS = (
 _SERIAL = r"^([0-9]{5})(?:\.0+)?$"
 
 
-def clean(values: "pl.DataFrame", *, day_first: bool) -> "pl.DataFrame":
+def read_date(values: "pl.DataFrame", *, day_first: bool) -> "pl.DataFrame":
     """Read `text` as a date no later than the day after `day`; adds value and a column for every rule met.
 
     Days that systems write where they know none (1900-01-01, 1970-01-01 …) are no dates.

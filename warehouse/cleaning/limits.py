@@ -23,7 +23,7 @@ MAX_SWABS = 1_000
 MAX_DEPTH = 32
 
 
-def look(text: str) -> None:
+def check_size(text: str) -> None:
     """UnreadableError says what a record has too much of. The text is JSON."""
     if len(text.encode()) > MAX_BYTES:
         raise UnreadableError(f"larger than {MAX_BYTES:,} bytes: no clinical record is")

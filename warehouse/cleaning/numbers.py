@@ -34,12 +34,12 @@ _ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{_NUMBER})"
 _PAIR = rf"^({_NUMBER})\s*/\s*({_NUMBER})(.*)$"
 
 
-def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFrame":
+def read_number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFrame":
     """Read `text` as a number; adds value (not yet converted, checked or rounded), the words `rest` behind the
     number, and a column for every rule met. `only_at_start`: a number further on in the text does not count."""
     import polars as pl
 
-    values = spelled(values)
+    values = normalise_signs(values)
     text = pl.col("text")
     plain = values.filter(text.str.contains(_PLAIN)).with_columns(text.cast(pl.Float64, strict=False).alias("value"))
     inner = pl.coalesce(text.str.extract(pattern) for pattern in _BRACKETS)
@@ -95,7 +95,7 @@ def number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFr
     return pl.concat([odd, plain], how="diagonal")
 
 
-def spelled(values: "pl.DataFrame") -> "pl.DataFrame":
+def normalise_signs(values: "pl.DataFrame") -> "pl.DataFrame":
     """`text` with minus signs and decimal points of Unicode, and the word minus, as - and .; adds `number_spelling`."""
     import polars as pl
 
@@ -104,11 +104,11 @@ def spelled(values: "pl.DataFrame") -> "pl.DataFrame":
     return values.with_columns(text.alias("text"), (text != pl.col("text")).alias("number_spelling"))
 
 
-def years(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_years(values: "pl.DataFrame") -> "pl.DataFrame":
     """Read `text` as an age: a number, behind which nothing but years may be said (not 6 months)."""
     import polars as pl
 
-    return _unless(number(values, only_at_start=True), ~pl.col("rest").str.contains(_YEARS))
+    return _unless(read_number(values, only_at_start=True), ~pl.col("rest").str.contains(_YEARS))
 
 
 def _unless(read: "pl.DataFrame", doubt: "pl.Expr") -> "pl.DataFrame":
@@ -122,11 +122,11 @@ def _unless(read: "pl.DataFrame", doubt: "pl.Expr") -> "pl.DataFrame":
     )
 
 
-def blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
     """Read `text` as a pressure: of a pair, in brackets or not, the part that `also_reads` names, else a number."""
     import polars as pl
 
-    values = spelled(values)
+    values = normalise_signs(values)
     inner = pl.coalesce(pl.col("text").str.extract(pattern) for pattern in _BRACKETS)
     marked = values.with_columns(
         inner.is_not_null().alias("is_bracketed"),
@@ -148,18 +148,20 @@ def blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
     )
     spelling = pl.col("number_spelling")
     others = marked.filter(~pl.col("is_pair")).drop("is_bracketed").rename({"number_spelling": "was_spelt"})
-    others = number(others, only_at_start=True).with_columns((spelling | pl.col("was_spelt")).alias("number_spelling"))
+    others = read_number(others, only_at_start=True).with_columns(
+        (spelling | pl.col("was_spelt")).alias("number_spelling")
+    )
     # Another number behind it, as in 120 over 80: which of the two is meant?
     others = _unless(others, pl.col("rest").str.contains("[0-9]"))
     return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed", "was_spelt", strict=False)
 
 
-def fio2(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_fio2(values: "pl.DataFrame") -> "pl.DataFrame":
     """Read `text` as a percentage of inspired oxygen: percent, litres, the colour of a mask, or a fraction."""
     import polars as pl
 
     table = tables.mapping("fio2")
-    values = spelled(values)
+    values = normalise_signs(values)
     percent = {key: float(value) for key, value in table.items() if value}
     litres = {key: value for key, value in percent.items() if key.isdigit()}
     colours = "|".join(key for key in percent if not key.isdigit())

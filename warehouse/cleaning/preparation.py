@@ -16,7 +16,7 @@ def is_filled() -> "pl.Expr":
     return pl.col("raw_value").str.strip_chars().str.len_bytes().fill_null(0) > 0
 
 
-def form() -> "pl.Expr":
+def classify_form() -> "pl.Expr":
     """What a JSON value is: string, number, boolean or container."""
     import polars as pl
 
@@ -33,7 +33,7 @@ def form() -> "pl.Expr":
     )
 
 
-def lift(values: "pl.DataFrame") -> "tuple[pl.DataFrame, pl.DataFrame]":
+def lift_nested(values: "pl.DataFrame") -> "tuple[pl.DataFrame, pl.DataFrame]":
     """The values with nested fields in the place of the same fields at the top; and the different ones replaced."""
     import polars as pl
 
@@ -56,12 +56,12 @@ def describe(values: "pl.DataFrame") -> "pl.DataFrame":
     how = tables.field_frame().select("place", "kind", "also_reads")
     return (
         values.filter(is_filled())
-        .with_columns(form(), pl.col("raw_value").str.strip_chars().alias("text"))
+        .with_columns(classify_form(), pl.col("raw_value").str.strip_chars().alias("text"))
         .join(how, on="place")
     )
 
 
-def centres(described: "pl.DataFrame") -> "pl.DataFrame":
+def fold_centres(described: "pl.DataFrame") -> "pl.DataFrame":
     """The centre of each record in its one spelling: row, centre."""
     import polars as pl
 
@@ -71,7 +71,7 @@ def centres(described: "pl.DataFrame") -> "pl.DataFrame":
     return given.select("row", centre.alias("centre"))
 
 
-def swab_parts(swabs: "pl.DataFrame") -> "pl.DataFrame":
+def list_swab_parts(swabs: "pl.DataFrame") -> "pl.DataFrame":
     """The filled parts of the items of SwabDates, to be read as SwabDate and SwabStatus are."""
     import polars as pl
 
@@ -81,7 +81,7 @@ def swab_parts(swabs: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def odd_items(swabs: "pl.DataFrame") -> "pl.DataFrame":
+def list_odd_items(swabs: "pl.DataFrame") -> "pl.DataFrame":
     """The items of SwabDates that are no objects, one row each."""
     import polars as pl
 

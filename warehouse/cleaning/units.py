@@ -22,7 +22,7 @@ _UNIT = (
 _SPAN = r"^\s*(h|hrs?|hours?|w|wks?|weeks?|m|mths?|months?|y|yrs?|years?)\b"
 
 
-def convert(values: "pl.DataFrame") -> "pl.DataFrame":
+def convert_units(values: "pl.DataFrame") -> "pl.DataFrame":
     """Bring `value` into the unit of its column where the entry's words in `rest`, or the centre, tell its unit.
 
     Adds unit (that the value is in then; null: not known), raw_unit (that it was sent in) and the rules met.
@@ -95,7 +95,7 @@ def flag_spans(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def limit(values: "pl.DataFrame") -> "pl.DataFrame":
+def apply_limits(values: "pl.DataFrame") -> "pl.DataFrame":
     """Null what is outside the field's limits, flag what is outside the span its sheet prints."""
     import polars as pl
 
@@ -110,7 +110,7 @@ def limit(values: "pl.DataFrame") -> "pl.DataFrame":
     ).with_columns(pl.when(~pl.col("out_of_range")).then(name).alias(name) for name in kept)
 
 
-def whole(values: "pl.DataFrame") -> "pl.DataFrame":
+def round_to_whole(values: "pl.DataFrame") -> "pl.DataFrame":
     """Round to the nearest whole number, halves up; what no INTEGER can hold is out of range."""
     import polars as pl
 

@@ -29,17 +29,17 @@ def main() -> None:
     from warehouse.cli import terminal
     from warehouse.engine import limits
 
-    interruption.install()
-    limits.own_process()
+    interruption.install_handlers()
+    limits.claim_process()
     sys.meta_path.insert(0, _WithoutPandas())
-    with terminal.shown():
+    with terminal.escape_output():
         try:
             code = _run()
         except BaseException:
-            if not interruption.received():
+            if not interruption.has_arrived():
                 raise
             code = 0
-        if interruption.received():  # whatever became of it on its way here
+        if interruption.has_arrived():  # whatever became of it on its way here
             code = interruption.conclude()
     interruption.end_at_once_from_now_on()
     sys.exit(code)
@@ -60,7 +60,7 @@ def _run() -> int:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except WarehouseError as error:
-        if not interruption.received():
+        if not interruption.has_arrived():
             # What a message quotes cannot pass for a line of its own: lines after the first are indented.
             sys.stderr.write(f"chest: {error}".replace("\n", "\n  ") + "\n")
         return error.exit_code
@@ -74,7 +74,7 @@ def _run() -> int:
         terminal.leave_quietly()
         return 0
     except Exception as error:
-        if interruption.received():  # what a library made of it
+        if interruption.has_arrived():  # what a library made of it
             return 0
         if line := _explain_fault(error):
             sys.stderr.write(f"chest: {line}\n")

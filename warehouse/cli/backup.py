@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, count, say, size, write_json
+from warehouse.cli.output import Format, format_count, format_size, print_line, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,21 +40,21 @@ def backup(
     """
     from dataclasses import asdict
 
-    from warehouse.cli.progress import reporting
+    from warehouse.cli.progress import show_progress
     from warehouse.lake import backup as backups
 
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest backup writes table or json, not {form}.")
     done: Backup | Verified
-    with reporting("files", quiet=quiet) as report:
+    with show_progress("files", quiet=quiet) as report:
         done = backups.verify(folder, progress=report) if verify else backups.backup(folder, lake, progress=report)
     faults = done.faults if isinstance(done, backups.Verified) else ()
     if form is Format.JSON:
         write_json(asdict(done))
     else:
-        say(_line(done))
+        print_line(_line(done))
         for fault in faults:
-            say(f"  {fault}")
+            print_line(f"  {fault}")
     if faults:
         raise typer.Exit(1)
 
@@ -76,14 +76,14 @@ def move(
 
     done = backups.move(lake, target)
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
-    say(f"{done.lake}: {snapshot}, {count(done.files, 'file')}, {size(done.bytes)}.")
+    print_line(f"{done.lake}: {snapshot}, {format_count(done.files, 'file')}, {format_size(done.bytes)}.")
 
 
 def _line(done: "Backup | Verified") -> str:
     from warehouse.lake.backup import Backup
 
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
-    held = f"{done.folder}: {snapshot}, {count(done.files, 'file')}, {size(done.bytes)}; "
+    held = f"{done.folder}: {snapshot}, {format_count(done.files, 'file')}, {format_size(done.bytes)}; "
     if isinstance(done, Backup):
-        return f"{held}{done.copied:,} copied ({size(done.copied_bytes)}), {done.removed:,} removed."
-    return f"{held}{count(len(done.faults), 'fault')}." if done.faults else f"{held}all there and unchanged."
+        return f"{held}{done.copied:,} copied ({format_size(done.copied_bytes)}), {done.removed:,} removed."
+    return f"{held}{format_count(len(done.faults), 'fault')}." if done.faults else f"{held}all there and unchanged."

@@ -27,7 +27,7 @@ _TYPES = {
 _MOST = 10_000  # rows that are held to be measured; of more, DuckDB measures them all first
 
 
-def lines(relation: "duckdb.DuckDBPyRelation") -> Iterator[str]:
+def render_lines(relation: "duckdb.DuckDBPyRelation") -> Iterator[str]:
     """The lines of the table. A null is NULL, control characters are escaped."""
     names = [escape_controls(name, keep_lines=False) for name in relation.columns]
     kinds = [str(kind).lower() for kind in relation.types]
@@ -61,7 +61,7 @@ def lines(relation: "duckdb.DuckDBPyRelation") -> Iterator[str]:
     yield rule("└", "┴", "┘")
 
 
-def widths(relation: "duckdb.DuckDBPyRelation") -> list[int]:
+def measure_widths(relation: "duckdb.DuckDBPyRelation") -> list[int]:
     """How wide each column is, with its name and type."""
     texts = relation.project(", ".join(f"cast({identifier(name)} as varchar)" for name in relation.columns))
     kinds = [_TYPES.get(kind, kind) for kind in (str(kind).lower() for kind in relation.types)]

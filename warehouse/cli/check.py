@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, count, note, write, write_json
-from warehouse.disclosure_control import named, round_count
+from warehouse.cli.output import Format, format_count, print_note, write_json, write_rows
+from warehouse.disclosure_control import format_rounded, round_count
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def check(
     if list_:
         _show_list(wanted, form)
         return
-    with options.opened(lake, as_of, snapshot, group, unpublished=unpublished) as warehouse:
-        results = checks.run(warehouse, name, limit=0 if suppress > 1 else limit)
+    with options.open_session(lake, as_of, snapshot, group, unpublished=unpublished) as warehouse:
+        results = checks.run_checks(warehouse, name, limit=0 if suppress > 1 else limit)
         if form is Format.JSON:
             write_json([_as_json(result, suppress) for result in results])
         elif name:
@@ -80,7 +80,7 @@ def _about(check: "Check") -> dict[str, Any]:
 
 
 def _counted(result: "Result", suppress: int) -> str:
-    return named(round_count(result.n_rows, suppress), suppress) if result.n_rows else "0"
+    return format_rounded(round_count(result.n_rows, suppress), suppress) if result.n_rows else "0"
 
 
 def _as_json(result: "Result", suppress: int) -> dict[str, Any]:
@@ -112,15 +112,15 @@ def _show_all(results: "list[Result]", suppress: int) -> None:
     )
     found = [r for r in results if r.n_rows]
     failed = sum(r.failed for r in found)
-    note(f"{count(len(results), 'check')}: {failed} failed, {len(found) - failed} with warnings.")
+    print_note(f"{format_count(len(results), 'check')}: {failed} failed, {len(found) - failed} with warnings.")
     if found:
-        note(f"What a check means, and its rows:  chest check {found[0].check.name}")
+        print_note(f"What a check means, and its rows:  chest check {found[0].check.name}")
 
 
 def _show_one(warehouse: "Session", result: "Result", suppress: int) -> None:
-    from warehouse.cli.terminal import console
+    from warehouse.cli.terminal import create_console
 
-    out = console()
+    out = create_console()
     out.print(f"{result.check.title} ({result.check.name})", style="bold")
     out.print(result.check.meaning)
     out.print("")
@@ -130,18 +130,18 @@ def _show_one(warehouse: "Session", result: "Result", suppress: int) -> None:
     shown = result.rows.num_rows
     if shown:
         out.print("")
-        write(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown)
+        write_rows(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown)
     if shown < result.n_rows and suppress < 2:  # where counts are rounded none is shown
-        note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
+        print_note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]]) -> None:
     """A table whose last column wraps; each row with its style."""
-    from warehouse.cli.terminal import console, table
+    from warehouse.cli.terminal import create_console, create_table
 
-    rows_shown = table()
+    rows_shown = create_table()
     for name in names:
         rows_shown.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != names[-1])
     for cells, style in rows:
         rows_shown.add_row(*cells, style=style)
-    console().print(rows_shown)
+    create_console().print(rows_shown)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from warehouse.cli import cohort_reports, options
-from warehouse.cli.cohort_options import Name, Param, TableOrJson, needs_table_or_json, parameters
-from warehouse.cli.output import Format, count, note, say, write, write_json
+from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters, require_table_or_json
+from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
     from warehouse.cohorts import Definition
@@ -37,21 +37,21 @@ def list_(form: TableOrJson = Format.TABLE) -> None:
     """
     from warehouse.cohorts import load, shipped
 
-    needs_table_or_json(form, "list")
+    require_table_or_json(form, "list")
     known = [load(name) for name in shipped()]
     if form is Format.JSON:
         write_json([_about(definition) for definition in known])
         return
-    from warehouse.cli.terminal import console
+    from warehouse.cli.terminal import create_console
 
-    out = console()
+    out = create_console()
     for definition in known:
         out.print(f"{definition.name}  ({definition.grain})", style="bold")
         out.print(f"  {definition.title}")
         out.print(f"  {definition.question}")
         if definition.params:
             out.print(f"  --param {', '.join(p.name for p in definition.params)}")
-    note("What a cohort does, step by step:  chest cohort show NAME")
+    print_note("What a cohort does, step by step:  chest cohort show NAME")
 
 
 def _about(definition: "Definition") -> dict[str, Any]:
@@ -82,15 +82,15 @@ def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
     from warehouse.cohorts import load
     from warehouse.engine import limits
 
-    needs_table_or_json(form, "show")
-    with limits.limited(settings.load()):
+    require_table_or_json(form, "show")
+    with limits.limit_resources(settings.load_settings()):
         definition = load(name)
     if form is Format.JSON:
         write_json({**_about(definition), "sql": definition.sql})
         return
-    from warehouse.cli.terminal import console
+    from warehouse.cli.terminal import create_console
 
-    out = console()
+    out = create_console()
     out.print(f"{definition.title} ({definition.name})", style="bold")
     out.print(definition.question)
     for title, text in (("Definition", definition.definition), ("Limits", definition.limits)):
@@ -112,13 +112,13 @@ def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
 
 
 def _section(out: Any, title: str, rows: list[tuple[str, str]]) -> None:
-    from warehouse.cli.terminal import table
+    from warehouse.cli.terminal import create_table
 
     if not rows:
         return
     out.print("")
     out.print(title, style="bold")
-    rows_shown = table(show_header=False, padding=(0, 2, 0, 0))
+    rows_shown = create_table(show_header=False, padding=(0, 2, 0, 0))
     for name, meaning in rows:
         rows_shown.add_row(f"  {name}", meaning)
     out.print(rows_shown)
@@ -146,16 +146,18 @@ def run(
     $ chest cohort run mine.sql --param centres=Leeds --param centres=Oxford -o mine.csv
     """
     from warehouse import cohorts
-    from warehouse.disclosure_control import named, round_count
+    from warehouse.disclosure_control import format_rounded, round_count
 
-    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.CohortAnswer.prepare(warehouse, name, parameters(param))
-        write(found.relation(), form, output)
+    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        write_rows(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         each = f"one for each {found.definition.grain}"
         rows = found.rows.num_rows
-        counted = named(round_count(rows, suppress), suppress) if suppress > 1 and rows else f"{rows:,}"
-        note(f"{counted} {'row' if counted == '1' else 'rows'}, {each}{day}, snapshot {warehouse.snapshot.number}")
+        counted = format_rounded(round_count(rows, suppress), suppress) if suppress > 1 and rows else f"{rows:,}"
+        print_note(
+            f"{counted} {'row' if counted == '1' else 'rows'}, {each}{day}, snapshot {warehouse.snapshot.number}"
+        )
 
 
 @cohort.command()
@@ -186,23 +188,23 @@ def lint(
     from warehouse.lake import location
     from warehouse.lake.store import exists
 
-    needs_table_or_json(form, "lint")
+    require_table_or_json(form, "lint")
     path = name
     try:
-        with limits.limited(settings.load()):
+        with limits.limit_resources(settings.load_settings()):
             definition = cohorts.load(name)
             path = definition.path
-            given = parameters(param)
+            given = parse_parameters(param)
             needed = [p.name for p in definition.params if p.default is None and p.name not in given]
-            if exists(location.parse(lake)) and not needed:
-                with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
+            if exists(location.parse_address(lake)) and not needed:
+                with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
                     asked = cohorts.CohortAnswer.prepare(warehouse, name, given)
-                    problems = [*definition.warnings, *leakage.warnings(definition, asked, suppress)]
+                    problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
             else:
-                cohorts.check(definition)
-                problems = [*definition.warnings, *leakage.warnings(definition)]
+                cohorts.check_definition(definition)
+                problems = [*definition.warnings, *leakage.find_warnings(definition)]
                 why = f"Without --param {needed[0]}" if needed else f"There is no lake at {lake}"
-                note(f"{why}: what may lie after an image is told, not counted.")
+                print_note(f"{why}: what may lie after an image is told, not counted.")
     except cohorts.DefinitionError as error:
         problems = error.problems
     problems = sorted(problems, key=lambda p: p.line)
@@ -210,9 +212,9 @@ def lint(
         write_json([{"file": path, "line": p.line, "severity": p.severity, "message": p.message} for p in problems])
     else:
         for problem in problems:
-            say(f"{path}:{problem.line}: {problem.severity}: {problem.message}")
+            print_line(f"{path}:{problem.line}: {problem.severity}: {problem.message}")
     errors = sum(p.severity == "error" for p in problems)
     warned = sum(p.severity == "warning" for p in problems)
-    note(f"{path}: {count(errors, 'error')}, {count(warned, 'warning')}.")
+    print_note(f"{path}: {format_count(errors, 'error')}, {format_count(warned, 'warning')}.")
     if errors:
         raise typer.Exit(1)

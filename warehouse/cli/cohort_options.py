@@ -19,7 +19,7 @@ Param = Annotated[
 TableOrJson = Annotated[Format, typer.Option("--format", help="table or json")]
 
 
-def parameters(words: list[str] | None) -> dict[str, object]:
+def parse_parameters(words: list[str] | None) -> dict[str, object]:
     """`name=value` words as parameters: a name said again makes a list, `@FILE` reads one, a value a line."""
     found: dict[str, object] = {}
     for word in words or []:
@@ -41,7 +41,7 @@ def _lines(file: str) -> list[str]:
     return [line.strip() for line in read_text(file).split("\n") if line.strip()]
 
 
-def needs_table_or_json(form: Format, command: str) -> None:
+def require_table_or_json(form: Format, command: str) -> None:
     """UsageError for another format."""
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest cohort {command} writes table or json, not {form}.")

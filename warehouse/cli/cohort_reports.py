@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort_options import Name, Param, TableOrJson, needs_table_or_json, parameters
-from warehouse.cli.output import Format, note, write, write_json
+from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters, require_table_or_json
+from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,15 +50,15 @@ def attrition(
     from warehouse.cohorts import attrition as counting
     from warehouse.cohorts import attrition_chart
 
-    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.CohortAnswer.prepare(warehouse, name, parameters(param))
-        steps = counting.suppressed(counting.attrition(found), suppress)
+    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        steps = counting.suppress_counts(counting.count_steps(found), suppress)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
-            attrition_chart.save(attrition_chart.svg(found.definition.title, where, steps), output)
+            attrition_chart.save_chart(attrition_chart.render_svg(found.definition.title, where, steps), output)
         else:
-            write(warehouse.con.from_arrow(counting.table(steps)), form, output, first=_COUNTS)
+            write_rows(warehouse.con.from_arrow(counting.to_table(steps)), form, output, first=_COUNTS)
         options.note_rounding(suppress)
 
 
@@ -93,11 +93,11 @@ def compare(
 
     if from_ is None and with_ is None:
         raise UsageError("Say --from a day or a snapshot, or --with another cohort.")
-    given = parameters(param)
+    given = parse_parameters(param)
     with _sides(lake, from_, to, group) as (then, now):
         old = cohorts.CohortAnswer.prepare(then, name, given)
         new = cohorts.CohortAnswer.prepare(now, with_ or name, given)
-        found = comparing.compare(old, new)
+        found = comparing.compare_answers(old, new)
         if suppress > 1:
             if output or form:
                 raise UsageError("--suppress writes no rows, so there is nothing for -o or --format.")
@@ -115,7 +115,7 @@ def compare(
         if old.definition.grain == "patient":
             del columns["patient_id"]
             columns = {"change": columns.pop("change"), "patient_id": [d.id for d in found], **columns}
-        write(
+        write_rows(
             now.con.from_arrow(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})),
             form,
             output,
@@ -132,9 +132,9 @@ def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterato
     """
     numbers = [int(when) if when and when.isdigit() else None for when in (from_, to)]
     days = [when if number is None else None for when, number in zip((from_, to), numbers, strict=True)]
-    with options.opened(lake, days[1], numbers[1], group, trusted=False) as now:
+    with options.open_session(lake, days[1], numbers[1], group, trusted=False) as now:
         if numbers[0] is not None or (numbers[1] is not None and days[0]):
-            with options.opened(lake, days[0], numbers[0], group, trusted=False) as then:
+            with options.open_session(lake, days[0], numbers[0], group, trusted=False) as then:
                 yield then, now
         else:
             yield (now.as_of(days[0]) if days[0] else now), now
@@ -154,10 +154,10 @@ def _sum_up(n_before: int, found: "list[Difference]", base: int) -> None:
     came, left, changed = round_parts([changes[word] for word in words], base)
     same = round_count(n_before - changes["left"] - changes["changed"], base) + changed
     counted = ", ".join(f"{n:,} {word}" for n, word in zip((came, left, changed), words, strict=True))
-    note(f"{same + left:,} rows before, {same + came:,} after: {counted}.")
+    print_note(f"{same + left:,} rows before, {same + came:,} after: {counted}.")
     kinds = Counter(kind for d in found for kind in {r.kind for r in d.reasons}).most_common()
     for (kind, _), n in zip(kinds, round_parts([n for _, n in kinds], base), strict=True):
-        note(f"  {min(n, came + left + changed):>6,}  {kind}")
+        print_note(f"  {min(n, came + left + changed):>6,}  {kind}")
 
 
 def risk(
@@ -184,9 +184,11 @@ def risk(
     from warehouse import cohorts
     from warehouse.cohorts import confounding as risks
 
-    needs_table_or_json(form, "risk")
-    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = risks.risk(cohorts.CohortAnswer.prepare(warehouse, name, parameters(param)), label, suppress)
+    require_table_or_json(form, "risk")
+    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+        found = risks.tabulate_confounders(
+            cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)), label, suppress
+        )
     if form is Format.JSON:
         write_json(_risk_json(found))
         return
@@ -218,10 +220,10 @@ def _risk_json(found: "Risk") -> dict[str, Any]:
 
 
 def _show_risk(found: "Risk") -> None:
-    from warehouse.cli.terminal import console, table
+    from warehouse.cli.terminal import create_console, create_table
 
-    out = console()
-    rows_shown = table()
+    out = create_console()
+    rows_shown = create_table()
     for head in (f"{found.label} with", "V", "corrected"):
         rows_shown.add_column(head, justify="left" if head[0] != "V" and head != "corrected" else "right")
     for a in found.with_label:
@@ -229,7 +231,7 @@ def _show_risk(found: "Risk") -> None:
     out.print(rows_shown)
     for name, cells in found.cells.items():
         out.print("")
-        rows_shown = table()
+        rows_shown = create_table()
         rows_shown.add_column(name)
         for column in (*cells.columns, "all"):
             rows_shown.add_column(column, justify="right")

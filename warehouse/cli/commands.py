@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from warehouse.cli import backup, check, cohort, manifest, query, refresh, report, sample, source, status, upkeep
-from warehouse.cli.output import say
+from warehouse.cli.output import print_line
 
 #: In the order of a newcomer's day: make, look, ask, take away, keep.
 _ORDER = (
@@ -55,5 +55,5 @@ def _root(version: bool = typer.Option(False, "--version", help="Say the version
     if version:
         from warehouse.version import __version__
 
-        say(f"chest {__version__}")
+        print_line(f"chest {__version__}")
         raise typer.Exit

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
-from warehouse.cli.values import plain
+from warehouse.cli.values import to_json_value
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _is_exact(value: int | float | Decimal) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, Decimal | timedelta):
         return str(value)
-    found = plain(value)
+    found = to_json_value(value)
     return (
         json.dumps(found, ensure_ascii=False) if isinstance(found, list | dict) else "" if found is None else str(found)
     )

@@ -27,7 +27,7 @@ class Interruption(BaseException):
     """A signal has come. No KeyboardInterrupt: click would take that for its own."""
 
 
-def install() -> None:
+def install_handlers() -> None:
     """Take care of the signals from now on; one that the parent has chosen to ignore (nohup, &) stays ignored."""
     global _wakeup
     for name in _NAMES:
@@ -42,7 +42,7 @@ def install() -> None:
     _thread.start_new_thread(_watch, (watched,))
 
 
-def received() -> bool:
+def has_arrived() -> bool:
     """Whether a signal has come."""
     return bool(_received)
 

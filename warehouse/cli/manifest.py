@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort_options import Name, Param, TableOrJson, parameters
-from warehouse.cli.output import Format, note, say, size, write_json
+from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters
+from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _opened(folder: Path, seal: str = "") -> "Manifest":
     """A manifest, all of it checked; a note where it has no seal."""
     from warehouse.manifests.manifest import open_manifest
 
-    return open_manifest(folder, seal=seal, say=note)
+    return open_manifest(folder, seal=seal, say=print_note)
 
 
 def _table_or_json(form: Format, command: str) -> None:
@@ -80,20 +80,20 @@ def export(
     $ chest manifest export covid_risk --as-of 2020-06-01 -o ./covid-2020-06
     """
     from warehouse import cohorts
-    from warehouse.manifests.export import export as write_manifest
+    from warehouse.manifests.export import export_manifest as write_manifest
 
     _table_or_json(form, "export")
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
-    with options.opened(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        answer = cohorts.CohortAnswer.prepare(warehouse, name, parameters(param))
-        made = write_manifest(answer, output, objects=kinds, say=note)
+    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+        answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        made = write_manifest(answer, output, objects=kinds, say=print_note)
     _show_export(made.about, made.seal, output, form, suppress)
 
 
 def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, suppress: int) -> None:
     """What was exported, its counts rounded where that is asked for."""
     from warehouse.cohorts.attrition import COUNTED
-    from warehouse.disclosure_control import named, round_count
+    from warehouse.disclosure_control import format_rounded, round_count
 
     def rounded(counts: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
         return {**counts, **{n: round_count(counts[n], suppress) for n in names if counts[n] is not None}}
@@ -109,21 +109,21 @@ def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, s
         write_json({"folder": str(folder), "seal": seal, **about})
     else:
         day = f", as of {about['as_of']}" if about["as_of"] else ""
-        bytes_ = f" ({size(counts['bytes'])})" if counts["bytes"] is not None else ""
-        say(
+        bytes_ = f" ({format_size(counts['bytes'])})" if counts["bytes"] is not None else ""
+        print_line(
             f"{folder}: {counts['objects']:,} objects{bytes_}, "
             f"{counts['patients']:,} patients, {counts['studies']:,} studies, {counts['images']:,} images; "
             f"group {about['group']}{day}, snapshot {about['snapshot']}"
         )
-        say(f"digest {about['digest']}")
-        say(f"seal   {seal}")
+        print_line(f"digest {about['digest']}")
+        print_line(f"seal   {seal}")
     if "dcm" in about["objects"] and true["images_without_dcm"]:
-        some = named(counts["images_without_dcm"], suppress)
-        note(f"Of {some} image(s) there is a header and no .dcm: no pixels in the manifest.")
+        some = format_rounded(counts["images_without_dcm"], suppress)
+        print_note(f"Of {some} image(s) there is a header and no .dcm: no pixels in the manifest.")
     if true["rows_without_images"]:
-        some, rows = (named(counts[name], suppress) for name in ("rows_without_images", "rows"))
+        some, rows = (format_rounded(counts[name], suppress) for name in ("rows_without_images", "rows"))
         names = "" if suppress > 1 else " (without_images names them)"
-        note(f"{some} of {rows} rows have no image{names}.")
+        print_note(f"{some} of {rows} rows have no image{names}.")
     options.note_rounding(suppress)
 
 
@@ -145,14 +145,14 @@ def verify(
     Example:
     $ chest manifest verify ./covid-2020-06 --source s3://chest-data-warehouse
     """
-    from warehouse.cli.progress import reporting
+    from warehouse.cli.progress import show_progress
     from warehouse.manifests import verify as verifying
-    from warehouse.manifests.files import named
+    from warehouse.manifests.files import abbreviate
 
     _table_or_json(form, "verify")
     opened = _opened(folder, seal)
-    with reporting(quiet=quiet) as report:
-        found = verifying.verify(opened, source=source or (), lake_address=verifying.lake_of(lake), progress=report)
+    with show_progress(quiet=quiet) as report:
+        found = verifying.verify(opened, source=source or (), lake_address=verifying.find_lake(lake), progress=report)
     if form is Format.JSON:
         write_json(
             {
@@ -168,12 +168,12 @@ def verify(
             }
         )
     else:
-        say(f"{folder}: " + ", ".join(f"{count:,} {status}" for status, count in found.counts.items()))
+        print_line(f"{folder}: " + ", ".join(f"{count:,} {status}" for status, count in found.counts.items()))
         if found.by_size:
-            note(f"{found.by_size:,} could be compared by their size alone: the etags are of another bucket.")
+            print_note(f"{found.by_size:,} could be compared by their size alone: the etags are of another bucket.")
         _show(found.problems.to_pylist(), "status")
     if found.patients_gone:
-        note(f"No longer there: {len(found.patients_gone):,} patients: {named(found.patients_gone, 20)}")
+        print_note(f"No longer there: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}")
     _note_standing(found.standing, folder, lake, is_known=bool(seal))
     if not found.holds:
         raise typer.Exit(1)
@@ -184,13 +184,17 @@ def _note_standing(standing: "Standing | None", folder: Path, lake: str, *, is_k
     from warehouse.lake import location
     from warehouse.manifests.registered import Standing
 
-    name = location.parse(lake).name
+    name = location.parse_address(lake).name
     if standing is Standing.OTHER_ROWS:
-        note(f"The lake {name} exported this content with other places or etags: {folder} was made anew or altered.")
+        print_note(
+            f"The lake {name} exported this content with other places or etags: {folder} was made anew or altered."
+        )
     elif standing is Standing.SAME_ROWS and not is_known:
-        note(f"The lake {name} exported these very rows, in another manifest: all but the rows may have been altered.")
+        print_note(
+            f"The lake {name} exported these very rows, in another manifest: all but the rows may have been altered."
+        )
     elif standing is Standing.UNKNOWN and not is_known:
-        note(
+        print_note(
             f"The register of the lake {name} does not have this manifest: nothing shows who made it. "
             "Compare its seal with the one that its sender printed:  --seal sha256:…"
         )
@@ -198,9 +202,9 @@ def _note_standing(standing: "Standing | None", folder: Path, lake: str, *, is_k
 
 def _show(rows: list[dict[str, Any]], what: str) -> None:
     for row in rows[:_SHOWN]:
-        say(f"  {row[what]:<11} {row['key']}  {row['detail'] or ''}".rstrip())
+        print_line(f"  {row[what]:<11} {row['key']}  {row['detail'] or ''}".rstrip())
     if len(rows) > _SHOWN:
-        note(f"{len(rows) - _SHOWN:,} more: --format json names all of them.")
+        print_note(f"{len(rows) - _SHOWN:,} more: --format json names all of them.")
 
 
 @manifest.command()
@@ -222,12 +226,12 @@ def repeat(
     from warehouse import settings
     from warehouse.engine import limits
     from warehouse.manifests import reproduce as repeating
-    from warehouse.manifests.files import named
+    from warehouse.manifests.files import abbreviate
 
     _table_or_json(form, "repeat")
     opened = _opened(folder, seal)
-    with limits.limited(settings.load()):
-        found = repeating.repeat(opened, lake, newest=newest)
+    with limits.limit_resources(settings.load_settings()):
+        found = repeating.reproduce(opened, lake, newest=newest)
     if form is Format.JSON:
         write_json(
             {
@@ -243,12 +247,14 @@ def repeat(
     else:
         csv = "the same CSV to the byte" if found.is_same_csv else "another CSV (etags or places)"
         if found.difference.is_same:
-            say(f"{folder}: the same digest, {csv}")
+            print_line(f"{folder}: the same digest, {csv}")
         else:
-            say(f"{folder}: another answer, {found.digest}")
+            print_line(f"{folder}: another answer, {found.digest}")
             _show_difference(found.difference)
     if found.patients_gone:
-        note(f"No longer in the lake: {len(found.patients_gone):,} patients: {named(found.patients_gone, 20)}")
+        print_note(
+            f"No longer in the lake: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}"
+        )
     if not found.holds or not (found.is_same_csv or newest):
         raise typer.Exit(1)
 
@@ -267,7 +273,7 @@ def compare(
     Example:
     $ chest manifest compare ./covid-2020-06 ./covid-2020-07
     """
-    from warehouse.manifests.compare import compare as compare_manifests
+    from warehouse.manifests.compare import compare_manifests
 
     _table_or_json(form, "compare")
     found = compare_manifests(_opened(old), _opened(new))
@@ -282,7 +288,7 @@ def compare(
         )
     else:
         same = "The same content." if found.is_unchanged else "The same digest, other etags."
-        say(same if found.is_same else "Other content.")
+        print_line(same if found.is_same else "Other content.")
         _show_difference(found)
     if not found.is_unchanged:
         raise typer.Exit(1)
@@ -290,8 +296,8 @@ def compare(
 
 def _show_difference(found: "Difference") -> None:
     for words, (before, after) in found.asked.items():
-        say(f"  {words}: {before} is now {after}")
-    say("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
+        print_line(f"  {words}: {before} is now {after}")
+    print_line("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
     _show(found.objects.to_pylist(), "change")
 
 
@@ -318,13 +324,13 @@ def download(
     Example:
     $ chest manifest download ./covid-2020-06 -o ./data
     """
-    from warehouse.cli.progress import reporting
+    from warehouse.cli.progress import show_progress
     from warehouse.manifests import download as downloading
     from warehouse.manifests.checksums import How
 
     _table_or_json(form, "download")
     opened = _opened(folder, seal)
-    with reporting(quiet=quiet) as report:
+    with show_progress(quiet=quiet) as report:
         found = downloading.download(
             opened,
             output,
@@ -333,7 +339,7 @@ def download(
             lake_address=lake,
             unsealed=unsealed,
             progress=report,
-            say=note,
+            say=print_note,
         )
     if form is Format.JSON:
         write_json(
@@ -348,12 +354,14 @@ def download(
             }
         )
     else:
-        say(f"{output}: {found.fetched:,} objects fetched ({size(found.bytes)}), {found.kept:,} were there")
+        print_line(
+            f"{output}: {found.fetched:,} objects fetched ({format_size(found.bytes)}), {found.kept:,} were there"
+        )
         checked = ", ".join(f"{count:,} by {how}" for how, count in found.checks.most_common())
         if checked:
-            say(f"checked: {checked}")
+            print_line(f"checked: {checked}")
     if by_size := found.checks[How.SIZE]:
-        note(f"{by_size:,} objects have no checksum that could be checked: only their sizes were.")
+        print_note(f"{by_size:,} objects have no checksum that could be checked: only their sizes were.")
     downloading.raise_for_failed(opened, output, found)
 
 
@@ -380,27 +388,27 @@ def list_(
     from warehouse.query.session import Session
 
     _table_or_json(form, "list")
-    found = register.entries(lake)
+    found = register.list_entries(lake)
     shown = found[:limit]
     if check and shown:
         with Session.open(lake, trusted=False) as newest:
             for entry in shown:
-                entry["state"] = register.state(entry, newest)
+                entry["state"] = register.find_state(entry, newest)
     if form is Format.JSON:
         write_json(shown)
     else:
         _show_entries(shown)
     if len(found) > limit:
-        note(f"{len(found) - limit:,} older ones: --limit {len(found)}")
+        print_note(f"{len(found) - limit:,} older ones: --limit {len(found)}")
 
 
 def _show_entries(rows: list[dict[str, Any]]) -> None:
-    from warehouse.cli.terminal import console, table
+    from warehouse.cli.terminal import create_console, create_table
 
     if not rows:
-        note("No manifest was recorded in this lake yet:  chest manifest export NAME -o DIR")
+        print_note("No manifest was recorded in this lake yet:  chest manifest export NAME -o DIR")
         return
-    rows_shown = table()
+    rows_shown = create_table()
     is_checked = "state" in rows[0]
     names = ("exported", "by", "cohort", "as of", "objects", "digest")
     for name in (*names, "answer by now") if is_checked else names:
@@ -418,6 +426,6 @@ def _show_entries(rows: list[dict[str, Any]]) -> None:
             *([state] if is_checked else []),
             style="" if state in ("", "same") else "yellow",
         )
-    console().print(rows_shown)
+    create_console().print(rows_shown)
     if not is_checked:
-        note("Whether each cohort still answers the same:  chest manifest list --check")
+        print_note("Whether each cohort still answers the same:  chest manifest list --check")

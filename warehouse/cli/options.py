@@ -50,14 +50,14 @@ DEFAULT_SUPPRESS, NO_SUPPRESS = SUPPRESS, 0
 
 def note_rounding(suppress: int) -> None:
     """Say on stderr that counts are rounded, where they are."""
-    from warehouse.cli.output import note
+    from warehouse.cli.output import print_note
 
     if suppress > 1:
-        note(f"Counts are rounded to {suppress:,}: 0 stands for 0 to {suppress - 1:,} (--suppress 0 shows all).")
+        print_note(f"Counts are rounded to {suppress:,}: 0 stands for 0 to {suppress - 1:,} (--suppress 0 shows all).")
 
 
 @contextlib.contextmanager
-def opened(
+def open_session(
     lake: str,
     as_of: str | None,
     snapshot: int | None,
@@ -72,7 +72,7 @@ def opened(
     """
     from datetime import UTC, datetime
 
-    from warehouse.cli.output import note
+    from warehouse.cli.output import print_note
     from warehouse.query.days import parse_day
     from warehouse.query.session import Session
 
@@ -83,6 +83,6 @@ def opened(
         if day:
             warehouse = warehouse.as_of(day)  # noqa: PLW2901
             if day > datetime.now(UTC).date():
-                note(f"{day} lies ahead: this is all that is known by now.")
+                print_note(f"{day} lies ahead: this is all that is known by now.")
         with contextlib.nullcontext() if trusted else warehouse.limited():
             yield warehouse

@@ -12,8 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from warehouse.cli.terminal import plain as plain_stream
-from warehouse.cli.values import plain
+from warehouse.cli.terminal import get_plain_stream as plain_stream
+from warehouse.cli.values import to_json_value
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 from warehouse.masking import mask_secrets
@@ -50,12 +50,12 @@ _BINARY = {Format.PARQUET: "Parquet", Format.XLSX: "An Excel workbook"}
 def write_json(value: object) -> None:
     """Write one JSON value and a new line to stdout; control characters as `\\u…`, the same to a reader of JSON."""
     file = plain_stream(sys.stdout)
-    for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(plain(value)):
+    for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(to_json_value(value)):
         file.write(escape_json(piece))
     file.write("\n")
 
 
-def write(
+def write_rows(
     relation: "duckdb.DuckDBPyRelation",
     form: Format | None,
     target: Path | None,
@@ -101,14 +101,14 @@ def _fitting(relation: "duckdb.DuckDBPyRelation", first: Sequence[str]) -> "duck
     from warehouse.cli import box
     from warehouse.engine.sql_files import identifier
 
-    widths = dict(zip(relation.columns, box.widths(relation), strict=True))
+    widths = dict(zip(relation.columns, box.measure_widths(relation), strict=True))
     room, kept = shutil.get_terminal_size().columns - 1, set[str]()
     for name in dict.fromkeys([*(name for name in first if name in widths), *relation.columns]):
         if (width := min(widths[name], _NARROW) + 3) <= room:
             room -= width
             kept.add(name)
     if left := [name for name in relation.columns if name not in kept]:
-        note(f"No room for {', '.join(left)}: -o FILE or a wider terminal shows all.")
+        print_note(f"No room for {', '.join(left)}: -o FILE or a wider terminal shows all.")
     return relation.project(", ".join(identifier(name) for name in relation.columns if name in kept))
 
 
@@ -144,7 +144,7 @@ def _write_text(
         case _:
             from warehouse.cli import box
 
-            for line in box.lines(relation):
+            for line in box.render_lines(relation):
                 file.write(f"{line}\n")
 
 
@@ -161,7 +161,9 @@ class _Lines:
 def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], file: IO[str]) -> None:
     start = "["
     for row in rows:
-        file.write(start + escape_json(json.dumps(plain(dict(zip(names, row, strict=True))), ensure_ascii=False)))
+        file.write(
+            start + escape_json(json.dumps(to_json_value(dict(zip(names, row, strict=True))), ensure_ascii=False))
+        )
         start = ",\n "
     file.write("[]\n" if start == "[" else "]\n")
 
@@ -173,7 +175,7 @@ def _rows(relation: "duckdb.DuckDBPyRelation") -> Iterator[tuple[Any, ...]]:
 
 
 def _cell(value: object) -> object:
-    value = plain(value)
+    value = to_json_value(value)
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
@@ -188,22 +190,22 @@ def _write_parquet(relation: "duckdb.DuckDBPyRelation", target: IO[bytes]) -> No
             writer.write_batch(batch)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Write a line of the answer to stdout, without secrets; control characters, line feeds too, are shown escaped."""
     sys.stdout.write(escape_controls(mask_secrets(text), keep_lines=False) + "\n")
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Say something beside the answer, likewise on stderr."""
     sys.stderr.write(escape_controls(mask_secrets(text), keep_lines=False) + "\n")
 
 
-def count(number: int, word: str) -> str:
+def format_count(number: int, word: str) -> str:
     """A number of things: `1 file`, `2,000 files`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
-def size(n_bytes: int) -> str:
+def format_size(n_bytes: int) -> str:
     """A number of bytes as people read it, in units of a thousand."""
     from rich.filesize import decimal
 

@@ -12,7 +12,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextlib.contextmanager
-def reporting(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]:
+def show_progress(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]:
     """A function to be called with step, done and total (0: not known)."""
     if quiet:
         yield ignore_progress
@@ -36,7 +36,7 @@ def _bars(unit: str) -> Iterator[Report]:
     )
     from rich.text import Text
 
-    from warehouse.cli.terminal import console
+    from warehouse.cli.terminal import create_console
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -49,7 +49,7 @@ def _bars(unit: str) -> Iterator[Report]:
 
     words = TextColumn("{task.description:<12}")
     with Progress(
-        SpinnerColumn(), words, BarColumn(), Count(), Rate(), TimeRemainingColumn(), console=console(stderr=True)
+        SpinnerColumn(), words, BarColumn(), Count(), Rate(), TimeRemainingColumn(), console=create_console(stderr=True)
     ) as progress:
         tasks: dict[str, int] = {}
 

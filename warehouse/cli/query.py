@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, count, note, say, write, write_json
+from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 from warehouse.engine import sql_files
 from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.filesystem import files
@@ -68,16 +68,18 @@ def sql(
     nothing but the views, and is stopped after CHEST_SQL_SECONDS.
     """
     if trusted:
-        note("--trusted is not needed any more: a query is taken for your own. Give --untrusted for somebody else's.")
+        print_note(
+            "--trusted is not needed any more: a query is taken for your own. Give --untrusted for somebody else's."
+        )
     text = _query_text(query, file)
     parameters = dict(_parameter(word) for word in param or [])
-    with options.opened(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
+    with options.open_session(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
         import duckdb
 
         from warehouse.engine.messages import clean_message
 
         try:
-            write(warehouse.ask(text, parameters), form, output)
+            write_rows(warehouse.ask(text, parameters), form, output)
         except ForeignSqlError as error:
             raise UsageError(f"{error} A query of your own may do more without --untrusted.") from None
         except duckdb.Error as error:
@@ -125,7 +127,7 @@ def patient(
         raise UsageError(f"chest patient writes table or json, not {form}.")
     from warehouse.query.patient import find_patient
 
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
+    with options.open_session(lake, as_of, snapshot, group) as warehouse:
         found = find_patient(warehouse, patient_id)
         if form is Format.JSON:
             write_json(_everything(found))
@@ -156,9 +158,9 @@ def _everything(patient: "Patient") -> dict[str, Any]:
 
 
 def _show_timeline(patient: "Patient") -> None:
-    from warehouse.cli.terminal import console
+    from warehouse.cli.terminal import create_console
 
-    out = console(soft_wrap=True)
+    out = create_console(soft_wrap=True)
     row = patient.summary().to_arrow_table().to_pylist()[0]
     who = [row["patient_id"], row["covid_status"] or "no clinical record", row["submitting_centre"]]
     if row["sex"]:
@@ -168,7 +170,7 @@ def _show_timeline(patient: "Patient") -> None:
     out.print(" · ".join(str(word) for word in who if word))
     out.print(
         f"{row['n_studies']} {'study' if row['n_studies'] == 1 else 'studies'}, {row['n_series']} series, "
-        f"{count(row['n_images'], 'image')} "
+        f"{format_count(row['n_images'], 'image')} "
         f"(CR {row['n_cr']}, DX {row['n_dx']}, CT {row['n_ct']}, MR {row['n_mr']}, other {row['n_other']})"
     )
     facts = [f"{words} {row[name]}" for name, words in _COURSE.items() if row.get(name)]
@@ -179,7 +181,7 @@ def _show_timeline(patient: "Patient") -> None:
     out.print(f"{'day':<12}{'known from':<12}{'what':<28}detail")
     for event in patient.timeline().to_arrow_table().to_pylist():
         if event["event"] == "study":
-            images = count(event["n_images"], "image")
+            images = format_count(event["n_images"], "image")
             what = f"{event['what'] or 'study'}, {images}"
             detail = event["detail"] or ""
         else:
@@ -231,15 +233,15 @@ def export(
     if form is Format.TABLE:
         raise UsageError("chest export writes parquet, csv or json, not table.")
     files.require_vacant(output)
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
+    with options.open_session(lake, as_of, snapshot, group) as warehouse:
         try:
-            with files.new_folder_atomically(output) as part:
+            with files.write_folder_atomically(output) as part:
                 # A snapshot has the views that it was published with.
                 for view in filter(warehouse.has, EXPORTED):
                     query = f"from {sql_files.identifier(view)} order by all"
-                    write(warehouse.sql(query), form, part / f"{view}.{form}")
-                    note(f"{view}.{form}")
+                    write_rows(warehouse.sql(query), form, part / f"{view}.{form}")
+                    print_note(f"{view}.{form}")
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
         day = f" as of {warehouse.day}" if warehouse.day else ""
-        say(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")
+        print_line(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

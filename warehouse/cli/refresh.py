@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, count, note, say, write_json
+from warehouse.cli.output import Format, format_count, print_line, print_note, write_json
 
 if TYPE_CHECKING:
     from warehouse.ingest import RefreshResult
@@ -62,11 +62,11 @@ def refresh(
     """
     from dataclasses import asdict, replace
 
-    from warehouse.cli.progress import reporting
+    from warehouse.cli.progress import show_progress
     from warehouse.ingest import refresh as run_refresh
-    from warehouse.settings import load
+    from warehouse.settings import load_settings
 
-    with reporting(quiet=quiet) as report:
+    with show_progress(quiet=quiet) as report:
         result = run_refresh(
             source,
             lake,
@@ -76,7 +76,7 @@ def refresh(
             allow_removals=allow_removals,
             add_source=add_source,
             reextract_headers=reextract,
-            settings=replace(load(), inventory=inventory),
+            settings=replace(load_settings(), inventory=inventory),
             progress=report,
         )
     if form is Format.JSON:
@@ -88,24 +88,25 @@ def refresh(
 def _tell(result: "RefreshResult") -> None:
     """What a refresh did, in a few lines."""
     objects, published = result.objects, result.published
-    say(
-        f"{result.source}: {count(objects.listed, 'object')} listed; "
+    print_line(
+        f"{result.source}: {format_count(objects.listed, 'object')} listed; "
         f"{objects.added:,} added, {objects.changed:,} changed, {objects.removed:,} removed"
     )
     if objects.skipped:
         names = "name is no object and was" if objects.skipped == 1 else "names are no objects and were"
-        note(f"{objects.skipped:,} {names} passed over:  chest rejects")
+        print_note(f"{objects.skipped:,} {names} passed over:  chest rejects")
     if objects.note:
-        note(objects.note[0].upper() + objects.note[1:] + ".")
+        print_note(objects.note[0].upper() + objects.note[1:] + ".")
     if not published.is_new:
-        say(f"Nothing new: snapshot {published.snapshot} stands.")
+        print_line(f"Nothing new: snapshot {published.snapshot} stands.")
         return
     counts = published.counts
-    say(
-        f"Loaded {count(counts['images'], 'image header')} and {count(counts['clinical'], 'clinical file')}; "
-        f"{counts['rejected']:,} rejected. Published as snapshot {published.snapshot}."
+    print_line(
+        f"Loaded {format_count(counts['images'], 'image header')} and "
+        f"{format_count(counts['clinical'], 'clinical file')}; {counts['rejected']:,} rejected. "
+        f"Published as snapshot {published.snapshot}."
     )
     if result.clinical.recleaned:
-        say(f"Cleaned {count(result.clinical.recleaned, 'clinical file')} again: the rules have changed.")
+        print_line(f"Cleaned {format_count(result.clinical.recleaned, 'clinical file')} again: the rules have changed.")
     if counts["rejected"]:
-        note("Why objects were rejected:  chest rejects")
+        print_note("Why objects were rejected:  chest rejects")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import say
+from warehouse.cli.output import print_line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def report(
     """
     from warehouse import quality_report
 
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
-        quality_report.write(warehouse, output, suppress)
+    with options.open_session(lake, as_of, snapshot, group) as warehouse:
+        quality_report.write_report(warehouse, output, suppress)
         day = f" as of {warehouse.day}" if warehouse.day else ""
-        say(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")
+        print_line(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

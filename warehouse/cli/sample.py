@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from warehouse.cli.output import say
+from warehouse.cli.output import print_line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,12 +30,12 @@ def sample(
     Example:
     $ chest sample ./bucket --patients 40 --layout dated --seed 1
     """
-    from warehouse.cli.progress import reporting
-    from warehouse.synthetic import make
+    from warehouse.cli.progress import show_progress
+    from warehouse.synthetic import make_bucket
 
-    with reporting("patients", quiet=quiet) as report:
-        truth = make(out, patients, layout, seed, lambda done, total: report("sample", done, total), clean=clean)
-    say(
+    with show_progress("patients", quiet=quiet) as report:
+        truth = make_bucket(out, patients, layout, seed, lambda done, total: report("sample", done, total), clean=clean)
+    print_line(
         f"{out}: {truth['objects']:,} objects of {truth['patients']:,} patients "
         f"({truth['image_json']:,} image headers, {truth['clinical_json']:,} clinical files)"
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, note, say, size, write_json
+from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 from warehouse.errors import UsageError
 
 _app = typer.Typer(help="The buckets that feed a lake: list them, take one out.", no_args_is_help=True)
@@ -32,14 +32,14 @@ def list_(
 
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest source list writes table or json, not {form}.")
-    with options.opened(lake, None, snapshot, options.DEFAULT_GROUP) as warehouse:
+    with options.open_session(lake, None, snapshot, options.DEFAULT_GROUP) as warehouse:
         rows = list_sources(warehouse)
     if form is Format.JSON:
         write_json(rows)
         return
     for row in rows:
-        say(
-            f"{row['source']}  {row['objects']:,} objects, {size(row['bytes'])}, {row['patients']:,} patients, "
+        print_line(
+            f"{row['source']}  {row['objects']:,} objects, {format_size(row['bytes'])}, {row['patients']:,} patients, "
             f"newest of {row['newest_object']:%Y-%m-%d}"
         )
 
@@ -59,10 +59,10 @@ def remove(
     Example:
     $ chest source remove s3://chest-trial --lake ./lake --allow-removals
     """
-    from warehouse.cli.progress import reporting
+    from warehouse.cli.progress import show_progress
     from warehouse.ingest.sources import remove_source
 
-    with reporting(quiet=quiet) as report:
+    with show_progress(quiet=quiet) as report:
         done = remove_source(source, lake, allow_removals=allow_removals, progress=report)
-    say(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")
-    note("Earlier snapshots still have it; upkeep lets them go in time.")
+    print_line(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")
+    print_note("Earlier snapshots still have it; upkeep lets them go in time.")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, count, size, write, write_json
+from warehouse.cli.output import Format, format_count, format_size, write_json, write_rows
 from warehouse.errors import NotFoundError, UsageError
 
 #: The room that a meaning should have in a table, and that a name has at least.
@@ -34,10 +34,10 @@ def status(
     Example:
     $ chest status --as-of 2020-06-01 --format json
     """
-    from warehouse.query.status import status as count
+    from warehouse.query.status import measure_status
 
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
-        found = count(warehouse)
+    with options.open_session(lake, as_of, snapshot, group) as warehouse:
+        found = measure_status(warehouse)
     if form is Format.JSON:
         write_json(found)
     elif form is Format.TABLE:
@@ -47,10 +47,10 @@ def status(
 
 
 def _show_status(found: dict[str, Any]) -> None:
-    from warehouse.cli.terminal import console
+    from warehouse.cli.terminal import create_console
     from warehouse.lake.snapshots import BLOCKED_ADVICE
 
-    out = console(soft_wrap=True)
+    out = create_console(soft_wrap=True)
     out.print(f"lake       {found['lake']}", markup=False)
     out.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
     for row in found["blocked"]:
@@ -66,11 +66,13 @@ def _show_status(found: dict[str, Any]) -> None:
         )
     elif found["unpublished_commits"]:
         out.print(
-            f"           {count(found['unpublished_commits'], 'commit')} unpublished: a refresh runs, or was stopped"
+            f"           {format_count(found['unpublished_commits'], 'commit')} unpublished: "
+            "a refresh is running, or was stopped"
         )
     for source in found["sources"]:
         out.print(
-            f"source     {source['source']}  ({count(source['objects'], 'object')}, {size(source['bytes'])})",
+            f"source     {source['source']}  "
+            f"({format_count(source['objects'], 'object')}, {format_size(source['bytes'])})",
             markup=False,
         )
     day = next(iter(found["as_of"]), None)
@@ -123,8 +125,8 @@ def rejects(
     Example:
     $ chest rejects --format csv -o rejects.csv
     """
-    with options.opened(lake, as_of, snapshot, group) as warehouse:
-        write(warehouse.rejects(), form, output)
+    with options.open_session(lake, as_of, snapshot, group) as warehouse:
+        write_rows(warehouse.rejects(), form, output)
 
 
 def describe(
@@ -155,9 +157,9 @@ def describe(
     if word and table != "dicom":
         raise UsageError(f"Only the dictionary of DICOM is searched:  chest describe dicom {word[0]}")
     if table == "dicom":
-        from warehouse.catalog.dicom_dictionary import search
+        from warehouse.catalog.dicom_dictionary import search_attributes
 
-        rows = [attribute._asdict() for attribute in search(" ".join(word or []))]
+        rows = [attribute._asdict() for attribute in search_attributes(" ".join(word or []))]
         if not rows:
             raise NotFoundError(f"DICOM's dictionary has nothing with {' '.join(word or [])!r}.")
     elif table is None:
@@ -165,7 +167,7 @@ def describe(
             {"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()
         ]
     elif table in known:
-        told = data_dictionary.rows if form is Format.JSON else data_dictionary.shown
+        told = data_dictionary.list_rows if form is Format.JSON else data_dictionary.format_rows
         rows = [*told(known[table])]
     else:
         near = difflib.get_close_matches(table, known, n=1)
@@ -181,10 +183,10 @@ def describe(
 
 def _show_rows(rows: "list[dict[str, Any]]") -> None:
     """A table whose first and last column wrap where the terminal is narrow."""
-    from warehouse.cli.terminal import console, table
+    from warehouse.cli.terminal import create_console, create_table
 
-    out = console()
-    rows_shown = table()
+    out = create_console()
+    rows_shown = create_table()
     first, *names, last = rows[0]
     width = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]}
     room = out.width - sum(width[name] + 2 for name in names) - _MEANING

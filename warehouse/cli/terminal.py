@@ -64,7 +64,7 @@ class Shown(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def shown() -> Iterator[None]:
+def escape_output() -> Iterator[None]:
     """A `with` block in which stdout and stderr are shown ones."""
     out, err = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Shown(out, masked=False), Shown(err, masked=True)
@@ -74,7 +74,7 @@ def shown() -> Iterator[None]:
         sys.stdout, sys.stderr = out, err
 
 
-def plain(stream: Any) -> TextIO:
+def get_plain_stream(stream: Any) -> TextIO:
     """The stream below, for what is escaped already or must stay as it is to the byte."""
     below: TextIO = stream.stream if isinstance(stream, Shown) else stream
     return below
@@ -90,7 +90,7 @@ def leave_quietly() -> None:
             os.dup2(nowhere, stream.fileno())
 
 
-def console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
+def create_console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
     """Rich's console for texts that are no markup, a line each: what is printed is escaped before it is laid out."""
     from rich.console import Console
 
@@ -102,7 +102,7 @@ def console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    file = plain(sys.stderr if stderr else sys.stdout)
+    file = get_plain_stream(sys.stderr if stderr else sys.stdout)
     width = None if file.isatty() else _WIDE
     return Escaping(file=file, markup=False, highlight=False, soft_wrap=soft_wrap, emoji=False, width=width)
 
@@ -111,7 +111,7 @@ def console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
 _WIDE = 100_000
 
 
-def table(**how: Any) -> "Table":
+def create_table(**how: Any) -> "Table":
     """Rich's table without a frame, whose cells are escaped."""
     from rich.table import Table
 

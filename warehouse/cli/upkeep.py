@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, count, note, say, size, write_json
+from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def upkeep(
     """
     from dataclasses import asdict
 
-    from warehouse.cli.progress import reporting
-    from warehouse.lake.maintenance import upkeep as keep_up
+    from warehouse.cli.progress import show_progress
+    from warehouse.lake.maintenance import maintain as keep_up
 
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"chest upkeep writes table or json, not {form}.")
-    with reporting("tables", quiet=quiet) as report:
+    with show_progress("tables", quiet=quiet) as report:
         result = keep_up(lake, keep_days=keep_days, dry_run=dry_run, allow_orphans=allow_orphans, progress=report)
     if form is Format.JSON:
         write_json(asdict(result))
@@ -68,15 +68,17 @@ def _show(result: "UpkeepResult") -> None:
         ("stored", _space(result)),
     )
     for name, text in lines:
-        say(f"{name:<11}{text}")
+        print_line(f"{name:<11}{text}")
     if result.dry_run:
-        note("This would be done; nothing was. Run it without --dry-run.")
+        print_note("This would be done; nothing was. Run it without --dry-run.")
     elif result.expired or result.rewritten.files or result.merged.files:
-        note("Files that are not used any more are removed by an upkeep in two to three days.")
+        print_note("Files that are not used any more are removed by an upkeep in two to three days.")
     if result.waiting:
-        note(f"{result.waiting:,} commits wait to be published: see  chest status")
+        print_note(f"{result.waiting:,} commits wait to be published: see  chest status")
 
 
 def _space(result: "UpkeepResult") -> str:
-    before, after = (f"{count(space.files, 'file')}, {size(space.bytes)}" for space in (result.before, result.after))
+    before, after = (
+        f"{format_count(space.files, 'file')}, {format_size(space.bytes)}" for space in (result.before, result.after)
+    )
     return before if result.dry_run else f"{before} → {after}"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 
-def plain(value: object) -> Any:
+def to_json_value(value: object) -> Any:
     """A value as JSON has it: dates and times in ISO form, what is no number null."""
     match value:
         case datetime() | date() | time():
@@ -21,9 +21,9 @@ def plain(value: object) -> Any:
         case bytes() | bytearray() | memoryview():
             return bytes(value).hex()
         case Mapping():
-            return {str(name): plain(item) for name, item in value.items()}
+            return {str(name): to_json_value(item) for name, item in value.items()}
         case str() | int() | float() | bool() | None:
             return value
         case list() | tuple():
-            return [plain(item) for item in value]
+            return [to_json_value(item) for item in value]
     return str(value)

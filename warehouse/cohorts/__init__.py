@@ -7,8 +7,8 @@ A cohort is one file (docs/cohorts.md): `definition` reads it, `catalogue` holds
 a model must not learn.
 """
 
-from warehouse.cohorts.answer import CohortAnswer, check
+from warehouse.cohorts.answer import CohortAnswer, check_definition
 from warehouse.cohorts.definition import Definition, load, parse, shipped
 from warehouse.cohorts.header import DefinitionError, Problem
 
-__all__ = ["CohortAnswer", "Definition", "DefinitionError", "Problem", "check", "load", "parse", "shipped"]
+__all__ = ["CohortAnswer", "Definition", "DefinitionError", "Problem", "check_definition", "load", "parse", "shipped"]

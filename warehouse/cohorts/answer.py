@@ -13,7 +13,7 @@ from warehouse import settings
 from warehouse.catalog import columns
 from warehouse.cohorts import binding, validation
 from warehouse.cohorts.definition import Definition, load
-from warehouse.cohorts.header import DefinitionError, Parameter, nearest
+from warehouse.cohorts.header import DefinitionError, Parameter, suggest_nearest
 from warehouse.engine import limits
 from warehouse.engine.messages import explain_shortage
 from warehouse.engine.names import fold_name
@@ -48,8 +48,8 @@ class CohortAnswer:
     @classmethod
     def ask(cls, warehouse: "Session", definition: Definition, given: Mapping[str, object]) -> Self:
         """The same for a definition at hand, as from a manifest; it is asked on a sandboxed connection."""
-        values, step_columns = check(definition, given)
-        return cls(warehouse.held_in(), definition, values, step_columns)
+        values, step_columns = check_definition(definition, given)
+        return cls(warehouse.sandboxed(), definition, values, step_columns)
 
     def __repr__(self) -> str:
         """Its name and grain, parameters and the warehouse; nothing is asked for it."""
@@ -75,9 +75,9 @@ class CohortAnswer:
 
         con, values = self.warehouse.con, {**self.values, **more}
         try:
-            macros.suit(con, sql)
+            macros.choose_tag_reading(con, sql)
             with self.warehouse.limited():
-                sandbox.admit(con, sql, values, repeatable=True)
+                sandbox.admit_query(con, sql, values, repeatable=True)
                 return con.execute(sql, values).to_arrow_table()
         except ForeignSqlError as error:
             raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
@@ -87,7 +87,7 @@ class CohortAnswer:
         except duckdb.Error as error:
             if shortage := explain_shortage(error):
                 raise UsageError(f"Cohort {self.definition.name} cannot be answered. {shortage}") from None
-            raise binding.explained(error, self.definition) from None
+            raise binding.to_definition_error(error, self.definition) from None
 
     def relation(self) -> "duckdb.DuckDBPyRelation":
         """The answer as a DuckDB relation, like those of the views."""
@@ -118,7 +118,7 @@ def _check_snapshot(warehouse: "Session", definition: Definition) -> None:
             )
 
 
-def check(
+def check_definition(
     definition: Definition, given: Mapping[str, object] | None = None
 ) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     """The values of the parameters and the columns of every step; no lake is needed.
@@ -126,15 +126,17 @@ def check(
     DefinitionError for what is wrong with the file, UsageError for what is wrong with the parameters given. Where none
     may be given (None), one that must be given is null.
     """
-    with contextlib.closing(binding.shell()) as con, limits.limited(settings.load(), con):
+    with contextlib.closing(binding.open_shell()) as con, limits.limit_resources(settings.load_settings(), con):
         needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
-        values = typed(con, definition, given if given is not None else needed)
-        if refused := validation.refusals(con, definition):
+        values = parse_parameters(con, definition, given if given is not None else needed)
+        if refused := validation.find_refusals(con, definition):
             raise DefinitionError(definition.path, refused)
         return values, binding.bind(con, definition, values)
 
 
-def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]) -> dict[str, Any]:
+def parse_parameters(
+    con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]
+) -> dict[str, Any]:
     """The value of every parameter, given or by default, as a Python value of its type.
 
     UsageError for a parameter that the cohort does not know, one that must be given, or a value of another type.
@@ -143,7 +145,7 @@ def typed(con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mappi
     for name in given:
         if fold_name(name) not in known:
             takes = f" It takes {', '.join(p.name for p in definition.params)}." if known else " It takes none."
-            raise UsageError(f"Cohort {definition.name} has no parameter {name}.{nearest(name, known)}{takes}")
+            raise UsageError(f"Cohort {definition.name} has no parameter {name}.{suggest_nearest(name, known)}{takes}")
     words = {fold_name(name): value for name, value in given.items()}
     return {p.name: _typed(con, definition, p, words) for p in definition.params}
 

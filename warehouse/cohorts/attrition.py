@@ -37,7 +37,7 @@ class Count:
     lost: dict[str, int | None]
 
 
-def attrition(cohort: "CohortAnswer") -> list[Count]:
+def count_steps(cohort: "CohortAnswer") -> list[Count]:
     """Every step of the cohort, counted, in the order of the file; the answer comes last."""
     definition = cohort.definition
     rows = cohort.fetch(_query(definition, cohort.step_columns)).to_pylist()
@@ -45,7 +45,7 @@ def attrition(cohort: "CohortAnswer") -> list[Count]:
     return list(_narrowed(definition, counts))
 
 
-def table(steps: Sequence[Count]) -> "pa.Table":
+def to_table(steps: Sequence[Count]) -> "pa.Table":
     """The steps as a table: step, the one before, and what is left and lost of patients, studies, series and images."""
     import pyarrow as pa
 
@@ -59,7 +59,7 @@ def table(steps: Sequence[Count]) -> "pa.Table":
     return pa.table(made)
 
 
-def suppressed(steps: Sequence[Count], base: int) -> list[Count]:
+def suppress_counts(steps: Sequence[Count], base: int) -> list[Count]:
     """The same with counts rounded to the base; what a step lost is the difference of rounded counts."""
     rounded = {
         step.step: {what: None if n is None else round_count(n, base) for what, n in step.counts.items()}

@@ -48,7 +48,7 @@ class _Box:
         return f'<rect class="{self.kind}" {frame}/>{words}'
 
 
-def svg(title: str, subtitle: str, steps: "Sequence[Count]") -> str:
+def render_svg(title: str, subtitle: str, steps: "Sequence[Count]") -> str:
     """The flow of the steps as an SVG picture."""
     known = {step.step: step for step in steps}
     way = [steps[-1]]
@@ -72,7 +72,7 @@ def svg(title: str, subtitle: str, steps: "Sequence[Count]") -> str:
         if above:
             middle = box.x + _WIDTH / 2
             body.append(_arrow(middle, above.y + above.height, middle, box.y))
-        side, drawn = _beside([s for s in beside if _reader(s, steps, way) == step.step], step, box)
+        side, drawn = _counterpart([s for s in beside if _reader(s, steps, way) == step.step], step, box)
         body += drawn
         above = box
         y = max(box.y + box.height, side) + 34
@@ -89,7 +89,7 @@ def svg(title: str, subtitle: str, steps: "Sequence[Count]") -> str:
     )
 
 
-def _beside(steps: "Sequence[Count]", reader: "Count", box: _Box) -> tuple[float, list[str]]:
+def _counterpart(steps: "Sequence[Count]", reader: "Count", box: _Box) -> tuple[float, list[str]]:
     """Steps beside the way at the step that reads them, one below the other; and how far down they go."""
     drawn: list[str] = []
     boxes: dict[str, _Box] = {}
@@ -109,7 +109,7 @@ def _beside(steps: "Sequence[Count]", reader: "Count", box: _Box) -> tuple[float
     return y - 24, drawn
 
 
-def save(picture: str, target: Path) -> None:
+def save_chart(picture: str, target: Path) -> None:
     """Write a picture to a file; its ending says whether as SVG or PNG."""
     ending = target.suffix.lower()
     if ending not in (".svg", ".png"):

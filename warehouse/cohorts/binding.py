@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns, public_views
 from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
-from warehouse.cohorts.header import DefinitionError, Problem, nearest
+from warehouse.cohorts.header import DefinitionError, Problem, suggest_nearest
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.names import find_wrong_names
 from warehouse.lake import store
@@ -29,11 +29,11 @@ _MEANT = re.compile(r"\n+Did you mean .+")
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
-def shell() -> "duckdb.DuckDBPyConnection":
+def open_shell() -> "duckdb.DuckDBPyConnection":
     """A connection to an empty lake with every view and macro; it knows no file and no network."""
     con = _shell().cursor()
     con.execute(f"use {store.ALIAS}")
-    macros.create(con, MACROS)  # temporary: each connection has its own
+    macros.create_macros(con, MACROS)  # temporary: each connection has its own
     return con
 
 
@@ -71,7 +71,7 @@ def bind(
         # Beside it, since a step has its columns under names that differ, whatever they are called.
         names = [str(row[0]) for row in con.execute(f"describe {definition.bound_sql}", values).fetchall()]
     except duckdb.Error as error:
-        raise explained(error, definition) from None
+        raise to_definition_error(error, definition) from None
     found = {
         step.name: {name: str(type_) for name, type_ in kind.children} for step, kind in zip(steps, kinds, strict=True)
     }
@@ -80,7 +80,7 @@ def bind(
         for name, problem in find_wrong_names(names, "column")
     ]
     problems += [
-        Problem(definition.answer.line, f"{problem} {nearest(name, found['answer']).strip()}".rstrip())
+        Problem(definition.answer.line, f"{problem} {suggest_nearest(name, found['answer']).strip()}".rstrip())
         for name, problem in _wanted(definition).items()
         if name not in found["answer"]
     ]
@@ -111,7 +111,7 @@ def _wanted(definition: Definition) -> dict[str, str]:
     }
 
 
-def explained(error: "duckdb.Error", definition: Definition) -> DefinitionError:
+def to_definition_error(error: "duckdb.Error", definition: Definition) -> DefinitionError:
     """DuckDB's words for what is wrong, with the line of the file and the nearest name that there is."""
     text = query_text.shorten(str(error).strip())
     if sandbox.is_too_deep(text):
@@ -129,7 +129,7 @@ def explained(error: "duckdb.Error", definition: Definition) -> DefinitionError:
     if "Table with name" in text:
         name = text.split()[3]
         known = [*(view.name for view in columns.views()), *(step.name for step in definition.steps)]
-        return definition.problem(line, f"There is no view or step {name}.{nearest(name, known)}")
+        return definition.problem(line, f"There is no view or step {name}.{suggest_nearest(name, known)}")
     if missing and ("not found in FROM clause" in text or "does not have a column named" in text):
         table, name = missing[0] if len(missing) > 1 else "", missing[-1]
         where = f" in {table}" if table else ""
@@ -142,8 +142,8 @@ def _column_hint(name: str, table: str, candidates: list[str]) -> str:
     views = columns.relations()
     if table in views:
         candidates = [column.name for column in views[table].columns]
-    if hint := nearest(name, {c.rpartition(".")[2] for c in candidates} - {name}):
+    if hint := suggest_nearest(name, {c.rpartition(".")[2] for c in candidates} - {name}):
         return hint
     if having := [view.name for view in columns.views() if name in (column.name for column in view.columns)]:
         return f" The steps before must pass it on; {', '.join(having)} have it."
-    return "" if table else nearest(name, {column.name for view in columns.views() for column in view.columns})
+    return "" if table else suggest_nearest(name, {column.name for view in columns.views() for column in view.columns})

@@ -45,14 +45,14 @@ class _Text:
     line: int
 
 
-def trace(definition: Definition) -> Lineage:
+def trace_columns(definition: Definition) -> Lineage:
     """Follow every column of the answer, and every filter, to the columns of the views."""
     return _trace(_Text(definition.sql, definition.tree, definition.answer.line))
 
 
-def fields_read(definition: Definition) -> frozenset[Base]:
+def find_fields_read(definition: Definition) -> frozenset[Base]:
     """The columns of images, headers and clinical records that the answer may depend on, through views and concepts."""
-    traced = trace(definition)
+    traced = trace_columns(definition)
     ahead = set().union(*traced.answer.values(), *(use.base for use in traced.filters))
     found: set[Base] = set()
     while ahead:

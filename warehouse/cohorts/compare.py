@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import binding, divergence
-from warehouse.cohorts.reasons import Facts, Kind, Reason, facts_of, of_objects, of_record, read_by, word
+from warehouse.cohorts.reasons import Facts, Kind, Reason, facts_of, of_objects, of_record, read_by, word_reason
 
 if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
-__all__ = ["Difference", "Kind", "Reason", "compare"]
+__all__ = ["Difference", "Kind", "Reason", "compare_answers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Difference:
     values: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def compare(old: "CohortAnswer", new: "CohortAnswer") -> list[Difference]:
+def compare_answers(old: "CohortAnswer", new: "CohortAnswer") -> list[Difference]:
     """Every difference from the old answer to the new, ordered by change and name, none without a reason."""
     if old.definition.grain != new.definition.grain:
         raise new.definition.problem(
@@ -57,7 +57,7 @@ def compare(old: "CohortAnswer", new: "CohortAnswer") -> list[Difference]:
         "left": _steps(new, [name for name, change in moved.items() if change == "left"]),
     }
     others = _others(old, new)
-    displaced = divergence.displaced(old, new, moved)
+    displaced = divergence.find_displaced(old, new, moved)
     found = []
     for name, change in moved.items():
         reasons = [Reason(Kind.DEFINITION, by_definition[name])] if name in by_definition else []
@@ -121,7 +121,7 @@ def _by_definition(
     what = [
         *(["its SQL"] if old.definition.sql != new.definition.sql else []),
         *(
-            f"{name} from {word(old.values.get(name))} to {word(value)}"
+            f"{name} from {word_reason(old.values.get(name))} to {word_reason(value)}"
             for name, value in new.values.items()
             if old.values.get(name) != value
         ),

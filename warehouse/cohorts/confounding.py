@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from warehouse.cohorts.header import nearest
+from warehouse.cohorts.header import suggest_nearest
 from warehouse.disclosure_control import Table, round_count, round_table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -89,14 +89,16 @@ class Risk:
     warnings: tuple[str, ...]
 
 
-def risk(cohort: "CohortAnswer", label: str, suppress: int = 0) -> Risk:
+def tabulate_confounders(cohort: "CohortAnswer", label: str, suppress: int = 0) -> Risk:
     """The shortcut risks of a label, with counts rounded to `suppress`; 0 shows them as they are.
 
     UsageError where the answer lacks the label, or it has too many values to be tabled.
     """
     columns = cohort.rows.column_names
     if label not in columns:
-        raise UsageError(f"The answer of {cohort.definition.name} has no column {label}.{nearest(label, columns)}")
+        raise UsageError(
+            f"The answer of {cohort.definition.name} has no column {label}.{suggest_nearest(label, columns)}"
+        )
     cohort.warehouse.require("patients", "centre")
     con = cohort.warehouse.con
     con.register("cohort_answer", _asked(cohort, label))

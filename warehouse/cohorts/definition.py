@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.cohorts import header
-from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem, nearest
+from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem, suggest_nearest
 from warehouse.engine import sql_files
 from warehouse.engine.names import explain_name, fold_name, quote_name
 from warehouse.engine.query_text import find_hidden, read_text
@@ -122,7 +122,7 @@ def load(name_or_path: str | Path) -> Definition:
         return parse(sql_files.read(f"cohorts/{name}.sql"), f"sql/cohorts/{name}.sql")
     if not name.endswith(".sql"):
         raise UsageError(
-            f"There is no cohort {name!r}.{nearest(name, shipped())} List them:  chest cohort list   "
+            f"There is no cohort {name!r}.{suggest_nearest(name, shipped())} List them:  chest cohort list   "
             "A cohort of your own is a file ending in .sql."
         )
     return parse(read_text(name, MOST_BYTES), name)
@@ -161,10 +161,12 @@ def _parsed(text: str, path: str) -> Definition:
     used = {fold_name(name): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
     for name, line in used.items():
         if name not in params:
-            problems.append(Problem(line, f"{_shown(name)} is no parameter of the header.{nearest(name, params)}"))
+            problems.append(
+                Problem(line, f"{_shown(name)} is no parameter of the header.{suggest_nearest(name, params)}")
+            )
     for name, param in params.items():
         if name not in used:
-            problems.append(Problem(param.line, f"Parameter {param.name} is never used.{nearest(name, used)}"))
+            problems.append(Problem(param.line, f"Parameter {param.name} is never used.{suggest_nearest(name, used)}"))
     problems += _misnamed(steps)
     if problems:
         raise DefinitionError(path, problems)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
 
-def digest(cohort: "CohortAnswer") -> str:
+def compute_digest(cohort: "CohortAnswer") -> str:
     """`sha256:` and 64 hex digits over the names of the columns and the rows, sorted by their grain."""
     rows = cohort.rows
     sha = hashlib.sha256(json.dumps(rows.column_names).encode())

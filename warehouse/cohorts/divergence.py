@@ -27,7 +27,7 @@ def counted_steps(cohort: "CohortAnswer") -> list[Step]:
     return [step for step in chain if definition.grain_column in cohort.step_columns[step.name]]
 
 
-def displaced(old: "CohortAnswer", new: "CohortAnswer", names: "Iterable[str]") -> set[str]:
+def find_displaced(old: "CohortAnswer", new: "CohortAnswer", names: "Iterable[str]") -> set[str]:
     """The rows, by the name of their grain, that first differ at a step that ranks: others took or gave their place.
 
     Nothing where the two definitions are not the same.

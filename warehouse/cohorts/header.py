@@ -69,7 +69,7 @@ class Parameter:
         return self.type.endswith("[]")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """`Did you mean x?` for the known name that is nearest, or nothing; letter case does not count."""
     if len(name) > MOST_CHARACTERS:
         return ""
@@ -107,7 +107,9 @@ def read(text: str, problems: list[Problem]) -> Header:
             header.texts[key] = found[3].strip()
             if key == "grain" and found[3].strip() not in GRAINS:
                 problems.append(
-                    Problem(number, f"A grain is {', '.join(GRAINS)}, not {found[3]!r}.{nearest(found[3], GRAINS)}")
+                    Problem(
+                        number, f"A grain is {', '.join(GRAINS)}, not {found[3]!r}.{suggest_nearest(found[3], GRAINS)}"
+                    )
                 )
     said = {p.message.split()[0] for p in problems}
     problems += [
@@ -136,7 +138,7 @@ def _entries(text: str) -> Iterator[tuple[int, str]]:
 
 def _no_entry(number: int, line: str, key: str) -> Problem:
     if key:
-        return Problem(number, f"The header knows no {key}.{nearest(key, _KEYS)} It knows {', '.join(_KEYS)}.")
+        return Problem(number, f"The header knows no {key}.{suggest_nearest(key, _KEYS)} It knows {', '.join(_KEYS)}.")
     return Problem(
         number,
         f"{line[:40]!r} is no line of a header: write `-- key: value`; a text goes on over lines that begin with "
@@ -152,7 +154,9 @@ def _param(header: Header, number: int, line: str, problems: list[Problem]) -> N
     name, kind, default, meaning = found.groups()
     if kind.upper().removesuffix("[]") not in TYPES:
         problems.append(
-            Problem(number, f"{kind} is no type of a parameter.{nearest(kind, TYPES)} They are {', '.join(TYPES)}.")
+            Problem(
+                number, f"{kind} is no type of a parameter.{suggest_nearest(kind, TYPES)} They are {', '.join(TYPES)}."
+            )
         )
     elif wrong := explain_name(name):
         problems.append(Problem(number, f"The parameter {quote_name(name)} {wrong}"))

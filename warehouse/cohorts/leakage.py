@@ -12,7 +12,7 @@ from warehouse.catalog import columns
 from warehouse.cohorts import column_lineage
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Problem
-from warehouse.disclosure_control import named, round_count
+from warehouse.disclosure_control import format_rounded, round_count
 from warehouse.engine.names import fold_name
 from warehouse.engine.sql_files import identifier
 
@@ -39,12 +39,12 @@ def event_dates() -> "dict[Base, str]":
     return found
 
 
-def warnings(definition: Definition, cohort: "CohortAnswer | None" = None, suppress: int = 0) -> list[Problem]:
+def find_warnings(definition: Definition, cohort: "CohortAnswer | None" = None, suppress: int = 0) -> list[Problem]:
     """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given.
 
     Counts are rounded to `suppress`; 0 shows them as they are.
     """
-    traced = column_lineage.trace(definition)
+    traced = column_lineage.trace_columns(definition)
     exempt = set().union(*(traced.answer.get(fold_name(label), set()) for label in definition.labels), set())
     uses = [*traced.filters]
     for name, bases in traced.answer.items():
@@ -93,7 +93,7 @@ def _told(base: "Base", event: str, where: str, cohort: "CohortAnswer | None", s
 
 def _of(count: int, rows: int, suppress: int) -> str:
     """Some of the rows, in words."""
-    some, every = (named(round_count(n, suppress), suppress) for n in (count, rows))
+    some, every = (format_rounded(round_count(n, suppress), suppress) for n in (count, rows))
     return f"{some} of {every} rows"
 
 

@@ -63,7 +63,7 @@ class Facts:
 
 def read_by(old: "CohortAnswer", new: "CohortAnswer") -> Read:
     """What the definitions read of images and records."""
-    fields = column_lineage.fields_read(old.definition) | column_lineage.fields_read(new.definition)
+    fields = column_lineage.find_fields_read(old.definition) | column_lineage.find_fields_read(new.definition)
     return Read(
         images=frozenset(column for view, column in fields if view == "images"),
         records=frozenset(column for view, column in fields if view in _RECORDS),
@@ -147,7 +147,7 @@ def of_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
     if (old["key"], old["etag"]) == (new["key"], new["etag"]):
         return []
     told = [
-        f"{name} from {word(old[name])} to {word(new[name])}"
+        f"{name} from {word_reason(old[name])} to {word_reason(new[name])}"
         for name in _compared()
         if name in read.records and old[name] != new[name]
     ]
@@ -170,6 +170,6 @@ def _entry(patient: Facts, name: str) -> str:
     return repr(patient.issues[name]) if name in patient.issues else "an entry that was taken plainly, or none"
 
 
-def word(value: Any) -> str:
+def word_reason(value: Any) -> str:
     """A value in a sentence."""
     return "none" if value is None else str(value)

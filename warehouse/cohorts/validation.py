@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.cohorts.definition import Definition, line_of
-from warehouse.cohorts.header import Problem, nearest
+from warehouse.cohorts.header import Problem, suggest_nearest
 from warehouse.engine.names import fold_name, quote_name
 from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.query import sandbox
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def refusals(con: "duckdb.DuckDBPyConnection", definition: Definition) -> list[Problem]:
+def find_refusals(con: "duckdb.DuckDBPyConnection", definition: Definition) -> list[Problem]:
     """Why the SQL may not run, by what its text says; the plan is judged where it runs."""
     unknown = list(_unknown(definition))
     if unknown:
@@ -74,4 +74,4 @@ def _unknown(definition: Definition) -> "Any":
         if not isinstance(table.this, exp.Func) and not table.db and fold_name(table.name) not in known:
             line = line_of(definition.sql, table.this.meta.get("start", definition.answer.start))
             shown = table.name if table.name.isascii() and table.name.isidentifier() else quote_name(table.name)
-            yield Problem(line, f"There is no view or step {shown}.{nearest(table.name, known)}")
+            yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, known)}")

@@ -33,7 +33,7 @@ def digest() -> str:
     return hashlib.sha256("\0".join((str(VERSION), *declared)).encode()).hexdigest()[:12]
 
 
-def matches(contents: "pa.ChunkedArray") -> "pa.Array":
+def matches_form(contents: "pa.ChunkedArray") -> "pa.Array":
     """Which of the texts, if they are JSON at all, are headers in normal form that are nested not too deeply."""
     import polars as pl
     import pyarrow as pa

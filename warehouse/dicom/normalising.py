@@ -111,7 +111,7 @@ class _Reader:
         """The VR that was sent; where it says nothing, that of the dictionary (PS3.5 6.2.2)."""
         if isinstance(sent, str) and (said := sent.strip(" \0").upper()) in representations.KNOWN - {"UN"}:
             return said
-        known = dicom_dictionary.vr_of(tag)
+        known = dicom_dictionary.find_vr(tag)
         if known.startswith("US or SS"):
             return "SS" if self.is_signed else "US"
         return {"OB or OW": "OW", "US or OW": "OW"}.get(known, known)
@@ -200,7 +200,7 @@ def _typed(data_set: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     """The attributes of the columns, without the values that are not in the form of their column."""
     for column in columns.dicom_columns():
         values = (data_set.get(column.source) or {}).get("Value")
-        form = representations.form(column.type, dicom_dictionary.vr_of(column.source))
+        form = representations.form(column.type, dicom_dictionary.find_vr(column.source))
         if values and form:
             yield column.source, {"vr": "", "Value": [_formed(value, form, column.type) for value in values]}
         elif values:

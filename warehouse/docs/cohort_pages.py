@@ -11,7 +11,7 @@ from warehouse.cohorts.definition import Definition, load, shipped
 from warehouse.filesystem import files
 
 
-def page(definition: Definition) -> str:
+def render_page(definition: Definition) -> str:
     """The text of a cohort's page."""
     parts = [
         f"# {definition.title}",
@@ -51,4 +51,4 @@ if __name__ == "__main__":
     files.make_folder(folder)
     for name in shipped():
         with files.write_text_atomically(folder / f"{name}.md") as file:
-            file.write(page(load(name)))
+            file.write(render_page(load(name)))

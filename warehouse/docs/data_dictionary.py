@@ -39,7 +39,7 @@ Without a factor the value stays in its own unit, without a unit it stays as it 
 """
 
 
-def rows(relation: columns.Relation) -> list[dict[str, str]]:
+def list_rows(relation: columns.Relation) -> list[dict[str, str]]:
     """The columns of a table or view with all there is to say of each; of clinical fields more than of others."""
     has_fields = any(column.is_field for column in relation.columns)
     return [
@@ -68,10 +68,10 @@ def _of_field(column: columns.Column) -> dict[str, str]:
     }
 
 
-def shown(relation: columns.Relation) -> list[dict[str, str]]:
+def format_rows(relation: columns.Relation) -> list[dict[str, str]]:
     """The same for a terminal: what a field has beyond the columns of the others goes into its meaning."""
     if not any(column.is_field for column in relation.columns):
-        return rows(relation)
+        return list_rows(relation)
     return [
         {
             "column": row["column"],
@@ -79,7 +79,7 @@ def shown(relation: columns.Relation) -> list[dict[str, str]]:
             "unit": row["unit"],
             "meaning": " ".join(_sentences(row)),
         }
-        for row in rows(relation)
+        for row in list_rows(relation)
     ]
 
 
@@ -93,7 +93,7 @@ def _sentences(row: dict[str, str]) -> list[str]:
     return told
 
 
-def page() -> str:
+def render_page() -> str:
     """The text of docs/data_dictionary.md."""
     known = columns.relations().values()
     parts = [_HEAD]
@@ -112,12 +112,12 @@ def page() -> str:
         if any(column.is_field for column in relation.columns):
             parts.append(_CLINICAL)
         if like := next((r for r in known if r is not relation and _is_much_like(relation, r, described)), None):
-            own = [row for row, c in zip(rows(relation), relation.columns, strict=True) if c not in like.columns]
+            own = [row for row, c in zip(list_rows(relation), relation.columns, strict=True) if c not in like.columns]
             lacking = ", ".join(f"`{c.name}`" for c in like.columns if c not in relation.columns)
             parts.append(f"Its columns are those of `{like.name}`{f' without {lacking}' if lacking else ''}, and:\n")
             parts.append(_table(own))
             continue
-        parts.append(_table([_without_blanks(row) for row in rows(relation)]))
+        parts.append(_table([_without_blanks(row) for row in list_rows(relation)]))
     retired = [column for column in columns.record_columns() if not column.type]
     parts.append("## Fields that are no longer used\n\nTheir values are in `raw.records` alone.\n")
     parts.append(_table([{"key": c.source, "meaning": c.meaning} for c in retired]))
@@ -158,4 +158,4 @@ def _table(listed: list[dict[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(render_page())

@@ -20,7 +20,7 @@ def draw_views() -> str:
     for title, names in (("tables", tables), ("views", views), ("concepts", public_views.CONCEPTS)):
         lines += [f"    subgraph {title}", *(f"        {_node(name)}" for name in names), "    end"]
     for view in public_views.VIEW_ORDER:
-        lines += [f"    {_id(read)} --> {_id(view)}" for read in view_lineage.reads(view)]
+        lines += [f"    {_id(read)} --> {_id(view)}" for read in view_lineage.find_relations_read(view)]
     return "\n".join(["```mermaid", *lines, "```"]) + "\n"
 
 

@@ -25,7 +25,7 @@ def connect(settings: Settings, *folders: Path, files: Sequence[Path] = ()) -> "
     paths = ", ".join(sql_files.literal(str(file)) for file in files)
     for setting in (
         "TimeZone = 'UTC'",
-        f"temp_directory = {sql_files.literal(spill.folder())}",
+        f"temp_directory = {sql_files.literal(spill.find_spill_folder())}",
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",
         "allow_community_extensions = false",

@@ -36,14 +36,14 @@ _ending = threading.Lock()
 _ends: ContextVar[float | None] = ContextVar("_ends", default=None)
 
 
-def own_process() -> None:
+def claim_process() -> None:
     """Say that this process is there for one command alone: it may be ended, and its memory limited."""
     global _is_own_process  # noqa: PLW0603 - whose the process is, is a fact of the process
     _is_own_process = True
 
 
 @contextlib.contextmanager
-def limited(settings: Settings, con: "duckdb.DuckDBPyConnection | None" = None) -> Iterator[None]:
+def limit_resources(settings: Settings, con: "duckdb.DuckDBPyConnection | None" = None) -> Iterator[None]:
     """Keep a block to the time of foreign SQL (`sql_seconds`): UsageError when it is up.
 
     What runs on the connection is interrupted. A block within another has what is left of the other's time, so a

@@ -12,7 +12,7 @@ from warehouse.filesystem import files
 _numbers = itertools.count()
 
 
-def folder() -> str:
+def find_spill_folder() -> str:
     """A folder for one connection, not there yet (DuckDB makes it); it goes when the process ends."""
     return os.path.join(_root(os.getpid()), str(next(_numbers)))  # noqa: PTH118
 

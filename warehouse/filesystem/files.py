@@ -71,14 +71,14 @@ def temporary_folder() -> Iterator[Path]:
 
 def make_temporary_folder() -> str:
     """The same until the process ends. What dead processes have left is removed first."""
-    leftovers.sweep(tempfile.gettempdir())
+    leftovers.sweep_leftovers(tempfile.gettempdir())
     return leftovers.make_folder(tempfile.gettempdir(), "tmp")
 
 
 @contextlib.contextmanager
-def part_folder(parent: Path) -> Iterator[Path]:
+def make_part_folder(parent: Path) -> Iterator[Path]:
     """A folder inside `parent` that nobody else may enter, for what is to be moved to its place; gone at the end."""
-    leftovers.sweep(str(parent))
+    leftovers.sweep_leftovers(str(parent))
     path = leftovers.make_folder(str(parent), "part")
     try:
         yield Path(path)
@@ -99,7 +99,7 @@ def write_atomically(target: Path | str) -> Iterator[IO[bytes]]:
             yield stream
         return
     parent = str(target.parent)
-    leftovers.sweep(parent)
+    leftovers.sweep_leftovers(parent)
     part, handle = leftovers.make_file(parent, "part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -172,7 +172,7 @@ def _settle(handle: int) -> None:
 
 
 @contextlib.contextmanager
-def new_folder_atomically(target: Path | str, *, is_settled: bool = False) -> Iterator[Path]:
+def write_folder_atomically(target: Path | str, *, is_settled: bool = False) -> Iterator[Path]:
     """A folder to fill, which takes its place when the block ends well: whole, or not at all.
 
     Of two that fill the same one at once the first to finish has it. `is_settled`: its files have their permissions,
@@ -181,7 +181,7 @@ def new_folder_atomically(target: Path | str, *, is_settled: bool = False) -> It
     target = Path(target)
     require_vacant(target)
     make_folder(target.parent)
-    with part_folder(target.parent) as part:
+    with make_part_folder(target.parent) as part:
         yield part
         if not is_settled:
             _settle_all(part)
@@ -248,7 +248,7 @@ def open_to_append(path: Path | str) -> IO[bytes]:
     return os.fdopen(_open_plain(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, names=1), "ab")
 
 
-def size_to_resume(path: Path | str) -> int:
+def find_size_to_resume(path: Path | str) -> int:
     """How much of a part is there to go on with; 0 where `open_to_resume` would begin anew."""
     with contextlib.suppress(FileNotFoundError):
         found = os.lstat(path)

@@ -65,7 +65,7 @@ def remove_all() -> None:
             remove(path)
 
 
-def sweep(folder: str) -> None:
+def sweep_leftovers(folder: str) -> None:
     """Remove what dead processes of the same user have left in a folder; looked for once a process."""
     if folder in _swept:
         return

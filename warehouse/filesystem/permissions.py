@@ -30,7 +30,7 @@ _tightened, _umask_before = 0, 0
 
 
 @contextlib.contextmanager
-def umask_tightened() -> Iterator[None]:
+def tighten_umask() -> Iterator[None]:
     """Let libraries make no file in this block that others may read, whatever the process's umask.
 
     A umask is the whole process's, so it is only ever tightened: a thread that has asked for more keeps it.

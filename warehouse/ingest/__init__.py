@@ -7,7 +7,7 @@ from pathlib import Path
 
 from warehouse.errors import UsageError
 from warehouse.ingest import memory, scope, sources
-from warehouse.ingest.context import BucketRun, Run, new_id
+from warehouse.ingest.context import BucketRun, Run, make_id
 from warehouse.ingest.listing import ListingCounts, list_objects
 from warehouse.ingest.loading import LoadCounts, load_clinical, load_images
 from warehouse.ingest.publish import Published, publish
@@ -19,7 +19,7 @@ from warehouse.object_store.folder import FolderBucket
 from warehouse.object_store.inventory import open_listed
 from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 __all__ = [
     "BucketRun",
@@ -32,9 +32,9 @@ __all__ = [
     "list_objects",
     "load_clinical",
     "load_images",
-    "opened",
+    "open_lake_run",
+    "open_run",
     "publish",
-    "publishing",
     "reextract",
     "refresh",
 ]
@@ -52,7 +52,7 @@ class RefreshResult:
 
 
 @contextlib.contextmanager
-def opened(
+def open_run(
     source: str,
     lake_address: str,
     *,
@@ -71,21 +71,21 @@ def opened(
     A refresh that is limited lists the bucket itself, also where an inventory stands in for the listing.
     UsageError for a bucket that the lake does not know when it has another, unless `add_source`.
     """
-    settings = settings or load()
-    memory.bound()
-    scope.check(prefixes, patients)
-    place = location.parse(lake_address)
+    settings = settings or load_settings()
+    memory.bound_memory()
+    scope.check_scope(prefixes, patients)
+    place = location.parse_address(lake_address)
     is_limited = any(prefixes) or patients or heard
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
     _keep_apart(bucket, place)
-    with store.writer(place, settings) as con:
-        sources.admit(con, bucket.source, add_source=add_source)
+    with store.open_writer(place, settings) as con:
+        sources.admit_source(con, bucket.source, add_source=add_source)
         yield BucketRun(
             con,
             bucket.source,
             settings,
-            scope.scope(con, bucket.source, prefixes, patients, heard),
-            refresh_id or new_id(),
+            scope.find_scope(con, bucket.source, prefixes, patients, heard),
+            refresh_id or make_id(),
             progress,
             bucket=bucket,
         )
@@ -107,7 +107,7 @@ def _keep_apart(bucket: Bucket, place: Location) -> None:
 
 
 @contextlib.contextmanager
-def publishing(
+def open_lake_run(
     source: str,
     lake_address: str,
     *,
@@ -117,9 +117,9 @@ def publishing(
 ) -> Iterator[Run]:
     """Open the lake alone for `publish`, which reads no bucket: a bucket that is down does not keep it from publishing
     what came from others. `source` names, for the record, what was refreshed."""
-    settings = settings or load()
-    with store.writer(location.parse(lake_address), settings) as con:
-        yield Run(con, source, settings, refresh_id=refresh_id or new_id(), progress=progress)
+    settings = settings or load_settings()
+    with store.open_writer(location.parse_address(lake_address), settings) as con:
+        yield Run(con, source, settings, refresh_id=refresh_id or make_id(), progress=progress)
 
 
 def refresh(
@@ -144,7 +144,7 @@ def refresh(
     published, and the next refresh goes on from there.
     """
     prefixes = (prefix,) if isinstance(prefix, str) else prefix
-    with opened(
+    with open_run(
         source,
         lake_address,
         prefixes=prefixes,

@@ -19,7 +19,7 @@ from warehouse.settings import Settings
 T = TypeVar("T")
 
 
-def new_id() -> str:
+def make_id() -> str:
     """A name for a refresh that has none yet."""
     return uuid.uuid4().hex[:12]
 
@@ -32,7 +32,7 @@ class Run:
     source: str
     settings: Settings
     scope: Scope = field(default_factory=Scope)
-    refresh_id: str = field(default_factory=new_id)
+    refresh_id: str = field(default_factory=make_id)
     progress: Progress = ignore_progress
 
     def within(self, key: str) -> str:

@@ -61,12 +61,12 @@ class Extractor:
 
 
 @contextlib.contextmanager
-def connection() -> Iterator[Extractor]:
+def open_extractor() -> Iterator[Extractor]:
     """An extractor: in memory, one thread, with the macros that the extraction uses."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": 1,
         "memory_limit": "200MB",
-        "temp_directory": spill.folder(),
+        "temp_directory": spill.find_spill_folder(),
     }
     with duckdb.connect(config=config) as con:
         con.execute("set TimeZone = 'UTC'")
@@ -78,7 +78,7 @@ def connection() -> Iterator[Extractor]:
 Tables = tuple["pa.Table", "pa.Table"]
 
 
-def piecemeal(
+def extract_piecemeal(
     extract: "Callable[[Extractor, pa.Table], Tables]", extractor: Extractor, batch: "pa.Table"
 ) -> "tuple[Tables, dict[str, str]]":
     """What `extract` gives for a batch, and why, by key, objects could not be extracted.
@@ -105,12 +105,12 @@ def _halves(
 ) -> "tuple[Tables, dict[str, str]]":
     # What failed may have broken its connection: each half has a new one.
     if batch.num_rows == 1:
-        with connection() as fresh, contextlib.suppress(Exception):
+        with open_extractor() as fresh, contextlib.suppress(Exception):
             return extract(fresh, batch), {}
         reason = (
             f"could not be read by this version of the tool ({type(failure).__name__}); another version tries again"
         )
-        with connection() as fresh:
+        with open_extractor() as fresh:
             return extract(fresh, batch.slice(0, 0)), {batch.column("key")[0].as_py(): reason}
     import pyarrow as pa
 
@@ -119,7 +119,7 @@ def _halves(
     failed: dict[str, str] = {}
     for part in (batch.slice(0, half), batch.slice(half)):
         try:
-            with connection() as fresh:
+            with open_extractor() as fresh:
                 found.append(extract(fresh, part))
         except Exception as error:
             tables, reasons = _halves(extract, part, error)
@@ -131,7 +131,7 @@ def _halves(
     return (pa.concat_tables(rows), pa.concat_tables(more)), failed
 
 
-def without(batch: "pa.Table", keys: Collection[str]) -> "pa.Table":
+def drop_unreadable(batch: "pa.Table", keys: Collection[str]) -> "pa.Table":
     """The batch without these objects."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -141,7 +141,7 @@ def without(batch: "pa.Table", keys: Collection[str]) -> "pa.Table":
     return batch.filter(pc.invert(pc.is_in(batch.column("key"), pa.array(list(keys), pa.string()))))
 
 
-def headers(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
+def extract_headers(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
     """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order.
 
     And the `key` and `reading` of those headers that were not sent in normal form: what readers read in their place.
@@ -150,7 +150,7 @@ def headers(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Tabl
     import pyarrow.compute as pc
 
     found = extractor.run("headers", _headers_sql()["headers"], batch)
-    normal = pc.if_else(normal_form.matches(batch.column("content")), batch.column("key"), None)
+    normal = pc.if_else(normal_form.matches_form(batch.column("content")), batch.column("key"), None)
     is_plain = pc.and_(found.column("is_usual"), pc.is_in(found.column("key"), normal.drop_null()))
     plain = found.drop_columns("is_usual")
     if pc.all(is_plain).as_py():
@@ -197,7 +197,7 @@ def _headers_sql() -> dict[str, str]:
     return {name: sql_files.fill(text, **holes) for name, text in sql_files.statements("extract/headers.sql").items()}
 
 
-def records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
+def extract_records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
     """Rows of core.clinical with `is_record` (false: no JSON object), and rows of core.clinical_issues, unordered."""
     import polars as pl
     import pyarrow as pa
@@ -248,7 +248,7 @@ def _bounded(batch: "pa.Table") -> "pa.Table":
     texts = content.to_pylist()
     for place in large:
         try:
-            limits.look(texts[place])
+            limits.check_size(texts[place])
         except (UnreadableError, ValueError, RecursionError):
             texts[place] = None
     place = batch.schema.get_field_index("content")

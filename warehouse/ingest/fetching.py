@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from warehouse.ingest import reject_reasons
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.planning import PLAN_ONLY
-from warehouse.object_store.base import Unread
+from warehouse.object_store.base import ReadFailure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,12 +25,12 @@ class Fetched:
 
     objects: "pa.Table"
     batch: "pa.Table"
-    odd: dict[int, bytes | Unread]
+    odd: dict[int, bytes | ReadFailure]
 
     @property
-    def unread(self) -> list[Unread]:
+    def unread(self) -> list[ReadFailure]:
         """Why objects could not be had, one for each that could not."""
-        return [found for found in self.odd.values() if isinstance(found, Unread)]
+        return [found for found in self.odd.values() if isinstance(found, ReadFailure)]
 
 
 def fetch(run: BucketRun, objects: "pa.Table", buffer: bytearray) -> Fetched:
@@ -50,8 +50,8 @@ def _json(name: str, texts: "pa.Array") -> "pa.Field":
 
 
 def _texts(
-    buffer: bytearray, sizes: list[int], unread: dict[int, Unread]
-) -> "tuple[pa.Array, dict[int, bytes | Unread]]":
+    buffer: bytearray, sizes: list[int], unread: dict[int, ReadFailure]
+) -> "tuple[pa.Array, dict[int, bytes | ReadFailure]]":
     """The contents of a buffer as texts, in place and checked for the whole unit at once; and what is none."""
     import pyarrow as pa
 
@@ -65,7 +65,7 @@ def _texts(
             return pa.Array.from_buffers(pa.large_binary(), len(sizes), [None, offsets, data]).cast(
                 pa.large_string()
             ), {}
-    odd: dict[int, bytes | Unread] = {**unread}
+    odd: dict[int, bytes | ReadFailure] = {**unread}
     texts: list[str | None] = [None] * len(sizes)
     for place, size in enumerate(sizes):
         if place not in unread:

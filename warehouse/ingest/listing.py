@@ -73,7 +73,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     if has_news:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
-        readability.probe(run)
+        readability.probe_objects(run)
         run.con.execute(
             sql_files.fill(sql["parsed"], **pattern_names()),
             {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
@@ -152,7 +152,7 @@ def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
     first real listing (of the bucket or a part of it) that was committed after that time.
     """
     sql = sql_files.statements("ingest/listing.sql")
-    history = store.snapshots(run.con)
+    history = store.list_snapshots(run.con)
     source = run.source
     learnt = [
         place
@@ -165,7 +165,7 @@ def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
     if learnt:
         before = history[learnt[0] - 1].number if learnt[0] else None
         former = sql_files.fill(sql["former"], version=str(before)) if before is not None else sql["no_former"]
-        with connection.statistics_ignored(run.con):
+        with connection.ignore_statistics_within(run.con):
             run.con.execute(sql_files.fill(sql["learnt"], former=former), {"source": source})
     run.con.execute(sql["drop_older"])
     run.con.execute(sql["take_newer"], {"source": source})
@@ -200,7 +200,7 @@ def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
         for table in _DERIVED:
             run.con.execute(sql_files.fill(sql["delete_gone"], table=table), source)
     if counts.added or counts.changed:
-        run.con.execute(sql_files.fill(sql["insert"], **columns.fills()))
+        run.con.execute(sql_files.fill(sql["insert"], **columns.template_values()))
         run.con.execute(sql["reject_dates"])
     if full and counts.changed:
         for whole, typed in _WHOLE.items():

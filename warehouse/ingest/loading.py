@@ -15,13 +15,12 @@ from warehouse import cleaning
 from warehouse.catalog import columns
 from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
-from warehouse.ingest import extraction as extract
-from warehouse.ingest import fetching, planning, readability, reject_reasons
-from warehouse.ingest import rejects as rejecting
+from warehouse.ingest import extraction, fetching, planning, readability, reject_reasons
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.fetching import Fetched
-from warehouse.ingest.planning import Span
+from warehouse.ingest.planning import Unit
 from warehouse.ingest.recleaning import reclean
+from warehouse.ingest.rejects import collect_rejects, reject_oversized, write_rejects
 from warehouse.ingest.rereading import reread
 from warehouse.version import __version__
 
@@ -44,7 +43,7 @@ class LoadCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _ObjectKind:
     """Where a kind of object goes."""
 
     step: str
@@ -52,7 +51,7 @@ class _Target:
     table: str
     wanted: str
     flag: str
-    extract: Callable[[extract.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
+    extract: Callable[[extraction.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
     #: What its rows are called in the statements that insert them.
     relations: tuple[str, ...]
     inserts: tuple[str, ...]
@@ -65,25 +64,25 @@ class _Target:
     extractors: int = 1
 
 
-_IMAGES = _Target(
+_IMAGES = _ObjectKind(
     "images",
     "header",
     "core.images",
     reject_reasons.HEADER,
     "is_header",
-    extract.headers,
+    extraction.extract_headers,
     ("rows_read", "readings_read"),
     ("insert_images", "insert_headers"),
     ("raw.headers",),
     normal_form.digest,
 )
-_CLINICAL = _Target(
+_CLINICAL = _ObjectKind(
     "clinical",
     "clinical",
     "core.clinical",
     reject_reasons.RECORD,
     "is_record",
-    extract.records,
+    extraction.extract_records,
     ("rows_read", "issues_read"),
     ("insert_clinical", "insert_issues", "insert_records"),
     ("core.clinical_issues", "raw.records"),
@@ -122,7 +121,7 @@ def load_clinical(run: BucketRun) -> LoadCounts:
     return replace(_load(run, _CLINICAL), recleaned=recleaned)
 
 
-def _load(run: BucketRun, target: _Target) -> LoadCounts:
+def _load(run: BucketRun, target: _ObjectKind) -> LoadCounts:
     tool = f"{__version__} {target.rules()}"
     unloaded = sql_files.fill(
         sql_files.statements(_SQL)["unloaded"],
@@ -134,13 +133,13 @@ def _load(run: BucketRun, target: _Target) -> LoadCounts:
     most, room = (limit // target.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
     run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))
     done, loaded, rejected = 0, 0, 0
-    idle: list[extract.Extractor] = []
+    idle: list[extraction.Extractor] = []
     run.progress(target.step, 0, 0)
     with contextlib.ExitStack() as stack:
-        for total, spans in planning.plans(run, unloaded, paired=target is _IMAGES):
+        for total, spans in planning.make_plans(run, unloaded, paired=target is _IMAGES):
             run.progress(target.step, done, total)
-            idle = idle or [stack.enter_context(extract.connection()) for _ in range(target.extractors)]
-            rejected += rejecting.reject_oversized(run, target.step, tool)
+            idle = idle or [stack.enter_context(extraction.open_extractor()) for _ in range(target.extractors)]
+            rejected += reject_oversized(run, target.step, tool)
             for unit in _prepared(run, target, idle, spans):
                 counts = _store(run, target, tool, unit)
                 loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
@@ -149,7 +148,9 @@ def _load(run: BucketRun, target: _Target) -> LoadCounts:
     return LoadCounts(loaded, rejected)
 
 
-def _prepared(run: BucketRun, target: _Target, idle: list[extract.Extractor], spans: list[Span]) -> Iterator[_Unit]:
+def _prepared(
+    run: BucketRun, target: _ObjectKind, idle: list[extraction.Extractor], spans: list[Unit]
+) -> Iterator[_Unit]:
     """The planned units in order.
 
     While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
@@ -178,22 +179,22 @@ def _prepared(run: BucketRun, target: _Target, idle: list[extract.Extractor], sp
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _extract(target: _Target, idle: list[extract.Extractor], fetched: Future[Fetched]) -> _Unit:
+def _extract(target: _ObjectKind, idle: list[extraction.Extractor], fetched: Future[Fetched]) -> _Unit:
     extractor = idle.pop()
     try:
-        return _Unit(fetched.result(), *extract.piecemeal(target.extract, extractor, fetched.result().batch))
+        return _Unit(fetched.result(), *extraction.extract_piecemeal(target.extract, extractor, fetched.result().batch))
     finally:
         idle.append(extractor)
 
 
-def _store(run: BucketRun, target: _Target, tool: str, unit: _Unit) -> LoadCounts:
+def _store(run: BucketRun, target: _ObjectKind, tool: str, unit: _Unit) -> LoadCounts:
     """Commit the rows and rejects of a unit; SourceError when it is not these objects that cannot be read, but all."""
     readability.require_bucket(run, unit.fetched)
-    run.con.register("batch", extract.without(unit.fetched.batch, unit.failed))
+    run.con.register("batch", extraction.drop_unreadable(unit.fetched.batch, unit.failed))
     for name, rows in zip(target.relations, unit.rows, strict=True):
         run.con.register(name, rows)
     unread = {row[0] for row in run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()}
-    rejects, retried = rejecting.rejects(unit.fetched, unread, unit.failed, target.wanted)
+    rejects, retried = collect_rejects(unit.fetched, unread, unit.failed, target.wanted)
     loaded = unit.fetched.objects.num_rows - len(unread) - len(unit.failed)
     if loaded or rejects:
         counts = {target.step: loaded, "rejected": len(rejects)}
@@ -203,12 +204,12 @@ def _store(run: BucketRun, target: _Target, tool: str, unit: _Unit) -> LoadCount
 
 
 def _write(
-    run: BucketRun, target: _Target, tool: str, rejects: list[dict[str, Any]], retried: list[str], replaces: bool
+    run: BucketRun, target: _ObjectKind, tool: str, rejects: list[dict[str, Any]], retried: list[str], replaces: bool
 ) -> None:
-    rejecting.write(run, rejects, retried, tool)
+    write_rejects(run, rejects, retried, tool)
     if replaces:
         for table in (target.table, *target.beside):
             forget = sql_files.fill(sql_files.statements(_SQL)["replace"], table=table, flag=target.flag)
             run.con.execute(forget, {"source": run.source})
     for name in target.inserts:
-        run.con.execute(sql_files.fill(sql_files.statements(_SQL)[name], **columns.fills()))
+        run.con.execute(sql_files.fill(sql_files.statements(_SQL)[name], **columns.template_values()))

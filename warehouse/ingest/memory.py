@@ -12,7 +12,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE = 1 << 20
 
 
-def bound() -> None:
+def bound_memory() -> None:
     """Let glibc keep little of freed memory, for the rest of the process; elsewhere it does nothing."""
     if (mallopt := _glibc("mallopt")) is not None:
         mallopt(_ARENA_MAX, 2)

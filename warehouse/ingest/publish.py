@@ -40,13 +40,13 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     run.progress("checking", 0, 0)
     if not allow_removals:
         readability.refuse_unread(run, waiting.last, run.settings.max_removals_percent)
-    publish_gate.hold(run, waiting)
+    publish_gate.require_blocking_checks(run, waiting)
     sql = sql_files.statements("ingest/publish.sql")
     files = run.con.execute(sql["files"]).fetchone()
     if files and files[0] >= _MERGE_FROM and len(waiting.commits) > 1:
         run.progress("merging small files", 0, 0)
         run.con.execute(sql["merge"])
-    number = store.snapshots(run.con)[-1].number + 1
+    number = store.list_snapshots(run.con)[-1].number + 1
     values = {
         "refresh_id": run.refresh_id,
         "source": run.source,
@@ -63,7 +63,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
         source=run.source,
         published=True,
     )
-    found = store.snapshots(run.con)[-1].number
+    found = store.list_snapshots(run.con)[-1].number
     if found != number:
         raise LakeError(
             f"Snapshot {number} was to be published, but {found} was: another program writes to the lake. Run it again."
@@ -72,6 +72,6 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
 
 
 def _waiting(run: Run) -> publish_gate.Waiting:
-    last, commits = store.waiting(store.snapshots(run.con))
+    last, commits = store.find_unpublished(store.list_snapshots(run.con))
     counts = {name: sum(int(s.info.get(name, 0)) for s in commits) for name in _COUNTS}
     return publish_gate.Waiting(last, commits, counts)

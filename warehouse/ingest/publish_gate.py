@@ -21,29 +21,29 @@ class Waiting:
     counts: dict[str, int]
 
 
-def examine(run: Run) -> list[checks.Result]:
+def run_blocking_checks(run: Run) -> list[checks.Result]:
     """What the blocking checks find in the newest state, without the rows; the whole lake, whatever as-of and group."""
     with run.all_cores():
         row = run.con.execute(sql_files.statements("ingest/gate.sql")["screen"]).fetchone()
         is_clean = bool(row and row[0])
         return [
-            checks.Result.empty(check) if is_clean and check.name in SCREENED else checks.count(run.con, check)
+            checks.Result.empty(check) if is_clean and check.name in SCREENED else checks.count_rows(run.con, check)
             for check in checks.definitions().values()
             if check.severity is checks.Severity.BLOCKING
         ]
 
 
-def hold(run: Run, waiting: Waiting) -> list[checks.Result]:
+def require_blocking_checks(run: Run, waiting: Waiting) -> list[checks.Result]:
     """The results of the blocking checks when all hold; else BlockedError, after the refusal was remembered.
 
     Remembering is a commit of its own, made only when the checks find something else than they did the last time.
     """
-    results = examine(run)
+    results = run_blocking_checks(run)
     failed = [result for result in results if result.n_rows]
     if not failed:
         return results
     found = [{"check": result.check.name, "rows": result.n_rows} for result in failed]
-    known = snapshots.blocked(store.snapshots(run.con))
+    known = snapshots.find_blocked(store.list_snapshots(run.con))
     if found != [{"check": one.check, "rows": one.rows} for one in known]:
         _remember(run, waiting, found)
     raise BlockedError(_message(waiting, failed), results)

@@ -15,7 +15,7 @@ from warehouse.errors import RemovalsError, SourceError
 from warehouse.ingest.context import BucketRun, Run
 from warehouse.ingest.fetching import Fetched
 from warehouse.lake import connection
-from warehouse.object_store.base import DENIED, Unread
+from warehouse.object_store.base import DENIED, ReadFailure
 
 #: How many objects show whether a bucket can be read at all.
 _SAMPLE = 24
@@ -25,7 +25,7 @@ MAX_UNREAD_PERCENT = 50.0
 DUE = "to be read again (--full)"
 
 
-def probe(run: BucketRun) -> None:
+def probe_objects(run: BucketRun) -> None:
     """Before anything is written: raise SourceError when neither a few new objects nor most others can be read.
 
     For after the listing, whose temporary tables it asks.
@@ -61,7 +61,7 @@ def _require(run: BucketRun, sample: Sequence[tuple[str, str, int]], denied: str
     raise SourceError(f"{run.source}: {denied if most == DENIED.reason else tried}")
 
 
-def _unread(run: BucketRun, objects: Sequence[tuple[str, str, int]]) -> list[Unread]:
+def _unread(run: BucketRun, objects: Sequence[tuple[str, str, int]]) -> list[ReadFailure]:
     keys, etags, sizes = zip(*objects, strict=True) if objects else ((), (), ())
     return [*run.bucket.read_into(memoryview(bytearray(sum(sizes))), keys, etags, sizes).values()]
 
@@ -107,7 +107,7 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
 def _count(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
     query = sql_files.fill(sql_files.statements("ingest/publish.sql")["unread"], version=version)
     try:
-        with connection.statistics_ignored(con):
+        with connection.ignore_statistics_within(con):
             return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
     except (duckdb.BinderException, duckdb.CatalogException):  # a snapshot from before rows were kept
         return {}

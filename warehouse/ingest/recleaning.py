@@ -27,7 +27,7 @@ def reclean(run: Run) -> int:
     def work(extractor: extraction.Extractor) -> None:
         for done in range(0, total, _UNIT):
             unit = run.con.execute(sql["unit"], {"first": done + 1, "last": done + _UNIT}).to_arrow_table()
-            rows, issues = extraction.records(extractor, unit)
+            rows, issues = extraction.extract_records(extractor, unit)
             if not done:
                 for table in ("core.clinical", "core.clinical_issues"):
                     run.con.execute(sql_files.fill(sql["forget"], table=table))
@@ -35,13 +35,13 @@ def reclean(run: Run) -> int:
             rows = rows.filter(rows.column("is_record"))
             for table, found in (("core.clinical", rows), ("core.clinical_issues", issues)):
                 run.con.register("cleaned", found)
-                names = columns.fills()[f"names_{table.replace('.', '_')}"]
+                names = columns.template_values()[f"names_{table.replace('.', '_')}"]
                 run.con.execute(sql_files.fill(sql["insert"], table=table, names=names))
                 run.con.unregister("cleaned")
             run.progress("reclean", min(done + _UNIT, total), total)
 
     if total:
-        with extraction.connection() as extractor:
+        with extraction.open_extractor() as extractor:
             run.commit("reclean", lambda: work(extractor), recleaned=total)
     run.con.execute("drop table stale")
     return total

@@ -2,7 +2,7 @@
 
 import json
 
-from warehouse.cleaning.limits import look
+from warehouse.cleaning.limits import check_size
 from warehouse.dicom.normalising import MAX_CHARACTERS, normalise
 from warehouse.errors import UnreadableError
 
@@ -20,7 +20,7 @@ def decode(content: bytes) -> str | None:
         return None
 
 
-def why(content: bytes, wanted: str) -> str:
+def find_reason(content: bytes, wanted: str) -> str:
     """The reason why content is not the JSON object that was wanted (`a DICOM header`, `a clinical record`)."""
     if not content.strip():
         return "empty" if not content else "empty: nothing but white space"
@@ -61,7 +61,7 @@ def _object_reason(text: str, wanted: str) -> str:
         if wanted == HEADER:
             normalise(text)
         else:
-            look(text)
+            check_size(text)
     except UnreadableError as error:
         return str(error)
     return f"a JSON object, but not {wanted}"

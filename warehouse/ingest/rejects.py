@@ -8,7 +8,7 @@ from warehouse.engine import sql_files
 from warehouse.ingest import reject_reasons
 from warehouse.ingest.context import Run
 from warehouse.ingest.fetching import Fetched
-from warehouse.object_store.base import Unread
+from warehouse.object_store.base import ReadFailure
 
 _SQL = "ingest/loading.sql"
 
@@ -18,15 +18,15 @@ def reject_oversized(run: Run, step: str, tool: str) -> int:
     limit = run.settings.max_object_mb
     found = run.con.execute(sql_files.statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
     names = [column[0] for column in found.description or []]
-    unread = Unread(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")
+    unread = ReadFailure(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")
     rejects = [_reject(dict(zip(names, row, strict=True)), unread) for row in found.fetchall()]
     news = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
     if news:
-        run.commit(step, lambda: write(run, news, [], tool), rejected=len(news))
+        run.commit(step, lambda: write_rejects(run, news, [], tool), rejected=len(news))
     return len(news)
 
 
-def rejects(
+def collect_rejects(
     unit: Fetched, unread: set[str], failed: dict[str, str], wanted: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The new rejects of a unit, and the keys whose earlier reject is out of date.
@@ -46,18 +46,22 @@ def rejects(
     return found, sorted(retried)
 
 
-def _unread(unit: Fetched, place: int, failed: str | None, wanted: str) -> Unread:
+def _unread(unit: Fetched, place: int, failed: str | None, wanted: str) -> ReadFailure:
     if failed:
-        return Unread(failed, retry=False)
+        return ReadFailure(failed, retry=False)
     content = unit.odd.get(place) or unit.batch.column("content")[place].as_py().encode()
-    return content if isinstance(content, Unread) else Unread(reject_reasons.why(content, wanted), retry=False)
+    return (
+        content
+        if isinstance(content, ReadFailure)
+        else ReadFailure(reject_reasons.find_reason(content, wanted), retry=False)
+    )
 
 
-def _reject(row: dict[str, Any], unread: Unread) -> dict[str, Any]:
+def _reject(row: dict[str, Any], unread: ReadFailure) -> dict[str, Any]:
     return {**row, "reason": unread.reason, "retry": unread.retry}
 
 
-def write(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str) -> None:
+def write_rejects(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str) -> None:
     """Write rejects; those of objects tried before go, or keep the day they were first seen.
 
     `tool` names the version and the rules that tried: others try again.
@@ -85,5 +89,5 @@ def write(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str
             for reject in rejects
         ]
         run.con.register("rejects_found", pa.table({name: [row[name] for row in rows] for name in names}))
-        run.con.execute(sql_files.fill(sql["insert_rejects"], **columns.fills()))
+        run.con.execute(sql_files.fill(sql["insert_rejects"], **columns.template_values()))
         run.con.unregister("rejects_found")

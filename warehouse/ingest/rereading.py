@@ -47,7 +47,7 @@ def _reread(run: Run, wanted: str) -> int:
         run.con.execute(sql["kept"], source)
         run.con.execute(sql_files.fill(sql["forget"], within=within, wanted=wanted), scope)
         done = 0
-        for total, spans in planning.plans(run, unread):
+        for total, spans in planning.make_plans(run, unread):
             for span in spans:
                 batch = run.con.execute(sql["unit"], {**source, **span.places}).to_arrow_table()
                 _store(run, extractor, batch.drop_columns(planning.PLAN_ONLY))
@@ -58,7 +58,7 @@ def _reread(run: Run, wanted: str) -> int:
     row = run.con.execute(sql_files.fill(sql["count"], within=within, wanted=wanted), scope).fetchone()
     if not row or not row[0]:
         return 0
-    with extraction.connection() as extractor:
+    with extraction.open_extractor() as extractor:
         return run.commit("reextract", lambda: work(extractor), reextracted=row[0])
 
 
@@ -68,9 +68,11 @@ def _store(run: Run, extractor: extraction.Extractor, batch: "pa.Table") -> None
 
     sql = sql_files.statements(_SQL)
     source = {"source": run.source}
-    rows, readings = extraction.headers(extractor, batch.drop_columns(["old_reading"]))
+    rows, readings = extraction.extract_headers(extractor, batch.drop_columns(["old_reading"]))
     run.con.register("rows_read", rows)
-    run.con.execute(sql_files.fill(sql_files.statements("ingest/loading.sql")["insert_images"], **columns.fills()))
+    run.con.execute(
+        sql_files.fill(sql_files.statements("ingest/loading.sql")["insert_images"], **columns.template_values())
+    )
     unreading.reject(run, rows, batch, flag="is_header", wanted=reject_reasons.HEADER, table="raw.headers")
     stored = batch.select(["key", "patient_id", "old_reading"])
     joined = stored.set_column(2, "old_reading", stored.column("old_reading").cast("string")).join(readings, "key")

@@ -38,7 +38,7 @@ class Scope:
         return _widest(prefix for part in self.parts.values() for prefix in part)
 
 
-def check(prefixes: Sequence[str], patients: Sequence[str]) -> None:
+def check_scope(prefixes: Sequence[str], patients: Sequence[str]) -> None:
     """Raise UsageError for a prefix or a patient that no key can have."""
     for place, prefix in enumerate(prefixes, 1):
         if prefix.startswith("/") or "://" in prefix or not prefix.isprintable():
@@ -54,7 +54,7 @@ def check(prefixes: Sequence[str], patients: Sequence[str]) -> None:
             )
 
 
-def scope(
+def find_scope(
     con: "duckdb.DuckDBPyConnection",
     source: str,
     prefixes: Sequence[str],
@@ -62,7 +62,7 @@ def scope(
     heard: Sequence[str] = (),
 ) -> Scope:
     """The part of a source that these name: patients in every group that the lake knows of it, in both layouts."""
-    check(prefixes, patients)
+    check_scope(prefixes, patients)
     parts: dict[str, tuple[str, ...]] = {
         f"prefix {place}": (prefix,) for place, prefix in enumerate(prefixes, 1) if prefix
     }
@@ -70,7 +70,7 @@ def scope(
         known = con.execute(sql_files.statements(_SQL)["groups"], {"source": source}).fetchall()
         groups = sorted({*keys.GROUPS, *(group for (group,) in known)})
         parts |= {
-            f"patient {place}": tuple(prefix for group in groups for prefix in keys.prefixes_of(patient, group))
+            f"patient {place}": tuple(prefix for group in groups for prefix in keys.list_prefixes(patient, group))
             for place, patient in enumerate(patients, 1)
         }
     return Scope(parts | ({_HEARD: tuple(heard)} if heard else {}))
@@ -90,7 +90,7 @@ def _was_there(con: "duckdb.DuckDBPyConnection", wanted: dict[str, Any]) -> bool
     """Whether the last listings took such keys away: a refresh of them that is run again is no mistake."""
     from warehouse.lake import store
 
-    history = store.snapshots(con)
+    history = store.list_snapshots(con)
     numbers = [snapshot.number for snapshot in history]
     before = [
         numbers[place - 1]
@@ -98,7 +98,7 @@ def _was_there(con: "duckdb.DuckDBPyConnection", wanted: dict[str, Any]) -> bool
         if place and snapshot.info.get("source") == wanted["source"] and snapshot.info.get("removed")
     ]
     query = sql_files.statements(_SQL)["before"]
-    with connection.statistics_ignored(con):
+    with connection.ignore_statistics_within(con):
         return any(
             con.execute(sql_files.fill(query, version=str(number)), wanted).fetchone()
             for number in before[-_LOOK_BACK:]

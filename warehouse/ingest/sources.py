@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SQL = "store/sources.sql"
 
 
-def admit(con: "duckdb.DuckDBPyConnection", source: str, *, add_source: bool) -> None:
+def admit_source(con: "duckdb.DuckDBPyConnection", source: str, *, add_source: bool) -> None:
     """Raise UsageError for a source that would be mixed with others unasked, or that lies within one of them."""
     sql = sql_files.statements(_SQL)
     if con.execute(sql["known"], {"source": source}).fetchone():
@@ -50,7 +50,7 @@ def is_known(source: str, lake_address: str, settings: Settings) -> bool:
     from warehouse.object_store.opening import open_bucket
 
     name = open_bucket(source, settings).source
-    place = location.parse(lake_address)
+    place = location.parse_address(lake_address)
     if not store.exists(place):
         return False
     with contextlib.closing(connection.connect(settings, place)) as con:
@@ -88,10 +88,10 @@ def remove_source(
     The bucket is not opened. NotFoundError when the lake has no such source, RemovalsError unless `allow_removals`.
     """
     from warehouse.lake import location, store
-    from warehouse.settings import load
+    from warehouse.settings import load_settings
 
-    settings = settings or load()
-    with store.writer(location.parse(lake_address), settings, make=False) as con:
+    settings = settings or load_settings()
+    with store.open_writer(location.parse_address(lake_address), settings, make=False) as con:
         if not con.execute(sql_files.statements(_SQL)["known"], {"source": source}).fetchone():
             raise NotFoundError(f"The lake has no source {source}. List them:  chest source list")
         run = runs.BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))

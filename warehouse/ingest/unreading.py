@@ -25,7 +25,11 @@ def reject(run: Run, rows: "pa.Table", batch: "pa.Table", *, flag: str, wanted: 
     names = pc.is_in(batch.column("key"), pa.array([row["key"] for row in unread], pa.string()))
     texts = batch.filter(names).select(["source", "key", "content"]).to_pylist()
     found = [
-        {"source": row["source"], "key": row["key"], "reason": reject_reasons.why(row["content"].encode(), wanted)}
+        {
+            "source": row["source"],
+            "key": row["key"],
+            "reason": reject_reasons.find_reason(row["content"].encode(), wanted),
+        }
         for row in texts
         if (row["source"], row["key"]) in places
     ]

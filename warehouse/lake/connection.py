@@ -36,7 +36,7 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     config = {"memory_limit": f"{limit}MB"} if limit else {}
     con = duckdb.connect(config={**config, "allow_unsigned_extensions": "true"})
     con.execute("set TimeZone = 'UTC'")
-    con.execute(f"set temp_directory = {literal(spill.folder())}")
+    con.execute(f"set temp_directory = {literal(spill.find_spill_folder())}")
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
     extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
@@ -86,8 +86,8 @@ def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
     from warehouse import aws
 
-    session = aws.session()
-    frozen = aws.credentials(session, data_path)
+    session = aws.create_session()
+    frozen = aws.find_credentials(session, data_path)
     if frozen is None:
         raise LakeError(f"No AWS credentials for {data_path}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")
     options = {
@@ -103,7 +103,7 @@ def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
             "url_style": "path",
             "use_ssl": str(scheme == "https").lower(),
         }
-    if bundle := aws.ca_bundle(session):
+    if bundle := aws.find_ca_bundle(session):
         con.execute(f"set ca_cert_file = {literal(bundle)}")
         con.execute("set enable_server_cert_verification = true")
     words = ", ".join(f"{name} {literal(str(value))}" for name, value in options.items() if value)
@@ -145,7 +145,7 @@ def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextlib.contextmanager
-def statistics_ignored(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def ignore_statistics_within(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """The same for a `with` block, in which a writer looks back."""
     ignore_statistics(con)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
 from warehouse.errors import UsageError
-from warehouse.masking import has_login, mask_secrets, remember_secret, secrets_of
+from warehouse.masking import find_secrets, has_login, mask_secrets, remember_secret
 
 CATALOGUE = "catalog.sqlite"
 
@@ -65,11 +65,11 @@ class Location:
         return f"Location({self.name!r}, data_path={mask_secrets(self.data_path)!r})"
 
 
-def parse(text: str) -> Location:
+def parse_address(text: str) -> Location:
     """Read a lake's address; UsageError says what is missing from it."""
     if not text.strip():
         raise UsageError("No lake was given. Say --lake PATH or set CHEST_LAKE.")
-    for secret in secrets_of(text):
+    for secret in find_secrets(text):
         remember_secret(secret)
     if _POSTGRES.match(text):
         return _postgres(text)

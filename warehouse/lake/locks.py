@@ -23,7 +23,7 @@ def _busy(location: Location) -> LakeBusyError:
 
 
 @contextlib.contextmanager
-def held(location: Location, settings: Settings) -> Iterator[None]:
+def hold_lock(location: Location, settings: Settings) -> Iterator[None]:
     """Hold the lake's lock; LakeBusyError at once when somebody else has it."""
     with _postgres(location, settings) if location.is_postgres else _file(location):
         yield

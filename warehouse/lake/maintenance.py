@@ -19,7 +19,7 @@ from warehouse.errors import LakeError, UsageError
 from warehouse.lake import location, store
 from warehouse.object_store.inventory import MAX_AGE
 from warehouse.progress import Progress, ignore_progress
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 _SQL = "maintenance/upkeep.sql"
 
@@ -72,7 +72,7 @@ class UpkeepResult:
     after: Space
 
 
-def upkeep(
+def maintain(
     lake_address: str = "",
     *,
     keep_days: int | None = None,
@@ -87,12 +87,12 @@ def upkeep(
     refresh runs, LakeError when there is no lake or more than `MAX_ORPHANS_PERCENT` of its files are orphans (unless
     `allow_orphans`), UsageError for a negative number of days. Then nothing was done.
     """
-    settings = settings or load()
+    settings = settings or load_settings()
     days = settings.keep_days if keep_days is None else keep_days
     if days < 0:
         raise UsageError(f"Snapshots cannot be kept for {days} days. Give a number from 0.")
-    place = location.parse(lake_address or settings.lake)
-    with store.writer(place, settings, make=False) as con:
+    place = location.parse_address(lake_address or settings.lake)
+    with store.open_writer(place, settings, make=False) as con:
         before = _stored(con, place)
         if not allow_orphans:
             _refuse_orphans(con, place, before.files)
@@ -103,7 +103,7 @@ def upkeep(
         expired, kept = _expire(con, days, dry_run)
         progress("removing files", 0, 0)
         removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
-        newest, waiting = store.waiting(store.snapshots(con))
+        newest, waiting = store.find_unpublished(store.list_snapshots(con))
         after = _stored(con, place)
     return UpkeepResult(
         dry_run, newest, len(waiting), rewritten, merged, expired, kept, removed, orphans, before, after
@@ -119,7 +119,7 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_d
 
     Of the snapshots that one upkeep published on its way only the last counts, once a day has passed.
     """
-    newest, _ = store.waiting(history)
+    newest, _ = store.find_unpublished(history)
     now = datetime.now(UTC)
     since, yesterday = now - timedelta(days=keep_days), now - timedelta(days=1)
     manifests = {int(row[0]) for row in con.execute(sql_files.statements(_SQL)["needed"]).fetchall()}
@@ -141,7 +141,7 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_d
 def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compacted, Compacted]:
     """Rewrite and merge, table by table. What comes of it is published at once when no other commit waits for that:
     the rows are the same, and readers are to have the better files."""
-    _, waits = store.waiting(store.snapshots(con))
+    _, waits = store.find_unpublished(store.list_snapshots(con))
     info: dict[str, Any] = {"upkeep": datetime.now(UTC).isoformat(timespec="seconds")} | (
         {} if waits else {"published": True}
     )
@@ -170,7 +170,7 @@ def _outlook(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[
 
 def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The snapshots that go, and the published ones that stay."""
-    history = store.snapshots(con)
+    history = store.list_snapshots(con)
     stay = needed(con, history, keep_days)
     go = tuple(s.number for s in history if s.number not in stay)
     if go:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 Transact = Callable[..., Any]
 
 
-def migrations() -> list[tuple[int, str]]:
+def list_migrations() -> list[tuple[int, str]]:
     """The migrations this version knows: number and file, in order."""
     return [(int(PurePath(name).name.split("_")[0]), name) for name in sql_files.files("schema")]
 
 
-def version(con: "duckdb.DuckDBPyConnection") -> int:
+def read_version(con: "duckdb.DuckDBPyConnection") -> int:
     """The number of the last migration the attached lake has been through; 0 for an empty one."""
     found = con.execute(
         "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'"
@@ -36,7 +36,7 @@ def version(con: "duckdb.DuckDBPyConnection") -> int:
 
 def check_version(con: "duckdb.DuckDBPyConnection", location: "Location") -> int:
     """Return the lake's schema version; LakeError when a newer version of the tool made it."""
-    found, known = version(con), migrations()[-1][0]
+    found, known = read_version(con), list_migrations()[-1][0]
     if found > known:
         maker = con.execute("select tool_version from ops.migrations order by number desc limit 1").fetchone()
         raise LakeError(
@@ -50,7 +50,7 @@ def check_version(con: "duckdb.DuckDBPyConnection", location: "Location") -> int
 def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Transact) -> None:
     """Bring the attached lake's schema level with this version; does nothing, fast, when it is."""
     found = check_version(con, location)
-    for number, name in migrations():
+    for number, name in list_migrations():
         if number > found:
             transact(con, f"migration {number}", lambda n=number, f=name: _migrate(con, n, f), migration=number)
     missing, unlike = _missing_columns(con)
@@ -67,7 +67,7 @@ def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Tr
 
 
 def _migrate(con: "duckdb.DuckDBPyConnection", number: int, name: str) -> None:
-    con.execute(sql_files.fill(sql_files.read(name), lake="lake", **columns.fills()))
+    con.execute(sql_files.fill(sql_files.read(name), lake="lake", **columns.template_values()))
     con.execute(
         "insert into ops.migrations values ($number, $name, now(), $tool)",
         {"number": number, "name": PurePath(name).stem, "tool": __version__},
@@ -82,7 +82,9 @@ def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
     from warehouse.catalog import dicom_dictionary
 
     names = ("keyword", "tag", "vr", "meaning", "is_retired")
-    attributes = pa.table(dict(zip(names, map(list, zip(*dicom_dictionary.attributes(), strict=True)), strict=True)))
+    attributes = pa.table(
+        dict(zip(names, map(list, zip(*dicom_dictionary.list_attributes(), strict=True)), strict=True))
+    )
     con.register("dicom_attributes_given", attributes)
     con.execute("insert into core.dicom_attributes select * from dicom_attributes_given")
     con.unregister("dicom_attributes_given")

@@ -49,7 +49,7 @@ class Snapshot:
         return not (self.is_register or self.is_blocked or self.is_upkeep)
 
 
-def snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
+def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
     """Every snapshot the lake still has, oldest first."""
     rows = con.execute(
         "select snapshot_id, snapshot_time, commit_message, commit_extra_info "
@@ -58,7 +58,7 @@ def snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
     return [Snapshot(number, when, message or "", _info(extra)) for number, when, message, extra in rows]
 
 
-def waiting(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
+def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
     """The newest published snapshot (-1: none yet), and the commits with news since then, which no reader sees."""
     last = max((s.number for s in history if s.is_published), default=-1)
     return last, [s for s in history if s.number > last and s.is_news]
@@ -90,7 +90,7 @@ class Blocked:
     at: datetime
 
 
-def blocked(history: Sequence[Snapshot]) -> list[Blocked]:
+def find_blocked(history: Sequence[Snapshot]) -> list[Blocked]:
     """The checks that hold publishing back, as the last attempt found them; none when it went well.
 
     `history` is that of the lake, oldest first. A check is blocking since the first of the attempts without a

@@ -23,7 +23,7 @@ from warehouse.filesystem import files, permissions
 from warehouse.lake import data_path, locks, migrations
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
 from warehouse.lake.location import CATALOGUE, Location
-from warehouse.lake.snapshots import ALIAS, Snapshot, snapshots, waiting
+from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
 from warehouse.masking import mask_secrets, mask_within
 from warehouse.settings import Settings
 from warehouse.version import __version__
@@ -31,14 +31,14 @@ from warehouse.version import __version__
 __all__ = [
     "ALIAS",
     "Snapshot",
-    "author",
     "exists",
-    "reader",
+    "find_unpublished",
+    "get_author",
+    "list_snapshots",
+    "open_reader",
+    "open_writer",
     "require",
-    "snapshots",
     "transact",
-    "waiting",
-    "writer",
 ]
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) ->
 
 
 @contextlib.contextmanager
-def writer(location: Location, settings: Settings, *, make: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_writer(location: Location, settings: Settings, *, make: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a lake to write, upgrading it first; one writer at a time (LakeBusyError).
 
     Where there is none it is made, unless `make` is false. LakeError when its catalogue is not that of its data path:
@@ -95,13 +95,13 @@ def writer(location: Location, settings: Settings, *, make: bool = True) -> Iter
                 f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake."
             ) from None
     with (
-        permissions.umask_tightened(),
-        locks.held(location, settings),
+        permissions.tighten_umask(),
+        locks.hold_lock(location, settings),
         contextlib.closing(connect(settings, location)) as con,
     ):
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
-        with explained_errors(location):
+        with explain_errors(location):
             _attach_to_write(con, location, make)
         try:
             yield con
@@ -110,7 +110,7 @@ def writer(location: Location, settings: Settings, *, make: bool = True) -> Iter
 
 
 @contextlib.contextmanager
-def explained_errors(location: Location) -> Iterator[None]:
+def explain_errors(location: Location) -> Iterator[None]:
     """Turn DuckDB's errors about a lake (a damaged file, a right that is missing, a server that went) into one line."""
     try:
         yield
@@ -136,7 +136,7 @@ def _admit_new_folder(location: Location) -> None:
 def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool) -> None:
     """Attach the lake, made where it is to be made, when catalogue and data path belong together; and upgrade it."""
     is_new = not _attach_existing(con, location)
-    if not is_new and migrations.version(con):
+    if not is_new and migrations.read_version(con):
         data_path.require_match(con, location)
     else:
         what = "its catalogue is empty" if is_new else "its catalogue has no tables of a lake"
@@ -169,7 +169,7 @@ def _make_folders(folder: Path) -> None:
     files.make_folder(folder / "data", below=folder if is_new else None)
 
 
-def reader(
+def open_reader(
     location: Location,
     settings: Settings,
     snapshot: int | None = None,
@@ -187,7 +187,7 @@ def reader(
     require(location)
     con = connect(settings, location, memory_mb)
     try:
-        with explained_errors(location):
+        with explain_errors(location):
             chosen = _attach_to_read(con, location, snapshot, unpublished)
         ignore_statistics(con)
     except BaseException:
@@ -203,7 +203,7 @@ def _attach_to_read(
     for attempt in range(_TRIES):
         attach(con, location, "read_only")
         migrations.check_version(con, location)
-        history = snapshots(con)
+        history = list_snapshots(con)
         chosen = history[-1] if unpublished else _choose(history, snapshot, location)
         # Attached anew at the snapshot, so that no later commit is ever seen.
         con.execute(f"use memory; detach {ALIAS}")
@@ -270,7 +270,7 @@ def transact(
             con.execute(
                 f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
                 {
-                    "author": author(),
+                    "author": get_author(),
                     "message": mask_secrets(message),
                     "info": json.dumps({"tool": __version__, **mask_within(info)}),
                 },
@@ -301,7 +301,7 @@ def _explained(error: duckdb.Error) -> Exception:
     return error
 
 
-def author() -> str:
+def get_author() -> str:
     """Who commits: the name of the operating system's user."""
     try:
         return getpass.getuser()

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 _SQL = "reports/changes.sql"
 
 
-def views(con: "duckdb.DuckDBPyConnection", location: "Location", since: int | None, until: int) -> tuple[str, ...]:
+def find_changed_views(
+    con: "duckdb.DuckDBPyConnection", location: "Location", since: int | None, until: int
+) -> tuple[str, ...]:
     """The views whose tables, or whose own text, changed in the snapshots after `since`, up to `until`.
 
     All of them when it cannot be told: without `since`, or when the lake does not keep so old a snapshot any more.
@@ -26,6 +28,10 @@ def views(con: "duckdb.DuckDBPyConnection", location: "Location", since: int | N
     changed = {name for (name,) in con.execute(query, {"since": since, "until": until}).fetchall()}
     found: set[str] = set()
     for view in public_views.VIEW_ORDER:  # each after those that it reads
-        if view in changed or view_lineage.tables(view) & changed or found & set(view_lineage.reads(view)):
+        if (
+            view in changed
+            or view_lineage.find_tables_below(view) & changed
+            or found & set(view_lineage.find_relations_read(view))
+        ):
             found.add(view)
     return tuple(view for view in public_views.VIEW_ORDER if view in found)

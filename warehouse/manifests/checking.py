@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.errors import ManifestError
-from warehouse.manifests.rows import COLUMNS, digest
+from warehouse.manifests.rows import COLUMNS, compute_digest
 from warehouse.manifests.sealing import HashedFile
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _BATCH_ROWS, _BATCH_BYTES = 50_000, 64 << 20
 _CSV_BLOCK = 8 << 20
 
 
-def table_of(path: Path) -> str:
+def open_table(path: Path) -> str:
     """A Parquet file as DuckDB reads it in FROM."""
     return f"read_parquet({sql_files.literal(str(path))}, hive_partitioning = false)"
 
@@ -64,7 +64,7 @@ def check_tables(
     _check_csv(con, folder, rows, about["files"]["manifest.csv"], batch)
     _check_rows(con, folder, rows, about)
     _check_counts(con, folder, rows, about)
-    if (found := digest(con, table_of(rows), tuple(labels))) != about["digest"]:
+    if (found := compute_digest(con, open_table(rows), tuple(labels))) != about["digest"]:
         raise _altered(folder, f"its rows have the digest {found}, manifest.json states {about['digest']}")
     return _sources(con, folder, rows, records, about)
 
@@ -91,7 +91,7 @@ def _check_columns(
     expected: Sequence[tuple[str, str]],
     labels: dict[str, str],
 ) -> None:
-    found = [(str(name), str(kind)) for name, kind in con.execute(_sql("columns", rows=table_of(path))).fetchall()]
+    found = [(str(name), str(kind)) for name, kind in con.execute(_sql("columns", rows=open_table(path))).fetchall()]
     if [name for name, _ in found] != [*(name for name, _ in expected), *labels]:
         raise _altered(folder, f"{path.name} has other columns than manifest.json states")
     wrong = [name for (name, kind), (_, meant) in zip(found, expected, strict=False) if kind != meant]
@@ -115,13 +115,13 @@ def _check_length(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, ab
 
 
 def _columns(con: "duckdb.DuckDBPyConnection", path: Path) -> list[str]:
-    return [sql_files.identifier(name) for name, _ in con.execute(_sql("columns", rows=table_of(path))).fetchall()]
+    return [sql_files.identifier(name) for name, _ in con.execute(_sql("columns", rows=open_table(path))).fetchall()]
 
 
 def _check_width(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, about: dict[str, Any]) -> int:
     """No row has texts beyond measure, and the CSV has room for them all; returns how many rows to take at a time."""
     each = " + ".join(f"coalesce(strlen(cast({name} as varchar)), 0)" for name in _columns(con, path))
-    found = _one(con, _sql("widest", rows=table_of(path), bytes=each))
+    found = _one(con, _sql("widest", rows=open_table(path), bytes=each))
     if found["widest"] > _MOST_BYTES_OF_A_ROW:
         raise _altered(folder, f"{path.name} has a row of {found['widest']:,} bytes")
     if path.name == "manifest.parquet" and found["total"] > about["files"]["manifest.csv"]["bytes"]:
@@ -135,7 +135,7 @@ def _check_csv(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, meant
 
     names = _columns(con, rows)
     texts = ", ".join(f"cast({name} as varchar) as {name}" for name in names)
-    here = con.sql(_sql("texts", rows=table_of(rows), texts=texts)).to_arrow_reader(batch)
+    here = con.sql(_sql("texts", rows=open_table(rows), texts=texts)).to_arrow_reader(batch)
     with HashedFile(folder / "manifest.csv", meant) as file:
         try:
             is_same = _are_same(here, _read_csv(file, here.schema.names))
@@ -191,18 +191,18 @@ def _next(batches: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
 
 def _check_rows(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, about: dict[str, Any]) -> None:
     asked = {name: about[name] for name in ("objects", "group", "sources")}
-    for problem, count in _one(con, _sql("problems", rows=table_of(rows)), asked).items():
+    for problem, count in _one(con, _sql("problems", rows=open_table(rows)), asked).items():
         if count:
             raise _altered(folder, f"{count:,} rows {problem}")
-    ((twice,),) = con.execute(_sql("repeated", rows=table_of(rows))).fetchall()
+    ((twice,),) = con.execute(_sql("repeated", rows=open_table(rows))).fetchall()
     if twice:
         raise _altered(folder, f"{twice:,} objects are there more than once")
 
 
 def _check_counts(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, about: dict[str, Any]) -> None:
-    found = _one(con, _sql("counts", rows=table_of(rows)))
+    found = _one(con, _sql("counts", rows=open_table(rows)))
     if "json" in about["objects"]:
-        found |= _one(con, _sql("images", rows=table_of(rows)))
+        found |= _one(con, _sql("images", rows=open_table(rows)))
     for name, count in found.items():
         if count != (stated := about["counts"][name]):
             raise _altered(folder, f"its rows have {count:,} {name}, manifest.json states {stated:,}")
@@ -211,12 +211,12 @@ def _check_counts(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, ab
 def _sources(
     con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, records: Path, about: dict[str, Any]
 ) -> tuple[str, ...]:
-    found = _one(con, _sql("record_problems", rows=table_of(records)), {"group": about["group"]})
+    found = _one(con, _sql("record_problems", rows=open_table(records)), {"group": about["group"]})
     for problem, count in found.items():
         if count:
             raise _altered(folder, f"{count:,} rows of {records.name} {problem}")
-    of_rows = {source for (source,) in con.execute(_sql("sources", rows=table_of(rows))).fetchall()}
+    of_rows = {source for (source,) in con.execute(_sql("sources", rows=open_table(rows))).fetchall()}
     if of_rows != set(about["sources"]):
         raise _altered(folder, "its rows lie in other sources than manifest.json states")
-    sql = sql_files.fill(sql_files.statements("manifests/verify.sql")["sources"], records=table_of(records))
+    sql = sql_files.fill(sql_files.statements("manifests/verify.sql")["sources"], records=open_table(records))
     return tuple(sorted(of_rows | {source for (source,) in con.execute(sql).fetchall()}))

@@ -45,13 +45,13 @@ def check(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "") -> H
 
 def _by_parts(path: Path, etag: str, count: int, facts: Callable[[], Facts]) -> How | None:
     size = path.stat().st_size
-    if any(etag_of_parts(path, part) == etag for part in _usual(size, count)):
+    if any(compute_etag(path, part) == etag for part in _usual(size, count)):
         return How.PARTS
     known = facts()
     # Parts need not be equal; the size of the first one tells only where it explains their number.
     is_told = known.part_size and -(-size // known.part_size) == count
     if is_told and known.is_md5 and known.etag == etag:
-        return How.PARTS if etag_of_parts(path, known.part_size) == etag else None
+        return How.PARTS if compute_etag(path, known.part_size) == etag else None
     return _by_checksum(path, known)
 
 
@@ -65,7 +65,7 @@ def _usual(size: int, count: int) -> Iterator[int]:
             yield mib * _MIB
 
 
-def etag_of_parts(path: Path, part_size: int) -> str:
+def compute_etag(path: Path, part_size: int) -> str:
     """The etag that S3 gives an object uploaded in parts: the MD5 of their MD5s, and their number."""
     digests: list[bytes] = []
     with path.open("rb") as file:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.engine import sql_files
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,10 +40,10 @@ class Difference:
         return self.is_same and not self.objects.num_rows
 
 
-def compare(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
+def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
     """Compare two manifests by their keys, wherever their buckets lie; ManifestError when one was altered."""
     sql = sql_files.statements("manifests/compare.sql")
-    with contextlib.closing(connect(settings or load(), old.contents, new.contents)) as con:
+    with contextlib.closing(connect(settings or load_settings(), old.contents, new.contents)) as con:
         both = [label for label in old.labels if label in new.labels]
         changes = ", ".join(
             sql_files.fill(sql["label"], name=sql_files.literal(label), label=sql_files.identifier(label))

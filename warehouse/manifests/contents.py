@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from warehouse.engine import confined, spill
 from warehouse.engine.messages import explain_shortage
 from warehouse.errors import ManifestError, UsageError
-from warehouse.manifests.checking import check_tables, table_of
+from warehouse.manifests.checking import check_tables, open_table
 from warehouse.manifests.document import show
 from warehouse.manifests.sealing import copy_file, hash_file
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,12 +35,12 @@ class Contents:
     @property
     def rows(self) -> str:
         """The rows as DuckDB reads them."""
-        return table_of(self.rows_file)
+        return open_table(self.rows_file)
 
     @property
     def records(self) -> str:
         """The clinical files that were known of its patients, likewise."""
-        return table_of(self.records_file)
+        return open_table(self.records_file)
 
 
 def connect(settings: Settings, *contents: Contents) -> "duckdb.DuckDBPyConnection":
@@ -53,9 +53,9 @@ def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None
 
     `about` is manifest.json, already checked. UsageError where there is no room for the copies.
     """
-    settings = settings or load()
+    settings = settings or load_settings()
     files = about["files"]
-    place = Path(spill.folder())
+    place = Path(spill.find_spill_folder())
     rows, records = place / "manifest.parquet", place / "records.parquet"
     try:
         place.mkdir(mode=0o700, parents=True)

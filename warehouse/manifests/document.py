@@ -28,7 +28,7 @@ _SHOWN = 160
 
 
 @cache
-def schema_text() -> str:
+def read_schema() -> str:
     """The JSON Schema of manifest.json."""
     return resources.files("warehouse.manifests").joinpath(SCHEMA).read_text(encoding="utf-8")
 
@@ -114,7 +114,7 @@ def _validator() -> Any:
     formats.checks("date-time", ValueError)(
         lambda text: not isinstance(text, str) or bool(datetime.fromisoformat(text))
     )
-    return strict(json.loads(schema_text()), format_checker=formats)
+    return strict(json.loads(read_schema()), format_checker=formats)
 
 
 def show(text: str, most: int = _SHOWN) -> str:
@@ -123,6 +123,6 @@ def show(text: str, most: int = _SHOWN) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in cut)
 
 
-def utc(time: datetime) -> str:
+def to_utc(time: datetime) -> str:
     """A time as manifest.json writes it."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -30,14 +30,14 @@ from warehouse.manifests import paths
 from warehouse.manifests.checksums import How, check
 from warehouse.manifests.contents import Contents, connect
 from warehouse.manifests.document import show
-from warehouse.manifests.files import named, place_of, source_folders
+from warehouse.manifests.files import abbreviate, find_place, name_source_folders
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.sources import resolve_sources
-from warehouse.object_store.base import Bucket, Content, Facts, Unread, is_md5
+from warehouse.object_store.base import Bucket, Content, Facts, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -103,7 +103,7 @@ def download(
     `raise_for_failed`. Raises UsageError when the folder cannot be written or a source was not named, SourceError when
     a bucket does not answer, ManifestError for an altered manifest.
     """
-    settings = settings or load()
+    settings = settings or load_settings()
     data = Path(data)
     if workers < 0:
         raise UsageError("--workers is a number from 1.")
@@ -117,11 +117,11 @@ def download(
     buckets = {home: open_bucket(place, settings) for home, place in asked.items()}
     with contextlib.closing(connect(settings, contents)) as con, _folder(data, manifest):
         _check_room(manifest, data)
-        folders = source_folders(manifest.sources)
+        folders = name_source_folders(manifest.sources)
         refused = _find_refused(con, contents, folders, data)
         for reason, number in Counter(refused.values()).items():
             names = [uri for uri, why in refused.items() if why == reason]
-            say(f"Not fetched, {number:,} whose key {reason}: {show(named(names), 1000)}")
+            say(f"Not fetched, {number:,} whose key {reason}: {show(abbreviate(names), 1000)}")
         job = _Job(data, buckets, folders, refused)
         total = manifest.about["counts"]["objects"]
         result = job.run(_objects(contents, con), total, workers or settings.fetch_threads, progress)
@@ -136,7 +136,7 @@ def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None
     reasons: dict[str, list[str]] = {}
     for key, reason in result.failed:
         reasons.setdefault(reason, []).append(key)
-    words = "\n".join(f"  {len(keys):,} {reason}: {named(keys)}" for reason, keys in reasons.items())
+    words = "\n".join(f"  {len(keys):,} {reason}: {abbreviate(keys)}" for reason, keys in reasons.items())
     raise ManifestError(
         f"The download is not complete: {len(result.failed):,} of {manifest.about['counts']['objects']:,} objects are "
         f"not in {data}.\n{words}\nAll of them are named in {data / paths.INCOMPLETE}."
@@ -154,7 +154,7 @@ def _find_refused(
 ) -> dict[str, str]:
     """The uris that cannot be written, and why; names are tried in the folder itself."""
     try:
-        with files.part_folder(data / paths.OWN) as trial:
+        with files.make_part_folder(data / paths.OWN) as trial:
             return paths.find_unwritable(con, contents.rows, folders, data, trial)
     except OSError as error:
         raise _unwritable(data, error) from None
@@ -277,7 +277,7 @@ class _Job:
         """See to one object: by what it was checked and how many bytes were fetched (-1: it was there), or why not."""
         if item.uri in self._refused:
             return self._refused[item.uri]
-        place = place_of(self._data, item.key, item.uri, self._folders)
+        place = find_place(self._data, item.key, item.uri, self._folders)
         if place is None:
             return paths.OUTSIDE
         bucket = self._buckets[item.source]
@@ -291,7 +291,7 @@ class _Job:
                 if attempt:
                     time.sleep(0.2 * 4**attempt)
                 found = self._fetch(place, item, bucket)
-                if not isinstance(found, Unread):
+                if not isinstance(found, ReadFailure):
                     self._in_a_row = 0
                     return found
                 reason = found.reason
@@ -316,34 +316,34 @@ class _Job:
         facts = bucket.facts(item.key)
         return check(place, facts.etag, lambda: facts)
 
-    def _fetch(self, place: Path, item: _Object, bucket: Bucket) -> tuple[How, int] | Unread:
+    def _fetch(self, place: Path, item: _Object, bucket: Bucket) -> tuple[How, int] | ReadFailure:
         """Fetch one object, going on where a part of it is there; OSError when it cannot be written."""
         name = hashlib.sha256(f"{item.uri}\n{item.etag}".encode()).hexdigest()
         part = self._data / paths.OWN / "parts" / name
-        start = files.size_to_resume(part)
+        start = files.find_size_to_resume(part)
         if start > item.size or start < _RESUMED_FROM:
             start = 0
         try:
             content = bucket.stream(item.key, start if start < item.size else 0)
         except SourceError as error:  # the bucket's own tries are over
             return self._unanswered(error, retry=False)
-        if isinstance(content, Unread):
-            return Unread(_WORDS.get(content.reason, content.reason), retry=False)
+        if isinstance(content, ReadFailure):
+            return ReadFailure(_WORDS.get(content.reason, content.reason), retry=False)
         if content.size != item.size or not _is_meant(item, bucket, content):
-            return Unread("changed in the bucket since the manifest was made", retry=False)
+            return ReadFailure("changed in the bucket since the manifest was made", retry=False)
         try:
             md5 = self._write(part, start if start < item.size else 0, content)
         except SourceError as error:
             return self._unanswered(error)
         if part.stat().st_size != item.size:
-            return Unread("ended early")
+            return ReadFailure("ended early")
         if isinstance(bucket, FolderBucket):
             how = How.CONTENT if _same_content(part, bucket.stream(item.key)) else None
         else:
             how = check(part, content.etag, _once(bucket, item.key), md5)
         if how is None:
             part.unlink()
-            return Unread("does not match its checksum")
+            return ReadFailure("does not match its checksum")
         if place.parent not in self._made:
             files.make_folder(place.parent, below=self._data)
             self._made.add(place.parent)
@@ -371,12 +371,12 @@ class _Job:
                 file.write(data)
         return md5.hexdigest() if md5 else ""
 
-    def _unanswered(self, error: SourceError, *, retry: bool = True) -> Unread:
+    def _unanswered(self, error: SourceError, *, retry: bool = True) -> ReadFailure:
         """An object that the bucket failed to give; after many in a row, the error itself."""
         self._in_a_row += 1
         if self._in_a_row > _GIVEN_UP_AFTER:
             raise error
-        return Unread(str(error), retry)
+        return ReadFailure(str(error), retry)
 
 
 _WORDS = {
@@ -404,9 +404,9 @@ def _once(bucket: Bucket, key: str) -> Callable[[], Facts]:
     return lambda: bucket.facts(key)
 
 
-def _same_content(place: Path, content: Content | Unread) -> bool:
+def _same_content(place: Path, content: Content | ReadFailure) -> bool:
     """Whether a file has the bytes of an object that lies in a folder."""
-    if isinstance(content, Unread):
+    if isinstance(content, ReadFailure):
         return False
     with place.open("rb") as file:
         return all(file.read(len(chunk)) == chunk for chunk in content.chunks) and not file.read(1)

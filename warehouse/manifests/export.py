@@ -18,16 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.cohorts.attrition import attrition
+from warehouse.cohorts.attrition import count_steps
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
-from warehouse.filesystem.files import new_folder_atomically
+from warehouse.filesystem.files import write_folder_atomically
 from warehouse.lake import store
 from warehouse.manifests import croissant, register
 from warehouse.manifests.checking import LABEL_TYPES
-from warehouse.manifests.document import FORMAT, SCHEMA, schema_text, utc
+from warehouse.manifests.document import FORMAT, SCHEMA, read_schema, to_utc
 from warehouse.manifests.manifest import Manifest, open_manifest
-from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect, write_s5cmd
+from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect_rows, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
 from warehouse.version import __version__
 
@@ -40,7 +40,7 @@ _CSV = "(format csv, header, delimiter ',', quote '\"', escape '\"')"
 _PARQUET = "(format parquet, compression zstd, compression_level 1, row_group_size 100000)"
 
 
-def export(
+def export_manifest(
     answer: "CohortAnswer",
     folder: Path | str,
     *,
@@ -55,9 +55,9 @@ def export(
     """
     folder = Path(folder)
     try:
-        with new_folder_atomically(folder) as part:
-            with contextlib.closing(collect(answer, objects, part)) as rows:
-                write(answer, rows, objects, part)
+        with write_folder_atomically(folder) as part:
+            with contextlib.closing(collect_rows(answer, objects, part)) as rows:
+                write_files(answer, rows, objects, part)
             made = open_manifest(part)  # what cannot be opened is not handed out
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
@@ -67,7 +67,7 @@ def export(
     return manifest
 
 
-def write(answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
+def write_files(answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
     _settle_types(rows)
@@ -75,14 +75,14 @@ def write(answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], folder: 
     _copy(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
     _copy(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
     files = {name: _file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
-    described = describe(answer, rows, objects, files)
+    described = describe_manifest(answer, rows, objects, files)
     for source in described["sources"]:
         if _CONTROL.search(source):
             raise UsageError(
                 f"The bucket {source} has control characters in its address, which no manifest can name. Move it, "
                 "make a lake of it at its new place, and export again."
             )
-    (folder / SCHEMA).write_text(schema_text(), encoding="utf-8")
+    (folder / SCHEMA).write_text(read_schema(), encoding="utf-8")
     _write_json(folder / "croissant.json", croissant.describe(described, rows.con))
     with (folder / "download.s5cmd").open("wb") as file:
         if any(source.startswith("s3://") for source in described["sources"]):
@@ -139,7 +139,7 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def describe(
+def describe_manifest(
     answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """What manifest.json says (warehouse/manifests/manifest.schema.json)."""
@@ -164,22 +164,22 @@ def describe(
         "as_of": str(wh.day) if wh.day else None,
         "group": wh.group_name,
         "snapshot": wh.snapshot.number,
-        "snapshot_time": utc(wh.snapshot.time),
+        "snapshot_time": to_utc(wh.snapshot.time),
         "sources": [source for (source,) in sources.fetchall()],
         "objects": list(objects),
         "counts": rows.counts,
         "without_images": list(rows.without_images),
         "attrition": _attrition(answer),
         "files": files,
-        "created_at": utc(datetime.now(UTC)),
-        "created_by": store.author(),
+        "created_at": to_utc(datetime.now(UTC)),
+        "created_by": store.get_author(),
         "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},
     }
 
 
 def _attrition(answer: "CohortAnswer") -> list[dict[str, Any]]:
     return [
-        {"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in attrition(answer)
+        {"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in count_steps(answer)
     ]
 
 

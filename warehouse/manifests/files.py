@@ -72,7 +72,7 @@ class Part:
 
         rows = self.manifest.polars()
         values = rows[self.by].unique().to_list()
-        mine = [value for value in values if falls_to_test(value, self.test, self.seed) is self.is_test]
+        mine = [value for value in values if is_test_value(value, self.test, self.seed) is self.is_test]
         return rows.filter(pl.col(self.by).is_in(mine, nulls_equal=True))
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
@@ -90,7 +90,7 @@ def split_rows(manifest: Listing, test: float, by: str, seed: int) -> tuple[Part
     return Part(manifest, test, by, seed, False), Part(manifest, test, by, seed, True)
 
 
-def falls_to_test(value: str | None, test: float, seed: int) -> bool:
+def is_test_value(value: str | None, test: float, seed: int) -> bool:
     """Whether a value falls to the test side: the first 64 bits of the SHA-256 of `seed:value` are under its share."""
     digest = hashlib.sha256(f"{seed}:{value or ''}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < test * 2**64
@@ -101,28 +101,28 @@ def find_files(manifest: Listing, rows: "pl.DataFrame", data: Path, objects: str
     import polars as pl
 
     rows = rows.filter(pl.col("object") == objects)
-    folders = source_folders(manifest.sources)
-    places = [place_of(data, key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
+    folders = name_source_folders(manifest.sources)
+    places = [find_place(data, key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
     absent = [key for key, place in zip(rows["key"].to_list(), places, strict=True) if not (place and place.is_file())]
     if absent:
         raise ManifestError(
-            f"{named(absent)} of {len(rows):,} objects are not in {data}. "
+            f"{abbreviate(absent)} of {len(rows):,} objects are not in {data}. "
             f"Fetch them:  chest manifest download {manifest.folder} -o {data}"
         )
     return Files([str(place) for place in places], rows.select("patient_id", *manifest.labels))
 
 
-def place_of(data: Path, key: str, uri: str, folders: dict[str, str]) -> Path | None:
+def find_place(data: Path, key: str, uri: str, folders: dict[str, str]) -> Path | None:
     """Where an object goes below a folder of downloads; None when it must not."""
-    return paths.target(data, path_of(key, uri, folders))
+    return paths.find_target(data, find_path(key, uri, folders))
 
 
-def path_of(key: str, uri: str, folders: dict[str, str]) -> str:
+def find_path(key: str, uri: str, folders: dict[str, str]) -> str:
     """The path of an object below a folder of downloads; each of several sources has a folder."""
     return f"{folders[uri.removesuffix('/' + key)]}/{key}" if len(folders) > 1 else key
 
 
-def source_folders(sources: Iterable[str]) -> dict[str, str]:
+def name_source_folders(sources: Iterable[str]) -> dict[str, str]:
     """The folder of each source below a folder of downloads; no two have the same, in whatever case."""
     found: dict[str, str] = {}
     taken: set[str] = set()
@@ -137,7 +137,7 @@ def source_folders(sources: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def named(names: Sequence[str], most: int = 5) -> str:
+def abbreviate(names: Sequence[str], most: int = 5) -> str:
     """Some names in words: the first few, their control characters escaped, and how many more there are."""
     more = len(names) - most
     return ", ".join(escape_controls(name, keep_lines=False) for name in names[:most]) + (

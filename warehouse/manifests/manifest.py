@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests import files as downloads
 from warehouse.manifests.contents import Contents, load_contents
-from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FORMAT, parse_document, schema_text
-from warehouse.manifests.files import Files, Part, named
+from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FORMAT, parse_document, read_schema
+from warehouse.manifests.files import Files, Part, abbreviate
 from warehouse.manifests.rows import COLUMNS
 from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, read_file, seal_of
 
@@ -131,7 +131,9 @@ def read_manifest(folder: Path | str, *, seal: str = "") -> Manifest:
     content = read_file(folder / DOCUMENT, MOST_BYTES)
     about = parse_document(content, folder / DOCUMENT)
     if absent := [name for name in about["files"] if not (folder / name).exists()]:
-        raise ManifestError(f"{folder} is not whole: {named(absent)} missing. Get it again from where it came from.")
+        raise ManifestError(
+            f"{folder} is not whole: {abbreviate(absent)} missing. Get it again from where it came from."
+        )
     found = ""
     if about["format"] > UNSEALED_FORMAT:
         found = seal_of(content)
@@ -154,8 +156,8 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "Part",
-    "named",
+    "abbreviate",
     "open_manifest",
     "read_manifest",
-    "schema_text",
+    "read_schema",
 ]

@@ -53,7 +53,7 @@ def has_dots(prefix: str) -> bool:
     return _DOTS.search(prefix.removesuffix("/")) is not None
 
 
-def target(folder: Path, path: str) -> Path | None:
+def find_target(folder: Path, path: str) -> Path | None:
     """Where the object goes; None when its path is unsafe, or a link in the folder leads out of it."""
     if not is_safe(path):
         return None
@@ -79,7 +79,7 @@ def find_unwritable(
     many = folders if len(folders) > 1 else {}
     con.execute(
         sql_files.fill(sql["targets"], rows=rows),
-        {"homes": [*many], "folders": [*many.values()], "folds": folds_names(trial) if folds is None else folds},
+        {"homes": [*many], "folders": [*many.values()], "folds": does_fold_names(trial) if folds is None else folds},
     )
     first = [name for (name,) in con.execute(sql["first_segments"]).fetchall()]
     odd = [name for (name,) in con.execute(sql["segments"], {"odd": _ODD, "most": _TRIED}).fetchall()]
@@ -89,7 +89,7 @@ def find_unwritable(
         ("shared", None, SHARED),
         ("above", None, ABOVE),
         ("long", {"most": _longest(trial) - len(os.fsencode(data.absolute())) - 1}, TOO_LONG),
-        ("refused", {"names": [name for name in odd if not takes_name(trial, name)]}, REFUSED),
+        ("refused", {"names": [name for name in odd if not does_take_name(trial, name)]}, REFUSED),
     )
     found: dict[str, str] = {}
     for name, parameters, reason in asked:
@@ -98,7 +98,7 @@ def find_unwritable(
     return found
 
 
-def folds_names(trial: Path) -> bool:
+def does_fold_names(trial: Path) -> bool:
     """Whether names that differ in case, or in how an accent is written, are one to the file system of a folder."""
     name = trial / "e\u0301"
     name.touch()
@@ -108,7 +108,7 @@ def folds_names(trial: Path) -> bool:
         name.unlink()
 
 
-def takes_name(trial: Path, name: str) -> bool:
+def does_take_name(trial: Path, name: str) -> bool:
     """Whether the file system of an empty folder takes a name as it is."""
     place = trial / name
     try:

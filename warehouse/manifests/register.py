@@ -11,8 +11,8 @@ from warehouse.engine.sql_files import identifier
 from warehouse.errors import LakeError, ManifestError, WarehouseError
 from warehouse.lake import connection, location, store
 from warehouse.manifests.manifest import Manifest
-from warehouse.manifests.rows import collect
-from warehouse.settings import Settings, load
+from warehouse.manifests.rows import collect_rows
+from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from warehouse.query.session import Session
@@ -31,7 +31,7 @@ def record(manifest: Manifest, place: location.Location, settings: Settings | No
     names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
     try:
-        with store.writer(place, settings or load(), make=False) as con:
+        with store.open_writer(place, settings or load_settings(), make=False) as con:
             _require_snapshot(con, manifest)
             store.transact(
                 con,
@@ -41,14 +41,14 @@ def record(manifest: Manifest, place: location.Location, settings: Settings | No
                 manifest=manifest.digest,
             )
     except (LakeError, duckdb.Error) as error:
-        _require_still_there(manifest, place, settings or load())
+        _require_still_there(manifest, place, settings or load_settings())
         return str(error).split("\n", maxsplit=1)[0]
     return ""
 
 
 def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
     number = int(manifest.about["snapshot"])
-    if number not in {snapshot.number for snapshot in store.snapshots(con)}:
+    if number not in {snapshot.number for snapshot in store.list_snapshots(con)}:
         raise ManifestError(
             f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go. "
             "The manifest cannot be repeated. Remove it, and export again."
@@ -88,10 +88,10 @@ def _values(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def entries(lake_address: str = "", settings: Settings | None = None) -> list[dict[str, Any]]:
+def list_entries(lake_address: str = "", settings: Settings | None = None) -> list[dict[str, Any]]:
     """What the register has, newest first; of the whole lake, whatever is published."""
-    settings = settings or load()
-    place = location.parse(lake_address or settings.lake)
+    settings = settings or load_settings()
+    place = location.parse_address(lake_address or settings.lake)
     if not store.exists(place):
         raise LakeError(f"There is no lake at {place.name}. Make one:  chest refresh BUCKET --lake {place.name}")
     with contextlib.closing(connection.connect(settings, place)) as con:
@@ -103,7 +103,7 @@ def entries(lake_address: str = "", settings: Settings | None = None) -> list[di
     return [{**row, "parameters": json.loads(row["parameters"] or "{}")} for row in rows]
 
 
-def state(entry: dict[str, Any], newest: "Session") -> str:
+def find_state(entry: dict[str, Any], newest: "Session") -> str:
     """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot.
 
     The recorded SQL may be anybody's: it is asked held in, and has no more time than any foreign SQL.
@@ -115,10 +115,10 @@ def state(entry: dict[str, Any], newest: "Session") -> str:
     asked = newest.group(entry["group_name"])
     asked = asked.as_of(entry["as_of"]) if entry["as_of"] else asked
     try:
-        with limits.limited(newest.settings):
+        with limits.limit_resources(newest.settings):
             known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
             with contextlib.closing(
-                collect(answer.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
+                collect_rows(answer.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
             ) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from warehouse.manifests import register
-from warehouse.manifests.document import utc
+from warehouse.manifests.document import to_utc
 from warehouse.manifests.manifest import Manifest
 from warehouse.settings import Settings
 
@@ -24,7 +24,7 @@ class Standing(StrEnum):
 
 def find_standing(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> Standing:
     """Look a manifest up in a lake's register; LakeError where the lake cannot be read."""
-    entries = register.entries(lake_address, settings)
+    entries = register.list_entries(lake_address, settings)
     if manifest.seal and any(entry.get("seal") == manifest.seal for entry in entries):
         return Standing.REGISTERED
     about = manifest.about
@@ -43,4 +43,4 @@ def find_standing(manifest: Manifest, lake_address: str, settings: Settings | No
 
 
 def _plain(value: object) -> object:
-    return utc(value) if isinstance(value, datetime) else value
+    return to_utc(value) if isinstance(value, datetime) else value

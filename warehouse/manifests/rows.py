@@ -70,7 +70,9 @@ class Rows:
         self.con.close()
 
 
-def collect(answer: "CohortAnswer", objects: "tuple[str, ...]" = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
+def collect_rows(
+    answer: "CohortAnswer", objects: "tuple[str, ...]" = DEFAULT_OBJECTS, folder: Path | None = None
+) -> Rows:
     """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not.
 
     They are found on a connection that is held in, and handed over to one that has no lake and writes into the folder
@@ -90,7 +92,7 @@ def collect(answer: "CohortAnswer", objects: "tuple[str, ...]" = DEFAULT_OBJECTS
         try:
             for table in ("manifest_rows", "manifest_records"):
                 _hand_over(held.con, con, table)
-            return Rows(con, labels, counts, tuple(sorted(unmatched)), digest(con, "manifest_rows", labels))
+            return Rows(con, labels, counts, tuple(sorted(unmatched)), compute_digest(con, "manifest_rows", labels))
         except BaseException:
             con.close()
             raise
@@ -178,24 +180,24 @@ def _fetch(con: "duckdb.DuckDBPyConnection", name: str, holes: dict[str, str]) -
     return con.execute(sql_files.fill(_sql()[name], **holes)).fetchall()
 
 
-def digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...]) -> str:
+def compute_digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...]) -> str:
     """The content digest of rows that lie in order in a table or file: `sha256:` and 64 hex digits."""
     sha = hashlib.sha256()
     header = json.dumps([*_DIGESTED, *labels], ensure_ascii=False, separators=(",", ":"))
     sha.update(f"{header}\n".encode())
     as_text = _listed(f"cast({identifier(label)} as varchar)" for label in labels)
-    for text in lines(con, sql_files.fill(_sql()["lines"], rows=rows, labels_as_text=as_text)):
+    for text in iterate_lines(con, sql_files.fill(_sql()["lines"], rows=rows, labels_as_text=as_text)):
         sha.update(text)
     return f"sha256:{sha.hexdigest()}"
 
 
 def write_s5cmd(con: "duckdb.DuckDBPyConnection", rows: str, file: IO[bytes]) -> None:
     """Write the commands with which s5cmd fetches the objects."""
-    for text in lines(con, sql_files.fill(_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
+    for text in iterate_lines(con, sql_files.fill(_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
         file.write(text)
 
 
-def lines(
+def iterate_lines(
     con: "duckdb.DuckDBPyConnection", query: str, parameters: dict[str, object] | None = None
 ) -> Iterator[memoryview]:
     """The bytes of a query's one column of texts, one behind the other, as they lie in memory."""

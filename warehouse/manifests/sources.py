@@ -33,7 +33,7 @@ def resolve_sources(
     found = _read_given(manifest, homes, ([given] if given else []) if isinstance(given, str) else given)
     left = {home for home in homes if home not in found} - manifest.home
     if left:
-        place = location.parse(lake_address or settings.lake)
+        place = location.parse_address(lake_address or settings.lake)
         if strange := sorted(left - _known(place, settings)):
             raise UsageError(_explain(manifest, strange, place))
     return {home: found.get(home, home) for home in homes}

@@ -23,7 +23,7 @@ from warehouse.object_store.base import Bucket, listing_schema
 from warehouse.object_store.folder import FolderBucket
 from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +37,7 @@ STATUSES = ("present", "missing", "changed", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerificationResult:
     """What became of a manifest's objects. `problems` has status, key, object, patient_id and detail of each."""
 
     counts: dict[str, int]
@@ -59,14 +59,14 @@ def verify(
     lake_address: str = "",
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
-) -> Verdict:
+) -> VerificationResult:
     """Compare a manifest with its buckets, or with those given; with a lake, also look for its patients there.
 
     A bucket that is neither a source of the lake nor in `source` is not listed (warehouse/manifests/sources.py).
     Raises ManifestError when the manifest itself was altered, UsageError for a source that nobody named, SourceError
     when a bucket cannot be listed.
     """
-    settings = settings or load()
+    settings = settings or load_settings()
     contents, homes = manifest.contents, list(manifest.contents.sources)
     places = resolve_sources(manifest, homes, source, lake_address, settings)
     buckets = [open_bucket(places[home], settings) for home in homes]
@@ -88,8 +88,8 @@ def verify(
         gone = {patient for (patient,) in con.execute(sql["without_objects"]).fetchall()}
         standing = find_standing(manifest, lake_address, settings) if lake_address else None
         if lake_address:
-            gone |= {*patients_gone(manifest, lake_address, settings)}
-        return Verdict(
+            gone |= {*find_missing_patients(manifest, lake_address, settings)}
+        return VerificationResult(
             counts=counts,
             by_size=sum(n for status, _, n in rows if status == "present"),
             problems=con.execute(sql["problems"]).to_arrow_table(),
@@ -181,18 +181,18 @@ def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int) ->
     for number, size in enumerate(sizes):
         texts.append("" if number in unread else bytes(buffer[at : at + size]).decode("utf-8", "replace"))
         at += size
-    with extraction.connection() as extractor:
+    with extraction.open_extractor() as extractor:
         kinds = extraction.kinds(extractor, texts)
     con.register("kinds", pa.table({"key": pa.array(names, pa.string()), "kind": pa.array(kinds, pa.string())}))
     con.execute(sql["kind"], {"place": place})
     con.unregister("kinds")
 
 
-def patients_gone(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> list[str]:
+def find_missing_patients(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> list[str]:
     """The patients that a manifest names and that the lake's newest published snapshot has nothing of."""
     from warehouse.query.session import ALL_GROUPS, Session
 
-    settings = settings or load()
+    settings = settings or load_settings()
     sql = sql_files.statements("manifests/verify.sql")
     # The lake's connection never reads the manifest's files: it is given the names.
     with contextlib.closing(connect(settings, manifest.contents)) as con:
@@ -202,8 +202,8 @@ def patients_gone(manifest: Manifest, lake_address: str, settings: Settings | No
         return [patient for (patient,) in everybody.con.execute(sql["patients_gone"]).fetchall()]
 
 
-def lake_of(address: str) -> str:
+def find_lake(address: str) -> str:
     """The lake's address, when there is a lake; "" when there is none."""
     from warehouse.lake import store
 
-    return address if store.exists(location.parse(address)) else ""
+    return address if store.exists(location.parse_address(address)) else ""

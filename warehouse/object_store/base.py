@@ -23,7 +23,7 @@ Buffer: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class ReadFailure:
     """Why an object could not be read; `retry` when the next refresh should try again although nothing changed.
 
     `error` is what to raise when it is not this object alone, but the bucket.
@@ -34,12 +34,12 @@ class Unread:
     error: SourceError | None = field(default=None, compare=False)
 
 
-VANISHED = Unread("vanished between listing and reading")
-CHANGED = Unread("changed between listing and reading")
-DENIED = Unread("no permission to read it")
-RESIZED = Unread("of another length than it was listed with")
-ALTERED = Unread("its bytes are not those of its etag (MD5)")
-NOT_TRIED = Unread("not tried: the bucket did not answer for those before it")
+DELETED_SINCE_LISTING = ReadFailure("vanished between listing and reading")
+CHANGED_SINCE_LISTING = ReadFailure("changed between listing and reading")
+DENIED = ReadFailure("no permission to read it")
+RESIZED = ReadFailure("of another length than it was listed with")
+ALTERED = ReadFailure("its bytes are not those of its etag (MD5)")
+NOT_TRIED = ReadFailure("not tried: the bucket did not answer for those before it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,13 @@ class Bucket(Protocol):
 
     def read_into(
         self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
-    ) -> dict[int, Unread]:
+    ) -> dict[int, ReadFailure]:
         """Read objects as they were listed, one behind the other, into a buffer that has room for them all.
 
         Returns by place which ones could not be read; what the buffer holds of those is undefined.
         """
 
-    def stream(self, key: str, start: int = 0) -> Content | Unread:
+    def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read one object of any size from a place on; OSError or SourceError while its bytes come in."""
 
     def facts(self, key: str) -> Facts:
@@ -125,13 +125,13 @@ class Emptied:
         keys: Sequence[str],
         etags: Sequence[str],  # noqa: ARG002
         sizes: Sequence[int],  # noqa: ARG002
-    ) -> dict[int, Unread]:
+    ) -> dict[int, ReadFailure]:
         """None of them is there."""
-        return dict.fromkeys(range(len(keys)), VANISHED)
+        return dict.fromkeys(range(len(keys)), DELETED_SINCE_LISTING)
 
-    def stream(self, key: str, start: int = 0) -> Content | Unread:  # noqa: ARG002
+    def stream(self, key: str, start: int = 0) -> Content | ReadFailure:  # noqa: ARG002
         """It is not there."""
-        return VANISHED
+        return DELETED_SINCE_LISTING
 
     def facts(self, key: str) -> Facts:  # noqa: ARG002
         """Nothing is known of it."""

@@ -11,7 +11,16 @@ from typing import IO, TYPE_CHECKING
 
 from warehouse.errors import SourceError
 from warehouse.object_store import beneath
-from warehouse.object_store.base import CHANGED, DENIED, VANISHED, Content, Facts, Skipped, Unread, listing_schema
+from warehouse.object_store.base import (
+    CHANGED_SINCE_LISTING,
+    DELETED_SINCE_LISTING,
+    DENIED,
+    Content,
+    Facts,
+    ReadFailure,
+    Skipped,
+    listing_schema,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,11 +75,11 @@ class FolderBucket:
             ) from None
         yield pa.record_batch([[], [], [], []], listing_schema())
 
-    def stream(self, key: str, start: int = 0) -> Content | Unread:
+    def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Open a file; its time of writing and size as they are now."""
         with self._opened() as (root, real):
             handle = _handle(root, real, key)
-        if isinstance(handle, Unread):
+        if isinstance(handle, ReadFailure):
             return handle
         stat = os.fstat(handle)
         return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _chunks(os.fdopen(handle, "rb"), start))
@@ -97,40 +106,40 @@ class FolderBucket:
         keys: Sequence[str],
         etags: Sequence[str],  # noqa: ARG002 - a folder has none; the size must do
         sizes: Sequence[int],
-    ) -> dict[int, Unread]:
+    ) -> dict[int, ReadFailure]:
         """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
-        unread: dict[int, Unread] = {}
+        unread: dict[int, ReadFailure] = {}
         at = 0
         with self._opened() as (root, real):
             for place, (key, size) in enumerate(zip(keys, sizes, strict=True)):
                 handle = _handle(root, real, key)
-                if isinstance(handle, Unread):
+                if isinstance(handle, ReadFailure):
                     unread[place] = handle
                 else:
                     try:
                         # One byte more than was listed shows a file that has grown.
                         if os.readv(handle, [buffer[at : at + size], bytearray(1)]) != size:
-                            unread[place] = CHANGED
+                            unread[place] = CHANGED_SINCE_LISTING
                     except OSError as error:
-                        unread[place] = Unread(f"cannot be read: {error.strerror}")
+                        unread[place] = ReadFailure(f"cannot be read: {error.strerror}")
                     finally:
                         os.close(handle)
                 at += size
         return unread
 
 
-def _handle(root: int, real_root: str, key: str) -> int | Unread:
+def _handle(root: int, real_root: str, key: str) -> int | ReadFailure:
     """A descriptor of a file, or why there is none."""
     try:
         return beneath.open_file(root, real_root, key)
     except beneath.RefusedError as error:
-        return Unread(str(error))
+        return ReadFailure(str(error))
     except (FileNotFoundError, ValueError):  # ValueError: a character that no file name has
-        return VANISHED
+        return DELETED_SINCE_LISTING
     except PermissionError:
         return DENIED
     except OSError as error:
-        return Unread(f"cannot be read: {error.strerror}")
+        return ReadFailure(f"cannot be read: {error.strerror}")
 
 
 def _chunks(file: IO[bytes], start: int) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.errors import SourceError, UsageError
 from warehouse.filesystem import files
 from warehouse.object_store import inventory_files
-from warehouse.object_store.base import Bucket, Unread, listing_schema
+from warehouse.object_store.base import Bucket, ReadFailure, listing_schema
 from warehouse.object_store.opening import open_bucket
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
@@ -88,7 +88,7 @@ class InventoryBucket(S3Bucket):
         self._address, _ = _parts(address)
         self._check_filter()
         self._place = S3Bucket(self._address, settings)
-        self._inventory = newest(self._place, self._name)
+        self._inventory = find_newest(self._place, self._name)
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
         """The rows of the inventory; below a prefix, a real listing."""
@@ -99,8 +99,8 @@ class InventoryBucket(S3Bucket):
             yield from super().listing(prefix)
             return
         self.listed_at, self.listing_note = self._inventory.taken_at, _said(self._inventory)
-        for rows in stream(self._place, self._inventory):
-            yield inventory_files.below(rows, self._below)
+        for rows in stream_rows(self._place, self._inventory):
+            yield inventory_files.strip_prefix(rows, self._below)
         yield pa.record_batch([[], [], [], []], listing_schema())
 
     def _check_filter(self) -> None:
@@ -127,7 +127,7 @@ def _said(inventory: Inventory) -> str:
     return "; ".join([first, *inventory.notes])
 
 
-def newest(store: S3Bucket, source_bucket: str) -> Inventory:
+def find_newest(store: S3Bucket, source_bucket: str) -> Inventory:
     """The newest complete inventory in a store; SourceError when there is none, it is not of that bucket, it is
     older than MAX_AGE, or it lacks a column that a refresh needs."""
     names = sorted((name for name in _folders(store) if _DATED.fullmatch(name)), reverse=True)
@@ -164,7 +164,7 @@ def _checked(store: S3Bucket, name: str, text: bytes, source_bucket: str, notes:
             str(manifest["sourceBucket"]),
             datetime.fromtimestamp(int(manifest["creationTimestamp"]) / 1000, UTC),
             str(manifest["fileFormat"]),
-            inventory_files.columns(str(manifest["fileFormat"]), str(manifest["fileSchema"])),
+            inventory_files.read_columns(str(manifest["fileFormat"]), str(manifest["fileSchema"])),
             [(str(file["key"]), str(file["MD5checksum"])) for file in manifest["files"]],
             notes,
         )
@@ -174,7 +174,7 @@ def _checked(store: S3Bucket, name: str, text: bytes, source_bucket: str, notes:
         raise SourceError(
             f"{store.source} is an inventory of {found.bucket}, not of {source_bucket}. Correct the address."
         )
-    missing = inventory_files.missing(found.columns)
+    missing = inventory_files.find_missing(found.columns)
     if found.format not in inventory_files.FORMATS:
         raise SourceError(
             f"{store.source}: inventories in {found.format} cannot be read. Configure CSV, ORC or Parquet."
@@ -195,14 +195,14 @@ def _checked(store: S3Bucket, name: str, text: bytes, source_bucket: str, notes:
 def _read(store: S3Bucket, key: str) -> bytes | None:
     """A small object whole; None when it is not there."""
     content = store.stream(key)
-    if isinstance(content, Unread):
+    if isinstance(content, ReadFailure):
         if content.reason.startswith("vanished"):
             return None
         raise SourceError(f"{store.source}/{key}: {content.reason}. Ask for s3:GetObject on the inventory.")
     return b"".join(bytes(chunk) for chunk in content.chunks)
 
 
-def stream(store: S3Bucket, inventory: Inventory) -> "Iterator[pa.RecordBatch]":
+def stream_rows(store: S3Bucket, inventory: Inventory) -> "Iterator[pa.RecordBatch]":
     """The objects of an inventory as rows of a listing, whole keys; a file at a time on disk, checked before it
     is read.
 
@@ -216,15 +216,15 @@ def stream(store: S3Bucket, inventory: Inventory) -> "Iterator[pa.RecordBatch]":
             which = f"{store.source}: file {place} of {of}"
             _fetch(store, key.removeprefix(root), md5, path, which)
             try:
-                yield from inventory_files.rows(path, inventory.format, inventory.columns)
-            except inventory_files.malformed() as error:
+                yield from inventory_files.read_rows(path, inventory.format, inventory.columns)
+            except inventory_files.malformed_errors() as error:
                 words = str(error).split("\n")[0]
                 raise SourceError(f"{which} cannot be read: {words}. Nothing was changed.") from None
 
 
 def _fetch(store: S3Bucket, key: str, md5: str, path: Path, which: str) -> None:
     content = store.stream(key)
-    if isinstance(content, Unread):
+    if isinstance(content, ReadFailure):
         raise SourceError(f"{which}: {content.reason}. Wait for the next inventory, or unset CHEST_INVENTORY.")
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("wb") as file:

@@ -20,7 +20,7 @@ _LATEST, _DELETED = "islatest", "isdeletemarker"
 _BATCH = 65_536
 
 
-def columns(form: str, schema: str) -> list[str]:
+def read_columns(form: str, schema: str) -> list[str]:
     """The columns that a manifest's fileSchema tells, in their order, by the names that the formats have in common."""
     if form == "CSV":
         return [_plain(name) for name in schema.split(",")]
@@ -28,26 +28,26 @@ def columns(form: str, schema: str) -> list[str]:
     return [_plain(name) for name in re.findall(pattern, schema)]
 
 
-def missing(found: list[str]) -> list[str]:
+def find_missing(found: list[str]) -> list[str]:
     """The fields that a refresh needs and an inventory lacks, as its configuration calls them."""
     names = {**_NEEDED, **({_LATEST: "IsLatest", _DELETED: "IsDeleteMarker"} if "versionid" in found else {})}
     return [title for name, title in names.items() if name not in found]
 
 
-def rows(path: Path, form: str, names: list[str]) -> "Iterator[pa.RecordBatch]":
+def read_rows(path: Path, form: str, names: list[str]) -> "Iterator[pa.RecordBatch]":
     """The objects in a file, in the columns of a listing with whole keys; bounded by a batch, in ORC by a stripe."""
     for batch in {"CSV": _csv, "ORC": _orc, "Parquet": _parquet}[form](path, names):
         yield _listed(batch, encoded=form == "CSV")
 
 
-def malformed() -> tuple[type[Exception], ...]:
+def malformed_errors() -> tuple[type[Exception], ...]:
     """What reading a file raises that is not what it says it is."""
     import pyarrow as pa
 
     return (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
 
 
-def below(batch: "pa.RecordBatch", prefix: str) -> "pa.RecordBatch":
+def strip_prefix(batch: "pa.RecordBatch", prefix: str) -> "pa.RecordBatch":
     """The rows whose keys start with a prefix, without it."""
     import pyarrow.compute as pc
 

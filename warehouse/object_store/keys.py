@@ -82,7 +82,7 @@ class ObjectKey:
             return None
 
 
-def parse(key: str) -> ObjectKey:
+def parse_key(key: str) -> ObjectKey:
     """Take any text apart; never raises. What fits neither layout is of kind `other`."""
     if match := _DATED.fullmatch(key):
         return _dated(match.groupdict(default=""))
@@ -126,7 +126,7 @@ def _published(found: dict[str, str]) -> ObjectKey:
     )
 
 
-def format(key: ObjectKey) -> str:
+def format_key(key: ObjectKey) -> str:
     """Put a key together again: the inverse of `parse` for everything that `parse` can return."""
     start = f"{key.group_name}/"
     match key.kind, key.layout:
@@ -145,7 +145,7 @@ def format(key: ObjectKey) -> str:
     return key.other
 
 
-def prefixes_of(patient_id: str, group: str) -> list[str]:
+def list_prefixes(patient_id: str, group: str) -> list[str]:
     """How all keys of a patient in a group begin, in either layout."""
     folders = ["", *(f"{name}/" for name in NO_PATIENTS)]
     return [f"{group}/{folder}{patient_id}/" for folder in folders]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from warehouse.errors import UsageError
-from warehouse.masking import remember_secret, secrets_of
+from warehouse.masking import find_secrets, remember_secret
 from warehouse.object_store.base import Bucket
 from warehouse.object_store.folder import FolderBucket
 from warehouse.settings import Settings
@@ -18,7 +18,7 @@ def open_bucket(url: str, settings: Settings) -> Bucket:
     """
     if not url.strip():
         raise UsageError("No bucket was given. Say  chest refresh BUCKET  or set CHEST_SOURCE.")
-    for secret in secrets_of(url):
+    for secret in find_secrets(url):
         remember_secret(secret)
     if url.startswith("s3://"):
         from warehouse.object_store.s3 import S3Bucket

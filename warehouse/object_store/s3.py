@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
 from warehouse.errors import SourceDownError, SourceError, UsageError
-from warehouse.object_store.base import DENIED, VANISHED, Buffer, Content, Facts, Skipped, Unread
-from warehouse.object_store.s3_listing import NotAListingError, pages
+from warehouse.object_store.base import DELETED_SINCE_LISTING, DENIED, Buffer, Content, Facts, ReadFailure, Skipped
+from warehouse.object_store.s3_listing import NotAListingError, list_pages
 from warehouse.object_store.s3_reading import Etags, read_all
 from warehouse.settings import Settings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 
-def spellable(key: str) -> bool:
+def is_spellable(key: str) -> bool:
     """Whether obstore reads a key as it is: it drops slashes at either end, and refuses other segments."""
     return key.isprintable() and not any(segment in ("", ".", "..") for segment in key.split("/"))
 
@@ -63,11 +63,11 @@ class S3Bucket:
         from obstore.store import S3Store
 
         try:
-            session = aws.session()
+            session = aws.create_session()
             region = session.region_name or "us-east-1"
-            config = Config(**aws.patience(settings))
-            bundle = aws.ca_bundle(session)
-            if aws.credentials(session, self.source) is None:
+            config = Config(**aws.client_timeouts(settings))
+            bundle = aws.find_ca_bundle(session)
+            if aws.find_credentials(session, self.source) is None:
                 raise SourceError(
                     f"{self.source}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
                 )
@@ -75,7 +75,7 @@ class S3Bucket:
             region = self._region(client) or region
             url = aws.find_endpoint(session)
         except (BotoCoreError, ValueError) as error:
-            raise SourceError(f"{self.source}: {aws.one_line(error)} Check the AWS settings.") from None
+            raise SourceError(f"{self.source}: {aws.to_one_line(error)} Check the AWS settings.") from None
         seconds = settings.request_seconds
         where: dict[str, Any] = {"endpoint": url, "virtual_hosted_style_request": False} if url else {}
         options = {
@@ -107,16 +107,16 @@ class S3Bucket:
         try:
             answer = client.list_objects_v2(Bucket=self._name, Prefix=self._below, MaxKeys=1)
         except ClientError as error:
-            raise aws.explained(self.source, error) from None
+            raise aws.to_source_error(self.source, error) from None
         except BotoCoreError as error:
-            raise aws.unreachable(self.source, error) from None
+            raise aws.to_connection_error(self.source, error) from None
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
     def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
         """Stream the listing in the order S3 gives it, its keys below the bucket's own prefix."""
         import pyarrow.compute as pc
 
-        for batch in self._answers(pages(self._client, self._name, f"{self._below}{prefix}")):
+        for batch in self._answers(list_pages(self._client, self._name, f"{self._below}{prefix}")):
             if not self._below:
                 yield batch
                 continue
@@ -129,7 +129,7 @@ class S3Bucket:
         try:
             yield from answers
         except (ClientError, BotoCoreError) as error:
-            raise aws.explained(self.source, error) from None
+            raise aws.to_source_error(self.source, error) from None
         except NotAListingError:
             raise SourceDownError(
                 f"{self.source}: it answered with something that is no listing, or not whole. Nothing was changed. Is "
@@ -154,7 +154,7 @@ class S3Bucket:
                 **({"StartAfter": f"{self._below}{after}"} if after else {}),
             )
         except (ClientError, BotoCoreError) as error:
-            raise aws.explained(self.source, error) from None
+            raise aws.to_source_error(self.source, error) from None
         rows = [(row["Key"][cut:], int(row["Size"]), row["ETag"].strip('"')) for row in answer.get("Contents", [])]
         folders = [found["Prefix"][cut:] for found in answer.get("CommonPrefixes", [])]
         last = max([*(key for key, _, _ in rows[-1:]), *(f"{folder}\U0010ffff" for folder in folders[-1:])], default="")
@@ -162,16 +162,16 @@ class S3Bucket:
 
     def read_into(
         self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
-    ) -> dict[int, Unread]:
+    ) -> dict[int, ReadFailure]:
         """Read objects with many requests in flight; SourceError when the bucket refuses us altogether."""
         return read_all(self._get, self.facts, self._etags, self._threads, buffer, keys, etags, sizes)
 
-    def _get(self, key: str) -> tuple[str, bytes] | Unread:
+    def _get(self, key: str) -> tuple[str, bytes] | ReadFailure:
         """The etag and bytes of a small object, or why it cannot be had."""
         import obstore
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-        if not spellable(f"{self._below}{key}"):
+        if not is_spellable(f"{self._below}{key}"):
             return self._get_with_boto3(key)
         try:
             answer = obstore.get(self._store, f"{self._below}{key}")
@@ -183,30 +183,32 @@ class S3Bucket:
         except BaseError as error:
             return self._unread(error)
 
-    def _get_with_boto3(self, key: str) -> tuple[str, bytes] | Unread:
+    def _get_with_boto3(self, key: str) -> tuple[str, bytes] | ReadFailure:
         """The same for a key that obstore cannot spell, or to make sure that it is gone."""
         try:
             content = self._stream_with_boto3(key, 0)
-            return content if isinstance(content, Unread) else (content.etag, b"".join(content.chunks))
+            return content if isinstance(content, ReadFailure) else (content.etag, b"".join(content.chunks))
         except SourceError as error:
             cause = error.__context__
-            return self._unread(cause) if isinstance(cause, Exception) else Unread("it cannot be read", error=error)
+            return (
+                self._unread(cause) if isinstance(cause, Exception) else ReadFailure("it cannot be read", error=error)
+            )
 
-    def _unread(self, error: Exception) -> Unread:
+    def _unread(self, error: Exception) -> ReadFailure:
         """An object's own trouble; raises SourceError for what is the bucket's."""
         if "InvalidObjectState" in str(error):
-            return Unread("archived by S3: restore it first")
-        explained = aws.explained(self.source, error)
+            return ReadFailure("archived by S3: restore it first")
+        explained = aws.to_source_error(self.source, error)
         if not aws.is_of_one_object(error):
             raise explained from None
-        return Unread(aws.reason(error), error=explained)
+        return ReadFailure(aws.describe_refusal(error), error=explained)
 
-    def stream(self, key: str, start: int = 0) -> Content | Unread:
+    def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read an object through obstore; SourceError when the bucket does not answer any more."""
         import obstore
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-        if not spellable(f"{self._below}{key}"):
+        if not is_spellable(f"{self._below}{key}"):
             return self._stream_with_boto3(key, start)
         try:
             answer = obstore.get(
@@ -218,8 +220,8 @@ class S3Bucket:
             return DENIED
         except BaseError as error:
             if "InvalidObjectState" in str(error):
-                return Unread("archived by S3: restore it first")
-            raise aws.explained(self.source, error) from None
+                return ReadFailure("archived by S3: restore it first")
+            raise aws.to_source_error(self.source, error) from None
         meta = answer.meta
         return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._chunks(answer))
 
@@ -230,9 +232,9 @@ class S3Bucket:
             for chunk in answer.stream(min_chunk_size=_CHUNK):
                 yield memoryview(chunk)
         except BaseError as error:
-            raise aws.explained(self.source, error) from None
+            raise aws.to_source_error(self.source, error) from None
 
-    def _stream_with_boto3(self, key: str, start: int) -> Content | Unread:
+    def _stream_with_boto3(self, key: str, start: int) -> Content | ReadFailure:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -242,12 +244,12 @@ class S3Bucket:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in ("NoSuchKey", "404"):
-                return VANISHED
+                return DELETED_SINCE_LISTING
             if code in ("AccessDenied", "403"):
                 return DENIED
-            raise aws.explained(self.source, error) from None
+            raise aws.to_source_error(self.source, error) from None
         except BotoCoreError as error:
-            raise aws.explained(self.source, error) from None
+            raise aws.to_source_error(self.source, error) from None
         return Content(
             answer["ETag"].strip('"'),
             answer["ContentLength"] + start,

@@ -28,7 +28,7 @@ class NotAListingError(Exception):
     """An answer that is no listing, or not a whole one: to be taken for an empty bucket by nobody."""
 
 
-def pages(client: Any, bucket: str, prefix: str) -> Iterator["pa.RecordBatch"]:
+def list_pages(client: Any, bucket: str, prefix: str) -> Iterator["pa.RecordBatch"]:
     """Every object below a prefix, a batch each page, in a listing's columns.
 
     boto3's errors as they are; NotAListingError for an answer that is something else, or not whole.

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from warehouse.object_store.base import ALTERED, CHANGED, NOT_TRIED, RESIZED, Facts, Unread, is_md5
+from warehouse.object_store.base import ALTERED, CHANGED_SINCE_LISTING, NOT_TRIED, RESIZED, Facts, ReadFailure, is_md5
 
 #: Gives an object's etag and bytes, or why not; raises SourceError when it is the bucket.
-Get = Callable[[str], tuple[str, bytes] | Unread]
+Get = Callable[[str], tuple[str, bytes] | ReadFailure]
 
 #: How often an object is fetched that does not come as it was listed.
 _TRIES = 3
@@ -62,8 +62,8 @@ class _Patience:
     def is_over(self) -> bool:
         return self._row >= self.limit
 
-    def note(self, answer: bytes | Unread) -> None:
-        is_silent = isinstance(answer, Unread) and answer.error is not None
+    def note(self, answer: bytes | ReadFailure) -> None:
+        is_silent = isinstance(answer, ReadFailure) and answer.error is not None
         with self._lock:
             self._row = self._row + 1 if is_silent else 0
 
@@ -77,7 +77,7 @@ def read_all(
     keys: Sequence[str],
     etags: Sequence[str],
     sizes: Sequence[int],
-) -> dict[int, Unread]:
+) -> dict[int, ReadFailure]:
     """Read objects, one behind the other, into a buffer; by place those that could not be read, and why.
 
     Raises what `get` raises.
@@ -85,13 +85,13 @@ def read_all(
     starts = [0, *accumulate(sizes)]
     patience = _Patience(max(n_threads, _PATIENCE))
 
-    def read(place: int) -> Unread | None:
+    def read(place: int) -> ReadFailure | None:
         if patience.is_over:
             return NOT_TRIED
         key, etag, size = keys[place], etags[place], sizes[place]
         answer = _as_listed(get, lambda: facts(key), seen, key, etag, size)
         patience.note(answer)
-        if isinstance(answer, Unread):
+        if isinstance(answer, ReadFailure):
             return answer
         buffer[starts[place] : starts[place] + size] = answer
         return None
@@ -103,15 +103,17 @@ def read_all(
         return {place: answer for place, answer in answers if answer}
 
 
-def _as_listed(get: Get, facts: Callable[[], Facts], seen: Etags, key: str, etag: str, size: int) -> bytes | Unread:
-    fault = CHANGED
+def _as_listed(
+    get: Get, facts: Callable[[], Facts], seen: Etags, key: str, etag: str, size: int
+) -> bytes | ReadFailure:
+    fault = CHANGED_SINCE_LISTING
     for _ in range(_TRIES):
         found = get(key)
-        if isinstance(found, Unread):
+        if isinstance(found, ReadFailure):
             return found
         given, body = found
         if given != etag:
-            fault = CHANGED
+            fault = CHANGED_SINCE_LISTING
         elif len(body) != size:
             fault = RESIZED
         elif seen.admits(etag, body, facts):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from warehouse.query.session import Session
 
 
-def write(warehouse: "Session", target: Path, suppress: int, results: "Sequence[Result] | None" = None) -> None:
+def write_report(warehouse: "Session", target: Path, suppress: int, results: "Sequence[Result] | None" = None) -> None:
     """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
 
     Counts are rounded to `suppress`; 0 shows them as they are. The checks are run, unless what all of them found is
@@ -31,6 +31,8 @@ def write(warehouse: "Session", target: Path, suppress: int, results: "Sequence[
     try:
         # Opened first: counting may take minutes, and a wrong path is better told at once.
         with files.write_text_atomically(target) as file:
-            file.write(html.render(suppression.suppressed(metrics.collect(warehouse, results), suppress)))
+            file.write(
+                html.render_page(suppression.suppress_counts(metrics.collect_metrics(warehouse, results), suppress))
+            )
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None

@@ -18,7 +18,7 @@ _MONTHS = 48
 _WIDTH, _HEIGHT = 880, 64
 
 
-def shown_months(counts: list[Studies]) -> tuple[date, date] | None:
+def find_shown_months(counts: list[Studies]) -> tuple[date, date] | None:
     """The first and last month of the chart: of all spans of that length the one with most studies, cut to those."""
     months: dict[int, int] = {}
     for count in counts:
@@ -40,11 +40,11 @@ def _months(span: tuple[date, date]) -> int:
     return 12 * (span[1].year - span[0].year) + span[1].month - span[0].month
 
 
-def studies(counts: list[Studies], totals: dict[str, int]) -> str:
+def draw_studies(counts: list[Studies], totals: dict[str, int]) -> str:
     """Studies by month, a row for each modality with a scale of its own: MR is rare and still to be seen."""
     import altair as alt
 
-    span = shown_months(counts)
+    span = find_shown_months(counts)
     if not span:
         return ""
     known = [c for c in counts if c.month and span[0] <= c.month <= span[1]]
@@ -53,7 +53,7 @@ def studies(counts: list[Studies], totals: dict[str, int]) -> str:
         _modality([c for c in known if c.modality == name], span, totals[name], is_last=name == order[-1])
         for name in order
     ]
-    return svg.svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
+    return svg.render_svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
 
 
 def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> "alt.Chart":
@@ -105,20 +105,20 @@ def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_
         ),
     )
     bars: alt.Chart = (
-        svg.chart(values, width=_WIDTH, height=_HEIGHT)
+        svg.build_chart(values, width=_WIDTH, height=_HEIGHT)
         .mark_bar(color=_MODALITIES.get(name, _OTHER_MODALITY))
         .encode(x=x, y=y, description="told:N")
     )
     return bars
 
 
-def patients(counts: list[Patients], totals: dict[str, int]) -> str:
+def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
     """Patients by centre and status, the largest centre on top."""
     import altair as alt
 
     if not counts:
         return ""
-    label = svg.short_names(totals)
+    label = svg.shorten_names(totals)
     y = alt.Y(
         "centre:N",
         scale=alt.Scale(domain=[*dict.fromkeys(label[count.centre] for count in counts)]),
@@ -136,7 +136,7 @@ def patients(counts: list[Patients], totals: dict[str, int]) -> str:
     ]
     present = [status for status in STATUSES if any(c.status == status for c in counts)]
     bars = (
-        svg.chart(values)
+        svg.build_chart(values)
         .mark_bar(height=alt.RelativeBandSize(0.72))
         .encode(
             y=y,
@@ -163,12 +163,12 @@ def patients(counts: list[Patients], totals: dict[str, int]) -> str:
     )
     texts = [{"centre": label[name], "n": n, "total": f"{n:,}"} for name, n in totals.items()]
     text = (
-        svg.chart(texts)
+        svg.build_chart(texts)
         .mark_text(align="left", dx=5, fontSize=11, color=svg.QUIET, aria=False)
         .encode(y=y, x="n:Q", text="total:N")
     )
     chart = (bars + text).properties(width=700, height=alt.Step(19))
-    return svg.svg("patients", chart, "Patients by centre and COVID-19 status")
+    return svg.render_svg("patients", chart, "Patients by centre and COVID-19 status")
 
 
 def _ticks(top: int) -> list[int]:

@@ -32,14 +32,14 @@ def _share(percent: int) -> str:
     return [*_SHARES][5 if percent == 100 else percent and 1 + 4 * percent // 100]
 
 
-def completeness(cells: list[Filled]) -> str:
+def draw_completeness(cells: list[Filled]) -> str:
     """How full each field is, by centre; a block for each section of the record."""
     import altair as alt
 
     if not cells:
         return ""
     centres = sorted({cell.centre for cell in cells}, key=centre_order)
-    label = svg.short_names(centres)
+    label = svg.shorten_names(centres)
     blocks: list[alt.LayerChart] = []
     for section in dict.fromkeys(cell.section for cell in cells):
         values = [
@@ -67,7 +67,7 @@ def completeness(cells: list[Filled]) -> str:
         rows = [*dict.fromkeys(value["y"] for value in values)]
         tiles = _tiles(values, ([label[centre] for centre in centres], x), (rows, y), _SHARES, "filled")
         blocks.append(tiles.properties(width=alt.Step(26), height=alt.Step(16)))
-    return svg.svg("completeness", alt.vconcat(*blocks, spacing=5), "Completeness of each field by centre")
+    return svg.render_svg("completeness", alt.vconcat(*blocks, spacing=5), "Completeness of each field by centre")
 
 
 def _repaired(count: Repairs) -> str:
@@ -75,7 +75,7 @@ def _repaired(count: Repairs) -> str:
     return f"values {count.n_values:,}, patients {count.n_patients:,}, values for 100 files {per_hundred:.1f}"
 
 
-def repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
+def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
     """How many values of each centre met the rules about dates and those about units; the colour is for 100 files."""
     import altair as alt
 
@@ -83,7 +83,7 @@ def repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
     if not counts:
         return ""
     centres = sorted({count.centre for count in counts}, key=centre_order)
-    label = svg.short_names(centres)
+    label = svg.shorten_names(centres)
     blocks: list[alt.LayerChart] = []
     for rules in (dates, units):
         values = [
@@ -104,7 +104,7 @@ def repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
                 values, (rules, x), ([label[centre] for centre in centres], y), _RATES, "values for 100 clinical files"
             )
             blocks.append(tiles.properties(width=alt.Step(50), height=alt.Step(18)))
-    return svg.svg("repairs", alt.hconcat(*blocks, spacing=14), "Repairs of dates and units by centre")
+    return svg.render_svg("repairs", alt.hconcat(*blocks, spacing=14), "Repairs of dates and units by centre")
 
 
 def _tiles(
@@ -121,7 +121,7 @@ def _tiles(
         kind(f"{name}:N", scale=alt.Scale(domain=domain), axis=axis)
         for kind, name, (domain, axis) in ((alt.X, "x", across), (alt.Y, "y", down))
     )
-    base = svg.chart(values)
+    base = svg.build_chart(values)
     tiles = base.mark_rect(stroke="white", strokeWidth=1).encode(
         x=x,
         y=y,

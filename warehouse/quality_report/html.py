@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse.disclosure_control import named
+from warehouse.disclosure_control import format_rounded
 from warehouse.quality_report import bar_charts, heat_maps
 from warehouse.quality_report.model import STATUSES, Figures, Filled, Repairs, centre_order
 
@@ -20,7 +20,7 @@ class Grid:
     total: str = ""
 
 
-def render(figures: Figures) -> str:
+def render_page(figures: Figures) -> str:
     """The page: one HTML text that loads and runs nothing. All that comes from data is escaped by the template."""
     import jinja2
     from markupsafe import Markup
@@ -33,20 +33,20 @@ def render(figures: Figures) -> str:
         lstrip_blocks=True,
     )
     environment.filters["count"] = _count
-    environment.filters["named"] = lambda count: named(count, figures.base)
+    environment.filters["named"] = lambda count: format_rounded(count, figures.base)
     dates, units = ([rule.rule for rule in figures.rules if about in rule.rule] for about in ("date", "unit"))
     drawn = {
-        "studies": bar_charts.studies(figures.studies, figures.modalities),
-        "patients": bar_charts.patients(figures.patients, figures.centres),
-        "completeness": heat_maps.completeness(figures.completeness),
-        "repairs": heat_maps.repairs(figures.repairs, dates, units),
+        "studies": bar_charts.draw_studies(figures.studies, figures.modalities),
+        "patients": bar_charts.draw_patients(figures.patients, figures.centres),
+        "completeness": heat_maps.draw_completeness(figures.completeness),
+        "repairs": heat_maps.draw_repairs(figures.repairs, dates, units),
     }
     return environment.get_template("page.html").render(
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704, our own file
         charts={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704, vl-convert escapes what is in it
         figures=figures,
         studies=_studies(figures),
-        span=bar_charts.shown_months(figures.studies),
+        span=bar_charts.find_shown_months(figures.studies),
         patients=_patients(figures),
         completeness=_completeness(figures.completeness),
         repairs=_repairs(figures.repairs, [*dates, *units]),

@@ -23,12 +23,12 @@ from warehouse.quality_report.model import (
     Studies,
     Totals,
     centre_order,
+    find_rate,
     largest_first,
-    percent,
-    rate,
+    to_percent,
 )
 from warehouse.query import checks
-from warehouse.query import status as report
+from warehouse.query.status import measure_status
 from warehouse.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _NEEDED = (("clinical_issues", "centre"), ("completeness", "centre"), ("patients", "centre"))
 
 
-def collect(warehouse: "Session", results: Sequence[checks.Result] | None = None) -> Figures:
+def collect_metrics(warehouse: "Session", results: Sequence[checks.Result] | None = None) -> Figures:
     """Count what a warehouse shows; LakeError when its snapshot is older than the views that are asked.
 
     The checks are run, unless what they found is given.
@@ -53,7 +53,7 @@ def collect(warehouse: "Session", results: Sequence[checks.Result] | None = None
         for name, text in sql_files.statements("reports/quality.sql").items()
     }
     found = {name: _rows(warehouse, query) for name, query in sql.items()}
-    status = report.status(warehouse)
+    status = measure_status(warehouse)
     names = _names(found["spellings"])
     studies = _studies(found["studies"])
     patients = _patients(found["centres"], names)
@@ -77,7 +77,7 @@ def collect(warehouse: "Session", results: Sequence[checks.Result] | None = None
         _rules(found["rules"]),
         [
             Checked(r.check, r.n_rows, r.n_rows > 0)
-            for r in (checks.run(warehouse, limit=0) if results is None else results)
+            for r in (checks.run_checks(warehouse, limit=0) if results is None else results)
         ],
         [Rejected(row["kind"] or "other", _printable(row["reason"]), row["n_objects"]) for row in found["rejects"]],
     )
@@ -163,7 +163,7 @@ def _completeness(rows: Rows, names: dict[str | None, str]) -> list[Filled]:
             fields[row["column_name"]][1],
             row["column_name"],
             names[row["centre"]],
-            percent(row["n_filled"], row["n_records"]),
+            to_percent(row["n_filled"], row["n_records"]),
             row["n_filled"],
             row["n_records"],
         )
@@ -181,7 +181,7 @@ def _repairs(found: dict[str, Rows], names: dict[str | None, str]) -> list[Repai
         Repairs(
             names[row["centre"]],
             row["rule"],
-            rate(row["n_values"], files[row["centre"]]),
+            find_rate(row["n_values"], files[row["centre"]]),
             row["n_values"],
             row["n_patients"],
             files[row["centre"]],

@@ -147,14 +147,14 @@ class Figures:
     base: int = 0
 
 
-def percent(n_filled: int, n_records: int) -> int:
+def to_percent(n_filled: int, n_records: int) -> int:
     """The share in whole per cent; 0 and 100 only where it is none and all."""
     if n_filled in (0, n_records):
         return 100 if n_filled else 0
     return min(99, max(1, round(100 * n_filled / n_records)))
 
 
-def rate(n_values: int, n_files: int) -> int:
+def find_rate(n_values: int, n_files: int) -> int:
     """How many of RATES so many values of so many files reach."""
     return sum(100 * n_values >= bound * n_files for bound in RATES)
 

@@ -5,7 +5,7 @@ MOST_BYTES = 60_000
 _SCALES = (1.0, 0.75, 0.5, 0.35, 0.25)
 
 
-def png(svg: str) -> bytes:
+def render_png(svg: str) -> bytes:
     """A chart as PNG of at most MOST_BYTES, on white; b"" for no chart, or one that is too large however small."""
     import vl_convert
 

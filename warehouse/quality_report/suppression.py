@@ -18,9 +18,9 @@ from warehouse.quality_report.model import (
     Repairs,
     Rule,
     Totals,
+    find_rate,
     largest_first,
-    percent,
-    rate,
+    to_percent,
 )
 
 #: The month of studies without a date.
@@ -31,7 +31,7 @@ _OF_PATIENTS = ("patients", "clinical")
 _WITHOUT_RECORD = "images_without_clinical"
 
 
-def suppressed(figures: Figures, base: int) -> Figures:
+def suppress_counts(figures: Figures, base: int) -> Figures:
     """The same with counts rounded to `base`; 0 or 1 changes nothing.
 
     Rejects and the inventory stay as they are: they count files, and have to balance.
@@ -117,7 +117,7 @@ def _filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: Table, 
     if n_records < 2 * base:
         return None
     n_filled = base * round(cell.n_filled * n_records / (cell.n_records * base))
-    return replace(cell, percent=percent(n_filled, n_records), n_filled=n_filled, n_records=n_records)
+    return replace(cell, percent=to_percent(n_filled, n_records), n_filled=n_filled, n_records=n_records)
 
 
 def _repairs(
@@ -158,7 +158,7 @@ def _repaired(counts: Sequence[Repairs], files: Mapping[str, int], patients: Tab
     ):
         n_patients, n_files = min(of_patients, patients.row_totals.get(count.centre, 0)), files[count.centre]
         if n_values and n_patients and n_files:
-            step = rate(n_values, n_files)
+            step = find_rate(n_values, n_files)
             found.append(replace(count, step=step, n_values=n_values, n_patients=n_patients, n_files=n_files))
     return found
 

@@ -40,7 +40,7 @@ _CONFIG = {
 }
 
 
-def chart(values: list[dict[str, Any]], **size: Any) -> "alt.Chart":
+def build_chart(values: list[dict[str, Any]], **size: Any) -> "alt.Chart":
     """A chart of these rows."""
     import altair as alt
 
@@ -50,7 +50,7 @@ def chart(values: list[dict[str, Any]], **size: Any) -> "alt.Chart":
 _LEGAL_FORM = re.compile(r" (?:NHS (?:Foundation )?Trust|University Health Board|Health Board)$", re.IGNORECASE)
 
 
-def short_names(centres: Iterable[str]) -> dict[str, str]:
+def shorten_names(centres: Iterable[str]) -> dict[str, str]:
     """Centres without what all of them are called, as labels; whole where two would be the same."""
     short = {centre: _LEGAL_FORM.sub("", centre) for centre in centres}
     used = [*short.values()]
@@ -60,7 +60,7 @@ def short_names(centres: Iterable[str]) -> dict[str, str]:
     }
 
 
-def svg(name: str, chart: "alt.TopLevelMixin", title: str) -> str:
+def render_svg(name: str, chart: "alt.TopLevelMixin", title: str) -> str:
     """A chart as SVG for the page; `name` is for its ids, `title` for those who cannot see it.
 
     No text in it may have characters that XML has not: vl-convert ends the process over them.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from warehouse.query.session import Session
 
-__all__ = ["Check", "Result", "Severity", "count", "definition", "definitions", "run"]
+__all__ = ["Check", "Result", "Severity", "count_rows", "definition", "definitions", "run_checks"]
 
 _BATCH = 10_000
 #: How DuckDB says that a table or a column is not there; an older tool may have made the snapshot without it.
@@ -53,7 +53,7 @@ class Result:
         return cls(check, n_rows, pa.table({}))
 
 
-def run(warehouse: "Session", name: str | None = None, *, limit: int | None = None) -> list[Result]:
+def run_checks(warehouse: "Session", name: str | None = None, *, limit: int | None = None) -> list[Result]:
     """Run one check or all, gravest first, on what the warehouse shows: its snapshot, as-of date and group.
 
     `limit` bounds the rows that a result keeps, never the count. Raises UsageError for an unknown name, LakeError when
@@ -63,7 +63,7 @@ def run(warehouse: "Session", name: str | None = None, *, limit: int | None = No
     return [_run(warehouse, check, limit) for check in wanted]
 
 
-def count(con: "duckdb.DuckDBPyConnection", check: Check) -> Result:
+def count_rows(con: "duckdb.DuckDBPyConnection", check: Check) -> Result:
     """Only count the faulty rows of a check, on a connection with the lake attached; for blocking checks, which ask
     the tables themselves."""
     row = con.execute(f"select count(*) from ({check.sql.rstrip().rstrip(';')}\n)").fetchone()

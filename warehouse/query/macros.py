@@ -15,19 +15,19 @@ _MANY_TAGS = 4
 _TAG_CALL = re.compile(r"\btag\s*\(", re.IGNORECASE)
 
 
-def create(con: "duckdb.DuckDBPyConnection", names: tuple[str, ...] = ()) -> None:
+def create_macros(con: "duckdb.DuckDBPyConnection", names: tuple[str, ...] = ()) -> None:
     """Make the macros of these files, or all, on a connection."""
     for name in names or sql_files.files("macros"):
-        con.execute(fill(name))
+        con.execute(fill_macros(name))
 
 
-def fill(name: str) -> str:
+def fill_macros(name: str) -> str:
     """The text of a file of macros, filled."""
     attributes = sql_files.literal(sql_files.read("dicom/attributes.txt")) if name.endswith("tag.sql") else ""
-    return sql_files.fill(sql_files.read(name), lake=ALIAS, attributes=attributes, **spelling.fills())
+    return sql_files.fill(sql_files.read(name), lake=ALIAS, attributes=attributes, **spelling.template_values())
 
 
-def suit(con: "duckdb.DuckDBPyConnection", query: str) -> None:
+def choose_tag_reading(con: "duckdb.DuckDBPyConnection", query: str) -> None:
     """Choose how tag() reads in what is asked next; the answer is the same either way."""
     if (calls := len(_TAG_CALL.findall(query))) > 0:
         con.execute(f"set variable many_tags = {str(calls >= _MANY_TAGS).lower()}")

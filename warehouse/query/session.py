@@ -19,12 +19,11 @@ from warehouse.engine import machine_memory, query_text, sql_files
 from warehouse.engine.messages import clean_message
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake import store
-from warehouse.lake.location import Location
-from warehouse.lake.location import parse as parse_address
+from warehouse.lake.location import Location, parse_address
 from warehouse.object_store.keys import GROUPS
 from warehouse.query import macros
 from warehouse.query.days import parse_day
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 #: What `group` takes besides the name of a group.
 ALL_GROUPS = "all"
@@ -42,7 +41,7 @@ class Session:
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
     #: The same snapshot on a connection that is held in, where this one is not: opened once, since opening takes long.
-    _beside: list[Self] = field(default_factory=list, repr=False, compare=False)
+    _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def open(
@@ -61,7 +60,7 @@ class Session:
         `unpublished` opens the newest snapshot of all, which may be half a refresh or blocked: to look into, not to
         use.
         """
-        settings = settings or load()
+        settings = settings or load_settings()
         if unpublished and snapshot is not None:
             raise UsageError("Give either a snapshot or unpublished, not both.")
         place = parse_address(lake_address or settings.lake)
@@ -77,7 +76,7 @@ class Session:
         unpublished: bool = False,
         trusted: bool,
     ) -> Self:
-        con, chosen = store.reader(
+        con, chosen = store.open_reader(
             place,
             settings,
             snapshot,
@@ -89,7 +88,7 @@ class Session:
         if not trusted:
             from warehouse.query import sandbox
 
-            sandbox.harden(con, place, settings)
+            sandbox.harden_connection(con, place, settings)
         return opened
 
     def __repr__(self) -> str:
@@ -128,7 +127,7 @@ class Session:
         """
         if trusted and self.trusted:
             return self.ask(query, parameters)
-        held = self.held_in()
+        held = self.sandboxed()
         with held.limited():
             answer = held.ask(query, parameters)
             try:
@@ -146,20 +145,20 @@ class Session:
         else:
             from warehouse.query import sandbox
 
-            sandbox.admit(self.con, query, parameters)
-        macros.suit(self.con, query)
+            sandbox.admit_query(self.con, query, parameters)
+        macros.choose_tag_reading(self.con, query)
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
             raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
-    def held_in(self) -> Self:
+    def sandboxed(self) -> Self:
         """The same, on a connection that foreign SQL does not get out of (warehouse/query/sandbox)."""
         if not self.trusted:
             return self
-        if not self._beside:
-            self._beside.append(self._attach(self.location, self.settings, self.snapshot.number, trusted=False))
-        return self._beside[0]._at(day=self.day, group_name=self.group_name)
+        if not self._counterpart:
+            self._counterpart.append(self._attach(self.location, self.settings, self.snapshot.number, trusted=False))
+        return self._counterpart[0]._at(day=self.day, group_name=self.group_name)
 
     def fork(self) -> Self:
         """The same, with temporary tables of its own."""
@@ -176,7 +175,7 @@ class Session:
         """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
         from warehouse.engine import limits
 
-        return limits.limited(self.settings, self.con)
+        return limits.limit_resources(self.settings, self.con)
 
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
         try:
@@ -291,7 +290,7 @@ def _prepare(session: Session) -> None:
     if session.day:
         con.execute(f"set variable as_of = cast({sql_files.literal(str(session.day))} as date)")
     con.execute(f"set variable group_name = {sql_files.literal(session.group_name)}")
-    macros.create(con)
+    macros.create_macros(con)
 
 
 def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:

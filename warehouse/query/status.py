@@ -7,14 +7,14 @@ from typing import Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
-from warehouse.lake import snapshots as history
 from warehouse.lake import store
+from warehouse.lake.snapshots import find_blocked
 from warehouse.query.session import Session
 
 _SQL = "reports/status.sql"
 
 
-def status(warehouse: Session) -> dict[str, Any]:
+def measure_status(warehouse: Session) -> dict[str, Any]:
     """Counts under the names that samples' truth.json uses, and what a person asks of a lake.
 
     `objects` to `other` are the inventory of the whole snapshot, and objects = image_json + clinical_json + rejected
@@ -24,7 +24,7 @@ def status(warehouse: Session) -> dict[str, Any]:
     `unpublished_commits`: a refresh is running, was stopped and will go on, or was `blocked` by the checks named there.
     """
     sql = sql_files.statements(_SQL)
-    snapshots = store.snapshots(warehouse.con)
+    snapshots = store.list_snapshots(warehouse.con)
     found = {
         **_row(warehouse, sql_files.fill(sql["inventory"], apart=_apart(warehouse))),
         **_row(warehouse, sql["content"]),
@@ -43,9 +43,9 @@ def status(warehouse: Session) -> dict[str, Any]:
         "tables": _tables(warehouse, snapshots[-1].number),
         "reject_reasons": _rows(warehouse, sql["reject_reasons"]),
         "refreshes": _rows(warehouse, sql["refreshes"]),
-        "newest_published": store.waiting(snapshots)[0],
-        "unpublished_commits": len(store.waiting(snapshots)[1]),
-        "blocked": [asdict(one) for one in history.blocked(snapshots)],
+        "newest_published": store.find_unpublished(snapshots)[0],
+        "unpublished_commits": len(store.find_unpublished(snapshots)[1]),
+        "blocked": [asdict(one) for one in find_blocked(snapshots)],
     }
 
 

@@ -23,8 +23,8 @@ from typing import Literal, cast
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 from warehouse.object_store.keys import ANSWERS, ObjectKey
-from warehouse.object_store.keys import format as format_key
-from warehouse.synthetic.entries import Pen
+from warehouse.object_store.keys import format_key as format_key
+from warehouse.synthetic.entries import RecordWriter
 from warehouse.synthetic.images import Image, invent_face, invent_images
 from warehouse.synthetic.patients import LAST_RECORD, habits, invent_person
 from warehouse.synthetic.records import Record, invent_records
@@ -40,7 +40,7 @@ STUB = b"DICM"
 Layout = Literal["dated", "published"]
 
 
-def make(
+def make_bucket(
     out: Path,
     patients: int,
     layout: str = "dated",
@@ -56,7 +56,7 @@ def make(
     """
     _check(patients, layout)
     try:
-        with files.new_folder_atomically(out, is_settled=True) as part:
+        with files.write_folder_atomically(out, is_settled=True) as part:
             return _fill(part, patients, layout, seed, progress, clean=clean)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}.") from None
@@ -79,7 +79,7 @@ def _fill(
         for number in range(1, patients + 1):
             draw = functools.partial(_generator, seed, number)
             person = invent_person(draw("person"), number)
-            pen = Pen(draw("slips"), habits(person.centre), clean)
+            pen = RecordWriter(draw("slips"), habits(person.centre), clean)
             share = pen.rng.random()  # few have no images, and few have no clinical record
             records = invent_records(draw("records"), pen, person) if share >= 0.03 or clean else []
             face = invent_face(pen, person)

@@ -6,14 +6,14 @@ import random
 from datetime import date, timedelta
 
 from warehouse.synthetic import codes, numbers
-from warehouse.synthetic.entries import Entry, Pen, date_on_ward, date_us
+from warehouse.synthetic.entries import Entry, RecordWriter, date_on_ward, date_us
 from warehouse.synthetic.patients import Person
 
 Facts = list[tuple[date, str, Entry]]
 """What a record may say, with the day from which it can be known."""
 
 
-def demographics(rng: random.Random, pen: Pen, person: Person) -> dict[str, Entry]:
+def demographics(rng: random.Random, pen: RecordWriter, person: Person) -> dict[str, Entry]:
     """Age, sex and ethnic group."""
     group = rng.choices(list(codes.GROUPS), list(codes.GROUPS.values()))[0]
     return {
@@ -23,7 +23,7 @@ def demographics(rng: random.Random, pen: Pen, person: Person) -> dict[str, Entr
     }
 
 
-def positive_facts(rng: random.Random, pen: Pen, person: Person) -> Facts:
+def positive_facts(rng: random.Random, pen: RecordWriter, person: Person) -> Facts:
     """Everything the record of a positive patient will ever say, in the order of the schema."""
     onset = person.onset
     admitted = onset + timedelta(days=rng.randint(-1, 2))
@@ -42,7 +42,7 @@ def positive_facts(rng: random.Random, pen: Pen, person: Person) -> Facts:
     return facts + _course(rng, pen, person, admitted)
 
 
-def _history(rng: random.Random, pen: Pen) -> dict[str, Entry]:
+def _history(rng: random.Random, pen: RecordWriter) -> dict[str, Entry]:
     """Past medical history and medicines."""
     has_ckd = rng.random() < 0.12
     smoking = rng.choices((0, 1, 2, 3), (45, 30, 8, 17))[0]
@@ -71,7 +71,7 @@ def _answer(rng: random.Random, share: float) -> bool | None:
     return True if rng.random() < share else rng.choices((False, None), (88, 12))[0]
 
 
-def _arrival(rng: random.Random, pen: Pen, person: Person) -> dict[str, Entry]:
+def _arrival(rng: random.Random, pen: RecordWriter, person: Person) -> dict[str, Entry]:
     """Observations and bloods on admission."""
     systolic, diastolic = numbers.blood_pressure(rng, pen, person.onset)
     found = {"FiO2": numbers.fio2(rng, pen), "Systolic BP": systolic, "Diastolic BP": diastolic}
@@ -82,7 +82,7 @@ def _arrival(rng: random.Random, pen: Pen, person: Person) -> dict[str, Entry]:
     return found
 
 
-def _course(rng: random.Random, pen: Pen, person: Person, admitted: date) -> Facts:
+def _course(rng: random.Random, pen: RecordWriter, person: Person, admitted: date) -> Facts:
     """What became of the patient: tests, films, intensive care, death. Later facts replace earlier ones."""
     start, onset = date.min, person.onset
     severity = rng.choices((1, 2, 3), (40, 35, 25))[0]
@@ -124,7 +124,7 @@ def _course(rng: random.Random, pen: Pen, person: Person, admitted: date) -> Fac
     return facts
 
 
-def _second_film(rng: random.Random, pen: Pen, day: date) -> Facts:
+def _second_film(rng: random.Random, pen: RecordWriter, day: date) -> Facts:
     """The second test and the second film."""
     found = {
         "Date of acquisition of 2nd RT-PCR": date_us(pen, day),
@@ -137,6 +137,6 @@ def _second_film(rng: random.Random, pen: Pen, day: date) -> Facts:
     return [(day, key, entry) for key, entry in found.items()]
 
 
-def _outcome(pen: Pen, answer: bool) -> Entry:
+def _outcome(pen: RecordWriter, answer: bool) -> Entry:
     """Yes or no; text and every other number are no answer."""
     return codes.flag(pen, answer, *codes.OUTCOME, share=0.01)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from warehouse.synthetic.entries import Entry, Pen, Slips, blank, no_value
+from warehouse.synthetic.entries import Entry, RecordWriter, Slips, blank, no_value
 
 FROM_TEXT, NO_CODE, SAYS_UNKNOWN = ("code_from_text",), ("not_a_code",), ("unknown_code",)
 POSITIVE, NEGATIVE = "Positive", "Negative"
 
 
-def code(pen: Pen, value: int, *slips: Entry, share: float = 0.04, unknown: int | None = None) -> Entry:
+def code(pen: RecordWriter, value: int, *slips: Entry, share: float = 0.04, unknown: int | None = None) -> Entry:
     """A code as a number, as text or blank; a share of the entries are one of `slips`.
 
     The code `unknown` says that the answer is not known: nothing usable, though it is a code.
@@ -21,7 +21,7 @@ def code(pen: Pen, value: int, *slips: Entry, share: float = 0.04, unknown: int 
     )
 
 
-def _code(pen: Pen, value: int) -> Entry:
+def _code(pen: RecordWriter, value: int) -> Entry:
     return Entry(value if pen.rng.random() < 0.45 else str(value), value)
 
 
@@ -33,7 +33,7 @@ _SLIPS: Slips[int] = (
 )
 
 
-def flag(pen: Pen, answer: bool | None, *slips: Entry, share: float = 0.04) -> Entry:
+def flag(pen: RecordWriter, answer: bool | None, *slips: Entry, share: float = 0.04) -> Entry:
     """No, yes or (None) unknown."""
     if answer is not None and pen.slips(0.01):
         return Entry(f"{int(answer)}.0", answer)
@@ -86,7 +86,7 @@ SEVERITY = (
 OUTCOME = (Entry("HDU", None, NO_CODE), Entry("2", None, NO_CODE), Entry("no", None, NO_CODE))
 
 
-def report_code(pen: Pen, value: int) -> Entry:
+def report_code(pen: RecordWriter, value: int) -> Entry:
     """The radiologist's COVID code: a bare digit, or CVCX and the digit."""
     if pen.slips(0.05):
         return pen.rng.choice(_REPORTS)
@@ -105,23 +105,23 @@ _REPORTS = (
 )
 
 
-def result(pen: Pen, positive: bool) -> Entry:
+def result(pen: RecordWriter, positive: bool) -> Entry:
     """The result of a test."""
     return pen.write(positive, _result, _RESULT_SLIPS)
 
 
-def swab_result(pen: Pen, positive: bool) -> Entry:
+def swab_result(pen: RecordWriter, positive: bool) -> Entry:
     """The result in a status record, where the laboratory's phrase is none."""
     entry = result(pen, positive)
     return entry._replace(clean=None, rules=("not_a_result",)) if "pcr_phrase" in entry.rules else entry
 
 
-def _result(pen: Pen, positive: bool) -> Entry:
+def _result(pen: RecordWriter, positive: bool) -> Entry:
     sent = int(positive)
     return Entry(sent if pen.rng.random() < 0.3 else str(sent), POSITIVE if positive else NEGATIVE)
 
 
-def _phrase(pen: Pen, positive: bool) -> Entry:
+def _phrase(pen: RecordWriter, positive: bool) -> Entry:
     if not positive:  # only the positive phrase is recoded
         return Entry("RNA NOT DETECTED (SARS-CoV-2)", None, ("not_a_result",))
     text = pen.rng.choice(("RNA DETECTED (SARS-CoV-2)", "rna detected (sars-cov-2)"))
@@ -135,7 +135,7 @@ _RESULT_SLIPS: Slips[bool] = (
 )
 
 
-def sex(pen: Pen, value: str) -> Entry:
+def sex(pen: RecordWriter, value: str) -> Entry:
     """F or M, as a letter or a digit."""
     digit = "0" if value == "F" else "1"
     slips: Slips[str] = (
@@ -149,7 +149,7 @@ def sex(pen: Pen, value: str) -> Entry:
     return pen.write(value, lambda pen, value: Entry(pen.rng.choice((value, digit)), value), slips)
 
 
-def ethnicity(pen: Pen, group: str) -> Entry:
+def ethnicity(pen: RecordWriter, group: str) -> Entry:
     """An ethnic group: a letter of the NHS, a local code under it, or words; blank is Unknown as well."""
     if pen.slips(0.04):
         return pen.rng.choice(_NO_ETHNICITY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from warehouse.synthetic.entries import Pen
+from warehouse.synthetic.entries import RecordWriter
 from warehouse.synthetic.headers import Header, put
 from warehouse.synthetic.patients import Person, another
 
@@ -28,12 +28,12 @@ _GIVEN = ("JOHN", "JANE", "ALEX", "ROBIN")
 _COMMENTS = ("ImageComments", "PatientComments", "AdditionalPatientHistory", "StudyDescription")
 
 
-def study_fault(pen: Pen) -> str:
+def study_fault(pen: RecordWriter) -> str:
     """The fault of a study; "" for most."""
     return next((fault for fault, share in _SHARES.items() if pen.slips(share)), "")
 
 
-def spoil(pen: Pen, header: Header, person: Person, fault: str) -> None:
+def spoil(pen: RecordWriter, header: Header, person: Person, fault: str) -> None:
     """Put the fault into what the headers of a study share."""
     rng = pen.rng
     if fault == ANOTHER_PATIENT:

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pen:
+class RecordWriter:
     """Whoever fills in the records of one patient; `tidy` makes no slips and leaves nothing blank."""
 
     rng: random.Random
@@ -39,7 +39,7 @@ class Pen:
         """Say whether something that happens to a share of the entries happens to this one."""
         return not self.tidy and self.rng.random() < share
 
-    def write(self, value: T, plain: Callable[[Pen, T], Entry], slips: Slips[T]) -> Entry:
+    def write(self, value: T, plain: Callable[[RecordWriter, T], Entry], slips: Slips[T]) -> Entry:
         """Write a value in its plain form or, by their shares, with one of the slips."""
         if not self.tidy:
             roll = self.rng.random()
@@ -50,16 +50,16 @@ class Pen:
         return plain(self, value)
 
 
-Slips = Sequence[tuple[float, Callable[[Pen, T], Entry]]]
+Slips = Sequence[tuple[float, Callable[[RecordWriter, T], Entry]]]
 """Ways of writing that are not the plain one, each with its share of all entries."""
 
 
-def blank(pen: Pen, _: object = None) -> Entry:
+def blank(pen: RecordWriter, _: object = None) -> Entry:
     """Nothing, in one of the ways to say so; no rule is owed for it."""
     return Entry(pen.rng.choice((" ", " ", "", None)))
 
 
-def no_value(pen: Pen, value: object) -> Entry:
+def no_value(pen: RecordWriter, value: object) -> Entry:
     """An object or a list where a single value is expected."""
     return Entry(pen.rng.choice(({"value": str(value)}, [str(value)])), None, ("wrong_type",))
 
@@ -74,54 +74,54 @@ def as_known_on(entry: Entry, day: date) -> Entry:
 # ---- dates ----
 
 
-def date_us(pen: Pen, day: date) -> Entry:
+def date_us(pen: RecordWriter, day: date) -> Entry:
     """A date of a data record: month first, in the centre's way, seldom in another."""
     return pen.write(day, _month_first, _SLIPS_US)
 
 
-def date_uk(pen: Pen, day: date) -> Entry:
+def date_uk(pen: RecordWriter, day: date) -> Entry:
     """A date of a status record: day first."""
     return pen.write(day, _day_first, _SLIPS_UK)
 
 
-def date_on_ward(_: Pen, day: date) -> Entry:
+def date_on_ward(_: RecordWriter, day: date) -> Entry:
     """A date with the ward before it."""
     return Entry(f"[Ward] - {day.isoformat()}", day, ("date_embedded",))
 
 
-def _month_first(pen: Pen, day: date) -> Entry:
+def _month_first(pen: RecordWriter, day: date) -> Entry:
     year = day.year % 100 if pen.habits.short_year else day.year
     return Entry(f"{day.month}/{day.day}/{year}" if pen.habits.bare_day else f"{day:%m/%d}/{year}", day)
 
 
-def _day_first(_: Pen, day: date) -> Entry:
+def _day_first(_: RecordWriter, day: date) -> Entry:
     return Entry(f"{day:%d/%m/%Y}", day)
 
 
-def _iso(pen: Pen, day: date) -> Entry:
+def _iso(pen: RecordWriter, day: date) -> Entry:
     return Entry(day.isoformat() if pen.rng.random() < 0.8 else f"{day:%Y/%m/%d}", day)
 
 
-def _with_time(pen: Pen, day: date) -> Entry:
+def _with_time(pen: RecordWriter, day: date) -> Entry:
     ways = (f"{day.isoformat()}T00:00:00", f"{day.isoformat()} 09:15:00", f"{day:%Y/%m/%d} 17:05")
     return Entry(pen.rng.choice(ways), day, ("date_time_dropped",))
 
 
-def _serial(pen: Pen, day: date) -> Entry:
+def _serial(pen: RecordWriter, day: date) -> Entry:
     number = (day - date(1899, 12, 30)).days  # a spreadsheet's day number
     return Entry(number if pen.rng.random() < 0.5 else str(number), day, ("date_serial",))
 
 
-def _in_text(pen: Pen, day: date) -> Entry:
+def _in_text(pen: RecordWriter, day: date) -> Entry:
     word = pen.rng.choice(("TEXT", "Positive", "A&E", "see letter"))
     return Entry(f"[{word}] - {day.isoformat()}", day, ("date_embedded",))
 
 
-def _day_first_in_us(pen: Pen, day: date) -> Entry:
+def _day_first_in_us(pen: RecordWriter, day: date) -> Entry:
     return _other_order(pen.rng.choice((f"{day:%d/%m/%Y}", f"{day:%d-%m-%Y}", f"{day:%d.%m.%y}")), day)
 
 
-def _month_first_in_uk(pen: Pen, day: date) -> Entry:
+def _month_first_in_uk(pen: RecordWriter, day: date) -> Entry:
     return _other_order(pen.rng.choice((f"{day:%m/%d/%Y}", f"{day:%m-%d-%y}")), day)
 
 
@@ -132,23 +132,23 @@ def _other_order(text: str, day: date) -> Entry:
     return Entry(text, date(day.year, day.day, day.month))
 
 
-def _impossible(pen: Pen, _: date) -> Entry:
+def _impossible(pen: RecordWriter, _: date) -> Entry:
     ways = ("13/13/2020", "02/30/2020", "31/02/2020", "2020-02-30", "[Text] - 2020-13-45", "00/00/2020")
     return Entry(pen.rng.choice(ways), None, ("impossible_date",))
 
 
-def _no_date(pen: Pen, _: date) -> Entry:
+def _no_date(pen: RecordWriter, _: date) -> Entry:
     ways = ("n/a", "not done", "pending", ".", "unknown", "see notes", 7, "2020", "44950.5")
     return Entry(pen.rng.choice(ways), None, ("not_a_date",))
 
 
-def _year_too_late(_: Pen, day: date) -> Entry:
+def _year_too_late(_: RecordWriter, day: date) -> Entry:
     """Next year's date: a slip in January, and in the future of most files that hold it."""
     later = date(day.year + 1, day.month, min(day.day, 28))
     return Entry(later.isoformat(), later)
 
 
-def _century_before(_: Pen, day: date) -> Entry:
+def _century_before(_: RecordWriter, day: date) -> Entry:
     return Entry(f"18{day:%y-%m}-14", date(1800 + day.year % 100, day.month, 14))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from warehouse.synthetic import defects
-from warehouse.synthetic.entries import Pen
+from warehouse.synthetic.entries import RecordWriter
 from warehouse.synthetic.headers import (
     Header,
     catalogue,
@@ -41,7 +41,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class HeaderDemographics:
     """What all headers of a patient say about age and sex, and what that means."""
 
     age_text: str | None
@@ -50,14 +50,14 @@ class Face:
     sex: str | None
 
 
-def invent_face(pen: Pen, person: Person) -> Face:
+def invent_face(pen: RecordWriter, person: Person) -> HeaderDemographics:
     """Draw how headers speak of a patient: age in years, or the smallest in other units, or bare, or missing."""
     age_text, age = _dicom_age(pen, person.age)
     sex = pen.rng.choice((None, "O")) if pen.slips(0.015) else person.sex
-    return Face(age_text, age, sex, sex if sex in ("F", "M") else None)
+    return HeaderDemographics(age_text, age, sex, sex if sex in ("F", "M") else None)
 
 
-def _dicom_age(pen: Pen, age: float) -> tuple[str | None, float | None]:
+def _dicom_age(pen: RecordWriter, age: float) -> tuple[str | None, float | None]:
     if pen.slips(0.015):
         return None, None
     if pen.slips(0.03):
@@ -69,7 +69,7 @@ def _dicom_age(pen: Pen, age: float) -> tuple[str | None, float | None]:
     return f"{int(age):03}Y", float(int(age))
 
 
-def invent_images(rng: random.Random, pen: Pen, person: Person, face: Face) -> Iterator[Image]:
+def invent_images(rng: random.Random, pen: RecordWriter, person: Person, face: HeaderDemographics) -> Iterator[Image]:
     """Draw the studies of a patient, about 2.9 of them, most of them X-rays soon after the onset."""
     more = 2.5 if person.positive else 1.55
     studies = 1 + min(25, int(rng.expovariate(math.log(1 + 1 / more))))
@@ -80,7 +80,9 @@ def invent_images(rng: random.Random, pen: Pen, person: Person, face: Face) -> I
         yield from _invent_study(rng, pen, person, face, day, kind)
 
 
-def _invent_study(rng: random.Random, pen: Pen, person: Person, face: Face, day: date, kind: str) -> Iterator[Image]:
+def _invent_study(
+    rng: random.Random, pen: RecordWriter, person: Person, face: HeaderDemographics, day: date, kind: str
+) -> Iterator[Image]:
     """Draw one study: what its headers share, then its series, image by image."""
     rooms, weights = equipment(person.centre, kind)
     modality, maker, model, rows, columns, station = rng.choices(rooms, weights)[0]
@@ -112,7 +114,7 @@ def _invent_study(rng: random.Random, pen: Pen, person: Person, face: Face, day:
             yield from _as_uploaded(pen, sent)
 
 
-def _as_uploaded(pen: Pen, image: Image) -> Iterator[Image]:
+def _as_uploaded(pen: RecordWriter, image: Image) -> Iterator[Image]:
     """The image as it reached the bucket: seldom without its .dcm, twice, or beside a .dcm without header."""
     if not image.fault and pen.slips(0.01):
         yield replace(image, has_dcm=False, fault=defects.NO_DCM)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from warehouse.synthetic import units
-from warehouse.synthetic.entries import Entry, Pen, Slips, blank, no_value
+from warehouse.synthetic.entries import Entry, RecordWriter, Slips, blank, no_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ PACK_YEARS = Measure(24, 12, word="pack years", whole=True, text=("unknown", "Ne
 _SATURATION = Measure(94, 2, top=100)
 
 
-def measured(rng: random.Random, pen: Pen, key: str, centre: str, day: date) -> Entry:
+def measured(rng: random.Random, pen: RecordWriter, key: str, centre: str, day: date) -> Entry:
     """One of MEASURES as `centre` sends it, and what it is in the unit that we store."""
     deviation, measure = rng.gauss(0, 1), MEASURES[key]
     if key not in units.STORED:
@@ -98,30 +98,30 @@ def drawn(rng: random.Random, measure: Measure) -> float:
     return _drawn(measure, rng.gauss(0, 1))
 
 
-def number(pen: Pen, measure: Measure, value: float, day: date) -> Entry:
+def number(pen: RecordWriter, measure: Measure, value: float, day: date) -> Entry:
     """A number in the ways centres write it down; `day` is the one they put behind a bracketed value."""
 
-    def bracketed(_: Pen, value: float) -> Entry:
+    def bracketed(_: RecordWriter, value: float) -> Entry:
         return Entry(f"[{value}] - {day.isoformat()}", value, ("value_from_brackets",))
 
-    def bracketed_limit(pen: Pen, value: float) -> Entry:
+    def bracketed_limit(pen: RecordWriter, value: float) -> Entry:
         sign = pen.rng.choice("<>")
         return Entry(f"[{sign}{value}] - {day.isoformat()}", value, ("value_from_brackets", "limit_reported"))
 
-    def worded(pen: Pen, value: float) -> Entry:
+    def worded(pen: RecordWriter, value: float) -> Entry:
         return _spelt(pen, value, measure.word)
 
-    def beyond(pen: Pen, _: float) -> Entry:
+    def beyond(pen: RecordWriter, _: float) -> Entry:
         return Entry(pen.rng.choice(measure.beyond), None, ("out_of_range",))
 
-    def text(pen: Pen, _: float) -> Entry:
+    def text(pen: RecordWriter, _: float) -> Entry:
         return Entry(pen.rng.choice(measure.text), None, ("not_a_number",))
 
-    def several(pen: Pen, value: float) -> Entry:
+    def several(pen: RecordWriter, value: float) -> Entry:
         ways = (f"{value}-{value + 2}", f"{value} - {value + 5}", *measure.several)
         return Entry(pen.rng.choice(ways), None, ("single_value_missing",))
 
-    def unusual(pen: Pen, value: float) -> Entry:
+    def unusual(pen: RecordWriter, value: float) -> Entry:
         if not measure.unusual:
             return _plain(pen, value)
         found = pen.rng.choice(measure.unusual)
@@ -151,27 +151,27 @@ def _scaled(value: float, factor: float) -> float:
     return value if factor == 1 else round(value / factor) if factor < 1 else round(value / factor, 3)
 
 
-def _plain(pen: Pen, value: float) -> Entry:
+def _plain(pen: RecordWriter, value: float) -> Entry:
     roll = pen.rng.random()
     return Entry(value if roll < 0.45 else str(value) if roll < 0.98 else f" {value} ", value)
 
 
-def _spelt(_: Pen, value: float, word: str) -> Entry:
+def _spelt(_: RecordWriter, value: float, word: str) -> Entry:
     return Entry(f"{value}{'' if word == '%' else ' '}{word}", value, ("number_from_text",))
 
 
-def _limit(pen: Pen, value: float) -> Entry:
+def _limit(pen: RecordWriter, value: float) -> Entry:
     return Entry(f"{pen.rng.choice('<<>~')}{value}", value, ("limit_reported",))
 
 
-def _decimal(pen: Pen, value: float) -> Entry:
+def _decimal(pen: RecordWriter, value: float) -> Entry:
     """A whole number with decimals: real ones, or none worth the name."""
     if pen.rng.random() < 0.5:
         return Entry(f"{value}.0", value)
     return Entry(f"{value}.4", value, ("rounded",))
 
 
-_SLIPS: tuple[tuple[float, Callable[[Pen, float], Entry]], ...] = (
+_SLIPS: tuple[tuple[float, Callable[[RecordWriter, float], Entry]], ...] = (
     (0.015, _limit),
     (0.05, blank),
     (0.0015, no_value),
@@ -181,15 +181,15 @@ _SLIPS: tuple[tuple[float, Callable[[Pen, float], Entry]], ...] = (
 # ---- numbers with ways of their own ----
 
 
-def age(pen: Pen, years: int) -> Entry:
+def age(pen: RecordWriter, years: int) -> Entry:
     """The age in years; the sheet prints 13 to 103."""
     printed = () if 13 <= years <= 103 else ("outside_printed_range",)
 
-    def fraction(_: Pen, years: int) -> Entry:
+    def fraction(_: RecordWriter, years: int) -> Entry:
         older = () if 13 <= years + 1 <= 103 else ("outside_printed_range",)
         return Entry(pen.rng.choice((f"{years}.876", years + 0.876)), years + 1, ("rounded", *older))
 
-    def plain(pen: Pen, years: int) -> Entry:
+    def plain(pen: RecordWriter, years: int) -> Entry:
         return Entry(years if pen.rng.random() < 0.75 else str(years), years, printed)
 
     slips: Slips[int] = (
@@ -201,7 +201,7 @@ def age(pen: Pen, years: int) -> Entry:
     return pen.write(years, plain, slips)
 
 
-def fio2(rng: random.Random, pen: Pen) -> Entry:
+def fio2(rng: random.Random, pen: RecordWriter) -> Entry:
     """Oxygen: litres, mask colours, fractions and percentages are mixed between centres."""
     percent = rng.choice((21, 21, 21, 24, 28, 35, 40, 60))
     if pen.tidy or pen.rng.random() < 0.45:
@@ -239,7 +239,7 @@ _OXYGEN = (
 )
 
 
-def blood_pressure(rng: random.Random, pen: Pen, day: date) -> tuple[Entry, Entry]:
+def blood_pressure(rng: random.Random, pen: RecordWriter, day: date) -> tuple[Entry, Entry]:
     """Systolic and diastolic pressure: two numbers, or now and then the pair in both places."""
     low, high = rng.randint(55, 95), rng.randint(100, 175)
     pair = ("value_from_pair",)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from warehouse.synthetic import codes
 from warehouse.synthetic.clinical_course import demographics, positive_facts
-from warehouse.synthetic.entries import Entry, Pen, as_known_on, blank, date_uk
+from warehouse.synthetic.entries import Entry, RecordWriter, as_known_on, blank, date_uk
 from warehouse.synthetic.patients import LAST_RECORD, Person, another
 
 Sheet = dict[str, Entry]
@@ -82,7 +82,7 @@ _COLUMNS = {
 }
 
 
-def invent_records(rng: random.Random, pen: Pen, person: Person) -> list[Record]:
+def invent_records(rng: random.Random, pen: RecordWriter, person: Person) -> list[Record]:
     """Draw the clinical files of a patient, oldest first, one a day at most."""
     if not person.positive:
         return _status_records(rng, pen, person, person.onset, rng.choices((1, 2, 3, 4), (80, 14, 5, 1))[0])
@@ -101,7 +101,7 @@ def invent_records(rng: random.Random, pen: Pen, person: Person) -> list[Record]
     return [record for record in records if record.day <= LAST_RECORD]
 
 
-def _identity(pen: Pen, person: Person) -> Sheet:
+def _identity(pen: RecordWriter, person: Person) -> Sheet:
     """Who the record is about and who sends it; white space and letter case slip in."""
     patient, centre = person.patient_id, person.centre
     if pen.slips(0.005):
@@ -116,7 +116,7 @@ def _identity(pen: Pen, person: Person) -> Sheet:
 # ---- negative patients ----
 
 
-def _status_records(rng: random.Random, pen: Pen, person: Person, day: date, count: int) -> list[Record]:
+def _status_records(rng: random.Random, pen: RecordWriter, person: Person, day: date, count: int) -> list[Record]:
     """Records of negative swabs: one swab, or now and then the list of all so far."""
     records: list[Record] = []
     swabs: Swabs = []
@@ -140,7 +140,7 @@ def _status_records(rng: random.Random, pen: Pen, person: Person, day: date, cou
     return records
 
 
-def _add_list(pen: Pen, record: Record, swabs: Swabs) -> None:
+def _add_list(pen: RecordWriter, record: Record, swabs: Swabs) -> None:
     """Add the list of swabs; some are no list, and some lack a part of a swab."""
     if pen.slips(0.08):
         record.fields["SwabDates"] = "05/05/2020"
@@ -166,7 +166,7 @@ def _add_list(pen: Pen, record: Record, swabs: Swabs) -> None:
 # ---- positive patients ----
 
 
-def _oddities(pen: Pen) -> Sheet:
+def _oddities(pen: RecordWriter) -> Sheet:
     """Keys that a record should not have: retired ones, and ones that no table knows."""
     found: Sheet = {}
     if pen.slips(0.04):
@@ -178,7 +178,7 @@ def _oddities(pen: Pen) -> Sheet:
     return found
 
 
-def _spelling(pen: Pen, known: Sheet) -> Sheet:
+def _spelling(pen: RecordWriter, known: Sheet) -> Sheet:
     """The keys as the centre spells them, now and then one of them in both spellings."""
     sheet = dict(known)
     severity = sheet.pop("CXR severity 2", None)
@@ -192,7 +192,7 @@ def _spelling(pen: Pen, known: Sheet) -> Sheet:
     return sheet
 
 
-def _both_spellings(pen: Pen, key: str) -> Sheet:
+def _both_spellings(pen: RecordWriter, key: str) -> Sheet:
     """One field under both of its keys: the same answer, two answers, or the proper key without one."""
     alias = next(alias for alias, proper in ALIASES.items() if proper == key)
     one, other = TWICE[key]
@@ -204,7 +204,7 @@ def _both_spellings(pen: Pen, key: str) -> Sheet:
     return {key: blank(pen), alias: other}
 
 
-def _data_record(pen: Pen, day: date, sheet: Sheet) -> Record:
+def _data_record(pen: RecordWriter, day: date, sheet: Sheet) -> Record:
     """A file of a positive patient; some fields are nested by the film readers."""
     record = Record("data", day, {})
     nested: Sheet = {}

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TextIO
 
-from warehouse.synthetic import defects as faults
-from warehouse.synthetic.images import Face, Image
+from warehouse.synthetic import defects
+from warehouse.synthetic.images import HeaderDemographics, Image
 from warehouse.synthetic.patients import LAST_RECORD
 from warehouse.synthetic.records import Record
 
@@ -24,8 +24,8 @@ from warehouse.synthetic.records import Record
 AS_OF = (date(2020, 3, 31), date(2020, 7, 1), date(2020, 12, 31), date(2021, 6, 30), LAST_RECORD)
 
 FAULTS = (
-    *(faults.ANOTHER_PATIENT, faults.TWICE, faults.NO_HEADER, faults.NO_DCM, faults.TOO_EARLY),
-    *(faults.ATTRIBUTES, faults.TEXT),
+    *(defects.ANOTHER_PATIENT, defects.TWICE, defects.NO_HEADER, defects.NO_DCM, defects.TOO_EARLY),
+    *(defects.ATTRIBUTES, defects.TEXT),
     *("death_before_admission", "intubation_without_itu", "negative_with_positive_result"),
     *("images_without_clinical", "record_of_another_patient", "new_field"),
 )
@@ -45,7 +45,7 @@ class Truth:
     issues: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=lambda: {fault: [] for fault in FAULTS})
 
-    def add(self, patient_id: str, face: Face, images: list[Image], records: list[Record]) -> None:
+    def add(self, patient_id: str, face: HeaderDemographics, images: list[Image], records: list[Record]) -> None:
         """Count the objects of one patient."""
         headers = [image for image in images if image.header is not None]
         self.counts["objects"] += len(headers) + sum(image.has_dcm for image in images) + len(records)
@@ -89,7 +89,7 @@ class Truth:
         }
         self.clinical.write(json.dumps(line, default=date.isoformat) + "\n")
 
-    def _add_patient(self, patient_id: str, face: Face | None, record: Record | None) -> None:
+    def _add_patient(self, patient_id: str, face: HeaderDemographics | None, record: Record | None) -> None:
         line: dict[str, object] = {"patient_id": patient_id}
         for name, of_header in (("age", face and face.age), ("sex", face and face.sex)):
             of_record = record and record.values.get(name)

@@ -10,9 +10,9 @@ from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.filesystem import files
 from warehouse.lake import locks, store
 from warehouse.lake.backup.contents import DATA, MARK, SUMS, Content, digest, read, sums
-from warehouse.lake.location import CATALOGUE, Location, parse
+from warehouse.lake.location import CATALOGUE, Location, parse_address
 from warehouse.progress import Progress, ignore_progress
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 _CHUNK = 1 << 20
 #: How often upkeep may get in between before we give up.
@@ -54,13 +54,13 @@ def backup(
     Raises UsageError for a lake in PostgreSQL and for a folder that is something else, LakeError when a file of the
     lake is missing or damaged or the folder cannot be written, LakeBusyError when another backup writes there.
     """
-    settings = settings or load()
-    place = parse(lake_address or settings.lake)
+    settings = settings or load_settings()
+    place = parse_address(lake_address or settings.lake)
     target = Path(folder).expanduser().absolute()
     _admit(place, target)
     try:
         files.make_folder(target)
-        with _alone(target, settings), files.part_folder(target) as part:
+        with _alone(target, settings), files.make_part_folder(target) as part:
             _replace(target / MARK, _ABOUT)
             return _level(place, target, part / CATALOGUE, progress)
     except OSError as error:
@@ -89,7 +89,7 @@ def _admit(place: Location, target: Path) -> None:
 def _alone(target: Path, settings: Settings) -> Iterator[None]:
     """Hold the lock that a refresh of the backup would take, and another backup."""
     try:
-        with locks.held(parse(str(target)), settings):
+        with locks.hold_lock(parse_address(str(target)), settings):
             yield
     except LakeBusyError:
         raise LakeBusyError(f"Another backup is writing to {target}. Wait until it is done.") from None

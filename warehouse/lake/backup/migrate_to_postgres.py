@@ -10,11 +10,10 @@ from warehouse.engine.messages import first_line
 from warehouse.engine.sql_files import fill, identifier, literal, statements
 from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files
-from warehouse.lake import connection, locks
-from warehouse.lake import store as lake
+from warehouse.lake import connection, locks, store
 from warehouse.lake.backup.contents import read
-from warehouse.lake.location import CATALOGUE, Location, parse
-from warehouse.settings import Settings, load
+from warehouse.lake.location import CATALOGUE, Location, parse_address
+from warehouse.settings import Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +32,19 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
     Raises UsageError when the target is no PostgreSQL lake or is one already, LakeBusyError while either is written
     to, LakeError when a data file has not been copied; then nothing was moved.
     """
-    settings = settings or load()
-    source, target = parse(lake_address or settings.lake), parse(target_address)
+    settings = settings or load_settings()
+    source, target = parse_address(lake_address or settings.lake), parse_address(target_address)
     if source.folder is None or not target.is_postgres:
         raise UsageError("Only a lake in a folder can be moved, and only to postgres://…?data_path=…")
-    if not lake.exists(source):
+    if not store.exists(source):
         raise LakeError(f"There is no lake at {source.name}. Check --lake or CHEST_LAKE.")
-    with locks.held(source, settings), locks.held(target, settings), files.temporary_folder() as folder:
+    with locks.hold_lock(source, settings), locks.hold_lock(target, settings), files.temporary_folder() as folder:
         copy = folder / CATALOGUE
         content = read(source.catalogue, copy)
         with contextlib.closing(connection.connect(settings, target)) as con:
             connection.load_extension(con, "sqlite_scanner")
             connection.attach(con, target)  # makes the tables of an empty catalogue
-            con.execute(f"use memory; detach {lake.ALIAS}")
+            con.execute(f"use memory; detach {store.ALIAS}")
             try:
                 _fill(con, target, copy)
             except duckdb.Error as error:

@@ -6,9 +6,9 @@ from pathlib import Path
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.lake import store
 from warehouse.lake.backup.contents import DATA, MARK, Content, digest, read, sums
-from warehouse.lake.location import CATALOGUE, parse
+from warehouse.lake.location import CATALOGUE, parse_address
 from warehouse.progress import Progress, ignore_progress
-from warehouse.settings import Settings, load
+from warehouse.settings import Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def verify(folder: str | Path, *, settings: Settings | None = None, progress: Pr
         faults += _faults(target, DATA + path, size, known)
         progress("verifying", done, len(content.files))
     if not faults:
-        faults += _unopened(target, settings or load(), content)
+        faults += _unopened(target, settings or load_settings(), content)
     return Verified(str(target), content.published, len(content.files), sum(content.files.values()), tuple(faults))
 
 
@@ -63,7 +63,7 @@ def _unopened(target: Path, settings: Settings, content: Content) -> list[str]:
     if content.published is None:
         return []
     try:
-        store.reader(parse(str(target)), settings)[0].close()
+        store.open_reader(parse_address(str(target)), settings)[0].close()
     except WarehouseError as error:
         return [str(error)]
     return []

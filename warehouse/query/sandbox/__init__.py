@@ -13,34 +13,34 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
-from warehouse.query.sandbox.hardening import MOST_DEPTH, harden
+from warehouse.query.sandbox.hardening import MOST_DEPTH, harden_connection
 from warehouse.query.sandbox.plan import check_plan
 from warehouse.query.sandbox.tree import (
     TOO_DEEP,
     Admitted,
     check_tree,
-    functions,
     is_too_deep,
+    list_functions,
+    list_public_views,
     parse_query,
-    public_views,
 )
 
 __all__ = [
     "MOST_DEPTH",
     "TOO_DEEP",
     "Admitted",
-    "admit",
+    "admit_query",
     "check_plan",
     "check_tree",
-    "functions",
-    "harden",
+    "harden_connection",
     "is_too_deep",
+    "list_functions",
+    "list_public_views",
     "parse_query",
-    "public_views",
 ]
 
 
-def admit(
+def admit_query(
     con: duckdb.DuckDBPyConnection,
     sql: str,
     params: Mapping[str, object] | None = None,

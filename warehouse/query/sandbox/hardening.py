@@ -11,7 +11,7 @@ from warehouse.settings import Settings
 MOST_DEPTH = 250
 
 
-def harden(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
+def harden_connection(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
     """Take from a connection with an attached lake, and from all its cursors, whatever reading the lake does not need.
 
     It cannot be undone. The catalogue file and the lake's data files stay within DuckDB's reach (its own scans use

@@ -15,10 +15,18 @@ from warehouse.engine.names import fold_name
 from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.lake import store
 from warehouse.query.sandbox.shield import SHIELD, shield_views
-from warehouse.query.sandbox.tree import PLACES, TABLE_FUNCTIONS, TOO_DEEP, is_too_deep, listed, parse_query, place_of
+from warehouse.query.sandbox.tree import (
+    PLACES,
+    TABLE_FUNCTIONS,
+    TOO_DEEP,
+    is_too_deep,
+    locate_relation,
+    parse_query,
+    read_listed,
+)
 
 #: What a bound plan may be made of.
-_OPERATORS = listed(
+_OPERATORS = read_listed(
     "AGGREGATE ANY_JOIN ASOF_JOIN COMPARISON_JOIN CROSS_PRODUCT CTE CTE_SCAN DELIM_GET DELIM_JOIN DEPENDENT_JOIN "
     "DISTINCT DUMMY_SCAN EMPTY_RESULT EXCEPT EXPRESSION_GET FILTER GENERATE_SERIES INTERSECT JSON_EACH JSON_TREE LIMIT "
     "MATERIALIZED_CTE ORDER_BY PIVOT POSITIONAL_JOIN PROJECTION RANGE REC_CTE SAMPLE TOP_N UNION UNNEST WINDOW"
@@ -73,8 +81,8 @@ def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
         elif isinstance(node, dict):
             ahead.extend(node.values())
             if node.get("type") == "BASE_TABLE":
-                if place_of(node) not in _PLACES:
-                    where = ".".join(filter(None, place_of(node)))
+                if locate_relation(node) not in _PLACES:
+                    where = ".".join(filter(None, locate_relation(node)))
                     raise ForeignSqlError(f"The query names {where}, no place of a view.")
                 named.add(fold_name(node.get("table_name", "")))
             if node.get("type") == "TABLE_FUNCTION":

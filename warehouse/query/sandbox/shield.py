@@ -7,7 +7,7 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.lake import store
-from warehouse.query.sandbox.tree import public_views
+from warehouse.query.sandbox.tree import list_public_views
 
 #: How DuckDB's plans call the operator that no filter is moved through (sql/sandbox/shield.sql).
 SHIELD = "SAMPLE"
@@ -19,7 +19,7 @@ def shield_views(con: duckdb.DuckDBPyConnection, names: Collection[str]) -> None
     Without it DuckDB may try a filter of the query's on a row that the views do not show: the row is dropped in any
     case, but where the filter fails on it, the error has its value.
     """
-    for view in sorted(public_views().intersection(names)):
+    for view in sorted(list_public_views().intersection(names)):
         # A snapshot that has no such view: the query itself says so.
         with contextlib.suppress(duckdb.CatalogException):
             con.execute(

@@ -22,7 +22,7 @@ from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.lake import store
 
 
-def listed(words: str) -> frozenset[str]:
+def read_listed(words: str) -> frozenset[str]:
     """Words, as a set."""
     return frozenset(words.split())
 
@@ -37,11 +37,11 @@ PLACES = frozenset((("", ""),))
 _SHORTER = frozenset((("", "main"), ("", store.ALIAS), (store.ALIAS, "main")))
 
 #: What a parsed query may be made of, by `class` (expressions) and `type` (all other nodes) of DuckDB's serialization.
-_EXPRESSIONS = listed(
+_EXPRESSIONS = read_listed(
     "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA OPERATOR PARAMETER "
     "POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW"
 )
-_NODES = listed(
+_NODES = read_listed(
     "SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE "
     "BASE_TABLE EMPTY EXPRESSION_LIST JOIN PIVOT SHOW_REF SUBQUERY TABLE_FUNCTION "
     "ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING"
@@ -66,14 +66,14 @@ class Admitted:
 
 
 @cache
-def functions() -> dict[str, bool]:
+def list_functions() -> dict[str, bool]:
     """The functions that foreign SQL may call, and whether each always answers the same."""
     rows = csv.DictReader(io.StringIO(sql_files.read("foreign/functions.csv")))
     return {row["name"]: row["repeatable"] == "yes" for row in rows}
 
 
 @cache
-def public_views() -> frozenset[str]:
+def list_public_views() -> frozenset[str]:
     """The views that foreign SQL may ask."""
     return frozenset(view.name for view in columns.views())
 
@@ -85,7 +85,7 @@ def check_tree(
     statements = parse_query(con, sql)
     if len(statements) != 1:
         raise ForeignSqlError(f"Give one query, not {len(statements)}.")
-    judge = _Judge(sql, repeatable, {fold_name(name) for name in relations})
+    judge = _QueryValidator(sql, repeatable, {fold_name(name) for name in relations})
     judge.walk(statements[0]["node"])
     return Admitted(sql, frozenset(judge.views), frozenset(judge.called))
 
@@ -123,12 +123,12 @@ def is_too_deep(message: str) -> bool:
     return "Max expression depth" in message or "memory exhausted" in message
 
 
-def place_of(node: dict[str, Any]) -> tuple[str, str]:
+def locate_relation(node: dict[str, Any]) -> tuple[str, str]:
     """The catalogue and the schema that a relation of a parsed query is named with, folded; "" where it is not."""
     return fold_name(node.get("catalog_name", "")), fold_name(node.get("schema_name", ""))
 
 
-class _Judge:
+class _QueryValidator:
     """Walks a parsed query and refuses the first thing in it that is not listed."""
 
     def __init__(self, sql: str, repeatable: bool, relations: Collection[str]) -> None:
@@ -208,19 +208,20 @@ class _Judge:
 
     def relation(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
         name = fold_name(node["table_name"])
-        place = place_of(node)
+        place = locate_relation(node)
         if place == ("", "") and (name in ctes or name in self.relations):
             return
         if place == ("", "recurring") and name in ctes:
             return
-        if place in PLACES and name in public_views():
+        if place in PLACES and name in list_public_views():
             self.views.add(name)
             return
         shown = ".".join(filter(None, (*place, node["table_name"])))
-        if place in _SHORTER and name in public_views():
+        if place in _SHORTER and name in list_public_views():
             raise self.refusal(node, f"{shown} is to be called {name}: foreign SQL names a view without its place.")
         raise self.refusal(
-            node, f"{shown} is none of the views, which are all that a query reads{_nearest(name, public_views())}."
+            node,
+            f"{shown} is none of the views, which are all that a query reads{_nearest(name, list_public_views())}.",
         )
 
     def table_function(self, node: dict[str, Any]) -> None:
@@ -231,11 +232,11 @@ class _Judge:
 
     def function(self, node: dict[str, Any]) -> None:
         name = fold_name(node["function_name"])
-        if name not in functions():
+        if name not in list_functions():
             raise self.refusal(
-                node, f"The function {name}() is not allowed in foreign SQL{_nearest(name, functions())}."
+                node, f"The function {name}() is not allowed in foreign SQL{_nearest(name, list_functions())}."
             )
-        if self.repeatable and (not functions()[name] or (name == "age" and len(node.get("children", ())) != 2)):
+        if self.repeatable and (not list_functions()[name] or (name == "age" and len(node.get("children", ())) != 2)):
             raise self.refusal(node, f"{name}() answers otherwise every time.")
         self.called.add(name)
 
