@@ -38,7 +38,7 @@ test: $(STAMP)  ## the tests
 
 lint: $(STAMP)  ## looks, changes nothing
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
-	$(BIN)/lint-imports --no-cache --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" $(BIN)/dagster definitions validate -m pipelines.definitions
 
