@@ -5,13 +5,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from warehouse.cli import backup, check, cohort, manifest, query, refresh, report, sample, source, status, upkeep
+from warehouse.cli import backup, check, cohort, maintain, manifest, query, refresh, report, sample, source, status
 from warehouse.cli.output import print_line
 
 #: In the order of a newcomer's day: make, look, ask, take away, keep.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "export"),
-    *("check", "report", "rejects", "source", "upkeep", "backup", "move"),
+    *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
 
@@ -46,7 +46,7 @@ cohort.add_to(app)
 manifest.add_to(app)
 source.add_to(app)
 backup.add_to(app)
-upkeep.add_to(app)
+maintain.add_to(app)
 sample.add_to(app)
 
 

@@ -1,10 +1,11 @@
-"""chest upkeep."""
+"""chest maintain."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from warehouse.cli import options
+from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
 from warehouse.errors import UsageError
 
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command()(upkeep)
+    app.command()(maintain)
+    add_former_name(app, "upkeep", maintain)
 
 
-def upkeep(
+def maintain(
     lake: options.Lake = options.DEFAULT_LAKE,
     keep_days: Annotated[
         int | None,
@@ -41,17 +43,17 @@ def upkeep(
 
     \b
     Example:
-    $ chest upkeep --lake ./lake --keep-days 90 --dry-run
+    $ chest maintain --lake ./lake --keep-days 90 --dry-run
     """
     from dataclasses import asdict
 
     from warehouse.cli.progress import show_progress
-    from warehouse.lake.maintenance import maintain as keep_up
+    from warehouse.lake.maintenance import maintain as maintain_lake
 
     if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest upkeep writes table or json, not {form}.")
+        raise UsageError(f"chest maintain writes table or json, not {form}.")
     with show_progress("tables", quiet=quiet) as report:
-        result = keep_up(lake, keep_days=keep_days, dry_run=dry_run, allow_orphans=allow_orphans, progress=report)
+        result = maintain_lake(lake, keep_days=keep_days, dry_run=dry_run, allow_orphans=allow_orphans, progress=report)
     if form is Format.JSON:
         write_json(asdict(result))
     else:
@@ -72,7 +74,7 @@ def _show(result: "UpkeepResult") -> None:
     if result.dry_run:
         print_note("This would be done; nothing was. Run it without --dry-run.")
     elif result.expired or result.rewritten.files or result.merged.files:
-        print_note("Files that are not used any more are removed by an upkeep in two to three days.")
+        print_note("Files that are not used any more are removed by a later run, in two to three days.")
     if result.waiting:
         print_note(f"{result.waiting:,} commits wait to be published: see  chest status")
 
