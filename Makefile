@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 PORT := 3000
+IMAGES := 8000000
 
-.PHONY: help setup demo dev test lint fix docs bench lock clean
+.PHONY: help setup demo dev test lint fix docs bench large lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -52,6 +53,9 @@ docs: $(STAMP)  ## writes the data dictionary, the pages of the cohorts and the 
 
 bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks
+
+large: $(STAMP)  ## measures questions to a lake of 8 million images (hours; IMAGES=1000000 is quicker)
+	$(BIN)/python -m benchmarks.large_lake --images $(IMAGES)
 
 lock: $(STAMP)  ## pins requirements.txt anew (needs uv)
 	uv pip compile pyproject.toml --extra dagster --group dev --generate-hashes --universal \

@@ -134,7 +134,7 @@ def questions(folder: Path) -> dict[str, tuple[str, ...]]:
     return asked | {
         "manifest": ("manifest", "export", "covid_risk", "-o", manifest),
         "repeat": ("manifest", "repeat", manifest),
-        "verify": ("manifest", "verify", manifest, "-q"),
+        "verify": ("manifest", "verify", manifest, "-q", "--source", str(folder / "bucket")),
         "manifest of all": ("manifest", "export", _ALL_IMAGES, "-o", f"{manifest}-all"),
     }
 
