@@ -50,6 +50,7 @@ docs: $(STAMP)  ## writes the data dictionary, the pages of the cohorts and the 
 	$(BIN)/python -m warehouse.docs.data_dictionary > docs/data_dictionary.md
 	$(BIN)/python -m warehouse.docs.cohort_pages docs/cohorts
 	$(BIN)/python -m warehouse.docs.view_drawing sql/README.md
+	$(BIN)/python -m warehouse.docs.layer_drawing docs/architecture.md
 
 bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks

@@ -12,7 +12,7 @@ from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
 import warehouse
 from warehouse.catalog import columns
 from warehouse.cleaning import tables
-from warehouse.docs import data_dictionary, view_drawing
+from warehouse.docs import data_dictionary, layer_drawing, view_drawing
 
 #: Which types may hold a VR: of numbers and dates, or the text as it is.
 TYPES = {
@@ -180,6 +180,11 @@ def test_the_dictionary_page_is_level_with_the_tables() -> None:
 def test_the_drawing_of_the_views_is_level_with_their_sql() -> None:
     page = (Path(warehouse.__file__).parent.parent / "sql/README.md").read_text(encoding="utf-8")
     assert page == view_drawing.redraw(page), "say make docs"
+
+
+def test_the_picture_of_the_layers_is_level_with_their_contract() -> None:
+    page = (Path(warehouse.__file__).parent.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    assert page == layer_drawing.redraw(page), "say make docs"
 
 
 @pytest.mark.parametrize("relation", columns.relations().values(), ids=lambda relation: relation.name)
