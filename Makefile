@@ -22,7 +22,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## makes a sample bucket, refreshes it through Dagster, asks it questions
-	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" sh docs/demo.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" sh scripts/demo.sh
 
 # A bucket without faults, so that what is not green is news; and a lake of its own beside that of `make demo`.
 dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3000; it refreshes by itself

@@ -10,7 +10,7 @@ from warehouse.cli.output import Format, format_count, format_size, print_line, 
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from warehouse.lake.maintenance import UpkeepResult
+    from warehouse.lake.maintenance import MaintenanceResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,7 +60,7 @@ def maintain(
         _show(result)
 
 
-def _show(result: "UpkeepResult") -> None:
+def _show(result: "MaintenanceResult") -> None:
     into = "" if result.dry_run else " into {:,}"
     lines = (
         ("rewritten", f"{result.rewritten.files:,} files with deleted rows{into.format(result.rewritten.into)}"),
@@ -79,7 +79,7 @@ def _show(result: "UpkeepResult") -> None:
         print_note(f"{result.waiting:,} commits wait to be published: see  chest status")
 
 
-def _space(result: "UpkeepResult") -> str:
+def _space(result: "MaintenanceResult") -> str:
     before, after = (
         f"{format_count(space.files, 'file')}, {format_size(space.bytes)}" for space in (result.before, result.after)
     )

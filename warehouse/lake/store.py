@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 _TRIES = 8
-#: What a reader meets while upkeep lets snapshots go: it tries again.
+#: What a reader meets while maintenance lets snapshots go: it tries again.
 _PASSING = ("No snapshot found", "database is locked")
 #: How DuckLake says that a database is no catalogue of its own yet.
 _NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
@@ -81,7 +81,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
     """Open a lake to write, upgrading it first; one writer at a time (LakeBusyError).
 
     Where there is none it is made, unless `make` is false. LakeError when its catalogue is not that of its data path:
-    what a writer takes for a new lake, or for an older one, upkeep empties of all that it does not know.
+    what a writer takes for a new lake, or for an older one, maintenance empties of all that it does not know.
     """
     if not make:
         require(location)
@@ -199,7 +199,7 @@ def open_reader(
 def _attach_to_read(
     con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
 ) -> Snapshot:
-    """Attach the lake at the snapshot asked for, again where upkeep took it away in between."""
+    """Attach the lake at the snapshot asked for, again where maintenance took it away in between."""
     for attempt in range(_TRIES):
         attach(con, location, "read_only")
         migrations.check_version(con, location)
@@ -242,8 +242,8 @@ def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> 
             return snapshot
     if 0 <= wanted < history[-1].number and wanted not in {s.number for s in history}:
         raise UsageError(
-            f"Snapshot {wanted} of {location.name} is gone: upkeep keeps those published in the last days and those of "
-            "registered manifests (chest upkeep --help). "
+            f"Snapshot {wanted} of {location.name} is gone: maintenance keeps those published in the last days and "
+            "those of registered manifests (chest maintain --help). "
             f"Published are: {_shown(published)}."
         )
     raise UsageError(

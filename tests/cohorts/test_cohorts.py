@@ -474,7 +474,7 @@ def test_the_commands(wh: warehouse.Warehouse, good: Path, here: Chest, tmp_path
     assert (tmp_path / "flow.svg").read_text().startswith("<svg")
     done = here("cohort", "compare", good, *place, "--from", "2020-04-01", "--format", "csv")
     assert "first clinical file" in done.stdout
-    done = here("cohort", "risk", good, *place, "--label", "covid_status", "--suppress", 0, "--format", "json")
+    done = here("cohort", "confounders", good, *place, "--label", "covid_status", "--suppress", 0, "--format", "json")
     assert json.loads(done.stdout)["rows"] == 2, done.stderr
 
 

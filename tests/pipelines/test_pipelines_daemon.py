@@ -26,7 +26,7 @@ from pipelines.definitions import chest_definitions
 from pipelines.deployment import POOL
 from warehouse import synthetic
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 COHORT = dg.AssetKey(["cohorts", "ventilation"])
 T = TypeVar("T")
 
@@ -177,7 +177,7 @@ def test_the_pool_keeps_all_that_write_the_lake_apart(tmp_path: Path) -> None:
     with instance_of(tmp_path, (ROOT / "dagster.yaml").read_text()) as instance:
         pools = {
             name: instance.create_run_for_job(defs.resolve_job_def(name)).run_op_concurrency
-            for name in ("refresh", "upkeep")
+            for name in ("refresh", "maintenance")
         }
     for name, found in pools.items():
         assert found is not None, name

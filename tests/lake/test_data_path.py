@@ -72,7 +72,7 @@ def test_what_does_not_belong_together_is_not_written(
     for path in lake.rglob("*.parquet"):
         os.utime(path, (week, week))
     files = sorted(lake.rglob("*.parquet"))
-    if trouble is _older and not marked:  # the files of what came since are still kept from upkeep, being many
+    if trouble is _older and not marked:  # the files of what came since are still kept from maintenance, being many
         return
     for _ in range(2):
         with pytest.raises(LakeError) as caught:
@@ -83,9 +83,9 @@ def test_what_does_not_belong_together_is_not_written(
     assert sorted(lake.rglob("*.parquet")) == files
 
 
-def test_upkeep_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, here: Chest) -> None:
+def test_maintenance_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, here: Chest) -> None:
     (tmp_path / "none").mkdir()
-    assert here("upkeep", "--lake", tmp_path / "none").returncode == 2
+    assert here("maintain", "--lake", tmp_path / "none").returncode == 2
     assert [path.name for path in (tmp_path / "none").iterdir()] == []
     lake = tmp_path / "lake"
     shutil.copytree(made / "lake", lake)
@@ -95,7 +95,7 @@ def test_upkeep_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, 
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"PAR1")
         os.utime(path, (week, week))
-    done = here("upkeep", "--lake", lake)
+    done = here("maintain", "--lake", lake)
     assert (done.returncode, "30 of the" in done.stderr) == (2, True)
     assert len(list(lake.rglob("core/images/*.parquet"))) == 30
     assert maintain(str(lake), allow_orphans=True).removed_orphans == 30
@@ -138,7 +138,7 @@ def test_damaged_files_are_one_line(made: Path, tmp_path: Path, here: Chest) -> 
     shutil.copytree(made / "lake", lake)
     for path in lake.rglob("*.parquet"):
         path.write_bytes(b"x" * path.stat().st_size)
-    for words in (("status",), ("check",), ("refresh", made / "bucket", "-q"), ("upkeep", "-q")):
+    for words in (("status",), ("check",), ("refresh", made / "bucket", "-q"), ("maintain", "-q")):
         done = here(*words, "--lake", lake)
         assert done.returncode == 2, (words, done.stderr)
         assert len(done.stderr.splitlines()) == 1, done.stderr

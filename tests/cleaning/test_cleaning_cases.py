@@ -13,7 +13,7 @@ from conftest import write_objects
 import warehouse
 from warehouse.catalog import columns
 
-CASES = list(csv.DictReader((Path(__file__).parent / "data/cleaning_cases.csv").open()))
+CASES = list(csv.DictReader((Path(__file__).parent.parent / "data/cleaning_cases.csv").open()))
 COLUMN = {column.name: column for column in columns.record_columns()}
 
 

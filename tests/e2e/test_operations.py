@@ -1,4 +1,4 @@
-"""What docs/operations.md and docs/deploy promise: settings, commands, errors, rights, units, images."""
+"""What docs/operations.md and deploy promise: settings, commands, errors, rights, units, images."""
 
 import dataclasses
 import importlib
@@ -24,8 +24,8 @@ from warehouse.cli.commands import app
 from warehouse.errors import WarehouseError
 from warehouse.settings import SHARE_VARIABLE, SUPPRESS_VARIABLE, Settings, load_share
 
-ROOT = Path(__file__).parent.parent
-DEPLOY = ROOT / "docs/deploy"
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 #: Every file that the page has its reader write: name and text.
 FILES = dict(re.findall(r"^```json (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -65,7 +65,7 @@ def test_links_and_files_that_the_page_names_are_there() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
         file = ROOT / "docs" / target.partition("#")[0]
         assert target.lstrip("#") in headings if target.startswith("#") else file.exists(), target
-    for name in re.findall(r"(?:/opt/chest/)?(docs/deploy/[\w.-]+)", PAGE):
+    for name in re.findall(r"(?:/opt/chest/)?(deploy/[\w.-]+)", PAGE):
         assert (ROOT / name).exists() or list(ROOT.glob(f"{name}*")), name
     for name in re.findall(r"file://(\S+\.json)", PAGE):
         assert name in FILES
@@ -211,7 +211,7 @@ def test_the_environment_file_is_read_alike_by_the_shell_and_has_known_names(tmp
     )
     values = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
     assert values["CHEST_REFRESH_SCHEDULE"] == Settings().refresh_schedule
-    assert values["CHEST_UPKEEP_SCHEDULE"] == Settings().upkeep_schedule
+    assert values["CHEST_MAINTENANCE_SCHEDULE"] == Settings().maintenance_schedule
     assert values["CHEST_LAKE"] == "/var/lib/chest/lake"
 
 

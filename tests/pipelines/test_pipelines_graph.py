@@ -27,7 +27,7 @@ from warehouse.quality_report import png as pictures
 from warehouse.query import checks as rules
 from warehouse.settings import Settings, parse_sources
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 #: Not external_validation and prior_data, which must be given something.
 ANSWERED = {"covid_risk", "longitudinal_ct", "teaching_set", "ventilation"}
 #: Those that read a view of the clinical files: all, by the swab that they are anchored to.

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import warehouse
 from warehouse import cohorts
+from warehouse.api import Cohort
 from warehouse.catalog import columns
 from warehouse.cohorts import leakage
-from warehouse.cohorts.answer import Cohort
 from warehouse.engine.names import explain_name
 from warehouse.engine.query_text import find_hidden
 from warehouse.lake import location
@@ -76,7 +76,7 @@ from patients
 STEP_NAME = "a'||cast(cast('LEAK '||current_setting('temp_directory') as integer) as varchar)||'"
 
 
-@pytest.mark.parametrize("command", ["run", "attrition", "lint", "risk", "compare", "export"])
+@pytest.mark.parametrize("command", ["run", "attrition", "lint", "confounders", "compare", "export"])
 @pytest.mark.parametrize("case", ["label", "step"])
 def test_a_name_that_is_sql_is_refused_by_every_command(here: Chest, root: Path, case: str, command: str) -> None:
     out = root / f"out-{case}-{command}"
@@ -84,7 +84,7 @@ def test_a_name_that_is_sql_is_refused_by_every_command(here: Chest, root: Path,
     label = LABEL_NAME.replace("SECRET", str(root / "secret.txt")).replace("OUT", str(out))
     step = f'with "{STEP_NAME}" as (select patient_id from patients)\nselect patient_id from "{STEP_NAME}"'
     file = write(root, label if case == "label" else step)
-    words = {"risk": ["--label", "z"], "compare": ["--from", "2020-03-01"], "export": ["-o", out / "m"]}
+    words = {"confounders": ["--label", "z"], "compare": ["--from", "2020-03-01"], "export": ["-o", out / "m"]}
     family = "manifest" if command == "export" else "cohort"
     done = here(family, command, file, "--lake", root / "lake", *words.get(command, []))
     assert done.returncode == (1 if command == "lint" else 2)
@@ -281,7 +281,7 @@ UNBOUNDED = "levenshtein(repeat('ab', 400000) || patient_id, repeat('ba', 400000
         ("cohort", "lint", []),
         ("cohort", "attrition", []),
         ("cohort", "compare", ["--from", "2020-03-01"]),
-        ("cohort", "risk", ["--label", "d"]),
+        ("cohort", "confounders", ["--label", "d"]),
         ("manifest", "export", ["-o", "unbounded"]),
     ],
 )

@@ -14,7 +14,7 @@ from pipelines.resources import ChestWarehouse
 from warehouse import synthetic
 from warehouse.lake import store as lake
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 STEPS = {
     "objects": set(),

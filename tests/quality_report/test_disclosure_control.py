@@ -94,7 +94,7 @@ def nothing_is_recovered(giving: Mapping[tuple[int, ...], list[tuple[int, ...]]]
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=5), st.lists(st.integers(0, 2), min_size=5, max_size=5))
 def test_tables_of_the_same_rows_together(cells: list[tuple[int, int]], moved: list[int]) -> None:
-    """As `chest cohort risk` shows them: the rows of each label, by one attribute and by another."""
+    """As `chest cohort confounders` shows them: the rows of each label, by one attribute and by another."""
     first = {(f"a{i}", label): n for i, row in enumerate(cells) for label, n in zip("xy", row, strict=True)}
     second: Counter[tuple[str, str]] = Counter()
     for (name, label), n in first.items():
@@ -241,7 +241,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_an_association_says_no_more_than_the_table_beside_it(lake: str, here: Chest) -> None:
     """Ten hidden cells were once solved for exactly, from the sixteen digits of V beside them."""
-    done = here("cohort", "risk", "covid_risk", "--lake", lake, "--label", "covid_status", "--format", "json")
+    done = here("cohort", "confounders", "covid_risk", "--lake", lake, "--label", "covid_status", "--format", "json")
     shown = json.loads(done.stdout)
     assert shown["rows"] % BASE == 0
     assert {a["first"] for a in shown["associations"]} == {"covid_status"}, "tables of others are not shown"
@@ -256,7 +256,7 @@ def test_an_association_says_no_more_than_the_table_beside_it(lake: str, here: C
     assert totals == {shown["rows"]}
     exact = json.loads(
         here(
-            *("cohort", "risk", "covid_risk", "--lake", lake, "--label", "covid_status"),
+            *("cohort", "confounders", "covid_risk", "--lake", lake, "--label", "covid_status"),
             *("--format", "json", "--suppress", 0),
         ).stdout
     )

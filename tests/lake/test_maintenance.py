@@ -1,4 +1,4 @@
-"""Upkeep: fewer files, fewer snapshots, the same answers; killed at any moment, and with readers on the lake."""
+"""Maintenance: fewer files, fewer snapshots, the same answers; killed at any moment, and with readers on the lake."""
 
 import json
 import os
@@ -21,7 +21,7 @@ import warehouse
 from warehouse.errors import BlockedError, LakeBusyError, LakeError, UsageError
 from warehouse.ingest import list_objects, open_run
 from warehouse.lake import location, store
-from warehouse.lake.maintenance import UpkeepResult, maintain
+from warehouse.lake.maintenance import MaintenanceResult, maintain
 from warehouse.manifests.export import export_manifest
 from warehouse.manifests.reproduce import reproduce
 from warehouse.query.status import measure_status
@@ -34,7 +34,16 @@ COHORT = """\
 -- grain: series
 select SeriesInstanceUID, Modality from series
 """
-COMMAND = [sys.executable, "-c", "from warehouse.cli import main; main()", "upkeep", "--keep-days", "0", "-q", "--lake"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from warehouse.cli import main; main()",
+    "maintain",
+    "--keep-days",
+    "0",
+    "-q",
+    "--lake",
+]
 VIEWS = (
     "patients",
     "studies",
@@ -148,7 +157,7 @@ def test_answers_stay_and_what_nobody_needs_goes(own: dict[str, Any]) -> None:
     assert live[0] <= 4  # one a year
     assert done.kept == (numbers[1], done.snapshot)
     assert set(numbers) - set(done.expired) == {numbers[1]}
-    with pytest.raises(UsageError, match=rf"Snapshot {numbers[2]} .* is gone: upkeep keeps"):
+    with pytest.raises(UsageError, match=rf"Snapshot {numbers[2]} .* is gone: maintenance keeps"):
         warehouse.open(folder, snapshot=numbers[2])
 
     days_later(folder, 4)
@@ -190,7 +199,7 @@ def test_a_dry_run_tells_and_does_nothing(own: dict[str, Any], here: Chest, monk
     folder = own["lake"]
     files, history = parquet(folder), snapshots(folder)
     monkeypatch.setenv("CHEST_KEEP_DAYS", "0")
-    done = here("upkeep", "--lake", folder, "--dry-run", "--format", "json", "-q")
+    done = here("maintain", "--lake", folder, "--dry-run", "--format", "json", "-q")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (parquet(folder), snapshots(folder)) == (files, history)
@@ -200,7 +209,7 @@ def test_a_dry_run_tells_and_does_nothing(own: dict[str, Any], here: Chest, monk
     assert set(told["expired"]) == {s.number for s in history} - {own["numbers"][1], *told["kept"]} - stay
     assert set(told["expired"]) <= set(real["expired"])
     assert told["merged"]["files"] > 0
-    shown = here("upkeep", "--lake", folder, "-q")
+    shown = here("maintain", "--lake", folder, "-q")
     assert shown.returncode == 0
     assert "0 files with deleted rows into 0" in shown.stdout
 
@@ -224,7 +233,7 @@ def test_open_readers_go_on_or_are_told(own: dict[str, Any]) -> None:
         seen = kept.images().order("key").fetchall()
         assert subprocess.run([*COMMAND, folder], check=False, capture_output=True).returncode == 0
         assert kept.images().order("key").fetchall() == seen
-        with pytest.raises(UsageError, match="upkeep has removed it"):
+        with pytest.raises(UsageError, match="maintenance has removed it"):
             gone.sql("from images")
 
 
@@ -316,7 +325,7 @@ def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, here: C
     assert not (tmp_path / "none").exists()
     with pytest.raises(UsageError, match="from 0"):
         maintain(own["lake"], keep_days=-1)
-    assert here("upkeep", "--lake", own["lake"], "--format", "csv").returncode == 2
+    assert here("maintain", "--lake", own["lake"], "--format", "csv").returncode == 2
 
 
 def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +348,7 @@ def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.Monkey
             (count, _) = before["headers now"]
             stream = wh.con.execute("from lake.raw.headers").to_arrow_reader(1)
             rows = stream.read_next_batch().num_rows
-            done: UpkeepResult = maintain(address, keep_days=1)
+            done: MaintenanceResult = maintain(address, keep_days=1)
             assert rows + sum(batch.num_rows for batch in stream) == count
             assert answers(address) == before
         assert first not in done.expired

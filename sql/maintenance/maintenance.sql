@@ -1,4 +1,4 @@
--- Upkeep of a lake's files. One statement under each name; warehouse/lake/maintenance.py runs them.
+-- Maintenance of a lake's files. One statement under each name; warehouse/lake/maintenance.py runs them.
 -- Days are whole days in UTC: on a SQLite catalogue a cutoff takes everything of the day that it lies in.
 
 -- name: tables

@@ -166,7 +166,7 @@ def problems(found: Any) -> list[tuple[str, str]]:
     return [(row["status"], row["key"]) for row in found["problems"]]
 
 
-@pytest.mark.parametrize("command", ["export", "verify", "repeat", "compare", "download", "list"])
+@pytest.mark.parametrize("command", ["export", "verify", "reproduce", "compare", "download", "list"])
 def test_help_has_an_example(ask: Chest, command: str) -> None:
     done = ask("manifest", command, "--help")
     assert done.returncode == 0
@@ -347,13 +347,13 @@ def test_croissant_is_valid_by_its_own_library(still: warehouse.Manifest, monkey
 def test_repeat_gives_the_same_whatever_came_since(
     ask: Chest, lake: str, bucket: Path, made: warehouse.Manifest
 ) -> None:
-    before = answer(ask("manifest", "repeat", made.folder, "--format", "json"))
+    before = answer(ask("manifest", "reproduce", made.folder, "--format", "json"))
     assert (before["is_same_digest"], before["is_same_csv"]) == (True, True)
     write_objects(bucket, image("PatA", 3))
     warehouse.refresh(str(bucket), lake)
-    after = answer(ask("manifest", "repeat", made.folder, "--format", "json"))
+    after = answer(ask("manifest", "reproduce", made.folder, "--format", "json"))
     assert after["repeated_digest"] == made.digest
-    newest = answer(ask("manifest", "repeat", made.folder, "--newest", "--format", "json"), 1)
+    newest = answer(ask("manifest", "reproduce", made.folder, "--newest", "--format", "json"), 1)
     assert [(row["change"], row["key"].rpartition("/")[2]) for row in newest["differences"]] == [
         ("came", "1.2.A.3.dcm"),
         ("came", "1.2.A.3.json"),
@@ -366,7 +366,7 @@ def test_a_snapshot_that_is_gone_is_named(ask: Chest, lake: str, bucket: Path, m
     number = made.about["snapshot"]
     with lakes.open_writer(location.parse_address(lake), Settings()) as con:
         con.execute(f"call ducklake_expire_snapshots('lake', versions => [{number}])")
-    done = ask("manifest", "repeat", made.folder)
+    done = ask("manifest", "reproduce", made.folder)
     assert done.returncode == 1
     assert f"snapshot {number}" in done.stderr
     assert "is gone" in done.stderr
@@ -376,16 +376,16 @@ def test_another_lake_is_told_from_its_own(
     ask: Chest, still: warehouse.Manifest, still_bucket: Path, tmp_path: Path
 ) -> None:
     warehouse.refresh(str(still_bucket), str(tmp_path / "other"))
-    done = ask("manifest", "repeat", still.folder, "--lake", tmp_path / "other")
+    done = ask("manifest", "reproduce", still.folder, "--lake", tmp_path / "other")
     assert done.returncode == 1
     assert "another lake" in done.stderr or "is gone" in done.stderr
-    assert ask("manifest", "repeat", still.folder, "--lake", tmp_path / "other", "--newest").returncode == 0
+    assert ask("manifest", "reproduce", still.folder, "--lake", tmp_path / "other", "--newest").returncode == 0
 
 
 def test_patients_withdrawn_since_are_named(ask: Chest, lake: str, bucket: Path, made: warehouse.Manifest) -> None:
     shutil.rmtree(bucket / "training/PatB")
     warehouse.refresh(str(bucket), lake, allow_removals=True)
-    for command in ("repeat", "verify"):
+    for command in ("reproduce", "verify"):
         done = ask("manifest", command, made.folder)
         assert done.returncode == 1
         assert "1 patients: PatB" in done.stderr
@@ -394,7 +394,7 @@ def test_patients_withdrawn_since_are_named(ask: Chest, lake: str, bucket: Path,
 def test_an_altered_manifest_is_refused_by_every_command(ask: Chest, made: warehouse.Manifest, tmp_path: Path) -> None:
     rows = made.polars().with_columns(size=made.polars()["size"] + 1)
     rows.write_parquet(made.folder / "manifest.parquet")
-    for words in (("verify",), ("repeat",), ("download", "-o", tmp_path / "d"), ("compare", made.folder)):
+    for words in (("verify",), ("reproduce",), ("download", "-o", tmp_path / "d"), ("compare", made.folder)):
         done = ask("manifest", words[0], made.folder, *words[1:])
         assert (done.returncode, done.stdout) == (1, "")
         assert "was altered" in done.stderr

@@ -47,7 +47,7 @@ def make_everything(run: Run, folder: Path, umask: int) -> None:
     run(umask, "manifest", "export", "covid_risk", *lake, "-o", folder / "manifest")
     run(umask, "manifest", "download", folder / "manifest", *lake, "-o", folder / "data", "-q")
     run(umask, "backup", folder / "backup", *lake, "-q")
-    run(umask, "upkeep", *lake, "-q")
+    run(umask, "maintain", *lake, "-q")
 
 
 def test_everything_is_for_owner_and_group(run: Run, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from warehouse.query.sandbox.plan import check_scans
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
 
-QUERIES = Path(__file__).parent / "queries"
+QUERIES = Path(__file__).parent.parent / "queries"
 SECRET = "nobody may read this"
 HELD_BACK = "HeldBack1"
 

@@ -123,14 +123,18 @@ def test_the_times_are_set_by_the_environment_alone() -> None:
     found = schedule(CHEST_REFRESH_SCHEDULE="0 22 * * *", CHEST_TIMEZONE="America/New_York")
     (tick,) = times(found, datetime(2026, 1, 1, tzinfo=ZoneInfo("America/New_York")), 1)
     assert (tick.hour, tick.utcoffset()) == (22, timedelta(hours=-5))
-    assert {f"{tick:%a %H:%M}" for tick in times(schedule("upkeep"), datetime(2026, 5, 1, tzinfo=LONDON), 4)} == {
+    assert {f"{tick:%a %H:%M}" for tick in times(schedule("maintenance"), datetime(2026, 5, 1, tzinfo=LONDON), 4)} == {
         "Sun 04:00"
     }
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("CHEST_REFRESH_SCHEDULE", "at three"), ("CHEST_UPKEEP_SCHEDULE", "0 25 * * *"), ("CHEST_TIMEZONE", "London")],
+    [
+        ("CHEST_REFRESH_SCHEDULE", "at three"),
+        ("CHEST_MAINTENANCE_SCHEDULE", "0 25 * * *"),
+        ("CHEST_TIMEZONE", "London"),
+    ],
 )
 def test_a_time_that_is_none_names_its_variable(variable: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"{variable}='{value}'".replace("*", r"\*")):
@@ -138,7 +142,7 @@ def test_a_time_that_is_none_names_its_variable(variable: str, value: str) -> No
 
 
 def test_a_tick_is_passed_over_while_a_refresh_runs_or_waits(kept: dg.DagsterInstance) -> None:
-    refresh, upkeep = schedule(), schedule("upkeep")
+    refresh, maintenance = schedule(), schedule("maintenance")
 
     def tick(found: dg.ScheduleDefinition) -> tuple[int, str]:
         with dg.build_schedule_context(kept) as context:
@@ -150,7 +154,7 @@ def test_a_tick_is_passed_over_while_a_refresh_runs_or_waits(kept: dg.DagsterIns
         run = begun(kept, event)
         count, said = tick(refresh)
         assert (count, run.run_id in said) == (0, True), event
-        assert tick(upkeep) == (1, ""), "it waits in the queue for the lake"
+        assert tick(maintenance) == (1, ""), "it waits in the queue for the lake"
         become(kept, run, "SUCCESS")
         assert tick(refresh) == (1, "")
 

@@ -202,7 +202,7 @@ def test_a_run_that_is_not_over_is_never_forgotten(tmp_path: Path) -> None:
         assert run_retention.forget_runs(instance, 0) == run_retention.Forgotten(0, 0)
 
 
-def test_the_upkeep_job_keeps_lake_and_history_and_says_what_it_did(
+def test_the_maintenance_job_keeps_lake_and_history_and_says_what_it_did(
     instance: dg.DagsterInstance,
     truth: tuple[Path, dict[str, Any]],
     new_lake: Path,
@@ -214,7 +214,7 @@ def test_the_upkeep_job_keeps_lake_and_history_and_says_what_it_did(
         (truth[0] / "training" / f"Covid{_}0.json").write_text("{}")
     monkeypatch.setenv("CHEST_KEEP_DAYS", "0")
     old = talking.execute_in_process(instance=instance, raise_on_error=False).run_id
-    job = chest_definitions({}, chest=ChestWarehouse(lake=lake)).resolve_job_def("upkeep")
+    job = chest_definitions({}, chest=ChestWarehouse(lake=lake)).resolve_job_def("maintenance")
     result = job.execute_in_process(instance=instance, raise_on_error=False)
     assert result.success, said(instance, result)
     outputs = [event.step_output_data for event in result.all_events if event.event_type_value == "STEP_OUTPUT"]
@@ -226,10 +226,12 @@ def test_the_upkeep_job_keeps_lake_and_history_and_says_what_it_did(
     assert instance.get_run_by_id(old) is None
 
 
-def test_upkeep_takes_its_turn_at_the_lake_and_without_one_fails_once(
+def test_maintenance_takes_its_turn_at_the_lake_and_without_one_fails_once(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    job = chest_definitions({}, chest=ChestWarehouse(lake=str(tmp_path), first_wait=0.02)).resolve_job_def("upkeep")
+    job = chest_definitions({}, chest=ChestWarehouse(lake=str(tmp_path), first_wait=0.02)).resolve_job_def(
+        "maintenance"
+    )
     assert job.graph.node_named("lake").definition.pool == POOL  # type: ignore[union-attr]
     result = job.execute_in_process(instance=instance, raise_on_error=False)
     assert tries(result, "lake") == ["failed"]

@@ -2,7 +2,7 @@
 
 When a name is meant to change, write tests/data/pipelines_names.txt anew:
 
-    python tests/test_pipelines_names.py > tests/data/pipelines_names.txt
+    python tests/pipelines/test_pipelines_names.py > tests/data/pipelines_names.txt
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.definitions import chest_definitions
 
-EXPECTED = Path(__file__).parent / "data" / "pipelines_names.txt"
+EXPECTED = Path(__file__).parent.parent / "data" / "pipelines_names.txt"
 DEPLOYMENTS = {
     "one source": {},
     "several sources": {"CHEST_SOURCES": "training=s3://a validation=s3://b"},

@@ -79,7 +79,7 @@ def commands(folder: Path, good: Path, data: Path) -> list[tuple[object, ...]]:
     """Every command that opens a manifest."""
     return [
         ("manifest", "verify", folder),
-        ("manifest", "repeat", folder),
+        ("manifest", "reproduce", folder),
         ("manifest", "compare", folder, good),
         ("manifest", "compare", good, folder),
         ("manifest", "download", folder, "-o", data),
@@ -513,7 +513,7 @@ def test_a_seal_from_elsewhere_tells_the_manifest_from_one_made_anew(ask: Chest,
     seal = warehouse.manifest(root / "good").seal
     assert seal == f"sha256:{sha(root / 'good/manifest.json')}"
     assert ask("manifest", "verify", root / "good", "--seal", seal).returncode == 0
-    for command in ("verify", "repeat"):
+    for command in ("verify", "reproduce"):
         done = ask("manifest", command, evil, "--seal", seal)
         assert (done.returncode, done.stdout) == (1, "")
         assert "is another manifest" in done.stderr

@@ -355,7 +355,7 @@ def test_the_truth_of_patients_fills_from_headers(folders: dict[str, Path], trut
 
 def test_every_rule_and_every_fault_occurs(truth: dict[str, Any]) -> None:
     # A field twice in one object: no library that centres use to write JSON does that. Odd signs and placeholder days
-    # are too rare to be invented for each bucket: tests/test_cleaning_properties.py has them.
+    # are too rare to be invented for each bucket: tests/cleaning/test_cleaning_properties.py has them.
     assert truth["clinical_issues"].keys() == rules() - {"duplicate_field", "number_spelling", "placeholder_date"}
     assert [fault for fault, found in truth["faults"].items() if not found] == []
 
