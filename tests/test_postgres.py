@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,9 @@ def test_a_writer_whose_connections_were_cut_does_not_go_on_without_its_lock(
             others = "pid <> pg_backend_pid() and datname is not null"
             cut.append(server.run(f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {others}"))
 
+    write = partial(maintain, address) if is_upkeep else partial(warehouse.refresh, str(tmp_path / "bucket"), address)
     with pytest.raises((LakeError, duckdb.Error)) as caught:
-        if is_upkeep:
-            maintain(address, progress=step_in)
-        else:
-            warehouse.refresh(str(tmp_path / "bucket"), address, progress=step_in)
+        write(progress=step_in)
     assert cut
     assert cut != ["0"]
     line = str(_explain_fault(caught.value) if isinstance(caught.value, duckdb.Error) else caught.value)

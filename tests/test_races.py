@@ -1,4 +1,4 @@
-"""Two at once: exports to one folder, upkeep while a manifest is made or a lake is opened. Steps wait for each other."""
+"""Two at once: exports to one folder, upkeep while a manifest is made or a lake is opened. They wait for each other."""
 
 import json
 import subprocess
