@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from conftest import Chest, write_objects
 from servers import Postgres, moto, postgres
 
 import warehouse
+from warehouse.cli import _explain_fault
 from warehouse.errors import ForeignSqlError, LakeBusyError, LakeError, UsageError
 from warehouse.lake import location, store, view_changes
+from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
@@ -121,6 +124,39 @@ def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> N
     assert len(done.stderr.splitlines()) == 1
     with store.open_writer(place, Settings()):
         pass  # the lock went with its holder
+
+
+@pytest.mark.parametrize("moment", ["listing", "checking", "compacting tables"])
+def test_a_writer_whose_connections_were_cut_does_not_go_on_without_its_lock(
+    server: Postgres, bucket: Path, tmp_path: Path, moment: str
+) -> None:
+    """DuckDB connects again without a word; the advisory lock went with the connection."""
+    name = f"cut_{moment.replace(' ', '_')}"
+    server.run(f"create database {name}")
+    address = server.address(name, tmp_path / "data")
+    write_objects(tmp_path / "bucket", {"training/P/data/2020-03-01/data.json": '{"Pseudonym": "P"}'})
+    is_upkeep = moment.startswith("compacting")
+    if is_upkeep:
+        warehouse.refresh(str(tmp_path / "bucket"), address)
+    cut: list[str] = []
+
+    def step_in(step: str, _done: int, _total: int) -> None:
+        if not cut and step == moment:
+            others = "pid <> pg_backend_pid() and datname is not null"
+            cut.append(server.run(f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {others}"))
+
+    write = partial(maintain, address) if is_upkeep else partial(warehouse.refresh, str(tmp_path / "bucket"), address)
+    with pytest.raises((LakeError, duckdb.Error)) as caught:
+        write(progress=step_in)
+    assert cut
+    assert cut != ["0"]
+    line = str(_explain_fault(caught.value) if isinstance(caught.value, duckdb.Error) else caught.value)
+    assert "\n" not in line
+    assert "p@ss" not in line
+    assert moment == "listing" or "cut the connections" in line, "a statement that the cut met says so itself"
+    warehouse.refresh(str(tmp_path / "bucket"), address)  # the lock is free, and what was left undone is done
+    with warehouse.open(address) as wh:
+        assert wh.patients().select("patient_id").fetchall() == [("P",)]
 
 
 def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.errors import LakeError, UsageError
-from warehouse.lake import location, store
+from warehouse.lake import location, locks, store
 from warehouse.object_store.inventory import MAX_AGE
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -199,6 +199,8 @@ def _cutoff(today: date) -> date:
 
 def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: str) -> list[str]:
     query = sql_files.fill(sql_files.statements(_SQL)[name], dry_run=str(dry_run).lower(), **values)
+    if not dry_run:
+        locks.require_lock(con)
     try:
         return [row[0] for row in con.execute(query).fetchall()]
     except duckdb.IOException as error:

@@ -96,13 +96,13 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
             ) from None
     with (
         permissions.tighten_umask(),
-        locks.hold_lock(location, settings),
+        locks.hold_lock(location, settings) as holder,
         contextlib.closing(connect(settings, location)) as con,
     ):
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         with explain_errors(location):
-            _attach_to_write(con, location, make)
+            _attach_to_write(con, location, make, holder)
         try:
             yield con
         finally:
@@ -133,7 +133,7 @@ def _admit_new_folder(location: Location) -> None:
         data_path.require_unused(con, location, data_path.describe_missing(location))
 
 
-def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool) -> None:
+def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool, holder: int | None) -> None:
     """Attach the lake, made where it is to be made, when catalogue and data path belong together; and upgrade it."""
     is_new = not _attach_existing(con, location)
     if not is_new and migrations.read_version(con):
@@ -149,6 +149,7 @@ def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: b
             _make_postgres_schema(con, location)
         if is_new:
             attach(con, location)
+    locks.mark_writer(con, holder)
     migrations.upgrade(con, location, transact)
 
 
@@ -199,19 +200,20 @@ def open_reader(
 def _attach_to_read(
     con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
 ) -> Snapshot:
-    """Attach the lake at the snapshot asked for, again where maintenance took it away in between."""
+    """Attach the lake at the snapshot asked for, again where maintenance has the catalogue or took the snapshot away."""
     for attempt in range(_TRIES):
-        attach(con, location, "read_only")
-        migrations.check_version(con, location)
-        history = list_snapshots(con)
-        chosen = history[-1] if unpublished else _choose(history, snapshot, location)
-        # Attached anew at the snapshot, so that no later commit is ever seen.
-        con.execute(f"use memory; detach {ALIAS}")
         try:
+            attach(con, location, "read_only")
+            migrations.check_version(con, location)
+            history = list_snapshots(con)
+            chosen = history[-1] if unpublished else _choose(history, snapshot, location)
+            # Attached anew at the snapshot, so that no later commit is ever seen.
+            con.execute(f"use memory; detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}")
-        except LakeError as error:
+        except (LakeError, duckdb.Error) as error:
             if attempt == _TRIES - 1 or not any(words in str(error) for words in _PASSING):
                 raise
+            con.execute(f"use memory; detach database if exists {ALIAS}")
             _wait(attempt)
         else:
             return chosen
@@ -261,7 +263,8 @@ def transact(
 ) -> T:
     """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
 
-    `work` may run several times, so it must do nothing outside the lake. Returns what it returns.
+    `work` may run several times, so it must do nothing outside the lake. Returns what it returns. LakeError when the
+    writer's lock was lost meanwhile; then nothing is committed.
     """
     for attempt in range(tries):
         try:
@@ -275,6 +278,7 @@ def transact(
                     "info": json.dumps({"tool": __version__, **mask_within(info)}),
                 },
             )
+            locks.require_lock(con)
             con.execute("commit")
         except BaseException as error:
             # After any failed statement the connection may be in an aborted transaction.
