@@ -100,9 +100,9 @@ def test_a_forbidden_bucket_fails_once(
 
 
 def test_a_lake_in_use_is_waited_for_and_then_given_up(
-    instance: dg.DagsterInstance, truth: tuple[Path, dict[str, Any]], new_lake: Path
+    instance: dg.DagsterInstance, truth: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    lake = new_lake
+    lake = tmp_path / "lake"
     lake.mkdir()
     with locks.hold_lock(location.parse_address(str(lake)), settings.load_settings({})):
         result = refresh(instance, truth[0], lake)
