@@ -68,7 +68,7 @@ class Admitted:
 @cache
 def list_functions() -> dict[str, bool]:
     """The functions that foreign SQL may call, and whether each always answers the same."""
-    rows = csv.DictReader(io.StringIO(sql_files.read("foreign/functions.csv")))
+    rows = csv.DictReader(io.StringIO(sql_files.read("sandbox/functions.csv")))
     return {row["name"]: row["repeatable"] == "yes" for row in rows}
 
 
