@@ -200,7 +200,7 @@ def open_reader(
 def _attach_to_read(
     con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
 ) -> Snapshot:
-    """Attach the lake at the snapshot asked for, again where maintenance has the catalogue or took the snapshot away."""
+    """Attach the lake at the snapshot asked for; again where maintenance has it, or took the snapshot away."""
     for attempt in range(_TRIES):
         try:
             attach(con, location, "read_only")
