@@ -467,3 +467,26 @@ def test_a_reader_that_goes_away(lake: Path, form: str) -> None:
 def test_settings_that_are_no_numbers(ask: Chest, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     refused(ask("status"), 2, name, value)
+
+
+@pytest.mark.parametrize(
+    ("family", "former", "present"),
+    [((), "upkeep", "maintain"), (("manifest",), "repeat", "reproduce"), (("cohort",), "risk", "confounders")],
+)
+def test_a_former_name_works_with_a_note_and_is_not_listed(
+    here: Chest,
+    tmp_path: Path,
+    family: tuple[str, ...],
+    former: str,
+    present: str,
+) -> None:
+    shown = here(*family, "--help").stdout
+    assert f" {present} " in shown
+    assert f" {former} " not in shown
+    needed = {"repeat": [tmp_path / "none"], "risk": ["covid_risk", "--label", "x"]}.get(former, [])
+    old, new = (here(*family, name, *needed, "--lake", tmp_path / "none") for name in (former, present))
+    assert old.returncode == new.returncode == 2
+    assert (
+        old.stderr
+        == f"{former} is called {present} now. The former name goes with the next minor version.\n{new.stderr}"
+    )

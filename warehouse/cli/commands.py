@@ -23,7 +23,8 @@ class _Ordered(TyperGroup):
         return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        rows = [(name, self.commands[name].get_short_help_str(limit=1000)) for name in self.list_commands(ctx)]
+        shown = [name for name in self.list_commands(ctx) if not self.commands[name].hidden]
+        rows = [(name, self.commands[name].get_short_help_str(limit=1000)) for name in shown]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -51,7 +52,7 @@ sample.add_to(app)
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Say the version and stop.")) -> None:
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
         from warehouse.version import __version__
 
