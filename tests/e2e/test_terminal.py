@@ -196,3 +196,53 @@ def test_head_ends_a_pipe_quietly(hostile: dict[str, object]) -> None:
         assert done.stderr == "", words_
         assert done.returncode == 0, words_
         assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def odd_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with faults that checks find, under keys longer than a terminal is wide."""
+    root = tmp_path_factory.mktemp("odd")
+    uids = {"00080018": f"2.25.{'1' * 39}", "0020000D": f"2.25.{'2' * 39}", "0020000E": f"2.25.{'3' * 39}"}
+    header = {tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items()}
+    header |= {"00101010": {"vr": "AS", "Value": ["53Y"]}, "00080060": {"vr": "CS", "Value": ["DX"]}}
+    write_objects(
+        root / "bucket", {f"training/P1/images_metadata/2020-03-01/{uids['00080018']}.json": json.dumps(header)}
+    )
+    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    return root / "lake"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("describe images", ["Bucket the object came", "that holds the pixels|image object|image itself"]),
+        ("describe patients", ["Pseudonym of the"]),
+        ("check", ["name", "severity", "rows", "metadata_without_dcm", "Metadata without a .dcm"]),
+        ("check values_not_in_form", ["attribute", "n_images", "n_patients", "PatientAge"]),
+        ("check metadata_without_dcm", ["patient_id", "available_date", "Modality", "StudyDate", "P1"]),
+        ("cohort attrition covid_risk", ["step", "patients", "patients_lost", "images", "near_swab", "answer"]),
+        (
+            "cohort compare covid_risk --from 2020-02-01 --to 2020-04-01 --suppress 0",
+            ["0 rows before, 0 after"],
+        ),
+    ],
+)
+def test_the_columns_that_matter_are_there_at_eighty(odd_lake: Path, command: str, words: list[str]) -> None:
+    lake = ["--lake", str(odd_lake)] if not command.startswith("describe") else []
+    _, seen = here_at_terminal(*command.split(), *lake)
+    lines = plain(seen).splitlines()
+    assert max(len(line) for line in lines if not line.startswith("No room for ")) <= 80  # a note wraps
+    shown = " ".join(" ".join(lines).split())
+    for word in words:
+        assert re.search(word, shown), (word, plain(seen))
+
+
+def test_meanings_are_whole_at_eighty() -> None:
+    """What stands in the last column, its lines joined, is what the JSON has: nothing is cut."""
+    for table in ("images", "patients", "image_regions"):
+        rows = json.loads(plain(here_at_terminal("describe", table, "--format", "json")[1]))
+        _, seen = here_at_terminal("describe", table)
+        head, *lines = plain(seen).splitlines()
+        start = head.index("meaning")
+        texts = "".join(line[start:].replace(" ", "") for line in lines)
+        assert texts == "".join(row["meaning"].replace(" ", "") for row in rows), table

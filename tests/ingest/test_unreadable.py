@@ -211,6 +211,33 @@ def test_full_mends_what_an_older_version_let_in(bucket: Faulty, new_lake: Path)
     assert ages_in(new_lake) == {f"Covid{number}": 50 for number in range(N)}
 
 
+def test_full_mends_old_content_under_a_new_etag(tmp_path: Path, new_lake: Path, here: Chest) -> None:
+    """As an older version left it, which took an object's new etag and kept its old content."""
+    tags = {"00080018": "1.2.3", "0020000D": "1.2", "0020000E": "1.2.1", "00080070": "NEW", "00100020": "P"}
+    header = {tag: {"vr": "UI" if "." in value else "LO", "Value": [value]} for tag, value in tags.items()}
+    keys = {"training/P/images_metadata/2020-03-01/1.json": json.dumps(header), key_of(0): record(0)}
+    write_objects(tmp_path / "bucket", keys)
+    words = ("refresh", tmp_path / "bucket", "--lake", new_lake, "-q")
+    assert here(*words).returncode == 0
+    query = """
+        select images.Manufacturer, tag(header, 'Manufacturer'), (select any_value(age) from clinical)
+        from headers inner join images using (source, key)
+    """
+    older = (
+        "update core.images set Manufacturer = 'OLD'",
+        "update raw.headers set header = replace(cast(header as varchar), 'NEW', 'OLD')::json",
+        "update core.clinical set age = 20",
+    )
+    with lakes.open_writer(location.parse_address(str(new_lake)), Settings()) as con:
+        lakes.transact(con, "older", lambda: [con.execute(each) for each in older], published=True)
+    answers = []
+    for options in ((), ("--full",)):
+        assert here(*words, *options).returncode == 0
+        with warehouse.open(str(new_lake)) as wh:
+            answers.append(wh.sql(query).fetchall())
+    assert answers == [[("OLD", "OLD", 20)], [("NEW", "NEW", 50)]]
+
+
 def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, new_lake: Path, here: Chest) -> None:
     bucket, lake = tmp_path / "bucket", new_lake
     write_objects(bucket, {key_of(number): record(number) for number in range(N)})

@@ -100,6 +100,8 @@ def _explain_fault(error: Exception) -> str:
     if isinstance(error, faults):  # SQL of our own that is wrong
         return ""
     line = " ".join(clean_message(error).split())
+    if "Permission denied" in line:
+        return f"The lake cannot be read or written: {line.rstrip('.')}. Ask its owner for the right to."
     if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException):
         return (
             f"The lake cannot be read or written: {line.rstrip('.')}. If a file is gone or cut, "

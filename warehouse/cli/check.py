@@ -130,7 +130,8 @@ def _show_one(warehouse: "Session", result: "Result", suppress: int) -> None:
     shown = result.rows.num_rows
     if shown:
         out.print("")
-        write_rows(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown)
+        short = tuple(n for n in result.rows.column_names if n not in ("key", "source") and not n.endswith("UID"))
+        write_rows(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown, first=short)
     if shown < result.n_rows and suppress < 2:  # where counts are rounded none is shown
         print_note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
 

@@ -10,6 +10,7 @@ from warehouse.errors import NotFoundError, UsageError
 
 #: The room that a meaning should have in a table, and that a name has at least.
 _MEANING, _NAME = 38, 26
+_GAP = 2  # between two columns
 
 
 def add_to(app: typer.Typer) -> None:
@@ -189,11 +190,12 @@ def _show_rows(rows: "list[dict[str, Any]]") -> None:
     rows_shown = create_table()
     first, *names, last = rows[0]
     width = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]}
-    room = out.width - sum(width[name] + 2 for name in names) - _MEANING
-    rows_shown.add_column(first, overflow="fold", max_width=max(_NAME, room), min_width=min(_NAME, width[first]))
+    room = out.width - sum(width[name] + _GAP for name in names)
+    name_width = min(width[first], max(_NAME, room - _MEANING))
+    rows_shown.add_column(first, overflow="fold", width=name_width)
     for name in names:
         rows_shown.add_column(name, no_wrap=True)
-    rows_shown.add_column(last, overflow="fold", min_width=20)
+    rows_shown.add_column(last, overflow="fold", max_width=max(12, room - name_width - _GAP))
     for row in rows:
         rows_shown.add_row(*(str(value) for value in row.values()))
     out.print(rows_shown)

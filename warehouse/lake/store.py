@@ -54,12 +54,17 @@ _BUSY = ("database is locked", "Transaction conflict", "could not serialize acce
 
 def exists(location: Location) -> bool:
     """Whether a lake with a SQLite catalogue is there; of one in PostgreSQL only attaching tells."""
+    if location.is_postgres:
+        return True
     try:
-        return location.is_postgres or location.catalogue.stat().st_size > 0
+        size = location.catalogue.stat().st_size
     except FileNotFoundError:
         return False
     except OSError as error:
         raise LakeError(f"The lake {location.name} cannot be opened: {error.strerror}.") from None
+    if not os.access(location.catalogue, os.R_OK):  # SQLite does not name this reason
+        raise LakeError(f"The lake {location.name} cannot be opened: Permission denied ({CATALOGUE}).")
+    return size > 0
 
 
 def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) -> None:

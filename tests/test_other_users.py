@@ -1,0 +1,88 @@
+"""A lake of another user: whoever may not read or write it gets one line, exit code 2; whoever may read it, reads."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import write_objects
+
+import warehouse
+
+#: Each command once as root, so that all modules are imported (root's may be closed to others); then, with the lake
+#: closed in each way, as nobody. A line of JSON each: what was closed, the command, exit code, stdout, stderr.
+AS_NOBODY = """
+import json, os, sys
+from warehouse.cli import main
+commands, ways, lake = json.loads(sys.argv[1])
+
+def run(words):
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+def seen(words):
+    kept = [os.dup(1), os.dup(2)]
+    files = [os.open("/tmp", os.O_TMPFILE | os.O_RDWR) for _ in kept]
+    for number, file in enumerate(files, 1):
+        os.dup2(file, number)
+    code = run(words)
+    sys.stdout.flush(), sys.stderr.flush()
+    for number, before in enumerate(kept, 1):
+        os.dup2(before, number)
+    return [code, *(os.pread(file, 1_000_000, 0).decode() for file in files)]
+
+for words in commands:
+    seen(words)
+os.setgroups([])
+for way, modes in ways.items():
+    for path, mode in modes:
+        os.chmod(os.path.join(lake, path), mode)
+    os.setresgid(65534, 65534, 0), os.setresuid(65534, 65534, 0)
+    for words in commands:
+        print(json.dumps([way, words[0], *seen(words)]), flush=True)
+    os.setresuid(0, 0, 0), os.setresgid(0, 0, 0)
+"""
+WRITING = ("refresh", "upkeep")
+WAYS = {
+    "the folder": [("", 0o700)],
+    "the catalogue": [("", 0o755), ("catalog.sqlite", 0o600)],
+    "the data": [("catalog.sqlite", 0o644), ("data", 0o700)],
+    "nothing": [("data", 0o755)],
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to become nobody")
+def test_a_lake_of_somebody_else_is_read_or_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHEST_SHARE", "all")
+    with tempfile.TemporaryDirectory() as folder:  # those of pytest are its user's alone
+        Path(folder).chmod(0o755)
+        bucket, lake = f"{folder}/bucket", f"{folder}/lake"
+        write_objects(Path(bucket), {"training/P1/data/2020-05-01/data.json": '{"Pseudonym": "P1"}'})
+        warehouse.refresh(bucket, lake)
+        reading = (["status"], ["sql", "from patients"], ["check"], ["patient", "P1"], ["source", "list"])
+        commands = [[*words, "--lake", lake] for words in (*reading, ["refresh", bucket, "-q"], ["upkeep", "-q"])]
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, json.dumps([commands, WAYS, lake])],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(WAYS) * len(commands)
+    for way, command, code, out, err in found:
+        if way == "nothing" and command not in WRITING:
+            assert (code, err.count("chest:")) == (0, 0), (command, err)
+            continue
+        assert (code, out, err.count("\n")) == (2, "", 1), (way, command, out, err)
+        assert err.startswith("chest: "), (way, command)
+        assert "Permission denied" in err, (way, command)
+        assert "backup" not in err, "a restored lake would be no more open"
