@@ -341,6 +341,8 @@ def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) 
         ("-- param a: VARCHAR =" + " " * 500_000 + "x", "A parameter is written"),
         ("-- param " + "ab" * 100_000 + " VARCHAR = 'x': y", "at most 63"),
         ("-- label " + "ab" * 100_000 + ": y", "at most 63"),
+        ("-- " + "a1_" * 150_000, "mine.sql"),
+        ("-- title" + "x" * 400_000 + " !", "mine.sql"),
     ],
 )
 def test_a_long_header_is_refused_at_once_and_shortly(line: str, says: str) -> None:

@@ -29,7 +29,8 @@ _KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
 #: Characters of a message; a name or value of the file in it may have a million.
 _MOST_SHOWN = 2_000
 _NEEDED = ("title", "question", "grain")
-_LINE = re.compile(r"-- (\w+)([^:]*?): +(.+)")
+# `++` and `*+` give nothing back: else a million letters without a colon would be cut in two in a million ways.
+_LINE = re.compile(r"-- (\w++)([^:]*+): +(.+)")
 # `*+` gives no blank back: else a million blanks that are no parameter would be tried in a million ways each.
 _PARAM = re.compile(r"-- param +(\S+) +(\w+(?:\[\])?) *+(?:= *+(.+?))?: +(.+)")
 _LABEL = re.compile(r"-- label +(?:\"((?:[^\"]|\"\")*)\"|(\S+?)) *: +(.+)")
