@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 PORT := 3000
+IMAGES := 8000000
 
-.PHONY: help setup demo dev test lint fix docs bench lock clean
+.PHONY: help setup demo dev test check lint fix docs bench large lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -14,14 +15,14 @@ help:  ## this list
 setup: $(STAMP)  ## .venv with the package and its tools; .venv/bin/chest works
 
 $(STAMP): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## makes a sample bucket, refreshes it through Dagster, asks it questions
-	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" sh docs/demo.sh
+demo: $(STAMP)  ## make a sample bucket, refresh it through Dagster, ask it questions
+	@PATH="$(CURDIR)/$(BIN):$$PATH" DEMO="$(DEMO)" sh scripts/demo.sh
 
 # A bucket without faults, so that what is not green is news; and a lake of its own beside that of `make demo`.
 dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3000; it refreshes by itself
@@ -36,26 +37,35 @@ dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3
 test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-lint: $(STAMP)  ## looks, changes nothing
+check: $(STAMP)  ## under a minute: format, lint, types, layers, and the quick tests
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest tests/engine/test_names.py tests/engine/test_sql_building.py tests/object_store/test_keys.py \
+		tests/cleaning/test_cleaning_cases.py tests/pipelines/test_pipelines_names.py
+
+lint: $(STAMP)  ## check format, lint, types, layers, SQL and Dagster's definitions
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" $(BIN)/dagster definitions validate -m pipelines.definitions
 
-fix: $(STAMP)  ## repairs what a machine can
+fix: $(STAMP)  ## apply automatic fixes
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-docs: $(STAMP)  ## writes the data dictionary, the pages of the cohorts and the drawing of the views anew
+docs: $(STAMP)  ## write the data dictionary, the pages of the cohorts, the drawings of views and layers
 	$(BIN)/python -m warehouse.docs.data_dictionary > docs/data_dictionary.md
 	$(BIN)/python -m warehouse.docs.cohort_pages docs/cohorts
 	$(BIN)/python -m warehouse.docs.view_drawing sql/README.md
+	$(BIN)/python -m warehouse.docs.layer_drawing docs/architecture.md
 
-bench: $(STAMP)  ## measures speed and memory beside their baselines (about half an hour)
+bench: $(STAMP)  ## measure speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks
 
-lock: $(STAMP)  ## pins requirements.txt anew (needs uv)
+large: $(STAMP)  ## measures questions to a lake of 8 million images (hours; IMAGES=1000000 is quicker)
+	$(BIN)/python -m benchmarks.large_lake --images $(IMAGES)
+
+lock: $(STAMP)  ## re-resolve requirements.txt (needs uv)
 	uv pip compile pyproject.toml --extra dagster --group dev --generate-hashes --universal \
 		--python-version 3.11 --no-emit-index-url --no-strip-extras --no-header -o requirements.txt
 
-clean:  ## removes what the commands above made
+clean:  ## remove what the commands above made
 	rm -rf $(VENV) $(DEMO) .dagster logs .logs_queue .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

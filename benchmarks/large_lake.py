@@ -133,8 +133,8 @@ def questions(folder: Path) -> dict[str, tuple[str, ...]]:
         asked[name] = ("cohort", "run", name, *values, "-o", answer)
     return asked | {
         "manifest": ("manifest", "export", "covid_risk", "-o", manifest),
-        "repeat": ("manifest", "repeat", manifest),
-        "verify": ("manifest", "verify", manifest, "-q"),
+        "reproduce": ("manifest", "reproduce", manifest),
+        "verify": ("manifest", "verify", manifest, "-q", "--source", str(folder / "bucket")),
         "manifest of all": ("manifest", "export", _ALL_IMAGES, "-o", f"{manifest}-all"),
     }
 

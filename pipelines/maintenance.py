@@ -1,4 +1,4 @@
-"""The weekly upkeep as a job: first the lake's (merge, rewrite, expire, clean up), then Dagster's own history."""
+"""The weekly maintenance as a job: first the lake's (merge, rewrite, expire, clean up), then Dagster's own history."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from pipelines.run_retention import forget_runs
 from warehouse.lake.maintenance import maintain
 from warehouse.settings import load_settings
 
-JOB = "upkeep"
+JOB = "maintenance"
 
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))

@@ -24,7 +24,7 @@ class StoredManifest:
 def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings) -> StoredManifest:
     """Export a cohort's manifest, unless the newest on the shelf says the same; recorded in the lake in either case.
 
-    Raises LakeError when it cannot be recorded: upkeep keeps the snapshots of recorded manifests alone.
+    Raises LakeError when it cannot be recorded: maintenance keeps the snapshots of recorded manifests alone.
     """
     shelf, snapshot = place / name, reader.snapshot.number
     cohort = reader.cohort(name)

@@ -1,4 +1,4 @@
-"""How long Dagster's own history is kept: it has no retention of runs, so the upkeep job forgets old ones."""
+"""How long Dagster's own history is kept: it has no retention of runs, so the maintenance job forgets old ones."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
@@ -63,5 +63,5 @@ def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
-    """Nothing to load: the upkeep job does it."""
+    """Nothing to load: the maintenance job does it."""
     return []

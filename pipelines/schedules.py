@@ -1,6 +1,6 @@
-"""When a refresh and the upkeep start by themselves.
+"""When a refresh and the maintenance start by themselves.
 
-The times are those of warehouse/settings.py (CHEST_REFRESH_SCHEDULE, CHEST_UPKEEP_SCHEDULE, CHEST_TIMEZONE).
+The times are those of warehouse/settings.py (CHEST_REFRESH_SCHEDULE, CHEST_MAINTENANCE_SCHEDULE, CHEST_TIMEZONE).
 """
 
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from pipelines.deployment import Definition, Deployment
-from pipelines.maintenance import JOB as UPKEEP
+from pipelines.maintenance import JOB as MAINTENANCE
 from pipelines.run_state import find_reason_to_wait, list_refresh_jobs
 from warehouse.errors import UsageError
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:
-    """The schedules of refresh and upkeep, running from the start; UsageError names a variable that is no time."""
+    """The schedules of refresh and maintenance, running from the start; UsageError names a variable that is no time."""
     settings = deployment.settings
     refresh = deployment.refresh_job()
     return [
         _schedule(refresh, "REFRESH", settings.refresh_schedule, settings.timezone, list_refresh_jobs(deployment)),
-        _schedule(UPKEEP, "UPKEEP", settings.upkeep_schedule, settings.timezone, [UPKEEP]),
+        _schedule(MAINTENANCE, "MAINTENANCE", settings.maintenance_schedule, settings.timezone, [MAINTENANCE]),
     ]
 
 

@@ -27,7 +27,7 @@ SAMPLES = Path(__file__).parent / "samples"
 LONGEST = [
     f"test_{name}.py"
     for name in (
-        *("unreadable", "pipelines_daemon", "pipelines_graph", "manifests", "upkeep", "backup", "s3"),
+        *("unreadable", "pipelines_daemon", "pipelines_graph", "manifests", "maintenance", "backup", "s3"),
         *("manifests_foreign", "cohorts", "refresh", "inventory", "masking", "foreign", "terminal", "gate"),
         *("pipelines_when", "pipelines_failures", "pipelines", "manifests_s3", "healing", "point_in_time", "sandbox"),
     )

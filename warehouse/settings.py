@@ -49,7 +49,7 @@ class Settings:
     # What a scheduled deployment needs besides (pipelines/, docs/operations.md):
     sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"
     refresh_schedule: str = "0 3 * * 1,4"  # cron, in `timezone`: Monday and Thursday 03:00
-    upkeep_schedule: str = "0 4 * * 0"  # Sunday 04:00
+    maintenance_schedule: str = "0 4 * * 0"  # Sunday 04:00
     timezone: str = "Europe/London"
     manifests: str = "./manifests"  # where scheduled cohorts put their manifests and reports
     inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
@@ -66,12 +66,16 @@ class Settings:
         return show_fields(shown)
 
 
+#: Names that variables had before; they are taken for one minor version more.
+_FORMER_NAMES = {"CHEST_MAINTENANCE_SCHEDULE": "CHEST_UPKEEP_SCHEDULE"}
+
+
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings with CHEST_* variables applied; UsageError names a variable that is not a number."""
     values: dict[str, Any] = {}
     for field in fields(Settings):
         name = f"CHEST_{field.name.upper()}"
-        if not (text := environ.get(name, "")):
+        if not (text := environ.get(name, "") or environ.get(_FORMER_NAMES.get(name, ""), "")):
             continue
         kind: Any = field.type
         try:

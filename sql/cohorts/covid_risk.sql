@@ -14,7 +14,7 @@
 --   StudyDate is not shifted in this database and swab dates come from the centre: a film of the wrong day is not
 --   seen. A positive result without the day of its swab labels nothing. Status records have no intubation: films of
 --   ventilated negatives are not seen as such. A patient of unknown age is let in. Negatives are often from other
---   centres and other months than positives: look at  chest cohort risk covid_risk. On the sample bucket (chest sample
+--   centres and other months than positives: look at  chest cohort confounders covid_risk. On the sample bucket (chest sample
 --   --patients 40 --seed 1): 27 films of 12 patients, 13 positive and 14 negative.
 -- grain: image
 -- param days_before INTEGER = 3: a film may be so many days older than the swab

@@ -9,7 +9,7 @@
 --   others. The window, age and intubation are those of covid_risk, for the same reasons.
 -- limits: Matched data have no true prevalence: predictive values do not carry over. Centre is known from clinical files
 --   alone. Sex and age that are not known are matched with not known. A projection that nothing names is left out. Scanner
---   and ward are not matched: look at  chest cohort risk external_validation. On the sample bucket (chest sample
+--   and ward are not matched: look at  chest cohort confounders external_validation. On the sample bucket (chest sample
 --   --patients 40 --seed 1), with all its centres named: 2 films; with loosen = 3, 8 films.
 -- grain: image
 -- param centres VARCHAR[]: the centres that are held out, in any spelling

@@ -1,4 +1,4 @@
--- What researchers ask: one a paragraph, and all of it must be answered (tests/test_foreign.py).
+-- What researchers ask: one a paragraph, and all of it must be answered (tests/query/test_foreign.py).
 
 select 1
 

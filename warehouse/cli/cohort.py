@@ -6,6 +6,7 @@ import typer
 
 from warehouse.cli import cohort_reports, options
 from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters, require_table_or_json
+from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ cohort = typer.Typer(
 
 def add_to(app: typer.Typer) -> None:
     """Add the family to the app, with the reports of cohort_reports.py."""
-    for command in (cohort_reports.attrition, cohort_reports.compare, cohort_reports.risk):
+    for command in (cohort_reports.attrition, cohort_reports.compare, cohort_reports.confounders):
         cohort.command()(command)
+    add_former_name(cohort, "risk", cohort_reports.confounders)
     app.add_typer(cohort)
 
 

@@ -1,4 +1,4 @@
-"""chest cohort attrition, compare, risk: what steps leave, how answers differ, what goes with a label."""
+"""chest cohort attrition, compare, confounders: what steps leave, how answers differ, what goes with a label."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.cohorts.compare import Difference
-    from warehouse.cohorts.confounding import Risk
+    from warehouse.cohorts.confounding import Confounders
     from warehouse.query.session import Session
 
 
@@ -160,7 +160,7 @@ def _sum_up(n_before: int, found: "list[Difference]", base: int) -> None:
         print_note(f"  {min(n, came + left + changed):>6,}  {kind}")
 
 
-def risk(
+def confounders(
     name: Name,
     label: Annotated[str, typer.Option("--label", help="The column of the answer that a model is to learn.")],
     param: Param = None,
@@ -179,24 +179,24 @@ def risk(
 
     \b
     Example:
-    $ chest cohort risk covid_risk --label covid_status
+    $ chest cohort confounders covid_risk --label covid_status
     """
     from warehouse import cohorts
-    from warehouse.cohorts import confounding as risks
+    from warehouse.cohorts import confounding
 
-    require_table_or_json(form, "risk")
+    require_table_or_json(form, "confounders")
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = risks.tabulate_confounders(
+        found = confounding.tabulate_confounders(
             cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)), label, suppress
         )
     if form is Format.JSON:
-        write_json(_risk_json(found))
+        write_json(_confounders_json(found))
         return
-    _show_risk(found)
+    _show_confounders(found)
     options.note_rounding(suppress)
 
 
-def _risk_json(found: "Risk") -> dict[str, Any]:
+def _confounders_json(found: "Confounders") -> dict[str, Any]:
     return {
         "label": found.label,
         "rows": found.n_rows,
@@ -219,7 +219,7 @@ def _risk_json(found: "Risk") -> dict[str, Any]:
     }
 
 
-def _show_risk(found: "Risk") -> None:
+def _show_confounders(found: "Confounders") -> None:
     from warehouse.cli.terminal import create_console, create_table
 
     out = create_console()

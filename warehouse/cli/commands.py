@@ -5,13 +5,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from warehouse.cli import backup, check, cohort, manifest, query, refresh, report, sample, source, status, upkeep
+from warehouse.cli import backup, check, cohort, maintain, manifest, query, refresh, report, sample, source, status
 from warehouse.cli.output import print_line
 
 #: In the order of a newcomer's day: make, look, ask, take away, keep.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "export"),
-    *("check", "report", "rejects", "source", "upkeep", "backup", "move"),
+    *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
 
@@ -23,7 +23,8 @@ class _Ordered(TyperGroup):
         return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        rows = [(name, self.commands[name].get_short_help_str(limit=1000)) for name in self.list_commands(ctx)]
+        shown = [name for name in self.list_commands(ctx) if not self.commands[name].hidden]
+        rows = [(name, self.commands[name].get_short_help_str(limit=1000)) for name in shown]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -46,12 +47,12 @@ cohort.add_to(app)
 manifest.add_to(app)
 source.add_to(app)
 backup.add_to(app)
-upkeep.add_to(app)
+maintain.add_to(app)
 sample.add_to(app)
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Say the version and stop.")) -> None:
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
         from warehouse.version import __version__
 

@@ -1,4 +1,4 @@
-"""chest manifest: export, verify, repeat, compare, download and list manifests."""
+"""chest manifest: export, verify, reproduce, compare, download and list manifests."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from warehouse.cli import options
 from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters
+from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 from warehouse.errors import UsageError
 
@@ -34,7 +35,7 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 manifest = typer.Typer(
     name="manifest",
-    help="Manifests: what a cohort answered, object by object, to verify, repeat, compare and download.",
+    help="Manifests: what a cohort answered, object by object, to verify, reproduce, compare and download.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -42,6 +43,7 @@ manifest = typer.Typer(
 
 def add_to(app: typer.Typer) -> None:
     """Add the family to the app."""
+    add_former_name(manifest, "repeat", reproduce)
     app.add_typer(manifest)
 
 
@@ -208,7 +210,7 @@ def _show(rows: list[dict[str, Any]], what: str) -> None:
 
 
 @manifest.command()
-def repeat(
+def reproduce(
     folder: Folder,
     seal: Seal = "",
     lake: options.Lake = options.DEFAULT_LAKE,
@@ -221,17 +223,17 @@ def repeat(
 
     \b
     Example:
-    $ chest manifest repeat ./covid-2020-06
+    $ chest manifest reproduce ./covid-2020-06
     """
     from warehouse import settings
     from warehouse.engine import limits
-    from warehouse.manifests import reproduce as repeating
     from warehouse.manifests.files import abbreviate
+    from warehouse.manifests.reproduce import reproduce as reproduce_manifest
 
-    _table_or_json(form, "repeat")
+    _table_or_json(form, "reproduce")
     opened = _opened(folder, seal)
     with limits.limit_resources(settings.load_settings()):
-        found = repeating.reproduce(opened, lake, newest=newest)
+        found = reproduce_manifest(opened, lake, newest=newest)
     if form is Format.JSON:
         write_json(
             {

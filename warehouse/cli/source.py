@@ -53,7 +53,7 @@ def remove(
 ) -> None:
     """Take all of a source out of the lake, and publish. The bucket itself is not touched, nor read.
 
-    Older snapshots keep it until upkeep lets them go.
+    Older snapshots keep it until maintenance lets them go.
 
     \b
     Example:
@@ -65,4 +65,4 @@ def remove(
     with show_progress(quiet=quiet) as report:
         done = remove_source(source, lake, allow_removals=allow_removals, progress=report)
     print_line(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")
-    print_note("Earlier snapshots still have it; upkeep lets them go in time.")
+    print_note("Earlier snapshots still have it; maintenance lets them go in time.")

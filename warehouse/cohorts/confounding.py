@@ -75,7 +75,7 @@ class Association:
 
 
 @dataclass(frozen=True, slots=True)
-class Risk:
+class Confounders:
     """The associations of a label, strongest first, those between the attributes, the cells of each, and warnings.
 
     `between` is empty where counts are rounded: no table of two attributes is shown from which it could be computed.
@@ -89,7 +89,7 @@ class Risk:
     warnings: tuple[str, ...]
 
 
-def tabulate_confounders(cohort: "CohortAnswer", label: str, suppress: int = 0) -> Risk:
+def tabulate_confounders(cohort: "CohortAnswer", label: str, suppress: int = 0) -> Confounders:
     """The shortcut risks of a label, with counts rounded to `suppress`; 0 shows them as they are.
 
     UsageError where the answer lacks the label, or it has too many values to be tabled.
@@ -118,7 +118,7 @@ def tabulate_confounders(cohort: "CohortAnswer", label: str, suppress: int = 0) 
     tables = {name: _table(values, name, suppress) for name in attributes}
     with_label = [Association(label, name, *cramers_v(Counter(table.cells))) for name, table in tables.items()]
     pairs = combinations(attributes, 2) if suppress < 2 else ()
-    return Risk(
+    return Confounders(
         label,
         round_count(len(rows), suppress),
         tuple(sorted(with_label, key=lambda a: -a.corrected)),

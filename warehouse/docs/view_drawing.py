@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 from warehouse.catalog import columns, public_views, view_lineage
-
-_BEGIN = "<!-- drawing: made by `make docs`, do not edit -->\n"
-_END = "<!-- end of the drawing -->\n"
+from warehouse.docs.markers import replace_part
 
 
 def draw_views() -> str:
@@ -25,12 +23,8 @@ def draw_views() -> str:
 
 
 def redraw(text: str) -> str:
-    """A page with the drawing between its two markers made anew; ValueError where it lacks a marker."""
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not (begin and end):
-        raise ValueError(f"The page has no place for the drawing: write the lines {_BEGIN.strip()} and {_END.strip()}.")
-    return f"{before}{begin}{draw_views()}{end}{after}"
+    """The page with its drawing made anew; ValueError where it lacks the markers."""
+    return replace_part(text, "drawing", draw_views())
 
 
 def _node(name: str) -> str:

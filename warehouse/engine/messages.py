@@ -49,7 +49,7 @@ def clean_message(error: Exception) -> str:
         return shortage
     text = str(error).strip()
     if "No snapshot found at version" in text:
-        return "The snapshot that was opened is gone: upkeep has removed it since. Open the lake again."
+        return "The snapshot that was opened is gone: maintenance has removed it since. Open the lake again."
     if "closed pending query result" in text:
         return "Several threads asked one Warehouse at once. Give each thread its own:  wh.cursor()"
     kind, _, rest = text.partition(": ")

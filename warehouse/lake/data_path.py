@@ -1,5 +1,5 @@
 """Whether a catalogue and a data path belong together: a writer that takes a full data path for an empty one, or for
-that of another lake, would have upkeep remove every file that its own catalogue does not name.
+that of another lake, would have maintenance remove every file that its own catalogue does not name.
 
 Beside the files stands a mark, `lake.json`: which lake they are of, and how far that had come. It is written after each
 commit and compared before the next. A lake of an older version has none until it is written to.
@@ -37,7 +37,7 @@ def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str
         count = f"{n_files:,} Parquet {'file' if n_files == 1 else 'files'}"
     elif above := _lake_above(con, location):
         raise LakeError(
-            f"The data path {location.data_path} lies within that of another lake ({above}), whose upkeep would "
+            f"The data path {location.data_path} lies within that of another lake ({above}), whose maintenance would "
             "remove what is written here. Choose another place."
         )
     else:
@@ -59,8 +59,8 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     if mark and mark[0] != lake:
         raise LakeError(
             f"The lake {location.name} cannot be written: the files in {location.data_path} are of another lake "
-            f"({where} says so). Two lakes must not share a data path: upkeep of one would remove the files of the "
-            f"other. {RESTORE}, or name another data path."
+            f"({where} says so). Two lakes must not share a data path: maintenance of one would remove the files of "
+            f"the other. {RESTORE}, or name another data path."
         )
     if mark and mark[1] > newest:
         raise LakeError(

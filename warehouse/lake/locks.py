@@ -12,10 +12,13 @@ from warehouse.errors import LakeBusyError, LakeError
 from warehouse.filesystem import files
 from warehouse.lake.connection import attach_postgres, connect
 from warehouse.lake.location import Location
+from warehouse.lake.snapshots import ALIAS
 from warehouse.settings import Settings
 
 #: Any number does that other programs in the database do not use; this one spells "chest".
 _ADVISORY_KEY = 0x6368657374
+#: The variable of a writer's connection that names the PostgreSQL process with its lock.
+_HOLDER = "chest_lock_holder"
 
 
 def _busy(location: Location) -> LakeBusyError:
@@ -23,10 +26,37 @@ def _busy(location: Location) -> LakeBusyError:
 
 
 @contextlib.contextmanager
-def hold_lock(location: Location, settings: Settings) -> Iterator[None]:
-    """Hold the lake's lock; LakeBusyError at once when somebody else has it."""
-    with _postgres(location, settings) if location.is_postgres else _file(location):
-        yield
+def hold_lock(location: Location, settings: Settings) -> Iterator[int | None]:
+    """Hold the lake's lock; LakeBusyError at once when somebody else has it.
+
+    Yields the PostgreSQL process that has it, for `require_lock`; None where it is a file's, which cannot be lost.
+    """
+    with _postgres(location, settings) if location.is_postgres else _file(location) as holder:
+        yield holder
+
+
+def mark_writer(con: duckdb.DuckDBPyConnection, holder: int | None) -> None:
+    """Let a connection to the lake know who holds the lock that it writes under."""
+    if holder is not None:
+        con.execute(f"set variable {_HOLDER} = $holder", {"holder": holder})
+
+
+def require_lock(con: duckdb.DuckDBPyConnection) -> None:
+    """Raise LakeError when the lock that this connection writes under is lost.
+
+    Where only the connections were cut, DuckDB opens new ones without a word, and another writer may have come.
+    """
+    row = con.execute(f"select getvariable('{_HOLDER}')").fetchone()
+    if not row or row[0] is None:
+        return
+    query = f"select count(*) from pg_locks where locktype = 'advisory' and granted and pid = {int(row[0])}"
+    catalogue = literal(f"__ducklake_metadata_{ALIAS}")
+    held = con.execute(f"select * from postgres_query({catalogue}, {literal(query)})").fetchone()
+    if not held or not held[0]:
+        raise LakeError(
+            "The lake's catalogue cut the connections, and another may write to it by now. Nothing of this step was "
+            "written; what was committed before is safe. Run it again."
+        )
 
 
 @contextlib.contextmanager
@@ -51,20 +81,21 @@ def _file(location: Location) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _postgres(location: Location, settings: Settings) -> Iterator[None]:
+def _postgres(location: Location, settings: Settings) -> Iterator[int]:
     """An advisory lock of a transaction that stays open; PostgreSQL drops it with the connection."""
     with contextlib.closing(connect(settings, location)) as con:
         try:
             attach_postgres(con, location, "pg")
             con.execute("begin")
-            query = f"select pg_try_advisory_xact_lock({_ADVISORY_KEY} + hashtext({literal(location.schema)}))"
+            key = f"{_ADVISORY_KEY} + hashtext({literal(location.schema)})"
+            query = f"select pg_try_advisory_xact_lock({key}), pg_backend_pid()"
             row = con.execute(f"select * from postgres_query('pg', {literal(query)})").fetchone()
         except duckdb.Error as error:
             raise LakeError(f"The lake {location.name} cannot be opened: {first_line(error)}") from None
         if not row or not row[0]:
             raise _busy(location)
         try:
-            yield
+            yield int(row[1])
         finally:
             # Where the server is gone, closing with the transaction open would end the process: it rolls back then.
             with contextlib.suppress(duckdb.Error):

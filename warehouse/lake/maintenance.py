@@ -1,4 +1,4 @@
-"""Upkeep of a lake: stores the same rows in fewer files, and lets go of snapshots and files that nobody needs.
+"""Maintenance of a lake: stores the same rows in fewer files, and lets go of snapshots and files that nobody needs.
 
 No answer changes: of what is published, the newest stays, all of the last `keep_days`, and every snapshot that a
 registered manifest was made from. It may be killed at any moment; the next one goes on.
@@ -16,12 +16,12 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.errors import LakeError, UsageError
-from warehouse.lake import location, store
+from warehouse.lake import location, locks, store
 from warehouse.object_store.inventory import MAX_AGE
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
 
-_SQL = "maintenance/upkeep.sql"
+_SQL = "maintenance/maintenance.sql"
 
 #: For so long a reader keeps the snapshot that it opened, after another was published; not where nothing is to be kept
 #: (`keep_days` 0).
@@ -52,8 +52,8 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
-class UpkeepResult:
-    """What upkeep did, or of a dry run: would do, as far as can be told without doing it.
+class MaintenanceResult:
+    """What maintenance did, or of a dry run: would do, as far as can be told without doing it.
 
     `snapshot` is the newest published one (-1: none), `waiting` the commits that are not published. Files of
     snapshots that `expired` now are removed a day later at the earliest.
@@ -80,7 +80,7 @@ def maintain(
     allow_orphans: bool = False,
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
-) -> UpkeepResult:
+) -> MaintenanceResult:
     """Rewrite files with many deleted rows, merge small ones, expire snapshots, and remove the files of old ones.
 
     `keep_days` defaults to CHEST_KEEP_DAYS. Takes the writer's lock; never makes a lake. Raises LakeBusyError while a
@@ -105,7 +105,7 @@ def maintain(
         removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
         newest, waiting = store.find_unpublished(store.list_snapshots(con))
         after = _stored(con, place)
-    return UpkeepResult(
+    return MaintenanceResult(
         dry_run, newest, len(waiting), rewritten, merged, expired, kept, removed, orphans, before, after
     )
 
@@ -117,7 +117,7 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_d
 
     A snapshot that another has superseded within the last day stays as well: a reader may still be on it.
 
-    Of the snapshots that one upkeep published on its way only the last counts, once a day has passed.
+    Of the snapshots that one maintenance published on its way only the last counts, once a day has passed.
     """
     newest, _ = store.find_unpublished(history)
     now = datetime.now(UTC)
@@ -125,14 +125,14 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_d
     manifests = {int(row[0]) for row in con.execute(sql_files.statements(_SQL)["needed"]).fetchall()}
     published = [s for s in history if s.is_published]
     open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
-    last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_upkeep}
+    last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_maintenance}
 
     def stays(s: store.Snapshot) -> bool:
         if s.number >= newest or s.number in manifests or (keep_days and s.number in open_to_readers):
             return True
         if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
             return True
-        is_on_the_way = s.is_upkeep and s.number != last_of_run[s.info["upkeep"]] and s.time < yesterday
+        is_on_the_way = s.is_maintenance and s.number != last_of_run[s.info["upkeep"]] and s.time < yesterday
         return s.is_published and s.time >= since and not is_on_the_way
 
     return {s.number for s in history if stays(s)}
@@ -154,7 +154,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
         for name, total in totals.items():
             query = sql_files.fill(sql[name], schema=sql_files.literal(schema), table=sql_files.literal(table))
             work: Callable[[], list[tuple[int | None, ...]]] = lambda q=query: con.execute(q).fetchall()  # type: ignore[misc]  # noqa: E731
-            ((processed, created),) = store.transact(con, f"upkeep: {name} {schema}.{table}", work, **info)
+            ((processed, created),) = store.transact(con, f"maintenance: {name} {schema}.{table}", work, **info)
             total[0] += processed or 0
             total[1] += created or 0
     return Compacted(*totals["rewrite"]), Compacted(*totals["merge"])
@@ -189,7 +189,7 @@ def _refuse_orphans(con: duckdb.DuckDBPyConnection, place: location.Location, n_
         raise LakeError(
             f"{n_orphans:,} of the {n_files:,} files in {place.data_path} are named by no snapshot of {place.name}, "
             f"more than {MAX_ORPHANS_PERCENT} %. Is the catalogue that of these files, and the newest? Nothing was "
-            "done. If they are really left over, allow their removal:  chest upkeep … --allow-orphans"
+            "done. If they are really left over, allow their removal:  chest maintain … --allow-orphans"
         )
 
 
@@ -199,13 +199,15 @@ def _cutoff(today: date) -> date:
 
 def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: str) -> list[str]:
     query = sql_files.fill(sql_files.statements(_SQL)[name], dry_run=str(dry_run).lower(), **values)
+    if not dry_run:
+        locks.require_lock(con)
     try:
         return [row[0] for row in con.execute(query).fetchall()]
     except duckdb.IOException as error:
         with contextlib.suppress(duckdb.Error):
             con.execute("rollback")
         raise LakeError(
-            f"Upkeep could not go on: {str(error).splitlines()[0]}. No answer has changed; run it again."
+            f"Maintenance could not go on: {str(error).splitlines()[0]}. No answer has changed; run it again."
         ) from error
 
 

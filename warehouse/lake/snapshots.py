@@ -39,14 +39,14 @@ class Snapshot:
         return "blocked" in self.info
 
     @property
-    def is_upkeep(self) -> bool:
+    def is_maintenance(self) -> bool:
         """Whether it only stored the same rows in other files."""
         return "upkeep" in self.info
 
     @property
     def is_news(self) -> bool:
         """Whether it holds what readers have not seen, unless it is published."""
-        return not (self.is_register or self.is_blocked or self.is_upkeep)
+        return not (self.is_register or self.is_blocked or self.is_maintenance)
 
 
 def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 _TRIES = 8
-#: What a reader meets while upkeep lets snapshots go: it tries again.
+#: What a reader meets while maintenance lets snapshots go: it tries again.
 _PASSING = ("No snapshot found", "database is locked")
 #: How DuckLake says that a database is no catalogue of its own yet.
 _NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
@@ -81,7 +81,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
     """Open a lake to write, upgrading it first; one writer at a time (LakeBusyError).
 
     Where there is none it is made, unless `make` is false. LakeError when its catalogue is not that of its data path:
-    what a writer takes for a new lake, or for an older one, upkeep empties of all that it does not know.
+    what a writer takes for a new lake, or for an older one, maintenance empties of all that it does not know.
     """
     if not make:
         require(location)
@@ -96,13 +96,13 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
             ) from None
     with (
         permissions.tighten_umask(),
-        locks.hold_lock(location, settings),
+        locks.hold_lock(location, settings) as holder,
         contextlib.closing(connect(settings, location)) as con,
     ):
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         with explain_errors(location):
-            _attach_to_write(con, location, make)
+            _attach_to_write(con, location, make, holder)
         try:
             yield con
         finally:
@@ -133,7 +133,7 @@ def _admit_new_folder(location: Location) -> None:
         data_path.require_unused(con, location, data_path.describe_missing(location))
 
 
-def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool) -> None:
+def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool, holder: int | None) -> None:
     """Attach the lake, made where it is to be made, when catalogue and data path belong together; and upgrade it."""
     is_new = not _attach_existing(con, location)
     if not is_new and migrations.read_version(con):
@@ -149,6 +149,7 @@ def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: b
             _make_postgres_schema(con, location)
         if is_new:
             attach(con, location)
+    locks.mark_writer(con, holder)
     migrations.upgrade(con, location, transact)
 
 
@@ -199,19 +200,20 @@ def open_reader(
 def _attach_to_read(
     con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
 ) -> Snapshot:
-    """Attach the lake at the snapshot asked for, again where upkeep took it away in between."""
+    """Attach the lake at the snapshot asked for; again where maintenance has it, or took the snapshot away."""
     for attempt in range(_TRIES):
-        attach(con, location, "read_only")
-        migrations.check_version(con, location)
-        history = list_snapshots(con)
-        chosen = history[-1] if unpublished else _choose(history, snapshot, location)
-        # Attached anew at the snapshot, so that no later commit is ever seen.
-        con.execute(f"use memory; detach {ALIAS}")
         try:
+            attach(con, location, "read_only")
+            migrations.check_version(con, location)
+            history = list_snapshots(con)
+            chosen = history[-1] if unpublished else _choose(history, snapshot, location)
+            # Attached anew at the snapshot, so that no later commit is ever seen.
+            con.execute(f"use memory; detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}")
-        except LakeError as error:
+        except (LakeError, duckdb.Error) as error:
             if attempt == _TRIES - 1 or not any(words in str(error) for words in _PASSING):
                 raise
+            con.execute(f"use memory; detach database if exists {ALIAS}")
             _wait(attempt)
         else:
             return chosen
@@ -242,8 +244,8 @@ def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> 
             return snapshot
     if 0 <= wanted < history[-1].number and wanted not in {s.number for s in history}:
         raise UsageError(
-            f"Snapshot {wanted} of {location.name} is gone: upkeep keeps those published in the last days and those of "
-            "registered manifests (chest upkeep --help). "
+            f"Snapshot {wanted} of {location.name} is gone: maintenance keeps those published in the last days and "
+            "those of registered manifests (chest maintain --help). "
             f"Published are: {_shown(published)}."
         )
     raise UsageError(
@@ -261,7 +263,8 @@ def transact(
 ) -> T:
     """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
 
-    `work` may run several times, so it must do nothing outside the lake. Returns what it returns.
+    `work` may run several times, so it must do nothing outside the lake. Returns what it returns. LakeError when the
+    writer's lock was lost meanwhile; then nothing is committed.
     """
     for attempt in range(tries):
         try:
@@ -275,6 +278,7 @@ def transact(
                     "info": json.dumps({"tool": __version__, **mask_within(info)}),
                 },
             )
+            locks.require_lock(con)
             con.execute("commit")
         except BaseException as error:
             # After any failed statement the connection may be in an aborted transaction.

@@ -25,7 +25,7 @@ _TRIES = 2
 def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
     """Record a manifest in the lake; returns why it could not be, "" when it was.
 
-    ManifestError when the snapshot that it was made from is gone by now: upkeep came in between.
+    ManifestError when the snapshot that it was made from is gone by now: maintenance came in between.
     """
     values = _values(manifest)
     names = ", ".join(map(identifier, values))
@@ -50,7 +50,7 @@ def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> Non
     number = int(manifest.about["snapshot"])
     if number not in {snapshot.number for snapshot in store.list_snapshots(con)}:
         raise ManifestError(
-            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: upkeep let it go. "
+            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: maintenance let it go. "
             "The manifest cannot be repeated. Remove it, and export again."
         )
 

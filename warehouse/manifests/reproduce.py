@@ -72,14 +72,14 @@ def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Setti
     except UsageError as error:
         raise ManifestError(
             f"{manifest.folder}: snapshot {number} of {time}, which it was made from, is gone. {error} "
-            "Ask the newest one:  chest manifest repeat DIR --newest"
+            "Ask the newest one:  chest manifest reproduce DIR --newest"
         ) from None
     with wh:
         if not newest and to_utc(wh.snapshot.time) != time:
             raise ManifestError(
                 f"{manifest.folder} was made from snapshot {number} of {time}, but that of {wh.location.name} is of "
                 f"{to_utc(wh.snapshot.time)}: it is another lake. Name the one it was made from with --lake, or ask "
-                "this one:  chest manifest repeat DIR --newest"
+                "this one:  chest manifest reproduce DIR --newest"
             )
         yield wh
 

@@ -15,7 +15,7 @@ from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
 
 _CHUNK = 1 << 20
-#: How often upkeep may get in between before we give up.
+#: How often maintenance may get in between before we give up.
 _TRIES = 3
 
 _ABOUT = f"""\

@@ -1,0 +1,145 @@
+"""A catalogue and a data path that do not belong together: nothing is written, and no file is lost."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Chest, write_objects
+from servers import postgres
+
+import warehouse
+from warehouse.errors import LakeError
+from warehouse.lake.maintenance import maintain
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bucket and a lake of it; `older` is its catalogue after the first of two refreshes."""
+    root = tmp_path_factory.mktemp("made")
+    for n in range(2):
+        write_objects(root / "bucket", {f"training/P{n}/data/2020-03-01/data.json": '{"Age": "5"}'})
+        warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+        if not n:
+            shutil.copy(root / "lake/catalog.sqlite", root / "older")
+    return root
+
+
+def _empty(made: Path, lake: Path) -> None:
+    (lake / "catalog.sqlite").write_bytes(b"")
+
+
+def _missing(made: Path, lake: Path) -> None:
+    (lake / "catalog.sqlite").unlink()
+
+
+def _cut(made: Path, lake: Path) -> None:
+    os.truncate(lake / "catalog.sqlite", 20_000)
+
+
+def _overwritten(made: Path, lake: Path) -> None:
+    (lake / "catalog.sqlite").write_text("something else " * 100)
+
+
+def _older(made: Path, lake: Path) -> None:
+    shutil.copy(made / "older", lake / "catalog.sqlite")
+
+
+def _of_another(made: Path, lake: Path) -> None:
+    warehouse.refresh(str(made / "bucket"), str(lake.with_name("other")))
+    shutil.copy(lake.with_name("other") / "catalog.sqlite", lake / "catalog.sqlite")
+
+
+def _without_files(made: Path, lake: Path) -> None:
+    shutil.rmtree(lake / "data/core")
+
+
+TROUBLES = (_empty, _missing, _cut, _overwritten, _older, _of_another, _without_files)
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda f: f.__name__.strip("_"))
+def test_what_does_not_belong_together_is_not_written(
+    made: Path, tmp_path: Path, trouble: object, marked: bool
+) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(made / "lake", lake)
+    trouble(made, lake)  # type: ignore[operator]
+    if not marked:
+        (lake / "data/lake.json").unlink()
+    week = time.time() - 7 * 86_400
+    for path in lake.rglob("*.parquet"):
+        os.utime(path, (week, week))
+    files = sorted(lake.rglob("*.parquet"))
+    if trouble is _older and not marked:  # the files of what came since are still kept from maintenance, being many
+        return
+    for _ in range(2):
+        with pytest.raises(LakeError) as caught:
+            maintain(str(lake), keep_days=0)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(LakeError, match=r"[Rr]estor"):
+            warehouse.refresh(str(made / "bucket"), str(lake))
+    assert sorted(lake.rglob("*.parquet")) == files
+
+
+def test_maintenance_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: Path, here: Chest) -> None:
+    (tmp_path / "none").mkdir()
+    assert here("maintain", "--lake", tmp_path / "none").returncode == 2
+    assert [path.name for path in (tmp_path / "none").iterdir()] == []
+    lake = tmp_path / "lake"
+    shutil.copytree(made / "lake", lake)
+    week = time.time() - 7 * 86_400
+    for n in range(30):
+        path = lake / f"data/core/images/{n}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"PAR1")
+        os.utime(path, (week, week))
+    done = here("maintain", "--lake", lake)
+    assert (done.returncode, "30 of the" in done.stderr) == (2, True)
+    assert len(list(lake.rglob("core/images/*.parquet"))) == 30
+    assert maintain(str(lake), allow_orphans=True).removed_orphans == 30
+
+
+def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> None:
+    with postgres() as server:
+        server.run("create database one")
+        server.run("create database two")
+        first, second = (server.address(name, tmp_path / "data") for name in ("one", "two"))
+        warehouse.refresh(str(made / "bucket"), first)
+        for address in (second, server.address("two", tmp_path / "data/below")):
+            with pytest.raises(LakeError, match=r"files of a lake|of another lake"):
+                warehouse.refresh(str(made / "bucket"), address)
+            with pytest.raises(LakeError):
+                maintain(address)
+        assert warehouse.refresh(str(made / "bucket"), first).published.is_new is False
+
+
+def test_a_full_disk_is_one_line_and_the_next_refresh_goes_on(made: Path, tmp_path: Path, chest: Chest) -> None:
+    """A limit of the system on the size of files stands in for the end of the disk."""
+    import resource
+
+    bucket, lake = tmp_path / "bucket", tmp_path / "lake"
+    shutil.copytree(made / "bucket", bucket)
+    shutil.copytree(made / "lake", lake)
+    new = bucket / "training/New/data/2020-05-01/data.json"
+    new.parent.mkdir(parents=True)
+    new.write_text('{"Age": "70"}')
+    words = ("refresh", bucket, "--lake", lake, "-q", "--add-source")
+    done = chest(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000)))
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("chest: ")
+    assert chest(*words).returncode == 0
+    assert "1" in chest("sql", "select count(*) from clinical where patient_id = 'New'", "--lake", lake).stdout
+
+
+def test_damaged_files_are_one_line(made: Path, tmp_path: Path, here: Chest) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(made / "lake", lake)
+    for path in lake.rglob("*.parquet"):
+        path.write_bytes(b"x" * path.stat().st_size)
+    for words in (("status",), ("check",), ("refresh", made / "bucket", "-q"), ("maintain", "-q")):
+        done = here(*words, "--lake", lake)
+        assert done.returncode == 2, (words, done.stderr)
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stderr.startswith("chest: ")

@@ -1,0 +1,277 @@
+"""A lake with its catalogue in a real PostgreSQL: same answers, one writer, no password in any message."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from conftest import Chest, write_objects
+from servers import Postgres, moto, postgres
+
+import warehouse
+from warehouse.cli import _explain_fault
+from warehouse.errors import ForeignSqlError, LakeBusyError, LakeError, UsageError
+from warehouse.lake import location, store, view_changes
+from warehouse.lake.maintenance import maintain
+from warehouse.query.status import measure_status
+from warehouse.settings import Settings
+from warehouse.synthetic import make_bucket
+
+COUNTS = (
+    "objects",
+    "image_json",
+    "clinical_json",
+    "dcm",
+    "patients",
+    "studies",
+    "series",
+    "modality",
+    "tables",
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bucket") / "small"
+    make_bucket(root, 4)
+    return root
+
+
+@pytest.fixture(scope="module")
+def filled(server: Postgres, bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a lake that was refreshed once."""
+    server.run("create database chest")
+    address = server.address("chest", tmp_path_factory.mktemp("data"))
+    warehouse.refresh(str(bucket), address)
+    return address
+
+
+def answers(address: str) -> dict[str, Any]:
+    """What a lake says of itself and of every patient."""
+    with warehouse.open(address) as wh:
+        day = wh.as_of("2020-12-31")
+        found = {name: measure_status(wh)[name] for name in COUNTS}
+        return {
+            **found,
+            "as_of": measure_status(day)["as_of"],
+            "rows": day.sql("from patients order by all").fetchall(),
+        }
+
+
+def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path: Path) -> None:
+    warehouse.refresh(str(bucket), str(tmp_path / "lake"))
+    expected = answers(str(tmp_path / "lake"))
+    assert expected["as_of"]["2020-12-31"]["images"] > 0
+    assert answers(filled) == expected
+
+
+def test_foreign_sql_reads_the_views_and_no_more(filled: str) -> None:
+    with warehouse.open(filled) as wh:
+        count = "select count(*) from patients"
+        assert wh.sql(count, trusted=False).fetchall() == wh.sql(count).fetchall()
+        for query in ("from core.images", "from postgres_query('__ducklake_metadata_lake', 'select 1')"):
+            with pytest.raises(ForeignSqlError):
+                wh.sql(query, trusted=False)
+
+
+def test_second_refresh_does_nothing(filled: str, bucket: Path, server: Postgres) -> None:
+    before = server.run("select max(snapshot_id) from ducklake_snapshot", "chest")
+    again = warehouse.refresh(str(bucket), filled)
+    assert again.published.is_new is False
+    assert server.run("select max(snapshot_id) from ducklake_snapshot", "chest") == before
+
+
+def test_which_views_changed_is_read_off_the_catalogue(server: Postgres, bucket: Path, tmp_path: Path) -> None:
+    server.run("create database changing")
+    address = server.address("changing", tmp_path / "data")
+    own = tmp_path / "bucket"
+    shutil.copytree(bucket, own)
+    first = warehouse.refresh(str(own), address).published.snapshot
+    record = next(own.glob("*/*/data/*/data.json"))
+    record.write_text(record.read_text() + " ")
+    second = warehouse.refresh(str(own), address).published.snapshot
+    with warehouse.open(address) as wh:
+        moved = set(view_changes.find_changed_views(wh.con, wh.location, first, second))
+        assert moved >= {"clinical", "clinical_history", "patients"}
+        assert not moved & {"images", "headers", "studies", "series"}
+        assert view_changes.find_changed_views(wh.con, wh.location, second, second) == ()
+
+
+def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> None:
+    place = location.parse_address(filled)
+    with store.open_writer(place, Settings()):
+        with pytest.raises(LakeBusyError), store.open_writer(place, Settings()):
+            pass
+        done = chest("refresh", bucket, "--lake", filled, "-q")
+        with warehouse.open(filled) as wh:
+            assert wh.patients().fetchall()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Another refresh is writing" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with store.open_writer(place, Settings()):
+        pass  # the lock went with its holder
+
+
+@pytest.mark.parametrize("moment", ["listing", "checking", "compacting tables"])
+def test_a_writer_whose_connections_were_cut_does_not_go_on_without_its_lock(
+    server: Postgres, bucket: Path, tmp_path: Path, moment: str
+) -> None:
+    """DuckDB connects again without a word; the advisory lock went with the connection."""
+    name = f"cut_{moment.replace(' ', '_')}"
+    server.run(f"create database {name}")
+    address = server.address(name, tmp_path / "data")
+    write_objects(tmp_path / "bucket", {"training/P/data/2020-03-01/data.json": '{"Pseudonym": "P"}'})
+    is_upkeep = moment.startswith("compacting")
+    if is_upkeep:
+        warehouse.refresh(str(tmp_path / "bucket"), address)
+    cut: list[str] = []
+
+    def step_in(step: str, _done: int, _total: int) -> None:
+        if not cut and step == moment:
+            others = "pid <> pg_backend_pid() and datname is not null"
+            cut.append(server.run(f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {others}"))
+
+    write = partial(maintain, address) if is_upkeep else partial(warehouse.refresh, str(tmp_path / "bucket"), address)
+    with pytest.raises((LakeError, duckdb.Error)) as caught:
+        write(progress=step_in)
+    assert cut
+    assert cut != ["0"]
+    line = str(_explain_fault(caught.value) if isinstance(caught.value, duckdb.Error) else caught.value)
+    assert "\n" not in line
+    assert "p@ss" not in line
+    assert moment == "listing" or "cut the connections" in line, "a statement that the cut met says so itself"
+    warehouse.refresh(str(tmp_path / "bucket"), address)  # the lock is free, and what was left undone is done
+    with warehouse.open(address) as wh:
+        assert wh.patients().select("patient_id").fetchall() == [("P",)]
+
+
+def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
+    server.run("create database shared")
+    record = '{"Pseudonym": "%s", "SwabStatus": "Negative"}'
+    for site in ("leeds", "york"):
+        write_objects(tmp_path / site, {f"training/{site}/data/2020-03-01/data.json": record % site})
+    addresses = {site: server.address("shared", tmp_path / f"{site}-data", schema=site) for site in ("leeds", "york")}
+    with store.open_writer(location.parse_address(addresses["leeds"]), Settings()):
+        warehouse.refresh(str(tmp_path / "york"), addresses["york"])  # a lock of its own
+    warehouse.refresh(str(tmp_path / "leeds"), addresses["leeds"])
+    for site, address in addresses.items():
+        with warehouse.open(address) as wh:
+            assert wh.patients().select("patient_id").fetchall() == [(site,)]
+
+
+def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.run("create database remote")
+    record = {"training/Covid1/data/2020-03-01/data.json": '{"Pseudonym": "Covid1", "SwabStatus": "Negative"}'}
+    write_objects(tmp_path / "bucket", record)
+    address = server.address("remote", "s3://parquet/lake")
+    with moto() as s3:
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        client = s3.client()
+        client.create_bucket(Bucket="parquet")
+        warehouse.refresh(str(tmp_path / "bucket"), address)
+        with warehouse.open(address) as wh:
+            assert wh.clinical().select("patient_id, kind").fetchall() == [("Covid1", "status")]
+            assert wh.sql("select patient_id from patients", trusted=False).fetchall() == [("Covid1",)]
+            with wh.sandboxed() as held, pytest.raises(duckdb.Error, match="disabled"):
+                held.con.execute("from read_parquet('s3://elsewhere/x.parquet')")
+        stored = [row["Key"] for row in client.list_objects_v2(Bucket="parquet")["Contents"]]
+    assert any(key.startswith("lake/core/clinical/") and key.endswith(".parquet") for key in stored)
+
+
+@pytest.mark.parametrize("command", ["status", "refresh"])
+@pytest.mark.parametrize("trouble", ["wrong password", "no database", "no server"])
+def test_troubles_are_one_line_without_the_password(
+    server: Postgres, bucket: Path, tmp_path: Path, here: Chest, command: str, trouble: str
+) -> None:
+    wrong = {
+        "wrong password": Postgres(server.port, server.psql, password="wr0ng p@ss'word"),
+        "no database": server,
+        "no server": Postgres(9, server.psql),
+    }[trouble]
+    address = wrong.address("nowhere" if trouble == "no database" else "postgres", tmp_path / "data")
+    source = [bucket] if command == "refresh" else []
+    done = here(command, *source, "--lake", address)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("chest: ")
+    for secret in ("p@ss", "p%40ss", "word'", "password="):
+        assert secret not in done.stderr
+
+
+def test_status_names_the_lake_without_the_password(filled: str, here: Chest) -> None:
+    done = here("status", "--lake", filled, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["lake"] == "postgres://127.0.0.1/chest"
+    assert "p@ss" not in done.stdout + done.stderr
+
+
+def test_reading_makes_no_lake(server: Postgres, tmp_path: Path) -> None:
+    server.run("create database blank")
+    with pytest.raises(LakeError):
+        warehouse.open(server.address("blank", tmp_path / "data"))
+    assert server.run("select count(*) from information_schema.tables where table_schema = 'public'", "blank") == "0"
+
+
+def test_an_address_without_data_path_says_so(server: Postgres, here: Chest) -> None:
+    done = here("status", "--lake", f"postgres://me:hush@127.0.0.1:{server.port}/chest")
+    assert done.returncode == 2
+    assert "data_path" in done.stderr
+    assert "hush" not in done.stderr
+
+
+def test_a_schema_must_be_a_plain_name(server: Postgres, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no name for a schema"):
+        location.parse_address(server.address("chest", tmp_path, schema="a'b"))
+
+
+def test_a_server_that_dies_in_the_middle_is_one_line_and_no_abort(bucket: Path, tmp_path: Path) -> None:
+    """In a process of its own: closing a connection whose transaction is open would end it by a signal."""
+    script = """
+import os, signal, socket, sys
+import warehouse
+from warehouse.cli import _explain_fault
+
+source, lake, process, port = sys.argv[1:]
+
+def kill(step, done, total):
+    if step == "images":
+        os.kill(int(process), signal.SIGQUIT)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(port)), 1).close()
+            except OSError:
+                return
+
+try:
+    warehouse.refresh(source, lake, progress=kill)
+except warehouse.WarehouseError as error:
+    print(error)
+except Exception as error:
+    print(_explain_fault(error))
+"""
+    with contextlib.suppress(subprocess.CalledProcessError), postgres() as server:  # there is nothing left to stop
+        process = server.run("select pg_read_file('postmaster.pid')").split("\n")[0]
+        words = [str(bucket), server.address("postgres", tmp_path / "data"), process, str(server.port)]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False, timeout=100
+        )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert "lake" in line
+    assert "p@ss" not in line

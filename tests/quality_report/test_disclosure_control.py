@@ -1,0 +1,341 @@
+"""Small counts cannot be recovered: by a solver from all that is shown together, nor by whoever rounds every table that
+there could be and looks which gives what is shown."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from itertools import pairwise, product
+from pathlib import Path
+
+import pytest
+from attack import Attack
+from conftest import Chest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pages import drawn
+
+import warehouse
+from warehouse.cohorts import attrition, confounding
+from warehouse.disclosure_control import format_rounded, round_count, round_parts, round_table
+from warehouse.quality_report import suppression
+from warehouse.quality_report.model import NO_RECORD, STATUSES
+from warehouse.synthetic import make_bucket
+
+BASE = 5
+SMALL = range(1, BASE)
+#: A cohort that uses facts from the future beside its label.
+LATER = """\
+-- title: Films and what came after
+-- question: Which films are there, and who died?
+-- grain: study
+select StudyInstanceUID, studies.patient_id, death
+from studies
+inner join clinical on studies.patient_id = clinical.patient_id
+where StudyDate is not null
+"""
+#: Mostly small: that is where there is something to protect.
+COUNTS = st.integers(0, 4) | st.integers(0, 30)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 40))
+def test_a_count_is_rounded_to_the_nearest_and_small_ones_to_nothing(count: int, base: int) -> None:
+    shown = round_count(count, base)
+    if base < 2:
+        assert shown == count
+        return
+    assert shown % base == 0
+    assert (shown == 0) == (count < base)
+    assert count < base or shown == base or abs(shown - count) <= base / 2
+    assert format_rounded(shown, base) == (f"under {base}" if count < base else f"{shown:,}")
+
+
+@given(st.lists(COUNTS, max_size=9), st.integers(0, 12))
+def test_parts_add_up_to_their_rounded_total(parts: list[int], base: int) -> None:
+    shown = round_parts(parts, base)
+    assert sum(shown) == round_count(sum(parts), base)
+    assert all(abs(a - b) < max(base, 1) and a >= 0 for a, b in zip(shown, parts, strict=True))
+    assert all(not shown % base for shown in shown) if base else shown == parts
+
+
+@pytest.mark.parametrize(("n_parts", "most"), [(1, 22), (2, 22), (3, 22), (4, 17)])
+def test_whoever_rounds_every_list_finds_no_small_count(n_parts: int, most: int) -> None:
+    giving = defaultdict(list)
+    for parts in product(range(most + 1), repeat=n_parts):
+        if sum(parts) <= most:
+            giving[tuple(round_parts(parts, BASE))].append(parts)
+    nothing_is_recovered(giving, most, n_parts)
+
+
+def test_whoever_rounds_every_table_finds_no_small_count() -> None:
+    most, names = 12, ("a", "b")
+    giving = defaultdict(list)
+    for cells in product(range(most + 1), repeat=4):
+        if sum(cells) <= most:
+            table = round_table(names, names, dict(zip(product(names, names), cells, strict=True)), BASE)
+            giving[tuple(table.cells.get(place, 0) for place in product(names, names))].append(cells)
+    nothing_is_recovered(giving, most, 4)
+
+
+def nothing_is_recovered(giving: Mapping[tuple[int, ...], list[tuple[int, ...]]], most: int, n_cells: int) -> None:
+    """Asserts that of all tables that are shown alike each cell that may be small has one of four values at least."""
+    tried = 0
+    for shown, tables in giving.items():
+        if sum(shown) + BASE // 2 > most:
+            continue  # larger tables are shown alike
+        for place in range(n_cells):
+            values = {table[place] for table in tables}
+            if values & {*SMALL}:
+                tried += 1
+                assert len(values) >= 4, f"cell {place} of {shown} must be {values}"
+    assert tried
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=5), st.lists(st.integers(0, 2), min_size=5, max_size=5))
+def test_tables_of_the_same_rows_together(cells: list[tuple[int, int]], moved: list[int]) -> None:
+    """As `chest cohort confounders` shows them: the rows of each label, by one attribute and by another."""
+    first = {(f"a{i}", label): n for i, row in enumerate(cells) for label, n in zip("xy", row, strict=True)}
+    second: Counter[tuple[str, str]] = Counter()
+    for (name, label), n in first.items():
+        second[f"b{moved[int(name[1:])]}", label] += n
+    tables = [(true, round_table(sorted({r for r, _ in true}), "xy", true, BASE)) for true in (first, second)]
+    attack = Attack(BASE)
+    attack.rounded("all", tables[0][1].total)
+    for true, table in tables:
+        assert table.total == sum(table.cells.values()) == sum(table.column_totals.values())
+        for label in "xy":
+            attack.part(label, table.column_totals.get(label, 0))
+            names = [f"{row} {label}" for row, of in true if of == label]
+            for name in names:
+                attack.part(name, table.cells.get((name.split()[0], label), 0))
+            attack.know({label: -1, **dict.fromkeys(names, 1)})
+    attack.know({"all": -1, "x": 1, "y": 1})
+    for true, _ in tables:
+        for (row, label), n in true.items():
+            if n in SMALL:
+                found = attack.values({f"{row} {label}": 1}, [0, *SMALL, BASE])
+                assert found >= {*SMALL}, f"{row} {label} is among {found}"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(COUNTS, st.integers(0, 9)), min_size=2, max_size=5))
+def test_attrition(lost: list[tuple[int, int]]) -> None:
+    """Steps that narrow each other, in patients and in images, of which a patient has one or more."""
+    patients = [sum(n for n, _ in lost[place:]) for place in range(len(lost))]
+    images = [sum(n + more for n, more in lost[place:]) for place in range(len(lost))]
+    steps = [
+        attrition.Count(f"s{i}", "", f"s{i - 1}" if i else "", 1, (), {**empty(), "patients": p, "images": n}, empty())
+        for i, (p, n) in enumerate(zip(patients, images, strict=True))
+    ]
+    shown = attrition.suppress_counts(steps, BASE)
+    attack = Attack(BASE)
+    for place, step in enumerate(shown):
+        for what in ("patients", "images"):
+            attack.rounded(f"{what} {place}", step.counts[what] or 0)
+            if place:
+                before, now = (s.counts[what] for s in (shown[place - 1], step))
+                assert step.lost[what] == (before or 0) - (now or 0)
+                attack.never_more(f"{what} {place}", f"{what} {place - 1}")
+        attack.never_more(f"patients {place}", f"images {place}")
+    for counts, what in ((patients, "patients"), (images, "images")):
+        for place, n in enumerate(counts):
+            if n in SMALL:
+                assert attack.values({f"{what} {place}": 1}, [0, *SMALL]) >= {*SMALL}
+        for place, (before, now) in enumerate(pairwise(counts)):
+            if before - now in SMALL:
+                gap = {f"{what} {place}": 1.0, f"{what} {place + 1}": -1.0}
+                assert len(attack.values(gap, [0, *SMALL, BASE])) > 1
+
+
+def empty() -> dict[str, int | None]:
+    return dict.fromkeys(attrition.COUNTED)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=5), COUNTS, st.data())
+def test_report(centres: list[tuple[int, int]], without_record: int, data: st.DataObject) -> None:
+    """Patients of centres; of each centre, how many have a field filled, and met a rule; and what a check counts."""
+    names = [f"C{i}" for i, of in enumerate(centres) if any(of)]
+    of = {f"C{i}": pair for i, pair in enumerate(centres) if any(pair)}
+    cells = {(name, status): n for name in names for status, n in zip(STATUSES, of[name], strict=False) if n}
+    cells |= {(NO_RECORD, "none"): without_record} if without_record else {}
+    filled = {name: (data.draw(st.integers(0, sum(of[name]))), sum(of[name])) for name in names}
+    repaired = {name: data.draw(st.integers(0, sum(of[name]))) for name in names}
+    negatives = sum(negative for _, negative in of.values())
+    found = {"negative_with_positive_result": data.draw(st.integers(0, negatives))}
+    found["images_without_clinical"] = without_record
+    known = suppression.suppress_counts(
+        drawn(cells, None, {(name, "date_serial"): (n, n) for name, n in repaired.items() if n}, filled, found), BASE
+    )
+    attack = Attack(BASE)
+    totals = known.totals
+    attack.rounded("patients", totals.n_patients)
+    columns = dict(zip(STATUSES, (totals.n_positive, totals.n_negative, totals.n_without_record), strict=True))
+    shown = {(count.centre, count.status): count.n_patients for count in known.patients}
+    for status, total in columns.items():
+        attack.part(status, total)
+        places = [f"{name} {status}" for name in names] if status != "none" else [f"{NO_RECORD} none"]
+        for place in places:
+            attack.part(place, shown.get((place[: place.rindex(" ")], status), 0))
+        attack.know({status: -1, **dict.fromkeys(places, 1)})
+    attack.know({"patients": -1, **dict.fromkeys(STATUSES, 1)})
+    shares(attack, known, names)
+    subsets(attack, known, names)
+    for (name, status), n in cells.items():
+        if n in SMALL:
+            assert len(attack.values({f"{name} {status}": 1}, [0, *SMALL, BASE])) >= 3, f"{name} {status} is {n}"
+    for name, (n_filled, n_records) in filled.items():
+        if f"filled {name}" in attack.low and n_records - n_filled in SMALL:
+            rest = {f"{name} positive": 1.0, f"{name} negative": 1.0, f"filled {name}": -1.0}
+            assert len(attack.values(rest, [0, *SMALL, BASE])) > 1, f"{name} lacks {n_records - n_filled}"
+
+
+def shares(attack: Attack, known: suppression.Figures, names: list[str]) -> None:
+    """A share is known to half a step of the base, and what is filled is a part of the centre's patients."""
+    for cell in known.completeness:
+        own, share, steps = f"filled {cell.centre}", cell.n_filled // BASE, cell.n_records // BASE
+        parts = {f"{cell.centre} positive", f"{cell.centre} negative"}
+        attack.unknown(own)
+        attack.never_more(own, *parts)
+        attack.know({own: steps, **dict.fromkeys(parts, -(share - 0.5))}, 0, float("inf"))
+        attack.know({own: steps, **dict.fromkeys(parts, -(share + 0.5))}, -float("inf"), 0)
+    assert {cell.centre for cell in known.completeness} <= {*names}
+
+
+def subsets(attack: Attack, known: suppression.Figures, names: list[str]) -> None:
+    """Patients who met a rule are patients of centres; those whom a check names are negative, or have no record."""
+    totals = known.totals
+    for rule in known.rules:
+        repaired = {count.centre: count.n_patients for count in known.repairs}
+        for name in names:
+            attack.unknown(f"met {name}")
+            if name in repaired:
+                attack.part(f"met {name}", repaired[name])
+            attack.never_more(f"met {name}", f"{name} positive", f"{name} negative")
+        bounded(attack, "met", rule.n_patients, (totals.n_patients, totals.n_positive, totals.n_negative))
+        attack.know({"met": -1, **{f"met {name}": 1 for name in names}})
+    for checked in known.checks:
+        of = "none" if checked.check.name == "images_without_clinical" else "negative"
+        whole = totals.n_without_record if of == "none" else totals.n_negative
+        bounded(attack, checked.check.name, checked.n_rows, (whole, totals.n_patients))
+        attack.never_more(checked.check.name, of)
+        if of == "none":
+            attack.know({checked.check.name: 1, "none": -1})
+
+
+def bounded(attack: Attack, name: str, shown: int, wholes: tuple[int, ...]) -> None:
+    """A count that was rounded, and is at most what is shown of a whole: then it may be more."""
+    attack.rounded(name, shown)
+    if shown in wholes:
+        attack.unknown(name, attack.low[name])
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("rounded")
+    make_bucket(root / "bucket", 50, "published", 5)
+    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    return str(root / "lake")
+
+
+def test_an_association_says_no_more_than_the_table_beside_it(lake: str, here: Chest) -> None:
+    """Ten hidden cells were once solved for exactly, from the sixteen digits of V beside them."""
+    done = here("cohort", "confounders", "covid_risk", "--lake", lake, "--label", "covid_status", "--format", "json")
+    shown = json.loads(done.stdout)
+    assert shown["rows"] % BASE == 0
+    assert {a["first"] for a in shown["associations"]} == {"covid_status"}, "tables of others are not shown"
+    totals = set()
+    for a in shown["associations"]:
+        rows = shown["cells"][a["second"]]
+        pairs = {(row[a["second"]], name): n for row in rows for name, n in row.items() if isinstance(n, int)}
+        totals.add(sum(row["all"] for row in rows))
+        assert all(n % BASE == 0 for n in pairs.values())
+        v = confounding.cramers_v(Counter({place: n for place, n in pairs.items() if place[1] != "all"}))
+        assert (a["v"], a["v_corrected"]) == v
+    assert totals == {shown["rows"]}
+    exact = json.loads(
+        here(
+            *("cohort", "confounders", "covid_risk", "--lake", lake, "--label", "covid_status"),
+            *("--format", "json", "--suppress", 0),
+        ).stdout
+    )
+    assert any(row["all"] % BASE for table in exact["cells"].values() for row in table)
+    assert len(exact["associations"]) > len(shown["associations"])
+
+
+def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_path: Path) -> None:
+    place = ("--lake", lake)
+    true = json.loads(here("cohort", "attrition", "covid_risk", *place, "--suppress", 0, "--format", "json").stdout)
+    shown = json.loads(here("cohort", "attrition", "covid_risk", *place, "--format", "json").stdout)
+    for was, row in zip(true, shown, strict=True):
+        assert {n: v for n, v in row.items() if n in attrition.COUNTED} == {
+            what: None if was[what] is None else round_count(was[what], BASE) for what in attrition.COUNTED
+        }
+    answer = true[-1]
+    rows = round_count(answer["images"], BASE)
+    assert rows != answer["images"]
+    done = here("cohort", "run", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "rows.csv")
+    assert done.stderr.startswith(f"{rows} rows, one for each image"), done.stderr
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == answer["images"] + 1, "rows are all there"
+    done = here("manifest", "export", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "m")
+    assert f" {rows} images; " in done.stdout, done.stdout
+    assert f"{answer['images']} " not in done.stdout + done.stderr
+    done = here(
+        "manifest", "export", "covid_risk", *place, "--suppress", BASE, "-o", tmp_path / "j", "--format", "json"
+    )
+    made = json.loads(done.stdout)
+    assert all(n is None or n % BASE == 0 for n in made["counts"].values())
+    assert all((step[what] or 0) % BASE == 0 for step in made["attrition"] for what in attrition.COUNTED)
+    assert "without_images" not in made
+
+
+def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
+    place, later = ("--lake", lake), tmp_path / "later.sql"
+    later.write_text(LATER)
+    exact = here("cohort", "lint", later, *place, "--suppress", 0).stdout
+    shown = here("cohort", "lint", later, *place).stdout
+    counts = [re.findall(r"(\d+|under 5) of (\d+) rows", text) for text in (exact, shown)]
+    assert (
+        [tuple(format_rounded(round_count(int(n), BASE), BASE) for n in pair) for pair in counts[0]]
+        == counts[1]
+        != counts[0]
+    )
+    compared = ("cohort", "compare", "covid_risk", *place, "--from", "2020-05-01")
+    done = here(*compared, "--suppress", BASE)
+    assert done.stdout == "", "rows name patients"
+    numbers = [int(word) for word in done.stderr.split("\nCounts")[0].replace(",", "").split() if word.isdigit()]
+    assert numbers
+    assert not any(n % BASE for n in numbers)
+    assert here(*compared, "--suppress", BASE, "-o", tmp_path / "x.csv").returncode == 2
+    true = {row["name"]: row["rows"] for row in json.loads(here("check", *place, "--format", "json").stdout)}
+    checked = json.loads(here("check", *place, "--format", "json", "--suppress", BASE).stdout)
+    assert {row["name"]: row["rows"] for row in checked} == {n: round_count(rows, BASE) for n, rows in true.items()}
+    assert not any(row["faults"] for row in checked)
+    small = next(name for name, n in true.items() if n in SMALL)
+    assert "rows       under 5" in here("check", small, *place, "--suppress", BASE).stdout
+
+
+@settings(max_examples=40, deadline=None)
+@given(COUNTS, COUNTS, COUNTS, COUNTS)
+def test_compare(same: int, came: int, left: int, changed: int) -> None:
+    """Rows before and after are added up from parts: what differs cannot be subtracted from them."""
+    attack = Attack(BASE)
+    shown = round_parts([came, left, changed], BASE)
+    attack.rounded("same", round_count(same, BASE))
+    attack.rounded("differ", sum(shown))
+    for name, n in zip(("came", "left", "changed"), shown, strict=True):
+        attack.part(name, n)
+    attack.know({"differ": -1, "came": 1, "left": 1, "changed": 1})
+    for name, n in (("same", same), ("came", came), ("left", left), ("changed", changed)):
+        if n in SMALL:
+            assert attack.values({name: 1}, [*SMALL]) == {*SMALL}
+
+
+def test_a_row_of_zeros_hides_nothing() -> None:
+    cells = {("a", "x"): 0, ("a", "y"): 3, ("b", "x"): 40, ("b", "y"): 60, ("c", "x"): 20, ("c", "y"): 35}
+    table = round_table("abc", "xy", cells, BASE)
+    assert table.cells == {**cells, ("a", "y"): 5}
+    assert (table.column_totals, table.total) == ({"x": 60, "y": 100}, 160)
+    table = round_table("ab", "xy", {("a", "x"): 2, ("b", "x"): 40, ("b", "y"): 60}, BASE)
+    assert table.cells == {("b", "x"): 40, ("b", "y"): 60}, "of a there is nothing left to show"
