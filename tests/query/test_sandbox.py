@@ -343,6 +343,9 @@ def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) 
         ("-- label " + "ab" * 100_000 + ": y", "at most 63"),
         ("-- " + "a1_" * 150_000, "mine.sql"),
         ("-- title" + "x" * 400_000 + " !", "mine.sql"),
+        ("-- topic: x\n" + "--   y\n" * 90_000, "topic"),
+        ("".join(f"-- param p{i} INTEGER = 1: x\n" for i in range(20_000)), "at most 1,000 entries"),
+        ("".join(f"-- label p{i}: x\n" for i in range(30_000)), "at most 1,000 entries"),
     ],
 )
 def test_a_long_header_is_refused_at_once_and_shortly(line: str, says: str) -> None:
