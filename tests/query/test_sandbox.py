@@ -241,7 +241,7 @@ def test_types_of_labels_survive(wh: warehouse.Warehouse, root: Path, tmp_path: 
             found = con.sql(f"from '{folder / 'manifest.parquet'}'")
             types = dict(zip(found.columns, map(str, found.types), strict=True))
             for label, kind in zip(meant.columns, map(str, meant.types), strict=True):
-                # What Parquet does not keep, or Polars not read, becomes text: ENUM, fixed arrays, parts with names, INTERVAL.
+                # What Parquet does not keep, or Polars not read, becomes text: ENUM, fixed arrays, structs, INTERVAL.
                 kept = kind if LABEL_TYPES.fullmatch(kind) and "INTERVAL" not in kind else "VARCHAR"
                 assert types[label] == {"HUGEINT": "BIGINT"}.get(kind, kept), label
             clinical = found.filter("object = 'clinical'").aggregate("count(*), count(word)").fetchone()
