@@ -15,8 +15,8 @@ from warehouse.text import escape_controls
 TRIES = 4
 #: Seconds before the second try; doubled for each further one.
 FIRST_WAIT = 30.0
-#: Keys of objects and their folders name patients.
-_KEY = re.compile(r"\b(?:training|validation)/\S+|\S+\.(?:json|dcm)\b")
+#: Keys of objects and their folders name patients. Each word is tried from its start alone, or a long one takes hours.
+_KEY = re.compile(r"\b(?:training|validation)/\S+|(?<!\S)\S+\.(?:json|dcm)\b")
 
 
 @contextlib.contextmanager

@@ -55,8 +55,8 @@ _CUT = re.compile(
     r"|broken pipe|end of file|incomplete|decoding response body|error reading a body|request or response body",
     re.IGNORECASE,
 )
-#: obstore's own limits, which it repeats in every error.
-_LIMITS = re.compile(r"\w*(?:retry|retries|timeout)\w*: [^,\s]+")
+#: obstore's own limits, which it repeats in every error. Each word is read once: an error may quote a server's answer.
+_LIMITS = re.compile(r"(?<!\w)(?=\w*?(?:retry|retries|timeout))\w++: [^,\s]+")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})\b")
 #: A connection that will not come about whatever one waits for.

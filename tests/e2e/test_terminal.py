@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from terminals import at_terminal, here_at_terminal
 
 import warehouse
 from pipelines import metadata, retries
+from warehouse import aws
 from warehouse.manifests.export import export_manifest
 from warehouse.text import escape_controls, escape_json
 
@@ -175,6 +177,27 @@ def test_a_cell_in_dagster_is_text_whatever_it_holds(text: str) -> None:
     assert isinstance(block, str)
     fence = block.split("sql\n")[0]
     assert block.count(f"\n{fence}") == 1 or "`" in text
+
+
+@pytest.mark.parametrize("part", ["a", "a1_", "training", "x.json", "timeout", "."])
+def test_a_long_word_of_somebody_elses_is_read_once(part: str) -> None:
+    """A server's answer or a key may be in an error: to make a line of it takes no hours."""
+    text = part * (200_000 // len(part))
+    start = time.process_time()
+    assert retries.to_one_line(f"x {text}! y").endswith("y")
+    assert aws.to_connection_error("bucket", OSError(text))
+    assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("gone: training/Covid1/data.json, b/c.dcm; d", "gone: … …; d"),
+        ("(x/training/Covid1.xml) a.jsonx .json", "(x/… a.jsonx .json"),
+    ],
+)
+def test_a_line_of_a_log_has_no_key(text: str, shown: str) -> None:
+    assert retries.to_one_line(text) == shown
 
 
 def test_head_ends_a_pipe_quietly(hostile: dict[str, object]) -> None:

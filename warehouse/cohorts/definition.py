@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.cohorts import header
-from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem, suggest_nearest
+from warehouse.cohorts.header import GRAINS, MOST_PROBLEMS, DefinitionError, Parameter, Problem, suggest_nearest
 from warehouse.engine import sql_files
 from warehouse.engine.names import explain_name, fold_name, quote_name
 from warehouse.engine.query_text import find_hidden, read_text
@@ -159,14 +159,15 @@ def _parsed(text: str, path: str) -> Definition:
     steps, answer = _steps(text, tree, tokens, path)
     params = {fold_name(p.name): p for p in said.params}
     used = {fold_name(name): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
-    for name, line in used.items():
-        if name not in params:
-            problems.append(
-                Problem(line, f"{_shown(name)} is no parameter of the header.{suggest_nearest(name, params)}")
-            )
-    for name, param in params.items():
-        if name not in used:
-            problems.append(Problem(param.line, f"Parameter {param.name} is never used.{suggest_nearest(name, used)}"))
+    unknown, unused = [name for name in used if name not in params], [name for name in params if name not in used]
+    # Of many none is a slip of the pen; and each would be compared with all.
+    near_params, near_used = (params, used) if len(unknown) + len(unused) < MOST_PROBLEMS else ({}, {})
+    for name in unknown:
+        near = suggest_nearest(name, near_params)
+        problems.append(Problem(used[name], f"{_shown(name)} is no parameter of the header.{near}"))
+    for name in unused:
+        near = suggest_nearest(name, near_used)
+        problems.append(Problem(params[name].line, f"Parameter {params[name].name} is never used.{near}"))
     problems += _misnamed(steps)
     if problems:
         raise DefinitionError(path, problems)

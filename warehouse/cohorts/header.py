@@ -28,8 +28,13 @@ RESERVED = ("as_of", "name")
 _KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
 #: Characters of a message; a name or value of the file in it may have a million.
 _MOST_SHOWN = 2_000
+#: Problems that an error shows, and that a name is suggested for.
+MOST_PROBLEMS = 100
+#: Entries of a header: each is compared with all others, so that a hundred thousand would take hours.
+_MOST_ENTRIES = 1_000
 _NEEDED = ("title", "question", "grain")
-_LINE = re.compile(r"-- (\w+)([^:]*?): +(.+)")
+# `++` and `*+` give nothing back: else a million letters without a colon would be cut in two in a million ways.
+_LINE = re.compile(r"-- (\w++)([^:]*+): +(.+)")
 # `*+` gives no blank back: else a million blanks that are no parameter would be tried in a million ways each.
 _PARAM = re.compile(r"-- param +(\S+) +(\w+(?:\[\])?) *+(?:= *+(.+?))?: +(.+)")
 _LABEL = re.compile(r"-- label +(?:\"((?:[^\"]|\"\")*)\"|(\S+?)) *: +(.+)")
@@ -50,7 +55,9 @@ class DefinitionError(UsageError):
     def __init__(self, path: str, problems: Iterable[Problem]) -> None:
         cut = (replace(p, message=shorten(p.message, _MOST_SHOWN)) for p in problems)
         self.problems = sorted(cut, key=lambda p: p.line)
-        super().__init__("\n".join(f"{path}:{p.line}: {p.message}" for p in self.problems))
+        lines = [f"{path}:{p.line}: {p.message}" for p in self.problems[:MOST_PROBLEMS]]
+        more = len(self.problems) - len(lines)
+        super().__init__("\n".join([*lines, f"{path}: and {more:,} more."] if more else lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,8 @@ class Parameter:
 
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """`Did you mean x?` for the known name that is nearest, or nothing; letter case does not count."""
-    if len(name) > MOST_CHARACTERS:
+    known = list(known)
+    if len(name) > MOST_CHARACTERS or len(known) > _MOST_ENTRIES:
         return ""
     lower = {k.lower(): k for k in known}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
@@ -90,7 +98,12 @@ class Header:
 def read(text: str, problems: list[Problem]) -> Header:
     """Read the header of a file; what is wrong with it goes to the problems."""
     header = Header()
-    for number, line in _entries(text):
+    for place, (number, line) in enumerate(_entries(text)):
+        if place == _MOST_ENTRIES:
+            problems.append(
+                Problem(1, f"A header has at most {_MOST_ENTRIES:,} entries; line {number} begins one more.")
+            )
+            break
         found = _LINE.fullmatch(line)
         key = found[1] if found else ""
         if not found or key not in _KEYS:
@@ -122,18 +135,18 @@ def read(text: str, problems: list[Problem]) -> Header:
 
 def _entries(text: str) -> Iterator[tuple[int, str]]:
     """The entries of the header, each with its first line: lines that go on are joined to theirs."""
-    entry: tuple[int, str] | None = None
+    start, parts = 0, list[str]()
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.startswith("--"):
             break
-        if line.startswith("--   ") and entry:
-            entry = (entry[0], f"{entry[1]} {line[2:].strip()}")
+        if line.startswith("--   ") and parts:
+            parts.append(line[2:].strip())
             continue
-        if entry:
-            yield entry
-        entry = (number, line.rstrip()) if line.strip("- \t") else None
-    if entry:
-        yield entry
+        if parts:
+            yield start, " ".join(parts)
+        start, parts = number, [line.rstrip()] if line.strip("- \t") else []
+    if parts:
+        yield start, " ".join(parts)
 
 
 def _no_entry(number: int, line: str, key: str) -> Problem:
