@@ -117,7 +117,7 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
         words += [f"meta_schema {literal(location.schema)}", f"meta_secret {literal(_CATALOGUE_SECRET)}"]
     else:
         # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
-        words += ["meta_busy_timeout 10000", "override_data_path true"]
+        words += ["meta_busy_timeout 30000", "override_data_path true"]
     try:
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
