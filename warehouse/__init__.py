@@ -7,6 +7,8 @@ wh = warehouse.open("lake")
 wh.as_of("2020-06-01").patients().pl()
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import (

@@ -1,5 +1,7 @@
 """AWS: the session, and what a refusal means: one clear line, and whether a later try may go well."""
 
+from __future__ import annotations
+
 import os
 import re
 from typing import Any

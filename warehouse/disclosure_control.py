@@ -11,6 +11,8 @@ hidden on account of a zero.
 Knows of counts alone. A base of 0 or 1 changes nothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -5,6 +5,8 @@ string, a signature in a URL), and by value (the secrets that this process holds
 A leaf: it imports nothing of the warehouse, and nothing slow.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -81,12 +83,12 @@ def mask_secrets(text: str) -> str:
     return _WORD.sub(_masked_webhooks, text) if "hook" in text.lower() else text
 
 
-def _masked_logins(word: "re.Match[str]") -> str:
+def _masked_logins(word: re.Match[str]) -> str:
     before, at, after = word[0].rpartition("@")
     return _LOGIN.sub(rf"\g<scheme>{MASK}@", before + at) + after if at else word[0]
 
 
-def _masked_webhooks(found: "re.Match[str]") -> str:
+def _masked_webhooks(found: re.Match[str]) -> str:
     """A word without the paths of hosts that are called a hook, or whose path is one's."""
     word, parts, end = found[0], [], 0
     last_hook = max((hook.start() for hook in _HOOK.finditer(word)), default=-1)
@@ -98,7 +100,7 @@ def _masked_webhooks(found: "re.Match[str]") -> str:
     return "".join([*parts, word[end:]])
 
 
-def _masked_pair(found: "re.Match[str]") -> str:
+def _masked_pair(found: re.Match[str]) -> str:
     value = found["value"]
     if found["sign"].strip() in ("", ":") and value[0] not in "'\"" and found["name"][-1] not in "'\"":
         return found[0]  # words of a sentence, as in "the secret key is wrong"

@@ -1,5 +1,7 @@
 """How long work reports how far it is."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 #: Called with the step, what is done and the total (0: not known yet).

@@ -5,6 +5,8 @@ separators and lone surrogates become `\\x1b`, `\\u202e` and the like: the reade
 A leaf: it imports nothing of the warehouse.
 """
 
+from __future__ import annotations
+
 import re
 
 #: Unicode's Cc, Cs, Zl, Zp and Cf, which steer, hide or reorder, with the fillers that show nothing.
@@ -28,7 +30,7 @@ def escape_json(text: str) -> str:
     return _IN_JSON.sub(_escape_json, text)
 
 
-def _escape(found: "re.Match[str]") -> str:
+def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     named = {9: "\\t", 10: "\\n", 13: "\\r"}.get(code)
     if named:
@@ -36,7 +38,7 @@ def _escape(found: "re.Match[str]") -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _escape_json(found: "re.Match[str]") -> str:
+def _escape_json(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < 0x10000:
         return f"\\u{code:04x}"

@@ -4,6 +4,8 @@ Adding a DICOM attribute is one line in sql/columns/images.csv (name = keyword, 
 else follows from the line.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import json

@@ -1,5 +1,7 @@
 """The dictionary of DICOM (PS3.6, as pydicom has it): keyword, tag, VR and name of every attribute."""
 
+from __future__ import annotations
+
 import importlib.util
 from functools import cache
 from pathlib import Path

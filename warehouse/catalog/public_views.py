@@ -1,5 +1,7 @@
 """The public views: their order, the files that define them, and what every one cuts its rows by."""
 
+from __future__ import annotations
+
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
 

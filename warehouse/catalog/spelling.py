@@ -1,5 +1,7 @@
 """One spelling for the names of centres and vendors, in SQL and in Python: sql/expressions/spelling.sql."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from functools import cache
 

@@ -3,6 +3,8 @@
 Read off their SQL by sqlglot; nothing here opens a lake.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,7 @@ def find_tables_below(view: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def find_relations_in(query: "exp.Query") -> tuple[str, ...]:
+def find_relations_in(query: exp.Query) -> tuple[str, ...]:
     """The declared views and tables that a query reads, through all of its steps."""
     from sqlglot import exp
 
@@ -78,7 +80,7 @@ def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     return made
 
 
-def query(view: str) -> "exp.Query":
+def query(view: str) -> exp.Query:
     """The SELECT of a view, tables by names of one depth."""
     import sqlglot
     from sqlglot import exp

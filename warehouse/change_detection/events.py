@@ -1,5 +1,7 @@
 """Reading what an event queue holds: S3's own notifications, wrapped by SNS or not, and EventBridge's."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """News: what a queue tells of its buckets."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 

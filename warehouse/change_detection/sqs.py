@@ -1,5 +1,7 @@
 """Events: what an SQS queue heard of objects written and removed, taken from it only when it was acted upon."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import re

@@ -6,6 +6,8 @@ Total: every JSON value in every field is taken or explained. What is read how i
 sql/cleaning.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,21 +26,21 @@ class Parts(NamedTuple):
     """A batch of records taken apart (sql/extract/records.sql). `raw_value` is a value as text, `start` the first
     character of its JSON."""
 
-    records: "pl.DataFrame"
+    records: pl.DataFrame
     """row (0, 1, …), available_date"""
-    values: "pl.DataFrame"
+    values: pl.DataFrame
     """row, place (of the field in tables.fields()), is_nested, start, raw_value"""
-    swabs: "pl.DataFrame"
+    swabs: pl.DataFrame
     """The items of SwabDates: row, is_nested, item (from 0), item_value; place, start, raw_value of its two parts"""
-    oddities: "pl.DataFrame"
+    oddities: pl.DataFrame
     """Fields that the column table does not know, or that are there twice: row, field, raw_value, rule"""
 
 
 class Cleaned(NamedTuple):
     """What came of a batch: `columns` has a row for each record, in order; `issues` name the row they are of."""
 
-    columns: "pl.DataFrame"
-    issues: "pl.DataFrame"
+    columns: pl.DataFrame
+    issues: pl.DataFrame
 
 
 def clean(parts: Parts) -> Cleaned:
@@ -101,11 +103,11 @@ def clean(parts: Parts) -> Cleaned:
 _ODDITIES = ("unknown_field", "duplicate_field")
 
 
-def _by(frame: "pl.DataFrame", name: str) -> "Iterator[tuple[object, pl.DataFrame]]":
+def _by(frame: pl.DataFrame, name: str) -> Iterator[tuple[object, pl.DataFrame]]:
     return ((key, part) for (key,), part in frame.partition_by(name, as_dict=True).items())
 
 
-def _read(values: "pl.DataFrame", more: "dict[str, pl.DataFrame]") -> "Iterator[pl.DataFrame]":
+def _read(values: pl.DataFrame, more: dict[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The values kind by kind with what was read: value, clean_value as text, and a column for every rule met.
 
     `more` has what some kinds ask of the record: the day of its file, its centre.
@@ -121,7 +123,7 @@ def _read(values: "pl.DataFrame", more: "dict[str, pl.DataFrame]") -> "Iterator[
         yield read.with_columns(pl.col(name) & pl.col("value").is_not_null() for name in of_values)
 
 
-def _number(values: "pl.DataFrame", kind: str) -> "pl.DataFrame":
+def _number(values: pl.DataFrame, kind: str) -> pl.DataFrame:
     """Numbers of all kinds: read, converted where units differ between centres, limited, rounded if they are whole."""
     import polars as pl
 

@@ -1,5 +1,7 @@
 """After values are read: aliases merged, columns put side by side, a row for every value that was not taken plainly."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns
@@ -12,8 +14,8 @@ _TEXTS = ("field", "column_name", "raw_value", "raw_unit", "clean_value", "unit"
 
 
 def merge_column(
-    base: "pl.DataFrame", column: columns.Column, read: "dict[object, pl.DataFrame]"
-) -> "tuple[pl.DataFrame, list[pl.DataFrame]]":
+    base: pl.DataFrame, column: columns.Column, read: dict[object, pl.DataFrame]
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     """A column, and its unit where it has one, for every row of `base`: the field's own key counts, where that gives
     nothing an alias. And the values of aliases that say something else than what counts."""
     import polars as pl
@@ -38,7 +40,7 @@ def merge_column(
 _TYPES = {"DATE": "Date", "INTEGER": "Int32", "DOUBLE": "Float64", "BOOLEAN": "Boolean", "VARCHAR": "String"}
 
 
-def _conflicts(part: "pl.DataFrame", found: "pl.DataFrame") -> "pl.DataFrame":
+def _conflicts(part: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     kept = found.select("row", pl.col("value").alias("kept"))
@@ -56,8 +58,8 @@ def _conflicts(part: "pl.DataFrame", found: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def collect_swab_lists(
-    base: "pl.DataFrame", lists: "pl.DataFrame", swabs: "pl.DataFrame", read: "list[pl.DataFrame]"
-) -> "pl.DataFrame":
+    base: pl.DataFrame, lists: pl.DataFrame, swabs: pl.DataFrame, read: list[pl.DataFrame]
+) -> pl.DataFrame:
     """The column swabdates for every row of `base`: null where `lists` has none, else an item for each of `swabs`."""
     import polars as pl
 
@@ -83,7 +85,7 @@ def collect_swab_lists(
     )
 
 
-def collect_issues(read: "pl.DataFrame") -> "pl.DataFrame":
+def collect_issues(read: pl.DataFrame) -> pl.DataFrame:
     """A row for every value and rule that it met: those of its columns that have a rule's name and are true."""
     import polars as pl
 

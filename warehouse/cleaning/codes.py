@@ -1,5 +1,7 @@
 """Codes and names: categories, yes or no, report codes, PCR results, sex, ethnic group; and plain text."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.cleaning import tables
@@ -13,7 +15,7 @@ _NEGATED = r"\b(?:non|not|nor|neither|no|never|except|excluding|other than)[\s-]
 _DATE_LIKE = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}\b"
 
 
-def _bare() -> "pl.Expr":
+def _bare() -> pl.Expr:
     """The text, lower case, white space collapsed, a whole number without its .0 (a number turned to text)."""
     import polars as pl
 
@@ -21,7 +23,7 @@ def _bare() -> "pl.Expr":
     return text.str.replace(r"^([0-9]+)\.0*$", "$1")
 
 
-def _coded(values: "pl.DataFrame") -> "pl.DataFrame":
+def _coded(values: pl.DataFrame) -> pl.DataFrame:
     """Look `code` up among the codes of the field: adds code (null where it is none or says unknown) and rules."""
     import polars as pl
 
@@ -36,7 +38,7 @@ def _coded(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def read_category(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_category(values: pl.DataFrame) -> pl.DataFrame:
     """The first whole number of the entry, where it is a code of the field. -1 and 1.5 are no codes, nor is a date."""
     import polars as pl
 
@@ -54,7 +56,7 @@ def read_category(values: "pl.DataFrame") -> "pl.DataFrame":
     ).drop("code")
 
 
-def read_boolean(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_boolean(values: pl.DataFrame) -> pl.DataFrame:
     """1 is yes and 0 is no; 2 says unknown, where the field has it. Only some fields take the code out of words
     (`also_reads` mixed), one takes the word yes. JSON's true and false are taken as what they say."""
     import polars as pl
@@ -88,7 +90,7 @@ def read_boolean(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def read_report_code(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_report_code(values: pl.DataFrame) -> pl.DataFrame:
     """A bare code of the field, or CVCX followed by one; nothing else with letters."""
     import polars as pl
 
@@ -97,7 +99,7 @@ def read_report_code(values: "pl.DataFrame") -> "pl.DataFrame":
     return found.with_columns(pl.col("code").cast(pl.Int32).alias("value")).drop("code")
 
 
-def read_pcr_result(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_pcr_result(values: pl.DataFrame) -> pl.DataFrame:
     """Positive or Negative by code; by the laboratory's phrase in the fields that take it."""
     import polars as pl
 
@@ -111,7 +113,7 @@ def read_pcr_result(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def read_sex(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_sex(values: pl.DataFrame) -> pl.DataFrame:
     """F or M by mappings.csv."""
     import polars as pl
 
@@ -119,7 +121,7 @@ def read_sex(values: "pl.DataFrame") -> "pl.DataFrame":
     return values.with_columns(found.alias("value")).with_columns(pl.col("value").is_null().alias("sex_not_known"))
 
 
-def read_ethnicity(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
     """One of six groups: by code or description of mappings.csv, else by words in the text; else Unknown.
 
     A background of several groups is Multiple however it is written (NHS data dictionary, ethnic category code 2001,
@@ -163,7 +165,7 @@ def read_ethnicity(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def read_text(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_text(values: pl.DataFrame) -> pl.DataFrame:
     """The text as it was submitted, trimmed."""
     import polars as pl
 

@@ -3,6 +3,8 @@
 Rules: "Dates" in the reference's conventions; the column table says which order is a field's own.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.cleaning import tables
@@ -24,7 +26,7 @@ _SAME_SIGNS = (
 _SERIAL = r"^([0-9]{5})(?:\.0+)?$"
 
 
-def read_date(values: "pl.DataFrame", *, day_first: bool) -> "pl.DataFrame":
+def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
     """Read `text` as a date no later than the day after `day`; adds value and a column for every rule met.
 
     Days that systems write where they know none (1900-01-01, 1970-01-01 …) are no dates.
@@ -73,13 +75,13 @@ def read_date(values: "pl.DataFrame", *, day_first: bool) -> "pl.DataFrame":
     )
 
 
-def _met(groups: str) -> "pl.Expr":
+def _met(groups: str) -> pl.Expr:
     import polars as pl
 
     return pl.col(groups).struct.field("1").is_not_null()
 
 
-def _day(groups: str, year: str, month: str, day: str) -> "pl.Expr":
+def _day(groups: str, year: str, month: str, day: str) -> pl.Expr:
     """The day of the calendar that a pattern's groups name; null where there is no such day."""
     import polars as pl
 

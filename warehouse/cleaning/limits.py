@@ -4,6 +4,8 @@ A record of the schema has some hundred fields and some thousand characters. Wha
 and would cost memory that is not bounded by its size.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from typing import Any

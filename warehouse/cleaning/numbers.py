@@ -1,5 +1,7 @@
 """Numbers: plain, in brackets, at the start of an entry, or the only one in it; pairs of blood pressures; FiO2."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.cleaning import tables
@@ -34,7 +36,7 @@ _ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{_NUMBER})"
 _PAIR = rf"^({_NUMBER})\s*/\s*({_NUMBER})(.*)$"
 
 
-def read_number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.DataFrame":
+def read_number(values: pl.DataFrame, *, only_at_start: bool = False) -> pl.DataFrame:
     """Read `text` as a number; adds value (not yet converted, checked or rounded), the words `rest` behind the
     number, and a column for every rule met. `only_at_start`: a number further on in the text does not count."""
     import polars as pl
@@ -95,7 +97,7 @@ def read_number(values: "pl.DataFrame", *, only_at_start: bool = False) -> "pl.D
     return pl.concat([odd, plain], how="diagonal")
 
 
-def normalise_signs(values: "pl.DataFrame") -> "pl.DataFrame":
+def normalise_signs(values: pl.DataFrame) -> pl.DataFrame:
     """`text` with minus signs and decimal points of Unicode, and the word minus, as - and .; adds `number_spelling`."""
     import polars as pl
 
@@ -104,14 +106,14 @@ def normalise_signs(values: "pl.DataFrame") -> "pl.DataFrame":
     return values.with_columns(text.alias("text"), (text != pl.col("text")).alias("number_spelling"))
 
 
-def read_years(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_years(values: pl.DataFrame) -> pl.DataFrame:
     """Read `text` as an age: a number, behind which nothing but years may be said (not 6 months)."""
     import polars as pl
 
     return _unless(read_number(values, only_at_start=True), ~pl.col("rest").str.contains(_YEARS))
 
 
-def _unless(read: "pl.DataFrame", doubt: "pl.Expr") -> "pl.DataFrame":
+def _unless(read: pl.DataFrame, doubt: pl.Expr) -> pl.DataFrame:
     """Take back numbers that are in doubt for what is said behind them."""
     import polars as pl
 
@@ -122,7 +124,7 @@ def _unless(read: "pl.DataFrame", doubt: "pl.Expr") -> "pl.DataFrame":
     )
 
 
-def read_blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_blood_pressure(values: pl.DataFrame) -> pl.DataFrame:
     """Read `text` as a pressure: of a pair, in brackets or not, the part that `also_reads` names, else a number."""
     import polars as pl
 
@@ -156,7 +158,7 @@ def read_blood_pressure(values: "pl.DataFrame") -> "pl.DataFrame":
     return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed", "was_spelt", strict=False)
 
 
-def read_fio2(values: "pl.DataFrame") -> "pl.DataFrame":
+def read_fio2(values: pl.DataFrame) -> pl.DataFrame:
     """Read `text` as a percentage of inspired oxygen: percent, litres, the colour of a mask, or a fraction."""
     import polars as pl
 

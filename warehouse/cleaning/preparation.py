@@ -1,5 +1,7 @@
 """Before values are read: nested fields lifted, each value with its field's line, its record's day and its centre."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.catalog import spelling
@@ -9,14 +11,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def is_filled() -> "pl.Expr":
+def is_filled() -> pl.Expr:
     """Whether a value is neither null nor blank; these two are no issue."""
     import polars as pl
 
     return pl.col("raw_value").str.strip_chars().str.len_bytes().fill_null(0) > 0
 
 
-def classify_form() -> "pl.Expr":
+def classify_form() -> pl.Expr:
     """What a JSON value is: string, number, boolean or container."""
     import polars as pl
 
@@ -33,7 +35,7 @@ def classify_form() -> "pl.Expr":
     )
 
 
-def lift_nested(values: "pl.DataFrame") -> "tuple[pl.DataFrame, pl.DataFrame]":
+def lift_nested(values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The values with nested fields in the place of the same fields at the top; and the different ones replaced."""
     import polars as pl
 
@@ -49,7 +51,7 @@ def lift_nested(values: "pl.DataFrame") -> "tuple[pl.DataFrame, pl.DataFrame]":
     return pl.concat([top.join(taken, on=["row", "place"], how="anti"), nested]), replaced
 
 
-def describe(values: "pl.DataFrame") -> "pl.DataFrame":
+def describe(values: pl.DataFrame) -> pl.DataFrame:
     """The filled values, `text` trimmed, with their form and how their field is read."""
     import polars as pl
 
@@ -61,7 +63,7 @@ def describe(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def fold_centres(described: "pl.DataFrame") -> "pl.DataFrame":
+def fold_centres(described: pl.DataFrame) -> pl.DataFrame:
     """The centre of each record in its one spelling: row, centre."""
     import polars as pl
 
@@ -71,7 +73,7 @@ def fold_centres(described: "pl.DataFrame") -> "pl.DataFrame":
     return given.select("row", centre.alias("centre"))
 
 
-def list_swab_parts(swabs: "pl.DataFrame") -> "pl.DataFrame":
+def list_swab_parts(swabs: pl.DataFrame) -> pl.DataFrame:
     """The filled parts of the items of SwabDates, to be read as SwabDate and SwabStatus are."""
     import polars as pl
 
@@ -81,7 +83,7 @@ def list_swab_parts(swabs: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def list_odd_items(swabs: "pl.DataFrame") -> "pl.DataFrame":
+def list_odd_items(swabs: pl.DataFrame) -> pl.DataFrame:
     """The items of SwabDates that are no objects, one row each."""
     import polars as pl
 

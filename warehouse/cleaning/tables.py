@@ -1,5 +1,7 @@
 """What the cleaning knows: the fields of sql/columns/clinical.csv and the tables in sql/cleaning, as polars frames."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io
@@ -86,7 +88,7 @@ def placeholder_days() -> list[date]:
 
 
 @cache
-def field_frame() -> "pl.DataFrame":
+def field_frame() -> pl.DataFrame:
     """The fields with what the cleaning of a single value asks: column, kind, limits, what it also reads."""
     import polars as pl
 
@@ -124,7 +126,7 @@ def field_frame() -> "pl.DataFrame":
 
 
 @cache
-def code_frame() -> "pl.DataFrame":
+def code_frame() -> pl.DataFrame:
     """The codes of each field: place, code, and whether it says unknown."""
     import polars as pl
 
@@ -151,7 +153,7 @@ def spelt_unit(unit: str) -> str:
 
 
 @cache
-def centre_units() -> "pl.DataFrame":
+def centre_units() -> pl.DataFrame:
     """The unit each centre reports a column in: centre (one spelling), column_name, unit (null: none given)."""
     import polars as pl
 
@@ -164,7 +166,7 @@ def centre_units() -> "pl.DataFrame":
 
 
 @cache
-def unit_factors() -> "pl.DataFrame":
+def unit_factors() -> pl.DataFrame:
     """Every unit known of a column: its factor to the column's own unit (null: none) and plausible maximum."""
     import polars as pl
 

@@ -4,6 +4,8 @@ A unit written in the entry itself wins over the one its centre reports in. Wher
 be true, the value stays as it was sent and says so: no guess is silent.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.cleaning import tables
@@ -22,7 +24,7 @@ _UNIT = (
 _SPAN = r"^\s*(h|hrs?|hours?|w|wks?|weeks?|m|mths?|months?|y|yrs?|years?)\b"
 
 
-def convert_units(values: "pl.DataFrame") -> "pl.DataFrame":
+def convert_units(values: pl.DataFrame) -> pl.DataFrame:
     """Bring `value` into the unit of its column where the entry's words in `rest`, or the centre, tell its unit.
 
     Adds unit (that the value is in then; null: not known), raw_unit (that it was sent in) and the rules met.
@@ -85,7 +87,7 @@ def convert_units(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def flag_spans(values: "pl.DataFrame") -> "pl.DataFrame":
+def flag_spans(values: pl.DataFrame) -> pl.DataFrame:
     """Flag numbers of days behind which another span of time is said: 2 weeks is no 2 days, and is kept as it is."""
     import polars as pl
 
@@ -95,7 +97,7 @@ def flag_spans(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def apply_limits(values: "pl.DataFrame") -> "pl.DataFrame":
+def apply_limits(values: pl.DataFrame) -> pl.DataFrame:
     """Null what is outside the field's limits, flag what is outside the span its sheet prints."""
     import polars as pl
 
@@ -110,7 +112,7 @@ def apply_limits(values: "pl.DataFrame") -> "pl.DataFrame":
     ).with_columns(pl.when(~pl.col("out_of_range")).then(name).alias(name) for name in kept)
 
 
-def round_to_whole(values: "pl.DataFrame") -> "pl.DataFrame":
+def round_to_whole(values: pl.DataFrame) -> pl.DataFrame:
     """Round to the nearest whole number, halves up; what no INTEGER can hold is out of range."""
     import polars as pl
 
@@ -128,7 +130,7 @@ def round_to_whole(values: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def flag_unusual(values: "pl.DataFrame") -> "pl.DataFrame":
+def flag_unusual(values: pl.DataFrame) -> pl.DataFrame:
     """Flag what is outside the span that the schema sheet prints."""
     import polars as pl
 

@@ -1,5 +1,7 @@
 """Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
 
+from __future__ import annotations
+
 import contextlib
 import re
 from collections.abc import Mapping
@@ -35,18 +37,18 @@ class CohortAnswer:
     """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed;
     `step_columns` the columns of every step with their types, the answer's under `answer`."""
 
-    warehouse: "Session"
+    warehouse: Session
     definition: Definition
     values: dict[str, Any]
     step_columns: dict[str, dict[str, str]]
 
     @classmethod
-    def prepare(cls, warehouse: "Session", name_or_path: "str | Path", given: Mapping[str, object]) -> Self:
+    def prepare(cls, warehouse: Session, name_or_path: str | Path, given: Mapping[str, object]) -> Self:
         """A cohort ready to run; whatever can be wrong with it before it runs is reported here."""
         return cls.ask(warehouse, load(name_or_path), given)
 
     @classmethod
-    def ask(cls, warehouse: "Session", definition: Definition, given: Mapping[str, object]) -> Self:
+    def ask(cls, warehouse: Session, definition: Definition, given: Mapping[str, object]) -> Self:
         """The same for a definition at hand, as from a manifest; it is asked on a sandboxed connection."""
         values, step_columns = check_definition(definition, given)
         return cls(warehouse.sandboxed(), definition, values, step_columns)
@@ -57,7 +59,7 @@ class CohortAnswer:
         return f"<Cohort {self.definition.name} of {self.definition.grain}s{given}; {self.warehouse!r}>"
 
     @cached_property
-    def rows(self) -> "pa.Table":
+    def rows(self) -> pa.Table:
         """The answer as an Arrow table, in the order of its grain; it is asked for once.
 
         DefinitionError when a row has no grain, or when two rows have the same.
@@ -66,7 +68,7 @@ class CohortAnswer:
         _check_grain(table, self.definition)
         return table.sort_by(self.definition.grain_column)
 
-    def fetch(self, sql: str, **more: object) -> "pa.Table":
+    def fetch(self, sql: str, **more: object) -> pa.Table:
         """What SQL that was made from the definition answers, its parameters and more bound.
 
         It is untrusted SQL (warehouse/query/sandbox): its text and its plan are judged, its time is limited.
@@ -89,17 +91,17 @@ class CohortAnswer:
                 raise UsageError(f"Cohort {self.definition.name} cannot be answered. {shortage}") from None
             raise binding.to_definition_error(error, self.definition) from None
 
-    def relation(self) -> "duckdb.DuckDBPyRelation":
+    def relation(self) -> duckdb.DuckDBPyRelation:
         """The answer as a DuckDB relation, like those of the views."""
         return self.warehouse.con.from_arrow(self.rows)
 
     @property
-    def result(self) -> "duckdb.DuckDBPyRelation":
+    def result(self) -> duckdb.DuckDBPyRelation:
         """The same as `relation()`."""
         return self.relation()
 
 
-def _check_snapshot(warehouse: "Session", definition: Definition) -> None:
+def _check_snapshot(warehouse: Session, definition: Definition) -> None:
     """LakeError where the snapshot has not all views and columns that the definition was bound to."""
     declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
     there = warehouse.con.execute(
@@ -135,7 +137,7 @@ def check_definition(
 
 
 def parse_parameters(
-    con: "duckdb.DuckDBPyConnection", definition: Definition, given: Mapping[str, object]
+    con: duckdb.DuckDBPyConnection, definition: Definition, given: Mapping[str, object]
 ) -> dict[str, Any]:
     """The value of every parameter, given or by default, as a Python value of its type.
 
@@ -151,7 +153,7 @@ def parse_parameters(
 
 
 def _typed(
-    con: "duckdb.DuckDBPyConnection", definition: Definition, param: Parameter, given: Mapping[str, object]
+    con: duckdb.DuckDBPyConnection, definition: Definition, param: Parameter, given: Mapping[str, object]
 ) -> Any:
     import duckdb
 
@@ -174,7 +176,7 @@ def _typed(
         raise UsageError(f"Parameter {param.name} of {definition.name} is {param.type}, not {value!r}.") from None
 
 
-def _literal(con: "duckdb.DuckDBPyConnection", definition: Definition, param: Parameter) -> str:
+def _literal(con: duckdb.DuckDBPyConnection, definition: Definition, param: Parameter) -> str:
     """The default of a parameter, where DuckDB too takes it for a literal."""
     text = param.default or "null"
     try:
@@ -224,13 +226,13 @@ def _listed(param: Parameter, value: object) -> object:
     return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
 
 
-def _one(answer: "duckdb.DuckDBPyConnection") -> Any:
+def _one(answer: duckdb.DuckDBPyConnection) -> Any:
     row = answer.fetchone()
     assert row is not None
     return row[0]
 
 
-def _check_grain(table: "pa.Table", definition: Definition) -> None:
+def _check_grain(table: pa.Table, definition: Definition) -> None:
     """Says how many in no case: commands whose counts are rounded show these errors too."""
     import pyarrow.compute as pc
 

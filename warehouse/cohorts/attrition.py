@@ -4,6 +4,8 @@ Every step is kept (`as materialized`) and counted from there, so that nothing i
 the flow below the step that its FROM begins with; what it lost is counted against that one.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -37,7 +39,7 @@ class Count:
     lost: dict[str, int | None]
 
 
-def count_steps(cohort: "CohortAnswer") -> list[Count]:
+def count_steps(cohort: CohortAnswer) -> list[Count]:
     """Every step of the cohort, counted, in the order of the file; the answer comes last."""
     definition = cohort.definition
     rows = cohort.fetch(_query(definition, cohort.step_columns)).to_pylist()
@@ -45,7 +47,7 @@ def count_steps(cohort: "CohortAnswer") -> list[Count]:
     return list(_narrowed(definition, counts))
 
 
-def to_table(steps: Sequence[Count]) -> "pa.Table":
+def to_table(steps: Sequence[Count]) -> pa.Table:
     """The steps as a table: step, the one before, and what is left and lost of patients, studies, series and images."""
     import pyarrow as pa
 

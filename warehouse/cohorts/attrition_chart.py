@@ -4,6 +4,8 @@ Steps beside the way (a list of swabs, say) stand to the left, at the step that 
 made.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +50,7 @@ class _Box:
         return f'<rect class="{self.kind}" {frame}/>{words}'
 
 
-def render_svg(title: str, subtitle: str, steps: "Sequence[Count]") -> str:
+def render_svg(title: str, subtitle: str, steps: Sequence[Count]) -> str:
     """The flow of the steps as an SVG picture."""
     known = {step.step: step for step in steps}
     way = [steps[-1]]
@@ -89,7 +91,7 @@ def render_svg(title: str, subtitle: str, steps: "Sequence[Count]") -> str:
     )
 
 
-def _counterpart(steps: "Sequence[Count]", reader: "Count", box: _Box) -> tuple[float, list[str]]:
+def _counterpart(steps: Sequence[Count], reader: Count, box: _Box) -> tuple[float, list[str]]:
     """Steps beside the way at the step that reads them, one below the other; and how far down they go."""
     drawn: list[str] = []
     boxes: dict[str, _Box] = {}
@@ -126,7 +128,7 @@ def save_chart(picture: str, target: Path) -> None:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
 
 
-def _reader(step: "Count", steps: "Sequence[Count]", way: "Sequence[Count]") -> str:
+def _reader(step: Count, steps: Sequence[Count], way: Sequence[Count]) -> str:
     """The step of the way that a step beside it comes to be read by."""
     on_way = [s.step for s in way]
     ahead = [step.step]
@@ -138,7 +140,7 @@ def _reader(step: "Count", steps: "Sequence[Count]", way: "Sequence[Count]") -> 
     return on_way[-1]
 
 
-def _words(step: "Count", width: int) -> list[tuple[str, str]]:
+def _words(step: Count, width: int) -> list[tuple[str, str]]:
     name = "Answer" if step.step == "answer" else step.step
     meaning = [("small", line) for line in wrap(step.meaning, width)][:5]
     counts = ", ".join(_counted(n, what) for what in _ONE if (n := step.counts[what]) is not None)
@@ -152,7 +154,7 @@ def _counted(n: int, what: str) -> str:
     return f"{n:,}\u00a0{what if n != 1 else _ONE[what]}"
 
 
-def _lost(step: "Count") -> list[tuple[str, str]]:
+def _lost(step: Count) -> list[tuple[str, str]]:
     """What a step lost, where it lost anything."""
     told = [_counted(n, what) for what, n in step.lost.items() if n]
     return [("name", "Left out"), *(("", line) for line in told)] if told else []

@@ -4,6 +4,8 @@ So that a cohort is checked before anything runs, without a lake: DuckDB itself 
 what is wrong with which line. Nearest names are ours: DuckDB would offer its own catalogue.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -29,7 +31,7 @@ _MEANT = re.compile(r"\n+Did you mean .+")
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
-def open_shell() -> "duckdb.DuckDBPyConnection":
+def open_shell() -> duckdb.DuckDBPyConnection:
     """A connection to an empty lake with every view and macro; it knows no file and no network."""
     con = _shell().cursor()
     con.execute(f"use {store.ALIAS}")
@@ -38,7 +40,7 @@ def open_shell() -> "duckdb.DuckDBPyConnection":
 
 
 @cache
-def _shell() -> "duckdb.DuckDBPyConnection":
+def _shell() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     con = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
@@ -55,7 +57,7 @@ def _shell() -> "duckdb.DuckDBPyConnection":
 
 
 def bind(
-    con: "duckdb.DuckDBPyConnection", definition: Definition, values: Mapping[str, object]
+    con: duckdb.DuckDBPyConnection, definition: Definition, values: Mapping[str, object]
 ) -> dict[str, dict[str, str]]:
     """The columns of each step and of the answer, with their types.
 
@@ -111,7 +113,7 @@ def _wanted(definition: Definition) -> dict[str, str]:
     }
 
 
-def to_definition_error(error: "duckdb.Error", definition: Definition) -> DefinitionError:
+def to_definition_error(error: duckdb.Error, definition: Definition) -> DefinitionError:
     """DuckDB's words for what is wrong, with the line of the file and the nearest name that there is."""
     text = query_text.shorten(str(error).strip())
     if sandbox.is_too_deep(text):

@@ -4,6 +4,8 @@ A column without a source of its own (a literal, as 'positive') says what its SE
 Concepts are followed into their own SQL, so that what a cohort uses of them is a column of the record or of the image.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache

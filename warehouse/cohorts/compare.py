@@ -6,6 +6,8 @@ and at last other patients, against whom a cohort may rank or draw (divergence.p
 reason: its lineage shows which columns of images and records it does, through views and concepts.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ class Difference:
     values: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def compare_answers(old: "CohortAnswer", new: "CohortAnswer") -> list[Difference]:
+def compare_answers(old: CohortAnswer, new: CohortAnswer) -> list[Difference]:
     """Every difference from the old answer to the new, ordered by change and name, none without a reason."""
     if old.definition.grain != new.definition.grain:
         raise new.definition.problem(
@@ -82,7 +84,7 @@ def compare_answers(old: "CohortAnswer", new: "CohortAnswer") -> list[Difference
     return sorted(found, key=lambda d: (order.index(d.change), d.id))
 
 
-def _by_id(cohort: "CohortAnswer") -> dict[str, dict[str, Any]]:
+def _by_id(cohort: CohortAnswer) -> dict[str, dict[str, Any]]:
     column = cohort.definition.grain_column
     return {row[column]: row for row in cohort.rows.to_pylist()}
 
@@ -93,7 +95,7 @@ def _values(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[A
 
 
 def _patients_of(
-    moved: Iterable[str], old: "CohortAnswer", new: "CohortAnswer", before: dict[str, Any], after: dict[str, Any]
+    moved: Iterable[str], old: CohortAnswer, new: CohortAnswer, before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, set[str]]:
     """The patients that each row is of: by its own column, else by the images."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -113,7 +115,7 @@ def _patients_of(
 
 
 def _by_definition(
-    old: "CohortAnswer", new: "CohortAnswer", moved: dict[str, str], after: dict[str, Any]
+    old: CohortAnswer, new: CohortAnswer, moved: dict[str, str], after: dict[str, Any]
 ) -> dict[str, str]:
     """The rows whose difference is there on the same data too: what the old definition answers on the new data says."""
     from dataclasses import replace
@@ -139,7 +141,7 @@ def _by_definition(
     }
 
 
-def _steps(cohort: "CohortAnswer", names: list[str]) -> dict[str, str]:
+def _steps(cohort: CohortAnswer, names: list[str]) -> dict[str, str]:
     """For rows that are not in the answer, the first step, down from where the answer begins, that is without them."""
     if not names:
         return {}
@@ -157,7 +159,7 @@ def _steps(cohort: "CohortAnswer", names: list[str]) -> dict[str, str]:
     return {name: counted[min(passed[name], len(counted) - 1)].name for name in names}
 
 
-def _others(old: "CohortAnswer", new: "CohortAnswer") -> str:
+def _others(old: CohortAnswer, new: CohortAnswer) -> str:
     """How much changed in all, for a row of which nothing did: the cohort ranks or draws among patients."""
     counted = []
     for cohort in (old, new):

@@ -6,6 +6,8 @@ per cell; a warning where they go together, and where all rows of a centre, scan
 Where counts are rounded, everything else is computed from the rounded tables, and discloses no more than they do.
 """
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -89,7 +91,7 @@ class Confounders:
     warnings: tuple[str, ...]
 
 
-def tabulate_confounders(cohort: "CohortAnswer", label: str, suppress: int = 0) -> Confounders:
+def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) -> Confounders:
     """The shortcut risks of a label, with counts rounded to `suppress`; 0 shows them as they are.
 
     UsageError where the answer lacks the label, or it has too many values to be tabled.
@@ -128,7 +130,7 @@ def tabulate_confounders(cohort: "CohortAnswer", label: str, suppress: int = 0) 
     )
 
 
-def _asked(cohort: "CohortAnswer", label: str) -> "pa.Table":
+def _asked(cohort: CohortAnswer, label: str) -> pa.Table:
     """The answer as id, label and patient_id, whatever its columns are called."""
     import pyarrow as pa
 
@@ -144,7 +146,7 @@ def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def cramers_v(pairs: "Counter[tuple[str, str]]") -> tuple[float, float]:
+def cramers_v(pairs: Counter[tuple[str, str]]) -> tuple[float, float]:
     """Cramér's V of counted pairs, and V corrected for bias; 0 where one of the two has a single value."""
     n = sum(pairs.values())
     first: Counter[str] = Counter()

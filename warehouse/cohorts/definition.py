@@ -11,6 +11,8 @@
 Nothing here touches a lake.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -69,7 +71,7 @@ class Definition:
     answer: Step
     sql: str
     warnings: tuple[Problem, ...]
-    tree: "exp.Query" = field(repr=False, compare=False)
+    tree: exp.Query = field(repr=False, compare=False)
 
     @property
     def grain_column(self) -> str:
@@ -228,7 +230,7 @@ def placeholders(text: str) -> Iterator[tuple[int, int, str]]:
             yield sign.start, name.end + 1, name.text
 
 
-def _tree(text: str, path: str) -> "exp.Query":
+def _tree(text: str, path: str) -> exp.Query:
     import sqlglot
     from sqlglot import exp
 
@@ -276,7 +278,7 @@ def _lines_of_code(text: str) -> Iterator[int]:
             yield number
 
 
-def _steps(text: str, tree: "exp.Query", tokens: list[Any], path: str) -> tuple[tuple[Step, ...], Step]:
+def _steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple[tuple[Step, ...], Step]:
     """The steps and the final SELECT, cut from the text by their parentheses: what runs is what was written."""
     from sqlglot import TokenType
 
@@ -316,7 +318,7 @@ def _steps(text: str, tree: "exp.Query", tokens: list[Any], path: str) -> tuple[
     return tuple(steps), answer
 
 
-def _sources(query: "exp.Query", names: dict[str, str]) -> tuple[tuple[str, ...], str]:
+def _sources(query: exp.Query, names: dict[str, str]) -> tuple[tuple[str, ...], str]:
     """The steps that a query reads, and the one of them, if any, that its FROM begins with."""
     from sqlglot import exp
 

@@ -1,5 +1,7 @@
 """The digest of a cohort's answer: two answers with the same rows, in whatever order they came, have the same."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from typing import TYPE_CHECKING
@@ -8,7 +10,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
 
-def compute_digest(cohort: "CohortAnswer") -> str:
+def compute_digest(cohort: CohortAnswer) -> str:
     """`sha256:` and 64 hex digits over the names of the columns and the rows, sorted by their grain."""
     rows = cohort.rows
     sha = hashlib.sha256(json.dumps(rows.column_names).encode())

@@ -4,6 +4,8 @@ A step ranks when it compares patients with each other: a window that is neither
 what earlier steps give. Where a row first differs at such a step, nothing of its own made the difference.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
 
-def counted_steps(cohort: "CohortAnswer") -> list[Step]:
+def counted_steps(cohort: CohortAnswer) -> list[Step]:
     """The steps from where the answer begins down to the answer, of those that name rows of the cohort's grain."""
     definition = cohort.definition
     known = {step.name: step for step in definition.steps}
@@ -27,7 +29,7 @@ def counted_steps(cohort: "CohortAnswer") -> list[Step]:
     return [step for step in chain if definition.grain_column in cohort.step_columns[step.name]]
 
 
-def find_displaced(old: "CohortAnswer", new: "CohortAnswer", names: "Iterable[str]") -> set[str]:
+def find_displaced(old: CohortAnswer, new: CohortAnswer, names: Iterable[str]) -> set[str]:
     """The rows, by the name of their grain, that first differ at a step that ranks: others took or gave their place.
 
     Nothing where the two definitions are not the same.
@@ -48,7 +50,7 @@ def find_displaced(old: "CohortAnswer", new: "CohortAnswer", names: "Iterable[st
     return found
 
 
-def _values(cohort: "CohortAnswer", steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
+def _values(cohort: CohortAnswer, steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
     """The rows of each step under each name, as text in their order."""
     column = cohort.definition.grain_column
     query = "\nunion all ".join(

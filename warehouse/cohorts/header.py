@@ -3,6 +3,8 @@
 A text goes on over lines that are indented (`--   …`).
 """
 
+from __future__ import annotations
+
 import difflib
 import re
 from collections.abc import Iterable, Iterator

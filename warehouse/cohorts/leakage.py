@@ -6,6 +6,8 @@ a label comes from is exempt: an outcome is meant to lie ahead. Without a lake t
 they count.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns
@@ -26,7 +28,7 @@ _OFFER = (
 )
 
 
-def event_dates() -> "dict[Base, str]":
+def event_dates() -> dict[Base, str]:
     """The facts of the views and the column with the day that each happened; "" where none is declared."""
     found = {}
     for view in ("clinical", "clinical_history"):
@@ -39,7 +41,7 @@ def event_dates() -> "dict[Base, str]":
     return found
 
 
-def find_warnings(definition: Definition, cohort: "CohortAnswer | None" = None, suppress: int = 0) -> list[Problem]:
+def find_warnings(definition: Definition, cohort: CohortAnswer | None = None, suppress: int = 0) -> list[Problem]:
     """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given.
 
     Counts are rounded to `suppress`; 0 shows them as they are.
@@ -67,12 +69,12 @@ def find_warnings(definition: Definition, cohort: "CohortAnswer | None" = None, 
     return found
 
 
-def _is_input(base: "Base") -> bool:
+def _is_input(base: Base) -> bool:
     """Whether a column is a value of the clinical record at all, whenever it happened."""
     return base[1] in {column.name for column in columns.record_columns()}
 
 
-def _told(base: "Base", event: str, where: str, cohort: "CohortAnswer | None", suppress: int) -> str:
+def _told(base: Base, event: str, where: str, cohort: CohortAnswer | None, suppress: int) -> str:
     """The warning for a fact, or nothing where the answer shows that it always lay before."""
     fact = base[1]
     if cohort is None:
@@ -97,7 +99,7 @@ def _of(count: int, rows: int, suppress: int) -> str:
     return f"{some} of {every} rows"
 
 
-def _counted(cohort: "CohortAnswer", base: "Base", event: str) -> tuple[int, int, int]:
+def _counted(cohort: CohortAnswer, base: Base, event: str) -> tuple[int, int, int]:
     """Rows of the answer in which the fact is there and lies after the index day, or has no day; and all rows."""
     view, fact = base
     source = "patients" if view == "patients" and event in _names("patients") | {""} else "clinical"
@@ -117,9 +119,7 @@ def _counted(cohort: "CohortAnswer", base: "Base", event: str) -> tuple[int, int
     )
 
 
-def _uploaded(
-    definition: Definition, facts: "set[Base]", cohort: "CohortAnswer | None", suppress: int
-) -> list[Problem]:
+def _uploaded(definition: Definition, facts: set[Base], cohort: CohortAnswer | None, suppress: int) -> list[Problem]:
     """Which facts came with a file that was uploaded only after the index image."""
     names = ", ".join(sorted({name for _, name in facts}))
     if cohort is None:
@@ -140,7 +140,7 @@ def _names(view: str) -> set[str]:
     return {column.name for column in columns.relations()[view].columns}
 
 
-def _ask(cohort: "CohortAnswer", query: str) -> tuple[int, int, int]:
+def _ask(cohort: CohortAnswer, query: str) -> tuple[int, int, int]:
     """Counts over `indexed`: the rows of the answer, each with its patient and the day of its index image."""
     grain = cohort.definition.grain_column
     names = {fold_name(name): name for name in cohort.rows.column_names}

@@ -1,5 +1,7 @@
 """Why a row of a cohort may differ: what changed of its objects and its patient's record, in what the cohorts read."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -61,7 +63,7 @@ class Facts:
     files: set[str] = field(default_factory=set)
 
 
-def read_by(old: "CohortAnswer", new: "CohortAnswer") -> Read:
+def read_by(old: CohortAnswer, new: CohortAnswer) -> Read:
     """What the definitions read of images and records."""
     fields = column_lineage.find_fields_read(old.definition) | column_lineage.find_fields_read(new.definition)
     return Read(
@@ -72,7 +74,7 @@ def read_by(old: "CohortAnswer", new: "CohortAnswer") -> Read:
     )
 
 
-def facts_of(cohort: "CohortAnswer", patients: list[str], read: Read) -> dict[str, Facts]:
+def facts_of(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str, Facts]:
     """What the cohort's warehouse shows of the patients."""
     con, given = cohort.warehouse.con, {"patients": patients}
     facts: dict[str, Facts] = defaultdict(Facts)

@@ -3,6 +3,8 @@
 It is somebody else's code, so warehouse/query/sandbox judges it; here its words get their line in the file.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def find_refusals(con: "duckdb.DuckDBPyConnection", definition: Definition) -> list[Problem]:
+def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
     """Why the SQL may not run, by what its text says; the plan is judged where it runs."""
     unknown = list(_unknown(definition))
     if unknown:
@@ -36,7 +38,7 @@ def find_refusals(con: "duckdb.DuckDBPyConnection", definition: Definition) -> l
         return [Problem(definition.answer.line, sandbox.TOO_DEEP)]
 
 
-def _misread(con: "duckdb.DuckDBPyConnection", definition: Definition) -> list[Problem]:
+def _misread(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
     """Steps that DuckDB reads otherwise than they were cut from the text: whatever is made of them would be another
     question. No such text is known."""
     whole, cut = (_parts(con, sql) for sql in (definition.bound_sql, definition.followed_by("select 1")))
@@ -46,7 +48,7 @@ def _misread(con: "duckdb.DuckDBPyConnection", definition: Definition) -> list[P
     return [Problem(definition.answer.line, "The steps of this SQL cannot be told apart: write it more plainly.")]
 
 
-def _parts(con: "duckdb.DuckDBPyConnection", sql: str) -> list[tuple[str, str]]:
+def _parts(con: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:
     """The steps of a query by name, and last what follows them, as DuckDB parses them, without their places."""
     node = sandbox.parse_query(con, sql)[0]["node"]
     entries = [(entry["key"], entry["value"]["query"]["node"]) for entry in node["cte_map"].get("map", ())]
@@ -62,7 +64,7 @@ def _for_cohorts(reason: str) -> str:
     return f"{reason} The same question must have the same answer: make it a parameter, or ask --as-of a day."
 
 
-def _unknown(definition: Definition) -> "Any":
+def _unknown(definition: Definition) -> Any:
     """Relations that are neither views nor steps, with the nearest that is."""
     from sqlglot import exp
 

@@ -6,6 +6,8 @@ only private attributes are `UN`. The pattern says what stands beside what. It k
 attributes the extraction looks at the VR besides. It must never match what is not in normal form.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from functools import cache
@@ -33,7 +35,7 @@ def digest() -> str:
     return hashlib.sha256("\0".join((str(VERSION), *declared)).encode()).hexdigest()[:12]
 
 
-def matches_form(contents: "pa.ChunkedArray") -> "pa.Array":
+def matches_form(contents: pa.ChunkedArray) -> pa.Array:
     """Which of the texts, if they are JSON at all, are headers in normal form that are nested not too deeply."""
     import polars as pl
     import pyarrow as pa

@@ -3,6 +3,8 @@
 Nothing is dropped: what has no place in the model, or cannot be decoded, stays where it was.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable

@@ -1,5 +1,7 @@
 """What differs between value representations (PS3.5 6.2): padding, several values in a text, forms, binary values."""
 
+from __future__ import annotations
+
 import base64
 import binascii
 import math
@@ -115,7 +117,7 @@ def decode(encoded: object, vr: str, character_set: str) -> list[str | int | flo
     return _text(content, vr, character_set)
 
 
-def _unpacked(content: bytes, code: str, read: Callable[[float], float]) -> "list[str | int | float] | None":
+def _unpacked(content: bytes, code: str, read: Callable[[float], float]) -> list[str | int | float] | None:
     size = struct.calcsize(f"<{code}")
     if len(content) % size:
         return None
@@ -135,7 +137,7 @@ def _single(number: float) -> float:
         return math.inf
 
 
-def _text(content: bytes, vr: str, character_set: str) -> "list[str | int | float] | None":
+def _text(content: bytes, vr: str, character_set: str) -> list[str | int | float] | None:
     for name in ("utf-8", _CHARACTER_SETS.get(character_set)):
         try:
             found = content.decode(name) if name else ""

@@ -4,6 +4,8 @@ A sequence of unknown VR is in implicit VR little endian, whatever the header is
 but takes a value that was cut short for a whole one.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import struct

@@ -3,6 +3,8 @@
 `python -m warehouse.docs.cohort_pages docs/cohorts` writes them anew (make docs); a test holds them level.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,6 +3,8 @@
 `make docs` writes the page; a test fails when it is not what this module writes.
 """
 
+from __future__ import annotations
+
 import sys
 
 from warehouse.catalog import columns

@@ -3,6 +3,8 @@
 `python -m warehouse.docs.layer_drawing docs/architecture.md` draws it anew (make docs); a test holds it level.
 """
 
+from __future__ import annotations
+
 import ast
 import sys
 import tomllib

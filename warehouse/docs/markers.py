@@ -1,5 +1,7 @@
 """Parts of a page that are made: what stands between two markers is written anew, the rest by people."""
 
+from __future__ import annotations
+
 _BEGIN = "<!-- {}: made by `make docs`, do not edit -->\n"
 _END = "<!-- end of {} -->\n"
 

@@ -3,6 +3,8 @@
 `python -m warehouse.docs.view_drawing sql/README.md` draws it anew (make docs); a test holds it level.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

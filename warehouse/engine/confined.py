@@ -1,5 +1,7 @@
 """A DuckDB connection without a lake, that reads and writes inside the folders that are named and nowhere else."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def connect(settings: Settings, *folders: Path, files: Sequence[Path] = ()) -> "duckdb.DuckDBPyConnection":
+def connect(settings: Settings, *folders: Path, files: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
     """Such a connection, within the limits of the settings; times are in UTC. Its own settings cannot be changed.
 
     `files` are further files that it may read. Paths below the folders are to be given as `Path.resolve()` gives them.

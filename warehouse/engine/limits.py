@@ -5,6 +5,8 @@ alone (`own_process`), the operating system limits its memory, and it ends when 
 ends it where a call lets no thread of ours run.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
@@ -43,7 +45,7 @@ def claim_process() -> None:
 
 
 @contextlib.contextmanager
-def limit_resources(settings: Settings, con: "duckdb.DuckDBPyConnection | None" = None) -> Iterator[None]:
+def limit_resources(settings: Settings, con: duckdb.DuckDBPyConnection | None = None) -> Iterator[None]:
     """Keep a block to the time of foreign SQL (`sql_seconds`): UsageError when it is up.
 
     What runs on the connection is interrupted. A block within another has what is left of the other's time, so a
@@ -72,7 +74,7 @@ def limit_resources(settings: Settings, con: "duckdb.DuckDBPyConnection | None" 
 class _Clock:
     """Watches over a block from a thread of its own."""
 
-    def __init__(self, settings: Settings, con: "duckdb.DuckDBPyConnection | None", ends: float | None) -> None:
+    def __init__(self, settings: Settings, con: duckdb.DuckDBPyConnection | None, ends: float | None) -> None:
         self.con, self.ends = con, ends
         self.message = (
             f"The query took longer than {settings.sql_seconds:g} s. "

@@ -4,6 +4,8 @@ Cohorts and manifests are foreign SQL, and are asked of lakes of millions of ima
 in would stop them. What does not fit into the share goes to disk. Of a container it is the container's memory.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from functools import cache

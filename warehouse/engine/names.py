@@ -3,6 +3,8 @@
 A name goes into SQL as `sqlfiles.identifier()` quotes it; that it has nothing in it to be quoted is a second lock.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 

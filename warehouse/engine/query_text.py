@@ -1,5 +1,7 @@
 """Reads the texts that a user names: queries, cohorts, lists of values. UTF-8, not endless, nothing hidden in them."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

@@ -3,6 +3,8 @@
 DuckDB names its temporary files alike in every process: two that share a folder overwrite each other's data.
 """
 
+from __future__ import annotations
+
 import itertools
 import os
 from functools import cache

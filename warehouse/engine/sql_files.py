@@ -5,6 +5,8 @@ In a checkout `sql/` stands beside the package; in a wheel it lies inside it. A 
 typed (those values are bound as parameters).
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import re

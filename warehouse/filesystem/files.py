@@ -5,6 +5,8 @@ exclusively (leftovers.py); a folder that is filled by a library is closed to ev
 that can be guessed, such as a lock, is opened only where it is a plain file.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import io

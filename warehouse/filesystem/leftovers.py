@@ -5,6 +5,8 @@ maker dies, however it dies. So a later process can tell what was left behind fr
 containers and machines that share a folder, where a process number says nothing.
 """
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import os

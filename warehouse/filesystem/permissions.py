@@ -1,5 +1,7 @@
 """Who may read what we write: the permissions that CHEST_SHARE stands for, and the umask for what libraries write."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import threading

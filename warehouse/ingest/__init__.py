@@ -1,5 +1,7 @@
 """A refresh: four steps, each safe to repeat, that bring the lake level with the bucket."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """What the four steps of a refresh share: the open lake, the source and its bucket, limits, progress."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import uuid

@@ -8,6 +8,8 @@ Binding a query costs about 50 ms, so it is done once; a batch costs 20 ms whate
 have thousands of them.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -36,7 +38,7 @@ _VECTOR = 2048
 class _Batch:
     """Stands in for the batch of the moment, so that a query prepared over it once reads the next one too."""
 
-    table: "pa.Table"
+    table: pa.Table
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
         return self.table.__arrow_c_stream__(requested_schema)
@@ -48,9 +50,9 @@ class Extractor:
 
     con: duckdb.DuckDBPyConnection
     _batch: _Batch = field(default_factory=_Batch)
-    _prepared: dict[str, "pa.Schema"] = field(default_factory=dict)
+    _prepared: dict[str, pa.Schema] = field(default_factory=dict)
 
-    def run(self, name: str, query: str, batch: "pa.Table") -> "pa.Table":
+    def run(self, name: str, query: str, batch: pa.Table) -> pa.Table:
         """The rows of a query over the relation `batch`."""
         self._batch.table = _cut(batch)
         if self._prepared.get(name) != batch.schema:
@@ -79,8 +81,8 @@ Tables = tuple["pa.Table", "pa.Table"]
 
 
 def extract_piecemeal(
-    extract: "Callable[[Extractor, pa.Table], Tables]", extractor: Extractor, batch: "pa.Table"
-) -> "tuple[Tables, dict[str, str]]":
+    extract: Callable[[Extractor, pa.Table], Tables], extractor: Extractor, batch: pa.Table
+) -> tuple[Tables, dict[str, str]]:
     """What `extract` gives for a batch, and why, by key, objects could not be extracted.
 
     Where a batch fails, for want of memory or whatever else, its halves are tried, so that one object stops no other.
@@ -101,8 +103,8 @@ _MOST_FAILED = 200
 
 
 def _halves(
-    extract: "Callable[[Extractor, pa.Table], Tables]", batch: "pa.Table", failure: Exception
-) -> "tuple[Tables, dict[str, str]]":
+    extract: Callable[[Extractor, pa.Table], Tables], batch: pa.Table, failure: Exception
+) -> tuple[Tables, dict[str, str]]:
     # What failed may have broken its connection: each half has a new one.
     if batch.num_rows == 1:
         with open_extractor() as fresh, contextlib.suppress(Exception):
@@ -131,7 +133,7 @@ def _halves(
     return (pa.concat_tables(rows), pa.concat_tables(more)), failed
 
 
-def drop_unreadable(batch: "pa.Table", keys: Collection[str]) -> "pa.Table":
+def drop_unreadable(batch: pa.Table, keys: Collection[str]) -> pa.Table:
     """The batch without these objects."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -141,7 +143,7 @@ def drop_unreadable(batch: "pa.Table", keys: Collection[str]) -> "pa.Table":
     return batch.filter(pc.invert(pc.is_in(batch.column("key"), pa.array(list(keys), pa.string()))))
 
 
-def extract_headers(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
+def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order.
 
     And the `key` and `reading` of those headers that were not sent in normal form: what readers read in their place.
@@ -169,7 +171,7 @@ def extract_headers(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table,
     return pa.concat_tables([plain, rows]), _readings({key: reading.text for key, reading in readings.items()})
 
 
-def _reading(text: str | None) -> "normalising.Reading | None":
+def _reading(text: str | None) -> normalising.Reading | None:
     """The header in normal form; None where it is none."""
     from warehouse.dicom import normalising
 
@@ -179,7 +181,7 @@ def _reading(text: str | None) -> "normalising.Reading | None":
         return None
 
 
-def _readings(changed: dict[str, str]) -> "pa.Table":
+def _readings(changed: dict[str, str]) -> pa.Table:
     import pyarrow as pa
 
     return pa.table(
@@ -197,7 +199,7 @@ def _headers_sql() -> dict[str, str]:
     return {name: sql_files.fill(text, **holes) for name, text in sql_files.statements("extract/headers.sql").items()}
 
 
-def extract_records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table, pa.Table]":
+def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Rows of core.clinical with `is_record` (false: no JSON object), and rows of core.clinical_issues, unordered."""
     import polars as pl
     import pyarrow as pa
@@ -227,7 +229,7 @@ def extract_records(extractor: Extractor, batch: "pa.Table") -> "tuple[pa.Table,
 _MOST_FIELDS = 1_000_000
 
 
-def _check_fields(objects: "pa.Table") -> None:
+def _check_fields(objects: pa.Table) -> None:
     """MemoryError for a batch that would take too much when taken apart; its halves are tried then."""
     import pyarrow.compute as pc
 
@@ -236,7 +238,7 @@ def _check_fields(objects: "pa.Table") -> None:
         raise MemoryError
 
 
-def _bounded(batch: "pa.Table") -> "pa.Table":
+def _bounded(batch: pa.Table) -> pa.Table:
     """The batch without the texts of large files that are beyond the limits of a record: these are none."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -270,7 +272,7 @@ def kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
 _OF_ISSUES = ("source", "key", "group_name", "patient_id", "available_date", "submitting_centre", "centre")
 
 
-def _polars(table: "pa.Table") -> "pl.DataFrame":
+def _polars(table: pa.Table) -> pl.DataFrame:
     import polars as pl
 
     frame = pl.from_arrow(table)
@@ -307,7 +309,7 @@ def _list(texts: list[str]) -> str:
     return "[" + ", ".join(map(sql_files.literal, texts)) + "]"
 
 
-def _cut(batch: "pa.Table") -> "pa.Table":
+def _cut(batch: pa.Table) -> pa.Table:
     """The batch in pieces of a DuckDB vector."""
     import pyarrow as pa
 

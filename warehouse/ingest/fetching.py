@@ -1,5 +1,7 @@
 """Fetching a unit: the contents of its objects into one buffer, as texts in place."""
 
+from __future__ import annotations
+
 import contextlib
 from array import array
 from dataclasses import dataclass
@@ -23,8 +25,8 @@ class Fetched:
     """Objects as they were planned, the same with their contents as text, and by place those that are none because
     they could not be had or are not UTF-8 (null in the text)."""
 
-    objects: "pa.Table"
-    batch: "pa.Table"
+    objects: pa.Table
+    batch: pa.Table
     odd: dict[int, bytes | ReadFailure]
 
     @property
@@ -33,7 +35,7 @@ class Fetched:
         return [found for found in self.odd.values() if isinstance(found, ReadFailure)]
 
 
-def fetch(run: BucketRun, objects: "pa.Table", buffer: bytearray) -> Fetched:
+def fetch(run: BucketRun, objects: pa.Table, buffer: bytearray) -> Fetched:
     """Read the objects of a unit into a buffer with room for them; SourceError when the bucket refuses us."""
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
@@ -41,7 +43,7 @@ def fetch(run: BucketRun, objects: "pa.Table", buffer: bytearray) -> Fetched:
     return Fetched(objects, objects.drop_columns(PLAN_ONLY).append_column(_json("content", texts), texts), odd)
 
 
-def _json(name: str, texts: "pa.Array") -> "pa.Field":
+def _json(name: str, texts: pa.Array) -> pa.Field:
     """The field of texts that go to a JSON column; so marked, DuckDB does not parse them to see whether they are.
     None that is not JSON goes in: the extraction has parsed them all."""
     import pyarrow as pa
@@ -51,7 +53,7 @@ def _json(name: str, texts: "pa.Array") -> "pa.Field":
 
 def _texts(
     buffer: bytearray, sizes: list[int], unread: dict[int, ReadFailure]
-) -> "tuple[pa.Array, dict[int, bytes | ReadFailure]]":
+) -> tuple[pa.Array, dict[int, bytes | ReadFailure]]:
     """The contents of a buffer as texts, in place and checked for the whole unit at once; and what is none."""
     import pyarrow as pa
 

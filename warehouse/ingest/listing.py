@@ -1,5 +1,7 @@
 """Step 1, objects: bring raw.objects level with the bucket, by comparing a streamed listing inside DuckDB."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -4,6 +4,8 @@ While a unit of some thousand objects is written and committed, the next is extr
 fetched; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -51,7 +53,7 @@ class _ObjectKind:
     table: str
     wanted: str
     flag: str
-    extract: Callable[[extraction.Extractor, "pa.Table"], "tuple[pa.Table, ...]"]
+    extract: Callable[[extraction.Extractor, pa.Table], tuple[pa.Table, ...]]
     #: What its rows are called in the statements that insert them.
     relations: tuple[str, ...]
     inserts: tuple[str, ...]
@@ -99,7 +101,7 @@ class _Unit:
     """
 
     fetched: Fetched
-    rows: "tuple[pa.Table, ...]"
+    rows: tuple[pa.Table, ...]
     failed: dict[str, str]
 
 

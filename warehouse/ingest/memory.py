@@ -3,6 +3,8 @@
 DuckDB's and Arrow's threads free as much as they take; glibc keeps most of it, per thread, for later.
 """
 
+from __future__ import annotations
+
 import ctypes
 import sys
 
@@ -26,5 +28,5 @@ def release() -> None:
         trim(0)
 
 
-def _glibc(name: str) -> "ctypes._NamedFuncPointer | None":
+def _glibc(name: str) -> ctypes._NamedFuncPointer | None:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

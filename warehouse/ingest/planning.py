@@ -1,5 +1,7 @@
 """What a loading step has before it: what is wanted, put in order and cut into units, stretch by stretch."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

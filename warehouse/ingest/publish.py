@@ -1,5 +1,7 @@
 """Step 4, published: let readers see what the steps before have committed, when the blocking checks hold."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from warehouse.engine import sql_files

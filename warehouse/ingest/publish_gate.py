@@ -1,5 +1,7 @@
 """The gate before publishing: runs the blocking checks on the newest state of the lake, and remembers a refusal."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from warehouse.engine import sql_files

@@ -4,6 +4,8 @@ An object that cannot be read keeps the row of its earlier content. So nothing i
 many at once are a fault of the bucket or of the way to it, and are not published.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Cleaning clinical files again that other rules have typed: from raw.records, in one transaction, nothing fetched."""
 
+from __future__ import annotations
+
 from warehouse import cleaning
 from warehouse.catalog import columns
 from warehouse.engine import sql_files

@@ -1,5 +1,7 @@
 """Says why an object cannot be read, in words for ops.rejects; never a value out of the object."""
 
+from __future__ import annotations
+
 import json
 
 from warehouse.cleaning.limits import check_size

@@ -1,5 +1,7 @@
 """Rejecting: what could not be read goes to ops.rejects with its reason, and leaves it when it can be read again."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Typing headers again that other rules have read: from raw.headers, a source in one transaction, nothing fetched."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -62,7 +64,7 @@ def _reread(run: Run, wanted: str) -> int:
         return run.commit("reextract", lambda: work(extractor), reextracted=row[0])
 
 
-def _store(run: Run, extractor: extraction.Extractor, batch: "pa.Table") -> None:
+def _store(run: Run, extractor: extraction.Extractor, batch: pa.Table) -> None:
     """Write the rows of a unit, and what of its headers has another reading than before."""
     import pyarrow.compute as pc
 

@@ -3,6 +3,8 @@
 A prefix or a patient is never repeated in a message: messages go into logs, and names of patients do not.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,7 +57,7 @@ def check_scope(prefixes: Sequence[str], patients: Sequence[str]) -> None:
 
 
 def find_scope(
-    con: "duckdb.DuckDBPyConnection",
+    con: duckdb.DuckDBPyConnection,
     source: str,
     prefixes: Sequence[str],
     patients: Sequence[str],
@@ -76,7 +78,7 @@ def find_scope(
     return Scope(parts | ({_HEARD: tuple(heard)} if heard else {}))
 
 
-def require(con: "duckdb.DuckDBPyConnection", source: str, asked: Scope) -> None:
+def require(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -> None:
     """Raise UsageError for a part that has no object, neither in the table `listing` nor in the lake."""
     query = sql_files.statements(_SQL)["any"]
     for name, prefixes in asked.parts.items():
@@ -86,7 +88,7 @@ def require(con: "duckdb.DuckDBPyConnection", source: str, asked: Scope) -> None
             raise UsageError(f"{source}: {name} of those given names nothing, {what}. Names are case-sensitive.")
 
 
-def _was_there(con: "duckdb.DuckDBPyConnection", wanted: dict[str, Any]) -> bool:
+def _was_there(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) -> bool:
     """Whether the last listings took such keys away: a refresh of them that is run again is no mistake."""
     from warehouse.lake import store
 

@@ -1,5 +1,7 @@
 """Which buckets feed a lake: a second one comes in only when it is asked for, and goes as objects go."""
 
+from __future__ import annotations
+
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _SQL = "store/sources.sql"
 
 
-def admit_source(con: "duckdb.DuckDBPyConnection", source: str, *, add_source: bool) -> None:
+def admit_source(con: duckdb.DuckDBPyConnection, source: str, *, add_source: bool) -> None:
     """Raise UsageError for a source that would be mixed with others unasked, or that lies within one of them."""
     sql = sql_files.statements(_SQL)
     if con.execute(sql["known"], {"source": source}).fetchone():
@@ -68,7 +70,7 @@ class Removed:
     published: Published
 
 
-def list_sources(warehouse: "Session") -> list[dict[str, Any]]:
+def list_sources(warehouse: Session) -> list[dict[str, Any]]:
     """Every source of the snapshot: objects, bytes, patients, and when its newest object was written."""
     answer = warehouse.con.execute(sql_files.statements(_SQL)["list"])
     names = [column[0] for column in answer.description or []]

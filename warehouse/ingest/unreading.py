@@ -1,5 +1,7 @@
 """Rejecting what the lake has and newer rules do not read any more: with its reason, whoever's refresh it is."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def reject(run: Run, rows: "pa.Table", batch: "pa.Table", *, flag: str, wanted: str, table: str) -> None:
+def reject(run: Run, rows: pa.Table, batch: pa.Table, *, flag: str, wanted: str, table: str) -> None:
     """Make rejects of the rows without their flag, and take their texts out of `table`.
 
     `batch` has the texts that were read (source, key, content), `wanted` says what they should have been.

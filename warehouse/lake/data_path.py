@@ -5,6 +5,8 @@ Beside the files stands a mark, `lake.json`: which lake they are of, and how far
 commit and compared before the next. A lake of an older version has none until it is written to.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os

@@ -6,6 +6,8 @@ postgres://user@host/db?data_path=s3://…    catalogue in PostgreSQL, Parquet w
                                             &sslmode=require and whatever else libpq knows
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """One writer a lake: a lock that the operating system or PostgreSQL releases when its holder dies."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 from collections.abc import Iterator

@@ -4,6 +4,8 @@ No answer changes: of what is published, the newest stays, all of the last `keep
 registered manifest was made from. It may be killed at any moment; the next one goes on.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass

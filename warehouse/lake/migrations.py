@@ -1,5 +1,7 @@
 """The lake's schema: numbered migrations, columns brought level with the column tables, views and their comments."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ def list_migrations() -> list[tuple[int, str]]:
     return [(int(PurePath(name).name.split("_")[0]), name) for name in sql_files.files("schema")]
 
 
-def read_version(con: "duckdb.DuckDBPyConnection") -> int:
+def read_version(con: duckdb.DuckDBPyConnection) -> int:
     """The number of the last migration the attached lake has been through; 0 for an empty one."""
     found = con.execute(
         "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'"
@@ -34,7 +36,7 @@ def read_version(con: "duckdb.DuckDBPyConnection") -> int:
     return int(row[0]) if row else 0
 
 
-def check_version(con: "duckdb.DuckDBPyConnection", location: "Location") -> int:
+def check_version(con: duckdb.DuckDBPyConnection, location: Location) -> int:
     """Return the lake's schema version; LakeError when a newer version of the tool made it."""
     found, known = read_version(con), list_migrations()[-1][0]
     if found > known:
@@ -47,7 +49,7 @@ def check_version(con: "duckdb.DuckDBPyConnection", location: "Location") -> int
     return found
 
 
-def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Transact) -> None:
+def upgrade(con: duckdb.DuckDBPyConnection, location: Location, transact: Transact) -> None:
     """Bring the attached lake's schema level with this version; does nothing, fast, when it is."""
     found = check_version(con, location)
     for number, name in list_migrations():
@@ -66,7 +68,7 @@ def upgrade(con: "duckdb.DuckDBPyConnection", location: "Location", transact: Tr
         )
 
 
-def _migrate(con: "duckdb.DuckDBPyConnection", number: int, name: str) -> None:
+def _migrate(con: duckdb.DuckDBPyConnection, number: int, name: str) -> None:
     con.execute(sql_files.fill(sql_files.read(name), lake="lake", **columns.template_values()))
     con.execute(
         "insert into ops.migrations values ($number, $name, now(), $tool)",
@@ -76,7 +78,7 @@ def _migrate(con: "duckdb.DuckDBPyConnection", number: int, name: str) -> None:
         _write_dicom_attributes(con)
 
 
-def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
+def _write_dicom_attributes(con: duckdb.DuckDBPyConnection) -> None:
     import pyarrow as pa
 
     from warehouse.catalog import dicom_dictionary
@@ -90,7 +92,7 @@ def _write_dicom_attributes(con: "duckdb.DuckDBPyConnection") -> None:
     con.unregister("dicom_attributes_given")
 
 
-def _missing_columns(con: "duckdb.DuckDBPyConnection") -> tuple[list[tuple[str, columns.Column]], int]:
+def _missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, columns.Column]], int]:
     """Declared columns the lake does not have yet, and how many others have another comment than declared.
 
     A column whose type was changed is a user's mistake.
@@ -121,7 +123,7 @@ def _plain(kind: str) -> str:
     return kind.upper().replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 
 
-def _stale_views(con: "duckdb.DuckDBPyConnection") -> list[str]:
+def _stale_views(con: duckdb.DuckDBPyConnection) -> list[str]:
     """The views that the lake does not have as they are declared now; a view's comment carries a digest of its text."""
     rows = con.execute(
         "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
@@ -137,7 +139,7 @@ def _view_comment(view: str) -> str:
     return f"{columns.relations()[view].meaning} [{digest}]"
 
 
-def _bring_level(con: "duckdb.DuckDBPyConnection", missing: list[tuple[str, columns.Column]]) -> None:
+def _bring_level(con: duckdb.DuckDBPyConnection, missing: list[tuple[str, columns.Column]]) -> None:
     for table, column in missing:
         con.execute(f"alter table {table} add column {sql_files.identifier(column.name)} {column.type}")
     for view in public_views.VIEW_ORDER:

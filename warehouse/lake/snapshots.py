@@ -1,5 +1,7 @@
 """What the snapshots of a lake say of themselves: published or not, with news or without, blocked and by what."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

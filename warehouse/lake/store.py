@@ -4,6 +4,8 @@ DuckLake's settings and pitfalls are written up in docs/architecture.md. The cat
 but through DuckDB: a second SQLite library in one process would drop its locks.
 """
 
+from __future__ import annotations
+
 import contextlib
 import getpass
 import json

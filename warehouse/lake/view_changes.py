@@ -1,5 +1,7 @@
 """Which views may answer otherwise than before: read off DuckLake's own record of changes, at the price of no scan."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.catalog import public_views, view_lineage
@@ -14,7 +16,7 @@ _SQL = "reports/changes.sql"
 
 
 def find_changed_views(
-    con: "duckdb.DuckDBPyConnection", location: "Location", since: int | None, until: int
+    con: duckdb.DuckDBPyConnection, location: Location, since: int | None, until: int
 ) -> tuple[str, ...]:
     """The views whose tables, or whose own text, changed in the snapshots after `since`, up to `until`.
 

@@ -1,5 +1,7 @@
 """Holds the tables of a manifest against its manifest.json and its CSV; the first thing that is wrong is an error."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,7 +50,7 @@ def open_table(path: Path) -> str:
 
 
 def check_tables(
-    con: "duckdb.DuckDBPyConnection", folder: Path, about: dict[str, Any], rows: Path, records: Path
+    con: duckdb.DuckDBPyConnection, folder: Path, about: dict[str, Any], rows: Path, records: Path
 ) -> tuple[str, ...]:
     """Everything that is asked of the tables, which are copies; the CSV is read from the folder, once.
 
@@ -77,7 +79,7 @@ def _sql(name: str, **values: str) -> str:
     return sql_files.fill(sql_files.statements("manifests/check.sql")[name], **values)
 
 
-def _one(con: "duckdb.DuckDBPyConnection", query: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+def _one(con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
     done = con.execute(query, parameters)
     names = [column[0] for column in done.description or []]
     (row,) = done.fetchall()
@@ -85,7 +87,7 @@ def _one(con: "duckdb.DuckDBPyConnection", query: str, parameters: dict[str, Any
 
 
 def _check_columns(
-    con: "duckdb.DuckDBPyConnection",
+    con: duckdb.DuckDBPyConnection,
     folder: Path,
     path: Path,
     expected: Sequence[tuple[str, str]],
@@ -100,7 +102,7 @@ def _check_columns(
         raise _altered(folder, f"{path.name} has another type in {', '.join(wrong)}")
 
 
-def _check_length(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, about: dict[str, Any]) -> None:
+def _check_length(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about: dict[str, Any]) -> None:
     """The rows that the file claims to have, before they are counted: it costs nothing to claim many.
 
     Equal rows take next to no room in Parquet, but those of a manifest differ: each has a key and an etag of its own.
@@ -114,11 +116,11 @@ def _check_length(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, ab
         raise _altered(folder, f"{path.name} has {length:,} rows, manifest.json states {about['counts']['objects']:,}")
 
 
-def _columns(con: "duckdb.DuckDBPyConnection", path: Path) -> list[str]:
+def _columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     return [sql_files.identifier(name) for name, _ in con.execute(_sql("columns", rows=open_table(path))).fetchall()]
 
 
-def _check_width(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, about: dict[str, Any]) -> int:
+def _check_width(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about: dict[str, Any]) -> int:
     """No row has texts beyond measure, and the CSV has room for them all; returns how many rows to take at a time."""
     each = " + ".join(f"coalesce(strlen(cast({name} as varchar)), 0)" for name in _columns(con, path))
     found = _one(con, _sql("widest", rows=open_table(path), bytes=each))
@@ -129,7 +131,7 @@ def _check_width(con: "duckdb.DuckDBPyConnection", folder: Path, path: Path, abo
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, int(found["widest"]))))
 
 
-def _check_csv(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, meant: dict[str, Any], batch: int) -> None:
+def _check_csv(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, meant: dict[str, Any], batch: int) -> None:
     """The CSV has the rows of the Parquet file, text by text in their order, and the hash that manifest.json states."""
     import pyarrow as pa
 
@@ -146,7 +148,7 @@ def _check_csv(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, meant
         file.check()
 
 
-def _read_csv(file: HashedFile, names: list[str]) -> "Iterator[pa.RecordBatch]":
+def _read_csv(file: HashedFile, names: list[str]) -> Iterator[pa.RecordBatch]:
     """The CSV, every field a text, an empty one without quotes null; ArrowInvalid when it is none of these columns."""
     import pyarrow as pa
     from pyarrow import csv
@@ -167,7 +169,7 @@ def _read_csv(file: HashedFile, names: list[str]) -> "Iterator[pa.RecordBatch]":
     yield from reader
 
 
-def _are_same(one: "Iterator[pa.RecordBatch]", other: "Iterator[pa.RecordBatch]") -> bool:
+def _are_same(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:
     """Whether two streams of texts have the same rows, however each is cut into batches."""
     left, right = _next(one), _next(other)
     while left is not None and right is not None:
@@ -179,7 +181,7 @@ def _are_same(one: "Iterator[pa.RecordBatch]", other: "Iterator[pa.RecordBatch]"
     return left is None and right is None
 
 
-def _next(batches: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
+def _next(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     """The next batch with a row in it, its texts with 64-bit offsets; None at the end."""
     import pyarrow as pa
 
@@ -189,7 +191,7 @@ def _next(batches: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
     return None
 
 
-def _check_rows(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, about: dict[str, Any]) -> None:
+def _check_rows(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, about: dict[str, Any]) -> None:
     asked = {name: about[name] for name in ("objects", "group", "sources")}
     for problem, count in _one(con, _sql("problems", rows=open_table(rows)), asked).items():
         if count:
@@ -199,7 +201,7 @@ def _check_rows(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, abou
         raise _altered(folder, f"{twice:,} objects are there more than once")
 
 
-def _check_counts(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, about: dict[str, Any]) -> None:
+def _check_counts(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, about: dict[str, Any]) -> None:
     found = _one(con, _sql("counts", rows=open_table(rows)))
     if "json" in about["objects"]:
         found |= _one(con, _sql("images", rows=open_table(rows)))
@@ -209,7 +211,7 @@ def _check_counts(con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, ab
 
 
 def _sources(
-    con: "duckdb.DuckDBPyConnection", folder: Path, rows: Path, records: Path, about: dict[str, Any]
+    con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, records: Path, about: dict[str, Any]
 ) -> tuple[str, ...]:
     found = _one(con, _sql("record_problems", rows=open_table(records)), {"group": about["group"]})
     for problem, count in found.items():

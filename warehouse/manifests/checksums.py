@@ -1,5 +1,7 @@
 """Whether a file has the bytes of an object: by its etag where that is an MD5, else by S3's checksums, else by size."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import re

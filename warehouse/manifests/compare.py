@@ -1,5 +1,7 @@
 """Compares two manifests: what was asked, and object by object what came, went and changed."""
 
+from __future__ import annotations
+
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,7 @@ class Difference:
     is_same: bool  # the content digests
     asked: dict[str, tuple[Any, Any]]
     counts: dict[str, int]
-    objects: "pa.Table"
+    objects: pa.Table
 
     @property
     def is_unchanged(self) -> bool:

@@ -4,6 +4,8 @@ What a stranger's files hold is read on a connection that has no lake, may read 
 settings are locked.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
@@ -43,7 +45,7 @@ class Contents:
         return open_table(self.records_file)
 
 
-def connect(settings: Settings, *contents: Contents) -> "duckdb.DuckDBPyConnection":
+def connect(settings: Settings, *contents: Contents) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection that reads these manifests' tables and nothing else, within the limits of the settings."""
     return confined.connect(settings, files=[path for each in contents for path in (each.rows_file, each.records_file)])
 

@@ -1,5 +1,7 @@
 """Describes a manifest in Croissant 1.0 (https://docs.mlcommons.org/croissant/docs/croissant-spec.html)."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 from warehouse.manifests.rows import COLUMNS
@@ -57,7 +59,7 @@ _TYPES = {
 }
 
 
-def describe(manifest: dict[str, Any], con: "duckdb.DuckDBPyConnection") -> dict[str, Any]:
+def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """The Croissant description of a manifest whose rows are in table manifest_rows."""
     rows = con.sql("from manifest_rows limit 0")
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))

@@ -1,5 +1,7 @@
 """Reads manifest.json as a stranger's: its text, its JSON and its schema are checked before anything of it is used."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math

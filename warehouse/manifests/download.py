@@ -7,6 +7,8 @@
 Run again, it goes on: what is there and is what it should be is kept, parts are continued, all else is fetched.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import hashlib
@@ -143,14 +145,14 @@ def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None
     )
 
 
-def _objects(contents: Contents, con: "duckdb.DuckDBPyConnection") -> Iterator[_Object]:
+def _objects(contents: Contents, con: duckdb.DuckDBPyConnection) -> Iterator[_Object]:
     con.execute(sql_files.fill(sql_files.statements("manifests/download.sql")["objects"], rows=contents.rows))
     while rows := con.fetchmany(1000):
         yield from (_Object(*row) for row in rows)
 
 
 def _find_refused(
-    con: "duckdb.DuckDBPyConnection", contents: Contents, folders: dict[str, str], data: Path
+    con: duckdb.DuckDBPyConnection, contents: Contents, folders: dict[str, str], data: Path
 ) -> dict[str, str]:
     """The uris that cannot be written, and why; names are tried in the folder itself."""
     try:

@@ -6,6 +6,8 @@ manifest.schema.json             what manifest.json may say         download.s5c
 SHA256SUMS                       the hashes of all of them
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -41,7 +43,7 @@ _PARQUET = "(format parquet, compression zstd, compression_level 1, row_group_si
 
 
 def export_manifest(
-    answer: "CohortAnswer",
+    answer: CohortAnswer,
     folder: Path | str,
     *,
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
@@ -67,7 +69,7 @@ def export_manifest(
     return manifest
 
 
-def write_files(answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
+def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
     _settle_types(rows)
@@ -121,7 +123,7 @@ _S5CMD_HEAD = """\
 """
 
 
-def _copy(con: "duckdb.DuckDBPyConnection", table: str, path: Path, options: str) -> None:
+def _copy(con: duckdb.DuckDBPyConnection, table: str, path: Path, options: str) -> None:
     import duckdb
 
     try:
@@ -140,7 +142,7 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def describe_manifest(
-    answer: "CohortAnswer", rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
+    answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """What manifest.json says (warehouse/manifests/manifest.schema.json)."""
     import duckdb
@@ -177,7 +179,7 @@ def describe_manifest(
     }
 
 
-def _attrition(answer: "CohortAnswer") -> list[dict[str, Any]]:
+def _attrition(answer: CohortAnswer) -> list[dict[str, Any]]:
     return [
         {"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in count_steps(answer)
     ]

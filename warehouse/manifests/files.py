@@ -1,5 +1,7 @@
 """The downloaded files of a manifest with their labels, and the manifest split by patient."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 class Files(Sequence[tuple[str, dict[str, Any]]]):
     """Paths of files, each with `patient_id` and its labels, in the order of the manifest; light to hand on."""
 
-    def __init__(self, places: list[str], labels: "pl.DataFrame") -> None:
+    def __init__(self, places: list[str], labels: pl.DataFrame) -> None:
         self._places, self._labels = places, labels
 
     def __len__(self) -> int:
@@ -27,8 +29,8 @@ class Files(Sequence[tuple[str, dict[str, Any]]]):
     @overload
     def __getitem__(self, place: int) -> tuple[str, dict[str, Any]]: ...
     @overload
-    def __getitem__(self, place: slice) -> "Files": ...
-    def __getitem__(self, place: int | slice) -> "tuple[str, dict[str, Any]] | Files":
+    def __getitem__(self, place: slice) -> Files: ...
+    def __getitem__(self, place: int | slice) -> tuple[str, dict[str, Any]] | Files:
         if isinstance(place, slice):
             return Files(self._places[place], self._labels[place])
         return self._places[place], self._labels.row(place, named=True)
@@ -52,7 +54,7 @@ class Listing(Protocol):
     def sources(self) -> list[str]:
         """The buckets that the objects lie in."""
 
-    def polars(self) -> "pl.DataFrame":
+    def polars(self) -> pl.DataFrame:
         """The rows, one an object."""
 
 
@@ -66,7 +68,7 @@ class Part:
     seed: int
     is_test: bool
 
-    def polars(self) -> "pl.DataFrame":
+    def polars(self) -> pl.DataFrame:
         """The rows of this side, one an object."""
         import polars as pl
 
@@ -96,7 +98,7 @@ def is_test_value(value: str | None, test: float, seed: int) -> bool:
     return int.from_bytes(digest[:8], "big") < test * 2**64
 
 
-def find_files(manifest: Listing, rows: "pl.DataFrame", data: Path, objects: str) -> Files:
+def find_files(manifest: Listing, rows: pl.DataFrame, data: Path, objects: str) -> Files:
     """The downloaded files of rows of one kind; ManifestError names those that are not there."""
     import polars as pl
 

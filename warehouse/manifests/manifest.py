@@ -8,6 +8,8 @@
 `files` is a sequence, so `torch.utils.data.DataLoader(manifest.files("data"))` takes it as it is.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,7 +58,7 @@ class Manifest:
             f"seal {self.seal.removeprefix('sha256:')[:12] or 'none'}>"
         )
 
-    def __reduce__(self) -> tuple[Callable[..., "Manifest"], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[Callable[..., Manifest], tuple[Path, str]]:
         return _reopen, (self.folder, self.seal)
 
     @property
@@ -89,7 +91,7 @@ class Manifest:
             self._held.append(load_contents(self.folder, self.about))
         return self._held[0]
 
-    def polars(self) -> "pl.DataFrame":
+    def polars(self) -> pl.DataFrame:
         """All rows, one an object."""
         import polars as pl
 

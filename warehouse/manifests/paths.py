@@ -1,5 +1,7 @@
 """Where an object goes in a folder of downloads; no key gets out of it, and no two objects become one file."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
@@ -62,7 +64,7 @@ def find_target(folder: Path, path: str) -> Path | None:
 
 
 def find_unwritable(
-    con: "duckdb.DuckDBPyConnection",
+    con: duckdb.DuckDBPyConnection,
     rows: str,
     folders: dict[str, str],
     data: Path,

@@ -1,5 +1,7 @@
 """The register of manifests in the lake: who exported what, when; and whether its cohort's answer is still the same."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -103,7 +105,7 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
     return [{**row, "parameters": json.loads(row["parameters"] or "{}")} for row in rows]
 
 
-def find_state(entry: dict[str, Any], newest: "Session") -> str:
+def find_state(entry: dict[str, Any], newest: Session) -> str:
     """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot.
 
     The recorded SQL may be anybody's: it is asked held in, and has no more time than any foreign SQL.

@@ -4,6 +4,8 @@ A seal in the folder shows that nothing was altered by chance or in part. Whoeve
 anew: only one that is known from elsewhere, as from the register, shows that the manifest is the one that was exported.
 """
 
+from __future__ import annotations
+
 from datetime import datetime
 from enum import StrEnum
 

@@ -1,5 +1,7 @@
 """Repeats a manifest: asks its cohort again, at its snapshot and as of its day, and holds the answers together."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +65,7 @@ def reproduce(
 
 
 @contextlib.contextmanager
-def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Settings) -> "Iterator[Session]":
+def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Settings) -> Iterator[Session]:
     from warehouse.query.session import Session
 
     number, time = manifest.about["snapshot"], manifest.about["snapshot_time"]

@@ -5,6 +5,8 @@ manifest. It covers what an object is and what is said of it (key, size, ids, Mo
 when it was found: a folder and S3 give the same.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -59,7 +61,7 @@ _BATCH = 50_000
 class Rows:
     """A manifest's rows in temp table `manifest_rows`, its clinical files in `manifest_records`, away from the lake."""
 
-    con: "duckdb.DuckDBPyConnection"
+    con: duckdb.DuckDBPyConnection
     labels: tuple[str, ...]
     counts: dict[str, int]
     without_images: tuple[str, ...]  # what the answer names and no image belongs to
@@ -70,9 +72,7 @@ class Rows:
         self.con.close()
 
 
-def collect_rows(
-    answer: "CohortAnswer", objects: "tuple[str, ...]" = DEFAULT_OBJECTS, folder: Path | None = None
-) -> Rows:
+def collect_rows(answer: CohortAnswer, objects: tuple[str, ...] = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
     """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not.
 
     They are found on a connection that is held in, and handed over to one that has no lake and writes into the folder
@@ -99,8 +99,8 @@ def collect_rows(
 
 
 def _find(
-    con: "duckdb.DuckDBPyConnection",
-    given: "pa.Table",
+    con: duckdb.DuckDBPyConnection,
+    given: pa.Table,
     labels: tuple[str, ...],
     named: list[str],
     grain: str,
@@ -134,7 +134,7 @@ def _find(
     return counts
 
 
-def _hand_over(old: "duckdb.DuckDBPyConnection", new: "duckdb.DuckDBPyConnection", table: str) -> None:
+def _hand_over(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, table: str) -> None:
     """Copy a table from one connection to another, in its order, a batch at a time."""
     new.register("handed_over", old.table(table).to_arrow_reader(_BATCH))
     new.execute(sql_files.fill(_sql()["make"], table=identifier(table), query="from handed_over"))
@@ -145,7 +145,7 @@ def _sql() -> dict[str, str]:
     return sql_files.statements("manifests/rows.sql")
 
 
-def _named(table: "pa.Table", grain: str) -> "tuple[list[str], pa.Table]":
+def _named(table: pa.Table, grain: str) -> tuple[list[str], pa.Table]:
     """By which identifiers an answer names images, and the answer: these first, then its labels under their names.
 
     Identifiers wider than the grain narrow it; a label that is called like a column of the manifest is `label_NAME`.
@@ -169,18 +169,18 @@ def _listed(names: Iterable[str]) -> str:
     return "".join(f", {name}" for name in names)
 
 
-def _row(con: "duckdb.DuckDBPyConnection", name: str) -> dict[str, int]:
+def _row(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, int]:
     answer = con.execute(_sql()[name])
     names = [column[0] for column in answer.description or []]
     (row,) = answer.fetchall()  # an answer that is not read to its end keeps the catalogue locked
     return dict(zip(names, row, strict=True))
 
 
-def _fetch(con: "duckdb.DuckDBPyConnection", name: str, holes: dict[str, str]) -> list[tuple[object, ...]]:
+def _fetch(con: duckdb.DuckDBPyConnection, name: str, holes: dict[str, str]) -> list[tuple[object, ...]]:
     return con.execute(sql_files.fill(_sql()[name], **holes)).fetchall()
 
 
-def compute_digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[str, ...]) -> str:
+def compute_digest(con: duckdb.DuckDBPyConnection, rows: str, labels: tuple[str, ...]) -> str:
     """The content digest of rows that lie in order in a table or file: `sha256:` and 64 hex digits."""
     sha = hashlib.sha256()
     header = json.dumps([*_DIGESTED, *labels], ensure_ascii=False, separators=(",", ":"))
@@ -191,14 +191,14 @@ def compute_digest(con: "duckdb.DuckDBPyConnection", rows: str, labels: tuple[st
     return f"sha256:{sha.hexdigest()}"
 
 
-def write_s5cmd(con: "duckdb.DuckDBPyConnection", rows: str, file: IO[bytes]) -> None:
+def write_s5cmd(con: duckdb.DuckDBPyConnection, rows: str, file: IO[bytes]) -> None:
     """Write the commands with which s5cmd fetches the objects."""
     for text in iterate_lines(con, sql_files.fill(_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
         file.write(text)
 
 
 def iterate_lines(
-    con: "duckdb.DuckDBPyConnection", query: str, parameters: dict[str, object] | None = None
+    con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, object] | None = None
 ) -> Iterator[memoryview]:
     """The bytes of a query's one column of texts, one behind the other, as they lie in memory."""
     import pyarrow as pa

@@ -4,6 +4,8 @@ SHA256SUMS lists them all as sha256sum does, so that `sha256sum -c SHA256SUMS` c
 Files of a folder are opened once, and what was hashed is what is used: a folder may change while it is read.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import os

@@ -3,6 +3,8 @@
 A manifest says where its objects lie, and may be a stranger's: nothing is listed or fetched because it says so.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shlex

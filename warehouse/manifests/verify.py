@@ -3,6 +3,8 @@
 Buckets are listed, not read; only new clinical files whose names do not tell their kind are looked into.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +44,7 @@ class VerificationResult:
 
     counts: dict[str, int]
     by_size: int  # of those present, how many could be compared by their size alone
-    problems: "pa.Table"
+    problems: pa.Table
     patients_gone: tuple[str, ...]  # of whom the bucket, or the lake, has nothing any more
     standing: Standing | None = None  # what the lake's register says of it, where there is a lake
 
@@ -99,7 +101,7 @@ def verify(
 
 
 def _look(
-    con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int, is_home: bool, as_of: Any, progress: Progress
+    con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int, is_home: bool, as_of: Any, progress: Progress
 ) -> None:
     """List what a bucket has of the manifest's patients, and find what could take the place of anything."""
     sql = sql_files.statements("manifests/verify.sql")
@@ -123,15 +125,13 @@ def _look(
     con.execute("drop table listing; drop table changes; drop table parsed")
 
 
-def _stream(
-    con: "duckdb.DuckDBPyConnection", listing: "Iterator[pa.RecordBatch]", place: int, progress: Progress
-) -> None:
+def _stream(con: duckdb.DuckDBPyConnection, listing: Iterator[pa.RecordBatch], place: int, progress: Progress) -> None:
     """Take a listing into table `there`."""
     import pyarrow as pa
 
     failure: list[BaseException] = []
 
-    def batches() -> "Iterator[pa.RecordBatch]":
+    def batches() -> Iterator[pa.RecordBatch]:
         listed = 0
         try:
             for batch in listing:
@@ -154,19 +154,19 @@ def _stream(
         con.unregister("incoming")
 
 
-def _one_by_one(bucket: Bucket, heads: list[str]) -> "Iterator[pa.RecordBatch]":
+def _one_by_one(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
     for head in heads:
         yield from bucket.listing(head)
 
 
-def _at_once(bucket: Bucket, heads: list[str]) -> "Iterator[pa.RecordBatch]":
+def _at_once(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
     """Short listings, several under way at a time."""
     with ThreadPoolExecutor(_LISTERS, thread_name_prefix="list") as pool:
         for found in pool.map(lambda head: list(bucket.listing(head)), heads):
             yield from found
 
 
-def _read_kinds(con: "duckdb.DuckDBPyConnection", bucket: Bucket, place: int) -> None:
+def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> None:
     """Look into the new clinical files of the dated layout: whether they are `data` or `status` is in them."""
     import pyarrow as pa
 

@@ -5,6 +5,8 @@ Reading fills one buffer with many objects, and says which could not be had and 
 bucket as a whole has become unreadable.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,7 +88,7 @@ class Bucket(Protocol):
     def skipped(self) -> Sequence[Skipped]:
         """What the last listing, once it is at its end, has passed over."""
 
-    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
+    def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
         """Stream the listing of all keys that start with prefix, in LISTING's columns."""
 
     def read_into(
@@ -113,7 +115,7 @@ class Emptied:
     listed_at: datetime | None = None
     listing_note: str = ""
 
-    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":  # noqa: ARG002
+    def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """No objects."""
         import pyarrow as pa
 
@@ -143,7 +145,7 @@ def is_md5(etag: str) -> bool:
     return _MD5.fullmatch(etag) is not None
 
 
-def listing_schema() -> "pa.Schema":
+def listing_schema() -> pa.Schema:
     """Columns of a listing: key, size in bytes, etag without quotes, last_modified (UTC)."""
     import pyarrow as pa
 

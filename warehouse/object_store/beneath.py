@@ -4,6 +4,8 @@ Linux 5.6 and later refuse links by themselves (openat2); where that says no, or
 then asked where it lies. Only plain files are opened, and opening never waits, as it would for a pipe.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from functools import cache

@@ -7,6 +7,8 @@ For buckets of tens of millions of objects: no listing requests, and the source'
 of a file are read in inventory_files.py. A refresh below a prefix, or of some patients, lists these for real.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
@@ -90,7 +92,7 @@ class InventoryBucket(S3Bucket):
         self._place = S3Bucket(self._address, settings)
         self._inventory = find_newest(self._place, self._name)
 
-    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
+    def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
         """The rows of the inventory; below a prefix, a real listing."""
         import pyarrow as pa
 
@@ -202,7 +204,7 @@ def _read(store: S3Bucket, key: str) -> bytes | None:
     return b"".join(bytes(chunk) for chunk in content.chunks)
 
 
-def stream_rows(store: S3Bucket, inventory: Inventory) -> "Iterator[pa.RecordBatch]":
+def stream_rows(store: S3Bucket, inventory: Inventory) -> Iterator[pa.RecordBatch]:
     """The objects of an inventory as rows of a listing, whole keys; a file at a time on disk, checked before it
     is read.
 

@@ -1,5 +1,7 @@
 """The files of an S3 Inventory (CSV, ORC, Parquet) as rows of a listing, a batch at a time."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +36,7 @@ def find_missing(found: list[str]) -> list[str]:
     return [title for name, title in names.items() if name not in found]
 
 
-def read_rows(path: Path, form: str, names: list[str]) -> "Iterator[pa.RecordBatch]":
+def read_rows(path: Path, form: str, names: list[str]) -> Iterator[pa.RecordBatch]:
     """The objects in a file, in the columns of a listing with whole keys; bounded by a batch, in ORC by a stripe."""
     for batch in {"CSV": _csv, "ORC": _orc, "Parquet": _parquet}[form](path, names):
         yield _listed(batch, encoded=form == "CSV")
@@ -47,7 +49,7 @@ def malformed_errors() -> tuple[type[Exception], ...]:
     return (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
 
 
-def strip_prefix(batch: "pa.RecordBatch", prefix: str) -> "pa.RecordBatch":
+def strip_prefix(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
     """The rows whose keys start with a prefix, without it."""
     import pyarrow.compute as pc
 
@@ -61,7 +63,7 @@ def _plain(name: str) -> str:
     return name.strip().replace("_", "").lower()
 
 
-def _csv(path: Path, names: list[str]) -> "Iterator[pa.RecordBatch]":
+def _csv(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Gzipped, without a header, all columns as texts."""
     import pyarrow as pa
     from pyarrow import csv
@@ -80,7 +82,7 @@ def _csv(path: Path, names: list[str]) -> "Iterator[pa.RecordBatch]":
         )
 
 
-def _orc(path: Path, _: list[str]) -> "Iterator[pa.RecordBatch]":
+def _orc(path: Path, _: list[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     from pyarrow import orc
 
@@ -89,7 +91,7 @@ def _orc(path: Path, _: list[str]) -> "Iterator[pa.RecordBatch]":
         yield _renamed(pa.record_batch(file.read_stripe(stripe)))
 
 
-def _parquet(path: Path, _: list[str]) -> "Iterator[pa.RecordBatch]":
+def _parquet(path: Path, _: list[str]) -> Iterator[pa.RecordBatch]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
@@ -97,11 +99,11 @@ def _parquet(path: Path, _: list[str]) -> "Iterator[pa.RecordBatch]":
             yield _renamed(batch)
 
 
-def _renamed(batch: "pa.RecordBatch") -> "pa.RecordBatch":
+def _renamed(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.rename_columns([_plain(name) for name in batch.schema.names])
 
 
-def _listed(batch: "pa.RecordBatch", *, encoded: bool) -> "pa.RecordBatch":
+def _listed(batch: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -130,7 +132,7 @@ def _listed(batch: "pa.RecordBatch", *, encoded: bool) -> "pa.RecordBatch":
     )
 
 
-def _decoded(found: "pa.Array") -> "pa.Array":
+def _decoded(found: pa.Array) -> pa.Array:
     """Keys without their encoding, that of a form: `+` is a space. Few keys have any."""
     import pyarrow as pa
     import pyarrow.compute as pc

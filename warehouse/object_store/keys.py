@@ -9,6 +9,8 @@ very grammar that `parse` uses; a property test holds the two against each other
                GROUP/data/PATIENT/{data,status}_DATE.json
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from datetime import date

@@ -4,6 +4,8 @@ obstore is many times faster, but its paths cannot spell every key that S3 can (
 `.`, control characters): such a key is read with boto3. Keys are listed as they are (s3_listing.py).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -56,7 +58,7 @@ class S3Bucket:
         self._etags = Etags(is_compared=bool(settings.check_etags))
         self._client, self._store = self._connect(settings)
 
-    def _connect(self, settings: Settings) -> "tuple[Any, S3Store]":
+    def _connect(self, settings: Settings) -> tuple[Any, S3Store]:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
         from obstore.auth.boto3 import Boto3CredentialProvider
@@ -112,7 +114,7 @@ class S3Bucket:
             raise aws.to_connection_error(self.source, error) from None
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
-    def listing(self, prefix: str = "") -> "Iterator[pa.RecordBatch]":
+    def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
         """Stream the listing in the order S3 gives it, its keys below the bucket's own prefix."""
         import pyarrow.compute as pc
 

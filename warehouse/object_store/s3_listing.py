@@ -4,6 +4,8 @@ boto3 asks, signs, tries again and explains what was refused; what it would take
 apart, is done here in one pass a column. obstore would be as quick, but its paths drop slashes at either end of a key.
 """
 
+from __future__ import annotations
+
 import html
 import re
 import threading
@@ -28,7 +30,7 @@ class NotAListingError(Exception):
     """An answer that is no listing, or not a whole one: to be taken for an empty bucket by nobody."""
 
 
-def list_pages(client: Any, bucket: str, prefix: str) -> Iterator["pa.RecordBatch"]:
+def list_pages(client: Any, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
     """Every object below a prefix, a batch each page, in a listing's columns.
 
     boto3's errors as they are; NotAListingError for an answer that is something else, or not whole.
@@ -68,7 +70,7 @@ def _keep(response_dict: dict[str, Any], **_: object) -> None:
         response_dict["body"] = b"<ListBucketResult/>"
 
 
-def _batch(page: bytes) -> "pa.RecordBatch":
+def _batch(page: bytes) -> pa.RecordBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 

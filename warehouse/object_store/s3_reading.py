@@ -3,6 +3,8 @@
 What is not so is fetched again, and in the end said of the object, not of the bucket.
 """
 
+from __future__ import annotations
+
 import hashlib
 import random
 import threading

@@ -5,6 +5,8 @@ that leads out is passed over, as are links back to a folder above (they would n
 neither file nor folder.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from collections import deque

@@ -7,6 +7,8 @@ Steps that know nothing of each other's trade: `counting` asks the lake and give
 on the page went through `hiding.suppressed`; nothing is asked later.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from warehouse.query.session import Session
 
 
-def write_report(warehouse: "Session", target: Path, suppress: int, results: "Sequence[Result] | None" = None) -> None:
+def write_report(warehouse: Session, target: Path, suppress: int, results: Sequence[Result] | None = None) -> None:
     """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
 
     Counts are rounded to `suppress`; 0 shows them as they are. The checks are run, unless what all of them found is

@@ -1,5 +1,7 @@
 """The bar charts of the quality report: studies by month, patients by centre."""
 
+from __future__ import annotations
+
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,7 @@ def draw_studies(counts: list[Studies], totals: dict[str, int]) -> str:
     return svg.render_svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
 
 
-def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> "alt.Chart":
+def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> alt.Chart:
     """The row of one modality; the last one has the axis of all."""
     import altair as alt
 

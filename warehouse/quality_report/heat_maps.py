@@ -1,5 +1,7 @@
 """The heat maps of the quality report: completeness by field and centre, repairs by centre and rule."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from warehouse.quality_report import svg
@@ -109,11 +111,11 @@ def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> s
 
 def _tiles(
     values: list[dict[str, str]],
-    across: "tuple[list[str], alt.Axis]",
-    down: "tuple[list[str], alt.Axis]",
+    across: tuple[list[str], alt.Axis],
+    down: tuple[list[str], alt.Axis],
     steps: dict[str, str],
     legend: str,
-) -> "alt.LayerChart":
+) -> alt.LayerChart:
     """A tile with its text for each of the values; what both directions hold, and how their axes look, is given."""
     import altair as alt
 

@@ -1,5 +1,7 @@
 """Fills the page of the quality report (page.html, page.css) with figures, the charts of them and their tables."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Counts what the quality report says: asks the public views and the checks, gives figures."""
 
+from __future__ import annotations
+
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -40,7 +42,7 @@ _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _NEEDED = (("clinical_issues", "centre"), ("completeness", "centre"), ("patients", "centre"))
 
 
-def collect_metrics(warehouse: "Session", results: Sequence[checks.Result] | None = None) -> Figures:
+def collect_metrics(warehouse: Session, results: Sequence[checks.Result] | None = None) -> Figures:
     """Count what a warehouse shows; LakeError when its snapshot is older than the views that are asked.
 
     The checks are run, unless what they found is given.
@@ -93,7 +95,7 @@ def _sums(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
 Rows = list[dict[str, Any]]
 
 
-def _rows(warehouse: "Session", query: str) -> Rows:
+def _rows(warehouse: Session, query: str) -> Rows:
     answer = warehouse.con.execute(query)
     names = [column[0] for column in answer.description or []]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

@@ -4,6 +4,8 @@ No patient and no value of one is in here, so none can come onto the page. Count
 they are numbers of (`n_patients`, `n_records`, …).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import date, datetime
 

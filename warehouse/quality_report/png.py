@@ -1,5 +1,7 @@
 """Charts of the quality report as small PNG pictures, for places that show pictures and no pages."""
 
+from __future__ import annotations
+
 #: A picture is drawn smaller until it has no more bytes than this.
 MOST_BYTES = 60_000
 _SCALES = (1.0, 0.75, 0.5, 0.35, 0.25)

@@ -6,6 +6,8 @@ are a part of others is never more than what is shown of those. Centres, months 
 left out. Lists are ordered anew, by what is shown: a place in an order tells a number too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

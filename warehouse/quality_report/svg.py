@@ -5,6 +5,8 @@ programs and cannot be printed well. What scripts would give, the figures behind
 browsers show as a tooltip. The same figures stand in a table under each chart.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -40,7 +42,7 @@ _CONFIG = {
 }
 
 
-def build_chart(values: list[dict[str, Any]], **size: Any) -> "alt.Chart":
+def build_chart(values: list[dict[str, Any]], **size: Any) -> alt.Chart:
     """A chart of these rows."""
     import altair as alt
 
@@ -60,7 +62,7 @@ def shorten_names(centres: Iterable[str]) -> dict[str, str]:
     }
 
 
-def render_svg(name: str, chart: "alt.TopLevelMixin", title: str) -> str:
+def render_svg(name: str, chart: alt.TopLevelMixin, title: str) -> str:
     """A chart as SVG for the page; `name` is for its ids, `title` for those who cannot see it.
 
     No text in it may have characters that XML has not: vl-convert ends the process over them.

@@ -9,6 +9,8 @@ A check asks the public views, so it obeys as-of date and group; blocking checks
 rules are is read in warehouse/catalog/check_rules.py.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ class Result:
 
     check: Check
     n_rows: int
-    rows: "pa.Table"
+    rows: pa.Table
 
     def __repr__(self) -> str:
         """Its name, severity and number of rows; the rows themselves are in `rows`."""
@@ -46,14 +48,14 @@ class Result:
         return self.n_rows > 0 and self.check.severity is not Severity.WARNING
 
     @classmethod
-    def empty(cls, check: Check, n_rows: int = 0) -> "Result":
+    def empty(cls, check: Check, n_rows: int = 0) -> Result:
         """A result of so many rows that keeps none of them."""
         import pyarrow as pa
 
         return cls(check, n_rows, pa.table({}))
 
 
-def run_checks(warehouse: "Session", name: str | None = None, *, limit: int | None = None) -> list[Result]:
+def run_checks(warehouse: Session, name: str | None = None, *, limit: int | None = None) -> list[Result]:
     """Run one check or all, gravest first, on what the warehouse shows: its snapshot, as-of date and group.
 
     `limit` bounds the rows that a result keeps, never the count. Raises UsageError for an unknown name, LakeError when
@@ -63,14 +65,14 @@ def run_checks(warehouse: "Session", name: str | None = None, *, limit: int | No
     return [_run(warehouse, check, limit) for check in wanted]
 
 
-def count_rows(con: "duckdb.DuckDBPyConnection", check: Check) -> Result:
+def count_rows(con: duckdb.DuckDBPyConnection, check: Check) -> Result:
     """Only count the faulty rows of a check, on a connection with the lake attached; for blocking checks, which ask
     the tables themselves."""
     row = con.execute(f"select count(*) from ({check.sql.rstrip().rstrip(';')}\n)").fetchone()
     return Result.empty(check, int(row[0]) if row else 0)
 
 
-def _run(warehouse: "Session", check: Check, limit: int | None) -> Result:
+def _run(warehouse: Session, check: Check, limit: int | None) -> Result:
     import duckdb
     import pyarrow as pa
 

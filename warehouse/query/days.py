@@ -1,5 +1,7 @@
 """Days as users give them."""
 
+from __future__ import annotations
+
 from datetime import date
 
 from warehouse.errors import UsageError

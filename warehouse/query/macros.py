@@ -1,5 +1,7 @@
 """The macros that queries may call (sql/macros), made anew on every connection: they are temporary."""
 
+from __future__ import annotations
+
 import re
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ _MANY_TAGS = 4
 _TAG_CALL = re.compile(r"\btag\s*\(", re.IGNORECASE)
 
 
-def create_macros(con: "duckdb.DuckDBPyConnection", names: tuple[str, ...] = ()) -> None:
+def create_macros(con: duckdb.DuckDBPyConnection, names: tuple[str, ...] = ()) -> None:
     """Make the macros of these files, or all, on a connection."""
     for name in names or sql_files.files("macros"):
         con.execute(fill_macros(name))
@@ -27,7 +29,7 @@ def fill_macros(name: str) -> str:
     return sql_files.fill(sql_files.read(name), lake=ALIAS, attributes=attributes, **spelling.template_values())
 
 
-def choose_tag_reading(con: "duckdb.DuckDBPyConnection", query: str) -> None:
+def choose_tag_reading(con: duckdb.DuckDBPyConnection, query: str) -> None:
     """Choose how tag() reads in what is asked next; the answer is the same either way."""
     if (calls := len(_TAG_CALL.findall(query))) > 0:
         con.execute(f"set variable many_tags = {str(calls >= _MANY_TAGS).lower()}")

@@ -1,5 +1,7 @@
 """What a lake holds at its snapshot, counted: the figures behind `chest status`."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import asdict

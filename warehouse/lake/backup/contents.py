@@ -1,5 +1,7 @@
 """What a backup has to hold: the files that a catalogue names, and their checksums."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json

@@ -1,5 +1,7 @@
 """Makes a backup of a lake, or brings one level with it."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """Moves a lake's catalogue from SQLite to PostgreSQL: all snapshots, so every manifest repeats; the old one stays."""
 
+from __future__ import annotations
+
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,6 +5,8 @@ locks of the first, and commits get lost. So whoever backs up, attached or not, 
 nothing but the standard library; the request comes as JSON on stdin, the answer goes as JSON to stdout.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json

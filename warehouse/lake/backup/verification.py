@@ -1,5 +1,7 @@
 """Verifies a backup: every byte against its checksums, every file against its catalogue, and that it opens."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -9,6 +9,8 @@ Three layers, each of which stands by itself (docs/architecture.md, "Foreign SQL
 Time and memory are limited by warehouse/engine/limits.py.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping
 
 import duckdb

@@ -1,5 +1,7 @@
 """The third layer: a connection that has nothing but what reading the lake needs."""
 
+from __future__ import annotations
+
 import duckdb
 
 from warehouse.engine import sql_files

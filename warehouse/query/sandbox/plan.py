@@ -4,6 +4,8 @@ Known operators only, no place but the views' own, and each scan of the lake lie
 and group that the views put there, and beneath the shield that no filter of the query is moved through.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any

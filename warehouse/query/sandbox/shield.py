@@ -1,5 +1,7 @@
 """The shield: what foreign SQL computes is computed from rows that as-of date and group let through, and no others."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Collection
 

@@ -4,6 +4,8 @@ One SELECT over the public views and its own CTEs, with functions of sql/sandbox
 is listed; what is not listed is refused.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import json
