@@ -212,9 +212,9 @@ def test_a_pipe_that_the_user_names_takes_the_bytes(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from warehouse import files
+from warehouse.filesystem import files
 folder = Path(sys.argv[1])
-with files.new_folder_atomically(folder / "new") as part, files.write_atomically(folder / "a") as file:
+with files.write_folder_atomically(folder / "new") as part, files.write_atomically(folder / "a") as file:
     (part / "b").write_text("b")
     print(files.make_temporary_folder(), flush=True)
     input()

@@ -73,9 +73,9 @@ def test_a_setting_says_otherwise(run: Run, tmp_path: Path, monkeypatch: pytest.
 def test_a_lake_of_the_library_is_no_more_open_and_the_umask_is_as_before(tmp_path: Path) -> None:
     code = """
 import os, pathlib, sys, warehouse
-from warehouse import sample
+from warehouse import synthetic
 os.umask(0)
-sample.make(pathlib.Path(sys.argv[1]) / "bucket", 2)
+synthetic.make_bucket(pathlib.Path(sys.argv[1]) / "bucket", 2)
 warehouse.refresh(sys.argv[1] + "/bucket", sys.argv[1] + "/lake")
 print(os.umask(0))
 """

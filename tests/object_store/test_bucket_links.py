@@ -276,7 +276,7 @@ def test_a_folder_without_permission_is_an_error_inside_and_nothing_behind_a_lin
 
 
 def test_a_farm_of_links_that_lead_out_is_refused(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warehouse.object_store.base._MOST_SKIPPED", 3)
+    monkeypatch.setattr("warehouse.object_store.folder._MOST_SKIPPED", 3)
     for number in range(5):
         (bucket / f"{number}.json").symlink_to("/etc/passwd")
     with pytest.raises(SourceError, match="more than 3 paths that are no objects"):

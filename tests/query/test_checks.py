@@ -11,6 +11,7 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
+from warehouse.catalog import check_rules
 from warehouse.engine import sql_files
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake import location, store
@@ -455,7 +456,7 @@ def test_a_snapshot_that_lacks_what_a_check_asks_for(sound: Path, monkeypatch: p
     text = "-- title: t\n-- meaning: m.\n-- severity: error\n-- table: images\nselect * from nowhere"
     known = checks.definitions()
     asks = checks.Check("later", "t", "m.", checks.Severity.ERROR, "images", text)
-    monkeypatch.setattr(checks, "definitions", lambda: known | {"later": asks})
+    monkeypatch.setattr(check_rules, "definitions", lambda: known | {"later": asks})
     with warehouse.open(str(sound)) as wh, pytest.raises(LakeError, match="lacks what this version"):
         wh.check("later")
 

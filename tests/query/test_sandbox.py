@@ -371,12 +371,12 @@ def test_a_long_error_of_a_query_is_shown_at_once_and_shortly(wh: warehouse.Ware
 
 STUCK = """
 import re
-from warehouse import limits
+from warehouse.engine import limits
 from warehouse.settings import Settings
 
 limits._GRACE_SECONDS = limits._LAST_SECONDS = 0.2
-limits.own_process()
-with limits.limited(Settings(sql_seconds=0.1)):
+limits.claim_process()
+with limits.limit_resources(Settings(sql_seconds=0.1)):
     re.fullmatch("(a+)+b", "a" * 60)
 """
 

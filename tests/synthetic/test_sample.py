@@ -142,7 +142,9 @@ def test_same_seed_same_bytes(tmp_path: Path, layout: str) -> None:
 
 
 def test_another_process_with_other_hashes_writes_the_same_bytes(tmp_path: Path) -> None:
-    program = "import sys, pathlib; from warehouse import sample; sample.make(pathlib.Path(sys.argv[1]), 3)"
+    program = (
+        "import sys, pathlib; from warehouse import synthetic; synthetic.make_bucket(pathlib.Path(sys.argv[1]), 3)"
+    )
     for hash_seed in ("1", "2"):
         command = [sys.executable, "-c", program, str(tmp_path / hash_seed)]
         subprocess.run(

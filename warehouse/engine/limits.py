@@ -1,7 +1,7 @@
 """Limits of time and memory for foreign SQL, and for all that is made of it.
 
 Some single calls heed no interruption and no memory limit of DuckDB's. Where the process is there for one command
-alone (`own_process`), the operating system limits its memory, and it ends when it does not stop; the operating system
+alone (`claim_process`), the operating system limits its memory, and it ends when it does not stop; the operating system
 ends it where a call lets no thread of ours run.
 """
 

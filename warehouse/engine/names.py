@@ -1,6 +1,6 @@
 """Names that come from outside: what a label, a step, a parameter or a table may be called, and when two are the same.
 
-A name goes into SQL as `sqlfiles.identifier()` quotes it; that it has nothing in it to be quoted is a second lock.
+A name goes into SQL as `sql_files.identifier()` quotes it; that it has nothing in it to be quoted is a second lock.
 """
 
 from __future__ import annotations
