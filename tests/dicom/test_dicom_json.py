@@ -51,7 +51,9 @@ CODES_READ = (
 @pytest.mark.parametrize("number", ["1" * 200_000, "1." * 100_000, "1." + "1" * 200_000, "." + "1" * 200_000])
 def test_a_long_number_that_is_none_is_seen_at_once(number: str) -> None:
     start = time.process_time()
-    assert not representations.FORMS["DOUBLE"].fullmatch(f"{number}x")
+    decimal = representations.form("DOUBLE", "DS")
+    assert decimal is not None
+    assert not decimal.fullmatch(f"{number}x")
     assert time.process_time() - start < 2
 
 

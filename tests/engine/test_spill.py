@@ -39,7 +39,7 @@ def test_connections_that_spill_at_once_do_not_disturb_each_other(tmp_path: Path
 
 
 def test_a_folder_is_its_owners_alone_and_goes_with_the_process() -> None:
-    code = "from warehouse.engine.spill import find_spill_folder; find_spill_folder(); print(find_spill_folder(), flush=True); input()"
+    code = "from warehouse.engine import spill; print(spill.find_spill_folder(), flush=True); input()"
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
