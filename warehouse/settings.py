@@ -41,7 +41,7 @@ class Settings:
     unit_mb: int = 48  # ... but no more than this many MB of them
     max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB
     check_etags: int = 1  # 0: do not compare objects with etags that look like MD5s (of a server whose etags are none)
-    sql_seconds: float = 120.0  # that foreign SQL may take; 0: as long as it likes
+    sql_seconds: float = 600.0  # that untrusted SQL may take (a manifest of 8 million images: minutes); 0: no limit
     # that the process may take for foreign SQL, beyond what it holds; 0: no limit
     sql_memory_mb: int = HALF_OF_MACHINE
     sql_spill_mb: int = 4096  # that foreign SQL may put on disk while it runs
