@@ -135,8 +135,8 @@ def test_a_writer_whose_connections_were_cut_does_not_go_on_without_its_lock(
     server.run(f"create database {name}")
     address = server.address(name, tmp_path / "data")
     write_objects(tmp_path / "bucket", {"training/P/data/2020-03-01/data.json": '{"Pseudonym": "P"}'})
-    is_upkeep = moment.startswith("compacting")
-    if is_upkeep:
+    is_maintenance = moment.startswith("compacting")
+    if is_maintenance:
         warehouse.refresh(str(tmp_path / "bucket"), address)
     cut: list[str] = []
 
@@ -145,7 +145,9 @@ def test_a_writer_whose_connections_were_cut_does_not_go_on_without_its_lock(
             others = "pid <> pg_backend_pid() and datname is not null"
             cut.append(server.run(f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {others}"))
 
-    write = partial(maintain, address) if is_upkeep else partial(warehouse.refresh, str(tmp_path / "bucket"), address)
+    write = (
+        partial(maintain, address) if is_maintenance else partial(warehouse.refresh, str(tmp_path / "bucket"), address)
+    )
     with pytest.raises((LakeError, duckdb.Error)) as caught:
         write(progress=step_in)
     assert cut

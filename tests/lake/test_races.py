@@ -1,4 +1,4 @@
-"""Two at once: exports to one folder, upkeep while a manifest is made or a lake is opened. They wait for each other."""
+"""Two at once: exports to one folder, maintenance while a manifest is made or a lake is opened. They wait for each other."""
 
 import json
 import subprocess
@@ -135,7 +135,7 @@ def test_a_snapshot_that_goes_fails_the_export_also_where_the_lake_is_written_to
     assert "cannot be repeated" in said
 
 
-def test_upkeep_keeps_what_a_manifest_is_being_made_from(
+def test_maintenance_keeps_what_a_manifest_is_being_made_from(
     export: Callable[[str], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
     process = export("is not null")
@@ -183,7 +183,7 @@ def test_a_snapshot_that_was_asked_for_and_goes_meanwhile_is_named(prepared: Pre
         publish_another(prepared, lake)
         maintenance.maintain(lake, keep_days=0)
 
-    with pytest.raises(UsageError, match=f"Snapshot {number} of .* is gone: upkeep keeps"):
+    with pytest.raises(UsageError, match=f"Snapshot {number} of .* is gone: maintenance keeps"):
         between("_choose", supersede, lambda: warehouse.open(lake, snapshot=number))
 
 
