@@ -1,4 +1,4 @@
-"""Two at once: exports to one folder, maintenance while a manifest is made or a lake is opened. They wait for each other."""
+"""Exports to one folder, maintenance while a manifest is made or a lake opened. They wait for each other."""
 
 import json
 import subprocess
