@@ -17,7 +17,10 @@ from (
         unnest(list_filter(
             [{{ values_with_form }}],
             lambda found: case found.vr
-                when 'UI' then length(found.value) > 64 or not regexp_full_match(found.value, '(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*')
+                when 'UI'
+                    then
+                        length(found.value) > 64
+                        or not regexp_full_match(found.value, '(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*')
                 when 'AS' then not regexp_full_match(found.value, '[0-9]{3}[DWMY]')
             end
         )).attribute as attribute

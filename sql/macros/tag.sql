@@ -15,10 +15,11 @@ end;
 create or replace temp macro dicom_text(of_attribute) as list_transform(
     [of_attribute],
     lambda attribute: case json_extract_string(attribute, '$.vr')
-        when 'SQ' then coalesce(
-            nullif(cast(json_extract(attribute, '$.Value') as varchar), '[]'),
-            json_extract_string(attribute, '$.InlineBinary')
-        )
+        when 'SQ'
+            then coalesce(
+                nullif(cast(json_extract(attribute, '$.Value') as varchar), '[]'),
+                json_extract_string(attribute, '$.InlineBinary')
+            )
         when 'PN' then nullif(array_to_string(json_extract_string(attribute, '$.Value[*].Alphabetic'), '\'), '')
         else coalesce(
             nullif(array_to_string(json_extract_string(attribute, '$.Value[*]'), '\'), ''),
