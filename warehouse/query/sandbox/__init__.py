@@ -1,6 +1,6 @@
-"""Foreign SQL: a query that somebody else wrote may ask the public views and nothing else.
+"""Untrusted SQL: a query that somebody else wrote may ask the public views and nothing else.
 
-Three layers, each of which stands by itself (docs/architecture.md, "Foreign SQL"):
+Three layers, each of which stands by itself (docs/architecture.md, "Untrusted SQL"):
 
 1. `tree`: what the text says, by DuckDB's own parser.
 2. `plan`: what DuckDB understood.
