@@ -67,7 +67,7 @@ def test_a_lake_of_somebody_else_is_read_or_one_line(monkeypatch: pytest.MonkeyP
         write_objects(Path(bucket), {"training/P1/data/2020-05-01/data.json": '{"Pseudonym": "P1"}'})
         warehouse.refresh(bucket, lake)
         reading = (["status"], ["sql", "from patients"], ["check"], ["patient", "P1"], ["source", "list"])
-        commands = [[*words, "--lake", lake] for words in (*reading, ["refresh", bucket, "-q"], ["upkeep", "-q"])]
+        commands = [[*words, "--lake", lake] for words in (*reading, ["refresh", bucket, "-q"], ["maintain", "-q"])]
         done = subprocess.run(
             [sys.executable, "-c", AS_NOBODY, json.dumps([commands, WAYS, lake])],
             capture_output=True,
