@@ -42,7 +42,7 @@ class UsageError(WarehouseError):
 
 
 class ForeignSqlError(UsageError):
-    """Foreign SQL wants what it may not have: `reason`, and the `line` of the query where one can be told."""
+    """Untrusted SQL wants what it may not have: `reason`, and the `line` of the query where one can be told."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(f"Line {line}: {reason}" if line else reason)

@@ -42,9 +42,9 @@ class Settings:
     max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB
     check_etags: int = 1  # 0: do not compare objects with etags that look like MD5s (of a server whose etags are none)
     sql_seconds: float = 600.0  # that untrusted SQL may take (a manifest of 8 million images: minutes); 0: no limit
-    # that the process may take for foreign SQL, beyond what it holds; 0: no limit
+    # that the process may take for untrusted SQL, beyond what it holds; 0: no limit
     sql_memory_mb: int = HALF_OF_MACHINE
-    sql_spill_mb: int = 4096  # that foreign SQL may put on disk while it runs
+    sql_spill_mb: int = 4096  # that untrusted SQL may put on disk while it runs
     max_removals_percent: float = 10.0
     # What a scheduled deployment needs besides (pipelines/, docs/operations.md):
     sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"

@@ -1,5 +1,5 @@
 -- The objects behind a cohort's answer. One statement under each name; warehouse/manifests/rows.py runs them. What is
--- made of a cohort's names is a SELECT by itself (`make …`), judged as foreign SQL before `make` makes a table of it.
+-- made of a cohort's names is a SELECT by itself (`make …`), judged as untrusted SQL before `make` makes a table of it.
 
 -- name: answer
 -- The answer, its labels named as in the manifest.

@@ -1,4 +1,4 @@
--- A public view as foreign SQL sees it: the same rows, from behind a sample of all of them.
+-- A public view as untrusted SQL sees it: the same rows, from behind a sample of all of them.
 --
 -- DuckDB moves a filter down as far as it can, into the scan of the lake too, where it stands beside those of as-of date
 -- and group in no certain order: a cast that fails would then show the value of a row that these keep back. It moves no

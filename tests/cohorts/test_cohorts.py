@@ -92,7 +92,7 @@ def test_a_cohort_runs_with_its_parameters_and_as_of_a_day(wh: warehouse.Warehou
     assert ids(wh, good, as_of="2020-04-19") == [], "no record yet"
     assert wh.cohort(good).relation().columns == ["StudyInstanceUID", "patient_id", "StudyDate", "covid_status"]
     with warehouse.open(wh.location.name) as mine:
-        assert ids(mine, good) == ["A2", "B1"], "on a lake that is one's own the cohort is held in all the same"
+        assert ids(mine, good) == ["A2", "B1"], "on a lake that is one's own the cohort is sandboxed all the same"
     nasty = "'] or true --"
     assert ids(wh, good, centres=[nasty]) == [], "bound, not pasted"
 

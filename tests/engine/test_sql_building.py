@@ -15,7 +15,7 @@ FILES = sorted([*ROOT.glob("warehouse/**/*.py"), *ROOT.glob("pipelines/**/*.py")
 
 #: What may become SQL without being quoted here, by the reason for it: module and expression.
 ALLOWED: dict[str, set[tuple[str, str]]] = {
-    "Foreign SQL itself: judged by warehouse/query/sandbox before it runs, on a connection that is held in": {
+    "Untrusted SQL itself: judged by warehouse/query/sandbox before it runs, on a sandboxed connection": {
         ("warehouse.cohorts.attrition", "definition.followed_by"),
         ("warehouse.cohorts.binding", "definition.followed_by"),
         ("warehouse.cohorts.binding", "definition.bound_sql"),

@@ -1,4 +1,4 @@
-"""Foreign SQL: no escape gets out, layer by layer, and what researchers ask is answered.
+"""Untrusted SQL: no escape gets out, layer by layer, and what researchers ask is answered.
 
 The queries themselves are in tests/queries, one a paragraph.
 """

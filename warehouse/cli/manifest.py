@@ -372,14 +372,15 @@ def list_(
     lake: options.Lake = options.DEFAULT_LAKE,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Manifests shown, the newest first.")] = 20,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Ask each cohort again, held in, and mark answers that changed.")
+        bool,
+        typer.Option("--check/--no-check", help="Ask each cohort again, sandboxed, and mark answers that changed."),
     ] = False,
     form: TableOrJson = Format.TABLE,
 ) -> None:
     """List the manifests that were exported from a lake.
 
     With --check each cohort is asked again, and those that answer otherwise by now are marked. That runs the SQL of
-    whoever exported it, held in as all foreign SQL is.
+    whoever exported it, sandboxed as all untrusted SQL is.
 
     \b
     Examples:

@@ -68,7 +68,7 @@ def open_session(
 ) -> Iterator["Session"]:
     """The warehouse that the options name; says when a day lies ahead.
 
-    Where its SQL is not trusted it is held in, and the block is kept to the time and the memory of foreign SQL.
+    Where its SQL is not trusted it is sandboxed, and the block is kept to the time and the memory of untrusted SQL.
     """
     from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Limits of time and memory for foreign SQL, and for all that is made of it.
+"""Limits of time and memory for untrusted SQL, and for all that is made of it.
 
 Some single calls heed no interruption and no memory limit of DuckDB's. Where the process is there for one command
 alone (`claim_process`), the operating system limits its memory, and it ends when it does not stop; the operating system
@@ -46,7 +46,7 @@ def claim_process() -> None:
 
 @contextlib.contextmanager
 def limit_resources(settings: Settings, con: duckdb.DuckDBPyConnection | None = None) -> Iterator[None]:
-    """Keep a block to the time of foreign SQL (`sql_seconds`): UsageError when it is up.
+    """Keep a block to the time of untrusted SQL (`sql_seconds`): UsageError when it is up.
 
     What runs on the connection is interrupted. A block within another has what is left of the other's time, so a
     command of many queries has no more of it than one. In a process of our own memory is limited too, and the process

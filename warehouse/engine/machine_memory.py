@@ -1,7 +1,7 @@
-"""The shares of the machine's memory that foreign SQL gets: a quarter for its DuckDB, half for the process.
+"""The shares of the machine's memory that untrusted SQL gets: a quarter for its DuckDB, half for the process.
 
-Cohorts and manifests are foreign SQL, and are asked of lakes of millions of images: a fixed limit that holds strangers
-in would stop them. What does not fit into the share goes to disk. Of a container it is the container's memory.
+Cohorts and manifests are untrusted SQL, and are asked of lakes of millions of images: a fixed limit for strangers
+would stop them. What does not fit into the share goes to disk. Of a container it is the container's memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAST_PROCESS_MB = 768
 
 
 def foreign_duckdb_mb(settings: Settings) -> int:
-    """Memory in MB of the DuckDB that reads a lake for foreign SQL."""
+    """Memory in MB of the DuckDB that reads a lake for untrusted SQL."""
     return settings.memory_limit_mb or max(_LEAST_MB, total_mb() // 4)
 
 
@@ -33,7 +33,7 @@ def confined_duckdb_mb(settings: Settings) -> int:
 
 
 def foreign_process_mb(settings: Settings) -> int:
-    """Memory in MB that the process may take for foreign SQL, beyond what it holds; 0: as much as it likes."""
+    """Memory in MB that the process may take for untrusted SQL, beyond what it holds; 0: as much as it likes."""
     if settings.sql_memory_mb != HALF_OF_MACHINE:
         return settings.sql_memory_mb
     return max(_LEAST_PROCESS_MB, total_mb() // 2)

@@ -35,11 +35,11 @@ def explain_shortage(error: Exception) -> str:
         return (
             "It needs more disk than it may have for what does not fit into memory. Ask for less, make room in the "
             "temporary folder (TMPDIR), or allow more: CHEST_MEMORY_LIMIT_MB (of DuckDB, in MB), and "
-            "CHEST_SQL_SPILL_MB for foreign SQL, cohorts and manifests."
+            "CHEST_SQL_SPILL_MB for untrusted SQL, cohorts and manifests."
         )
     return (
         "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB (of DuckDB, in MB), "
-        "and CHEST_SQL_MEMORY_MB (of the process) for foreign SQL, cohorts and manifests."
+        "and CHEST_SQL_MEMORY_MB (of the process) for untrusted SQL, cohorts and manifests."
     )
 
 

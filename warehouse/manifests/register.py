@@ -108,7 +108,7 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
 def find_state(entry: dict[str, Any], newest: Session) -> str:
     """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot.
 
-    The recorded SQL may be anybody's: it is asked held in, and has no more time than any foreign SQL.
+    The recorded SQL may be anybody's: it is asked in the sandbox, and has no more time than any untrusted SQL.
     """
     if entry["snapshot"] == newest.snapshot.number:
         return "same"

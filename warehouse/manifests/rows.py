@@ -75,7 +75,7 @@ class Rows:
 def collect_rows(answer: CohortAnswer, objects: tuple[str, ...] = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
     """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not.
 
-    They are found on a connection that is held in, and handed over to one that has no lake and writes into the folder
+    They are found on a sandboxed connection, and handed over to one that has no lake and writes into the folder
     alone: whatever the names of a cohort should turn out to be, they get at nothing.
     """
     unknown = [kind for kind in objects if kind not in OBJECTS]
@@ -106,7 +106,7 @@ def _find(
     grain: str,
     objects: list[str],
 ) -> dict[str, int]:
-    """Make tables `manifest_rows` and `manifest_records` on a connection that is held in; the counts of the first."""
+    """Make tables `manifest_rows` and `manifest_records` on a sandboxed connection; the counts of the first."""
     con.register("given", given)
     con.execute(_sql()["answer"])
     con.unregister("given")

@@ -40,7 +40,7 @@ class Session:
     group_name: str = "training"
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
-    #: The same snapshot on a connection that is held in, where this one is not: opened once, since opening takes long.
+    #: The same snapshot on a sandboxed connection, where this one is not: opened once, since opening takes long.
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
@@ -94,7 +94,7 @@ class Session:
     def __repr__(self) -> str:
         """The lake, and what of it is shown."""
         day = f", as of {self.day}" if self.day else ""
-        held = "" if self.trusted else ", held in"
+        held = "" if self.trusted else ", sandboxed"
         shown = f"snapshot {self.snapshot.number}, group {self.group_name}{day}{held}"
         return f"<{type(self).__name__} {self.location.name}: {shown}>"
 
@@ -138,7 +138,7 @@ class Session:
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
         """The same with the parameters as a mapping; of a session that is not trusted only `with limited()`.
 
-        ForeignSqlError for what foreign SQL may not do.
+        ForeignSqlError for what untrusted SQL may not do.
         """
         if self.trusted:
             check_query(self.con, query)
@@ -153,7 +153,7 @@ class Session:
             raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
     def sandboxed(self) -> Self:
-        """The same, on a connection that foreign SQL does not get out of (warehouse/query/sandbox)."""
+        """The same, on a connection that untrusted SQL does not get out of (warehouse/query/sandbox)."""
         if not self.trusted:
             return self
         if not self._counterpart:
@@ -172,7 +172,7 @@ class Session:
         return self.fork()
 
     def limited(self) -> AbstractContextManager[None]:
-        """A `with` block in which foreign SQL is kept to its time; and to its memory, where the process is ours."""
+        """A `with` block in which untrusted SQL is kept to its time; and to its memory, where the process is ours."""
         from warehouse.engine import limits
 
         return limits.limit_resources(self.settings, self.con)

@@ -90,7 +90,7 @@ def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
             if node.get("type") == "TABLE_FUNCTION":
                 name = fold_name(node["function"].get("function_name", ""))
                 if name not in TABLE_FUNCTIONS:
-                    raise ForeignSqlError(f"The query calls {name}(), which foreign SQL may not do.")
+                    raise ForeignSqlError(f"The query calls {name}(), which untrusted SQL may not do.")
     return named
 
 
@@ -118,7 +118,7 @@ def check_scans(
                 scans.setdefault(table, []).append(json.dumps(above) if is_shielded else "")
         elif not (name in _OPERATORS or (name == "SEQ_SCAN" and table in ours)):
             what = f"{name} of {table}" if table else name
-            raise ForeignSqlError(f"The query comes to {what}, which foreign SQL may not do.")
+            raise ForeignSqlError(f"The query comes to {what}, which untrusted SQL may not do.")
     if not scans:
         return
     views = ", ".join(f"{store.ALIAS}.main.{_CUT_BY[table]}" for table in scans)

@@ -1,4 +1,4 @@
-"""The shield: what foreign SQL computes is computed from rows that as-of date and group let through, and no others."""
+"""The shield: what untrusted SQL computes comes from rows that as-of date and group let through, and no others."""
 
 from __future__ import annotations
 

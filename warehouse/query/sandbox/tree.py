@@ -69,14 +69,14 @@ class Admitted:
 
 @cache
 def list_functions() -> dict[str, bool]:
-    """The functions that foreign SQL may call, and whether each always answers the same."""
+    """The functions that untrusted SQL may call, and whether each always answers the same."""
     rows = csv.DictReader(io.StringIO(sql_files.read("sandbox/functions.csv")))
     return {row["name"]: row["repeatable"] == "yes" for row in rows}
 
 
 @cache
 def list_public_views() -> frozenset[str]:
-    """The views that foreign SQL may ask."""
+    """The views that untrusted SQL may ask."""
     return frozenset(view.name for view in columns.views())
 
 
@@ -169,7 +169,7 @@ class _QueryValidator:
     def expression(self, node: dict[str, Any]) -> None:
         kind = node["class"]
         if kind not in _EXPRESSIONS:
-            raise self.refusal(node, f"{_words(kind)} is not allowed in foreign SQL.")
+            raise self.refusal(node, f"{_words(kind)} is not allowed in untrusted SQL.")
         if kind in ("FUNCTION", "WINDOW"):
             self.function(node)
         elif kind == "COLUMN_REF":
@@ -180,7 +180,7 @@ class _QueryValidator:
         if isinstance(kind, dict):
             return  # the type of a value or of a cast, looked at by itself
         if kind not in _NODES and not kind.endswith("_TYPE_INFO"):
-            raise self.refusal(node, f"{_words(kind)} is not allowed in foreign SQL.")
+            raise self.refusal(node, f"{_words(kind)} is not allowed in untrusted SQL.")
         if kind == "BASE_TABLE":
             self.relation(node, ctes)
         elif kind == "TABLE_FUNCTION":
@@ -188,7 +188,7 @@ class _QueryValidator:
         elif kind == "SHOW_REF":
             self.shown(node)
         if "at_clause" in node:
-            raise self.refusal(node, "AT is not allowed in foreign SQL: use --snapshot.")
+            raise self.refusal(node, "AT is not allowed in untrusted SQL: use --snapshot.")
         if "sample" in node and self.repeatable:
             raise self.refusal(node, "A sample answers otherwise every time.")
 
@@ -196,7 +196,7 @@ class _QueryValidator:
         """SUMMARIZE is a question about rows; DESCRIBE and SHOW ask the catalogue."""
         if node.get("show_type") != "SUMMARY" or "query" not in node:
             raise self.refusal(
-                node, "DESCRIBE and SHOW are not allowed in foreign SQL; chest describe lists views and columns."
+                node, "DESCRIBE and SHOW are not allowed in untrusted SQL; chest describe lists views and columns."
             )
         if self.repeatable:
             raise self.refusal(node, "SUMMARIZE answers otherwise every time: its quantiles are of a sample.")
@@ -220,7 +220,7 @@ class _QueryValidator:
             return
         shown = ".".join(filter(None, (*place, node["table_name"])))
         if place in _SHORTER and name in list_public_views():
-            raise self.refusal(node, f"{shown} is to be called {name}: foreign SQL names a view without its place.")
+            raise self.refusal(node, f"{shown} is to be called {name}: untrusted SQL names a view without its place.")
         raise self.refusal(
             node,
             f"{shown} is none of the views, which are all that a query reads{_nearest(name, list_public_views())}.",
@@ -230,13 +230,13 @@ class _QueryValidator:
         called = node["function"]
         name = fold_name(called.get("function_name", ""))
         if name not in TABLE_FUNCTIONS:
-            raise self.refusal(node, f"{name}() is not allowed in foreign SQL: a query reads the views alone.")
+            raise self.refusal(node, f"{name}() is not allowed in untrusted SQL: a query reads the views alone.")
 
     def function(self, node: dict[str, Any]) -> None:
         name = fold_name(node["function_name"])
         if name not in list_functions():
             raise self.refusal(
-                node, f"The function {name}() is not allowed in foreign SQL{_nearest(name, list_functions())}."
+                node, f"The function {name}() is not allowed in untrusted SQL{_nearest(name, list_functions())}."
             )
         if self.repeatable and (not list_functions()[name] or (name == "age" and len(node.get("children", ())) != 2)):
             raise self.refusal(node, f"{name}() answers otherwise every time.")
