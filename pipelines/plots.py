@@ -5,7 +5,7 @@ import base64
 import dagster as dg
 
 from warehouse.quality_report import bar_charts, heat_maps, model
-from warehouse.quality_report import png as pictures
+from warehouse.quality_report.png import render_png
 
 
 def of(found: model.Figures) -> dict[str, dg.MetadataValue]:
@@ -14,7 +14,7 @@ def of(found: model.Figures) -> dict[str, dg.MetadataValue]:
         "studies per month": bar_charts.draw_studies(found.studies, found.modalities),
         "completeness": heat_maps.draw_completeness(found.completeness),
     }
-    return {name: _image(name, pictures.render_png(svg)) for name, svg in drawn.items() if svg}
+    return {name: _image(name, render_png(svg)) for name, svg in drawn.items() if svg}
 
 
 def _image(name: str, png: bytes) -> dg.MetadataValue:

@@ -221,7 +221,7 @@ def test_manifest_json_keeps_to_its_schema(still: warehouse.Manifest) -> None:
     schema = json.loads((still.folder / "manifest.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(still.about, schema, format_checker=jsonschema.FormatChecker())
-    published = Path(warehouse.__file__).parent.parent / "docs/manifest.schema.json"
+    published = Path(warehouse.__file__).parent / "manifests/manifest.schema.json"
     assert json.loads(published.read_text()) == schema
     for name in ("digest", "snapshot", "counts", "cohort"):
         with pytest.raises(jsonschema.ValidationError):

@@ -46,12 +46,6 @@ def vr_by_tag() -> dict[str, str]:
     return {attribute.tag: attribute.vr for attribute in list_attributes()}
 
 
-@cache
-def keyword_by_tag() -> dict[str, str]:
-    """The keyword of every tag that the dictionary knows."""
-    return {attribute.tag: attribute.keyword for attribute in list_attributes()}
-
-
 def find_vr(tag: str) -> str:
     """The value representation of a tag (eight upper-case hex digits); "UN" where the dictionary does not tell.
 

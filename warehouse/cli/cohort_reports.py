@@ -47,18 +47,18 @@ def attrition(
     $ chest cohort attrition covid_risk --as-of 2020-06-01 -o flow.png
     """
     from warehouse import cohorts
-    from warehouse.cohorts import attrition as counting
     from warehouse.cohorts import attrition_chart
+    from warehouse.cohorts.attrition import count_steps, suppress_counts, to_table
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
-        steps = counting.suppress_counts(counting.count_steps(found), suppress)
+        steps = suppress_counts(count_steps(found), suppress)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
             attrition_chart.save_chart(attrition_chart.render_svg(found.definition.title, where, steps), output)
         else:
-            write_rows(warehouse.con.from_arrow(counting.to_table(steps)), form, output, first=_COUNTS)
+            write_rows(warehouse.con.from_arrow(to_table(steps)), form, output, first=_COUNTS)
         options.note_rounding(suppress)
 
 
@@ -89,7 +89,7 @@ def compare(
     import pyarrow as pa
 
     from warehouse import cohorts
-    from warehouse.cohorts import compare as comparing
+    from warehouse.cohorts.compare import compare_answers
 
     if from_ is None and with_ is None:
         raise UsageError("Say --from a day or a snapshot, or --with another cohort.")
@@ -97,7 +97,7 @@ def compare(
     with _sides(lake, from_, to, group) as (then, now):
         old = cohorts.CohortAnswer.prepare(then, name, given)
         new = cohorts.CohortAnswer.prepare(now, with_ or name, given)
-        found = comparing.compare_answers(old, new)
+        found = compare_answers(old, new)
         if suppress > 1:
             if output or form:
                 raise UsageError("--suppress writes no rows, so there is nothing for -o or --format.")

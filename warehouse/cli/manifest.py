@@ -82,13 +82,13 @@ def export(
     $ chest manifest export covid_risk --as-of 2020-06-01 -o ./covid-2020-06
     """
     from warehouse import cohorts
-    from warehouse.manifests.export import export_manifest as write_manifest
+    from warehouse.manifests.export import export_manifest
 
     _table_or_json(form, "export")
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
-        made = write_manifest(answer, output, objects=kinds, say=print_note)
+        made = export_manifest(answer, output, objects=kinds, say=print_note)
     _show_export(made.about, made.seal, output, form, suppress)
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from warehouse.cli.terminal import get_plain_stream as plain_stream
+from warehouse.cli.terminal import get_plain_stream
 from warehouse.cli.values import to_json_value
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
@@ -49,7 +49,7 @@ _BINARY = {Format.PARQUET: "Parquet", Format.XLSX: "An Excel workbook"}
 
 def write_json(value: object) -> None:
     """Write one JSON value and a new line to stdout; control characters as `\\u…`, the same to a reader of JSON."""
-    file = plain_stream(sys.stdout)
+    file = get_plain_stream(sys.stdout)
     for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(to_json_value(value)):
         file.write(escape_json(piece))
     file.write("\n")
@@ -130,14 +130,14 @@ def _write_text(
     match form:
         case Format.CSV | Format.CSV_EXCEL:
             # To the byte for a file or a pipe; a person at a terminal sees control characters escaped.
-            to = _Lines(file) if file.isatty() else plain_stream(file)
+            to = _Lines(file) if file.isatty() else get_plain_stream(file)
             is_for_excel = form is Format.CSV_EXCEL
             to.write("\ufeff" if is_for_excel and not file.isatty() else "")
             rows = csv.writer(to, lineterminator="\r\n" if is_for_excel else "\n")
             rows.writerow(relation.columns)
             rows.writerows([_cell(value) for value in row] for row in _rows(relation))
         case Format.JSON:
-            _write_json_rows(relation.columns, _rows(relation), plain_stream(file))
+            _write_json_rows(relation.columns, _rows(relation), get_plain_stream(file))
         case _ if file.isatty():
             # DuckDB's own table, cut to the width and to some rows. It prints to sys.stdout, which escapes.
             relation.show(max_rows=shown, max_width=shutil.get_terminal_size().columns, max_col_width=cell)

@@ -5,14 +5,13 @@ import sys
 import time
 from collections.abc import Iterator
 
-from warehouse.progress import Progress as Report
-from warehouse.progress import ignore_progress
+from warehouse.progress import Progress, ignore_progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextlib.contextmanager
-def show_progress(unit: str = "objects", *, quiet: bool = False) -> Iterator[Report]:
+def show_progress(unit: str = "objects", *, quiet: bool = False) -> Iterator[Progress]:
     """A function to be called with step, done and total (0: not known)."""
     if quiet:
         yield ignore_progress
@@ -24,7 +23,7 @@ def show_progress(unit: str = "objects", *, quiet: bool = False) -> Iterator[Rep
 
 
 @contextlib.contextmanager
-def _bars(unit: str) -> Iterator[Report]:
+def _bars(unit: str) -> Iterator[Progress]:
     from rich.progress import (
         BarColumn,
         Progress,
@@ -63,7 +62,7 @@ def _bars(unit: str) -> Iterator[Report]:
         yield report
 
 
-def _lines(unit: str) -> Report:
+def _lines(unit: str) -> Progress:
     started: dict[str, float] = {}
     said: dict[str, float] = {}
 

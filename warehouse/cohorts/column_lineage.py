@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from warehouse.catalog import columns, public_views
-from warehouse.catalog import view_lineage as views
+from warehouse.catalog import columns, public_views, view_lineage
 from warehouse.cohorts.definition import Definition, line_of
 from warehouse.engine.names import fold_name
 
@@ -59,7 +58,7 @@ def find_fields_read(definition: Definition) -> frozenset[Base]:
     found: set[Base] = set()
     while ahead:
         view, column = ahead.pop()
-        made_of = () if view in _SOURCES else views.column_lineage(view).get(column, ())
+        made_of = () if view in _SOURCES else view_lineage.column_lineage(view).get(column, ())
         ahead |= {base for base in made_of if base[0] in public_views.VIEW_ORDER} - found
         found.add((view, column))
     return frozenset(found)
@@ -81,7 +80,7 @@ def _trace(text: _Text) -> Lineage:
 @cache
 def _concept(view: str) -> Lineage:
     """A concept's columns and filters, by the columns of the views that it stands on."""
-    return _trace(_Text("", views.query(view), 1))
+    return _trace(_Text("", view_lineage.query(view), 1))
 
 
 def _query(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:

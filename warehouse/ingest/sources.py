@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.errors import NotFoundError, UsageError
-from warehouse.ingest import context as runs
+from warehouse.ingest.context import BucketRun
 from warehouse.ingest.listing import list_objects
 from warehouse.ingest.publish import Published, publish
 from warehouse.object_store.base import Emptied
@@ -96,6 +96,6 @@ def remove_source(
     with store.open_writer(location.parse_address(lake_address), settings, make=False) as con:
         if not con.execute(sql_files.statements(_SQL)["known"], {"source": source}).fetchone():
             raise NotFoundError(f"The lake has no source {source}. List them:  chest source list")
-        run = runs.BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))
+        run = BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))
         counts = list_objects(run, allow_removals)
         return Removed(source, counts.removed, publish(run, allow_removals))

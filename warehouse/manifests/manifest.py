@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import ManifestError, UsageError
-from warehouse.manifests import files as downloads
 from warehouse.manifests.contents import Contents, load_contents
 from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FORMAT, parse_document, read_schema
-from warehouse.manifests.files import Files, Part, abbreviate
+from warehouse.manifests.files import Files, Part, abbreviate, find_files, split_rows
 from warehouse.manifests.rows import COLUMNS
 from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, read_file, seal_of
 
@@ -99,7 +98,7 @@ class Manifest:
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
         """The downloaded files of one kind of object, each with its labels; ManifestError names those not there."""
-        return downloads.find_files(self, self.polars(), Path(data), objects)
+        return find_files(self, self.polars(), Path(data), objects)
 
     def split(self, test: float = 0.2, by: str = "patient_id", seed: int = 0) -> tuple[Part, Part]:
         """Two sides, for training and for testing; all rows of one patient (or other text `by`) are on one side.
@@ -107,7 +106,7 @@ class Manifest:
         A patient's side depends on the patient's name, the seed and the share alone, not on who else is there: it stays
         the same in a later manifest. So the share is met on average. Each side has `polars()` and `files(data)`.
         """
-        return downloads.split_rows(self, test, by, seed)
+        return split_rows(self, test, by, seed)
 
 
 def open_manifest(folder: Path | str, *, seal: str = "", say: Callable[[str], object] = warnings.warn) -> Manifest:

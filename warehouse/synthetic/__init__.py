@@ -22,8 +22,7 @@ from typing import Literal, cast
 
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
-from warehouse.object_store.keys import ANSWERS, ObjectKey
-from warehouse.object_store.keys import format_key as format_key
+from warehouse.object_store.keys import ANSWERS, ObjectKey, format_key
 from warehouse.synthetic.entries import RecordWriter
 from warehouse.synthetic.images import Image, invent_face, invent_images
 from warehouse.synthetic.patients import LAST_RECORD, habits, invent_person
