@@ -17,7 +17,7 @@ from pipelines.resources import ChestWarehouse
 from pipelines.retries import retry_when_healing
 from warehouse.api import Cohort
 from warehouse.catalog import view_lineage
-from warehouse.cohorts import Definition, DefinitionError, attrition, load, shipped
+from warehouse.cohorts import Definition, DefinitionError, load, shipped
 from warehouse.cohorts.digest import compute_digest
 from warehouse.disclosure_control import round_count
 from warehouse.settings import SUPPRESS
@@ -100,7 +100,7 @@ def _description(definition: Definition) -> str:
 
 def _counted(cohort: Cohort) -> metadata.Metadata:
     """How many rows, patients, studies and images; rounded, since Dagster's pages have many readers."""
-    steps = attrition.suppress_counts(cohort.steps(), SUPPRESS)
+    steps = cohort.steps(suppress=SUPPRESS)
     answer = steps[-1]
     names = ("patients", "studies", "images")
     table = metadata.render_table(
@@ -135,12 +135,10 @@ def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefini
             shelved = store_manifest(reader, definition.name, chest.folder, chest.settings)
         context.log.info(f"{'written' if shelved.is_new else 'stands'}: {shelved.manifest.digest}")
         counts = shelved.manifest.about["counts"]
-        patients = round_count(counts["patients"], SUPPRESS)
         return dg.MaterializeResult(
             metadata={
                 "digest": shelved.manifest.digest,
-                "objects": round_count(counts["objects"], SUPPRESS),
-                **({"bytes": counts["bytes"]} if patients else {}),
+                "images": round_count(counts["images"], SUPPRESS),
                 "path": dg.MetadataValue.path(shelved.manifest.folder.absolute()),
                 "is_new": shelved.is_new,
                 "snapshot": shelved.manifest.about["snapshot"],

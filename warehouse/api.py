@@ -70,17 +70,18 @@ class Warehouse(Session):
 class Cohort(CohortAnswer):
     """A cohort of a warehouse: its answer, its steps counted, and its manifest."""
 
-    def steps(self) -> list[Count]:
-        """What each step leaves, in patients, studies, series and images; the answer comes last."""
+    def steps(self, *, suppress: int = 0) -> list[Count]:
+        """What each step leaves, in patients, studies, series and images; the answer comes last. Counts are rounded to
+        `suppress`, all steps together; 0 shows them exactly."""
         from warehouse.cohorts import attrition
 
-        return attrition.count_steps(self)
+        return attrition.count_steps(self, suppress)
 
     def attrition(self, *, suppress: int = 0) -> pa.Table:
-        """The same as an Arrow table, a row a step; counts are rounded to `suppress`, 0 shows them as they are."""
+        """The same as an Arrow table, one row per step."""
         from warehouse.cohorts import attrition
 
-        return attrition.to_table(attrition.suppress_counts(self.steps(), suppress))
+        return attrition.to_table(self.steps(suppress=suppress))
 
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
         """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""

@@ -1,14 +1,14 @@
 """Statistical disclosure control: rounds counts to a base, and tables so that their cells add up to rounded totals.
 
 The method is controlled rounding (Cox and Ernst 1982, INFOR 20; Hundepool et al. 2012, Statistical Disclosure Control,
-chapter 5), by largest remainders. A total is rounded to the nearest multiple of the base, or to 0 where it is less than
-the base. Its parts are rounded to the multiple below or above them, so that they add up to it. So what is published is
-itself a table that could be true, and each number in it may be off by as much as base - 1: one that is less than the
-base cannot be told from any other such number. Whatever is computed from rounded counts alone (totals, shares,
-associations, losses) discloses no more than they do. No search for companions of hidden cells is needed, and nothing is
-hidden on account of a zero.
+chapter 5). A total is rounded down to a multiple of the base, so that every multiple stands for as many counts as any
+other. Its parts are rounded to the multiple below or above them, so that they add up to it. What is published is
+therefore itself a table that could be true. A count from 1 to base - 1 is never a multiple of the base, so it differs
+from what is published of it: a reader always has at least two tables to choose from. Whatever is computed from rounded
+counts alone (totals, shares, associations, losses) discloses no more than they do. No secondary suppression is needed,
+and no zero suppresses a table.
 
-Knows of counts alone. A base of 0 or 1 changes nothing.
+Counts alone are known here. A base of 0 or 1 changes nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from dataclasses import dataclass
 
 
 def round_count(count: int, base: int) -> int:
-    """A count to the nearest multiple of the base; one that is less than the base becomes 0."""
-    if base < 2:
-        return count
-    return 0 if count < base else max(base, (2 * count + base) // (2 * base) * base)
+    """A count rounded down to a multiple of the base; one that is less than the base becomes 0."""
+    return count - count % base if base > 1 else count
 
 
 def round_parts(parts: Sequence[int], base: int, total: int | None = None) -> list[int]:
@@ -35,6 +33,23 @@ def round_parts(parts: Sequence[int], base: int, total: int | None = None) -> li
     up = ((round_count(sum(parts), base) if total is None else total) - sum(rounded)) // base
     for place in sorted(range(len(parts)), key=lambda place: -(parts[place] % base))[:up]:
         rounded[place] += base
+    return rounded
+
+
+def round_regions(regions: Mapping[str, int], base: int) -> dict[str, int]:
+    """Sizes of the regions of a Venn diagram, rounded together; a key has a digit for each set: 1 in it, 0 not.
+
+    Sums of regions are consistent, whatever is united, subtracted or nested: an empty region stays empty, and all
+    others are multiples of the base that could be true. Regions are put in order by their digits, the first digit
+    counting most, and the sizes up to each region are rounded down. So the first set, and each set that the regions up
+    to some place make up, as those of nested sets whose smallest is first, is its size rounded down. A region may be
+    off by base - 1; a set of regions that are not neighbours, by as much for each run of neighbours.
+    """
+    rounded, before, sum_so_far = {}, 0, 0
+    for region in sorted(regions, reverse=True):
+        sum_so_far += regions[region]
+        upto = round_count(sum_so_far, base)
+        rounded[region], before = upto - before, upto
     return rounded
 
 

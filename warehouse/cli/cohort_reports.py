@@ -48,11 +48,11 @@ def attrition(
     """
     from warehouse import cohorts
     from warehouse.cohorts import attrition_chart
-    from warehouse.cohorts.attrition import count_steps, suppress_counts, to_table
+    from warehouse.cohorts.attrition import count_steps, to_table
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
-        steps = suppress_counts(count_steps(found), suppress)
+        steps = count_steps(found, suppress)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
@@ -143,21 +143,32 @@ def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterato
 def _sum_up(n_before: int, found: "list[Difference]", base: int) -> None:
     """Write how many rows there were and are, and what brought the differences about; counts rounded to the base.
 
-    The numbers of rows are added up from rounded parts, and no kind of reason has more rows than differ.
+    All numbers are added up from parts that are rounded together, as in attrition. The second answer comes first, so
+    that its number of rows is the same on every page.
     """
     from collections import Counter
 
-    from warehouse.disclosure_control import round_count, round_parts
+    from warehouse.disclosure_control import round_regions
 
-    words = ("came", "left", "changed")
     changes = Counter(d.change for d in found)
-    came, left, changed = round_parts([changes[word] for word in words], base)
-    same = round_count(n_before - changes["left"] - changes["changed"], base) + changed
-    counted = ", ".join(f"{n:,} {word}" for n, word in zip((came, left, changed), words, strict=True))
-    print_note(f"{same + left:,} rows before, {same + came:,} after: {counted}.")
-    kinds = Counter(kind for d in found for kind in {r.kind for r in d.reasons}).most_common()
-    for (kind, _), n in zip(kinds, round_parts([n for _, n in kinds], base), strict=True):
-        print_note(f"  {min(n, came + left + changed):>6,}  {kind}")
+    n_same = n_before - changes["left"] - changes["changed"]
+    kinds = sorted({r.kind for d in found for r in d.reasons})
+    # A digit each: in the second answer, in the first, the same in both, then each kind of reason.
+    digits = {"came": "100", "changed": "110", "left": "010"}
+    regions = Counter(
+        digits[d.change] + "".join("01"[kind in {r.kind for r in d.reasons}] for kind in kinds) for d in found
+    )
+    shown = round_regions({**regions, "111" + "0" * len(kinds): n_same}, base)
+
+    def add_up(prefix: str) -> int:
+        return sum(n for region, n in shown.items() if region.startswith(prefix))
+
+    before = sum(n for region, n in shown.items() if region[1] == "1")
+    counted = ", ".join(f"{add_up(digits[word]):,} {word}" for word in ("came", "left", "changed"))
+    print_note(f"{before:,} rows before, {add_up('1'):,} after: {counted}.")
+    of_kinds = {k: sum(n for region, n in shown.items() if region[i] == "1") for i, k in enumerate(kinds, start=3)}
+    for kind, n in sorted(of_kinds.items(), key=lambda item: -item[1]):
+        print_note(f"  {n:>6,}  {kind}")
 
 
 def confounders(

@@ -1,6 +1,5 @@
 """chest manifest: export, verify, reproduce, compare, download and list manifests."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +81,7 @@ def export(
     $ chest manifest export covid_risk --as-of 2020-06-01 -o ./covid-2020-06
     """
     from warehouse import cohorts
+    from warehouse.cohorts.attrition import count_steps
     from warehouse.manifests.export import export_manifest
 
     _table_or_json(form, "export")
@@ -89,32 +89,32 @@ def export(
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
         made = export_manifest(answer, output, objects=kinds, say=print_note)
-    _show_export(made.about, made.seal, output, form, suppress)
+        about = made.about
+        if suppress > 1 and form is Format.JSON:
+            counted = zip(about["attrition"], count_steps(answer, suppress), strict=True)
+            about = {**about, "attrition": [{**step, **count.counts} for step, count in counted]}
+    _show_export(about, made.seal, output, form, suppress)
 
 
 def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, suppress: int) -> None:
     """What was exported, its counts rounded where that is asked for."""
-    from warehouse.cohorts.attrition import COUNTED
     from warehouse.disclosure_control import format_rounded, round_count
 
-    def rounded(counts: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-        return {**counts, **{n: round_count(counts[n], suppress) for n in names if counts[n] is not None}}
-
     true = about["counts"]
-    counts = rounded(true, true)
+    counts: dict[str, Any] = {name: None if n is None else round_count(n, suppress) for name, n in true.items()}
     if suppress > 1:
-        # What stands beside counts says them as well: sizes, names, the files of so many rows.
-        counts["bytes"] = None
+        # Sizes, names, the number of objects (two or three for each image) and files of so many rows disclose counts.
+        counts["bytes"] = counts["objects"] = None
         about = {k: v for k, v in about.items() if k not in ("without_images", "files")}
-        about = {**about, "counts": counts, "attrition": [rounded(step, COUNTED) for step in about["attrition"]]}
+        about = {**about, "counts": counts}
     if form is Format.JSON:
         write_json({"folder": str(folder), "seal": seal, **about})
     else:
         day = f", as of {about['as_of']}" if about["as_of"] else ""
-        bytes_ = f" ({format_size(counts['bytes'])})" if counts["bytes"] is not None else ""
+        objects = "" if suppress > 1 else f"{counts['objects']:,} objects ({format_size(counts['bytes'])}), "
         print_line(
-            f"{folder}: {counts['objects']:,} objects{bytes_}, "
-            f"{counts['patients']:,} patients, {counts['studies']:,} studies, {counts['images']:,} images; "
+            f"{folder}: {objects}{counts['patients']:,} patients, {counts['studies']:,} studies, "
+            f"{counts['images']:,} images; "
             f"group {about['group']}{day}, snapshot {about['snapshot']}"
         )
         print_line(f"digest {about['digest']}")

@@ -6,13 +6,13 @@ the flow below the step that its FROM begins with; what it lost is counted again
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import binding
 from warehouse.cohorts.definition import Definition, Step
-from warehouse.disclosure_control import round_count
+from warehouse.disclosure_control import round_regions
 from warehouse.engine import sql_files
 
 if TYPE_CHECKING:
@@ -39,12 +39,34 @@ class Count:
     lost: dict[str, int | None]
 
 
-def count_steps(cohort: CohortAnswer) -> list[Count]:
-    """Every step of the cohort, counted, in the order of the file; the answer comes last."""
+def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
+    """Every step of the cohort, counted, in the order of the file; the answer comes last.
+
+    Counts are rounded to `suppress`, all steps together (disclosure_control.round_regions), and what a step lost is the
+    difference of rounded counts; 0 shows them exactly.
+    """
     definition = cohort.definition
-    rows = cohort.fetch(_query(definition, cohort.step_columns)).to_pylist()
-    counts = {row["step"]: {what: row[what] for what in COUNTED} for row in rows}
-    return list(_narrowed(definition, counts))
+    steps = [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
+    regions: dict[str, dict[str, int]] = {what: {} for what in COUNTED}
+    for row in cohort.fetch(_query(definition, steps, cohort.step_columns)).to_pylist() if steps else ():
+        regions[row["what"]][row["region"]] = row["n"]
+    return list(add_up(definition, [step.name for step in steps], regions, suppress))
+
+
+def add_up(
+    definition: Definition, names: Sequence[str], regions: Mapping[str, Mapping[str, int]], suppress: int = 0
+) -> Iterator[Count]:
+    """The counts of the steps from the regions of what is counted: a region's key has a digit 1 for each of the steps
+    named that it is in, in their order."""
+    rounded = {what: round_regions(sizes, suppress) for what, sizes in regions.items()}
+    counts: dict[str, dict[str, int | None]] = {
+        name: {what: sum(n for key, n in sizes.items() if key[place] == "1") for what, sizes in rounded.items()}
+        for place, name in enumerate(names)
+    }
+    nothing: dict[str, int | None] = dict.fromkeys(COUNTED)
+    for step in (*definition.steps, definition.answer):
+        before, here = counts.get(step.after, nothing), counts.get(step.name, nothing)
+        yield Count(step.name, step.meaning, step.after, step.line, step.reads, here, _subtract(before, here))
 
 
 def to_table(steps: Sequence[Count]) -> pa.Table:
@@ -61,91 +83,42 @@ def to_table(steps: Sequence[Count]) -> pa.Table:
     return pa.table(made)
 
 
-def suppress_counts(steps: Sequence[Count], base: int) -> list[Count]:
-    """The same with counts rounded to the base; what a step lost is the difference of rounded counts."""
-    rounded = {
-        step.step: {what: None if n is None else round_count(n, base) for what, n in step.counts.items()}
-        for step in steps
-    }
-    return [
-        replace(step, counts=rounded[step.step], lost=_lost(rounded.get(step.after, {}), rounded[step.step]))
-        for step in steps
-    ]
-
-
-def _narrowed(definition: Definition, counts: dict[str, dict[str, int | None]]) -> Iterator[Count]:
-    nothing: dict[str, int | None] = dict.fromkeys(COUNTED)
-    for step in (*definition.steps, definition.answer):
-        after, here = counts.get(step.after, nothing), counts.get(step.name, nothing)
-        yield Count(step.name, step.meaning, step.after, step.line, step.reads, here, _lost(after, here))
-
-
-def _lost(before: dict[str, int | None], now: dict[str, int | None]) -> dict[str, int | None]:
+def _subtract(before: dict[str, int | None], now: dict[str, int | None]) -> dict[str, int | None]:
     return {
         what: None if (then := before.get(what)) is None or (left := now[what]) is None else then - left
         for what in COUNTED
     }
 
 
-#: What stands for the images of a patient, a study or a series: counted once, from the images that the cohort may see.
-_PARTS = {
-    "SeriesInstanceUID": """
-        select patient_id, StudyInstanceUID, SeriesInstanceUID, count(*) as n_images
-        from images group by patient_id, StudyInstanceUID, SeriesInstanceUID""",
-    "StudyInstanceUID": """
-        select patient_id, StudyInstanceUID, count(distinct SeriesInstanceUID) as n_series, count(*) as n_images
-        from images group by patient_id, StudyInstanceUID""",
-    "patient_id": """
-        select
-            patient_id,
-            count(distinct StudyInstanceUID) as n_studies,
-            count(distinct SeriesInstanceUID) as n_series,
-            count(*) as n_images
-        from images group by patient_id""",
-}
-_SUMS = {
-    "SOPInstanceUID": [f"count(distinct {name})" for name in _IDS],
-    "SeriesInstanceUID": [*(f"count(distinct {name})" for name in _IDS[:3]), "sum(n_images)"],
-    "StudyInstanceUID": [*(f"count(distinct {name})" for name in _IDS[:2]), "sum(n_series)", "sum(n_images)"],
-    "patient_id": ["sum(n_studies)", "sum(n_series)", "sum(n_images)"],
-}
+def _ids(cohort: CohortAnswer, step: Step) -> list[str]:
+    """The identifiers that a step names, the finest last."""
+    return [name for name in _IDS if name in cohort.step_columns[step.name]]
 
 
-def _query(definition: Definition, columns: dict[str, dict[str, str]]) -> str:
-    """One query over all steps: a row for each that names anything, with what it counts."""
-    counted, needed = [], set()
-    for step in (*definition.steps, definition.answer):
+def _query(definition: Definition, steps: Sequence[Step], columns: Mapping[str, Mapping[str, str]]) -> str:
+    """One query over all steps: the number of patients, studies, series and images in each combination of the steps.
+
+    A step that names images with all that they are part of is counted as it stands; of any other, the images in the
+    view that belong to what it names. Patients without an image are counted from the steps that name patients.
+    """
+    marks, members = [], []
+    for place, step in enumerate(steps):
         has = [name for name in _IDS if name in columns[step.name]]
-        if has:
-            counted.append(_count(step, has))
-            needed.add(has[-1])
-    parts = [f"{_of(name)} as materialized ({_PARTS[name]})" for name in _PARTS if name in needed]
-    head = f", {', '.join(parts)}" if parts else ""
+        table, own = binding.table(step), _region(place, len(steps))
+        if has == [*_IDS]:
+            members.append(f"select {', '.join(_IDS)}, {own} from {table}")
+            marks.append("'0'")
+            continue
+        if has == ["patient_id"]:
+            members.append(f"select patient_id, null, null, null, {own} from {table}")
+        by = ", ".join(name for name in has if name in (has[-1], "patient_id"))
+        marks.append(f"case when ({by}) in (select {by} from {table}) then '1' else '0' end")
+    members.append(f"select {', '.join(_IDS)}, cast({' || '.join(marks)} as bit) from images")
     return definition.followed_by(
-        f"{head}\n{' union all '.join(counted)}" if counted else "select '' as step where false"
+        sql_files.fill(sql_files.read("reports/attrition.sql"), members="\nunion all\n".join(members))
     )
 
 
-def _of(name: str) -> str:
-    """The name under which the parts of an identifier are counted; no step can be called so."""
-    return sql_files.identifier(f"of {name}")
-
-
-def _count(step: Step, has: list[str]) -> str:
-    """The row of a step, by the finest thing that it names."""
-    finest, table = has[-1], binding.table(step)
-    names = COUNTED[-len(_SUMS[finest]) :]
-    sums = ", ".join(
-        f"coalesce(cast({part} as bigint), 0) as {name}" for part, name in zip(_SUMS[finest], names, strict=True)
-    )
-    head = f"select {sql_files.literal(step.name)} as step, "
-    if finest == "patient_id":
-        patients = f"(select count(distinct patient_id) from {table})"
-        named = f"patient_id in (select patient_id from {table})"
-        return f"{head}{patients} as patients, {sums} from {_of(finest)} where {named}"
-    if finest == "SOPInstanceUID" and len(has) == len(_IDS):
-        return f"{head}{sums} from {table}"
-    source = "images" if finest == "SOPInstanceUID" else _of(finest)
-    by = f"({', '.join(n for n in has if n in (finest, 'patient_id'))})" if "patient_id" in has else finest
-    columns = by.strip("()")
-    return f"{head}{sums} from {source} where {by} in (select {columns if by == finest else by} from {table})"
+def _region(place: int, n_steps: int) -> str:
+    """The region of what is in one step alone."""
+    return f"cast('{'0' * place}1{'0' * (n_steps - place - 1)}' as bit)"

@@ -36,7 +36,7 @@ _WITHOUT_RECORD = "images_without_clinical"
 def suppress_counts(figures: Figures, base: int) -> Figures:
     """The same with counts rounded to `base`; 0 or 1 changes nothing.
 
-    Rejects and the inventory stay as they are: they count files, and have to balance.
+    Rejects stay exact: they count files of unknown content. The inventory is rounded in parts, so that it balances.
     """
     if base < 2:
         return figures
@@ -90,7 +90,15 @@ def _totals(totals: Totals, studies: Table, patients: Table, base: int) -> Total
         n_series=round_count(totals.n_series, base),
         n_images=round_count(totals.n_images, base),
         n_clinical_files=round_count(totals.n_clinical_files, base),
+        inventory=_inventory(totals.inventory, base),
     )
+
+
+def _inventory(true: Mapping[str, int], base: int) -> dict[str, int]:
+    """The objects of each kind, and all; rejected ones exactly, as the page lists them."""
+    kinds = [kind for kind in true if kind not in ("objects", "rejected")]
+    shown = dict(zip(kinds, round_parts([true[kind] for kind in kinds], base), strict=True))
+    return {"objects": sum(shown.values()) + true["rejected"], "rejected": true["rejected"], **shown}
 
 
 def _wholes(true: Totals, shown: Totals) -> list[tuple[int, int]]:
