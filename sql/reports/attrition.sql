@@ -13,9 +13,9 @@ from (
             else 'images'
         end as what,
         coalesce(patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID) as id,
-        bit_or(region) as region
-    from ({{ members }}) as members (patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, region)
-    where bit_count(region) > 0
+        bit_or(members.region) as region
+    from ({{ members }}) as members
+    where bit_count(members.region) > 0
     group by grouping sets ((patient_id), (StudyInstanceUID), (SeriesInstanceUID), (SOPInstanceUID))
 ) as things
 where id is not null

@@ -113,9 +113,9 @@ def _query(definition: Definition, steps: Sequence[Step], columns: Mapping[str, 
             members.append(f"select patient_id, null, null, null, {own} from {table}")
         by = ", ".join(name for name in has if name in (has[-1], "patient_id"))
         marks.append(f"case when ({by}) in (select {by} from {table}) then '1' else '0' end")
-    members.append(f"select {', '.join(_IDS)}, cast({' || '.join(marks)} as bit) from images")
+    images = f"select {', '.join(_IDS)}, cast({' || '.join(marks)} as bit) as region from images"
     return definition.followed_by(
-        sql_files.fill(sql_files.read("reports/attrition.sql"), members="\nunion all\n".join(members))
+        sql_files.fill(sql_files.read("reports/attrition.sql"), members="\nunion all\n".join([images, *members]))
     )
 
 
