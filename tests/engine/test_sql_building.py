@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "Made of the column tables in sql/columns alone": {
         ("warehouse.catalog.check_rules", "json.dumps"),
-        ("warehouse.ingest.extraction", "str"),
+        ("warehouse.ingest.record_extraction", "str"),
         ("warehouse.lake.migrations", "table.name"),
         ("warehouse.ingest.listing", "keys.group_names"),
         ("warehouse.manifests.verify", "pattern_names"),
@@ -97,7 +97,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.extraction", "batch.schema"),
         ("warehouse.manifests.register", "manifest.about"),
         ("warehouse.manifests.register", "json.dumps"),
-        ("warehouse.ingest.recleaning", "extraction.extract_records"),
+        ("warehouse.ingest.recleaning", "record_extraction.extract_records"),
         ("warehouse.ingest.recleaning", "rows.filter"),
     },
 }

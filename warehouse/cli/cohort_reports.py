@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters, require_table_or_json
+from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
 
@@ -169,7 +169,7 @@ def confounders(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
-    form: TableOrJson = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Table how far a label goes with centre, scanner, projection, month, sex and age.
 
@@ -184,7 +184,6 @@ def confounders(
     from warehouse import cohorts
     from warehouse.cohorts import confounding
 
-    require_table_or_json(form, "confounders")
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = confounding.tabulate_confounders(
             cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)), label, suppress

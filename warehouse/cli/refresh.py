@@ -41,7 +41,7 @@ def refresh(
     reextract: Annotated[
         bool, typer.Option("--reextract", help="Type all stored headers again, for a column that was added.")
     ] = False,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Bring the lake level with a bucket, and publish it.

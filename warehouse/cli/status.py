@@ -25,7 +25,7 @@ def status(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Show sources, the published snapshot, counts, rejects and the last refreshes.
 
@@ -41,10 +41,8 @@ def status(
         found = measure_status(warehouse)
     if form is Format.JSON:
         write_json(found)
-    elif form is Format.TABLE:
-        _show_status(found)
     else:
-        raise UsageError(f"chest status writes table or json, not {form}.")
+        _show_status(found)
 
 
 def _show_status(found: dict[str, Any]) -> None:
@@ -135,7 +133,7 @@ def describe(
         str | None, typer.Argument(help="A view or table, such as images or raw.objects; or dicom.")
     ] = None,
     word: Annotated[list[str] | None, typer.Argument(help="After dicom: keyword, tag, VR or part of a name.")] = None,
-    form: options.Answer = None,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Show the data dictionary: tables and views, or the columns of one with type, unit, limits and meaning.
 
@@ -176,10 +174,8 @@ def describe(
         raise UsageError(f"There is no table {table!r}.{hint} List them:  chest describe")
     if form is Format.JSON:
         write_json(rows)
-    elif form in (None, Format.TABLE):
-        _show_rows(rows)
     else:
-        raise UsageError(f"chest describe writes table or json, not {form}.")
+        _show_rows(rows)
 
 
 def _show_rows(rows: "list[dict[str, Any]]") -> None:

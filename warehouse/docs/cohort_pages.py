@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from warehouse.cohorts.definition import Definition, load, shipped
+from warehouse.cohorts.definition import Definition
+from warehouse.cohorts.parsing import load, shipped
 from warehouse.filesystem import files
 
 
