@@ -74,6 +74,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.compare", "binding.table"),
         ("warehouse.cohorts.divergence", "binding.table"),
         ("warehouse.lake.connection", "options"),
+        ("warehouse.ingest.extraction", "query"),
         ("warehouse.ingest.rereading", "run.within"),
         ("warehouse.ingest.listing", "run.within"),
         ("warehouse.ingest.loading", "run.within"),
@@ -94,7 +95,6 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.manifests.verify", "contents.rows"),
     },
     "No SQL: a schema, values that are bound": {
-        ("warehouse.ingest.extraction", "batch.schema"),
         ("warehouse.manifests.register", "manifest.about"),
         ("warehouse.manifests.register", "json.dumps"),
         ("warehouse.ingest.recleaning", "record_extraction.extract_records"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,9 +10,6 @@ from warehouse.cli import manifest_checks, manifest_download, options
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
-
-if TYPE_CHECKING:
-    pass
 
 manifest = typer.Typer(
     name="manifest",

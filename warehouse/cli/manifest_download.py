@@ -1,16 +1,13 @@
 """chest manifest download: the objects of a manifest in a folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from warehouse.cli import options
 from warehouse.cli.manifest_options import Bucket, Folder, Quiet, Seal, open_checked
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
-
-if TYPE_CHECKING:
-    pass
 
 
 def download(

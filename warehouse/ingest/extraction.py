@@ -48,14 +48,14 @@ class Extractor:
     _batch: _Batch = field(default_factory=_Batch)
     _prepared: dict[str, pa.Schema] = field(default_factory=dict)
 
-    def run(self, name: str, query: str, batch: pa.Table) -> pa.Table:
+    def extract_rows(self, name: str, query: str, batch: pa.Table) -> pa.Table:
         """The rows of a query over the relation `batch`."""
         self._batch.table = cut_batch(batch)
         if self._prepared.get(name) != batch.schema:
             self.con.register("batch", self._batch)
-            self.con.execute(f"prepare {name} as {query}")
+            self.con.execute(f"prepare {sql_files.identifier(name)} as {query}")
             self._prepared[name] = batch.schema
-        return self.con.execute(f"execute {name}").to_arrow_table()
+        return self.con.execute(f"execute {sql_files.identifier(name)}").to_arrow_table()
 
 
 @contextlib.contextmanager

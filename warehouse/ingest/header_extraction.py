@@ -25,7 +25,7 @@ def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = extractor.run("headers", _headers_sql()["headers"], batch)
+    found = extractor.extract_rows("headers", _headers_sql()["headers"], batch)
     normal = pc.if_else(normal_form.matches_form(batch.column("content")), batch.column("key"), None)
     is_plain = pc.and_(found.column("is_usual"), pc.is_in(found.column("key"), normal.drop_null()))
     plain = found.drop_columns("is_usual")
@@ -40,7 +40,7 @@ def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
     content = batch.schema.field("content")
     place = batch.schema.get_field_index("content")
     normalised = odd.set_column(place, content, pa.array(typed, content.type))
-    rows = extractor.run("normalised", _headers_sql()["normalised"], normalised)
+    rows = extractor.extract_rows("normalised", _headers_sql()["normalised"], normalised)
     rows = rows.append_column("is_header", pc.is_in(rows.column("key"), pa.array(list(readings), pa.string())))
     return pa.concat_tables([plain, rows]), _readings({key: reading.text for key, reading in readings.items()})
 

@@ -8,16 +8,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.document import show
 from warehouse.manifests.manifest import Manifest
-
-if TYPE_CHECKING:
-    pass
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full. Make room and run it again: it goes on from here",

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from warehouse.errors import SourceError
 from warehouse.filesystem import files
@@ -22,9 +21,6 @@ from warehouse.manifests.files import find_place
 from warehouse.object_store.base import Bucket, Content, Facts, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 from warehouse.progress import Progress
-
-if TYPE_CHECKING:
-    pass
 
 _TRIES = 3
 #: A part smaller than this is not worth a request for its rest.
