@@ -25,7 +25,7 @@ def backup(
         bool, typer.Option("--verify", help="Copy nothing: read the whole backup, and say what is wrong with it.")
     ] = False,
     form: options.TableOrJson = Format.TABLE,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Back the lake up to a folder; run again, it copies only what is new.
 

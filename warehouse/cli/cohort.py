@@ -10,7 +10,9 @@ from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
-    from warehouse.cohorts import Definition
+    from collections.abc import Sequence
+
+    from warehouse.cohorts import Definition, Problem
 
 
 cohort = typer.Typer(
@@ -206,6 +208,11 @@ def lint(
                 print_note(f"{why}: what may lie after an image is told, not counted.")
     except cohorts.DefinitionError as error:
         problems = error.problems
+    _show_problems(path, problems, form)
+
+
+def _show_problems(path: str, problems: "Sequence[Problem]", form: Format) -> None:
+    """The errors and warnings of a cohort's file, line by line; exit code 1 when there are errors."""
     problems = sorted(problems, key=lambda p: p.line)
     if form is Format.JSON:
         write_json([{"file": path, "line": p.line, "severity": p.severity, "message": p.message} for p in problems])

@@ -86,8 +86,6 @@ def compare(
     $ chest cohort compare covid_risk --from 12 --to 14
     $ chest cohort compare covid_risk --with mine.sql
     """
-    import pyarrow as pa
-
     from warehouse import cohorts
     from warehouse.cohorts.compare import compare_answers
 
@@ -104,24 +102,23 @@ def compare(
             _sum_up(old.rows.num_rows, found, suppress)
             options.note_rounding(suppress)
             return
-        columns = {
-            "change": [d.change for d in found],
-            old.definition.grain_column: [d.id for d in found],
-            "patient_id": [d.patient_id for d in found],
-            "step": [d.step for d in found],
-            "why": ["; ".join(r.text for r in d.reasons) for d in found],
-            "values": ["; ".join(f"{n}: {a} → {b}" for n, (a, b) in d.values.items()) for d in found],
-        }
-        if old.definition.grain == "patient":
-            del columns["patient_id"]
-            columns = {"change": columns.pop("change"), "patient_id": [d.id for d in found], **columns}
-        write_rows(
-            now.con.from_arrow(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})),
-            form,
-            output,
-            first=_WHY,
-        )
+        write_rows(now.con.from_arrow(_tabulate_differences(found, old.definition)), form, output, first=_WHY)
         _sum_up(old.rows.num_rows, found, 0)
+
+
+def _tabulate_differences(found: "list[Difference]", definition: "Definition") -> "pa.Table":
+    """A row for each that came, left or changed; its id under the name that it has in the cohort."""
+    import pyarrow as pa
+
+    columns = {
+        "change": [d.change for d in found],
+        definition.grain_column: [d.id for d in found],
+        "patient_id": [d.id if definition.grain == "patient" else d.patient_id for d in found],
+        "step": [d.step for d in found],
+        "why": ["; ".join(r.text for r in d.reasons) for d in found],
+        "values": ["; ".join(f"{n}: {a} → {b}" for n, (a, b) in d.values.items()) for d in found],
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 @contextlib.contextmanager

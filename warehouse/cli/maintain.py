@@ -33,7 +33,7 @@ def maintain(
         bool, typer.Option("--allow-orphans", help="Remove files that no snapshot names even when they are over 25 %.")
     ] = False,
     form: options.TableOrJson = Format.TABLE,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Keep the lake's files in order: merge small ones, rewrite those with many deleted rows, let go of old snapshots.
 

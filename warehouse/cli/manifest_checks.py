@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.manifest_options import Bucket, Folder, Quiet, Seal, open_checked
+from warehouse.cli.manifest_options import Bucket, Folder, Seal, open_checked
 from warehouse.cli.output import Format, print_line, print_note, write_json
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def verify(
     seal: Seal = "",
     lake: options.Lake = options.DEFAULT_LAKE,
     form: options.TableOrJson = Format.TABLE,
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Compare a manifest with its bucket: what is present, missing, changed, and superseded by something newer.
 

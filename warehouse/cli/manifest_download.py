@@ -1,13 +1,16 @@
 """chest manifest download: the objects of a manifest in a folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.manifest_options import Bucket, Folder, Quiet, Seal, open_checked
+from warehouse.cli.manifest_options import Bucket, Folder, Seal, open_checked
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
+
+if TYPE_CHECKING:
+    from warehouse.manifests.download_job import Downloaded
 
 
 def download(
@@ -21,7 +24,7 @@ def download(
     ] = False,
     lake: options.Lake = options.DEFAULT_LAKE,
     form: options.TableOrJson = Format.TABLE,
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Fetch a manifest's objects, each checked; run again, it goes on where it was, and fetches what is corrupted.
 
@@ -34,7 +37,6 @@ def download(
     """
     from warehouse.cli.progress import show_progress
     from warehouse.manifests import download as downloading
-    from warehouse.manifests.checksums import How
 
     opened = open_checked(folder, seal)
     with show_progress(quiet=quiet) as report:
@@ -48,6 +50,14 @@ def download(
             progress=report,
             say=print_note,
         )
+    _show_download(found, output, form)
+    downloading.raise_for_failed(opened, output, found)
+
+
+def _show_download(found: "Downloaded", output: Path, form: Format) -> None:
+    """What a download did, and by what its objects were checked."""
+    from warehouse.manifests.checksums import How
+
     if form is Format.JSON:
         write_json(
             {
@@ -69,4 +79,3 @@ def download(
             print_line(f"checked: {checked}")
     if by_size := found.checks[How.SIZE]:
         print_note(f"{by_size:,} objects have no checksum that could be checked: only their sizes were.")
-    downloading.raise_for_failed(opened, output, found)

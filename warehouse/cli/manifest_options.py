@@ -21,7 +21,6 @@ Bucket = Annotated[
     ),
 ]
 Seal = Annotated[str, typer.Option("--seal", help="The seal that the manifest must have, as its sender printed it.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 
 def open_checked(folder: Path, seal: str = "") -> "Manifest":

@@ -41,6 +41,7 @@ def require_table_or_json(context: typer.Context, form: Format) -> Format:
 
 
 TableOrJson = Annotated[Format, typer.Option("--format", help="table or json", callback=require_table_or_json)]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its ending chooses the format.")]
 Suppress = Annotated[
     int,

@@ -46,7 +46,7 @@ def remove(
     source: Annotated[str, typer.Argument(help="The source, as chest source list names it.")],
     lake: options.Lake = options.DEFAULT_LAKE,
     allow_removals: Annotated[bool, typer.Option("--allow-removals", help="Yes, all of its objects.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Take all of a source out of the lake, and publish. The bucket itself is not touched, nor read.
 
