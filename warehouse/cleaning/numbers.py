@@ -85,9 +85,8 @@ def _rules() -> list[pl.Expr]:
     import polars as pl
 
     is_read, rest = pl.col("value").is_not_null(), pl.col("rest")
-    has_limit = pl.col("entry").str.contains(rf"{_LIMIT}\s*[+-]?\.?[0-9]") | rest.str.contains(r"^\s*\+").fill_null(
-        False
-    )
+    has_sign = pl.col("entry").str.contains(rf"{_LIMIT}\s*[+-]?\.?[0-9]")
+    has_limit = has_sign | rest.str.contains(r"^\s*\+").fill_null(False)
     has_words = ~pl.col("starts") | rest.str.contains(r"[^\s+]").fill_null(False)
     return [
         (is_read & pl.col("is_bracketed")).alias("value_from_brackets"),

@@ -13,6 +13,9 @@ from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.cohorts import Definition
     from warehouse.cohorts.compare import Difference
     from warehouse.cohorts.confounding import Confounders
     from warehouse.query.session import Session

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from warehouse.cli import options
 from warehouse.cli.output import print_line
 
 
