@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
-from warehouse.settings import Settings, load_settings, parse_sources
+from pipelines.sources import parse_sources
+from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

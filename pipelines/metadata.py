@@ -8,6 +8,7 @@ import dagster as dg
 import duckdb
 
 from warehouse.catalog import columns, public_views, view_lineage
+from warehouse.docs.markdown import format_table
 from warehouse.engine import sql_files
 from warehouse.lake import store
 from warehouse.masking import mask_secrets
@@ -41,9 +42,7 @@ def find_column_lineage(view: str) -> Metadata:
 
 def render_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
     """A small table in markdown; numbers with thousands apart. No cell can become markup, whatever it holds."""
-    lines = [" | ".join(map(_cell, names)), " | ".join("---" for _ in names)]
-    lines += [" | ".join(_cell(value) for value in row) for row in rows]
-    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+    return dg.MetadataValue.md(format_table(names, rows, _cell))
 
 
 def _cell(value: object) -> str:

@@ -6,7 +6,6 @@ second to import, more than a whole `chest sql` may cost.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,7 +15,6 @@ from warehouse.masking import MASK, name_address, show_fields
 
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
-SOURCES_VARIABLE = "CHEST_SOURCES"
 SHARE_VARIABLE = "CHEST_SHARE"
 #: CHEST_SQL_MEMORY_MB where it is not given: half of the machine's memory (machine_memory.py).
 HALF_OF_MACHINE = -1
@@ -97,33 +95,3 @@ def load_share(environ: Mapping[str, str] = os.environ) -> str:
     if share not in ("private", "group", "all"):
         raise UsageError(f"{SHARE_VARIABLE}={share!r} is none of private, group and all. Unset it or give one of them.")
     return share
-
-
-_NAME = re.compile("[a-z][a-z0-9_]*")
-#: Names that would be those of other assets (pipelines/).
-_TAKEN = ("cohorts", "manifests", "published", "views")
-
-
-def parse_sources(settings: Settings) -> dict[str, str]:
-    """The buckets of CHEST_SOURCES by their names, in its order; {} where it is empty and CHEST_SOURCE names the one.
-
-    UsageError says what of the text is wrong, and how it is written.
-    """
-    found: dict[str, str] = {}
-    for part in settings.sources.split():
-        name, sign, address = part.partition("=")
-        wrong = ""
-        if not sign or not address:
-            wrong = f"{part!r} is no NAME=BUCKET"
-        elif not _NAME.fullmatch(name):
-            wrong = f"{name!r} is no name: small letters, digits and _ after a letter"
-        elif name in _TAKEN:
-            wrong = f"the name {name!r} is taken by the warehouse itself"
-        elif name in found:
-            wrong = f"the name {name!r} is given twice"
-        elif address.rstrip("/") in (other.rstrip("/") for other in found.values()):
-            wrong = f"{address} is given twice"
-        if wrong:
-            raise UsageError(f'{SOURCES_VARIABLE}: {wrong}. Write  "training=s3://a validation=s3://b".')
-        found[name] = address
-    return found

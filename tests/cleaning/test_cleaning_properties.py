@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from warehouse.catalog import columns
 from warehouse.cleaning import tables
-from warehouse.ingest import extraction
+from warehouse.ingest import extraction, record_extraction
 
 DAY = date(2021, 6, 30)
 FIELDS = {key: c for c in columns.record_columns() for key in (c.source, *c.other_keys)}
@@ -41,7 +41,7 @@ def cleaned(con: duckdb.DuckDBPyConnection, *records: object) -> tuple[Rows, Row
         "last_modified": pa.array([datetime(2021, 6, 30, tzinfo=UTC)] * n),
         "content": pa.array([json.dumps(record) for record in records], pa.string()),
     }
-    rows, issues = extraction.extract_records(con, pa.table(batch))
+    rows, issues = record_extraction.extract_records(con, pa.table(batch))
     return sorted(rows.to_pylist(), key=lambda row: row["key"]), issues.to_pylist()
 
 
@@ -596,6 +596,6 @@ def test_swabs_keep_their_order_and_explain_their_parts(con: duckdb.DuckDBPyConn
 def test_a_key_that_is_there_twice_is_told(con: duckdb.DuckDBPyConnection) -> None:
     batch = {c.name: pa.array([None], pa.string()) for c in columns.relations()["raw.objects"].columns}
     batch |= {"available_date": pa.array([DAY]), "content": pa.array(['{"Age": 40, "Sex": "F", "Age": 50}'])}
-    rows, issues = extraction.extract_records(con, pa.table(batch))
+    rows, issues = record_extraction.extract_records(con, pa.table(batch))
     assert rows.column("age").to_pylist() == [40]
     assert [(row["field"], row["rule"]) for row in issues.to_pylist()] == [("Age", "duplicate_field")]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.catalog import columns
-from warehouse.ingest import extraction
+from warehouse.ingest import extraction, header_extraction, record_extraction
 
 TAG = {column.name: column.source for column in columns.dicom_columns()}
 
@@ -31,7 +31,8 @@ def rows(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[dict[s
         c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["core.images"].columns if not c.is_dicom
     }
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "available_date": day, "last_modified": moment}
-    found = extraction.extract_headers(con, pa.table(batch | {"content": pa.array(texts, pa.string())}))[0].to_pylist()
+    batch |= {"content": pa.array(texts, pa.string())}
+    found = header_extraction.extract_headers(con, pa.table(batch))[0].to_pylist()
     return sorted(found, key=lambda row: row["key"])
 
 
@@ -185,7 +186,7 @@ def records(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[tup
     batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["raw.objects"].columns}
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "content": pa.array(texts, pa.string())}
     batch |= {"available_date": pa.array([date(2020, 4, 1)] * n)}
-    found = extraction.extract_records(con, pa.table(batch))[0].to_pylist()
+    found = record_extraction.extract_records(con, pa.table(batch))[0].to_pylist()
     return [(r["is_record"], r["kind"], r["submitting_centre"]) for r in sorted(found, key=lambda row: row["key"])]
 
 

@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "Made of the column tables in sql/columns alone": {
         ("warehouse.catalog.check_rules", "json.dumps"),
-        ("warehouse.ingest.extraction", "str"),
+        ("warehouse.ingest.record_extraction", "str"),
         ("warehouse.lake.migrations", "table.name"),
         ("warehouse.ingest.listing", "keys.group_names"),
         ("warehouse.manifests.verify", "pattern_names"),
@@ -74,6 +74,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.compare", "binding.table"),
         ("warehouse.cohorts.divergence", "binding.table"),
         ("warehouse.lake.connection", "options"),
+        ("warehouse.ingest.extraction", "query"),
         ("warehouse.ingest.rereading", "run.within"),
         ("warehouse.ingest.listing", "run.within"),
         ("warehouse.ingest.loading", "run.within"),
@@ -94,10 +95,9 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.manifests.verify", "contents.rows"),
     },
     "No SQL: a schema, values that are bound": {
-        ("warehouse.ingest.extraction", "batch.schema"),
         ("warehouse.manifests.register", "manifest.about"),
         ("warehouse.manifests.register", "json.dumps"),
-        ("warehouse.ingest.recleaning", "extraction.extract_records"),
+        ("warehouse.ingest.recleaning", "record_extraction.extract_records"),
         ("warehouse.ingest.recleaning", "rows.filter"),
     },
 }

@@ -19,13 +19,14 @@ from pipelines import checks
 from pipelines.definitions import chest_definitions
 from pipelines.deployment import Deployment
 from pipelines.resources import ChestWarehouse
+from pipelines.sources import parse_sources
 from warehouse import synthetic
 from warehouse.errors import UsageError
 from warehouse.lake import location, store
 from warehouse.manifests import register
 from warehouse.quality_report import png as pictures
 from warehouse.query import checks as rules
-from warehouse.settings import Settings, parse_sources
+from warehouse.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 #: Not external_validation and prior_data, which must be given something.

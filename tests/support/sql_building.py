@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-#: Calls whose first argument is SQL; of `fill` all arguments become SQL, of `check_plan` and `admit_query` the second.
+#: Calls whose first argument is SQL; of `fill` all arguments become SQL, of those that are judged the second.
 _RUN = {"execute", "executemany", "sql", "query", "extract_statements", "fetch", "followed_by"}
-_JUDGED = {"check_plan", "check_tree", "check_scans", "check_places", "admit_query", "parse_query"}
+_JUDGED = {"check_plan", "check_tree", "check_scans", "check_places", "admit_query", "parse_query", "extract_rows"}
 #: Calls whose result is SQL whatever they are given.
 _QUOTES = {"identifier", "literal", "int", "len"}
 _FILES = {"read", "statements", "files"}

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from warehouse.catalog import columns
-from warehouse.cleaning import assembly, codes, dates, numbers, preparation, tables, units
+from warehouse.cleaning import assembly, codes, dates, fio2, numbers, preparation, tables, units
 from warehouse.cleaning.tables import digest
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _number(values: pl.DataFrame, kind: str) -> pl.DataFrame:
 
     limits = tables.field_frame().drop("field", "kind", "also_reads")
     values = values.join(limits, on="place")
-    read = {"fio2": numbers.read_fio2, "blood_pressure": numbers.read_blood_pressure, "age": numbers.read_years}.get(
+    read = {"fio2": fio2.read_fio2, "blood_pressure": numbers.read_blood_pressure, "age": numbers.read_years}.get(
         kind, numbers.read_number
     )(values)
     if kind == "number":

@@ -1,10 +1,8 @@
-"""Numbers: plain, in brackets, at the start of an entry, or the only one in it; pairs of blood pressures; FiO2."""
+"""Numbers: plain, in brackets, at the start of an entry, or the only one in it; pairs of blood pressures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from warehouse.cleaning import tables
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,23 +15,23 @@ _MINUS, _DASH, _POINT = (
 )
 _TIMES = "\\s*[\u00b7\u2219\u22c5]\\s*(10\\s*(?:\\^|[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]))"
 
-_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+\b)?"
-_PLAIN = rf"^[+-]?{_NUMBER}$"
+NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+\b)?"
+_PLAIN = rf"^[+-]?{NUMBER}$"
 _LIMIT = r"(?:<=|>=|[<>~≤≥≈])"
 #: [value] at the start, or [value] - date anywhere.
 _BRACKETS = r"^\[([^\[\]]*)\]", r"\[([^\[\]]*)\]\s*[-–—]\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
-_START = rf"(?s)^({_LIMIT})?\s*([+-]?\s*{_NUMBER})(.*)$"
+_START = rf"(?s)^({_LIMIT})?\s*([+-]?\s*{NUMBER})(.*)$"
 #: What makes of a number at the start the first of several (of a range, a list, a fraction, a date, a number in groups)
 #: or another number than it seems (a power, a hexadecimal, one with its minus behind it).
-_GOES_ON = (
+GOES_ON = (
     r"^\s*(?:[-–—/:;,|+\\]|\b(?:to|or|and|then)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,'’‘ʼ`´_][0-9]|^\^|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
     r"|^\s+[<>~≤≥≈]?[+-]?\.?[0-9]|^\s*/\s*(?:[-–—.?]|$)|^[⁰¹²³⁴-⁹]|^[xX×*]\s*[0-9]|^[bBoO][0-9]|^\s*[-–—]\s*$"
 )
-_HEXADECIMAL = r"(?:^|[^0-9.])0[xX][0-9A-Fa-f]|&[hH][0-9A-Fa-f]"
+HEXADECIMAL = r"(?:^|[^0-9.])0[xX][0-9A-Fa-f]|&[hH][0-9A-Fa-f]"
 _YEARS = r"(?i)^\s*\+?\s*(?:y|yo|y/o|yrs?|years?)?\.?\s*(?:old)?\.?\s*$"
 _POWER_OF_TEN = r"^\s*[x×*]?\s*10\s*[\^⁰¹²³⁴-⁹]|^\s*[x×*]\s*10(?:3|6|9|12)\b"
-_ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{_NUMBER})"
-_PAIR = rf"^({_NUMBER})\s*/\s*({_NUMBER})(.*)$"
+_ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{NUMBER})"
+_PAIR = rf"^({NUMBER})\s*/\s*({NUMBER})(.*)$"
 
 
 def read_number(values: pl.DataFrame, *, only_at_start: bool = False) -> pl.DataFrame:
@@ -59,9 +57,9 @@ def read_number(values: pl.DataFrame, *, only_at_start: bool = False) -> pl.Data
         .with_columns(
             pl.col("opening").struct.field("3").alias("rest"),
             (
-                pl.col("opening").struct.field("3").str.contains(_GOES_ON)
+                pl.col("opening").struct.field("3").str.contains(GOES_ON)
                 & ~pl.col("opening").struct.field("3").str.contains(_POWER_OF_TEN)
-                | pl.col("entry").str.contains(_HEXADECIMAL)
+                | pl.col("entry").str.contains(HEXADECIMAL)
             )
             .fill_null(False)
             .alias("goes_on"),
@@ -76,25 +74,27 @@ def read_number(values: pl.DataFrame, *, only_at_start: bool = False) -> pl.Data
             .cast(pl.Float64, strict=False)
             .alias("value")
         )
-        .with_columns(
-            (pl.col("value").is_not_null() & pl.col("is_bracketed")).alias("value_from_brackets"),
-            (
-                pl.col("value").is_not_null()
-                & (
-                    pl.col("entry").str.contains(rf"{_LIMIT}\s*[+-]?\.?[0-9]")
-                    | pl.col("rest").str.contains(r"^\s*\+").fill_null(False)
-                )
-            ).alias("limit_reported"),
-            (
-                pl.col("value").is_not_null()
-                & (~pl.col("starts") | pl.col("rest").str.contains(r"[^\s+]").fill_null(False))
-            ).alias("number_from_text"),
-            (pl.col("value").is_null() & (pl.col("numbers") == 0)).alias("not_a_number"),
-            (pl.col("value").is_null() & (pl.col("numbers") > 0)).alias("single_value_missing"),
-        )
+        .with_columns(_rules())
         .drop("entry", "opening", "starts", "goes_on", "numbers", "is_bracketed")
     )
     return pl.concat([odd, plain], how="diagonal")
+
+
+def _rules() -> list[pl.Expr]:
+    """The rules that an entry met whose text is more than a number."""
+    import polars as pl
+
+    is_read, rest = pl.col("value").is_not_null(), pl.col("rest")
+    has_sign = pl.col("entry").str.contains(rf"{_LIMIT}\s*[+-]?\.?[0-9]")
+    has_limit = has_sign | rest.str.contains(r"^\s*\+").fill_null(False)
+    has_words = ~pl.col("starts") | rest.str.contains(r"[^\s+]").fill_null(False)
+    return [
+        (is_read & pl.col("is_bracketed")).alias("value_from_brackets"),
+        (is_read & has_limit).alias("limit_reported"),
+        (is_read & has_words).alias("number_from_text"),
+        (~is_read & (pl.col("numbers") == 0)).alias("not_a_number"),
+        (~is_read & (pl.col("numbers") > 0)).alias("single_value_missing"),
+    ]
 
 
 def normalise_signs(values: pl.DataFrame) -> pl.DataFrame:
@@ -136,7 +136,7 @@ def read_blood_pressure(values: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(
         (
             pl.col("pair").struct.field("1").is_not_null()
-            & ~pl.col("pair").struct.field("3").str.contains(_GOES_ON).fill_null(False)
+            & ~pl.col("pair").struct.field("3").str.contains(GOES_ON).fill_null(False)
         ).alias("is_pair")
     )
     pairs = marked.filter("is_pair").with_columns(
@@ -156,82 +156,3 @@ def read_blood_pressure(values: pl.DataFrame) -> pl.DataFrame:
     # Another number behind it, as in 120 over 80: which of the two is meant?
     others = _unless(others, pl.col("rest").str.contains("[0-9]"))
     return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed", "was_spelt", strict=False)
-
-
-def read_fio2(values: pl.DataFrame) -> pl.DataFrame:
-    """Read `text` as a percentage of inspired oxygen: percent, litres, the colour of a mask, or a fraction."""
-    import polars as pl
-
-    table = tables.mapping("fio2")
-    values = normalise_signs(values)
-    percent = {key: float(value) for key, value in table.items() if value}
-    litres = {key: value for key, value in percent.items() if key.isdigit()}
-    colours = "|".join(key for key in percent if not key.isdigit())
-    text = pl.col("text").str.to_lowercase()
-    lead, rest = pl.col("lead"), pl.col("behind")
-    number = lead.cast(pl.Float64, strict=False)
-    is_whole = number == number.floor()
-    return (
-        values.with_columns(
-            text.str.extract(rf"({_NUMBER})\s*%").alias("percentage"),
-            (text.str.count_matches("%") > 1).alias("several")
-            | text.str.contains(r"[0-9]\s*%?\s*(?:[-–—/]|\bto\b|\bor\b)\s*\.?[0-9]").alias("several"),
-            text.str.extract(rf"(?s)^({_NUMBER})(.*)$", 1).alias("lead"),
-            text.str.extract(rf"(?s)^({_NUMBER})(.*)$", 2).alias("behind"),
-            pl.when(~text.str.contains("[0-9]")).then(text.str.extract(rf"\b({colours})\b")).alias("colour"),
-            (text.str.count_matches(rf"\b(?:{colours})\b") > 1).alias("colours"),
-        )
-        .with_columns(
-            (pl.col("several") | rest.str.contains(_GOES_ON).fill_null(False) | text.str.contains(_HEXADECIMAL)).alias(
-                "several"
-            ),
-            # Negative, which is outside the limits; a dash between words and a number is none.
-            text.str.extract(rf"^-\s*({_NUMBER})|[\s(\[:=]-({_NUMBER})").is_not_null().alias("is_negative"),
-            rest.str.contains(r"^\s*(?:l|lt|ltr|lit(?:er|re))s?(?:\b|/)|^\s*lpm\b").fill_null(False).alias("is_litres"),
-        )
-        .with_columns(
-            pl.when("several")
-            .then(pl.lit("none"))
-            .when("is_negative")
-            .then(pl.lit("negative"))
-            .when(pl.col("percentage").is_not_null())
-            .then(pl.lit("percent"))
-            .when(pl.col("colour").is_not_null() & ~pl.col("colours"))
-            .then(pl.lit("fio2_mask"))
-            .when(lead.is_null())
-            .then(pl.lit("none"))
-            .when(lead.str.contains(".", literal=True) & (number <= 1) & ~pl.col("is_litres"))
-            .then(pl.lit("fio2_fraction"))
-            .when((number > 15) & ~pl.col("is_litres"))
-            .then(pl.lit("percent"))
-            .when(is_whole & number.is_between(1, 15))
-            .then(pl.lit("fio2_litres"))
-            .otherwise(pl.lit("none"))
-            .alias("read_as")
-        )
-        .with_columns(
-            pl.when(pl.col("read_as") == "percent")
-            .then(pl.coalesce(pl.col("percentage").cast(pl.Float64, strict=False), number))
-            .when(pl.col("read_as") == "fio2_fraction")
-            .then((number * 100).round_sig_figs(12))
-            .when(pl.col("read_as") == "fio2_litres")
-            .then(number.cast(pl.Int64, strict=False).cast(pl.String).replace_strict(litres, default=None))
-            .when(pl.col("read_as") == "fio2_mask")
-            .then(pl.col("colour").replace_strict(percent, default=None))
-            .when(pl.col("read_as") == "negative")
-            .then(-1.0)
-            .cast(pl.Float64)
-            .alias("value"),
-            *((pl.col("read_as") == rule).alias(rule) for rule in ("fio2_fraction", "fio2_litres", "fio2_mask")),
-            (
-                (pl.col("read_as") == "percent") & text.str.contains(r"[^0-9.%\s]")
-                | (pl.col("read_as") == "fio2_fraction") & rest.str.contains(r"\S")
-            ).alias("number_from_text"),
-            ((pl.col("read_as") == "none") & ~text.str.contains("[0-9]")).alias("not_a_number"),
-            ((pl.col("read_as") == "none") & ~pl.col("several") & lead.is_not_null()).alias("fio2_not_listed"),
-            ((pl.col("read_as") == "none") & text.str.contains("[0-9]") & (pl.col("several") | lead.is_null())).alias(
-                "single_value_missing"
-            ),
-        )
-        .drop("percentage", "several", "lead", "behind", "colour", "colours", "is_litres", "is_negative", "read_as")
-    )

@@ -22,6 +22,17 @@ _UNIT = (
 )
 
 _SPAN = r"^\s*(h|hrs?|hours?|w|wks?|weeks?|m|mths?|months?|y|yrs?|years?)\b"
+#: Columns of the way from a value to its unit.
+_ASIDE = (
+    "centre_unit",
+    "spelt_unit",
+    "stated",
+    "factor",
+    "plausible_maximum",
+    "is_implausible",
+    "converted",
+    "is_converted",
+)
 
 
 def convert_units(values: pl.DataFrame) -> pl.DataFrame:
@@ -33,18 +44,8 @@ def convert_units(values: pl.DataFrame) -> pl.DataFrame:
 
     value = pl.col("value")
     is_read = value.is_not_null()
-    stated = pl.col("rest").str.to_lowercase().str.extract(_UNIT)
-    spelt = stated.str.replace_all(r"\s", "").str.replace_all("[µμ]", "u")
-    factors = tables.unit_factors()
     return (
-        values.join(tables.centre_units(), on=["centre", "column_name"], how="left")
-        .with_columns(
-            pl.coalesce(
-                spelt, pl.col("centre_unit").str.to_lowercase().str.replace_all(r"\s", "").str.replace_all("[µμ]", "u")
-            ).alias("spelt_unit"),
-            stated.alias("stated"),
-        )
-        .join(factors, on=["column_name", "spelt_unit"], how="left")
+        _join_factors(values)
         .with_columns(
             pl.when(pl.col("factor") == 1)
             .then(value)
@@ -74,16 +75,24 @@ def convert_units(values: pl.DataFrame) -> pl.DataFrame:
             .alias("unit"),
             pl.when("is_converted").then("converted").otherwise(value).alias("value"),
         )
-        .drop(
-            "centre_unit",
-            "spelt_unit",
-            "stated",
-            "factor",
-            "plausible_maximum",
-            "is_implausible",
-            "converted",
-            "is_converted",
+        .drop(*_ASIDE)
+    )
+
+
+def _join_factors(values: pl.DataFrame) -> pl.DataFrame:
+    """The values with the unit that the entry states, or that its centre sends, and the factor that converts it."""
+    import polars as pl
+
+    def spell(unit: pl.Expr) -> pl.Expr:
+        return unit.str.to_lowercase().str.replace_all(r"\s", "").str.replace_all("[µμ]", "u")
+
+    stated = pl.col("rest").str.to_lowercase().str.extract(_UNIT)
+    return (
+        values.join(tables.centre_units(), on=["centre", "column_name"], how="left")
+        .with_columns(
+            pl.coalesce(spell(stated), spell(pl.col("centre_unit"))).alias("spelt_unit"), stated.alias("stated")
         )
+        .join(tables.unit_factors(), on=["column_name", "spelt_unit"], how="left")
     )
 
 

@@ -7,7 +7,6 @@ import typer
 
 from warehouse.cli import options
 from warehouse.cli.output import Format, format_count, format_size, print_line, write_json
-from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.lake.backup import Backup, Verified
@@ -25,8 +24,8 @@ def backup(
     verify: Annotated[
         bool, typer.Option("--verify", help="Copy nothing: read the whole backup, and say what is wrong with it.")
     ] = False,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    form: options.TableOrJson = Format.TABLE,
+    quiet: options.Quiet = False,
 ) -> None:
     """Back the lake up to a folder; run again, it copies only what is new.
 
@@ -43,8 +42,6 @@ def backup(
     from warehouse.cli.progress import show_progress
     from warehouse.lake import backup as backups
 
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest backup writes table or json, not {form}.")
     done: Backup | Verified
     with show_progress("files", quiet=quiet) as report:
         done = backups.verify(folder, progress=report) if verify else backups.backup(folder, lake, progress=report)

@@ -7,7 +7,6 @@ import typer
 from warehouse.cli import options
 from warehouse.cli.output import Format, format_count, print_note, write_json, write_rows
 from warehouse.disclosure_control import format_rounded, round_count
-from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.query.checks import Check, Result
@@ -34,7 +33,7 @@ def check(
     unpublished: Annotated[
         bool, typer.Option("--unpublished", help="Look at what is not published yet: why publishing is blocked.")
     ] = False,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Check the data: one rule a file of sql/checks, whose rows are faults.
 
@@ -50,8 +49,6 @@ def check(
     """
     from warehouse.query import checks
 
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest check writes table or json, not {form}.")
     wanted = [checks.definition(name)] if name else list(checks.definitions().values())
     if list_:
         _show_list(wanted, form)

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from warehouse.cli import cohort_reports, options
-from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters, require_table_or_json
+from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
-    from warehouse.cohorts import Definition
+    from collections.abc import Sequence
+
+    from warehouse.cohorts import Definition, Problem
 
 
 cohort = typer.Typer(
@@ -30,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @cohort.command("list")
-def list_(form: TableOrJson = Format.TABLE) -> None:
+def list_(form: options.TableOrJson = Format.TABLE) -> None:
     """List the shipped cohorts: name, grain, title, question, parameters; no lake is needed.
 
     \b
@@ -39,7 +41,6 @@ def list_(form: TableOrJson = Format.TABLE) -> None:
     """
     from warehouse.cohorts import load, shipped
 
-    require_table_or_json(form, "list")
     known = [load(name) for name in shipped()]
     if form is Format.JSON:
         write_json([_about(definition) for definition in known])
@@ -73,7 +74,7 @@ def _about(definition: "Definition") -> dict[str, Any]:
 
 
 @cohort.command()
-def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
+def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
     """Show a cohort: what it asks, its limits, parameters, labels and steps, and its SQL; no lake is needed.
 
     \b
@@ -84,7 +85,6 @@ def show(name: Name, form: TableOrJson = Format.TABLE) -> None:
     from warehouse.cohorts import load
     from warehouse.engine import limits
 
-    require_table_or_json(form, "show")
     with limits.limit_resources(settings.load_settings()):
         definition = load(name)
     if form is Format.JSON:
@@ -171,7 +171,7 @@ def lint(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
-    form: TableOrJson = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Look for errors in a cohort before it runs, and for facts that lie after its images.
 
@@ -190,7 +190,6 @@ def lint(
     from warehouse.lake import location
     from warehouse.lake.store import exists
 
-    require_table_or_json(form, "lint")
     path = name
     try:
         with limits.limit_resources(settings.load_settings()):
@@ -209,6 +208,11 @@ def lint(
                 print_note(f"{why}: what may lie after an image is told, not counted.")
     except cohorts.DefinitionError as error:
         problems = error.problems
+    _show_problems(path, problems, form)
+
+
+def _show_problems(path: str, problems: "Sequence[Problem]", form: Format) -> None:
+    """The errors and warnings of a cohort's file, line by line; exit code 1 when there are errors."""
     problems = sorted(problems, key=lambda p: p.line)
     if form is Format.JSON:
         write_json([{"file": path, "line": p.line, "severity": p.severity, "message": p.message} for p in problems])

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from warehouse.cli.output import Format
 from warehouse.errors import UsageError
 
 Name = Annotated[str, typer.Argument(metavar="NAME|FILE.sql", help="A shipped cohort (chest cohort list) or a file.")]
@@ -16,7 +15,6 @@ Param = Annotated[
         help="A parameter; a list takes several of them, or NAME=@FILE with a value a line.",
     ),
 ]
-TableOrJson = Annotated[Format, typer.Option("--format", help="table or json")]
 
 
 def parse_parameters(words: list[str] | None) -> dict[str, object]:
@@ -39,9 +37,3 @@ def _lines(file: str) -> list[str]:
     from warehouse.engine.query_text import read_text
 
     return [line.strip() for line in read_text(file).split("\n") if line.strip()]
-
-
-def require_table_or_json(form: Format, command: str) -> None:
-    """UsageError for another format."""
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest cohort {command} writes table or json, not {form}.")

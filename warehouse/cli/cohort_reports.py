@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort_options import Name, Param, TableOrJson, parse_parameters, require_table_or_json
+from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.cohorts import Definition
     from warehouse.cohorts.compare import Difference
     from warehouse.cohorts.confounding import Confounders
     from warehouse.query.session import Session
@@ -86,8 +89,6 @@ def compare(
     $ chest cohort compare covid_risk --from 12 --to 14
     $ chest cohort compare covid_risk --with mine.sql
     """
-    import pyarrow as pa
-
     from warehouse import cohorts
     from warehouse.cohorts.compare import compare_answers
 
@@ -104,24 +105,23 @@ def compare(
             _sum_up(old.rows.num_rows, found, suppress)
             options.note_rounding(suppress)
             return
-        columns = {
-            "change": [d.change for d in found],
-            old.definition.grain_column: [d.id for d in found],
-            "patient_id": [d.patient_id for d in found],
-            "step": [d.step for d in found],
-            "why": ["; ".join(r.text for r in d.reasons) for d in found],
-            "values": ["; ".join(f"{n}: {a} → {b}" for n, (a, b) in d.values.items()) for d in found],
-        }
-        if old.definition.grain == "patient":
-            del columns["patient_id"]
-            columns = {"change": columns.pop("change"), "patient_id": [d.id for d in found], **columns}
-        write_rows(
-            now.con.from_arrow(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()})),
-            form,
-            output,
-            first=_WHY,
-        )
+        write_rows(now.con.from_arrow(_tabulate_differences(found, old.definition)), form, output, first=_WHY)
         _sum_up(old.rows.num_rows, found, 0)
+
+
+def _tabulate_differences(found: "list[Difference]", definition: "Definition") -> "pa.Table":
+    """A row for each that came, left or changed; its id under the name that it has in the cohort."""
+    import pyarrow as pa
+
+    columns = {
+        "change": [d.change for d in found],
+        definition.grain_column: [d.id for d in found],
+        "patient_id": [d.id if definition.grain == "patient" else d.patient_id for d in found],
+        "step": [d.step for d in found],
+        "why": ["; ".join(r.text for r in d.reasons) for d in found],
+        "values": ["; ".join(f"{n}: {a} → {b}" for n, (a, b) in d.values.items()) for d in found],
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 @contextlib.contextmanager
@@ -180,7 +180,7 @@ def confounders(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
-    form: TableOrJson = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Table how far a label goes with centre, scanner, projection, month, sex and age.
 
@@ -195,7 +195,6 @@ def confounders(
     from warehouse import cohorts
     from warehouse.cohorts import confounding
 
-    require_table_or_json(form, "confounders")
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = confounding.tabulate_confounders(
             cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)), label, suppress

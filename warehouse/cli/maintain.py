@@ -7,7 +7,6 @@ import typer
 from warehouse.cli import options
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
-from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.lake.maintenance import MaintenanceResult
@@ -33,8 +32,8 @@ def maintain(
     allow_orphans: Annotated[
         bool, typer.Option("--allow-orphans", help="Remove files that no snapshot names even when they are over 25 %.")
     ] = False,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    form: options.TableOrJson = Format.TABLE,
+    quiet: options.Quiet = False,
 ) -> None:
     """Keep the lake's files in order: merge small ones, rewrite those with many deleted rows, let go of old snapshots.
 
@@ -50,8 +49,6 @@ def maintain(
     from warehouse.cli.progress import show_progress
     from warehouse.lake.maintenance import maintain as maintain_lake
 
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest maintain writes table or json, not {form}.")
     with show_progress("tables", quiet=quiet) as report:
         result = maintain_lake(lake, keep_days=keep_days, dry_run=dry_run, allow_orphans=allow_orphans, progress=report)
     if form is Format.JSON:

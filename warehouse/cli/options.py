@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli.output import Format
+from warehouse.errors import UsageError
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS, SUPPRESS_VARIABLE
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ AsOf = Annotated[
 Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published snapshot; the newest by default.")]
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
 Answer = Annotated[Format | None, typer.Option("--format", help="How to write the answer.")]
+
+
+def require_table_or_json(context: typer.Context, form: Format) -> Format:
+    """The format as it is given; UsageError for one that the command does not write."""
+    if form not in (Format.TABLE, Format.JSON):
+        raise UsageError(f"{context.command_path} writes table or json, not {form}.")
+    return form
+
+
+TableOrJson = Annotated[Format, typer.Option("--format", help="table or json", callback=require_table_or_json)]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its ending chooses the format.")]
 Suppress = Annotated[
     int,

@@ -115,7 +115,7 @@ def patient(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Show all data of one patient as a timeline; with --format json everything, records and objects whole.
 
@@ -123,8 +123,6 @@ def patient(
     Example:
     $ chest patient Covid12 --as-of 2020-06-01
     """
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest patient writes table or json, not {form}.")
     from warehouse.query.patient import find_patient
 
     with options.open_session(lake, as_of, snapshot, group) as warehouse:

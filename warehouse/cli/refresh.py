@@ -10,6 +10,27 @@ from warehouse.cli.output import Format, format_count, print_line, print_note, w
 if TYPE_CHECKING:
     from warehouse.ingest import RefreshResult
 
+Prefix = Annotated[
+    list[str] | None, typer.Option(help="Touch only keys that start with this, as in training/Covid12/.")
+]
+Patient = Annotated[list[str] | None, typer.Option(help="Touch only the objects of this patient.")]
+Full = Annotated[bool, typer.Option("--full", help="Read every object again, whatever is known of it.")]
+Inventory = Annotated[
+    str,
+    typer.Option(
+        envvar="CHEST_INVENTORY",
+        help="List by this S3 Inventory: s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION.",
+        show_default=False,
+    ),
+]
+AllowRemovals = Annotated[
+    bool, typer.Option("--allow-removals", help="Believe that over 10 % of the objects are gone or unreadable.")
+]
+AddSource = Annotated[bool, typer.Option("--add-source", help="Take this bucket into a lake that has another.")]
+Reextract = Annotated[
+    bool, typer.Option("--reextract", help="Type all stored headers again, for a column that was added.")
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the app."""
@@ -19,30 +40,15 @@ def add_to(app: typer.Typer) -> None:
 def refresh(
     source: options.Source,
     lake: options.Lake = options.DEFAULT_LAKE,
-    prefix: Annotated[
-        list[str] | None, typer.Option(help="Touch only keys that start with this, as in training/Covid12/.")
-    ] = None,
-    patient: Annotated[list[str] | None, typer.Option(help="Touch only the objects of this patient.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Read every object again, whatever is known of it.")] = False,
-    inventory: Annotated[
-        str,
-        typer.Option(
-            envvar="CHEST_INVENTORY",
-            help="List by this S3 Inventory: s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION.",
-            show_default=False,
-        ),
-    ] = "",
-    allow_removals: Annotated[
-        bool, typer.Option("--allow-removals", help="Believe that over 10 % of the objects are gone or unreadable.")
-    ] = False,
-    add_source: Annotated[
-        bool, typer.Option("--add-source", help="Take this bucket into a lake that has another.")
-    ] = False,
-    reextract: Annotated[
-        bool, typer.Option("--reextract", help="Type all stored headers again, for a column that was added.")
-    ] = False,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    prefix: Prefix = None,
+    patient: Patient = None,
+    full: Full = False,
+    inventory: Inventory = "",
+    allow_removals: AllowRemovals = False,
+    add_source: AddSource = False,
+    reextract: Reextract = False,
+    form: options.TableOrJson = Format.TABLE,
+    quiet: options.Quiet = False,
 ) -> None:
     """Bring the lake level with a bucket, and publish it.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from warehouse.cli import options
 from warehouse.cli.output import print_line
 
 
@@ -19,7 +20,7 @@ def sample(
     layout: Annotated[str, typer.Option(help="Key layout: dated or published.")] = "dated",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     clean: Annotated[bool, typer.Option("--clean", help="Without slips in the records and faults of images.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make a bucket of invented patients, with its true answers in truth.json.
 

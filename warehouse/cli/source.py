@@ -6,7 +6,6 @@ import typer
 
 from warehouse.cli import options
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
-from warehouse.errors import UsageError
 
 _app = typer.Typer(help="The buckets that feed a lake: list them, take one out.", no_args_is_help=True)
 
@@ -20,7 +19,7 @@ def add_to(app: typer.Typer) -> None:
 def list_(
     lake: options.Lake = options.DEFAULT_LAKE,
     snapshot: options.Snapshot = None,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """List the sources of a lake, with objects, size and patients of each.
 
@@ -30,8 +29,6 @@ def list_(
     """
     from warehouse.ingest.sources import list_sources
 
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"chest source list writes table or json, not {form}.")
     with options.open_session(lake, None, snapshot, options.DEFAULT_GROUP) as warehouse:
         rows = list_sources(warehouse)
     if form is Format.JSON:
@@ -49,7 +46,7 @@ def remove(
     source: Annotated[str, typer.Argument(help="The source, as chest source list names it.")],
     lake: options.Lake = options.DEFAULT_LAKE,
     allow_removals: Annotated[bool, typer.Option("--allow-removals", help="Yes, all of its objects.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Take all of a source out of the lake, and publish. The bucket itself is not touched, nor read.
 

@@ -1,12 +1,15 @@
 """chest status, chest rejects, chest describe: what is in the lake, what is not, and what it means."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from warehouse.cli import options
 from warehouse.cli.output import Format, format_count, format_size, write_json, write_rows
 from warehouse.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: The room that a meaning should have in a table, and that a name has at least.
 _MEANING, _NAME = 38, 26
@@ -25,7 +28,7 @@ def status(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
-    form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Show sources, the published snapshot, counts, rejects and the last refreshes.
 
@@ -41,17 +44,23 @@ def status(
         found = measure_status(warehouse)
     if form is Format.JSON:
         write_json(found)
-    elif form is Format.TABLE:
-        _show_status(found)
     else:
-        raise UsageError(f"chest status writes table or json, not {form}.")
+        _show_status(found)
 
 
 def _show_status(found: dict[str, Any]) -> None:
     from warehouse.cli.terminal import create_console
-    from warehouse.lake.snapshots import BLOCKED_ADVICE
 
     out = create_console(soft_wrap=True)
+    _show_snapshot(out, found)
+    _show_counts(out, found)
+    _show_refreshes(out, found["refreshes"])
+
+
+def _show_snapshot(out: "Console", found: dict[str, Any]) -> None:
+    """Which snapshot is read, what keeps a newer one from being published, and from which buckets it is."""
+    from warehouse.lake.snapshots import BLOCKED_ADVICE
+
     out.print(f"lake       {found['lake']}", markup=False)
     out.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
     for row in found["blocked"]:
@@ -76,6 +85,10 @@ def _show_status(found: dict[str, Any]) -> None:
             f"({format_count(source['objects'], 'object')}, {format_size(source['bytes'])})",
             markup=False,
         )
+
+
+def _show_counts(out: "Console", found: dict[str, Any]) -> None:
+    """What is in the lake: all objects, what the session shows, rejects and tables."""
     day = next(iter(found["as_of"]), None)
     scope = f"group {found['group']}" + (f", as of {day}" if day else "")
     for title, names in (
@@ -100,9 +113,12 @@ def _show_status(found: dict[str, Any]) -> None:
     out.print("tables")
     for name, n_rows in found["tables"].items():
         out.print(f"  {name:<20}{n_rows:>8,}")
+
+
+def _show_refreshes(out: "Console", refreshes: list[dict[str, Any]]) -> None:
     out.print("")
     out.print("last refreshes")
-    for row in found["refreshes"]:
+    for row in refreshes:
         came_to = f"snapshot {row['snapshot']}" if row["published"] else "blocked by checks"
         out.print(
             f"  {row['finished_at']:%Y-%m-%d %H:%M}  {came_to}: +{row['added']:,} ~{row['changed']:,} "
@@ -135,7 +151,7 @@ def describe(
         str | None, typer.Argument(help="A view or table, such as images or raw.objects; or dicom.")
     ] = None,
     word: Annotated[list[str] | None, typer.Argument(help="After dicom: keyword, tag, VR or part of a name.")] = None,
-    form: options.Answer = None,
+    form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Show the data dictionary: tables and views, or the columns of one with type, unit, limits and meaning.
 
@@ -176,10 +192,8 @@ def describe(
         raise UsageError(f"There is no table {table!r}.{hint} List them:  chest describe")
     if form is Format.JSON:
         write_json(rows)
-    elif form in (None, Format.TABLE):
-        _show_rows(rows)
     else:
-        raise UsageError(f"chest describe writes table or json, not {form}.")
+        _show_rows(rows)
 
 
 def _show_rows(rows: "list[dict[str, Any]]") -> None:

@@ -8,7 +8,8 @@ a model must not learn.
 """
 
 from warehouse.cohorts.answer import CohortAnswer, check_definition
-from warehouse.cohorts.definition import Definition, load, parse, shipped
+from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import DefinitionError, Problem
+from warehouse.cohorts.parsing import load, parse, shipped
 
 __all__ = ["CohortAnswer", "Definition", "DefinitionError", "Problem", "check_definition", "load", "parse", "shipped"]

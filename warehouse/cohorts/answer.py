@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 from warehouse import settings
 from warehouse.catalog import columns
 from warehouse.cohorts import binding, validation
-from warehouse.cohorts.definition import Definition, load
+from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import DefinitionError, Parameter, suggest_nearest
+from warehouse.cohorts.parsing import load
 from warehouse.engine import limits
 from warehouse.engine.messages import explain_shortage
 from warehouse.engine.names import fold_name

@@ -12,8 +12,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns, public_views
-from warehouse.cohorts.definition import ANSWER, Definition, Step, line_of
+from warehouse.cohorts.definition import ANSWER, Definition, Step
 from warehouse.cohorts.header import DefinitionError, Problem, suggest_nearest
+from warehouse.cohorts.sql_text import line_of
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.names import find_wrong_names
 from warehouse.lake import store

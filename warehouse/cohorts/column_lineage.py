@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any
 
 from warehouse.catalog import columns, public_views, view_lineage
-from warehouse.cohorts.definition import Definition, line_of
+from warehouse.cohorts.definition import Definition
+from warehouse.cohorts.sql_text import line_of
 from warehouse.engine.names import fold_name
 
 #: A column of a view.

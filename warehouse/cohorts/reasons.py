@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.catalog import columns
 from warehouse.cohorts import column_lineage
 from warehouse.cohorts.header import GRAINS
+from warehouse.engine.rows import fetch_dicts
 from warehouse.engine.sql_files import identifier
 
 if TYPE_CHECKING:
@@ -80,15 +80,15 @@ def facts_of(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str,
     facts: dict[str, Facts] = defaultdict(Facts)
     of_them = "patient_id in (select unnest($patients))"
     ids = ", ".join(map(identifier, sorted({*GRAINS.values(), "key", "etag", *_DCM, *read.images})))
-    for row in _dicts(con.execute(f"select {ids} from images where {of_them}", given)):
+    for row in fetch_dicts(con.execute(f"select {ids} from images where {of_them}", given)):
         facts[row["patient_id"]].images[row["key"]] = row
     shown = ", ".join(f"cast({identifier(name)} as varchar) as {identifier(name)}" for name in _compared())
-    for row in _dicts(con.execute(f"select patient_id, key, etag, {shown} from clinical where {of_them}", given)):
+    for row in fetch_dicts(con.execute(f"select patient_id, key, etag, {shown} from clinical where {of_them}", given)):
         facts[row["patient_id"]].record.update(row)
-    for row in _dicts(con.execute(f"select patient_id, key from clinical_history where {of_them}", given)):
+    for row in fetch_dicts(con.execute(f"select patient_id, key from clinical_history where {of_them}", given)):
         facts[row["patient_id"]].files.add(row["key"])
     asked = f"select patient_id, key, field, column_name, raw_value from clinical_issues where {of_them}"
-    for row in _dicts(con.execute(asked, given)) if read.issues else ():
+    for row in fetch_dicts(con.execute(asked, given)) if read.issues else ():
         patient = facts[row["patient_id"]]
         if row["key"] == patient.record.get("key") and row["column_name"] in read.records:
             patient.issues[row["field"]] = row["raw_value"]
@@ -98,11 +98,6 @@ def facts_of(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str,
 def _compared() -> list[str]:
     fields = columns.relations()["clinical"].columns
     return [c.name for c in fields if c.is_field or c.kind == "unit" or c.name in ("kind", "centre", "available_date")]
-
-
-def _dicts(answer: Any) -> Iterator[dict[str, Any]]:
-    names = [column[0] for column in answer.description]
-    return (dict(zip(names, row, strict=True)) for row in answer.fetchall())
 
 
 def of_objects(column: str, name: str, then: Facts, now: Facts, read: Read) -> list[Reason]:

@@ -10,8 +10,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
-from warehouse.cohorts.definition import Definition, line_of
+from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Problem, suggest_nearest
+from warehouse.cohorts.sql_text import line_of
 from warehouse.engine.names import fold_name, quote_name
 from warehouse.errors import ForeignSqlError, UsageError
 from warehouse.query import sandbox

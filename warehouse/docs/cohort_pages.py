@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from warehouse.cohorts.definition import Definition, load, shipped
+from warehouse.cohorts.definition import Definition
+from warehouse.cohorts.parsing import load, shipped
+from warehouse.docs.markdown import format_table
 from warehouse.filesystem import files
 
 
@@ -30,22 +31,17 @@ def render_page(definition: Definition) -> str:
             (f"`{p.name}`", p.type, f"`{p.default}`" if p.default else "must be given", p.meaning)
             for p in definition.params
         ]
-        parts.append(f"## Parameters\n\n{_table(('parameter', 'type', 'default', 'meaning'), rows)}")
+        parts.append(f"## Parameters\n\n{format_table(('parameter', 'type', 'default', 'meaning'), rows)}")
     if definition.labels:
         labels = [(f"`{name}`", meaning) for name, meaning in definition.labels.items()]
-        parts.append(f"## Labels\n\n{_table(('label', 'meaning'), labels)}")
+        parts.append(f"## Labels\n\n{format_table(('label', 'meaning'), labels)}")
     steps = [(f"`{s.name}`", ", ".join(f"`{name}`" for name in s.reads), s.meaning) for s in definition.steps]
-    parts.append(f"## Steps\n\n{_table(('step', 'reads', 'meaning'), steps)}")
+    parts.append(f"## Steps\n\n{format_table(('step', 'reads', 'meaning'), steps)}")
     lines = definition.sql.splitlines()
     first = next(at for at, line in enumerate(lines) if line.strip() and not line.startswith("--"))
     sql = "\n".join(lines[first:])
     parts.append(f"## SQL\n\n```sql\n{sql}\n```")
     return "\n\n".join(parts) + "\n"
-
-
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    return "\n".join([*lines, *("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)])
 
 
 if __name__ == "__main__":

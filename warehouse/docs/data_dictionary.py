@@ -9,6 +9,7 @@ import sys
 
 from warehouse.catalog import columns
 from warehouse.cleaning import tables
+from warehouse.docs.markdown import format_table
 
 _HEAD = """\
 # Data dictionary
@@ -154,9 +155,7 @@ def _anchor(name: str) -> str:
 
 def _table(listed: list[dict[str, str]]) -> str:
     heads = [name.replace("_", " ") for name in listed[0]]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.values()) + " |" for row in listed]
-    return "\n".join(lines) + "\n"
+    return format_table(heads, (row.values() for row in listed)) + "\n"
 
 
 if __name__ == "__main__":

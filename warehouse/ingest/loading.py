@@ -17,7 +17,15 @@ from warehouse import cleaning
 from warehouse.catalog import columns
 from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
-from warehouse.ingest import extraction, fetching, planning, readability, reject_reasons
+from warehouse.ingest import (
+    extraction,
+    fetching,
+    header_extraction,
+    planning,
+    readability,
+    record_extraction,
+    reject_reasons,
+)
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.fetching import Fetched
 from warehouse.ingest.planning import Unit
@@ -72,7 +80,7 @@ _IMAGES = _ObjectKind(
     "core.images",
     reject_reasons.HEADER,
     "is_header",
-    extraction.extract_headers,
+    header_extraction.extract_headers,
     ("rows_read", "readings_read"),
     ("insert_images", "insert_headers"),
     ("raw.headers",),
@@ -84,7 +92,7 @@ _CLINICAL = _ObjectKind(
     "core.clinical",
     reject_reasons.RECORD,
     "is_record",
-    extraction.extract_records,
+    record_extraction.extract_records,
     ("rows_read", "issues_read"),
     ("insert_clinical", "insert_issues", "insert_records"),
     ("core.clinical_issues", "raw.records"),

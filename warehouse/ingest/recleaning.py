@@ -5,7 +5,7 @@ from __future__ import annotations
 from warehouse import cleaning
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
-from warehouse.ingest import extraction, reject_reasons, unreading
+from warehouse.ingest import extraction, record_extraction, reject_reasons, unreading
 from warehouse.ingest.context import Run
 
 #: Files cleaned at a time.
@@ -29,7 +29,7 @@ def reclean(run: Run) -> int:
     def work(extractor: extraction.Extractor) -> None:
         for done in range(0, total, _UNIT):
             unit = run.con.execute(sql["unit"], {"first": done + 1, "last": done + _UNIT}).to_arrow_table()
-            rows, issues = extraction.extract_records(extractor, unit)
+            rows, issues = record_extraction.extract_records(extractor, unit)
             if not done:
                 for table in ("core.clinical", "core.clinical_issues"):
                     run.con.execute(sql_files.fill(sql["forget"], table=table))

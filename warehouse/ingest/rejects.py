@@ -7,6 +7,7 @@ from typing import Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_dicts
 from warehouse.ingest import reject_reasons
 from warehouse.ingest.context import Run
 from warehouse.ingest.fetching import Fetched
@@ -19,9 +20,8 @@ def reject_oversized(run: Run, step: str, tool: str) -> int:
     """Reject objects too large to be what their key says, without fetching them."""
     limit = run.settings.max_object_mb
     found = run.con.execute(sql_files.statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
-    names = [column[0] for column in found.description or []]
     unread = ReadFailure(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")
-    rejects = [_reject(dict(zip(names, row, strict=True)), unread) for row in found.fetchall()]
+    rejects = [_reject(row, unread) for row in fetch_dicts(found)]
     news = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
     if news:
         run.commit(step, lambda: write_rejects(run, news, [], tool), rejected=len(news))

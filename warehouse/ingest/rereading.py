@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from warehouse.catalog import columns
 from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
-from warehouse.ingest import extraction, planning, reject_reasons, unreading
+from warehouse.ingest import extraction, header_extraction, planning, reject_reasons, unreading
 from warehouse.ingest.context import Run
 from warehouse.ingest.scope import Scope
 
@@ -70,7 +70,7 @@ def _store(run: Run, extractor: extraction.Extractor, batch: pa.Table) -> None:
 
     sql = sql_files.statements(_SQL)
     source = {"source": run.source}
-    rows, readings = extraction.extract_headers(extractor, batch.drop_columns(["old_reading"]))
+    rows, readings = header_extraction.extract_headers(extractor, batch.drop_columns(["old_reading"]))
     run.con.register("rows_read", rows)
     run.con.execute(
         sql_files.fill(sql_files.statements("ingest/loading.sql")["insert_images"], **columns.template_values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_dicts
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.listing import list_objects
@@ -72,9 +73,7 @@ class Removed:
 
 def list_sources(warehouse: Session) -> list[dict[str, Any]]:
     """Every source of the snapshot: objects, bytes, patients, and when its newest object was written."""
-    answer = warehouse.con.execute(sql_files.statements(_SQL)["list"])
-    names = [column[0] for column in answer.description or []]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+    return fetch_dicts(warehouse.con.execute(sql_files.statements(_SQL)["list"]))
 
 
 def remove_source(

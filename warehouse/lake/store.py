@@ -1,4 +1,4 @@
-"""The lake as storage: attach it to read or to write, commit transactions, name snapshots.
+"""The lake as storage: attach it to read, pinned at a snapshot, or to write, upgraded first.
 
 DuckLake's settings and pitfalls are written up in docs/architecture.md. The catalogue file is never opened
 but through DuckDB: a second SQLite library in one process would drop its locks.
@@ -7,14 +7,9 @@ but through DuckDB: a second SQLite library in one process would drop its locks.
 from __future__ import annotations
 
 import contextlib
-import getpass
-import json
 import os
-import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import duckdb
 
@@ -26,9 +21,8 @@ from warehouse.lake import data_path, locks, migrations
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
-from warehouse.masking import mask_secrets, mask_within
+from warehouse.lake.transactions import TRIES, get_author, transact, wait_briefly
 from warehouse.settings import Settings
-from warehouse.version import __version__
 
 __all__ = [
     "ALIAS",
@@ -42,16 +36,10 @@ __all__ = [
     "require",
     "transact",
 ]
-
-T = TypeVar("T")
-
-
-_TRIES = 8
 #: What a reader meets while maintenance lets snapshots go: it tries again.
 _PASSING = ("No snapshot found", "database is locked")
 #: How DuckLake says that a database is no catalogue of its own yet.
 _NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
-_BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
 
 
 def exists(location: Location) -> bool:
@@ -208,7 +196,7 @@ def _attach_to_read(
     con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
 ) -> Snapshot:
     """Attach the lake at the snapshot asked for; again where maintenance has it, or took the snapshot away."""
-    for attempt in range(_TRIES):
+    for attempt in range(TRIES):
         try:
             attach(con, location, "read_only")
             migrations.check_version(con, location)
@@ -218,18 +206,13 @@ def _attach_to_read(
             con.execute(f"use memory; detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}")
         except (LakeError, duckdb.Error) as error:
-            if attempt == _TRIES - 1 or not any(words in str(error) for words in _PASSING):
+            if attempt == TRIES - 1 or not any(words in str(error) for words in _PASSING):
                 raise
             con.execute(f"use memory; detach database if exists {ALIAS}")
-            _wait(attempt)
+            wait_briefly(attempt)
         else:
             return chosen
     raise AssertionError("unreachable")
-
-
-def _wait(attempt: int) -> None:
-    """A moment longer each time, of uneven length."""
-    time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
 
 
 def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
@@ -263,58 +246,3 @@ def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> 
 def _shown(published: list[Snapshot]) -> str:
     numbers = [str(s.number) for s in published]
     return ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])
-
-
-def transact(
-    con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], *, tries: int = _TRIES, **info: object
-) -> T:
-    """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
-
-    `work` may run several times, so it must do nothing outside the lake. Returns what it returns. LakeError when the
-    writer's lock was lost meanwhile; then nothing is committed.
-    """
-    for attempt in range(tries):
-        try:
-            con.execute("begin")
-            result = work()
-            con.execute(
-                f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
-                {
-                    "author": get_author(),
-                    "message": mask_secrets(message),
-                    "info": json.dumps({"tool": __version__, **mask_within(info)}),
-                },
-            )
-            locks.require_lock(con)
-            con.execute("commit")
-        except BaseException as error:
-            # After any failed statement the connection may be in an aborted transaction.
-            with contextlib.suppress(duckdb.Error):
-                con.execute("rollback")
-            if not isinstance(error, duckdb.Error):
-                raise
-            if attempt == tries - 1 or not any(word in str(error) for word in _BUSY):
-                raise _explained(error) from error
-            _wait(attempt)
-        else:
-            return result
-    raise AssertionError("unreachable")
-
-
-def _explained(error: duckdb.Error) -> Exception:
-    """A problem outside the program as a LakeError; anything else as it is."""
-    if shortage := explain_shortage(error):
-        return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")
-    if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
-        return LakeError(
-            f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."
-        )
-    return error
-
-
-def get_author() -> str:
-    """Who commits: the name of the operating system's user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

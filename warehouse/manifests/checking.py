@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_dicts
 from warehouse.errors import ManifestError
 from warehouse.manifests.rows import COLUMNS, compute_digest
 from warehouse.manifests.sealing import HashedFile
@@ -80,10 +81,8 @@ def _sql(name: str, **values: str) -> str:
 
 
 def _one(con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-    done = con.execute(query, parameters)
-    names = [column[0] for column in done.description or []]
-    (row,) = done.fetchall()
-    return dict(zip(names, row, strict=True))
+    (row,) = fetch_dicts(con.execute(query, parameters))
+    return row
 
 
 def _check_columns(

@@ -112,13 +112,13 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
     """
     if entry["snapshot"] == newest.snapshot.number:
         return "same"
-    from warehouse.cohorts import answer, definition
+    from warehouse.cohorts import answer, parsing
 
     asked = newest.group(entry["group_name"])
     asked = asked.as_of(entry["as_of"]) if entry["as_of"] else asked
     try:
         with limits.limit_resources(newest.settings):
-            known = definition.parse(entry["sql"], f"{entry['cohort']}.sql")
+            known = parsing.parse(entry["sql"], f"{entry['cohort']}.sql")
             with contextlib.closing(
                 collect_rows(answer.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
             ) as rows:

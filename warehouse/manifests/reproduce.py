@@ -43,14 +43,14 @@ def reproduce(
 
     Raises ManifestError when the snapshot is gone, when the lake is another one, or when the manifest was altered.
     """
-    from warehouse.cohorts import definition
+    from warehouse.cohorts import parsing
     from warehouse.cohorts.answer import CohortAnswer
 
     about, _ = manifest.about, manifest.contents  # all of it is checked before its SQL is run
     with _opened(manifest, lake_address, newest, settings or load_settings()) as wh, files.temporary_folder() as folder:
         asked = wh.group(about["group"])
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
-        known = definition.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
+        known = parsing.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
         answer = CohortAnswer.ask(asked, known, about["cohort"]["parameters"])
         objects = tuple(about["objects"])
         with contextlib.closing(collect_rows(answer, objects, folder)) as rows:

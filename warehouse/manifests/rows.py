@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from warehouse.engine import confined, sql_files
 from warehouse.engine.names import fold_name
+from warehouse.engine.rows import fetch_dicts
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import UsageError
 from warehouse.manifests.paths import UNSAFE
@@ -35,7 +36,11 @@ COLUMNS = (
     ("object", "VARCHAR", "dcm (the image), json (its header) or clinical (a clinical file)."),
     ("size", "BIGINT", "Size of the object in bytes."),
     ("etag", "VARCHAR", "Entity tag of the object; in a folder, time of writing (ns) and size stand in for it."),
-    ("version_id", "VARCHAR", "Version of the object in a bucket that keeps versions, where it is known."),
+    (
+        "version_id",
+        "VARCHAR",
+        "Always null: no listing names versions. Kept, since the columns of a manifest are fixed.",
+    ),
     ("available_date", "DATE", "Day the object was there to be known."),
     ("group_name", "VARCHAR", "First segment of the key: training or validation."),
     ("patient_id", "VARCHAR", "Pseudonym of the patient, from the key."),
@@ -170,10 +175,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _row(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, int]:
-    answer = con.execute(_sql()[name])
-    names = [column[0] for column in answer.description or []]
-    (row,) = answer.fetchall()  # an answer that is not read to its end keeps the catalogue locked
-    return dict(zip(names, row, strict=True))
+    (row,) = fetch_dicts(con.execute(_sql()[name]))
+    return row
 
 
 def _fetch(con: duckdb.DuckDBPyConnection, name: str, holes: dict[str, str]) -> list[tuple[object, ...]]:

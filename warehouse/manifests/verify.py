@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
-from warehouse.ingest import extraction
+from warehouse.ingest import extraction, record_extraction
 from warehouse.ingest.listing import pattern_names
 from warehouse.lake import location
 from warehouse.manifests import paths
@@ -182,7 +182,7 @@ def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> N
         texts.append("" if number in unread else bytes(buffer[at : at + size]).decode("utf-8", "replace"))
         at += size
     with extraction.open_extractor() as extractor:
-        kinds = extraction.kinds(extractor, texts)
+        kinds = record_extraction.kinds(extractor, texts)
     con.register("kinds", pa.table({"key": pa.array(names, pa.string()), "kind": pa.array(kinds, pa.string())}))
     con.execute(sql["kind"], {"place": place})
     con.unregister("kinds")

@@ -72,24 +72,6 @@ def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_
         for c in counts
     ]
     top = max(c.n_studies for c in counts)
-    domain = [f"{span[0]:%Y-%m-%d}", f"{_next_month(span[1]):%Y-%m-%d}"]
-    x = alt.X(
-        "utcyearmonth(month):T",
-        scale=alt.Scale(type="utc", domain=domain),
-        axis=alt.Axis(
-            title=None,
-            labels=is_last,
-            format="%b %Y",
-            tickCount={"interval": "month", "step": 1 + _months(span) // 12},
-            labelAngle=0,
-            labelOverlap=True,
-            labelFlush=False,
-            labelBound=True,
-            grid=False,
-            domain=True,
-            domainColor=svg.LINE,
-        ),
-    )
     y = alt.Y(
         "n:Q",
         scale=alt.Scale(domain=[0, top], nice=False),
@@ -109,9 +91,33 @@ def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_
     bars: alt.Chart = (
         svg.build_chart(values, width=_WIDTH, height=_HEIGHT)
         .mark_bar(color=_MODALITIES.get(name, _OTHER_MODALITY))
-        .encode(x=x, y=y, description="told:N")
+        .encode(x=_month_axis(span, is_labelled=is_last), y=y, description="told:N")
     )
     return bars
+
+
+def _month_axis(span: tuple[date, date], *, is_labelled: bool) -> alt.X:
+    """The months from the first to the last, at most a dozen of them with a tick."""
+    import altair as alt
+
+    domain = [f"{span[0]:%Y-%m-%d}", f"{_next_month(span[1]):%Y-%m-%d}"]
+    return alt.X(
+        "utcyearmonth(month):T",
+        scale=alt.Scale(type="utc", domain=domain),
+        axis=alt.Axis(
+            title=None,
+            labels=is_labelled,
+            format="%b %Y",
+            tickCount={"interval": "month", "step": 1 + _months(span) // 12},
+            labelAngle=0,
+            labelOverlap=True,
+            labelFlush=False,
+            labelBound=True,
+            grid=False,
+            domain=True,
+            domainColor=svg.LINE,
+        ),
+    )
 
 
 def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
@@ -126,6 +132,21 @@ def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
         scale=alt.Scale(domain=[*dict.fromkeys(label[count.centre] for count in counts)]),
         axis=alt.Axis(title=None, labelLimit=320),
     )
+    bars = _status_bars(counts, label, y, top=max(totals.values()))
+    texts = [{"centre": label[name], "n": n, "total": f"{n:,}"} for name, n in totals.items()]
+    text = (
+        svg.build_chart(texts)
+        .mark_text(align="left", dx=5, fontSize=11, color=svg.QUIET, aria=False)
+        .encode(y=y, x="n:Q", text="total:N")
+    )
+    chart = (bars + text).properties(width=700, height=alt.Step(19))
+    return svg.render_svg("patients", chart, "Patients by centre and COVID-19 status")
+
+
+def _status_bars(counts: list[Patients], label: dict[str, str], y: alt.Y, *, top: int) -> alt.Chart:
+    """A bar for each centre, made of the patients of each status."""
+    import altair as alt
+
     values: list[dict[str, Any]] = [
         {
             "centre": label[c.centre],
@@ -137,7 +158,7 @@ def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
         for c in counts
     ]
     present = [status for status in STATUSES if any(c.status == status for c in counts)]
-    bars = (
+    bars: alt.Chart = (
         svg.build_chart(values)
         .mark_bar(height=alt.RelativeBandSize(0.72))
         .encode(
@@ -148,7 +169,7 @@ def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
                 axis=alt.Axis(
                     title="patients",
                     orient="top",
-                    values=_ticks(max(totals.values())),
+                    values=_ticks(top),
                     format=",d",
                 ),
             ),
@@ -163,14 +184,7 @@ def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
             description="told:N",
         )
     )
-    texts = [{"centre": label[name], "n": n, "total": f"{n:,}"} for name, n in totals.items()]
-    text = (
-        svg.build_chart(texts)
-        .mark_text(align="left", dx=5, fontSize=11, color=svg.QUIET, aria=False)
-        .encode(y=y, x="n:Q", text="total:N")
-    )
-    chart = (bars + text).properties(width=700, height=alt.Step(19))
-    return svg.render_svg("patients", chart, "Patients by centre and COVID-19 status")
+    return bars
 
 
 def _ticks(top: int) -> list[int]:

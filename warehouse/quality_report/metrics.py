@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.catalog import columns
 from warehouse.cleaning import tables
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_dicts
 from warehouse.quality_report.model import (
     NO_RECORD,
     NOT_NAMED,
@@ -96,9 +97,7 @@ Rows = list[dict[str, Any]]
 
 
 def _rows(warehouse: Session, query: str) -> Rows:
-    answer = warehouse.con.execute(query)
-    names = [column[0] for column in answer.description or []]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+    return fetch_dicts(warehouse.con.execute(query))
 
 
 def _names(spellings: Rows) -> dict[str | None, str]:

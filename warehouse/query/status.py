@@ -9,6 +9,7 @@ from typing import Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_dicts
 from warehouse.lake import store
 from warehouse.lake.snapshots import find_blocked
 from warehouse.query.session import Session
@@ -85,9 +86,7 @@ def _as_of(warehouse: Session, images: int) -> dict[str, Any]:
 
 
 def _rows(warehouse: Session, query: str) -> list[dict[str, Any]]:
-    answer = warehouse.con.execute(query)
-    names = [column[0] for column in answer.description or []]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+    return fetch_dicts(warehouse.con.execute(query))
 
 
 def _row(warehouse: Session, query: str) -> dict[str, Any]:

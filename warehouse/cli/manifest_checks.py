@@ -1,0 +1,185 @@
+"""chest manifest verify, reproduce and compare: whether a manifest still holds, and what differs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.manifest_options import Bucket, Folder, Seal, open_checked
+from warehouse.cli.output import Format, print_line, print_note, write_json
+
+if TYPE_CHECKING:
+    from warehouse.manifests.compare import Difference
+    from warehouse.manifests.registered import Standing
+
+#: Differences that are named one by one; --format json has all of them.
+_SHOWN = 20
+
+
+def verify(
+    folder: Folder,
+    source: Bucket = None,
+    seal: Seal = "",
+    lake: options.Lake = options.DEFAULT_LAKE,
+    form: options.TableOrJson = Format.TABLE,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare a manifest with its bucket: what is present, missing, changed, and superseded by something newer.
+
+    Where there is a lake, patients who are no longer in it are named as well, and whether the lake exported the
+    manifest. A bucket that the lake does not have is not listed without --source. Exit code 1 unless all is as it was.
+
+    \b
+    Example:
+    $ chest manifest verify ./covid-2020-06 --source s3://chest-data-warehouse
+    """
+    from warehouse.cli.progress import show_progress
+    from warehouse.manifests import verify as verifying
+    from warehouse.manifests.files import abbreviate
+
+    opened = open_checked(folder, seal)
+    with show_progress(quiet=quiet) as report:
+        found = verifying.verify(opened, source=source or (), lake_address=verifying.find_lake(lake), progress=report)
+    if form is Format.JSON:
+        write_json(
+            {
+                "manifest": str(folder),
+                "digest": opened.digest,
+                "seal": opened.seal or None,
+                "holds": found.holds,
+                "register": found.standing,
+                **found.counts,
+                "by_size": found.by_size,
+                "patients_gone": found.patients_gone,
+                "problems": found.problems.to_pylist(),
+            }
+        )
+    else:
+        print_line(f"{folder}: " + ", ".join(f"{count:,} {status}" for status, count in found.counts.items()))
+        if found.by_size:
+            print_note(f"{found.by_size:,} could be compared by their size alone: the etags are of another bucket.")
+        _show(found.problems.to_pylist(), "status")
+    if found.patients_gone:
+        print_note(f"No longer there: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}")
+    _note_standing(found.standing, folder, lake, is_known=bool(seal))
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+def _note_standing(standing: "Standing | None", folder: Path, lake: str, *, is_known: bool) -> None:
+    """Say what the lake's register has of a manifest, unless it has the very manifest, or its reader knew the seal."""
+    from warehouse.lake import location
+    from warehouse.manifests.registered import Standing
+
+    name = location.parse_address(lake).name
+    if standing is Standing.OTHER_ROWS:
+        print_note(
+            f"The lake {name} exported this content with other places or etags: {folder} was made anew or altered."
+        )
+    elif standing is Standing.SAME_ROWS and not is_known:
+        print_note(
+            f"The lake {name} exported these very rows, in another manifest: all but the rows may have been altered."
+        )
+    elif standing is Standing.UNKNOWN and not is_known:
+        print_note(
+            f"The register of the lake {name} does not have this manifest: nothing shows who made it. "
+            "Compare its seal with the one that its sender printed:  --seal sha256:…"
+        )
+
+
+def reproduce(
+    folder: Folder,
+    seal: Seal = "",
+    lake: options.Lake = options.DEFAULT_LAKE,
+    newest: Annotated[bool, typer.Option("--newest", help="Ask the newest snapshot, of any lake.")] = False,
+    form: options.TableOrJson = Format.TABLE,
+) -> None:
+    """Ask a manifest's cohort again, at its snapshot and as of its day: the digest must be the same.
+
+    Exit code 1 when it is not, when the snapshot is gone, or when a patient is no longer in the warehouse.
+
+    \b
+    Example:
+    $ chest manifest reproduce ./covid-2020-06
+    """
+    from warehouse import settings
+    from warehouse.engine import limits
+    from warehouse.manifests.files import abbreviate
+    from warehouse.manifests.reproduce import reproduce as reproduce_manifest
+
+    opened = open_checked(folder, seal)
+    with limits.limit_resources(settings.load_settings()):
+        found = reproduce_manifest(opened, lake, newest=newest)
+    if form is Format.JSON:
+        write_json(
+            {
+                "manifest": str(folder),
+                "digest": opened.digest,
+                "repeated_digest": found.digest,
+                "is_same_digest": found.difference.is_same,
+                "is_same_csv": found.is_same_csv,
+                "patients_gone": found.patients_gone,
+                "differences": found.difference.objects.to_pylist(),
+            }
+        )
+    else:
+        csv = "the same CSV to the byte" if found.is_same_csv else "another CSV (etags or places)"
+        if found.difference.is_same:
+            print_line(f"{folder}: the same digest, {csv}")
+        else:
+            print_line(f"{folder}: another answer, {found.digest}")
+            _show_difference(found.difference)
+    if found.patients_gone:
+        print_note(
+            f"No longer in the lake: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}"
+        )
+    if not found.holds or not (found.is_same_csv or newest):
+        raise typer.Exit(1)
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="DIR1", help="Folder of a manifest.")],
+    new: Annotated[Path, typer.Argument(metavar="DIR2", help="Folder of another.")],
+    form: options.TableOrJson = Format.TABLE,
+) -> None:
+    """Say how a manifest differs from another: what was asked, and which objects came, went and changed.
+
+    Exit code 1 when their contents or etags differ.
+
+    \b
+    Example:
+    $ chest manifest compare ./covid-2020-06 ./covid-2020-07
+    """
+    from warehouse.manifests.compare import compare_manifests
+
+    found = compare_manifests(open_checked(old), open_checked(new))
+    if form is Format.JSON:
+        write_json(
+            {
+                "is_same": found.is_same,
+                "asked": found.asked,
+                **found.counts,
+                "differences": found.objects.to_pylist(),
+            }
+        )
+    else:
+        same = "The same content." if found.is_unchanged else "The same digest, other etags."
+        print_line(same if found.is_same else "Other content.")
+        _show_difference(found)
+    if not found.is_unchanged:
+        raise typer.Exit(1)
+
+
+def _show_difference(found: "Difference") -> None:
+    for words, (before, after) in found.asked.items():
+        print_line(f"  {words}: {before} is now {after}")
+    print_line("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
+    _show(found.objects.to_pylist(), "change")
+
+
+def _show(rows: list[dict[str, Any]], what: str) -> None:
+    for row in rows[:_SHOWN]:
+        print_line(f"  {row[what]:<11} {row['key']}  {row['detail'] or ''}".rstrip())
+    if len(rows) > _SHOWN:
+        print_note(f"{len(rows) - _SHOWN:,} more: --format json names all of them.")

@@ -1,0 +1,81 @@
+"""chest manifest download: the objects of a manifest in a folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.manifest_options import Bucket, Folder, Seal, open_checked
+from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
+
+if TYPE_CHECKING:
+    from warehouse.manifests.download_job import Downloaded
+
+
+def download(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the objects go, each under its key.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Objects fetched at once.")] = 32,
+    source: Bucket = None,
+    seal: Seal = "",
+    unsealed: Annotated[
+        bool, typer.Option("--unsealed", help="Also of a manifest of format 1, without a seal.")
+    ] = False,
+    lake: options.Lake = options.DEFAULT_LAKE,
+    form: options.TableOrJson = Format.TABLE,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch a manifest's objects, each checked; run again, it goes on where it was, and fetches what is corrupted.
+
+    Nothing is fetched from a bucket that the lake does not have, unless --source names it. Exit code 1 when an object
+    could not be had; the folder is then marked INCOMPLETE.
+
+    \b
+    Example:
+    $ chest manifest download ./covid-2020-06 -o ./data
+    """
+    from warehouse.cli.progress import show_progress
+    from warehouse.manifests import download as downloading
+
+    opened = open_checked(folder, seal)
+    with show_progress(quiet=quiet) as report:
+        found = downloading.download(
+            opened,
+            output,
+            workers=workers,
+            source=source or (),
+            lake_address=lake,
+            unsealed=unsealed,
+            progress=report,
+            say=print_note,
+        )
+    _show_download(found, output, form)
+    downloading.raise_for_failed(opened, output, found)
+
+
+def _show_download(found: "Downloaded", output: Path, form: Format) -> None:
+    """What a download did, and by what its objects were checked."""
+    from warehouse.manifests.checksums import How
+
+    if form is Format.JSON:
+        write_json(
+            {
+                "folder": str(output),
+                "complete": not found.failed,
+                "fetched": found.fetched,
+                "kept": found.kept,
+                "bytes": found.bytes,
+                "checked": dict(found.checks),
+                "failed": [{"key": key, "reason": reason} for key, reason in found.failed],
+            }
+        )
+    else:
+        print_line(
+            f"{output}: {found.fetched:,} objects fetched ({format_size(found.bytes)}), {found.kept:,} were there"
+        )
+        checked = ", ".join(f"{count:,} by {how}" for how, count in found.checks.most_common())
+        if checked:
+            print_line(f"checked: {checked}")
+    if by_size := found.checks[How.SIZE]:
+        print_note(f"{by_size:,} objects have no checksum that could be checked: only their sizes were.")

@@ -1,0 +1,140 @@
+"""Reads the file of a cohort: its header (header.py), its one SELECT and its steps (steps.py).
+
+Every mistake is reported with its line. Nothing here touches a lake.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.cohorts import header
+from warehouse.cohorts.definition import Definition
+from warehouse.cohorts.header import MOST_PROBLEMS, DefinitionError, Problem, suggest_nearest
+from warehouse.cohorts.sql_text import (
+    find_deepest_line,
+    find_lines_of_code,
+    find_open_quote,
+    find_parse_line,
+    line_of,
+    placeholders,
+    tokenize,
+)
+from warehouse.cohorts.steps import cut_steps, find_misnamed, find_unused
+from warehouse.engine import sql_files
+from warehouse.engine.names import fold_name, quote_name
+from warehouse.engine.query_text import find_hidden, read_text
+from warehouse.errors import UsageError
+from warehouse.query.sandbox import TOO_DEEP
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+#: A cohort is something to be read.
+MOST_BYTES = 1_000_000
+
+
+def shipped() -> list[str]:
+    """The names of the cohorts that come with the warehouse."""
+    return [Path(name).stem for name in sql_files.files("cohorts")]
+
+
+def load(name_or_path: str | Path) -> Definition:
+    """The cohort of that name in sql/cohorts, or of a file ending in .sql; UsageError when there is none."""
+    name = str(name_or_path)
+    if name in shipped():
+        return parse(sql_files.read(f"cohorts/{name}.sql"), f"sql/cohorts/{name}.sql")
+    if not name.endswith(".sql"):
+        raise UsageError(
+            f"There is no cohort {name!r}.{suggest_nearest(name, shipped())} List them:  chest cohort list   "
+            "A cohort of your own is a file ending in .sql."
+        )
+    return parse(read_text(name, MOST_BYTES), name)
+
+
+@lru_cache(maxsize=32)
+def parse(text: str, path: str) -> Definition:
+    """Read the text of a cohort's file; DefinitionError has every mistake that can be seen without its columns."""
+    if len(text) > MOST_BYTES:
+        raise DefinitionError(path, [Problem(1, f"A cohort has at most {MOST_BYTES:,} characters.")])
+    if hidden := find_hidden(text):
+        raise DefinitionError(path, [Problem(hidden[0], f"The character {hidden[1]} must not be in a cohort.")])
+    try:
+        return _parsed(text, path)
+    except RecursionError:
+        raise DefinitionError(path, [Problem(find_deepest_line(text), TOO_DEEP)]) from None
+
+
+def _parsed(text: str, path: str) -> Definition:
+    problems: list[Problem] = []
+    said = header.read(text, problems)
+    tree = _tree(text, path)
+    tokens = tokenize(text)
+    steps, answer = cut_steps(text, tree, tokens, path)
+    params = {fold_name(p.name): p for p in said.params}
+    used = {fold_name(name): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
+    unknown, unused = [name for name in used if name not in params], [name for name in params if name not in used]
+    # Of many none is a slip of the pen; and each would be compared with all.
+    near_params, near_used = (params, used) if len(unknown) + len(unused) < MOST_PROBLEMS else ({}, {})
+    for name in unknown:
+        near = suggest_nearest(name, near_params)
+        problems.append(Problem(used[name], f"{_shown(name)} is no parameter of the header.{near}"))
+    for name in unused:
+        near = suggest_nearest(name, near_used)
+        problems.append(Problem(params[name].line, f"Parameter {params[name].name} is never used.{near}"))
+    problems += find_misnamed(steps)
+    if problems:
+        raise DefinitionError(path, problems)
+    return Definition(
+        name=Path(path).stem,
+        path=path,
+        title=said.texts["title"],
+        question=said.texts["question"],
+        grain=said.texts["grain"],
+        definition=said.texts.get("definition", ""),
+        limits=said.texts.get("limits", ""),
+        params=tuple(said.params),
+        labels=said.labels,
+        steps=steps,
+        answer=answer,
+        sql=text,
+        warnings=find_unused(steps, answer),
+        tree=tree,
+    )
+
+
+def _shown(name: str) -> str:
+    return f"${name}" if name.isascii() and name.isidentifier() else f"${quote_name(name)}"
+
+
+def _tree(text: str, path: str) -> exp.Query:
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        statements = [s for s in sqlglot.parse(text, dialect="duckdb") if s is not None]
+    except sqlglot.errors.ParseError as error:
+        place = error.errors[0] if error.errors else {}
+        near = f" near {place['highlight']!r}" if place.get("highlight") else ""
+        line = find_parse_line(text, place)
+        raise DefinitionError(
+            path, [Problem(line, f"This is no SQL: {place.get('description', error)}{near}.")]
+        ) from None
+    except sqlglot.errors.TokenError:
+        raise DefinitionError(
+            path, [Problem(find_open_quote(text), "This is no SQL: a quote is not closed.")]
+        ) from None
+    if len(statements) != 1:
+        semicolon = next((t.start for t in tokenize(text) if t.text == ";"), 0)
+        at = line_of(text, semicolon) if statements else max(1, text.count("\n"))
+        raise DefinitionError(path, [Problem(at, f"A cohort is one SELECT, not {len(statements) or 'nothing'}.")])
+    (tree,) = statements
+    if not isinstance(tree, exp.Query):
+        line = next(iter(find_lines_of_code(text)), 1)
+        raise DefinitionError(path, [Problem(line, f"A cohort is one SELECT, not {tree.key.upper()}.")])
+    with_ = tree.args.get("with_")
+    if with_ and with_.args.get("recursive"):
+        line = next(iter(find_lines_of_code(text)), 1)
+        raise DefinitionError(path, [Problem(line, "WITH RECURSIVE is not for cohorts.")])
+    return tree

@@ -1,0 +1,109 @@
+"""Cuts the SQL of a cohort into its steps, and finds those that have a wrong name or are never read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from warehouse.catalog import columns
+from warehouse.cohorts.definition import Step
+from warehouse.cohorts.header import DefinitionError, Problem
+from warehouse.cohorts.sql_text import line_of
+from warehouse.engine.names import explain_name, fold_name, quote_name
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+
+def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple[tuple[Step, ...], Step]:
+    """The steps and the final SELECT, cut from the text by their parentheses: what runs is what was written."""
+    from sqlglot import TokenType
+
+    places: list[tuple[Any, int, int, bool]] = []
+    at = 1 if tokens[0].token_type is TokenType.WITH else 0
+    while at and len(places) < len(tree.ctes):
+        name = at
+        while tokens[at].token_type is not TokenType.ALIAS:
+            if tokens[at].token_type is TokenType.L_PAREN:
+                line = line_of(text, tokens[name].start)
+                raise DefinitionError(path, [Problem(line, "Name the columns of a step in its SELECT, by AS.")])
+            at += 1
+        says = at + 1
+        while tokens[at].token_type is not TokenType.L_PAREN:
+            at += 1
+        first, depth = at, 0
+        while True:
+            depth += (tokens[at].token_type is TokenType.L_PAREN) - (tokens[at].token_type is TokenType.R_PAREN)
+            if depth == 0:
+                break
+            at += 1
+        places.append((tokens[name], tokens[first].end + 1, tokens[at].start, first > says))
+        at += 2 if tokens[at + 1].token_type is TokenType.COMMA else 1
+    names = {fold_name(cte.alias): cte.alias for cte in tree.ctes}
+    lines = text.splitlines()
+    steps = []
+    for cte, (token, start, end, is_kept) in zip(tree.ctes, places, strict=True):
+        line = line_of(text, token.start)
+        reads, after = _sources(cte.this, names)
+        steps.append(Step(cte.alias, start, end, line, _comment_above(lines, line), reads, after, is_kept))
+    final = tree.copy()
+    final.set("with_", None)
+    last = tokens[-2] if tokens[-1].token_type is TokenType.SEMICOLON else tokens[-1]
+    line = line_of(text, tokens[at].start)
+    reads, after = _sources(final, names)
+    answer = Step("answer", tokens[at].start, last.end + 1, line, _comment_above(lines, line), reads, after)
+    return tuple(steps), answer
+
+
+def _sources(query: exp.Query, names: dict[str, str]) -> tuple[tuple[str, ...], str]:
+    """The steps that a query reads, and the one of them, if any, that its FROM begins with."""
+    from sqlglot import exp
+
+    found = [fold_name(table.name) for table in query.find_all(exp.Table) if not table.db]
+    begins = query.args.get("from_")
+    first = fold_name(begins.this.name) if begins and isinstance(begins.this, exp.Table) else ""
+    return tuple(dict.fromkeys(names[name] for name in found if name in names)), names.get(first, "")
+
+
+def _comment_above(lines: list[str], line: int) -> str:
+    """What the comment above a step says, down from where it begins; the header is none."""
+    found: list[str] = []
+    at = line - 2
+    while at >= 0 and lines[at].lstrip().startswith("--"):
+        found.insert(0, lines[at].lstrip()[2:].strip())
+        at -= 1
+    return " ".join(found) if any(_lines_before(lines, at)) else ""
+
+
+def _lines_before(lines: list[str], at: int) -> Iterator[bool]:
+    return (bool(line.strip()) and not line.startswith("--") for line in lines[: at + 1])
+
+
+def find_misnamed(steps: tuple[Step, ...]) -> Iterator[Problem]:
+    """Steps whose name cannot be one, or is that of something else."""
+    taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.views()}}
+    seen: set[str] = set()
+    for step in steps:
+        name = fold_name(step.name)
+        if wrong := explain_name(step.name):
+            yield Problem(step.line, f"The step {quote_name(step.name)} {wrong}")
+        elif name in taken or name in seen:
+            whose = taken.get(name, "of another step")
+            yield Problem(step.line, f"Step {step.name} has the name {whose}: give it one of its own.")
+        seen.add(name)
+
+
+def find_unused(steps: tuple[Step, ...], answer: Step) -> tuple[Problem, ...]:
+    """Steps that the answer does not come to read: a forgotten criterion."""
+    reached, ahead = set(), list(answer.reads)
+    by_name = {step.name: step for step in steps}
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += by_name[name].reads
+    return tuple(
+        Problem(s.line, f"Step {s.name} is never read: the answer goes without it.", "warning")
+        for s in steps
+        if s.name not in reached
+    )

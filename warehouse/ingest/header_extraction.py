@@ -1,0 +1,73 @@
+"""Extracts headers: their texts to rows of core.images, each from one reading of its DICOM JSON."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from warehouse.catalog import columns
+from warehouse.dicom import normal_form
+from warehouse.engine import sql_files
+from warehouse.errors import UnreadableError
+from warehouse.ingest.extraction import Extractor
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.dicom import normalising
+
+
+def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order.
+
+    And the `key` and `reading` of those headers that were not sent in normal form: what readers read in their place.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = extractor.extract_rows("headers", _headers_sql()["headers"], batch)
+    normal = pc.if_else(normal_form.matches_form(batch.column("content")), batch.column("key"), None)
+    is_plain = pc.and_(found.column("is_usual"), pc.is_in(found.column("key"), normal.drop_null()))
+    plain = found.drop_columns("is_usual")
+    if pc.all(is_plain).as_py():
+        return plain.append_column("is_header", pa.repeat(True, plain.num_rows)), _readings({})
+    plain = plain.filter(is_plain)
+    plain = plain.append_column("is_header", pa.repeat(True, plain.num_rows))
+    odd = batch.filter(pc.is_in(batch.column("key"), found.column("key").filter(pc.invert(is_plain))))
+    keys, texts = (odd.column(name).to_pylist() for name in ("key", "content"))
+    readings = {key: reading for key, text in zip(keys, texts, strict=True) if (reading := _reading(text))}
+    typed = [readings[key].typed if key in readings else None for key in keys]
+    content = batch.schema.field("content")
+    place = batch.schema.get_field_index("content")
+    normalised = odd.set_column(place, content, pa.array(typed, content.type))
+    rows = extractor.extract_rows("normalised", _headers_sql()["normalised"], normalised)
+    rows = rows.append_column("is_header", pc.is_in(rows.column("key"), pa.array(list(readings), pa.string())))
+    return pa.concat_tables([plain, rows]), _readings({key: reading.text for key, reading in readings.items()})
+
+
+def _reading(text: str | None) -> normalising.Reading | None:
+    """The header in normal form; None where it is none."""
+    from warehouse.dicom import normalising
+
+    try:
+        return None if text is None else normalising.normalise(text)
+    except (UnreadableError, ValueError):
+        return None
+
+
+def _readings(changed: dict[str, str]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table(
+        {"key": pa.array(list(changed), pa.string()), "reading": pa.array([*changed.values()], pa.string())}
+    )
+
+
+@cache
+def _headers_sql() -> dict[str, str]:
+    """The statements of sql/extract/headers.sql, filled."""
+    holes = {
+        **columns.statement_parts(),
+        "rules": sql_files.literal(normal_form.digest()),
+    }
+    return {name: sql_files.fill(text, **holes) for name, text in sql_files.statements("extract/headers.sql").items()}

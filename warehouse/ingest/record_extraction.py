@@ -1,0 +1,122 @@
+"""Extracts clinical records: their texts to cleaned rows of core.clinical, and what was noticed on the way."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from warehouse import cleaning
+from warehouse.cleaning import limits, tables
+from warehouse.engine import sql_files
+from warehouse.errors import UnreadableError
+from warehouse.ingest.extraction import Extractor, cut_batch
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+
+#: Names of fields in a batch of records: of usual ones a unit has half of them.
+_MOST_FIELDS = 1_000_000
+#: What an issue has from its record.
+_OF_ISSUES = ("source", "key", "group_name", "patient_id", "available_date", "submitting_centre", "centre")
+_KINDS = ("negative", "positive")
+
+
+def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Rows of core.clinical with `is_record` (false: no JSON object), and rows of core.clinical_issues, unordered."""
+    import polars as pl
+    import pyarrow as pa
+
+    numbered = _bounded(batch).append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
+    sql = _records_sql()
+    con = extractor.con
+    con.register("files", cut_batch(numbered))
+    objects = con.execute(sql["records"]).to_arrow_table()
+    _check_fields(objects)
+    con.register("valid", cut_batch(objects.filter(objects.column("is_record")).select(["row", "content", "keys"])))
+    objects = objects.drop_columns(["content", "keys"])
+    cleaned = cleaning.clean(
+        cleaning.Parts(
+            _polars(objects.select(["row", "available_date"])),
+            *(_polars(con.execute(sql[name]).to_arrow_table()) for name in ("values", "swabs", "oddities")),
+        )
+    )
+    typed = _polars(objects).join(cleaned.columns, on="row")
+    issues = cleaned.issues.join(typed.select("row", *_OF_ISSUES), on="row").drop("row")
+    return typed.drop("row").to_arrow(compat_level=pl.CompatLevel.oldest()), issues.to_arrow(
+        compat_level=pl.CompatLevel.oldest()
+    )
+
+
+def _check_fields(objects: pa.Table) -> None:
+    """MemoryError for a batch that would take too much when taken apart; its halves are tried then."""
+    import pyarrow.compute as pc
+
+    lists = pc.list_flatten(objects.filter(objects.column("is_record")).column("keys"))
+    if objects.num_rows > 1 and (pc.sum(pc.list_value_length(lists)).as_py() or 0) > _MOST_FIELDS:
+        raise MemoryError
+
+
+def _bounded(batch: pa.Table) -> pa.Table:
+    """The batch without the texts of large files that are beyond the limits of a record: these are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    content = batch.column("content")
+    large = pc.indices_nonzero(pc.greater(pc.fill_null(pc.binary_length(content), 0), limits.QUICK_BYTES)).to_pylist()
+    if not large:
+        return batch
+    texts = content.to_pylist()
+    for place in large:
+        try:
+            limits.check_size(texts[place])
+        except (UnreadableError, ValueError, RecursionError):
+            texts[place] = None
+    place = batch.schema.get_field_index("content")
+    return batch.set_column(place, batch.schema.field(place), pa.array(texts, content.type))
+
+
+def kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
+    """Whether clinical files of the dated layout are `data` or `status`; None for what is no record."""
+    import pyarrow as pa
+
+    nothing = pa.nulls(len(texts), pa.string())
+    files = {"row": pa.array(range(len(texts)), pa.uint32()), "record": nothing, "kind": nothing}
+    extractor.con.register("files", cut_batch(pa.table({**files, "content": pa.array(texts, pa.string())})))
+    found = extractor.con.execute(_records_sql()["records"]).to_arrow_table().sort_by("row").to_pylist()
+    return [row["kind"] if row["is_record"] else None for row in found]
+
+
+def _polars(table: pa.Table) -> pl.DataFrame:
+    import polars as pl
+
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+@cache
+def _records_sql() -> dict[str, str]:
+    """The statements of sql/extract/records.sql, filled from the column table."""
+    fields = tables.fields()
+    pointers = ["/" + f.key.replace("~", "~0").replace("/", "~1") for f in fields]
+    outer = f"/{tables.NESTED}"
+    nested = f"{outer}/{tables.SEGMENTATION}"
+    known = [f.key for f in fields]
+    holes = {
+        "pointers": _list(pointers),
+        "nested_pointers": _list([nested + pointer for pointer in pointers]),
+        "objects": _list(["", outer, nested]),
+        "number": str(len(fields)),
+        "most_fields": str(limits.most_fields()),
+        "swab_places": str(list(tables.swab_places().values())),
+        "known_fields": _list([*known, tables.NESTED]),
+        "nested_fields": _list(known),
+        **{f"{kind}_fields": _list([f.key for f in fields if f.column.applies_to == kind]) for kind in _KINDS},
+    }
+    return {name: sql_files.fill(text, **holes) for name, text in sql_files.statements("extract/records.sql").items()}
+
+
+def _list(texts: list[str]) -> str:
+    return "[" + ", ".join(map(sql_files.literal, texts)) + "]"

@@ -1,0 +1,84 @@
+"""Commits to a lake: one transaction, its snapshot with a message, retried while others hold the catalogue."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import duckdb
+
+from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.errors import LakeError
+from warehouse.lake import locks
+from warehouse.lake.snapshots import ALIAS
+from warehouse.masking import mask_secrets, mask_within
+from warehouse.version import __version__
+
+T = TypeVar("T")
+_BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
+TRIES = 8
+
+
+def transact(
+    con: duckdb.DuckDBPyConnection, message: str, work: Callable[[], T], *, tries: int = TRIES, **info: object
+) -> T:
+    """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
+
+    `work` may run several times, so it must do nothing outside the lake. Returns what it returns. LakeError when the
+    writer's lock was lost meanwhile; then nothing is committed.
+    """
+    for attempt in range(tries):
+        try:
+            con.execute("begin")
+            result = work()
+            con.execute(
+                f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
+                {
+                    "author": get_author(),
+                    "message": mask_secrets(message),
+                    "info": json.dumps({"tool": __version__, **mask_within(info)}),
+                },
+            )
+            locks.require_lock(con)
+            con.execute("commit")
+        except BaseException as error:
+            # After any failed statement the connection may be in an aborted transaction.
+            with contextlib.suppress(duckdb.Error):
+                con.execute("rollback")
+            if not isinstance(error, duckdb.Error):
+                raise
+            if attempt == tries - 1 or not any(word in str(error) for word in _BUSY):
+                raise _explained(error) from error
+            wait_briefly(attempt)
+        else:
+            return result
+    raise AssertionError("unreachable")
+
+
+def wait_briefly(attempt: int) -> None:
+    """A moment longer each time, of uneven length."""
+    time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
+
+
+def _explained(error: duckdb.Error) -> Exception:
+    """A problem outside the program as a LakeError; anything else as it is."""
+    if shortage := explain_shortage(error):
+        return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")
+    if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
+        return LakeError(
+            f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."
+        )
+    return error
+
+
+def get_author() -> str:
+    """Who commits: the name of the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

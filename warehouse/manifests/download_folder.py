@@ -1,0 +1,96 @@
+"""The folder of a download: made, locked and marked as incomplete until every object is there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from warehouse.errors import UsageError
+from warehouse.filesystem import files
+from warehouse.manifests import paths
+from warehouse.manifests.document import show
+from warehouse.manifests.manifest import Manifest
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full. Make room and run it again: it goes on from here",
+    errno.EDQUOT: "the quota is used up. Make room and run it again: it goes on from here",
+    errno.EACCES: "no permission to write there. Choose another folder, or ask for the right",
+    errno.EPERM: "no permission to write there. Choose another folder, or ask for the right",
+    errno.EROFS: "the file system is read-only. Choose another folder",
+    errno.EFBIG: "a file would be larger than the file system takes. Choose another folder",
+    errno.ENAMETOOLONG: "a key is longer than the file system takes. Choose another folder",
+}
+
+
+@contextlib.contextmanager
+def open_folder(data: Path, manifest: Manifest) -> Iterator[None]:
+    """The folder of the download, made and locked, and marked as incomplete from the start."""
+    try:
+        files.make_folder(data / paths.OWN / "parts", below=data)
+        lock = files.open_lock(data / paths.OWN / "lock")
+        _mark(data, _how_to_go_on(manifest, data))
+    except OSError as error:
+        raise explain_unwritable(data, error) from None
+    with lock:
+        _lock(lock, data)
+        yield
+
+
+def _mark(data: Path, text: str) -> None:
+    with files.write_text_atomically(data / paths.INCOMPLETE) as file:
+        file.write(text)
+
+
+def _how_to_go_on(manifest: Manifest, data: Path) -> str:
+    return (
+        f"This download of {manifest.name} ({manifest.digest}) is not complete.\n"
+        f"Go on:  chest manifest download {manifest.folder} -o {data}\n"
+    )
+
+
+def _lock(file: IO[bytes], data: Path) -> None:
+    with contextlib.suppress(ImportError):  # no flock on Windows
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"Another download is writing to {data}. Wait until it is done.") from None
+
+
+def explain_unwritable(data: Path, error: OSError) -> UsageError:
+    """The error to raise where the folder cannot be written: why, and what to do."""
+    words = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return UsageError(f"{data} cannot be written: {words}.")
+
+
+def check_room(manifest: Manifest, data: Path) -> None:
+    """Refuse at once what cannot fit; what is there already, in whole or in part, counts as room."""
+    needed = int(manifest.about["counts"]["bytes"])
+    free = shutil.disk_usage(data).free
+    if needed <= free:
+        return
+    there = sum(Path(above, name).lstat().st_size for above, _, names in os.walk(data) for name in names)
+    if needed > free + there:
+        raise UsageError(
+            f"{data} has room for {(free + there) / 1e9:,.1f} GB, and the objects are {needed / 1e9:,.1f} GB. "
+            "Choose another folder or make room."
+        )
+
+
+def finish_folder(data: Path, manifest: Manifest, failed: list[tuple[str, str]]) -> None:
+    """Remove what marks the folder as incomplete; or, with objects that failed, write into it what is missing."""
+    try:
+        if failed:
+            missing = "".join(f"{reason}\t{show(key, 5000)}\n" for key, reason in failed)
+            _mark(data, f"{_how_to_go_on(manifest, data)}\n{missing}")
+            return
+        shutil.rmtree(data / paths.OWN, ignore_errors=True)
+        (data / paths.INCOMPLETE).unlink()
+    except OSError as error:
+        raise explain_unwritable(data, error) from None

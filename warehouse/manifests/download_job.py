@@ -1,0 +1,238 @@
+"""Fetches the objects of a download on several threads: kept, continued or fetched, each checked before it is named."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from warehouse.errors import SourceError
+from warehouse.filesystem import files
+from warehouse.manifests import paths
+from warehouse.manifests.checksums import How, check
+from warehouse.manifests.download_folder import explain_unwritable
+from warehouse.manifests.files import find_place
+from warehouse.object_store.base import Bucket, Content, Facts, ReadFailure, is_md5
+from warehouse.object_store.folder import FolderBucket
+from warehouse.progress import Progress
+
+_TRIES = 3
+#: A part smaller than this is not worth a request for its rest.
+_RESUMED_FROM = 1 << 20
+#: After so many objects in a row that the bucket did not give, it is no use to go on.
+_GIVEN_UP_AFTER = 50
+_WORDS = {
+    "vanished between listing and reading": "missing from the bucket",
+    "no permission to read it": "may not be read",
+}
+
+
+@dataclass(slots=True)
+class Downloaded:
+    """What a download did. `failed` has the key of every object that is not there, and why."""
+
+    fetched: int = 0
+    kept: int = 0
+    bytes: int = 0  # that were fetched
+    checks: Counter[str] = field(default_factory=Counter)  # by what objects were checked
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object of the manifest, to be had from the bucket that is its source."""
+
+    key: str
+    uri: str
+    size: int
+    etag: str
+    source: str
+
+
+class _StoppedError(Exception):
+    """Another worker met something that ends the download."""
+
+
+class Job:
+    """One download: workers take objects, and what they find is added up by the thread that runs it."""
+
+    def __init__(
+        self, data: Path, buckets: dict[str, Bucket], folders: dict[str, str], refused: dict[str, str]
+    ) -> None:
+        self._data, self._buckets, self._folders, self._refused = data, buckets, folders, refused
+        self._stop = threading.Event()
+        self._made: set[Path] = set()
+        self._in_a_row = 0
+
+    def run(self, objects: Iterator[Wanted], total: int, workers: int, progress: Progress) -> Downloaded:
+        """Take care of every object; what ends the download ends all workers."""
+        result = Downloaded()
+        ahead: deque[tuple[Wanted, Future[tuple[How, int] | str]]] = deque()
+        done = 0
+
+        def settle() -> None:
+            nonlocal done
+            item, future = ahead.popleft()
+            answer = future.result()
+            if isinstance(answer, str):
+                result.failed.append((item.key, answer))
+            else:
+                how, fetched = answer
+                result.checks[how] += 1
+                result.fetched += fetched >= 0
+                result.kept += fetched < 0
+                result.bytes += max(fetched, 0)
+            done += 1
+            progress("downloading", done, total)
+
+        with ThreadPoolExecutor(workers, thread_name_prefix="download") as pool:
+            try:
+                for item in objects:
+                    ahead.append((item, pool.submit(self._take, item)))
+                    if len(ahead) >= 4 * workers:
+                        settle()
+                while ahead:
+                    settle()
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return result
+
+    def _take(self, item: Wanted) -> tuple[How, int] | str:
+        """See to one object: by what it was checked and how many bytes were fetched (-1: it was there), or why not."""
+        if item.uri in self._refused:
+            return self._refused[item.uri]
+        place = find_place(self._data, item.key, item.uri, self._folders)
+        if place is None:
+            return paths.OUTSIDE
+        bucket = self._buckets[item.source]
+        try:
+            if how := self._there(place, item, bucket):
+                return how, -1
+            reason = ""
+            for attempt in range(_TRIES):
+                if self._stop.is_set():
+                    raise _StoppedError
+                if attempt:
+                    time.sleep(0.2 * 4**attempt)
+                found = self._fetch(place, item, bucket)
+                if not isinstance(found, ReadFailure):
+                    self._in_a_row = 0
+                    return found
+                reason = found.reason
+                if not found.retry:
+                    break
+            return reason
+        except OSError as error:
+            raise explain_unwritable(self._data, error) from None
+
+    def _there(self, place: Path, item: Wanted, bucket: Bucket) -> How | None:
+        """By what the file that is there already is found to be the object; None when there is none, or another."""
+        try:
+            found = place.lstat()
+            if found.st_size != item.size or not stat.S_ISREG(found.st_mode):
+                return None
+        except FileNotFoundError:
+            return None
+        if isinstance(bucket, FolderBucket) and not is_md5(item.etag):
+            return How.CONTENT if _same_content(place, bucket.stream(item.key)) else None
+        if bucket.source == item.source or is_md5(item.etag):
+            return check(place, item.etag, lambda: bucket.facts(item.key))
+        facts = bucket.facts(item.key)
+        return check(place, facts.etag, lambda: facts)
+
+    def _fetch(self, place: Path, item: Wanted, bucket: Bucket) -> tuple[How, int] | ReadFailure:
+        """Fetch one object, going on where a part of it is there; OSError when it cannot be written."""
+        name = hashlib.sha256(f"{item.uri}\n{item.etag}".encode()).hexdigest()
+        part = self._data / paths.OWN / "parts" / name
+        start = files.find_size_to_resume(part)
+        if start > item.size or start < _RESUMED_FROM:
+            start = 0
+        try:
+            content = bucket.stream(item.key, start if start < item.size else 0)
+        except SourceError as error:  # the bucket's own tries are over
+            return self._unanswered(error, retry=False)
+        if isinstance(content, ReadFailure):
+            return ReadFailure(_WORDS.get(content.reason, content.reason), retry=False)
+        if content.size != item.size or not _is_meant(item, bucket, content):
+            return ReadFailure("changed in the bucket since the manifest was made", retry=False)
+        try:
+            md5 = self._write(part, start if start < item.size else 0, content)
+        except SourceError as error:
+            return self._unanswered(error)
+        if part.stat().st_size != item.size:
+            return ReadFailure("ended early")
+        if isinstance(bucket, FolderBucket):
+            how = How.CONTENT if _same_content(part, bucket.stream(item.key)) else None
+        else:
+            how = check(part, content.etag, _once(bucket, item.key), md5)
+        if how is None:
+            part.unlink()
+            return ReadFailure("does not match its checksum")
+        if place.parent not in self._made:
+            files.make_folder(place.parent, below=self._data)
+            self._made.add(place.parent)
+        part.replace(place)
+        return how, item.size - start
+
+    def _write(self, part: Path, start: int, content: Content) -> str:
+        """Write a stream behind what the part has; returns the MD5 of the whole, where the etag may be one."""
+        md5 = hashlib.md5(usedforsecurity=False) if is_md5(content.etag) else None
+        with files.open_to_resume(part, anew=not start) as file:
+            if start:
+                if md5:
+                    left = start
+                    while left and (chunk := file.read(min(left, 1 << 20))):
+                        md5.update(chunk)
+                        left -= len(chunk)
+                file.seek(start)
+                file.truncate()
+            chunks = iter(content.chunks)
+            while (data := _next(chunks)) is not None:
+                if self._stop.is_set():
+                    raise _StoppedError
+                if md5:
+                    md5.update(data)
+                file.write(data)
+        return md5.hexdigest() if md5 else ""
+
+    def _unanswered(self, error: SourceError, *, retry: bool = True) -> ReadFailure:
+        """An object that the bucket failed to give; after many in a row, the error itself."""
+        self._in_a_row += 1
+        if self._in_a_row > _GIVEN_UP_AFTER:
+            raise error
+        return ReadFailure(str(error), retry)
+
+
+def _next(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
+    """The next piece of an object; a failure to read it is the bucket's, not that of the folder written to."""
+    try:
+        return next(chunks, None)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}") from None
+
+
+def _is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:
+    """Whether what is in the bucket is what the manifest means, as far as their etags can be compared."""
+    if bucket.source == item.source or (is_md5(item.etag) and is_md5(content.etag)):
+        return content.etag == item.etag
+    return True
+
+
+def _once(bucket: Bucket, key: str) -> Callable[[], Facts]:
+    return lambda: bucket.facts(key)
+
+
+def _same_content(place: Path, content: Content | ReadFailure) -> bool:
+    """Whether a file has the bytes of an object that lies in a folder."""
+    if isinstance(content, ReadFailure):
+        return False
+    with place.open("rb") as file:
+        return all(file.read(len(chunk)) == chunk for chunk in content.chunks) and not file.read(1)
