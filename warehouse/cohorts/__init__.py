@@ -2,9 +2,9 @@
 
     wh.cohort("covid_risk", as_of="2020-06-01", days_before=7).rows
 
-A cohort is one file (docs/cohorts.md): `definition` reads it, `catalogue` holds it against the declared columns,
-`run` asks it. `attrition` counts its steps, `compare` explains what came and went, `leakage` and `risk` warn of what
-a model must not learn.
+A cohort is one file (docs/cohorts.md): `parsing` reads it, `binding` and `validation` check it against the declared
+columns, `answer` runs it. `attrition` counts its steps, `compare` explains what came and left, `leakage` and
+`confounding` warn of what a model must not learn.
 """
 
 from warehouse.cohorts.answer import CohortAnswer, check_definition
