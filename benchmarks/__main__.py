@@ -20,7 +20,7 @@ import duckdb
 
 import warehouse
 from benchmarks import cohorts
-from benchmarks.measure import Row, baseline, chest, medians, process, table
+from benchmarks.measure import Row, measure_medians, render_table, run_baseline, run_chest, run_process
 from warehouse import synthetic
 
 _HEADERS_BASELINE = 3000
@@ -42,28 +42,36 @@ def main() -> None:
         print(f"making a sample bucket of {given.patients:,} patients …", file=sys.stderr)
         synthetic.make_bucket(bucket, given.patients)
     rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
-    measures = (from_folder, again, from_s3, point_in_time, cold_start, answers, downloads)
+    measures = (
+        measure_folder,
+        measure_second_refresh,
+        measure_s3,
+        measure_point_in_time,
+        measure_cold_start,
+        measure_answers,
+        measure_downloads,
+    )
     for measure in measures:
         if given.only and measure.__name__ not in given.only:
             continue
         print(f"{measure.__name__} …", file=sys.stderr)
         rows += measure(bucket, folder / "lake")
     if given.million:
-        rows += million(bucket, folder)
-    print(table(rows))
+        rows += measure_million(bucket, folder)
+    print(render_table(rows))
 
 
-def from_folder(bucket: Path, lake: Path) -> list[Row]:
+def measure_folder(bucket: Path, lake: Path) -> list[Row]:
     """A first refresh from a folder; its memory and the size of the lake."""
     rates, peaks = [], []
     _count_files(bucket)  # both sides find the folder in the system's cache
-    reference = float(baseline("pydicom_pandas", str(bucket), str(_HEADERS_BASELINE)).output)
+    reference = float(run_baseline("pydicom_pandas", str(bucket), str(_HEADERS_BASELINE)).output)
     for _ in range(3):
         shutil.rmtree(lake, ignore_errors=True)
-        run = chest("refresh", str(bucket), "--lake", str(lake), "-q")
+        run = run_chest("refresh", str(bucket), "--lake", str(lake), "-q")
         peaks.append(run.peak_mib)
         with warehouse.open(str(lake)) as wh:
-            headers = _one(wh, "select count(*) from images")
+            headers = _fetch_one(wh, "select count(*) from images")
         rates.append(headers / run.seconds)
     rate = statistics.median(rates)
     json_bytes = sum(path.stat().st_size for path in bucket.rglob("*.json"))
@@ -87,11 +95,11 @@ def from_folder(bucket: Path, lake: Path) -> list[Row]:
     ]
 
 
-def again(bucket: Path, lake: Path) -> list[Row]:
+def measure_second_refresh(bucket: Path, lake: Path) -> list[Row]:
     """A second refresh that finds nothing new, beside listing alone."""
-    second, alone = medians(
-        lambda: chest("refresh", str(bucket), "--lake", str(lake), "-q"),
-        lambda: baseline("listing", str(bucket)),
+    second, alone = measure_medians(
+        lambda: run_chest("refresh", str(bucket), "--lake", str(lake), "-q"),
+        lambda: run_baseline("listing", str(bucket)),
         6,
     )
     return [
@@ -105,16 +113,16 @@ def again(bucket: Path, lake: Path) -> list[Row]:
     ]
 
 
-def from_s3(bucket: Path, lake: Path) -> list[Row]:
+def measure_s3(bucket: Path, lake: Path) -> list[Row]:
     """A first refresh from S3, served by rclone on this machine."""
-    with _served(bucket) as endpoint:
+    with _serve(bucket) as endpoint:
         environment = {**_KEYS, "AWS_ENDPOINT_URL": endpoint}
-        reference = float(baseline("boto3_threads", str(bucket), endpoint, "8000", **environment).output)
+        reference = float(run_baseline("boto3_threads", str(bucket), endpoint, "8000", **environment).output)
         target = lake.with_name("lake-s3")
         shutil.rmtree(target, ignore_errors=True)
-        run = chest("refresh", "s3://bucket", "--lake", str(target), "-q", **environment)
+        run = run_chest("refresh", "s3://bucket", "--lake", str(target), "-q", **environment)
         with warehouse.open(str(target)) as wh:
-            rate = _one(wh, "select count(*) from images") / run.seconds
+            rate = _fetch_one(wh, "select count(*) from images") / run.seconds
     return [
         (
             "refresh from S3, headers/s",
@@ -127,7 +135,7 @@ def from_s3(bucket: Path, lake: Path) -> list[Row]:
 
 
 @contextmanager
-def _served(bucket: Path) -> Iterator[str]:
+def _serve(bucket: Path) -> Iterator[str]:
     """The bucket on an S3 server; listed once, so that the server has its own caches filled for both sides."""
     root = bucket.parent / "s3"
     root.mkdir(exist_ok=True)
@@ -172,7 +180,7 @@ def _served(bucket: Path) -> Iterator[str]:
         server.wait()
 
 
-def point_in_time(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
+def measure_point_in_time(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
     """`patients` as of a day over all patients, beside the same typed by hand at flat Parquet files."""
     flat = lake.with_name("flat")
     flat.mkdir(exist_ok=True)
@@ -182,7 +190,7 @@ def point_in_time(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
             con.execute(f"create view {name}_flat as from '{flat / name}.parquet'")
         query = Path(__file__).with_name("patients_flat.sql").read_text()
         of_day = wh.as_of(_DAY)
-        ours, by_hand = medians(
+        ours, by_hand = measure_medians(
             lambda: of_day.patients().to_arrow_table(),
             lambda: con.execute(query, {"day": _DAY}).to_arrow_table(),
             12,
@@ -198,11 +206,11 @@ def point_in_time(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
     ]
 
 
-def cold_start(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
+def measure_cold_start(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
     """The shortest question, asked from the command line."""
-    ours, bare = medians(
-        lambda: chest("sql", "select 1", "--lake", str(lake)),
-        lambda: process(sys.executable, "-c", "import duckdb"),
+    ours, bare = measure_medians(
+        lambda: run_chest("sql", "select 1", "--lake", str(lake)),
+        lambda: run_process(sys.executable, "-c", "import duckdb"),
         10,
     )
     return [
@@ -216,19 +224,24 @@ def cold_start(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
     ]
 
 
-def answers(bucket: Path, lake: Path) -> list[Row]:
+def measure_answers(bucket: Path, lake: Path) -> list[Row]:
     """Cohorts and manifests of the lake that a refresh from the folder has made."""
-    return [*cohorts.shipped(lake), *cohorts.attrition(lake), *cohorts.export(lake), *cohorts.verify(bucket, lake)]
+    return [
+        *cohorts.measure_shipped(lake),
+        *cohorts.measure_attrition(lake),
+        *cohorts.measure_export(lake),
+        *cohorts.measure_verify(bucket, lake),
+    ]
 
 
-def downloads(bucket: Path, lake: Path) -> list[Row]:
+def measure_downloads(bucket: Path, lake: Path) -> list[Row]:
     """A manifest of the lake that a refresh from S3 has made."""
-    with _served(bucket) as endpoint:
+    with _serve(bucket) as endpoint:
         environment = {**_KEYS, "AWS_ENDPOINT_URL": endpoint}
-        return cohorts.download(bucket, lake.with_name("lake-s3"), endpoint, environment)
+        return cohorts.measure_download(bucket, lake.with_name("lake-s3"), endpoint, environment)
 
 
-def million(bucket: Path, folder: Path) -> list[Row]:
+def measure_million(bucket: Path, folder: Path) -> list[Row]:
     """Peak memory of a refresh of eight times the sample."""
     large = folder / "bucket-large"
     if not large.exists():
@@ -236,9 +249,9 @@ def million(bucket: Path, folder: Path) -> list[Row]:
             shutil.copytree(bucket / "training", large / f"training{number}", copy_function=os.link)
     target = folder / "lake-large"
     shutil.rmtree(target, ignore_errors=True)
-    run = chest("refresh", str(large), "--lake", str(target), "-q")
+    run = run_chest("refresh", str(large), "--lake", str(target), "-q")
     with warehouse.open(str(target)) as wh:
-        headers = _one(wh.group("all"), "select count(*) from images")
+        headers = _fetch_one(wh.group("all"), "select count(*) from images")
     return [
         (
             f"peak memory, {headers:,} headers",
@@ -254,7 +267,7 @@ def _count_files(bucket: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(bucket))
 
 
-def _one(wh: warehouse.Warehouse, query: str) -> int:
+def _fetch_one(wh: warehouse.Warehouse, query: str) -> int:
     row = wh.sql(query).fetchone()
     assert row is not None
     return int(row[0])

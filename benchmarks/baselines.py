@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 
-def header_files(bucket: str) -> Iterator[str]:
+def list_header_files(bucket: str) -> Iterator[str]:
     """The image headers of a folder in the dated layout."""
     for folder, _, names in os.walk(f"{bucket}/training"):
         if "/images_metadata/" in folder:
@@ -30,18 +30,18 @@ def pydicom_pandas(bucket: str, count: str) -> float:
     from warehouse.catalog import columns
 
     warnings.simplefilter("ignore")  # pydicom has much to say about real headers
-    keywords = [column.name for column in columns.dicom_columns()]
-    paths = list(itertools.islice(header_files(bucket), int(count)))
+    keywords = [column.name for column in columns.list_dicom_columns()]
+    paths = list(itertools.islice(list_header_files(bucket), int(count)))
     start = time.perf_counter()
     rows = []
     for path in paths:
-        data = pydicom.Dataset.from_json(_readable(json.loads(Path(path).read_bytes())))
+        data = pydicom.Dataset.from_json(_drop_null_attributes(json.loads(Path(path).read_bytes())))
         rows.append({keyword: data.get(keyword) for keyword in keywords})
     pd.DataFrame(rows)
     return len(paths) / (time.perf_counter() - start)
 
 
-def _readable(header: dict[str, Any]) -> dict[str, Any]:
+def _drop_null_attributes(header: dict[str, Any]) -> dict[str, Any]:
     """pydicom stops at null attributes, which the database's headers have: leave them out."""
     found = {}
     for tag, attribute in header.items():
@@ -50,7 +50,7 @@ def _readable(header: dict[str, Any]) -> dict[str, Any]:
         if attribute.get("vr") == "SQ":
             attribute = {
                 **attribute,
-                "Value": [_readable(item) for item in attribute.get("Value", []) if item],
+                "Value": [_drop_null_attributes(item) for item in attribute.get("Value", []) if item],
             }
         found[tag] = attribute
     return found
@@ -62,7 +62,7 @@ def boto3_threads(bucket: str, endpoint: str, count: str) -> float:
     from botocore.config import Config
 
     client = boto3.client("s3", endpoint_url=endpoint, config=Config(max_pool_connections=32))
-    keys = [path.removeprefix(f"{bucket}/") for path in itertools.islice(header_files(bucket), int(count))]
+    keys = [path.removeprefix(f"{bucket}/") for path in itertools.islice(list_header_files(bucket), int(count))]
 
     def fetch(key: str) -> int:
         return len(client.get_object(Bucket="bucket", Key=key)["Body"].read())
@@ -80,7 +80,7 @@ def boto3_one_by_one(bucket: str, endpoint: str, count: str) -> float:
     import boto3
 
     client = boto3.client("s3", endpoint_url=endpoint)
-    keys = [path.removeprefix(f"{bucket}/") for path in itertools.islice(header_files(bucket), int(count))]
+    keys = [path.removeprefix(f"{bucket}/") for path in itertools.islice(list_header_files(bucket), int(count))]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         for number, key in enumerate(keys):

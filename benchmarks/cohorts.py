@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 import warehouse
-from benchmarks.measure import Row, baseline, chest, medians
+from benchmarks.measure import Row, measure_medians, run_baseline, run_chest
 from warehouse.api import Warehouse
 from warehouse.catalog import columns, public_views
 from warehouse.cleaning import tables
@@ -23,72 +23,74 @@ _ALL_IMAGES = Path(__file__).with_name("all_images.sql")
 #: What a cohort that cannot go without is given.
 GIVEN: dict[str, dict[str, object]] = {
     "prior_data": {"patients": [f"Covid{number}" for number in range(1, 201)]},
-    "external_validation": {"centres": sorted({row["centre"] for row in tables.rows("site_units")})},
+    "external_validation": {"centres": sorted({row["centre"] for row in tables.read_rows("site_units")})},
 }
 #: Objects that boto3 fetches one by one, and about how many of them the manifest that is downloaded has.
 _ONE_BY_ONE, _DOWNLOADED = "1500", 8000
 
 
-def shipped(lake_folder: Path) -> list[Row]:
+def measure_shipped(lake_folder: Path) -> list[Row]:
     """Each shipped cohort, beside its own SQL at flat Parquet files of the two tables, under the same views."""
     rows = []
-    with warehouse.open(str(lake_folder)) as wh, _flat(wh, lake_folder.with_name("flat")) as con:
-        for name in catalogue_names():
+    with warehouse.open(str(lake_folder)) as wh, _open_flat(wh, lake_folder.with_name("flat")) as con:
+        for name in list_names():
             cohort = wh.cohort(name, **GIVEN.get(name, {}))
             query, values = cohort.definition.bound_sql, cohort.values
-            ours, by_hand = medians(
+            ours, by_hand = measure_medians(
                 lambda name=name: wh.cohort(name, **GIVEN.get(name, {})).rows,  # type: ignore[misc]
                 lambda query=query, values=values: con.execute(query, values).to_arrow_table(),  # type: ignore[misc]
                 _ROUNDS,
             )
-            rows.append(_seconds(f"cohort `{name}`", ours, by_hand, "the same SQL, flat Parquet", "< 1 s and < 3"))
+            rows.append(
+                _compare_seconds(f"cohort `{name}`", ours, by_hand, "the same SQL, flat Parquet", "< 1 s and < 3")
+            )
     return rows
 
 
-def catalogue_names() -> list[str]:
+def list_names() -> list[str]:
     """The names of the shipped cohorts."""
-    return [Path(name).stem for name in sql_files.files("cohorts")]
+    return [Path(name).stem for name in sql_files.list_files("cohorts")]
 
 
 @contextmanager
-def _flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _open_flat(wh: Warehouse, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A plain DuckDB over one flat Parquet file for each of the three tables, with the views of sql/views."""
     folder.mkdir(exist_ok=True)
     with duckdb.connect() as con:
         con.execute("set TimeZone = 'UTC'; set variable group_name = 'training'")
         con.execute(f"attach ':memory:' as {store.ALIAS}; use {store.ALIAS}; create schema raw; create schema core")
         con.execute("create schema ops; create table core.dicom_attributes (keyword varchar, tag varchar)")
-        for table in columns.tables():
+        for table in columns.list_tables():
             name = table.name
             if name in ("core.images", "core.clinical", "core.clinical_issues"):
                 path = folder / f"{name.partition('.')[2]}.parquet"
                 wh.con.sql(f"from {store.ALIAS}.{name}").write_parquet(str(path))
                 con.execute(f"create view {name} as from '{path}'")
             else:
-                con.execute(f"create table {name} ({columns.render_columns(columns.relations()[name])})")
+                con.execute(f"create table {name} ({columns.render_columns(columns.load_relations()[name])})")
         for view in public_views.VIEW_ORDER:
-            con.execute(public_views.view_sql(view))
+            con.execute(public_views.render_view(view))
         macros.create_macros(con, binding.MACROS)
         yield con
 
 
-def attrition(lake_folder: Path) -> list[Row]:
+def measure_attrition(lake_folder: Path) -> list[Row]:
     """The attrition of each cohort, beside the cohort alone; the one that comes off worst."""
     found = []
     with warehouse.open(str(lake_folder)) as wh:
-        for name in catalogue_names():
+        for name in list_names():
             given = GIVEN.get(name, {})
-            ours, alone = medians(
+            ours, alone = measure_medians(
                 lambda name=name, given=given: wh.cohort(name, **given).attrition(),  # type: ignore[misc]
                 lambda name=name, given=given: wh.cohort(name, **given).rows,  # type: ignore[misc]
                 _ROUNDS,
             )
             found.append((ours / alone, name, ours, alone))
     _, name, ours, alone = max(found)
-    return [_seconds(f"attrition, worst of six (`{name}`)", ours, alone, "the cohort alone", "< 2")]
+    return [_compare_seconds(f"attrition, worst of six (`{name}`)", ours, alone, "the cohort alone", "< 2")]
 
 
-def export(lake_folder: Path) -> list[Row]:
+def measure_export(lake_folder: Path) -> list[Row]:
     """The manifest of all images, beside a COPY of the same rows to the same two files."""
     flat, target = lake_folder.with_name("flat"), lake_folder.with_name("manifest")
     query = Path(__file__).with_name("all_images_copy.sql").read_text()
@@ -106,23 +108,23 @@ def export(lake_folder: Path) -> list[Row]:
             con.execute(f"copy rows to '{flat / 'rows.csv'}' (format csv, header)")
             con.execute(f"copy rows to '{flat / 'rows.parquet'}' (format parquet, compression zstd)")
 
-        seconds, plain = medians(ours, by_hand, 5)
+        seconds, plain = measure_medians(ours, by_hand, 5)
         number = con.execute("select count(*) from rows").fetchone()
     assert number is not None
     what = f"export of all images, {number[0]:,} objects"
-    return [_seconds(what, seconds, plain, "COPY to CSV and Parquet", "≤ 2")]
+    return [_compare_seconds(what, seconds, plain, "COPY to CSV and Parquet", "≤ 2")]
 
 
-def verify(bucket: Path, lake_folder: Path) -> list[Row]:
+def measure_verify(bucket: Path, lake_folder: Path) -> list[Row]:
     """The manifest of all images held against its bucket, beside listing that bucket."""
     folder = lake_folder.with_name("manifest")
-    ours, alone = medians(
-        lambda: chest("manifest", "verify", str(folder), "-q"), lambda: baseline("listing", str(bucket)), 5
+    ours, alone = measure_medians(
+        lambda: run_chest("manifest", "verify", str(folder), "-q"), lambda: run_baseline("listing", str(bucket)), 5
     )
-    return [_seconds("verify of it, from a folder", ours, alone, "listing", "≤ 1.5")]
+    return [_compare_seconds("verify of it, from a folder", ours, alone, "listing", "≤ 1.5")]
 
 
-def download(bucket: Path, lake_folder: Path, endpoint: str, environment: dict[str, str]) -> list[Row]:
+def measure_download(bucket: Path, lake_folder: Path, endpoint: str, environment: dict[str, str]) -> list[Row]:
     """A manifest downloaded from S3, objects a second, beside boto3's `download_file` one by one."""
     folder, data = lake_folder.with_name("manifest-s3"), lake_folder.with_name("downloaded")
     for path in (folder, data):
@@ -130,21 +132,21 @@ def download(bucket: Path, lake_folder: Path, endpoint: str, environment: dict[s
     with warehouse.open(str(lake_folder)) as wh:
         patients = wh.sql("from (from patients order by patient_id) select list(patient_id)").fetchone()
         assert patients is not None
-        share = max(1, len(patients[0]) * _DOWNLOADED // 2 // _images(wh))
+        share = max(1, len(patients[0]) * _DOWNLOADED // 2 // _count_images(wh))
         wh.cohort("prior_data", patients=patients[0][:share]).export(folder)
-    slow = float(baseline("boto3_one_by_one", str(bucket), endpoint, _ONE_BY_ONE, **environment).output)
-    run_ = chest("manifest", "download", str(folder), "-o", str(data), "-q", **environment)
+    slow = float(run_baseline("boto3_one_by_one", str(bucket), endpoint, _ONE_BY_ONE, **environment).output)
+    run_ = run_chest("manifest", "download", str(folder), "-o", str(data), "-q", **environment)
     files = sum(len(names) for _, _, names in os.walk(data))
     rate = files / run_.seconds
     what = f"download from S3, {files:,} objects"
     return [(what, f"{rate:,.0f}/s", f"{slow:,.0f}/s (boto3, one by one)", f"{rate / slow:.1f}", "≥ 4")]
 
 
-def _images(wh: Warehouse) -> int:
+def _count_images(wh: Warehouse) -> int:
     row = wh.sql("select count(*) from images").fetchone()
     assert row is not None
     return int(row[0])
 
 
-def _seconds(what: str, ours: float, theirs: float, baseline_name: str, goal: str) -> Row:
+def _compare_seconds(what: str, ours: float, theirs: float, baseline_name: str, goal: str) -> Row:
     return (what, f"{ours:.2f} s", f"{theirs:.2f} s ({baseline_name})", f"{ours / theirs:.2f}", goal)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.cohorts import GIVEN, catalogue_names
-from benchmarks.measure import Measured, chest, table
+from benchmarks.cohorts import GIVEN, list_names
+from benchmarks.measure import Measured, render_table, run_chest
 from warehouse import synthetic
 from warehouse.engine import sql_files
 from warehouse.ingest import memory, open_lake_run, publish, refresh
@@ -65,7 +65,7 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("CHEST_")]:
         del os.environ[name]  # the defaults
     rows: list[tuple[str, ...]] = [("what", "seconds", "CPU seconds", "peak memory, MiB", "spilled, MiB", "exit code")]
-    for name, question in questions(folder).items():
+    for name, question in list_questions(folder).items():
         if given.only and name not in given.only:
             continue
         print(f"{name} …", file=sys.stderr)
@@ -73,7 +73,7 @@ def main() -> None:
         figures = (found.seconds, found.cpu_seconds, found.peak_mib, spilled)
         rows.append((name, *(f"{figure:,.0f}" for figure in figures), str(found.exit_code)))
         print(*rows[-1], sep="  ", file=sys.stderr)
-    print(table(rows))
+    print(render_table(rows))
 
 
 def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
@@ -86,7 +86,7 @@ def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
     base = refresh(str(bucket), str(part)).published.snapshot
     memory.bound_memory()
     with store.open_writer(location.parse_address(str(part)), Settings(memory_limit_mb=2048)) as con:
-        row = con.execute(sql_files.statements(_SQL)["size"]).fetchone()
+        row = con.execute(sql_files.read_statements(_SQL)["size"]).fetchone()
         assert row is not None
         add_copies(con, base, range(1, -(-images // row[0])))
     start = time.perf_counter()
@@ -98,7 +98,7 @@ def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
 
 def add_copies(con: duckdb.DuckDBPyConnection, base: int, numbers: Iterable[int]) -> None:
     """Add the rows of snapshot `base` under other names, once for each number; a commit a table and number."""
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     con.execute(sql["renaming"])
     for number in numbers:
         start = time.perf_counter()
@@ -111,7 +111,7 @@ def add_copies(con: duckdb.DuckDBPyConnection, base: int, numbers: Iterable[int]
         memory.release()
 
 
-def questions(folder: Path) -> dict[str, tuple[str, ...]]:
+def list_questions(folder: Path) -> dict[str, tuple[str, ...]]:
     """What is asked, by name: the words of `chest`, without the lake."""
     answer, manifest = str(folder / "answer.parquet"), str(folder / "manifest-large")
     asked: dict[str, tuple[str, ...]] = {
@@ -123,7 +123,7 @@ def questions(folder: Path) -> dict[str, tuple[str, ...]]:
         "check": ("check",),
         "tag": ("sql", "select tag(header, 'ProtocolName') as protocol, count(*) from headers group by all"),
     }
-    for name in catalogue_names():
+    for name in list_names():
         values = [
             word
             for parameter, value in GIVEN.get(name, {}).items()
@@ -147,13 +147,13 @@ def _ask(question: tuple[str, ...], large: Path, temporary: Path) -> tuple[Measu
             shutil.rmtree(target)
         target.unlink(missing_ok=True)
     words = [*question] if "verify" in question else [*question, "--lake", str(large)]
-    with _watched(temporary) as sizes:
-        found = chest(*words, fine=_ANY_CODE, TMPDIR=str(temporary))
+    with _watch_size(temporary) as sizes:
+        found = run_chest(*words, fine=_ANY_CODE, TMPDIR=str(temporary))
     return found, max(sizes) / 2**20
 
 
 @contextlib.contextmanager
-def _watched(folder: Path) -> Iterator[list[int]]:
+def _watch_size(folder: Path) -> Iterator[list[int]]:
     """A folder for temporary files, whose size is looked at ten times a second."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -161,7 +161,7 @@ def _watched(folder: Path) -> Iterator[list[int]]:
 
     def look() -> None:
         while not is_over.wait(0.1):
-            sizes.append(sum(_size(path) for path in folder.rglob("*")))
+            sizes.append(sum(_measure_size(path) for path in folder.rglob("*")))
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -173,7 +173,7 @@ def _watched(folder: Path) -> Iterator[list[int]]:
         shutil.rmtree(folder)
 
 
-def _size(path: Path) -> int:
+def _measure_size(path: Path) -> int:
     try:
         return path.stat().st_blocks * 512
     except FileNotFoundError:  # gone since it was listed

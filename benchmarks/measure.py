@@ -23,7 +23,7 @@ class Measured:
     output: str
 
 
-def process(*words: str, fine: Container[int] = (0,), **environment: str) -> Measured:
+def run_process(*words: str, fine: Container[int] = (0,), **environment: str) -> Measured:
     """Run a command to its end; a failure, that is an exit code which is not `fine`, is ours."""
     start = time.perf_counter()
     child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
@@ -38,17 +38,17 @@ def process(*words: str, fine: Container[int] = (0,), **environment: str) -> Mea
     return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale, code, output)
 
 
-def chest(*words: str, fine: Container[int] = (0,), **environment: str) -> Measured:
+def run_chest(*words: str, fine: Container[int] = (0,), **environment: str) -> Measured:
     """Run the chest command."""
-    return process(sys.executable, "-c", "from warehouse.cli import main; main()", *words, fine=fine, **environment)
+    return run_process(sys.executable, "-c", "from warehouse.cli import main; main()", *words, fine=fine, **environment)
 
 
-def baseline(name: str, *words: str, **environment: str) -> Measured:
+def run_baseline(name: str, *words: str, **environment: str) -> Measured:
     """Run one of the baselines."""
-    return process(sys.executable, "-m", "benchmarks.baselines", name, *words, **environment)
+    return run_process(sys.executable, "-m", "benchmarks.baselines", name, *words, **environment)
 
 
-def medians(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
+def measure_medians(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
     """Median seconds of two pieces of work, done in turn so that a drifting machine is fair to both."""
     times: tuple[list[float], list[float]] = ([], [])
     for work, seconds in [(work, times[i]) for _ in range(rounds) for i, work in enumerate((first, second))]:
@@ -58,7 +58,7 @@ def medians(first: Callable[[], object], second: Callable[[], object], rounds: i
     return statistics.median(times[0][1:]), statistics.median(times[1][1:])
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def render_table(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     head, *body = rows
     lines = [head, ["---"] * len(head), *body]

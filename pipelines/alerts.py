@@ -43,10 +43,10 @@ def build(deployment: Deployment) -> Sequence[Definition]:
         description=f"Says failed runs and an old published snapshot to {notify.name_place(place) or 'this log'}.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _first(context.instance)
+        cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _find_first_cursor(context.instance)
         context.update_cursor(cursor.model_dump_json())
         said = 0
-        for line, after in _news(context.instance, cursor, PUBLISHED):
+        for line, after in _find_news(context.instance, cursor, PUBLISHED):
             context.log.error(line)
             try:
                 if place:
@@ -61,7 +61,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
     return [alerts]
 
 
-def _first(instance: dg.DagsterInstance) -> Cursor:
+def _find_first_cursor(instance: dg.DagsterInstance) -> Cursor:
     """Where a new sensor begins: behind what failed long before it."""
     before = dg.RunStatusChangeRecordsFilter(
         dg.DagsterEventType.RUN_FAILURE, before_timestamp=time.time() - _FIRST_LOOK_SECONDS
@@ -70,7 +70,7 @@ def _first(instance: dg.DagsterInstance) -> Cursor:
     return Cursor(failure=records[0].storage_id if records else 0)
 
 
-def _news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) -> Iterator[tuple[str, Cursor]]:
+def _find_news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) -> Iterator[tuple[str, Cursor]]:
     """Lines that have not been said, each with the cursor that stands once it is."""
     changes = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.failure)
     for record in instance.fetch_run_status_changes(changes, limit=_RUNS_A_TICK, ascending=True).records:
@@ -88,9 +88,9 @@ def _news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) 
 
 def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
     """Job, step, reason and run in one line. Of a fault of the program only the class: its text may quote data."""
-    failed = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
-    steps = [e.step_key for e in failed if e.step_key] or _broken_off(instance, run)
-    reasons = [_reason(e) for e in failed] or [_why_it_ended(instance, run, event)]
+    failed = _fetch_events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    steps = [e.step_key for e in failed if e.step_key] or _find_unfinished_steps(instance, run)
+    reasons = [_find_reason(e) for e in failed] or [_explain_end(instance, run, event)]
     at = f" at {', '.join(steps)}" if steps else ""
     again = " Dagster starts it again." if run.tags.get("dagster/will_retry") == "true" else ""
     return f"chest: {run.job_name} failed{at}: {' | '.join(dict.fromkeys(reasons))}{again} (run {run.run_id})"
@@ -103,7 +103,7 @@ def describe_staleness(instance: dg.DagsterInstance, published: dg.AssetKey) -> 
     return f"chest: {published.to_user_string()} is stale: no refresh for {days}. Look for failed or missing runs."
 
 
-def _reason(event: dg.DagsterEvent) -> str:
+def _find_reason(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None:
         return to_one_line(data.user_failure_data.description or "no reason was given")
@@ -111,20 +111,20 @@ def _reason(event: dg.DagsterEvent) -> str:
     return f"a fault of the program ({error.cls_name if error else 'unknown'}); the run has its traceback"
 
 
-def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+def _fetch_events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
     records = instance.get_records_for_run(run.run_id, of_type=kind).records
     return [event for event in (record.event_log_entry.dagster_event for record in records) if event is not None]
 
 
-def _broken_off(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+def _find_unfinished_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
     """The steps that a run had begun and not ended when it was gone."""
-    begun = [e.step_key for e in _events(instance, run, dg.DagsterEventType.STEP_START) if e.step_key]
-    done = {e.step_key for e in _events(instance, run, dg.DagsterEventType.STEP_SUCCESS)}
+    begun = [e.step_key for e in _fetch_events(instance, run, dg.DagsterEventType.STEP_START) if e.step_key]
+    done = {e.step_key for e in _fetch_events(instance, run, dg.DagsterEventType.STEP_SUCCESS)}
     return [step for step in dict.fromkeys(begun) if step not in done]
 
 
-def _why_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
+def _explain_end(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
     """Why a run without a failed step is over: what Dagster saw of its process, else what it says of the run."""
-    seen = [e.message or "" for e in _events(instance, run, dg.DagsterEventType.ENGINE_EVENT)]
+    seen = [e.message or "" for e in _fetch_events(instance, run, dg.DagsterEventType.ENGINE_EVENT)]
     crashes = [message for message in seen if message.startswith("Run execution process")]
     return to_one_line(crashes[-1] if crashes else (event and event.message) or "no reason was given")

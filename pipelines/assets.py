@@ -14,7 +14,7 @@ import dagster as dg
 from pipelines import config, metadata
 from pipelines.config import ImagesConfig, ListingConfig, StepConfig
 from pipelines.deployment import OWNERS, POOL, Deployment
-from pipelines.publishing import published
+from pipelines.publishing import build_asset
 from pipelines.resources import ChestWarehouse
 from pipelines.retries import retry_when_healing
 from warehouse.ingest import BucketRun, list_objects, load_clinical, load_images, reextract
@@ -26,11 +26,15 @@ TABLES = {"objects": "raw.objects", "images": "core.images", "clinical": "core.c
 
 def build(deployment: Deployment) -> list[dg.AssetsDefinition]:
     """The steps of every source, and the one that publishes."""
-    steps = [step(deployment, source) for source in deployment.names for step in (_objects, _images, _clinical)]
-    return [*steps, published(deployment)]
+    steps = [
+        step(deployment, source)
+        for source in deployment.names
+        for step in (_build_objects, _build_images, _build_clinical)
+    ]
+    return [*steps, build_asset(deployment)]
 
 
-def _asset(deployment: Deployment, step: str, source: str) -> Callable[[Any], dg.AssetsDefinition]:
+def _declare_asset(deployment: Deployment, step: str, source: str) -> Callable[[Any], dg.AssetsDefinition]:
     key = deployment.key(step, source)
     return dg.asset(
         key=key,
@@ -44,8 +48,8 @@ def _asset(deployment: Deployment, step: str, source: str) -> Callable[[Any], dg
     )
 
 
-def _objects(deployment: Deployment, source: str) -> dg.AssetsDefinition:
-    @_asset(deployment, "objects", source)
+def _build_objects(deployment: Deployment, source: str) -> dg.AssetsDefinition:
+    @_declare_asset(deployment, "objects", source)
     def objects(
         context: dg.AssetExecutionContext, config: ListingConfig, chest: ChestWarehouse
     ) -> dg.MaterializeResult[None]:
@@ -59,13 +63,13 @@ def _objects(deployment: Deployment, source: str) -> dg.AssetsDefinition:
             counts = asdict(list_objects(run, config.allow_removals, config.full))
             return counts if counts["note"] else {name: n for name, n in counts.items() if name != "note"}
 
-        return _done(context, chest, deployment, (source, "objects"), work)
+        return _run_step(context, chest, deployment, (source, "objects"), work)
 
     return objects
 
 
-def _images(deployment: Deployment, source: str) -> dg.AssetsDefinition:
-    @_asset(deployment, "images", source)
+def _build_images(deployment: Deployment, source: str) -> dg.AssetsDefinition:
+    @_declare_asset(deployment, "images", source)
     def images(
         context: dg.AssetExecutionContext, config: ImagesConfig, chest: ChestWarehouse
     ) -> dg.MaterializeResult[None]:
@@ -79,13 +83,13 @@ def _images(deployment: Deployment, source: str) -> dg.AssetsDefinition:
             again = {"reextracted": reextract(run)} if config.reextract else {}
             return {**asdict(load_images(run)), **again}
 
-        return _done(context, chest, deployment, (source, "images"), work)
+        return _run_step(context, chest, deployment, (source, "images"), work)
 
     return images
 
 
-def _clinical(deployment: Deployment, source: str) -> dg.AssetsDefinition:
-    @_asset(deployment, "clinical", source)
+def _build_clinical(deployment: Deployment, source: str) -> dg.AssetsDefinition:
+    @_declare_asset(deployment, "clinical", source)
     def clinical(
         context: dg.AssetExecutionContext,
         config: StepConfig,  # noqa: ARG001 - read from the run, with those of the other steps
@@ -100,12 +104,12 @@ def _clinical(deployment: Deployment, source: str) -> dg.AssetsDefinition:
         def work(run: BucketRun) -> dict[str, Any]:
             return asdict(load_clinical(run))
 
-        return _done(context, chest, deployment, (source, "clinical"), work)
+        return _run_step(context, chest, deployment, (source, "clinical"), work)
 
     return clinical
 
 
-def _done(
+def _run_step(
     context: dg.AssetExecutionContext,
     chest: ChestWarehouse,
     deployment: Deployment,

@@ -36,24 +36,24 @@ _MODALITIES = ("CR", "DX", "CT", "MR")
 def find_asset(check: Check, deployment: Deployment) -> dg.AssetKey:
     """The asset that stands for what a check names; a table that several sources fill is that of `published`."""
     if check.table not in views.STEP_OF:
-        return views.view_key(check.table)
+        return views.find_key(check.table)
     return PUBLISHED if deployment.sources else deployment.key(views.STEP_OF[check.table])
 
 
 def build(deployment: Deployment) -> list[dg.AssetChecksDefinition]:
     """Two steps: `quality` has all checks but the blocking ones; `structure` asks those, by hand, of what is there."""
-    return [_step(name, deployment) for name in (QUALITY, STRUCTURE)]
+    return [_build_step(name, deployment) for name in (QUALITY, STRUCTURE)]
 
 
-def _of(step: str) -> list[Check]:
+def _list_checks(step: str) -> list[Check]:
     """The checks of a step, gravest first."""
     is_blocking = step == STRUCTURE
-    return [c for c in checks.definitions().values() if (c.severity is Severity.BLOCKING) == is_blocking]
+    return [c for c in checks.load_definitions().values() if (c.severity is Severity.BLOCKING) == is_blocking]
 
 
 def list_keys(deployment: Deployment, step: str) -> list[dg.AssetCheckKey]:
     """The checks of a step, as Dagster names them."""
-    return [dg.AssetCheckKey(find_asset(check, deployment), check.name) for check in _of(step)]
+    return [dg.AssetCheckKey(find_asset(check, deployment), check.name) for check in _list_checks(step)]
 
 
 def build_spec(check: Check, deployment: Deployment) -> dg.AssetCheckSpec:
@@ -64,16 +64,16 @@ def build_spec(check: Check, deployment: Deployment) -> dg.AssetCheckSpec:
         asset=asset,
         description=f"{check.title}. {check.meaning}",
         additional_deps=[] if asset == PUBLISHED else [PUBLISHED],
-        metadata={"severity": str(check.severity), "table": check.table, "SQL": _sql(check)},
+        metadata={"severity": str(check.severity), "table": check.table, "SQL": _render_sql(check)},
     )
 
 
-def _sql(check: Check) -> dg.MetadataValue:
+def _render_sql(check: Check) -> dg.MetadataValue:
     return metadata.render_code(check.sql)
 
 
-def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
-    wanted = _of(name)
+def _build_step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
+    wanted = _list_checks(name)
 
     @dg.multi_asset_check(
         name=name,
@@ -89,32 +89,32 @@ def _step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
                 if check.name in chosen:
                     (result,) = checks.run_checks(reader, check.name, limit=_MOST)
                     results.append(result)
-                    yield _result(result, deployment)
+                    yield _to_result(result, deployment)
             if name == QUALITY and len(results) == len(wanted):
-                path = report_path(chest.folder, reader.snapshot.number)
+                path = find_report_path(chest.folder, reader.snapshot.number)
                 files.make_folder(path.parent)
-                quality_report.write_report(reader, path, SUPPRESS, [*list_passed(), *results])
+                quality_report.write_report(reader, path, SUPPRESS, [*list_passed_results(), *results])
         found = sum(result.n_rows > 0 for result in results)
         context.log.info(f"{len(results)} checks, {found} with faults")
 
     return ask
 
 
-def report_path(folder: Path, snapshot: int) -> Path:
+def find_report_path(folder: Path, snapshot: int) -> Path:
     """Where the page on a snapshot's quality lies."""
     return (folder / "reports" / f"{snapshot}.html").absolute()
 
 
-def list_passed() -> tuple[Result, ...]:
+def list_passed_results() -> tuple[Result, ...]:
     """What the blocking checks found of a snapshot that is published: nothing, else it were not."""
     import pyarrow as pa
 
-    return tuple(Result(check, 0, pa.table({})) for check in _of(STRUCTURE))
+    return tuple(Result(check, 0, pa.table({})) for check in _list_checks(STRUCTURE))
 
 
 def build_evaluation(instance: dg.DagsterInstance, deployment: Deployment, result: Result) -> dg.AssetCheckEvaluation:
     """What a blocking check found, as an event that any step may log of the newest state of its asset."""
-    said = _result(result, deployment)
+    said = _to_result(result, deployment)
     assert said.asset_key is not None
     assert said.check_name is not None
     event = instance.get_latest_materialization_event(said.asset_key)
@@ -138,7 +138,7 @@ def build_evaluation(instance: dg.DagsterInstance, deployment: Deployment, resul
     )
 
 
-def _result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
+def _to_result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
     check = result.check
     is_warning = check.severity is Severity.WARNING
     return dg.AssetCheckResult(
@@ -147,23 +147,25 @@ def _result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
         check_name=check.name,
         severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
         description=f"{result.n_rows:,} rows" if result.n_rows else "no rows",
-        metadata={"rows": result.n_rows, "SQL": _sql(check), **_summary(result)},
+        metadata={"rows": result.n_rows, "SQL": _render_sql(check), **_summarize_rows(result)},
     )
 
 
-def _summary(result: Result) -> dict[str, dg.MetadataValue]:
+def _summarize_rows(result: Result) -> dict[str, dg.MetadataValue]:
     """How many rows there are by what is wrong, in declared words alone: whatever else a row has is `other`."""
     told = [name for name in _TOLD if name in result.rows.column_names]
     if not told or not result.n_rows:
         return {}
-    known = _declared() | set(re.findall(r"'([^']*)'", result.check.sql))
+    known = _list_declared_words() | set(re.findall(r"'([^']*)'", result.check.sql))
     rows = zip(*(result.rows.column(name).to_pylist() for name in told), strict=True)
-    counts = Counter(tuple(_masked(name, word, known) for name, word in zip(told, row, strict=True)) for row in rows)
+    counts = Counter(
+        tuple(_mask_value(name, word, known) for name, word in zip(told, row, strict=True)) for row in rows
+    )
     listed = [(*words, count) for words, count in counts.most_common(50)]
     return {"summary": metadata.render_table((*told, "rows"), listed)}
 
 
-def _masked(column: str, word: object, known: set[str]) -> str:
+def _mask_value(column: str, word: object, known: set[str]) -> str:
     if word is None:
         return "–"
     if column == "source":
@@ -172,9 +174,9 @@ def _masked(column: str, word: object, known: set[str]) -> str:
 
 
 @cache
-def _declared() -> set[str]:
-    relations = columns.relations().values()
+def _list_declared_words() -> set[str]:
+    relations = columns.load_relations().values()
     words = {relation.name for relation in relations} | {c.name for r in relations for c in r.columns}
-    words |= {key for c in columns.record_columns() for key in (c.source, *c.other_keys)}
-    words |= {row["rule"] for row in tables.rows("rules")} | {row[0] for row in dicom_dictionary.list_attributes()}
+    words |= {key for c in columns.list_record_columns() for key in (c.source, *c.other_keys)}
+    words |= {row["rule"] for row in tables.read_rows("rules")} | {row[0] for row in dicom_dictionary.list_attributes()}
     return words | {*_MODALITIES, "header", "dcm", "clinical", "other"}

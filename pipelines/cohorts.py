@@ -17,7 +17,7 @@ from pipelines.resources import ChestWarehouse
 from pipelines.retries import retry_when_healing
 from warehouse.api import Cohort
 from warehouse.catalog import view_lineage
-from warehouse.cohorts import Definition, DefinitionError, load, shipped
+from warehouse.cohorts import Definition, DefinitionError, list_shipped, load
 from warehouse.cohorts.digest import compute_digest
 from warehouse.disclosure_control import round_count
 from warehouse.settings import SUPPRESS
@@ -28,18 +28,18 @@ _When = dg.AutomationCondition[Any]
 def build(deployment: Deployment) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Two assets a cohort; a file that cannot be read is shown as what it is, and does not stop the others."""
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
-    for name in shipped():
+    for name in list_shipped():
         try:
             definition = load(name)
         except DefinitionError as error:
-            made.append(_unreadable(name, error))
+            made.append(_build_unreadable(name, error))
             continue
         if all(parameter.default is not None for parameter in definition.params):
-            made += [_cohort(definition), _manifest(definition, deployment)]
+            made += [_build_cohort(definition), _build_manifest(definition, deployment)]
     return made
 
 
-def _unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
+def _build_unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
     return dg.AssetSpec(
         ["cohorts", name],
         group_name="cohorts",
@@ -49,7 +49,7 @@ def _unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
     )
 
 
-def _again(changed: _When) -> _When:
+def _rerun_when(changed: _When) -> _When:
     """When something that counts has changed, or there is nothing yet; once all that is read is there and at rest."""
     when = dg.AutomationCondition
     news: Any = when.missing().newly_true() | changed
@@ -58,25 +58,25 @@ def _again(changed: _When) -> _When:
     return again
 
 
-def _cohort(definition: Definition) -> dg.AssetsDefinition:
+def _build_cohort(definition: Definition) -> dg.AssetsDefinition:
     read = [name for name in view_lineage.find_relations_in(definition.tree) if "." not in name]
     labels = [dg.TableColumn(definition.grain_column, "VARCHAR", f"Names a {definition.grain}.")]
     labels += [dg.TableColumn(label, "VARCHAR", meaning) for label, meaning in definition.labels.items()]
 
     @dg.asset(
         key=["cohorts", definition.name],
-        deps=[views.view_key(name) for name in read],
+        deps=[views.find_key(name) for name in read],
         group_name="cohorts",
         kinds={"duckdb", "sql"},
         owners=OWNERS,
         tags={"grain": definition.grain},
-        description=_description(definition),
+        description=_describe(definition),
         code_version=hashlib.sha256(definition.sql.encode()).hexdigest()[:12],
         metadata={
             "dagster/column_schema": dg.TableSchema(columns=labels),
             "SQL": metadata.render_code(definition.sql),
         },
-        automation_condition=_again(
+        automation_condition=_rerun_when(
             dg.AutomationCondition.any_deps_updated() | dg.AutomationCondition.code_version_changed()
         ),
     )
@@ -84,21 +84,21 @@ def _cohort(definition: Definition) -> dg.AssetsDefinition:
         with chest.reading(context) as reader, retry_when_healing(context):
             cohort = reader.cohort(definition.name)
             version = compute_digest(cohort)
-            said = {**_counted(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
+            said = {**_count_rows(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
         context.log.info(f"answered at snapshot {said['snapshot']}")
         return dg.MaterializeResult(metadata={**said, "digest": version}, data_version=dg.DataVersion(version))
 
     return answer
 
 
-def _description(definition: Definition) -> str:
+def _describe(definition: Definition) -> str:
     parts = [f"{definition.title}. {definition.question}", definition.definition]
     parts += [f"Limits: {definition.limits}"] if definition.limits else []
     parts += [f"`{p.name}` = {p.default}: {p.meaning}" for p in definition.params]
     return "\n\n".join(part for part in parts if part)
 
 
-def _counted(cohort: Cohort) -> metadata.Metadata:
+def _count_rows(cohort: Cohort) -> metadata.Metadata:
     """How many rows, patients, studies and images; rounded, since Dagster's pages have many readers."""
     steps = cohort.steps(suppress=SUPPRESS)
     answer = steps[-1]
@@ -113,9 +113,9 @@ def _counted(cohort: Cohort) -> metadata.Metadata:
     }
 
 
-def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefinition:  # noqa: ARG001
+def _build_manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefinition:  # noqa: ARG001
     # A manifest has the images of those whom the answer names: it changes with them though the answer be the same.
-    deps: Sequence[dg.AssetKey] = [dg.AssetKey(["cohorts", definition.name]), views.view_key("images")]
+    deps: Sequence[dg.AssetKey] = [dg.AssetKey(["cohorts", definition.name]), views.find_key("images")]
 
     @dg.asset(
         key=["manifests", definition.name],
@@ -125,7 +125,7 @@ def _manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefini
         owners=OWNERS,
         description=f"The objects behind {definition.name}, with all it takes to prove and repeat it: a folder under "
         "CHEST_MANIFESTS, named by the snapshot. The same digest as the newest there: nothing is written.",
-        automation_condition=_again(
+        automation_condition=_rerun_when(
             dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
         ),
         pool=POOL,

@@ -40,5 +40,5 @@ def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: obje
     )
 
 
-os.umask(permissions.umask())  # of the processes that Dagster starts to run this: logs of steps, too
+os.umask(permissions.find_umask())  # of the processes that Dagster starts to run this: logs of steps, too
 defs = chest_definitions()

@@ -16,15 +16,17 @@ _ALL = "Brings the lake level with the bucket and publishes it; run again, it do
 
 def build(deployment: Deployment) -> Sequence[Definition]:
     """`refresh`, and one for each of several sources."""
-    jobs = [_refresh(deployment, "", deployment.names, _ALL)]
+    jobs = [_build_refresh(deployment, "", deployment.names, _ALL)]
     jobs += [
-        _refresh(deployment, name, (name,), f"Brings the lake level with the source {name} alone, and publishes it.")
+        _build_refresh(
+            deployment, name, (name,), f"Brings the lake level with the source {name} alone, and publishes it."
+        )
         for name in deployment.sources
     ]
     return jobs
 
 
-def _refresh(deployment: Deployment, name: str, sources: Sequence[str], description: str) -> Definition:
+def _build_refresh(deployment: Deployment, name: str, sources: Sequence[str], description: str) -> Definition:
     steps = [deployment.key(step, source) for source in sources for step in STEPS]
     quality = checks.QUALITY
     return dg.define_asset_job(

@@ -30,7 +30,7 @@ def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings
     cohort = reader.cohort(name)
     with contextlib.closing(collect_rows(cohort)) as rows:
         digest = rows.digest
-    newest = _newest(shelf)
+    newest = _find_newest(shelf)
     if newest and newest.digest == digest:
         found, is_new = newest, False
     else:
@@ -46,7 +46,7 @@ def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings
     return StoredManifest(found, is_new)
 
 
-def _newest(shelf: Path) -> Manifest | None:
+def _find_newest(shelf: Path) -> Manifest | None:
     """The manifest of the newest snapshot; of one snapshot, the one made last."""
     found: list[Manifest] = []
     for folder in shelf.glob("[0-9]*"):

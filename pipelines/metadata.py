@@ -25,7 +25,7 @@ def describe_relation(relation: str) -> Metadata:
     """A relation's name and declared columns: they make Dagster's catalogue a data dictionary."""
     declared = [
         dg.TableColumn(c.name, c.type, description=f"{c.meaning} [{c.unit}]" if c.unit else c.meaning)
-        for c in columns.relations()[relation].columns
+        for c in columns.load_relations()[relation].columns
     ]
     return {"dagster/table_name": relation, "dagster/column_schema": dg.TableSchema(columns=declared)}
 
@@ -34,7 +34,7 @@ def find_column_lineage(view: str) -> Metadata:
     """From which columns of which views each column of a view comes; tables are not assets under their own names."""
     deps = {
         column: [dg.TableColumnDep(asset_key=dg.AssetKey(["views", name]), column_name=c) for name, c in sources]
-        for column, sources in view_lineage.column_lineage(view).items()
+        for column, sources in view_lineage.trace_columns(view).items()
         if all(name in public_views.VIEW_ORDER for name, _ in sources)
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)} if deps else {}
@@ -42,10 +42,10 @@ def find_column_lineage(view: str) -> Metadata:
 
 def render_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
     """A small table in markdown; numbers with thousands apart. No cell can become markup, whatever it holds."""
-    return dg.MetadataValue.md(format_table(names, rows, _cell))
+    return dg.MetadataValue.md(format_table(names, rows, _format_cell))
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, int):
@@ -61,7 +61,7 @@ def render_code(sql: str) -> dg.MetadataValue:
 
 def measure_storage(con: duckdb.DuckDBPyConnection) -> Metadata:
     """Bytes of the buckets' objects and of the lake's files, and what could not be read by reason."""
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     row = con.execute(sql["bytes"]).fetchone()
     assert row is not None
     rejects = con.execute(sql["rejects"]).fetchall()

@@ -32,7 +32,7 @@ class PostingError(WarehouseError):
 
 def check_place(place: str) -> None:
     """Say what is wrong with a place before anything has to be said there; UsageError names the variable."""
-    parts = _split(place)
+    parts = _split_url(place)
     if parts is None:
         return
     if parts.scheme not in {"http", "https", "smtp", "smtps"}:
@@ -41,27 +41,27 @@ def check_place(place: str) -> None:
         )
     if not parts.hostname:
         raise UsageError(f"{VARIABLE}: the host is missing after {parts.scheme}://.")
-    if parts.scheme.startswith("smtp") and not all(_mailboxes(parts)):
+    if parts.scheme.startswith("smtp") and not all(_read_mailboxes(parts)):
         raise UsageError(f"{VARIABLE}: mail needs somebody to write to, as in {name_place(place)}/?to=…&from=…")
 
 
 def name_place(place: str) -> str:
     """What a place may be called in a log: without user, password, path and query."""
-    _split(place)
+    _split_url(place)
     return name_address(place)
 
 
 def post_line(place: str, line: str) -> None:
     """Deliver one line. PostingError, in one line without passwords, when the place does not take it."""
     check_place(place)
-    parts = _split(place)
+    parts = _split_url(place)
     try:
         if parts is None:
-            _append(Path(place), line)
+            _append_to_file(Path(place), line)
         elif parts.scheme.startswith("http"):
-            _webhook(place, line)
+            _post_to_webhook(place, line)
         else:
-            _mail(parts, line)
+            _send_mail(parts, line)
     except PostingError:
         raise
     except (urllib.error.HTTPError, smtplib.SMTPResponseException) as error:
@@ -72,7 +72,7 @@ def post_line(place: str, line: str) -> None:
         raise PostingError(f"{name_place(place)} did not take an alert: {reason}. Check {VARIABLE}.") from None
 
 
-def _split(place: str) -> SplitResult | None:
+def _split_url(place: str) -> SplitResult | None:
     """A URL's parts; None for a path."""
     if "://" not in place:
         return None
@@ -84,7 +84,7 @@ def _split(place: str) -> SplitResult | None:
     return parts
 
 
-def _append(path: Path, line: str) -> None:
+def _append_to_file(path: Path, line: str) -> None:
     files.make_folder(path.parent)
     with files.open_to_append(path) as file:
         file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}\n".encode())
@@ -97,7 +97,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _webhook(url: str, line: str) -> None:
+def _post_to_webhook(url: str, line: str) -> None:
     """The body that Slack, Teams, Mattermost and most others take."""
     request = urllib.request.Request(  # noqa: S310 (http and https alone, by check())
         url, json.dumps({"text": line}).encode(), {"Content-Type": "application/json"}
@@ -106,15 +106,15 @@ def _webhook(url: str, line: str) -> None:
         pass
 
 
-def _mailboxes(parts: SplitResult) -> tuple[str, str]:
+def _read_mailboxes(parts: SplitResult) -> tuple[str, str]:
     """Recipients and sender of a smtp:// URL; "" where it has none."""
     query = parse_qs(parts.query)
     return ", ".join(query.get("to", [])), query.get("from", [""])[0]
 
 
-def _mail(parts: SplitResult, line: str) -> None:
+def _send_mail(parts: SplitResult, line: str) -> None:
     message = EmailMessage()
-    message["To"], message["From"] = _mailboxes(parts)
+    message["To"], message["From"] = _read_mailboxes(parts)
     message["Subject"] = line.replace("\n", " ")[:120]
     message["Date"] = formatdate()
     message.set_content(line)

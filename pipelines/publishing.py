@@ -21,7 +21,7 @@ from warehouse.settings import SUPPRESS
 _FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=5), fail_window=timedelta(days=8))
 
 
-def published(deployment: Deployment) -> dg.AssetsDefinition:
+def build_asset(deployment: Deployment) -> dg.AssetsDefinition:
     """The asset `published`, after the images and clinical files of every source."""
 
     @dg.asset(
@@ -47,7 +47,7 @@ def published(deployment: Deployment) -> dg.AssetsDefinition:
             done = _publish(context, run, deployment, allow_removals=config.allow_removals)
         with chest.reading(context) as reader:
             moved = _report_changed_views(context, reader)
-            said = _about(context, reader, chest.folder)
+            said = _collect_metadata(context, reader, chest.folder)
         seconds = round(time.monotonic() - started, 2)
         context.log.info(f"{metadata.describe_counts(done.counts)} (snapshot {done.snapshot}, {seconds} s)")
         return dg.MaterializeResult(
@@ -73,7 +73,7 @@ def _publish(context: dg.AssetExecutionContext, run: Run, deployment: Deployment
         _log_check_results(context, deployment, error.results)
         raise
     if done.is_new:
-        _log_check_results(context, deployment, checks.list_passed())
+        _log_check_results(context, deployment, checks.list_passed_results())
     return done
 
 
@@ -92,7 +92,7 @@ def _report_changed_views(context: dg.AssetExecutionContext, reader: Warehouse) 
     everyone = reader.group("all")
     for view in found:
         rows = metadata.count_rows(everyone.con, f"main.{view}")
-        context.log_event(views.report_change(view, reader.snapshot.number, rows))
+        context.log_event(views.build_change_event(view, reader.snapshot.number, rows))
     return found
 
 
@@ -105,12 +105,12 @@ def _last_reported_snapshot(instance: dg.DagsterInstance, reader: Warehouse) -> 
     return int(str(told["snapshot"].value))
 
 
-def _about(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -> metadata.Metadata:
+def _collect_metadata(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -> metadata.Metadata:
     return {
         "dagster/row_count": metadata.count_rows(reader.con, "ops.refreshes"),
         "snapshot": reader.snapshot.number,
         **metadata.measure_storage(reader.con),
         "seconds by step": metadata.measure_steps(context.instance, context.run.run_id),
-        "report": dg.MetadataValue.path(checks.report_path(folder, reader.snapshot.number)),
-        **plots.of(suppression.suppress_counts(metrics.collect_metrics(reader, results=()), SUPPRESS)),
+        "report": dg.MetadataValue.path(checks.find_report_path(folder, reader.snapshot.number)),
+        **plots.render_plots(suppression.suppress_counts(metrics.collect_metrics(reader, results=()), SUPPRESS)),
     }

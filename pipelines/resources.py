@@ -82,7 +82,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
                 refresh_id=context.run.run_id,
                 add_source=bool(name),  # named in CHEST_SOURCES, so it is asked for
                 settings=self.settings,
-                progress=_logged(context),
+                progress=_log_progress(context),
             ) as run,
         ):
             yield run
@@ -97,7 +97,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
                 self.lake or self.settings.lake,
                 refresh_id=context.run.run_id,
                 settings=self.settings,
-                progress=_logged(context),
+                progress=_log_progress(context),
             ) as run,
         ):
             yield run
@@ -112,7 +112,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
             yield reader
 
 
-def _logged(context: dg.AssetExecutionContext) -> Progress:
+def _log_progress(context: dg.AssetExecutionContext) -> Progress:
     """Progress as a line in the run's log every ten seconds; steps shorter than that say nothing."""
     said = time.monotonic()
 

@@ -30,22 +30,22 @@ def forget_runs(instance: dg.DagsterInstance, keep_days: int) -> Forgotten:
     """
     before = datetime.now(UTC) - timedelta(days=keep_days)
     old = set(instance.get_run_ids(dg.RunsFilter(statuses=_OVER, updated_before=before)))
-    needed = _last_words(instance, old)
+    needed = _find_newest_events(instance, old)
     for run_id in old - needed:
         _delete(instance, run_id)
     return Forgotten(len(old - needed), len(old & needed))
 
 
-def _last_words(instance: dg.DagsterInstance, runs: Collection[str]) -> set[str]:
+def _find_newest_events(instance: dg.DagsterInstance, runs: Collection[str]) -> set[str]:
     """The runs that hold the newest event of an asset; of `runs`, also those with the newest result of a check."""
     entries = [record.asset_entry for record in instance.get_asset_records()]
     events = [event for entry in entries for event in (entry.last_materialization, entry.last_observation)]
-    checks = {key for run_id in runs for key in _checked(instance, run_id)}
+    checks = {key for run_id in runs for key in _find_checks(instance, run_id)}
     results = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks))
     return {event.run_id for event in events if event} | {result.run_id for result in results.values()}
 
 
-def _checked(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.AssetCheckKey]:
+def _find_checks(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.AssetCheckKey]:
     """The checks that a run has results of."""
     for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records:
         if event := record.event_log_entry.dagster_event:

@@ -19,12 +19,14 @@ def build(deployment: Deployment) -> Sequence[Definition]:
     settings = deployment.settings
     refresh = deployment.refresh_job()
     return [
-        _schedule(refresh, "REFRESH", settings.refresh_schedule, settings.timezone, list_refresh_jobs(deployment)),
-        _schedule(MAINTENANCE, "MAINTENANCE", settings.maintenance_schedule, settings.timezone, [MAINTENANCE]),
+        _build_schedule(
+            refresh, "REFRESH", settings.refresh_schedule, settings.timezone, list_refresh_jobs(deployment)
+        ),
+        _build_schedule(MAINTENANCE, "MAINTENANCE", settings.maintenance_schedule, settings.timezone, [MAINTENANCE]),
     ]
 
 
-def _schedule(job: str, word: str, cron: str, timezone: str, alone: list[str]) -> dg.ScheduleDefinition:
+def _build_schedule(job: str, word: str, cron: str, timezone: str, alone: list[str]) -> dg.ScheduleDefinition:
     """A job at its times; a tick is passed over while one of the jobs in `alone` runs or waits."""
     try:
         ZoneInfo(timezone)

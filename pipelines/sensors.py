@@ -33,11 +33,11 @@ def build(deployment: Deployment) -> Sequence[Definition]:
         minimum_interval_seconds=30,
         description="Answers cohorts again, and writes their manifests, when what they read has changed.",
     )
-    first = [_first_refresh(deployment, source) for source in deployment.names]
-    return [automation, *first, *([_of_queue(deployment)] if deployment.settings.event_queue else [])]
+    first = [_build_first_refresh_sensor(deployment, source) for source in deployment.names]
+    return [automation, *first, *([_build_queue_sensor(deployment)] if deployment.settings.event_queue else [])]
 
 
-def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
+def _build_queue_sensor(deployment: Deployment) -> dg.SensorDefinition:
     """One sensor for the queue, whatever number of sources it serves: each message can be taken once only."""
     names = list_refresh_jobs(deployment)
 
@@ -59,10 +59,10 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
                 if found.new:
                     context.log.info(found.why)
                     told = [name for name, source in sources.items() if source in found.sources]
-                    request = _request(
-                        context, names, deployment.refresh_job(), _heard(deployment, told, found, settings)
+                    request = _build_request(
+                        context, names, deployment.refresh_job(), _build_run_config(deployment, told, found, settings)
                     )
-                    yield _only(request, deployment, told)
+                    yield _select_sources(request, deployment, told)
                 else:
                     yield dg.SkipReason(found.why)
         except WarehouseError as error:
@@ -72,7 +72,7 @@ def _of_queue(deployment: Deployment) -> dg.SensorDefinition:
     return queue
 
 
-def _first_refresh(deployment: Deployment, name: str) -> dg.SensorDefinition:
+def _build_first_refresh_sensor(deployment: Deployment, name: str) -> dg.SensorDefinition:
     """A sensor that starts the first refresh of a source; later ones are the schedule's, and the queue's."""
     names = list_refresh_jobs(deployment)
     job = deployment.refresh_job(name)
@@ -98,12 +98,12 @@ def _first_refresh(deployment: Deployment, name: str) -> dg.SensorDefinition:
             context.log.error(to_one_line(str(error)))
             return dg.SkipReason(to_one_line(str(error)))
         context.log.info("The lake knows nothing of this bucket yet.")
-        return _request(context, names, job, {})
+        return _build_request(context, names, job, {})
 
     return bucket
 
 
-def _request(
+def _build_request(
     context: dg.SensorEvaluationContext, names: list[str], job: str, run_config: dict[str, Any]
 ) -> dg.RunRequest:
     """One run of a job, and only one to follow the last refresh of any of `names`."""
@@ -112,7 +112,9 @@ def _request(
     )
 
 
-def _heard(deployment: Deployment, told: list[str], found: change_detection.News, settings: Settings) -> dict[str, Any]:
+def _build_run_config(
+    deployment: Deployment, told: list[str], found: change_detection.News, settings: Settings
+) -> dict[str, Any]:
     """Run config by which a refresh lists just where the news is: for one that else believes an inventory, which is
     older than the news."""
     if not (settings.inventory and found.prefixes):
@@ -121,7 +123,7 @@ def _heard(deployment: Deployment, told: list[str], found: change_detection.News
     return {"ops": {deployment.op("objects", name): config for name in told}}
 
 
-def _only(request: dg.RunRequest, deployment: Deployment, sources: list[str]) -> dg.RunRequest:
+def _select_sources(request: dg.RunRequest, deployment: Deployment, sources: list[str]) -> dg.RunRequest:
     """The same for some of the sources; what is published, and its checks, are those of all."""
     if len(sources) == len(deployment.names):
         return request

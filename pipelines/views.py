@@ -19,43 +19,43 @@ STEP_OF = {
 }
 
 
-def view_key(view: str) -> dg.AssetKey:
+def find_key(view: str) -> dg.AssetKey:
     """The asset of a view."""
     return dg.AssetKey(["views", view])
 
 
 def build(deployment: Deployment) -> list[dg.AssetSpec]:
     """A spec for each view: published, it is what readers see, so it depends on `published` besides what it reads."""
-    return [_spec(view, deployment) for view in public_views.VIEW_ORDER]
+    return [_build_spec(view, deployment) for view in public_views.VIEW_ORDER]
 
 
-def _spec(view: str, deployment: Deployment) -> dg.AssetSpec:
+def _build_spec(view: str, deployment: Deployment) -> dg.AssetSpec:
     deps = [
         PUBLISHED,
-        *(view_key(name) for name in view_lineage.find_relations_read(view) if name in public_views.VIEW_ORDER),
+        *(find_key(name) for name in view_lineage.find_relations_read(view) if name in public_views.VIEW_ORDER),
     ]
     for name in view_lineage.find_relations_read(view):
         if name in STEP_OF:
             deps += [deployment.key(STEP_OF[name], source) for source in deployment.names]
     return dg.AssetSpec(
-        view_key(view),
+        find_key(view),
         deps=deps,
         group_name="views",
         kinds={"duckdb", "view"},
         owners=OWNERS,
-        description=columns.relations()[view].meaning,
+        description=columns.load_relations()[view].meaning,
         metadata={
             **metadata.describe_relation(view),
             **metadata.find_column_lineage(view),
-            "SQL": metadata.render_code(sql_files.read(public_views.view_file(view))),
+            "SQL": metadata.render_code(sql_files.read(public_views.find_view_file(view))),
         },
     )
 
 
-def report_change(view: str, snapshot: int, number: int) -> dg.AssetMaterialization:
+def build_change_event(view: str, snapshot: int, number: int) -> dg.AssetMaterialization:
     """That a view may answer otherwise since the snapshot published with this number; the number is its version."""
     return dg.AssetMaterialization(
-        view_key(view),
+        find_key(view),
         metadata={"snapshot": snapshot, "dagster/row_count": number, **metadata.find_column_lineage(view)},
         tags={"dagster/data_version": str(snapshot)},
     )

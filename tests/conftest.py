@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from servers import S3, moto
+from servers import S3, serve_moto
 
 import warehouse
 from warehouse import masking
@@ -64,7 +64,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
     """An S3 server of a module's own, empty at first."""
-    with moto() as running:
+    with serve_moto() as running:
         yield running
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import (
     BlockedError,
-    ForeignSqlError,
     LakeBusyError,
     LakeError,
     ManifestError,
     NotFoundError,
     RemovalsError,
     SourceError,
+    UntrustedSqlError,
     UsageError,
     WarehouseError,
 )
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BlockedError",
     "Cohort",
-    "ForeignSqlError",
     "LakeBusyError",
     "LakeError",
     "Manifest",
@@ -47,6 +46,7 @@ __all__ = [
     "RemovalsError",
     "Settings",
     "SourceError",
+    "UntrustedSqlError",
     "UsageError",
     "Warehouse",
     "WarehouseError",

@@ -72,7 +72,7 @@ def create_session() -> Any:
     import boto3
 
     made = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-    _never_ask(made)
+    _refuse_to_prompt(made)
     return made
 
 
@@ -101,9 +101,11 @@ def find_credentials(session: Any, name: str) -> Any:
     except ClientError as error:
         raise to_source_error(name, error, _OF_ROLES) from None
     except BotoCoreError as error:
-        raise (to_connection_error(name, error) if _heals(error) else _broken_profile(name, error)) from None
+        raise (
+            to_connection_error(name, error) if _is_retryable_error(error) else _to_profile_error(name, error)
+        ) from None
     except (OSError, ValueError) as error:  # the program of a profile's credential_process
-        raise _broken_profile(name, error) from None
+        raise _to_profile_error(name, error) from None
     if frozen:
         remember_secret(frozen.secret_key)
         remember_secret(frozen.token)
@@ -116,13 +118,13 @@ _OF_ROLES = dict.fromkeys(
 )
 
 
-def _broken_profile(name: str, error: Exception) -> SourceError:
+def _to_profile_error(name: str, error: Exception) -> SourceError:
     return SourceError(
         f"{name}: no credentials could be had: {to_one_line(error)} Check AWS_PROFILE and ~/.aws/config."
     )
 
 
-def _never_ask(session: Any) -> None:
+def _refuse_to_prompt(session: Any) -> None:
     """Let a profile that wants a code of MFA be an error: botocore would wait at the terminal for it.
 
     Right after the session is made: credentials keep the prompt that there was when they were first looked for.
@@ -178,14 +180,14 @@ def to_source_error(name: str, error: Exception, advice: dict[str, str] | None =
     """
     code = get_error_code(error)
     if _NEVER.search(str(error)):
-        return _untrusted(name, error)
+        return _to_certificate_error(name, error)
     if code in _THROTTLED:
         return SourceDownError(f"{name}: it asks for fewer requests ({code}). Wait a little, then run it again.")
     if code in _BROKEN:
         return SourceDownError(f"{name}: it has a fault of its own ({code}). Wait a little, then run it again.")
     if words := {**_ADVICE, **(advice or {})}.get(code):
         return SourceError(f"{name}: {words}")
-    if _heals(error):
+    if _is_retryable_error(error):
         return SourceDownError(
             f"{name} does not answer any more: {to_one_line(error)} What was loaded is safe; run it again."
         )
@@ -197,7 +199,7 @@ def to_source_error(name: str, error: Exception, advice: dict[str, str] | None =
 def is_of_one_object(error: Exception) -> bool:
     """Whether a refusal may be that of one object alone; else no other would be given either."""
     code = get_error_code(error)
-    return code not in _OF_ALL and (bool(code) or _heals(error))
+    return code not in _OF_ALL and (bool(code) or _is_retryable_error(error))
 
 
 def describe_refusal(error: Exception) -> str:
@@ -211,12 +213,12 @@ def describe_refusal(error: Exception) -> str:
 def to_connection_error(name: str, error: Exception) -> SourceError:
     """What an error means that came instead of the very first answer."""
     if _NEVER.search(str(error)):
-        return _untrusted(name, error)
-    kind = SourceDownError if _heals(error) else SourceError
+        return _to_certificate_error(name, error)
+    kind = SourceDownError if _is_retryable_error(error) else SourceError
     return kind(f"{name} cannot be reached: {to_one_line(error)} Check the network and AWS_ENDPOINT_URL.")
 
 
-def _untrusted(name: str, error: Exception) -> SourceError:
+def _to_certificate_error(name: str, error: Exception) -> SourceError:
     said = str(error).lower()
     if "hostname" in said or "doesn't match" in said or "not valid for name" in said or "ip address mismatch" in said:
         why = "it is for another name. Check AWS_ENDPOINT_URL."
@@ -227,7 +229,7 @@ def _untrusted(name: str, error: Exception) -> SourceError:
     return SourceError(f"{name}: the server's certificate is not trusted: {why}")
 
 
-def _heals(error: Exception) -> bool:
+def _is_retryable_error(error: Exception) -> bool:
     """Whether it is the connection that failed: nobody there, or it was reset, or nothing came in time."""
     from botocore.exceptions import (
         ConnectionClosedError,

@@ -41,7 +41,7 @@ class UsageError(WarehouseError):
     """What was asked for cannot be: a malformed date, an unknown snapshot, a folder in the way."""
 
 
-class ForeignSqlError(UsageError):
+class UntrustedSqlError(UsageError):
     """Untrusted SQL wants what it may not have: `reason`, and the `line` of the query where one can be told."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:

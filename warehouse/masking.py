@@ -71,24 +71,24 @@ def remember_secret(value: str | None) -> None:
 
 def mask_secrets(text: str) -> str:
     """The text without any password, key or token: each is `***`. A text without one comes back as it is."""
-    for spelling in _spellings():
+    for spelling in _list_spellings():
         if spelling in text:
             text = text.replace(spelling, MASK)
     if "@" in text:
         text = _QUOTED_LOGIN.sub(rf"\g<head>{MASK}@", text)
-        text = _WORD.sub(_masked_logins, text)
-    text = _PAIR.sub(_masked_pair, text)
+        text = _WORD.sub(_mask_logins, text)
+    text = _PAIR.sub(_mask_pair, text)
     text = _BEARER.sub(rf"\g<kind> {MASK}", text)
     text = _KEY_ID.sub(MASK, text)
-    return _WORD.sub(_masked_webhooks, text) if "hook" in text.lower() else text
+    return _WORD.sub(_mask_webhooks, text) if "hook" in text.lower() else text
 
 
-def _masked_logins(word: re.Match[str]) -> str:
+def _mask_logins(word: re.Match[str]) -> str:
     before, at, after = word[0].rpartition("@")
     return _LOGIN.sub(rf"\g<scheme>{MASK}@", before + at) + after if at else word[0]
 
 
-def _masked_webhooks(found: re.Match[str]) -> str:
+def _mask_webhooks(found: re.Match[str]) -> str:
     """A word without the paths of hosts that are called a hook, or whose path is one's."""
     word, parts, end = found[0], [], 0
     last_hook = max((hook.start() for hook in _HOOK.finditer(word)), default=-1)
@@ -100,7 +100,7 @@ def _masked_webhooks(found: re.Match[str]) -> str:
     return "".join([*parts, word[end:]])
 
 
-def _masked_pair(found: re.Match[str]) -> str:
+def _mask_pair(found: re.Match[str]) -> str:
     value = found["value"]
     if found["sign"].strip() in ("", ":") and value[0] not in "'\"" and found["name"][-1] not in "'\"":
         return found[0]  # words of a sentence, as in "the secret key is wrong"
@@ -146,13 +146,13 @@ def show_fields(thing: Any) -> str:
     return f"{type(thing).__name__}({', '.join(shown)})"
 
 
-def _spellings() -> list[str]:
+def _list_spellings() -> list[str]:
     """The secrets of this process in every spelling, the longest first."""
-    found = {spelling for secret in _secrets() for spelling in _spelt(secret) if len(spelling) >= _SHORTEST}
+    found = {spelling for secret in _iterate_secrets() for spelling in _spell(secret) if len(spelling) >= _SHORTEST}
     return sorted(found - _OUR_WORDS, key=len, reverse=True)
 
 
-def _secrets() -> Iterator[str]:
+def _iterate_secrets() -> Iterator[str]:
     yield from _remembered
     for name, value in os.environ.items():
         if not value or len(value) < _SHORTEST:
@@ -160,7 +160,7 @@ def _secrets() -> Iterator[str]:
         if _ADDRESS_VARIABLE.fullmatch(name):
             yield from find_secrets(value)
         if name == "CHEST_ALERT" and value.lower().startswith("http"):
-            yield from _after_host(value)
+            yield from _find_in_path(value)
         if _SECRET_VARIABLE.search(name) and not name.endswith(("_FILE", "_URI", "_URL")):
             yield value
     for word in sys.argv[1:]:
@@ -180,12 +180,12 @@ def find_secrets(address: str) -> Iterator[str]:
         yield from (word[at.end() :] for at in re.finditer(":", word))
     for found in _PAIR.finditer(address):
         if found["sign"].strip() == "=":
-            yield from _unquoted(found["value"])
+            yield from _unquote(found["value"])
             if bare := _BARE_VALUE.match(address, found.start("value")):  # to libpq nothing but white space ends it
-                yield from _unquoted(bare[0])
+                yield from _unquote(bare[0])
 
 
-def _after_host(url: str) -> Iterator[str]:
+def _find_in_path(url: str) -> Iterator[str]:
     rest = url.partition("://")[2]
     path = rest.partition("/")[2]
     if path:
@@ -193,7 +193,7 @@ def _after_host(url: str) -> Iterator[str]:
         yield from (part for part in re.split(r"[/?&#]", path) if len(part) >= 8)
 
 
-def _unquoted(value: str) -> Iterator[str]:
+def _unquote(value: str) -> Iterator[str]:
     if value[:1] in "'\"" and len(value) > 1:
         inner = value.strip(value[0])
         yield inner
@@ -203,7 +203,7 @@ def _unquoted(value: str) -> Iterator[str]:
         yield re.sub(r"\\(.)", r"\1", value)
 
 
-def _spelt(secret: str) -> Iterable[str]:
+def _spell(secret: str) -> Iterable[str]:
     """A value as it may be written: plain, percent-encoded or decoded, quoted for libpq, SQL, JSON and Python."""
     for plain in {secret, unquote(secret), unquote_plus(secret)}:
         yield plain

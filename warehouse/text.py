@@ -22,15 +22,15 @@ _IN_JSON = re.compile(f"(?![\n\t ])[{_UNSEEN}]")
 
 def escape_controls(text: str, *, keep_lines: bool = True) -> str:
     """The text with every character escaped that is not to be seen; line feeds stay unless `keep_lines` is false."""
-    return (_LINES if keep_lines else _CONTROLS).sub(_escape, text)
+    return (_LINES if keep_lines else _CONTROLS).sub(_escape_match, text)
 
 
 def escape_json(text: str) -> str:
     """JSON whose texts hold no such character: the same value, written with `\\u` (a pair of them beyond U+FFFF)."""
-    return _IN_JSON.sub(_escape_json, text)
+    return _IN_JSON.sub(_escape_json_match, text)
 
 
-def _escape(found: re.Match[str]) -> str:
+def _escape_match(found: re.Match[str]) -> str:
     code = ord(found[0])
     named = {9: "\\t", 10: "\\n", 13: "\\r"}.get(code)
     if named:
@@ -38,7 +38,7 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _escape_json(found: re.Match[str]) -> str:
+def _escape_json_match(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < 0x10000:
         return f"\\u{code:04x}"

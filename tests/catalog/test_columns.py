@@ -58,7 +58,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
 
 
 def test_at_least_sixty_dicom_attributes_as_pydicom_knows_them() -> None:
-    attributes = columns.dicom_columns()
+    attributes = columns.list_dicom_columns()
     assert len(attributes) >= 60
     for column in attributes:
         tag = tag_for_keyword(column.name)
@@ -68,7 +68,7 @@ def test_at_least_sixty_dicom_attributes_as_pydicom_knows_them() -> None:
 
 
 def test_every_attribute_named_by_the_issue_has_columns() -> None:
-    sections = {column.section for column in columns.dicom_columns()}
+    sections = {column.section for column in columns.list_dicom_columns()}
     wanted = {
         "identity",
         "patient",
@@ -82,19 +82,19 @@ def test_every_attribute_named_by_the_issue_has_columns() -> None:
     }
     assert wanted <= sections
     for modality in ("KVP", "Exposure", "SliceThickness", "ConvolutionKernel", "RepetitionTime", "EchoTime"):
-        assert modality in {column.name for column in columns.dicom_columns()}
+        assert modality in {column.name for column in columns.list_dicom_columns()}
 
 
 def test_multi_valued_attributes_are_lists() -> None:
-    for column in columns.dicom_columns():
+    for column in columns.list_dicom_columns():
         _, many, *_ = DicomDictionary[tag_for_keyword(column.name)]
         if column.type.endswith("[]"):
             assert many != "1", column.name
-    listed = {column.name for column in columns.dicom_columns() if column.type.endswith("[]")}
+    listed = {column.name for column in columns.list_dicom_columns() if column.type.endswith("[]")}
     assert {"ImageType", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"} <= listed
 
 
-@pytest.mark.parametrize("relation", columns.relations().values(), ids=lambda relation: relation.name)
+@pytest.mark.parametrize("relation", columns.load_relations().values(), ids=lambda relation: relation.name)
 def test_names_are_unique_and_each_has_a_meaning(relation: columns.Relation) -> None:
     names = [column.name.lower() for column in relation.columns]
     assert len(set(names)) == len(names)
@@ -105,7 +105,7 @@ def test_names_are_unique_and_each_has_a_meaning(relation: columns.Relation) -> 
         assert len(column.meaning) > 5, column.name
 
 
-@pytest.mark.parametrize("relation", columns.relations().values(), ids=lambda relation: relation.name)
+@pytest.mark.parametrize("relation", columns.load_relations().values(), ids=lambda relation: relation.name)
 def test_the_lake_has_the_declared_columns(wh: warehouse.Warehouse, relation: columns.Relation) -> None:
     rows = wh.con.execute(f"describe from {relation.name}").fetchall()
     found = [(name, kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")) for name, kind, *_ in rows]
@@ -116,7 +116,7 @@ def test_the_lake_has_the_declared_columns(wh: warehouse.Warehouse, relation: co
 SUMMARIES = {"completeness"}
 
 
-@pytest.mark.parametrize("view", columns.views(), ids=lambda view: view.name)
+@pytest.mark.parametrize("view", columns.list_views(), ids=lambda view: view.name)
 def test_every_view_has_patient_and_available_date(view: columns.Relation) -> None:
     assert view.name in SUMMARIES or {"patient_id", "available_date"} <= {column.name for column in view.columns}
 
@@ -187,21 +187,21 @@ def test_the_picture_of_the_layers_is_level_with_their_contract() -> None:
     assert page == layer_drawing.redraw(page), "say make docs"
 
 
-@pytest.mark.parametrize("relation", columns.relations().values(), ids=lambda relation: relation.name)
+@pytest.mark.parametrize("relation", columns.load_relations().values(), ids=lambda relation: relation.name)
 def test_what_is_measured_has_a_unit(relation: columns.Relation) -> None:
     for column in relation.columns:
         if column.kind in ("integer", "age", "number", "fio2", "blood_pressure") or column.type in ("BIGINT", "DOUBLE"):
             assert column.unit or column.section not in ("object", *CLINICAL_SECTIONS), column.name
 
 
-CLINICAL_SECTIONS = {column.section for column in columns.record_columns()}
+CLINICAL_SECTIONS = {column.section for column in columns.list_record_columns()}
 
 
 def test_every_field_of_the_record_says_what_there_is_to_say() -> None:
-    names = {column.name for column in columns.relations()["core.clinical"].columns}
-    keys = [key for column in columns.record_columns() for key in (column.source, *column.other_keys)]
+    names = {column.name for column in columns.load_relations()["core.clinical"].columns}
+    keys = [key for column in columns.list_record_columns() for key in (column.source, *column.other_keys)]
     assert len(set(keys)) == len(keys) == 72
-    for column in columns.record_columns():
+    for column in columns.list_record_columns():
         assert column.applies_to in ("both", "positive", "negative"), column.name
         assert column.event_date in {"", "always", *names}, column.name
         assert (column.kind in ("category", "code", "boolean", "pcr_result")) <= bool(column.categories), column.name
@@ -209,7 +209,7 @@ def test_every_field_of_the_record_says_what_there_is_to_say() -> None:
 
 
 def test_every_rule_is_told_once_with_an_effect() -> None:
-    rows = tables.rows("rules")
+    rows = tables.read_rows("rules")
     assert len({row["rule"] for row in rows}) == len(rows)
     assert {row["effect"] for row in rows} == {"nulled", "changed", "repaired", "flagged"}
     assert all(row["meaning"].endswith(".") for row in rows)

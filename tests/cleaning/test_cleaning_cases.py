@@ -14,7 +14,7 @@ import warehouse
 from warehouse.catalog import columns
 
 CASES = list(csv.DictReader((Path(__file__).parent.parent / "data/cleaning_cases.csv").open()))
-COLUMN = {column.name: column for column in columns.record_columns()}
+COLUMN = {column.name: column for column in columns.list_record_columns()}
 
 
 def key_of(case: dict[str, str]) -> str:

@@ -17,9 +17,9 @@ from warehouse.cleaning import tables
 from warehouse.ingest import extraction, record_extraction
 
 DAY = date(2021, 6, 30)
-FIELDS = {key: c for c in columns.record_columns() for key in (c.source, *c.other_keys)}
+FIELDS = {key: c for c in columns.list_record_columns() for key in (c.source, *c.other_keys)}
 #: Columns that may have their value from another key.
-SHARED = {c.name for c in columns.record_columns() if c.other_keys}
+SHARED = {c.name for c in columns.list_record_columns() if c.other_keys}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ Rows = list[dict[str, Any]]
 def cleaned(con: duckdb.DuckDBPyConnection, *records: object) -> tuple[Rows, Rows]:
     """The typed rows of records, in their order, and all their issues."""
     n = len(records)
-    batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["raw.objects"].columns}
+    batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.load_relations()["raw.objects"].columns}
     batch |= {
         "key": pa.array([f"{i:06}" for i in range(n)]),
         "available_date": pa.array([DAY] * n),
@@ -98,7 +98,7 @@ def plain(column: columns.Column, value: object) -> object:
     if column.kind in ("boolean", "code"):
         return {"true": True, "false": False, **{f"cvcx{n}": n for n in range(4)}}.get(text.lower())
     if column.kind in ("sex", "ethnicity"):
-        return tables.mapping(column.kind).get(re.sub(r"\.0*$", "", " ".join(text.lower().split())))
+        return tables.read_mapping(column.kind).get(re.sub(r"\.0*$", "", " ".join(text.lower().split())))
     if column.kind in ("date_us", "date_uk"):
         return plain_day(text, day_first=column.kind == "date_uk")
     return text
@@ -163,7 +163,7 @@ def test_total_and_every_value_is_kept_or_explained(
             elif is_blank(value) and isinstance(nested, dict) is False:
                 assert where not in told
     columns_named = {row["column_name"] for row in issues} - {None}
-    assert columns_named <= {column.name for column in columns.record_columns()}
+    assert columns_named <= {column.name for column in columns.list_record_columns()}
 
 
 @settings(max_examples=20, deadline=None)
@@ -194,7 +194,7 @@ def oracle(first: int, second: int, year: str, *, day_first: bool) -> tuple[date
         return None, "impossible_date"
     if not date(1900, 1, 1) <= found <= DAY + timedelta(days=1):
         return None, "date_outside_window"
-    if found in tables.placeholder_days():
+    if found in tables.list_placeholder_days():
         return None, "placeholder_date"
     return found, "" if own else "date_other_order"
 
@@ -236,7 +236,9 @@ def test_a_day_in_any_of_its_forms_is_that_day(con: duckdb.DuckDBPyConnection, d
             forms |= {serial: {"date_serial"}, f"{serial}.0": {"date_serial"}}
         else:
             cases += [(serial, None, {"not_a_date"}), (str(serial), None, {"not_a_date"})]
-        refused = "placeholder_date" if day in tables.placeholder_days() else "" if is_within else "date_outside_window"
+        refused = (
+            "placeholder_date" if day in tables.list_placeholder_days() else "" if is_within else "date_outside_window"
+        )
         cases += [(form, None, {refused}) if refused else (form, day, rules) for form, rules in forms.items()]
     found = read(con, "Date of death", *(form for form, *_ in cases))
     for (form, *expected), answer in zip(cases, found, strict=True):
@@ -594,7 +596,7 @@ def test_swabs_keep_their_order_and_explain_their_parts(con: duckdb.DuckDBPyConn
 
 
 def test_a_key_that_is_there_twice_is_told(con: duckdb.DuckDBPyConnection) -> None:
-    batch = {c.name: pa.array([None], pa.string()) for c in columns.relations()["raw.objects"].columns}
+    batch = {c.name: pa.array([None], pa.string()) for c in columns.load_relations()["raw.objects"].columns}
     batch |= {"available_date": pa.array([DAY]), "content": pa.array(['{"Age": 40, "Sex": "F", "Age": 50}'])}
     rows, issues = record_extraction.extract_records(con, pa.table(batch))
     assert rows.column("age").to_pylist() == [40]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Chest, write_objects
-from drawn import lake, objects
+from drawn import build_lake, build_objects
 
 import warehouse
 from warehouse import cohorts
@@ -68,7 +68,7 @@ n       | 2020-04-20 |               | Bath   | 2020-04-02 |            |       
 
 @pytest.fixture(scope="module")
 def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
-    with lake(tmp_path_factory.mktemp("drawn"), FILMS, RECORDS) as opened:
+    with build_lake(tmp_path_factory.mktemp("drawn"), FILMS, RECORDS) as opened:
         yield opened
 
 
@@ -230,10 +230,10 @@ def told(differences: list[compare.Difference]) -> dict[str, tuple[str, str, str
 
 
 def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: Path, good: Path) -> None:
-    with lake(tmp_path, FILMS, RECORDS) as wh:
+    with build_lake(tmp_path, FILMS, RECORDS) as wh:
         before = wh.snapshot.number
     (tmp_path / "bucket/training/b/images_metadata/2020-04-02/b1.json").unlink()
-    more = objects(
+    more = build_objects(
         """
         patient | image | study | day
         a       | a9    | A9    | 2020-05-01
@@ -325,7 +325,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
 
     def step(films: str, records: str, dcm: str = "") -> int:
         more = {"training/b/images/2020-04-01/b.dcm": dcm} if dcm else {}
-        write_objects(tmp_path / "bucket", {**objects(films, records), **more})
+        write_objects(tmp_path / "bucket", {**build_objects(films, records), **more})
         warehouse.refresh(str(tmp_path / "bucket"), str(new_lake))
         with warehouse.open(str(new_lake)) as wh:
             return wh.snapshot.number
@@ -378,7 +378,7 @@ def test_a_concept_is_followed_to_the_fields_that_it_reads(tmp_path: Path) -> No
         n       | 2020-05-11 | 2020-04-04 0 |       | York
         m       | 2020-05-11 | 2020-04-05 ? |       | York
         """
-    with lake(tmp_path, films, records) as wh:
+    with build_lake(tmp_path, films, records) as wh:
         found = told(
             compare.compare_answers(*(wh.cohort("covid_risk", as_of=day) for day in ("2020-04-15", "2020-06-01")))
         )
@@ -457,7 +457,7 @@ def test_cramers_v() -> None:
 def test_the_commands(wh: warehouse.Warehouse, good: Path, here: Chest, tmp_path: Path) -> None:
     place = ("--lake", wh.location.name)
     listed = json.loads(here("cohort", "list", "--format", "json").stdout)
-    assert [c["name"] for c in listed] == cohorts.shipped()
+    assert [c["name"] for c in listed] == cohorts.list_shipped()
     shown = here("cohort", "show", good).stdout
     for words in ("Films of positive patients", "since DATE = '2020-03-01'", "films (line 10)", "Chest films."):
         assert words in shown
@@ -499,7 +499,7 @@ def test_the_example_of_the_docs_runs(wh: warehouse.Warehouse, tmp_path: Path) -
 
 def test_the_pages_of_the_cohorts_are_level_with_their_files() -> None:
     guide = (DOCS / "cohorts.md").read_text()
-    for name in cohorts.shipped():
+    for name in cohorts.list_shipped():
         assert (DOCS / f"cohorts/{name}.md").read_text() == cohort_pages.render_page(cohorts.load(name)), (
             "say make docs"
         )

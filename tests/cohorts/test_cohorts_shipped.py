@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from conftest import write_objects
-from drawn import answer, lake, objects
+from drawn import build_lake, build_objects, fetch_answer
 
 import warehouse
 from warehouse import cohorts, synthetic
 
 
 def test_covid_risk(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         """
         patient | image    | day        | modality | view | body    | said          | header_age
@@ -61,7 +61,7 @@ def test_covid_risk(tmp_path: Path) -> None:
         mixed   | 2020-06-05 |               |     |            |       |       |           |              | 2020-06-03 | 1
         """,
     )
-    assert answer(wh, "covid_risk", "SOPInstanceUID", "covid_status", "swab_date", "days_from_swab") == [
+    assert fetch_answer(wh, "covid_risk", "SOPInstanceUID", "covid_status", "swab_date", "days_from_swab") == [
         ("by_pcr", "positive", "2020-05-12", -2),
         ("earlier", "positive", "2020-04-03", -2),
         ("grown", "positive", "2020-04-01", 0),
@@ -73,18 +73,18 @@ def test_covid_risk(tmp_path: Path) -> None:
     ]
 
     def also(**parameters: object) -> set[object]:
-        more = {row[0] for row in answer(wh, "covid_risk", "SOPInstanceUID", **parameters)}
-        return more - {row[0] for row in answer(wh, "covid_risk", "SOPInstanceUID")}
+        more = {row[0] for row in fetch_answer(wh, "covid_risk", "SOPInstanceUID", **parameters)}
+        return more - {row[0] for row in fetch_answer(wh, "covid_risk", "SOPInstanceUID")}
 
     assert also(days_before=4, days_after=8) == {"pos_old", "pos_late"}
     assert also(projections=["frontal", "lateral", "unknown"]) == {"pos_side", "pos_said"}
     assert also(min_age=0) == {"child"}
     assert also(before_intubation=False) == {"tube_on", "tube_a", "tube_no", "tube_un"}
-    frontal = answer(wh, "covid_risk", "SOPInstanceUID", projections=["frontal"])
+    frontal = fetch_answer(wh, "covid_risk", "SOPInstanceUID", projections=["frontal"])
     assert ("pos_bare",) not in frontal, "nothing names its view"
-    assert answer(wh, "covid_risk", "SOPInstanceUID", max_age=17, min_age=17)
+    assert fetch_answer(wh, "covid_risk", "SOPInstanceUID", max_age=17, min_age=17)
     assert also(max_age=18) == set()
-    assert ("neg_near",) not in answer(wh.as_of("2020-05-31"), "covid_risk", "SOPInstanceUID"), "not known yet"
+    assert ("neg_near",) not in fetch_answer(wh.as_of("2020-05-31"), "covid_risk", "SOPInstanceUID"), "not known yet"
 
 
 #: Records of which none makes a film of 5 April a negative one, and what is against it.
@@ -118,24 +118,24 @@ def test_nothing_but_a_negative_swab_makes_a_negative(tmp_path: Path) -> None:
     positives = "patient | uploaded | positive_swab | centre" + "".join(
         f"\n{name} | 2020-10-01 | 2020-04-05 | Leeds" for name in ("pos", "pos2", "pos3")
     )
-    write_objects(tmp_path / "bucket", objects("patient | image", positives))
-    wh = lake(tmp_path, "\n".join(films), "\n".join(records))
+    write_objects(tmp_path / "bucket", build_objects("patient | image", positives))
+    wh = build_lake(tmp_path, "\n".join(films), "\n".join(records))
     for cohort, more in (
         ("covid_risk", {}),
         ("teaching_set", {"with_answers": True}),
         ("external_validation", {"centres": ["LEEDS"]}),
     ):
         label = "answer" if cohort == "teaching_set" else "covid_status"
-        found = answer(wh, cohort, "patient_id", label, **more)
+        found = fetch_answer(wh, cohort, "patient_id", label, **more)
         negative = {patient for patient, status in found if status == "negative"}
         assert negative == {"fine", "tie_a", "tie_b"}, (cohort, [*NEVER_NEGATIVE])
         if cohort != "teaching_set":
-            days = dict(answer(wh, cohort, "patient_id", "days_from_swab", **more))
+            days = dict(fetch_answer(wh, cohort, "patient_id", "days_from_swab", **more))
             assert days["tie_a"] == days["tie_b"] == 3, "of two as near the earlier, in whichever order they are sent"
 
 
 def test_ventilation(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         """
         patient  | image     | day        | said          | view
@@ -187,7 +187,7 @@ def test_ventilation(tmp_path: Path) -> None:
         """,
     )
     columns = ("patient_id", "ventilated", "days_to_ventilation", "died", "days_followed", "is_censored")
-    assert answer(wh, "ventilation", *columns) == [
+    assert fetch_answer(wh, "ventilation", *columns) == [
         ("dayonly", False, None, True, 7, False),
         ("dead", False, None, True, 7, False),
         ("denied", None, None, False, 61, False),
@@ -200,7 +200,7 @@ def test_ventilation(tmp_path: Path) -> None:
         ("vent", True, 4, None, 4, False),
         ("when", None, None, False, 61, False),
     ]
-    assert answer(wh, "ventilation", "patient_id", "StudyDate")[-2] == ("vent", "2020-04-01"), (
+    assert fetch_answer(wh, "ventilation", "patient_id", "StudyDate")[-2] == ("vent", "2020-04-01"), (
         "the first at presentation"
     )
     assert {step.step: step.counts["patients"] for step in wh.cohort("ventilation").steps()} == {
@@ -213,8 +213,8 @@ def test_ventilation(tmp_path: Path) -> None:
         "followed": 11,
         "answer": 11,
     }
-    assert ("late", True) in answer(wh, "ventilation", "patient_id", "ventilated", horizon=60)
-    anyone = answer(wh, "ventilation", "patient_id", "ventilated", ask_swab=False)
+    assert ("late", True) in fetch_answer(wh, "ventilation", "patient_id", "ventilated", horizon=60)
+    anyone = fetch_answer(wh, "ventilation", "patient_id", "ventilated", ask_swab=False)
     assert {("noswab", True), ("ward", True)} <= set(anyone)
     assert not any(patient == "ruled" for patient, _ in anyone)
 
@@ -241,12 +241,12 @@ def test_external_validation(tmp_path: Path) -> None:
     films.append("both | both | 2020-04-02 | AP | One")
     records.append("both | 2020-06-01 |  | 2020-04-01 | Leeds | 0 | 61")
     earlier = "patient | uploaded | swab | centre\nboth | 2020-05-01 | 2020-04-01 | Bath"
-    write_objects(tmp_path / "bucket", objects("patient | image", earlier))
-    wh = lake(tmp_path, "\n".join(films), "\n".join(records))
+    write_objects(tmp_path / "bucket", build_objects("patient | image", earlier))
+    wh = build_lake(tmp_path, "\n".join(films), "\n".join(records))
 
     def cells(*centres: str, **parameters: object) -> Counter[tuple[object, ...]]:
         columns = ("view", "covid_status", "matched_on", "patient_id")
-        found = answer(wh, "external_validation", *columns, centres=[*centres], **parameters)
+        found = fetch_answer(wh, "external_validation", *columns, centres=[*centres], **parameters)
         assert len({row[-1] for row in found}) == len(found), "one film a patient"
         assert "both" not in {row[-1] for row in found}
         return Counter(row[:-1] for row in found)
@@ -262,17 +262,21 @@ def test_external_validation(tmp_path: Path) -> None:
     assert sum(cells("Leeds", days_before=-1, loosen=3).values()) == 6
     with pytest.raises(warehouse.UsageError, match=r"must be given centres"):
         wh.cohort("external_validation")
-    images = {row[0] for row in answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"])}
+    images = {row[0] for row in fetch_answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"])}
     assert all(str(name).startswith("near") for name in images), "the film nearest to the swab"
-    draws = [tuple(answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"], draw=n)) for n in range(6)]
+    draws = [
+        tuple(fetch_answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"], draw=n)) for n in range(6)
+    ]
     assert len(set(draws)) > 1
-    assert draws[1] == tuple(answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"])), "alike each time"
+    assert draws[1] == tuple(fetch_answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"])), (
+        "alike each time"
+    )
     given = {"centres": ["Leeds"], "scanners": ["Two"], "loosen": 3}
-    assert {row[0] for row in answer(wh, "external_validation", "ManufacturerModelName", **given)} == {"Two"}
+    assert {row[0] for row in fetch_answer(wh, "external_validation", "ManufacturerModelName", **given)} == {"Two"}
 
 
 def test_external_validation_lets_matching_go_step_by_step(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         """
         patient | image | day
@@ -286,13 +290,13 @@ def test_external_validation_lets_matching_go_step_by_step(tmp_path: Path) -> No
         """,
     )
     for loosen in (0, 1, 2):
-        assert not answer(wh, "external_validation", "patient_id", centres=["Leeds"], loosen=loosen)
-    found = answer(wh, "external_validation", "patient_id", "matched_on", centres=["Leeds"], loosen=3)
+        assert not fetch_answer(wh, "external_validation", "patient_id", centres=["Leeds"], loosen=loosen)
+    found = fetch_answer(wh, "external_validation", "patient_id", "matched_on", centres=["Leeds"], loosen=3)
     assert found == [("neg", "projection"), ("pos", "projection")]
 
 
 def test_teaching_set(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         """
         patient | image  | day
@@ -332,11 +336,11 @@ def test_teaching_set(tmp_path: Path) -> None:
             "Date of 1st CXR": "04/02/2020",
             "COVID CODE": str(code),
         }
-        more = {**objects(film, "patient"), f"training/data/{patient}/status_2020-05-01.json": json.dumps(record)}
+        more = {**build_objects(film, "patient"), f"training/data/{patient}/status_2020-05-01.json": json.dumps(record)}
         write_objects(tmp_path / "bucket", more)
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
     wh = warehouse.open(str(tmp_path / "lake"), trusted=False)
-    key = answer(wh, "teaching_set", "SOPInstanceUID", "answer", "reading", "case_number", with_answers=True)
+    key = fetch_answer(wh, "teaching_set", "SOPInstanceUID", "answer", "reading", "case_number", with_answers=True)
     assert [row[:3] for row in key] == [
         ("clas_1", "positive", "read"),
         ("neg", "negative", "unread"),
@@ -345,17 +349,17 @@ def test_teaching_set(tmp_path: Path) -> None:
         ("vague", "indeterminate", "read"),
     ]
     assert sorted(row[-1] for row in key) == [1, 2, 3, 4, 5]
-    questions = answer(wh, "teaching_set", "SOPInstanceUID", "answer", "reading", "case_number")
+    questions = fetch_answer(wh, "teaching_set", "SOPInstanceUID", "answer", "reading", "case_number")
     assert questions == [(image, None, None, number) for image, _, _, number in key], "the key is apart"
-    few = answer(wh, "teaching_set", "answer", "reading", per_answer=1, with_answers=True)
+    few = fetch_answer(wh, "teaching_set", "answer", "reading", per_answer=1, with_answers=True)
     assert few == [("indeterminate", "read"), ("negative", "read"), ("positive", "read")]
-    without = answer(wh, "teaching_set", "SOPInstanceUID", unread=False)
+    without = fetch_answer(wh, "teaching_set", "SOPInstanceUID", unread=False)
     assert ("neg",) not in without
     assert ("read",) in without
 
 
 def test_longitudinal_ct(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         """
         patient | image | study | day        | modality | body   | words             | said     | header_age
@@ -386,17 +390,17 @@ def test_longitudinal_ct(tmp_path: Path) -> None:
         """,
     )
     columns = ("StudyInstanceUID", "scan_number", "days_since_first", "days_from_swab", "n_slices")
-    assert answer(wh, "longitudinal_ct", *columns) == [("T1", 1, 0, -2, 2), ("T2", 2, 19, 17, 1)]
-    assert [row[0] for row in answer(wh, "longitudinal_ct", *columns, days_before=1000)] == ["T0", "T1", "T2"]
-    assert answer(wh, "longitudinal_ct", *columns, min_days=20) == []
-    assert answer(wh, "longitudinal_ct", *columns, days_after=16) == []
-    assert answer(wh.as_of("2020-04-19"), "longitudinal_ct", *columns) == [], "the second was not there yet"
-    assert len(answer(wh, "longitudinal_ct", *columns, min_studies=1, min_days=0)) == 5
-    assert len(answer(wh, "longitudinal_ct", *columns, min_age=0)) == 4
+    assert fetch_answer(wh, "longitudinal_ct", *columns) == [("T1", 1, 0, -2, 2), ("T2", 2, 19, 17, 1)]
+    assert [row[0] for row in fetch_answer(wh, "longitudinal_ct", *columns, days_before=1000)] == ["T0", "T1", "T2"]
+    assert fetch_answer(wh, "longitudinal_ct", *columns, min_days=20) == []
+    assert fetch_answer(wh, "longitudinal_ct", *columns, days_after=16) == []
+    assert fetch_answer(wh.as_of("2020-04-19"), "longitudinal_ct", *columns) == [], "the second was not there yet"
+    assert len(fetch_answer(wh, "longitudinal_ct", *columns, min_studies=1, min_days=0)) == 5
+    assert len(fetch_answer(wh, "longitudinal_ct", *columns, min_age=0)) == 4
 
 
 def test_prior_data(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         """
         patient | image | day        | modality | uploaded
@@ -407,13 +411,13 @@ def test_prior_data(tmp_path: Path) -> None:
         c       | c1    | 2020-04-01 | CR       |
         """,
     )
-    assert answer(wh, "prior_data", "SOPInstanceUID", patients=["a", "b", "b", "nobody"]) == [
+    assert fetch_answer(wh, "prior_data", "SOPInstanceUID", patients=["a", "b", "b", "nobody"]) == [
         ("a1",),
         ("a2",),
         ("a3",),
         ("b1",),
     ]
-    assert answer(wh, "prior_data", "SOPInstanceUID", patients="a", until="2020-04-08") == [("a1",)]
+    assert fetch_answer(wh, "prior_data", "SOPInstanceUID", patients="a", until="2020-04-08") == [("a1",)]
     with pytest.raises(warehouse.UsageError, match=r"must be given patients \(VARCHAR\[\]\)"):
         wh.cohort("prior_data")
     counts = {s.step: s.counts["patients"] for s in wh.cohort("prior_data", patients=["a", "nobody"]).steps()}
@@ -426,9 +430,9 @@ def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Pat
     with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
         centres = [row[0] for row in wh.sql("select distinct submitting_centre from clinical").fetchall()]
         given = {"external_validation": {"centres": centres}, "prior_data": {"patients": "Covid20"}}
-        rows = {name: wh.cohort(name, **given.get(name, {})).rows.to_pylist() for name in cohorts.shipped()}
+        rows = {name: wh.cohort(name, **given.get(name, {})).rows.to_pylist() for name in cohorts.list_shipped()}
         looser = wh.cohort("external_validation", centres=centres, loosen=3).rows.num_rows
-        key = answer(wh, "teaching_set", "answer", "reading", with_answers=True)
+        key = fetch_answer(wh, "teaching_set", "answer", "reading", with_answers=True)
     count = {name: len(found) for name, found in rows.items()}
     people = {name: len({row["patient_id"] for row in found}) for name, found in rows.items()}
     status = Counter(row["covid_status"] for row in rows["covid_risk"])
@@ -448,8 +452,8 @@ def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Pat
 
 
 def test_every_shipped_cohort_says_its_definition_and_limits_and_explains_its_steps() -> None:
-    assert len(cohorts.shipped()) == 6
-    for name in cohorts.shipped():
+    assert len(cohorts.list_shipped()) == 6
+    for name in cohorts.list_shipped():
         definition = cohorts.load(name)
         assert definition.definition, name
         assert definition.limits, name

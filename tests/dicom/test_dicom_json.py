@@ -51,7 +51,7 @@ CODES_READ = (
 @pytest.mark.parametrize("number", ["1" * 200_000, "1." * 100_000, "1." + "1" * 200_000, "." + "1" * 200_000])
 def test_a_long_number_that_is_none_is_seen_at_once(number: str) -> None:
     start = time.process_time()
-    decimal = representations.form("DOUBLE", "DS")
+    decimal = representations.find_form("DOUBLE", "DS")
     assert decimal is not None
     assert not decimal.fullmatch(f"{number}x")
     assert time.process_time() - start < 2
@@ -160,7 +160,7 @@ def test_private_attributes_by_their_creator(wh: warehouse.Warehouse) -> None:
 
 
 def test_many_tags_answer_as_one_does(wh: warehouse.Warehouse) -> None:
-    names = [column.name for column in columns.dicom_columns()][:30]
+    names = [column.name for column in columns.list_dicom_columns()][:30]
     calls = [f"tag(header, '{name}')" for name in names]
     together = wh.sql(f"select {', '.join(calls)} from headers order by key").fetchall()
     alone = [wh.sql(f"select {call} from headers order by key").fetchall() for call in calls]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from warehouse.catalog import columns
 from warehouse.ingest import extraction, header_extraction, record_extraction
 
-TAG = {column.name: column.source for column in columns.dicom_columns()}
+TAG = {column.name: column.source for column in columns.list_dicom_columns()}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,9 @@ def rows(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[dict[s
     n = len(texts)
     day, moment = pa.array([date(2020, 4, 1)] * n), pa.array([datetime(2020, 4, 1, tzinfo=UTC)] * n)
     batch = {
-        c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["core.images"].columns if not c.is_dicom
+        c.name: pa.array([None] * n, pa.string())
+        for c in columns.load_relations()["core.images"].columns
+        if not c.is_dicom
     }
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "available_date": day, "last_modified": moment}
     batch |= {"content": pa.array(texts, pa.string())}
@@ -183,7 +185,7 @@ def test_what_is_a_header(con: duckdb.DuckDBPyConnection, text: str | None, is_h
 
 def records(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[tuple[Any, ...]]:
     n = len(texts)
-    batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.relations()["raw.objects"].columns}
+    batch = {c.name: pa.array([None] * n, pa.string()) for c in columns.load_relations()["raw.objects"].columns}
     batch |= {"key": pa.array([f"{i:06}" for i in range(n)]), "content": pa.array(texts, pa.string())}
     batch |= {"available_date": pa.array([date(2020, 4, 1)] * n)}
     found = record_extraction.extract_records(con, pa.table(batch))[0].to_pylist()

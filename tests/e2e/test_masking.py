@@ -11,11 +11,11 @@ from urllib.parse import quote, quote_plus
 
 import dagster as dg
 import pytest
-from commands import NAMES, words
+from commands import NAMES, build_words
 from conftest import Chest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import HOST, S3, Postgres, moto, postgres
+from servers import HOST, S3, Postgres, serve_moto, serve_postgres
 
 import warehouse
 from pipelines import notify
@@ -220,13 +220,13 @@ def test_an_address_of_any_spelling_shows_no_secret(address: str, monkeypatch: p
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    with postgres() as running:
+    with serve_postgres() as running:
         yield Postgres(running.port, running.psql, "curator", running.password)
 
 
 @pytest.fixture(scope="module")
 def objects() -> Iterator[S3]:
-    with moto() as running:
+    with serve_moto() as running:
         yield running
 
 
@@ -303,7 +303,7 @@ def test_no_command_shows_a_secret_of_what_works(
     for name, value in login_of(filled):
         monkeypatch.setenv(name, value)
     values = {**filled, **targets(tmp_path), "target": filled["lake"]}
-    done = here(*words(command, values, lake=filled["lake"], label="covid_status", from_="2020-05-01"))
+    done = here(*build_words(command, values, lake=filled["lake"], label="covid_status", from_="2020-05-01"))
     helped = here(*command.split(), "--help")
     assert "Traceback" not in done.stderr
     assert CANARY not in done.stdout + done.stderr + helped.stdout
@@ -347,7 +347,7 @@ def test_no_command_shows_a_secret_of_what_fails(
     monkeypatch.setenv("CHEST_SQL_SECONDS", "5")
     address = wrong(server, tmp_path / "data")[trouble]
     values = {**filled, **targets(tmp_path), "target": address}
-    done = here(*words(command, values, lake=address, label="covid_status", from_="2020-05-01"))
+    done = here(*build_words(command, values, lake=address, label="covid_status", from_="2020-05-01"))
     assert "Traceback" not in done.stderr
     assert CANARY not in done.stdout + done.stderr
     assert CANARY not in written(tmp_path)
@@ -360,13 +360,13 @@ def test_no_command_shows_a_secret_of_an_address_that_is_none(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     values = {**targets(tmp_path), "source": tmp_path, "folder": tmp_path / "out", "target": ADDRESSES[spelling]}
-    done = here(*words(command, values, lake=ADDRESSES[spelling]))
+    done = here(*build_words(command, values, lake=ADDRESSES[spelling]))
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert CANARY not in done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
     monkeypatch.setenv("CHEST_LAKE", ADDRESSES[spelling])
-    by_environment = here(*words(command, values))
+    by_environment = here(*build_words(command, values))
     assert CANARY not in by_environment.stdout + by_environment.stderr
 
 

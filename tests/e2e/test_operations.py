@@ -17,7 +17,7 @@ import boto3
 import pytest
 import typer
 import yaml
-from servers import moto
+from servers import serve_moto
 
 from warehouse import change_detection
 from warehouse.cli.commands import app
@@ -114,7 +114,7 @@ def test_policies_give_no_more_than_they_say() -> None:
 def test_the_queue_of_the_page_tells_of_new_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files as they stand, with the account of the test server; then an object is written."""
     ours = {name: text.replace("111122223333", ACCOUNT) for name, text in FILES.items()}
-    with moto() as server:
+    with serve_moto() as server:
         for name, value in {**server.environment, "AWS_REGION": REGION}.items():
             monkeypatch.setenv(name, value)
         s3, sqs = (boto3.client(kind, endpoint_url=server.endpoint, region_name=REGION) for kind in ("s3", "sqs"))

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import NAMES, words
+from commands import NAMES, build_words
 from conftest import Chest, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
-from terminals import at_terminal, here_at_terminal
+from terminals import run_at_terminal, run_here_at_terminal
 
 import warehouse
 from pipelines import metadata, retries
@@ -103,7 +103,7 @@ def test_no_command_lets_a_control_character_through(name: str, hostile: dict[st
     file = out.with_suffix(".html") if name == "report" else out
     values = {**hostile, "output": file, "out": out, "backup.folder": out}
     options = {"lake": hostile["lake"], "label": "centre", "from_": "2020-05-01", "suppress": 0}
-    code, seen = here_at_terminal(*words(name, values, **options), columns=200, CHEST_SUPPRESS="0")
+    code, seen = run_here_at_terminal(*build_words(name, values, **options), columns=200, CHEST_SUPPRESS="0")
     assert code in (0, 1, 2), plain(seen)
     assert "Traceback" not in plain(seen)
     assert not UNSEEN.search(plain(seen)), repr(plain(seen))
@@ -113,11 +113,13 @@ def test_no_command_lets_a_control_character_through(name: str, hostile: dict[st
 @pytest.mark.parametrize("name", NAMES)
 def test_no_error_lets_a_control_character_through(name: str, tmp_path: Path) -> None:
     for more in (
-        words(name, {}, lake=f"{tmp_path}/{HOSTILE}", label=HOSTILE, from_=HOSTILE, as_of=HOSTILE, source=HOSTILE),
+        build_words(
+            name, {}, lake=f"{tmp_path}/{HOSTILE}", label=HOSTILE, from_=HOSTILE, as_of=HOSTILE, source=HOSTILE
+        ),
         [*name.split(), f"--{HOSTILE}"],
     )[: 2 if name in ("status", "manifest verify") else 1]:
         values = [word.replace("nothing", f"no{HOSTILE}") for word in more]
-        code, seen = here_at_terminal(*values, columns=200, cwd=tmp_path)
+        code, seen = run_here_at_terminal(*values, columns=200, cwd=tmp_path)
         assert code in (0, 1, 2)
         assert not UNSEEN.search(plain(seen)), repr(plain(seen))
 
@@ -127,7 +129,7 @@ def test_a_terminal_sees_answers_escaped_and_a_pipe_gets_them_to_the_byte(
     form: str, hostile: dict[str, object], chest: Chest
 ) -> None:
     query = ("sql", f"select '{HOSTILE}' as a", "--lake", hostile["lake"], "--format", form)
-    code, seen = at_terminal(*query, columns=200)
+    code, seen = run_at_terminal(*query, columns=200)
     assert code == 0
     assert not UNSEEN.search(plain(seen))
     assert "\\u202e" in plain(seen)
@@ -144,7 +146,7 @@ def test_a_terminal_sees_answers_escaped_and_a_pipe_gets_them_to_the_byte(
 def test_progress_at_a_terminal_shows_nothing_of_keys(hostile: dict[str, object], tmp_path: Path) -> None:
     source = tmp_path / HOSTILE.replace("/", "")
     shutil.copytree(str(hostile["source"]), source)
-    code, seen = at_terminal("refresh", source, "--lake", tmp_path / "lake", columns=120)
+    code, seen = run_at_terminal("refresh", source, "--lake", tmp_path / "lake", columns=120)
     assert code == 0, seen
     assert not UNSEEN.search(plain(seen)), repr(plain(seen))
     assert "E\\x1b]0;owned" in plain(seen)
@@ -252,7 +254,7 @@ def odd_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_the_columns_that_matter_are_there_at_eighty(odd_lake: Path, command: str, words: list[str]) -> None:
     lake = ["--lake", str(odd_lake)] if not command.startswith("describe") else []
-    _, seen = here_at_terminal(*command.split(), *lake)
+    _, seen = run_here_at_terminal(*command.split(), *lake)
     lines = plain(seen).splitlines()
     assert max(len(line) for line in lines if not line.startswith("No room for ")) <= 80  # a note wraps
     shown = " ".join(" ".join(lines).split())
@@ -263,8 +265,8 @@ def test_the_columns_that_matter_are_there_at_eighty(odd_lake: Path, command: st
 def test_meanings_are_whole_at_eighty() -> None:
     """What stands in the last column, its lines joined, is what the JSON has: nothing is cut."""
     for table in ("images", "patients", "image_regions"):
-        rows = json.loads(plain(here_at_terminal("describe", table, "--format", "json")[1]))
-        _, seen = here_at_terminal("describe", table)
+        rows = json.loads(plain(run_here_at_terminal("describe", table, "--format", "json")[1]))
+        _, seen = run_here_at_terminal("describe", table)
         head, *lines = plain(seen).splitlines()
         start = head.index("meaning")
         texts = "".join(line[start:].replace(" ", "") for line in lines)

@@ -76,8 +76,8 @@ def test_words_of_a_value_are_no_shortage() -> None:
 
 def test_foreign_sql_has_a_share_of_the_machine_unless_it_is_given_one() -> None:
     total = machine_memory.total_mb()
-    assert 512 <= machine_memory.foreign_duckdb_mb(Settings()) <= max(512, total // 4)
-    assert machine_memory.foreign_process_mb(Settings()) == max(768, total // 2)
+    assert 512 <= machine_memory.untrusted_duckdb_mb(Settings()) <= max(512, total // 4)
+    assert machine_memory.untrusted_process_mb(Settings()) == max(768, total // 2)
     given = Settings(memory_limit_mb=300, sql_memory_mb=0)
-    assert machine_memory.foreign_duckdb_mb(given) == machine_memory.confined_duckdb_mb(given) == 300
-    assert machine_memory.foreign_process_mb(given) == 0
+    assert machine_memory.untrusted_duckdb_mb(given) == machine_memory.confined_duckdb_mb(given) == 300
+    assert machine_memory.untrusted_process_mb(given) == 0

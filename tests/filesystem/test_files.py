@@ -57,7 +57,7 @@ def test_permissions_are_those_of_the_setting_whatever_the_umask(
     assert {mode(tmp_path / name) for name in ("above", "above/below", "upper", "upper/new", "upper/new/inner")} == {
         folder
     }
-    with files.temporary_folder() as temporary:
+    with files.open_temporary_folder() as temporary:
         assert mode(temporary) == 0o700
     assert not temporary.exists()
 

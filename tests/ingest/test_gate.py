@@ -83,7 +83,7 @@ def alter(folder: str, *statements: str) -> None:
 
 def found_by_rules(con: Con) -> dict[str, int]:
     """What the blocking rules say themselves, screen or not."""
-    rules = (c for c in checks.definitions().values() if c.severity is checks.Severity.BLOCKING)
+    rules = (c for c in checks.load_definitions().values() if c.severity is checks.Severity.BLOCKING)
     return {rule.name: len(con.execute(rule.sql).fetchall()) for rule in rules}
 
 
@@ -208,10 +208,10 @@ def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, h
 def test_any_blocking_rule_holds_the_gate(
     run: warehouse.ingest.Run, monkeypatch: pytest.MonkeyPatch, filled: str
 ) -> None:
-    known = checks.definitions()
+    known = checks.load_definitions()
     rule = replace(known["study_after_available"], name="no_ct", severity=checks.Severity.BLOCKING)
     rule = replace(rule, sql="-- title: No CT\nselect key from core.images where Modality = 'CT' order by all;\n")
-    monkeypatch.setattr(checks, "definitions", lambda: {**known, "no_ct": rule})
+    monkeypatch.setattr(checks, "load_definitions", lambda: {**known, "no_ct": rule})
     ((count,),) = run.con.execute("select count(*) from core.images where Modality = 'CT'").fetchall()
     assert count
     assert {r.check.name: r.n_rows for r in publish_gate.run_blocking_checks(run) if r.n_rows} == {"no_ct": count}

@@ -68,7 +68,7 @@ def make_old(con: Any) -> None:
     before |= {"kind", "pseudonym", "submitting_centre"}
     for view in ("clinical_issues", "clinical_changes", "completeness", "patients", "clinical", "clinical_history"):
         con.execute(f"drop view {view}")
-    for column in columns.relations()["core.clinical"].columns:
+    for column in columns.load_relations()["core.clinical"].columns:
         if column.name not in before:
             con.execute(f'alter table core.clinical drop column "{column.name}"')
     con.execute("drop table core.clinical_issues; drop table ops.manifests")

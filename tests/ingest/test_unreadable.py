@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from conftest import Chest, copy_lake, write_objects
-from faulty import Fault, Faulty, alter, answering, faulty, page, shorten
-from servers import S3, moto
+from faulty import Fault, Faulty, alter_byte, answer_with, answer_with_page, serve_faulty, shorten_body
+from servers import S3, serve_moto
 
 import warehouse
 from warehouse.errors import RemovalsError, SourceError
@@ -18,7 +18,11 @@ from warehouse.query import checks
 from warehouse.settings import Settings
 
 SETTINGS = Settings(request_seconds=1)
-DENIED, GONE, BROKEN = answering(403, "AccessDenied"), answering(404, "NoSuchKey"), answering(500, "InternalError")
+DENIED, GONE, BROKEN = (
+    answer_with(403, "AccessDenied"),
+    answer_with(404, "NoSuchKey"),
+    answer_with(500, "InternalError"),
+)
 N = 40
 BUCKET = "chest"
 
@@ -36,13 +40,13 @@ RECORDS = {key_of(number): record(number) for number in range(N)}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
-    with moto() as running:
+    with serve_moto() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def proxy(server: S3) -> Iterator[Faulty]:
-    with faulty(server) as running:
+    with serve_faulty(server) as running:
         yield running
 
 
@@ -97,7 +101,7 @@ def ages_in(lake: Path) -> dict[str, int]:
 
 def rows_checks(wh: warehouse.Warehouse) -> dict[str, int]:
     """Of the checks of kept and lost rows: how many rows they name."""
-    names = [name for name in checks.definitions() if name.startswith("rows_")]
+    names = [name for name in checks.load_definitions() if name.startswith("rows_")]
     assert names
     return {name: wh.check(name)[0].n_rows for name in names}
 
@@ -107,7 +111,9 @@ def numbers(most: int) -> Callable[[str], bool]:
     return lambda path: any(f"/Covid{number}/data" in path for number in range(most))
 
 
-@pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN, page, shorten, alter], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "fault", [DENIED, GONE, BROKEN, answer_with_page, shorten_body, alter_byte], ids=lambda f: f.__name__
+)
 @pytest.mark.parametrize("way", ["full", "replaced"])
 def test_many_unread_are_not_published_and_nothing_is_lost(
     bucket: Faulty, server: S3, lake: Path, fault: Fault, way: str
@@ -132,7 +138,9 @@ def test_many_unread_are_not_published_and_nothing_is_lost(
         assert not any(rows_checks(wh).values())
 
 
-@pytest.mark.parametrize("fault", [DENIED, BROKEN, alter, shorten, page], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "fault", [DENIED, BROKEN, alter_byte, shorten_body, answer_with_page], ids=lambda f: f.__name__
+)
 def test_a_few_unread_keep_their_rows_and_are_named(
     bucket: Faulty, server: S3, lake: Path, fault: Fault, here: Chest
 ) -> None:
@@ -180,13 +188,13 @@ def test_a_few_unread_new_objects_stop_nothing(bucket: Faulty, server: S3, new_l
 
 
 def test_what_comes_altered_once_is_fetched_again(bucket: Faulty, new_lake: Path) -> None:
-    bucket.fail(alter, times=5, when=lambda path: "data.json" in path)
+    bucket.fail(alter_byte, times=5, when=lambda path: "data.json" in path)
     assert refresh(new_lake).clinical.rejected == 0
     assert bucket.failed == 5
     assert set(ages_in(new_lake).values()) == {50}
 
 
-@pytest.mark.parametrize("fault", [DENIED, BROKEN, alter], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("fault", [DENIED, BROKEN, alter_byte], ids=lambda f: f.__name__)
 def test_a_bucket_that_cannot_be_read_is_refused(bucket: Faulty, tmp_path: Path, fault: Fault) -> None:
     bucket.fail(fault, when=lambda path: "data.json" in path)
     with pytest.raises(SourceError):
@@ -202,7 +210,7 @@ def test_a_bucket_that_cannot_be_read_is_refused(bucket: Faulty, tmp_path: Path,
 
 
 def test_full_mends_what_an_older_version_let_in(bucket: Faulty, new_lake: Path) -> None:
-    bucket.fail(alter, when=numbers(3))
+    bucket.fail(alter_byte, when=numbers(3))
     careless = Settings(request_seconds=0.5, check_etags=0)
     warehouse.refresh(f"s3://{BUCKET}", str(new_lake), settings=careless)
     bucket.fail(None)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest
-from servers import moto, postgres
+from servers import serve_moto, serve_postgres
 
 import warehouse
 from warehouse.errors import LakeBusyError, LakeError, WarehouseError
@@ -274,7 +274,7 @@ def test_a_lake_moves_to_postgresql_and_is_restored_by_pg_dump(original: Path, c
     """Its Parquet files lie on S3 afterwards; every snapshot answers as before, and the next refresh goes on."""
     old = copied / "lake"
     before = [answers(old), answers(old, first := first_published(old))]
-    with postgres() as server, moto() as s3:
+    with serve_postgres() as server, serve_moto() as s3:
         server.run("create database chest")
         address = server.address("chest", "s3://parquet/lake")
         client = s3.client()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Chest, write_objects
-from servers import postgres
+from servers import serve_postgres
 
 import warehouse
 from warehouse.errors import LakeError
@@ -102,7 +102,7 @@ def test_maintenance_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: P
 
 
 def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> None:
-    with postgres() as server:
+    with serve_postgres() as server:
         server.run("create database one")
         server.run("create database two")
         first, second = (server.address(name, tmp_path / "data") for name in ("one", "two"))

@@ -144,14 +144,14 @@ def test_views_tables_and_columns_say_what_they_mean(filled: Path) -> None:
                 "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
             ).fetchall()
         )
-        for view in columns.views():
+        for view in columns.list_views():
             assert found[view.name].startswith(view.meaning)
         rows = wh.con.execute(
             "select schema_name || '.' || table_name, column_name, comment from duckdb_columns() "
             "where database_name = 'lake' and not internal"
         ).fetchall()
     comments = {(table, column): comment for table, column, comment in rows}
-    for table in columns.tables():
+    for table in columns.list_tables():
         for column in table.columns:
             assert comments[table.name, column.name].startswith(column.meaning)
 

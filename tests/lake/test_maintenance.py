@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest, write_objects
-from servers import moto, postgres
+from servers import serve_moto, serve_postgres
 
 import warehouse
 from warehouse.errors import BlockedError, LakeBusyError, LakeError, UsageError
@@ -329,7 +329,7 @@ def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, here: C
 
 
 def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with moto() as s3, postgres() as server:
+    with serve_moto() as s3, serve_postgres() as server:
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
         client = s3.client()

@@ -13,11 +13,11 @@ from typing import Any
 import duckdb
 import pytest
 from conftest import Chest, write_objects
-from servers import Postgres, moto, postgres
+from servers import Postgres, serve_moto, serve_postgres
 
 import warehouse
 from warehouse.cli import _explain_fault
-from warehouse.errors import ForeignSqlError, LakeBusyError, LakeError, UsageError
+from warehouse.errors import LakeBusyError, LakeError, UntrustedSqlError, UsageError
 from warehouse.lake import location, store, view_changes
 from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
@@ -39,7 +39,7 @@ COUNTS = (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    with postgres() as running:
+    with serve_postgres() as running:
         yield running
 
 
@@ -83,7 +83,7 @@ def test_foreign_sql_reads_the_views_and_no_more(filled: str) -> None:
         count = "select count(*) from patients"
         assert wh.sql(count, trusted=False).fetchall() == wh.sql(count).fetchall()
         for query in ("from core.images", "from postgres_query('__ducklake_metadata_lake', 'select 1')"):
-            with pytest.raises(ForeignSqlError):
+            with pytest.raises(UntrustedSqlError):
                 wh.sql(query, trusted=False)
 
 
@@ -180,7 +180,7 @@ def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.Mon
     record = {"training/Covid1/data/2020-03-01/data.json": '{"Pseudonym": "Covid1", "SwabStatus": "Negative"}'}
     write_objects(tmp_path / "bucket", record)
     address = server.address("remote", "s3://parquet/lake")
-    with moto() as s3:
+    with serve_moto() as s3:
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
         client = s3.client()
@@ -267,7 +267,10 @@ except warehouse.WarehouseError as error:
 except Exception as error:
     print(_explain_fault(error))
 """
-    with contextlib.suppress(subprocess.CalledProcessError), postgres() as server:  # there is nothing left to stop
+    with (
+        contextlib.suppress(subprocess.CalledProcessError),
+        serve_postgres() as server,
+    ):  # there is nothing left to stop
         process = server.run("select pg_read_file('postmaster.pid')").split("\n")[0]
         words = [str(bucket), server.address("postgres", tmp_path / "data"), process, str(server.port)]
         done = subprocess.run(

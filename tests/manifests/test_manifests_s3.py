@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from servers import S3, rclone
+from servers import S3, serve_rclone
 
 import warehouse
 from warehouse.manifests.checksums import How
@@ -155,7 +155,7 @@ def test_another_server_with_keys_checked(tmp_path: Path, monkeypatch: pytest.Mo
     """rclone: refusals are one line, and what it serves is downloaded and verified like S3's."""
     root = tmp_path / "served"
     make_bucket(root / "bucket", 2)
-    with rclone(root) as server:
+    with serve_rclone(root) as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         made = export("s3://bucket", tmp_path / "m")

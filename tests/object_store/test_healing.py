@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Chest
-from faulty import Fault, Faulty, answering, cut, faulty, hang, reset
-from servers import S3, moto
+from faulty import Fault, Faulty, answer_with, cut_off, reset_connection, serve_faulty, stall
+from servers import S3, serve_moto
 
 import warehouse
 from warehouse.errors import SourceDownError, SourceError, WarehouseError
@@ -20,19 +20,19 @@ KEYS = [f"training/Covid{number}/data/2020-03-01/data.json" for number in range(
 #: A user waits twenty seconds for an answer; a test does not.
 SETTINGS = Settings(request_seconds=0.5)
 
-SLOW_DOWN = answering(503, "SlowDown")
+SLOW_DOWN = answer_with(503, "SlowDown")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
-    with moto() as running:
+    with serve_moto() as running:
         running.put("chest", dict.fromkeys(KEYS, RECORD))
         yield running
 
 
 @pytest.fixture(scope="module")
 def proxy(server: S3) -> Iterator[Faulty]:
-    with faulty(server) as running:
+    with serve_faulty(server) as running:
         yield running
 
 
@@ -67,11 +67,11 @@ def refused(lake: Path) -> WarehouseError:
     ("fault", "words"),
     [
         (SLOW_DOWN, "fewer requests"),
-        (answering(503, "RequestLimitExceeded"), "fewer requests"),
-        (answering(500, "InternalError"), "a fault of its own"),
-        (reset, "does not answer any more|cannot be reached"),
-        (hang, "does not answer any more|cannot be reached"),
-        (cut, "does not answer any more|cannot be reached|a fault of its own"),
+        (answer_with(503, "RequestLimitExceeded"), "fewer requests"),
+        (answer_with(500, "InternalError"), "a fault of its own"),
+        (reset_connection, "does not answer any more|cannot be reached"),
+        (stall, "does not answer any more|cannot be reached"),
+        (cut_off, "does not answer any more|cannot be reached|a fault of its own"),
     ],
     ids=["slow_down", "limit", "broken", "reset", "hang", "cut"],
 )
@@ -85,9 +85,9 @@ def test_what_may_heal_says_so(
     assert error.heals
     assert re.search(words, str(error)), error
     assert bucket.failed > (
-        fault is not cut
+        fault is not cut_off
     )  # tried again, but a listing that broke off in the middle: that is left to the next run
-    if fault is cut and when is is_object:  # what was left undone, the next refresh does
+    if fault is cut_off and when is is_object:  # what was left undone, the next refresh does
         bucket.fail(None)
         assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=SETTINGS).clinical.loaded == 30
 
@@ -95,11 +95,11 @@ def test_what_may_heal_says_so(
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (answering(403, "AccessDenied"), "s3:ListBucket"),
-        (answering(400, "ExpiredToken"), "expired. Log in again"),
-        (answering(403, "InvalidAccessKeyId"), "AWS_ACCESS_KEY_ID"),
-        (answering(403, "SignatureDoesNotMatch"), "AWS_SECRET_ACCESS_KEY"),
-        (answering(404, "NoSuchBucket"), "no such bucket"),
+        (answer_with(403, "AccessDenied"), "s3:ListBucket"),
+        (answer_with(400, "ExpiredToken"), "expired. Log in again"),
+        (answer_with(403, "InvalidAccessKeyId"), "AWS_ACCESS_KEY_ID"),
+        (answer_with(403, "SignatureDoesNotMatch"), "AWS_SECRET_ACCESS_KEY"),
+        (answer_with(404, "NoSuchBucket"), "no such bucket"),
     ],
     ids=["denied", "expired", "unknown_key", "wrong_key", "no_bucket"],
 )
@@ -112,7 +112,9 @@ def test_what_will_not_heal_is_not_tried_again(bucket: Faulty, tmp_path: Path, f
         assert bucket.failed <= 2
 
 
-@pytest.mark.parametrize("fault", [SLOW_DOWN, reset, answering(500, "InternalError")], ids=["slow", "reset", "broken"])
+@pytest.mark.parametrize(
+    "fault", [SLOW_DOWN, reset_connection, answer_with(500, "InternalError")], ids=["slow", "reset", "broken"]
+)
 def test_short_trouble_heals_within_the_refresh(bucket: Faulty, new_lake: Path, fault: Fault) -> None:
     bucket.fail(fault, times=2)
     patient = Settings(request_seconds=5)

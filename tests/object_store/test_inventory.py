@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest
-from inventories import CONFIG, PLAIN, address, listed, written
+from inventories import CONFIG, PLAIN, build_listing, inventory_address, write_inventory
 from servers import S3
 
 import warehouse
@@ -28,7 +28,7 @@ def key(patient: int, day: int = 1) -> str:
 
 
 def by_inventory(bucket: str, below: str = "") -> tuple[str, Settings]:
-    return f"s3://{bucket}{below}", Settings(inventory=address(bucket))
+    return f"s3://{bucket}{below}", Settings(inventory=inventory_address(bucket))
 
 
 def refresh(bucket: str, lake: Path, below: str = "", **more: Any) -> warehouse.RefreshResult:
@@ -79,7 +79,7 @@ def expected(sample: Path) -> dict[str, Any]:
 def test_answers_are_those_of_a_listing(
     s3: S3, sample: Path, expected: dict[str, Any], new_lake: Path, form: str
 ) -> None:
-    written(s3, "sample", form, taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    write_inventory(s3, "sample", form, taken_at=datetime.now(UTC) + timedelta(minutes=1))
     result = refresh("sample", new_lake)
     assert result.objects.listed == len(expected["objects"])
     assert result.objects.note.startswith("listed by the inventory of ")
@@ -88,9 +88,10 @@ def test_answers_are_those_of_a_listing(
 
 def test_going_over_to_an_inventory_and_back_changes_nothing(s3: S3, sample: Path, expected: dict[str, Any]) -> None:
     rows = [  # CSV tells the time to the millisecond, where a listing may not
-        {**row, "LastModifiedDate": f"{row['LastModifiedDate']:%Y-%m-%dT%H:%M:%S}.999Z"} for row in listed(s3, "sample")
+        {**row, "LastModifiedDate": f"{row['LastModifiedDate']:%Y-%m-%dT%H:%M:%S}.999Z"}
+        for row in build_listing(s3, "sample")
     ]
-    written(s3, "sample", "CSV", rows=rows, taken_at=datetime.now(UTC) + timedelta(minutes=2))
+    write_inventory(s3, "sample", "CSV", rows=rows, taken_at=datetime.now(UTC) + timedelta(minutes=2))
     for again in (refresh("sample", sample / "listed"), warehouse.refresh("s3://sample", str(sample / "listed"))):
         assert (again.objects.added, again.objects.changed, again.objects.removed) == (0, 0, 0)
         assert not again.published.is_new
@@ -116,15 +117,15 @@ def keys(lake: Path) -> dict[str, int]:
 def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, new_lake: Path) -> None:
     lake_of(s3, "before", new_lake)
     change(s3, "before")
-    written(s3, "before", "Parquet", taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    write_inventory(s3, "before", "Parquet", taken_at=datetime.now(UTC) + timedelta(minutes=1))
     done = refresh("before", new_lake)
     assert (done.objects.added, done.objects.changed, done.objects.removed) == (1, 1, 1)
-    assert keys(new_lake) == {row["Key"]: row["Size"] for row in listed(s3, "before")}
+    assert keys(new_lake) == {row["Key"]: row["Size"] for row in build_listing(s3, "before")}
 
 
 def test_news_that_is_newer_is_listed_where_it_was_heard_of(s3: S3, tmp_path: Path) -> None:
     lake_of(s3, "heard", tmp_path / "lake")
-    written(s3, "heard", "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    write_inventory(s3, "heard", "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
     change(s3, "heard")
     source, settings = by_inventory("heard")
     places = [f"training/Covid{patient}/" for patient in (3, 4, 50, 999)]  # of the last nothing is left
@@ -133,14 +134,14 @@ def test_news_that_is_newer_is_listed_where_it_was_heard_of(s3: S3, tmp_path: Pa
         load_clinical(run)
         publish(run)
     assert (done.added, done.changed, done.removed) == (1, 1, 1)
-    assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in listed(s3, "heard")}
+    assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in build_listing(s3, "heard")}
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "parts"])
 def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, whole: bool) -> None:
     bucket, lake = f"after-{whole}".lower(), new_lake
     s3.put(bucket, {key(patient): RECORD for patient in range(20)})
-    written(s3, bucket, "CSV")
+    write_inventory(s3, bucket, "CSV")
     assert refresh(bucket, lake).objects.added == 20
     change(s3, bucket)
     parts = () if whole else tuple(f"training/Covid{patient}/" for patient in (3, 4, 50))
@@ -153,13 +154,13 @@ def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, whole: b
     assert keys(lake) == newest
     # The next inventory is newer than all of it.
     s3.client().delete_object(Bucket=bucket, Key=key(50))
-    written(s3, bucket, "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    write_inventory(s3, bucket, "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
     assert refresh(bucket, lake).objects.removed == 1
 
 
 def test_objects_gone_since_are_noticed_when_they_are_read(s3: S3, new_lake: Path) -> None:
     s3.put("vanishing", {key(patient): RECORD for patient in range(20)})
-    written(s3, "vanishing", "CSV")
+    write_inventory(s3, "vanishing", "CSV")
     s3.client().delete_object(Bucket="vanishing", Key=key(7))
     done = refresh("vanishing", new_lake)
     assert (done.clinical.loaded, done.clinical.rejected) == (19, 1)
@@ -172,12 +173,12 @@ def test_of_all_versions_only_the_latest_that_are_there_count(s3: S3, form: str)
     bucket = f"versions-{form}".lower()
     s3.put(bucket, {key(patient): RECORD for patient in range(3)})
     rows = []
-    for row in listed(s3, bucket):
+    for row in build_listing(s3, bucket):
         latest = {**row, "VersionId": "v2", "IsLatest": True, "IsDeleteMarker": False}
         older = {**latest, "VersionId": "v1", "IsLatest": False, "Size": 1, "ETag": "old"}
         gone = {**latest, "Key": row["Key"] + ".gone", "IsDeleteMarker": True, "Size": None, "ETag": None}
         rows += [older, latest, gone]
-    written(s3, bucket, form, rows=rows, fields=VERSIONED)
+    write_inventory(s3, bucket, form, rows=rows, fields=VERSIONED)
     found = [row for batch in open_listed(*by_inventory(bucket)).listing() for row in batch.to_pylist()]
     assert {row["key"]: row["size"] for row in found} == {key(patient): len(RECORD) for patient in range(3)}
     assert len(found) == 3
@@ -185,7 +186,7 @@ def test_of_all_versions_only_the_latest_that_are_there_count(s3: S3, form: str)
 
 def test_a_source_below_a_prefix_takes_its_part(s3: S3, new_lake: Path) -> None:
     s3.put("sites", {f"leeds/{key(1)}": RECORD, f"leeds-old/{key(2)}": RECORD, f"york/{key(3)}": RECORD})
-    written(s3, "sites", "CSV")
+    write_inventory(s3, "sites", "CSV")
     listing = open_listed(*by_inventory("sites", "/leeds")).listing()
     assert [row["key"] for batch in listing for row in batch.to_pylist()] == [key(1)]
     s3.client().put_bucket_inventory_configuration(
@@ -208,11 +209,11 @@ def test_a_source_below_a_prefix_takes_its_part(s3: S3, new_lake: Path) -> None:
 def test_an_incomplete_inventory_is_passed_over(s3: S3, tmp_path: Path, damage: str) -> None:
     bucket, now = f"half-{damage}", datetime.now(UTC)
     s3.put(bucket, {key(1): RECORD})
-    written(s3, bucket, "CSV", taken_at=now - timedelta(days=2), damage=damage)
+    write_inventory(s3, bucket, "CSV", taken_at=now - timedelta(days=2), damage=damage)
     with pytest.raises(SourceError, match="has no complete inventory"):
         refresh(bucket, tmp_path / "lake")
     assert not (tmp_path / "lake").exists()
-    written(s3, bucket, "CSV", taken_at=now - timedelta(days=3))
+    write_inventory(s3, bucket, "CSV", taken_at=now - timedelta(days=3))
     opened = open_listed(*by_inventory(bucket))
     assert len([row for batch in opened.listing() for row in batch.to_pylist()]) == 1
     note = opened.listing_note
@@ -227,7 +228,7 @@ def test_a_damaged_file_leaves_the_lake_as_it_was(s3: S3, new_lake: Path, damage
     bucket = f"damaged-{damage}"
     lake_of(s3, bucket, new_lake)
     s3.put(bucket, {key(60): RECORD})
-    written(s3, bucket, "Parquet", damage=damage)
+    write_inventory(s3, bucket, "Parquet", damage=damage)
     with pytest.raises(SourceError, match=words) as caught:
         refresh(bucket, new_lake)
     assert "unset CHEST_INVENTORY" in str(caught.value)
@@ -246,7 +247,7 @@ def test_a_damaged_file_leaves_the_lake_as_it_was(s3: S3, new_lake: Path, damage
 def test_an_inventory_that_will_not_do_says_what_to_do(s3: S3, tmp_path: Path, more: Any, words: str) -> None:
     bucket = "wrong" + str(len(words))
     s3.put(bucket, {key(1): RECORD})
-    written(s3, bucket, "CSV", **more)
+    write_inventory(s3, bucket, "CSV", **more)
     with pytest.raises(SourceError, match=words):
         refresh(bucket, tmp_path / "lake")
     assert not (tmp_path / "lake").exists()
@@ -254,7 +255,7 @@ def test_an_inventory_that_will_not_do_says_what_to_do(s3: S3, tmp_path: Path, m
 
 def test_an_inventory_of_another_bucket_is_refused(s3: S3, sample: Path, tmp_path: Path) -> None:
     lake = str(tmp_path / "lake")
-    settings = Settings(inventory=address("other"))
+    settings = Settings(inventory=inventory_address("other"))
     with pytest.raises(UsageError, match="is the inventory of the bucket other, not of sample"):
         warehouse.refresh("s3://sample", lake, settings=settings)
     with pytest.raises(UsageError, match="is a folder"):
@@ -269,17 +270,19 @@ def test_an_inventory_of_another_bucket_is_refused(s3: S3, sample: Path, tmp_pat
 def test_several_sources_have_each_their_inventory_or_none(s3: S3) -> None:
     for bucket in ("one", "two", "three"):
         s3.put(bucket, {key(1): RECORD})
-    written(s3, "one", "CSV")
-    written(s3, "two", "ORC")
-    settings = Settings(sources="a=s3://one b=s3://two c=s3://three", inventory=f"{address('one')} {address('two')}")
+    write_inventory(s3, "one", "CSV")
+    write_inventory(s3, "two", "ORC")
+    settings = Settings(
+        sources="a=s3://one b=s3://two c=s3://three", inventory=f"{inventory_address('one')} {inventory_address('two')}"
+    )
     found = [type(open_listed(f"s3://{bucket}", settings)) for bucket in ("one", "two", "three")]
     assert found == [InventoryBucket, InventoryBucket, S3Bucket]
 
 
 def test_the_command_tells_how_old_the_inventory_is(s3: S3, new_lake: Path, here: Chest) -> None:
     s3.put("told", {key(1): RECORD})
-    written(s3, "told", "CSV", taken_at=datetime.now(UTC) - timedelta(days=1))
-    done = here("refresh", "s3://told", "--lake", new_lake, "--inventory", address("told"), "-q")
+    write_inventory(s3, "told", "CSV", taken_at=datetime.now(UTC) - timedelta(days=1))
+    done = here("refresh", "s3://told", "--lake", new_lake, "--inventory", inventory_address("told"), "-q")
     assert done.returncode == 0, done.stderr
     assert "1 object listed; 1 added" in done.stdout
     assert "Listed by the inventory of " in done.stdout + done.stderr

@@ -108,10 +108,10 @@ def parsed_by_duckdb(con: duckdb.DuckDBPyConnection, texts: list[str]) -> dict[s
         {"at": WRITTEN},
     )
     names = {
-        f"{layout}_names": ", ".join(f"'{name}'" for name in keys.group_names(pattern))
+        f"{layout}_names": ", ".join(f"'{name}'" for name in keys.list_group_names(pattern))
         for layout, pattern in (("dated", keys.DATED), ("published", keys.PUBLISHED))
     }
-    statement = sql_files.fill(sql_files.statements("ingest/listing.sql")["parsed"], **names)
+    statement = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["parsed"], **names)
     con.execute(statement, {"source": "here", "dated": keys.DATED, "published": keys.PUBLISHED})
     rows = con.execute(
         "select key, kind, layout, group_name, patient_id, record, study_id, series_id, image_id, "

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from servers import HOST, S3, free_port
+from servers import HOST, S3, find_free_port
 
 from warehouse.object_store.base import ReadFailure
 from warehouse.object_store.s3 import S3Bucket
@@ -77,7 +77,7 @@ def over_tls(files: list[str]) -> Iterator[S3]:
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
-    port = free_port()
+    port = find_free_port()
     app = DomainDispatcherApplication(create_backend_app)
     running = make_server(HOST, port, app, threaded=True, ssl_context=(files[0], files[1]))
     thread = threading.Thread(target=running.serve_forever, daemon=True)

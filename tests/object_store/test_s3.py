@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest
-from servers import S3, keys_of, rclone
+from servers import S3, list_keys, serve_rclone
 
 import warehouse
 from warehouse.errors import UsageError
@@ -76,7 +76,7 @@ def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, ne
         assert {name: found[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}
         for day, answers in expected["as_of"].items():
             assert measure_status(wh.as_of(day))["as_of"][day] == answers
-        assert {key for (key,) in wh.sql("select key from raw.objects").fetchall()} == set(keys_of(folder))
+        assert {key for (key,) in wh.sql("select key from raw.objects").fetchall()} == set(list_keys(folder))
         pairs = "select count(*), count(dcm_key), count(distinct dcm_etag) from images"
         assert wh.group("all").sql(pairs).fetchone()[1] == found["dcm"] > 0
 
@@ -297,7 +297,7 @@ def test_a_refusal_leaves_an_older_lake_as_it_was(s3: S3, tmp_path: Path, here: 
 @pytest.fixture(scope="module")
 def checked(samples: Path) -> Iterator[S3]:
     """A server that checks keys, with the samples as buckets `dated` and `published`."""
-    with rclone(samples) as running:
+    with serve_rclone(samples) as running:
         yield running
 
 

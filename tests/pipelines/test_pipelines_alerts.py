@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from alert_places import Hook, mailbox, webhook
+from alert_places import Hook, serve_mailbox, serve_webhook
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
-from servers import HOST, free_port
+from servers import HOST, find_free_port
 
 from pipelines import alerts, notify
 from pipelines.definitions import chest_definitions
@@ -28,7 +28,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Hook]:
-    with webhook() as hook:
+    with serve_webhook() as hook:
         yield hook
 
 
@@ -192,7 +192,7 @@ def test_without_a_place_the_line_is_in_dagsters_log_alone(
 
 
 def test_mail_gets_the_line_as_its_subject_and_text() -> None:
-    with mailbox() as (where, taken):
+    with serve_mailbox() as (where, taken):
         notify.post_line(f"smtp://{where}/?to=a@example.org&to=b@example.org&from=chest@example.org", "chest: héllo")
     (mail,) = taken
     assert (mail.mail_from, mail.rcpt_tos) == ("chest@example.org", ["a@example.org", "b@example.org"])
@@ -202,7 +202,7 @@ def test_mail_gets_the_line_as_its_subject_and_text() -> None:
 
 
 def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
-    with mailbox() as (where, taken), pytest.raises(notify.PostingError) as said:
+    with serve_mailbox() as (where, taken), pytest.raises(notify.PostingError) as said:
         notify.post_line(f"smtp://me:p4ssw0rd@{where}/?to=a@example.org&from=b@example.org", "chest: hello")
     assert not taken
     assert "no encryption" in str(said.value)
@@ -219,7 +219,7 @@ def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
 )
 def test_nobody_there_is_one_line(place: str) -> None:
     with pytest.raises(notify.PostingError) as said:
-        notify.post_line(place.format(f"{HOST}:{free_port()}"), "chest: hello")
+        notify.post_line(place.format(f"{HOST}:{find_free_port()}"), "chest: hello")
     assert "\n" not in str(said.value)
     assert "refused" in str(said.value).lower()
     assert "p4ssw0rd" not in str(said.value)

@@ -18,7 +18,7 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.instance.config import PoolGranularity
 from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
-from servers import HOST, postgres
+from servers import HOST, serve_postgres
 
 import warehouse
 from pipelines import run_retention
@@ -136,7 +136,7 @@ def test_dagsters_history_in_postgresql_by_the_commented_block(tmp_path: Path, m
     @dg.asset
     def thing() -> None: ...
 
-    with postgres() as server:
+    with serve_postgres() as server:
         server.run("create database dagster")
         words = {"HOST": HOST, "PORT": server.port, "USER": server.user, "PASSWORD": server.password, "DB": "dagster"}
         for name, value in words.items():

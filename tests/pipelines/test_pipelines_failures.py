@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from servers import S3, moto
-from throttled import gate
+from servers import S3, serve_moto
+from throttled import serve_gate
 
 import warehouse
 from pipelines import retries, run_retention
@@ -33,7 +33,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
 
 @pytest.fixture(scope="module")
 def server(truth: tuple[Path, dict[str, Any]]) -> Iterator[S3]:
-    with moto() as running:
+    with serve_moto() as running:
         running.upload(truth[0], "chest")
         yield running
 
@@ -68,7 +68,7 @@ def test_a_throttled_bucket_heals(
 ) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    with gate(server.endpoint, 5) as slow:  # the library itself asks four times, so one try of the step is lost
+    with serve_gate(server.endpoint, 5) as slow:  # the library itself asks four times, so one try of the step is lost
         monkeypatch.setenv("AWS_ENDPOINT_URL", slow.endpoint)
         result = refresh(instance, "s3://chest", new_lake)
     assert result.success
@@ -89,7 +89,7 @@ def test_a_forbidden_bucket_fails_once(
 ) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    with gate(server.endpoint, 10**6, 403) as closed:
+    with serve_gate(server.endpoint, 10**6, 403) as closed:
         monkeypatch.setenv("AWS_ENDPOINT_URL", closed.endpoint)
         result = refresh(instance, "s3://chest", new_lake)
     assert tries(result, "objects") == ["failed"]

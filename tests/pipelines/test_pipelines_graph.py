@@ -192,8 +192,8 @@ def test_checks_stand_at_what_they_name_with_their_sql_and_a_summary(house: Hous
     assert "select" in str(found.metadata["SQL"].value)
     assert house.check("objects", "books").passed
     specs = {spec.name: spec for definition in checks.build(Deployment()) for spec in definition.check_specs}
-    assert set(specs) == set(rules.definitions())
-    for name, check in rules.definitions().items():
+    assert set(specs) == set(rules.load_definitions())
+    for name, check in rules.load_definitions().items():
         assert check.meaning in (specs[name].description or "")
         assert specs[name].metadata["severity"] == str(check.severity)
 

@@ -16,7 +16,7 @@ import pytest
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.schedules import schedule_execution_time_iterator
-from servers import S3, moto
+from servers import S3, serve_moto
 
 import warehouse
 from pipelines import run_state
@@ -49,7 +49,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
-    with moto() as running:
+    with serve_moto() as running:
         yield running
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 from conftest import Chest, write_objects
-from terminals import at_terminal
+from terminals import run_at_terminal
 
 import warehouse
 from warehouse.cli import box, excel
@@ -69,7 +69,7 @@ def test_a_workbook_spools_where_the_next_start_tidies_up(tmp_path: Path, monkey
 def test_a_row_at_a_terminal_is_one_line_whatever_it_holds(lake: Path) -> None:
     query = "select 'a' || chr(10) || 'FORGED' as x, 'b,\"' as y"
     for form in ("csv", "table"):
-        code, seen = at_terminal("sql", query, "--lake", lake, "--format", form)
+        code, seen = run_at_terminal("sql", query, "--lake", lake, "--format", form)
         assert code == 0
         assert not any(line.startswith(b"FORGED") for line in seen.splitlines()), seen
 

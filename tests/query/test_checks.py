@@ -295,14 +295,14 @@ def test_sound_data_breaks_no_rule(sound: Path, here: Chest) -> None:
         assert {result.check.name: result.n_rows for result in wh.check() if result.n_rows} == {}
     done = here("check", "--lake", sound)
     assert done.returncode == 0
-    assert f"{len(checks.definitions())} checks: 0 failed, 0 with warnings." in done.stderr
+    assert f"{len(checks.load_definitions())} checks: 0 failed, 0 with warnings." in done.stderr
 
 
 def test_every_rule_is_tried_here() -> None:
     # Of what cannot be read, and of several sources: test_unreadable.py, test_sources.py.
     elsewhere = {"objects_unread", "rows_held_over", "patients_of_two_sources"}
-    assert set(EXPECTED) | BLOCKING | elsewhere == set(checks.definitions())
-    assert {name for name, check in checks.definitions().items() if check.severity == "blocking"} == BLOCKING
+    assert set(EXPECTED) | BLOCKING | elsewhere == set(checks.load_definitions())
+    assert {name for name, check in checks.load_definitions().items() if check.severity == "blocking"} == BLOCKING
 
 
 @pytest.mark.parametrize("name", ["identifying_attributes", "identifying_text", "duplicate_sop_instance_uid"])
@@ -343,7 +343,7 @@ def test_the_group_is_obeyed(faulty: Path, here: Chest) -> None:
 def test_the_table_of_all_checks(faulty: Path, here: Chest) -> None:
     done = here("check", "--lake", faulty)
     assert done.returncode == 1
-    for name, check in checks.definitions().items():
+    for name, check in checks.load_definitions().items():
         rows = len(EXPECTED.get(name, []))
         assert re.search(rf"^{name} +{check.severity} +{rows} ", done.stdout, re.MULTILINE), name
 
@@ -367,7 +367,7 @@ def test_json(faulty: Path, here: Chest) -> None:
     done = here("check", "--lake", faulty, "--format", "json", "--limit", 1)
     assert done.returncode == 1
     found = {row["name"]: row for row in json.loads(done.stdout)}
-    assert list(found) == list(checks.definitions())
+    assert list(found) == list(checks.load_definitions())
     for name, row in found.items():
         expected = EXPECTED.get(name, [])
         assert row["rows"] == len(expected)
@@ -382,25 +382,25 @@ def test_unknown_names_and_formats(faulty: Path, here: Chest) -> None:
     assert "Did you mean identifying_text?" in done.stderr
     assert here("check", "--lake", faulty, "--format", "csv").returncode == 2
     with pytest.raises(UsageError, match="no check 'xyzzy'"):
-        checks.definition("xyzzy")
+        checks.find_definition("xyzzy")
 
 
 def test_list_needs_no_lake(here: Chest, tmp_path: Path) -> None:
     done = here("check", "--list", "--lake", tmp_path / "none")
     assert done.returncode == 0
-    for name in checks.definitions():
+    for name in checks.load_definitions():
         assert name in done.stdout
     listed = json.loads(here("check", "--list", "--format", "json").stdout)
-    assert [row["name"] for row in listed] == list(checks.definitions())
+    assert [row["name"] for row in listed] == list(checks.load_definitions())
 
 
 def test_every_check_says_what_it_is() -> None:
-    for check in checks.definitions().values():
+    for check in checks.load_definitions().values():
         assert check.title
         assert not check.title.endswith(".")
         assert check.meaning.endswith(".")
         assert "{{" not in check.sql
-    assert list(checks.definitions())[: len(BLOCKING)] == sorted(BLOCKING)
+    assert list(checks.load_definitions())[: len(BLOCKING)] == sorted(BLOCKING)
 
 
 def test_the_declared_identifying_attributes_are_dicoms() -> None:
@@ -408,7 +408,7 @@ def test_the_declared_identifying_attributes_are_dicoms() -> None:
 
     from warehouse.catalog import columns
 
-    for row in columns.identifying_attributes():
+    for row in columns.list_identifying_attributes():
         assert f"{tag_for_keyword(row['keyword']):08X}" == row["tag"]
         assert row["allowed"] in ("", "the pseudonym", "1 January")
 
@@ -454,9 +454,9 @@ def test_a_broken_lake_is_told_row_by_row(tmp_path: Path, here: Chest) -> None:
 
 def test_a_snapshot_that_lacks_what_a_check_asks_for(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "-- title: t\n-- meaning: m.\n-- severity: error\n-- table: images\nselect * from nowhere"
-    known = checks.definitions()
+    known = checks.load_definitions()
     asks = checks.Check("later", "t", "m.", checks.Severity.ERROR, "images", text)
-    monkeypatch.setattr(check_rules, "definitions", lambda: known | {"later": asks})
+    monkeypatch.setattr(check_rules, "load_definitions", lambda: known | {"later": asks})
     with warehouse.open(str(sound)) as wh, pytest.raises(LakeError, match="lacks what this version"):
         wh.check("later")
 
@@ -464,4 +464,4 @@ def test_a_snapshot_that_lacks_what_a_check_asks_for(sound: Path, monkeypatch: p
 def test_macros_of_a_session(sound: Path) -> None:
     with warehouse.open(str(sound)) as wh:
         assert wh.sql("select masked(' Jane Doe ')").fetchone() == ("J… (8)",)
-        assert sql_files.files("macros")
+        assert sql_files.list_files("macros")

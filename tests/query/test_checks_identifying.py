@@ -14,7 +14,7 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.query import checks
 
-RULES = {row["tag"]: row for row in columns.identifying_attributes()}
+RULES = {row["tag"]: row for row in columns.list_identifying_attributes()}
 TAGS = ("00080080", "00081050", "00100010", "00100020", "00100030", "00101002", "0040A123")
 PARTS = ("Alphabetic", "Ideographic", "Phonetic")
 
@@ -146,7 +146,7 @@ def test_identifying_attributes_are_found_wherever_they_stand(
         for text in contents(element)
         if not is_allowed(text, RULES[tag]["allowed"])
     )
-    rows = found(con, checks.definition("identifying_attributes").sql, json.dumps(header, **style))
+    rows = found(con, checks.find_definition("identifying_attributes").sql, json.dumps(header, **style))
     assert sorted((row[2], row[5]) for row in rows) == expected
 
 
@@ -158,7 +158,7 @@ def test_what_one_attribute_may_hold_another_may_not(
     con: duckdb.DuckDBPyConnection, tag: str, value: str, found_masked: str
 ) -> None:
     header = json.dumps({tag: {"vr": "LO", "Value": [value]}})
-    rows = found(con, checks.definition("identifying_attributes").sql, header)
+    rows = found(con, checks.find_definition("identifying_attributes").sql, header)
     assert [(row[3], row[5]) for row in rows] == [(tag, found_masked)]
 
 
@@ -216,7 +216,7 @@ def test_no_text_hides_from_the_first_look(
     headers = [json.dumps({"00204000": {"vr": "LT", "Value": [text]}}, **style) for text in texts]
     if slashed:
         headers = [header.replace("/", "\\/") for header in headers]
-    sql = checks.definition("identifying_text").sql
+    sql = checks.find_definition("identifying_text").sql
     everything = re.sub(r"where regexp_matches\(\s*header,.*?\n    \)\n", "", sql, flags=re.DOTALL)
     assert everything != sql
     assert found(con, sql, *headers) == found(con, everything, *headers)
@@ -258,7 +258,7 @@ def test_known_nhs_numbers(con: duckdb.DuckDBPyConnection, number: str) -> None:
 )
 def test_what_looks_identifying(con: duckdb.DuckDBPyConnection, text: str, kind: str) -> None:
     header = json.dumps({"00204000": {"vr": "LT", "Value": [text]}})
-    rows = found(con, checks.definition("identifying_text").sql, header)
+    rows = found(con, checks.find_definition("identifying_text").sql, header)
     assert [row[4] for row in rows] == [kind]
     assert len(str(rows[0][5]).split("…")[0]) == 1
 
@@ -290,4 +290,4 @@ def test_what_looks_identifying(con: duckdb.DuckDBPyConnection, text: str, kind:
 )
 def test_what_only_resembles_it(con: duckdb.DuckDBPyConnection, text: str) -> None:
     header = json.dumps({"00204000": {"vr": "LT", "Value": [text]}})
-    assert found(con, checks.definition("identifying_text").sql, header) == []
+    assert found(con, checks.find_definition("identifying_text").sql, header) == []

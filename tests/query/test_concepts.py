@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import write_objects
-from drawn import lake, objects
+from drawn import build_lake, build_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +70,7 @@ def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Ware
         "p | slice | 2020-04-01 | CHEST | none | Lung 1.0 | CT Thorax | | CT | ORIGINAL/PRIMARY/AXIAL |",
         "p | bone | 2020-04-01 | TSPINE | none | | CT Thoracic spine | | CT | |",
     ]
-    with lake(tmp_path_factory.mktemp("regions"), "\n".join(films)) as wh:
+    with build_lake(tmp_path_factory.mktemp("regions"), "\n".join(films)) as wh:
         yield wh
 
 
@@ -95,7 +95,7 @@ def test_chest_films_and_ct_leave_out_spine_other_parts_and_localizers(regions: 
 
 
 def test_an_image_sent_twice_is_one_film_as_it_was_known(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         """
         patient | image | sop | day        | view | uploaded
@@ -113,7 +113,7 @@ def test_an_image_sent_twice_is_one_film_as_it_was_known(tmp_path: Path) -> None
 
 
 def test_swabs(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         "patient | image",
         """
@@ -154,7 +154,7 @@ def test_swabs(tmp_path: Path) -> None:
 
 
 def test_admissions(tmp_path: Path) -> None:
-    wh = lake(
+    wh = build_lake(
         tmp_path,
         "patient | image",
         """
@@ -380,13 +380,13 @@ def test_a_vendor_has_one_spelling(tmp_path: Path) -> None:
 
 
 def test_every_concept_is_a_document_a_public_view_and_in_the_dictionary() -> None:
-    files = {Path(name).stem for name in sql_files.files("concepts")}
+    files = {Path(name).stem for name in sql_files.list_files("concepts")}
     assert files == set(public_views.CONCEPTS)
     for concept in public_views.CONCEPTS:
-        text = sql_files.read(public_views.view_file(concept))
+        text = sql_files.read(public_views.find_view_file(concept))
         assert text.startswith(f"-- {concept}: one row per ")
         assert "-- Limits: " in text
-        relation = columns.relations()[concept]
+        relation = columns.load_relations()[concept]
         assert relation.kind == "view"
         assert all(column.meaning for column in relation.columns)
         assert not any("." in read for read in view_lineage.find_relations_read(concept)), (
@@ -399,7 +399,7 @@ def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path
     with warehouse.open(str(new_lake), trusted=False) as wh:
         for concept in public_views.CONCEPTS:
             answer: Any = wh.sql(f"from {concept}", trusted=False)
-            assert answer.columns == [column.name for column in columns.relations()[concept].columns]
+            assert answer.columns == [column.name for column in columns.load_relations()[concept].columns]
             assert len(answer.fetchall()) == len(getattr(wh, concept)().fetchall()) > 0, concept
             for day in ("2020-05-15", "2020-06-30"):
                 then = wh.as_of(day)
@@ -409,7 +409,7 @@ def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path
 
 
 def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
-    wh = lake(tmp_path, "patient | image | day\na | a | 2020-04-01")
+    wh = build_lake(tmp_path, "patient | image | day\na | a | 2020-04-01")
     wh.close()
     from warehouse.lake import location
     from warehouse.lake import store as lakes
@@ -433,13 +433,13 @@ def test_a_lake_from_before_the_columns_is_upgraded_rightly(tmp_path: Path) -> N
 
     films = "patient | image | day | model\na | a | 2020-04-01 | One"
     records = "patient | uploaded | centre | age | sex\na | 2020-04-02 | Leeds | 500 | 1"
-    lake(tmp_path, films, records).close()
+    build_lake(tmp_path, films, records).close()
     with lakes.open_writer(location.parse_address(str(tmp_path / "lake")), load_settings()) as con:
         for table, column in (("clinical", "centre"), ("clinical_issues", "centre"), ("images", "earlier_dcm")):
             con.execute(f"alter table core.{table} drop column {column}")
         con.execute("update core.clinical set rules = 'of before'")
     more = f"{records}\nb | 2020-04-02 | York | 501 | 0"
-    with lake(tmp_path, f"{films}\nb | b | 2020-04-01 | Two", more) as wh:
+    with build_lake(tmp_path, f"{films}\nb | b | 2020-04-01 | Two", more) as wh:
         rows = wh.sql("select patient_id, submitting_centre, centre, hospital, sex from clinical order by 1").fetchall()
         assert rows == [("a", "Leeds", "leeds", None, "M"), ("b", "York", "york", None, "F")]
         issues = wh.sql("select patient_id, centre, field, raw_value, rule from clinical_issues order by 1").fetchall()
@@ -451,7 +451,7 @@ def test_a_lake_from_before_the_columns_is_upgraded_rightly(tmp_path: Path) -> N
 
 
 def test_the_drawn_objects_are_what_the_tests_say() -> None:
-    drawn = objects(
+    drawn = build_objects(
         "patient | image | sop | day\na | x | S | 2020-04-01",
         "patient | uploaded | swabs\na | 2020-04-02 | 2020-04-01 0",
     )

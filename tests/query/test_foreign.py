@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse.errors import ForeignSqlError, UsageError
+from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.query import sandbox
 from warehouse.query.sandbox.plan import check_scans
 from warehouse.settings import Settings
@@ -99,7 +99,7 @@ def test_no_escape_is_admitted(held: warehouse.Warehouse, root: Path, query: str
     before = snapshot_of(root)
     with pytest.raises(UsageError) as caught:
         held.sql(filled(query, root))
-    assert isinstance(caught.value, ForeignSqlError) or "cannot be read" in str(caught.value)
+    assert isinstance(caught.value, UntrustedSqlError) or "cannot be read" in str(caught.value)
     assert snapshot_of(root) == before
     assert python_variable
 
@@ -216,7 +216,7 @@ def test_wherever_a_relation_stands(held: warehouse.Warehouse, outer: list[str],
         return query
 
     assert sandbox.check_tree(held.con, nested(safe)).views
-    with pytest.raises(ForeignSqlError):
+    with pytest.raises(UntrustedSqlError):
         sandbox.check_tree(held.con, nested(unsafe))
 
 
@@ -246,7 +246,7 @@ def test_names_are_read_as_duckdb_reads_them(
     def is_admitted(query: str) -> bool:
         try:
             sandbox.check_tree(held.con, query)
-        except ForeignSqlError:
+        except UntrustedSqlError:
             return False
         return True
 
@@ -389,13 +389,13 @@ def test_the_plan_knows_the_filter_of_the_views_from_others(bare: duckdb.DuckDBP
         "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')",
         "true",
     ):
-        with pytest.raises(ForeignSqlError, match="past the as-of date or the group"):
+        with pytest.raises(UntrustedSqlError, match="past the as-of date or the group"):
             check_scans(bare, shielded.format(other))
     for unshielded in (
         "from core.clinical where {}",
         "from (from core.clinical using sample 100 percent (system)) where {}",
     ):
-        with pytest.raises(ForeignSqlError, match="past the as-of date or the group"):
+        with pytest.raises(UntrustedSqlError, match="past the as-of date or the group"):
             check_scans(bare, unshielded.format(as_views))
 
 
@@ -407,7 +407,7 @@ def test_days_side_by_side(lake: str) -> None:
             assert then.sql(count, trusted=False).fetchall() == then.sql(count).fetchall()
             with warehouse.open(lake, trusted=False) as held:
                 assert held.as_of(day).sql(count).fetchall() == then.sql(count).fetchall()
-                with pytest.raises(ForeignSqlError):
+                with pytest.raises(UntrustedSqlError):
                     held.as_of(day).sql("from core.images")
 
 
@@ -443,7 +443,7 @@ def test_tables_of_ours_are_readable_where_named(lake: str) -> None:
         wh.con.execute("create temp table step as select patient_id from patients")
         assert sandbox.admit_query(wh.con, "from step", relations=["step"])
         for query in ("from step", "from temp.main.step"):
-            with pytest.raises(ForeignSqlError):
+            with pytest.raises(UntrustedSqlError):
                 sandbox.admit_query(wh.con, query)
 
 
@@ -473,7 +473,7 @@ def test_tables_of_ours_are_readable_where_named(lake: str) -> None:
     ],
 )
 def test_a_repeatable_query_has_no_clock_and_no_chance(held: warehouse.Warehouse, query: str) -> None:
-    with pytest.raises(ForeignSqlError, match="otherwise every"):
+    with pytest.raises(UntrustedSqlError, match="otherwise every"):
         sandbox.admit_query(held.con, query, repeatable=True)
 
 
@@ -483,12 +483,12 @@ def test_a_repeatable_query_may_have_the_names(held: warehouse.Warehouse) -> Non
 
 
 def test_the_line_is_named_and_the_nearest_word(held: warehouse.Warehouse) -> None:
-    with pytest.raises(ForeignSqlError, match=r"^Line 3: .*core\.imags.*did you mean images") as caught:
+    with pytest.raises(UntrustedSqlError, match=r"^Line 3: .*core\.imags.*did you mean images") as caught:
         held.sql("-- ü, 日本\nselect *\n  from core.imags")
     assert caught.value.line == 3
-    with pytest.raises(ForeignSqlError, match=r"uper\(\).*did you mean upper"):
+    with pytest.raises(UntrustedSqlError, match=r"uper\(\).*did you mean upper"):
         held.sql("select uper('a')")
-    with pytest.raises(ForeignSqlError, match="must name its values"):
+    with pytest.raises(UntrustedSqlError, match="must name its values"):
         held.sql("pivot patients on sex using count(*)")
     with pytest.raises(UsageError, match=r"LINE 1: select nonsense from patients\n +\^") as caught:
         held.sql("select nonsense from patients")
@@ -583,5 +583,5 @@ def test_parameters_are_values_and_no_sql(held: warehouse.Warehouse) -> None:
     assert ask("select $a", a="(select 1 from core.images)") == [("(select 1 from core.images)",)]
     with pytest.raises(UsageError):
         ask("from $a", a="core.images")
-    with pytest.raises(ForeignSqlError):
+    with pytest.raises(UntrustedSqlError):
         ask("from query($a)", a="from core.images")

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import Chest
-from drawn import lake as drawn_lake
+from drawn import build_lake as drawn_lake
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -117,7 +117,7 @@ def test_only_plain_names_come_through(name: str) -> None:
         4: f"{HEAD}-- label {quoted}: what\nselect patient_id, 1 as {quoted} from patients",
         6: f"{HEAD}with a1 as (from patients),\n-- x\n{quoted} as (from patients) select patient_id from {quoted}",
     }
-    taken = {"patient_id", "a1", "answer", *(view.name for view in columns.views())}
+    taken = {"patient_id", "a1", "answer", *(view.name for view in columns.list_views())}
     for line, text in texts.items():
         if not explain_name(name) and name.lower() not in taken:
             cohorts.check_definition(cohorts.parse(text, "mine.sql"))
@@ -163,7 +163,7 @@ def test_names_and_defaults_of_the_header(header: str, says: str) -> None:
 
 
 def test_the_declared_columns_are_such_names() -> None:
-    assert [c.name for view in columns.views() for c in view.columns if explain_name(c.name)] == []
+    assert [c.name for view in columns.list_views() for c in view.columns if explain_name(c.name)] == []
 
 
 def test_a_parameter_is_a_dollar_and_a_name() -> None:

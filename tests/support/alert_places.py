@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from servers import HOST, free_port
+from servers import HOST, find_free_port
 
 
 class Hook:
@@ -20,7 +20,7 @@ class Hook:
 
 
 @contextlib.contextmanager
-def webhook() -> Iterator[Hook]:
+def serve_webhook() -> Iterator[Hook]:
     """A local HTTP server that takes a JSON body with a text."""
     hook = Hook()
 
@@ -48,7 +48,7 @@ def webhook() -> Iterator[Hook]:
 
 
 @contextlib.contextmanager
-def mailbox() -> Iterator[tuple[str, list[Any]]]:
+def serve_mailbox() -> Iterator[tuple[str, list[Any]]]:
     """A local SMTP server without encryption: host:port, and the envelopes it took."""
     from aiosmtpd.controller import Controller
     from aiosmtpd.handlers import Sink
@@ -60,7 +60,7 @@ def mailbox() -> Iterator[tuple[str, list[Any]]]:
             taken.append(envelope)
             return "250 OK"
 
-    controller = Controller(Keep(), hostname=HOST, port=free_port())
+    controller = Controller(Keep(), hostname=HOST, port=find_free_port())
     controller.start()
     try:
         yield f"{HOST}:{controller.port}", taken

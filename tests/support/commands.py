@@ -8,21 +8,21 @@ import typer
 from warehouse.cli.commands import app
 
 
-def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def iterate_commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The words of each command, and the command."""
     command = command or typer.main.get_command(app)
     if not hasattr(command, "commands"):
         yield path, command
         return
     for name, inner in sorted(command.commands.items()):
-        yield from leaves(inner, (*path, name))
+        yield from iterate_commands(inner, (*path, name))
 
 
-COMMANDS = dict(leaves())
+COMMANDS = dict(iterate_commands())
 NAMES = [" ".join(path) for path in COMMANDS]
 
 
-def words(name: str, values: Mapping[str, object], **options: object) -> list[str]:
+def build_words(name: str, values: Mapping[str, object], **options: object) -> list[str]:
     """A command with all that it needs: `values` by the names of parameters, "nothing" for one that is not there.
 
     `options` are given where the command has them.

@@ -56,13 +56,13 @@ _FIELDS = {
 _DAYS = {name for name in _FIELDS if _FIELDS[name].startswith("Date")}
 
 
-def rows(table: str) -> list[dict[str, str]]:
+def parse_rows(table: str) -> list[dict[str, str]]:
     """The rows of a table drawn with `|`; a cell that is left blank is not there."""
     lines = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
     return [{name: cell for name, cell in zip(lines[0], line, strict=True) if cell} for line in lines[1:]]
 
 
-def objects(films: str, records: str) -> dict[str, bytes | str]:
+def build_objects(films: str, records: str) -> dict[str, bytes | str]:
     """The objects, in the dated layout, of drawn films and clinical records.
 
     A film is of the study and series of its own name unless they are drawn, is CR of the chest, from AP, and was
@@ -70,50 +70,50 @@ def objects(films: str, records: str) -> dict[str, bytes | str]:
     (`2020-04-05 0, 2020-04-06 2`) is that of a negative patient.
     """
     found: dict[str, bytes | str] = {}
-    for row in rows(films):
+    for row in parse_rows(films):
         name = row["image"]
         row["image"] = row.pop("sop", name)
         given = {"study": f"s{name}", "series": f"e{name}", "modality": "CR", "view": "AP", "body": "CHEST", **row}
         uploaded = given.pop("uploaded", given.get("day", ""))
         tags = {
-            _TAGS[key]: {"Value": _values(key, value)}
+            _TAGS[key]: {"Value": _split_values(key, value)}
             for key, value in given.items()
             if key in _TAGS and value not in ("", "none")
         }
         found[f"training/{row['patient']}/images_metadata/{uploaded}/{name}.json"] = json.dumps(tags)
-    for row in rows(records):
+    for row in parse_rows(records):
         given = dict(row)
         patient, uploaded = given.pop("patient"), given.pop("uploaded")
         if "swab" in given:
             given = {"swab_status": "0", **given}
-        fields = {_FIELDS[name]: _written(name, value) for name, value in given.items()}
+        fields = {_FIELDS[name]: _build_value(name, value) for name, value in given.items()}
         found[f"training/{patient}/data/{uploaded}/data.json"] = json.dumps(fields)
     return found
 
 
-def _values(key: str, value: str) -> list[str]:
+def _split_values(key: str, value: str) -> list[str]:
     if key in ("type", "runs"):
         return value.split("/")
     return [value.replace("-", "") if key == "day" else value]
 
 
-def _written(name: str, value: str) -> str | list[dict[str, object]]:
+def _build_value(name: str, value: str) -> str | list[dict[str, object]]:
     if name == "swab":
         return date.fromisoformat(value).strftime("%d/%m/%Y")
     if name == "swabs":
         swabs = (item.split(maxsplit=1) for item in value.split(","))
-        return [{"SwabDate": _written("swab", day), "SwabStatus": status} for day, status in swabs]
+        return [{"SwabDate": _build_value("swab", day), "SwabStatus": status} for day, status in swabs]
     return date.fromisoformat(value).strftime("%m/%d/%y") if name in _DAYS else value
 
 
-def lake(folder: Path, films: str, records: str = "patient | uploaded") -> warehouse.Warehouse:
+def build_lake(folder: Path, films: str, records: str = "patient | uploaded") -> warehouse.Warehouse:
     """A lake of drawn films and records, opened for cohorts."""
-    write_objects(folder / "bucket", objects(films, records))
+    write_objects(folder / "bucket", build_objects(films, records))
     warehouse.refresh(str(folder / "bucket"), str(folder / "lake"), allow_removals=True)
     return warehouse.open(str(folder / "lake"), trusted=False)
 
 
-def answer(wh: warehouse.Warehouse, cohort: str, *columns: str, **parameters: object) -> list[tuple[object, ...]]:
+def fetch_answer(wh: warehouse.Warehouse, cohort: str, *columns: str, **parameters: object) -> list[tuple[object, ...]]:
     """The named columns of a cohort's answer, days as text, in their order."""
     found = wh.cohort(cohort, **parameters).rows.to_pylist()
     cells = (tuple(str(v) if isinstance(v, date) else v for v in (row[c] for c in columns)) for row in found)

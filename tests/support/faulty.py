@@ -15,7 +15,7 @@ from servers import HOST, S3
 Fault = Callable[[BaseHTTPRequestHandler], None]
 
 
-def answering(status: int, code: str) -> Fault:
+def answer_with(status: int, code: str) -> Fault:
     """Answer with one of S3's refusals."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -30,33 +30,33 @@ def answering(status: int, code: str) -> Fault:
     return answer
 
 
-def reset(handler: BaseHTTPRequestHandler) -> None:
+def reset_connection(handler: BaseHTTPRequestHandler) -> None:
     """Reset the connection."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.close_connection = True
     handler.connection.close()
 
 
-def hang(handler: BaseHTTPRequestHandler) -> None:
+def stall(handler: BaseHTTPRequestHandler) -> None:
     """Say nothing for longer than anybody waits, then go."""
     time.sleep(3)
     handler.close_connection = True
 
 
-def cut(handler: BaseHTTPRequestHandler) -> None:
+def cut_off(handler: BaseHTTPRequestHandler) -> None:
     """Let the server answer, but go in the middle of its body."""
     handler.close_connection = True
 
 
-def alter(handler: BaseHTTPRequestHandler) -> None:
+def alter_byte(handler: BaseHTTPRequestHandler) -> None:
     """Let the server answer, but change one byte on the way."""
 
 
-def shorten(handler: BaseHTTPRequestHandler) -> None:
+def shorten_body(handler: BaseHTTPRequestHandler) -> None:
     """Let the server answer, but hand on half of the body as if it were all."""
 
 
-def page(handler: BaseHTTPRequestHandler) -> None:
+def answer_with_page(handler: BaseHTTPRequestHandler) -> None:
     """Answer with a login page, as a proxy does."""
     body = b"<!DOCTYPE html><html><body>Please log in</body></html>"
     handler.send_response(200)
@@ -96,7 +96,7 @@ class Faulty:
 
 
 @contextlib.contextmanager
-def faulty(server: S3) -> Iterator[Faulty]:
+def serve_faulty(server: S3) -> Iterator[Faulty]:
     """Run the proxy in a thread; its `s3` is what users connect to."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -105,25 +105,25 @@ def faulty(server: S3) -> Iterator[Faulty]:
         def forward(self) -> None:
             if fault := state.take(self.path):
                 fault(self)
-                if fault not in (cut, alter, shorten):
+                if fault not in (cut_off, alter_byte, shorten_body):
                     return
             length = int(self.headers.get("Content-Length") or 0)
             behind = http.client.HTTPConnection(server.endpoint.removeprefix("http://"))
             behind.request(self.command, self.path, self.rfile.read(length) if length else None, dict(self.headers))
             answer = behind.getresponse()
             content = answer.read()
-            if fault is alter:
+            if fault is alter_byte:
                 content = content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
-            if fault is shorten:
+            if fault is shorten_body:
                 content = content[: len(content) // 2]
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
                     self.send_header(name, value)
-            whole = len(content) if fault is shorten else answer.getheader("Content-Length") or len(content)
+            whole = len(content) if fault is shorten_body else answer.getheader("Content-Length") or len(content)
             self.send_header("Content-Length", str(whole))
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if fault is cut else content)
+            self.wfile.write(content[: len(content) // 2] if fault is cut_off else content)
             behind.close()
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815

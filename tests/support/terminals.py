@@ -20,9 +20,11 @@ from warehouse.cli import main
 _END = b"<no more of it>"
 
 
-def at_terminal(*words: object, columns: int = 80, cwd: Path | None = None, **environment: str) -> tuple[int, bytes]:
+def run_at_terminal(
+    *words: object, columns: int = 80, cwd: Path | None = None, **environment: str
+) -> tuple[int, bytes]:
     """Exit code and bytes of `chest WORDS…` whose stdin, stdout and stderr are one terminal so many columns wide."""
-    master, slave = _open(columns)
+    master, slave = _open_terminal(columns)
     command = [sys.executable, "-c", "from warehouse.cli import main; main()", *map(str, words)]
     env = {**os.environ, "TERM": "xterm", **environment}
     with subprocess.Popen(
@@ -33,11 +35,11 @@ def at_terminal(*words: object, columns: int = 80, cwd: Path | None = None, **en
     return process.returncode, seen
 
 
-def here_at_terminal(
+def run_here_at_terminal(
     *words: object, columns: int = 80, cwd: Path | None = None, **environment: str
 ) -> tuple[int, bytes]:
     """The same within this process, to spare its start."""
-    master, slave = _open(columns)
+    master, slave = _open_terminal(columns)
     seen: list[bytes] = []
     reader = threading.Thread(target=lambda: seen.append(_read_all(master)))
     reader.start()
@@ -50,7 +52,7 @@ def here_at_terminal(
         if cwd is not None:
             patch.chdir(cwd)
         try:
-            with _standing_in(slave, patch):
+            with _replace_streams(slave, patch):
                 main()
         except SystemExit as end:
             code = int(end.code or 0)
@@ -62,7 +64,7 @@ def here_at_terminal(
 
 
 @contextlib.contextmanager
-def _standing_in(terminal: int, patch: pytest.MonkeyPatch) -> Iterator[None]:
+def _replace_streams(terminal: int, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have the terminal for stdin, stdout and stderr, also of what is not Python."""
     kept = [os.dup(number) for number in range(3)]
     try:
@@ -82,7 +84,7 @@ def _standing_in(terminal: int, patch: pytest.MonkeyPatch) -> Iterator[None]:
             os.close(before)
 
 
-def _open(columns: int) -> tuple[int, int]:
+def _open_terminal(columns: int) -> tuple[int, int]:
     """A terminal fifty lines high: its other end, and itself."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
@@ -100,6 +102,6 @@ def _read_all(master: int) -> bytes:
 
 
 if __name__ == "__main__":
-    code, seen = at_terminal(*sys.argv[2:], columns=int(sys.argv[1]))
+    code, seen = run_at_terminal(*sys.argv[2:], columns=int(sys.argv[1]))
     sys.stdout.write(seen.decode().replace("\r\n", "\n"))
     sys.exit(code)

@@ -33,7 +33,7 @@ class Gate:
 
 
 @contextlib.contextmanager
-def gate(upstream: str, refusals: int, status: int = 503) -> Iterator[Gate]:
+def serve_gate(upstream: str, refusals: int, status: int = 503) -> Iterator[Gate]:
     """A gate before the S3 server at `upstream`."""
     this = Gate(refusals, status)
 

@@ -72,7 +72,7 @@ def same(found: Any, meant: Any) -> bool:
 
 
 def test_every_cell_of_every_file(wh: warehouse.Warehouse, files: dict[File, dict[str, Any]]) -> None:
-    names = [column.name for column in columns.relations()["core.clinical"].columns if column.section != "object"]
+    names = [column.name for column in columns.load_relations()["core.clinical"].columns if column.section != "object"]
     rows = wh.sql("select * from clinical_history").pl().to_dicts()
     assert {(row["patient_id"], row["kind"], plain(row["available_date"])) for row in rows} == files.keys()
     wrong, filled = [], Counter[str]()

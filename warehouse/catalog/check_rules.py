@@ -52,17 +52,17 @@ class Check:
 
 
 @cache
-def definitions() -> dict[str, Check]:
+def load_definitions() -> dict[str, Check]:
     """Every check by its name, gravest first."""
-    found = [_parse(name) for name in sql_files.files("checks")]
+    found = [_parse(name) for name in sql_files.list_files("checks")]
     return {check.name: check for check in sorted(found, key=lambda c: (list(Severity).index(c.severity), c.name))}
 
 
-def definition(name: str) -> Check:
+def find_definition(name: str) -> Check:
     """The check of that name; UsageError names the nearest when there is none."""
     import difflib
 
-    known = definitions()
+    known = load_definitions()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -79,16 +79,16 @@ def _parse(name: str) -> Check:
         meaning=says["meaning"],
         severity=Severity(says["severity"]),
         table=says["table"],
-        sql=sql_files.fill(text, **_fills()),
+        sql=sql_files.fill(text, **_template_values()),
     )
 
 
 @cache
-def _fills() -> dict[str, str]:
+def _template_values() -> dict[str, str]:
     """What the holes in sql/checks are filled with."""
-    identifying = columns.identifying_attributes()
+    identifying = columns.list_identifying_attributes()
     tags = [row["tag"] for row in identifying]
-    fields = [key for field in columns.record_columns() for key in (field.source, *field.other_keys)]
+    fields = [key for field in columns.list_record_columns() for key in (field.source, *field.other_keys)]
     return {
         "as_of": public_views.AS_OF,
         "in_group": public_views.IN_GROUP,
@@ -105,30 +105,30 @@ def _fills() -> dict[str, str]:
         "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
         "values_with_form": ", ".join(
             f"{{attribute: {sql_files.literal(c.name)}, vr: '{vr}', value: {sql_files.identifier(c.name)}}}"
-            for c in columns.dicom_columns()
+            for c in columns.list_dicom_columns()
             if (vr := dicom_dictionary.find_vr(c.source)) in ("UI", "AS")
         ),
-        **_unread(),
+        **_count_unread_values(),
     }
 
 
-def _unread() -> dict[str, str]:
+def _count_unread_values() -> dict[str, str]:
     """The parts of the check that counts, for each declared attribute, the values of header and row."""
-    declared = columns.dicom_columns()
+    declared = columns.list_dicom_columns()
     lists = [column for column in declared if column.type.endswith("[]")]
     single = [column for column in declared if not column.type.endswith("[]")]
     return {
         "declared_structure": json.dumps(
             {c.source: {"Value": ["VARCHAR"], "InlineBinary": "VARCHAR", "BulkDataURI": "VARCHAR"} for c in declared}
         ),
-        "null_cells": ", ".join(_bit(f'"{c.name}" is null') for c in single),
-        "filled_values": ", ".join(_bit(f"{_is_encoded(c)} or {_count(c)} > 0") for c in single),
-        "cell_counts": ", ".join(_character(f'list_count("{c.name}")') for c in lists),
+        "null_cells": ", ".join(_to_bit(f'"{c.name}" is null') for c in single),
+        "filled_values": ", ".join(_to_bit(f"{_is_encoded(c)} or {_count_values(c)} > 0") for c in single),
+        "cell_counts": ", ".join(_to_character(f'list_count("{c.name}")') for c in lists),
         "value_counts": ", ".join(
-            _character(f"case when {_is_encoded(c)} then 60 else {_count(c)} end") for c in lists
+            _to_character(f"case when {_is_encoded(c)} then 60 else {_count_values(c)} end") for c in lists
         ),
-        "single_attributes": _numbered(single),
-        "list_attributes": _numbered(lists),
+        "single_attributes": _value_count_column(single),
+        "list_attributes": _value_count_column(lists),
     }
 
 
@@ -137,20 +137,20 @@ def _is_encoded(column: columns.Column) -> str:
     return f'(tags."{column.source}".InlineBinary is not null or tags."{column.source}".BulkDataURI is not null)'
 
 
-def _count(column: columns.Column) -> str:
+def _count_values(column: columns.Column) -> str:
     """How many values the header has that are not empty."""
     empty = "item is null or item in ('', '{\"Alphabetic\":\"\"}')"
     return f'coalesce(len(list_filter(tags."{column.source}".Value, lambda item: not ({empty}))), 0)'
 
 
-def _numbered(declared: list[columns.Column]) -> str:
+def _value_count_column(declared: list[columns.Column]) -> str:
     return ", ".join(f"({place}, '{c.source}', '{c.name}', '{c.type}')" for place, c in enumerate(declared))
 
 
-def _bit(condition: str) -> str:
+def _to_bit(condition: str) -> str:
     return f"case when {condition} then '1' else '0' end"
 
 
-def _character(count: str) -> str:
+def _to_character(count: str) -> str:
     """A number of values as one character, which compares as the number does; 60 stands for more."""
     return f"chr(cast(48 + least(coalesce({count}, 0), 60) as integer))"

@@ -85,19 +85,19 @@ class Relation:
     columns: tuple[Column, ...]
 
 
-def _rows(name: str) -> list[dict[str, str]]:
+def _read_rows(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(sql_files.read(f"columns/{name}.csv"))))
 
 
 @cache
-def relations() -> dict[str, Relation]:
+def load_relations() -> dict[str, Relation]:
     """Every table and view by name, tables with their schema (`core.images`), views bare (`images`).
 
     `columns` of sql/columns/tables.csv names the files of columns, joined by `+` where a view adds its own.
     """
-    declared = _rows("tables")
+    declared = _read_rows("tables")
     files = {name for row in declared for name in row["columns"].split("+")}
-    columns = {name: tuple(Column(**row) for row in _rows(name) if row["type"]) for name in files}
+    columns = {name: tuple(Column(**row) for row in _read_rows(name) if row["type"]) for name in files}
     return {
         row["name"]: Relation(
             row["name"],
@@ -109,19 +109,19 @@ def relations() -> dict[str, Relation]:
     }
 
 
-def tables() -> list[Relation]:
+def list_tables() -> list[Relation]:
     """The tables of the lake, in the order they are declared."""
-    return [relation for relation in relations().values() if relation.kind == "table"]
+    return [relation for relation in load_relations().values() if relation.kind == "table"]
 
 
-def views() -> list[Relation]:
+def list_views() -> list[Relation]:
     """The views that users query."""
-    return [relation for relation in relations().values() if relation.kind == "view"]
+    return [relation for relation in load_relations().values() if relation.kind == "view"]
 
 
-def dicom_columns() -> list[Column]:
+def list_dicom_columns() -> list[Column]:
     """The columns of core.images that are read from the header."""
-    return [column for column in relations()["core.images"].columns if column.is_dicom]
+    return [column for column in load_relations()["core.images"].columns if column.is_dicom]
 
 
 def render_columns(table: Relation) -> str:
@@ -134,11 +134,11 @@ def template_values() -> dict[str, str]:
     """What the templates in sql/ ask for by `{{ define_TABLE }}` (names and types), `{{ names_TABLE }}`, and the
     expressions that the views of all clinical fields are made of."""
     filled: dict[str, str] = {**spelling.template_values()}
-    for table in tables():
+    for table in list_tables():
         name = table.name.replace(".", "_")
         filled[f"define_{name}"] = render_columns(table)
         filled[f"names_{name}"] = ", ".join(sql_files.identifier(c.name) for c in table.columns)
-    clinical = relations()["core.clinical"].columns
+    clinical = load_relations()["core.clinical"].columns
     compared = [c.name for c in clinical if c.is_field or c.name == "kind" or c.kind == "unit"]
     fields = [c for c in clinical if c.is_field]
     known = {"ethnicity": "ethnicity <> 'Unknown'"}
@@ -150,9 +150,9 @@ def template_values() -> dict[str, str]:
     filled["filled_counts"] = ",\n        ".join(
         f"count(*) filter ({known.get(c.name, f'{c.name} is not null')}) as n_{c.name}" for c in fields
     )
-    divisors = sql_files.mapping("dicom_age_divisor").items()
+    divisors = sql_files.read_mapping("dicom_age_divisor").items()
     filled["header_age"] = sql_files.fill(
-        sql_files.expression("expressions/header_age.sql", "header_age"),
+        sql_files.read_expression("expressions/header_age.sql", "header_age"),
         age_divisors=" ".join(f"when {sql_files.literal(unit.upper())} then {n}" for unit, n in divisors),
     )
     filled["filled_fields"] = ",\n            ".join(
@@ -165,32 +165,34 @@ def template_values() -> dict[str, str]:
 
 def statement_parts() -> dict[str, str]:
     """What the declared attributes give to the SELECTs of sql/extract/headers.sql."""
-    columns = dicom_columns()
-    objects = [c.name for c in relations()["core.images"].columns if not c.is_dicom and c.name != "rules"]
+    columns = list_dicom_columns()
+    objects = [c.name for c in load_relations()["core.images"].columns if not c.is_dicom and c.name != "rules"]
     return {
         "object_columns": ", ".join(map(sql_files.identifier, objects)),
-        "dicom_columns": ", ".join(f"{_macro(c)}(v_{c.source}) as {sql_files.identifier(c.name)}" for c in columns),
+        "dicom_columns": ", ".join(
+            f"{_find_macro(c)}(v_{c.source}) as {sql_files.identifier(c.name)}" for c in columns
+        ),
         "dicom_values": ", ".join(f"tags.{sql_files.identifier(c.source)}.Value as v_{c.source}" for c in columns),
         "dicom_vrs": ", ".join(
-            f"tags.{sql_files.identifier(c.source)}.vr as r_{c.source}" for c in columns if _usual_vrs(c)
+            f"tags.{sql_files.identifier(c.source)}.vr as r_{c.source}" for c in columns if _find_usual_vrs(c)
         ),
-        "structure": json.dumps({c.source: _structure(c) for c in columns}),
+        "structure": json.dumps({c.source: _describe_structure(c) for c in columns}),
         "usual_vrs": " and ".join(
             # An IN of many would be planned as a join.
             f"coalesce(contains({sql_files.literal(' '.join(vrs))}, r_{c.source}), true)"
             for c in columns
-            if (vrs := _usual_vrs(c))
+            if (vrs := _find_usual_vrs(c))
         ),
     }
 
 
-def _structure(column: Column) -> dict[str, object]:
+def _describe_structure(column: Column) -> dict[str, object]:
     # Numbers are read as such, which is cheaper than by way of a text; all else comes as text.
     value: dict[str, object] = {"Value": ["DOUBLE" if column.type in ("DOUBLE", "INTEGER") else "VARCHAR"]}
-    return {**value, "vr": "VARCHAR"} if _usual_vrs(column) else value
+    return {**value, "vr": "VARCHAR"} if _find_usual_vrs(column) else value
 
 
-def _usual_vrs(column: Column) -> tuple[str, ...]:
+def _find_usual_vrs(column: Column) -> tuple[str, ...]:
     """The VRs in which normal form makes sure that values are in the form of the column; () for texts: all do."""
     numbers = ("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV")
     by_name = {"PatientName": ("PN",), "PatientAge": ("AS",)}
@@ -200,18 +202,18 @@ def _usual_vrs(column: Column) -> tuple[str, ...]:
     return kinds.get(column.type.removesuffix("[]"), ())
 
 
-def _macro(column: Column) -> str:
+def _find_macro(column: Column) -> str:
     if column.name == "PatientName":
         return "dicom_name"
     return f"dicom_{column.type.lower().replace('[]', '_list')}"
 
 
-def identifying_attributes() -> list[dict[str, str]]:
+def list_identifying_attributes() -> list[dict[str, str]]:
     """The attributes that identify a person or an institution: keyword, tag, what it is, what is allowed in it."""
-    return _rows("identifying")
+    return _read_rows("identifying")
 
 
 @cache
-def record_columns() -> tuple[Column, ...]:
+def list_record_columns() -> tuple[Column, ...]:
     """The fields of the clinical record, the retired ones with them."""
-    return tuple(column for column in (Column(**row) for row in _rows("clinical")) if column.is_field)
+    return tuple(column for column in (Column(**row) for row in _read_rows("clinical")) if column.is_field)

@@ -25,7 +25,7 @@ def list_attributes() -> tuple[Attribute, ...]:
 
     Attributes of repeating groups (overlays, curves) stand under their first group.
     """
-    dictionary = _pydicom_dictionary()
+    dictionary = _import_dictionary()
     known = [
         Attribute(keyword, f"{tag:08X}", vr, name, retired == "Retired")
         for tag, (vr, _, name, retired, keyword) in dictionary.DicomDictionary.items()
@@ -41,7 +41,7 @@ def list_attributes() -> tuple[Attribute, ...]:
 
 
 @cache
-def vr_by_tag() -> dict[str, str]:
+def map_tags_to_vrs() -> dict[str, str]:
     """The value representation of every tag that the dictionary knows."""
     return {attribute.tag: attribute.vr for attribute in list_attributes()}
 
@@ -53,7 +53,7 @@ def find_vr(tag: str) -> str:
     """
     if int(tag[3], 16) % 2:
         return "LO" if tag[4:6] == "00" and tag[6:] >= "10" else "UN"
-    known = vr_by_tag()
+    known = map_tags_to_vrs()
     if tag in known:
         return known[tag]
     if tag[:2] in ("50", "60"):  # curves and overlays repeat in even groups up to 1E
@@ -77,7 +77,7 @@ def search_attributes(words: str) -> list[Attribute]:
     ]
 
 
-def _pydicom_dictionary() -> ModuleType:
+def _import_dictionary() -> ModuleType:
     """pydicom's dictionary by itself: importing pydicom whole takes a fifth of a second."""
     package = importlib.util.find_spec("pydicom")
     assert package is not None

@@ -28,11 +28,13 @@ VIEW_ORDER = (
 )
 
 
-def view_file(view: str) -> str:
+def find_view_file(view: str) -> str:
     """The file below sql/ that defines a view."""
     return f"{'concepts' if view in CONCEPTS else 'views'}/{view}.sql"
 
 
-def view_sql(view: str) -> str:
+def render_view(view: str) -> str:
     """The CREATE VIEW statement of a view, filled."""
-    return sql_files.fill(sql_files.read(view_file(view)), as_of=AS_OF, in_group=IN_GROUP, **columns.template_values())
+    return sql_files.fill(
+        sql_files.read(find_view_file(view)), as_of=AS_OF, in_group=IN_GROUP, **columns.template_values()
+    )

@@ -13,29 +13,29 @@ _FILE = "expressions/spelling.sql"
 @cache
 def template_values() -> dict[str, str]:
     """What templates ask for: `spelt_Manufacturer`, `vendor_of_spelt_maker`, `centre_of_centre_name`."""
-    vendors = sql_files.mapping("vendor_starts")
-    of_centre = _spelt("centre_name")
+    vendors = sql_files.read_mapping("vendor_starts")
+    of_centre = _normalize_spelling("centre_name")
     return {
-        "spelt_Manufacturer": _spelt("Manufacturer"),
+        "spelt_Manufacturer": _normalize_spelling("Manufacturer"),
         "vendor_of_spelt_maker": sql_files.fill(
-            sql_files.expression(_FILE, "vendor"),
+            sql_files.read_expression(_FILE, "vendor"),
             spelt="spelt_maker",
             vendor_starts="|".join(sorted(vendors, key=lambda start: (-len(start), start))),
-            vendor_names=_cases(vendors),
+            vendor_names=_render_cases(vendors),
         ),
         "centre_of_centre_name": sql_files.fill(
-            sql_files.expression(_FILE, "centre"),
+            sql_files.read_expression(_FILE, "centre"),
             text=of_centre,
-            centre_aliases=_cases(sql_files.mapping("centre")),
+            centre_aliases=_render_cases(sql_files.read_mapping("centre")),
         ),
     }
 
 
-def _spelt(name: str) -> str:
-    return sql_files.fill(sql_files.expression(_FILE, "text"), name=name)
+def _normalize_spelling(name: str) -> str:
+    return sql_files.fill(sql_files.read_expression(_FILE, "text"), name=name)
 
 
-def _cases(spellings: dict[str, str]) -> str:
+def _render_cases(spellings: dict[str, str]) -> str:
     return " ".join(f"when {sql_files.literal(a)} then {sql_files.literal(b)}" for a, b in spellings.items())
 
 

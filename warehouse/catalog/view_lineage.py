@@ -20,7 +20,7 @@ _DEPTH = "__"
 @cache
 def find_relations_read(view: str) -> tuple[str, ...]:
     """The views and tables that a view reads itself, tables with their schema (`core.images`)."""
-    return find_relations_in(query(view))
+    return find_relations_in(parse_view(view))
 
 
 @cache
@@ -36,21 +36,21 @@ def find_relations_in(query: exp.Query) -> tuple[str, ...]:
     """The declared views and tables that a query reads, through all of its steps."""
     from sqlglot import exp
 
-    known = columns.relations()
+    known = columns.load_relations()
     found = set()
     for table in query.find_all(exp.Table):
         if isinstance(table.this, exp.Func):
             found |= {"clinical_history"} if table.this.name.lower() == "known_at" else set()
             continue
         name = f"{table.db}.{table.name}".strip(".").replace(_DEPTH, ".").lower()
-        steps = {cte.alias.lower() for scope in _above(table) for cte in scope.ctes}
+        steps = {cte.alias.lower() for scope in _enclosing_queries(table) for cte in scope.ctes}
         if name in known and name not in steps:
             found.add(name)
     return tuple(sorted(found))
 
 
 @cache
-def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
+def trace_columns(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     """For each column of a view, the columns of what it reads that it is made of, as (relation, column).
 
     A column that is made of none (a literal), or of parts that only running the query names, is left out.
@@ -59,14 +59,14 @@ def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
-    relations = {r.name.replace(".", _DEPTH): r for r in columns.relations().values()}
+    relations = {r.name.replace(".", _DEPTH): r for r in columns.load_relations().values()}
     spelt = {name: {c.name.lower(): c.name for c in r.columns} for name, r in relations.items()}
     known: dict[str, object] = {name: {c.name: c.type for c in r.columns} for name, r in relations.items()}
-    tree = qualify(query(view), dialect="duckdb", schema=known, validate_qualify_columns=False)
+    tree = qualify(parse_view(view), dialect="duckdb", schema=known, validate_qualify_columns=False)
     scope = build_scope(tree)
     made: dict[str, tuple[tuple[str, str], ...]] = {}
     nodes = {name.lower(): node for name, node in lineage.lineage(None, tree, known, scope=scope, copy=False).items()}
-    for column in columns.relations()[view].columns:
+    for column in columns.load_relations()[view].columns:
         if (node := nodes.get(column.name.lower())) is None:
             continue
         found = {
@@ -80,19 +80,19 @@ def column_lineage(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     return made
 
 
-def query(view: str) -> exp.Query:
+def parse_view(view: str) -> exp.Query:
     """The SELECT of a view, tables by names of one depth."""
     import sqlglot
     from sqlglot import exp
 
-    tree: Any = sqlglot.parse_one(public_views.view_sql(view), dialect="duckdb").expression
+    tree: Any = sqlglot.parse_one(public_views.render_view(view), dialect="duckdb").expression
     for table in tree.find_all(exp.Table):
         if table.db:
             table.replace(exp.alias_(exp.to_table(f"{table.db}{_DEPTH}{table.name}"), table.alias_or_name, table=True))
     return tree  # type: ignore[no-any-return]
 
 
-def _above(node: Any) -> Any:
+def _enclosing_queries(node: Any) -> Any:
     """The queries that a node lies in: their steps hide views of the same name."""
     while node := node.parent:
         if hasattr(node, "ctes"):

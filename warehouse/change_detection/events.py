@@ -38,12 +38,12 @@ def read_message(body: str) -> list[Event] | None:
     if content.get("Event") == "s3:TestEvent":
         return []
     try:
-        return _of_eventbridge(content) if "detail-type" in content else _of_s3(content["Records"])
+        return _read_eventbridge(content) if "detail-type" in content else _read_s3_records(content["Records"])
     except (KeyError, TypeError, AttributeError):
         return None
 
 
-def _of_s3(records: list[dict[str, Any]]) -> list[Event]:
+def _read_s3_records(records: list[dict[str, Any]]) -> list[Event]:
     """S3's own shape; its keys are encoded as in a form: `+` is a space."""
     return [
         Event(str(record["s3"]["bucket"]["name"]), unquote_plus(record["s3"]["object"]["key"]))
@@ -52,7 +52,7 @@ def _of_s3(records: list[dict[str, Any]]) -> list[Event]:
     ]
 
 
-def _of_eventbridge(content: dict[str, Any]) -> list[Event]:
+def _read_eventbridge(content: dict[str, Any]) -> list[Event]:
     """EventBridge's shape; its keys are as they are."""
     if content["detail-type"] not in ("Object Created", "Object Deleted"):
         return []

@@ -54,16 +54,16 @@ def receive_events(queue: str, source: str | Sequence[str], settings: Settings) 
     from botocore.exceptions import BotoCoreError, ClientError
 
     sources = [source] if isinstance(source, str) else [*source]
-    client = _client(queue, settings)
+    client = _create_client(queue, settings)
     try:
-        taken = _take(client, queue)
+        taken = _receive(client, queue)
     except (ClientError, BotoCoreError) as error:
         raise aws.to_source_error(queue, error, _ADVICE) from None
     try:
-        yield _news([body for _, body in taken], sources)
+        yield _collect_news([body for _, body in taken], sources)
     except BaseException:
         with contextlib.suppress(ClientError, BotoCoreError):  # else they come back by themselves, later
-            _give_back(client, queue, taken)
+            _release(client, queue, taken)
         raise
     try:
         _delete(client, queue, taken)
@@ -71,7 +71,7 @@ def receive_events(queue: str, source: str | Sequence[str], settings: Settings) 
         raise aws.to_source_error(queue, error, _ADVICE) from None
 
 
-def _client(queue: str, settings: Settings) -> Any:
+def _create_client(queue: str, settings: Settings) -> Any:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
@@ -90,7 +90,7 @@ def _client(queue: str, settings: Settings) -> Any:
         raise aws.to_source_error(queue, error, _ADVICE) from None
 
 
-def _take(client: Any, queue: str) -> list[tuple[str, str]]:
+def _receive(client: Any, queue: str) -> list[tuple[str, str]]:
     """Messages as (receipt, body), until the queue is empty or there are enough."""
     taken: dict[str, tuple[str, str]] = {}
     for _ in range(_MOST // _BATCH):
@@ -105,7 +105,7 @@ def _take(client: Any, queue: str) -> list[tuple[str, str]]:
     return [*taken.values()]
 
 
-def _news(bodies: list[str], sources: list[str]) -> News:
+def _collect_news(bodies: list[str], sources: list[str]) -> News:
     changed: dict[str, set[str]] = {}
     strange = foreign = 0
     for body in bodies:
@@ -136,20 +136,20 @@ def _news(bodies: list[str], sources: list[str]) -> News:
     )
 
 
-def _batches(taken: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+def _split_into_batches(taken: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     for at in range(0, len(taken), _BATCH):
         yield [(str(place), receipt) for place, (receipt, _) in enumerate(taken[at : at + _BATCH])]
 
 
 def _delete(client: Any, queue: str, taken: list[tuple[str, str]]) -> None:
-    for batch in _batches(taken):
+    for batch in _split_into_batches(taken):
         client.delete_message_batch(
             QueueUrl=queue, Entries=[{"Id": place, "ReceiptHandle": receipt} for place, receipt in batch]
         )
 
 
-def _give_back(client: Any, queue: str, taken: list[tuple[str, str]]) -> None:
-    for batch in _batches(taken):
+def _release(client: Any, queue: str, taken: list[tuple[str, str]]) -> None:
+    for batch in _split_into_batches(taken):
         client.change_message_visibility_batch(
             QueueUrl=queue,
             Entries=[{"Id": place, "ReceiptHandle": receipt, "VisibilityTimeout": 0} for place, receipt in batch],

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from warehouse.catalog import columns
 from warehouse.cleaning import assembly, codes, dates, fio2, numbers, preparation, tables, units
-from warehouse.cleaning.tables import digest
+from warehouse.cleaning.tables import compute_rules_digest
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cleaned", "Parts", "clean", "digest"]
+__all__ = ["Cleaned", "Parts", "clean", "compute_rules_digest"]
 
 
 class Parts(NamedTuple):
@@ -66,25 +66,25 @@ def clean(parts: Parts) -> Cleaned:
         (pl.col("kind") == "ethnicity").alias("ethnicity_not_recognised"),
         pl.when(pl.col("kind") == "ethnicity").then(pl.lit("Unknown")).alias("clean_value"),
     )
-    read = list(_read(given.filter(~(is_container | is_list | is_retired)), more))
+    read = list(_read_by_kind(given.filter(~(is_container | is_list | is_retired)), more))
     swabs = parts.swabs.join(lists.select("row", "is_nested"), on=["row", "is_nested"], how="semi")
     swab_parts = preparation.list_swab_parts(swabs)
-    swabs_read = list(_read(swab_parts.filter(~is_container), more))
-    by_place = {place: part for frame in read for place, part in _by(frame, "place")}
+    swabs_read = list(_read_by_kind(swab_parts.filter(~is_container), more))
+    by_place = {place: part for frame in read for place, part in _group_by(frame, "place")}
     if replaced.height and read:
         now = pl.concat([frame.select("row", "place", "clean_value") for frame in read])
         replaced = replaced.join(now, on=["row", "place"], how="left")
     base = parts.records.select("row").sort("row")
     merged = [
         assembly.merge_column(base, column, by_place)
-        for column in columns.record_columns()
+        for column in columns.list_record_columns()
         if column.type and column.kind != "list"
     ]
     centre = base.join(more["centre"], on="row", how="left", maintain_order="left").select("centre")
     typed = pl.concat(
         [base, centre, *(column for column, _ in merged), assembly.collect_swab_lists(base, lists, swabs, swabs_read)],
         how="horizontal",
-    ).with_columns(pl.col("ethnicity").fill_null("Unknown"), pl.lit(digest()).alias("rules"))
+    ).with_columns(pl.col("ethnicity").fill_null("Unknown"), pl.lit(compute_rules_digest()).alias("rules"))
     odd = parts.oddities.with_columns((pl.col("rule") == name).alias(name) for name in _ODDITIES).drop("rule")
     explained = [
         replaced,
@@ -103,31 +103,31 @@ def clean(parts: Parts) -> Cleaned:
 _ODDITIES = ("unknown_field", "duplicate_field")
 
 
-def _by(frame: pl.DataFrame, name: str) -> Iterator[tuple[object, pl.DataFrame]]:
+def _group_by(frame: pl.DataFrame, name: str) -> Iterator[tuple[object, pl.DataFrame]]:
     return ((key, part) for (key,), part in frame.partition_by(name, as_dict=True).items())
 
 
-def _read(values: pl.DataFrame, more: dict[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _read_by_kind(values: pl.DataFrame, more: dict[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The values kind by kind with what was read: value, clean_value as text, and a column for every rule met.
 
     `more` has what some kinds ask of the record: the day of its file, its centre.
     """
     import polars as pl
 
-    for kind, part in _by(values, "kind"):
+    for kind, part in _group_by(values, "kind"):
         asked = more.get(_ASKS.get(kind, ""))
         whole = part.drop("start") if asked is None else part.drop("start").join(asked, on="row", how="left")
         read = _READERS[kind](whole).with_columns(pl.col("value").cast(pl.String).alias("clean_value"))
         # A value that came to nothing was not repaired: what nulled it is what there is to say.
-        of_values = [name for name in read.columns if tables.effects().get(name, "nulled") != "nulled"]
+        of_values = [name for name in read.columns if tables.map_effects().get(name, "nulled") != "nulled"]
         yield read.with_columns(pl.col(name) & pl.col("value").is_not_null() for name in of_values)
 
 
-def _number(values: pl.DataFrame, kind: str) -> pl.DataFrame:
+def _read_numbers(values: pl.DataFrame, kind: str) -> pl.DataFrame:
     """Numbers of all kinds: read, converted where units differ between centres, limited, rounded if they are whole."""
     import polars as pl
 
-    limits = tables.field_frame().drop("field", "kind", "also_reads")
+    limits = tables.build_field_frame().drop("field", "kind", "also_reads")
     values = values.join(limits, on="place")
     read = {"fio2": fio2.read_fio2, "blood_pressure": numbers.read_blood_pressure, "age": numbers.read_years}.get(
         kind, numbers.read_number
@@ -155,5 +155,5 @@ _READERS: dict[object, Reader] = {
     "pcr_result": codes.read_pcr_result,
     "date_us": partial(dates.read_date, day_first=False),
     "date_uk": partial(dates.read_date, day_first=True),
-    **{kind: partial(_number, kind=kind) for kind in ("integer", "age", "number", "fio2", "blood_pressure")},
+    **{kind: partial(_read_numbers, kind=kind) for kind in ("integer", "age", "number", "fio2", "blood_pressure")},
 }

@@ -20,8 +20,11 @@ def merge_column(
     nothing an alias. And the values of aliases that say something else than what counts."""
     import polars as pl
 
-    fields = [field for field in tables.fields() if field.column is column and field.place in read]
-    names = {"value": column.name, **({"unit": f"{column.name}_unit"} if column.name in tables.measured() else {})}
+    fields = [field for field in tables.list_fields() if field.column is column and field.place in read]
+    names = {
+        "value": column.name,
+        **({"unit": f"{column.name}_unit"} if column.name in tables.list_measured_columns() else {}),
+    }
     if not fields:
         types = {"value": _TYPES[column.type], "unit": "String"}
         nulls = (pl.lit(None, getattr(pl, types[name])).alias(alias) for name, alias in names.items())
@@ -30,7 +33,7 @@ def merge_column(
     conflicts = []
     for other in others:
         found, filled = (part.filter(pl.col("value").is_not_null()) for part in (found, other))
-        conflicts.append(_conflicts(filled, found))
+        conflicts.append(_find_conflicts(filled, found))
         found = pl.concat([found, filled.join(found, on="row", how="anti")])
     joined = base.join(found, on="row", how="left", maintain_order="left")
     return joined.select(pl.col(name).alias(alias) for name, alias in names.items()), conflicts
@@ -40,7 +43,7 @@ def merge_column(
 _TYPES = {"DATE": "Date", "INTEGER": "Int32", "DOUBLE": "Float64", "BOOLEAN": "Boolean", "VARCHAR": "String"}
 
 
-def _conflicts(part: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+def _find_conflicts(part: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     kept = found.select("row", pl.col("value").alias("kept"))
@@ -65,7 +68,7 @@ def collect_swab_lists(
 
     items = swabs.select("row", "item").unique()
     for key, dtype in (("SwabDate", pl.Date), ("SwabStatus", pl.String)):
-        place, name = tables.swab_places()[key], tables.SWAB_PARTS[key]
+        place, name = tables.map_swab_keys()[key], tables.SWAB_PARTS[key]
         found = [pl.DataFrame(schema={"row": pl.UInt32, "item": pl.Int64, name: dtype})]
         for frame in read:
             part = frame.filter(pl.col("place") == place)
@@ -89,14 +92,14 @@ def collect_issues(read: pl.DataFrame) -> pl.DataFrame:
     """A row for every value and rule that it met: those of its columns that have a rule's name and are true."""
     import polars as pl
 
-    effects = tables.effects()
+    effects = tables.map_effects()
     rules = [name for name in read.columns if name in effects]
     met = read.filter(pl.any_horizontal(rules)) if rules else read.clear()
     none = pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(_TEXTS, pl.String)})
     if not met.height:
         return none
     if "field" not in met.columns:
-        names = tables.field_frame().select("place", "field", "column_name")
+        names = tables.build_field_frame().select("place", "field", "column_name")
         met = met.drop("column_name", strict=False).join(names, on="place")
     texts = [pl.col(name) if name in met.columns else pl.lit(None, pl.String).alias(name) for name in _TEXTS[:-2]]
     kept = met.select("row", *texts, *rules).unpivot(on=rules, index=["row", *_TEXTS[:-2]], variable_name="rule")

@@ -15,7 +15,7 @@ _NEGATED = r"\b(?:non|not|nor|neither|no|never|except|excluding|other than)[\s-]
 _DATE_LIKE = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}\b"
 
 
-def _bare() -> pl.Expr:
+def _normalize_text() -> pl.Expr:
     """The text, lower case, white space collapsed, a whole number without its .0 (a number turned to text)."""
     import polars as pl
 
@@ -23,12 +23,12 @@ def _bare() -> pl.Expr:
     return text.str.replace(r"^([0-9]+)\.0*$", "$1")
 
 
-def _coded(values: pl.DataFrame) -> pl.DataFrame:
+def _look_up_codes(values: pl.DataFrame) -> pl.DataFrame:
     """Look `code` up among the codes of the field: adds code (null where it is none or says unknown) and rules."""
     import polars as pl
 
     return (
-        values.join(tables.code_frame(), on=["place", "code"], how="left")
+        values.join(tables.build_code_frame(), on=["place", "code"], how="left")
         .with_columns(
             pl.col("says_unknown").is_null().alias("not_a_code"),
             pl.col("says_unknown").fill_null(False).alias("unknown_code"),
@@ -42,14 +42,16 @@ def read_category(values: pl.DataFrame) -> pl.DataFrame:
     """The first whole number of the entry, where it is a code of the field. -1 and 1.5 are no codes, nor is a date."""
     import polars as pl
 
-    bare = _bare()
+    bare = _normalize_text()
     first = bare.str.extract(r"([0-9]+(?:\.[0-9]+)?)").str.replace(r"\.0+$", "")
     is_no_code = (
         bare.str.contains(r"^(?:[^0-9]*[\s(\[:=])?[-.\u2212\ufe63\uff0d\u207b\u2010-\u2015]\s?[0-9]")
         | bare.str.contains(_DATE_LIKE)
         | bare.str.contains(_SEVERAL)
     )
-    found = _coded(values.with_columns(pl.when(~is_no_code).then(first).cast(pl.Int64, strict=False).alias("code")))
+    found = _look_up_codes(
+        values.with_columns(pl.when(~is_no_code).then(first).cast(pl.Int64, strict=False).alias("code"))
+    )
     return found.with_columns(
         pl.col("code").cast(pl.Int32).alias("value"),
         (~pl.col("not_a_code") & ~bare.str.contains("^[0-9]+$")).alias("code_from_text"),
@@ -61,10 +63,10 @@ def read_boolean(values: pl.DataFrame) -> pl.DataFrame:
     (`also_reads` mixed), one takes the word yes. JSON's true and false are taken as what they say."""
     import polars as pl
 
-    bare, also = _bare(), pl.col("also_reads")
+    bare, also = _normalize_text(), pl.col("also_reads")
     mixed = read_category(values.filter(also == "mixed"))
     plain = (
-        _coded(
+        _look_up_codes(
             values.filter(also != "mixed").with_columns(
                 pl.when(bare.str.contains("^[0-9]+$"))
                 .then(bare)
@@ -94,8 +96,10 @@ def read_report_code(values: pl.DataFrame) -> pl.DataFrame:
     """A bare code of the field, or CVCX followed by one; nothing else with letters."""
     import polars as pl
 
-    table = {text: int(code) for text, code in tables.mapping("covid_code").items() if code}
-    found = _coded(values.with_columns(_bare().replace_strict(table, default=None).cast(pl.Int64).alias("code")))
+    table = {text: int(code) for text, code in tables.read_mapping("covid_code").items() if code}
+    found = _look_up_codes(
+        values.with_columns(_normalize_text().replace_strict(table, default=None).cast(pl.Int64).alias("code"))
+    )
     return found.with_columns(pl.col("code").cast(pl.Int32).alias("value")).drop("code")
 
 
@@ -103,9 +107,9 @@ def read_pcr_result(values: pl.DataFrame) -> pl.DataFrame:
     """Positive or Negative by code; by the laboratory's phrase in the fields that take it."""
     import polars as pl
 
-    table = tables.mapping("pcr_result")
-    is_phrase = ~_bare().str.contains("^[0-9]+$")
-    found = _bare().replace_strict(table, default=None, return_dtype=pl.String)
+    table = tables.read_mapping("pcr_result")
+    is_phrase = ~_normalize_text().str.contains("^[0-9]+$")
+    found = _normalize_text().replace_strict(table, default=None, return_dtype=pl.String)
     return values.with_columns(
         pl.when(~is_phrase | (pl.col("also_reads") == "phrase")).then(found).alias("value")
     ).with_columns(
@@ -117,7 +121,7 @@ def read_sex(values: pl.DataFrame) -> pl.DataFrame:
     """F or M by mappings.csv."""
     import polars as pl
 
-    found = _bare().replace_strict(tables.mapping("sex"), default=None, return_dtype=pl.String)
+    found = _normalize_text().replace_strict(tables.read_mapping("sex"), default=None, return_dtype=pl.String)
     return values.with_columns(found.alias("value")).with_columns(pl.col("value").is_null().alias("sex_not_known"))
 
 
@@ -129,15 +133,15 @@ def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    known = _bare().replace_strict(tables.mapping("ethnicity"), default=None, return_dtype=pl.String)
-    says = _bare().str.replace_all(r"[\u2010-\u2015\u2212]", "-")
-    for word in tables.mapping("ethnicity_contains"):
+    known = _normalize_text().replace_strict(tables.read_mapping("ethnicity"), default=None, return_dtype=pl.String)
+    says = _normalize_text().str.replace_all(r"[\u2010-\u2015\u2212]", "-")
+    for word in tables.read_mapping("ethnicity_contains"):
         says = says.str.replace_all(_NEGATED.format(word=word), " ")
     # Whole regions and lists of all minorities name no second group.
     says = says.str.replace_all(
         r"\b(?:south|north|east|west)(?:ern)?\s+african?\b|\bb\.?a\.?m\.?e\b.*|.*\bminorit.*", " "
     )
-    groups = tables.mapping("ethnicity_group_word")
+    groups = tables.read_mapping("ethnicity_group_word")
     named = pl.concat_list(
         pl.when(says.str.contains(rf"\b(?:{'|'.join(w for w, g in groups.items() if g == group)})")).then(pl.lit(group))
         for group in dict.fromkeys(groups.values())
@@ -150,7 +154,7 @@ def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
         pl.when(says.str.contains(word, literal=True) & (pl.lit(group == "Multiple") | (named.list.len() < 2))).then(
             pl.lit(group)
         )
-        for word, group in tables.mapping("ethnicity_contains").items()
+        for word, group in tables.read_mapping("ethnicity_contains").items()
     )
     return (
         values.with_columns(

@@ -43,9 +43,9 @@ def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
             pl.col("text").str.extract(_SERIAL).cast(pl.Int32).alias("serial"),
         )
         .with_columns(
-            pl.coalesce(_day("iso", "1", "2", "3"), _day("embedded", "1", "2", "3")).alias("in_iso"),
-            _day("parts", "3", **{first: "1", second: "2"}).alias("in_order"),
-            _day("parts", "3", **{first: "2", second: "1"}).alias("in_other_order"),
+            pl.coalesce(_build_date("iso", "1", "2", "3"), _build_date("embedded", "1", "2", "3")).alias("in_iso"),
+            _build_date("parts", "3", **{first: "1", second: "2"}).alias("in_order"),
+            _build_date("parts", "3", **{first: "2", second: "1"}).alias("in_other_order"),
             pl.when(pl.col("serial").is_between(*_SERIALS))
             .then(pl.date(1899, 12, 30) + pl.duration(days=pl.col("serial")))
             .alias("in_days"),
@@ -59,29 +59,33 @@ def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
             .fill_null(False)
             .alias("date_outside_window"),
         )
-        .with_columns(pl.col("read").is_in(tables.placeholder_days()).fill_null(False).alias("placeholder_date"))
+        .with_columns(pl.col("read").is_in(tables.list_placeholder_days()).fill_null(False).alias("placeholder_date"))
         .with_columns(
             pl.when(~pl.col("date_outside_window") & ~pl.col("placeholder_date")).then("read").alias("value"),
             (pl.col("in_order").is_null() & pl.col("in_other_order").is_not_null()).alias("date_other_order"),
             pl.col("in_days").is_not_null().alias("date_serial"),
-            (_met("embedded") & pl.col("in_iso").is_not_null()).alias("date_embedded"),
+            (_is_matched("embedded") & pl.col("in_iso").is_not_null()).alias("date_embedded"),
             (
                 pl.col("read").is_not_null()
                 & pl.coalesce(pl.col(name).struct.field("4") for name in ("iso", "embedded", "parts")).is_not_null()
             ).alias("date_time_dropped"),
-            (pl.col("read").is_null() & (_met("iso") | _met("embedded") | _met("parts"))).alias("impossible_date"),
-            (pl.col("read").is_null() & ~(_met("iso") | _met("embedded") | _met("parts"))).alias("not_a_date"),
+            (pl.col("read").is_null() & (_is_matched("iso") | _is_matched("embedded") | _is_matched("parts"))).alias(
+                "impossible_date"
+            ),
+            (pl.col("read").is_null() & ~(_is_matched("iso") | _is_matched("embedded") | _is_matched("parts"))).alias(
+                "not_a_date"
+            ),
         )
     )
 
 
-def _met(groups: str) -> pl.Expr:
+def _is_matched(groups: str) -> pl.Expr:
     import polars as pl
 
     return pl.col(groups).struct.field("1").is_not_null()
 
 
-def _day(groups: str, year: str, month: str, day: str) -> pl.Expr:
+def _build_date(groups: str, year: str, month: str, day: str) -> pl.Expr:
     """The day of the calendar that a pattern's groups name; null where there is no such day."""
     import polars as pl
 

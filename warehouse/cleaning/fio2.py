@@ -16,7 +16,7 @@ _ASIDE = ("percentage", "several", "lead", "behind", "colour", "colours", "is_li
 
 def read_fio2(values: pl.DataFrame) -> pl.DataFrame:
     """Read `text` as a percentage of inspired oxygen: adds value and a column for every rule met."""
-    percent = {key: float(value) for key, value in tables.mapping("fio2").items() if value}
+    percent = {key: float(value) for key, value in tables.read_mapping("fio2").items() if value}
     parts = _find_parts(normalise_signs(values), [key for key in percent if not key.isdigit()])
     read = _choose_reading(parts).with_columns(_compute_value(percent).alias("value"))
     return _flag_rules(read).drop(*_ASIDE)

@@ -30,7 +30,7 @@ def check_size(text: str) -> None:
     if len(text.encode()) > MAX_BYTES:
         raise UnreadableError(f"larger than {MAX_BYTES:,} bytes: no clinical record is")
     n_fields, swabs, deepest = 0, 0, 0
-    for depth, pairs in _objects(json.loads(text, object_pairs_hook=_Pairs)):
+    for depth, pairs in _iterate_objects(json.loads(text, object_pairs_hook=_Pairs)):
         deepest = max(deepest, depth)
         n_fields += len(pairs)
         swabs = max([swabs, *(len(value) for key, value in pairs if key == "SwabDates" and isinstance(value, list))])
@@ -38,20 +38,20 @@ def check_size(text: str) -> None:
         raise UnreadableError(f"nested more than {MAX_DEPTH} deep")
     if swabs > MAX_SWABS:
         raise UnreadableError(f"more than {MAX_SWABS:,} items of SwabDates")
-    if n_fields > most_fields():
+    if n_fields > max_fields():
         raise UnreadableError(f"more than {MAX_UNKNOWN:,} fields that the schema does not know or has already")
 
 
-def most_fields() -> int:
+def max_fields() -> int:
     """How many names of fields a record may have, with those of the objects within it."""
-    return 2 * len(tables.fields()) + MAX_UNKNOWN
+    return 2 * len(tables.list_fields()) + MAX_UNKNOWN
 
 
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object with all its members."""
 
 
-def _objects(value: Any) -> Iterator[tuple[int, _Pairs]]:
+def _iterate_objects(value: Any) -> Iterator[tuple[int, _Pairs]]:
     """Every list or object of a record (a list without members), and how deep it lies."""
     ahead = [(1, value)]
     while ahead:

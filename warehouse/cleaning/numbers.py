@@ -110,10 +110,10 @@ def read_years(values: pl.DataFrame) -> pl.DataFrame:
     """Read `text` as an age: a number, behind which nothing but years may be said (not 6 months)."""
     import polars as pl
 
-    return _unless(read_number(values, only_at_start=True), ~pl.col("rest").str.contains(_YEARS))
+    return _drop_doubtful(read_number(values, only_at_start=True), ~pl.col("rest").str.contains(_YEARS))
 
 
-def _unless(read: pl.DataFrame, doubt: pl.Expr) -> pl.DataFrame:
+def _drop_doubtful(read: pl.DataFrame, doubt: pl.Expr) -> pl.DataFrame:
     """Take back numbers that are in doubt for what is said behind them."""
     import polars as pl
 
@@ -154,5 +154,5 @@ def read_blood_pressure(values: pl.DataFrame) -> pl.DataFrame:
         (spelling | pl.col("was_spelt")).alias("number_spelling")
     )
     # Another number behind it, as in 120 over 80: which of the two is meant?
-    others = _unless(others, pl.col("rest").str.contains("[0-9]"))
+    others = _drop_doubtful(others, pl.col("rest").str.contains("[0-9]"))
     return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed", "was_spelt", strict=False)

@@ -55,7 +55,7 @@ def describe(values: pl.DataFrame) -> pl.DataFrame:
     """The filled values, `text` trimmed, with their form and how their field is read."""
     import polars as pl
 
-    how = tables.field_frame().select("place", "kind", "also_reads")
+    how = tables.build_field_frame().select("place", "kind", "also_reads")
     return (
         values.filter(is_filled())
         .with_columns(classify_form(), pl.col("raw_value").str.strip_chars().alias("text"))
@@ -67,7 +67,9 @@ def fold_centres(described: pl.DataFrame) -> pl.DataFrame:
     """The centre of each record in its one spelling: row, centre."""
     import polars as pl
 
-    given = described.filter((pl.col("place") == tables.place("submitting_centre")) & (pl.col("form") != "container"))
+    given = described.filter(
+        (pl.col("place") == tables.find_field_position("submitting_centre")) & (pl.col("form") != "container")
+    )
     folded = spelling.fold_centres(given["text"].unique().to_list())
     centre = pl.col("text").replace_strict(folded, default=None, return_dtype=pl.String)
     return given.select("row", centre.alias("centre"))
@@ -77,7 +79,7 @@ def list_swab_parts(swabs: pl.DataFrame) -> pl.DataFrame:
     """The filled parts of the items of SwabDates, to be read as SwabDate and SwabStatus are."""
     import polars as pl
 
-    keys = pl.col("place").replace_strict({place: key for key, place in tables.swab_places().items()}, default=None)
+    keys = pl.col("place").replace_strict({place: key for key, place in tables.map_swab_keys().items()}, default=None)
     return describe(swabs.filter(pl.col("start").is_not_null())).with_columns(
         pl.format("SwabDates[{}].{}", "item", keys).alias("field"), pl.lit("swabdates").alias("column_name")
     )

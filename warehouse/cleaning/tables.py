@@ -45,18 +45,18 @@ class Field:
 
 
 @cache
-def fields() -> tuple[Field, ...]:
+def list_fields() -> tuple[Field, ...]:
     """Every key of a record, aliases after their column's own key."""
     found = [
         (rank, key, column)
-        for column in columns.record_columns()
+        for column in columns.list_record_columns()
         for rank, key in enumerate((column.source, *column.other_keys))
     ]
     return tuple(Field(place, key, rank, column) for place, (rank, key, column) in enumerate(found))
 
 
 @cache
-def digest() -> str:
+def compute_rules_digest() -> str:
     """What names the rules: of the column table, the tables in sql/cleaning, and the version of the code."""
     tables_read = (f"cleaning/{name}.csv" for name in ("mappings", "rules", "site_units"))
     names = ["columns/clinical.csv", "expressions/spelling.sql", *tables_read]
@@ -64,31 +64,31 @@ def digest() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def rows(name: str) -> list[dict[str, str]]:
+def read_rows(name: str) -> list[dict[str, str]]:
     """The rows of a table in sql/cleaning."""
     return list(csv.DictReader(io.StringIO(sql_files.read(f"cleaning/{name}.csv"))))
 
 
 @cache
-def effects() -> dict[str, str]:
+def map_effects() -> dict[str, str]:
     """The effect of every rule: nulled, changed, repaired or flagged."""
-    return {row["rule"]: row["effect"] for row in rows("rules")}
+    return {row["rule"]: row["effect"] for row in read_rows("rules")}
 
 
 @cache
-def mapping(name: str) -> dict[str, str | None]:
+def read_mapping(name: str) -> dict[str, str | None]:
     """A look-up table of mappings.csv; None where the input has no clean value."""
-    return {given: clean or None for given, clean in sql_files.mapping(name).items()}
+    return {given: clean or None for given, clean in sql_files.read_mapping(name).items()}
 
 
 @cache
-def placeholder_days() -> list[date]:
+def list_placeholder_days() -> list[date]:
     """The days that systems write where they know none."""
-    return [date.fromisoformat(day) for day in mapping("placeholder_date")]
+    return [date.fromisoformat(day) for day in read_mapping("placeholder_date")]
 
 
 @cache
-def field_frame() -> pl.DataFrame:
+def build_field_frame() -> pl.DataFrame:
     """The fields with what the cleaning of a single value asks: column, kind, limits, what it also reads."""
     import polars as pl
 
@@ -108,9 +108,9 @@ def field_frame() -> pl.DataFrame:
                 "usual_minimum": limit(f.column.usual_minimum),
                 "usual_maximum": limit(f.column.usual_maximum),
                 "canonical": f.column.unit or None,
-                "has_unit": f.column.name in measured(),
+                "has_unit": f.column.name in list_measured_columns(),
             }
-            for f in fields()
+            for f in list_fields()
         ],
         schema={
             "place": pl.Int16,
@@ -126,14 +126,14 @@ def field_frame() -> pl.DataFrame:
 
 
 @cache
-def code_frame() -> pl.DataFrame:
+def build_code_frame() -> pl.DataFrame:
     """The codes of each field: place, code, and whether it says unknown."""
     import polars as pl
 
     return pl.DataFrame(
         [
             {"place": f.place, "code": int(code), "says_unknown": label == "Unknown"}
-            for f in fields()
+            for f in list_fields()
             if f.column.kind in ("category", "code", "boolean")
             for code, label in (part.split("=", 1) for part in f.column.categories.split("; "))
         ],
@@ -142,22 +142,22 @@ def code_frame() -> pl.DataFrame:
 
 
 @cache
-def measured() -> frozenset[str]:
+def list_measured_columns() -> frozenset[str]:
     """The columns whose unit depends on the centre; each has a further column NAME_unit."""
-    return frozenset(row["column"] for row in rows("site_units"))
+    return frozenset(row["column"] for row in read_rows("site_units"))
 
 
-def spelt_unit(unit: str) -> str:
+def normalize_unit(unit: str) -> str:
     """A unit as it is compared: lower case, no white space, u for micro."""
     return re.sub(r"\s", "", unit).replace("µ", "u").replace("μ", "u").lower()
 
 
 @cache
-def centre_units() -> pl.DataFrame:
+def build_centre_units() -> pl.DataFrame:
     """The unit each centre reports a column in: centre (one spelling), column_name, unit (null: none given)."""
     import polars as pl
 
-    units = rows("site_units")
+    units = read_rows("site_units")
     folded = spelling.fold_centres(row["centre"] for row in units)
     return pl.DataFrame(
         [{"centre": folded[r["centre"]], "column_name": r["column"], "centre_unit": r["unit"] or None} for r in units],
@@ -166,23 +166,23 @@ def centre_units() -> pl.DataFrame:
 
 
 @cache
-def unit_factors() -> pl.DataFrame:
+def build_unit_factors() -> pl.DataFrame:
     """Every unit known of a column: its factor to the column's own unit (null: none) and plausible maximum."""
     import polars as pl
 
     found: dict[tuple[str, str], dict[str, object]] = {}
-    for row in rows("site_units"):
+    for row in read_rows("site_units"):
         if row["unit"]:
             maximum = row["plausible_maximum"]
-            found[row["column"], spelt_unit(row["unit"])] = {
+            found[row["column"], normalize_unit(row["unit"])] = {
                 "unit": row["unit"],
                 "factor": float(row["factor_to_canonical"]) if row["factor_to_canonical"] else None,
                 "plausible_maximum": float(maximum) if maximum else None,
                 "is_implausible": row["is_plausible"] == "no",
             }
-    for column in columns.record_columns():
-        if column.name in measured():
-            found[column.name, spelt_unit(column.unit)] = {
+    for column in columns.list_record_columns():
+        if column.name in list_measured_columns():
+            found[column.name, normalize_unit(column.unit)] = {
                 "unit": column.unit,
                 "factor": 1.0,
                 "plausible_maximum": None,
@@ -199,12 +199,12 @@ def unit_factors() -> pl.DataFrame:
 
 
 @cache
-def place(column: str) -> int:
+def find_field_position(column: str) -> int:
     """The place of a column's own key."""
-    return next(f.place for f in fields() if f.column.name == column and not f.rank)
+    return next(f.place for f in list_fields() if f.column.name == column and not f.rank)
 
 
 @cache
-def swab_places() -> dict[str, int]:
+def map_swab_keys() -> dict[str, int]:
     """The fields as which the parts of an item of SwabDates are read: key to place."""
-    return {key: place(name) for key, name in SWAB_PARTS.items()}
+    return {key: find_field_position(name) for key, name in SWAB_PARTS.items()}

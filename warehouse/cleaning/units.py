@@ -88,11 +88,11 @@ def _join_factors(values: pl.DataFrame) -> pl.DataFrame:
 
     stated = pl.col("rest").str.to_lowercase().str.extract(_UNIT)
     return (
-        values.join(tables.centre_units(), on=["centre", "column_name"], how="left")
+        values.join(tables.build_centre_units(), on=["centre", "column_name"], how="left")
         .with_columns(
             pl.coalesce(spell(stated), spell(pl.col("centre_unit"))).alias("spelt_unit"), stated.alias("stated")
         )
-        .join(tables.unit_factors(), on=["column_name", "spelt_unit"], how="left")
+        .join(tables.build_unit_factors(), on=["column_name", "spelt_unit"], how="left")
     )
 
 

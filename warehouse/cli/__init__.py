@@ -54,7 +54,7 @@ def _run() -> int:
     from warehouse.filesystem import permissions
 
     try:
-        os.umask(permissions.umask())  # for what DuckDB and SQLite write
+        os.umask(permissions.find_umask())  # for what DuckDB and SQLite write
         from warehouse.cli.commands import app
 
         code = app(standalone_mode=False)

@@ -49,7 +49,7 @@ def backup(
     if form is Format.JSON:
         write_json(asdict(done))
     else:
-        print_line(_line(done))
+        print_line(_summarize(done))
         for fault in faults:
             print_line(f"  {fault}")
     if faults:
@@ -76,7 +76,7 @@ def move(
     print_line(f"{done.lake}: {snapshot}, {format_count(done.files, 'file')}, {format_size(done.bytes)}.")
 
 
-def _line(done: "Backup | Verified") -> str:
+def _summarize(done: "Backup | Verified") -> str:
     from warehouse.lake.backup import Backup
 
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"

@@ -34,9 +34,9 @@ def render_lines(relation: "duckdb.DuckDBPyRelation") -> Iterator[str]:
     shown = [_TYPES.get(kind, kind) for kind in kinds]
     rights = [kind.startswith(_NUMBERS) or (kind.startswith("u") and kind.endswith("int")) for kind in kinds]
     texts = relation.project(", ".join(f"cast({identifier(name)} as varchar)" for name in relation.columns))
-    rows = _rows(texts)
+    rows = _wrap_rows(texts)
     first = list(islice(rows, _MOST))
-    measured = first if len(first) < _MOST else [*first, *_longest(texts)]
+    measured = first if len(first) < _MOST else [*first, *_find_longest(texts)]
     widths = [max(map(len, column)) for column in zip(names, shown, *measured, strict=True)]
 
     def rule(left: str, middle: str, right: str) -> str:
@@ -65,17 +65,17 @@ def measure_widths(relation: "duckdb.DuckDBPyRelation") -> list[int]:
     """How wide each column is, with its name and type."""
     texts = relation.project(", ".join(f"cast({identifier(name)} as varchar)" for name in relation.columns))
     kinds = [_TYPES.get(kind, kind) for kind in (str(kind).lower() for kind in relation.types)]
-    return [max(map(len, column)) for column in zip(relation.columns, kinds, *_longest(texts), strict=True)]
+    return [max(map(len, column)) for column in zip(relation.columns, kinds, *_find_longest(texts), strict=True)]
 
 
-def _rows(texts: "duckdb.DuckDBPyRelation") -> Iterator[list[str]]:
+def _wrap_rows(texts: "duckdb.DuckDBPyRelation") -> Iterator[list[str]]:
     texts.execute()
     while batch := texts.fetchmany(_BATCH):
         for row in batch:
             yield ["NULL" if cell is None else escape_controls(cell, keep_lines=False) for cell in row]
 
 
-def _longest(texts: "duckdb.DuckDBPyRelation") -> list[list[str]]:
+def _find_longest(texts: "duckdb.DuckDBPyRelation") -> list[list[str]]:
     """A row as wide as the widest of each column."""
     most = texts.aggregate(", ".join(f"max(length({identifier(name)}))" for name in texts.columns)).fetchone()
     assert most is not None

@@ -49,14 +49,14 @@ def check(
     """
     from warehouse.query import checks
 
-    wanted = [checks.definition(name)] if name else list(checks.definitions().values())
+    wanted = [checks.find_definition(name)] if name else list(checks.load_definitions().values())
     if list_:
         _show_list(wanted, form)
         return
     with options.open_session(lake, as_of, snapshot, group, unpublished=unpublished) as warehouse:
         results = checks.run_checks(warehouse, name, limit=0 if suppress > 1 else limit)
         if form is Format.JSON:
-            write_json([_as_json(result, suppress) for result in results])
+            write_json([_to_json(result, suppress) for result in results])
         elif name:
             _show_one(warehouse, results[0], suppress)
         else:
@@ -66,7 +66,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _about(check: "Check") -> dict[str, Any]:
+def _describe(check: "Check") -> dict[str, Any]:
     return {
         "name": check.name,
         "severity": str(check.severity),
@@ -76,13 +76,13 @@ def _about(check: "Check") -> dict[str, Any]:
     }
 
 
-def _counted(result: "Result", suppress: int) -> str:
+def _format_row_count(result: "Result", suppress: int) -> str:
     return format_rounded(round_count(result.n_rows, suppress), suppress) if result.n_rows else "0"
 
 
-def _as_json(result: "Result", suppress: int) -> dict[str, Any]:
+def _to_json(result: "Result", suppress: int) -> dict[str, Any]:
     return {
-        **_about(result.check),
+        **_describe(result.check),
         "rows": round_count(result.n_rows, suppress),
         "failed": result.failed,
         "faults": result.rows.to_pylist(),
@@ -91,17 +91,17 @@ def _as_json(result: "Result", suppress: int) -> dict[str, Any]:
 
 def _show_list(wanted: "list[Check]", form: Format) -> None:
     if form is Format.JSON:
-        write_json([_about(check) for check in wanted])
+        write_json([_describe(check) for check in wanted])
         return
-    _table(("name", "severity", "title"), [((c.name, c.severity, c.title), "") for c in wanted])
+    _print_table(("name", "severity", "title"), [((c.name, c.severity, c.title), "") for c in wanted])
 
 
 def _show_all(results: "list[Result]", suppress: int) -> None:
-    _table(
+    _print_table(
         ("name", "severity", "rows", "title"),
         [
             (
-                (r.check.name, r.check.severity, _counted(r, suppress), r.check.title),
+                (r.check.name, r.check.severity, _format_row_count(r, suppress), r.check.title),
                 _STYLES[r.check.severity] if r.n_rows else "",
             )
             for r in results
@@ -123,7 +123,7 @@ def _show_one(warehouse: "Session", result: "Result", suppress: int) -> None:
     out.print("")
     out.print(f"severity   {result.check.severity}")
     out.print(f"about      {result.check.table}")
-    out.print(f"rows       {_counted(result, suppress)}")
+    out.print(f"rows       {_format_row_count(result, suppress)}")
     shown = result.rows.num_rows
     if shown:
         out.print("")
@@ -133,7 +133,7 @@ def _show_one(warehouse: "Session", result: "Result", suppress: int) -> None:
         print_note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
 
 
-def _table(names: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]]) -> None:
+def _print_table(names: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]]) -> None:
     """A table whose last column wraps; each row with its style."""
     from warehouse.cli.terminal import create_console, create_table
 

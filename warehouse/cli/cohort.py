@@ -39,11 +39,11 @@ def list_(form: options.TableOrJson = Format.TABLE) -> None:
     Example:
     $ chest cohort list
     """
-    from warehouse.cohorts import load, shipped
+    from warehouse.cohorts import list_shipped, load
 
-    known = [load(name) for name in shipped()]
+    known = [load(name) for name in list_shipped()]
     if form is Format.JSON:
-        write_json([_about(definition) for definition in known])
+        write_json([_describe(definition) for definition in known])
         return
     from warehouse.cli.terminal import create_console
 
@@ -57,7 +57,7 @@ def list_(form: options.TableOrJson = Format.TABLE) -> None:
     print_note("What a cohort does, step by step:  chest cohort show NAME")
 
 
-def _about(definition: "Definition") -> dict[str, Any]:
+def _describe(definition: "Definition") -> dict[str, Any]:
     return {
         "name": definition.name,
         "title": definition.title,
@@ -88,7 +88,7 @@ def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
     with limits.limit_resources(settings.load_settings()):
         definition = load(name)
     if form is Format.JSON:
-        write_json({**_about(definition), "sql": definition.sql})
+        write_json({**_describe(definition), "sql": definition.sql})
         return
     from warehouse.cli.terminal import create_console
 
@@ -101,9 +101,9 @@ def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
             out.print(f"{title}. {text}")
     out.print("")
     out.print(f"A row is: {definition.grain} ({definition.grain_column})")
-    _section(out, "Parameters", [(f"{p.name} {p.type} = {p.default}", p.meaning) for p in definition.params])
-    _section(out, "Labels", list(definition.labels.items()))
-    _section(out, "Steps", [(f"{s.name} (line {s.line})", s.meaning) for s in definition.steps])
+    _print_section(out, "Parameters", [(f"{p.name} {p.type} = {p.default}", p.meaning) for p in definition.params])
+    _print_section(out, "Labels", list(definition.labels.items()))
+    _print_section(out, "Steps", [(f"{s.name} (line {s.line})", s.meaning) for s in definition.steps])
     out.print("")
     out.print(f"{definition.path}:", style="bold")
     out.print("")
@@ -113,7 +113,7 @@ def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
         out.print(f"{number:>4}  {line}", soft_wrap=True)
 
 
-def _section(out: Any, title: str, rows: list[tuple[str, str]]) -> None:
+def _print_section(out: Any, title: str, rows: list[tuple[str, str]]) -> None:
     from warehouse.cli.terminal import create_table
 
     if not rows:

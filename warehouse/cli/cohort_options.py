@@ -24,7 +24,7 @@ def parse_parameters(words: list[str] | None) -> dict[str, object]:
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
-        values = _lines(value[1:]) if value.startswith("@") else [value]
+        values = _read_lines(value[1:]) if value.startswith("@") else [value]
         before = found.get(name)
         if before is None and not value.startswith("@"):
             found[name] = value
@@ -33,7 +33,7 @@ def parse_parameters(words: list[str] | None) -> dict[str, object]:
     return found
 
 
-def _lines(file: str) -> list[str]:
+def _read_lines(file: str) -> list[str]:
     from warehouse.engine.query_text import read_text
 
     return [line.strip() for line in read_text(file).split("\n") if line.strip()]

@@ -95,18 +95,18 @@ def compare(
     if from_ is None and with_ is None:
         raise UsageError("Say --from a day or a snapshot, or --with another cohort.")
     given = parse_parameters(param)
-    with _sides(lake, from_, to, group) as (then, now):
+    with _open_sides(lake, from_, to, group) as (then, now):
         old = cohorts.CohortAnswer.prepare(then, name, given)
         new = cohorts.CohortAnswer.prepare(now, with_ or name, given)
         found = compare_answers(old, new)
         if suppress > 1:
             if output or form:
                 raise UsageError("--suppress writes no rows, so there is nothing for -o or --format.")
-            _sum_up(old.rows.num_rows, found, suppress)
+            _print_summary(old.rows.num_rows, found, suppress)
             options.note_rounding(suppress)
             return
         write_rows(now.con.from_arrow(_tabulate_differences(found, old.definition)), form, output, first=_WHY)
-        _sum_up(old.rows.num_rows, found, 0)
+        _print_summary(old.rows.num_rows, found, 0)
 
 
 def _tabulate_differences(found: "list[Difference]", definition: "Definition") -> "pa.Table":
@@ -125,7 +125,7 @@ def _tabulate_differences(found: "list[Difference]", definition: "Definition") -
 
 
 @contextlib.contextmanager
-def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterator[tuple[Session, Session]]":
+def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterator[tuple[Session, Session]]":
     """The warehouse at both sides, each at a snapshot, where a number is given, else as of a day.
 
     Two days share one lake; without a first side both are the second.
@@ -140,7 +140,7 @@ def _sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterato
             yield (now.as_of(days[0]) if days[0] else now), now
 
 
-def _sum_up(n_before: int, found: "list[Difference]", base: int) -> None:
+def _print_summary(n_before: int, found: "list[Difference]", base: int) -> None:
     """Write how many rows there were and are, and what brought the differences about; counts rounded to the base.
 
     All numbers are added up from parts that are rounded together, as in attrition. The second answer comes first, so
@@ -200,13 +200,13 @@ def confounders(
             cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)), label, suppress
         )
     if form is Format.JSON:
-        write_json(_confounders_json(found))
+        write_json(_to_json(found))
         return
     _show_confounders(found)
     options.note_rounding(suppress)
 
 
-def _confounders_json(found: "Confounders") -> dict[str, Any]:
+def _to_json(found: "Confounders") -> dict[str, Any]:
     return {
         "label": found.label,
         "rows": found.n_rows,

@@ -52,7 +52,7 @@ sample.add_to(app)
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def _configure_root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
         from warehouse.version import __version__
 

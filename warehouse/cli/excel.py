@@ -28,12 +28,14 @@ def write(names: Sequence[str], rows: Iterable[Sequence[object]], target: IO[byt
         raise UsageError(f"Excel takes {_COLUMNS:,} columns, and the answer has {len(names):,}. Write CSV or Parquet.")
     texts = dict.fromkeys(("strings_to_formulas", "strings_to_urls", "strings_to_numbers"), False)
     # What it spools goes where nobody else looks, and where the next start removes it should this process be killed.
-    with files.temporary_folder() as folder:
+    with files.open_temporary_folder() as folder:
         settings = {"constant_memory": True, "in_memory": False, "tmpdir": str(folder), **texts}
-        _fill(names, rows, target, settings)
+        _write_sheet(names, rows, target, settings)
 
 
-def _fill(names: Sequence[str], rows: Iterable[Sequence[object]], target: IO[bytes], settings: dict[str, Any]) -> None:
+def _write_sheet(
+    names: Sequence[str], rows: Iterable[Sequence[object]], target: IO[bytes], settings: dict[str, Any]
+) -> None:
     import xlsxwriter
 
     book = xlsxwriter.Workbook(target, settings)
@@ -73,7 +75,7 @@ def _write_cell(
         case time() if not value.microsecond:
             sheet.write_datetime(row, column, value.replace(tzinfo=None), formats[time])
         case _:
-            text = _text(value)
+            text = _to_text(value)
             if len(text) > _CHARACTERS:
                 raise UsageError(
                     f"Row {row:,} has {len(text):,} characters in {name}, and Excel takes {_CHARACTERS:,}. "
@@ -91,7 +93,7 @@ def _is_exact(value: int | float | Decimal) -> bool:
     return abs(value) < _EXACT
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, Decimal | timedelta):
         return str(value)
     found = to_json_value(value)

@@ -33,13 +33,13 @@ def install_handlers() -> None:
     for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _raise)
-    sys.unraisablehook = _unraisable
+            signal.signal(number, _raise_interruption)
+    sys.unraisablehook = _raise_again
     # A library that does not return cannot be raised in; what the system writes here, a thread sees all the same.
     watched, _wakeup = os.pipe()
     os.set_blocking(_wakeup, False)
     signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
-    _thread.start_new_thread(_watch, (watched,))
+    _thread.start_new_thread(_watch_signals, (watched,))
 
 
 def has_arrived() -> bool:
@@ -63,14 +63,14 @@ def end_at_once_from_now_on() -> None:
     """The work is done: from now on a signal has nothing to interrupt but the end of the process."""
     for name in _NAMES:
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is _raise:
+        if number is not None and signal.getsignal(number) is _raise_interruption:
             signal.signal(number, _end_at_once)
     if _wakeup >= 0:
         signal.set_wakeup_fd(-1)
         os.close(_wakeup)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
+def _raise_interruption(number: int, frame: FrameType | None) -> None:
     global _received, _is_lost  # noqa: PLW0603 - a signal is the process's
     if _received and not _is_lost:
         _end_at_once(_received, frame)
@@ -79,7 +79,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
     raise Interruption
 
 
-def _watch(watched: int) -> None:
+def _watch_signals(watched: int) -> None:
     if number := os.read(watched, 1):  # nothing: the work was done without a signal
         time.sleep(_PATIENCE)
         _end_at_once(number[0], None)
@@ -107,7 +107,7 @@ def _write_line() -> None:
         os.write(2, line.encode())
 
 
-def _unraisable(args: "sys.UnraisableHookArgs") -> None:
+def _raise_again(args: "sys.UnraisableHookArgs") -> None:
     """Raise once more what came while Python could not hand it on (in a finaliser), instead of losing it."""
     global _is_lost  # noqa: PLW0603
     if not isinstance(args.exc_value, Interruption):

@@ -64,7 +64,7 @@ def _show(result: "MaintenanceResult") -> None:
         ("merged", f"{result.merged.files:,} small files{into.format(result.merged.into)}"),
         ("expired", f"{len(result.expired):,} snapshots; {len(result.kept):,} published ones stay"),
         ("removed", f"{result.removed_files:,} old files, {result.removed_orphans:,} that no snapshot ever used"),
-        ("stored", _space(result)),
+        ("stored", _format_space(result)),
     )
     for name, text in lines:
         print_line(f"{name:<11}{text}")
@@ -76,7 +76,7 @@ def _show(result: "MaintenanceResult") -> None:
         print_note(f"{result.waiting:,} commits wait to be published: see  chest status")
 
 
-def _space(result: "MaintenanceResult") -> str:
+def _format_space(result: "MaintenanceResult") -> str:
     before, after = (
         f"{format_count(space.files, 'file')}, {format_size(space.bytes)}" for space in (result.before, result.after)
     )

@@ -69,13 +69,13 @@ def write_rows(
     its columns those that fit, `first` before the others.
     UsageError for Parquet and Excel without a file, and for an ending that names no format.
     """
-    form = form or _by_ending(target)
+    form = form or _find_format(target)
     if target is None:
         if form in _BINARY:
             raise UsageError(f"{_BINARY[form]} is no text. Write it to a file:  -o FILE.{form}")
         cell = _CELL
         if form is Format.TABLE and first and sys.stdout.isatty():
-            relation, cell = _fitting(relation, first), _NARROW
+            relation, cell = _select_fitting(relation, first), _NARROW
         _write_text(relation, form, sys.stdout, shown, cell)
         return
     try:
@@ -86,7 +86,7 @@ def write_rows(
             from warehouse.cli import excel
 
             with files.write_atomically(target) as file:
-                excel.write(relation.columns, _rows(relation), file)
+                excel.write(relation.columns, _fetch_rows(relation), file)
         else:
             with files.write_text_atomically(target) as text:
                 _write_text(relation, form, text)
@@ -96,7 +96,7 @@ def write_rows(
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
 
 
-def _fitting(relation: "duckdb.DuckDBPyRelation", first: Sequence[str]) -> "duckdb.DuckDBPyRelation":
+def _select_fitting(relation: "duckdb.DuckDBPyRelation", first: Sequence[str]) -> "duckdb.DuckDBPyRelation":
     """The columns that a terminal has room for, in their order; a note names the others."""
     from warehouse.cli import box
     from warehouse.engine.sql_files import identifier
@@ -112,7 +112,7 @@ def _fitting(relation: "duckdb.DuckDBPyRelation", first: Sequence[str]) -> "duck
     return relation.project(", ".join(identifier(name) for name in relation.columns if name in kept))
 
 
-def _by_ending(target: Path | None) -> Format:
+def _find_format(target: Path | None) -> Format:
     """The format that a file's ending names; a table without a file, and for .txt."""
     if target is None or target.suffix.lower() == ".txt":
         return Format.TABLE
@@ -135,9 +135,9 @@ def _write_text(
             to.write("\ufeff" if is_for_excel and not file.isatty() else "")
             rows = csv.writer(to, lineterminator="\r\n" if is_for_excel else "\n")
             rows.writerow(relation.columns)
-            rows.writerows([_cell(value) for value in row] for row in _rows(relation))
+            rows.writerows([_to_cell(value) for value in row] for row in _fetch_rows(relation))
         case Format.JSON:
-            _write_json_rows(relation.columns, _rows(relation), get_plain_stream(file))
+            _write_json_rows(relation.columns, _fetch_rows(relation), get_plain_stream(file))
         case _ if file.isatty():
             # DuckDB's own table, cut to the width and to some rows. It prints to sys.stdout, which escapes.
             relation.show(max_rows=shown, max_width=shutil.get_terminal_size().columns, max_col_width=cell)
@@ -168,13 +168,13 @@ def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], fil
     file.write("[]\n" if start == "[" else "]\n")
 
 
-def _rows(relation: "duckdb.DuckDBPyRelation") -> Iterator[tuple[Any, ...]]:
+def _fetch_rows(relation: "duckdb.DuckDBPyRelation") -> Iterator[tuple[Any, ...]]:
     relation.execute()
     while rows := relation.fetchmany(_BATCH):
         yield from rows
 
 
-def _cell(value: object) -> object:
+def _to_cell(value: object) -> object:
     value = to_json_value(value)
     if isinstance(value, bool):
         return str(value).lower()

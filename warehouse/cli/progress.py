@@ -16,14 +16,14 @@ def show_progress(unit: str = "objects", *, quiet: bool = False) -> Iterator[Pro
     if quiet:
         yield ignore_progress
     elif sys.stderr.isatty():
-        with _bars(unit) as report:
+        with _show_bars(unit) as report:
             yield report
     else:
-        yield _lines(unit)
+        yield _print_lines(unit)
 
 
 @contextlib.contextmanager
-def _bars(unit: str) -> Iterator[Progress]:
+def _show_bars(unit: str) -> Iterator[Progress]:
     from rich.progress import (
         BarColumn,
         Progress,
@@ -62,7 +62,7 @@ def _bars(unit: str) -> Iterator[Progress]:
         yield report
 
 
-def _lines(unit: str) -> Progress:
+def _print_lines(unit: str) -> Progress:
     started: dict[str, float] = {}
     said: dict[str, float] = {}
 

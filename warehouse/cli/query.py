@@ -9,7 +9,7 @@ import typer
 from warehouse.cli import options
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 from warehouse.engine import sql_files
-from warehouse.errors import ForeignSqlError, UsageError
+from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.filesystem import files
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def sql(
         print_note(
             "--trusted is not needed any more: a query is taken for your own. Give --untrusted for somebody else's."
         )
-    text = _query_text(query, file)
-    parameters = dict(_parameter(word) for word in param or [])
+    text = _read_query(query, file)
+    parameters = dict(_parse_parameter(word) for word in param or [])
     with options.open_session(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
         import duckdb
 
@@ -80,13 +80,13 @@ def sql(
 
         try:
             write_rows(warehouse.ask(text, parameters), form, output)
-        except ForeignSqlError as error:
+        except UntrustedSqlError as error:
             raise UsageError(f"{error} A query of your own may do more without --untrusted.") from None
         except duckdb.Error as error:
             raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
 
 
-def _query_text(query: str | None, file: Path | None) -> str:
+def _read_query(query: str | None, file: Path | None) -> str:
     if (query is None) == (file is None):
         raise UsageError('Give a query or -f FILE, as in  chest sql "select count(*) from studies".')
     if query == "-":
@@ -100,7 +100,7 @@ def _query_text(query: str | None, file: Path | None) -> str:
     return read_text(file or Path(query or ""))  # one word that ends in .sql is a file
 
 
-def _parameter(word: str) -> tuple[str, str | float]:
+def _parse_parameter(word: str) -> tuple[str, str | float]:
     """Name and value. A text takes the type of what it is compared with, and is refused where it has not that type; but
     DuckDB would round 5.7 for a column of whole numbers, so what has a fraction is bound as a number."""
     name, equals, value = word.partition("=")
@@ -128,12 +128,12 @@ def patient(
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
         found = find_patient(warehouse, patient_id)
         if form is Format.JSON:
-            write_json(_everything(found))
+            write_json(_collect_all(found))
         else:
             _show_timeline(found)
 
 
-def _everything(patient: "Patient") -> dict[str, Any]:
+def _collect_all(patient: "Patient") -> dict[str, Any]:
     import json
 
     return {
@@ -174,7 +174,7 @@ def _show_timeline(patient: "Patient") -> None:
     facts = [f"{words} {row[name]}" for name, words in _COURSE.items() if row.get(name)]
     if facts:
         out.print(", ".join(facts).replace(" True", ""))
-    changed = _changes(patient)
+    changed = _describe_changes(patient)
     out.print("")
     out.print(f"{'day':<12}{'known from':<12}{'what':<28}detail")
     for event in patient.timeline().to_arrow_table().to_pylist():
@@ -201,7 +201,7 @@ _COURSE = {
 }
 
 
-def _changes(patient: "Patient") -> dict[str, list[str]]:
+def _describe_changes(patient: "Patient") -> dict[str, list[str]]:
     """What each clinical file changed, in words; of the first data file after a status file only how much is new."""
     found = patient.clinical_changes()
     rows = found.to_arrow_table().to_pylist() if found is not None else []

@@ -88,10 +88,10 @@ def refresh(
     if form is Format.JSON:
         write_json(asdict(result))
     else:
-        _tell(result)
+        _print_result(result)
 
 
-def _tell(result: "RefreshResult") -> None:
+def _print_result(result: "RefreshResult") -> None:
     """What a refresh did, in a few lines."""
     objects, published = result.objects, result.published
     print_line(

@@ -169,7 +169,7 @@ def describe(
     from warehouse.catalog import columns
     from warehouse.docs import data_dictionary
 
-    known = columns.relations()
+    known = columns.load_relations()
     rows: list[dict[str, Any]]
     if word and table != "dicom":
         raise UsageError(f"Only the dictionary of DICOM is searched:  chest describe dicom {word[0]}")

@@ -10,6 +10,15 @@ columns, `answer` runs it. `attrition` counts its steps, `compare` explains what
 from warehouse.cohorts.answer import CohortAnswer, check_definition
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import DefinitionError, Problem
-from warehouse.cohorts.parsing import load, parse, shipped
+from warehouse.cohorts.parsing import list_shipped, load, parse
 
-__all__ = ["CohortAnswer", "Definition", "DefinitionError", "Problem", "check_definition", "load", "parse", "shipped"]
+__all__ = [
+    "CohortAnswer",
+    "Definition",
+    "DefinitionError",
+    "Problem",
+    "check_definition",
+    "list_shipped",
+    "load",
+    "parse",
+]

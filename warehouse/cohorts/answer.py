@@ -20,7 +20,7 @@ from warehouse.cohorts.parsing import load
 from warehouse.engine import limits
 from warehouse.engine.messages import explain_shortage
 from warehouse.engine.names import fold_name
-from warehouse.errors import ForeignSqlError, LakeError, UsageError
+from warehouse.errors import LakeError, UntrustedSqlError, UsageError
 from warehouse.lake import store
 from warehouse.query import macros, sandbox
 
@@ -82,7 +82,7 @@ class CohortAnswer:
             with self.warehouse.limited():
                 sandbox.admit_query(con, sql, values, repeatable=True)
                 return con.execute(sql, values).to_arrow_table()
-        except ForeignSqlError as error:
+        except UntrustedSqlError as error:
             raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
         except UsageError:
             _check_snapshot(self.warehouse, self.definition)
@@ -104,7 +104,7 @@ class CohortAnswer:
 
 def _check_snapshot(warehouse: Session, definition: Definition) -> None:
     """LakeError where the snapshot has not all views and columns that the definition was bound to."""
-    declared = {(view.name, column.name) for view in columns.views() for column in view.columns}
+    declared = {(view.name, column.name) for view in columns.list_views() for column in view.columns}
     there = warehouse.con.execute(
         "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
         {"lake": store.ALIAS},
@@ -150,10 +150,10 @@ def parse_parameters(
             takes = f" It takes {', '.join(p.name for p in definition.params)}." if known else " It takes none."
             raise UsageError(f"Cohort {definition.name} has no parameter {name}.{suggest_nearest(name, known)}{takes}")
     words = {fold_name(name): value for name, value in given.items()}
-    return {p.name: _typed(con, definition, p, words) for p in definition.params}
+    return {p.name: _parse_value(con, definition, p, words) for p in definition.params}
 
 
-def _typed(
+def _parse_value(
     con: duckdb.DuckDBPyConnection, definition: Definition, param: Parameter, given: Mapping[str, object]
 ) -> Any:
     import duckdb
@@ -162,9 +162,9 @@ def _typed(
         raise UsageError(f"Cohort {definition.name} must be given {param.name} ({param.type}): {param.meaning}")
     try:
         if fold_name(param.name) not in given:
-            return _one(con.execute(f"select cast(({_literal(con, definition, param)}) as {param.type})"))
-        given_value = _listed(param, given[fold_name(param.name)])
-        value = _one(con.execute(f"select cast($value as {param.type})", {"value": given_value}))
+            return _fetch_one(con.execute(f"select cast(({_parse_default(con, definition, param)}) as {param.type})"))
+        given_value = _to_list(param, given[fold_name(param.name)])
+        value = _fetch_one(con.execute(f"select cast($value as {param.type})", {"value": given_value}))
         if not _is_kept(given_value, value):
             raise UsageError(
                 f"Parameter {param.name} of {definition.name} is {param.type}: {given_value!r} would become {value!s}."
@@ -177,7 +177,7 @@ def _typed(
         raise UsageError(f"Parameter {param.name} of {definition.name} is {param.type}, not {value!r}.") from None
 
 
-def _literal(con: duckdb.DuckDBPyConnection, definition: Definition, param: Parameter) -> str:
+def _parse_default(con: duckdb.DuckDBPyConnection, definition: Definition, param: Parameter) -> str:
     """The default of a parameter, where DuckDB too takes it for a literal."""
     text = param.default or "null"
     try:
@@ -220,14 +220,14 @@ def _is_kept(given: object, value: object) -> bool:
     return True
 
 
-def _listed(param: Parameter, value: object) -> object:
+def _to_list(param: Parameter, value: object) -> object:
     """A single value given to a list is a list of one; a text in brackets is a list as DuckDB writes it."""
     if not param.is_list or value is None or (isinstance(value, str) and value.startswith("[")):
         return value
     return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
 
 
-def _one(answer: duckdb.DuckDBPyConnection) -> Any:
+def _fetch_one(answer: duckdb.DuckDBPyConnection) -> Any:
     row = answer.fetchone()
     assert row is not None
     return row[0]

@@ -48,7 +48,7 @@ def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
     definition = cohort.definition
     steps = [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
     regions: dict[str, dict[str, int]] = {what: {} for what in COUNTED}
-    for row in cohort.fetch(_query(definition, steps, cohort.step_columns)).to_pylist() if steps else ():
+    for row in cohort.fetch(_build_query(definition, steps, cohort.step_columns)).to_pylist() if steps else ():
         regions[row["what"]][row["region"]] = row["n"]
     return list(add_up(definition, [step.name for step in steps], regions, suppress))
 
@@ -95,7 +95,7 @@ def _ids(cohort: CohortAnswer, step: Step) -> list[str]:
     return [name for name in _IDS if name in cohort.step_columns[step.name]]
 
 
-def _query(definition: Definition, steps: Sequence[Step], columns: Mapping[str, Mapping[str, str]]) -> str:
+def _build_query(definition: Definition, steps: Sequence[Step], columns: Mapping[str, Mapping[str, str]]) -> str:
     """One query over all steps: the number of patients, studies, series and images in each combination of the steps.
 
     A step that names images with all that they are part of is counted as it stands; of any other, the images in the
@@ -104,7 +104,7 @@ def _query(definition: Definition, steps: Sequence[Step], columns: Mapping[str, 
     marks, members = [], []
     for place, step in enumerate(steps):
         has = [name for name in _IDS if name in columns[step.name]]
-        table, own = binding.table(step), _region(place, len(steps))
+        table, own = binding.quote_step(step), _region(place, len(steps))
         if has == [*_IDS]:
             members.append(f"select {', '.join(_IDS)}, {own} from {table}")
             marks.append("'0'")

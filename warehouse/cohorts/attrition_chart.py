@@ -63,18 +63,18 @@ def render_svg(title: str, subtitle: str, steps: Sequence[Count]) -> str:
     above: _Box | None = None
     for step in way:
         top = y
-        lost = _lost(step)
+        lost = _describe_losses(step)
         if lost:
             dropped = _Box(left + 20 + _WIDTH + _GAP, y - 10, _SIDE - 40, lost, "lost")
             top = y + max(0.0, dropped.height - 22)
             middle, height = left + 20 + _WIDTH / 2, dropped.y + dropped.height / 2
-            body += [dropped.svg(), _arrow(middle, height, dropped.x, height)]
-        box = _Box(left + 20, top, _WIDTH, _words(step, 54), "last" if step is steps[-1] else "box")
+            body += [dropped.svg(), _draw_arrow(middle, height, dropped.x, height)]
+        box = _Box(left + 20, top, _WIDTH, _describe_step(step, 54), "last" if step is steps[-1] else "box")
         body.append(box.svg())
         if above:
             middle = box.x + _WIDTH / 2
-            body.append(_arrow(middle, above.y + above.height, middle, box.y))
-        side, drawn = _counterpart([s for s in beside if _reader(s, steps, way) == step.step], step, box)
+            body.append(_draw_arrow(middle, above.y + above.height, middle, box.y))
+        side, drawn = _draw_side_steps([s for s in beside if _find_reader(s, steps, way) == step.step], step, box)
         body += drawn
         above = box
         y = max(box.y + box.height, side) + 34
@@ -91,21 +91,21 @@ def render_svg(title: str, subtitle: str, steps: Sequence[Count]) -> str:
     )
 
 
-def _counterpart(steps: Sequence[Count], reader: Count, box: _Box) -> tuple[float, list[str]]:
+def _draw_side_steps(steps: Sequence[Count], reader: Count, box: _Box) -> tuple[float, list[str]]:
     """Steps beside the way at the step that reads them, one below the other; and how far down they go."""
     drawn: list[str] = []
     boxes: dict[str, _Box] = {}
     y = box.y
     for step in steps:
-        side = _Box(20, y, _SIDE, _words(step, 34), "side")
+        side = _Box(20, y, _SIDE, _describe_step(step, 34), "side")
         drawn.append(side.svg())
         drawn += [
-            _arrow(20 + _SIDE / 2, boxes[read].y + boxes[read].height, 20 + _SIDE / 2, side.y)
+            _draw_arrow(20 + _SIDE / 2, boxes[read].y + boxes[read].height, 20 + _SIDE / 2, side.y)
             for read in step.reads
             if read in boxes and boxes[read].y + boxes[read].height + 24 == side.y
         ]
         if step.step in reader.reads:
-            drawn.append(_arrow(20 + _SIDE, side.y + 20, box.x, min(side.y + 20, box.y + box.height - 8)))
+            drawn.append(_draw_arrow(20 + _SIDE, side.y + 20, box.x, min(side.y + 20, box.y + box.height - 8)))
         boxes[step.step] = side
         y = side.y + side.height + 24
     return y - 24, drawn
@@ -128,7 +128,7 @@ def save_chart(picture: str, target: Path) -> None:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
 
 
-def _reader(step: Count, steps: Sequence[Count], way: Sequence[Count]) -> str:
+def _find_reader(step: Count, steps: Sequence[Count], way: Sequence[Count]) -> str:
     """The step of the way that a step beside it comes to be read by."""
     on_way = [s.step for s in way]
     ahead = [step.step]
@@ -140,25 +140,25 @@ def _reader(step: Count, steps: Sequence[Count], way: Sequence[Count]) -> str:
     return on_way[-1]
 
 
-def _words(step: Count, width: int) -> list[tuple[str, str]]:
+def _describe_step(step: Count, width: int) -> list[tuple[str, str]]:
     name = "Answer" if step.step == "answer" else step.step
     meaning = [("small", line) for line in wrap(step.meaning, width)][:5]
-    counts = ", ".join(_counted(n, what) for what in _ONE if (n := step.counts[what]) is not None)
+    counts = ", ".join(_format_count(n, what) for what in _ONE if (n := step.counts[what]) is not None)
     return [("name", name), *meaning, *(("", line) for line in wrap(counts or "not counted", width))]
 
 
 _ONE = {"patients": "patient", "studies": "study", "series": "series", "images": "image"}
 
 
-def _counted(n: int, what: str) -> str:
+def _format_count(n: int, what: str) -> str:
     return f"{n:,}\u00a0{what if n != 1 else _ONE[what]}"
 
 
-def _lost(step: Count) -> list[tuple[str, str]]:
+def _describe_losses(step: Count) -> list[tuple[str, str]]:
     """What a step lost, where it lost anything."""
-    told = [_counted(n, what) for what, n in step.lost.items() if n]
+    told = [_format_count(n, what) for what, n in step.lost.items() if n]
     return [("name", "Left out"), *(("", line) for line in told)] if told else []
 
 
-def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
+def _draw_arrow(x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="arrow" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'

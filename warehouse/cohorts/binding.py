@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from warehouse.catalog import columns, public_views
 from warehouse.cohorts.definition import ANSWER, Definition, Step
 from warehouse.cohorts.header import DefinitionError, Problem, suggest_nearest
-from warehouse.cohorts.sql_text import line_of
+from warehouse.cohorts.sql_text import find_line
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.names import find_wrong_names
 from warehouse.lake import store
@@ -34,24 +34,24 @@ _QUOTED = re.compile(r'"([^"]+)"')
 
 def open_shell() -> duckdb.DuckDBPyConnection:
     """A connection to an empty lake with every view and macro; it knows no file and no network."""
-    con = _shell().cursor()
+    con = _create_shell().cursor()
     con.execute(f"use {store.ALIAS}")
     macros.create_macros(con, MACROS)  # temporary: each connection has its own
     return con
 
 
 @cache
-def _shell() -> duckdb.DuckDBPyConnection:
+def _create_shell() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     con = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
     con.execute(f"attach ':memory:' as {store.ALIAS}; use {store.ALIAS}")
     con.execute("create schema raw; create schema core; create schema ops; set TimeZone = 'UTC'")
     con.execute("create table core.dicom_attributes (keyword varchar, tag varchar)")
-    for table in columns.tables():
+    for table in columns.list_tables():
         con.execute(f"create table {table.name} ({columns.render_columns(table)})")
     for view in public_views.VIEW_ORDER:
-        con.execute(public_views.view_sql(view))
+        con.execute(public_views.render_view(view))
     con.execute(f"set global max_expression_depth = {sandbox.MOST_DEPTH}")
     con.execute("set enable_external_access = false; set lock_configuration = true")
     return con
@@ -68,7 +68,7 @@ def bind(
     import duckdb
 
     steps = (*definition.steps, definition.answer)
-    rows = ", ".join(f"(select any_value(row) from {table(step)} as row)" for step in steps)
+    rows = ", ".join(f"(select any_value(row) from {quote_step(step)} as row)" for step in steps)
     try:
         kinds = [c[1] for c in con.execute(definition.followed_by(f"select {rows} where false"), values).description]
         # Beside it, since a step has its columns under names that differ, whatever they are called.
@@ -79,12 +79,12 @@ def bind(
         step.name: {name: str(type_) for name, type_ in kind.children} for step, kind in zip(steps, kinds, strict=True)
     }
     problems = [
-        Problem(_line_of_column(definition, name), f"{problem} Name it by AS in the final SELECT.")
+        Problem(_find_line_of_column(definition, name), f"{problem} Name it by AS in the final SELECT.")
         for name, problem in find_wrong_names(names, "column")
     ]
     problems += [
         Problem(definition.answer.line, f"{problem} {suggest_nearest(name, found['answer']).strip()}".rstrip())
-        for name, problem in _wanted(definition).items()
+        for name, problem in _list_required_columns(definition).items()
         if name not in found["answer"]
     ]
     if problems:
@@ -92,21 +92,21 @@ def bind(
     return found
 
 
-def table(step: Step) -> str:
+def quote_step(step: Step) -> str:
     """The name of a step in SQL that goes on after `Definition.followed_by`."""
     return ANSWER if step.name == "answer" else sql_files.identifier(step.name)
 
 
-def _line_of_column(definition: Definition, name: str) -> int:
+def _find_line_of_column(definition: Definition, name: str) -> int:
     """The line where a column of the answer is named, else that of its SELECT."""
     for column in definition.tree.selects:
         place = (column.args.get("alias") or column.this) if column.alias_or_name == name else None
         if place is not None and (start := getattr(place, "meta", {}).get("start")) is not None:
-            return line_of(definition.sql, start)
+            return find_line(definition.sql, start)
     return definition.answer.line
 
 
-def _wanted(definition: Definition) -> dict[str, str]:
+def _list_required_columns(definition: Definition) -> dict[str, str]:
     grain = definition.grain_column
     return {
         grain: f"The final SELECT lacks {grain}, which names a row of the grain {definition.grain}.",
@@ -131,22 +131,26 @@ def to_definition_error(error: duckdb.Error, definition: Definition) -> Definiti
     missing = _QUOTED.findall(text)
     if "Table with name" in text:
         name = text.split()[3]
-        known = [*(view.name for view in columns.views()), *(step.name for step in definition.steps)]
+        known = [*(view.name for view in columns.list_views()), *(step.name for step in definition.steps)]
         return definition.problem(line, f"There is no view or step {name}.{suggest_nearest(name, known)}")
     if missing and ("not found in FROM clause" in text or "does not have a column named" in text):
         table, name = missing[0] if len(missing) > 1 else "", missing[-1]
         where = f" in {table}" if table else ""
-        return definition.problem(line, f"There is no column {name}{where}.{_column_hint(name, table, known)}")
+        return definition.problem(line, f"There is no column {name}{where}.{_suggest_column(name, table, known)}")
     return definition.problem(line, " ".join(text.split()))
 
 
-def _column_hint(name: str, table: str, candidates: list[str]) -> str:
+def _suggest_column(name: str, table: str, candidates: list[str]) -> str:
     """The nearest of the names that could stand there; else the views that have a column of that name or near it."""
-    views = columns.relations()
+    views = columns.load_relations()
     if table in views:
         candidates = [column.name for column in views[table].columns]
     if hint := suggest_nearest(name, {c.rpartition(".")[2] for c in candidates} - {name}):
         return hint
-    if having := [view.name for view in columns.views() if name in (column.name for column in view.columns)]:
+    if having := [view.name for view in columns.list_views() if name in (column.name for column in view.columns)]:
         return f" The steps before must pass it on; {', '.join(having)} have it."
-    return "" if table else suggest_nearest(name, {column.name for view in columns.views() for column in view.columns})
+    return (
+        ""
+        if table
+        else suggest_nearest(name, {column.name for view in columns.list_views() for column in view.columns})
+    )

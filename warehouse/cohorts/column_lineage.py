@@ -13,7 +13,7 @@ from typing import Any
 
 from warehouse.catalog import columns, public_views, view_lineage
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.sql_text import line_of
+from warehouse.cohorts.sql_text import find_line
 from warehouse.engine.names import fold_name
 
 #: A column of a view.
@@ -59,7 +59,7 @@ def find_fields_read(definition: Definition) -> frozenset[Base]:
     found: set[Base] = set()
     while ahead:
         view, column = ahead.pop()
-        made_of = () if view in _SOURCES else view_lineage.column_lineage(view).get(column, ())
+        made_of = () if view in _SOURCES else view_lineage.trace_columns(view).get(column, ())
         ahead |= {base for base in made_of if base[0] in public_views.VIEW_ORDER} - found
         found.add((view, column))
     return frozenset(found)
@@ -73,30 +73,30 @@ def _trace(text: _Text) -> Lineage:
     found = Lineage()
     steps: dict[str, _Columns] = {}
     for cte in text.tree.ctes:
-        steps[fold_name(cte.alias)] = _query(cte.this, steps, text, found)
-    found.answer = _query(text.tree, steps, text, found)
+        steps[fold_name(cte.alias)] = _trace_query(cte.this, steps, text, found)
+    found.answer = _trace_query(text.tree, steps, text, found)
     return found
 
 
 @cache
-def _concept(view: str) -> Lineage:
+def _trace_concept(view: str) -> Lineage:
     """A concept's columns and filters, by the columns of the views that it stands on."""
-    return _trace(_Text("", view_lineage.query(view), 1))
+    return _trace(_Text("", view_lineage.parse_view(view), 1))
 
 
-def _query(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:
+def _trace_query(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:
     from sqlglot import exp
 
     if isinstance(query, exp.Subquery):
-        return _query(query.this, steps, text, found)
+        return _trace_query(query.this, steps, text, found)
     if isinstance(query, exp.SetOperation):
-        return _union(query, steps, text, found)
+        return _trace_union(query, steps, text, found)
     if not isinstance(query, exp.Select):
         return {}
     if query is not text.tree:
-        inner = {fold_name(cte.alias): _query(cte.this, steps, text, found) for cte in query.ctes}
+        inner = {fold_name(cte.alias): _trace_query(cte.this, steps, text, found) for cte in query.ctes}
         steps = {**steps, **inner}
-    sources = dict(_sources(query, steps, text, found))
+    sources = dict(_trace_sources(query, steps, text, found))
     filters = [query.args.get(name) for name in ("where", "having", "qualify")]
     filters += [join.args.get("on") for join in query.args.get("joins") or []]
     by: set[Base] = set()
@@ -104,10 +104,10 @@ def _query(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) 
         if condition is None:
             continue
         for nested in condition.find_all(exp.Query):
-            by |= set().union(*_query(nested, {**steps}, text, found).values(), set())
-        base = _bases(condition, sources)
+            by |= set().union(*_trace_query(nested, {**steps}, text, found).values(), set())
+        base = _find_bases(condition, sources)
         by |= base
-        found.filters += _uses(condition, sources, text)
+        found.filters += _find_uses(condition, sources, text)
     made: _Columns = {}
     for item in query.expressions:
         if isinstance(item, exp.Star):
@@ -117,11 +117,11 @@ def _query(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) 
             made |= sources.get(fold_name(item.table), {})
         else:
             has_columns = next(item.find_all(exp.Column), None) is not None
-            made[fold_name(item.alias_or_name)] = _bases(item, sources) if has_columns else set(by)
+            made[fold_name(item.alias_or_name)] = _find_bases(item, sources) if has_columns else set(by)
     return made
 
 
-def _union(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:
+def _trace_union(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:
     """The columns of a union, which go by their place; a chain of hundreds is walked along, not into."""
     from sqlglot import exp
 
@@ -129,14 +129,16 @@ def _union(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) 
     while isinstance(query, exp.SetOperation):
         rights.append(query.right)
         query = query.left
-    made = _query(query, steps, text, found)
+    made = _trace_query(query, steps, text, found)
     for right in reversed(rights):
-        others = _query(right, steps, text, found).values()
+        others = _trace_query(right, steps, text, found).values()
         made = {name: base | other for (name, base), other in zip(made.items(), others, strict=False)}
     return made
 
 
-def _sources(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> Iterator[tuple[str, _Columns]]:
+def _trace_sources(
+    query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage
+) -> Iterator[tuple[str, _Columns]]:
     """What the FROM of a SELECT offers, by alias."""
     from sqlglot import exp
 
@@ -144,32 +146,32 @@ def _sources(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage
     places = [begins.this] if begins else []
     places += [join.this for join in query.args.get("joins") or []]
     places += query.args.get("laterals") or []
-    known = {view.name for view in columns.views()}
+    known = {view.name for view in columns.list_views()}
     for place in places:
         name = fold_name(place.alias_or_name)
         if isinstance(place, exp.Lateral):
-            yield name, _query(place.this, steps, text, found)
+            yield name, _trace_query(place.this, steps, text, found)
         elif isinstance(place, exp.Subquery):
-            yield name, _query(place, steps, text, found)
+            yield name, _trace_query(place, steps, text, found)
         elif isinstance(place, exp.Table) and isinstance(place.this, exp.Func):
             is_known = fold_name(place.this.name) == "known_at"
-            yield name or fold_name(place.this.name), _of_view("known_at", "clinical") if is_known else {}
+            yield name or fold_name(place.this.name), _trace_view("known_at", "clinical") if is_known else {}
         elif isinstance(place, exp.Table):
             table = fold_name(place.name)
             if table not in steps and table in public_views.CONCEPTS:
-                line = line_of(text.sql, place.this.meta["start"]) if "start" in place.this.meta else text.line
-                bases = set().union(*(use.base for use in _concept(table).filters), set())
+                line = find_line(text.sql, place.this.meta["start"]) if "start" in place.this.meta else text.line
+                bases = set().union(*(use.base for use in _trace_concept(table).filters), set())
                 found.filters.append(Use(line, "filter", frozenset(bases)))
-                yield name, _concept(table).answer
+                yield name, _trace_concept(table).answer
             else:
-                yield name, steps[table] if table in steps else _of_view(table, table) if table in known else {}
+                yield name, steps[table] if table in steps else _trace_view(table, table) if table in known else {}
 
 
-def _of_view(name: str, view: str) -> _Columns:
-    return {fold_name(column.name): {(name, column.name)} for column in columns.relations()[view].columns}
+def _trace_view(name: str, view: str) -> _Columns:
+    return {fold_name(column.name): {(name, column.name)} for column in columns.load_relations()[view].columns}
 
 
-def _bases(node: Any, sources: dict[str, _Columns]) -> set[Base]:
+def _find_bases(node: Any, sources: dict[str, _Columns]) -> set[Base]:
     from sqlglot import exp
 
     return set().union(*(_resolve(column, sources) for column in node.find_all(exp.Column)), set())
@@ -183,13 +185,13 @@ def _resolve(column: Any, sources: dict[str, _Columns]) -> set[Base]:
     return set().union(*(offered.get(name, offered.get(table, set())) for offered in sources.values()), set())
 
 
-def _uses(condition: Any, sources: dict[str, _Columns], text: _Text) -> Iterator[Use]:
+def _find_uses(condition: Any, sources: dict[str, _Columns], text: _Text) -> Iterator[Use]:
     """A use for each line of a filter that names a column."""
     from sqlglot import exp
 
     by_line: dict[int, set[Base]] = {}
     for column in condition.find_all(exp.Column):
         start = column.this.meta.get("start")
-        line = line_of(text.sql, start) if start is not None else text.line
+        line = find_line(text.sql, start) if start is not None else text.line
         by_line.setdefault(line, set()).update(_resolve(column, sources))
     return (Use(line, "filter", frozenset(base)) for line, base in by_line.items() if base)

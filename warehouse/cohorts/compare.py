@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import binding, divergence
-from warehouse.cohorts.reasons import Facts, Kind, Reason, facts_of, of_objects, of_record, read_by, word_reason
+from warehouse.cohorts.reasons import (
+    Facts,
+    Kind,
+    Reason,
+    explain_by_objects,
+    explain_by_record,
+    fetch_facts,
+    find_reads,
+    format_value,
+)
 
 if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
@@ -43,32 +52,32 @@ def compare_answers(old: CohortAnswer, new: CohortAnswer) -> list[Difference]:
             f"Its rows are of the grain {new.definition.grain}, the other's {old.definition.grain}: "
             "they cannot be compared.",
         )
-    before, after = _by_id(old), _by_id(new)
+    before, after = _index_by_id(old), _index_by_id(new)
     moved = {
         **dict.fromkeys(after.keys() - before.keys(), "came"),
         **dict.fromkeys(before.keys() - after.keys(), "left"),
-        **{name: "changed" for name in before.keys() & after.keys() if _values(before[name], after[name])},
+        **{name: "changed" for name in before.keys() & after.keys() if _compare_values(before[name], after[name])},
     }
-    patients = _patients_of(moved, old, new, before, after)
+    patients = _find_patients(moved, old, new, before, after)
     named = sorted({p for found in patients.values() for p in found})
-    read = read_by(old, new)
-    sides = (facts_of(old, named, read), facts_of(new, named, read))
-    by_definition = _by_definition(old, new, moved, after)
+    read = find_reads(old, new)
+    sides = (fetch_facts(old, named, read), fetch_facts(new, named, read))
+    by_definition = _explain_by_definition(old, new, moved, after)
     steps = {
-        "came": _steps(old, [name for name, change in moved.items() if change == "came"]),
-        "left": _steps(new, [name for name, change in moved.items() if change == "left"]),
+        "came": _find_excluding_steps(old, [name for name, change in moved.items() if change == "came"]),
+        "left": _find_excluding_steps(new, [name for name, change in moved.items() if change == "left"]),
     }
-    others = _others(old, new)
+    others = _summarize_others(old, new)
     displaced = divergence.find_displaced(old, new, moved)
     found = []
     for name, change in moved.items():
         reasons = [Reason(Kind.DEFINITION, by_definition[name])] if name in by_definition else []
         for patient in sorted(patients[name]) if name not in displaced else ():
             then, now = (side.get(patient, Facts()) for side in sides)
-            reasons += of_objects(new.definition.grain_column, name, then, now, read)
-            reasons += of_record(then, now, read) if read.records else []
+            reasons += explain_by_objects(new.definition.grain_column, name, then, now, read)
+            reasons += explain_by_record(then, now, read) if read.records else []
             if not reasons:
-                reasons += of_objects("", "", then, now, read)
+                reasons += explain_by_objects("", "", then, now, read)
         where = steps.get(change, {}).get(name, "")
         found.append(
             Difference(
@@ -77,24 +86,24 @@ def compare_answers(old: CohortAnswer, new: CohortAnswer) -> list[Difference]:
                 change,
                 where,
                 tuple(reasons) or (Reason(Kind.OTHERS, others),),
-                _values(before[name], after[name]) if change == "changed" else {},
+                _compare_values(before[name], after[name]) if change == "changed" else {},
             )
         )
     order = ("came", "left", "changed")
     return sorted(found, key=lambda d: (order.index(d.change), d.id))
 
 
-def _by_id(cohort: CohortAnswer) -> dict[str, dict[str, Any]]:
+def _index_by_id(cohort: CohortAnswer) -> dict[str, dict[str, Any]]:
     column = cohort.definition.grain_column
     return {row[column]: row for row in cohort.rows.to_pylist()}
 
 
-def _values(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _compare_values(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     names = [name for name in new if name in old]
     return {name: (old[name], new[name]) for name in names if old[name] != new[name]}
 
 
-def _patients_of(
+def _find_patients(
     moved: Iterable[str], old: CohortAnswer, new: CohortAnswer, before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, set[str]]:
     """The patients that each row is of: by its own column, else by the images."""
@@ -114,7 +123,7 @@ def _patients_of(
     return found
 
 
-def _by_definition(
+def _explain_by_definition(
     old: CohortAnswer, new: CohortAnswer, moved: dict[str, str], after: dict[str, Any]
 ) -> dict[str, str]:
     """The rows whose difference is there on the same data too: what the old definition answers on the new data says."""
@@ -123,33 +132,33 @@ def _by_definition(
     what = [
         *(["its SQL"] if old.definition.sql != new.definition.sql else []),
         *(
-            f"{name} from {word_reason(old.values.get(name))} to {word_reason(value)}"
+            f"{name} from {format_value(old.values.get(name))} to {format_value(value)}"
             for name, value in new.values.items()
             if old.values.get(name) != value
         ),
     ]
     if not what:
         return {}
-    same_data = _by_id(replace(old, warehouse=new.warehouse))
+    same_data = _index_by_id(replace(old, warehouse=new.warehouse))
     told = f"changed definition: {', '.join(what)}"
     return {
         name: told
         for name, change in moved.items()
         if (change == "came" and name not in same_data)
         or (change == "left" and name in same_data)
-        or (change == "changed" and name in same_data and _values(same_data[name], after[name]))
+        or (change == "changed" and name in same_data and _compare_values(same_data[name], after[name]))
     }
 
 
-def _steps(cohort: CohortAnswer, names: list[str]) -> dict[str, str]:
+def _find_excluding_steps(cohort: CohortAnswer, names: list[str]) -> dict[str, str]:
     """For rows that are not in the answer, the first step, down from where the answer begins, that is without them."""
     if not names:
         return {}
     definition = cohort.definition
     column = definition.grain_column
-    counted = divergence.counted_steps(cohort)
+    counted = divergence.list_counted_steps(cohort)
     query = "\nunion all ".join(
-        f"select distinct {place} as place, {column} as name from {binding.table(step)} where {column} in "
+        f"select distinct {place} as place, {column} as name from {binding.quote_step(step)} where {column} in "
         "(select unnest($the_names))"
         for place, step in enumerate(counted)
     )
@@ -159,7 +168,7 @@ def _steps(cohort: CohortAnswer, names: list[str]) -> dict[str, str]:
     return {name: counted[min(passed[name], len(counted) - 1)].name for name in names}
 
 
-def _others(old: CohortAnswer, new: CohortAnswer) -> str:
+def _summarize_others(old: CohortAnswer, new: CohortAnswer) -> str:
     """How much changed in all, for a row of which nothing did: the cohort ranks or draws among patients."""
     counted = []
     for cohort in (old, new):

@@ -103,7 +103,7 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
         )
     cohort.warehouse.require("patients", "centre")
     con = cohort.warehouse.con
-    con.register("cohort_answer", _asked(cohort, label))
+    con.register("cohort_answer", _fetch_answer(cohort, label))
     try:
         answer = con.execute(sql_files.fill(_ATTRIBUTES, grain=cohort.definition.grain_column))
         names = [column[0] for column in answer.description or []]
@@ -117,7 +117,7 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
             "Choose a label of few values, or put it into classes in the cohort."
         )
     attributes = names[1:]
-    tables = {name: _table(values, name, suppress) for name in attributes}
+    tables = {name: _tabulate(values, name, suppress) for name in attributes}
     with_label = [Association(label, name, *cramers_v(Counter(table.cells))) for name, table in tables.items()]
     pairs = combinations(attributes, 2) if suppress < 2 else ()
     return Confounders(
@@ -126,23 +126,23 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
         tuple(sorted(with_label, key=lambda a: -a.corrected)),
         tuple(Association(a, b, *cramers_v(Counter(zip(values[a], values[b], strict=True)))) for a, b in pairs),
         tables,
-        tuple(_warnings(label, with_label, tables)),
+        tuple(_find_warnings(label, with_label, tables)),
     )
 
 
-def _asked(cohort: CohortAnswer, label: str) -> pa.Table:
+def _fetch_answer(cohort: CohortAnswer, label: str) -> pa.Table:
     """The answer as id, label and patient_id, whatever its columns are called."""
     import pyarrow as pa
 
     rows = cohort.rows
     patients = rows["patient_id"] if "patient_id" in rows.column_names else pa.nulls(rows.num_rows, pa.string())
-    labels = [None if value is None else _word(value) for value in rows[label].to_pylist()]
+    labels = [None if value is None else _to_text(value) for value in rows[label].to_pylist()]
     return pa.table(
         {"id": rows[cohort.definition.grain_column], "label": pa.array(labels, pa.string()), "patient_id": patients}
     )
 
 
-def _word(value: object) -> str:
+def _to_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -164,12 +164,12 @@ def cramers_v(pairs: Counter[tuple[str, str]]) -> tuple[float, float]:
     return min(v, 1.0), min(1.0, math.sqrt(phi2 / smaller)) if smaller > 0 else 0.0
 
 
-def _table(values: dict[str, list[str]], name: str, base: int) -> Table:
+def _tabulate(values: dict[str, list[str]], name: str, base: int) -> Table:
     counts = Counter(zip(values[name], values["label"], strict=True))
     return round_table(sorted(set(values[name])), sorted(set(values["label"])), counts, base)
 
 
-def _warnings(label: str, with_label: list[Association], cells: dict[str, Table]) -> list[str]:
+def _find_warnings(label: str, with_label: list[Association], cells: dict[str, Table]) -> list[str]:
     told = [
         f"{label} goes with {a.second} (V {a.corrected:.2f}): a model can tell it from the {a.second}."
         for a in sorted(with_label, key=lambda a: -a.corrected)

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem
-from warehouse.cohorts.sql_text import placeholders
+from warehouse.cohorts.sql_text import find_placeholders
 from warehouse.engine.names import fold_name
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Definition:
     def bound_sql(self) -> str:
         """The SQL with every `$name` as `cast($name as TYPE)`, so that a null or an empty list has a type; no line
         moves. Values are not in it: they are bound."""
-        return _edited(self.sql, self._casts())
+        return _apply_edits(self.sql, self._casts())
 
     def followed_by(self, final: str) -> str:
         """The same SQL with its final SELECT made one more step, ANSWER, and another SELECT over all steps after it.
@@ -79,18 +79,20 @@ class Definition:
         opening = f"{', ' if self.steps else 'with '}{ANSWER} as materialized ("
         edits = [(step.start - 1, step.start - 1, " materialized ") for step in self.steps if not step.is_kept]
         whole = [*self._casts(), *edits, (self.answer.start, self.answer.start, opening)]
-        return f"{_edited(self.sql[: self.answer.end], whole)}\n)\n{final}"
+        return f"{_apply_edits(self.sql[: self.answer.end], whole)}\n)\n{final}"
 
     def _casts(self) -> list[tuple[int, int, str]]:
         types = {fold_name(p.name): p.type for p in self.params}
-        return [(at, until, f"cast(${name} as {types[fold_name(name)]})") for at, until, name in placeholders(self.sql)]
+        return [
+            (at, until, f"cast(${name} as {types[fold_name(name)]})") for at, until, name in find_placeholders(self.sql)
+        ]
 
     def problem(self, line: int, message: str) -> DefinitionError:
         """A mistake at a line of the file, as an error to raise."""
         return DefinitionError(self.path, [Problem(line, message)])
 
 
-def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
+def _apply_edits(text: str, edits: list[tuple[int, int, str]]) -> str:
     """A text with its parts from one place to another replaced."""
     parts, end = [], 0
     for start, until, instead in sorted(edits):

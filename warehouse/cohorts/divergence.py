@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
 
-def counted_steps(cohort: CohortAnswer) -> list[Step]:
+def list_counted_steps(cohort: CohortAnswer) -> list[Step]:
     """The steps from where the answer begins down to the answer, of those that name rows of the cohort's grain."""
     definition = cohort.definition
     known = {step.name: step for step in definition.steps}
@@ -37,11 +37,11 @@ def find_displaced(old: CohortAnswer, new: CohortAnswer, names: Iterable[str]) -
     wanted = sorted(names)
     if old.definition.sql != new.definition.sql or not wanted:
         return set()
-    steps = counted_steps(new)
+    steps = list_counted_steps(new)
     ranking = {step.name for step in steps if _is_ranking(new.definition, step)}
     if not ranking:
         return set()
-    before, after = (_values(cohort, steps, wanted) for cohort in (old, new))
+    before, after = (_fetch_values(cohort, steps, wanted) for cohort in (old, new))
     found = set()
     for name in wanted:
         parted = next((s for s in steps if before[s.name, name] != after[s.name, name]), None)
@@ -50,13 +50,13 @@ def find_displaced(old: CohortAnswer, new: CohortAnswer, names: Iterable[str]) -
     return found
 
 
-def _values(cohort: CohortAnswer, steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
+def _fetch_values(cohort: CohortAnswer, steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
     """The rows of each step under each name, as text in their order."""
     column = cohort.definition.grain_column
     query = "\nunion all ".join(
         f"select {place} as place, {column} as name, "
         f"cast(row({', '.join(map(identifier, cohort.step_columns[step.name]))}) as varchar) as value "
-        f"from {binding.table(step)} where {column} in (select unnest($the_names))"
+        f"from {binding.quote_step(step)} where {column} in (select unnest($the_names))"
         for place, step in enumerate(steps)
     )
     found: dict[tuple[str, str], list[str]] = defaultdict(list)

@@ -100,7 +100,7 @@ class Header:
 def read(text: str, problems: list[Problem]) -> Header:
     """Read the header of a file; what is wrong with it goes to the problems."""
     header = Header()
-    for place, (number, line) in enumerate(_entries(text)):
+    for place, (number, line) in enumerate(_split_entries(text)):
         if place == _MOST_ENTRIES:
             problems.append(
                 Problem(1, f"A header has at most {_MOST_ENTRIES:,} entries; line {number} begins one more.")
@@ -109,11 +109,11 @@ def read(text: str, problems: list[Problem]) -> Header:
         found = _LINE.fullmatch(line)
         key = found[1] if found else ""
         if not found or key not in _KEYS:
-            problems.append(_no_entry(number, line, key))
+            problems.append(_to_problem(number, line, key))
         elif key == "param":
-            _param(header, number, line, problems)
+            _parse_param(header, number, line, problems)
         elif key == "label":
-            _label(header, number, line, problems)
+            _parse_label(header, number, line, problems)
         elif found[2].strip():
             problems.append(Problem(number, f"After {key} comes its text: -- {key}: …"))
         elif key in header.texts:
@@ -135,7 +135,7 @@ def read(text: str, problems: list[Problem]) -> Header:
     return header
 
 
-def _entries(text: str) -> Iterator[tuple[int, str]]:
+def _split_entries(text: str) -> Iterator[tuple[int, str]]:
     """The entries of the header, each with its first line: lines that go on are joined to theirs."""
     start, parts = 0, list[str]()
     for number, line in enumerate(text.split("\n"), 1):
@@ -151,7 +151,7 @@ def _entries(text: str) -> Iterator[tuple[int, str]]:
         yield start, " ".join(parts)
 
 
-def _no_entry(number: int, line: str, key: str) -> Problem:
+def _to_problem(number: int, line: str, key: str) -> Problem:
     if key:
         return Problem(number, f"The header knows no {key}.{suggest_nearest(key, _KEYS)} It knows {', '.join(_KEYS)}.")
     return Problem(
@@ -161,7 +161,7 @@ def _no_entry(number: int, line: str, key: str) -> Problem:
     )
 
 
-def _param(header: Header, number: int, line: str, problems: list[Problem]) -> None:
+def _parse_param(header: Header, number: int, line: str, problems: list[Problem]) -> None:
     found = _PARAM.fullmatch(line)
     if not found:
         problems.append(Problem(number, "A parameter is written  -- param NAME TYPE = DEFAULT: meaning"))
@@ -201,7 +201,7 @@ def _is_literal(text: str) -> bool:
     )
 
 
-def _label(header: Header, number: int, line: str, problems: list[Problem]) -> None:
+def _parse_label(header: Header, number: int, line: str, problems: list[Problem]) -> None:
     found = _LABEL.fullmatch(line)
     if not found:
         problems.append(Problem(number, "A label is written  -- label COLUMN: meaning"))

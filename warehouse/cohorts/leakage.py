@@ -28,14 +28,14 @@ _OFFER = (
 )
 
 
-def event_dates() -> dict[Base, str]:
+def map_event_dates() -> dict[Base, str]:
     """The facts of the views and the column with the day that each happened; "" where none is declared."""
     found = {}
     for view in ("clinical", "clinical_history"):
-        for column in columns.relations()[view].columns:
+        for column in columns.load_relations()[view].columns:
             if (column.is_field or column.kind == "unit" or column.name == "kind") and column.event_date != "always":
                 found[view, column.name] = column.event_date
-    for column in columns.relations()["patients"].columns:
+    for column in columns.load_relations()["patients"].columns:
         if column.event_date != "always":
             found["patients", column.name] = column.event_date
     return found
@@ -52,7 +52,7 @@ def find_warnings(definition: Definition, cohort: CohortAnswer | None = None, su
     for name, bases in traced.answer.items():
         if name not in {fold_name(label) for label in definition.labels}:
             uses.append(column_lineage.Use(definition.answer.line, f"column {name}", frozenset(bases)))
-    dates = event_dates()
+    dates = map_event_dates()
     found: list[Problem] = []
     seen: set[tuple[Base, str]] = set()
     for use in sorted(uses, key=lambda u: u.line):
@@ -60,56 +60,56 @@ def find_warnings(definition: Definition, cohort: CohortAnswer | None = None, su
             kind = "column" if use.where.startswith("column") else "filter"
             if base in dates and (base, kind) not in seen:
                 seen.add((base, kind))
-                if told := _told(base, dates[base], use.where, cohort, suppress):
+                if told := _describe_warning(base, dates[base], use.where, cohort, suppress):
                     found.append(Problem(use.line, told, "warning"))
     facts = {base for use in uses for base in use.base - exempt if base[0] in ("clinical", "patients")}
     facts = {base for base in facts if base in dates or _is_input(base)}
     if facts:
-        found += _uploaded(definition, facts, cohort, suppress)
+        found += _find_late_uploads(definition, facts, cohort, suppress)
     return found
 
 
 def _is_input(base: Base) -> bool:
     """Whether a column is a value of the clinical record at all, whenever it happened."""
-    return base[1] in {column.name for column in columns.record_columns()}
+    return base[1] in {column.name for column in columns.list_record_columns()}
 
 
-def _told(base: Base, event: str, where: str, cohort: CohortAnswer | None, suppress: int) -> str:
+def _describe_warning(base: Base, event: str, where: str, cohort: CohortAnswer | None, suppress: int) -> str:
     """The warning for a fact, or nothing where the answer shows that it always lay before."""
     fact = base[1]
     if cohort is None:
         if not event:
             return f"The {where} uses {fact}, which has no date: it may lie after the index image."
         return f"The {where} uses {fact}, which happens on {event}: it may lie after the index image."
-    late, undated, rows = _counted(cohort, base, event)
+    late, undated, rows = _count_after_index(cohort, base, event)
     told = []
     if late:
-        told.append(f"lies after the index image in {_of(late, rows, suppress)}")
+        told.append(f"lies after the index image in {_format_share(late, rows, suppress)}")
     if undated:
-        told.append(f"has no date in {_of(undated, rows, suppress)}")
+        told.append(f"has no date in {_format_share(undated, rows, suppress)}")
     if not told:
         return ""
     by = f" (by {event})" if event and event != fact else ""
     return f"The {where} uses {fact}, which{by} {' and '.join(told)}."
 
 
-def _of(count: int, rows: int, suppress: int) -> str:
+def _format_share(count: int, rows: int, suppress: int) -> str:
     """Some of the rows, in words."""
     some, every = (format_rounded(round_count(n, suppress), suppress) for n in (count, rows))
     return f"{some} of {every} rows"
 
 
-def _counted(cohort: CohortAnswer, base: Base, event: str) -> tuple[int, int, int]:
+def _count_after_index(cohort: CohortAnswer, base: Base, event: str) -> tuple[int, int, int]:
     """Rows of the answer in which the fact is there and lies after the index day, or has no day; and all rows."""
     view, fact = base
-    source = "patients" if view == "patients" and event in _names("patients") | {""} else "clinical"
-    fact = fact if fact in _names(source) else "kind"
+    source = "patients" if view == "patients" and event in _list_columns("patients") | {""} else "clinical"
+    fact = fact if fact in _list_columns(source) else "kind"
     day = f"facts.{identifier(event)}" if event else "cast(null as date)"
     if source == "clinical" and event == "swabdate":
         day = "coalesce(facts.swabdate, list_max(list_transform(facts.swabdates, lambda swab: swab.swabdate)))"
     # What is null or false has not happened.
     happened = f"facts.{identifier(fact)} is not null and cast(facts.{identifier(fact)} as varchar) <> 'false'"
-    return _ask(
+    return _count(
         cohort,
         f"""select
             count(*) filter ({happened} and {day} > index_day),
@@ -119,28 +119,30 @@ def _counted(cohort: CohortAnswer, base: Base, event: str) -> tuple[int, int, in
     )
 
 
-def _uploaded(definition: Definition, facts: set[Base], cohort: CohortAnswer | None, suppress: int) -> list[Problem]:
+def _find_late_uploads(
+    definition: Definition, facts: set[Base], cohort: CohortAnswer | None, suppress: int
+) -> list[Problem]:
     """Which facts came with a file that was uploaded only after the index image."""
     names = ", ".join(sorted({name for _, name in facts}))
     if cohort is None:
         told = f"{names}: known from the upload of the clinical file on, which may be after the index image. {_OFFER}."
         return [Problem(definition.answer.line, told, "note")]
-    late, _, rows = _ask(
+    late, _, rows = _count(
         cohort,
         """select count(*) filter (facts.available_date > index_day), 0, count(*)
         from indexed left join clinical as facts on indexed.patient_id = facts.patient_id""",
     )
     if not late:
         return []
-    told = f"{names}: uploaded only after the index image in {_of(late, rows, suppress)}. {_OFFER}."
+    told = f"{names}: uploaded only after the index image in {_format_share(late, rows, suppress)}. {_OFFER}."
     return [Problem(definition.answer.line, told, "note")]
 
 
-def _names(view: str) -> set[str]:
-    return {column.name for column in columns.relations()[view].columns}
+def _list_columns(view: str) -> set[str]:
+    return {column.name for column in columns.load_relations()[view].columns}
 
 
-def _ask(cohort: CohortAnswer, query: str) -> tuple[int, int, int]:
+def _count(cohort: CohortAnswer, query: str) -> tuple[int, int, int]:
     """Counts over `indexed`: the rows of the answer, each with its patient and the day of its index image."""
     grain = cohort.definition.grain_column
     names = {fold_name(name): name for name in cohort.rows.column_names}

@@ -14,11 +14,11 @@ from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import MOST_PROBLEMS, DefinitionError, Problem, suggest_nearest
 from warehouse.cohorts.sql_text import (
     find_deepest_line,
+    find_line,
     find_lines_of_code,
     find_open_quote,
     find_parse_line,
-    line_of,
-    placeholders,
+    find_placeholders,
     tokenize,
 )
 from warehouse.cohorts.steps import cut_steps, find_misnamed, find_unused
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 MOST_BYTES = 1_000_000
 
 
-def shipped() -> list[str]:
+def list_shipped() -> list[str]:
     """The names of the cohorts that come with the warehouse."""
-    return [Path(name).stem for name in sql_files.files("cohorts")]
+    return [Path(name).stem for name in sql_files.list_files("cohorts")]
 
 
 def load(name_or_path: str | Path) -> Definition:
     """The cohort of that name in sql/cohorts, or of a file ending in .sql; UsageError when there is none."""
     name = str(name_or_path)
-    if name in shipped():
+    if name in list_shipped():
         return parse(sql_files.read(f"cohorts/{name}.sql"), f"sql/cohorts/{name}.sql")
     if not name.endswith(".sql"):
         raise UsageError(
-            f"There is no cohort {name!r}.{suggest_nearest(name, shipped())} List them:  chest cohort list   "
+            f"There is no cohort {name!r}.{suggest_nearest(name, list_shipped())} List them:  chest cohort list   "
             "A cohort of your own is a file ending in .sql."
         )
     return parse(read_text(name, MOST_BYTES), name)
@@ -61,25 +61,25 @@ def parse(text: str, path: str) -> Definition:
     if hidden := find_hidden(text):
         raise DefinitionError(path, [Problem(hidden[0], f"The character {hidden[1]} must not be in a cohort.")])
     try:
-        return _parsed(text, path)
+        return _parse_text(text, path)
     except RecursionError:
         raise DefinitionError(path, [Problem(find_deepest_line(text), TOO_DEEP)]) from None
 
 
-def _parsed(text: str, path: str) -> Definition:
+def _parse_text(text: str, path: str) -> Definition:
     problems: list[Problem] = []
     said = header.read(text, problems)
-    tree = _tree(text, path)
+    tree = _parse_tree(text, path)
     tokens = tokenize(text)
     steps, answer = cut_steps(text, tree, tokens, path)
     params = {fold_name(p.name): p for p in said.params}
-    used = {fold_name(name): line_of(text, at) for at, _, name in reversed(list(placeholders(text)))}
+    used = {fold_name(name): find_line(text, at) for at, _, name in reversed(list(find_placeholders(text)))}
     unknown, unused = [name for name in used if name not in params], [name for name in params if name not in used]
     # Of many none is a slip of the pen; and each would be compared with all.
     near_params, near_used = (params, used) if len(unknown) + len(unused) < MOST_PROBLEMS else ({}, {})
     for name in unknown:
         near = suggest_nearest(name, near_params)
-        problems.append(Problem(used[name], f"{_shown(name)} is no parameter of the header.{near}"))
+        problems.append(Problem(used[name], f"{_format_name(name)} is no parameter of the header.{near}"))
     for name in unused:
         near = suggest_nearest(name, near_used)
         problems.append(Problem(params[name].line, f"Parameter {params[name].name} is never used.{near}"))
@@ -104,11 +104,11 @@ def _parsed(text: str, path: str) -> Definition:
     )
 
 
-def _shown(name: str) -> str:
+def _format_name(name: str) -> str:
     return f"${name}" if name.isascii() and name.isidentifier() else f"${quote_name(name)}"
 
 
-def _tree(text: str, path: str) -> exp.Query:
+def _parse_tree(text: str, path: str) -> exp.Query:
     import sqlglot
     from sqlglot import exp
 
@@ -127,7 +127,7 @@ def _tree(text: str, path: str) -> exp.Query:
         ) from None
     if len(statements) != 1:
         semicolon = next((t.start for t in tokenize(text) if t.text == ";"), 0)
-        at = line_of(text, semicolon) if statements else max(1, text.count("\n"))
+        at = find_line(text, semicolon) if statements else max(1, text.count("\n"))
         raise DefinitionError(path, [Problem(at, f"A cohort is one SELECT, not {len(statements) or 'nothing'}.")])
     (tree,) = statements
     if not isinstance(tree, exp.Query):

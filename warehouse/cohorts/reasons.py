@@ -63,7 +63,7 @@ class Facts:
     files: set[str] = field(default_factory=set)
 
 
-def read_by(old: CohortAnswer, new: CohortAnswer) -> Read:
+def find_reads(old: CohortAnswer, new: CohortAnswer) -> Read:
     """What the definitions read of images and records."""
     fields = column_lineage.find_fields_read(old.definition) | column_lineage.find_fields_read(new.definition)
     return Read(
@@ -74,7 +74,7 @@ def read_by(old: CohortAnswer, new: CohortAnswer) -> Read:
     )
 
 
-def facts_of(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str, Facts]:
+def fetch_facts(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str, Facts]:
     """What the cohort's warehouse shows of the patients."""
     con, given = cohort.warehouse.con, {"patients": patients}
     facts: dict[str, Facts] = defaultdict(Facts)
@@ -82,7 +82,7 @@ def facts_of(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str,
     ids = ", ".join(map(identifier, sorted({*GRAINS.values(), "key", "etag", *_DCM, *read.images})))
     for row in fetch_dicts(con.execute(f"select {ids} from images where {of_them}", given)):
         facts[row["patient_id"]].images[row["key"]] = row
-    shown = ", ".join(f"cast({identifier(name)} as varchar) as {identifier(name)}" for name in _compared())
+    shown = ", ".join(f"cast({identifier(name)} as varchar) as {identifier(name)}" for name in _list_compared_columns())
     for row in fetch_dicts(con.execute(f"select patient_id, key, etag, {shown} from clinical where {of_them}", given)):
         facts[row["patient_id"]].record.update(row)
     for row in fetch_dicts(con.execute(f"select patient_id, key from clinical_history where {of_them}", given)):
@@ -95,12 +95,12 @@ def facts_of(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str,
     return facts
 
 
-def _compared() -> list[str]:
-    fields = columns.relations()["clinical"].columns
+def _list_compared_columns() -> list[str]:
+    fields = columns.load_relations()["clinical"].columns
     return [c.name for c in fields if c.is_field or c.kind == "unit" or c.name in ("kind", "centre", "available_date")]
 
 
-def of_objects(column: str, name: str, then: Facts, now: Facts, read: Read) -> list[Reason]:
+def explain_by_objects(column: str, name: str, then: Facts, now: Facts, read: Read) -> list[Reason]:
     """Objects of the row that are new, gone or replaced; of the whole patient without a column.
 
     A header counts as replaced where it says something else in what the cohorts read; a .dcm counts at all where they
@@ -132,7 +132,7 @@ def of_objects(column: str, name: str, then: Facts, now: Facts, read: Read) -> l
     return reasons
 
 
-def of_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
+def explain_by_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
     """What the clinical file that counts changed in the fields that the cohorts read; nothing where it changed none."""
     old, new = then.record, now.record
     if not old and not new:
@@ -144,12 +144,12 @@ def of_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
     if (old["key"], old["etag"]) == (new["key"], new["etag"]):
         return []
     told = [
-        f"{name} from {word_reason(old[name])} to {word_reason(new[name])}"
-        for name in _compared()
+        f"{name} from {format_value(old[name])} to {format_value(new[name])}"
+        for name in _list_compared_columns()
         if name in read.records and old[name] != new[name]
     ]
     told += [
-        f"{name} from {_entry(then, name)} to {_entry(now, name)}"
+        f"{name} from {_fetch_submitted(then, name)} to {_fetch_submitted(now, name)}"
         for name in sorted(then.issues.keys() | now.issues.keys())
         if not told and then.issues.get(name) != now.issues.get(name)
     ]
@@ -162,11 +162,11 @@ def of_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
     return [Reason(Kind.CLINICAL, f"{what} {new['key']} changed {words}")]
 
 
-def _entry(patient: Facts, name: str) -> str:
+def _fetch_submitted(patient: Facts, name: str) -> str:
     """An entry as it was sent, where it was not taken plainly."""
     return repr(patient.issues[name]) if name in patient.issues else "an entry that was taken plainly, or none"
 
 
-def word_reason(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value in a sentence."""
     return "none" if value is None else str(value)

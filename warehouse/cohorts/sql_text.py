@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def line_of(text: str, at: int) -> int:
+def find_line(text: str, at: int) -> int:
     """The line, from 1, of a place in a text."""
     return text.count("\n", 0, at) + 1
 
@@ -19,7 +19,7 @@ def tokenize(text: str) -> list[Any]:
     return list(sqlglot.tokenize(text, dialect="duckdb"))
 
 
-def placeholders(text: str) -> Iterator[tuple[int, int, str]]:
+def find_placeholders(text: str) -> Iterator[tuple[int, int, str]]:
     """Where each `$name` stands in a text: its first place, the one after it, and its name."""
     from sqlglot import TokenType
 
@@ -33,12 +33,12 @@ def find_parse_line(text: str, place: dict[str, Any]) -> int:
     """The line of a parse error, by its place in the text: sqlglot's own number runs ahead after a `$`."""
     context = str(place.get("start_context") or "") + str(place.get("highlight") or "")
     at = text.find(context) if context else -1
-    return line_of(text, at + len(context) - 1) if at >= 0 else int(place.get("line") or 1)
+    return find_line(text, at + len(context) - 1) if at >= 0 else int(place.get("line") or 1)
 
 
 def find_open_quote(text: str) -> int:
     """The line of the last quote that is opened: what a tokenizer trips over."""
-    return line_of(text, max(text.rfind("'"), text.rfind('"'), text.rfind("/*"), 0))
+    return find_line(text, max(text.rfind("'"), text.rfind('"'), text.rfind("/*"), 0))
 
 
 def find_deepest_line(text: str) -> int:
@@ -48,7 +48,7 @@ def find_deepest_line(text: str) -> int:
         depth += (sign in "([{") - (sign in ")]}")
         if depth > most:
             most, at = depth, place
-    return line_of(text, at)
+    return find_line(text, at)
 
 
 def find_lines_of_code(text: str) -> Iterator[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.catalog import columns
 from warehouse.cohorts.definition import Step
 from warehouse.cohorts.header import DefinitionError, Problem
-from warehouse.cohorts.sql_text import line_of
+from warehouse.cohorts.sql_text import find_line
 from warehouse.engine.names import explain_name, fold_name, quote_name
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple
         name = at
         while tokens[at].token_type is not TokenType.ALIAS:
             if tokens[at].token_type is TokenType.L_PAREN:
-                line = line_of(text, tokens[name].start)
+                line = find_line(text, tokens[name].start)
                 raise DefinitionError(path, [Problem(line, "Name the columns of a step in its SELECT, by AS.")])
             at += 1
         says = at + 1
@@ -43,19 +43,19 @@ def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple
     lines = text.splitlines()
     steps = []
     for cte, (token, start, end, is_kept) in zip(tree.ctes, places, strict=True):
-        line = line_of(text, token.start)
-        reads, after = _sources(cte.this, names)
-        steps.append(Step(cte.alias, start, end, line, _comment_above(lines, line), reads, after, is_kept))
+        line = find_line(text, token.start)
+        reads, after = _find_sources(cte.this, names)
+        steps.append(Step(cte.alias, start, end, line, _read_comment_above(lines, line), reads, after, is_kept))
     final = tree.copy()
     final.set("with_", None)
     last = tokens[-2] if tokens[-1].token_type is TokenType.SEMICOLON else tokens[-1]
-    line = line_of(text, tokens[at].start)
-    reads, after = _sources(final, names)
-    answer = Step("answer", tokens[at].start, last.end + 1, line, _comment_above(lines, line), reads, after)
+    line = find_line(text, tokens[at].start)
+    reads, after = _find_sources(final, names)
+    answer = Step("answer", tokens[at].start, last.end + 1, line, _read_comment_above(lines, line), reads, after)
     return tuple(steps), answer
 
 
-def _sources(query: exp.Query, names: dict[str, str]) -> tuple[tuple[str, ...], str]:
+def _find_sources(query: exp.Query, names: dict[str, str]) -> tuple[tuple[str, ...], str]:
     """The steps that a query reads, and the one of them, if any, that its FROM begins with."""
     from sqlglot import exp
 
@@ -65,23 +65,23 @@ def _sources(query: exp.Query, names: dict[str, str]) -> tuple[tuple[str, ...], 
     return tuple(dict.fromkeys(names[name] for name in found if name in names)), names.get(first, "")
 
 
-def _comment_above(lines: list[str], line: int) -> str:
+def _read_comment_above(lines: list[str], line: int) -> str:
     """What the comment above a step says, down from where it begins; the header is none."""
     found: list[str] = []
     at = line - 2
     while at >= 0 and lines[at].lstrip().startswith("--"):
         found.insert(0, lines[at].lstrip()[2:].strip())
         at -= 1
-    return " ".join(found) if any(_lines_before(lines, at)) else ""
+    return " ".join(found) if any(_iterate_lines_before(lines, at)) else ""
 
 
-def _lines_before(lines: list[str], at: int) -> Iterator[bool]:
+def _iterate_lines_before(lines: list[str], at: int) -> Iterator[bool]:
     return (bool(line.strip()) and not line.startswith("--") for line in lines[: at + 1])
 
 
 def find_misnamed(steps: tuple[Step, ...]) -> Iterator[Problem]:
     """Steps whose name cannot be one, or is that of something else."""
-    taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.views()}}
+    taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.list_views()}}
     seen: set[str] = set()
     for step in steps:
         name = fold_name(step.name)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from warehouse.catalog import columns
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Problem, suggest_nearest
-from warehouse.cohorts.sql_text import line_of
+from warehouse.cohorts.sql_text import find_line
 from warehouse.engine.names import fold_name, quote_name
-from warehouse.errors import ForeignSqlError, UsageError
+from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.query import sandbox
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
     """Why the SQL may not run, by what its text says; the plan is judged where it runs."""
-    unknown = list(_unknown(definition))
+    unknown = list(_find_unknown_relations(definition))
     if unknown:
         return unknown
     try:
         sandbox.check_tree(con, definition.bound_sql, repeatable=True)
-        return _misread(con, definition)
-    except ForeignSqlError as error:
-        return [Problem(error.line or definition.answer.line, _for_cohorts(error.reason))]
+        return _find_misread_steps(con, definition)
+    except UntrustedSqlError as error:
+        return [Problem(error.line or definition.answer.line, _reword_for_cohorts(error.reason))]
     except UsageError as error:  # what sqlglot reads and DuckDB does not
         text, _, place = str(error).partition("\n\nLINE ")
         line = place.partition(":")[0]
@@ -39,17 +39,17 @@ def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> lis
         return [Problem(definition.answer.line, sandbox.TOO_DEEP)]
 
 
-def _misread(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
+def _find_misread_steps(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
     """Steps that DuckDB reads otherwise than they were cut from the text: whatever is made of them would be another
     question. No such text is known."""
-    whole, cut = (_parts(con, sql) for sql in (definition.bound_sql, definition.followed_by("select 1")))
+    whole, cut = (_split_parts(con, sql) for sql in (definition.bound_sql, definition.followed_by("select 1")))
     names = [*(step.name for step in definition.steps), "the answer"]
     if [name for name, _ in cut[:-1]] == names and [body for _, body in whole] == [body for _, body in cut[:-1]]:
         return []
     return [Problem(definition.answer.line, "The steps of this SQL cannot be told apart: write it more plainly.")]
 
 
-def _parts(con: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:
+def _split_parts(con: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:
     """The steps of a query by name, and last what follows them, as DuckDB parses them, without their places."""
     node = sandbox.parse_query(con, sql)[0]["node"]
     entries = [(entry["key"], entry["value"]["query"]["node"]) for entry in node["cte_map"].get("map", ())]
@@ -59,22 +59,22 @@ def _parts(con: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:
     ]
 
 
-def _for_cohorts(reason: str) -> str:
+def _reword_for_cohorts(reason: str) -> str:
     if "answers otherwise" not in reason:
         return reason
     return f"{reason} The same question must have the same answer: make it a parameter, or ask --as-of a day."
 
 
-def _unknown(definition: Definition) -> Any:
+def _find_unknown_relations(definition: Definition) -> Any:
     """Relations that are neither views nor steps, with the nearest that is."""
     from sqlglot import exp
 
     known = {
-        *(view.name for view in columns.views()),
+        *(view.name for view in columns.list_views()),
         *(fold_name(cte.alias) for cte in definition.tree.find_all(exp.CTE)),
     }
     for table in definition.tree.find_all(exp.Table):
         if not isinstance(table.this, exp.Func) and not table.db and fold_name(table.name) not in known:
-            line = line_of(definition.sql, table.this.meta.get("start", definition.answer.start))
+            line = find_line(definition.sql, table.this.meta.get("start", definition.answer.start))
             shown = table.name if table.name.isascii() and table.name.isidentifier() else quote_name(table.name)
             yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, known)}")

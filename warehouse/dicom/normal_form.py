@@ -29,9 +29,9 @@ VERSION = 3
 
 
 @cache
-def digest() -> str:
+def compute_rules_digest() -> str:
     """What names the rules by which headers are read into columns."""
-    declared = [f"{column.name} {column.type} {column.source}" for column in columns.dicom_columns()]
+    declared = [f"{column.name} {column.type} {column.source}" for column in columns.list_dicom_columns()]
     return hashlib.sha256("\0".join((str(VERSION), *declared)).encode()).hexdigest()[:12]
 
 
@@ -45,7 +45,7 @@ def matches_form(contents: pa.ChunkedArray) -> pa.Array:
     )
     assert isinstance(texts, pl.Series)
     # Rust's regular expressions take half the time of those of DuckDB.
-    found = texts.str.contains(f"^(?:{pattern()})$") & texts.str.contains('"', literal=True)
+    found = texts.str.contains(f"^(?:{build_pattern()})$") & texts.str.contains('"', literal=True)
     is_long = (found & (texts.str.len_bytes() > _LONG)).fill_null(False)
     if is_long.any():
         found = found & ~pl.Series([bool(long) and _is_deep(text) for long, text in zip(is_long, texts, strict=True)])
@@ -64,22 +64,22 @@ def _is_deep(text: str) -> bool:
     return deepest > 3 * MAX_DEPTH + 4
 
 
-def _text(characters: str) -> str:
+def _text_pattern(characters: str) -> str:
     """A JSON text that neither begins nor ends with a space."""
     return f'"(?:{characters}+(?: +{characters}+)*)?"'
 
 
-def _list(item: str) -> str:
+def _list_pattern(item: str) -> str:
     """Value as a list of these; [null] is how an empty value is written too."""
     return rf'\s*,\s*"Value"\s*:\s*\[\s*(?:null\s*|{item}\s*(?:,\s*{item}\s*)*)?\]'
 
 
-def _attribute(vr: str, *contents: str) -> str:
+def _attribute_pattern(vr: str, *contents: str) -> str:
     return rf'"{vr}"(?:{"|".join(contents)})?'
 
 
 @cache
-def pattern() -> str:
+def build_pattern() -> str:
     """The pattern, in the syntax that Rust and Python have in common; to be matched whole."""
     # \u0000 to \u007F need no escape and may hide padding; halves of surrogate pairs are left to the slow way.
     unicode = (
@@ -89,28 +89,30 @@ def pattern() -> str:
     plain = rf'(?:[^"\\\x00-\x20]|\\["/bfnrt]|{unicode})'
     in_name = rf'(?:[^"\\\x00-\x20=]|\\["/bfnrt]|{unicode})'
     free = rf'(?:[^"\\\x00-\x20]|\\["\\/bfnrt]|{unicode})'
-    text = _text(plain)
+    text = _text_pattern(plain)
     number = r"-?[0-9][0-9.eE+-]*"
     decimal = rf'(?:{number}|"(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)?")'
     whole = rf'(?:{number}|"(?:[+-]?[0-9]+)?")'
     date = r'"(?:[0-9]{8})?"'
     time = r'"(?:[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?)?"'
-    name = rf'\{{\s*"Alphabetic"\s*:\s*{_text(in_name)}(?:\s*,\s*"(?:Ideographic|Phonetic)"\s*:\s*{text})*\s*\}}'
+    name = (
+        rf'\{{\s*"Alphabetic"\s*:\s*{_text_pattern(in_name)}(?:\s*,\s*"(?:Ideographic|Phonetic)"\s*:\s*{text})*\s*\}}'
+    )
     bulk = rf'\s*,\s*"BulkDataURI"\s*:\s*{text}'
     inline = r'\s*,\s*"InlineBinary"\s*:\s*(?:null|"[A-Za-z0-9+/=]*")'
     attribute = (
         r'\{\s*"vr"\s*:\s*(?:'
         + "|".join((
-            _attribute("AS", _list(r'"(?:[0-9]{3}[DWMY])?"')),
-            _attribute("(?:A[ET]|CS|DT|LO|SH|UI)", _list(f"(?:{text}|{number})"), bulk),
-            _attribute("(?:DS|F[DL])", _list(decimal), bulk),
-            _attribute("(?:IS|S[LSV]|U[LSV])", _list(whole), bulk),
-            _attribute("DA", _list(date)),
-            _attribute("TM", _list(time)),
-            _attribute("UC", _list(rf'"(?: *{plain}+)*"'), bulk),
-            _attribute("(?:LT|ST|U[RT])", _list(rf'"(?: *{free}+)*"'), bulk),
-            _attribute("PN", _list(name)),
-            _attribute("O[BDFLVW]", inline, bulk),
+            _attribute_pattern("AS", _list_pattern(r'"(?:[0-9]{3}[DWMY])?"')),
+            _attribute_pattern("(?:A[ET]|CS|DT|LO|SH|UI)", _list_pattern(f"(?:{text}|{number})"), bulk),
+            _attribute_pattern("(?:DS|F[DL])", _list_pattern(decimal), bulk),
+            _attribute_pattern("(?:IS|S[LSV]|U[LSV])", _list_pattern(whole), bulk),
+            _attribute_pattern("DA", _list_pattern(date)),
+            _attribute_pattern("TM", _list_pattern(time)),
+            _attribute_pattern("UC", _list_pattern(rf'"(?: *{plain}+)*"'), bulk),
+            _attribute_pattern("(?:LT|ST|U[RT])", _list_pattern(rf'"(?: *{free}+)*"'), bulk),
+            _attribute_pattern("PN", _list_pattern(name)),
+            _attribute_pattern("O[BDFLVW]", inline, bulk),
         ))
         + r")\s*\}"
     )  # fmt: skip

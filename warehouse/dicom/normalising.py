@@ -52,10 +52,10 @@ def normalise(text: str) -> Reading:
         value = json.loads(text, object_pairs_hook=_Pairs, parse_float=Number, parse_int=Number, parse_constant=str)
         if not isinstance(value, _Pairs):
             raise UnreadableError(f"a JSON {'list' if isinstance(value, list) else 'value'} instead of an object")
-        data_set = _Reader(value).data_set(value)
+        data_set = _Reader(value).read_data_set(value)
         if not any(map(_TAG.fullmatch, data_set)):
             raise UnreadableError("a JSON object, but not a DICOM header: it has no DICOM tag of its own")
-        reading = Reading(_dumped(data_set), _dumped(dict(_typed(data_set))))
+        reading = Reading(_dump(data_set), _dump(dict(_select_typed(data_set))))
         reading.text.encode()
     except RecursionError:
         raise UnreadableError("not JSON that can be read: nested too deeply") from None
@@ -74,10 +74,10 @@ class _Reader:
 
     def __post_init__(self) -> None:
         said = {key.upper(): value for key, value in self.top}
-        self.character_set = _first(said.get("00080005"))
-        self.is_signed = _first(said.get("00280103")) == "1"
+        self.character_set = _read_first(said.get("00080005"))
+        self.is_signed = _read_first(said.get("00280103")) == "1"
 
-    def data_set(self, pairs: _Pairs, depth: int = 0) -> dict[str, Any]:
+    def read_data_set(self, pairs: _Pairs, depth: int = 0) -> dict[str, Any]:
         if depth > MAX_DEPTH:
             raise UnreadableError(f"sequences nested more than {MAX_DEPTH} deep")
         found: dict[str, Any] = {}
@@ -85,31 +85,31 @@ class _Reader:
             name = key.strip(" \0")
             is_tag = _TAG.fullmatch(name) is not None
             name = name.upper() if is_tag else key
-            read = self.attribute(name, value, depth) if is_tag else value
+            read = self.read_attribute(name, value, depth) if is_tag else value
             if name in found and found[name] != read:
                 shown = f"the attribute {name}" if is_tag else "a member that is no DICOM tag"
                 raise UnreadableError(f"{shown} is there twice, with different values")
             found[name] = read
         return found
 
-    def attribute(self, tag: str, value: Any, depth: int) -> dict[str, Any] | None:
+    def read_attribute(self, tag: str, value: Any, depth: int) -> dict[str, Any] | None:
         if value is None:
             return None
-        members = _members(value)
-        vr = self.vr(tag, members.pop("vr", None))
+        members = _rename_members(value)
+        vr = self.find_vr(tag, members.pop("vr", None))
         values = members.pop("Value", None)
         items = values if isinstance(values, list) and not isinstance(values, _Pairs) else [values]
         if any(isinstance(item, _Pairs) and any(_TAG.fullmatch(key) for key, _ in item) for item in items):
             vr = "SQ"
-        read = self.items(items, vr, depth)
+        read = self.read_items(items, vr, depth)
         if not read and "InlineBinary" in members:
-            decoded = self.decoded(members["InlineBinary"], vr)
+            decoded = self.decode_inline(members["InlineBinary"], vr)
             if decoded is not None:
                 del members["InlineBinary"]
-                read = self.items(decoded, vr, depth)
+                read = self.read_items(decoded, vr, depth)
         return {"vr": vr, **({"Value": read} if read else {}), **members}
 
-    def vr(self, tag: str, sent: object) -> str:
+    def find_vr(self, tag: str, sent: object) -> str:
         """The VR that was sent; where it says nothing, that of the dictionary (PS3.5 6.2.2)."""
         if isinstance(sent, str) and (said := sent.strip(" \0").upper()) in representations.KNOWN - {"UN"}:
             return said
@@ -118,39 +118,39 @@ class _Reader:
             return "SS" if self.is_signed else "US"
         return {"OB or OW": "OW", "US or OW": "OW"}.get(known, known)
 
-    def decoded(self, encoded: object, vr: str) -> list[Any] | None:
+    def decode_inline(self, encoded: object, vr: str) -> list[Any] | None:
         """The values of an InlineBinary; None where they cannot be had."""
         if vr == "SQ":
             items = sequences.decode(encoded)
-            return None if items is None else [_pairs(item) for item in items]
+            return None if items is None else [_keep_pairs(item) for item in items]
         values = representations.decode(encoded, vr, self.character_set)
         return None if values is None else [item if isinstance(item, str) else Number(item) for item in values]
 
-    def items(self, items: Iterable[Any], vr: str, depth: int) -> list[Any]:
+    def read_items(self, items: Iterable[Any], vr: str, depth: int) -> list[Any]:
         read: list[Any] = []
         for item in items:
             if vr == "SQ":
-                read.append(self.data_set(item, depth + 1) if isinstance(item, _Pairs) else item)
+                read.append(self.read_data_set(item, depth + 1) if isinstance(item, _Pairs) else item)
             elif vr == "PN":
-                read.extend(_names(item))
+                read.extend(_read_names(item))
             elif item is None:
                 read.append("")
             elif isinstance(item, str) and not isinstance(item, Number) and vr != "UN":
-                read.extend(representations.split(item, vr))
+                read.extend(representations.split_values(item, vr))
             else:
                 read.append(item)
         # One value that is empty is no value.
         return [] if len(read) == 1 and read[0] in ("", None, {"Alphabetic": ""}) else read
 
 
-def _pairs(value: Any) -> Any:
+def _keep_pairs(value: Any) -> Any:
     """JSON objects as they come from the parser."""
     if isinstance(value, dict):
-        return _Pairs((key, _pairs(member)) for key, member in value.items())
-    return [*map(_pairs, value)] if isinstance(value, list) else value
+        return _Pairs((key, _keep_pairs(member)) for key, member in value.items())
+    return [*map(_keep_pairs, value)] if isinstance(value, list) else value
 
 
-def _members(value: Any) -> dict[str, Any]:
+def _rename_members(value: Any) -> dict[str, Any]:
     """The members of an attribute by their right names; a value that stands by itself is its Value."""
     if not isinstance(value, _Pairs):
         return {"Value": value}
@@ -164,7 +164,7 @@ def _members(value: Any) -> dict[str, Any]:
     return {"Value": [value]} if is_bare else members
 
 
-def _names(item: Any) -> list[Any]:
+def _read_names(item: Any) -> list[Any]:
     """A person's name as an object of its forms, the alphabetic one first (PS3.5 6.2.1); of several in a text each."""
     if isinstance(item, _Pairs):
         parts = dict(item)
@@ -173,58 +173,59 @@ def _names(item: Any) -> list[Any]:
         alphabetic = parts.pop("Alphabetic", None)
         if not isinstance(alphabetic, str | None):
             return [item]
-        read = _forms(representations.cut(alphabetic or "", "PN"))
+        read = _split_forms(representations.strip_padding(alphabetic or "", "PN"))
         others = {
-            name: representations.cut(part, "PN") if isinstance(part, str) else part for name, part in parts.items()
+            name: representations.strip_padding(part, "PN") if isinstance(part, str) else part
+            for name, part in parts.items()
         }
         return [read | {name: part for name, part in others.items() if part not in ("", None)}]
     if item is None:
         return [{"Alphabetic": ""}]
     if isinstance(item, str):
-        return [_forms(part) for part in representations.split(str(item), "PN")]
+        return [_split_forms(part) for part in representations.split_values(str(item), "PN")]
     return [item]
 
 
-def _forms(text: str) -> dict[str, str]:
+def _split_forms(text: str) -> dict[str, str]:
     forms = [part.strip(" ") for part in text.split("=", 2)]
     return {"Alphabetic": forms[0], **{name: part for name, part in zip(_PARTS[1:], forms[1:], strict=False) if part}}
 
 
-def _first(value: Any) -> str:
+def _read_first(value: Any) -> str:
     """The one value of an attribute, as text; "" where it is not so simple."""
-    found = _members(value).get("Value") if value is not None else None
+    found = _rename_members(value).get("Value") if value is not None else None
     while isinstance(found, list) and len(found) == 1:
         found = found[0]
     return found.strip(" \0") if isinstance(found, str) else ""
 
 
-def _typed(data_set: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+def _select_typed(data_set: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     """The attributes of the columns, without the values that are not in the form of their column."""
-    for column in columns.dicom_columns():
+    for column in columns.list_dicom_columns():
         values = (data_set.get(column.source) or {}).get("Value")
-        form = representations.form(column.type, dicom_dictionary.find_vr(column.source))
+        form = representations.find_form(column.type, dicom_dictionary.find_vr(column.source))
         if values and form:
-            yield column.source, {"vr": "", "Value": [_formed(value, form, column.type) for value in values]}
+            yield column.source, {"vr": "", "Value": [_check_form(value, form, column.type) for value in values]}
         elif values:
             yield column.source, {"vr": "", "Value": values}
 
 
-def _formed(value: Any, form: re.Pattern[str], kind: str) -> Any:
+def _check_form(value: Any, form: re.Pattern[str], kind: str) -> Any:
     if isinstance(value, Number):
         return value if kind != "TIME" else None  # the leading zero of a time may be lost
     return value if isinstance(value, str) and form.fullmatch(value) else None
 
 
-def _dumped(value: Any) -> str:
+def _dump(value: Any) -> str:
     """JSON with numbers as they were written."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, _Pairs):
-        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_dumped(v)}" for k, v in value) + "}"
+        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_dump(v)}" for k, v in value) + "}"
     if isinstance(value, dict):
-        return _dumped(_Pairs(value.items()))
+        return _dump(_Pairs(value.items()))
     if isinstance(value, list):
-        return "[" + ",".join(map(_dumped, value)) + "]"
+        return "[" + ",".join(map(_dump, value)) + "]"
     return json.dumps(value)

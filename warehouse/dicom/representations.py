@@ -66,7 +66,7 @@ _AGE = re.compile(r"[0-9]+(?:\.[0-9]+)? *[DWMYdwmy]?")
 _FORMS = {"DATE": _DATE, "TIME": _TIME, "DOUBLE": _DECIMAL, "INTEGER": _WHOLE}
 
 
-def form(column_type: str, vr: str) -> re.Pattern[str] | None:
+def find_form(column_type: str, vr: str) -> re.Pattern[str] | None:
     """The form that a text must have to be read into a column of that type and VR; None where every text is read.
 
     Dates and times of ACR-NEMA have separators. A UI is only ever compared: one that is not in the form of PS3.5 still
@@ -86,15 +86,15 @@ _CHARACTER_SETS = {
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 
 
-def cut(text: str, vr: str) -> str:
+def strip_padding(text: str, vr: str) -> str:
     """A value without its padding: NUL and spaces at the end; spaces at the beginning too where they do not count."""
     bare = text.rstrip(" \0")
     return bare if vr in _LEADING_SPACES_COUNT else bare.lstrip(" ")
 
 
-def split(text: str, vr: str) -> list[str]:
+def split_values(text: str, vr: str) -> list[str]:
     """The values that stand in one text between backslashes, each without its padding."""
-    return [cut(part, vr) for part in ([text] if vr in _ONE_TEXT else text.split("\\"))]
+    return [strip_padding(part, vr) for part in ([text] if vr in _ONE_TEXT else text.split("\\"))]
 
 
 def decode(encoded: object, vr: str, character_set: str) -> list[str | int | float] | None:
@@ -108,16 +108,16 @@ def decode(encoded: object, vr: str, character_set: str) -> list[str | int | flo
     if not content:
         return []
     if vr in _NUMBERS:
-        return _unpacked(content, _NUMBERS[vr], _shortest if vr == "FL" else lambda number: number)
+        return _unpack(content, _NUMBERS[vr], _to_shortest if vr == "FL" else lambda number: number)
     if vr == "AT":
-        parts = _unpacked(content, "HH", lambda number: number) or []
+        parts = _unpack(content, "HH", lambda number: number) or []
         return [f"{group:04X}{element:04X}" for group, element in zip(parts[::2], parts[1::2], strict=True)] or None
     if vr in BINARY or vr in ("UN", "SQ"):
         return None
-    return _text(content, vr, character_set)
+    return _decode_text(content, vr, character_set)
 
 
-def _unpacked(content: bytes, code: str, read: Callable[[float], float]) -> list[str | int | float] | None:
+def _unpack(content: bytes, code: str, read: Callable[[float], float]) -> list[str | int | float] | None:
     size = struct.calcsize(f"<{code}")
     if len(content) % size:
         return None
@@ -125,19 +125,19 @@ def _unpacked(content: bytes, code: str, read: Callable[[float], float]) -> list
     return [read(number) for number in numbers] if all(map(math.isfinite, numbers)) else None
 
 
-def _shortest(number: float) -> float:
+def _to_shortest(number: float) -> float:
     """The shortest decimal that is the same number of 32 bits."""
-    return next((near for digits in range(6, 9) if _single(near := float(f"{number:.{digits}g}")) == number), number)
+    return next((near for digits in range(6, 9) if _to_single(near := float(f"{number:.{digits}g}")) == number), number)
 
 
-def _single(number: float) -> float:
+def _to_single(number: float) -> float:
     try:
         return float(struct.unpack("<f", struct.pack("<f", number))[0])
     except OverflowError:
         return math.inf
 
 
-def _text(content: bytes, vr: str, character_set: str) -> list[str | int | float] | None:
+def _decode_text(content: bytes, vr: str, character_set: str) -> list[str | int | float] | None:
     for name in ("utf-8", _CHARACTER_SETS.get(character_set)):
         try:
             found = content.decode(name) if name else ""
@@ -145,5 +145,5 @@ def _text(content: bytes, vr: str, character_set: str) -> list[str | int | float
             continue
         # A text has no control characters but those of PS3.5 6.1.3; with others it is something else.
         if found and not re.search(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]", found.rstrip("\0")):
-            return [*split(found, vr)]
+            return [*split_values(found, vr)]
     return None

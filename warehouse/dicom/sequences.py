@@ -19,36 +19,36 @@ def decode(encoded: object) -> list[dict[str, Any]] | None:
     """The items of an InlineBinary that is a sequence (PS3.5 7.5) to its last byte; None where it is not."""
     try:
         content = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
-        return _items(content, 0, len(content))[0] if content else None
+        return _read_items(content, 0, len(content))[0] if content else None
     except (binascii.Error, ValueError, struct.error, RecursionError):
         return None
 
 
-def _items(content: bytes, place: int, end: int | None) -> tuple[list[dict[str, Any]], int]:
+def _read_items(content: bytes, place: int, end: int | None) -> tuple[list[dict[str, Any]], int]:
     """The items up to `end`, or to the delimiter where the length is undefined; and where they end."""
     items: list[dict[str, Any]] = []
     while place != end:
-        tag, length, place = _start(content, place)
+        tag, length, place = _read_start(content, place)
         if tag == _END_OF_SEQUENCE and end is None:
             break
         if tag != _ITEM:
             raise ValueError("not an item")
-        item, place = _item(content, place, None if length == _UNDEFINED else place + length)
+        item, place = _read_item(content, place, None if length == _UNDEFINED else place + length)
         items.append(item)
     return items, place
 
 
-def _item(content: bytes, place: int, end: int | None) -> tuple[dict[str, Any], int]:
+def _read_item(content: bytes, place: int, end: int | None) -> tuple[dict[str, Any], int]:
     item: dict[str, Any] = {}
     while place != end:
-        tag, length, place = _start(content, place)
+        tag, length, place = _read_start(content, place)
         if tag == _END_OF_ITEM and end is None:
             break
         name = f"{tag:08X}"
         if name.startswith("FFFE") or name in item:
             raise ValueError("not an attribute, or there twice")
         if length == _UNDEFINED:
-            inner, place = _items(content, place, None)
+            inner, place = _read_items(content, place, None)
             item[name] = {"vr": "SQ", "Value": inner}
         else:
             value, place = content[place : place + length], place + length
@@ -58,7 +58,7 @@ def _item(content: bytes, place: int, end: int | None) -> tuple[dict[str, Any], 
     return item, place
 
 
-def _start(content: bytes, place: int) -> tuple[int, int, int]:
+def _read_start(content: bytes, place: int) -> tuple[int, int, int]:
     """Tag and length, and where the value begins."""
     group, element, length = struct.unpack_from("<HHI", content, place)
     return group << 16 | element, length, place + 8

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.parsing import load, shipped
+from warehouse.cohorts.parsing import list_shipped, load
 from warehouse.docs.markdown import format_table
 from warehouse.filesystem import files
 
@@ -47,6 +47,6 @@ def render_page(definition: Definition) -> str:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     files.make_folder(folder)
-    for name in shipped():
+    for name in list_shipped():
         with files.write_text_atomically(folder / f"{name}.md") as file:
             file.write(render_page(load(name)))

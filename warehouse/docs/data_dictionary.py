@@ -51,14 +51,14 @@ def list_rows(relation: columns.Relation) -> list[dict[str, str]]:
             "type": c.type,
             "unit": c.unit,
             "source": f"({c.source[:4]},{c.source[4:]})" if c.is_dicom else c.source,
-            **(_of_field(c) if has_fields else {}),
+            **(_describe_field(c) if has_fields else {}),
             "meaning": c.meaning,
         }
         for c in relation.columns
     ]
 
 
-def _of_field(column: columns.Column) -> dict[str, str]:
+def _describe_field(column: columns.Column) -> dict[str, str]:
     usual = " to ".join(filter(None, (column.usual_minimum, column.usual_maximum)))
     return {
         "kind": column.kind,
@@ -80,13 +80,13 @@ def format_rows(relation: columns.Relation) -> list[dict[str, str]]:
             "column": row["column"],
             "type": "list" if row["type"].endswith("[]") else row["type"],
             "unit": row["unit"],
-            "meaning": " ".join(_sentences(row)),
+            "meaning": " ".join(_join_sentences(row)),
         }
         for row in list_rows(relation)
     ]
 
 
-def _sentences(row: dict[str, str]) -> list[str]:
+def _join_sentences(row: dict[str, str]) -> list[str]:
     told = [row["meaning"]]
     if row["kind"] and row["kind"] != "unit":
         told.append(f"Key: {row['source']} ({row['kind']}).")
@@ -98,12 +98,12 @@ def _sentences(row: dict[str, str]) -> list[str]:
 
 def render_page() -> str:
     """The text of docs/data_dictionary.md."""
-    known = columns.relations().values()
+    known = columns.load_relations().values()
     parts = [_HEAD]
     for kind in ("view", "table"):
         parts.append(f"## {kind.capitalize()}s\n")
         listed = [{"name": f"[{r.name}](#{_anchor(r.name)})", "meaning": r.meaning} for r in known if r.kind == kind]
-        parts.append(_table(listed))
+        parts.append(_render_table(listed))
     described: set[tuple[columns.Column, ...]] = set()
     for relation in known:
         same = [f"`{r.name}`" for r in known if r.columns == relation.columns and r is not relation]
@@ -118,13 +118,13 @@ def render_page() -> str:
             own = [row for row, c in zip(list_rows(relation), relation.columns, strict=True) if c not in like.columns]
             lacking = ", ".join(f"`{c.name}`" for c in like.columns if c not in relation.columns)
             parts.append(f"Its columns are those of `{like.name}`{f' without {lacking}' if lacking else ''}, and:\n")
-            parts.append(_table(own))
+            parts.append(_render_table(own))
             continue
-        parts.append(_table([_without_blanks(row) for row in list_rows(relation)]))
-    retired = [column for column in columns.record_columns() if not column.type]
+        parts.append(_render_table([_fold_rare_columns(row) for row in list_rows(relation)]))
+    retired = [column for column in columns.list_record_columns() if not column.type]
     parts.append("## Fields that are no longer used\n\nTheir values are in `raw.records` alone.\n")
-    parts.append(_table([{"key": c.source, "meaning": c.meaning} for c in retired]))
-    parts += [_RULES, _table(tables.rows("rules")), _UNITS, _table(tables.rows("site_units"))]
+    parts.append(_render_table([{"key": c.source, "meaning": c.meaning} for c in retired]))
+    parts += [_RULES, _render_table(tables.read_rows("rules")), _UNITS, _render_table(tables.read_rows("site_units"))]
     return "\n".join(parts)
 
 
@@ -138,11 +138,11 @@ def _is_much_like(
     return len(own) > 0 and 10 * len(own) < len(relation.columns)
 
 
-def _without_blanks(row: dict[str, str]) -> dict[str, str]:
+def _fold_rare_columns(row: dict[str, str]) -> dict[str, str]:
     """A field's line for the page: what is seldom there goes into its meaning."""
     if "kind" not in row:
         return row
-    told = _sentences({**row, "kind": "", "limits": ""})
+    told = _join_sentences({**row, "kind": "", "limits": ""})
     if row["event date"] not in ("", "always", row["column"]):
         told.append(f"Happened on: {row['event date']}.")
     names = ("column", "type", "unit", "source", "kind", "limits", "applies to")
@@ -153,7 +153,7 @@ def _anchor(name: str) -> str:
     return name.replace(".", "")
 
 
-def _table(listed: list[dict[str, str]]) -> str:
+def _render_table(listed: list[dict[str, str]]) -> str:
     heads = [name.replace("_", " ") for name in listed[0]]
     return format_table(heads, (row.values() for row in listed)) + "\n"
 

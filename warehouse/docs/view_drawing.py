@@ -14,13 +14,13 @@ from warehouse.docs.markers import replace_part
 
 def draw_views() -> str:
     """The tables, views and concepts as a Mermaid flowchart: an arrow goes from what is read to the view that reads."""
-    tables = [relation.name for relation in columns.relations().values() if relation.kind == "table"]
+    tables = [relation.name for relation in columns.load_relations().values() if relation.kind == "table"]
     views = [view for view in public_views.VIEW_ORDER if view not in public_views.CONCEPTS]
     lines = ["flowchart LR"]
     for title, names in (("tables", tables), ("views", views), ("concepts", public_views.CONCEPTS)):
-        lines += [f"    subgraph {title}", *(f"        {_node(name)}" for name in names), "    end"]
+        lines += [f"    subgraph {title}", *(f"        {_render_node(name)}" for name in names), "    end"]
     for view in public_views.VIEW_ORDER:
-        lines += [f"    {_id(read)} --> {_id(view)}" for read in view_lineage.find_relations_read(view)]
+        lines += [f"    {_to_id(read)} --> {_to_id(view)}" for read in view_lineage.find_relations_read(view)]
     return "\n".join(["```mermaid", *lines, "```"]) + "\n"
 
 
@@ -29,11 +29,11 @@ def redraw(text: str) -> str:
     return replace_part(text, "drawing", draw_views())
 
 
-def _node(name: str) -> str:
-    return f'{_id(name)}["{name}"]'
+def _render_node(name: str) -> str:
+    return f'{_to_id(name)}["{name}"]'
 
 
-def _id(name: str) -> str:
+def _to_id(name: str) -> str:
     return name.replace(".", "_")
 
 

@@ -59,11 +59,11 @@ def limit_resources(settings: Settings, con: duckdb.DuckDBPyConnection | None = 
     token = _ends.set(ends)
     clock = _Clock(settings, con, ends)
     is_outermost = outer is None
-    megabytes = machine_memory.foreign_process_mb(settings) if _is_own_process and is_outermost else 0
+    megabytes = machine_memory.untrusted_process_mb(settings) if _is_own_process and is_outermost else 0
     try:
         with (
-            _memory_limited(megabytes),
-            _alarmed(ends if _is_own_process and is_outermost else None),
+            _limit_memory(megabytes),
+            _set_alarm(ends if _is_own_process and is_outermost else None),
             clock.running(),
         ):
             yield
@@ -126,7 +126,7 @@ def _end_process(message: str) -> None:
 
 
 @contextlib.contextmanager
-def _alarmed(ends: float | None) -> Iterator[None]:
+def _set_alarm(ends: float | None) -> Iterator[None]:
     """Let the operating system end the process some time after the block should have ended; not on Windows."""
     if ends is None or not hasattr(signal, "setitimer"):
         yield
@@ -139,9 +139,9 @@ def _alarmed(ends: float | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _memory_limited(megabytes: int) -> Iterator[None]:
+def _limit_memory(megabytes: int) -> Iterator[None]:
     """Let the process take so much more memory than it holds; on Linux, elsewhere DuckDB's limit must do."""
-    held = _data_bytes()
+    held = _measure_data()
     if not megabytes or held is None:
         yield
         return
@@ -158,7 +158,7 @@ def _memory_limited(megabytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _data_bytes() -> int | None:
+def _measure_data() -> int | None:
     """What RLIMIT_DATA counts: the memory that the process has for itself."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

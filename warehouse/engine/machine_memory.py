@@ -22,7 +22,7 @@ _LEAST_MB = 512
 _LEAST_PROCESS_MB = 768
 
 
-def foreign_duckdb_mb(settings: Settings) -> int:
+def untrusted_duckdb_mb(settings: Settings) -> int:
     """Memory in MB of the DuckDB that reads a lake for untrusted SQL."""
     return settings.memory_limit_mb or max(_LEAST_MB, total_mb() // 4)
 
@@ -32,7 +32,7 @@ def confined_duckdb_mb(settings: Settings) -> int:
     return settings.memory_limit_mb or max(_LEAST_MB, total_mb() // 8)
 
 
-def foreign_process_mb(settings: Settings) -> int:
+def untrusted_process_mb(settings: Settings) -> int:
     """Memory in MB that the process may take for untrusted SQL, beyond what it holds; 0: as much as it likes."""
     if settings.sql_memory_mb != HALF_OF_MACHINE:
         return settings.sql_memory_mb

@@ -16,9 +16,9 @@ _numbers = itertools.count()
 
 def find_spill_folder() -> str:
     """A folder for one connection, not there yet (DuckDB makes it); it goes when the process ends."""
-    return os.path.join(_root(os.getpid()), str(next(_numbers)))  # noqa: PTH118
+    return os.path.join(_find_root(os.getpid()), str(next(_numbers)))  # noqa: PTH118
 
 
 @cache
-def _root(process: int) -> str:  # noqa: ARG001 - a child that inherits the cache makes its own
+def _find_root(process: int) -> str:  # noqa: ARG001 - a child that inherits the cache makes its own
     return files.make_temporary_folder()

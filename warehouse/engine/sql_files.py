@@ -18,7 +18,7 @@ _NAMED = re.compile(r"^-- name: *(\w+(?: \w+)?) *$", re.MULTILINE)
 
 
 @cache
-def root() -> Path:
+def find_root() -> Path:
     """The folder of SQL files."""
     inside = Path(__file__).parent.parent / "sql"
     return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "sql"
@@ -27,19 +27,19 @@ def root() -> Path:
 @cache
 def read(name: str) -> str:
     """The text of a file below sql/, such as `views/images.sql`."""
-    return (root() / name).read_text(encoding="utf-8")
+    return (find_root() / name).read_text(encoding="utf-8")
 
 
 @cache
-def mapping(name: str) -> dict[str, str]:
+def read_mapping(name: str) -> dict[str, str]:
     """A look-up table of sql/cleaning/mappings.csv: input to output, "" where the input has no clean value."""
     rows = csv.DictReader(io.StringIO(read("cleaning/mappings.csv")))
     return {row["input"]: row["output"] for row in rows if row["map_name"] == name}
 
 
-def files(folder: str) -> list[str]:
+def list_files(folder: str) -> list[str]:
     """The names of the SQL files in a folder of sql/, sorted."""
-    return sorted(f"{folder}/{path.name}" for path in (root() / folder).glob("*.sql"))
+    return sorted(f"{folder}/{path.name}" for path in (find_root() / folder).glob("*.sql"))
 
 
 def fill(template: str, **values: str) -> str:
@@ -48,15 +48,15 @@ def fill(template: str, **values: str) -> str:
 
 
 @cache
-def statements(name: str) -> dict[str, str]:
+def read_statements(name: str) -> dict[str, str]:
     """The statements of a file that holds several, each under a line `-- name: …`."""
     parts = _NAMED.split(read(name))
     return {title: text.strip().rstrip(";") for title, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def expression(name: str, title: str) -> str:
+def read_expression(name: str, title: str) -> str:
     """A named part of a file that is only an expression, without comments: it may be filled into a line."""
-    return "\n".join(line for line in statements(name)[title].splitlines() if not line.startswith("--"))
+    return "\n".join(line for line in read_statements(name)[title].splitlines() if not line.startswith("--"))
 
 
 def literal(text: str) -> str:
@@ -65,17 +65,17 @@ def literal(text: str) -> str:
 
     ValueError for a NUL byte, where DuckDB's parser would end the text.
     """
-    return "'" + _without_nul(text).replace("'", "''") + "'"
+    return "'" + _refuse_nul(text).replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
     """A name (column, table, step, label) as SQL quotes it; ValueError for an empty one or a NUL byte."""
     if not name:
         raise ValueError("A name cannot be empty.")
-    return '"' + _without_nul(name).replace('"', '""') + '"'
+    return '"' + _refuse_nul(name).replace('"', '""') + '"'
 
 
-def _without_nul(text: str) -> str:
+def _refuse_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("SQL holds no NUL byte.")
     return text

@@ -19,7 +19,7 @@ from typing import IO
 
 from warehouse.errors import UsageError
 from warehouse.filesystem import leftovers
-from warehouse.filesystem.permissions import file_mode, folder_mode
+from warehouse.filesystem.permissions import find_file_mode, find_folder_mode
 
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, as the next two
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
@@ -38,7 +38,7 @@ def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
             if not stat.S_ISDIR(path.lstat().st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, f"{path} is a link or a file", str(path))
     try:
-        path.mkdir(folder_mode())
+        path.mkdir(find_folder_mode())
     except FileNotFoundError:
         make_folder(path.parent)
         make_folder(path)
@@ -46,23 +46,23 @@ def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
         if not path.is_dir():
             raise
     else:
-        _share(path)
+        _set_permissions(path)
 
 
-def _share(folder: Path) -> None:
+def _set_permissions(folder: Path) -> None:
     """Give a folder that was just made its permissions: this very folder, not what a link at its place leads to."""
     if not hasattr(os, "fchmod"):  # Windows
-        folder.chmod(folder_mode())
+        folder.chmod(find_folder_mode())
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW | _CLOEXEC)
     try:
-        os.fchmod(handle, folder_mode())
+        os.fchmod(handle, find_folder_mode())
     finally:
         os.close(handle)
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
+def open_temporary_folder() -> Iterator[Path]:
     """A folder for a while, that nobody else may enter; gone at the end."""
     path = make_temporary_folder()
     try:
@@ -107,7 +107,7 @@ def write_atomically(target: Path | str) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            _settle(file.fileno())
+            _finish_file(file.fileno())
             os.replace(part, target)  # noqa: PTH105 - `part` is a text
         leftovers.release(part)
     finally:
@@ -166,10 +166,10 @@ def _open_again(target: Path) -> int | None:
     return None
 
 
-def _settle(handle: int) -> None:
+def _finish_file(handle: int) -> None:
     """Give a finished file its permissions, and bring it to the disk before it gets its name."""
     if hasattr(os, "fchmod"):
-        os.fchmod(handle, file_mode())
+        os.fchmod(handle, find_file_mode())
     os.fsync(handle)
 
 
@@ -186,13 +186,13 @@ def write_folder_atomically(target: Path | str, *, is_settled: bool = False) -> 
     with make_part_folder(target.parent) as part:
         yield part
         if not is_settled:
-            _settle_all(part)
-        _share(part)
+            _finish_files(part)
+        _set_permissions(part)
         try:
             part.rename(target)  # replaces an empty folder, and nothing else
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise _in_the_way(target) from None
+                raise _to_vacancy_error(target) from None
             raise
         leftovers.release(str(part))
 
@@ -201,26 +201,26 @@ def require_vacant(target: Path) -> None:
     """Raise UsageError where a new folder cannot go: something other than an empty folder is there."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(target.lstat().st_mode) or any(target.iterdir()):
-            raise _in_the_way(target)
+            raise _to_vacancy_error(target)
 
 
-def _in_the_way(target: Path) -> UsageError:
+def _to_vacancy_error(target: Path) -> UsageError:
     return UsageError(f"{target} is in the way: name a new folder.")
 
 
-def _settle_all(folder: Path) -> None:
+def _finish_files(folder: Path) -> None:
     for above, folders, names in os.walk(folder):
         for name in folders:
-            Path(above, name).chmod(folder_mode())
+            Path(above, name).chmod(find_folder_mode())
         for name in names:
             with Path(above, name).open("rb") as file:
-                _settle(file.fileno())
+                _finish_file(file.fileno())
 
 
-def put(part: Path, target: Path) -> None:
+def place_file(part: Path, target: Path) -> None:
     """Move a finished file from a `part_folder` to its place."""
     with part.open("rb") as file:
-        _settle(file.fileno())
+        _finish_file(file.fileno())
     part.replace(target)
 
 
@@ -229,7 +229,7 @@ def write_new(path: Path | str, content: bytes) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC, 0o600), "wb") as file:
         file.write(content)
         if hasattr(os, "fchmod"):
-            os.fchmod(file.fileno(), file_mode())
+            os.fchmod(file.fileno(), find_file_mode())
 
 
 def open_lock(path: Path | str) -> IO[bytes]:
@@ -290,7 +290,7 @@ def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
         if names and found.st_nlink > names:
             raise FileExistsError(errno.EEXIST, f"{path} is also another file (a hard link)", str(path))
         if not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():
-            os.fchmod(handle, file_mode())
+            os.fchmod(handle, find_file_mode())
     except BaseException:
         os.close(handle)
         raise

@@ -12,19 +12,19 @@ from warehouse.settings import load_share
 _UMASKS = {"private": 0o077, "group": 0o027, "all": 0o022}
 
 
-def umask() -> int:
+def find_umask() -> int:
     """The umask that CHEST_SHARE stands for."""
     return _UMASKS[load_share()]
 
 
-def file_mode() -> int:
+def find_file_mode() -> int:
     """Permissions of a file: 0640 unless CHEST_SHARE says otherwise."""
-    return 0o666 & ~umask()
+    return 0o666 & ~find_umask()
 
 
-def folder_mode() -> int:
+def find_folder_mode() -> int:
     """Permissions of a folder: 0750 unless CHEST_SHARE says otherwise."""
-    return 0o777 & ~umask()
+    return 0o777 & ~find_umask()
 
 
 _tightening = threading.Lock()
@@ -41,7 +41,7 @@ def tighten_umask() -> Iterator[None]:
     with _tightening:
         if not _tightened:
             _umask_before = os.umask(0o077)
-            os.umask(_umask_before | umask())
+            os.umask(_umask_before | find_umask())
         _tightened += 1
     try:
         yield

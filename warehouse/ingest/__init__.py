@@ -79,7 +79,7 @@ def open_run(
     place = location.parse_address(lake_address)
     is_limited = any(prefixes) or patients or heard
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
-    _keep_apart(bucket, place)
+    _require_apart(bucket, place)
     with store.open_writer(place, settings) as con:
         sources.admit_source(con, bucket.source, add_source=add_source)
         yield BucketRun(
@@ -93,7 +93,7 @@ def open_run(
         )
 
 
-def _keep_apart(bucket: Bucket, place: Location) -> None:
+def _require_apart(bucket: Bucket, place: Location) -> None:
     """Raise UsageError where the lake would be written into its own bucket, or where its files are the bucket."""
     if not isinstance(bucket, FolderBucket) or "://" in place.data_path:
         return

@@ -39,7 +39,7 @@ class Run:
 
     def within(self, key: str) -> str:
         """SQL that says whether a key is in the run's scope; `$prefixes` in it takes `scope.prefixes` as a list."""
-        return sql_files.fill(sql_files.statements("ingest/scope.sql")["within"], key=key)
+        return sql_files.fill(sql_files.read_statements("ingest/scope.sql")["within"], key=key)
 
     def commit(self, step: str, work: Callable[[], T], **counts: int) -> T:
         """Do work in one transaction that carries this refresh, the step and its counts."""

@@ -84,13 +84,13 @@ def extract_piecemeal(
         return extract(extractor, batch), {}
     except Exception as error:
         failure = error
-    tables, failed = _halves(extract, batch, failure)
+    tables, failed = _extract_halves(extract, batch, failure)
     if len(failed) > max(1, batch.num_rows // 2) or len(failed) > _MOST_FAILED:
         raise failure
     return tables, failed
 
 
-def _halves(
+def _extract_halves(
     extract: Callable[[Extractor, pa.Table], Tables], batch: pa.Table, failure: Exception
 ) -> tuple[Tables, dict[str, str]]:
     # What failed may have broken its connection: each half has a new one.
@@ -112,7 +112,7 @@ def _halves(
             with open_extractor() as fresh:
                 found.append(extract(fresh, part))
         except Exception as error:
-            tables, reasons = _halves(extract, part, error)
+            tables, reasons = _extract_halves(extract, part, error)
             found.append(tables)
             failed |= reasons
         if len(failed) > _MOST_FAILED:

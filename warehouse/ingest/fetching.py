@@ -39,11 +39,11 @@ def fetch(run: BucketRun, objects: pa.Table, buffer: bytearray) -> Fetched:
     """Read the objects of a unit into a buffer with room for them; SourceError when the bucket refuses us."""
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
-    texts, odd = _texts(buffer, sizes, unread)
-    return Fetched(objects, objects.drop_columns(PLAN_ONLY).append_column(_json("content", texts), texts), odd)
+    texts, odd = _build_texts(buffer, sizes, unread)
+    return Fetched(objects, objects.drop_columns(PLAN_ONLY).append_column(_json_field("content", texts), texts), odd)
 
 
-def _json(name: str, texts: pa.Array) -> pa.Field:
+def _json_field(name: str, texts: pa.Array) -> pa.Field:
     """The field of texts that go to a JSON column; so marked, DuckDB does not parse them to see whether they are.
     None that is not JSON goes in: the extraction has parsed them all."""
     import pyarrow as pa
@@ -51,7 +51,7 @@ def _json(name: str, texts: pa.Array) -> pa.Field:
     return pa.field(name, texts.type, metadata={"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""})
 
 
-def _texts(
+def _build_texts(
     buffer: bytearray, sizes: list[int], unread: dict[int, ReadFailure]
 ) -> tuple[pa.Array, dict[int, bytes | ReadFailure]]:
     """The contents of a buffer as texts, in place and checked for the whole unit at once; and what is none."""

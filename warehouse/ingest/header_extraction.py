@@ -25,27 +25,27 @@ def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = extractor.extract_rows("headers", _headers_sql()["headers"], batch)
+    found = extractor.extract_rows("headers", _read_headers_sql()["headers"], batch)
     normal = pc.if_else(normal_form.matches_form(batch.column("content")), batch.column("key"), None)
     is_plain = pc.and_(found.column("is_usual"), pc.is_in(found.column("key"), normal.drop_null()))
     plain = found.drop_columns("is_usual")
     if pc.all(is_plain).as_py():
-        return plain.append_column("is_header", pa.repeat(True, plain.num_rows)), _readings({})
+        return plain.append_column("is_header", pa.repeat(True, plain.num_rows)), _to_table({})
     plain = plain.filter(is_plain)
     plain = plain.append_column("is_header", pa.repeat(True, plain.num_rows))
     odd = batch.filter(pc.is_in(batch.column("key"), found.column("key").filter(pc.invert(is_plain))))
     keys, texts = (odd.column(name).to_pylist() for name in ("key", "content"))
-    readings = {key: reading for key, text in zip(keys, texts, strict=True) if (reading := _reading(text))}
+    readings = {key: reading for key, text in zip(keys, texts, strict=True) if (reading := _read_header(text))}
     typed = [readings[key].typed if key in readings else None for key in keys]
     content = batch.schema.field("content")
     place = batch.schema.get_field_index("content")
     normalised = odd.set_column(place, content, pa.array(typed, content.type))
-    rows = extractor.extract_rows("normalised", _headers_sql()["normalised"], normalised)
+    rows = extractor.extract_rows("normalised", _read_headers_sql()["normalised"], normalised)
     rows = rows.append_column("is_header", pc.is_in(rows.column("key"), pa.array(list(readings), pa.string())))
-    return pa.concat_tables([plain, rows]), _readings({key: reading.text for key, reading in readings.items()})
+    return pa.concat_tables([plain, rows]), _to_table({key: reading.text for key, reading in readings.items()})
 
 
-def _reading(text: str | None) -> normalising.Reading | None:
+def _read_header(text: str | None) -> normalising.Reading | None:
     """The header in normal form; None where it is none."""
     from warehouse.dicom import normalising
 
@@ -55,7 +55,7 @@ def _reading(text: str | None) -> normalising.Reading | None:
         return None
 
 
-def _readings(changed: dict[str, str]) -> pa.Table:
+def _to_table(changed: dict[str, str]) -> pa.Table:
     import pyarrow as pa
 
     return pa.table(
@@ -64,10 +64,12 @@ def _readings(changed: dict[str, str]) -> pa.Table:
 
 
 @cache
-def _headers_sql() -> dict[str, str]:
+def _read_headers_sql() -> dict[str, str]:
     """The statements of sql/extract/headers.sql, filled."""
     holes = {
         **columns.statement_parts(),
-        "rules": sql_files.literal(normal_form.digest()),
+        "rules": sql_files.literal(normal_form.compute_rules_digest()),
     }
-    return {name: sql_files.fill(text, **holes) for name, text in sql_files.statements("extract/headers.sql").items()}
+    return {
+        name: sql_files.fill(text, **holes) for name, text in sql_files.read_statements("extract/headers.sql").items()
+    }

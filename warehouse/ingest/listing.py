@@ -54,14 +54,14 @@ def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = Fals
 
 
 def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> ListingCounts:
-    sql = sql_files.statements("ingest/listing.sql")
+    sql = sql_files.read_statements("ingest/listing.sql")
     source = run.source
     changes = sql_files.fill(sql["changes"], within=run.within("key"))
     wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
-    skipped = _stream(run)
+    skipped = _stream_listing(run)
     if run.bucket.listed_at:
         _keep_newer(run, run.bucket.listed_at)
-    scope.require(run.con, source, run.scope)
+    scope.require_objects(run.con, source, run.scope)
     run.con.execute(changes, wanted)
     run.con.execute(sql["doubles"])
     if run.con.execute("from doubles limit 1").fetchone():
@@ -77,7 +77,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
             _refuse_removals(run, counts.removed, before=row[4])
         readability.probe_objects(run)
         run.con.execute(
-            sql_files.fill(sql["parsed"], **pattern_names()),
+            sql_files.fill(sql["parsed"], **render_pattern_names()),
             {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
         )
     if has_news or odd:
@@ -93,15 +93,15 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     return counts
 
 
-def pattern_names() -> dict[str, str]:
+def render_pattern_names() -> dict[str, str]:
     """The named groups of the key patterns, as regexp_extract wants them."""
     return {
-        "dated_names": ", ".join(f"'{name}'" for name in keys.group_names(keys.DATED)),
-        "published_names": ", ".join(f"'{name}'" for name in keys.group_names(keys.PUBLISHED)),
+        "dated_names": ", ".join(f"'{name}'" for name in keys.list_group_names(keys.DATED)),
+        "published_names": ", ".join(f"'{name}'" for name in keys.list_group_names(keys.PUBLISHED)),
     }
 
 
-def _stream(run: BucketRun) -> list[Skipped]:
+def _stream_listing(run: BucketRun) -> list[Skipped]:
     """Take the listing into the temporary table `listing`, batch by batch; returns what it passed over."""
     import pyarrow as pa
 
@@ -123,7 +123,7 @@ def _stream(run: BucketRun) -> list[Skipped]:
 
     run.con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
     try:
-        run.con.execute(sql_files.statements("ingest/listing.sql")["listing"], {"answers": list(keys.ANSWERS)})
+        run.con.execute(sql_files.read_statements("ingest/listing.sql")["listing"], {"answers": list(keys.ANSWERS)})
     except Exception:
         # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
         if failure:
@@ -139,7 +139,7 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     import pyarrow as pa
 
     found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
-    sql = sql_files.fill(sql_files.statements("ingest/listing.sql")["skipped"], within=run.within("key"))
+    sql = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["skipped"], within=run.within("key"))
     run.con.register("skipped_found", pa.table(found))
     run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
     run.con.unregister("skipped_found")
@@ -153,7 +153,7 @@ def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
     Newer are the objects written after that time, and whatever differs between the lake now and as it was before the
     first real listing (of the bucket or a part of it) that was committed after that time.
     """
-    sql = sql_files.statements("ingest/listing.sql")
+    sql = sql_files.read_statements("ingest/listing.sql")
     history = store.list_snapshots(run.con)
     source = run.source
     learnt = [
@@ -187,13 +187,13 @@ def _write(run: BucketRun, counts: ListingCounts, has_news: bool, odd: int, full
     if has_news:
         _write_objects(run, counts, full)
     if odd:
-        sql = sql_files.statements("ingest/listing.sql")
+        sql = sql_files.read_statements("ingest/listing.sql")
         for name in ("forget_skipped", "reject_skipped"):
             run.con.execute(sql[name], {"source": run.source})
 
 
 def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
-    sql = sql_files.statements("ingest/listing.sql")
+    sql = sql_files.read_statements("ingest/listing.sql")
     source = {"source": run.source}
     if counts.changed or counts.removed:
         for table in ("raw.objects", "ops.rejects"):

@@ -84,7 +84,7 @@ _IMAGES = _ObjectKind(
     ("rows_read", "readings_read"),
     ("insert_images", "insert_headers"),
     ("raw.headers",),
-    normal_form.digest,
+    normal_form.compute_rules_digest,
 )
 _CLINICAL = _ObjectKind(
     "clinical",
@@ -96,7 +96,7 @@ _CLINICAL = _ObjectKind(
     ("rows_read", "issues_read"),
     ("insert_clinical", "insert_issues", "insert_records"),
     ("core.clinical_issues", "raw.records"),
-    cleaning.digest,
+    cleaning.compute_rules_digest,
     extractors=2,
 )
 
@@ -134,7 +134,7 @@ def load_clinical(run: BucketRun) -> LoadCounts:
 def _load(run: BucketRun, target: _ObjectKind) -> LoadCounts:
     tool = f"{__version__} {target.rules()}"
     unloaded = sql_files.fill(
-        sql_files.statements(_SQL)["unloaded"],
+        sql_files.read_statements(_SQL)["unloaded"],
         kind=sql_files.literal(target.kind),
         table=target.table,
         within=run.within("objects.key"),
@@ -150,7 +150,7 @@ def _load(run: BucketRun, target: _ObjectKind) -> LoadCounts:
             run.progress(target.step, done, total)
             idle = idle or [stack.enter_context(extraction.open_extractor()) for _ in range(target.extractors)]
             rejected += reject_oversized(run, target.step, tool)
-            for unit in _prepared(run, target, idle, spans):
+            for unit in _prepare_units(run, target, idle, spans):
                 counts = _store(run, target, tool, unit)
                 loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
                 done += unit.fetched.objects.num_rows
@@ -158,7 +158,7 @@ def _load(run: BucketRun, target: _ObjectKind) -> LoadCounts:
     return LoadCounts(loaded, rejected)
 
 
-def _prepared(
+def _prepare_units(
     run: BucketRun, target: _ObjectKind, idle: list[extraction.Extractor], spans: list[Unit]
 ) -> Iterator[_Unit]:
     """The planned units in order.
@@ -166,7 +166,7 @@ def _prepared(
     While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
     into one of three buffers used in turn.
     """
-    statement = sql_files.statements(_SQL)["unit"]
+    statement = sql_files.read_statements(_SQL)["unit"]
     room = max((span.size for span in spans), default=0)
     buffers = deque(bytearray(room) for _ in range(min(_AHEAD + 1, len(spans))))
     ahead: deque[Future[_Unit]] = deque()
@@ -219,7 +219,7 @@ def _write(
     write_rejects(run, rejects, retried, tool)
     if replaces:
         for table in (target.table, *target.beside):
-            forget = sql_files.fill(sql_files.statements(_SQL)["replace"], table=table, flag=target.flag)
+            forget = sql_files.fill(sql_files.read_statements(_SQL)["replace"], table=table, flag=target.flag)
             run.con.execute(forget, {"source": run.source})
     for name in target.inserts:
-        run.con.execute(sql_files.fill(sql_files.statements(_SQL)[name], **columns.template_values()))
+        run.con.execute(sql_files.fill(sql_files.read_statements(_SQL)[name], **columns.template_values()))

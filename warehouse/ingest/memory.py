@@ -16,7 +16,7 @@ _LARGE = 1 << 20
 
 def bound_memory() -> None:
     """Let glibc keep little of freed memory, for the rest of the process; elsewhere it does nothing."""
-    if (mallopt := _glibc("mallopt")) is not None:
+    if (mallopt := _find_glibc_function("mallopt")) is not None:
         mallopt(_ARENA_MAX, 2)
         mallopt(_TRIM_THRESHOLD, _LARGE)
         mallopt(_MMAP_THRESHOLD, _LARGE)
@@ -24,9 +24,9 @@ def bound_memory() -> None:
 
 def release() -> None:
     """Return freed memory to the system, between the phases of a refresh, so that their peaks do not add up."""
-    if (trim := _glibc("malloc_trim")) is not None:
+    if (trim := _find_glibc_function("malloc_trim")) is not None:
         trim(0)
 
 
-def _glibc(name: str) -> ctypes._NamedFuncPointer | None:
+def _find_glibc_function(name: str) -> ctypes._NamedFuncPointer | None:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

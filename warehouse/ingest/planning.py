@@ -38,7 +38,7 @@ class Unit:
 
 def count_pending(run: Run, wanted: str) -> int:
     """How many objects the query `wanted` gives."""
-    query = sql_files.fill(sql_files.statements(_SQL)["count"], wanted=wanted)
+    query = sql_files.fill(sql_files.read_statements(_SQL)["count"], wanted=wanted)
     with run.all_cores():
         row = run.con.execute(query, {"source": run.source, "prefixes": list(run.scope.prefixes)}).fetchone()
     return int(row[0]) if row else 0
@@ -50,14 +50,14 @@ def make_plans(run: Run, wanted: str, paired: bool = True) -> Iterator[tuple[int
     With each comes how many objects are wanted in all. Headers are `paired` with their .dcm. A stretch begins after the
     last object of the one before, so what could not be read is not tried twice.
     """
-    query = sql_files.fill(sql_files.statements(_SQL)["waiting"], wanted=wanted)
+    query = sql_files.fill(sql_files.read_statements(_SQL)["waiting"], wanted=wanted)
     after, found, total = ("", "", ""), _PLAN_SIZE, 0
     while found == _PLAN_SIZE:
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
         limits = {"source": run.source, "prefixes": list(run.scope.prefixes), "most": _PLAN_SIZE}
         with run.all_cores():
             run.con.execute(query, {**limits, **places})
-            row = run.con.execute(sql_files.statements(_SQL)["stretch"]).fetchone()
+            row = run.con.execute(sql_files.read_statements(_SQL)["stretch"]).fetchone()
             assert row is not None
             found, after = row
             total = total or (count_pending(run, wanted) if found == _PLAN_SIZE else found)
@@ -69,7 +69,7 @@ def make_plans(run: Run, wanted: str, paired: bool = True) -> Iterator[tuple[int
 
 def _plan(run: Run, paired: bool) -> list[Unit]:
     """Put what waits in order, as temporary table `pending`, and cut it into units of bounded number and bytes."""
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     # The plan's order is that of its sort; only the inserts of a writer need none.
     run.con.execute("set preserve_insertion_order = true")
     limit = {"limit": run.settings.max_object_mb * 1_000_000}

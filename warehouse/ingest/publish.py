@@ -34,16 +34,16 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     Raises RemovalsError or SourceError when too much could not be read (unless `allow_removals`), BlockedError when a
     blocking check has rows; readers then stay where they are, and the next refresh tries again.
     """
-    waiting = _waiting(run)
+    waiting = _find_waiting(run)
     if not waiting.commits:
         return Published(waiting.last, is_new=False, counts=waiting.counts)
     if reclean(run):
-        waiting = _waiting(run)
+        waiting = _find_waiting(run)
     run.progress("checking", 0, 0)
     if not allow_removals:
         readability.refuse_unread(run, waiting.last, run.settings.max_removals_percent)
     publish_gate.require_blocking_checks(run, waiting)
-    sql = sql_files.statements("ingest/publish.sql")
+    sql = sql_files.read_statements("ingest/publish.sql")
     files = run.con.execute(sql["files"]).fetchone()
     if files and files[0] >= _MERGE_FROM and len(waiting.commits) > 1:
         run.progress("merging small files", 0, 0)
@@ -73,7 +73,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     return Published(number, is_new=True, counts=waiting.counts)
 
 
-def _waiting(run: Run) -> publish_gate.Waiting:
+def _find_waiting(run: Run) -> publish_gate.Waiting:
     last, commits = store.find_unpublished(store.list_snapshots(run.con))
     counts = {name: sum(int(s.info.get(name, 0)) for s in commits) for name in _COUNTS}
     return publish_gate.Waiting(last, commits, counts)

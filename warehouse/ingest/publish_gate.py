@@ -26,11 +26,11 @@ class Waiting:
 def run_blocking_checks(run: Run) -> list[checks.Result]:
     """What the blocking checks find in the newest state, without the rows; the whole lake, whatever as-of and group."""
     with run.all_cores():
-        row = run.con.execute(sql_files.statements("ingest/gate.sql")["screen"]).fetchone()
+        row = run.con.execute(sql_files.read_statements("ingest/gate.sql")["screen"]).fetchone()
         is_clean = bool(row and row[0])
         return [
             checks.Result.empty(check) if is_clean and check.name in SCREENED else checks.count_rows(run.con, check)
-            for check in checks.definitions().values()
+            for check in checks.load_definitions().values()
             if check.severity is checks.Severity.BLOCKING
         ]
 
@@ -47,11 +47,11 @@ def require_blocking_checks(run: Run, waiting: Waiting) -> list[checks.Result]:
     found = [{"check": result.check.name, "rows": result.n_rows} for result in failed]
     known = snapshots.find_blocked(store.list_snapshots(run.con))
     if found != [{"check": one.check, "rows": one.rows} for one in known]:
-        _remember(run, waiting, found)
-    raise BlockedError(_message(waiting, failed), results)
+        _record_blocked(run, waiting, found)
+    raise BlockedError(_format_message(waiting, failed), results)
 
 
-def _remember(run: Run, waiting: Waiting, found: list[dict[str, object]]) -> None:
+def _record_blocked(run: Run, waiting: Waiting, found: list[dict[str, object]]) -> None:
     values = {
         "refresh_id": run.refresh_id,
         "source": run.source,
@@ -60,7 +60,7 @@ def _remember(run: Run, waiting: Waiting, found: list[dict[str, object]]) -> Non
         "published": False,
         **waiting.counts,
     }
-    insert = sql_files.statements("ingest/publish.sql")["insert"]
+    insert = sql_files.read_statements("ingest/publish.sql")["insert"]
     store.transact(
         run.con,
         f"refresh {run.refresh_id}: blocked by {', '.join(str(one['check']) for one in found)}",
@@ -71,7 +71,7 @@ def _remember(run: Run, waiting: Waiting, found: list[dict[str, object]]) -> Non
     )
 
 
-def _message(waiting: Waiting, failed: list[checks.Result]) -> str:
+def _format_message(waiting: Waiting, failed: list[checks.Result]) -> str:
     what = ", ".join(f"{one.check.name} ({one.n_rows:,} rows: {one.check.title})" for one in failed)
     seen = f"readers keep snapshot {waiting.last}" if waiting.last >= 0 else "there is nothing to read yet"
     advice = snapshots.BLOCKED_ADVICE.format(check=failed[0].check.name)

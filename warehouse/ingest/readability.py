@@ -32,11 +32,11 @@ def probe_objects(run: BucketRun) -> None:
 
     For after the listing, whose temporary tables it asks.
     """
-    sql = sql_files.statements("ingest/listing.sql")
+    sql = sql_files.read_statements("ingest/listing.sql")
     news = run.con.execute(sql["probes"]).fetchall()
-    if news and len(_unread(run, news)) == len(news):
+    if news and len(_read_sample(run, news)) == len(news):
         sample = run.con.execute(sql["sample"], {"most": _SAMPLE}).fetchall()
-        _require(
+        _require_readable(
             run,
             sample,
             "its objects may be listed but not read. Ask for s3:GetObject (in a folder: for the right to read).",
@@ -46,13 +46,15 @@ def probe_objects(run: BucketRun) -> None:
 def require_bucket(run: BucketRun, unit: Fetched) -> None:
     """Raise SourceError when nothing of a unit could be read, and most other objects cannot be read either."""
     if unit.unread and len(unit.unread) == unit.objects.num_rows:
-        query = sql_files.statements("ingest/loading.sql")["sample"]
+        query = sql_files.read_statements("ingest/loading.sql")["sample"]
         sample = run.con.execute(query, {"source": run.source, "most": _SAMPLE}).fetchall()
-        _require(run, sample, "its objects may not be read any more. Check the credentials, then run it again.")
+        _require_readable(
+            run, sample, "its objects may not be read any more. Check the credentials, then run it again."
+        )
 
 
-def _require(run: BucketRun, sample: Sequence[tuple[str, str, int]], denied: str) -> None:
-    unread = _unread(run, sample)
+def _require_readable(run: BucketRun, sample: Sequence[tuple[str, str, int]], denied: str) -> None:
+    unread = _read_sample(run, sample)
     if len(unread) <= len(sample) * MAX_UNREAD_PERCENT / 100:
         return
     ((most, n_objects),) = Counter(one.reason for one in unread).most_common(1)
@@ -63,7 +65,7 @@ def _require(run: BucketRun, sample: Sequence[tuple[str, str, int]], denied: str
     raise SourceError(f"{run.source}: {denied if most == DENIED.reason else tried}")
 
 
-def _unread(run: BucketRun, objects: Sequence[tuple[str, str, int]]) -> list[ReadFailure]:
+def _read_sample(run: BucketRun, objects: Sequence[tuple[str, str, int]]) -> list[ReadFailure]:
     keys, etags, sizes = zip(*objects, strict=True) if objects else ((), (), ())
     return [*run.bucket.read_into(memoryview(bytearray(sum(sizes))), keys, etags, sizes).values()]
 
@@ -83,9 +85,9 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
     RemovalsError when over `max_percent` of a source's rows wait for content that cannot be read, SourceError when most
     of its objects have no row because they cannot be had. `last` is that snapshot, -1 where there is none.
     """
-    now = _count(run.con, "")
+    now = _count_unread(run.con, "")
     before = (
-        _count(run.con, f" at (version => {last})")
+        _count_unread(run.con, f" at (version => {last})")
         if last >= 0 and any(n.n_kept or n.n_unread for n in now.values())
         else {}
     )
@@ -94,20 +96,20 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
         if found.n_kept - old.n_kept > found.n_objects * max_percent / 100:
             raise RemovalsError(
                 f"{source}: {found.n_kept:,} of {found.n_objects:,} headers and clinical files were replaced by "
-                f"content that cannot be read, more than {max_percent:g} % ({_reasons(run, source)}). Their rows stay "
+                f"content that cannot be read, more than {max_percent:g} % ({_summarize_reasons(run, source)}). Their rows stay "
                 "as they were; nothing was published. Refresh again when the bucket can be read. If it is so for good, "
                 "publish with the earlier content:  chest refresh … --allow-removals"
             )
         if found.n_unread - old.n_unread > found.n_objects * MAX_UNREAD_PERCENT / 100:
             raise SourceError(
                 f"{source}: {found.n_unread:,} of {found.n_objects:,} headers and clinical files cannot be read "
-                f"({_reasons(run, source)}). Nothing was published. Refresh again when the bucket can be read. "
+                f"({_summarize_reasons(run, source)}). Nothing was published. Refresh again when the bucket can be read. "
                 "If it is so for good, publish what there is:  chest refresh … --allow-removals"
             )
 
 
-def _count(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
-    query = sql_files.fill(sql_files.statements("ingest/publish.sql")["unread"], version=version)
+def _count_unread(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
+    query = sql_files.fill(sql_files.read_statements("ingest/publish.sql")["unread"], version=version)
     try:
         with connection.ignore_statistics_within(con):
             return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
@@ -115,8 +117,8 @@ def _count(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
         return {}
 
 
-def _reasons(run: Run, source: str) -> str:
-    query = sql_files.statements("ingest/publish.sql")["reasons"]
+def _summarize_reasons(run: Run, source: str) -> str:
+    query = sql_files.read_statements("ingest/publish.sql")["reasons"]
     return ", ".join(
         f"{reason}: {n_objects:,}"
         for reason, n_objects in run.con.execute(query, {"source": source, "due": DUE}).fetchall()

@@ -18,8 +18,8 @@ def reclean(run: Run) -> int:
     Rules change with the column table, the tables in sql/cleaning and the cleaning's version; a lake of an older
     schema has rows without any.
     """
-    sql = sql_files.statements("ingest/recleaning.sql")
-    rules = {"rules": cleaning.digest()}
+    sql = sql_files.read_statements("ingest/recleaning.sql")
+    rules = {"rules": cleaning.compute_rules_digest()}
     if not run.con.execute(sql["any"], rules).fetchone():
         return 0
     run.con.execute(sql["stale"], rules)
@@ -33,7 +33,7 @@ def reclean(run: Run) -> int:
             if not done:
                 for table in ("core.clinical", "core.clinical_issues"):
                     run.con.execute(sql_files.fill(sql["forget"], table=table))
-            unreading.reject(run, rows, unit, flag="is_record", wanted=reject_reasons.RECORD, table="raw.records")
+            unreading.reject_rows(run, rows, unit, flag="is_record", wanted=reject_reasons.RECORD, table="raw.records")
             rows = rows.filter(rows.column("is_record"))
             for table, found in (("core.clinical", rows), ("core.clinical_issues", issues)):
                 run.con.register("cleaned", found)

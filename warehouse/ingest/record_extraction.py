@@ -28,8 +28,8 @@ def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
     import polars as pl
     import pyarrow as pa
 
-    numbered = _bounded(batch).append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
-    sql = _records_sql()
+    numbered = _drop_oversized(batch).append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
+    sql = _read_records_sql()
     con = extractor.con
     con.register("files", cut_batch(numbered))
     objects = con.execute(sql["records"]).to_arrow_table()
@@ -38,11 +38,11 @@ def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
     objects = objects.drop_columns(["content", "keys"])
     cleaned = cleaning.clean(
         cleaning.Parts(
-            _polars(objects.select(["row", "available_date"])),
-            *(_polars(con.execute(sql[name]).to_arrow_table()) for name in ("values", "swabs", "oddities")),
+            _to_polars(objects.select(["row", "available_date"])),
+            *(_to_polars(con.execute(sql[name]).to_arrow_table()) for name in ("values", "swabs", "oddities")),
         )
     )
-    typed = _polars(objects).join(cleaned.columns, on="row")
+    typed = _to_polars(objects).join(cleaned.columns, on="row")
     issues = cleaned.issues.join(typed.select("row", *_OF_ISSUES), on="row").drop("row")
     return typed.drop("row").to_arrow(compat_level=pl.CompatLevel.oldest()), issues.to_arrow(
         compat_level=pl.CompatLevel.oldest()
@@ -58,7 +58,7 @@ def _check_fields(objects: pa.Table) -> None:
         raise MemoryError
 
 
-def _bounded(batch: pa.Table) -> pa.Table:
+def _drop_oversized(batch: pa.Table) -> pa.Table:
     """The batch without the texts of large files that are beyond the limits of a record: these are none."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -77,18 +77,18 @@ def _bounded(batch: pa.Table) -> pa.Table:
     return batch.set_column(place, batch.schema.field(place), pa.array(texts, content.type))
 
 
-def kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
+def find_kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
     """Whether clinical files of the dated layout are `data` or `status`; None for what is no record."""
     import pyarrow as pa
 
     nothing = pa.nulls(len(texts), pa.string())
     files = {"row": pa.array(range(len(texts)), pa.uint32()), "record": nothing, "kind": nothing}
     extractor.con.register("files", cut_batch(pa.table({**files, "content": pa.array(texts, pa.string())})))
-    found = extractor.con.execute(_records_sql()["records"]).to_arrow_table().sort_by("row").to_pylist()
+    found = extractor.con.execute(_read_records_sql()["records"]).to_arrow_table().sort_by("row").to_pylist()
     return [row["kind"] if row["is_record"] else None for row in found]
 
 
-def _polars(table: pa.Table) -> pl.DataFrame:
+def _to_polars(table: pa.Table) -> pl.DataFrame:
     import polars as pl
 
     frame = pl.from_arrow(table)
@@ -97,26 +97,28 @@ def _polars(table: pa.Table) -> pl.DataFrame:
 
 
 @cache
-def _records_sql() -> dict[str, str]:
+def _read_records_sql() -> dict[str, str]:
     """The statements of sql/extract/records.sql, filled from the column table."""
-    fields = tables.fields()
+    fields = tables.list_fields()
     pointers = ["/" + f.key.replace("~", "~0").replace("/", "~1") for f in fields]
     outer = f"/{tables.NESTED}"
     nested = f"{outer}/{tables.SEGMENTATION}"
     known = [f.key for f in fields]
     holes = {
-        "pointers": _list(pointers),
-        "nested_pointers": _list([nested + pointer for pointer in pointers]),
-        "objects": _list(["", outer, nested]),
+        "pointers": _render_list(pointers),
+        "nested_pointers": _render_list([nested + pointer for pointer in pointers]),
+        "objects": _render_list(["", outer, nested]),
         "number": str(len(fields)),
-        "most_fields": str(limits.most_fields()),
-        "swab_places": str(list(tables.swab_places().values())),
-        "known_fields": _list([*known, tables.NESTED]),
-        "nested_fields": _list(known),
-        **{f"{kind}_fields": _list([f.key for f in fields if f.column.applies_to == kind]) for kind in _KINDS},
+        "most_fields": str(limits.max_fields()),
+        "swab_places": str(list(tables.map_swab_keys().values())),
+        "known_fields": _render_list([*known, tables.NESTED]),
+        "nested_fields": _render_list(known),
+        **{f"{kind}_fields": _render_list([f.key for f in fields if f.column.applies_to == kind]) for kind in _KINDS},
     }
-    return {name: sql_files.fill(text, **holes) for name, text in sql_files.statements("extract/records.sql").items()}
+    return {
+        name: sql_files.fill(text, **holes) for name, text in sql_files.read_statements("extract/records.sql").items()
+    }
 
 
-def _list(texts: list[str]) -> str:
+def _render_list(texts: list[str]) -> str:
     return "[" + ", ".join(map(sql_files.literal, texts)) + "]"

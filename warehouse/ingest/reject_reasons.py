@@ -35,10 +35,10 @@ def find_reason(content: bytes, wanted: str) -> str:
     text = decode(content)
     if text is None:
         return "not UTF-8"
-    return _json_reason(text, wanted)
+    return _find_json_reason(text, wanted)
 
 
-def _json_reason(text: str, wanted: str) -> str:
+def _find_json_reason(text: str, wanted: str) -> str:
     if len(text) > MAX_CHARACTERS:
         return f"longer than {MAX_CHARACTERS:,} characters, and not {wanted} in its usual form"
     try:
@@ -53,11 +53,11 @@ def _json_reason(text: str, wanted: str) -> str:
     except (RecursionError, ValueError):
         return "not JSON that can be read: nested too deeply, or a number too long"
     if isinstance(value, dict):
-        return _object_reason(text, wanted)
+        return _find_object_reason(text, wanted)
     return f"a JSON {'list' if isinstance(value, list) else 'value'} instead of an object"
 
 
-def _object_reason(text: str, wanted: str) -> str:
+def _find_object_reason(text: str, wanted: str) -> str:
     """Why a JSON object is not what was wanted, in the words of those who look into it."""
     try:
         if wanted == HEADER:

@@ -19,9 +19,9 @@ _SQL = "ingest/loading.sql"
 def reject_oversized(run: Run, step: str, tool: str) -> int:
     """Reject objects too large to be what their key says, without fetching them."""
     limit = run.settings.max_object_mb
-    found = run.con.execute(sql_files.statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
+    found = run.con.execute(sql_files.read_statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
     unread = ReadFailure(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")
-    rejects = [_reject(row, unread) for row in fetch_dicts(found)]
+    rejects = [_build_reject(row, unread) for row in fetch_dicts(found)]
     news = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
     if news:
         run.commit(step, lambda: write_rejects(run, news, [], tool), rejected=len(news))
@@ -40,7 +40,7 @@ def collect_rejects(
     for place, key in enumerate(unit.objects.column("key").to_pylist() if unread or failed else ()):
         if key in unread or key in failed:
             row = unit.objects.slice(place, 1).to_pylist()[0]
-            reject = _reject(row, _unread(unit, place, failed.get(key), wanted))
+            reject = _build_reject(row, _find_failure(unit, place, failed.get(key), wanted))
             if row["old_reason"] == reject["reason"]:
                 retried.remove(key)
             else:
@@ -48,7 +48,7 @@ def collect_rejects(
     return found, sorted(retried)
 
 
-def _unread(unit: Fetched, place: int, failed: str | None, wanted: str) -> ReadFailure:
+def _find_failure(unit: Fetched, place: int, failed: str | None, wanted: str) -> ReadFailure:
     if failed:
         return ReadFailure(failed, retry=False)
     content = unit.odd.get(place) or unit.batch.column("content")[place].as_py().encode()
@@ -59,7 +59,7 @@ def _unread(unit: Fetched, place: int, failed: str | None, wanted: str) -> ReadF
     )
 
 
-def _reject(row: dict[str, Any], unread: ReadFailure) -> dict[str, Any]:
+def _build_reject(row: dict[str, Any], unread: ReadFailure) -> dict[str, Any]:
     return {**row, "reason": unread.reason, "retry": unread.retry}
 
 
@@ -70,7 +70,7 @@ def write_rejects(run: Run, rejects: list[dict[str, Any]], retried: list[str], t
     """
     import pyarrow as pa
 
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     keys = {"source": run.source, "keys": [*retried, *(reject["key"] for reject in rejects)]}
     if not keys["keys"]:
         return
@@ -79,7 +79,7 @@ def write_rejects(run: Run, rejects: list[dict[str, Any]], retried: list[str], t
         run.con.execute(sql["forget_rejects"], keys)
     if rejects:
         now = datetime.now(UTC)
-        names = [column.name for column in columns.relations()["ops.rejects"].columns]
+        names = [column.name for column in columns.load_relations()["ops.rejects"].columns]
         rows = [
             {
                 **reject,

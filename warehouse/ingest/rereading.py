@@ -24,8 +24,8 @@ def reread(run: Run) -> int:
     Of every source, so that a lake never shows two readings. Rules change with the declared columns and the reading's
     version; a lake of an older schema has rows without any.
     """
-    sources = run.con.execute(sql_files.fill(sql_files.statements(_SQL)["stale"], rules=_rules())).fetchall()
-    stale = f"rules is distinct from {_rules()}"
+    sources = run.con.execute(sql_files.fill(sql_files.read_statements(_SQL)["stale"], rules=_find_rules())).fetchall()
+    stale = f"rules is distinct from {_find_rules()}"
     return sum(_reread(replace(run, source=source, scope=Scope()), stale) for (source,) in sources)
 
 
@@ -34,12 +34,12 @@ def reextract(run: Run) -> int:
     return _reread(run, "true")
 
 
-def _rules() -> str:
-    return sql_files.literal(normal_form.digest())
+def _find_rules() -> str:
+    return sql_files.literal(normal_form.compute_rules_digest())
 
 
 def _reread(run: Run, wanted: str) -> int:
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     source = {"source": run.source}
     scope = {**source, "prefixes": list(run.scope.prefixes)}
     within = run.within("key")
@@ -68,14 +68,14 @@ def _store(run: Run, extractor: extraction.Extractor, batch: pa.Table) -> None:
     """Write the rows of a unit, and what of its headers has another reading than before."""
     import pyarrow.compute as pc
 
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     source = {"source": run.source}
     rows, readings = header_extraction.extract_headers(extractor, batch.drop_columns(["old_reading"]))
     run.con.register("rows_read", rows)
     run.con.execute(
-        sql_files.fill(sql_files.statements("ingest/loading.sql")["insert_images"], **columns.template_values())
+        sql_files.fill(sql_files.read_statements("ingest/loading.sql")["insert_images"], **columns.template_values())
     )
-    unreading.reject(run, rows, batch, flag="is_header", wanted=reject_reasons.HEADER, table="raw.headers")
+    unreading.reject_rows(run, rows, batch, flag="is_header", wanted=reject_reasons.HEADER, table="raw.headers")
     stored = batch.select(["key", "patient_id", "old_reading"])
     joined = stored.set_column(2, "old_reading", stored.column("old_reading").cast("string")).join(readings, "key")
     old, new = (pc.fill_null(joined.column(name), "") for name in ("old_reading", "reading"))

@@ -37,7 +37,7 @@ class Scope:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """Each key in question starts with one of these; with exactly one."""
-        return _widest(prefix for part in self.parts.values() for prefix in part)
+        return _drop_covered(prefix for part in self.parts.values() for prefix in part)
 
 
 def check_scope(prefixes: Sequence[str], patients: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ def find_scope(
         f"prefix {place}": (prefix,) for place, prefix in enumerate(prefixes, 1) if prefix
     }
     if patients:
-        known = con.execute(sql_files.statements(_SQL)["groups"], {"source": source}).fetchall()
+        known = con.execute(sql_files.read_statements(_SQL)["groups"], {"source": source}).fetchall()
         groups = sorted({*keys.GROUPS, *(group for (group,) in known)})
         parts |= {
             f"patient {place}": tuple(prefix for group in groups for prefix in keys.list_prefixes(patient, group))
@@ -78,17 +78,17 @@ def find_scope(
     return Scope(parts | ({_HEARD: tuple(heard)} if heard else {}))
 
 
-def require(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -> None:
+def require_objects(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -> None:
     """Raise UsageError for a part that has no object, neither in the table `listing` nor in the lake."""
-    query = sql_files.statements(_SQL)["any"]
+    query = sql_files.read_statements(_SQL)["any"]
     for name, prefixes in asked.parts.items():
         wanted: dict[str, Any] = {"source": source, "prefixes": list(prefixes)}
-        if name != _HEARD and not con.execute(query, wanted).fetchone() and not _was_there(con, wanted):
+        if name != _HEARD and not con.execute(query, wanted).fetchone() and not _was_removed_before(con, wanted):
             what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
             raise UsageError(f"{source}: {name} of those given names nothing, {what}. Names are case-sensitive.")
 
 
-def _was_there(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) -> bool:
+def _was_removed_before(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) -> bool:
     """Whether the last listings took such keys away: a refresh of them that is run again is no mistake."""
     from warehouse.lake import store
 
@@ -99,7 +99,7 @@ def _was_there(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) -> bool:
         for place, snapshot in enumerate(history)
         if place and snapshot.info.get("source") == wanted["source"] and snapshot.info.get("removed")
     ]
-    query = sql_files.statements(_SQL)["before"]
+    query = sql_files.read_statements(_SQL)["before"]
     with connection.ignore_statistics_within(con):
         return any(
             con.execute(sql_files.fill(query, version=str(number)), wanted).fetchone()
@@ -107,7 +107,7 @@ def _was_there(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) -> bool:
         )
 
 
-def _widest(prefixes: Iterable[str]) -> tuple[str, ...]:
+def _drop_covered(prefixes: Iterable[str]) -> tuple[str, ...]:
     found: list[str] = []
     for prefix in sorted(prefixes):
         if not found or not prefix.startswith(found[-1]):

@@ -26,7 +26,7 @@ _SQL = "store/sources.sql"
 
 def admit_source(con: duckdb.DuckDBPyConnection, source: str, *, add_source: bool) -> None:
     """Raise UsageError for a source that would be mixed with others unasked, or that lies within one of them."""
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     if con.execute(sql["known"], {"source": source}).fetchone():
         return
     others = [name for (name,) in con.execute(sql["others"], {"source": source}).fetchall()]
@@ -59,7 +59,7 @@ def is_known(source: str, lake_address: str, settings: Settings) -> bool:
     with contextlib.closing(connection.connect(settings, place)) as con:
         connection.attach(con, place, "read_only")
         migrations.check_version(con, place)
-        return con.execute(sql_files.statements(_SQL)["known"], {"source": name}).fetchone() is not None
+        return con.execute(sql_files.read_statements(_SQL)["known"], {"source": name}).fetchone() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Removed:
 
 def list_sources(warehouse: Session) -> list[dict[str, Any]]:
     """Every source of the snapshot: objects, bytes, patients, and when its newest object was written."""
-    return fetch_dicts(warehouse.con.execute(sql_files.statements(_SQL)["list"]))
+    return fetch_dicts(warehouse.con.execute(sql_files.read_statements(_SQL)["list"]))
 
 
 def remove_source(
@@ -93,7 +93,7 @@ def remove_source(
 
     settings = settings or load_settings()
     with store.open_writer(location.parse_address(lake_address), settings, make=False) as con:
-        if not con.execute(sql_files.statements(_SQL)["known"], {"source": source}).fetchone():
+        if not con.execute(sql_files.read_statements(_SQL)["known"], {"source": source}).fetchone():
             raise NotFoundError(f"The lake has no source {source}. List them:  chest source list")
         run = BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))
         counts = list_objects(run, allow_removals)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def reject(run: Run, rows: pa.Table, batch: pa.Table, *, flag: str, wanted: str, table: str) -> None:
+def reject_rows(run: Run, rows: pa.Table, batch: pa.Table, *, flag: str, wanted: str, table: str) -> None:
     """Make rejects of the rows without their flag, and take their texts out of `table`.
 
     `batch` has the texts that were read (source, key, content), `wanted` says what they should have been.
@@ -35,7 +35,7 @@ def reject(run: Run, rows: pa.Table, batch: pa.Table, *, flag: str, wanted: str,
         for row in texts
         if (row["source"], row["key"]) in places
     ]
-    sql = sql_files.statements("ingest/unreading.sql")
+    sql = sql_files.read_statements("ingest/unreading.sql")
     run.con.register("unread", pa.Table.from_pylist(found))
     for name in ("known", "forget", "reject", "drop"):
         run.con.execute(sql_files.fill(sql[name], table=table))

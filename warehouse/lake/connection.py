@@ -49,7 +49,7 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     for name in missing:
         load_extension(con, name)
     if location.data_path.startswith("s3://"):
-        _s3_secret(con, location.data_path)
+        _create_s3_secret(con, location.data_path)
     if location.is_postgres:
         words = "".join(f", {name} {literal(value)}" for name, value in location.login.items())
         con.execute(f"create or replace secret {_CATALOGUE_SECRET} (type postgres{words})")
@@ -82,7 +82,7 @@ def _load_package(con: duckdb.DuckDBPyConnection, name: str) -> bool:
     return file.exists()
 
 
-def _s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
+def _create_s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
     from warehouse import aws
 

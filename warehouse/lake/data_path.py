@@ -35,9 +35,9 @@ def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str
     """Raise LakeError when a lake is about to be made over the files of another. `what` says why it would be."""
     if _read_mark(con, location.data_path):
         count = "the files"
-    elif n_files := sum(1 for path in _parquet(con, location) if _DICTIONARY not in path):
+    elif n_files := sum(1 for path in _list_parquet(con, location) if _DICTIONARY not in path):
         count = f"{n_files:,} Parquet {'file' if n_files == 1 else 'files'}"
-    elif above := _lake_above(con, location):
+    elif above := _find_lake_above(con, location):
         raise LakeError(
             f"The data path {location.data_path} lies within that of another lake ({above}), whose maintenance would "
             "remove what is written here. Choose another place."
@@ -55,7 +55,7 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
 
     For a writer, before it writes anything.
     """
-    lake, newest = _identity(con, location)
+    lake, newest = _read_identity(con, location)
     mark = _read_mark(con, location.data_path)
     where = location.data_path + MARK
     if mark and mark[0] != lake:
@@ -76,26 +76,28 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
 def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Say beside the files which lake they are of and how far it has come. Never fails: the mark only guards."""
     with contextlib.suppress(duckdb.Error, OSError, LakeError):
-        now = _identity(con, location)
+        now = _read_identity(con, location)
         if _read_mark(con, location.data_path) == now:
             return
         text = json.dumps({"lake": now[0], "snapshot": now[1]})
         if "://" in location.data_path:
             where = sql_files.literal(location.data_path + MARK)
-            query = sql_files.statements(_SQL)["write_mark"]
+            query = sql_files.read_statements(_SQL)["write_mark"]
             con.execute(sql_files.fill(query, path=where, text=sql_files.literal(text)))
         else:
             with files.write_text_atomically(Path(location.data_path) / MARK) as file:
                 file.write(text + "\n")
 
 
-def _catalogue(location: Location) -> str:
+def _find_catalogue_id(location: Location) -> str:
     schema = location.schema if location.is_postgres else "main"
     return f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{sql_files.identifier(schema)}"
 
 
-def _identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
-    row = con.execute(sql_files.fill(sql_files.statements(_SQL)["identity"], catalogue=_catalogue(location))).fetchone()
+def _read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
+    row = con.execute(
+        sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=_find_catalogue_id(location))
+    ).fetchone()
     if row is None or row[1] is None:
         raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {RESTORE}.")
     return str(row[0]), int(row[1])
@@ -111,7 +113,7 @@ def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int
         if "://" in data_path:
             try:
                 row = con.execute(
-                    sql_files.fill(sql_files.statements(_SQL)["read_mark"], path=sql_files.literal(where))
+                    sql_files.fill(sql_files.read_statements(_SQL)["read_mark"], path=sql_files.literal(where))
                 ).fetchone()
             except duckdb.Error as error:
                 if "404" in str(error) or "No files found" in str(error) or "NoSuchKey" in str(error):
@@ -136,18 +138,18 @@ def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int
 def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Raise LakeError when files that the newest snapshot stands on are gone, or of another size."""
     query = sql_files.fill(
-        sql_files.statements(_SQL)["live"],
-        catalogue=_catalogue(location),
+        sql_files.read_statements(_SQL)["live"],
+        catalogue=_find_catalogue_id(location),
         data_path=sql_files.literal(location.data_path),
     )
     live = con.execute(query).fetchall()
     if "://" in location.data_path:
         if any(sign in location.data_path for sign in "*?["):
             return
-        there = set(_parquet(con, location))
+        there = set(_list_parquet(con, location))
         gone, cut = [path for path, _ in live if path not in there], []
     else:
-        sizes = {path: _size(path) for path, _ in live}
+        sizes = {path: _find_size(path) for path, _ in live}
         gone = [path for path, _ in live if sizes[path] is None]
         cut = [path for path, size in live if sizes[path] not in (None, size)]
     if gone or cut:
@@ -159,7 +161,7 @@ def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         )
 
 
-def _size(path: str) -> int | None:
+def _find_size(path: str) -> int | None:
     try:
         return os.stat(path).st_size  # noqa: PTH116 - thousands of them, at every start of a refresh
     except FileNotFoundError:
@@ -168,11 +170,11 @@ def _size(path: str) -> int | None:
         raise LakeError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _parquet(con: duckdb.DuckDBPyConnection, location: Location) -> Iterator[str]:
+def _list_parquet(con: duckdb.DuckDBPyConnection, location: Location) -> Iterator[str]:
     """Every Parquet file below the data path."""
     if "://" in location.data_path:
         pattern = sql_files.literal(f"{location.data_path}**/*.parquet")
-        query = sql_files.fill(sql_files.statements(_SQL)["stored"], pattern=pattern)
+        query = sql_files.fill(sql_files.read_statements(_SQL)["stored"], pattern=pattern)
         try:
             yield from (path for (path,) in con.execute(query).fetchall())
         except duckdb.Error as error:
@@ -187,7 +189,7 @@ def _raise(error: OSError) -> None:
         raise LakeError(f"{error.filename} cannot be listed: {error.strerror}.") from None
 
 
-def _lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
+def _find_lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
     """The data path of a lake within which this one lies; "" when there is none."""
     start, sign, rest = location.data_path.rpartition("://")
     first = 1 if sign else 0  # a bucket's name is part of every path

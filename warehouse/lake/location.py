@@ -74,7 +74,7 @@ def parse_address(text: str) -> Location:
     for secret in find_secrets(text):
         remember_secret(secret)
     if _POSTGRES.match(text):
-        return _postgres(text)
+        return _parse_postgres(text)
     if "://" in text or _OTHER_POSTGRES.search(text):
         raise UsageError(
             f"{mask_secrets(text)}: a lake is a folder or postgres://…?data_path=…; "
@@ -84,7 +84,7 @@ def parse_address(text: str) -> Location:
     return Location(name=text, data_path=f"{folder / 'data'}/", folder=folder)
 
 
-def _postgres(text: str) -> Location:
+def _parse_postgres(text: str) -> Location:
     found = _URI.fullmatch(text)
     if found is None:
         raise UsageError(
@@ -93,7 +93,7 @@ def _postgres(text: str) -> Location:
             "password: @ is %40, / is %2F, : is %3A, ? is %3F, # is %23."
         )
     query = {name: values[-1] for name, values in parse_qs(found["query"] or "").items()}
-    hosts, ports = _hosts(found["hosts"])
+    hosts, ports = _split_hosts(found["hosts"])
     database = unquote(found["database"] or "")
     name = f"postgres://{query.get('host', hosts)}/{query.get('dbname', database)}"
     data_path = query.pop("data_path", "")
@@ -125,7 +125,7 @@ def _postgres(text: str) -> Location:
     )
 
 
-def _hosts(text: str) -> tuple[str, str]:
+def _split_hosts(text: str) -> tuple[str, str]:
     """Hosts and ports as libpq's keywords have them: one or several apart by commas, IPv6 without its brackets."""
     parts = [re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?", one) for one in text.split(",")]
     if not all(parts):

@@ -23,7 +23,7 @@ _ADVISORY_KEY = 0x6368657374
 _HOLDER = "chest_lock_holder"
 
 
-def _busy(location: Location) -> LakeBusyError:
+def _to_busy_error(location: Location) -> LakeBusyError:
     return LakeBusyError(f"Another refresh is writing to {location.name}. Wait until it is done, then run it again.")
 
 
@@ -33,7 +33,7 @@ def hold_lock(location: Location, settings: Settings) -> Iterator[int | None]:
 
     Yields the PostgreSQL process that has it, for `require_lock`; None where it is a file's, which cannot be lost.
     """
-    with _postgres(location, settings) if location.is_postgres else _file(location) as holder:
+    with _hold_postgres_lock(location, settings) if location.is_postgres else _hold_file_lock(location) as holder:
         yield holder
 
 
@@ -62,7 +62,7 @@ def require_lock(con: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextlib.contextmanager
-def _file(location: Location) -> Iterator[None]:
+def _hold_file_lock(location: Location) -> Iterator[None]:
     if sys.platform == "win32":  # no flock there; one machine, one user: Dagster's own limits must do
         yield
         return
@@ -78,12 +78,12 @@ def _file(location: Location) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise _busy(location) from None
+            raise _to_busy_error(location) from None
         yield
 
 
 @contextlib.contextmanager
-def _postgres(location: Location, settings: Settings) -> Iterator[int]:
+def _hold_postgres_lock(location: Location, settings: Settings) -> Iterator[int]:
     """An advisory lock of a transaction that stays open; PostgreSQL drops it with the connection."""
     with contextlib.closing(connect(settings, location)) as con:
         try:
@@ -95,7 +95,7 @@ def _postgres(location: Location, settings: Settings) -> Iterator[int]:
         except duckdb.Error as error:
             raise LakeError(f"The lake {location.name} cannot be opened: {first_line(error)}") from None
         if not row or not row[0]:
-            raise _busy(location)
+            raise _to_busy_error(location)
         try:
             yield int(row[1])
         finally:

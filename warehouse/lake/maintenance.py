@@ -95,24 +95,24 @@ def maintain(
         raise UsageError(f"Snapshots cannot be kept for {days} days. Give a number from 0.")
     place = location.parse_address(lake_address or settings.lake)
     with store.open_writer(place, settings, make=False) as con:
-        before = _stored(con, place)
+        before = _measure_space(con, place)
         if not allow_orphans:
             _refuse_orphans(con, place, before.files)
         if dry_run:
-            rewritten, merged = _outlook(con, place)
+            rewritten, merged = _estimate(con, place)
         else:
             rewritten, merged = _compact(con, progress)
         expired, kept = _expire(con, days, dry_run)
         progress("removing files", 0, 0)
         removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
         newest, waiting = store.find_unpublished(store.list_snapshots(con))
-        after = _stored(con, place)
+        after = _measure_space(con, place)
     return MaintenanceResult(
         dry_run, newest, len(waiting), rewritten, merged, expired, kept, removed, orphans, before, after
     )
 
 
-def needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_days: int) -> set[int]:
+def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_days: int) -> set[int]:
     """The numbers of the snapshots that stay: everything since the newest published one, that one, those published in
     the last days, and those of registered manifests; all, when nothing is published yet. Listings stay while an
     inventory may be older than they are: it must not undo what they have learnt.
@@ -124,7 +124,7 @@ def needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_d
     newest, _ = store.find_unpublished(history)
     now = datetime.now(UTC)
     since, yesterday = now - timedelta(days=keep_days), now - timedelta(days=1)
-    manifests = {int(row[0]) for row in con.execute(sql_files.statements(_SQL)["needed"]).fetchall()}
+    manifests = {int(row[0]) for row in con.execute(sql_files.read_statements(_SQL)["needed"]).fetchall()}
     published = [s for s in history if s.is_published]
     open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
     last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_maintenance}
@@ -148,7 +148,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
         {} if waits else {"published": True}
     )
     con.execute("set preserve_insertion_order = true")  # in patient order the rows compress and prune well
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     tables = con.execute(sql["tables"]).fetchall()
     totals = {"rewrite": [0, 0], "merge": [0, 0]}
     for done, (schema, table) in enumerate(tables):
@@ -162,10 +162,10 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
     return Compacted(*totals["rewrite"]), Compacted(*totals["merge"])
 
 
-def _outlook(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
+def _estimate(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
     schema = sql_files.identifier(place.schema if place.is_postgres else "main")
     catalogue = f"__ducklake_metadata_{store.ALIAS}.{schema}"
-    row = con.execute(sql_files.fill(sql_files.statements(_SQL)["outlook"], catalogue=catalogue)).fetchone()
+    row = con.execute(sql_files.fill(sql_files.read_statements(_SQL)["outlook"], catalogue=catalogue)).fetchone()
     assert row is not None
     return Compacted(int(row[0]), None), Compacted(int(row[1]), None)
 
@@ -173,7 +173,7 @@ def _outlook(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[
 def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The snapshots that go, and the published ones that stay."""
     history = store.list_snapshots(con)
-    stay = needed(con, history, keep_days)
+    stay = find_needed(con, history, keep_days)
     go = tuple(s.number for s in history if s.number not in stay)
     if go:
         _call(con, "expire", dry_run, versions=str([*go]))
@@ -181,7 +181,7 @@ def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tu
 
 
 def _remove(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool) -> list[str]:
-    return _call(con, name, dry_run, day=sql_files.literal(f"{_cutoff(datetime.now(UTC).date())} 00:00:00+00"))
+    return _call(con, name, dry_run, day=sql_files.literal(f"{_find_cutoff(datetime.now(UTC).date())} 00:00:00+00"))
 
 
 def _refuse_orphans(con: duckdb.DuckDBPyConnection, place: location.Location, n_files: int) -> None:
@@ -195,12 +195,12 @@ def _refuse_orphans(con: duckdb.DuckDBPyConnection, place: location.Location, n_
         )
 
 
-def _cutoff(today: date) -> date:
+def _find_cutoff(today: date) -> date:
     return today - timedelta(days=_GRACE_DAYS)
 
 
 def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: str) -> list[str]:
-    query = sql_files.fill(sql_files.statements(_SQL)[name], dry_run=str(dry_run).lower(), **values)
+    query = sql_files.fill(sql_files.read_statements(_SQL)[name], dry_run=str(dry_run).lower(), **values)
     if not dry_run:
         locks.require_lock(con)
     try:
@@ -213,10 +213,10 @@ def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: st
         ) from error
 
 
-def _stored(con: duckdb.DuckDBPyConnection, place: location.Location) -> Space:
+def _measure_space(con: duckdb.DuckDBPyConnection, place: location.Location) -> Space:
     if "://" in place.data_path:
         files = sql_files.literal(f"{place.data_path}**/*.parquet")
-        row = con.execute(sql_files.fill(sql_files.statements(_SQL)["stored"], files=files)).fetchone()
+        row = con.execute(sql_files.fill(sql_files.read_statements(_SQL)["stored"], files=files)).fetchone()
         return Space(int(row[0]), int(row[1])) if row else Space(0, 0)
     sizes = [path.stat().st_size for path in Path(place.data_path).rglob("*.parquet")]
     return Space(len(sizes), sum(sizes))

@@ -22,7 +22,7 @@ Transact = Callable[..., Any]
 
 def list_migrations() -> list[tuple[int, str]]:
     """The migrations this version knows: number and file, in order."""
-    return [(int(PurePath(name).name.split("_")[0]), name) for name in sql_files.files("schema")]
+    return [(int(PurePath(name).name.split("_")[0]), name) for name in sql_files.list_files("schema")]
 
 
 def read_version(con: duckdb.DuckDBPyConnection) -> int:
@@ -55,13 +55,13 @@ def upgrade(con: duckdb.DuckDBPyConnection, location: Location, transact: Transa
     for number, name in list_migrations():
         if number > found:
             transact(con, f"migration {number}", lambda n=number, f=name: _migrate(con, n, f), migration=number)
-    missing, unlike = _missing_columns(con)
-    stale = _stale_views(con)
+    missing, unlike = _find_missing_columns(con)
+    stale = _find_stale_views(con)
     if missing or unlike or stale:
         transact(
             con,
             "columns and views",
-            lambda: _bring_level(con, missing),
+            lambda: _update_schema(con, missing),
             columns=len(missing),
             comments=unlike,
             views=len(stale),
@@ -92,7 +92,7 @@ def _write_dicom_attributes(con: duckdb.DuckDBPyConnection) -> None:
     con.unregister("dicom_attributes_given")
 
 
-def _missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, columns.Column]], int]:
+def _find_missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, columns.Column]], int]:
     """Declared columns the lake does not have yet, and how many others have another comment than declared.
 
     A column whose type was changed is a user's mistake.
@@ -104,12 +104,12 @@ def _missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, co
     there = {(table, name): kind for table, name, kind, _ in rows}
     said = {(table, name): comment for table, name, _, comment in rows}
     missing, unlike = [], 0
-    for table in columns.tables():
+    for table in columns.list_tables():
         for column in table.columns:
             kind = there.get((table.name, column.name))
             if kind is None:
                 missing.append((table.name, column))
-            elif _plain(kind) != _plain(column.type):
+            elif _normalize_type(kind) != _normalize_type(column.type):
                 raise LakeError(
                     f"{table.name}.{column.name} is {kind} in the lake and {column.type} in sql/columns. "
                     "Declare it under its old type, or make a new lake."
@@ -119,33 +119,33 @@ def _missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, co
     return missing, unlike
 
 
-def _plain(kind: str) -> str:
+def _normalize_type(kind: str) -> str:
     return kind.upper().replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 
 
-def _stale_views(con: duckdb.DuckDBPyConnection) -> list[str]:
+def _find_stale_views(con: duckdb.DuckDBPyConnection) -> list[str]:
     """The views that the lake does not have as they are declared now; a view's comment carries a digest of its text."""
     rows = con.execute(
         "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
     ).fetchall()
     said = dict(rows)
-    return [view for view in public_views.VIEW_ORDER if said.get(view) != _view_comment(view)]
+    return [view for view in public_views.VIEW_ORDER if said.get(view) != _render_view_comment(view)]
 
 
-def _view_comment(view: str) -> str:
+def _render_view_comment(view: str) -> str:
     import hashlib
 
-    digest = hashlib.sha256(public_views.view_sql(view).encode()).hexdigest()[:12]
-    return f"{columns.relations()[view].meaning} [{digest}]"
+    digest = hashlib.sha256(public_views.render_view(view).encode()).hexdigest()[:12]
+    return f"{columns.load_relations()[view].meaning} [{digest}]"
 
 
-def _bring_level(con: duckdb.DuckDBPyConnection, missing: list[tuple[str, columns.Column]]) -> None:
+def _update_schema(con: duckdb.DuckDBPyConnection, missing: list[tuple[str, columns.Column]]) -> None:
     for table, column in missing:
         con.execute(f"alter table {table} add column {sql_files.identifier(column.name)} {column.type}")
     for view in public_views.VIEW_ORDER:
-        con.execute(public_views.view_sql(view))
-        con.execute(f"comment on view {view} is {sql_files.literal(_view_comment(view))}")
-    for relation in columns.tables():
+        con.execute(public_views.render_view(view))
+        con.execute(f"comment on view {view} is {sql_files.literal(_render_view_comment(view))}")
+    for relation in columns.list_tables():
         con.execute(f"comment on table {relation.name} is {sql_files.literal(relation.meaning)}")
         for column in relation.columns:
             name = f"{relation.name}.{sql_files.identifier(column.name)}"

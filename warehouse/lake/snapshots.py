@@ -57,7 +57,7 @@ def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
         "select snapshot_id, snapshot_time, commit_message, commit_extra_info "
         f"from ducklake_snapshots('{ALIAS}') order by 1"
     ).fetchall()
-    return [Snapshot(number, when, message or "", _info(extra)) for number, when, message, extra in rows]
+    return [Snapshot(number, when, message or "", _parse_info(extra)) for number, when, message, extra in rows]
 
 
 def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
@@ -66,7 +66,7 @@ def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
     return last, [s for s in history if s.number > last and s.is_news]
 
 
-def _info(text: str | None) -> dict[str, Any]:
+def _parse_info(text: str | None) -> dict[str, Any]:
     try:
         info = json.loads(text or "{}")
     except ValueError:
@@ -107,7 +107,7 @@ def find_blocked(history: Sequence[Snapshot]) -> list[Blocked]:
             found = {str(one["check"]): int(one["rows"]) for one in snapshot.info["blocked"]}
             since = {check: since.get(check, snapshot) for check in found}
             newest = snapshot.number
-    known = check_rules.definitions()
+    known = check_rules.load_definitions()
     return [
         Blocked(check, known[check].title if check in known else check, rows, newest, since[check].time)
         for check, rows in found.items()

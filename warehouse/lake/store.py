@@ -82,7 +82,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         require(location)
     if location.folder:
         if not exists(location):
-            _admit_new_folder(location)
+            _require_usable_folder(location)
         try:
             _make_folders(location.folder)
         except OSError as error:
@@ -118,11 +118,11 @@ def explain_errors(location: Location) -> Iterator[None]:
 def require(location: Location) -> None:
     """Raise LakeError where there is no lake, or only the files of one; of one in PostgreSQL only attaching tells."""
     if not exists(location):
-        _admit_new_folder(location)
+        _require_usable_folder(location)
         raise LakeError(f"There is no lake at {location.name}. Make one:  chest refresh BUCKET --lake {location.name}")
 
 
-def _admit_new_folder(location: Location) -> None:
+def _require_usable_folder(location: Location) -> None:
     """Before anything is made in a folder without a catalogue: refuse one that has the files of a lake."""
     with contextlib.closing(duckdb.connect()) as con:
         data_path.require_unused(con, location, data_path.describe_missing(location))
@@ -201,7 +201,7 @@ def _attach_to_read(
             attach(con, location, "read_only")
             migrations.check_version(con, location)
             history = list_snapshots(con)
-            chosen = history[-1] if unpublished else _choose(history, snapshot, location)
+            chosen = history[-1] if unpublished else _choose_snapshot(history, snapshot, location)
             # Attached anew at the snapshot, so that no later commit is ever seen.
             con.execute(f"use memory; detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}")
@@ -215,7 +215,7 @@ def _attach_to_read(
     raise AssertionError("unreachable")
 
 
-def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+def _choose_snapshot(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
     published = [s for s in history if s.is_published]
     if not published and (refusals := [s for s in history if s.is_blocked]):
         names = ", ".join(str(one["check"]) for one in refusals[-1].info["blocked"])
@@ -236,13 +236,13 @@ def _choose(history: list[Snapshot], wanted: int | None, location: Location) -> 
         raise UsageError(
             f"Snapshot {wanted} of {location.name} is gone: maintenance keeps those published in the last days and "
             "those of registered manifests (chest maintain --help). "
-            f"Published are: {_shown(published)}."
+            f"Published are: {_format_snapshots(published)}."
         )
     raise UsageError(
-        f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {_shown(published)}."
+        f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {_format_snapshots(published)}."
     )
 
 
-def _shown(published: list[Snapshot]) -> str:
+def _format_snapshots(published: list[Snapshot]) -> str:
     numbers = [str(s.number) for s in published]
     return ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])

@@ -53,7 +53,7 @@ def transact(
             if not isinstance(error, duckdb.Error):
                 raise
             if attempt == tries - 1 or not any(word in str(error) for word in _BUSY):
-                raise _explained(error) from error
+                raise _to_lake_error(error) from error
             wait_briefly(attempt)
         else:
             return result
@@ -65,7 +65,7 @@ def wait_briefly(attempt: int) -> None:
     time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
 
 
-def _explained(error: duckdb.Error) -> Exception:
+def _to_lake_error(error: duckdb.Error) -> Exception:
     """A problem outside the program as a LakeError; anything else as it is."""
     if shortage := explain_shortage(error):
         return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")

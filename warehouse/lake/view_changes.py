@@ -22,11 +22,11 @@ def find_changed_views(
 
     All of them when it cannot be told: without `since`, or when the lake does not keep so old a snapshot any more.
     """
-    row = con.execute(sql_files.statements(_SQL)["oldest"]).fetchone()
+    row = con.execute(sql_files.read_statements(_SQL)["oldest"]).fetchone()
     if since is None or not row or not row[0] <= since <= until:
         return public_views.VIEW_ORDER
     schema_name = sql_files.identifier(location.schema if location.is_postgres else "main")
-    query = sql_files.fill(sql_files.statements(_SQL)["changed"], schema=schema_name)
+    query = sql_files.fill(sql_files.read_statements(_SQL)["changed"], schema=schema_name)
     changed = {name for (name,) in con.execute(query, {"since": since, "until": until}).fetchall()}
     found: set[str] = set()
     for view in public_views.VIEW_ORDER:  # each after those that it reads

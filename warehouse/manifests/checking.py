@@ -68,19 +68,19 @@ def check_tables(
     _check_rows(con, folder, rows, about)
     _check_counts(con, folder, rows, about)
     if (found := compute_digest(con, open_table(rows), tuple(labels))) != about["digest"]:
-        raise _altered(folder, f"its rows have the digest {found}, manifest.json states {about['digest']}")
-    return _sources(con, folder, rows, records, about)
+        raise _to_error(folder, f"its rows have the digest {found}, manifest.json states {about['digest']}")
+    return _read_sources(con, folder, rows, records, about)
 
 
-def _altered(folder: Path, what: str) -> ManifestError:
+def _to_error(folder: Path, what: str) -> ManifestError:
     return ManifestError(f"{folder} was altered: {what}. Get the manifest again from where it came from.")
 
 
-def _sql(name: str, **values: str) -> str:
-    return sql_files.fill(sql_files.statements("manifests/check.sql")[name], **values)
+def _read_sql(name: str, **values: str) -> str:
+    return sql_files.fill(sql_files.read_statements("manifests/check.sql")[name], **values)
 
 
-def _one(con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+def _fetch_one(con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
     (row,) = fetch_dicts(con.execute(query, parameters))
     return row
 
@@ -92,13 +92,15 @@ def _check_columns(
     expected: Sequence[tuple[str, str]],
     labels: dict[str, str],
 ) -> None:
-    found = [(str(name), str(kind)) for name, kind in con.execute(_sql("columns", rows=open_table(path))).fetchall()]
+    found = [
+        (str(name), str(kind)) for name, kind in con.execute(_read_sql("columns", rows=open_table(path))).fetchall()
+    ]
     if [name for name, _ in found] != [*(name for name, _ in expected), *labels]:
-        raise _altered(folder, f"{path.name} has other columns than manifest.json states")
+        raise _to_error(folder, f"{path.name} has other columns than manifest.json states")
     wrong = [name for (name, kind), (_, meant) in zip(found, expected, strict=False) if kind != meant]
     wrong += [name for name, kind in found[len(expected) :] if not LABEL_TYPES.fullmatch(kind)]
     if wrong:
-        raise _altered(folder, f"{path.name} has another type in {', '.join(wrong)}")
+        raise _to_error(folder, f"{path.name} has another type in {', '.join(wrong)}")
 
 
 def _check_length(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about: dict[str, Any]) -> None:
@@ -106,27 +108,29 @@ def _check_length(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, abou
 
     Equal rows take next to no room in Parquet, but those of a manifest differ: each has a key and an etag of its own.
     """
-    length = _one(con, _sql("length", file=sql_files.literal(str(path))))["n_rows"] or 0
+    length = _fetch_one(con, _read_sql("length", file=sql_files.literal(str(path))))["n_rows"] or 0
     room = about["files"][path.name]["bytes"]
     room += about["files"]["manifest.csv"]["bytes"] if path.name == "manifest.parquet" else 0
     if length > min(_MOST_ROWS, room):
-        raise _altered(folder, f"{path.name} states {length:,} rows")
+        raise _to_error(folder, f"{path.name} states {length:,} rows")
     if path.name == "manifest.parquet" and length != about["counts"]["objects"]:
-        raise _altered(folder, f"{path.name} has {length:,} rows, manifest.json states {about['counts']['objects']:,}")
+        raise _to_error(folder, f"{path.name} has {length:,} rows, manifest.json states {about['counts']['objects']:,}")
 
 
-def _columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
-    return [sql_files.identifier(name) for name, _ in con.execute(_sql("columns", rows=open_table(path))).fetchall()]
+def _read_columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+    return [
+        sql_files.identifier(name) for name, _ in con.execute(_read_sql("columns", rows=open_table(path))).fetchall()
+    ]
 
 
 def _check_width(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about: dict[str, Any]) -> int:
     """No row has texts beyond measure, and the CSV has room for them all; returns how many rows to take at a time."""
-    each = " + ".join(f"coalesce(strlen(cast({name} as varchar)), 0)" for name in _columns(con, path))
-    found = _one(con, _sql("widest", rows=open_table(path), bytes=each))
+    each = " + ".join(f"coalesce(strlen(cast({name} as varchar)), 0)" for name in _read_columns(con, path))
+    found = _fetch_one(con, _read_sql("widest", rows=open_table(path), bytes=each))
     if found["widest"] > _MOST_BYTES_OF_A_ROW:
-        raise _altered(folder, f"{path.name} has a row of {found['widest']:,} bytes")
+        raise _to_error(folder, f"{path.name} has a row of {found['widest']:,} bytes")
     if path.name == "manifest.parquet" and found["total"] > about["files"]["manifest.csv"]["bytes"]:
-        raise _altered(folder, "manifest.csv and manifest.parquet do not have the same rows")
+        raise _to_error(folder, "manifest.csv and manifest.parquet do not have the same rows")
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, int(found["widest"]))))
 
 
@@ -134,16 +138,16 @@ def _check_csv(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, meant: 
     """The CSV has the rows of the Parquet file, text by text in their order, and the hash that manifest.json states."""
     import pyarrow as pa
 
-    names = _columns(con, rows)
+    names = _read_columns(con, rows)
     texts = ", ".join(f"cast({name} as varchar) as {name}" for name in names)
-    here = con.sql(_sql("texts", rows=open_table(rows), texts=texts)).to_arrow_reader(batch)
+    here = con.sql(_read_sql("texts", rows=open_table(rows), texts=texts)).to_arrow_reader(batch)
     with HashedFile(folder / "manifest.csv", meant) as file:
         try:
             is_same = _are_same(here, _read_csv(file, here.schema.names))
         except (pa.ArrowException, UnicodeError):
             is_same = False
         if not is_same:
-            raise _altered(folder, "manifest.csv and manifest.parquet do not have the same rows")
+            raise _to_error(folder, "manifest.csv and manifest.parquet do not have the same rows")
         file.check()
 
 
@@ -170,17 +174,17 @@ def _read_csv(file: HashedFile, names: list[str]) -> Iterator[pa.RecordBatch]:
 
 def _are_same(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:
     """Whether two streams of texts have the same rows, however each is cut into batches."""
-    left, right = _next(one), _next(other)
+    left, right = _next_batch(one), _next_batch(other)
     while left is not None and right is not None:
         rows = min(left.num_rows, right.num_rows)
         if left.slice(0, rows).columns != right.slice(0, rows).columns:
             return False
-        left = left.slice(rows) if left.num_rows > rows else _next(one)
-        right = right.slice(rows) if right.num_rows > rows else _next(other)
+        left = left.slice(rows) if left.num_rows > rows else _next_batch(one)
+        right = right.slice(rows) if right.num_rows > rows else _next_batch(other)
     return left is None and right is None
 
 
-def _next(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+def _next_batch(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     """The next batch with a row in it, its texts with 64-bit offsets; None at the end."""
     import pyarrow as pa
 
@@ -192,32 +196,32 @@ def _next(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
 
 def _check_rows(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, about: dict[str, Any]) -> None:
     asked = {name: about[name] for name in ("objects", "group", "sources")}
-    for problem, count in _one(con, _sql("problems", rows=open_table(rows)), asked).items():
+    for problem, count in _fetch_one(con, _read_sql("problems", rows=open_table(rows)), asked).items():
         if count:
-            raise _altered(folder, f"{count:,} rows {problem}")
-    ((twice,),) = con.execute(_sql("repeated", rows=open_table(rows))).fetchall()
+            raise _to_error(folder, f"{count:,} rows {problem}")
+    ((twice,),) = con.execute(_read_sql("repeated", rows=open_table(rows))).fetchall()
     if twice:
-        raise _altered(folder, f"{twice:,} objects are there more than once")
+        raise _to_error(folder, f"{twice:,} objects are there more than once")
 
 
 def _check_counts(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, about: dict[str, Any]) -> None:
-    found = _one(con, _sql("counts", rows=open_table(rows)))
+    found = _fetch_one(con, _read_sql("counts", rows=open_table(rows)))
     if "json" in about["objects"]:
-        found |= _one(con, _sql("images", rows=open_table(rows)))
+        found |= _fetch_one(con, _read_sql("images", rows=open_table(rows)))
     for name, count in found.items():
         if count != (stated := about["counts"][name]):
-            raise _altered(folder, f"its rows have {count:,} {name}, manifest.json states {stated:,}")
+            raise _to_error(folder, f"its rows have {count:,} {name}, manifest.json states {stated:,}")
 
 
-def _sources(
+def _read_sources(
     con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, records: Path, about: dict[str, Any]
 ) -> tuple[str, ...]:
-    found = _one(con, _sql("record_problems", rows=open_table(records)), {"group": about["group"]})
+    found = _fetch_one(con, _read_sql("record_problems", rows=open_table(records)), {"group": about["group"]})
     for problem, count in found.items():
         if count:
-            raise _altered(folder, f"{count:,} rows of {records.name} {problem}")
-    of_rows = {source for (source,) in con.execute(_sql("sources", rows=open_table(rows))).fetchall()}
+            raise _to_error(folder, f"{count:,} rows of {records.name} {problem}")
+    of_rows = {source for (source,) in con.execute(_read_sql("sources", rows=open_table(rows))).fetchall()}
     if of_rows != set(about["sources"]):
-        raise _altered(folder, "its rows lie in other sources than manifest.json states")
-    sql = sql_files.fill(sql_files.statements("manifests/verify.sql")["sources"], records=open_table(records))
+        raise _to_error(folder, "its rows lie in other sources than manifest.json states")
+    sql = sql_files.fill(sql_files.read_statements("manifests/verify.sql")["sources"], records=open_table(records))
     return tuple(sorted(of_rows | {source for (source,) in con.execute(sql).fetchall()}))

@@ -30,34 +30,34 @@ class How(StrEnum):
     SIZE = "size alone"
 
 
-def check(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "") -> How | None:
+def find_proof(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "") -> How | None:
     """By what a file with the size of its object has its bytes; None when it has others.
 
     `md5` is that of the file, where it is known. `facts` is asked only when the etag alone does not tell.
     """
     if is_md5(etag):
-        if (md5 or _digest(path, "md5")) == etag:
+        if (md5 or _compute_digest(path, "md5")) == etag:
             return How.MD5
         known = facts()
-        return None if known.is_md5 else _by_checksum(path, known)
+        return None if known.is_md5 else _prove_by_checksum(path, known)
     if parts := _PARTS.fullmatch(etag):
-        return _by_parts(path, etag, int(parts[2]), facts)
-    return _by_checksum(path, facts())
+        return _prove_by_parts(path, etag, int(parts[2]), facts)
+    return _prove_by_checksum(path, facts())
 
 
-def _by_parts(path: Path, etag: str, count: int, facts: Callable[[], Facts]) -> How | None:
+def _prove_by_parts(path: Path, etag: str, count: int, facts: Callable[[], Facts]) -> How | None:
     size = path.stat().st_size
-    if any(compute_etag(path, part) == etag for part in _usual(size, count)):
+    if any(compute_etag(path, part) == etag for part in _list_usual_sizes(size, count)):
         return How.PARTS
     known = facts()
     # Parts need not be equal; the size of the first one tells only where it explains their number.
     is_told = known.part_size and -(-size // known.part_size) == count
     if is_told and known.is_md5 and known.etag == etag:
         return How.PARTS if compute_etag(path, known.part_size) == etag else None
-    return _by_checksum(path, known)
+    return _prove_by_checksum(path, known)
 
 
-def _usual(size: int, count: int) -> Iterator[int]:
+def _list_usual_sizes(size: int, count: int) -> Iterator[int]:
     """The usual sizes of parts that would make so many parts of a file."""
     if count == 1:
         yield max(size, 1)
@@ -84,21 +84,21 @@ def compute_etag(path: Path, part_size: int) -> str:
     return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
 
 
-def _by_checksum(path: Path, facts: Facts) -> How | None:
+def _prove_by_checksum(path: Path, facts: Facts) -> How | None:
     """By the first checksum that can be computed here; CRC32C and CRC64NVME cannot."""
     for name in ("SHA256", "SHA1", "CRC32"):
         if name in facts.checksums:
-            found = _crc32(path) if name == "CRC32" else bytes.fromhex(_digest(path, name.lower()))
+            found = _compute_crc32(path) if name == "CRC32" else bytes.fromhex(_compute_digest(path, name.lower()))
             return How.CHECKSUM if base64.b64encode(found).decode() == facts.checksums[name] else None
     return How.SIZE
 
 
-def _digest(path: Path, name: str) -> str:
+def _compute_digest(path: Path, name: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
 
 
-def _crc32(path: Path) -> bytes:
+def _compute_crc32(path: Path) -> bytes:
     value = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

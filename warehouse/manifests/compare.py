@@ -44,7 +44,7 @@ class Difference:
 
 def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
     """Compare two manifests by their keys, wherever their buckets lie; ManifestError when one was altered."""
-    sql = sql_files.statements("manifests/compare.sql")
+    sql = sql_files.read_statements("manifests/compare.sql")
     with contextlib.closing(connect(settings or load_settings(), old.contents, new.contents)) as con:
         both = [label for label in old.labels if label in new.labels]
         changes = ", ".join(
@@ -52,7 +52,12 @@ def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = 
             for label in both
         )
         con.execute(
-            sql_files.fill(sql["compared"], old=_rows(old, both), new=_rows(new, both), changes=changes or "null")
+            sql_files.fill(
+                sql["compared"],
+                old=_render_rows_query(old, both),
+                new=_render_rows_query(new, both),
+                changes=changes or "null",
+            )
         )
         counts = dict(con.execute(sql["counts"]).fetchall())
         objects = con.execute(sql["differences"]).to_arrow_table()
@@ -61,23 +66,23 @@ def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = 
         asked={
             words: (before, after)
             for words, path in _ASKED.items()
-            if (before := _at(old.about, path)) != (after := _at(new.about, path))
+            if (before := _find_value(old.about, path)) != (after := _find_value(new.about, path))
         },
         counts={name: counts.get(name, 0) for name in ("same", "came", "went", "changed")},
         objects=objects,
     )
 
 
-def _rows(manifest: Manifest, labels: list[str]) -> str:
+def _render_rows_query(manifest: Manifest, labels: list[str]) -> str:
     """The rows as a query; labels as texts, as two manifests may have them in two types."""
     named = [sql_files.identifier(label) for label in labels]
     texts = "".join(f", cast({label} as varchar) as {label}" for label in named)
     return sql_files.fill(
-        sql_files.statements("manifests/compare.sql")["rows"], rows=manifest.contents.rows, labels=texts
+        sql_files.read_statements("manifests/compare.sql")["rows"], rows=manifest.contents.rows, labels=texts
     )
 
 
-def _at(about: dict[str, Any], path: tuple[str, ...]) -> Any:
+def _find_value(about: dict[str, Any], path: tuple[str, ...]) -> Any:
     found: Any = about
     for name in path:
         found = found.get(name) if isinstance(found, dict) else None

@@ -18,7 +18,7 @@ from warehouse.engine import confined, spill
 from warehouse.engine.messages import explain_shortage
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.checking import check_tables, open_table
-from warehouse.manifests.document import show
+from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.sealing import copy_file, hash_file
 from warehouse.settings import Settings, load_settings
 
@@ -66,7 +66,7 @@ def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None
             copy_file(folder / path.name, path, files[path.name])
         for name in sorted(files.keys() - {"manifest.csv", rows.name, records.name}):
             hash_file(folder / name, files[name])
-        sources = _checked(folder, about, rows, records, settings)
+        sources = _check_contents(folder, about, rows, records, settings)
     except OSError as error:
         _remove(place, os.getpid())
         raise UsageError(f"{folder} cannot be read: {error.strerror or error}.") from None
@@ -91,7 +91,9 @@ def _remove(place: Path, process: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _checked(folder: Path, about: dict[str, Any], rows: Path, records: Path, settings: Settings) -> tuple[str, ...]:
+def _check_contents(
+    folder: Path, about: dict[str, Any], rows: Path, records: Path, settings: Settings
+) -> tuple[str, ...]:
     import duckdb
 
     with contextlib.closing(confined.connect(settings, files=[rows, records])) as con:
@@ -100,5 +102,5 @@ def _checked(folder: Path, about: dict[str, Any], rows: Path, records: Path, set
         except duckdb.Error as error:
             if shortage := explain_shortage(error):
                 raise UsageError(f"The tables of {folder} cannot be read. {shortage}") from None
-            words = show(str(error).split("\n", maxsplit=1)[0])
+            words = escape_for_message(str(error).split("\n", maxsplit=1)[0])
             raise ManifestError(f"The tables of {folder} cannot be read: {words}") from None

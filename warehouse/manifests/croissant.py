@@ -81,8 +81,8 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
         "version": "1.0.0",
         "datePublished": manifest["created_at"][:10],
         "distribution": [
-            _file("manifest.csv", "text/csv", "The objects of the manifest, a row an object.", files),
-            _file("manifest.parquet", "application/x-parquet", "The same rows with their types.", files),
+            _describe_file("manifest.csv", "text/csv", "The objects of the manifest, a row an object.", files),
+            _describe_file("manifest.parquet", "application/x-parquet", "The same rows with their types.", files),
         ],
         "recordSet": [
             {
@@ -91,13 +91,13 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
                 "name": "objects",
                 "description": "The objects behind the cohort's answer, sorted by key.",
                 "key": {"@id": "objects/uri"},
-                "field": [_field(name, kind, meanings.get(name, "")) for name, kind in types.items()],
+                "field": [_describe_field(name, kind, meanings.get(name, "")) for name, kind in types.items()],
             }
         ],
     }
 
 
-def _file(name: str, form: str, meaning: str, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _describe_file(name: str, form: str, meaning: str, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": name,
@@ -110,7 +110,7 @@ def _file(name: str, form: str, meaning: str, files: dict[str, dict[str, Any]]) 
     }
 
 
-def _field(name: str, kind: str, meaning: str) -> dict[str, Any]:
+def _describe_field(name: str, kind: str, meaning: str) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
         "@id": f"objects/{name}",

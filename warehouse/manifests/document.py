@@ -58,20 +58,22 @@ def _parse_json(content: bytes, path: Path) -> Any:
         raise ManifestError(f"{path} has more than {_MOST_VALUES:,} values: that of a manifest has not.")
     try:
         text = content.decode("utf-8")
-        about = json.loads(text, object_pairs_hook=_once_each, parse_constant=_refuse_constant, parse_float=_finite)
+        about = json.loads(
+            text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant, parse_float=_parse_finite
+        )
         json.dumps(about, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except RecursionError:
         problem = "it is nested too deeply"
     except UnicodeError:
         problem = "it is not text in UTF-8"
     except ValueError as error:
-        problem = show(str(error))
+        problem = escape_for_message(str(error))
     else:
         return about
     raise ManifestError(f"{path} cannot be read: {problem}. Get the manifest again from where it came from.")
 
 
-def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name stands twice in one object")
@@ -82,15 +84,15 @@ def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number of JSON")
 
 
-def _finite(word: str) -> float:
+def _parse_finite(word: str) -> float:
     number = float(word)
     return number if math.isfinite(number) else _refuse_constant(word)
 
 
 def _find_problem(about: dict[str, Any]) -> str:
     """What the schema, or what it cannot say, has against the document; "" for nothing."""
-    if error := next(_validator().iter_errors(about), None):
-        return f"{show(error.json_path)}: {show(error.message)}"
+    if error := next(_create_validator().iter_errors(about), None):
+        return f"{escape_for_message(error.json_path)}: {escape_for_message(error.message)}"
     cohort = about["cohort"]
     if wrong := check_names(cohort["labels"], "label") or check_names(cohort["parameters"], "parameter"):
         return wrong[0].rstrip(".")
@@ -102,7 +104,7 @@ def _find_problem(about: dict[str, Any]) -> str:
 
 
 @cache
-def _validator() -> Any:
+def _create_validator() -> Any:
     """The schema ready to validate; a float is no integer, and days and times are read."""
     import jsonschema
 
@@ -119,7 +121,7 @@ def _validator() -> Any:
     return strict(json.loads(read_schema()), format_checker=formats)
 
 
-def show(text: str, most: int = _SHOWN) -> str:
+def escape_for_message(text: str, most: int = _SHOWN) -> str:
     """A text from outside for a message: on one line, its control characters escaped, cut."""
     cut = text if len(text) <= most else f"{text[:most]}…"
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in cut)

@@ -21,7 +21,7 @@ from warehouse.errors import ManifestError, UsageError
 from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.contents import Contents, connect
-from warehouse.manifests.document import show
+from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.download_folder import check_room, explain_unwritable, finish_folder, open_folder
 from warehouse.manifests.download_job import Downloaded, Job, Wanted
 from warehouse.manifests.files import abbreviate, name_source_folders
@@ -73,10 +73,10 @@ def download(
         refused = _find_refused(con, contents, folders, data)
         for reason, number in Counter(refused.values()).items():
             names = [uri for uri, why in refused.items() if why == reason]
-            say(f"Not fetched, {number:,} whose key {reason}: {show(abbreviate(names), 1000)}")
+            say(f"Not fetched, {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
         job = Job(data, buckets, folders, refused)
         total = manifest.about["counts"]["objects"]
-        result = job.run(_objects(contents, con), total, workers or settings.fetch_threads, progress)
+        result = job.run(_iterate_objects(contents, con), total, workers or settings.fetch_threads, progress)
         finish_folder(data, manifest, result.failed)
         return result
 
@@ -95,8 +95,8 @@ def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None
     )
 
 
-def _objects(contents: Contents, con: duckdb.DuckDBPyConnection) -> Iterator[Wanted]:
-    con.execute(sql_files.fill(sql_files.statements("manifests/download.sql")["objects"], rows=contents.rows))
+def _iterate_objects(contents: Contents, con: duckdb.DuckDBPyConnection) -> Iterator[Wanted]:
+    con.execute(sql_files.fill(sql_files.read_statements("manifests/download.sql")["objects"], rows=contents.rows))
     while rows := con.fetchmany(1000):
         yield from (Wanted(*row) for row in rows)
 

@@ -13,7 +13,7 @@ from typing import IO
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 from warehouse.manifests import paths
-from warehouse.manifests.document import show
+from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.manifest import Manifest
 
 _ADVICE = {
@@ -33,7 +33,7 @@ def open_folder(data: Path, manifest: Manifest) -> Iterator[None]:
     try:
         files.make_folder(data / paths.OWN / "parts", below=data)
         lock = files.open_lock(data / paths.OWN / "lock")
-        _mark(data, _how_to_go_on(manifest, data))
+        _write_mark(data, _explain_resuming(manifest, data))
     except OSError as error:
         raise explain_unwritable(data, error) from None
     with lock:
@@ -41,12 +41,12 @@ def open_folder(data: Path, manifest: Manifest) -> Iterator[None]:
         yield
 
 
-def _mark(data: Path, text: str) -> None:
+def _write_mark(data: Path, text: str) -> None:
     with files.write_text_atomically(data / paths.INCOMPLETE) as file:
         file.write(text)
 
 
-def _how_to_go_on(manifest: Manifest, data: Path) -> str:
+def _explain_resuming(manifest: Manifest, data: Path) -> str:
     return (
         f"This download of {manifest.name} ({manifest.digest}) is not complete.\n"
         f"Go on:  chest manifest download {manifest.folder} -o {data}\n"
@@ -87,8 +87,8 @@ def finish_folder(data: Path, manifest: Manifest, failed: list[tuple[str, str]])
     """Remove what marks the folder as incomplete; or, with objects that failed, write into it what is missing."""
     try:
         if failed:
-            missing = "".join(f"{reason}\t{show(key, 5000)}\n" for key, reason in failed)
-            _mark(data, f"{_how_to_go_on(manifest, data)}\n{missing}")
+            missing = "".join(f"{reason}\t{escape_for_message(key, 5000)}\n" for key, reason in failed)
+            _write_mark(data, f"{_explain_resuming(manifest, data)}\n{missing}")
             return
         shutil.rmtree(data / paths.OWN, ignore_errors=True)
         (data / paths.INCOMPLETE).unlink()

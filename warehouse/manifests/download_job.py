@@ -15,7 +15,7 @@ from pathlib import Path
 from warehouse.errors import SourceError
 from warehouse.filesystem import files
 from warehouse.manifests import paths
-from warehouse.manifests.checksums import How, check
+from warehouse.manifests.checksums import How, find_proof
 from warehouse.manifests.download_folder import explain_unwritable
 from warehouse.manifests.files import find_place
 from warehouse.object_store.base import Bucket, Content, Facts, ReadFailure, is_md5
@@ -142,11 +142,11 @@ class Job:
         except FileNotFoundError:
             return None
         if isinstance(bucket, FolderBucket) and not is_md5(item.etag):
-            return How.CONTENT if _same_content(place, bucket.stream(item.key)) else None
+            return How.CONTENT if _has_same_content(place, bucket.stream(item.key)) else None
         if bucket.source == item.source or is_md5(item.etag):
-            return check(place, item.etag, lambda: bucket.facts(item.key))
+            return find_proof(place, item.etag, lambda: bucket.facts(item.key))
         facts = bucket.facts(item.key)
-        return check(place, facts.etag, lambda: facts)
+        return find_proof(place, facts.etag, lambda: facts)
 
     def _fetch(self, place: Path, item: Wanted, bucket: Bucket) -> tuple[How, int] | ReadFailure:
         """Fetch one object, going on where a part of it is there; OSError when it cannot be written."""
@@ -170,9 +170,9 @@ class Job:
         if part.stat().st_size != item.size:
             return ReadFailure("ended early")
         if isinstance(bucket, FolderBucket):
-            how = How.CONTENT if _same_content(part, bucket.stream(item.key)) else None
+            how = How.CONTENT if _has_same_content(part, bucket.stream(item.key)) else None
         else:
-            how = check(part, content.etag, _once(bucket, item.key), md5)
+            how = find_proof(part, content.etag, _fetch_facts_once(bucket, item.key), md5)
         if how is None:
             part.unlink()
             return ReadFailure("does not match its checksum")
@@ -195,7 +195,7 @@ class Job:
                 file.seek(start)
                 file.truncate()
             chunks = iter(content.chunks)
-            while (data := _next(chunks)) is not None:
+            while (data := _next_chunk(chunks)) is not None:
                 if self._stop.is_set():
                     raise _StoppedError
                 if md5:
@@ -211,7 +211,7 @@ class Job:
         return ReadFailure(str(error), retry)
 
 
-def _next(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
+def _next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
     """The next piece of an object; a failure to read it is the bucket's, not that of the folder written to."""
     try:
         return next(chunks, None)
@@ -226,11 +226,11 @@ def _is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:
     return True
 
 
-def _once(bucket: Bucket, key: str) -> Callable[[], Facts]:
+def _fetch_facts_once(bucket: Bucket, key: str) -> Callable[[], Facts]:
     return lambda: bucket.facts(key)
 
 
-def _same_content(place: Path, content: Content | ReadFailure) -> bool:
+def _has_same_content(place: Path, content: Content | ReadFailure) -> bool:
     """Whether a file has the bytes of an object that lies in a folder."""
     if isinstance(content, ReadFailure):
         return False

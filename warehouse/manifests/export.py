@@ -73,10 +73,10 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
     _settle_types(rows)
-    _copy(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
-    _copy(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
-    _copy(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
-    files = {name: _file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
+    _copy_table(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
+    _copy_table(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
+    _copy_table(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
+    files = {name: _describe_file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
     described = describe_manifest(answer, rows, objects, files)
     for source in described["sources"]:
         if _CONTROL.search(source):
@@ -92,7 +92,7 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
             write_s5cmd(rows.con, "manifest_rows", file)
         else:
             file.write(b"# The objects lie in a folder, where s5cmd has nothing to do: chest manifest download\n")
-    files |= {name: _file(folder / name) for name in (SCHEMA, "croissant.json", "download.s5cmd")}
+    files |= {name: _describe_file(folder / name) for name in (SCHEMA, "croissant.json", "download.s5cmd")}
     _write_json(folder / DOCUMENT, described)
     (folder / SUMS).write_text(render_sums((folder / DOCUMENT).read_bytes(), files), encoding="utf-8")
 
@@ -101,7 +101,7 @@ def _settle_types(rows: Rows) -> None:
     """Give labels whose type Parquet does not keep one that has the same text: a sum is BIGINT where it fits."""
     import duckdb
 
-    sql = sql_files.statements("manifests/rows.sql")
+    sql = sql_files.read_statements("manifests/rows.sql")
     given = rows.con.sql("from manifest_rows limit 0")
     for name, kind in zip(given.columns, given.types, strict=True):
         if LABEL_TYPES.fullmatch(str(kind)) and "INTERVAL" not in str(kind):  # which Polars does not read
@@ -123,7 +123,7 @@ _S5CMD_HEAD = """\
 """
 
 
-def _copy(con: duckdb.DuckDBPyConnection, table: str, path: Path, options: str) -> None:
+def _copy_table(con: duckdb.DuckDBPyConnection, table: str, path: Path, options: str) -> None:
     import duckdb
 
     try:
@@ -132,7 +132,7 @@ def _copy(con: duckdb.DuckDBPyConnection, table: str, path: Path, options: str) 
         raise OSError(str(error).split("\n", maxsplit=1)[0]) from None
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _describe_file(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
@@ -160,7 +160,7 @@ def describe_manifest(
             "grain": cohort.grain,
             "sql": cohort.sql,
             "sql_sha256": hashlib.sha256(cohort.sql.encode()).hexdigest(),
-            "parameters": {name: _plain(value) for name, value in answer.values.items()},
+            "parameters": {name: _to_json_value(value) for name, value in answer.values.items()},
             "labels": {name: cohort.labels.get(name, "") for name in rows.labels},
         },
         "as_of": str(wh.day) if wh.day else None,
@@ -171,7 +171,7 @@ def describe_manifest(
         "objects": list(objects),
         "counts": rows.counts,
         "without_images": list(rows.without_images),
-        "attrition": _attrition(answer),
+        "attrition": _describe_attrition(answer),
         "files": files,
         "created_at": to_utc(datetime.now(UTC)),
         "created_by": store.get_author(),
@@ -179,16 +179,16 @@ def describe_manifest(
     }
 
 
-def _attrition(answer: CohortAnswer) -> list[dict[str, Any]]:
+def _describe_attrition(answer: CohortAnswer) -> list[dict[str, Any]]:
     return [
         {"step": step.step, "meaning": step.meaning, "after": step.after, **step.counts} for step in count_steps(answer)
     ]
 
 
-def _plain(value: object) -> Any:
+def _to_json_value(value: object) -> Any:
     """A value as JSON has it; a day as its ISO text."""
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_to_json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # which JSON has no number for
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -21,7 +21,7 @@ from warehouse.manifests.contents import Contents, load_contents
 from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FORMAT, parse_document, read_schema
 from warehouse.manifests.files import Files, Part, abbreviate, find_files, split_rows
 from warehouse.manifests.rows import COLUMNS
-from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, read_file, seal_of
+from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, compute_seal, read_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -137,7 +137,7 @@ def read_manifest(folder: Path | str, *, seal: str = "") -> Manifest:
         )
     found = ""
     if about["format"] > UNSEALED_FORMAT:
-        found = seal_of(content)
+        found = compute_seal(content)
         check_sums(folder, content, about["files"])
     if seal:
         check_seal(folder, found, seal)

@@ -77,11 +77,11 @@ def find_unwritable(
     `folders` has the folder of each source where there are several. `trial` is an empty folder on the same file system,
     in which names are tried. `folds`: whether to hold for one what differs in case; as the file system does by default.
     """
-    sql = sql_files.statements("manifests/paths.sql")
+    sql = sql_files.read_statements("manifests/paths.sql")
     many = folders if len(folders) > 1 else {}
     con.execute(
         sql_files.fill(sql["targets"], rows=rows),
-        {"homes": [*many], "folders": [*many.values()], "folds": does_fold_names(trial) if folds is None else folds},
+        {"homes": [*many], "folders": [*many.values()], "folds": folds_names(trial) if folds is None else folds},
     )
     first = [name for (name,) in con.execute(sql["first_segments"]).fetchall()]
     odd = [name for (name,) in con.execute(sql["segments"], {"odd": _ODD, "most": _TRIED}).fetchall()]
@@ -90,8 +90,8 @@ def find_unwritable(
         ("reserved", {"names": [name for name in first if is_reserved(name)]}, RESERVED),
         ("shared", None, SHARED),
         ("above", None, ABOVE),
-        ("long", {"most": _longest(trial) - len(os.fsencode(data.absolute())) - 1}, TOO_LONG),
-        ("refused", {"names": [name for name in odd if not does_take_name(trial, name)]}, REFUSED),
+        ("long", {"most": _find_longest_name(trial) - len(os.fsencode(data.absolute())) - 1}, TOO_LONG),
+        ("refused", {"names": [name for name in odd if not takes_name(trial, name)]}, REFUSED),
     )
     found: dict[str, str] = {}
     for name, parameters, reason in asked:
@@ -100,7 +100,7 @@ def find_unwritable(
     return found
 
 
-def does_fold_names(trial: Path) -> bool:
+def folds_names(trial: Path) -> bool:
     """Whether names that differ in case, or in how an accent is written, are one to the file system of a folder."""
     name = trial / "e\u0301"
     name.touch()
@@ -110,7 +110,7 @@ def does_fold_names(trial: Path) -> bool:
         name.unlink()
 
 
-def does_take_name(trial: Path, name: str) -> bool:
+def takes_name(trial: Path, name: str) -> bool:
     """Whether the file system of an empty folder takes a name as it is."""
     place = trial / name
     try:
@@ -124,7 +124,7 @@ def does_take_name(trial: Path, name: str) -> bool:
             place.unlink()
 
 
-def _longest(folder: Path) -> int:
+def _find_longest_name(folder: Path) -> int:
     try:
         return os.pathconf(folder, "PC_PATH_MAX") - 1
     except (AttributeError, OSError, ValueError):  # not on Windows

@@ -29,7 +29,7 @@ def record(manifest: Manifest, place: location.Location, settings: Settings | No
 
     ManifestError when the snapshot that it was made from is gone by now: maintenance came in between.
     """
-    values = _values(manifest)
+    values = _collect_values(manifest)
     names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
     try:
@@ -67,7 +67,7 @@ def _require_still_there(manifest: Manifest, place: location.Location, settings:
         _require_snapshot(con, manifest)
 
 
-def _values(manifest: Manifest) -> dict[str, Any]:
+def _collect_values(manifest: Manifest) -> dict[str, Any]:
     about, cohort = manifest.about, manifest.about["cohort"]
     counts = about["counts"]
     return {

@@ -34,7 +34,7 @@ def find_standing(manifest: Manifest, lake_address: str, settings: Settings | No
     alike = [
         entry
         for entry in entries
-        if entry.get("csv_sha256") and all(_plain(entry[name]) == value for name, value in meant.items())
+        if entry.get("csv_sha256") and all(_to_plain(entry[name]) == value for name, value in meant.items())
     ]
     csv, sql = about["files"]["manifest.csv"]["sha256"], about["cohort"]["sql"]
     if any(entry["csv_sha256"] == csv and entry["sql"] == sql for entry in alike):
@@ -44,5 +44,5 @@ def find_standing(manifest: Manifest, lake_address: str, settings: Settings | No
     return Standing.UNKNOWN
 
 
-def _plain(value: object) -> object:
+def _to_plain(value: object) -> object:
     return to_utc(value) if isinstance(value, datetime) else value

@@ -47,7 +47,10 @@ def reproduce(
     from warehouse.cohorts.answer import CohortAnswer
 
     about, _ = manifest.about, manifest.contents  # all of it is checked before its SQL is run
-    with _opened(manifest, lake_address, newest, settings or load_settings()) as wh, files.temporary_folder() as folder:
+    with (
+        _open_session(manifest, lake_address, newest, settings or load_settings()) as wh,
+        files.open_temporary_folder() as folder,
+    ):
         asked = wh.group(about["group"])
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
         known = parsing.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
@@ -58,14 +61,14 @@ def reproduce(
         again = open_manifest(folder)
         return Reproduction(
             digest=again.digest,
-            is_same_csv=_csv_hash(manifest) == _csv_hash(again),
+            is_same_csv=_find_csv_hash(manifest) == _find_csv_hash(again),
             difference=compare_manifests(manifest, again, settings),
             patients_gone=tuple(find_missing_patients(manifest, lake_address, settings)),
         )
 
 
 @contextlib.contextmanager
-def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Settings) -> Iterator[Session]:
+def _open_session(manifest: Manifest, lake_address: str, newest: bool, settings: Settings) -> Iterator[Session]:
     from warehouse.query.session import Session
 
     number, time = manifest.about["snapshot"], manifest.about["snapshot_time"]
@@ -86,5 +89,5 @@ def _opened(manifest: Manifest, lake_address: str, newest: bool, settings: Setti
         yield wh
 
 
-def _csv_hash(manifest: Manifest) -> str:
+def _find_csv_hash(manifest: Manifest) -> str:
     return str(manifest.about["files"]["manifest.csv"]["sha256"])

@@ -87,23 +87,28 @@ def collect_rows(answer: CohortAnswer, objects: tuple[str, ...] = DEFAULT_OBJECT
     if unknown or not objects:
         raise UsageError(f"Objects are {', '.join(OBJECTS)}, not {', '.join(unknown) or 'nothing'}.")
     grain = answer.definition.grain_column
-    named, given = _named(answer.rows, grain)
+    named, given = _select_identifiers(answer.rows, grain)
     labels = tuple(given.column_names[len(named) :])
     with contextlib.closing(answer.warehouse.fork()) as held, held.limited():
-        counts = _find(held.con, given, labels, named, grain, list(objects))
+        counts = _build_tables(held.con, given, labels, named, grain, list(objects))
         unmatched = tuple(str(name) for (name,) in _fetch(held.con, "unmatched", {"grain": identifier(grain)}))
-        counts = {"rows": given.num_rows, **_row(held.con, "picked"), "rows_without_images": len(unmatched), **counts}
+        counts = {
+            "rows": given.num_rows,
+            **_fetch_row(held.con, "picked"),
+            "rows_without_images": len(unmatched),
+            **counts,
+        }
         con = confined.connect(held.settings, *([folder] if folder else []))
         try:
             for table in ("manifest_rows", "manifest_records"):
-                _hand_over(held.con, con, table)
+                _copy_between(held.con, con, table)
             return Rows(con, labels, counts, tuple(sorted(unmatched)), compute_digest(con, "manifest_rows", labels))
         except BaseException:
             con.close()
             raise
 
 
-def _find(
+def _build_tables(
     con: duckdb.DuckDBPyConnection,
     given: pa.Table,
     labels: tuple[str, ...],
@@ -113,44 +118,44 @@ def _find(
 ) -> dict[str, int]:
     """Make tables `manifest_rows` and `manifest_records` on a sandboxed connection; the counts of the first."""
     con.register("given", given)
-    con.execute(_sql()["answer"])
+    con.execute(_read_sql()["answer"])
     con.unregister("given")
     of_patients = grain == "patient_id"
     holes = {
-        "labels": _listed(map(identifier, labels)),
-        "labels_of_the_answer": _listed(f"answer.{identifier(label)}" for label in labels),
-        "labels_of_patients": _listed(f"picked_patients.{identifier(label)}" for label in labels),
+        "labels": _render_names(map(identifier, labels)),
+        "labels_of_the_answer": _render_names(f"answer.{identifier(label)}" for label in labels),
+        "labels_of_patients": _render_names(f"picked_patients.{identifier(label)}" for label in labels),
         "patients": "answer" if of_patients else "(select distinct patient_id from picked)",
         "labels_come": "named.patient_id = answer.patient_id" if of_patients else "false",
         "named": " and ".join(f"images.{identifier(name)} = answer.{identifier(name)}" for name in named),
     }
     made = ["answer"]
     for table in ("picked", "picked_patients", "manifest_rows", "manifest_records"):
-        query = sql_files.fill(_sql()[f"make {table}"], **holes)
+        query = sql_files.fill(_read_sql()[f"make {table}"], **holes)
         parameters = {"objects": objects} if table == "manifest_rows" else {}
         sandbox.check_plan(con, query, parameters, relations=made)
-        con.execute(sql_files.fill(_sql()["make"], table=identifier(table), query=query), parameters)
+        con.execute(sql_files.fill(_read_sql()["make"], table=identifier(table), query=query), parameters)
         made.append(table)
-    counts = _row(con, "counts")
+    counts = _fetch_row(con, "counts")
     if counts["objects"] != counts["distinct_objects"]:
-        con.execute(_sql()["doubles"])
-        counts = _row(con, "counts")
+        con.execute(_read_sql()["doubles"])
+        counts = _fetch_row(con, "counts")
     del counts["distinct_objects"]
     return counts
 
 
-def _hand_over(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, table: str) -> None:
+def _copy_between(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, table: str) -> None:
     """Copy a table from one connection to another, in its order, a batch at a time."""
     new.register("handed_over", old.table(table).to_arrow_reader(_BATCH))
-    new.execute(sql_files.fill(_sql()["make"], table=identifier(table), query="from handed_over"))
+    new.execute(sql_files.fill(_read_sql()["make"], table=identifier(table), query="from handed_over"))
     new.unregister("handed_over")
 
 
-def _sql() -> dict[str, str]:
-    return sql_files.statements("manifests/rows.sql")
+def _read_sql() -> dict[str, str]:
+    return sql_files.read_statements("manifests/rows.sql")
 
 
-def _named(table: pa.Table, grain: str) -> tuple[list[str], pa.Table]:
+def _select_identifiers(table: pa.Table, grain: str) -> tuple[list[str], pa.Table]:
     """By which identifiers an answer names images, and the answer: these first, then its labels under their names.
 
     Identifiers wider than the grain narrow it; a label that is called like a column of the manifest is `label_NAME`.
@@ -170,17 +175,17 @@ def _named(table: pa.Table, grain: str) -> tuple[list[str], pa.Table]:
     return named, given.rename_columns([*named, *renamed])
 
 
-def _listed(names: Iterable[str]) -> str:
+def _render_names(names: Iterable[str]) -> str:
     return "".join(f", {name}" for name in names)
 
 
-def _row(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, int]:
-    (row,) = fetch_dicts(con.execute(_sql()[name]))
+def _fetch_row(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, int]:
+    (row,) = fetch_dicts(con.execute(_read_sql()[name]))
     return row
 
 
 def _fetch(con: duckdb.DuckDBPyConnection, name: str, holes: dict[str, str]) -> list[tuple[object, ...]]:
-    return con.execute(sql_files.fill(_sql()[name], **holes)).fetchall()
+    return con.execute(sql_files.fill(_read_sql()[name], **holes)).fetchall()
 
 
 def compute_digest(con: duckdb.DuckDBPyConnection, rows: str, labels: tuple[str, ...]) -> str:
@@ -188,15 +193,15 @@ def compute_digest(con: duckdb.DuckDBPyConnection, rows: str, labels: tuple[str,
     sha = hashlib.sha256()
     header = json.dumps([*_DIGESTED, *labels], ensure_ascii=False, separators=(",", ":"))
     sha.update(f"{header}\n".encode())
-    as_text = _listed(f"cast({identifier(label)} as varchar)" for label in labels)
-    for text in iterate_lines(con, sql_files.fill(_sql()["lines"], rows=rows, labels_as_text=as_text)):
+    as_text = _render_names(f"cast({identifier(label)} as varchar)" for label in labels)
+    for text in iterate_lines(con, sql_files.fill(_read_sql()["lines"], rows=rows, labels_as_text=as_text)):
         sha.update(text)
     return f"sha256:{sha.hexdigest()}"
 
 
 def write_s5cmd(con: duckdb.DuckDBPyConnection, rows: str, file: IO[bytes]) -> None:
     """Write the commands with which s5cmd fetches the objects."""
-    for text in iterate_lines(con, sql_files.fill(_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
+    for text in iterate_lines(con, sql_files.fill(_read_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
         file.write(text)
 
 

@@ -22,7 +22,7 @@ _CHUNK = 1 << 20
 _AGAIN = "Get the manifest again from where it came from."
 
 
-def seal_of(document: bytes) -> str:
+def compute_seal(document: bytes) -> str:
     """The seal of a manifest: `sha256:` and the SHA-256 of its manifest.json."""
     return f"sha256:{hashlib.sha256(document).hexdigest()}"
 
@@ -54,14 +54,14 @@ def check_seal(folder: Path, found: str, wanted: str) -> None:
 
 def read_file(path: Path, most: int) -> bytes:
     """The bytes of a file of a manifest, up to one more than `most`, which tells that there are more."""
-    with _opened(path) as file:
+    with _open_regular(path) as file:
         return file.read(most + 1)
 
 
 def copy_file(path: Path, target: Path, meant: dict[str, Any]) -> None:
     """Copy a file to where nobody else writes, and see that the copy is the file that manifest.json means."""
     with HashedFile(path, meant) as file, target.open("xb") as copy:
-        for chunk in _chunks(file):
+        for chunk in _read_chunks(file):
             copy.write(chunk)
         file.check()
 
@@ -69,7 +69,7 @@ def copy_file(path: Path, target: Path, meant: dict[str, Any]) -> None:
 def hash_file(path: Path, meant: dict[str, Any]) -> None:
     """See that a file is the one that manifest.json means."""
     with HashedFile(path, meant) as file:
-        for _ in _chunks(file):
+        for _ in _read_chunks(file):
             pass
         file.check()
 
@@ -82,11 +82,11 @@ class HashedFile(io.RawIOBase):
 
     def __init__(self, path: Path, meant: dict[str, Any]) -> None:
         self._path, self._meant = path, meant
-        self._file = _opened(path)
+        self._file = _open_regular(path)
         self._sha, self._size = hashlib.sha256(), 0
         if os.fstat(self._file.fileno()).st_size != meant["bytes"]:
             self._file.close()
-            raise self._altered("size")
+            raise self._to_error("size")
 
     def readable(self) -> bool:
         """It is read."""
@@ -97,28 +97,28 @@ class HashedFile(io.RawIOBase):
         size = self._file.readinto(buffer)
         self._size += size
         if self._size > self._meant["bytes"]:
-            raise self._altered("size")
+            raise self._to_error("size")
         self._sha.update(memoryview(buffer)[:size])
         return size
 
     def check(self) -> None:
         """Raise ManifestError unless what was read is the whole file that is meant."""
         if self._size != self._meant["bytes"] or self._sha.hexdigest() != self._meant["sha256"]:
-            raise self._altered("SHA-256")
+            raise self._to_error("SHA-256")
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
         super().close()
 
-    def _altered(self, what: str) -> ManifestError:
+    def _to_error(self, what: str) -> ManifestError:
         return ManifestError(
             f"{self._path.parent} was altered: {self._path.name} does not have the {what} that {DOCUMENT} states. "
             f"{_AGAIN}"
         )
 
 
-def _opened(path: Path) -> io.BufferedReader:
+def _open_regular(path: Path) -> io.BufferedReader:
     """A regular file opened to read; a pipe or a device is not waited for."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -132,6 +132,6 @@ def _opened(path: Path) -> io.BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def _chunks(file: HashedFile) -> Iterator[bytes]:
+def _read_chunks(file: HashedFile) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK):
         yield chunk

@@ -14,7 +14,7 @@ from pathlib import Path
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.lake import connection, location
-from warehouse.manifests.document import show
+from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.manifest import Manifest
 from warehouse.settings import Settings
 
@@ -36,8 +36,8 @@ def resolve_sources(
     left = {home for home in homes if home not in found} - manifest.home
     if left:
         place = location.parse_address(lake_address or settings.lake)
-        if strange := sorted(left - _known(place, settings)):
-            raise UsageError(_explain(manifest, strange, place))
+        if strange := sorted(left - _find_known_sources(place, settings)):
+            raise UsageError(_explain_unknown(manifest, strange, place))
     return {home: found.get(home, home) for home in homes}
 
 
@@ -48,10 +48,10 @@ def _read_given(manifest: Manifest, homes: Sequence[str], given: Sequence[str]) 
         if not home:
             raise UsageError(
                 f"--source {text}: {manifest.folder} has {len(homes)} sources, and this is none of them. They are "
-                f"{_listed(homes)}. Name one, or say what stands in for it:  --source SOURCE=BUCKET"
+                f"{_format_sources(homes)}. Name one, or say what stands in for it:  --source SOURCE=BUCKET"
             )
         if home in found:
-            raise UsageError(f"--source {text}: what stands for {show(home)} was given already.")
+            raise UsageError(f"--source {text}: what stands for {escape_for_message(home)} was given already.")
         found[home] = place
     return found
 
@@ -75,7 +75,7 @@ def normalize_source(text: str) -> str:
     return os.path.abspath(Path(text).expanduser())  # noqa: PTH100 - no links are resolved
 
 
-def _known(place: location.Location, settings: Settings) -> set[str]:
+def _find_known_sources(place: location.Location, settings: Settings) -> set[str]:
     """The sources of the lake as it is now; none where there is no lake."""
     from warehouse.lake import store
 
@@ -83,19 +83,19 @@ def _known(place: location.Location, settings: Settings) -> set[str]:
         return set()
     with contextlib.closing(connection.connect(settings, place)) as con:
         connection.attach(con, place, "read_only")
-        sql = sql_files.statements("manifests/sources.sql")
+        sql = sql_files.read_statements("manifests/sources.sql")
         if not con.execute(sql["is_made"]).fetchall():
             return set()
         return {source for (source,) in con.execute(sql["sources"]).fetchall()}
 
 
-def _explain(manifest: Manifest, strange: Sequence[str], place: location.Location) -> str:
-    flags = " ".join(f"--source {shlex.quote(show(home))}" for home in strange[:5])
+def _explain_unknown(manifest: Manifest, strange: Sequence[str], place: location.Location) -> str:
+    flags = " ".join(f"--source {shlex.quote(escape_for_message(home))}" for home in strange[:5])
     return (
-        f"{manifest.folder} points to {_listed(strange)}, which the lake {place.name} does not have. If you know where "
+        f"{manifest.folder} points to {_format_sources(strange)}, which the lake {place.name} does not have. If you know where "
         f"the manifest comes from, name it:  {flags}   For a bucket that stands in for it:  --source BUCKET"
     )
 
 
-def _listed(sources: Sequence[str]) -> str:
-    return ", ".join(show(source) for source in sources[:5]) + (" …" if len(sources) > 5 else "")
+def _format_sources(sources: Sequence[str]) -> str:
+    return ", ".join(escape_for_message(source) for source in sources[:5]) + (" …" if len(sources) > 5 else "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.ingest import extraction, record_extraction
-from warehouse.ingest.listing import pattern_names
+from warehouse.ingest.listing import render_pattern_names
 from warehouse.lake import location
 from warehouse.manifests import paths
 from warehouse.manifests.contents import connect
@@ -74,7 +74,7 @@ def verify(
     buckets = [open_bucket(places[home], settings) for home in homes]
     is_home = [bucket.source for bucket in buckets] == homes
     with contextlib.closing(connect(settings, contents)) as con:
-        sql = sql_files.statements("manifests/verify.sql")
+        sql = sql_files.read_statements("manifests/verify.sql")
         place = "list_position($homes, left(uri, length(uri) - length(key) - 1))" if len(homes) > 1 else "1"
         filled = sql_files.fill(sql["recorded"], rows=contents.rows, place=f"cast({place} as smallint)")
         con.execute(filled, {"homes": homes} if len(homes) > 1 else None)
@@ -82,7 +82,7 @@ def verify(
         for name in ("patients", "there", "candidates", "again"):
             con.execute(sql[name])
         for number, bucket in enumerate(buckets, 1):
-            _look(con, bucket, number, is_home, manifest.about.get("as_of"), progress)
+            _compare_bucket(con, bucket, number, is_home, manifest.about.get("as_of"), progress)
         con.execute(sql["compared"], {"is_home": is_home})
         con.execute(sql["verdict"])
         rows = con.execute(sql["counts"]).fetchall()
@@ -100,23 +100,25 @@ def verify(
         )
 
 
-def _look(
+def _compare_bucket(
     con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int, is_home: bool, as_of: Any, progress: Progress
 ) -> None:
     """List what a bucket has of the manifest's patients, and find what could take the place of anything."""
-    sql = sql_files.statements("manifests/verify.sql")
+    sql = sql_files.read_statements("manifests/verify.sql")
     ((patients,),) = con.execute(sql["number"], {"place": place}).fetchall()
     which = "heads" if patients <= _PATIENTS else "groups"
     heads = [head for (head,) in con.execute(sql[which], {"place": place}).fetchall()]
     if isinstance(bucket, FolderBucket):  # where `..` would lead out of it; what is named so cannot be in it
         heads = [head for head in heads if not paths.has_dots(head)]
-    _stream(con, _at_once(bucket, heads) if which == "heads" else _one_by_one(bucket, heads), place, progress)
+    _stream_listing(
+        con, _look_up_concurrently(bucket, heads) if which == "heads" else _look_up_each(bucket, heads), place, progress
+    )
     if con.execute(sql["listed_twice"], {"place": place}).fetchall():
         con.execute(sql["listed_once"], {"place": place})
     con.execute(sql["others"], {"place": place})
     con.execute(sql["changes"])
     con.execute(
-        sql_files.fill(sql_files.statements("ingest/listing.sql")["parsed"], **pattern_names()),
+        sql_files.fill(sql_files.read_statements("ingest/listing.sql")["parsed"], **render_pattern_names()),
         {"source": bucket.source, "dated": keys.DATED, "published": keys.PUBLISHED},
     )
     con.execute(sql["sent_again"], {"place": place, "as_of": as_of})
@@ -125,7 +127,9 @@ def _look(
     con.execute("drop table listing; drop table changes; drop table parsed")
 
 
-def _stream(con: duckdb.DuckDBPyConnection, listing: Iterator[pa.RecordBatch], place: int, progress: Progress) -> None:
+def _stream_listing(
+    con: duckdb.DuckDBPyConnection, listing: Iterator[pa.RecordBatch], place: int, progress: Progress
+) -> None:
     """Take a listing into table `there`."""
     import pyarrow as pa
 
@@ -144,7 +148,7 @@ def _stream(con: duckdb.DuckDBPyConnection, listing: Iterator[pa.RecordBatch], p
 
     con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
     try:
-        con.execute(sql_files.statements("manifests/verify.sql")["listed"], {"place": place})
+        con.execute(sql_files.read_statements("manifests/verify.sql")["listed"], {"place": place})
     except Exception:
         # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
         if failure:
@@ -154,12 +158,12 @@ def _stream(con: duckdb.DuckDBPyConnection, listing: Iterator[pa.RecordBatch], p
         con.unregister("incoming")
 
 
-def _one_by_one(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
+def _look_up_each(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
     for head in heads:
         yield from bucket.listing(head)
 
 
-def _at_once(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
+def _look_up_concurrently(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
     """Short listings, several under way at a time."""
     with ThreadPoolExecutor(_LISTERS, thread_name_prefix="list") as pool:
         for found in pool.map(lambda head: list(bucket.listing(head)), heads):
@@ -170,7 +174,7 @@ def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> N
     """Look into the new clinical files of the dated layout: whether they are `data` or `status` is in them."""
     import pyarrow as pa
 
-    sql = sql_files.statements("manifests/verify.sql")
+    sql = sql_files.read_statements("manifests/verify.sql")
     rows = con.execute(sql["unknown_kinds"], {"place": place}).fetchall()
     if not rows:
         return
@@ -182,7 +186,7 @@ def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> N
         texts.append("" if number in unread else bytes(buffer[at : at + size]).decode("utf-8", "replace"))
         at += size
     with extraction.open_extractor() as extractor:
-        kinds = record_extraction.kinds(extractor, texts)
+        kinds = record_extraction.find_kinds(extractor, texts)
     con.register("kinds", pa.table({"key": pa.array(names, pa.string()), "kind": pa.array(kinds, pa.string())}))
     con.execute(sql["kind"], {"place": place})
     con.unregister("kinds")
@@ -193,7 +197,7 @@ def find_missing_patients(manifest: Manifest, lake_address: str, settings: Setti
     from warehouse.query.session import ALL_GROUPS, Session
 
     settings = settings or load_settings()
-    sql = sql_files.statements("manifests/verify.sql")
+    sql = sql_files.read_statements("manifests/verify.sql")
     # The lake's connection never reads the manifest's files: it is given the names.
     with contextlib.closing(connect(settings, manifest.contents)) as con:
         named = con.execute(sql_files.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()

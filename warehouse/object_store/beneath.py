@@ -43,7 +43,7 @@ def _open_through_links(root: int, real_root: str, key: str) -> int:
     """The same by way of a descriptor that only names a place, so that nothing outside is opened even for a moment."""
     named = os.open(key, _O_PATH | os.O_CLOEXEC if _O_PATH else _FLAGS, dir_fd=root)
     try:
-        if not is_beneath(place_of(named, f"{real_root}/{key}"), real_root):
+        if not is_beneath(find_real_path(named, f"{real_root}/{key}"), real_root):
             raise RefusedError(OUTSIDE)
         if not stat.S_ISREG(os.fstat(named).st_mode):
             raise RefusedError(NO_FILE)
@@ -58,12 +58,12 @@ def resolve(path: str) -> tuple[str, os.stat_result]:
         return os.path.realpath(path, strict=True), os.stat(path)  # noqa: PTH116
     handle = os.open(path, _O_PATH | os.O_CLOEXEC)
     try:
-        return place_of(handle, path), os.fstat(handle)
+        return find_real_path(handle, path), os.fstat(handle)
     finally:
         os.close(handle)
 
 
-def place_of(handle: int, path: str) -> str:
+def find_real_path(handle: int, path: str) -> str:
     """The real path of what was opened by `path`; where the system does not say, that of the path as it is now."""
     try:
         return os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - plain calls: once a file
@@ -78,7 +78,7 @@ def is_beneath(path: str, folder: str) -> bool:
 
 def _open_without_links(root: int, key: str) -> int:
     """A descriptor, or -1 where the path has a link in it, or anything else is in the way."""
-    call, how = _openat2()
+    call, how = _load_openat2()
     if call is None:
         return -1
     try:
@@ -89,7 +89,7 @@ def _open_without_links(root: int, key: str) -> int:
 
 
 @cache
-def _openat2() -> tuple[Any, Any]:
+def _load_openat2() -> tuple[Any, Any]:
     """The system call, and what it is asked: flags, mode and resolve, 64 bits each; Nones where there is none."""
     if not _O_PATH:  # not Linux
         return None, None

@@ -58,16 +58,16 @@ class FolderBucket:
 
         def skip(key: str, reason: str) -> None:
             if key.startswith(prefix):
-                skipped.append(Skipped(_as_text(key), reason))
+                skipped.append(Skipped(_to_key(key), reason))
             if len(skipped) > _MOST_SKIPPED:
                 raise SourceError(
                     f"The folder {self._root} has more than {_MOST_SKIPPED:,} paths that are no objects, such as "
-                    f"{_as_text(key)!r}: {reason}. Name the folder that the files really lie in. Nothing was changed."
+                    f"{_to_key(key)!r}: {reason}. Name the folder that the files really lie in. Nothing was changed."
                 )
 
         try:
             for rows in walk(self._root, prefix, skip):
-                yield _batch([row for row in rows if row[0].startswith(prefix)] if prefix else rows)
+                yield _build_batch([row for row in rows if row[0].startswith(prefix)] if prefix else rows)
         except OSError as error:
             words = error.strerror or str(error)
             raise SourceError(
@@ -77,22 +77,22 @@ class FolderBucket:
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Open a file; its time of writing and size as they are now."""
-        with self._opened() as (root, real):
-            handle = _handle(root, real, key)
+        with self._open_folder() as (root, real):
+            handle = _open_handle(root, real, key)
         if isinstance(handle, ReadFailure):
             return handle
         stat = os.fstat(handle)
-        return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _chunks(os.fdopen(handle, "rb"), start))
+        return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _read_chunks(os.fdopen(handle, "rb"), start))
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[tuple[int, str]]:
+    def _open_folder(self) -> Iterator[tuple[int, str]]:
         """The folder's descriptor and its real path; below an open folder a path is shorter to walk."""
         try:
             root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise SourceError(f"The folder {self._root} cannot be read: {error.strerror}. Check the path.") from None
         try:
-            yield root, beneath.place_of(root, self._root)
+            yield root, beneath.find_real_path(root, self._root)
         finally:
             os.close(root)
 
@@ -110,9 +110,9 @@ class FolderBucket:
         """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
         unread: dict[int, ReadFailure] = {}
         at = 0
-        with self._opened() as (root, real):
+        with self._open_folder() as (root, real):
             for place, (key, size) in enumerate(zip(keys, sizes, strict=True)):
-                handle = _handle(root, real, key)
+                handle = _open_handle(root, real, key)
                 if isinstance(handle, ReadFailure):
                     unread[place] = handle
                 else:
@@ -128,7 +128,7 @@ class FolderBucket:
         return unread
 
 
-def _handle(root: int, real_root: str, key: str) -> int | ReadFailure:
+def _open_handle(root: int, real_root: str, key: str) -> int | ReadFailure:
     """A descriptor of a file, or why there is none."""
     try:
         return beneath.open_file(root, real_root, key)
@@ -142,14 +142,14 @@ def _handle(root: int, real_root: str, key: str) -> int | ReadFailure:
         return ReadFailure(f"cannot be read: {error.strerror}")
 
 
-def _chunks(file: IO[bytes], start: int) -> Iterator[bytes]:
+def _read_chunks(file: IO[bytes], start: int) -> Iterator[bytes]:
     with file:
         file.seek(start)
         while chunk := file.read(_CHUNK):
             yield chunk
 
 
-def _batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
+def _build_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -157,13 +157,13 @@ def _batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
     try:
         names = pa.array(keys, pa.string())
     except UnicodeEncodeError:  # a file name that is no UTF-8
-        names = pa.array([_as_text(key) for key in keys], pa.string())
+        names = pa.array([_to_key(key) for key in keys], pa.string())
     bytes_, nanos = pa.array(sizes, pa.int64()), pa.array(times, pa.int64())
     etags = pc.binary_join_element_wise(nanos.cast(pa.string()), bytes_.cast(pa.string()), "-")
     micros = pc.divide(nanos, 1000).cast(pa.timestamp("us", tz="UTC"))
     return pa.record_batch([names, bytes_, etags, micros], listing_schema())
 
 
-def _as_text(key: str) -> str:
+def _to_key(key: str) -> str:
     """A path as a key: what is no UTF-8 in it is written as escapes."""
     return os.fsencode(key).decode("utf-8", "backslashreplace")

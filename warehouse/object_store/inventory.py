@@ -59,18 +59,18 @@ def open_listed(source: str, settings: Settings) -> Bucket:
         return open_bucket(source, settings)
     name = source.removeprefix("s3://").partition("/")[0]
     addresses = settings.inventory.split()
-    mine = [address for address in addresses if _parts(address)[1] == name]
+    mine = [address for address in addresses if _split_address(address)[1] == name]
     if not source.startswith("s3://"):
         raise UsageError(f"{source} is a folder: an inventory is of a bucket on S3. Unset CHEST_INVENTORY.")
     if mine:
         return InventoryBucket(source, settings, mine[0])
     if settings.sources:
         return open_bucket(source, settings)
-    other = _parts(addresses[0])[1]
+    other = _split_address(addresses[0])[1]
     raise UsageError(f"{addresses[0]} is the inventory of the bucket {other}, not of {name}. Correct CHEST_INVENTORY.")
 
 
-def _parts(address: str) -> tuple[str, str]:
+def _split_address(address: str) -> tuple[str, str]:
     """An address's place without a slash at its end, and the bucket whose inventory is there."""
     place = address.rstrip("/")
     parts = place.removeprefix("s3://").split("/")
@@ -87,7 +87,7 @@ class InventoryBucket(S3Bucket):
 
     def __init__(self, url: str, settings: Settings, address: str) -> None:
         super().__init__(url, settings)
-        self._address, _ = _parts(address)
+        self._address, _ = _split_address(address)
         self._check_filter()
         self._place = S3Bucket(self._address, settings)
         self._inventory = find_newest(self._place, self._name)
@@ -100,7 +100,7 @@ class InventoryBucket(S3Bucket):
             self.listed_at, self.listing_note = None, ""
             yield from super().listing(prefix)
             return
-        self.listed_at, self.listing_note = self._inventory.taken_at, _said(self._inventory)
+        self.listed_at, self.listing_note = self._inventory.taken_at, _describe_inventory(self._inventory)
         for rows in stream_rows(self._place, self._inventory):
             yield inventory_files.strip_prefix(rows, self._below)
         yield pa.record_batch([[], [], [], []], listing_schema())
@@ -123,7 +123,7 @@ class InventoryBucket(S3Bucket):
             )
 
 
-def _said(inventory: Inventory) -> str:
+def _describe_inventory(inventory: Inventory) -> str:
     days = (datetime.now(UTC) - inventory.taken_at) / timedelta(days=1)
     first = f"listed by the inventory of {inventory.taken_at:%Y-%m-%d %H:%M} UTC ({days:.1f} days old)"
     return "; ".join([first, *inventory.notes])
@@ -132,17 +132,17 @@ def _said(inventory: Inventory) -> str:
 def find_newest(store: S3Bucket, source_bucket: str) -> Inventory:
     """The newest complete inventory in a store; SourceError when there is none, it is not of that bucket, it is
     older than MAX_AGE, or it lacks a column that a refresh needs."""
-    names = sorted((name for name in _folders(store) if _DATED.fullmatch(name)), reverse=True)
+    names = sorted((name for name in _list_folders(store) if _DATED.fullmatch(name)), reverse=True)
     notes: list[str] = []
     for name in names[:_LOOK_BACK]:
-        manifest = _read(store, f"{name}/manifest.json")
-        checksum = _read(store, f"{name}/manifest.checksum")
+        manifest = _read_small(store, f"{name}/manifest.json")
+        checksum = _read_small(store, f"{name}/manifest.checksum")
         if manifest is None or checksum is None:
             notes.append(f"the one of {name} is not complete yet")
         elif hashlib.md5(manifest, usedforsecurity=False).hexdigest() != checksum.decode(errors="replace").strip():
             notes.append(f"the manifest of {name} does not match its checksum")
         else:
-            return _checked(store, name, manifest, source_bucket, tuple(notes))
+            return _check_manifest(store, name, manifest, source_bucket, tuple(notes))
     if notes:
         raise SourceError(f"{store.source} has no complete inventory: {'; '.join(notes)}. Wait for the next one.")
     raise SourceError(
@@ -151,7 +151,7 @@ def find_newest(store: S3Bucket, source_bucket: str) -> Inventory:
     )
 
 
-def _folders(store: S3Bucket) -> Iterator[str]:
+def _list_folders(store: S3Bucket) -> Iterator[str]:
     after, more = "", True
     while more:
         _, names, after = store.page("", after, delimiter="/")
@@ -159,7 +159,7 @@ def _folders(store: S3Bucket) -> Iterator[str]:
         yield from (name.rstrip("/") for name in names)
 
 
-def _checked(store: S3Bucket, name: str, text: bytes, source_bucket: str, notes: tuple[str, ...]) -> Inventory:
+def _check_manifest(store: S3Bucket, name: str, text: bytes, source_bucket: str, notes: tuple[str, ...]) -> Inventory:
     try:
         manifest: dict[str, Any] = json.loads(text)
         found = Inventory(
@@ -194,7 +194,7 @@ def _checked(store: S3Bucket, name: str, text: bytes, source_bucket: str, notes:
     return found
 
 
-def _read(store: S3Bucket, key: str) -> bytes | None:
+def _read_small(store: S3Bucket, key: str) -> bytes | None:
     """A small object whole; None when it is not there."""
     content = store.stream(key)
     if isinstance(content, ReadFailure):
@@ -211,7 +211,7 @@ def stream_rows(store: S3Bucket, inventory: Inventory) -> Iterator[pa.RecordBatc
     SourceError when a file is missing, damaged or malformed.
     """
     root = f"{store.source.removeprefix('s3://').partition('/')[2]}/"
-    with files.temporary_folder() as folder:
+    with files.open_temporary_folder() as folder:
         path = folder / "part"
         for place, (key, md5) in enumerate(inventory.files, 1):
             of = f"{len(inventory.files)} of the inventory of {inventory.taken_at:%Y-%m-%d %H:%M}"
@@ -219,7 +219,7 @@ def stream_rows(store: S3Bucket, inventory: Inventory) -> Iterator[pa.RecordBatc
             _fetch(store, key.removeprefix(root), md5, path, which)
             try:
                 yield from inventory_files.read_rows(path, inventory.format, inventory.columns)
-            except inventory_files.malformed_errors() as error:
+            except inventory_files.list_format_errors() as error:
                 words = str(error).split("\n")[0]
                 raise SourceError(f"{which} cannot be read: {words}. Nothing was changed.") from None
 

@@ -25,9 +25,9 @@ _BATCH = 65_536
 def read_columns(form: str, schema: str) -> list[str]:
     """The columns that a manifest's fileSchema tells, in their order, by the names that the formats have in common."""
     if form == "CSV":
-        return [_plain(name) for name in schema.split(",")]
+        return [_normalize_name(name) for name in schema.split(",")]
     pattern = r"(\w+):" if form == "ORC" else r"(?:required|optional) \w+ (\w+)"
-    return [_plain(name) for name in re.findall(pattern, schema)]
+    return [_normalize_name(name) for name in re.findall(pattern, schema)]
 
 
 def find_missing(found: list[str]) -> list[str]:
@@ -38,11 +38,11 @@ def find_missing(found: list[str]) -> list[str]:
 
 def read_rows(path: Path, form: str, names: list[str]) -> Iterator[pa.RecordBatch]:
     """The objects in a file, in the columns of a listing with whole keys; bounded by a batch, in ORC by a stripe."""
-    for batch in {"CSV": _csv, "ORC": _orc, "Parquet": _parquet}[form](path, names):
-        yield _listed(batch, encoded=form == "CSV")
+    for batch in {"CSV": _read_csv, "ORC": _read_orc, "Parquet": _read_parquet}[form](path, names):
+        yield _to_listing(batch, encoded=form == "CSV")
 
 
-def malformed_errors() -> tuple[type[Exception], ...]:
+def list_format_errors() -> tuple[type[Exception], ...]:
     """What reading a file raises that is not what it says it is."""
     import pyarrow as pa
 
@@ -59,11 +59,11 @@ def strip_prefix(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
     return kept.set_column(0, "key", pc.utf8_slice_codeunits(kept.column("key"), len(prefix)))
 
 
-def _plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return name.strip().replace("_", "").lower()
 
 
-def _csv(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _read_csv(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Gzipped, without a header, all columns as texts."""
     import pyarrow as pa
     from pyarrow import csv
@@ -82,28 +82,28 @@ def _csv(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _orc(path: Path, _: list[str]) -> Iterator[pa.RecordBatch]:
+def _read_orc(path: Path, _: list[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     from pyarrow import orc
 
     file = orc.ORCFile(str(path))
     for stripe in range(file.nstripes):
-        yield _renamed(pa.record_batch(file.read_stripe(stripe)))
+        yield _rename_columns(pa.record_batch(file.read_stripe(stripe)))
 
 
-def _parquet(path: Path, _: list[str]) -> Iterator[pa.RecordBatch]:
+def _read_parquet(path: Path, _: list[str]) -> Iterator[pa.RecordBatch]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(_BATCH):
-            yield _renamed(batch)
+            yield _rename_columns(batch)
 
 
-def _renamed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.rename_columns([_plain(name) for name in batch.schema.names])
+def _rename_columns(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.rename_columns([_normalize_name(name) for name in batch.schema.names])
 
 
-def _listed(batch: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch:
+def _to_listing(batch: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -119,20 +119,20 @@ def _listed(batch: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch:
             batch = batch.filter(flag if wanted else pc.invert(flag))
     found = batch.column("key")
     if encoded:
-        found = _decoded(found)
+        found = _decode_keys(found)
     size, when = batch.column("size").cast(pa.int64()), batch.column("lastmodifieddate")
     return pa.record_batch(
         [
             found.cast(pa.string()),
             size,
             pc.utf8_trim(batch.column("etag").cast(pa.string()), '"'),
-            _utc(when),
+            _to_utc(when),
         ],
         listing_schema(),
     )
 
 
-def _decoded(found: pa.Array) -> pa.Array:
+def _decode_keys(found: pa.Array) -> pa.Array:
     """Keys without their encoding, that of a form: `+` is a space. Few keys have any."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -144,7 +144,7 @@ def _decoded(found: pa.Array) -> pa.Array:
     return pc.replace_with_mask(found, odd, spelt)
 
 
-def _utc(when: Any) -> Any:
+def _to_utc(when: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -87,13 +87,13 @@ class ObjectKey:
 def parse_key(key: str) -> ObjectKey:
     """Take any text apart; never raises. What fits neither layout is of kind `other`."""
     if match := _DATED.fullmatch(key):
-        return _dated(match.groupdict(default=""))
+        return _parse_dated(match.groupdict(default=""))
     if match := _PUBLISHED.fullmatch(key):
-        return _published(match.groupdict(default=""))
+        return _parse_published(match.groupdict(default=""))
     return ObjectKey(kind="other", other=key)
 
 
-def _dated(found: dict[str, str]) -> ObjectKey:
+def _parse_dated(found: dict[str, str]) -> ObjectKey:
     kind: Kind = "dcm" if found["dcm_id"] else "header" if found["header_id"] else "clinical"
     return ObjectKey(
         kind=kind,
@@ -105,7 +105,7 @@ def _dated(found: dict[str, str]) -> ObjectKey:
     )
 
 
-def _published(found: dict[str, str]) -> ObjectKey:
+def _parse_published(found: dict[str, str]) -> ObjectKey:
     kind: Kind = "dcm" if found["dcm_id"] else "header" if found["header_id"] else "clinical"
     if kind == "clinical":
         return ObjectKey(
@@ -153,6 +153,6 @@ def list_prefixes(patient_id: str, group: str) -> list[str]:
     return [f"{group}/{folder}{patient_id}/" for folder in folders]
 
 
-def group_names(pattern: str) -> list[str]:
+def list_group_names(pattern: str) -> list[str]:
     """The named groups of one of the patterns above, in order."""
     return list(re.compile(pattern).groupindex)

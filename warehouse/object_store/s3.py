@@ -31,7 +31,7 @@ def is_spellable(key: str) -> bool:
     return key.isprintable() and not any(segment in ("", ".", "..") for segment in key.split("/"))
 
 
-def _trust(bundle: str) -> dict[str, Any]:
+def _certificate_options(bundle: str) -> dict[str, Any]:
     """obstore's options for a file of certificates that counts in place of the system's own, as it does for boto3."""
     return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True} if bundle else {}
 
@@ -74,7 +74,7 @@ class S3Bucket:
                     f"{self.source}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
                 )
             client = session.client("s3", region_name=region, config=config)
-            region = self._region(client) or region
+            region = self._find_region(client) or region
             url = aws.find_endpoint(session)
         except (BotoCoreError, ValueError) as error:
             raise SourceError(f"{self.source}: {aws.to_one_line(error)} Check the AWS settings.") from None
@@ -85,7 +85,7 @@ class S3Bucket:
             "pool_max_idle_per_host": str(self._threads),
             "connect_timeout": timedelta(seconds=min(5.0, seconds)),
             "read_timeout": timedelta(seconds=seconds),
-            **_trust(bundle),
+            **_certificate_options(bundle),
         }
         store = S3Store(
             self._name,
@@ -102,7 +102,7 @@ class S3Bucket:
         )
         return client, store
 
-    def _region(self, client: Any) -> str:
+    def _find_region(self, client: Any) -> str:
         """Where the bucket lies, which need not be where the profile is; raises SourceError if it cannot be seen."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -118,13 +118,13 @@ class S3Bucket:
         """Stream the listing in the order S3 gives it, its keys below the bucket's own prefix."""
         import pyarrow.compute as pc
 
-        for batch in self._answers(list_pages(self._client, self._name, f"{self._below}{prefix}")):
+        for batch in self._iterate_answers(list_pages(self._client, self._name, f"{self._below}{prefix}")):
             if not self._below:
                 yield batch
                 continue
             yield batch.set_column(0, "key", pc.utf8_slice_codeunits(batch.column("key"), len(self._below)))
 
-    def _answers(self, answers: Iterable[Any]) -> Iterator[Any]:
+    def _iterate_answers(self, answers: Iterable[Any]) -> Iterator[Any]:
         """What boto3 gives bit by bit; its errors as ours."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -183,7 +183,7 @@ class S3Bucket:
         except (PermissionError, PermissionDeniedError, UnauthenticatedError):
             return DENIED
         except BaseError as error:
-            return self._unread(error)
+            return self._to_read_failure(error)
 
     def _get_with_boto3(self, key: str) -> tuple[str, bytes] | ReadFailure:
         """The same for a key that obstore cannot spell, or to make sure that it is gone."""
@@ -193,10 +193,12 @@ class S3Bucket:
         except SourceError as error:
             cause = error.__context__
             return (
-                self._unread(cause) if isinstance(cause, Exception) else ReadFailure("it cannot be read", error=error)
+                self._to_read_failure(cause)
+                if isinstance(cause, Exception)
+                else ReadFailure("it cannot be read", error=error)
             )
 
-    def _unread(self, error: Exception) -> ReadFailure:
+    def _to_read_failure(self, error: Exception) -> ReadFailure:
         """An object's own trouble; raises SourceError for what is the bucket's."""
         if "InvalidObjectState" in str(error):
             return ReadFailure("archived by S3: restore it first")
@@ -225,9 +227,9 @@ class S3Bucket:
                 return ReadFailure("archived by S3: restore it first")
             raise aws.to_source_error(self.source, error) from None
         meta = answer.meta
-        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._chunks(answer))
+        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer))
 
-    def _chunks(self, answer: Any) -> Iterator[Buffer]:
+    def _read_chunks(self, answer: Any) -> Iterator[Buffer]:
         from obstore.exceptions import BaseError
 
         try:
@@ -255,7 +257,7 @@ class S3Bucket:
         return Content(
             answer["ETag"].strip('"'),
             answer["ContentLength"] + start,
-            self._answers(answer["Body"].iter_chunks(_CHUNK)),
+            self._iterate_answers(answer["Body"].iter_chunks(_CHUNK)),
         )
 
     def facts(self, key: str) -> Facts:

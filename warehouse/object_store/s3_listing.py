@@ -37,17 +37,17 @@ def list_pages(client: Any, bucket: str, prefix: str) -> Iterator[pa.RecordBatch
     """
     more: dict[str, str] = {}
     while True:
-        page = _page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
-        yield _batch(page)
+        page = _fetch_page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
+        yield _build_batch(page)
         found = _NEXT.search(page)
         if not found:
             return
         more = {"ContinuationToken": html.unescape(found[1].decode())}
 
 
-def _page(client: Any, **asked: str) -> bytes:
+def _fetch_page(client: Any, **asked: str) -> bytes:
     """The XML of one page."""
-    client.meta.events.register(_ANSWERED, _keep, unique_id="chest-listing")  # once, however often it is called
+    client.meta.events.register(_ANSWERED, _keep_xml, unique_id="chest-listing")  # once, however often it is called
     kept: list[bytes] = []
     _answers.kept = kept
     try:
@@ -63,14 +63,14 @@ def _page(client: Any, **asked: str) -> bytes:
 _answers = threading.local()
 
 
-def _keep(response_dict: dict[str, Any], **_: object) -> None:
+def _keep_xml(response_dict: dict[str, Any], **_: object) -> None:
     """Keep the XML of an answer that a listing waits for, and spare boto3 the parsing of it."""
     if (kept := getattr(_answers, "kept", None)) is not None and response_dict["status_code"] == 200:
         kept.append(response_dict["body"])
         response_dict["body"] = b"<ListBucketResult/>"
 
 
-def _batch(page: bytes) -> pa.RecordBatch:
+def _build_batch(page: bytes) -> pa.RecordBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -78,7 +78,7 @@ def _batch(page: bytes) -> pa.RecordBatch:
     is_whole = _WHOLE.search(page) and len(keys) == len(sizes) == len(etags) == len(times) == page.count(b"<Contents>")
     if not is_whole or (_GOES_ON in page and not _NEXT.search(page)):
         raise NotAListingError
-    names = pa.array(_keys(keys, is_encoded=_IS_ENCODED in page), pa.string())
+    names = pa.array(_decode_keys(keys, is_encoded=_IS_ENCODED in page), pa.string())
     tags = [html.unescape(etag.decode()) if b"&" in etag else etag.decode() for etag in etags]
     return pa.record_batch(
         [
@@ -91,7 +91,7 @@ def _batch(page: bytes) -> pa.RecordBatch:
     )
 
 
-def _keys(found: list[bytes], *, is_encoded: bool) -> list[str]:
+def _decode_keys(found: list[bytes], *, is_encoded: bool) -> list[str]:
     """Keys as the bucket has them: percent-encoded where the server did as it was asked, else XML as it came."""
     from botocore.compat import unquote_str
 

@@ -91,7 +91,7 @@ def read_all(
         if patience.is_over:
             return NOT_TRIED
         key, etag, size = keys[place], etags[place], sizes[place]
-        answer = _as_listed(get, lambda: facts(key), seen, key, etag, size)
+        answer = _read_as_listed(get, lambda: facts(key), seen, key, etag, size)
         patience.note(answer)
         if isinstance(answer, ReadFailure):
             return answer
@@ -105,7 +105,7 @@ def read_all(
         return {place: answer for place, answer in answers if answer}
 
 
-def _as_listed(
+def _read_as_listed(
     get: Get, facts: Callable[[], Facts], seen: Etags, key: str, etag: str, size: int
 ) -> bytes | ReadFailure:
     fault = CHANGED_SINCE_LISTING

@@ -40,7 +40,7 @@ class _Base:
     real: str
     above: tuple[str, ...] = ()
 
-    def real_of(self, path: str) -> str:
+    def find_real_path(self, path: str) -> str:
         return self.real + path[self.length :]
 
 
@@ -68,14 +68,14 @@ def walk(root: str, prefix: str, skip: Skip) -> Iterator[list[Row]]:
     ahead: deque[Future[list[Row]]] = deque()
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="walk") as pool:
         for at in range(0, len(folders), _SHARE):
-            ahead.append(pool.submit(one.below, folders[at : at + _SHARE]))
+            ahead.append(pool.submit(one.list_below, folders[at : at + _SHARE]))
             if len(ahead) > 2 * _THREADS:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _ignore(key: str, reason: str) -> None:
+def _skip_silently(key: str, reason: str) -> None:
     """Skip without a word."""
 
 
@@ -104,7 +104,7 @@ class _Walk:
             except FileNotFoundError:
                 return None
             if stat.S_ISLNK(mode):
-                self._follow((path, base), segment, found, [], _ignore)
+                self._follow((path, base), segment, found, [], _skip_silently)
             elif stat.S_ISDIR(mode):
                 found.append((f"{path}/{segment}", base))
             if not found:
@@ -112,7 +112,7 @@ class _Walk:
             path, base = found[0]
         return path, base
 
-    def below(self, folders: list[_Folder]) -> list[Row]:
+    def list_below(self, folders: list[_Folder]) -> list[Row]:
         """All files below some folders."""
         rows: list[Row] = []
         waiting = folders[::-1]
@@ -156,7 +156,7 @@ class _Walk:
         except OSError as error:
             skip(path[self.cut :], f"{UNRESOLVED}: {error.strerror}")
             return
-        here = folder[1].real_of(folder[0])
+        here = folder[1].find_real_path(folder[0])
         above = (*folder[1].above, here)
         if not is_beneath(real, self._real):
             skip(path[self.cut :], OUTSIDE)

@@ -38,7 +38,7 @@ def _next_month(month: date) -> date:
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
-def _months(span: tuple[date, date]) -> int:
+def _count_months(span: tuple[date, date]) -> int:
     return 12 * (span[1].year - span[0].year) + span[1].month - span[0].month
 
 
@@ -52,13 +52,13 @@ def draw_studies(counts: list[Studies], totals: dict[str, int]) -> str:
     known = [c for c in counts if c.month and span[0] <= c.month <= span[1]]
     order = sorted({c.modality for c in known}, key=lambda name: (-totals[name], name))
     rows = [
-        _modality([c for c in known if c.modality == name], span, totals[name], is_last=name == order[-1])
+        _draw_modality([c for c in known if c.modality == name], span, totals[name], is_last=name == order[-1])
         for name in order
     ]
     return svg.render_svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
 
 
-def _modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> alt.Chart:
+def _draw_modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> alt.Chart:
     """The row of one modality; the last one has the axis of all."""
     import altair as alt
 
@@ -108,7 +108,7 @@ def _month_axis(span: tuple[date, date], *, is_labelled: bool) -> alt.X:
             title=None,
             labels=is_labelled,
             format="%b %Y",
-            tickCount={"interval": "month", "step": 1 + _months(span) // 12},
+            tickCount={"interval": "month", "step": 1 + _count_months(span) // 12},
             labelAngle=0,
             labelOverlap=True,
             labelFlush=False,
@@ -169,7 +169,7 @@ def _status_bars(counts: list[Patients], label: dict[str, str], y: alt.Y, *, top
                 axis=alt.Axis(
                     title="patients",
                     orient="top",
-                    values=_ticks(top),
+                    values=_choose_ticks(top),
                     format=",d",
                 ),
             ),
@@ -187,7 +187,7 @@ def _status_bars(counts: list[Patients], label: dict[str, str], y: alt.Y, *, top
     return bars
 
 
-def _ticks(top: int) -> list[int]:
+def _choose_ticks(top: int) -> list[int]:
     """Round numbers from 0 on, at most ten; none from 1 to 4 where more are counted."""
     step = 5 if top >= 5 else 1
     while top > 10 * step:

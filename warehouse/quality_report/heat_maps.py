@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from warehouse.quality_report import svg
-from warehouse.quality_report.model import Filled, Repairs, centre_order
+from warehouse.quality_report.model import Filled, Repairs, order_by_name
 
 if TYPE_CHECKING:
     import altair as alt
@@ -29,7 +29,7 @@ _RATES = {
 _DARK = {"#2470ac", "#0b3c68", "#cc5a1b", "#7f2f08"}
 
 
-def _share(percent: int) -> str:
+def _find_share_step(percent: int) -> str:
     """The step of _SHARES in which a share lies; all but a few is not all, a few is not none."""
     return [*_SHARES][5 if percent == 100 else percent and 1 + 4 * percent // 100]
 
@@ -40,7 +40,7 @@ def draw_completeness(cells: list[Filled]) -> str:
 
     if not cells:
         return ""
-    centres = sorted({cell.centre for cell in cells}, key=centre_order)
+    centres = sorted({cell.centre for cell in cells}, key=order_by_name)
     label = svg.shorten_names(centres)
     blocks: list[alt.LayerChart] = []
     for section in dict.fromkeys(cell.section for cell in cells):
@@ -48,7 +48,7 @@ def draw_completeness(cells: list[Filled]) -> str:
             {
                 "x": label[cell.centre],
                 "y": cell.column,
-                "step": _share(cell.percent),
+                "step": _find_share_step(cell.percent),
                 "text": f"{cell.percent}",
                 "told": f"{cell.column}, {cell.centre}: {cell.n_filled:,} of {cell.n_records:,} ({cell.percent} %)",
             }
@@ -67,12 +67,12 @@ def draw_completeness(cells: list[Filled]) -> str:
             labelLimit=230,
         )
         rows = [*dict.fromkeys(value["y"] for value in values)]
-        tiles = _tiles(values, ([label[centre] for centre in centres], x), (rows, y), _SHARES, "filled")
+        tiles = _draw_tiles(values, ([label[centre] for centre in centres], x), (rows, y), _SHARES, "filled")
         blocks.append(tiles.properties(width=alt.Step(26), height=alt.Step(16)))
     return svg.render_svg("completeness", alt.vconcat(*blocks, spacing=5), "Completeness of each field by centre")
 
 
-def _repaired(count: Repairs) -> str:
+def _find_repair_step(count: Repairs) -> str:
     per_hundred = 100 * count.n_values / count.n_files
     return f"values {count.n_values:,}, patients {count.n_patients:,}, values for 100 files {per_hundred:.1f}"
 
@@ -84,7 +84,7 @@ def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> s
     counts = [count for count in counts if count.rule in {*dates, *units}]
     if not counts:
         return ""
-    centres = sorted({count.centre for count in counts}, key=centre_order)
+    centres = sorted({count.centre for count in counts}, key=order_by_name)
     label = svg.shorten_names(centres)
     blocks: list[alt.LayerChart] = []
     for rules in (dates, units):
@@ -94,7 +94,7 @@ def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> s
                 "y": label[count.centre],
                 "step": [*_RATES][count.step],
                 "text": f"{count.n_values:,}",
-                "told": f"{count.rule}, {count.centre}: {_repaired(count)}",
+                "told": f"{count.rule}, {count.centre}: {_find_repair_step(count)}",
             }
             for count in counts
             if count.rule in rules
@@ -102,14 +102,14 @@ def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> s
         if values:
             x = alt.Axis(title=None, orient="top", labelAngle=-50, labelAlign="left", labelLimit=230)
             y = alt.Axis(title=None, labels=not blocks, labelLimit=320)
-            tiles = _tiles(
+            tiles = _draw_tiles(
                 values, (rules, x), ([label[centre] for centre in centres], y), _RATES, "values for 100 clinical files"
             )
             blocks.append(tiles.properties(width=alt.Step(50), height=alt.Step(18)))
     return svg.render_svg("repairs", alt.hconcat(*blocks, spacing=14), "Repairs of dates and units by centre")
 
 
-def _tiles(
+def _draw_tiles(
     values: list[dict[str, str]],
     across: tuple[list[str], alt.Axis],
     down: tuple[list[str], alt.Axis],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from warehouse.disclosure_control import format_rounded
 from warehouse.quality_report import bar_charts, heat_maps
-from warehouse.quality_report.model import STATUSES, Figures, Filled, Repairs, centre_order
+from warehouse.quality_report.model import STATUSES, Figures, Filled, Repairs, order_by_name
 
 _HERE = Path(__file__).parent
 
@@ -34,7 +34,7 @@ def render_page(figures: Figures) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = _count
+    environment.filters["count"] = _format_count
     environment.filters["named"] = lambda count: format_rounded(count, figures.base)
     dates, units = ([rule.rule for rule in figures.rules if about in rule.rule] for about in ("date", "unit"))
     drawn = {
@@ -47,58 +47,58 @@ def render_page(figures: Figures) -> str:
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704, our own file
         charts={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704, vl-convert escapes what is in it
         figures=figures,
-        studies=_studies(figures),
+        studies=_build_studies(figures),
         span=bar_charts.find_shown_months(figures.studies),
-        patients=_patients(figures),
-        completeness=_completeness(figures.completeness),
-        repairs=_repairs(figures.repairs, [*dates, *units]),
+        patients=_build_patients(figures),
+        completeness=_build_completeness(figures.completeness),
+        repairs=_build_repairs(figures.repairs, [*dates, *units]),
         failed=[checked for checked in figures.checks if checked.is_failed],
         warned=[checked for checked in figures.checks if checked.has_rows and not checked.is_failed],
     )
 
 
-def _count(count: int) -> str:
+def _format_count(count: int) -> str:
     return f"{count:,}"
 
 
-def _studies(figures: Figures) -> Grid:
+def _build_studies(figures: Figures) -> Grid:
     months = sorted({f"{count.month:%Y-%m}" for count in figures.studies if count.month})
     undated = ["no date"] if any(count.month is None for count in figures.studies) else []
     return Grid(
         [*months, *undated, "all"],
         sorted(figures.modalities),
         {
-            (f"{count.month:%Y-%m}" if count.month else "no date", count.modality): _count(count.n_studies)
+            (f"{count.month:%Y-%m}" if count.month else "no date", count.modality): _format_count(count.n_studies)
             for count in figures.studies
         }
-        | {("all", modality): _count(n) for modality, n in figures.modalities.items()},
+        | {("all", modality): _format_count(n) for modality, n in figures.modalities.items()},
         "all",
     )
 
 
-def _patients(figures: Figures) -> Grid:
+def _build_patients(figures: Figures) -> Grid:
     present = {count.status for count in figures.patients}
     return Grid(
         [*dict.fromkeys(count.centre for count in figures.patients)],
         [*(status for status in STATUSES if status in present), "all"],
-        {(count.centre, count.status): _count(count.n_patients) for count in figures.patients}
-        | {(centre, "all"): _count(n) for centre, n in figures.centres.items()},
+        {(count.centre, count.status): _format_count(count.n_patients) for count in figures.patients}
+        | {(centre, "all"): _format_count(n) for centre, n in figures.centres.items()},
         "all",
     )
 
 
-def _completeness(cells: list[Filled]) -> Grid:
+def _build_completeness(cells: list[Filled]) -> Grid:
     return Grid(
         [*dict.fromkeys(cell.column for cell in cells)],
-        sorted({cell.centre for cell in cells}, key=centre_order),
+        sorted({cell.centre for cell in cells}, key=order_by_name),
         {(cell.column, cell.centre): f"{cell.n_filled:,}/{cell.n_records:,}" for cell in cells},
     )
 
 
-def _repairs(repairs: list[Repairs], rules: list[str]) -> Grid:
+def _build_repairs(repairs: list[Repairs], rules: list[str]) -> Grid:
     counts = [count for count in repairs if count.rule in rules]
     return Grid(
-        sorted({count.centre for count in counts}, key=centre_order),
+        sorted({count.centre for count in counts}, key=order_by_name),
         rules,
-        {(count.centre, count.rule): _count(count.n_values) for count in counts},
+        {(count.centre, count.rule): _format_count(count.n_values) for count in counts},
     )

@@ -25,9 +25,9 @@ from warehouse.quality_report.model import (
     Scope,
     Studies,
     Totals,
-    centre_order,
     find_rate,
-    largest_first,
+    order_by_name,
+    order_by_size,
     to_percent,
 )
 from warehouse.query import checks
@@ -50,43 +50,43 @@ def collect_metrics(warehouse: Session, results: Sequence[checks.Result] | None 
     """
     for view, column in _NEEDED:
         warehouse.require(view, column)
-    rejects = sql_files.statements("reports/rejects.sql")["rejects"]
+    rejects = sql_files.read_statements("reports/rejects.sql")["rejects"]
     sql = {
         name: sql_files.fill(text, rejects=rejects)
-        for name, text in sql_files.statements("reports/quality.sql").items()
+        for name, text in sql_files.read_statements("reports/quality.sql").items()
     }
-    found = {name: _rows(warehouse, query) for name, query in sql.items()}
+    found = {name: _fetch_rows(warehouse, query) for name, query in sql.items()}
     status = measure_status(warehouse)
-    names = _names(found["spellings"])
-    studies = _studies(found["studies"])
-    patients = _patients(found["centres"], names)
+    names = _choose_names(found["spellings"])
+    studies = _collect_studies(found["studies"])
+    patients = _collect_patients(found["centres"], names)
     return Figures(
         Scope(
-            lake=_printable(status["lake"]),
-            sources=tuple(_printable(row["source"]) for row in status["sources"]),
+            lake=_to_printable(status["lake"]),
+            sources=tuple(_to_printable(row["source"]) for row in status["sources"]),
             group=warehouse.group_name,
             day=warehouse.day,
             snapshot=warehouse.snapshot.number,
             published_at=warehouse.snapshot.time,
             tool=__version__,
         ),
-        _totals(status, found),
+        _collect_totals(status, found),
         studies,
-        _sums((count.modality, count.n_studies) for count in studies),
+        _sum_counts((count.modality, count.n_studies) for count in studies),
         patients,
-        _sums((count.centre, count.n_patients) for count in patients),
-        _completeness(found["completeness"], names),
-        _repairs(found, names),
-        _rules(found["rules"]),
+        _sum_counts((count.centre, count.n_patients) for count in patients),
+        _collect_completeness(found["completeness"], names),
+        _collect_repairs(found, names),
+        _collect_rules(found["rules"]),
         [
             Checked(r.check, r.n_rows, r.n_rows > 0)
             for r in (checks.run_checks(warehouse, limit=0) if results is None else results)
         ],
-        [Rejected(row["kind"] or "other", _printable(row["reason"]), row["n_objects"]) for row in found["rejects"]],
+        [Rejected(row["kind"] or "other", _to_printable(row["reason"]), row["n_objects"]) for row in found["rejects"]],
     )
 
 
-def _sums(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _sum_counts(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
     totals: dict[str, int] = {}
     for name, count in counts:
         totals[name] = totals.get(name, 0) + count
@@ -96,16 +96,16 @@ def _sums(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
 Rows = list[dict[str, Any]]
 
 
-def _rows(warehouse: Session, query: str) -> Rows:
+def _fetch_rows(warehouse: Session, query: str) -> Rows:
     return fetch_dicts(warehouse.con.execute(query))
 
 
-def _names(spellings: Rows) -> dict[str | None, str]:
+def _choose_names(spellings: Rows) -> dict[str | None, str]:
     """The name to show for each centre: the spelling of most of its files."""
     chosen: dict[str | None, str] = {None: NO_RECORD, "": NOT_NAMED}
     for row in sorted(spellings, key=lambda row: (row["n_files"], row["spelling"])):
         if row["centre"]:
-            chosen[row["centre"]] = _printable(" ".join(row["spelling"].split()))
+            chosen[row["centre"]] = _to_printable(" ".join(row["spelling"].split()))
     # Two that differ in what cannot be shown alone are still two.
     names: dict[str | None, str] = {}
     for centre, name in chosen.items():
@@ -114,12 +114,12 @@ def _names(spellings: Rows) -> dict[str | None, str]:
     return names
 
 
-def _printable(text: str) -> str:
+def _to_printable(text: str) -> str:
     """A text from outside without what no page or SVG can hold, as control characters, or what would turn it round."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
 
 
-def _totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
+def _collect_totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
     by_status = {row["covid_status"]: row["n_patients"] for row in found["covid_status"]}
     kinds = ("objects", "image_json", "clinical_json", "dcm", "other", "rejected")
     return Totals(
@@ -137,28 +137,28 @@ def _totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
     )
 
 
-def _studies(rows: Rows) -> list[Studies]:
+def _collect_studies(rows: Rows) -> list[Studies]:
     """Two modalities that differ in what cannot be shown alone are one."""
     counts: dict[tuple[date | None, str], int] = {}
     for row in rows:
-        place = row["month"], _printable(row["modality"])
+        place = row["month"], _to_printable(row["modality"])
         counts[place] = counts.get(place, 0) + row["n_studies"]
     return [Studies(month, modality, n) for (month, modality), n in counts.items()]
 
 
-def _patients(rows: Rows, names: dict[str | None, str]) -> list[Patients]:
+def _collect_patients(rows: Rows, names: dict[str | None, str]) -> list[Patients]:
     """The centre with most patients first, those without a centre last."""
     listed = [Patients(names[row["centre"]], row["covid_status"] or "none", row["n_patients"]) for row in rows]
-    totals = _sums((count.centre, count.n_patients) for count in listed)
+    totals = _sum_counts((count.centre, count.n_patients) for count in listed)
     return sorted(
         listed,
-        key=lambda count: (largest_first(count.centre, totals[count.centre]), STATUSES.index(count.status)),
+        key=lambda count: (order_by_size(count.centre, totals[count.centre]), STATUSES.index(count.status)),
     )
 
 
-def _completeness(rows: Rows, names: dict[str | None, str]) -> list[Filled]:
+def _collect_completeness(rows: Rows, names: dict[str | None, str]) -> list[Filled]:
     """In the order of the column table, centres by name."""
-    fields = {column.name: (place, column.section) for place, column in enumerate(columns.record_columns())}
+    fields = {column.name: (place, column.section) for place, column in enumerate(columns.list_record_columns())}
     listed = [
         Filled(
             fields[row["column_name"]][1],
@@ -171,10 +171,10 @@ def _completeness(rows: Rows, names: dict[str | None, str]) -> list[Filled]:
         for row in rows
         if row["column_name"] in fields  # a snapshot may have a column that has been renamed since
     ]
-    return sorted(listed, key=lambda filled: (fields[filled.column][0], centre_order(filled.centre)))
+    return sorted(listed, key=lambda filled: (fields[filled.column][0], order_by_name(filled.centre)))
 
 
-def _repairs(found: dict[str, Rows], names: dict[str | None, str]) -> list[Repairs]:
+def _collect_repairs(found: dict[str, Rows], names: dict[str | None, str]) -> list[Repairs]:
     files: dict[str, int] = {}
     for row in found["spellings"]:
         files[row["centre"]] = files.get(row["centre"], 0) + row["n_files"]
@@ -189,10 +189,10 @@ def _repairs(found: dict[str, Rows], names: dict[str | None, str]) -> list[Repai
         )
         for row in found["issues"]
     ]
-    place = {row["rule"]: place for place, row in enumerate(tables.rows("rules"))}
-    return sorted(listed, key=lambda repairs: (centre_order(repairs.centre), place.get(repairs.rule, len(place))))
+    place = {row["rule"]: place for place, row in enumerate(tables.read_rows("rules"))}
+    return sorted(listed, key=lambda repairs: (order_by_name(repairs.centre), place.get(repairs.rule, len(place))))
 
 
-def _rules(rows: Rows) -> list[Rule]:
-    meanings = {row["rule"]: row["meaning"] for row in tables.rows("rules")}
+def _collect_rules(rows: Rows) -> list[Rule]:
+    meanings = {row["rule"]: row["meaning"] for row in tables.read_rows("rules")}
     return [Rule(**row, meaning=meanings.get(row["rule"], "")) for row in rows]

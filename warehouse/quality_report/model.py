@@ -161,11 +161,11 @@ def find_rate(n_values: int, n_files: int) -> int:
     return sum(100 * n_values >= bound * n_files for bound in RATES)
 
 
-def centre_order(name: str) -> tuple[bool, str, str]:
+def order_by_name(name: str) -> tuple[bool, str, str]:
     """The order in which centres are listed: by name, those without one last."""
     return (name in (NOT_NAMED, NO_RECORD), name.casefold(), name)
 
 
-def largest_first(name: str, total: int) -> tuple[bool, bool, int, str, str]:
+def order_by_size(name: str, total: int) -> tuple[bool, bool, int, str, str]:
     """The order in which centres are listed by number: the largest first, those without one last."""
     return name in (NOT_NAMED, NO_RECORD), name == NO_RECORD, -total, name.casefold(), name

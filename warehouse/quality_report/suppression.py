@@ -21,7 +21,7 @@ from warehouse.quality_report.model import (
     Rule,
     Totals,
     find_rate,
-    largest_first,
+    order_by_size,
     to_percent,
 )
 
@@ -49,9 +49,9 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
     )
     true = {(count.centre, count.status): count.n_patients for count in figures.patients}
     patients = round_table([*figures.centres], STATUSES, true, base)
-    totals = _totals(figures.totals, studies, patients, base)
-    wholes = _wholes(figures.totals, totals)
-    repairs, rules = _repairs(figures, patients, wholes, base)
+    totals = _round_totals(figures.totals, studies, patients, base)
+    wholes = _list_wholes(figures.totals, totals)
+    repairs, rules = _round_repairs(figures, patients, wholes, base)
     by_month = [
         replace(count, n_studies=n)
         for count in figures.studies
@@ -67,17 +67,17 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         totals=totals,
         studies=by_month,
         modalities=studies.column_totals,
-        patients=sorted(by_centre, key=lambda count: largest_first(count.centre, patients.row_totals[count.centre])),
+        patients=sorted(by_centre, key=lambda count: order_by_size(count.centre, patients.row_totals[count.centre])),
         centres=patients.row_totals,
-        completeness=[shown for cell in figures.completeness if (shown := _filled(cell, true, patients, base))],
+        completeness=[shown for cell in figures.completeness if (shown := _round_filled(cell, true, patients, base))],
         repairs=repairs,
         rules=rules,
-        checks=[_checked(checked, totals, rules, wholes, base) for checked in figures.checks],
+        checks=[_round_checked(checked, totals, rules, wholes, base) for checked in figures.checks],
         base=base,
     )
 
 
-def _totals(totals: Totals, studies: Table, patients: Table, base: int) -> Totals:
+def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) -> Totals:
     return replace(
         totals,
         n_patients=patients.total,
@@ -101,7 +101,7 @@ def _inventory(true: Mapping[str, int], base: int) -> dict[str, int]:
     return {"objects": sum(shown.values()) + true["rejected"], "rejected": true["rejected"], **shown}
 
 
-def _wholes(true: Totals, shown: Totals) -> list[tuple[int, int]]:
+def _list_wholes(true: Totals, shown: Totals) -> list[tuple[int, int]]:
     """What a number of patients may be a part of: the true numbers, each with what is shown of it."""
     return [
         (true.n_patients, shown.n_patients),
@@ -111,12 +111,12 @@ def _wholes(true: Totals, shown: Totals) -> list[tuple[int, int]]:
     ]
 
 
-def _part(count: int, wholes: Sequence[tuple[int, int]], base: int) -> int:
+def _round_part(count: int, wholes: Sequence[tuple[int, int]], base: int) -> int:
     """A number of patients, no more than what is shown of any whole that it may be a part of."""
     return min([round_count(count, base), *(shown for whole, shown in wholes if whole >= count)])
 
 
-def _filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: Table, base: int) -> Filled | None:
+def _round_filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: Table, base: int) -> Filled | None:
     """A share of what is shown of the centre's patients, in numbers of the base; nothing where they are too few."""
     of, shown = (
         [counts.get((cell.centre, status), 0) for status in ("positive", "negative")]
@@ -130,17 +130,17 @@ def _filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: Table, 
     return replace(cell, percent=to_percent(n_filled, n_records), n_filled=n_filled, n_records=n_records)
 
 
-def _repairs(
+def _round_repairs(
     figures: Figures, patients: Table, wholes: Sequence[tuple[int, int]], base: int
 ) -> tuple[list[Repairs], list[Rule]]:
     """Repairs of the centres at which some patients are left, and the rules with their numbers."""
-    files = _files(figures, base)
+    files = _count_files(figures, base)
     cells: list[Repairs] = []
     rules = []
     for rule in figures.rules:
-        n_patients = _part(rule.n_patients, wholes, base)
+        n_patients = _round_part(rule.n_patients, wholes, base)
         counts = [count for count in figures.repairs if count.rule == rule.rule]
-        shown = _repaired(counts, files, patients, base)
+        shown = _round_centre_repairs(counts, files, patients, base)
         cells += shown
         n_values = sum(round_parts([count.n_values for count in counts], base))
         rules.append(replace(rule, n_values=n_values, n_patients=n_patients, n_centres=len(shown)))
@@ -151,14 +151,16 @@ def _repairs(
     )
 
 
-def _files(figures: Figures, base: int) -> dict[str, int]:
+def _count_files(figures: Figures, base: int) -> dict[str, int]:
     """The clinical files of each centre that has repairs."""
     files = {count.centre: count.n_files for count in figures.repairs}
     others = max(0, figures.totals.n_clinical_files - sum(files.values()))
     return dict(zip(files, round_parts([*files.values(), others], base), strict=False))
 
 
-def _repaired(counts: Sequence[Repairs], files: Mapping[str, int], patients: Table, base: int) -> list[Repairs]:
+def _round_centre_repairs(
+    counts: Sequence[Repairs], files: Mapping[str, int], patients: Table, base: int
+) -> list[Repairs]:
     found = []
     for count, n_values, of_patients in zip(
         counts,
@@ -173,13 +175,13 @@ def _repaired(counts: Sequence[Repairs], files: Mapping[str, int], patients: Tab
     return found
 
 
-def _checked(
+def _round_checked(
     checked: Checked, totals: Totals, rules: Sequence[Rule], wholes: Sequence[tuple[int, int]], base: int
 ) -> Checked:
     """A check whose number is no more than what is shown elsewhere of the same, or of those of whom it is a part."""
     elsewhere = {rule.rule: rule.n_values for rule in rules} | {_WITHOUT_RECORD: totals.n_without_record}
     n_rows = round_count(checked.n_rows, base)
     if checked.check.table in _OF_PATIENTS:
-        n_rows = _part(checked.n_rows, wholes, base)
+        n_rows = _round_part(checked.n_rows, wholes, base)
     n_rows = min(n_rows, elsewhere.get(checked.check.name, n_rows))
     return replace(checked, n_rows=n_rows)

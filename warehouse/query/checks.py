@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.catalog.check_rules import Check, Severity, definition, definitions
+from warehouse.catalog.check_rules import Check, Severity, find_definition, load_definitions
 from warehouse.errors import LakeError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from warehouse.query.session import Session
 
-__all__ = ["Check", "Result", "Severity", "count_rows", "definition", "definitions", "run_checks"]
+__all__ = ["Check", "Result", "Severity", "count_rows", "find_definition", "load_definitions", "run_checks"]
 
 _BATCH = 10_000
 #: How DuckDB says that a table or a column is not there; an older tool may have made the snapshot without it.
@@ -61,7 +61,7 @@ def run_checks(warehouse: Session, name: str | None = None, *, limit: int | None
     `limit` bounds the rows that a result keeps, never the count. Raises UsageError for an unknown name, LakeError when
     the snapshot lacks what a check asks for.
     """
-    wanted = [definition(name)] if name else list(definitions().values())
+    wanted = [find_definition(name)] if name else list(load_definitions().values())
     return [_run(warehouse, check, limit) for check in wanted]
 
 

@@ -19,7 +19,7 @@ _TAG_CALL = re.compile(r"\btag\s*\(", re.IGNORECASE)
 
 def create_macros(con: duckdb.DuckDBPyConnection, names: tuple[str, ...] = ()) -> None:
     """Make the macros of these files, or all, on a connection."""
-    for name in names or sql_files.files("macros"):
+    for name in names or sql_files.list_files("macros"):
         con.execute(fill_macros(name))
 
 

@@ -76,13 +76,13 @@ class Patient:
     def timeline(self) -> duckdb.DuckDBPyRelation:
         """Studies and clinical files in the order of their day: day, event, what, detail, available_date, id."""
         return self.warehouse.con.sql(
-            sql_files.statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
+            sql_files.read_statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
         )
 
     def records(self) -> duckdb.DuckDBPyRelation:
         """The clinical files whole, as they were sent, oldest first; only those that the as-of date lets be seen."""
         return self.warehouse.con.sql(
-            sql_files.statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
+            sql_files.read_statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
         )
 
 

@@ -82,10 +82,10 @@ class Session(Views):
             settings,
             snapshot,
             unpublished=unpublished,
-            memory_mb=0 if trusted else machine_memory.foreign_duckdb_mb(settings),
+            memory_mb=0 if trusted else machine_memory.untrusted_duckdb_mb(settings),
         )
         opened = cls(con, chosen, place, settings=settings, trusted=trusted)
-        _prepare(opened)
+        _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox
 
@@ -109,7 +109,7 @@ class Session(Views):
         UsageError for a group that neither the layouts of buckets nor the lake know.
         """
         if name not in (*GROUPS, ALL_GROUPS):
-            found = self.con.execute(sql_files.statements("reports/status.sql")["groups"]).fetchall()
+            found = self.con.execute(sql_files.read_statements("reports/status.sql")["groups"]).fetchall()
             known = sorted({*GROUPS, ALL_GROUPS, *(group for (group,) in found)})
             if name not in known:
                 raise UsageError(f"There is no group {name!r}. There are {', '.join(known)}.")
@@ -117,7 +117,7 @@ class Session(Views):
 
     def _at(self, **changes: Any) -> Self:
         changed = replace(self, con=self.con.cursor(), **changes)
-        _prepare(changed)
+        _prepare_connection(changed)
         return changed
 
     def sql(self, query: str, /, *, trusted: bool = True, **parameters: object) -> duckdb.DuckDBPyRelation:
@@ -191,7 +191,7 @@ class Session(Views):
         self.close()
 
 
-def _prepare(session: Session) -> None:
+def _prepare_connection(session: Session) -> None:
     """Give a connection the lake, the session variables that the views obey, and the macros."""
     con = session.con
     con.execute(f"use {store.ALIAS}")

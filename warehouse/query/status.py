@@ -26,33 +26,33 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
     `images` and `latest_digest` (SHA-256 over the date of each patient's clinical file that counts).
     `unpublished_commits`: a refresh is running, was stopped and will go on, or was `blocked` by the checks named there.
     """
-    sql = sql_files.statements(_SQL)
+    sql = sql_files.read_statements(_SQL)
     snapshots = store.list_snapshots(warehouse.con)
     found = {
-        **_row(warehouse, sql_files.fill(sql["inventory"], apart=_apart(warehouse))),
-        **_row(warehouse, sql["content"]),
-        "modality": {row["modality"]: row["images"] for row in _rows(warehouse, sql["modalities"])},
+        **_fetch_row(warehouse, sql_files.fill(sql["inventory"], apart=_render_reject_filter(warehouse))),
+        **_fetch_row(warehouse, sql["content"]),
+        "modality": {row["modality"]: row["images"] for row in _fetch_rows(warehouse, sql["modalities"])},
         "as_of": {},
     }
     if warehouse.day:
-        found["as_of"] = {str(warehouse.day): _as_of(warehouse, found["images"])}
+        found["as_of"] = {str(warehouse.day): _count_as_of(warehouse, found["images"])}
     return {
         **found,
         "lake": warehouse.location.name,
         "group": warehouse.group_name,
         "snapshot": warehouse.snapshot.number,
         "published_at": warehouse.snapshot.time,
-        "sources": _rows(warehouse, sql["sources"]),
-        "tables": _tables(warehouse, snapshots[-1].number),
-        "reject_reasons": _rows(warehouse, sql["reject_reasons"]),
-        "refreshes": _rows(warehouse, sql["refreshes"]),
+        "sources": _fetch_rows(warehouse, sql["sources"]),
+        "tables": _count_tables(warehouse, snapshots[-1].number),
+        "reject_reasons": _fetch_rows(warehouse, sql["reject_reasons"]),
+        "refreshes": _fetch_rows(warehouse, sql["refreshes"]),
         "newest_published": store.find_unpublished(snapshots)[0],
         "unpublished_commits": len(store.find_unpublished(snapshots)[1]),
         "blocked": [asdict(one) for one in find_blocked(snapshots)],
     }
 
 
-def _apart(warehouse: Session) -> str:
+def _render_reject_filter(warehouse: Session) -> str:
     """Which rejects have no row in the tables; an older snapshot keeps none whose object could not be read."""
     query = (
         "select 1 from duckdb_columns() where database_name = $lake and schema_name = 'ops' and table_name = 'rejects' "
@@ -62,32 +62,34 @@ def _apart(warehouse: Session) -> str:
     return "kept_etag is null" if has_kept else "true"
 
 
-def _tables(warehouse: Session, newest: int) -> dict[str, int]:
+def _count_tables(warehouse: Session, newest: int) -> dict[str, int]:
     """The rows of each table of the snapshot; of the register of manifests as of now, since it is never published."""
-    sql = sql_files.statements(_SQL)
-    there = {row["name"] for row in _rows(warehouse, sql["tables"])}
+    sql = sql_files.read_statements(_SQL)
+    there = {row["name"] for row in _fetch_rows(warehouse, sql["tables"])}
     versions = {"ops.manifests": newest}
     return {
-        table.name: _row(
+        table.name: _fetch_row(
             warehouse,
             sql_files.fill(
                 sql["rows"], table=table.name, version=str(versions.get(table.name, warehouse.snapshot.number))
             ),
         )["n_rows"]
-        for table in columns.tables()
+        for table in columns.list_tables()
         if table.name in there
     }
 
 
-def _as_of(warehouse: Session, images: int) -> dict[str, Any]:
-    latest = {row["patient_id"]: row["day"] for row in _rows(warehouse, sql_files.statements(_SQL)["latest"])}
+def _count_as_of(warehouse: Session, images: int) -> dict[str, Any]:
+    latest = {
+        row["patient_id"]: row["day"] for row in _fetch_rows(warehouse, sql_files.read_statements(_SQL)["latest"])
+    }
     digest = hashlib.sha256(json.dumps(latest, sort_keys=True).encode()).hexdigest()
     return {"patients": len(latest), "images": images, "latest_digest": digest}
 
 
-def _rows(warehouse: Session, query: str) -> list[dict[str, Any]]:
+def _fetch_rows(warehouse: Session, query: str) -> list[dict[str, Any]]:
     return fetch_dicts(warehouse.con.execute(query))
 
 
-def _row(warehouse: Session, query: str) -> dict[str, Any]:
-    return _rows(warehouse, query)[0]
+def _fetch_row(warehouse: Session, query: str) -> dict[str, Any]:
+    return _fetch_rows(warehouse, query)[0]

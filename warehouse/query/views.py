@@ -108,4 +108,4 @@ class Views:
 
         Of the group asked for; not cut by as-of date, since an object that cannot be read has none for sure.
         """
-        return self.con.sql(sql_files.statements("reports/rejects.sql")["rejects"])
+        return self.con.sql(sql_files.read_statements("reports/rejects.sql")["rejects"])

@@ -25,7 +25,7 @@ from warehouse.filesystem import files
 from warehouse.object_store.keys import ANSWERS, ObjectKey, format_key
 from warehouse.synthetic.entries import RecordWriter
 from warehouse.synthetic.images import Image, invent_face, invent_images
-from warehouse.synthetic.patients import LAST_RECORD, habits, invent_person
+from warehouse.synthetic.patients import LAST_RECORD, choose_habits, invent_person
 from warehouse.synthetic.records import Record, invent_records
 from warehouse.synthetic.truth import Truth
 
@@ -53,15 +53,15 @@ def make_bucket(
     The truth says what a correct warehouse answers; it is the same for both layouts. A `clean` bucket has
     neither slips nor faults. `progress` is called with the patients done and their total.
     """
-    _check(patients, layout)
+    _check_arguments(patients, layout)
     try:
         with files.write_folder_atomically(out, is_settled=True) as part:
-            return _fill(part, patients, layout, seed, progress, clean=clean)
+            return _fill_bucket(part, patients, layout, seed, progress, clean=clean)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}.") from None
 
 
-def _fill(
+def _fill_bucket(
     out: Path,
     patients: int,
     layout: str,
@@ -76,30 +76,30 @@ def _fill(
     with clinical.open("w", encoding="utf-8") as clinical_file, people.open("w", encoding="utf-8") as people_file:
         truth = Truth(clinical_file, people_file)
         for number in range(1, patients + 1):
-            draw = functools.partial(_generator, seed, number)
+            draw = functools.partial(_create_generator, seed, number)
             person = invent_person(draw("person"), number)
-            pen = RecordWriter(draw("slips"), habits(person.centre), clean)
+            pen = RecordWriter(draw("slips"), choose_habits(person.centre), clean)
             share = pen.rng.random()  # few have no images, and few have no clinical record
             records = invent_records(draw("records"), pen, person) if share >= 0.03 or clean else []
             face = invent_face(pen, person)
             images = list(invent_images(draw("images"), pen, person, face)) if share < 0.98 else []
-            _store(out, layout, person.patient_id, images, records)
+            _write_objects(out, layout, person.patient_id, images, records)
             truth.add(person.patient_id, face, images, records)
             if progress:
                 progress(number, patients)
     found = truth.answers()
-    _write(answers, json.dumps(found, indent=1).encode(), LAST_RECORD)
+    _write_file(answers, json.dumps(found, indent=1).encode(), LAST_RECORD)
     for path in (clinical, people):
-        _date(path, LAST_RECORD)
+        _set_time(path, LAST_RECORD)
     return found
 
 
-def _generator(seed: int, number: int, use: str) -> random.Random:
+def _create_generator(seed: int, number: int, use: str) -> random.Random:
     """A generator for one use: what one draws does not shift what another does."""
     return random.Random(f"{seed}/{number}/{use}")
 
 
-def _check(patients: int, layout: str) -> None:
+def _check_arguments(patients: int, layout: str) -> None:
     """Refuse what cannot be made, before anything is written."""
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r}: there is no such key layout; choose one of {', '.join(LAYOUTS)}")
@@ -107,42 +107,42 @@ def _check(patients: int, layout: str) -> None:
         raise UsageError(f"patients {patients}: a bucket needs at least one patient; give a number from 1 up")
 
 
-def _store(out: Path, layout: str, patient_id: str, images: list[Image], records: list[Record]) -> None:
+def _write_objects(out: Path, layout: str, patient_id: str, images: list[Image], records: list[Record]) -> None:
     """Write the objects of one patient."""
     where = functools.partial(ObjectKey, layout=cast(Layout, layout), group_name=GROUP, patient_id=patient_id)
     for image in images:
         at = functools.partial(
             where,
             key_date=image.day.isoformat(),
-            folder=_folder(image),
+            folder=_find_folder(image),
             study_id=image.study,
             series_id=image.series,
             image_id=image.image,
         )
         if image.header is not None:
-            _write(out / format_key(at(kind="header")), image.header, image.day)
+            _write_file(out / format_key(at(kind="header")), image.header, image.day)
         if image.has_dcm:
-            _write(out / format_key(at(kind="dcm")), STUB, image.day)
+            _write_file(out / format_key(at(kind="dcm")), STUB, image.day)
     for record in records:
         key = where(kind="clinical", key_date=record.day.isoformat(), record=record.kind)
-        _write(out / format_key(key), json.dumps(record.fields).encode(), record.day)
+        _write_file(out / format_key(key), json.dumps(record.fields).encode(), record.day)
 
 
-def _folder(image: Image) -> str:
+def _find_folder(image: Image) -> str:
     folder = FOLDERS.get(image.modality, "unknown")
     return "x-ray" if folder == "xray" and image.day < RENAMED else folder
 
 
-def _write(path: Path, content: bytes, day: date) -> None:
+def _write_file(path: Path, content: bytes, day: date) -> None:
     """Write a file as if at noon (UTC) of `day`."""
     try:
         files.write_new(path, content)
     except FileNotFoundError:  # the folder's first file; cheaper than to look before every file
         files.make_folder(path.parent)
         files.write_new(path, content)
-    _date(path, day)
+    _set_time(path, day)
 
 
-def _date(path: Path, day: date) -> None:
+def _set_time(path: Path, day: date) -> None:
     noon = int(datetime.combine(day, time(12), UTC).timestamp())
     os.utime(path, (noon, noon))

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from warehouse.synthetic.entries import Entry, RecordWriter, Slips, blank, no_value
+from warehouse.synthetic.entries import Entry, RecordWriter, Slips, write_blank, write_no_value
 
 FROM_TEXT, NO_CODE, SAYS_UNKNOWN = ("code_from_text",), ("not_a_code",), ("unknown_code",)
 POSITIVE, NEGATIVE = "Positive", "Negative"
 
 
-def code(pen: RecordWriter, value: int, *slips: Entry, share: float = 0.04, unknown: int | None = None) -> Entry:
+def write_code(pen: RecordWriter, value: int, *slips: Entry, share: float = 0.04, unknown: int | None = None) -> Entry:
     """A code as a number, as text or blank; a share of the entries are one of `slips`.
 
     The code `unknown` says that the answer is not known: nothing usable, though it is a code.
     """
     if slips and pen.slips(share):
         return pen.rng.choice(slips)
-    entry = pen.write(value, _code, _SLIPS)
+    entry = pen.write(value, _write_plain_code, _SLIPS)
     return (
         entry._replace(clean=None, rules=SAYS_UNKNOWN) if entry.clean is not None and entry.clean == unknown else entry
     )
 
 
-def _code(pen: RecordWriter, value: int) -> Entry:
+def _write_plain_code(pen: RecordWriter, value: int) -> Entry:
     return Entry(value if pen.rng.random() < 0.45 else str(value), value)
 
 
 _SLIPS: Slips[int] = (
-    (0.03, blank),
+    (0.03, write_blank),
     (0.01, lambda _, value: Entry(f" {value}", value)),
     (0.004, lambda pen, _: Entry(pen.rng.choice(("9", 12, "-1", "1.5")), None, NO_CODE)),
-    (0.001, no_value),
+    (0.001, write_no_value),
 )
 
 
-def flag(pen: RecordWriter, answer: bool | None, *slips: Entry, share: float = 0.04) -> Entry:
+def write_flag(pen: RecordWriter, answer: bool | None, *slips: Entry, share: float = 0.04) -> Entry:
     """No, yes or (None) unknown."""
     if answer is not None and pen.slips(0.01):
         return Entry(f"{int(answer)}.0", answer)
-    entry = code(pen, 2 if answer is None else int(answer), *slips, share=share, unknown=2)
+    entry = write_code(pen, 2 if answer is None else int(answer), *slips, share=share, unknown=2)
     return entry if entry.clean is None else entry._replace(clean=bool(entry.clean))
 
 
-def mixed(yes: str) -> tuple[Entry, ...]:
+def list_mixed_slips(yes: str) -> tuple[Entry, ...]:
     """The slips of a yes or no field that takes a name behind its code."""
     return (
         Entry(f"1 {yes}", True, FROM_TEXT),
@@ -86,13 +86,13 @@ SEVERITY = (
 OUTCOME = (Entry("HDU", None, NO_CODE), Entry("2", None, NO_CODE), Entry("no", None, NO_CODE))
 
 
-def report_code(pen: RecordWriter, value: int) -> Entry:
+def write_report_code(pen: RecordWriter, value: int) -> Entry:
     """The radiologist's COVID code: a bare digit, or CVCX and the digit."""
     if pen.slips(0.05):
         return pen.rng.choice(_REPORTS)
     if pen.slips(0.5):
         return Entry(f"{pen.rng.choice(('CVCX', 'CVCX', 'CVCX', 'cvcx'))}{value}", value)
-    return pen.write(value, _code, ((0.03, blank),))
+    return pen.write(value, _write_plain_code, ((0.03, write_blank),))
 
 
 _REPORTS = (
@@ -105,23 +105,23 @@ _REPORTS = (
 )
 
 
-def result(pen: RecordWriter, positive: bool) -> Entry:
+def write_result(pen: RecordWriter, positive: bool) -> Entry:
     """The result of a test."""
-    return pen.write(positive, _result, _RESULT_SLIPS)
+    return pen.write(positive, _write_plain_result, _RESULT_SLIPS)
 
 
-def swab_result(pen: RecordWriter, positive: bool) -> Entry:
+def write_swab_result(pen: RecordWriter, positive: bool) -> Entry:
     """The result in a status record, where the laboratory's phrase is none."""
-    entry = result(pen, positive)
+    entry = write_result(pen, positive)
     return entry._replace(clean=None, rules=("not_a_result",)) if "pcr_phrase" in entry.rules else entry
 
 
-def _result(pen: RecordWriter, positive: bool) -> Entry:
+def _write_plain_result(pen: RecordWriter, positive: bool) -> Entry:
     sent = int(positive)
     return Entry(sent if pen.rng.random() < 0.3 else str(sent), POSITIVE if positive else NEGATIVE)
 
 
-def _phrase(pen: RecordWriter, positive: bool) -> Entry:
+def _write_phrase(pen: RecordWriter, positive: bool) -> Entry:
     if not positive:  # only the positive phrase is recoded
         return Entry("RNA NOT DETECTED (SARS-CoV-2)", None, ("not_a_result",))
     text = pen.rng.choice(("RNA DETECTED (SARS-CoV-2)", "rna detected (sars-cov-2)"))
@@ -129,17 +129,17 @@ def _phrase(pen: RecordWriter, positive: bool) -> Entry:
 
 
 _RESULT_SLIPS: Slips[bool] = (
-    (0.08, _phrase),
+    (0.08, _write_phrase),
     (0.02, lambda pen, _: Entry(pen.rng.choice(("pending", "inconclusive", "2", "3", "o")), None, ("not_a_result",))),
-    (0.03, blank),
+    (0.03, write_blank),
 )
 
 
-def sex(pen: RecordWriter, value: str) -> Entry:
+def write_sex(pen: RecordWriter, value: str) -> Entry:
     """F or M, as a letter or a digit."""
     digit = "0" if value == "F" else "1"
     slips: Slips[str] = (
-        (0.01, blank),
+        (0.01, write_blank),
         (0.018, lambda pen, _: Entry(pen.rng.choice(("2", 3, "U", "unknown")), None, ("sex_not_known",))),
         (0.03, lambda *_: Entry(int(digit), value)),
         (0.01, lambda *_: Entry(f"{digit}.0", value)),
@@ -149,7 +149,7 @@ def sex(pen: RecordWriter, value: str) -> Entry:
     return pen.write(value, lambda pen, value: Entry(pen.rng.choice((value, digit)), value), slips)
 
 
-def ethnicity(pen: RecordWriter, group: str) -> Entry:
+def write_ethnicity(pen: RecordWriter, group: str) -> Entry:
     """An ethnic group: a letter of the NHS, a local code under it, or words; blank is Unknown as well."""
     if pen.slips(0.04):
         return pen.rng.choice(_NO_ETHNICITY)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 
 from warehouse.synthetic.entries import RecordWriter
-from warehouse.synthetic.headers import Header, put
-from warehouse.synthetic.patients import Person, another
+from warehouse.synthetic.headers import Header, set_attributes
+from warehouse.synthetic.patients import Person, invent_other_id
 
 ANOTHER_PATIENT = "image_of_another_patient"
 TWICE = "duplicate_sop_instance_uid"
@@ -28,32 +28,32 @@ _GIVEN = ("JOHN", "JANE", "ALEX", "ROBIN")
 _COMMENTS = ("ImageComments", "PatientComments", "AdditionalPatientHistory", "StudyDescription")
 
 
-def study_fault(pen: RecordWriter) -> str:
+def draw_study_fault(pen: RecordWriter) -> str:
     """The fault of a study; "" for most."""
     return next((fault for fault, share in _SHARES.items() if pen.slips(share)), "")
 
 
-def spoil(pen: RecordWriter, header: Header, person: Person, fault: str) -> None:
+def apply_fault(pen: RecordWriter, header: Header, person: Person, fault: str) -> None:
     """Put the fault into what the headers of a study share."""
     rng = pen.rng
     if fault == ANOTHER_PATIENT:
-        other = another(person.patient_id)
-        put(header, PatientID=other, PatientName={"Alphabetic": other})
+        other = invent_other_id(person.patient_id)
+        set_attributes(header, PatientID=other, PatientName={"Alphabetic": other})
     elif fault == ATTRIBUTES:
-        keyword, value = rng.choice(_attributes(rng))
-        put(header, **{keyword: value})
+        keyword, value = rng.choice(_invent_attributes(rng))
+        set_attributes(header, **{keyword: value})
     elif fault == TEXT:
-        put(header, **{rng.choice(_COMMENTS): rng.choice(_texts(rng))})
+        set_attributes(header, **{rng.choice(_COMMENTS): rng.choice(_invent_texts(rng))})
 
 
-def _attributes(rng: random.Random) -> list[tuple[str, object]]:
+def _invent_attributes(rng: random.Random) -> list[tuple[str, object]]:
     """Attributes that DICOM's Basic Profile removes, each with what could have been left there."""
     family, given = rng.choice(_FAMILY), rng.choice(_GIVEN)
     return [
         ("PatientName", {"Alphabetic": f"{family}^{given}"}),
         ("PatientBirthDate", f"{rng.randint(1930, 2000)}0317"),
         ("PatientAddress", "1 Example Street, Sampleton"),
-        ("PatientTelephoneNumbers", _telephone(rng)),
+        ("PatientTelephoneNumbers", _invent_telephone(rng)),
         ("ReferringPhysicianName", {"Alphabetic": f"{family}^{given}^^Dr"}),
         ("PerformingPhysicianName", {"Alphabetic": f"{family}^{given}^^Dr"}),
         ("OperatorsName", {"Alphabetic": f"{family}^{given}"}),
@@ -62,19 +62,19 @@ def _attributes(rng: random.Random) -> list[tuple[str, object]]:
     ]
 
 
-def _texts(rng: random.Random) -> list[str]:
+def _invent_texts(rng: random.Random) -> list[str]:
     """Free text that gives somebody away."""
     family, given = rng.choice(_FAMILY).title(), rng.choice(_GIVEN).title()
     return [
         f"Portable film of Mr {given} {family}",
         f"DOB {rng.randint(1, 28):02}/{rng.randint(1, 12):02}/{rng.randint(1930, 2000)}",
-        f"NHS No {_nhs_number(rng)}",
+        f"NHS No {_invent_nhs_number(rng)}",
         "Lives at ZZ99 3VZ",
-        f"Tel {_telephone(rng)}",
+        f"Tel {_invent_telephone(rng)}",
     ]
 
 
-def _nhs_number(rng: random.Random) -> str:
+def _invent_nhs_number(rng: random.Random) -> str:
     """A number of the test range whose check digit is right."""
     while True:
         digits = [9, 9, 9, *(rng.randrange(10) for _ in range(6))]
@@ -84,5 +84,5 @@ def _nhs_number(rng: random.Random) -> str:
             return rng.choice((text, f"{text[:3]} {text[3:6]} {text[6:]}"))
 
 
-def _telephone(rng: random.Random) -> str:
+def _invent_telephone(rng: random.Random) -> str:
     return f"{rng.choice(('01632 960', '07700 900', '020 7946 0'))}{rng.randrange(1000):03}"

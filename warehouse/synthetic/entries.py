@@ -54,17 +54,17 @@ Slips = Sequence[tuple[float, Callable[[RecordWriter, T], Entry]]]
 """Ways of writing that are not the plain one, each with its share of all entries."""
 
 
-def blank(pen: RecordWriter, _: object = None) -> Entry:
+def write_blank(pen: RecordWriter, _: object = None) -> Entry:
     """Nothing, in one of the ways to say so; no rule is owed for it."""
     return Entry(pen.rng.choice((" ", " ", "", None)))
 
 
-def no_value(pen: RecordWriter, value: object) -> Entry:
+def write_no_value(pen: RecordWriter, value: object) -> Entry:
     """An object or a list where a single value is expected."""
     return Entry(pen.rng.choice(({"value": str(value)}, [str(value)])), None, ("wrong_type",))
 
 
-def as_known_on(entry: Entry, day: date) -> Entry:
+def to_entry_known_on(entry: Entry, day: date) -> Entry:
     """The entry as a file of `day` has it: a date from before 1900 or after the next day is none there."""
     if isinstance(entry.clean, date) and not date(1900, 1, 1) <= entry.clean <= day + timedelta(days=1):
         return entry._replace(clean=None, rules=("date_outside_window",))
@@ -74,105 +74,105 @@ def as_known_on(entry: Entry, day: date) -> Entry:
 # ---- dates ----
 
 
-def date_us(pen: RecordWriter, day: date) -> Entry:
+def write_us_date(pen: RecordWriter, day: date) -> Entry:
     """A date of a data record: month first, in the centre's way, seldom in another."""
-    return pen.write(day, _month_first, _SLIPS_US)
+    return pen.write(day, _write_month_first, _SLIPS_US)
 
 
-def date_uk(pen: RecordWriter, day: date) -> Entry:
+def write_uk_date(pen: RecordWriter, day: date) -> Entry:
     """A date of a status record: day first."""
-    return pen.write(day, _day_first, _SLIPS_UK)
+    return pen.write(day, _write_day_first, _SLIPS_UK)
 
 
-def date_on_ward(_: RecordWriter, day: date) -> Entry:
+def write_date_on_ward(_: RecordWriter, day: date) -> Entry:
     """A date with the ward before it."""
     return Entry(f"[Ward] - {day.isoformat()}", day, ("date_embedded",))
 
 
-def _month_first(pen: RecordWriter, day: date) -> Entry:
+def _write_month_first(pen: RecordWriter, day: date) -> Entry:
     year = day.year % 100 if pen.habits.short_year else day.year
     return Entry(f"{day.month}/{day.day}/{year}" if pen.habits.bare_day else f"{day:%m/%d}/{year}", day)
 
 
-def _day_first(_: RecordWriter, day: date) -> Entry:
+def _write_day_first(_: RecordWriter, day: date) -> Entry:
     return Entry(f"{day:%d/%m/%Y}", day)
 
 
-def _iso(pen: RecordWriter, day: date) -> Entry:
+def _write_iso(pen: RecordWriter, day: date) -> Entry:
     return Entry(day.isoformat() if pen.rng.random() < 0.8 else f"{day:%Y/%m/%d}", day)
 
 
-def _with_time(pen: RecordWriter, day: date) -> Entry:
+def _write_with_time(pen: RecordWriter, day: date) -> Entry:
     ways = (f"{day.isoformat()}T00:00:00", f"{day.isoformat()} 09:15:00", f"{day:%Y/%m/%d} 17:05")
     return Entry(pen.rng.choice(ways), day, ("date_time_dropped",))
 
 
-def _serial(pen: RecordWriter, day: date) -> Entry:
+def _write_serial(pen: RecordWriter, day: date) -> Entry:
     number = (day - date(1899, 12, 30)).days  # a spreadsheet's day number
     return Entry(number if pen.rng.random() < 0.5 else str(number), day, ("date_serial",))
 
 
-def _in_text(pen: RecordWriter, day: date) -> Entry:
+def _write_in_text(pen: RecordWriter, day: date) -> Entry:
     word = pen.rng.choice(("TEXT", "Positive", "A&E", "see letter"))
     return Entry(f"[{word}] - {day.isoformat()}", day, ("date_embedded",))
 
 
-def _day_first_in_us(pen: RecordWriter, day: date) -> Entry:
-    return _other_order(pen.rng.choice((f"{day:%d/%m/%Y}", f"{day:%d-%m-%Y}", f"{day:%d.%m.%y}")), day)
+def _slip_day_first(pen: RecordWriter, day: date) -> Entry:
+    return _to_swapped_date(pen.rng.choice((f"{day:%d/%m/%Y}", f"{day:%d-%m-%Y}", f"{day:%d.%m.%y}")), day)
 
 
-def _month_first_in_uk(pen: RecordWriter, day: date) -> Entry:
-    return _other_order(pen.rng.choice((f"{day:%m/%d/%Y}", f"{day:%m-%d-%y}")), day)
+def _slip_month_first(pen: RecordWriter, day: date) -> Entry:
+    return _to_swapped_date(pen.rng.choice((f"{day:%m/%d/%Y}", f"{day:%m-%d-%y}")), day)
 
 
-def _other_order(text: str, day: date) -> Entry:
+def _to_swapped_date(text: str, day: date) -> Entry:
     """A date not in its field's order: repaired where the day cannot be a month, else nobody can tell."""
     if day.day > 12:
         return Entry(text, day, ("date_other_order",))
     return Entry(text, date(day.year, day.day, day.month))
 
 
-def _impossible(pen: RecordWriter, _: date) -> Entry:
+def _write_impossible_date(pen: RecordWriter, _: date) -> Entry:
     ways = ("13/13/2020", "02/30/2020", "31/02/2020", "2020-02-30", "[Text] - 2020-13-45", "00/00/2020")
     return Entry(pen.rng.choice(ways), None, ("impossible_date",))
 
 
-def _no_date(pen: RecordWriter, _: date) -> Entry:
+def _write_no_date(pen: RecordWriter, _: date) -> Entry:
     ways = ("n/a", "not done", "pending", ".", "unknown", "see notes", 7, "2020", "44950.5")
     return Entry(pen.rng.choice(ways), None, ("not_a_date",))
 
 
-def _year_too_late(_: RecordWriter, day: date) -> Entry:
+def _write_next_year(_: RecordWriter, day: date) -> Entry:
     """Next year's date: a slip in January, and in the future of most files that hold it."""
     later = date(day.year + 1, day.month, min(day.day, 28))
     return Entry(later.isoformat(), later)
 
 
-def _century_before(_: RecordWriter, day: date) -> Entry:
+def _write_previous_century(_: RecordWriter, day: date) -> Entry:
     return Entry(f"18{day:%y-%m}-14", date(1800 + day.year % 100, day.month, 14))
 
 
 _SLIPS_US: Slips[date] = (
-    (0.04, _iso),
-    (0.012, _day_first_in_us),
-    (0.008, _serial),
-    (0.008, _with_time),
-    (0.006, _in_text),
-    (0.012, blank),
-    (0.012, _no_date),
-    (0.005, _impossible),
-    (0.004, _year_too_late),
-    (0.0015, _century_before),
-    (0.0015, no_value),
+    (0.04, _write_iso),
+    (0.012, _slip_day_first),
+    (0.008, _write_serial),
+    (0.008, _write_with_time),
+    (0.006, _write_in_text),
+    (0.012, write_blank),
+    (0.012, _write_no_date),
+    (0.005, _write_impossible_date),
+    (0.004, _write_next_year),
+    (0.0015, _write_previous_century),
+    (0.0015, write_no_value),
 )
 _SLIPS_UK: Slips[date] = (
-    (0.02, _iso),
-    (0.012, _month_first_in_uk),
-    (0.008, _serial),
-    (0.006, _with_time),
-    (0.012, blank),
-    (0.01, _no_date),
-    (0.004, _impossible),
-    (0.003, _year_too_late),
-    (0.001, no_value),
+    (0.02, _write_iso),
+    (0.012, _slip_month_first),
+    (0.008, _write_serial),
+    (0.006, _write_with_time),
+    (0.012, write_blank),
+    (0.01, _write_no_date),
+    (0.004, _write_impossible_date),
+    (0.003, _write_next_year),
+    (0.001, write_no_value),
 )

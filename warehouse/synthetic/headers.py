@@ -12,24 +12,24 @@ Header = dict[str, Any]
 
 
 @functools.cache
-def catalogue() -> dict[str, Any]:
+def load_catalogue() -> dict[str, Any]:
     """Header templates, machines, and the names of studies and series."""
     text = resources.files("warehouse.synthetic").joinpath("headers.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 
 
-def template(modality: str, maker: str) -> Header:
+def load_template(modality: str, maker: str) -> Header:
     """The header to start from: GE scanners have private tags of their own."""
     name = "CT_GE" if modality == "CT" and maker.startswith("GE") else modality
-    return dict(catalogue()["templates"][name])
+    return dict(load_catalogue()["templates"][name])
 
 
 @functools.cache
-def equipment(centre: str, kind: str) -> tuple[list[list[Any]], list[int]]:
+def assign_equipment(centre: str, kind: str) -> tuple[list[list[Any]], list[int]]:
     """The machines of a centre and how busy each is: the same in every sample bucket."""
     rng = random.Random(f"{kind} at {centre}")
-    machines = catalogue()["machines"][kind]
+    machines = load_catalogue()["machines"][kind]
     letters = "".join(word[0] for word in centre.split() if word[0].isupper())[:3]
     chosen = rng.sample(machines, {"xray": 4, "ct": 2, "mri": 1}[kind])
     rooms = [[*machine, f"{letters}{machine[0]}{room:02}"] for room, machine in enumerate(chosen, 1)]
@@ -42,7 +42,7 @@ def sends_text(centre: str) -> bool:
     return random.Random(f"gateway of {centre}").random() < 0.15
 
 
-def numbers_as_text(header: Header) -> Header:
+def convert_numbers_to_text(header: Header) -> Header:
     """The header as a gateway sends it that writes numbers as text."""
     return {
         tag: {"vr": e["vr"], "Value": [v if v is None else str(v) for v in e["Value"]]}
@@ -53,7 +53,7 @@ def numbers_as_text(header: Header) -> Header:
 
 
 @functools.cache
-def _attribute(keyword: str) -> tuple[str, str]:
+def _find_attribute(keyword: str) -> tuple[str, str]:
     """The tag and the value representation of an attribute."""
     from pydicom.datadict import dictionary_VR
     from pydicom.tag import Tag
@@ -62,22 +62,22 @@ def _attribute(keyword: str) -> tuple[str, str]:
     return f"{tag:08X}", dictionary_VR(tag)
 
 
-def put(header: Header, **values: object) -> None:
+def set_attributes(header: Header, **values: object) -> None:
     """Set attributes by keyword; None empties an element. Elements are replaced, never changed in place."""
     for keyword, value in values.items():
-        tag, vr = _attribute(keyword)
+        tag, vr = _find_attribute(keyword)
         if value is None:
             header[tag] = {"vr": vr}
         else:
             header[tag] = {"vr": vr, "Value": value if isinstance(value, list) else [value]}
 
 
-def uid(rng: random.Random) -> str:
+def draw_uid(rng: random.Random) -> str:
     """An identifier that nobody else has."""
     return f"2.25.{rng.getrandbits(128)}"
 
 
-def clock(rng: random.Random) -> str:
+def draw_time(rng: random.Random) -> str:
     """A time of day, most often around noon, with or without a fraction."""
     seconds = int(min(86399, max(0, rng.gauss(13, 4.5) * 3600)))
     whole = f"{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}"

@@ -13,14 +13,14 @@ from warehouse.synthetic import defects
 from warehouse.synthetic.entries import RecordWriter
 from warehouse.synthetic.headers import (
     Header,
-    catalogue,
-    clock,
-    equipment,
-    numbers_as_text,
-    put,
+    assign_equipment,
+    convert_numbers_to_text,
+    draw_time,
+    draw_uid,
+    load_catalogue,
+    load_template,
     sends_text,
-    template,
-    uid,
+    set_attributes,
 )
 from warehouse.synthetic.patients import FIRST_DAY, LAST_DAY, Person
 from warehouse.synthetic.series import SERIES
@@ -52,12 +52,12 @@ class HeaderDemographics:
 
 def invent_face(pen: RecordWriter, person: Person) -> HeaderDemographics:
     """Draw how headers speak of a patient: age in years, or the smallest in other units, or bare, or missing."""
-    age_text, age = _dicom_age(pen, person.age)
+    age_text, age = _write_dicom_age(pen, person.age)
     sex = pen.rng.choice((None, "O")) if pen.slips(0.015) else person.sex
     return HeaderDemographics(age_text, age, sex, sex if sex in ("F", "M") else None)
 
 
-def _dicom_age(pen: RecordWriter, age: float) -> tuple[str | None, float | None]:
+def _write_dicom_age(pen: RecordWriter, age: float) -> tuple[str | None, float | None]:
     if pen.slips(0.015):
         return None, None
     if pen.slips(0.03):
@@ -84,48 +84,48 @@ def _invent_study(
     rng: random.Random, pen: RecordWriter, person: Person, face: HeaderDemographics, day: date, kind: str
 ) -> Iterator[Image]:
     """Draw one study: what its headers share, then its series, image by image."""
-    rooms, weights = equipment(person.centre, kind)
+    rooms, weights = assign_equipment(person.centre, kind)
     modality, maker, model, rows, columns, station = rng.choices(rooms, weights)[0]
-    study = uid(rng)
-    common = template(modality, maker)
+    study = draw_uid(rng)
+    common = load_template(modality, maker)
     if pen.slips(0.006):
         modality = "OT"  # a secondary capture
-    put(
+    set_attributes(
         common, StudyInstanceUID=study, StudyDate=f"{day:%Y%m%d}", AcquisitionDate=f"{day:%Y%m%d}",
-        StudyTime=clock(rng), AccessionNumber=f"{station[:3]}{rng.randrange(10**7):07}", Modality=modality,
+        StudyTime=draw_time(rng), AccessionNumber=f"{station[:3]}{rng.randrange(10**7):07}", Modality=modality,
         Manufacturer=maker, ManufacturerModelName=model, StationName=station, Rows=rows, Columns=columns,
         PatientID=person.patient_id, PatientName={"Alphabetic": person.patient_id}, PatientSex=face.sex_text,
         PatientBirthDate=f"{day.year - int(person.age)}0101", PatientAge=face.age_text,
     )  # fmt: skip
-    put(common, StudyDescription=rng.choice(catalogue()["studies"][kind]))
+    set_attributes(common, StudyDescription=rng.choice(load_catalogue()["studies"][kind]))
     uploaded = day + timedelta(days=min(20, int(rng.expovariate(1 / 5))))
-    fault = defects.study_fault(pen)
+    fault = defects.draw_study_fault(pen)
     if fault == defects.TOO_EARLY:
         uploaded = day - timedelta(days=pen.rng.randint(1, 5))
-    defects.spoil(pen, common, person, fault)
-    finish = numbers_as_text if sends_text(person.centre) else dict
+    defects.apply_fault(pen, common, person, fault)
+    finish = convert_numbers_to_text if sends_text(person.centre) else dict
     for number, (shared, instances) in enumerate(SERIES[kind](rng), 1):
-        series, header = uid(rng), dict(common)
-        put(header, SeriesInstanceUID=series, SeriesNumber=number, **shared)
+        series, header = draw_uid(rng), dict(common)
+        set_attributes(header, SeriesInstanceUID=series, SeriesNumber=number, **shared)
         for instance, values in enumerate(instances, 1):
-            image = uid(rng)
-            put(header, SOPInstanceUID=image, InstanceNumber=instance, **values)
-            sent = Image(modality, study, series, image, uploaded, _as_json(finish(header)), True, fault)
-            yield from _as_uploaded(pen, sent)
+            image = draw_uid(rng)
+            set_attributes(header, SOPInstanceUID=image, InstanceNumber=instance, **values)
+            sent = Image(modality, study, series, image, uploaded, _to_json(finish(header)), True, fault)
+            yield from _simulate_upload(pen, sent)
 
 
-def _as_uploaded(pen: RecordWriter, image: Image) -> Iterator[Image]:
+def _simulate_upload(pen: RecordWriter, image: Image) -> Iterator[Image]:
     """The image as it reached the bucket: seldom without its .dcm, twice, or beside a .dcm without header."""
     if not image.fault and pen.slips(0.01):
         yield replace(image, has_dcm=False, fault=defects.NO_DCM)
     elif not image.fault and pen.slips(0.003):
         yield replace(image, fault=defects.TWICE)
-        yield replace(image, image=uid(pen.rng), fault=defects.TWICE)  # the same under another name
+        yield replace(image, image=draw_uid(pen.rng), fault=defects.TWICE)  # the same under another name
     else:
         yield image
     if pen.slips(0.005):
-        yield replace(image, image=uid(pen.rng), header=None, fault=defects.NO_HEADER)
+        yield replace(image, image=draw_uid(pen.rng), header=None, fault=defects.NO_HEADER)
 
 
-def _as_json(header: Header) -> bytes:
+def _to_json(header: Header) -> bytes:
     return json.dumps(header).encode()

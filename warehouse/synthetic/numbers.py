@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from warehouse.synthetic import units
-from warehouse.synthetic.entries import Entry, RecordWriter, Slips, blank, no_value
+from warehouse.synthetic.entries import Entry, RecordWriter, Slips, write_blank, write_no_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +71,34 @@ PACK_YEARS = Measure(24, 12, word="pack years", whole=True, text=("unknown", "Ne
 _SATURATION = Measure(94, 2, top=100)
 
 
-def measured(rng: random.Random, pen: RecordWriter, key: str, centre: str, day: date) -> Entry:
+def write_measured(rng: random.Random, pen: RecordWriter, key: str, centre: str, day: date) -> Entry:
     """One of MEASURES as `centre` sends it, and what it is in the unit that we store."""
     deviation, measure = rng.gauss(0, 1), MEASURES[key]
     if key not in units.STORED:
-        return number(pen, measure, _drawn(measure, deviation), day)
-    unit, spelt = units.stated(key, centre), pen.slips(0.035)
+        return write_number(pen, measure, _draw_number(measure, deviation), day)
+    unit, spelt = units.find_stated_unit(key, centre), pen.slips(0.035)
     if spelt:
-        unit = pen.rng.choice(units.explicit(key))
+        unit = pen.rng.choice(units.list_explicit_units(key))
     elif key == "Troponin I" and centre == units.SHEFFIELD and pen.slips(0.6):
         unit = units.SHEFFIELD_TROPONIN_IN_NG_L
-    value = _drawn(_SATURATION if unit.written == "%" else measure, deviation)
+    value = _draw_number(_SATURATION if unit.written == "%" else measure, deviation)
     if unit is units.SHEFFIELD_TROPONIN_IN_NG_L:
         value = max(value, 12)  # less could be ng/mL, as the centre says
-    sent = _scaled(value, unit.factor)
+    sent = _scale(value, unit.factor)
     if unit is units.UNKNOWN and key == "D-dimer on admission" and pen.habits.d_dimer_in_ug:
-        sent = _scaled(value, 0.001)
-    entry = _spelt(pen, sent, unit.written or "") if spelt else number(pen, measure, sent, day)
+        sent = _scale(value, 0.001)
+    entry = _spell(pen, sent, unit.written or "") if spelt else write_number(pen, measure, sent, day)
     if not isinstance(entry.clean, int | float):
         return entry
     return entry._replace(clean=entry.clean * unit.factor, rules=entry.rules + unit.rules, unit=unit.stored)
 
 
-def drawn(rng: random.Random, measure: Measure) -> float:
+def draw_number(rng: random.Random, measure: Measure) -> float:
     """A number of its kind."""
-    return _drawn(measure, rng.gauss(0, 1))
+    return _draw_number(measure, rng.gauss(0, 1))
 
 
-def number(pen: RecordWriter, measure: Measure, value: float, day: date) -> Entry:
+def write_number(pen: RecordWriter, measure: Measure, value: float, day: date) -> Entry:
     """A number in the ways centres write it down; `day` is the one they put behind a bracketed value."""
 
     def bracketed(_: RecordWriter, value: float) -> Entry:
@@ -109,7 +109,7 @@ def number(pen: RecordWriter, measure: Measure, value: float, day: date) -> Entr
         return Entry(f"[{sign}{value}] - {day.isoformat()}", value, ("value_from_brackets", "limit_reported"))
 
     def worded(pen: RecordWriter, value: float) -> Entry:
-        return _spelt(pen, value, measure.word)
+        return _spell(pen, value, measure.word)
 
     def beyond(pen: RecordWriter, _: float) -> Entry:
         return Entry(pen.rng.choice(measure.beyond), None, ("out_of_range",))
@@ -123,7 +123,7 @@ def number(pen: RecordWriter, measure: Measure, value: float, day: date) -> Entr
 
     def unusual(pen: RecordWriter, value: float) -> Entry:
         if not measure.unusual:
-            return _plain(pen, value)
+            return _write_plain(pen, value)
         found = pen.rng.choice(measure.unusual)
         return Entry(found, found, ("outside_printed_range",))
 
@@ -135,36 +135,36 @@ def number(pen: RecordWriter, measure: Measure, value: float, day: date) -> Entr
         (0.02, text),
         (0.008, several),
         (0.02 if measure.unusual else 0, unusual),
-        (0.01 if measure.whole else 0, _decimal),
+        (0.01 if measure.whole else 0, _write_decimal),
         *_SLIPS,
     )
-    return pen.write(value, _plain, own)
+    return pen.write(value, _write_plain, own)
 
 
-def _drawn(measure: Measure, deviation: float) -> float:
+def _draw_number(measure: Measure, deviation: float) -> float:
     value = max(measure.mean / 8, measure.mean + deviation * measure.spread)
     return min(measure.top, round(value, measure.decimals or None))
 
 
-def _scaled(value: float, factor: float) -> float:
+def _scale(value: float, factor: float) -> float:
     """The number as sent: `value` is in the unit that we store."""
     return value if factor == 1 else round(value / factor) if factor < 1 else round(value / factor, 3)
 
 
-def _plain(pen: RecordWriter, value: float) -> Entry:
+def _write_plain(pen: RecordWriter, value: float) -> Entry:
     roll = pen.rng.random()
     return Entry(value if roll < 0.45 else str(value) if roll < 0.98 else f" {value} ", value)
 
 
-def _spelt(_: RecordWriter, value: float, word: str) -> Entry:
+def _spell(_: RecordWriter, value: float, word: str) -> Entry:
     return Entry(f"{value}{'' if word == '%' else ' '}{word}", value, ("number_from_text",))
 
 
-def _limit(pen: RecordWriter, value: float) -> Entry:
+def _write_limit(pen: RecordWriter, value: float) -> Entry:
     return Entry(f"{pen.rng.choice('<<>~')}{value}", value, ("limit_reported",))
 
 
-def _decimal(pen: RecordWriter, value: float) -> Entry:
+def _write_decimal(pen: RecordWriter, value: float) -> Entry:
     """A whole number with decimals: real ones, or none worth the name."""
     if pen.rng.random() < 0.5:
         return Entry(f"{value}.0", value)
@@ -172,16 +172,16 @@ def _decimal(pen: RecordWriter, value: float) -> Entry:
 
 
 _SLIPS: tuple[tuple[float, Callable[[RecordWriter, float], Entry]], ...] = (
-    (0.015, _limit),
-    (0.05, blank),
-    (0.0015, no_value),
+    (0.015, _write_limit),
+    (0.05, write_blank),
+    (0.0015, write_no_value),
 )
 
 
 # ---- numbers with ways of their own ----
 
 
-def age(pen: RecordWriter, years: int) -> Entry:
+def write_age(pen: RecordWriter, years: int) -> Entry:
     """The age in years; the sheet prints 13 to 103."""
     printed = () if 13 <= years <= 103 else ("outside_printed_range",)
 
@@ -194,14 +194,14 @@ def age(pen: RecordWriter, years: int) -> Entry:
 
     slips: Slips[int] = (
         (0.06, fraction),
-        (0.012, blank),
+        (0.012, write_blank),
         (0.008, lambda *_: Entry("unknown", None, ("not_a_number",))),
         (0.006, lambda pen, _: Entry(pen.rng.choice(("150", -5, "-5", 999)), None, ("out_of_range",))),
     )
     return pen.write(years, plain, slips)
 
 
-def fio2(rng: random.Random, pen: RecordWriter) -> Entry:
+def write_fio2(rng: random.Random, pen: RecordWriter) -> Entry:
     """Oxygen: litres, mask colours, fractions and percentages are mixed between centres."""
     percent = rng.choice((21, 21, 21, 24, 28, 35, 40, 60))
     if pen.tidy or pen.rng.random() < 0.45:
@@ -239,7 +239,7 @@ _OXYGEN = (
 )
 
 
-def blood_pressure(rng: random.Random, pen: RecordWriter, day: date) -> tuple[Entry, Entry]:
+def write_blood_pressure(rng: random.Random, pen: RecordWriter, day: date) -> tuple[Entry, Entry]:
     """Systolic and diastolic pressure: two numbers, or now and then the pair in both places."""
     low, high = rng.randint(55, 95), rng.randint(100, 175)
     pair = ("value_from_pair",)
@@ -249,7 +249,7 @@ def blood_pressure(rng: random.Random, pen: RecordWriter, day: date) -> tuple[En
         return Entry(text, high, rules), Entry(text, low, rules)
     if pen.slips(0.05):
         return Entry(f"{high}/{low}", high, pair), Entry(f"{high}/{low}", low, pair)
-    return number(pen, _PRESSURE, high, day), number(pen, _PRESSURE, low, day)
+    return write_number(pen, _PRESSURE, high, day), write_number(pen, _PRESSURE, low, day)
 
 
 _PRESSURE = Measure(0, 0, word="mmHg", text=("unrecordable", "low"), several=("1/3/20",))

@@ -66,7 +66,7 @@ class Habits:
 
 
 @functools.cache
-def habits(centre: str) -> Habits:
+def choose_habits(centre: str) -> Habits:
     """Return how `centre` fills in its records: the same in every sample bucket."""
     rng = random.Random(f"habits of {centre}")
     return Habits(
@@ -94,17 +94,17 @@ def invent_person(rng: random.Random, number: int) -> Person:
         sex="M" if rng.random() < (0.57 if positive else 0.5) else "F",
         age=age,
         positive=positive,
-        onset=_onset(rng),
+        onset=_draw_onset(rng),
     )
 
 
-def another(patient_id: str) -> str:
+def invent_other_id(patient_id: str) -> str:
     """The pseudonym of somebody else."""
     number = int(patient_id.removeprefix("Covid"))
     return f"Covid{number - 1 or 2}"
 
 
-def _onset(rng: random.Random) -> date:
+def _draw_onset(rng: random.Random) -> date:
     """Two waves, spring 2020 and winter 2020/21, over a low tide."""
     first, last = FIRST_DAY + timedelta(days=21), LAST_DAY - timedelta(days=11)
     while True:

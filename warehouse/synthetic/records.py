@@ -13,9 +13,9 @@ from datetime import date, timedelta
 from typing import Literal
 
 from warehouse.synthetic import codes
-from warehouse.synthetic.clinical_course import demographics, positive_facts
-from warehouse.synthetic.entries import Entry, RecordWriter, as_known_on, blank, date_uk
-from warehouse.synthetic.patients import LAST_RECORD, Person, another
+from warehouse.synthetic.clinical_course import invent_demographics, invent_positive_facts
+from warehouse.synthetic.entries import Entry, RecordWriter, to_entry_known_on, write_blank, write_uk_date
+from warehouse.synthetic.patients import LAST_RECORD, Person, invent_other_id
 
 Sheet = dict[str, Entry]
 Swabs = list[dict[str, Entry]]
@@ -67,7 +67,7 @@ class Record:
 
 
 @functools.cache
-def column_of(key: str) -> str:
+def find_column(key: str) -> str:
     """The column under which the value of a key is published."""
     key = ALIASES.get(key, key)
     return _COLUMNS.get(key) or re.sub("[^a-z0-9]+", "_", key.lower()).strip("_")
@@ -85,27 +85,27 @@ _COLUMNS = {
 def invent_records(rng: random.Random, pen: RecordWriter, person: Person) -> list[Record]:
     """Draw the clinical files of a patient, oldest first, one a day at most."""
     if not person.positive:
-        return _status_records(rng, pen, person, person.onset, rng.choices((1, 2, 3, 4), (80, 14, 5, 1))[0])
+        return _invent_status_records(rng, pen, person, person.onset, rng.choices((1, 2, 3, 4), (80, 14, 5, 1))[0])
     records: list[Record] = []
     if rng.random() < 0.04:  # first known as negative
-        records += _status_records(rng, pen, person, person.onset - timedelta(days=rng.randint(6, 20)), 1)
-    facts = positive_facts(rng, pen, person)
-    more = _oddities(pen)
+        records += _invent_status_records(rng, pen, person, person.onset - timedelta(days=rng.randint(6, 20)), 1)
+    facts = invent_positive_facts(rng, pen, person)
+    more = _invent_oddities(pen)
     day = person.onset + timedelta(days=rng.randint(2, 7))
     for _ in range(min(4 - len(records), rng.choices((1, 2, 3, 4), (40, 30, 20, 10))[0])):
-        known = _identity(pen, person) | {key: entry for known_on, key, entry in facts if known_on <= day}
-        records.append(_data_record(pen, day, _spelling(pen, known) | more))
+        known = _write_identity(pen, person) | {key: entry for known_on, key, entry in facts if known_on <= day}
+        records.append(_build_data_record(pen, day, _choose_spelling(pen, known) | more))
         day += timedelta(days=rng.randint(3, 45))
     if len(records) < 4 and rng.random() < 0.02:  # a negative swab after recovery; it must not win
-        records += _status_records(rng, pen, person, day, 1)
+        records += _invent_status_records(rng, pen, person, day, 1)
     return [record for record in records if record.day <= LAST_RECORD]
 
 
-def _identity(pen: RecordWriter, person: Person) -> Sheet:
+def _write_identity(pen: RecordWriter, person: Person) -> Sheet:
     """Who the record is about and who sends it; white space and letter case slip in."""
     patient, centre = person.patient_id, person.centre
     if pen.slips(0.005):
-        patient = another(patient)
+        patient = invent_other_id(patient)
     if pen.slips(0.005):
         patient = f" {patient} "
     if pen.slips(0.03):
@@ -116,25 +116,27 @@ def _identity(pen: RecordWriter, person: Person) -> Sheet:
 # ---- negative patients ----
 
 
-def _status_records(rng: random.Random, pen: RecordWriter, person: Person, day: date, count: int) -> list[Record]:
+def _invent_status_records(
+    rng: random.Random, pen: RecordWriter, person: Person, day: date, count: int
+) -> list[Record]:
     """Records of negative swabs: one swab, or now and then the list of all so far."""
     records: list[Record] = []
     swabs: Swabs = []
-    about = demographics(rng, pen, person) if rng.random() < 0.6 else {}
+    about = invent_demographics(rng, pen, person) if rng.random() < 0.6 else {}
     for number in range(1, count + 1):
         if day > LAST_RECORD:
             break
         # A status file says negative; its newest swab may say otherwise.
         positive = number == count and pen.slips(0.02)
-        taken = date_uk(pen, day - timedelta(days=rng.randint(0, 5)))
-        swabs.append({"SwabDate": taken, "SwabStatus": codes.swab_result(pen, positive)})
-        sheet = _identity(pen, person)
+        taken = write_uk_date(pen, day - timedelta(days=rng.randint(0, 5)))
+        swabs.append({"SwabDate": taken, "SwabStatus": codes.write_swab_result(pen, positive)})
+        sheet = _write_identity(pen, person)
         record = Record("status", day, {})
         if rng.random() < 0.08 or (len(swabs) > 1 and rng.random() < 0.4):
             _add_list(pen, record, swabs)
         else:
             sheet |= swabs[-1]
-        _add(record, sheet | about)
+        _add_fields(record, sheet | about)
         records.append(record)
         day += timedelta(days=rng.randint(3, 45))
     return records
@@ -150,10 +152,10 @@ def _add_list(pen: RecordWriter, record: Record, swabs: Swabs) -> None:
     for swab in swabs:
         if pen.slips(0.05):
             del swab[pen.rng.choice(("SwabDate", "SwabStatus"))]
-    known = [{key: as_known_on(entry, record.day) for key, entry in swab.items()} for swab in swabs]
+    known = [{key: to_entry_known_on(entry, record.day) for key, entry in swab.items()} for swab in swabs]
     record.fields["SwabDates"] = [{key: entry.sent for key, entry in swab.items()} for swab in known]
     record.values["swabdates"] = [
-        {column_of(key): swab.get(key, Entry(None)).clean for key in ("SwabDate", "SwabStatus")} for swab in known
+        {find_column(key): swab.get(key, Entry(None)).clean for key in ("SwabDate", "SwabStatus")} for swab in known
     ]
     record.issues += [
         (f"SwabDates[{place}].{key}", rule)
@@ -166,7 +168,7 @@ def _add_list(pen: RecordWriter, record: Record, swabs: Swabs) -> None:
 # ---- positive patients ----
 
 
-def _oddities(pen: RecordWriter) -> Sheet:
+def _invent_oddities(pen: RecordWriter) -> Sheet:
     """Keys that a record should not have: retired ones, and ones that no table knows."""
     found: Sheet = {}
     if pen.slips(0.04):
@@ -178,7 +180,7 @@ def _oddities(pen: RecordWriter) -> Sheet:
     return found
 
 
-def _spelling(pen: RecordWriter, known: Sheet) -> Sheet:
+def _choose_spelling(pen: RecordWriter, known: Sheet) -> Sheet:
     """The keys as the centre spells them, now and then one of them in both spellings."""
     sheet = dict(known)
     severity = sheet.pop("CXR severity 2", None)
@@ -187,12 +189,12 @@ def _spelling(pen: RecordWriter, known: Sheet) -> Sheet:
     twice = pen.rng.choice(list(TWICE)) if pen.slips(0.05) else ""
     if pen.habits.mistyped:
         sheet = {MISTYPED.get(key, key): entry for key, entry in sheet.items()}
-    if twice and column_of(twice) in map(column_of, sheet):
-        sheet |= _both_spellings(pen, twice)
+    if twice and find_column(twice) in map(find_column, sheet):
+        sheet |= _write_both_spellings(pen, twice)
     return sheet
 
 
-def _both_spellings(pen: RecordWriter, key: str) -> Sheet:
+def _write_both_spellings(pen: RecordWriter, key: str) -> Sheet:
     """One field under both of its keys: the same answer, two answers, or the proper key without one."""
     alias = next(alias for alias, proper in ALIASES.items() if proper == key)
     one, other = TWICE[key]
@@ -201,10 +203,10 @@ def _both_spellings(pen: RecordWriter, key: str) -> Sheet:
             return {key: one, alias: other._replace(rules=("alias_conflict",))}
         case "same":
             return {key: one, alias: one}
-    return {key: blank(pen), alias: other}
+    return {key: write_blank(pen), alias: other}
 
 
-def _data_record(pen: RecordWriter, day: date, sheet: Sheet) -> Record:
+def _build_data_record(pen: RecordWriter, day: date, sheet: Sheet) -> Record:
     """A file of a positive patient; some fields are nested by the film readers."""
     record = Record("data", day, {})
     nested: Sheet = {}
@@ -215,28 +217,28 @@ def _data_record(pen: RecordWriter, day: date, sheet: Sheet) -> Record:
             sheet["CXR severity"] = other._replace(rules=("overridden_by_segmentation",))
     elif pen.slips(0.006):
         record.fields["OtherDataSources"] = pen.rng.choice((None, {"SegmentationData": None}))
-    _add(record, sheet)
+    _add_fields(record, sheet)
     if nested:
         record.fields["OtherDataSources"] = {"SegmentationData": {key: entry.sent for key, entry in nested.items()}}
-        _note(record, nested)
+        _note_truth(record, nested)
     return record
 
 
-def _add(record: Record, sheet: Sheet) -> None:
+def _add_fields(record: Record, sheet: Sheet) -> None:
     """Add fields to a record, with what they truly say."""
     record.fields |= {key: entry.sent for key, entry in sheet.items()}
-    _note(record, sheet)
+    _note_truth(record, sheet)
 
 
-def _note(record: Record, sheet: Sheet) -> None:
+def _note_truth(record: Record, sheet: Sheet) -> None:
     """Write down what fields truly say; a proper key comes before its other spelling."""
     for key in sorted(sheet, key=ALIASES.__contains__):
-        entry = as_known_on(sheet[key], record.day)
+        entry = to_entry_known_on(sheet[key], record.day)
         record.issues += [(key, rule) for rule in entry.rules]
         if key in NEW:
             record.new_fields.append(key)
         elif entry.clean is not None:
-            column = column_of(key)
+            column = find_column(key)
             if column == "ethnicity":  # Unknown until it is known
                 del record.values[column]
             record.values.setdefault(column, entry.clean)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from warehouse.synthetic.headers import catalogue
+from warehouse.synthetic.headers import load_catalogue
 
 Values = dict[str, object]
 Series = tuple[Values, list[Values]]
 """What the headers of a series share, by keyword, and what each of its images has of its own."""
 
 
-def _xray_series(rng: random.Random) -> Iterator[Series]:
+def _invent_xray_series(rng: random.Random) -> Iterator[Series]:
     """One film or two; the second most often in a series of its own."""
     windows = ((2048, 4096), (1600, 2800), ([2048, 1850], [4096, 3100]))
     center, width = rng.choice(windows)
     shared: Values = {
-        "SeriesDescription": rng.choice(catalogue()["series"]["xray"]),
+        "SeriesDescription": rng.choice(load_catalogue()["series"]["xray"]),
         "ViewPosition": rng.choices(("AP", "PA", None), (62, 35, 3))[0],
         "KVP": rng.choice((80, 85.0, 90, 110, 125)),
         "XRayTubeCurrent": rng.choice((200, 250, 320, 400, 500)),
@@ -33,7 +33,7 @@ def _xray_series(rng: random.Random) -> Iterator[Series]:
         yield shared, [{}]
 
 
-def _ct_series(rng: random.Random) -> Iterator[Series]:
+def _invent_ct_series(rng: random.Random) -> Iterator[Series]:
     """A scout, then reconstructions of which a few slices each are kept."""
     kvp, current = rng.choice((100, 120, 120, 140)), rng.randint(80, 520)
     spacing = round(rng.uniform(0.6, 0.95), 6)
@@ -44,7 +44,7 @@ def _ct_series(rng: random.Random) -> Iterator[Series]:
         thickness = rng.choice((0.625, 1, 1.25, 2.0, 3, 5))
         center, width = rng.choice(windows)
         shared: Values = {
-            "SeriesDescription": rng.choice(catalogue()["series"][kind]),
+            "SeriesDescription": rng.choice(load_catalogue()["series"][kind]),
             "KVP": kvp,
             "XRayTubeCurrent": current,
             "SliceThickness": thickness,
@@ -57,11 +57,11 @@ def _ct_series(rng: random.Random) -> Iterator[Series]:
         yield shared, [{"ImagePositionPatient": [left, top, z], "SliceLocation": z} for z in heights]
 
 
-def _mr_series(rng: random.Random) -> Iterator[Series]:
+def _invent_mr_series(rng: random.Random) -> Iterator[Series]:
     """A few cardiac series."""
     for _ in range(rng.randint(3, 5)):
         shared: Values = {
-            "SeriesDescription": rng.choice(catalogue()["series"]["mri"]),
+            "SeriesDescription": rng.choice(load_catalogue()["series"]["mri"]),
             "SliceThickness": rng.choice((6, 8.0)),
             "RepetitionTime": round(rng.uniform(2.5, 1200), 2),
             "EchoTime": round(rng.uniform(1.1, 80), 2),
@@ -71,8 +71,8 @@ def _mr_series(rng: random.Random) -> Iterator[Series]:
 
 
 SERIES: dict[str, Callable[[random.Random], Iterator[Series]]] = {
-    "xray": _xray_series,
-    "ct": _ct_series,
-    "mri": _mr_series,
+    "xray": _invent_xray_series,
+    "ct": _invent_ct_series,
+    "mri": _invent_mr_series,
 }
 """How to invent the series of a study, by kind."""

@@ -57,13 +57,13 @@ class Truth:
         self.modality.update(image.modality for image in headers)
         self.uploads.update(image.day for image in headers)
         for day in AS_OF:
-            if chosen := _chosen(records, day):
+            if chosen := _choose_record(records, day):
                 self.latest[day][patient_id] = chosen.day.isoformat()
         self._add_faults(patient_id, images, records)
         for record in records:
             self._add_record(patient_id, record)
         if headers or records:
-            self._add_patient(patient_id, face if headers else None, _chosen(records, LAST_RECORD))
+            self._add_patient(patient_id, face if headers else None, _choose_record(records, LAST_RECORD))
 
     def _add_faults(self, patient_id: str, images: list[Image], records: list[Record]) -> None:
         for image in images:
@@ -71,7 +71,7 @@ class Truth:
                 self.faults[image.fault].append(image.image)
         if images and not records:
             self.faults["images_without_clinical"].append(patient_id)
-        for fault in _faults_of(_chosen(records, LAST_RECORD)):
+        for fault in _find_faults(_choose_record(records, LAST_RECORD)):
             self.faults[fault].append(patient_id)
 
     def _add_record(self, patient_id: str, record: Record) -> None:
@@ -117,13 +117,13 @@ class Truth:
         }
 
 
-def _chosen(records: list[Record], day: date) -> Record | None:
+def _choose_record(records: list[Record], day: date) -> Record | None:
     """The record that counts on a day: a data file before any status file, among equals the newest."""
     available = [record for record in records if record.day <= day]
     return max(available, key=lambda record: (record.kind == "data", record.day), default=None)
 
 
-def _faults_of(record: Record | None) -> Iterable[str]:
+def _find_faults(record: Record | None) -> Iterable[str]:
     """The faults between the values of the record that counts."""
     values = record.values if record else {}
     admitted, died = values.get("date_of_admission"), values.get("date_of_death")

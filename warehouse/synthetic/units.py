@@ -60,14 +60,14 @@ SHEFFIELD_TROPONIN_IN_NG_L = Stated(None, rules=("unit_implausible",))
 """What follows when Sheffield sends troponin I of the size of ng/L, though it says ng/mL."""
 
 
-def stated(key: str, centre: str) -> Stated:
+def find_stated_unit(key: str, centre: str) -> Stated:
     """What `centre` says about the numbers under `key`, one of STORED."""
     if centre not in KNOWN:
         return UNKNOWN
     return _SEVERAL.get(key, {}).get(centre) or Stated(STORED[key], stored=STORED[key])
 
 
-def explicit(key: str) -> tuple[Stated, ...]:
+def list_explicit_units(key: str) -> tuple[Stated, ...]:
     """The units that people write behind such a number, whatever their centre states."""
     if key == "PaO2":
         return (_KPA, Stated("%", stored="%"))

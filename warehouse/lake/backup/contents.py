@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse.engine.sql_files import statements
+from warehouse.engine.sql_files import read_statements
 from warehouse.errors import LakeError
 from warehouse.lake.backup import sqlite_catalog
 
@@ -34,9 +34,9 @@ class Content:
     is_sound: bool
 
 
-def read(catalogue: Path, copy: Path | None = None) -> Content:
+def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
     """What a catalogue says; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
-    asked = statements("backup/catalogue.sql")
+    asked = read_statements("backup/catalogue.sql")
     request = {"catalogue": str(catalogue), "copy": str(copy) if copy else None, "queries": asked}
     command = [sys.executable, "-I", sqlite_catalog.__file__]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)  # noqa: S603
@@ -56,7 +56,7 @@ def read(catalogue: Path, copy: Path | None = None) -> Content:
     )
 
 
-def sums(target: Path) -> dict[str, str]:
+def read_checksums(target: Path) -> dict[str, str]:
     """The checksums written last, by name; none when there are none."""
     with contextlib.suppress(FileNotFoundError):
         lines = (target / SUMS).read_text(encoding="utf-8").splitlines()
@@ -64,7 +64,7 @@ def sums(target: Path) -> dict[str, str]:
     return {}
 
 
-def digest(path: Path) -> str:
+def compute_digest(path: Path) -> str:
     """The SHA-256 of a file, which must not be the catalogue of a lake (catalogue_file.py says why)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

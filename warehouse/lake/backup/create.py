@@ -11,7 +11,7 @@ from pathlib import Path
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.filesystem import files
 from warehouse.lake import locks, store
-from warehouse.lake.backup.contents import DATA, MARK, SUMS, Content, digest, read, sums
+from warehouse.lake.backup.contents import DATA, MARK, SUMS, Content, compute_digest, read_checksums, read_contents
 from warehouse.lake.location import CATALOGUE, Location, parse_address
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -59,17 +59,17 @@ def backup(
     settings = settings or load_settings()
     place = parse_address(lake_address or settings.lake)
     target = Path(folder).expanduser().absolute()
-    _admit(place, target)
+    _require_backup_possible(place, target)
     try:
         files.make_folder(target)
-        with _alone(target, settings), files.make_part_folder(target) as part:
+        with _hold_lock(target, settings), files.make_part_folder(target) as part:
             _replace(target / MARK, _ABOUT)
-            return _level(place, target, part / CATALOGUE, progress)
+            return _update(place, target, part / CATALOGUE, progress)
     except OSError as error:
         raise LakeError(f"The backup {target} cannot be written: {error.strerror} ({error.filename}).") from None
 
 
-def _admit(place: Location, target: Path) -> None:
+def _require_backup_possible(place: Location, target: Path) -> None:
     """Raise what speaks against backing this lake up to that folder."""
     if place.folder is None:
         raise UsageError(
@@ -88,7 +88,7 @@ def _admit(place: Location, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(target: Path, settings: Settings) -> Iterator[None]:
+def _hold_lock(target: Path, settings: Settings) -> Iterator[None]:
     """Hold the lock that a refresh of the backup would take, and another backup."""
     try:
         with locks.hold_lock(parse_address(str(target)), settings):
@@ -97,21 +97,21 @@ def _alone(target: Path, settings: Settings) -> Iterator[None]:
         raise LakeBusyError(f"Another backup is writing to {target}. Wait until it is done.") from None
 
 
-def _level(place: Location, target: Path, part: Path, progress: Progress) -> Backup:
+def _update(place: Location, target: Path, part: Path, progress: Progress) -> Backup:
     """Bring the backup level, with the catalogue last: it comes by way of `part`, where nobody else gets at it."""
-    old = read(target / CATALOGUE) if (target / CATALOGUE).exists() else None
+    old = read_contents(target / CATALOGUE) if (target / CATALOGUE).exists() else None
     gone: Exception | None = None
     for _ in range(_TRIES):
         part.unlink(missing_ok=True)
-        content = read(place.catalogue, part)
-        _continues(content, old, target)
+        content = read_contents(place.catalogue, part)
+        _require_continuation(content, old, target)
         try:
-            digests, copied = _copy(content, Path(place.data_path), target, progress)
+            digests, copied = _copy_files(content, Path(place.data_path), target, progress)
         except _GoneError as error:
             gone = error
             continue
         _replace(target / SUMS, "".join(f"{found}  {name}\n" for name, found in sorted(digests.items())))
-        files.put(part, target / CATALOGUE)
+        files.place_file(part, target / CATALOGUE)
         return Backup(
             folder=str(target),
             snapshot=content.published,
@@ -127,7 +127,7 @@ def _level(place: Location, target: Path, part: Path, progress: Progress) -> Bac
     )
 
 
-def _continues(content: Content, old: Content | None, target: Path) -> None:
+def _require_continuation(content: Content, old: Content | None, target: Path) -> None:
     """Raise UsageError when the backup that is there is of another lake, or newer than this one."""
     if not content.is_sound:
         raise LakeError("The lake's catalogue is damaged. Restore the lake from its last good backup.")
@@ -140,16 +140,16 @@ def _continues(content: Content, old: Content | None, target: Path) -> None:
         )
 
 
-def _copy(content: Content, source: Path, target: Path, progress: Progress) -> tuple[dict[str, str], list[str]]:
+def _copy_files(content: Content, source: Path, target: Path, progress: Progress) -> tuple[dict[str, str], list[str]]:
     """Copy the files that are not there yet; returns the checksums of all, and which were copied."""
-    known = sums(target)
+    known = read_checksums(target)
     digests, copied = {CATALOGUE: content.sha256}, []
     for done, (path, size) in enumerate(content.files.items(), 1):
         name = DATA + path
         there = target / name
         if there.exists() and there.stat().st_size == size:
             # Put there whole by an earlier run; one that was broken off did not come to write its checksum.
-            digests[name] = known.get(name) or digest(there)
+            digests[name] = known.get(name) or compute_digest(there)
         else:
             files.make_folder(there.parent, below=target)
             digests[name] = _copy_file(source / path, there, size)

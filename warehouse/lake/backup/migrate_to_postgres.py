@@ -9,11 +9,11 @@ from pathlib import Path
 import duckdb
 
 from warehouse.engine.messages import first_line
-from warehouse.engine.sql_files import fill, identifier, literal, statements
+from warehouse.engine.sql_files import fill, identifier, literal, read_statements
 from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files
 from warehouse.lake import connection, locks, store
-from warehouse.lake.backup.contents import read
+from warehouse.lake.backup.contents import read_contents
 from warehouse.lake.location import CATALOGUE, Location, parse_address
 from warehouse.settings import Settings, load_settings
 
@@ -40,9 +40,9 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
         raise UsageError("Only a lake in a folder can be moved, and only to postgres://…?data_path=…")
     if not store.exists(source):
         raise LakeError(f"There is no lake at {source.name}. Check --lake or CHEST_LAKE.")
-    with locks.hold_lock(source, settings), locks.hold_lock(target, settings), files.temporary_folder() as folder:
+    with locks.hold_lock(source, settings), locks.hold_lock(target, settings), files.open_temporary_folder() as folder:
         copy = folder / CATALOGUE
-        content = read(source.catalogue, copy)
+        content = read_contents(source.catalogue, copy)
         with contextlib.closing(connection.connect(settings, target)) as con:
             connection.load_extension(con, "sqlite_scanner")
             connection.attach(con, target)  # makes the tables of an empty catalogue
@@ -64,7 +64,7 @@ def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
             schema_name=identifier(target.schema),
             data_path=literal(target.data_path),
         )
-        for name, text in statements("backup/moving.sql").items()
+        for name, text in read_statements("backup/moving.sql").items()
     }
     newest = con.execute(sql["newest"]).fetchone()
     if newest and newest[0]:

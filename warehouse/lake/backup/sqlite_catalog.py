@@ -22,18 +22,18 @@ _SECONDS = 60.0
 def copy(catalogue: Path, target: Path) -> None:
     """Write a consistent copy of the catalogue, whoever writes to it meanwhile."""
     # Not mode=ro: what a killed writer left has to be rolled back first.
-    with contextlib.closing(_opened(catalogue, "rw")) as con:
+    with contextlib.closing(_open(catalogue, "rw")) as con:
         con.execute("vacuum into ?", [str(target)])
 
 
-def ask(catalogue: Path, queries: dict[str, str]) -> dict[str, Any]:
+def query(catalogue: Path, queries: dict[str, str]) -> dict[str, Any]:
     """The rows of each query, and the SHA-256 of the file."""
     digest = hashlib.sha256(catalogue.read_bytes()).hexdigest()
-    with contextlib.closing(_opened(catalogue, "ro")) as con:
+    with contextlib.closing(_open(catalogue, "ro")) as con:
         return {"sha256": digest} | {name: con.execute(query).fetchall() for name, query in queries.items()}
 
 
-def _opened(catalogue: Path, mode: str) -> sqlite3.Connection:
+def _open(catalogue: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(f"{catalogue.absolute().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS)
 
 
@@ -45,7 +45,7 @@ def main() -> int:
         if request["copy"]:
             copy(catalogue, Path(request["copy"]))
             catalogue = Path(request["copy"])
-        json.dump(ask(catalogue, request["queries"]), sys.stdout)
+        json.dump(query(catalogue, request["queries"]), sys.stdout)
     except (sqlite3.Error, OSError) as error:
         sys.stderr.write(str(error))
         return 1

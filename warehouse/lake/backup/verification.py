@@ -7,7 +7,7 @@ from pathlib import Path
 
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.lake import store
-from warehouse.lake.backup.contents import DATA, MARK, Content, digest, read, sums
+from warehouse.lake.backup.contents import DATA, MARK, Content, compute_digest, read_checksums, read_contents
 from warehouse.lake.location import CATALOGUE, parse_address
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -38,29 +38,29 @@ def verify(folder: str | Path, *, settings: Settings | None = None, progress: Pr
     if not (target / MARK).exists():
         raise UsageError(f"{target} is no backup: it has no {MARK}. Make one:  chest backup {target}")
     try:
-        content = read(target / CATALOGUE)
+        content = read_contents(target / CATALOGUE)
     except LakeError as error:
         return Verified(str(target), None, 0, 0, (str(error),))
-    known = sums(target)
+    known = read_checksums(target)
     faults = [] if content.is_sound and known.get(CATALOGUE) == content.sha256 else [f"{CATALOGUE} was changed."]
     for done, (path, size) in enumerate(content.files.items(), 1):
-        faults += _faults(target, DATA + path, size, known)
+        faults += _find_faults(target, DATA + path, size, known)
         progress("verifying", done, len(content.files))
     if not faults:
-        faults += _unopened(target, settings or load_settings(), content)
+        faults += _find_opening_errors(target, settings or load_settings(), content)
     return Verified(str(target), content.published, len(content.files), sum(content.files.values()), tuple(faults))
 
 
-def _faults(target: Path, name: str, size: int, known: dict[str, str]) -> list[str]:
+def _find_faults(target: Path, name: str, size: int, known: dict[str, str]) -> list[str]:
     file = target / name
     if not file.exists():
         return [f"{name} is missing."]
     if (found := file.stat().st_size) != size:
         return [f"{name} has {found:,} bytes instead of {size:,}."]
-    return [] if known.get(name) == digest(file) else [f"{name} was changed: its checksum differs."]
+    return [] if known.get(name) == compute_digest(file) else [f"{name} was changed: its checksum differs."]
 
 
-def _unopened(target: Path, settings: Settings, content: Content) -> list[str]:
+def _find_opening_errors(target: Path, settings: Settings, content: Content) -> list[str]:
     """Why the backup does not open as a lake."""
     if content.published is None:
         return []

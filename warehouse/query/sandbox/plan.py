@@ -14,7 +14,7 @@ import duckdb
 
 from warehouse.engine.messages import clean_message
 from warehouse.engine.names import fold_name
-from warehouse.errors import ForeignSqlError, UsageError
+from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.lake import store
 from warehouse.query.sandbox.shield import SHIELD, shield_views
 from warehouse.query.sandbox.tree import (
@@ -24,11 +24,11 @@ from warehouse.query.sandbox.tree import (
     is_too_deep,
     locate_relation,
     parse_query,
-    read_listed,
+    split_words,
 )
 
 #: What a bound plan may be made of.
-_OPERATORS = read_listed(
+_OPERATORS = split_words(
     "AGGREGATE ANY_JOIN ASOF_JOIN COMPARISON_JOIN CROSS_PRODUCT CTE CTE_SCAN DELIM_GET DELIM_JOIN DEPENDENT_JOIN "
     "DISTINCT DUMMY_SCAN EMPTY_RESULT EXCEPT EXPRESSION_GET FILTER GENERATE_SERIES INTERSECT JSON_EACH JSON_TREE LIMIT "
     "MATERIALIZED_CTE ORDER_BY PIVOT POSITIONAL_JOIN PROJECTION RANGE REC_CTE SAMPLE TOP_N UNION UNNEST WINDOW"
@@ -63,7 +63,7 @@ def check_plan(
         shield_views(con, check_places(con, sql))
         check_scans(con, sql, params, relations=relations)
     except RecursionError:
-        raise ForeignSqlError(TOO_DEEP) from None
+        raise UntrustedSqlError(TOO_DEEP) from None
 
 
 def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
@@ -85,12 +85,12 @@ def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
             if node.get("type") == "BASE_TABLE":
                 if locate_relation(node) not in _PLACES:
                     where = ".".join(filter(None, locate_relation(node)))
-                    raise ForeignSqlError(f"The query names {where}, no place of a view.")
+                    raise UntrustedSqlError(f"The query names {where}, no place of a view.")
                 named.add(fold_name(node.get("table_name", "")))
             if node.get("type") == "TABLE_FUNCTION":
                 name = fold_name(node["function"].get("function_name", ""))
                 if name not in TABLE_FUNCTIONS:
-                    raise ForeignSqlError(f"The query calls {name}(), which untrusted SQL may not do.")
+                    raise UntrustedSqlError(f"The query calls {name}(), which untrusted SQL may not do.")
     return named
 
 
@@ -103,14 +103,14 @@ def check_scans(
 ) -> None:
     """Refuse a query whose plan has other operators, or a scan beneath another filter, than asking the views makes."""
     try:
-        plan = _bound(con, sql, params)
+        plan = _fetch_bound_plan(con, sql, params)
     except duckdb.Error as error:
         if is_too_deep(str(error)):
-            raise ForeignSqlError(TOO_DEEP) from None
-        raise UsageError(f"The query cannot be answered. {_own_words(clean_message(error))}") from None
+            raise UntrustedSqlError(TOO_DEEP) from None
+        raise UsageError(f"The query cannot be answered. {_strip_preamble(clean_message(error))}") from None
     ours = {f'"temp".main.{name}' for name in relations}
     scans: dict[str, list[str]] = {}
-    for node, above, is_shielded in _operators(plan):
+    for node, above, is_shielded in _walk_operators(plan):
         name = node["name"].strip()
         table = node["extra_info"].get("Table", "") if isinstance(node["extra_info"], dict) else ""
         if name == _LAKE_SCAN and (table in _CUT_BY or table in _OPEN_TABLES):
@@ -118,38 +118,38 @@ def check_scans(
                 scans.setdefault(table, []).append(json.dumps(above) if is_shielded else "")
         elif not (name in _OPERATORS or (name == "SEQ_SCAN" and table in ours)):
             what = f"{name} of {table}" if table else name
-            raise ForeignSqlError(f"The query comes to {what}, which untrusted SQL may not do.")
+            raise UntrustedSqlError(f"The query comes to {what}, which untrusted SQL may not do.")
     if not scans:
         return
     views = ", ".join(f"{store.ALIAS}.main.{_CUT_BY[table]}" for table in scans)
     meant = {
         json.dumps(above)
-        for node, above, _ in _operators(_bound(con, f"select 1 from {views}"))
+        for node, above, _ in _walk_operators(_fetch_bound_plan(con, f"select 1 from {views}"))
         if not node["children"]
     }
     for table, found in scans.items():
         if not meant.issuperset(found):
-            raise ForeignSqlError(f"The query reads {table} past the as-of date or the group that were asked for.")
+            raise UntrustedSqlError(f"The query reads {table} past the as-of date or the group that were asked for.")
 
 
-def _bound(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, object] | None = None) -> Any:
+def _fetch_bound_plan(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, object] | None = None) -> Any:
     """DuckDB's plan of a query as it was bound, before any optimisation. RecursionError for too deep a one."""
     explained = con.extract_statements(f"{_EXPLAIN}{sql}")
     if len(explained) != 1:
-        raise ForeignSqlError(f"Give one query, not {len(explained)}.")
+        raise UntrustedSqlError(f"Give one query, not {len(explained)}.")
     done = con.execute(explained[0], dict(params)) if params else con.execute(explained[0])
     rows = dict(done.fetchall())
     return json.loads(rows["logical_plan"])
 
 
-def _own_words(message: str) -> str:
+def _strip_preamble(message: str) -> str:
     """DuckDB's message without what was put before the query; the mark below the line moves along."""
     before, found, after = message.partition(f"LINE 1: {_EXPLAIN}")
     line, end, mark = after.partition("\n")
     return f"{before}LINE 1: {line}{end}{mark.removeprefix(' ' * len(_EXPLAIN))}" if found else message
 
 
-def _operators(plan: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None, bool]]:
+def _walk_operators(plan: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None, bool]]:
     """Every operator of a plan, each with the nearest filter above it, and whether a shield is above that."""
     ahead: list[tuple[dict[str, Any], dict[str, Any] | None, bool, bool]] = [
         (node, None, False, False) for node in plan
