@@ -28,7 +28,7 @@ LONGEST = [
     f"test_{name}.py"
     for name in (
         *("unreadable", "pipelines_daemon", "pipelines_graph", "manifests", "maintenance", "backup", "s3"),
-        *("manifests_foreign", "cohorts", "refresh", "inventory", "masking", "foreign", "terminal", "gate"),
+        *("manifests_untrusted", "cohorts", "refresh", "inventory", "masking", "untrusted", "terminal", "gate"),
         *("pipelines_when", "pipelines_failures", "pipelines", "manifests_s3", "healing", "point_in_time", "sandbox"),
     )
 ]

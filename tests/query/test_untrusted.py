@@ -41,7 +41,7 @@ ESCAPES = paragraphs("escapes.sql")
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a lake, in which one patient is held back, and a file that is nobody's business."""
-    folder = tmp_path_factory.mktemp("foreign")
+    folder = tmp_path_factory.mktemp("untrusted")
     make_bucket(folder / "bucket", 8)
     header = {
         "00100020": {"vr": "LO", "Value": [HELD_BACK]},

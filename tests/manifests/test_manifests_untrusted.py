@@ -51,7 +51,7 @@ def objects_of(patient: str, image: str = "1") -> dict[str, bytes | str]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bucket, its lake and a manifest of all of it, which no test may touch."""
-    root = tmp_path_factory.mktemp("foreign")
+    root = tmp_path_factory.mktemp("untrusted")
     for patient in PATIENTS:
         write_objects(root / "bucket", objects_of(patient, patient[-1]))
     warehouse.refresh(str(root / "bucket"), str(root / "lake"))
@@ -62,7 +62,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def foreign(root: Path, tmp_path: Path) -> Path:
+def untrusted(root: Path, tmp_path: Path) -> Path:
     """A copy of it, for a test to alter."""
     shutil.copytree(root / "good", tmp_path / "m")
     return tmp_path / "m"
@@ -175,28 +175,28 @@ def test_sha256sum_checks_the_folder(root: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_each_file_altered_by_a_byte_is_refused_by_every_command(
-    ask: Chest, root: Path, foreign: Path, tmp_path: Path, name: str
+    ask: Chest, root: Path, untrusted: Path, tmp_path: Path, name: str
 ) -> None:
-    content = bytearray((foreign / name).read_bytes())
+    content = bytearray((untrusted / name).read_bytes())
     content[len(content) // 2] ^= 1
-    (foreign / name).write_bytes(content)
-    for words in commands(foreign, root / "good", tmp_path / "data"):
+    (untrusted / name).write_bytes(content)
+    for words in commands(untrusted, root / "good", tmp_path / "data"):
         done = ask(*words)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert not (tmp_path / "data").exists()
     with pytest.raises(warehouse.ManifestError):
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "manifest.json"])
-def test_each_file_gone_is_refused(foreign: Path, name: str) -> None:
-    (foreign / name).unlink()
+def test_each_file_gone_is_refused(untrusted: Path, name: str) -> None:
+    (untrusted / name).unlink()
     with pytest.raises(warehouse.ManifestError, match=f"not whole: {name} "):
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
 
 
-def test_each_field_of_manifest_json_altered_is_refused(foreign: Path) -> None:
-    whole = about_of(foreign)
+def test_each_field_of_manifest_json_altered_is_refused(untrusted: Path) -> None:
+    whole = about_of(untrusted)
     places = list(leaves(whole))
     assert len(places) > 45
     for place in places:
@@ -205,9 +205,9 @@ def test_each_field_of_manifest_json_altered_is_refused(foreign: Path) -> None:
         for name in place[:-1]:
             inner = inner[name]
         inner[place[-1]] = altered(inner[place[-1]])
-        (foreign / "manifest.json").write_text(json.dumps(about, ensure_ascii=False, indent=2) + "\n")
+        (untrusted / "manifest.json").write_text(json.dumps(about, ensure_ascii=False, indent=2) + "\n")
         with pytest.raises(warehouse.ManifestError):
-            warehouse.manifest(foreign)
+            warehouse.manifest(untrusted)
 
 
 # What manifest.json may say: whoever sealed it
@@ -251,11 +251,11 @@ def test_each_field_of_manifest_json_altered_is_refused(foreign: Path) -> None:
     ],
 )
 def test_manifest_json_keeps_to_its_schema_or_is_refused_in_one_line(
-    foreign: Path, change: Callable[[dict[str, Any]], Any]
+    untrusted: Path, change: Callable[[dict[str, Any]], Any]
 ) -> None:
-    reseal(foreign, json.dumps(change(about_of(foreign))).encode())
+    reseal(untrusted, json.dumps(change(about_of(untrusted))).encode())
     with pytest.raises(warehouse.ManifestError) as refused:
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 1000
 
@@ -281,9 +281,9 @@ def test_manifest_json_keeps_to_its_schema_or_is_refused_in_one_line(
     ],
     ids=range(15),
 )
-def test_what_is_no_json_of_a_manifest_is_one_line(ask: Chest, foreign: Path, document: bytes) -> None:
-    reseal(foreign, document)
-    done = ask("manifest", "verify", foreign)
+def test_what_is_no_json_of_a_manifest_is_one_line(ask: Chest, untrusted: Path, document: bytes) -> None:
+    reseal(untrusted, document)
+    done = ask("manifest", "verify", untrusted)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert len(done.stderr) < 1000
 
@@ -340,30 +340,30 @@ def test_no_label_name_is_sql(root: Path, tmp_path_factory: pytest.TempPathFacto
         ("update rows set key = repeat('x', 5000), uri = uri[:-length(key)-1] || repeat('x', 5000)", "4,096 bytes"),
     ],
 )
-def test_tables_that_do_not_hold_together_are_refused(foreign: Path, change: str, words: str) -> None:
-    before = about_of(foreign)
-    alter_tables(foreign, change)
+def test_tables_that_do_not_hold_together_are_refused(untrusted: Path, change: str, words: str) -> None:
+    before = about_of(untrusted)
+    alter_tables(untrusted, change)
     if not words:  # well-formed rows, which manifest.json has counted and digested otherwise
-        about = about_of(foreign)
-        remake(foreign, about | {name: before[name] for name in ("counts", "digest")})
+        about = about_of(untrusted)
+        remake(untrusted, about | {name: before[name] for name in ("counts", "digest")})
     with pytest.raises(warehouse.ManifestError, match=words or "manifest.json states") as refused:
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     "column", ["key", "uri", "etag", "available_date", "group_name", "version_id", "arm", "images"]
 )
-def test_csv_and_parquet_have_the_same_rows(foreign: Path, column: str) -> None:
+def test_csv_and_parquet_have_the_same_rows(untrusted: Path, column: str) -> None:
     """The CSV is what people read: each of its columns is held against the Parquet file's."""
-    text = (foreign / "manifest.csv").read_text().splitlines()
+    text = (untrusted / "manifest.csv").read_text().splitlines()
     place = text[0].split(",").index(column)
     fields = text[1].split(",")
     fields[place] = "2020-01-01" if column == "available_date" else f"{fields[place]}0"
-    (foreign / "manifest.csv").write_text("\n".join([text[0], ",".join(fields), *text[2:]]) + "\n")
-    remake(foreign)
+    (untrusted / "manifest.csv").write_text("\n".join([text[0], ",".join(fields), *text[2:]]) + "\n")
+    remake(untrusted)
     with pytest.raises(warehouse.ManifestError, match="do not have the same rows"):
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
 
 
 @pytest.mark.parametrize(
@@ -381,11 +381,11 @@ def test_csv_and_parquet_have_the_same_rows(foreign: Path, column: str) -> None:
     ],
     ids=range(9),
 )
-def test_a_csv_of_other_rows_or_none_is_refused(foreign: Path, change: Callable[[str], str]) -> None:
-    (foreign / "manifest.csv").write_text(change((foreign / "manifest.csv").read_text()))
-    remake(foreign)
+def test_a_csv_of_other_rows_or_none_is_refused(untrusted: Path, change: Callable[[str], str]) -> None:
+    (untrusted / "manifest.csv").write_text(change((untrusted / "manifest.csv").read_text()))
+    remake(untrusted)
     with pytest.raises(warehouse.ManifestError, match="do not have the same rows"):
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
 
 
 @pytest.mark.parametrize(
@@ -401,91 +401,93 @@ def test_a_csv_of_other_rows_or_none_is_refused(foreign: Path, change: Callable[
         ("alter table rows alter column size type varchar", "another type in size"),
     ],
 )
-def test_records_that_do_not_hold_together_are_refused(foreign: Path, change: str, words: str) -> None:
-    alter_tables(foreign, change, table="records")
+def test_records_that_do_not_hold_together_are_refused(untrusted: Path, change: str, words: str) -> None:
+    alter_tables(untrusted, change, table="records")
     with pytest.raises(warehouse.ManifestError, match=words):
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
 
 
 @pytest.mark.parametrize("table", ["manifest", "records"])
-def test_rows_without_number_in_a_small_file_are_not_counted(ask: Chest, foreign: Path, table: str) -> None:
+def test_rows_without_number_in_a_small_file_are_not_counted(ask: Chest, untrusted: Path, table: str) -> None:
     with duckdb.connect() as con:
         con.execute("set enable_progress_bar = false")  # on a slow machine it would be written among the answers
-        con.execute(f"create table one as from '{foreign}/{table}.parquet' limit 1")
-        con.execute(f"copy (select one.* from one, range(2_000_000)) to '{foreign}/{table}.parquet' (format parquet)")
-    about = about_of(foreign)
+        con.execute(f"create table one as from '{untrusted}/{table}.parquet' limit 1")
+        con.execute(f"copy (select one.* from one, range(2_000_000)) to '{untrusted}/{table}.parquet' (format parquet)")
+    about = about_of(untrusted)
     about["counts"]["objects"] = 2_000_000 if table == "manifest" else about["counts"]["objects"]
-    remake(foreign, about)
-    done = ask("manifest", "verify", foreign)
+    remake(untrusted, about)
+    done = ask("manifest", "verify", untrusted)
     assert (done.returncode, done.stdout) == (1, "")
     assert "states 2,000,000 rows" in done.stderr
 
 
-def test_no_value_of_a_manifest_makes_a_line_of_its_own(ask: Chest, root: Path, foreign: Path, tmp_path: Path) -> None:
+def test_no_value_of_a_manifest_makes_a_line_of_its_own(
+    ask: Chest, root: Path, untrusted: Path, tmp_path: Path
+) -> None:
     text = "'a' || chr(13) || chr(10) || 'FORGED: 6 present' || chr(10)"
     alter_tables(
-        foreign,
+        untrusted,
         f"update rows set uri = uri || {text}, key = key || {text}, patient_id = patient_id || {text}, etag = {text}",
     )
-    for words in commands(foreign, root / "good", tmp_path / "data"):
+    for words in commands(untrusted, root / "good", tmp_path / "data"):
         done = ask(*words)
         assert done.returncode == 1
         assert "FORGED" in done.stdout + done.stderr
         assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("FORGED")]
 
 
-def test_a_file_that_is_no_parquet_is_one_line(foreign: Path) -> None:
+def test_a_file_that_is_no_parquet_is_one_line(untrusted: Path) -> None:
     for content in (b"", b"PAR1", b"PAR1" + b"\xff" * 1000 + b"PAR1", b"key\nx\n"):
-        (foreign / "manifest.parquet").write_bytes(content)
-        remake(foreign)
+        (untrusted / "manifest.parquet").write_bytes(content)
+        remake(untrusted)
         with pytest.raises(warehouse.ManifestError) as refused:
-            warehouse.manifest(foreign)
+            warehouse.manifest(untrusted)
         assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.timeout(60)
-def test_what_is_no_file_is_not_waited_for(ask: Chest, foreign: Path, name: str) -> None:
-    target = foreign / name
+def test_what_is_no_file_is_not_waited_for(ask: Chest, untrusted: Path, name: str) -> None:
+    target = untrusted / name
     for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("/x")):
         target.rmdir() if target.is_dir() else target.unlink()
         make(target)
-        done = ask("manifest", "verify", foreign)
+        done = ask("manifest", "verify", untrusted)
         assert done.returncode in (1, 2)
         assert (done.stdout, done.stderr.count("\n")) == ("", 1)
 
 
-def test_a_file_as_large_as_a_disk_is_not_copied(foreign: Path) -> None:
-    size = shutil.disk_usage(foreign).free + 10**13
-    about = about_of(foreign)
+def test_a_file_as_large_as_a_disk_is_not_copied(untrusted: Path) -> None:
+    size = shutil.disk_usage(untrusted).free + 10**13
+    about = about_of(untrusted)
     try:
-        os.truncate(foreign / "records.parquet", size)
+        os.truncate(untrusted / "records.parquet", size)
     except OSError:
         pytest.skip("no file may be so large here")
     about["files"]["records.parquet"]["bytes"] = size
-    (foreign / "manifest.json").write_text(json.dumps(about))
+    (untrusted / "manifest.json").write_text(json.dumps(about))
     sums = {name: file["sha256"] for name, file in about["files"].items()}
-    sums["manifest.json"] = sha(foreign / "manifest.json")
-    (foreign / "SHA256SUMS").write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    sums["manifest.json"] = sha(untrusted / "manifest.json")
+    (untrusted / "SHA256SUMS").write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
     with pytest.raises(warehouse.UsageError, match="has room for"):
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
 
 
 # Where a manifest points
 
 
 @pytest.fixture
-def evil(root: Path, foreign: Path, tmp_path: Path) -> Path:
+def evil(root: Path, untrusted: Path, tmp_path: Path) -> Path:
     """The same digest, sealed anew, over objects that are somebody else's bytes."""
     shutil.copytree(root / "bucket", tmp_path / "evil")
     for path in (tmp_path / "evil").rglob("*.*"):
         path.write_bytes(b"E" * path.stat().st_size)
-    about = about_of(foreign)
+    about = about_of(untrusted)
     about["sources"] = [str(tmp_path / "evil")]
-    (foreign / "manifest.json").write_text(json.dumps(about))
-    alter_tables(foreign, f"update rows set uri = '{tmp_path}/evil/' || key, etag = 'e'")
-    alter_tables(foreign, f"update rows set source = '{tmp_path}/evil'", table="records")
-    return foreign
+    (untrusted / "manifest.json").write_text(json.dumps(about))
+    alter_tables(untrusted, f"update rows set uri = '{tmp_path}/evil/' || key, etag = 'e'")
+    alter_tables(untrusted, f"update rows set source = '{tmp_path}/evil'", table="records")
+    return untrusted
 
 
 def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
@@ -551,11 +553,11 @@ def test_without_a_lake_nothing_is_asked_that_is_not_named(root: Path, tmp_path:
     assert download(manifest, tmp_path / "data", source=[str(root / "bucket")], settings=nowhere).failed == []
 
 
-def test_what_was_checked_is_what_is_used(root: Path, foreign: Path, tmp_path: Path) -> None:
+def test_what_was_checked_is_what_is_used(root: Path, untrusted: Path, tmp_path: Path) -> None:
     """A folder on a shared disk may change after it was opened."""
-    manifest = warehouse.manifest(foreign)
+    manifest = warehouse.manifest(untrusted)
     for name in FILES:
-        (foreign / name).write_bytes(b"changed meanwhile")
+        (untrusted / name).write_bytes(b"changed meanwhile")
     assert manifest.polars().height == 6
     assert download(manifest, tmp_path / "data", source=str(root / "bucket")).failed == []
     with duckdb.connect() as con:
@@ -583,23 +585,23 @@ def test_folders_of_any_name(ask: Chest, root: Path, tmp_path: Path, name: str) 
 
 
 def test_a_manifest_of_format_1_is_read_and_not_downloaded_unless_asked(
-    ask: Chest, root: Path, foreign: Path, tmp_path: Path
+    ask: Chest, root: Path, untrusted: Path, tmp_path: Path
 ) -> None:
-    about = about_of(foreign) | {"format": 1}
+    about = about_of(untrusted) | {"format": 1}
     about["files"] = {name: about["files"][name] for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
-    (foreign / "manifest.json").write_text(json.dumps(about))
+    (untrusted / "manifest.json").write_text(json.dumps(about))
     for name in ("SHA256SUMS", "croissant.json", "download.s5cmd"):
-        (foreign / name).unlink()
-    done = ask("manifest", "verify", foreign)
+        (untrusted / name).unlink()
+    done = ask("manifest", "verify", untrusted)
     assert done.returncode == 0
     assert "has no seal" in done.stderr
-    done = ask("manifest", "download", foreign, "-o", tmp_path / "data")
+    done = ask("manifest", "download", untrusted, "-o", tmp_path / "data")
     assert (done.returncode, done.stdout) == (1, "")
     assert not (tmp_path / "data").exists()
-    assert ask("manifest", "download", foreign, "-o", tmp_path / "data", "--unsealed").returncode == 0
-    assert ask("manifest", "verify", foreign, "--seal", "0" * 64).returncode == 1
+    assert ask("manifest", "download", untrusted, "-o", tmp_path / "data", "--unsealed").returncode == 0
+    assert ask("manifest", "verify", untrusted, "--seal", "0" * 64).returncode == 1
     with pytest.warns(UserWarning, match="has no seal"):
-        warehouse.manifest(foreign)
+        warehouse.manifest(untrusted)
 
 
 # Keys as paths
@@ -689,9 +691,9 @@ def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> Non
     assert rows["text"][0] == 'a"b,\n\r\t'
 
 
-def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: Path, foreign: Path) -> None:
-    alter_tables(foreign, "update rows set etag = 'other' where object = 'dcm'")
-    done = ask("manifest", "compare", root / "good", foreign)
+def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: Path, untrusted: Path) -> None:
+    alter_tables(untrusted, "update rows set etag = 'other' where object = 'dcm'")
+    done = ask("manifest", "compare", root / "good", untrusted)
     assert done.returncode == 1
     assert "The same digest, other etags." in done.stdout
     assert "4 same, 0 came, 0 went, 2 changed" in done.stdout
