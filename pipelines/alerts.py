@@ -19,13 +19,13 @@ from pipelines.retries import to_one_line
 from warehouse.errors import WarehouseError
 
 SENSOR = "alerts"
-#: Failures from before the first tick that are still said.
+#: Age of failures before the first tick that are still reported.
 _FIRST_LOOK_SECONDS = 3600
 _RUNS_A_TICK = 20
 
 
 class Cursor(BaseModel):
-    """What was said: all failures up to this event of Dagster's log, and whether `published` is known to be too old."""
+    """What was reported: failures up to this event of Dagster's log, and whether `published` is known to be too old."""
 
     failure: int
     stale: bool = False
@@ -40,23 +40,23 @@ def build(deployment: Deployment) -> Sequence[Definition]:
         name=SENSOR,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Says failed runs and an old published snapshot to {notify.name_place(place) or 'this log'}.",
+        description=f"Reports failed runs and outdated snapshots to {notify.name_place(place) or 'this log'}.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _find_first_cursor(context.instance)
         context.update_cursor(cursor.model_dump_json())
-        said = 0
+        n_sent = 0
         for line, after in _find_news(context.instance, cursor, PUBLISHED):
             context.log.error(line)
             try:
                 if place:
                     notify.post_line(place, line)
             except WarehouseError as error:
-                context.log.error(f"{error} It is tried again with the next tick.")
-                return dg.SkipReason(f"{error} What there is to say waits for the next tick.")
-            said += 1
+                context.log.error(f"{error} The next tick tries again.")
+                return dg.SkipReason(f"{error} The alerts wait for the next tick.")
+            n_sent += 1
             context.update_cursor(after.model_dump_json())
-        return dg.SkipReason(f"Said {said} line{'s' * (said != 1)}." if said else "Nothing to say.")
+        return dg.SkipReason(f"Reported {n_sent} line{'s' * (n_sent != 1)}." if n_sent else "Nothing to report.")
 
     return [alerts]
 
@@ -71,7 +71,7 @@ def _find_first_cursor(instance: dg.DagsterInstance) -> Cursor:
 
 
 def _find_news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) -> Iterator[tuple[str, Cursor]]:
-    """Lines that have not been said, each with the cursor that stands once it is."""
+    """Lines not yet reported, each with the cursor to keep once it is."""
     changes = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.failure)
     for record in instance.fetch_run_status_changes(changes, limit=_RUNS_A_TICK, ascending=True).records:
         cursor = cursor.model_copy(update={"failure": record.storage_id})
@@ -100,7 +100,7 @@ def describe_staleness(instance: dg.DagsterInstance, published: dg.AssetKey) -> 
     """That nothing was published for longer than the freshness policy allows."""
     event = instance.get_latest_materialization_event(published)
     days = f"{(time.time() - event.timestamp) / 86400:.0f} days" if event else "too long"
-    return f"chest: {published.to_user_string()} is stale: no refresh for {days}. Look for failed or missing runs."
+    return f"chest: {published.to_user_string()} is stale: no refresh for {days}. Check for failed or missing runs."
 
 
 def _find_reason(event: dg.DagsterEvent) -> str:
@@ -124,7 +124,7 @@ def _find_unfinished_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> 
 
 
 def _explain_end(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
-    """Why a run without a failed step is over: what Dagster saw of its process, else what it says of the run."""
+    """Why a run without a failed step is over: what Dagster observed of its process, else its own message."""
     seen = [e.message or "" for e in _fetch_events(instance, run, dg.DagsterEventType.ENGINE_EVENT)]
     crashes = [message for message in seen if message.startswith("Run execution process")]
     return to_one_line(crashes[-1] if crashes else (event and event.message) or "no reason was given")

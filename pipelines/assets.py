@@ -120,8 +120,8 @@ def _run_step(
     started = time.monotonic()
     source, step = what
     with retry_when_healing(context):
-        said = config.read_run_config(context.run.run_config, deployment)
-    with chest.opened(context, source, *config.find_limits(said[what], said[source, "objects"])) as run:
+        given = config.read_run_config(context.run.run_config, deployment)
+    with chest.opened(context, source, *config.find_limits(given[what], given[source, "objects"])) as run:
         counts = work(run)
         rows = metadata.count_rows(run.con, TABLES[step])
         snapshot = store.list_snapshots(run.con)[-1].number

@@ -1,6 +1,6 @@
 """The rules of sql/checks as asset checks on the tables and views they name.
 
-Blocking ones are run by the library before it publishes, and `published` tells of them; the others are run after it, on
+Blocking ones are run by the library before it publishes, and `published` reports them; the others are run after it, on
 what readers see, and the report of the snapshot is written from what they found.
 """
 
@@ -29,7 +29,18 @@ QUALITY, STRUCTURE = "quality", "structure"
 #: Rows of a check that its summary counts.
 _MOST = 100_000
 #: Columns whose words may be shown when they are declared ones: names of attributes, columns, tables, rules.
-_TOLD = ("source", "table_name", "fault", "kind", "attribute", "column_name", "field", "what", "looks_like", "Modality")
+_SHOWN = (
+    "source",
+    "table_name",
+    "fault",
+    "kind",
+    "attribute",
+    "column_name",
+    "field",
+    "what",
+    "looks_like",
+    "Modality",
+)
 _MODALITIES = ("CR", "DX", "CT", "MR")
 
 
@@ -79,7 +90,7 @@ def _build_step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
         name=name,
         specs=[build_spec(check, deployment) for check in wanted],
         can_subset=True,
-        description="Looks for faults in what readers see.",
+        description="Checks the data that readers see.",
     )
     def ask(context: dg.AssetCheckExecutionContext, chest: ChestWarehouse) -> Iterator[dg.AssetCheckResult]:
         chosen = {key.name for key in context.selected_asset_check_keys}
@@ -114,11 +125,11 @@ def list_passed_results() -> tuple[Result, ...]:
 
 def build_evaluation(instance: dg.DagsterInstance, deployment: Deployment, result: Result) -> dg.AssetCheckEvaluation:
     """What a blocking check found, as an event that any step may log of the newest state of its asset."""
-    said = _to_result(result, deployment)
-    assert said.asset_key is not None
-    assert said.check_name is not None
-    event = instance.get_latest_materialization_event(said.asset_key)
-    records = instance.fetch_materializations(said.asset_key, limit=1).records if event else []
+    found = _to_result(result, deployment)
+    assert found.asset_key is not None
+    assert found.check_name is not None
+    event = instance.get_latest_materialization_event(found.asset_key)
+    records = instance.fetch_materializations(found.asset_key, limit=1).records if event else []
     target = (
         AssetCheckEvaluationTargetMaterializationData(
             storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp
@@ -127,12 +138,12 @@ def build_evaluation(instance: dg.DagsterInstance, deployment: Deployment, resul
         else None
     )
     return dg.AssetCheckEvaluation(
-        asset_key=said.asset_key,
-        check_name=said.check_name,
-        passed=said.passed,
-        metadata=said.metadata,
-        severity=said.severity,
-        description=said.description,
+        asset_key=found.asset_key,
+        check_name=found.check_name,
+        passed=found.passed,
+        metadata=found.metadata,
+        severity=found.severity,
+        description=found.description,
         target_materialization_data=target,
         blocking=False,
     )
@@ -153,16 +164,16 @@ def _to_result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
 
 def _summarize_rows(result: Result) -> dict[str, dg.MetadataValue]:
     """How many rows there are by what is wrong, in declared words alone: whatever else a row has is `other`."""
-    told = [name for name in _TOLD if name in result.rows.column_names]
-    if not told or not result.n_rows:
+    shown = [name for name in _SHOWN if name in result.rows.column_names]
+    if not shown or not result.n_rows:
         return {}
     known = _list_declared_words() | set(re.findall(r"'([^']*)'", result.check.sql))
-    rows = zip(*(result.rows.column(name).to_pylist() for name in told), strict=True)
+    rows = zip(*(result.rows.column(name).to_pylist() for name in shown), strict=True)
     counts = Counter(
-        tuple(_mask_value(name, word, known) for name, word in zip(told, row, strict=True)) for row in rows
+        tuple(_mask_value(name, word, known) for name, word in zip(shown, row, strict=True)) for row in rows
     )
     listed = [(*words, count) for words, count in counts.most_common(50)]
-    return {"summary": metadata.render_table((*told, "rows"), listed)}
+    return {"summary": metadata.render_table((*shown, "rows"), listed)}
 
 
 def _mask_value(column: str, word: object, known: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""Every cohort of sql/cohorts that can be asked without being told anything, as an asset, and its manifest after it.
+"""Every cohort of sql/cohorts whose parameters all have defaults, as an asset, and its manifest after it.
 
 A new file is a new asset. A cohort is answered again only when a view that it reads has changed, or its own file; its
 manifest is written again only when the answer is another one, or the images behind it are.
@@ -84,9 +84,9 @@ def _build_cohort(definition: Definition) -> dg.AssetsDefinition:
         with chest.reading(context) as reader, retry_when_healing(context):
             cohort = reader.cohort(definition.name)
             version = compute_digest(cohort)
-            said = {**_count_rows(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
-        context.log.info(f"answered at snapshot {said['snapshot']}")
-        return dg.MaterializeResult(metadata={**said, "digest": version}, data_version=dg.DataVersion(version))
+            counts = {**_count_rows(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
+        context.log.info(f"answered at snapshot {counts['snapshot']}")
+        return dg.MaterializeResult(metadata={**counts, "digest": version}, data_version=dg.DataVersion(version))
 
     return answer
 
@@ -123,7 +123,7 @@ def _build_manifest(definition: Definition, deployment: Deployment) -> dg.Assets
         group_name="manifests",
         kinds={"file", "parquet"},
         owners=OWNERS,
-        description=f"The objects behind {definition.name}, with all it takes to prove and repeat it: a folder under "
+        description=f"The objects behind {definition.name}, ready to verify and reproduce: a folder under "
         "CHEST_MANIFESTS, named by the snapshot. The same digest as the newest there: nothing is written.",
         automation_condition=_rerun_when(
             dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
@@ -133,7 +133,7 @@ def _build_manifest(definition: Definition, deployment: Deployment) -> dg.Assets
     def manifest(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
         with chest.reading(context) as reader, retry_when_healing(context):
             shelved = store_manifest(reader, definition.name, chest.folder, chest.settings)
-        context.log.info(f"{'written' if shelved.is_new else 'stands'}: {shelved.manifest.digest}")
+        context.log.info(f"{'written' if shelved.is_new else 'unchanged'}: {shelved.manifest.digest}")
         counts = shelved.manifest.about["counts"]
         return dg.MaterializeResult(
             metadata={

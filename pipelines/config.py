@@ -1,6 +1,6 @@
-"""What a run can be told: which part of a bucket to touch, and how much of what is known to believe.
+"""The configuration of a run: which part of a bucket to read, and how much of the existing state to trust.
 
-What is said at a source's `objects` holds for its whole run. All of it is looked at before the first step begins.
+The configuration of a source's `objects` applies to its whole run. It is validated before the first step begins.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from warehouse.ingest import scope
 
 
 class StepConfig(dg.Config):
-    """What part of the bucket a step touches; the whole of it, unless something is said."""
+    """The part of the bucket that a step reads; all of it by default."""
 
-    prefix: str = Field("", description="Touch only keys that start with this, as in training/Covid12/.")
-    patients: list[str] = Field([], description="Touch only the objects of these patients, in every group.")
+    prefix: str = Field("", description="Read only keys that start with this, as in training/Covid12/.")
+    patients: list[str] = Field([], description="Read only the objects of these patients, in every group.")
 
     @property
     def is_limited(self) -> bool:
@@ -34,10 +34,10 @@ class StepConfig(dg.Config):
 class ListingConfig(StepConfig):
     """How a listing is believed."""
 
-    allow_removals: bool = Field(False, description="Believe a listing that lacks over 10 % of the objects.")
-    full: bool = Field(False, description="Read every object again, whatever is known of it.")
+    allow_removals: bool = Field(False, description="Accept a listing that lacks over 10 % of the objects.")
+    full: bool = Field(False, description="Read every object again, changed or not.")
     heard: list[str] = Field(
-        [], description="Where a sensor heard of news: touch only keys that start so; there need not be any."
+        [], description="Prefixes reported by a sensor: read only keys that start with these; there may be none."
     )
 
 
@@ -45,7 +45,7 @@ class ImagesConfig(StepConfig):
     """What images are typed."""
 
     reextract: bool = Field(
-        False, description="Type all stored headers again, for a column that was added; nothing is fetched."
+        False, description="Extract all stored headers again, for an added column; nothing is fetched."
     )
 
 
@@ -53,7 +53,7 @@ class PublishConfig(dg.Config):
     """What is published."""
 
     allow_removals: bool = Field(
-        False, description="Publish although over 10 % of the rows of a source wait for content that cannot be read."
+        False, description="Publish even if over 10 % of the rows of a source wait for content that cannot be read."
     )
 
 
@@ -61,7 +61,7 @@ KINDS: dict[str, type[StepConfig]] = {"objects": ListingConfig, "images": Images
 
 
 def read_run_config(run_config: Mapping[str, Any], deployment: Deployment) -> dict[tuple[str, str], StepConfig]:
-    """What a run says, by source and step; UsageError names the step whose config cannot be, never a patient.
+    """The configuration of a run, by source and step; UsageError names the step with an invalid one, never a patient.
 
     Dagster has looked at names and types before; a validator of the config's own would fail with a stack, not a line.
     """
@@ -70,12 +70,12 @@ def read_run_config(run_config: Mapping[str, Any], deployment: Deployment) -> di
     for source in deployment.names:
         for step, kind in KINDS.items():
             name = deployment.op(step, source)
-            said = kind(**(ops.get(name, {}).get("config") or {}))
+            given = kind(**(ops.get(name, {}).get("config") or {}))
             try:
-                scope.check_scope(said.prefixes, said.patients)
+                scope.check_scope(given.prefixes, given.patients)
             except UsageError as error:
                 raise UsageError(f"Run config of {name}: {error}") from None
-            found[source, step] = said
+            found[source, step] = given
     return found
 
 

@@ -19,7 +19,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
     jobs = [_build_refresh(deployment, "", deployment.names, _ALL)]
     jobs += [
         _build_refresh(
-            deployment, name, (name,), f"Brings the lake level with the source {name} alone, and publishes it."
+            deployment, name, (name,), f"Brings the lake up to date with the source {name} only, and publishes it."
         )
         for name in deployment.sources
     ]

@@ -12,7 +12,7 @@ from dagster._serdes import deserialize_value
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """Dagster's default launcher that also says whether a run still has its process."""
+    """Dagster's default launcher that also reports whether a run still has its process."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:

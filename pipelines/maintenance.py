@@ -46,7 +46,10 @@ def history(context: dg.OpExecutionContext) -> None:
 def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001
     """The job."""
 
-    @dg.job(name=JOB, description="Keeps lake and history small. Nothing is lost that a manifest or a reader needs.")
+    @dg.job(
+        name=JOB,
+        description="Keeps lake and run history small, but all that manifests and readers need.",
+    )
     def job() -> None:
         history(after=lake())
 

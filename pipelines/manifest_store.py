@@ -22,7 +22,7 @@ class StoredManifest:
 
 
 def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings) -> StoredManifest:
-    """Export a cohort's manifest, unless the newest on the shelf says the same; recorded in the lake in either case.
+    """Export a cohort's manifest, unless the newest stored one is the same; recorded in the lake in either case.
 
     Raises LakeError when it cannot be recorded: maintenance keeps the snapshots of recorded manifests alone.
     """
@@ -42,7 +42,7 @@ def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings
     if (found.digest, found.about["snapshot"]) not in known and (
         refusal := register.record(found, reader.location, settings)
     ):
-        raise LakeError(f"The manifest of {name} was written and could not be recorded in the lake. {refusal}")
+        raise LakeError(f"The manifest of {name} was written but could not be recorded in the lake. {refusal}")
     return StoredManifest(found, is_new)
 
 

@@ -89,7 +89,7 @@ def measure_steps(instance: dg.DagsterInstance, run_id: str) -> dg.MetadataValue
 
 
 def describe_counts(counts: Mapping[str, object]) -> str:
-    """Counts in words, without those that are 0; what is no count says itself."""
-    told = {name: count for name, count in counts.items() if count and not isinstance(count, bool)}
-    said = ", ".join(f"{count:,} {name}" if isinstance(count, int) else str(count) for name, count in told.items())
-    return escape_controls(mask_secrets(said)) or "nothing new"
+    """Counts in words, without those that are 0; other values as they are."""
+    shown = {name: count for name, count in counts.items() if count and not isinstance(count, bool)}
+    words = ", ".join(f"{count:,} {name}" if isinstance(count, int) else str(count) for name, count in shown.items())
+    return escape_controls(mask_secrets(words)) or "nothing new"

@@ -1,6 +1,6 @@
 """Takes one line to the place that CHEST_ALERT names: a log file, a webhook, or a mailbox.
 
-Knows nothing of Dagster. A place may hold a password or a secret path, so errors call it by `name()` alone.
+Independent of Dagster. A destination may contain a password or a secret path, so errors use only its `name_place()`.
 """
 
 import json
@@ -31,18 +31,18 @@ class PostingError(WarehouseError):
 
 
 def check_place(place: str) -> None:
-    """Say what is wrong with a place before anything has to be said there; UsageError names the variable."""
+    """Validate a destination before the first alert; UsageError names the variable."""
     parts = _split_url(place)
     if parts is None:
         return
     if parts.scheme not in {"http", "https", "smtp", "smtps"}:
         raise UsageError(
-            f"{VARIABLE}: {parts.scheme}:// is no place for alerts. Give a log file, https://… or smtp://HOST/?to=…&from=…"
+            f"{VARIABLE}: {parts.scheme}:// is not a destination for alerts. Give a log file, https://… or smtp://HOST/?to=…&from=…"
         )
     if not parts.hostname:
         raise UsageError(f"{VARIABLE}: the host is missing after {parts.scheme}://.")
     if parts.scheme.startswith("smtp") and not all(_read_mailboxes(parts)):
-        raise UsageError(f"{VARIABLE}: mail needs somebody to write to, as in {name_place(place)}/?to=…&from=…")
+        raise UsageError(f"{VARIABLE}: the recipient is missing. Example: {name_place(place)}/?to=…&from=…")
 
 
 def name_place(place: str) -> str:
@@ -69,7 +69,7 @@ def post_line(place: str, line: str) -> None:
         raise PostingError(f"{name_place(place)} refused an alert with {code}. Check {VARIABLE}.") from None
     except (OSError, HTTPException, smtplib.SMTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-        raise PostingError(f"{name_place(place)} did not take an alert: {reason}. Check {VARIABLE}.") from None
+        raise PostingError(f"{name_place(place)} did not accept an alert: {reason}. Check {VARIABLE}.") from None
 
 
 def _split_url(place: str) -> SplitResult | None:
@@ -80,7 +80,7 @@ def _split_url(place: str) -> SplitResult | None:
         parts = urlsplit(place)
         _ = parts.port
     except ValueError:
-        raise UsageError(f"{VARIABLE} is not a URL that can be read. Check its host and port.") from None
+        raise UsageError(f"{VARIABLE} is not a valid URL. Check its host and port.") from None
     return parts
 
 

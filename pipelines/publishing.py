@@ -47,12 +47,12 @@ def build_asset(deployment: Deployment) -> dg.AssetsDefinition:
             done = _publish(context, run, deployment, allow_removals=config.allow_removals)
         with chest.reading(context) as reader:
             moved = _report_changed_views(context, reader)
-            said = _collect_metadata(context, reader, chest.folder)
+            collected = _collect_metadata(context, reader, chest.folder)
         seconds = round(time.monotonic() - started, 2)
         context.log.info(f"{metadata.describe_counts(done.counts)} (snapshot {done.snapshot}, {seconds} s)")
         return dg.MaterializeResult(
             metadata={
-                **said,
+                **collected,
                 **done.counts,
                 "is_new": done.is_new,
                 "source": run.source,
@@ -66,7 +66,7 @@ def build_asset(deployment: Deployment) -> dg.AssetsDefinition:
 
 
 def _publish(context: dg.AssetExecutionContext, run: Run, deployment: Deployment, *, allow_removals: bool) -> Published:
-    """Publish, and tell what the blocking checks found: they are run when there is something to publish."""
+    """Publish, and report the results of the blocking checks, which run if there is something to publish."""
     try:
         done = publish(run, allow_removals)
     except BlockedError as error:
@@ -85,7 +85,7 @@ def _log_check_results(
 
 
 def _report_changed_views(context: dg.AssetExecutionContext, reader: Warehouse) -> tuple[str, ...]:
-    """Report the views that changed since `published` last told of them; that run may have been killed midway."""
+    """Report the views that changed since `published` last reported them; that run may have been killed midway."""
     found = view_changes.find_changed_views(
         reader.con, reader.location, _last_reported_snapshot(context.instance, reader), reader.snapshot.number
     )
@@ -97,12 +97,12 @@ def _report_changed_views(context: dg.AssetExecutionContext, reader: Warehouse) 
 
 
 def _last_reported_snapshot(instance: dg.DagsterInstance, reader: Warehouse) -> int | None:
-    """The snapshot of this lake that the last `published` in Dagster's records told of; None when there is none."""
+    """The snapshot of this lake that the last `published` in Dagster's records reported, if any."""
     event = instance.get_latest_materialization_event(PUBLISHED)
-    told = event.asset_materialization.metadata if event and event.asset_materialization else {}
-    if "lake" not in told or told["lake"].value != reader.location.name:
+    reported = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    if "lake" not in reported or reported["lake"].value != reader.location.name:
         return None
-    return int(str(told["snapshot"].value))
+    return int(str(reported["snapshot"].value))
 
 
 def _collect_metadata(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -> metadata.Metadata:

@@ -26,7 +26,7 @@ Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
 class ChestWarehouse(dg.ConfigurableResource[None]):
-    """Buckets and the lake they are loaded into; what is left empty, the environment says at run time."""
+    """Buckets and the lake they are loaded into; empty fields are taken from the environment at run time."""
 
     source: str = ""
     lake: str = ""
@@ -49,7 +49,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
         return Path(self.manifests or self.settings.manifests)
 
     def address(self, name: str = "") -> str:
-        """The bucket of a source; UsageError says which variable names it."""
+        """The bucket of a source; UsageError names the variable to set."""
         settings = self.settings
         found = self.sources.get(name, "") if name else self.source or settings.source
         if not found:
@@ -114,12 +114,12 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
 
 def _log_progress(context: dg.AssetExecutionContext) -> Progress:
     """Progress as a line in the run's log every ten seconds; steps shorter than that say nothing."""
-    said = time.monotonic()
+    last = time.monotonic()
 
     def report(step: str, done: int, total: int) -> None:
-        nonlocal said
-        if (now := time.monotonic()) - said >= _SECONDS_BETWEEN_LINES:
-            said = now
+        nonlocal last
+        if (now := time.monotonic()) - last >= _SECONDS_BETWEEN_LINES:
+            last = now
             context.log.info(f"{step}: {done:,}" + (f" of {total:,}" if total else ""))
 
     return report

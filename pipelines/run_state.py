@@ -28,15 +28,15 @@ def find_reason_to_wait(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     for job in jobs:
         for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=1):
             is_waiting = run.status == dg.DagsterRunStatus.QUEUED
-            return f"Run {run.run_id} of {job} {'waits in the queue' if is_waiting else 'is not done'}."
+            return f"Run {run.run_id} of {job} {'is queued' if is_waiting else 'has not finished'}."
     return ""
 
 
 def find_reason_to_rest(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     """Why news alone should not start these jobs again: the last run failed a short while ago; "" when it did not.
 
-    What made it fail is seldom gone at the next look, and each failed run is said to people. The schedule, and
-    whoever starts a run by hand, need not rest.
+    The cause is rarely gone at the next tick, and each failed run is reported to people. The schedule, and
+    runs started by hand, do not wait.
     """
     last = find_newest_run(instance, jobs)
     record = instance.get_run_record_by_id(last)
@@ -45,7 +45,9 @@ def find_reason_to_rest(instance: dg.DagsterInstance, jobs: list[str]) -> str:
     again = datetime.fromtimestamp(record.end_time or 0, UTC) + REST
     if again <= datetime.now(UTC):
         return ""
-    return f"The last refresh, run {last}, failed: the next look is at {again:%H:%M} UTC, or after a refresh by hand."
+    return (
+        f"The last refresh, run {last}, failed: the next attempt is at {again:%H:%M} UTC, or after a refresh by hand."
+    )
 
 
 def find_newest_run(instance: dg.DagsterInstance, jobs: list[str]) -> str:

@@ -31,11 +31,11 @@ def _build_schedule(job: str, word: str, cron: str, timezone: str, alone: list[s
     try:
         ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
-        raise UsageError(f"CHEST_TIMEZONE={timezone!r} is no time zone. Give one such as Europe/London.") from None
+        raise UsageError(f"CHEST_TIMEZONE={timezone!r} is not a valid time zone (example: Europe/London).") from None
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if why := find_reason_to_wait(context.instance, alone):
-            return dg.SkipReason(f"{why} Nothing is started beside it.")
+            return dg.SkipReason(f"{why} No run is started alongside it.")
         return dg.RunRequest()
 
     try:
@@ -49,6 +49,6 @@ def _build_schedule(job: str, word: str, cron: str, timezone: str, alone: list[s
         )
     except dg.DagsterInvalidDefinitionError:
         raise UsageError(
-            f"CHEST_{word}_SCHEDULE={cron!r} is no time. Give minute, hour, day, month and weekday as cron does: "
+            f"CHEST_{word}_SCHEDULE={cron!r} is not a valid cron schedule. Give minute, hour, day, month and weekday:  "
             "'0 3 * * 1,4' is 03:00 on Monday and Thursday."
         ) from None

@@ -31,7 +31,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
-        description="Answers cohorts again, and writes their manifests, when what they read has changed.",
+        description="Runs cohorts again, and writes their manifests, when their data have changed.",
     )
     first = [_build_first_refresh_sensor(deployment, source) for source in deployment.names]
     return [automation, *first, *([_build_queue_sensor(deployment)] if deployment.settings.event_queue else [])]
@@ -46,7 +46,7 @@ def _build_queue_sensor(deployment: Deployment) -> dg.SensorDefinition:
         job_name=deployment.refresh_job(),
         minimum_interval_seconds=_QUEUE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts a refresh when the event queue tells of new objects. Messages wait while one runs.",
+        description="Starts a refresh when the event queue reports new objects. Messages wait while one runs.",
     )
     def queue(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         if why := find_reason_to_wait(context.instance, names) or find_reason_to_rest(context.instance, names):
@@ -58,11 +58,14 @@ def _build_queue_sensor(deployment: Deployment) -> dg.SensorDefinition:
             with change_detection.receive_events(settings.event_queue, list(sources.values()), settings) as found:
                 if found.new:
                     context.log.info(found.why)
-                    told = [name for name, source in sources.items() if source in found.sources]
+                    changed = [name for name, source in sources.items() if source in found.sources]
                     request = _build_request(
-                        context, names, deployment.refresh_job(), _build_run_config(deployment, told, found, settings)
+                        context,
+                        names,
+                        deployment.refresh_job(),
+                        _build_run_config(deployment, changed, found, settings),
                     )
-                    yield _select_sources(request, deployment, told)
+                    yield _select_sources(request, deployment, changed)
                 else:
                     yield dg.SkipReason(found.why)
         except WarehouseError as error:
@@ -86,7 +89,7 @@ def _build_first_refresh_sensor(deployment: Deployment, name: str) -> dg.SensorD
     )
     def bucket(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if why := find_reason_to_wait(context.instance, names) or find_reason_to_rest(context.instance, names):
-            return dg.SkipReason(f"{why} Nothing is started beside it.")
+            return dg.SkipReason(f"{why} No run is started alongside it.")
         try:
             settings = load_settings()
             source = deployment.sources.get(name) or settings.source
@@ -97,7 +100,7 @@ def _build_first_refresh_sensor(deployment: Deployment, name: str) -> dg.SensorD
         except WarehouseError as error:
             context.log.error(to_one_line(str(error)))
             return dg.SkipReason(to_one_line(str(error)))
-        context.log.info("The lake knows nothing of this bucket yet.")
+        context.log.info("The lake does not know this bucket yet.")
         return _build_request(context, names, job, {})
 
     return bucket
@@ -113,14 +116,14 @@ def _build_request(
 
 
 def _build_run_config(
-    deployment: Deployment, told: list[str], found: change_detection.News, settings: Settings
+    deployment: Deployment, changed: list[str], found: change_detection.News, settings: Settings
 ) -> dict[str, Any]:
     """Run config by which a refresh lists just where the news is: for one that else believes an inventory, which is
     older than the news."""
     if not (settings.inventory and found.prefixes):
         return {}
     config = {"config": {"heard": list(found.prefixes)}}
-    return {"ops": {deployment.op("objects", name): config for name in told}}
+    return {"ops": {deployment.op("objects", name): config for name in changed}}
 
 
 def _select_sources(request: dg.RunRequest, deployment: Deployment, sources: list[str]) -> dg.RunRequest:

@@ -1,4 +1,4 @@
--- What a catalogue says of its lake, asked by warehouse/catalogue_file.py: this is SQLite's SQL, not DuckDB's.
+-- The content of a catalogue, read by warehouse/lake/backup/sqlite_catalog.py: in the dialect of SQLite, not DuckDB.
 
 -- name: files
 -- Every data and delete file that any snapshot needs, below the data path; path is null where DuckLake does not

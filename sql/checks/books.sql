@@ -1,7 +1,7 @@
--- title: The books of a source do not balance
+-- title: The object counts of a source do not reconcile
 -- meaning: Every live object is one of these: objects = headers + clinical + rejected + dcm + other, where headers and
---   clinical are rows of core.images and core.clinical. It holds for each kind by itself: what is missing was dropped
---   silently, what is too much was made up. An object whose newer content cannot be read, while its row of the earlier one
+--   clinical are rows of core.images and core.clinical. This holds for each kind separately: a shortfall means
+--   objects that were dropped silently, a surplus means rows without an object. An object whose newer content cannot be read, while its row of the earlier one
 --   stays, counts as loaded. Counted over the whole snapshot, whatever the as-of date and the group.
 -- severity: blocking
 -- table: raw.objects

@@ -1,5 +1,5 @@
 -- title: A date in the future of its file, or before 1900
--- meaning: The record has a date that lies after the file was sent (by more than a day), or before 1900. The cell is
+-- meaning: The record has a date more than a day after the file was sent, or before 1900. The cell is
 --   null; the raw value is in clinical_issues, rule date_outside_window.
 -- severity: warning
 -- table: clinical_issues

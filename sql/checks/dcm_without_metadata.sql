@@ -1,6 +1,6 @@
 -- title: A .dcm without metadata
--- meaning: There is no header for the image, that is no .json of the same group, patient and image id: nothing is known
---   of it, and no query finds it. The header may be still to come.
+-- meaning: The image has no header (no .json with the same group, patient and image id), so nothing is known about it
+--   and no query finds it. The header may still arrive.
 -- severity: warning
 -- table: raw.objects
 with

@@ -1,8 +1,8 @@
 -- title: Attribute of a header that identifies a person or an institution
 -- meaning: Headers come without names, birth dates, addresses, telephone numbers, physicians, institutions and other
 --   identifiers (DICOM PS3.15, Basic Profile, table E.1-1; the attributes are in sql/columns/identifying.csv). Allowed
---   are the patient's pseudonym where a name or identifier stands, 1 January as a birth date, and words that say that
---   something was taken out. One row for each value, at whatever depth of sequences; it is shown masked, by its first
+--   are the patient's pseudonym where a name or identifier stands, 1 January as a birth date, and words stating that
+--   something was removed. One row for each value, at whatever depth of sequences; it is shown masked, by its first
 --   character and its length. tag(header, keyword) has the value itself.
 -- severity: error
 -- table: headers

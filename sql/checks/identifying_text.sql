@@ -1,7 +1,7 @@
 -- title: Free text in a header that looks as if it identifies a person
--- meaning: A text of a header holds what looks like a name, a date of birth, an NHS number (ten digits whose last is the
---   right check digit, modulus 11), a UK postcode or a telephone number. A look is no proof: somebody has to read it.
---   Attributes that identify by what they are have a rule of their own, identifying_attributes. One row for each
+-- meaning: A text in a header contains what looks like a name, a date of birth, an NHS number (ten digits whose last is the
+--   right check digit, modulus 11), a UK postcode or a telephone number. This is a heuristic: a person has to review it.
+--   Attributes that identify by definition have their own check, identifying_attributes. One row for each
 --   attribute and kind; what was found is shown masked, by its first character and its length.
 -- severity: warning
 -- table: headers

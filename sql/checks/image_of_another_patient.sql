@@ -1,6 +1,6 @@
--- title: An image of another patient than its key says
+-- title: An image whose header names another patient than its key
 -- meaning: The header's PatientID names another patient than the key under which the image was filed. The image is
---   loaded under the key's patient; to whom it belongs, only its sender can tell. A PatientID that is no pseudonym is
+--   loaded under the key's patient; only the sender can determine whose it is. A PatientID that is not a pseudonym is
 --   shown masked.
 -- severity: error
 -- table: images

@@ -1,6 +1,6 @@
 -- title: A patient with images and no clinical record
--- meaning: Whether the patient had COVID-19 is not known: covid_status is null, and a cohort by status leaves the images
---   out. The record may be still to come.
+-- meaning: It is unknown whether the patient had COVID-19: covid_status is null, and cohorts by status leave the images
+--   out. The record may still arrive.
 -- severity: warning
 -- table: patients
 select patient_id, group_name, available_date, n_images, n_studies

@@ -1,5 +1,5 @@
 -- title: Intubation without ITU admission
--- meaning: The record that counts has an intubation, or its day, and neither an ITU admission nor the day of one. Patients
+-- meaning: The record in effect has an intubation, or its date, but neither an ITU admission nor the date of one. Patients
 --   are intubated in intensive care or on the way there, so the admission is missing or the intubation is wrong.
 -- severity: warning
 -- table: clinical

@@ -1,6 +1,6 @@
 -- title: Metadata without a .dcm
--- meaning: The header is there, the image itself is not, or was not yet on the as-of date. Queries find the image, but
---   there is nothing to be fetched.
+-- meaning: The header exists, but the image itself does not, or did not on the as-of date. Queries find the image, but
+--   it cannot be fetched.
 -- severity: warning
 -- table: images
 select patient_id, key, available_date, Modality, StudyDate

@@ -1,6 +1,6 @@
 -- title: Negative by its file, positive by its result
--- meaning: The file that counts is a status file, so the patient is taken for negative, but a swab in it is Positive. The
---   patient is in the wrong arm of every comparison until a data file comes.
+-- meaning: The record in effect is a status file, so the patient counts as negative, but a swab in it is Positive. The
+--   patient is in the wrong arm of every comparison until a data file arrives.
 -- severity: error
 -- table: clinical
 select

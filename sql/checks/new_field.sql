@@ -1,6 +1,6 @@
--- title: A field of clinical records that no column is made of
+-- title: A field of clinical records without a column
 -- meaning: A key of the JSON that sql/columns/clinical.csv does not know, neither as a field nor as another spelling of
---   one: a new field, or a new misspelling. Its values are in raw.records alone. One row for each key, with the number
+--   one: a new field, or a new misspelling. Its values are only in raw.records. One row for each key, with the number
 --   of files and of patients.
 -- severity: warning
 -- table: raw.records

@@ -1,7 +1,7 @@
 -- title: Objects that could not be read, by reason
--- meaning: What is in the bucket and not in the tables, with how many objects each reason keeps out and since when.
---   Those that a second try may heal are tried at every refresh. `chest rejects` names the objects. Of the group asked
---   for; not cut by as-of date.
+-- meaning: Objects of the bucket that are missing from the tables: how many for each reason, and since when.
+--   Those that a retry may fix are tried again at every refresh. `chest rejects` names the objects. Limited to the chosen
+--   group, but not by the as-of date.
 -- severity: warning
 -- table: ops.rejects
 select

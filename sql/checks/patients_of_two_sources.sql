@@ -1,7 +1,7 @@
 -- title: A patient that comes from two sources
 -- meaning: The same pseudonym has images or clinical files from more than one bucket. If the buckets are copies of each
---   other, its images count twice; if they name patients by themselves, two people are taken for one. `chest source list`
---   names the sources, `chest source remove` takes one out.
+--   other, its images count twice; if each assigns its own pseudonyms, two people are treated as one. `chest source list`
+--   names the sources, `chest source remove` removes one.
 -- severity: error
 -- table: patients
 select

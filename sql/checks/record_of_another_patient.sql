@@ -1,6 +1,6 @@
--- title: A clinical record of another patient than its key says
--- meaning: The Pseudonym in the record is another than that of the key under which the file was sent. The record is
---   loaded under the key's patient; to whom it belongs, only its sender can tell. A Pseudonym of no known patient is
+-- title: A clinical record that names another patient than its key
+-- meaning: The Pseudonym in the record differs from that in the key of the file. The record is
+--   loaded under the key's patient; only the sender can determine whose it is. A Pseudonym of no known patient is
 --   shown masked.
 -- severity: error
 -- table: clinical_history

@@ -1,7 +1,7 @@
 -- title: A row whose object has newer content that could not be read
--- meaning: The object was replaced, and what it holds now cannot be had or is not what its key says. The row keeps what
---   it held before, with the etag, size and day of that, until the new content can be read. So it may be out of date,
---   and a manifest of it does not verify against the bucket. The reason says why; `chest refresh` tries again.
+-- meaning: The object was replaced, and its new content cannot be read or is not of the kind that its key states. The row
+--   keeps the earlier content, with its etag, size and date, until the new one can be read. So it may be out of date,
+--   and a manifest that contains it does not verify against the bucket. See the reason; `chest refresh` tries again.
 -- severity: error
 -- table: images
 select shown.patient_id, shown.key, shown.source, rejects.kind, rejects.reason, rejects.first_seen, rejects.retry

@@ -1,8 +1,8 @@
 -- title: A row whose object is gone or was replaced
 -- meaning: Every image and clinical file was read from a live object of raw.objects, of that kind and with that etag.
---   Another etag means that the row tells what the object used to hold, which only a row may do whose object cannot be
---   read now (rejects name it, with the etag that was kept); no object means that it was withdrawn, by a
---   patient perhaps. Looked for in the tables themselves, whatever the as-of date and the group.
+--   Another etag means that the row has the earlier content of the object, which is allowed only if the object cannot be
+--   read now (rejects lists it, with the etag that was kept); no object means that it was withdrawn, perhaps by a
+--   patient. Checked in the tables themselves, whatever the as-of date and the group.
 -- severity: blocking
 -- table: core.images
 with

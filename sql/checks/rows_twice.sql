@@ -1,6 +1,6 @@
 -- title: An object with two rows in one table
 -- meaning: Source and key name a row: raw.objects, raw.headers, raw.records, core.images and core.clinical have one for
---   each object. A second one counts things twice, so no answer of this snapshot can be trusted. Looked for in the
+--   each object. With a duplicate, counts are wrong, so no answer of this snapshot can be trusted. Checked in the
 --   tables themselves, whatever the as-of date and the group.
 -- severity: blocking
 -- table: raw.objects

@@ -1,6 +1,6 @@
 -- title: A typed row without its raw row, or the reverse
 -- meaning: An image is a row of core.images and of raw.headers, a clinical file a row of core.clinical and of
---   raw.records; both are written in one commit. One without the other is half a file. Looked for in the tables
+--   raw.records; both are written in one commit. One without the other is half a file. Checked in the tables
 --   themselves, whatever the as-of date and the group.
 -- severity: blocking
 -- table: core.images

@@ -1,6 +1,6 @@
--- title: An image of a study that was made after it was available
--- meaning: StudyDate lies after the day the image was there to be known. One of the two is wrong: as of a day between
---   them, the images of a study of the future are shown.
+-- title: A study dated after its image became available
+-- meaning: StudyDate is after the available date of the image. One of the two is wrong: an as-of date between
+--   them shows images of a study in the future.
 -- severity: error
 -- table: images
 select patient_id, key, StudyDate, available_date, StudyDate - available_date as days, Modality, StudyInstanceUID

@@ -1,12 +1,12 @@
 -- title: A value of a header that could not be read into its column
 -- meaning: The header has a value for a declared attribute that is not in the form of its type (a date of 31 February, a
---   DS of 1_000, an age UNK), is there as bytes that cannot be decoded, or is there a second time under the same tag; the cell of images
+--   DS of 1_000, an age UNK), consists of bytes that cannot be decoded, or is a second value under the same tag; the cell of images
 --   is null or lacks it. One row for each attribute, with the number of images and one of their keys;
---   tag(header, keyword) has what is there.
+--   tag(header, keyword) returns the value.
 -- severity: warning
 -- table: images
 with
--- Of either side one bit an attribute is joined: whether its cell is null, and whether it has a value; of lists one
+-- Each side contributes one bit per attribute: whether its cell is null, and whether it has a value; of lists one
 -- character: how many values there are.
 cells as (
     select

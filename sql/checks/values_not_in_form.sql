@@ -1,7 +1,7 @@
--- title: Value of a header that is kept though it is not in the form of DICOM
--- meaning: An identifier that is no UID (PS3.5 9.1: at most 64 digits and dots, no component with a leading zero), or an
+-- title: A header value that is not valid DICOM but was kept
+-- meaning: An identifier that is not a valid UID (PS3.5 9.1: at most 64 digits and dots, no component with a leading zero), or an
 --   age that is not three digits and a unit (PS3.5, table 6.2-1: 053Y). The value is kept as it was sent: an identifier
---   still says which images belong together, an age without a unit is taken for years. One row for each attribute, with the
+--   still shows which images belong together, an age without a unit is read as years. One row for each attribute, with the
 --   number of images and one of their keys. Ages that cannot be read at all are in check unread_values.
 -- severity: warning
 -- table: images

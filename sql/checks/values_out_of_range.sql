@@ -1,7 +1,7 @@
 -- title: Values outside their range, by centre
 -- meaning: A value lies outside the limits of its column (chest describe clinical), after conversion to the column's
---   unit. The cell is null; the raw values are in clinical_issues, rule out_of_range. Many of one centre mean a unit or
---   a column that was taken for another. One row for each centre and column.
+--   unit. The cell is null; the raw values are in clinical_issues, rule out_of_range. Many from one centre suggest a wrong unit or
+--   swapped columns. One row for each centre and column.
 -- severity: warning
 -- table: clinical_issues
 select

@@ -15,7 +15,7 @@ listed as (
     select distinct unnest($patients) as patient_id
 ),
 
--- Every image of them; an image sent twice counts once.
+-- Every image of these patients; an image sent twice counts once.
 images_of_listed as (
     select images.*
     from listed

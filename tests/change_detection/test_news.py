@@ -105,7 +105,7 @@ def test_messages_come_again_when_the_block_fails(sqs: Any, queue: str) -> None:
     assert left(sqs, queue) == 0
 
 
-def test_foreign_and_odd_messages_are_counted_and_taken_out(
+def test_unrelated_and_odd_messages_are_counted_and_taken_out(
     sqs: Any, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "chest"}

@@ -74,7 +74,7 @@ def test_words_of_a_value_are_no_shortage() -> None:
     assert "Out of Memory Error" in clean_message(caught.value)
 
 
-def test_foreign_sql_has_a_share_of_the_machine_unless_it_is_given_one() -> None:
+def test_untrusted_sql_has_a_share_of_the_machine_unless_it_is_given_one() -> None:
     total = machine_memory.total_mb()
     assert 512 <= machine_memory.untrusted_duckdb_mb(Settings()) <= max(512, total // 4)
     assert machine_memory.untrusted_process_mb(Settings()) == max(768, total // 2)

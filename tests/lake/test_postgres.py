@@ -78,7 +78,7 @@ def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path:
     assert answers(filled) == expected
 
 
-def test_foreign_sql_reads_the_views_and_no_more(filled: str) -> None:
+def test_untrusted_sql_reads_the_views_and_no_more(filled: str) -> None:
     with warehouse.open(filled) as wh:
         count = "select count(*) from patients"
         assert wh.sql(count, trusted=False).fetchall() == wh.sql(count).fetchall()

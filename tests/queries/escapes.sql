@@ -1,4 +1,4 @@
--- What untrusted SQL must not get away with: one a paragraph (tests/query/test_foreign.py fills the holes).
+-- What untrusted SQL must not get away with: one a paragraph (tests/query/test_untrusted.py fills the holes).
 
 from read_text('{secret}')
 

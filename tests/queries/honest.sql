@@ -1,4 +1,4 @@
--- What researchers ask: one a paragraph, and all of it must be answered (tests/query/test_foreign.py).
+-- What researchers ask: one a paragraph, and all of it must be answered (tests/query/test_untrusted.py).
 
 select 1
 
