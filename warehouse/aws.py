@@ -17,8 +17,8 @@ _LOG_IN = "the credentials have expired. Log in again."
 
 #: What a refusal means and what to do; the codes are AWS's own.
 _ADVICE = {
-    "NoSuchBucket": "there is no such bucket. Check the name.",
-    "404": "there is no such bucket. Check the name.",
+    "NoSuchBucket": "the bucket does not exist. Check the name.",
+    "404": "the bucket does not exist. Check the name.",
     "AccessDenied": _MAY_NOT_LIST,
     "403": _MAY_NOT_LIST,
     "AllAccessDisabled": "the bucket is closed to everybody.",
@@ -27,8 +27,8 @@ _ADVICE = {
     "ExpiredToken": _LOG_IN,
     "ExpiredTokenException": _LOG_IN,
     "InvalidToken": "the session token is not valid. Log in again.",
-    "PermanentRedirect": "it lies in another region, or elsewhere. Set AWS_REGION or AWS_ENDPOINT_URL.",
-    "InvalidBucketName": "this is no name a bucket can have.",
+    "PermanentRedirect": "it is in another region or at another endpoint. Set AWS_REGION or AWS_ENDPOINT_URL.",
+    "InvalidBucketName": "this is not a valid bucket name.",
 }
 
 #: Those that are of the bucket or of who asks, whichever object is asked for.
@@ -51,7 +51,7 @@ _THROTTLED = {
 }
 _BROKEN = {"InternalError", "InternalFailure", "RequestTimeout", "RequestTimeoutException", "500", "502", "504"}
 
-#: What obstore says, in words alone, of an answer that did not come or broke off.
+#: The texts with which obstore reports a missing or interrupted response; there are no codes for them.
 _CUT = re.compile(
     r"error sending request|timed? ?out|connection (?:reset|closed|refused|error)|error trying to connect|dns error"
     r"|broken pipe|end of file|incomplete|decoding response body|error reading a body|request or response body",
@@ -77,9 +77,9 @@ def create_session() -> Any:
 
 
 def find_credentials(session: Any, name: str) -> Any:
-    """The credentials of a session, fetched now (access_key, secret_key, token); None where there are none.
+    """The credentials of a session, fetched now (access_key, secret_key, token), or None.
 
-    Nobody is ever asked for anything: SourceError says what to do where a login is missing or has expired, or where
+    Never prompts: SourceError explains what to do if a login is missing or has expired, or if
     the profile wants a code of MFA. `name` is what they are for.
     """
     from botocore.exceptions import (
@@ -154,7 +154,7 @@ def find_ca_bundle(session: Any) -> str:
         try:
             ssl.create_default_context(cafile=path)
         except OSError as error:
-            why = "there is no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+            why = "it contains no certificate in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
             raise SourceError(
                 f"The certificates in {path} cannot be read: {why}. Correct AWS_CA_BUNDLE, or the profile's ca_bundle."
             ) from None
@@ -162,7 +162,7 @@ def find_ca_bundle(session: Any) -> str:
 
 
 def get_error_code(error: Exception) -> str:
-    """The code of a refusal, from boto3's error or the text of obstore's; "" when there is none."""
+    """The code of a refusal, from boto3's error or the text of obstore's, or ""."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         code = str(response.get("Error", {}).get("Code", ""))
@@ -176,7 +176,7 @@ def get_error_code(error: Exception) -> str:
 def to_source_error(name: str, error: Exception, advice: dict[str, str] | None = None) -> SourceError:
     """What an error of boto3 or obstore means for the thing of that name: SourceDownError when it may heal by itself.
 
-    `advice` says of codes what they mean for that thing, before what they mean for a bucket.
+    `advice` explains codes for that thing; codes it lacks are explained as for a bucket.
     """
     code = get_error_code(error)
     if _NEVER.search(str(error)):
@@ -219,10 +219,10 @@ def to_connection_error(name: str, error: Exception) -> SourceError:
 
 
 def _to_certificate_error(name: str, error: Exception) -> SourceError:
-    said = str(error).lower()
-    if "hostname" in said or "doesn't match" in said or "not valid for name" in said or "ip address mismatch" in said:
+    text = str(error).lower()
+    if "hostname" in text or "doesn't match" in text or "not valid for name" in text or "ip address mismatch" in text:
         why = "it is for another name. Check AWS_ENDPOINT_URL."
-    elif "expired" in said:
+    elif "expired" in text:
         why = "it has expired. Whoever runs the server must renew it."
     else:
         why = "it is signed by nobody that is known here. Set AWS_CA_BUNDLE to the file of its authority (PEM)."
@@ -243,8 +243,8 @@ def _is_retryable_error(error: Exception) -> bool:
     if _NEVER.search(str(error)) or isinstance(error, SSLError):
         return False
     cut = (NotConnected, ConnectionClosedError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError, OSError)
-    said = _LIMITS.sub("", str(error))
-    return isinstance(error, cut) or bool(_CUT.search(said))
+    text = _LIMITS.sub("", str(error))
+    return isinstance(error, cut) or bool(_CUT.search(text))
 
 
 def to_one_line(error: Exception) -> str:

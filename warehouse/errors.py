@@ -1,16 +1,16 @@
 """The errors a user can meet.
 
-    WarehouseError          exit code 2 unless a class says otherwise
+    WarehouseError          exit code 2 unless a class states another
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
     │   └── ForeignSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
     ├── ManifestError       a manifest does not hold: objects gone or changed, a snapshot gone (exit code 1)
     ├── SourceError         the bucket could not be listed or read
-    │   ├── SourceDownError it did not answer, or asked for fewer requests: may heal by itself
+    │   ├── SourceDownError it did not respond, or limited requests: a retry may succeed
     │   └── RemovalsError   the listing would remove too much to be believed (exit code 1)
     └── LakeError           the lake could not be opened or written
         ├── BlockedError    a structural check failed, so nothing was published (exit code 1)
-        └── LakeBusyError   another refresh holds the lake: heals by itself
+        └── LakeBusyError   another refresh holds the lake: a retry succeeds later
 
 Every message names the thing, what is wrong with it and what to do. Anything that is not a
 WarehouseError is a fault of the program and keeps its traceback. No message holds a secret: it is masked as it is made.
@@ -27,7 +27,7 @@ from warehouse.masking import mask_secrets
 class WarehouseError(Exception):
     """Base of all errors that are not faults of the program.
 
-    `exit_code` is what the command exits with; `heals` says that the same thing, tried later, may go well.
+    `exit_code` is the exit code of the command; `heals` means that a retry may succeed.
     """
 
     exit_code = 2
@@ -42,7 +42,7 @@ class UsageError(WarehouseError):
 
 
 class UntrustedSqlError(UsageError):
-    """Untrusted SQL wants what it may not have: `reason`, and the `line` of the query where one can be told."""
+    """Untrusted SQL does something that is not allowed: `reason`, and the `line` of the query, if known."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(f"Line {line}: {reason}" if line else reason)
@@ -102,7 +102,7 @@ class LakeBusyError(LakeError):
 
 
 class UnreadableError(Exception):
-    """An object is not what its key says it is. Its text says why, for ops.rejects: no value out of the object.
+    """An object is not of the kind that its key states. The text gives the reason for ops.rejects, without any value.
 
-    Inside a refresh only: it becomes a reject, and nobody meets it.
+    Internal to a refresh: it becomes a reject and never reaches a user.
     """

@@ -67,7 +67,7 @@ def test_a_bucket_tells_its_queue_and_the_queue_us(s3: S3, sqs: Any, queue: str)
         assert news.prefixes == ("training/Covid1 ü+a/", "training/Covid2/")
         assert "Covid" not in f"{news}"
     assert left(sqs, queue) == 0
-    assert hear(queue, "s3://telling") == News(False, 0, "The queue tells of nothing new.")
+    assert hear(queue, "s3://telling") == News(False, 0, "The queue reports no changes.")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_unrelated_and_odd_messages_are_counted_and_taken_out(
     news = hear(queue, "s3://chest/sites/leeds")
     assert (news.new, left(sqs, queue)) == (False, 0)
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("warehouse")]
-    assert "4 messages that nobody understands and 3 events" in line
+    assert "4 messages of an unknown format and 3 events" in line
     assert "Covid" not in line
 
 
@@ -143,10 +143,10 @@ def test_no_message_is_too_odd(body: object) -> None:
 
 
 def test_a_queue_that_is_not_there_is_one_line(s3: S3) -> None:
-    with pytest.raises(SourceError, match=r"there is no such queue. Check CHEST_EVENT_QUEUE") as caught:
+    with pytest.raises(SourceError, match=r"the queue does not exist. Check CHEST_EVENT_QUEUE") as caught:
         hear(f"{s3.endpoint}/123456789012/nobody")
     assert not caught.value.heals
-    with pytest.raises(UsageError, match="is no queue"):
+    with pytest.raises(UsageError, match="is not a queue URL"):
         hear("nobody")
 
 

@@ -255,7 +255,7 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest
     refused(bucket / "truth.json", source, "is a file")
     done = here("backup", bucket, "--verify", "-q")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
-    assert "is no backup" in done.stderr
+    assert "is not a backup" in done.stderr
     refused(tmp_path / "b", "postgres://h/d?data_path=/x", "pg_dump")
     warehouse.refresh(str(bucket), str(tmp_path / "other"))
     refused(copied / "backup", tmp_path / "other", "another lake")

@@ -225,9 +225,9 @@ def test_a_lake_in_its_own_bucket_is_refused(bucket: Path, here: Chest, inside: 
         done = here("refresh", bucket, "--lake", address)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
-        assert "lies in its own bucket" in done.stderr
+        assert "is inside its own bucket" in done.stderr
     assert not (bucket / "lake").exists()
-    with pytest.raises(UsageError, match="lies in its own bucket"):
+    with pytest.raises(UsageError, match="is inside its own bucket"):
         warehouse.refresh(str(bucket), str(bucket / inside))
 
 

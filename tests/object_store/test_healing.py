@@ -99,7 +99,7 @@ def test_what_may_heal_says_so(
         (answer_with(400, "ExpiredToken"), "expired. Log in again"),
         (answer_with(403, "InvalidAccessKeyId"), "AWS_ACCESS_KEY_ID"),
         (answer_with(403, "SignatureDoesNotMatch"), "AWS_SECRET_ACCESS_KEY"),
-        (answer_with(404, "NoSuchBucket"), "no such bucket"),
+        (answer_with(404, "NoSuchBucket"), "bucket does not exist"),
     ],
     ids=["denied", "expired", "unknown_key", "wrong_key", "no_bucket"],
 )

@@ -253,7 +253,7 @@ def assert_one_line_of_advice(done: Any, *words: str) -> None:
 @pytest.mark.parametrize(
     ("bucket", "change", "words"),
     [
-        ("s3://no-such-bucket", {}, ["there is no such bucket", "Check the name"]),
+        ("s3://no-such-bucket", {}, ["the bucket does not exist", "Check the name"]),
         ("s3://", {}, ["name of the bucket is missing", "s3://chest-data-warehouse"]),
         ("s3://Not_A_Name!", {}, ["Not_A_Name!"]),
         ("s3://whole", {"AWS_ACCESS_KEY_ID": None}, ["no AWS credentials", "AWS_PROFILE"]),
@@ -288,7 +288,7 @@ def test_a_refusal_leaves_an_older_lake_as_it_was(s3: S3, tmp_path: Path, here: 
     assert done.returncode == 1
     assert "--allow-removals" in done.stderr
     s3.client().delete_bucket(Bucket="gone")
-    assert_one_line_of_advice(here("refresh", "s3://gone", "--lake", lake), "there is no such bucket")
+    assert_one_line_of_advice(here("refresh", "s3://gone", "--lake", lake), "the bucket does not exist")
     with warehouse.open(lake) as wh:
         assert wh.snapshot.number == snapshot
         assert len(wh.clinical().fetchall()) == 1

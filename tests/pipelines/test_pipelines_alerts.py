@@ -75,8 +75,8 @@ def fault(instance: dg.DagsterInstance) -> str:
 def test_a_failed_run_is_one_line_in_a_log_file_once(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     sensor = Sensor(instance, str(tmp_path / "logs" / "alerts.log"))
     run = fail(instance)
-    assert sensor.tick() == "Said 1 line."
-    assert sensor.tick() == "Nothing to say."
+    assert sensor.tick() == "Reported 1 line."
+    assert sensor.tick() == "Nothing to report."
     (line,) = (tmp_path / "logs" / "alerts.log").read_text().splitlines()
     when, _, text = line.partition(" ")
     assert abs(time.mktime(time.strptime(when, "%Y-%m-%dT%H:%M:%SZ")) - time.mktime(time.gmtime())) < 60
@@ -89,7 +89,7 @@ def test_a_webhook_gets_the_line_as_text(instance: dg.DagsterInstance, hook: Hoo
     hook.said.clear()
     sensor = Sensor(instance, hook.url)
     runs = [fail(instance), fail(instance)]
-    assert sensor.tick() == "Said 2 lines."
+    assert sensor.tick() == "Reported 2 lines."
     assert [line.rpartition("run ")[2].rstrip(")") for line in hook.said] == runs
     assert all("\n" not in line for line in hook.said)
 
@@ -105,7 +105,7 @@ def test_a_place_that_does_not_answer_gets_the_line_with_a_later_tick(instance: 
         assert str(status) in said
         assert "S3CR3T" not in said
     hook.status = 200
-    assert sensor.tick() == "Said 2 lines."
+    assert sensor.tick() == "Reported 2 lines."
     assert [first in hook.said[0], second in hook.said[1], len(hook.said)] == [True, True, 2]
 
 
@@ -118,9 +118,9 @@ def test_what_failed_while_the_sensor_did_not_run_is_said_and_what_is_old_is_not
     now = time.time()
     with monkeypatch.context() as clock:  # four hours on
         clock.setattr(time, "time", lambda: now + 4 * 3600)
-        assert sensor.tick() == "Nothing to say."
+        assert sensor.tick() == "Nothing to report."
     late = fail(instance)
-    assert sensor.tick() == "Said 1 line."
+    assert sensor.tick() == "Reported 1 line."
     assert late in hook.said[0]
 
 
@@ -171,14 +171,14 @@ def test_an_old_published_snapshot_is_said_once_and_so_is_that_it_is_fresh_again
         )
 
     sensor = Sensor(instance, hook.url)
-    assert sensor.tick() == "Nothing to say."
+    assert sensor.tick() == "Nothing to report."
     becomes(FreshnessState.WARN, FreshnessState.PASS)
-    assert sensor.tick() == "Nothing to say."
+    assert sensor.tick() == "Nothing to report."
     becomes(FreshnessState.FAIL, FreshnessState.WARN)
-    assert [sensor.tick(), sensor.tick()] == ["Said 1 line.", "Nothing to say."]
+    assert [sensor.tick(), sensor.tick()] == ["Reported 1 line.", "Nothing to report."]
     assert hook.said[0].startswith("chest: published is stale: no refresh for 0 days.")
     becomes(FreshnessState.PASS, FreshnessState.FAIL)
-    assert [sensor.tick(), sensor.tick()] == ["Said 1 line.", "Nothing to say."]
+    assert [sensor.tick(), sensor.tick()] == ["Reported 1 line.", "Nothing to report."]
     assert hook.said[1:] == ["chest: published is fresh again."]
 
 
@@ -187,7 +187,7 @@ def test_without_a_place_the_line_is_in_dagsters_log_alone(
 ) -> None:
     run = fail(instance)
     capfd.readouterr()
-    assert Sensor(instance, "").tick() == "Said 1 line."
+    assert Sensor(instance, "").tick() == "Reported 1 line."
     assert f"(run {run})" in capfd.readouterr().err
 
 

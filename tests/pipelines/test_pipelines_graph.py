@@ -314,7 +314,7 @@ def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_ste
     [
         ("training", "no NAME=BUCKET"),
         ("training=", "no NAME=BUCKET"),
-        ("Training=s3://a", "is no name"),
+        ("Training=s3://a", "is not a valid name"),
         ("views=s3://a", "is taken"),
         ("a=s3://x a=s3://y", "given twice"),
         ("a=s3://x b=s3://x/", "given twice"),

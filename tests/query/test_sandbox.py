@@ -129,11 +129,11 @@ def test_only_plain_names_come_through(name: str) -> None:
 
 def test_columns_are_named_and_none_twice() -> None:
     for select, line, says in (
-        ("patient_id,\n  count(*)", 4, r"count_star\(\)' is no name.*by AS"),
+        ("patient_id,\n  count(*)", 4, r"count_star\(\)' is not a valid name.*by AS"),
         ("patient_id,\n  1 as n,\n  2 as N", 6, "differs from n in letter case alone"),
         ("patient_id, patient_id", 4, "patient_id is there twice"),
         ("p.*, p.*", 4, "is there twice"),
-        ("patient_id,\n $x::int", 5, "is no name"),
+        ("patient_id,\n $x::int", 5, "is not a valid name"),
     ):
         head = f"{HEAD}-- param x VARCHAR = '1': x\n" if "$x" in select else HEAD
         with pytest.raises(cohorts.DefinitionError, match=says) as caught:
@@ -144,11 +144,11 @@ def test_columns_are_named_and_none_twice() -> None:
 @pytest.mark.parametrize(
     ("header", "says"),
     [
-        ("-- param sel-ect VARCHAR = 'a': x", "'sel-ect' is no name"),
+        ("-- param sel-ect VARCHAR = 'a': x", "'sel-ect' is not a valid name"),
         ("-- param select VARCHAR = 'a': x", "'select' is a reserved word"),
-        ("-- param \u212a VARCHAR = 'a': x", r"'\\u212a' is no name"),
+        ("-- param \u212a VARCHAR = 'a': x", r"'\\u212a' is not a valid name"),
         ("-- param a VARCHAR = 'a': x\n-- param A VARCHAR = 'a': x", "A is declared twice"),
-        ('-- label "a""b": x', "'a\"b' is no name"),
+        ('-- label "a""b": x', "'a\"b' is not a valid name"),
         ("-- label order: x", "'order' is a reserved word"),
         ("-- label died: x\n-- label Died: x", "Died is declared twice"),
         ("-- param a VARCHAR = (select max(key) from images): x", "must be a literal"),

@@ -59,7 +59,7 @@ def load_definitions() -> dict[str, Check]:
 
 
 def find_definition(name: str) -> Check:
-    """The check of that name; UsageError names the nearest when there is none."""
+    """The check of that name; UsageError suggests the nearest if it does not exist."""
     import difflib
 
     known = load_definitions()
@@ -72,13 +72,13 @@ def find_definition(name: str) -> Check:
 
 def _parse(name: str) -> Check:
     text = sql_files.read(name)
-    says = {key: " ".join(line.strip("- ") for line in value.splitlines()) for key, value in _HEADER.findall(text)}
+    header = {key: " ".join(line.strip("- ") for line in value.splitlines()) for key, value in _HEADER.findall(text)}
     return Check(
         name=PurePath(name).stem,
-        title=says["title"],
-        meaning=says["meaning"],
-        severity=Severity(says["severity"]),
-        table=says["table"],
+        title=header["title"],
+        meaning=header["meaning"],
+        severity=Severity(header["severity"]),
+        table=header["table"],
         sql=sql_files.fill(text, **_template_values()),
     )
 

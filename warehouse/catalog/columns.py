@@ -21,7 +21,7 @@ class Column:
     """One line of a column table. `source` is a DICOM tag (eight hex digits), a key of the clinical record, or a
     word for where we have it from; `unit` is "" where the value has none.
 
-    The rest is said of clinical fields. `kind` names how a value is read (warehouse/cleaning), `also_reads` what
+    The rest applies to clinical fields. `kind` names how a value is read (warehouse/cleaning), `also_reads` what
     this field takes beyond that: a code within words (mixed), the word yes, the laboratory's phrase, a part of a
     pair. Outside `minimum` and `maximum` a value is null, outside the usual ones it is kept and flagged.
     `categories` are its codes; `aliases` a JSON list of other keys, in which white space counts. `event_date`
@@ -65,7 +65,7 @@ class Column:
 
     @property
     def comment(self) -> str:
-        """What the lake says of the column: its meaning, unit, limits and codes."""
+        """The comment on the column in the lake: its meaning, unit, limits and codes."""
         more = (f"[{self.unit}]" if self.unit else "", self.limits, self.categories)
         return "; ".join([" ".join(filter(None, (self.meaning, more[0]))), *filter(None, more[1:])])
 

@@ -47,7 +47,7 @@ def map_tags_to_vrs() -> dict[str, str]:
 
 
 def find_vr(tag: str) -> str:
-    """The value representation of a tag (eight upper-case hex digits); "UN" where the dictionary does not tell.
+    """The value representation of a tag (eight upper-case hex digits); "UN" if the dictionary does not list it.
 
     In private groups, elements 0010 to 00FF name their creator and are LO (PS3.5 7.8.1).
     """
@@ -78,7 +78,7 @@ def search_attributes(words: str) -> list[Attribute]:
 
 
 def _import_dictionary() -> ModuleType:
-    """pydicom's dictionary by itself: importing pydicom whole takes a fifth of a second."""
+    """pydicom's dictionary alone: importing all of pydicom takes a fifth of a second."""
     package = importlib.util.find_spec("pydicom")
     assert package is not None
     assert package.origin is not None

@@ -20,7 +20,7 @@ class Event:
 
 
 def read_message(body: str) -> list[Event] | None:
-    """The events of a message: [] for one that tells of no object (s3:TestEvent), None for one nobody understands."""
+    """The events of a message: [] for one about no object (s3:TestEvent), None for an unknown format."""
     content: Any = body
     for _ in range(_DEEPEST):
         if isinstance(content, str):

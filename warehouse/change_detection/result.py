@@ -1,4 +1,4 @@
-"""News: what a queue tells of its buckets."""
+"""News: the changes that a queue reports for its buckets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_PLACES = 200
 class News:
     """Whether there is something new, of how many keys, and why, in one plain sentence that names no patient.
 
-    `sources` are those that have news. `prefixes` are where it lies, below its source, for a refresh of just these;
+    `sources` are those with changes. `prefixes` are where these are, below its source, for a refresh of just these;
     empty when that is not known or they are too many. They name patients: never log them.
     """
 

@@ -26,7 +26,7 @@ _WAIT, _HIDDEN = 1, 300
 _MAY_NOT = (
     "these credentials may not read the queue. Ask for sqs:ReceiveMessage, DeleteMessage and ChangeMessageVisibility."
 )
-_NO_QUEUE = "there is no such queue. Check CHEST_EVENT_QUEUE and its region."
+_NO_QUEUE = "the queue does not exist. Check CHEST_EVENT_QUEUE and its region."
 _ADVICE = {
     "AccessDenied": _MAY_NOT,
     "AccessDeniedException": _MAY_NOT,
@@ -41,15 +41,15 @@ _ADVICE = {
 
 @contextlib.contextmanager
 def receive_events(queue: str, source: str | Sequence[str], settings: Settings) -> Iterator[News]:
-    """What a queue tells of a source (or of each of several), as one News; `queue` is its URL.
+    """The changes that a queue reports for a source (or for each of several), as one News; `queue` is its URL.
 
     When the block ends without error the messages are deleted; when it raises they are given back and come again, as
     they do when the process dies. So news may come twice, which does no harm, and is never lost. Messages of other
-    buckets or prefixes, tests and those that nobody understands are deleted with the others and counted in a
+    buckets or prefixes, tests and those of an unknown format are deleted with the others and counted in a
     warning: a queue belongs to one deployment, and what is left in it would come again for ever. So give all the
     sources that the queue serves.
 
-    Raises SourceError when there is no such queue or it may not be read, SourceDownError when it does not answer.
+    Raises SourceError if the queue does not exist or may not be read, SourceDownError if it does not respond.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -76,7 +76,9 @@ def _create_client(queue: str, settings: Settings) -> Any:
     from botocore.exceptions import BotoCoreError
 
     if not re.match("https?://[^/]+/.", queue):
-        raise UsageError(f"{queue!r} is no queue. Set CHEST_EVENT_QUEUE to its URL, as SQS shows it (https://sqs.…).")
+        raise UsageError(
+            f"{queue!r} is not a queue URL. Set CHEST_EVENT_QUEUE to the URL that SQS shows (https://sqs.…)."
+        )
     try:
         session = aws.create_session()
         aws.find_credentials(session, queue)
@@ -119,13 +121,13 @@ def _collect_news(bodies: list[str], sources: list[str]) -> News:
                 changed.setdefault(source, set()).add(url.removeprefix(f"{source.rstrip('/')}/"))
     if strange or foreign:
         _LOG.warning(
-            "The event queue held %d messages that nobody understands and %d events of other buckets or prefixes; "
-            "they are taken out of it.",
+            "The event queue held %d messages of an unknown format and %d events of other buckets or prefixes; "
+            "they were removed from it.",
             strange,
             foreign,
         )
     count = sum(map(len, changed.values()))
-    why = f"The queue tells of {count:,} object(s) written or removed." if count else "The queue tells of nothing new."
+    why = f"The queue reports {count:,} object(s) written or removed." if count else "The queue reports no changes."
     return News(
         bool(count),
         count,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from warehouse.settings import HALF_OF_MACHINE, Settings
 
-#: Where Linux says what a control group may have: version 2, version 1.
+#: Where Linux states the memory limit of a control group: version 2, version 1.
 _CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-#: Where nothing says how much there is.
+#: Assumed where the amount is unknown.
 _UNKNOWN_MB = 2048
 #: The least that each gets: smaller ones were too small for lakes of a hundred thousand images.
 _LEAST_MB = 512

@@ -15,7 +15,7 @@ _NO_MEMORY = re.compile(
 #: Where what does not fit into memory does not fit onto disk either: by the limit that DuckDB has for it.
 _NO_SPILL = re.compile(r"max_temp_directory_size|temp[a-z_]* directory|offload data block", re.IGNORECASE)
 _NO_DISK = re.compile(r"no space left on device|disk is full", re.IGNORECASE)
-#: Errors whose words are of the query or of a value in it, and say nothing of the machine.
+#: Errors about the query or a value in it, not about the machine.
 _OF_THE_QUERY = ("ParserException", "BinderException", "CatalogException", "ConversionException", "OutOfRangeException")
 #: Characters of an error that are searched for what it is about.
 _MOST_SEARCHED = 4_000

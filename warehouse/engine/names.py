@@ -65,7 +65,7 @@ def explain_name(name: str) -> str:
     if len(name) > MOST_CHARACTERS:
         return f"has {len(name):,} characters: a name has at most {MOST_CHARACTERS}."
     if not _NAME.fullmatch(name):
-        return "is no name: a name has letters (A to Z, a to z), digits and _, and begins with no digit."
+        return "is not a valid name: names have letters (A to Z, a to z), digits and _, and do not begin with a digit."
     if fold_name(name) in RESERVED:
         return "is a reserved word of SQL: choose another name."
     return ""

@@ -33,11 +33,11 @@ def read_text(path: Path | str, most: int = MOST_BYTES) -> str:
 
 
 def check_query_text(sql: str) -> None:
-    """UsageError for a query that DuckDB cannot be given: it is no UTF-8, or has a zero byte, where it would end."""
+    """UsageError for a query that DuckDB cannot take: it is not UTF-8, or has a NUL byte, where it would be cut."""
     try:
         sql.encode()
     except UnicodeError:
-        raise UsageError("The query is no text: it has bytes that are not UTF-8.") from None
+        raise UsageError("The query is not valid UTF-8.") from None
     if "\0" in sql:
         raise UsageError("A query has no zero bytes.")
 

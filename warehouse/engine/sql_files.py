@@ -1,6 +1,6 @@
-"""Reads the SQL that lies in sql/ and fills its templates.
+"""Reads the SQL files in sql/ and fills their templates.
 
-In a checkout `sql/` stands beside the package; in a wheel it lies inside it. A template names its holes
+In a checkout `sql/` is beside the package; in a wheel it is inside it. A template names its holes
 `{{ name }}`, as Jinja does; they are filled from our own column tables and settings, never from what a user
 typed (those values are bound as parameters).
 """

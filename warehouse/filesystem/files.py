@@ -286,7 +286,7 @@ def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise FileExistsError(errno.EEXIST, f"{path} is no plain file", str(path))
+            raise FileExistsError(errno.EEXIST, f"{path} is not a regular file", str(path))
         if names and found.st_nlink > names:
             raise FileExistsError(errno.EEXIST, f"{path} is also another file (a hard link)", str(path))
         if not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():

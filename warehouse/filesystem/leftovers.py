@@ -1,8 +1,8 @@
 """Files and folders that are not there to stay: locked while their maker lives, removed at its end or by the next.
 
 Each has a name that nobody can guess, and its maker holds a lock (flock) on it. The system drops the lock when the
-maker dies, however it dies. So a later process can tell what was left behind from what is in use, also across
-containers and machines that share a folder, where a process number says nothing.
+maker dies, however it dies. So a later process can distinguish leftovers from what is in use, also across
+containers and machines that share a folder, where process numbers are meaningless.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ def find_umask() -> int:
 
 
 def find_file_mode() -> int:
-    """Permissions of a file: 0640 unless CHEST_SHARE says otherwise."""
+    """Permissions of a file: 0640 unless CHEST_SHARE sets another."""
     return 0o666 & ~find_umask()
 
 
 def find_folder_mode() -> int:
-    """Permissions of a folder: 0750 unless CHEST_SHARE says otherwise."""
+    """Permissions of a folder: 0750 unless CHEST_SHARE sets another."""
     return 0o777 & ~find_umask()
 
 

@@ -101,11 +101,13 @@ def _require_apart(bucket: Bucket, place: Location) -> None:
     for lies in (data, (place.folder or data).resolve()):
         if lies.is_relative_to(objects):
             raise UsageError(
-                f"The lake {place.name} lies in its own bucket {bucket.source}: its files would be objects. "
+                f"The lake {place.name} is inside its own bucket {bucket.source}: its files would become objects. "
                 "Choose a lake outside the bucket with --lake."
             )
     if objects.is_relative_to(data):
-        raise UsageError(f"The bucket {bucket.source} lies in the data of the lake {place.name}. Move one of them.")
+        raise UsageError(
+            f"The bucket {bucket.source} is inside the data folder of the lake {place.name}. Move one of them."
+        )
 
 
 @contextlib.contextmanager
@@ -140,7 +142,7 @@ def refresh(
     """Bring the lake level with the bucket and publish it.
 
     `prefix` (one or several) and `patients` limit the refresh to keys that start so, and to all keys of these patients;
-    `full` believes nothing of what was read before and reads it again; `allow_removals` believes that over
+    `full` reads every object again, changed or not; `allow_removals` accepts that over
     `max_removals_percent` of the objects are gone, or cannot be read; `add_source` takes a second bucket into a lake
     that has one. Raises UsageError, SourceError, RemovalsError or LakeError; what was committed before is safe, is not
     published, and the next refresh goes on from there.

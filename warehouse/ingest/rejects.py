@@ -17,7 +17,7 @@ _SQL = "ingest/loading.sql"
 
 
 def reject_oversized(run: Run, step: str, tool: str) -> int:
-    """Reject objects too large to be what their key says, without fetching them."""
+    """Reject objects too large for the kind that their key states, without fetching them."""
     limit = run.settings.max_object_mb
     found = run.con.execute(sql_files.read_statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
     unread = ReadFailure(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")

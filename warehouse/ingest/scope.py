@@ -45,13 +45,13 @@ def check_scope(prefixes: Sequence[str], patients: Sequence[str]) -> None:
     for place, prefix in enumerate(prefixes, 1):
         if prefix.startswith("/") or "://" in prefix or not prefix.isprintable():
             raise UsageError(
-                f"Prefix {place} is none: it is how keys begin below the bucket, as in training/Covid12/, without the "
-                "bucket and without / in front."
+                f"Prefix {place} is not valid. Give the start of a key, relative to the bucket, "
+                "without a leading slash: training/Covid12/"
             )
     for place, patient in enumerate(patients, 1):
         if not patient.strip() or "/" in patient or not patient.isprintable() or patient in keys.NO_PATIENTS:
             raise UsageError(
-                f"Patient {place} of the list is none: give names as they stand in the keys, as in Covid12; "
+                f"Patient {place} of the list is not valid. Give names as in the keys, such as Covid12; "
                 "for anything else there is the prefix."
             )
 

@@ -25,7 +25,7 @@ _SQL = "store/sources.sql"
 
 
 def admit_source(con: duckdb.DuckDBPyConnection, source: str, *, add_source: bool) -> None:
-    """Raise UsageError for a source that would be mixed with others unasked, or that lies within one of them."""
+    """Raise UsageError for a source that would be mixed with others without consent, or that is inside one of them."""
     sql = sql_files.read_statements(_SQL)
     if con.execute(sql["known"], {"source": source}).fetchone():
         return

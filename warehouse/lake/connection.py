@@ -23,7 +23,7 @@ from warehouse.settings import Settings
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
 #: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
 WRITER_MB = 320
-#: How SQLite says that a catalogue is cut, or overwritten.
+#: SQLite's messages for a truncated or overwritten catalogue.
 _DAMAGED = ("is malformed", "is not a database", "disk I/O error")
 
 
@@ -111,7 +111,7 @@ def _create_s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
 
 
 def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
-    """Attach the lake and `USE` it; LakeError says what is in the way."""
+    """Attach the lake and `USE` it; LakeError gives the reason if that fails."""
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
         words += [f"meta_schema {literal(location.schema)}", f"meta_secret {literal(_CATALOGUE_SECRET)}"]

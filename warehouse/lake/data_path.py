@@ -21,7 +21,7 @@ from warehouse.filesystem import files
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import ALIAS
 
-#: The file that says which lake a data path is of.
+#: The file that names the lake of a data path.
 MARK = "lake.json"
 #: What somebody does about a lake that is not whole.
 RESTORE = "Restore the lake from its last good backup (docs/operations.md, Restoring)"
@@ -39,7 +39,7 @@ def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str
         count = f"{n_files:,} Parquet {'file' if n_files == 1 else 'files'}"
     elif above := _find_lake_above(con, location):
         raise LakeError(
-            f"The data path {location.data_path} lies within that of another lake ({above}), whose maintenance would "
+            f"The data path {location.data_path} is inside that of another lake ({above}), whose maintenance would "
             "remove what is written here. Choose another place."
         )
     else:
@@ -61,7 +61,7 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     if mark and mark[0] != lake:
         raise LakeError(
             f"The lake {location.name} cannot be written: the files in {location.data_path} are of another lake "
-            f"({where} says so). Two lakes must not share a data path: maintenance of one would remove the files of "
+            f"(according to {where}). Lakes must not share a data path: maintenance of one would remove the files of "
             f"the other. {RESTORE}, or name another data path."
         )
     if mark and mark[1] > newest:
@@ -125,8 +125,8 @@ def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int
             if not path.exists():
                 return None
             text = path.read_text(encoding="utf-8")
-        said = json.loads(text)
-        return str(said["lake"]), int(said["snapshot"])
+        mark = json.loads(text)
+        return str(mark["lake"]), int(mark["snapshot"])
     except (OSError, duckdb.Error) as error:
         raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
     except (ValueError, KeyError, TypeError):

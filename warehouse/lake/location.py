@@ -1,4 +1,4 @@
-"""Where a lake lies: reads what `--lake` says into a catalogue and a data path.
+"""The location of a lake: parses the address in `--lake` into a catalogue and a data path.
 
 ./lake                                      catalogue ./lake/catalog.sqlite, Parquet in ./lake/data/
 postgres://user@host/db?data_path=s3://…    catalogue in PostgreSQL, Parquet where data_path says;
@@ -68,7 +68,7 @@ class Location:
 
 
 def parse_address(text: str) -> Location:
-    """Read a lake's address; UsageError says what is missing from it."""
+    """Read a lake's address; UsageError names what is missing."""
     if not text.strip():
         raise UsageError("No lake was given. Say --lake PATH or set CHEST_LAKE.")
     for secret in find_secrets(text):
@@ -101,7 +101,7 @@ def _parse_postgres(text: str) -> Location:
         raise UsageError(f"{name}: say where the Parquet files go, as in {name}?data_path=s3://bucket/lake")
     schema = query.pop("schema", "public")
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", schema):
-        raise UsageError(f"{name}: {schema!r} is no name for a schema. Use letters, digits and _.")
+        raise UsageError(f"{name}: {schema!r} is not a valid schema name. Use letters, digits and _.")
     if has_login(data_path):
         raise UsageError(
             f"{name}: its data_path holds a login, which would stand in the catalogue for everybody to read. Give "

@@ -102,7 +102,7 @@ def _find_missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[st
         "from duckdb_columns() where database_name = 'lake'"
     ).fetchall()
     there = {(table, name): kind for table, name, kind, _ in rows}
-    said = {(table, name): comment for table, name, _, comment in rows}
+    comments = {(table, name): comment for table, name, _, comment in rows}
     missing, unlike = [], 0
     for table in columns.list_tables():
         for column in table.columns:
@@ -114,7 +114,7 @@ def _find_missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[st
                     f"{table.name}.{column.name} is {kind} in the lake and {column.type} in sql/columns. "
                     "Declare it under its old type, or make a new lake."
                 )
-            elif said[table.name, column.name] != column.comment:
+            elif comments[table.name, column.name] != column.comment:
                 unlike += 1
     return missing, unlike
 
@@ -128,8 +128,8 @@ def _find_stale_views(con: duckdb.DuckDBPyConnection) -> list[str]:
     rows = con.execute(
         "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
     ).fetchall()
-    said = dict(rows)
-    return [view for view in public_views.VIEW_ORDER if said.get(view) != _render_view_comment(view)]
+    comments = dict(rows)
+    return [view for view in public_views.VIEW_ORDER if comments.get(view) != _render_view_comment(view)]
 
 
 def _render_view_comment(view: str) -> str:

@@ -18,7 +18,7 @@ ALIAS = "lake"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A version of the lake: its number, time (UTC), and what its commit says."""
+    """A version of the lake: its number, time (UTC), and the extra info of its commit."""
 
     number: int
     time: datetime
@@ -77,7 +77,7 @@ def _parse_info(text: str | None) -> dict[str, Any]:
 #: What somebody does about it.
 BLOCKED_ADVICE = (
     "See the rows:  chest check {check} --unpublished.  A refresh that was stopped goes on when it is run again, "
-    "without a prefix; what was altered by another program is loaded anew:  chest refresh BUCKET --full"
+    "without a prefix; rows altered by another program are loaded again by  chest refresh BUCKET --full"
 )
 
 

@@ -24,7 +24,7 @@ DATA = "data/"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a catalogue says: size by path of every file it needs, which lake it is of, its snapshots, its checksum."""
+    """The content of a catalogue: the size by path of each file, the lake's identity, its snapshots, its checksum."""
 
     files: dict[str, int]
     identity: str
@@ -35,7 +35,7 @@ class Content:
 
 
 def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
-    """What a catalogue says; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
+    """The content of a catalogue; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
     asked = read_statements("backup/catalogue.sql")
     request = {"catalogue": str(catalogue), "copy": str(copy) if copy else None, "queries": asked}
     command = [sys.executable, "-I", sqlite_catalog.__file__]
@@ -43,21 +43,21 @@ def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
     if done.returncode:
         why = done.stderr.strip().split("\n")[-1]
         raise LakeError(f"The catalogue {catalogue} cannot be read: {why}.")
-    said = json.loads(done.stdout)
-    if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in said["files"]):
+    answer = json.loads(done.stdout)
+    if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in answer["files"]):
         raise LakeError(f"{catalogue} names files outside the lake's folder: such a lake cannot be backed up.")
     return Content(
-        files=dict(said["files"]),
-        identity=said["identity"][0][0],
-        newest=said["newest"][0][0],
-        published=said["published"][0][0],
-        sha256=said["sha256"],
-        is_sound=said["integrity"] == [["ok"]],
+        files=dict(answer["files"]),
+        identity=answer["identity"][0][0],
+        newest=answer["newest"][0][0],
+        published=answer["published"][0][0],
+        sha256=answer["sha256"],
+        is_sound=answer["integrity"] == [["ok"]],
     )
 
 
 def read_checksums(target: Path) -> dict[str, str]:
-    """The checksums written last, by name; none when there are none."""
+    """The checksums of the last backup, by name; empty for a new one."""
     with contextlib.suppress(FileNotFoundError):
         lines = (target / SUMS).read_text(encoding="utf-8").splitlines()
         return {name: found for found, _, name in (line.partition("  ") for line in lines)}
@@ -65,6 +65,6 @@ def read_checksums(target: Path) -> dict[str, str]:
 
 
 def compute_digest(path: Path) -> str:
-    """The SHA-256 of a file, which must not be the catalogue of a lake (catalogue_file.py says why)."""
+    """The SHA-256 of a file, which must not be the catalogue of a lake (sqlite_catalog.py gives the reason)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,11 +32,11 @@ class Verified:
 def verify(folder: str | Path, *, settings: Settings | None = None, progress: Progress = ignore_progress) -> Verified:
     """Read every byte of a backup and hold it against its checksums and its catalogue; then open it as a lake.
 
-    Raises UsageError when there is no backup.
+    Raises UsageError if the folder is not a backup.
     """
     target = Path(folder).expanduser().absolute()
     if not (target / MARK).exists():
-        raise UsageError(f"{target} is no backup: it has no {MARK}. Make one:  chest backup {target}")
+        raise UsageError(f"{target} is not a backup: {MARK} is missing. Make one:  chest backup {target}")
     try:
         content = read_contents(target / CATALOGUE)
     except LakeError as error:
