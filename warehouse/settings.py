@@ -19,7 +19,7 @@ SHARE_VARIABLE = "CHEST_SHARE"
 #: CHEST_SQL_MEMORY_MB where it is not given: half of the machine's memory (machine_memory.py).
 HALF_OF_MACHINE = -1
 SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
-#: What counts of reports are rounded to unless a reader says otherwise (disclosure_control.py).
+#: The default base to which the counts of reports are rounded (disclosure_control.py).
 SUPPRESS = 5
 
 
@@ -38,7 +38,7 @@ class Settings:
     unit_objects: int = 8_192  # objects fetched, extracted and committed together ...
     unit_mb: int = 48  # ... but no more than this many MB of them
     max_object_mb: int = 16  # a larger .json is a reject: real headers are some kB
-    check_etags: int = 1  # 0: do not compare objects with etags that look like MD5s (of a server whose etags are none)
+    check_etags: int = 1  # 0: do not compare objects with etags that look like MD5s (for a server with other etags)
     sql_seconds: float = 600.0  # that untrusted SQL may take (a manifest of 8 million images: minutes); 0: no limit
     # that the process may take for untrusted SQL, beyond what it holds; 0: no limit
     sql_memory_mb: int = HALF_OF_MACHINE
@@ -52,7 +52,7 @@ class Settings:
     manifests: str = "./manifests"  # where scheduled cohorts put their manifests and reports
     inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
     event_queue: str = ""  # URL of the SQS queue that hears of new objects
-    alert: str = ""  # where failures are said: a log file, https://… or smtp://…
+    alert: str = ""  # where failures are reported: a log file, https://… or smtp://…
     keep_days: int = 90  # that published snapshots, and Dagster's runs, are kept
 
     def __repr__(self) -> str:
@@ -93,5 +93,5 @@ def load_share(environ: Mapping[str, str] = os.environ) -> str:
     """
     share = environ.get(SHARE_VARIABLE) or "group"
     if share not in ("private", "group", "all"):
-        raise UsageError(f"{SHARE_VARIABLE}={share!r} is none of private, group and all. Unset it or give one of them.")
+        raise UsageError(f"{SHARE_VARIABLE}={share!r} must be private, group or all. Unset it or give one of these.")
     return share

@@ -36,7 +36,7 @@ def read_schema() -> str:
 
 
 def parse_document(content: bytes, path: Path) -> dict[str, Any]:
-    """What manifest.json says, from its bytes; ManifestError names the place that is wrong."""
+    """The content of manifest.json, from its bytes; ManifestError names the place that is wrong."""
     about = _parse_json(content, path)
     number = about.get("format") if isinstance(about, dict) else None
     if type(number) is not int:

@@ -1,4 +1,4 @@
-"""Exports a manifest: a folder that says what a cohort answered, object by object, and how to prove and repeat it.
+"""Exports a manifest: a folder with a cohort's answer, object by object, that can be verified and reproduced.
 
 manifest.parquet, manifest.csv   a row an object, sorted            manifest.json   everything else about it
 records.parquet                  the clinical files that were known  croissant.json  for those who read Croissant
@@ -51,7 +51,7 @@ def export_manifest(
 ) -> Manifest:
     """Write the manifest of a cohort's answer into a new folder, which is there whole or not at all, and register it.
 
-    Where the lake cannot be written it is not registered, and `say` is told why.
+    Where the lake cannot be written it is not registered, and `say` is called with the reason.
 
     UsageError when the folder is in the way or cannot be written.
     """
@@ -144,7 +144,7 @@ def _write_json(path: Path, value: object) -> None:
 def describe_manifest(
     answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """What manifest.json says (warehouse/manifests/manifest.schema.json)."""
+    """The content of manifest.json (warehouse/manifests/manifest.schema.json)."""
     import duckdb
 
     wh, cohort = answer.warehouse, answer.definition

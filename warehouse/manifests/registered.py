@@ -16,7 +16,7 @@ from warehouse.settings import Settings
 
 
 class Standing(StrEnum):
-    """What a lake's register says of a manifest."""
+    """The entry of a manifest in a lake's register."""
 
     REGISTERED = "registered"  # the lake exported this very manifest
     SAME_ROWS = "same rows registered"  # the lake exported its rows to the byte, and its SQL, in another manifest

@@ -1,4 +1,4 @@
-"""Counts what the quality report says: asks the public views and the checks, gives figures."""
+"""Computes the counts of the quality report from the public views and the checks."""
 
 from __future__ import annotations
 

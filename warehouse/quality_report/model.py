@@ -1,4 +1,4 @@
-"""What the quality report says: dataclasses of counts and names, and how they are put.
+"""The content of the quality report: dataclasses of counts and names, and their order.
 
 No patient and no value of one is in here, so none can come onto the page. Counts say by their name what
 they are numbers of (`n_patients`, `n_records`, …).
@@ -130,7 +130,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that the report says; lists are in the order in which they are shown.
+    """All content of the report; lists are in the order in which they are shown.
 
     `modalities` and `centres` are the totals of studies and patients. Counts are rounded to `base`; 0: they are exact.
     """

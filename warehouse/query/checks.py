@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Result", "Severity", "count_rows", "find_definition", "load_definitions", "run_checks"]
 
 _BATCH = 10_000
-#: How DuckDB says that a table or a column is not there; an older tool may have made the snapshot without it.
+#: DuckDB's messages for a missing table or column; an older tool may have made the snapshot without it.
 _LACKING = ("does not exist", "not found in FROM clause")
 
 
