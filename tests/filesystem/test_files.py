@@ -64,7 +64,7 @@ def test_permissions_are_those_of_the_setting_whatever_the_umask(
 
 def test_a_share_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHEST_SHARE", "everybody")
-    with pytest.raises(UsageError, match="CHEST_SHARE='everybody' is none of private, group and all"):
+    with pytest.raises(UsageError, match="CHEST_SHARE='everybody' must be private, group or all"):
         write(tmp_path / "a")
     assert not any(tmp_path.iterdir())
 
