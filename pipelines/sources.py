@@ -23,7 +23,7 @@ def parse_sources(settings: Settings) -> dict[str, str]:
         if not sign or not address:
             wrong = f"{part!r} is no NAME=BUCKET"
         elif not _NAME.fullmatch(name):
-            wrong = f"{name!r} is no name: small letters, digits and _ after a letter"
+            wrong = f"{name!r} is not a valid name: small letters, digits and _ after a letter"
         elif name in _TAKEN:
             wrong = f"the name {name!r} is taken by the warehouse itself"
         elif name in found:

@@ -75,6 +75,11 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: the command line must not pay for all of it."""
+    if name == "ForeignSqlError":
+        import warnings
+
+        warnings.warn("ForeignSqlError is now UntrustedSqlError", DeprecationWarning, stacklevel=2)
+        return UntrustedSqlError
     if name not in _LAZY:
         raise AttributeError(f"module 'warehouse' has no attribute {name!r}")
     from importlib import import_module

@@ -2,7 +2,7 @@
 
     WarehouseError          exit code 2 unless a class states another
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
-    │   └── ForeignSqlError what somebody else's SQL may not do
+    │   └── UntrustedSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
     ├── ManifestError       a manifest does not hold: objects gone or changed, a snapshot gone (exit code 1)
     ├── SourceError         the bucket could not be listed or read

@@ -191,3 +191,8 @@ def test_the_library_never_imports_dagster() -> None:
     assert len(sources) > 15
     for path in sources:
         assert not re.search(r"^\s*(import|from)\s+(dagster|pipelines)\b", path.read_text(), re.MULTILINE), path
+
+
+def test_the_former_name_of_an_error_still_works() -> None:
+    with pytest.warns(DeprecationWarning, match="UntrustedSqlError"):
+        assert warehouse.ForeignSqlError is warehouse.UntrustedSqlError

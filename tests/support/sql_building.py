@@ -14,7 +14,7 @@ _RUN = {"execute", "executemany", "sql", "query", "extract_statements", "fetch",
 _JUDGED = {"check_plan", "check_tree", "check_scans", "check_places", "admit_query", "parse_query", "extract_rows"}
 #: Calls whose result is SQL whatever they are given.
 _QUOTES = {"identifier", "literal", "int", "len"}
-_FILES = {"read", "statements", "files"}
+_FILES = {"read", "read_statements", "list_files"}
 _WRAPS = {"sorted", "list", "tuple", "reversed", "set", "enumerate", "dict", "zip"}
 #: Modules of ours that say what sql/ declares, and nothing that was read elsewhere.
 _OWN = {"columns", "dicom_dictionary", "migrations", "public_views", "spelling", "sql_files"}

@@ -239,7 +239,8 @@ def _choose_snapshot(history: list[Snapshot], wanted: int | None, location: Loca
             f"Published are: {_format_snapshots(published)}."
         )
     raise UsageError(
-        f"Snapshot {wanted} is not a published snapshot of {location.name}. Published are: {_format_snapshots(published)}."
+        f"Snapshot {wanted} is not a published snapshot of {location.name}. "
+        f"Published are: {_format_snapshots(published)}."
     )
 
 

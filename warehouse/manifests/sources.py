@@ -92,8 +92,8 @@ def _find_known_sources(place: location.Location, settings: Settings) -> set[str
 def _explain_unknown(manifest: Manifest, strange: Sequence[str], place: location.Location) -> str:
     flags = " ".join(f"--source {shlex.quote(escape_for_message(home))}" for home in strange[:5])
     return (
-        f"{manifest.folder} points to {_format_sources(strange)}, which the lake {place.name} does not have. If you know where "
-        f"the manifest comes from, name it:  {flags}   For a bucket that stands in for it:  --source BUCKET"
+        f"{manifest.folder} points to {_format_sources(strange)}, which the lake {place.name} does not have. "
+        f"If you know where the manifest comes from, name it:  {flags}   For a bucket that stands in for it:  --source BUCKET"
     )
 
 

@@ -139,7 +139,7 @@ class Session(Views):
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
         """The same with the parameters as a mapping; of a session that is not trusted only `with limited()`.
 
-        ForeignSqlError for what untrusted SQL may not do.
+        UntrustedSqlError for what untrusted SQL may not do.
         """
         if self.trusted:
             check_query(self.con, query)

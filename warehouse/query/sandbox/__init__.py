@@ -50,7 +50,7 @@ def admit_query(
     repeatable: bool = False,
     relations: Collection[str] = (),
 ) -> Admitted:
-    """Let a foreign query in, or say why not: ForeignSqlError with the line; UsageError where DuckDB cannot read it.
+    """Admit an untrusted query; UntrustedSqlError with the line and the reason, UsageError where DuckDB cannot read it.
 
     `con` must be one that `harden` was applied to. `repeatable` also forbids what answers otherwise every time
     (random, now, samples). `relations` names temporary tables of ours that it may read besides the views.
