@@ -97,14 +97,15 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
             raise RemovalsError(
                 f"{source}: {found.n_kept:,} of {found.n_objects:,} headers and clinical files were replaced by "
                 f"content that cannot be read, more than {max_percent:g} % ({_summarize_reasons(run, source)}). "
-                "Their rows stay as they were; nothing was published. Refresh again when the bucket can be read. If it is so for good, "
-                "publish with the earlier content:  chest refresh … --allow-removals"
+                "Their rows stay as they were; nothing was published. Refresh again when the bucket can be read. "
+                "If it is so for good, publish with the earlier content:  chest refresh … --allow-removals"
             )
         if found.n_unread - old.n_unread > found.n_objects * MAX_UNREAD_PERCENT / 100:
             raise SourceError(
                 f"{source}: {found.n_unread:,} of {found.n_objects:,} headers and clinical files cannot be read "
                 f"({_summarize_reasons(run, source)}). Nothing was published. "
-                "Refresh again when the bucket can be read. If it is so for good, publish what there is:  chest refresh … --allow-removals"
+                "Refresh again when the bucket can be read. "
+                "If it is so for good, publish what there is:  chest refresh … --allow-removals"
             )
 
 

@@ -93,7 +93,8 @@ def _explain_unknown(manifest: Manifest, strange: Sequence[str], place: location
     flags = " ".join(f"--source {shlex.quote(escape_for_message(home))}" for home in strange[:5])
     return (
         f"{manifest.folder} points to {_format_sources(strange)}, which the lake {place.name} does not have. "
-        f"If you know where the manifest comes from, name it:  {flags}   For a bucket that stands in for it:  --source BUCKET"
+        f"If you know where the manifest comes from, name it:  {flags}   "
+        "For a bucket that stands in for it:  --source BUCKET"
     )
 
 
