@@ -4,6 +4,8 @@ Exit codes: 0 fine, 1 the answer is "no", 2 wrong use or a problem outside; 130 
 SIGTERM, 129 by SIGHUP. Little is imported here: a signal during the imports that follow is already taken care of.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import traceback

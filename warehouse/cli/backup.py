@@ -1,5 +1,7 @@
 """chest backup, chest move: a copy of the lake to fall back on, and the way to PostgreSQL."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +78,7 @@ def move(
     print_line(f"{done.lake}: {snapshot}, {format_count(done.files, 'file')}, {format_size(done.bytes)}.")
 
 
-def _summarize(done: "Backup | Verified") -> str:
+def _summarize(done: Backup | Verified) -> str:
     from warehouse.lake.backup import Backup
 
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"

@@ -1,5 +1,7 @@
 """A table in a box as DuckDB draws it, but whole: every row and column, streamed. For files and pipes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -27,7 +29,7 @@ _TYPES = {
 _MOST = 10_000  # rows that are held to be measured; of more, DuckDB measures them all first
 
 
-def render_lines(relation: "duckdb.DuckDBPyRelation") -> Iterator[str]:
+def render_lines(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
     """The lines of the table. A null is NULL, control characters are escaped."""
     names = [escape_controls(name, keep_lines=False) for name in relation.columns]
     kinds = [str(kind).lower() for kind in relation.types]
@@ -61,21 +63,21 @@ def render_lines(relation: "duckdb.DuckDBPyRelation") -> Iterator[str]:
     yield rule("└", "┴", "┘")
 
 
-def measure_widths(relation: "duckdb.DuckDBPyRelation") -> list[int]:
+def measure_widths(relation: duckdb.DuckDBPyRelation) -> list[int]:
     """How wide each column is, with its name and type."""
     texts = relation.project(", ".join(f"cast({identifier(name)} as varchar)" for name in relation.columns))
     kinds = [_TYPES.get(kind, kind) for kind in (str(kind).lower() for kind in relation.types)]
     return [max(map(len, column)) for column in zip(relation.columns, kinds, *_find_longest(texts), strict=True)]
 
 
-def _wrap_rows(texts: "duckdb.DuckDBPyRelation") -> Iterator[list[str]]:
+def _wrap_rows(texts: duckdb.DuckDBPyRelation) -> Iterator[list[str]]:
     texts.execute()
     while batch := texts.fetchmany(_BATCH):
         for row in batch:
             yield ["NULL" if cell is None else escape_controls(cell, keep_lines=False) for cell in row]
 
 
-def _find_longest(texts: "duckdb.DuckDBPyRelation") -> list[list[str]]:
+def _find_longest(texts: duckdb.DuckDBPyRelation) -> list[list[str]]:
     """A row as wide as the widest of each column."""
     most = texts.aggregate(", ".join(f"max(length({identifier(name)}))" for name in texts.columns)).fetchone()
     assert most is not None

@@ -1,5 +1,7 @@
 """chest check: the rules of sql/checks, and the rows that break them."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,7 +68,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _describe(check: "Check") -> dict[str, Any]:
+def _describe(check: Check) -> dict[str, Any]:
     return {
         "name": check.name,
         "severity": str(check.severity),
@@ -76,11 +78,11 @@ def _describe(check: "Check") -> dict[str, Any]:
     }
 
 
-def _format_row_count(result: "Result", suppress: int) -> str:
+def _format_row_count(result: Result, suppress: int) -> str:
     return format_rounded(round_count(result.n_rows, suppress), suppress) if result.n_rows else "0"
 
 
-def _to_json(result: "Result", suppress: int) -> dict[str, Any]:
+def _to_json(result: Result, suppress: int) -> dict[str, Any]:
     return {
         **_describe(result.check),
         "rows": round_count(result.n_rows, suppress),
@@ -89,14 +91,14 @@ def _to_json(result: "Result", suppress: int) -> dict[str, Any]:
     }
 
 
-def _show_list(wanted: "list[Check]", form: Format) -> None:
+def _show_list(wanted: list[Check], form: Format) -> None:
     if form is Format.JSON:
         write_json([_describe(check) for check in wanted])
         return
     _print_table(("name", "severity", "title"), [((c.name, c.severity, c.title), "") for c in wanted])
 
 
-def _show_all(results: "list[Result]", suppress: int) -> None:
+def _show_all(results: list[Result], suppress: int) -> None:
     _print_table(
         ("name", "severity", "rows", "title"),
         [
@@ -114,7 +116,7 @@ def _show_all(results: "list[Result]", suppress: int) -> None:
         print_note(f"What a check means, and its rows:  chest check {found[0].check.name}")
 
 
-def _show_one(warehouse: "Session", result: "Result", suppress: int) -> None:
+def _show_one(warehouse: Session, result: Result, suppress: int) -> None:
     from warehouse.cli.terminal import create_console
 
     out = create_console()

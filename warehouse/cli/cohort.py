@@ -1,5 +1,7 @@
 """chest cohort: list, show and run the cohorts of sql/cohorts, or files of one's own."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -57,7 +59,7 @@ def list_(form: options.TableOrJson = Format.TABLE) -> None:
     print_note("What a cohort does, step by step:  chest cohort show NAME")
 
 
-def _describe(definition: "Definition") -> dict[str, Any]:
+def _describe(definition: Definition) -> dict[str, Any]:
     return {
         "name": definition.name,
         "title": definition.title,
@@ -211,7 +213,7 @@ def lint(
     _show_problems(path, problems, form)
 
 
-def _show_problems(path: str, problems: "Sequence[Problem]", form: Format) -> None:
+def _show_problems(path: str, problems: Sequence[Problem], form: Format) -> None:
     """The errors and warnings of a cohort's file, line by line; exit code 1 when there are errors."""
     problems = sorted(problems, key=lambda p: p.line)
     if form is Format.JSON:

@@ -1,5 +1,7 @@
 """Options of the commands that ask a cohort."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import typer

@@ -1,5 +1,7 @@
 """chest cohort attrition, compare, confounders: what steps leave, how answers differ, what goes with a label."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +111,7 @@ def compare(
         _print_summary(old.rows.num_rows, found, 0)
 
 
-def _tabulate_differences(found: "list[Difference]", definition: "Definition") -> "pa.Table":
+def _tabulate_differences(found: list[Difference], definition: Definition) -> pa.Table:
     """A row for each that came, left or changed; its id under the name that it has in the cohort."""
     import pyarrow as pa
 
@@ -125,7 +127,7 @@ def _tabulate_differences(found: "list[Difference]", definition: "Definition") -
 
 
 @contextlib.contextmanager
-def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> "Iterator[tuple[Session, Session]]":
+def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> Iterator[tuple[Session, Session]]:
     """The warehouse at both sides, each at a snapshot, where a number is given, else as of a day.
 
     Two days share one lake; without a first side both are the second.
@@ -140,7 +142,7 @@ def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> "It
             yield (now.as_of(days[0]) if days[0] else now), now
 
 
-def _print_summary(n_before: int, found: "list[Difference]", base: int) -> None:
+def _print_summary(n_before: int, found: list[Difference], base: int) -> None:
     """Write how many rows there were and are, and what brought the differences about; counts rounded to the base.
 
     All numbers are added up from parts that are rounded together, as in attrition. The second answer comes first, so
@@ -206,7 +208,7 @@ def confounders(
     options.note_rounding(suppress)
 
 
-def _to_json(found: "Confounders") -> dict[str, Any]:
+def _to_json(found: Confounders) -> dict[str, Any]:
     return {
         "label": found.label,
         "rows": found.n_rows,
@@ -229,7 +231,7 @@ def _to_json(found: "Confounders") -> dict[str, Any]:
     }
 
 
-def _show_confounders(found: "Confounders") -> None:
+def _show_confounders(found: Confounders) -> None:
     from warehouse.cli.terminal import create_console, create_table
 
     out = create_console()

@@ -1,5 +1,7 @@
 """The `chest` command put together from its families. Importing this takes longest of all that a command does."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import typer

@@ -1,5 +1,7 @@
 """Writes rows as an Excel workbook, streamed: texts stay texts, and what Excel cannot hold is refused, never cut."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -58,9 +60,7 @@ def _write_sheet(
         book.close()
 
 
-def _write_cell(
-    sheet: "Worksheet", row: int, column: int, value: object, formats: "dict[type, Format]", name: str
-) -> None:
+def _write_cell(sheet: Worksheet, row: int, column: int, value: object, formats: dict[type, Format], name: str) -> None:
     match value:
         case None:
             return

@@ -1,5 +1,7 @@
 """Commands under the names that they had before: hidden, and for one minor version more."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from typing import Any

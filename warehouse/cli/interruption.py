@@ -5,6 +5,8 @@ takes too long, ends the process at once: what is temporary is removed, and what
 command installs this. A Python process of somebody else's, and Dagster, have handlers of their own.
 """
 
+from __future__ import annotations
+
 import _thread
 import contextlib
 import os
@@ -107,7 +109,7 @@ def _write_line() -> None:
         os.write(2, line.encode())
 
 
-def _raise_again(args: "sys.UnraisableHookArgs") -> None:
+def _raise_again(args: sys.UnraisableHookArgs) -> None:
     """Raise once more what came while Python could not hand it on (in a finaliser), instead of losing it."""
     global _is_lost  # noqa: PLW0603
     if not isinstance(args.exc_value, Interruption):

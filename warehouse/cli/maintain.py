@@ -1,5 +1,7 @@
 """chest maintain."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,7 +59,7 @@ def maintain(
         _show(result)
 
 
-def _show(result: "MaintenanceResult") -> None:
+def _show(result: MaintenanceResult) -> None:
     into = "" if result.dry_run else " into {:,}"
     lines = (
         ("rewritten", f"{result.rewritten.files:,} files with deleted rows{into.format(result.rewritten.into)}"),
@@ -76,7 +78,7 @@ def _show(result: "MaintenanceResult") -> None:
         print_note(f"{result.waiting:,} commits wait to be published: see  chest status")
 
 
-def _format_space(result: "MaintenanceResult") -> str:
+def _format_space(result: MaintenanceResult) -> str:
     before, after = (
         f"{format_count(space.files, 'file')}, {format_size(space.bytes)}" for space in (result.before, result.after)
     )

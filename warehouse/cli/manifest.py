@@ -1,5 +1,7 @@
 """chest manifest: the family of commands; exports manifests and lists those that were exported."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated, Any
 

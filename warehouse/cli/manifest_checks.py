@@ -1,5 +1,7 @@
 """chest manifest verify, reproduce and compare: whether a manifest still holds, and what differs."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +69,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _note_standing(standing: "Standing | None", folder: Path, lake: str, *, is_known: bool) -> None:
+def _note_standing(standing: Standing | None, folder: Path, lake: str, *, is_known: bool) -> None:
     """Say what the lake's register has of a manifest, unless it has the very manifest, or its reader knew the seal."""
     from warehouse.lake import location
     from warehouse.manifests.registered import Standing
@@ -171,7 +173,7 @@ def compare(
         raise typer.Exit(1)
 
 
-def _show_difference(found: "Difference") -> None:
+def _show_difference(found: Difference) -> None:
     for words, (before, after) in found.asked.items():
         print_line(f"  {words}: {before} is now {after}")
     print_line("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))

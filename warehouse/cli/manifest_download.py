@@ -1,5 +1,7 @@
 """chest manifest download: the objects of a manifest in a folder."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +56,7 @@ def download(
     downloading.raise_for_failed(opened, output, found)
 
 
-def _show_download(found: "Downloaded", output: Path, form: Format) -> None:
+def _show_download(found: Downloaded, output: Path, form: Format) -> None:
     """What a download did, and by what its objects were checked."""
     from warehouse.manifests.checksums import How
 

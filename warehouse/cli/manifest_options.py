@@ -1,5 +1,7 @@
 """Options of the commands that read a manifest."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +25,7 @@ Bucket = Annotated[
 Seal = Annotated[str, typer.Option("--seal", help="The seal that the manifest must have, as its sender printed it.")]
 
 
-def open_checked(folder: Path, seal: str = "") -> "Manifest":
+def open_checked(folder: Path, seal: str = "") -> Manifest:
     """A manifest, all of it checked; a note where it has no seal."""
     from warehouse.manifests.manifest import open_manifest
 

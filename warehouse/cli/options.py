@@ -1,5 +1,7 @@
 """The options that commands share, and how a reading command opens its warehouse."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +79,7 @@ def open_session(
     *,
     unpublished: bool = False,
     trusted: bool = True,
-) -> Iterator["Session"]:
+) -> Iterator[Session]:
     """The warehouse that the options name; says when a day lies ahead.
 
     Where its SQL is not trusted it is sandboxed, and the block is kept to the time and the memory of untrusted SQL.

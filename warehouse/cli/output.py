@@ -3,6 +3,8 @@
 JSON goes to stdout alone; whatever else there is to say goes to stderr.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 import shutil
@@ -56,7 +58,7 @@ def write_json(value: object) -> None:
 
 
 def write_rows(
-    relation: "duckdb.DuckDBPyRelation",
+    relation: duckdb.DuckDBPyRelation,
     form: Format | None,
     target: Path | None,
     *,
@@ -96,7 +98,7 @@ def write_rows(
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
 
 
-def _select_fitting(relation: "duckdb.DuckDBPyRelation", first: Sequence[str]) -> "duckdb.DuckDBPyRelation":
+def _select_fitting(relation: duckdb.DuckDBPyRelation, first: Sequence[str]) -> duckdb.DuckDBPyRelation:
     """The columns that a terminal has room for, in their order; a note names the others."""
     from warehouse.cli import box
     from warehouse.engine.sql_files import identifier
@@ -125,7 +127,7 @@ def _find_format(target: Path | None) -> Format:
 
 
 def _write_text(
-    relation: "duckdb.DuckDBPyRelation", form: Format, file: IO[str], shown: int = _SHOWN, cell: int = _CELL
+    relation: duckdb.DuckDBPyRelation, form: Format, file: IO[str], shown: int = _SHOWN, cell: int = _CELL
 ) -> None:
     match form:
         case Format.CSV | Format.CSV_EXCEL:
@@ -168,7 +170,7 @@ def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], fil
     file.write("[]\n" if start == "[" else "]\n")
 
 
-def _fetch_rows(relation: "duckdb.DuckDBPyRelation") -> Iterator[tuple[Any, ...]]:
+def _fetch_rows(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
     relation.execute()
     while rows := relation.fetchmany(_BATCH):
         yield from rows
@@ -181,7 +183,7 @@ def _to_cell(value: object) -> object:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _write_parquet(relation: "duckdb.DuckDBPyRelation", target: IO[bytes]) -> None:
+def _write_parquet(relation: duckdb.DuckDBPyRelation, target: IO[bytes]) -> None:
     import pyarrow.parquet as pq
 
     reader = relation.to_arrow_reader(_BATCH)

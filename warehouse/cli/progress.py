@@ -1,5 +1,7 @@
 """Progress of long work on stderr: a bar with rate and time left on a terminal, plain lines elsewhere."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import time

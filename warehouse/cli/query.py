@@ -1,5 +1,7 @@
 """chest sql, chest patient, chest export: answers from the views."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -133,7 +135,7 @@ def patient(
             _show_timeline(found)
 
 
-def _collect_all(patient: "Patient") -> dict[str, Any]:
+def _collect_all(patient: Patient) -> dict[str, Any]:
     import json
 
     return {
@@ -155,7 +157,7 @@ def _collect_all(patient: "Patient") -> dict[str, Any]:
     }
 
 
-def _show_timeline(patient: "Patient") -> None:
+def _show_timeline(patient: Patient) -> None:
     from warehouse.cli.terminal import create_console
 
     out = create_console(soft_wrap=True)
@@ -201,7 +203,7 @@ _COURSE = {
 }
 
 
-def _describe_changes(patient: "Patient") -> dict[str, list[str]]:
+def _describe_changes(patient: Patient) -> dict[str, list[str]]:
     """What each clinical file changed, in words; of the first data file after a status file only how much is new."""
     found = patient.clinical_changes()
     rows = found.to_arrow_table().to_pylist() if found is not None else []

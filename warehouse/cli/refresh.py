@@ -1,5 +1,7 @@
 """chest refresh."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -91,7 +93,7 @@ def refresh(
         _print_result(result)
 
 
-def _print_result(result: "RefreshResult") -> None:
+def _print_result(result: RefreshResult) -> None:
     """What a refresh did, in a few lines."""
     objects, published = result.objects, result.published
     print_line(

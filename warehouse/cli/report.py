@@ -1,5 +1,7 @@
 """chest report: the quality of a snapshot on one page."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 

@@ -1,5 +1,7 @@
 """chest sample."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 

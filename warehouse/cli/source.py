@@ -1,5 +1,7 @@
 """chest source: which buckets feed a lake, and taking one out of it."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import typer

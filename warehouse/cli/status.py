@@ -1,5 +1,7 @@
 """chest status, chest rejects, chest describe: what is in the lake, what is not, and what it means."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,7 +59,7 @@ def _show_status(found: dict[str, Any]) -> None:
     _show_refreshes(out, found["refreshes"])
 
 
-def _show_snapshot(out: "Console", found: dict[str, Any]) -> None:
+def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
     """Which snapshot is read, what keeps a newer one from being published, and from which buckets it is."""
     from warehouse.lake.snapshots import BLOCKED_ADVICE
 
@@ -87,7 +89,7 @@ def _show_snapshot(out: "Console", found: dict[str, Any]) -> None:
         )
 
 
-def _show_counts(out: "Console", found: dict[str, Any]) -> None:
+def _show_counts(out: Console, found: dict[str, Any]) -> None:
     """What is in the lake: all objects, what the session shows, rejects and tables."""
     day = next(iter(found["as_of"]), None)
     scope = f"group {found['group']}" + (f", as of {day}" if day else "")
@@ -115,7 +117,7 @@ def _show_counts(out: "Console", found: dict[str, Any]) -> None:
         out.print(f"  {name:<20}{n_rows:>8,}")
 
 
-def _show_refreshes(out: "Console", refreshes: list[dict[str, Any]]) -> None:
+def _show_refreshes(out: Console, refreshes: list[dict[str, Any]]) -> None:
     out.print("")
     out.print("last refreshes")
     for row in refreshes:
@@ -196,7 +198,7 @@ def describe(
         _show_rows(rows)
 
 
-def _show_rows(rows: "list[dict[str, Any]]") -> None:
+def _show_rows(rows: list[dict[str, Any]]) -> None:
     """A table whose first and last column wrap where the terminal is narrow."""
     from warehouse.cli.terminal import create_console, create_table
 

@@ -4,6 +4,8 @@ All text goes through here: answers, notes, errors, progress, usage errors of th
 Styles of our own are written past it (`Console`), as are CSV and JSON that no person reads.
 """
 
+from __future__ import annotations
+
 import contextlib
 import io
 import os
@@ -90,7 +92,7 @@ def leave_quietly() -> None:
             os.dup2(nowhere, stream.fileno())
 
 
-def create_console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
+def create_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
     """Rich's console for texts that are no markup, a line each: what is printed is escaped before it is laid out."""
     from rich.console import Console
 
@@ -111,7 +113,7 @@ def create_console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console
 _WIDE = 100_000
 
 
-def create_table(**how: Any) -> "Table":
+def create_table(**how: Any) -> Table:
     """Rich's table without a frame, whose cells are escaped."""
     from rich.table import Table
 

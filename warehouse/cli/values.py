@@ -1,5 +1,7 @@
 """Values as JSON and cells have them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
