@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Chest, copy_lake, write_objects
 from faulty import Fault, Faulty, alter_byte, answer_with, answer_with_page, serve_faulty, shorten_body
-from servers import S3, serve_moto
+from servers import S3, serve_rclone
 
 import warehouse
 from warehouse.errors import RemovalsError, SourceError
@@ -39,8 +39,8 @@ RECORDS = {key_of(number): record(number) for number in range(N)}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with serve_moto() as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with serve_rclone(tmp_path_factory.mktemp("served")) as running:
         yield running
 
 

@@ -50,9 +50,10 @@ class Daemon(NamedTuple):
         pytest.fail(f"no {what} after {seconds} s:\n{self.log.read_text()[-6000:]}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """`dagster-daemon run` with the repository's own dagster.yaml, in a DAGSTER_HOME of its own."""
+    """`dagster-daemon run` with the repository's own dagster.yaml, in a DAGSTER_HOME of its own; it ends with its test,
+    for it would go on with whatever else it finds to do."""
     home = tmp_path_factory.mktemp("home")
     truth = synthetic.make_bucket(home / "bucket", 20, "dated", 1)
     environment = {

@@ -64,7 +64,8 @@ class S3:
     def put(self, bucket: str, objects: dict[str, bytes]) -> None:
         """Write objects, made in a new bucket when there is none."""
         client = self.client()
-        client.create_bucket(Bucket=bucket)
+        with contextlib.suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=bucket)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda key: client.put_object(Bucket=bucket, Key=key, Body=objects[key]), objects))
 
