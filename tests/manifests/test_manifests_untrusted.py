@@ -505,7 +505,7 @@ def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
     # Named, it is listed; and the register shows that the lake exported something else under this digest.
     done = ask("manifest", "verify", evil, "--source", tmp_path / "evil")
     assert done.returncode == 1
-    assert "made anew or altered" in done.stderr
+    assert "recreated or altered" in done.stderr
     # With a bucket that stands in for it, the etags and contents are those of that bucket.
     done = ask("manifest", "download", evil, "-o", tmp_path / "data", "--source", f"{tmp_path}/evil={root}/bucket")
     assert done.returncode == 0, done.stderr
@@ -695,7 +695,7 @@ def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: 
     alter_tables(untrusted, "update rows set etag = 'other' where object = 'dcm'")
     done = ask("manifest", "compare", root / "good", untrusted)
     assert done.returncode == 1
-    assert "The same digest, other etags." in done.stdout
+    assert "The same digest, different etags." in done.stdout
     assert "4 same, 0 came, 0 went, 2 changed" in done.stdout
 
 

@@ -571,7 +571,7 @@ def test_chest_sql_is_the_users_own_unless_untrusted(chest: Chest, lake: str, ro
     assert answered.stderr == ""
     before = chest("sql", reading, "--lake", lake, "--trusted", "--format", "json")
     assert before.stdout == answered.stdout
-    assert "not needed any more" in before.stderr
+    assert "no longer needed" in before.stderr
     written = chest("sql", "create table x as select 1", "--lake", lake)
     assert (written.returncode, written.stdout) == (2, "")
 
