@@ -399,7 +399,7 @@ def test_an_altered_manifest_is_refused_by_every_command(ask: Chest, made: wareh
         assert (done.returncode, done.stdout) == (1, "")
         assert "was altered" in done.stderr
     (made.folder / "manifest.csv").unlink()
-    assert "is not whole: manifest.csv" in ask("manifest", "verify", made.folder).stderr
+    assert "is incomplete: manifest.csv" in ask("manifest", "verify", made.folder).stderr
     (made.folder / "manifest.json").write_text("{}")
     assert ask("manifest", "verify", made.folder).returncode == 1
     assert ask("manifest", "verify", tmp_path).returncode == 2

@@ -127,7 +127,7 @@ def read(text: str, problems: list[Problem]) -> Header:
                 problems.append(
                     Problem(
                         number,
-                        f"The grain is one of {', '.join(GRAINS)}, not {found[3]!r}.{suggest_nearest(found[3], GRAINS)}",
+                        f"The grain is {', '.join(GRAINS)}, not {found[3]!r}.{suggest_nearest(found[3], GRAINS)}",
                     )
                 )
     mentioned = {p.message.split()[0] for p in problems}
