@@ -65,8 +65,8 @@ def verify(
     """Compare a manifest with its buckets, or with those given; with a lake, also look for its patients there.
 
     A bucket that is neither a source of the lake nor in `source` is not listed (warehouse/manifests/sources.py).
-    Raises ManifestError if the manifest itself was altered, UsageError for a source that was not named, SourceError if a
-    bucket cannot be listed.
+    Raises ManifestError if the manifest itself was altered, UsageError for a source that was not named, SourceError if
+    a bucket cannot be listed.
     """
     settings = settings or load_settings()
     contents, homes = manifest.contents, list(manifest.contents.sources)
