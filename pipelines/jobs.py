@@ -11,7 +11,7 @@ import dagster as dg
 from pipelines import checks
 from pipelines.deployment import PUBLISHED, STEPS, Definition, Deployment
 
-_ALL = "Brings the lake level with the bucket and publishes it; run again, it does nothing, fast."
+_ALL = "Brings the lake up to date with the bucket and publishes it; without changes it does nothing."
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:

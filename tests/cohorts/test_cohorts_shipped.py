@@ -260,7 +260,7 @@ def test_external_validation(tmp_path: Path) -> None:
     assert cells("Oxford", "") == {}
     assert sum(cells("Leeds", min_age=0).values()) == 8
     assert sum(cells("Leeds", days_before=-1, loosen=3).values()) == 6
-    with pytest.raises(warehouse.UsageError, match=r"must be given centres"):
+    with pytest.raises(warehouse.UsageError, match=r"requires the parameter centres"):
         wh.cohort("external_validation")
     images = {row[0] for row in fetch_answer(wh, "external_validation", "SOPInstanceUID", centres=["Leeds"])}
     assert all(str(name).startswith("near") for name in images), "the film nearest to the swab"
@@ -418,7 +418,7 @@ def test_prior_data(tmp_path: Path) -> None:
         ("b1",),
     ]
     assert fetch_answer(wh, "prior_data", "SOPInstanceUID", patients="a", until="2020-04-08") == [("a1",)]
-    with pytest.raises(warehouse.UsageError, match=r"must be given patients \(VARCHAR\[\]\)"):
+    with pytest.raises(warehouse.UsageError, match=r"requires the parameter patients \(VARCHAR\[\]\)"):
         wh.cohort("prior_data")
     counts = {s.step: s.counts["patients"] for s in wh.cohort("prior_data", patients=["a", "nobody"]).steps()}
     assert counts == {"listed": 2, "images_of_listed": 1, "prior_images": 1, "answer": 1}

@@ -54,7 +54,7 @@ def end(process: subprocess.Popen[str], number: signal.Signals) -> str:
     _, said = process.communicate(timeout=60)
     assert process.returncode == CODES[number], said
     by = "" if number is signal.SIGINT else f" by {number.name}"
-    assert said.endswith(f"chest: interrupted{by}. What was committed is safe; run it again to go on.\n")
+    assert said.endswith(f"chest: interrupted{by}. What was committed is safe; run it again to resume.\n")
     assert "Traceback" not in said
     assert said.count("chest: ") == 1
     return said

@@ -120,7 +120,7 @@ def test_a_snapshot_that_goes_before_its_manifest_is_recorded_fails_the_export(
     assert maintenance.maintain(lake, keep_days=0).expired
     code, said = go_on(process)
     assert (code, said.count("\n")) == (1, 1)
-    assert "cannot be repeated. Remove it, and export again" in said
+    assert "cannot be reproduced. Remove it, and export it again" in said
 
 
 def test_a_snapshot_that_goes_fails_the_export_also_where_the_lake_is_written_to(
@@ -132,7 +132,7 @@ def test_a_snapshot_that_goes_fails_the_export_also_where_the_lake_is_written_to
     with store.open_writer(location.parse_address(lake), Settings()):
         code, said = go_on(process)
     assert (code, said.count("\n")) == (1, 1)
-    assert "cannot be repeated" in said
+    assert "cannot be reproduced" in said
 
 
 def test_maintenance_keeps_what_a_manifest_is_being_made_from(

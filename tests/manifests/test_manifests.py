@@ -295,7 +295,7 @@ def test_what_has_no_image_and_no_pixels_is_said(lake: str, bucket: Path, tmp_pa
         "-- title: t\n-- question: q?\n-- grain: patient\nselect patient_id from patients"
     )
     done = ask("manifest", "export", tmp_path / "all.sql", "-o", tmp_path / "m")
-    assert "Of 1 image(s) there is a header and no .dcm" in done.stderr
+    assert "1 image(s) have a header but no .dcm" in done.stderr
     assert "1 of 4 rows have no image" in done.stderr
     assert warehouse.manifest(tmp_path / "m").about["without_images"] == ["PatD"]
     assert answer(ask("manifest", "verify", tmp_path / "m", "--format", "json"))["holds"]
@@ -399,7 +399,7 @@ def test_an_altered_manifest_is_refused_by_every_command(ask: Chest, made: wareh
         assert (done.returncode, done.stdout) == (1, "")
         assert "was altered" in done.stderr
     (made.folder / "manifest.csv").unlink()
-    assert "is not whole: manifest.csv" in ask("manifest", "verify", made.folder).stderr
+    assert "is incomplete: manifest.csv" in ask("manifest", "verify", made.folder).stderr
     (made.folder / "manifest.json").write_text("{}")
     assert ask("manifest", "verify", made.folder).returncode == 1
     assert ask("manifest", "verify", tmp_path).returncode == 2

@@ -191,7 +191,7 @@ def test_each_file_altered_by_a_byte_is_refused_by_every_command(
 @pytest.mark.parametrize("name", [name for name in FILES if name != "manifest.json"])
 def test_each_file_gone_is_refused(untrusted: Path, name: str) -> None:
     (untrusted / name).unlink()
-    with pytest.raises(warehouse.ManifestError, match=f"not whole: {name} "):
+    with pytest.raises(warehouse.ManifestError, match=f"incomplete: {name} "):
         warehouse.manifest(untrusted)
 
 
@@ -330,12 +330,12 @@ def test_no_label_name_is_sql(root: Path, tmp_path_factory: pytest.TempPathFacto
         ("alter table rows add column more varchar", "other columns"),
         ("alter table rows drop column arm", "other columns"),
         ("alter table rows rename column arm to leg", "other columns"),
-        ("alter table rows alter column size type double", "another type in size"),
-        ("alter table rows alter column size type double; update rows set size = 'nan'", "another type in size"),
-        ("alter table rows alter column key type blob using encode(key)", "another type in key"),
-        ("alter table rows alter column available_date type varchar", "another type in available_date"),
-        ("alter table rows alter column arm type struct(a varchar) using {'a': arm}", "another type in arm"),
-        ("alter table rows alter column arm type map(varchar, varchar) using map {'a': arm}", "another type in arm"),
+        ("alter table rows alter column size type double", "wrong types in size"),
+        ("alter table rows alter column size type double; update rows set size = 'nan'", "wrong types in size"),
+        ("alter table rows alter column key type blob using encode(key)", "wrong types in key"),
+        ("alter table rows alter column available_date type varchar", "wrong types in available_date"),
+        ("alter table rows alter column arm type struct(a varchar) using {'a': arm}", "wrong types in arm"),
+        ("alter table rows alter column arm type map(varchar, varchar) using map {'a': arm}", "wrong types in arm"),
         ("update rows set arm = repeat('x', 2_000_000)", "a row of 2,"),
         ("update rows set key = repeat('x', 5000), uri = uri[:-length(key)-1] || repeat('x', 5000)", "4,096 bytes"),
     ],
@@ -398,7 +398,7 @@ def test_a_csv_of_other_rows_or_none_is_refused(untrusted: Path, change: Callabl
         ("update rows set size = -5", "negative size"),
         ("update rows set group_name = 'other'", "another group"),
         ("alter table rows add column more integer", "other columns"),
-        ("alter table rows alter column size type varchar", "another type in size"),
+        ("alter table rows alter column size type varchar", "wrong types in size"),
     ],
 )
 def test_records_that_do_not_hold_together_are_refused(untrusted: Path, change: str, words: str) -> None:
@@ -505,7 +505,7 @@ def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
     # Named, it is listed; and the register shows that the lake exported something else under this digest.
     done = ask("manifest", "verify", evil, "--source", tmp_path / "evil")
     assert done.returncode == 1
-    assert "made anew or altered" in done.stderr
+    assert "recreated or altered" in done.stderr
     # With a bucket that stands in for it, the etags and contents are those of that bucket.
     done = ask("manifest", "download", evil, "-o", tmp_path / "data", "--source", f"{tmp_path}/evil={root}/bucket")
     assert done.returncode == 0, done.stderr
@@ -519,7 +519,7 @@ def test_a_seal_from_elsewhere_tells_the_manifest_from_one_made_anew(ask: Chest,
     for command in ("verify", "reproduce"):
         done = ask("manifest", command, evil, "--seal", seal)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "is another manifest" in done.stderr
+        assert "is a different manifest" in done.stderr
     assert ask("manifest", "verify", root / "good", "--seal", "sha256:12").returncode == 2
     assert pickle.loads(pickle.dumps(warehouse.manifest(root / "good"))).seal == seal
 
@@ -695,7 +695,7 @@ def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: 
     alter_tables(untrusted, "update rows set etag = 'other' where object = 'dcm'")
     done = ask("manifest", "compare", root / "good", untrusted)
     assert done.returncode == 1
-    assert "The same digest, other etags." in done.stdout
+    assert "The same digest, different etags." in done.stdout
     assert "4 same, 0 came, 0 went, 2 changed" in done.stdout
 
 

@@ -1,9 +1,8 @@
-"""Cleaning: the raw values of clinical records to typed columns, and a row for every value that was not taken plainly.
+"""Cleaning: converts the raw values of clinical records to typed columns, and records an issue for every exception.
 
 Works on a whole batch at once, in long form: one row for each value. The values of one kind are read by one function
-(dates, numbers, codes); afterwards units are converted, limits held, aliases merged and the columns put side by side.
-Total: every JSON value in every field is taken or explained. What is read how is said in sql/columns/clinical.csv and
-sql/cleaning.
+(dates, numbers, codes); then units are converted, limits applied, aliases merged and the columns joined. Total: every
+JSON value in every field is accepted or gets an issue. The rules are in sql/columns/clinical.csv and sql/cleaning.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["Cleaned", "Parts", "clean", "compute_rules_digest"]
 
 
 class Parts(NamedTuple):
-    """A batch of records taken apart (sql/extract/records.sql). `raw_value` is a value as text, `start` the first
+    """A batch of records split into values (sql/extract/records.sql). `raw_value` is a value as text, `start` the first
     character of its JSON."""
 
     records: pl.DataFrame
@@ -33,18 +32,18 @@ class Parts(NamedTuple):
     swabs: pl.DataFrame
     """The items of SwabDates: row, is_nested, item (from 0), item_value; place, start, raw_value of its two parts"""
     oddities: pl.DataFrame
-    """Fields that the column table does not know, or that are there twice: row, field, raw_value, rule"""
+    """Fields that are unknown to the column table or duplicated: row, field, raw_value, rule"""
 
 
 class Cleaned(NamedTuple):
-    """What came of a batch: `columns` has a row for each record, in order; `issues` name the row they are of."""
+    """A cleaned batch: `columns` has a row for each record, in order; `issues` refer to these rows."""
 
     columns: pl.DataFrame
     issues: pl.DataFrame
 
 
 def clean(parts: Parts) -> Cleaned:
-    """Clean a batch of records; never raises, whatever their values are."""
+    """Clean a batch of records; never raises for any value."""
     import polars as pl
 
     lifted, replaced = preparation.lift_nested(parts.values)
@@ -99,7 +98,7 @@ def clean(parts: Parts) -> Cleaned:
     return Cleaned(typed, pl.concat([assembly.collect_issues(frame) for frame in explained]))
 
 
-#: What sql/extract/records.sql says of a field by itself.
+#: Rules that sql/extract/records.sql applies itself.
 _ODDITIES = ("unknown_field", "duplicate_field")
 
 
@@ -108,9 +107,9 @@ def _group_by(frame: pl.DataFrame, name: str) -> Iterator[tuple[object, pl.DataF
 
 
 def _read_by_kind(values: pl.DataFrame, more: dict[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The values kind by kind with what was read: value, clean_value as text, and a column for every rule met.
+    """Read the values of each kind: adds value, clean_value as text, and a column for every rule met.
 
-    `more` has what some kinds ask of the record: the day of its file, its centre.
+    `more` has data of the record that some kinds need: the day of its file, its centre.
     """
     import polars as pl
 
@@ -118,13 +117,13 @@ def _read_by_kind(values: pl.DataFrame, more: dict[str, pl.DataFrame]) -> Iterat
         asked = more.get(_ASKS.get(kind, ""))
         whole = part.drop("start") if asked is None else part.drop("start").join(asked, on="row", how="left")
         read = _READERS[kind](whole).with_columns(pl.col("value").cast(pl.String).alias("clean_value"))
-        # A value that came to nothing was not repaired: what nulled it is what there is to say.
+        # A value that was nulled was not repaired: only the rule that nulled it is reported.
         of_values = [name for name in read.columns if tables.map_effects().get(name, "nulled") != "nulled"]
         yield read.with_columns(pl.col(name) & pl.col("value").is_not_null() for name in of_values)
 
 
 def _read_numbers(values: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """Numbers of all kinds: read, converted where units differ between centres, limited, rounded if they are whole."""
+    """Read numbers of all kinds: convert units that differ by centre, apply limits, and round integers."""
     import polars as pl
 
     limits = tables.build_field_frame().drop("field", "kind", "also_reads")
@@ -140,7 +139,7 @@ def _read_numbers(values: pl.DataFrame, kind: str) -> pl.DataFrame:
     return units.flag_unusual(units.round_to_whole(limited) if kind in ("integer", "age") else limited)
 
 
-#: What the readers of some kinds ask of the record.
+#: Data of the record that the readers of some kinds need.
 _ASKS: dict[object, str] = {"date_us": "day", "date_uk": "day", "number": "centre"}
 
 Reader = Callable[["pl.DataFrame"], "pl.DataFrame"]

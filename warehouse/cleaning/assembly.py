@@ -1,4 +1,4 @@
-"""After values are read: aliases merged, columns put side by side, a row for every value that was not taken plainly."""
+"""Assembles the values that were read: merges aliases, joins columns, and collects a row for every issue."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TEXTS = ("field", "column_name", "raw_value", "raw_unit", "clean_value", "unit"
 def merge_column(
     base: pl.DataFrame, column: columns.Column, read: dict[object, pl.DataFrame]
 ) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """A column, and its unit where it has one, for every row of `base`: the field's own key counts, where that gives
-    nothing an alias. And the values of aliases that say something else than what counts."""
+    """Return a column, with its unit if any, for every row of `base`: from the field's own key, else from an alias; and
+    the values of aliases that differ from it."""
     import polars as pl
 
     fields = [field for field in tables.list_fields() if field.column is column and field.place in read]
@@ -63,7 +63,7 @@ def _find_conflicts(part: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 def collect_swab_lists(
     base: pl.DataFrame, lists: pl.DataFrame, swabs: pl.DataFrame, read: list[pl.DataFrame]
 ) -> pl.DataFrame:
-    """The column swabdates for every row of `base`: null where `lists` has none, else an item for each of `swabs`."""
+    """Build the column swabdates for every row of `base`: null without a list, else an item for each of `swabs`."""
     import polars as pl
 
     items = swabs.select("row", "item").unique()
@@ -89,7 +89,7 @@ def collect_swab_lists(
 
 
 def collect_issues(read: pl.DataFrame) -> pl.DataFrame:
-    """A row for every value and rule that it met: those of its columns that have a rule's name and are true."""
+    """Collect a row for every value and rule that it met: the columns with a rule's name that are true."""
     import polars as pl
 
     effects = tables.map_effects()

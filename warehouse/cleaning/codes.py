@@ -1,4 +1,4 @@
-"""Codes and names: categories, yes or no, report codes, PCR results, sex, ethnic group; and plain text."""
+"""Reads codes and names: categories, booleans, report codes, PCR results, sex, ethnic group; and plain text."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from warehouse.cleaning import tables
 if TYPE_CHECKING:
     import polars as pl
 
-#: What is no code though it begins like one: several numbers, one in groups, a hexadecimal.
+#: Entries that begin like a code and are not: several numbers, digit groups, a hexadecimal.
 _SEVERAL = r"^[0-9]+\s*[;,/&|+_'’-]\s*[0-9]|^[0-9]+\s+[0-9]|^0x[0-9a-f]"
 _NEGATED = r"\b(?:non|not|nor|neither|no|never|except|excluding|other than)[\s-]*(?:a\s|an\s|of\s)?\s*{word}"
 _DATE_LIKE = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}\b"
 
 
 def _normalize_text() -> pl.Expr:
-    """The text, lower case, white space collapsed, a whole number without its .0 (a number turned to text)."""
+    """The text in lower case, with collapsed white space, and without the .0 of a whole number that was a float."""
     import polars as pl
 
     text = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ")
@@ -24,7 +24,7 @@ def _normalize_text() -> pl.Expr:
 
 
 def _look_up_codes(values: pl.DataFrame) -> pl.DataFrame:
-    """Look `code` up among the codes of the field: adds code (null where it is none or says unknown) and rules."""
+    """Look `code` up among the codes of the field: adds code (null if it is not one or means unknown) and rules."""
     import polars as pl
 
     return (
@@ -39,7 +39,7 @@ def _look_up_codes(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_category(values: pl.DataFrame) -> pl.DataFrame:
-    """The first whole number of the entry, where it is a code of the field. -1 and 1.5 are no codes, nor is a date."""
+    """Read the first whole number of the entry, if it is a code of the field; not -1, 1.5 or part of a date."""
     import polars as pl
 
     bare = _normalize_text()
@@ -59,8 +59,8 @@ def read_category(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_boolean(values: pl.DataFrame) -> pl.DataFrame:
-    """1 is yes and 0 is no; 2 says unknown, where the field has it. Only some fields take the code out of words
-    (`also_reads` mixed), one takes the word yes. JSON's true and false are taken as what they say."""
+    """Read booleans: 1 is yes, 0 is no, and 2 is unknown if the field has it. Only some fields accept a code within
+    words (`also_reads` mixed), and one accepts the word yes. JSON's true and false are accepted as such."""
     import polars as pl
 
     bare, also = _normalize_text(), pl.col("also_reads")
@@ -93,7 +93,7 @@ def read_boolean(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_report_code(values: pl.DataFrame) -> pl.DataFrame:
-    """A bare code of the field, or CVCX followed by one; nothing else with letters."""
+    """Read a bare code of the field, or CVCX followed by one; no other entry with letters."""
     import polars as pl
 
     table = {text: int(code) for text, code in tables.read_mapping("covid_code").items() if code}
@@ -104,7 +104,7 @@ def read_report_code(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_pcr_result(values: pl.DataFrame) -> pl.DataFrame:
-    """Positive or Negative by code; by the laboratory's phrase in the fields that take it."""
+    """Read Positive or Negative by code, or by the laboratory's phrase in fields that accept it."""
     import polars as pl
 
     table = tables.read_mapping("pcr_result")
@@ -118,7 +118,7 @@ def read_pcr_result(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_sex(values: pl.DataFrame) -> pl.DataFrame:
-    """F or M by mappings.csv."""
+    """Map to F or M by mappings.csv."""
     import polars as pl
 
     found = _normalize_text().replace_strict(tables.read_mapping("sex"), default=None, return_dtype=pl.String)
@@ -126,10 +126,10 @@ def read_sex(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
-    """One of six groups: by code or description of mappings.csv, else by words in the text; else Unknown.
+    """Map to one of six groups: by code or description in mappings.csv, else by words in the text, else Unknown.
 
-    A background of several groups is Multiple however it is written (NHS data dictionary, ethnic category code 2001,
-    D to G): a word for mixed, two groups joined, or White beside another. White alone is told by its word; no other is.
+    A background of several groups is Multiple in any wording (NHS data dictionary, ethnic category code 2001, D to G):
+    a word for mixed, two groups joined, or White with another. Only White is recognised by its word alone.
     """
     import polars as pl
 
@@ -137,7 +137,7 @@ def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
     says = _normalize_text().str.replace_all(r"[\u2010-\u2015\u2212]", "-")
     for word in tables.read_mapping("ethnicity_contains"):
         says = says.str.replace_all(_NEGATED.format(word=word), " ")
-    # Whole regions and lists of all minorities name no second group.
+    # Whole regions and lists of all minorities do not name a second group.
     says = says.str.replace_all(
         r"\b(?:south|north|east|west)(?:ern)?\s+african?\b|\bb\.?a\.?m\.?e\b.*|.*\bminorit.*", " "
     )
@@ -170,7 +170,7 @@ def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_text(values: pl.DataFrame) -> pl.DataFrame:
-    """The text as it was submitted, trimmed."""
+    """Return the text as submitted, trimmed."""
     import polars as pl
 
     return values.with_columns(pl.col("text").alias("value"))

@@ -1,6 +1,6 @@
-"""Dates: month first or day first as the field has it, ISO, behind brackets, or a spreadsheet's day number.
+"""Reads dates: month first or day first depending on the field, ISO, after brackets, or a spreadsheet's day number.
 
-Rules: "Dates" in the reference's conventions; the column table says which order is a field's own.
+Rules: "Dates" in the reference's conventions; the column table has the order of each field.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TIME = r"(?:[T\s]\s*[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]*)?)?\s*(?:[AaPp][
 _ISO = rf"([0-9]{{4}})[-/]([0-9]{{1,2}})[-/]([0-9]{{1,2}})({_TIME})?$"
 _PARTS = rf"^([0-9]{{1,2}})[-/.]([0-9]{{1,2}})[-/.]([0-9]{{4}}|[0-9]{{2}})({_TIME})?$"
 _EMBEDDED = r"^\[[^\[\]]*\]\s*[-–—]?\s*" + _ISO
-#: The same sign between the parts: of 3/4-2020 nobody knows which of the two forms was meant.
+#: The same separator between the parts: 3/4-2020 is ambiguous.
 _SAME_SIGNS = (
     r"^[0-9]{1,2}(?:/[0-9]{1,2}/|-[0-9]{1,2}-|\.[0-9]{1,2}\.)[0-9]|\b[0-9]{4}(?:/[0-9]{1,2}/|-[0-9]{1,2}-)[0-9]{1,2}"
 )
@@ -29,7 +29,7 @@ _SERIAL = r"^([0-9]{5})(?:\.0+)?$"
 def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
     """Read `text` as a date no later than the day after `day`; adds value and a column for every rule met.
 
-    Days that systems write where they know none (1900-01-01, 1970-01-01 …) are no dates.
+    Placeholder days that systems write for an unknown date (1900-01-01, 1970-01-01 …) are nulled.
     """
     import polars as pl
 
@@ -86,7 +86,7 @@ def _is_matched(groups: str) -> pl.Expr:
 
 
 def _build_date(groups: str, year: str, month: str, day: str) -> pl.Expr:
-    """The day of the calendar that a pattern's groups name; null where there is no such day."""
+    """Build the date from a pattern's groups; null if it does not exist."""
     import polars as pl
 
     def part(name: str) -> pl.Expr:

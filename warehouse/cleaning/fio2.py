@@ -1,4 +1,4 @@
-"""FiO2: a percentage of inspired oxygen, sent as percent, litres, the colour of a mask, or a fraction."""
+"""Reads FiO2, the percentage of inspired oxygen, submitted as percent, litres, mask colour or fraction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from warehouse.cleaning.numbers import GOES_ON, HEXADECIMAL, NUMBER, normalise_s
 if TYPE_CHECKING:
     import polars as pl
 
-#: Columns of the way from a text to its value.
+#: Intermediate columns between a text and its value.
 _ASIDE = ("percentage", "several", "lead", "behind", "colour", "colours", "is_litres", "is_negative", "read_as")
 
 
@@ -23,7 +23,7 @@ def read_fio2(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def _find_parts(values: pl.DataFrame, colours: list[str]) -> pl.DataFrame:
-    """What stands in the text: a percentage, a number in front and what is behind it, a colour, or several of them."""
+    """Parse the text: a percentage, a leading number and the words after it, a colour, or several of them."""
     import polars as pl
 
     text = pl.col("text").str.to_lowercase()
@@ -41,21 +41,21 @@ def _find_parts(values: pl.DataFrame, colours: list[str]) -> pl.DataFrame:
         (pl.col("several") | rest.str.contains(GOES_ON).fill_null(False) | text.str.contains(HEXADECIMAL)).alias(
             "several"
         ),
-        # Negative, which is outside the limits; a dash between words and a number is none.
+        # Negative, and so outside the limits; a dash between words and a number is not a minus.
         text.str.extract(rf"^-\s*({NUMBER})|[\s(\[:=]-({NUMBER})").is_not_null().alias("is_negative"),
         rest.str.contains(r"^\s*(?:l|lt|ltr|lit(?:er|re))s?(?:\b|/)|^\s*lpm\b").fill_null(False).alias("is_litres"),
     )
 
 
 def _number() -> pl.Expr:
-    """The number in front."""
+    """The leading number."""
     import polars as pl
 
     return pl.col("lead").cast(pl.Float64, strict=False)
 
 
 def _choose_reading(parts: pl.DataFrame) -> pl.DataFrame:
-    """Adds `read_as`: how the text is understood, by the rule of that name, or none."""
+    """Add `read_as`: the rule by which the text is read, or none."""
     import polars as pl
 
     lead, number = pl.col("lead"), _number()
@@ -83,7 +83,7 @@ def _choose_reading(parts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _compute_value(percent: dict[str, float]) -> pl.Expr:
-    """The percentage, as the text is read; of litres and colours, that of the table."""
+    """The percentage that the text gives; for litres and colours, that of the table."""
     import polars as pl
 
     number, read_as = _number(), pl.col("read_as")
@@ -104,7 +104,7 @@ def _compute_value(percent: dict[str, float]) -> pl.Expr:
 
 
 def _flag_rules(read: pl.DataFrame) -> pl.DataFrame:
-    """Adds a column for every rule: how the value was read, or why there is none."""
+    """Add a column for every rule: how the value was read, or why it is null."""
     import polars as pl
 
     text, read_as, lead = pl.col("text").str.to_lowercase(), pl.col("read_as"), pl.col("lead")

@@ -1,7 +1,7 @@
-"""What a clinical record may have at most: records beyond it are rejected before they are taken apart.
+"""Size limits of a clinical record: larger ones are rejected before they are split into values.
 
-A record of the schema has some hundred fields and some thousand characters. What is far beyond that is something else,
-and would cost memory that is not bounded by its size.
+A record of the schema has some hundred fields and some thousand characters. Anything far larger is not a record, and
+could need memory out of proportion to its size.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any
 from warehouse.cleaning import tables
 from warehouse.errors import UnreadableError
 
-#: Up to so many bytes the numbers of fields alone are looked at: no more can hide in so few.
+#: Up to this many bytes only the numbers of fields are checked: so few bytes cannot exceed the other limits.
 QUICK_BYTES = 16_384
-#: Bytes of a record.
+#: The most bytes of a record.
 MAX_BYTES = 4_000_000
-#: Fields of a record that the schema does not know, or has already.
+#: The most unknown or duplicate fields of a record.
 MAX_UNKNOWN = 1_000
-#: Items of SwabDates.
+#: The most items of SwabDates.
 MAX_SWABS = 1_000
-#: Lists and objects within each other.
+#: The deepest nesting of lists and objects.
 MAX_DEPTH = 32
 
 
 def check_size(text: str) -> None:
-    """UnreadableError says what a record has too much of. The text is JSON."""
+    """Raise UnreadableError if a record, as JSON text, exceeds a limit."""
     if len(text.encode()) > MAX_BYTES:
-        raise UnreadableError(f"larger than {MAX_BYTES:,} bytes: no clinical record is")
+        raise UnreadableError(f"larger than {MAX_BYTES:,} bytes, the limit for a clinical record")
     n_fields, swabs, deepest = 0, 0, 0
     for depth, pairs in _iterate_objects(json.loads(text, object_pairs_hook=_Pairs)):
         deepest = max(deepest, depth)
@@ -39,20 +39,20 @@ def check_size(text: str) -> None:
     if swabs > MAX_SWABS:
         raise UnreadableError(f"more than {MAX_SWABS:,} items of SwabDates")
     if n_fields > max_fields():
-        raise UnreadableError(f"more than {MAX_UNKNOWN:,} fields that the schema does not know or has already")
+        raise UnreadableError(f"more than {MAX_UNKNOWN:,} unknown or duplicate fields")
 
 
 def max_fields() -> int:
-    """How many names of fields a record may have, with those of the objects within it."""
+    """The most field names that a record may have, including those of nested objects."""
     return 2 * len(tables.list_fields()) + MAX_UNKNOWN
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with all its members."""
+    """A JSON object with all its members, duplicates included."""
 
 
 def _iterate_objects(value: Any) -> Iterator[tuple[int, _Pairs]]:
-    """Every list or object of a record (a list without members), and how deep it lies."""
+    """Yield the depth and the members of every list or object of a record; a list has no members."""
     ahead = [(1, value)]
     while ahead:
         depth, node = ahead.pop()

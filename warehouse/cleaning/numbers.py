@@ -1,4 +1,4 @@
-"""Numbers: plain, in brackets, at the start of an entry, or the only one in it; pairs of blood pressures."""
+"""Reads numbers: plain, in brackets, at the start of an entry, or the only one in it; pairs of blood pressures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _LIMIT = r"(?:<=|>=|[<>~≤≥≈])"
 #: [value] at the start, or [value] - date anywhere.
 _BRACKETS = r"^\[([^\[\]]*)\]", r"\[([^\[\]]*)\]\s*[-–—]\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
 _START = rf"(?s)^({_LIMIT})?\s*([+-]?\s*{NUMBER})(.*)$"
-#: What makes of a number at the start the first of several (of a range, a list, a fraction, a date, a number in groups)
-#: or another number than it seems (a power, a hexadecimal, one with its minus behind it).
+#: Text after a leading number that makes it the first of several (a range, a list, a fraction, a date, digit groups)
+#: or a different number (a power, a hexadecimal, a trailing minus).
 GOES_ON = (
     r"^\s*(?:[-–—/:;,|+\\]|\b(?:to|or|and|then)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,'’‘ʼ`´_][0-9]|^\^|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
     r"|^\s+[<>~≤≥≈]?[+-]?\.?[0-9]|^\s*/\s*(?:[-–—.?]|$)|^[⁰¹²³⁴-⁹]|^[xX×*]\s*[0-9]|^[bBoO][0-9]|^\s*[-–—]\s*$"
@@ -35,8 +35,8 @@ _PAIR = rf"^({NUMBER})\s*/\s*({NUMBER})(.*)$"
 
 
 def read_number(values: pl.DataFrame, *, only_at_start: bool = False) -> pl.DataFrame:
-    """Read `text` as a number; adds value (not yet converted, checked or rounded), the words `rest` behind the
-    number, and a column for every rule met. `only_at_start`: a number further on in the text does not count."""
+    """Read `text` as a number; adds value (not yet converted, checked or rounded), the words `rest` after the number,
+    and a column for every rule met. With `only_at_start`, a number later in the text does not count."""
     import polars as pl
 
     values = normalise_signs(values)
@@ -81,7 +81,7 @@ def read_number(values: pl.DataFrame, *, only_at_start: bool = False) -> pl.Data
 
 
 def _rules() -> list[pl.Expr]:
-    """The rules that an entry met whose text is more than a number."""
+    """Add the rules for entries whose text is more than a number."""
     import polars as pl
 
     is_read, rest = pl.col("value").is_not_null(), pl.col("rest")
@@ -98,7 +98,7 @@ def _rules() -> list[pl.Expr]:
 
 
 def normalise_signs(values: pl.DataFrame) -> pl.DataFrame:
-    """`text` with minus signs and decimal points of Unicode, and the word minus, as - and .; adds `number_spelling`."""
+    """Replace Unicode minus signs and decimal points, and the word minus, by - and .; adds `number_spelling`."""
     import polars as pl
 
     text = pl.col("text").str.replace_all(_TIMES, "x$1").str.replace_all(_MINUS, "-").str.replace(_DASH, "-$1")
@@ -107,14 +107,14 @@ def normalise_signs(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_years(values: pl.DataFrame) -> pl.DataFrame:
-    """Read `text` as an age: a number, behind which nothing but years may be said (not 6 months)."""
+    """Read `text` as an age: a number that only years may follow (not 6 months)."""
     import polars as pl
 
     return _drop_doubtful(read_number(values, only_at_start=True), ~pl.col("rest").str.contains(_YEARS))
 
 
 def _drop_doubtful(read: pl.DataFrame, doubt: pl.Expr) -> pl.DataFrame:
-    """Take back numbers that are in doubt for what is said behind them."""
+    """Null numbers that the words after them make doubtful."""
     import polars as pl
 
     doubtful = (pl.col("value").is_not_null() & doubt).fill_null(False)
@@ -125,7 +125,7 @@ def _drop_doubtful(read: pl.DataFrame, doubt: pl.Expr) -> pl.DataFrame:
 
 
 def read_blood_pressure(values: pl.DataFrame) -> pl.DataFrame:
-    """Read `text` as a pressure: of a pair, in brackets or not, the part that `also_reads` names, else a number."""
+    """Read `text` as a pressure: the part of a pair that `also_reads` names, else a number."""
     import polars as pl
 
     values = normalise_signs(values)
@@ -153,6 +153,6 @@ def read_blood_pressure(values: pl.DataFrame) -> pl.DataFrame:
     others = read_number(others, only_at_start=True).with_columns(
         (spelling | pl.col("was_spelt")).alias("number_spelling")
     )
-    # Another number behind it, as in 120 over 80: which of the two is meant?
+    # Another number follows, as in 120 over 80: it is ambiguous which one is meant.
     others = _drop_doubtful(others, pl.col("rest").str.contains("[0-9]"))
     return pl.concat([pairs, others], how="diagonal").drop("pair", "is_pair", "is_bracketed", "was_spelt", strict=False)

@@ -1,4 +1,4 @@
-"""Before values are read: nested fields lifted, each value with its field's line, its record's day and its centre."""
+"""Prepares values for reading: lifts nested fields, and adds field definitions, the record's day and its centre."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def is_filled() -> pl.Expr:
-    """Whether a value is neither null nor blank; these two are no issue."""
+    """Whether a value is neither null nor blank, which are not issues."""
     import polars as pl
 
     return pl.col("raw_value").str.strip_chars().str.len_bytes().fill_null(0) > 0
 
 
 def classify_form() -> pl.Expr:
-    """What a JSON value is: string, number, boolean or container."""
+    """The form of a JSON value: string, number, boolean or container."""
     import polars as pl
 
     start = pl.col("start")
@@ -36,7 +36,7 @@ def classify_form() -> pl.Expr:
 
 
 def lift_nested(values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The values with nested fields in the place of the same fields at the top; and the different ones replaced."""
+    """Replace top-level fields by the same nested fields; also returns the replaced values that differed."""
     import polars as pl
 
     top, nested = values.filter(~pl.col("is_nested")), values.filter("is_nested")
@@ -52,7 +52,7 @@ def lift_nested(values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def describe(values: pl.DataFrame) -> pl.DataFrame:
-    """The filled values, `text` trimmed, with their form and how their field is read."""
+    """Select the filled values, with trimmed `text`, their form, and how their field is read."""
     import polars as pl
 
     how = tables.build_field_frame().select("place", "kind", "also_reads")
@@ -64,7 +64,7 @@ def describe(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def fold_centres(described: pl.DataFrame) -> pl.DataFrame:
-    """The centre of each record in its one spelling: row, centre."""
+    """The normalised centre of each record: row, centre."""
     import polars as pl
 
     given = described.filter(
@@ -76,7 +76,7 @@ def fold_centres(described: pl.DataFrame) -> pl.DataFrame:
 
 
 def list_swab_parts(swabs: pl.DataFrame) -> pl.DataFrame:
-    """The filled parts of the items of SwabDates, to be read as SwabDate and SwabStatus are."""
+    """Select the filled parts of the items of SwabDates, to be read like SwabDate and SwabStatus."""
     import polars as pl
 
     keys = pl.col("place").replace_strict({place: key for key, place in tables.map_swab_keys().items()}, default=None)
@@ -86,7 +86,7 @@ def list_swab_parts(swabs: pl.DataFrame) -> pl.DataFrame:
 
 
 def list_odd_items(swabs: pl.DataFrame) -> pl.DataFrame:
-    """The items of SwabDates that are no objects, one row each."""
+    """Select the items of SwabDates that are not objects, one row each."""
     import polars as pl
 
     return (

@@ -1,4 +1,4 @@
-"""What the cleaning knows: the fields of sql/columns/clinical.csv and the tables in sql/cleaning, as polars frames."""
+"""The tables behind cleaning, as polars frames: the fields of sql/columns/clinical.csv, and sql/cleaning."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from warehouse.engine import sql_files
 if TYPE_CHECKING:
     import polars as pl
 
-#: Raised whenever the code of this package reads a value differently than before, so that the next refresh
-#: cleans all records again. What the tables say is part of the digest by itself.
+#: Increase it whenever the code of this package reads a value differently, so that the next refresh cleans all
+#: records again. The contents of the tables are part of the digest anyway.
 VERSION = 2
 
-#: Where some centres nest fields; they are lifted to the top.
+#: The object in which some centres nest fields, which are lifted to the top level.
 NESTED = "OtherDataSources"
 SEGMENTATION = "SegmentationData"
 
-#: The parts of an item of SwabDates, and the fields as which they are read.
+#: The parts of an item of SwabDates, and the fields whose rules they follow.
 SWAB_PARTS = {"SwabDate": "swabdate", "SwabStatus": "swab_status"}
 
 
@@ -40,13 +40,13 @@ class Field:
 
     @property
     def is_retired(self) -> bool:
-        """Whether no cleaned value is published."""
+        """Whether the field is no longer published."""
         return not self.column.type
 
 
 @cache
 def list_fields() -> tuple[Field, ...]:
-    """Every key of a record, aliases after their column's own key."""
+    """List every key of a record, aliases after their column's own key."""
     found = [
         (rank, key, column)
         for column in columns.list_record_columns()
@@ -57,7 +57,7 @@ def list_fields() -> tuple[Field, ...]:
 
 @cache
 def compute_rules_digest() -> str:
-    """What names the rules: of the column table, the tables in sql/cleaning, and the version of the code."""
+    """Compute the digest of the rules: of the column table, the tables of sql/cleaning, and the version of the code."""
     tables_read = (f"cleaning/{name}.csv" for name in ("mappings", "rules", "site_units"))
     names = ["columns/clinical.csv", "expressions/spelling.sql", *tables_read]
     text = "\0".join((str(VERSION), *map(sql_files.read, names)))
@@ -65,7 +65,7 @@ def compute_rules_digest() -> str:
 
 
 def read_rows(name: str) -> list[dict[str, str]]:
-    """The rows of a table in sql/cleaning."""
+    """Read the rows of a table in sql/cleaning."""
     return list(csv.DictReader(io.StringIO(sql_files.read(f"cleaning/{name}.csv"))))
 
 
@@ -77,19 +77,19 @@ def map_effects() -> dict[str, str]:
 
 @cache
 def read_mapping(name: str) -> dict[str, str | None]:
-    """A look-up table of mappings.csv; None where the input has no clean value."""
+    """Read a lookup table of mappings.csv; None if the input has no clean value."""
     return {given: clean or None for given, clean in sql_files.read_mapping(name).items()}
 
 
 @cache
 def list_placeholder_days() -> list[date]:
-    """The days that systems write where they know none."""
+    """The placeholder days that systems write for an unknown date."""
     return [date.fromisoformat(day) for day in read_mapping("placeholder_date")]
 
 
 @cache
 def build_field_frame() -> pl.DataFrame:
-    """The fields with what the cleaning of a single value asks: column, kind, limits, what it also reads."""
+    """The fields with the properties that cleaning a value needs: column, kind, limits, other accepted forms."""
     import polars as pl
 
     def limit(text: str) -> float | None:
@@ -127,7 +127,7 @@ def build_field_frame() -> pl.DataFrame:
 
 @cache
 def build_code_frame() -> pl.DataFrame:
-    """The codes of each field: place, code, and whether it says unknown."""
+    """The codes of each field: place, code, and whether it means unknown."""
     import polars as pl
 
     return pl.DataFrame(
@@ -148,13 +148,13 @@ def list_measured_columns() -> frozenset[str]:
 
 
 def normalize_unit(unit: str) -> str:
-    """A unit as it is compared: lower case, no white space, u for micro."""
+    """Normalize a unit for comparison: lower case, no white space, u for micro."""
     return re.sub(r"\s", "", unit).replace("µ", "u").replace("μ", "u").lower()
 
 
 @cache
 def build_centre_units() -> pl.DataFrame:
-    """The unit each centre reports a column in: centre (one spelling), column_name, unit (null: none given)."""
+    """The unit in which each centre reports a column: centre (normalised), column_name, unit (null if not given)."""
     import polars as pl
 
     units = read_rows("site_units")
@@ -167,7 +167,7 @@ def build_centre_units() -> pl.DataFrame:
 
 @cache
 def build_unit_factors() -> pl.DataFrame:
-    """Every unit known of a column: its factor to the column's own unit (null: none) and plausible maximum."""
+    """Every known unit of a column: its factor to the column's own unit (null if none) and plausible maximum."""
     import polars as pl
 
     found: dict[tuple[str, str], dict[str, object]] = {}
@@ -200,11 +200,11 @@ def build_unit_factors() -> pl.DataFrame:
 
 @cache
 def find_field_position(column: str) -> int:
-    """The place of a column's own key."""
+    """The position of a column's own key."""
     return next(f.place for f in list_fields() if f.column.name == column and not f.rank)
 
 
 @cache
 def map_swab_keys() -> dict[str, int]:
-    """The fields as which the parts of an item of SwabDates are read: key to place."""
+    """The fields whose rules the parts of an item of SwabDates follow: key to position."""
     return {key: find_field_position(name) for key, name in SWAB_PARTS.items()}

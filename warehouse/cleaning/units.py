@@ -1,7 +1,7 @@
-"""Units, limits and rounding of numbers: what is done to a number once it is read.
+"""Units, limits and rounding of numbers that have been read.
 
-A unit written in the entry itself wins over the one its centre reports in. Where neither is known, or it cannot
-be true, the value stays as it was sent and says so: no guess is silent.
+A unit in the entry itself takes precedence over that of its centre. If neither is known, or if it is implausible, the
+value is kept as submitted with an issue: no guess is silent.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 #: The widest INTEGER of the lake.
 _WIDEST = 2**31 - 1
 
-#: What looks like a unit behind a number: of an amount in a volume, a share, a pressure.
+#: Text after a number that looks like a unit: of a concentration, a share, a pressure.
 _UNIT = (
     r"^\s*((?:[x×*]?\s*10\s*\^?\s*[0-9]+\s*/\s*l)|(?:[a-zµμ]+\s*/\s*[mdµμu]?l)|%|(?:k\s?pa)|(?:mm\s?hg))(?:[^a-z]|$)"
 )
 
 _SPAN = r"^\s*(h|hrs?|hours?|w|wks?|weeks?|m|mths?|months?|y|yrs?|years?)\b"
-#: Columns of the way from a value to its unit.
+#: Intermediate columns between a value and its unit.
 _ASIDE = (
     "centre_unit",
     "spelt_unit",
@@ -36,9 +36,9 @@ _ASIDE = (
 
 
 def convert_units(values: pl.DataFrame) -> pl.DataFrame:
-    """Bring `value` into the unit of its column where the entry's words in `rest`, or the centre, tell its unit.
+    """Convert `value` to the unit of its column, if the entry's words in `rest`, or the centre, show its unit.
 
-    Adds unit (that the value is in then; null: not known), raw_unit (that it was sent in) and the rules met.
+    Adds unit (of the converted value; null if unknown), raw_unit (as submitted) and the rules met.
     """
     import polars as pl
 
@@ -80,7 +80,7 @@ def convert_units(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def _join_factors(values: pl.DataFrame) -> pl.DataFrame:
-    """The values with the unit that the entry states, or that its centre sends, and the factor that converts it."""
+    """Add the unit that the entry states, or that its centre uses, and the conversion factor."""
     import polars as pl
 
     def spell(unit: pl.Expr) -> pl.Expr:
@@ -97,7 +97,7 @@ def _join_factors(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def flag_spans(values: pl.DataFrame) -> pl.DataFrame:
-    """Flag numbers of days behind which another span of time is said: 2 weeks is no 2 days, and is kept as it is."""
+    """Flag numbers of days that another unit of time follows: 2 weeks is not 2 days, and is kept as it is."""
     import polars as pl
 
     span = pl.when(pl.col("canonical") == "d").then(pl.col("rest").str.to_lowercase().str.extract(_SPAN))
@@ -107,7 +107,7 @@ def flag_spans(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def apply_limits(values: pl.DataFrame) -> pl.DataFrame:
-    """Null what is outside the field's limits, flag what is outside the span its sheet prints."""
+    """Null values outside the field's limits, and flag those outside the range printed in its schema sheet."""
     import polars as pl
 
     value = pl.col("value")
@@ -122,7 +122,7 @@ def apply_limits(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def round_to_whole(values: pl.DataFrame) -> pl.DataFrame:
-    """Round to the nearest whole number, halves up; what no INTEGER can hold is out of range."""
+    """Round to the nearest whole number, halves up; numbers that do not fit INTEGER are out of range."""
     import polars as pl
 
     value = pl.col("value")
@@ -140,7 +140,7 @@ def round_to_whole(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def flag_unusual(values: pl.DataFrame) -> pl.DataFrame:
-    """Flag what is outside the span that the schema sheet prints."""
+    """Flag values outside the range that the schema sheet prints."""
     import polars as pl
 
     value = pl.col("value")

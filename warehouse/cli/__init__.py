@@ -1,7 +1,7 @@
 """The `chest` command: turns errors and signals into one line and an exit code.
 
 Exit codes: 0 fine, 1 the answer is "no", 2 wrong use or a problem outside; 130 interrupted (Ctrl-C), 143 ended by
-SIGTERM, 129 by SIGHUP. Little is imported here: a signal during the imports that follow is already taken care of.
+SIGTERM, 129 by SIGHUP. Few imports here, so that the signal handlers are installed before the slow ones.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from warehouse.cli import interruption
 
 
 class _WithoutPandas(MetaPathFinder):
-    """Lets the libraries find no pandas.
+    """Hides pandas from the libraries.
 
-    Where it is installed, DuckDB and pyarrow import it as soon as a value is bound, to see whether the value is one of
-    its own: a third of a second and 40 MB for what no command uses.
+    Where it is installed, DuckDB and pyarrow import it as soon as a value is bound, to check for pandas types: a third
+    of a second and 40 MB for something that no command uses.
     """
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
         if fullname == "pandas":
-            raise ModuleNotFoundError("chest does without pandas", name=fullname)
+            raise ModuleNotFoundError("chest does not use pandas", name=fullname)
 
 
 def main() -> None:
-    """Run the command line; errors a user can meet become one message on stderr."""
+    """Run the command line; expected errors become one message on stderr."""
     from warehouse.cli import terminal
     from warehouse.engine import limits
 
@@ -41,14 +41,14 @@ def main() -> None:
             if not interruption.has_arrived():
                 raise
             code = 0
-        if interruption.has_arrived():  # whatever became of it on its way here
+        if interruption.has_arrived():  # whatever exception it became on the way
             code = interruption.conclude()
     interruption.end_at_once_from_now_on()
     sys.exit(code)
 
 
 def _run() -> int:
-    """Run the command; its exit code."""
+    """Run the command and return its exit code."""
     from typer.exceptions import TyperException
 
     from warehouse.cli import terminal
@@ -63,33 +63,33 @@ def _run() -> int:
         sys.stdout.flush()
     except WarehouseError as error:
         if not interruption.has_arrived():
-            # What a message quotes cannot pass for a line of its own: lines after the first are indented.
+            # Lines after the first are indented, so that quoted text cannot pose as a message of its own.
             sys.stderr.write(f"chest: {error}".replace("\n", "\n  ") + "\n")
         return error.exit_code
-    except TyperException as error:  # wrong use: an unknown option, a number that is none
+    except TyperException as error:  # wrong use: an unknown option, an invalid number
         error.show()  # type: ignore[attr-defined]
         return error.exit_code
     except (BrokenPipeError, SystemExit) as error:
-        # The reader of a pipe has gone (chest … | head); nothing is wrong. Typer makes an exit of it.
+        # The reader of the pipe has closed it (chest … | head): not an error. Typer raises SystemExit for it.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
         terminal.leave_quietly()
         return 0
     except Exception as error:
-        if interruption.has_arrived():  # what a library made of it
+        if interruption.has_arrived():  # the exception that a library turned it into
             return 0
         if line := _explain_fault(error):
             sys.stderr.write(f"chest: {line}\n")
             return 2
-        # A fault of the program. The interpreter would print its traceback when stderr is its own again.
+        # A bug. Printed here, while stderr still masks secrets; the interpreter would print it unmasked.
         sys.stderr.write(traceback.format_exc())
         return 1
     return code if isinstance(code, int) else 0
 
 
 def _explain_fault(error: Exception) -> str:
-    """What DuckDB met outside of the program, in one line: a damaged file, a full disk, too little memory; else ""."""
-    duckdb = sys.modules.get("duckdb")  # imported by then, if it was DuckDB
+    """One line on a DuckDB error with an external cause (a damaged file, a full disk, too little memory), else ""."""
+    duckdb = sys.modules.get("duckdb")  # already imported, if DuckDB raised it
     is_of_duckdb = duckdb is not None and isinstance(error, duckdb.Error)
     if not is_of_duckdb and not isinstance(error, MemoryError):
         return ""
@@ -99,14 +99,14 @@ def _explain_fault(error: Exception) -> str:
         return shortage
     assert duckdb is not None
     faults = (duckdb.InternalException, duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
-    if isinstance(error, faults):  # SQL of our own that is wrong
+    if isinstance(error, faults):  # a bug in our own SQL
         return ""
     line = " ".join(clean_message(error).split())
     if "Permission denied" in line:
-        return f"The lake cannot be read or written: {line.rstrip('.')}. Ask its owner for the right to."
+        return f"The lake cannot be read or written: {line.rstrip('.')}. Ask its owner for access."
     if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException):
         return (
-            f"The lake cannot be read or written: {line.rstrip('.')}. If a file is gone or cut, "
+            f"The lake cannot be read or written: {line.rstrip('.')}. If a file is missing or truncated, "
             "restore the lake from its last good backup (docs/operations.md, Restoring)."
         )
     return line

@@ -1,4 +1,4 @@
-"""chest backup, chest move: a copy of the lake to fall back on, and the way to PostgreSQL."""
+"""chest backup, chest move: back up a lake, and move it to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Folder of the backup, on another disk than the lake.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the backup, on a different disk from the lake.")],
     lake: options.Lake = options.DEFAULT_LAKE,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Copy nothing: read the whole backup, and say what is wrong with it.")
+        bool, typer.Option("--verify", help="Copy nothing: read the whole backup and report its faults.")
     ] = False,
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Back the lake up to a folder; run again, it copies only what is new.
+    """Back up the lake to a folder; later runs copy only new files.
 
-    A refresh may run meanwhile. The backup is a lake itself: read it with --lake, and restore it by copying its
-    catalog.sqlite and data/ to a new folder. With --verify, exit code 1 when it is not whole.
+    A refresh may run at the same time. The backup is itself a lake: read it with --lake, and restore it by copying its
+    catalog.sqlite and data/ to a new folder. With --verify, exit code 1 if it is incomplete or damaged.
 
     \b
     Examples:
@@ -59,13 +59,15 @@ def backup(
 
 
 def move(
-    target: Annotated[str, typer.Argument(help="postgres://…?data_path=…, where the data files were copied to.")],
+    target: Annotated[
+        str, typer.Argument(help="postgres://…?data_path=…, with the path that the data files were copied to.")
+    ],
     lake: options.Lake = options.DEFAULT_LAKE,
 ) -> None:
     """Move a lake from its folder to PostgreSQL, with all its snapshots.
 
-    Copy the lake's data/ to the new data path first; it is checked that all files are there. The old lake stays as it
-    is: write to one of the two only.
+    First copy the lake's data/ to the new data path; the command checks that all files are there. The old lake stays as
+    it is: write to only one of the two.
 
     \b
     Example:

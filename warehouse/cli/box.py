@@ -1,4 +1,4 @@
-"""A table in a box as DuckDB draws it, but whole: every row and column, streamed. For files and pipes."""
+"""A table in a box, in DuckDB's style but complete: every row and column, streamed. For files and pipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _BATCH = 10_000
 _NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "float", "double", "decimal", "utinyint", "ubigint")
-#: What DuckDB's own table calls its types.
+#: The names of types in DuckDB's own table.
 _TYPES = {
     "tinyint": "int8",
     "smallint": "int16",
@@ -26,11 +26,11 @@ _TYPES = {
     "uinteger": "uint32",
     "ubigint": "uint64",
 }
-_MOST = 10_000  # rows that are held to be measured; of more, DuckDB measures them all first
+_MOST = 10_000  # rows held in memory to measure widths; with more rows, DuckDB measures them all first
 
 
 def render_lines(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
-    """The lines of the table. A null is NULL, control characters are escaped."""
+    """Render the lines of the table. Nulls are shown as NULL, control characters escaped."""
     names = [escape_controls(name, keep_lines=False) for name in relation.columns]
     kinds = [str(kind).lower() for kind in relation.types]
     shown = [_TYPES.get(kind, kind) for kind in kinds]
@@ -44,11 +44,11 @@ def render_lines(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
     def rule(left: str, middle: str, right: str) -> str:
         return left + middle.join("─" * (width + 2) for width in widths) + right
 
-    def line(cells: Sequence[str], places: Sequence[str]) -> str:
-        padded = (f"{cell:{place}{width}}" for cell, place, width in zip(cells, places, widths, strict=True))
+    def line(cells: Sequence[str], alignments: Sequence[str]) -> str:
+        padded = (f"{cell:{align}{width}}" for cell, align, width in zip(cells, alignments, widths, strict=True))
         return f"│ {' │ '.join(padded)} │"
 
-    places = [">" if right else "<" for right in rights]
+    alignments = [">" if right else "<" for right in rights]
     yield rule("┌", "┬", "┐")
     yield line(names, "^" * len(names))
     yield line(shown, "^" * len(names))
@@ -58,13 +58,13 @@ def render_lines(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
         yield f"│{'0 rows':^{width}}│"
         yield f"└{'─' * width}┘"
         return
-    yield from (line(row, places) for row in first)
-    yield from (line(row, places) for row in rows)
+    yield from (line(row, alignments) for row in first)
+    yield from (line(row, alignments) for row in rows)
     yield rule("└", "┴", "┘")
 
 
 def measure_widths(relation: duckdb.DuckDBPyRelation) -> list[int]:
-    """How wide each column is, with its name and type."""
+    """Measure the width of each column, including its name and type."""
     texts = relation.project(", ".join(f"cast({identifier(name)} as varchar)" for name in relation.columns))
     kinds = [_TYPES.get(kind, kind) for kind in (str(kind).lower() for kind in relation.types)]
     return [max(map(len, column)) for column in zip(relation.columns, kinds, *_find_longest(texts), strict=True)]
@@ -78,7 +78,7 @@ def _wrap_rows(texts: duckdb.DuckDBPyRelation) -> Iterator[list[str]]:
 
 
 def _find_longest(texts: duckdb.DuckDBPyRelation) -> list[list[str]]:
-    """A row as wide as the widest of each column."""
+    """Return one row whose cells are as wide as the widest of each column."""
     most = texts.aggregate(", ".join(f"max(length({identifier(name)}))" for name in texts.columns)).fetchone()
     assert most is not None
     return [["x" * (width or 4) for width in most]]

@@ -1,4 +1,4 @@
-"""chest check: the rules of sql/checks, and the rows that break them."""
+"""chest check: runs the checks of sql/checks and shows faulty rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from warehouse.query.checks import Check, Result
     from warehouse.query.session import Session
 
-#: How a severity is coloured where it has rows, on a terminal.
+#: The style of a check with faulty rows, by severity, on a terminal.
 _STYLES = {"blocking": "bold red", "error": "red", "warning": "yellow"}
 
 
@@ -24,24 +24,26 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(
-    name: Annotated[str | None, typer.Argument(help="One check, with its meaning and its faulty rows.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Only name the checks; no lake is needed.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Faulty rows shown of a check; all are counted.")] = 20,
+    name: Annotated[str | None, typer.Argument(help="A single check, with its meaning and faulty rows.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Only list the checks; no lake is needed.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="The most faulty rows shown per check; all are counted.")
+    ] = 20,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
     unpublished: Annotated[
-        bool, typer.Option("--unpublished", help="Look at what is not published yet: why publishing is blocked.")
+        bool, typer.Option("--unpublished", help="Check the unpublished state: shows why publishing is blocked.")
     ] = False,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Check the data: one rule a file of sql/checks, whose rows are faults.
+    """Check the data with the rules of sql/checks and show the faulty rows.
 
-    Exit code 1 when a blocking check or one of severity error has rows; warnings are to be looked at, and do not fail.
-    Blocking checks look at the whole snapshot, the others at what --as-of and --group show. A refresh publishes nothing
-    while a blocking check has rows: --unpublished shows them. --suppress N rounds counts and shows no rows.
+    Exit code 1 if a check of severity blocking or error has rows; warnings need a look and do not fail. Blocking checks
+    cover the whole snapshot, the others what --as-of and --group show. A refresh publishes nothing while a blocking
+    check has rows: --unpublished shows them. --suppress N rounds counts and shows no rows.
 
     \b
     Examples:
@@ -113,7 +115,7 @@ def _show_all(results: list[Result], suppress: int) -> None:
     failed = sum(r.failed for r in found)
     print_note(f"{format_count(len(results), 'check')}: {failed} failed, {len(found) - failed} with warnings.")
     if found:
-        print_note(f"What a check means, and its rows:  chest check {found[0].check.name}")
+        print_note(f"Meaning and faulty rows of a check:  chest check {found[0].check.name}")
 
 
 def _show_one(warehouse: Session, result: Result, suppress: int) -> None:
@@ -131,12 +133,12 @@ def _show_one(warehouse: Session, result: Result, suppress: int) -> None:
         out.print("")
         short = tuple(n for n in result.rows.column_names if n not in ("key", "source") and not n.endswith("UID"))
         write_rows(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown, first=short)
-    if shown < result.n_rows and suppress < 2:  # where counts are rounded none is shown
+    if shown < result.n_rows and suppress < 2:  # with rounded counts no rows are shown
         print_note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
 
 
 def _print_table(names: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]]) -> None:
-    """A table whose last column wraps; each row with its style."""
+    """Print a table whose last column wraps; each row has its style."""
     from warehouse.cli.terminal import create_console, create_table
 
     rows_shown = create_table()

@@ -1,4 +1,4 @@
-"""chest cohort: list, show and run the cohorts of sql/cohorts, or files of one's own."""
+"""chest cohort: list, show, run and lint the cohorts of sql/cohorts or your own files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ cohort = typer.Typer(
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the family to the app, with the reports of cohort_reports.py."""
+    """Add the group to the app, with the reports of cohort_reports.py."""
     for command in (cohort_reports.attrition, cohort_reports.compare, cohort_reports.confounders):
         cohort.command()(command)
     add_former_name(cohort, "risk", cohort_reports.confounders)
@@ -56,7 +56,7 @@ def list_(form: options.TableOrJson = Format.TABLE) -> None:
         out.print(f"  {definition.question}")
         if definition.params:
             out.print(f"  --param {', '.join(p.name for p in definition.params)}")
-    print_note("What a cohort does, step by step:  chest cohort show NAME")
+    print_note("Details and steps of a cohort:  chest cohort show NAME")
 
 
 def _describe(definition: Definition) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _describe(definition: Definition) -> dict[str, Any]:
 
 @cohort.command()
 def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
-    """Show a cohort: what it asks, its limits, parameters, labels and steps, and its SQL; no lake is needed.
+    """Show a cohort: question, limits, parameters, labels, steps and SQL; no lake is needed.
 
     \b
     Example:
@@ -140,9 +140,9 @@ def run(
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """Run a cohort: its rows, in the order of what they name.
+    """Run a cohort and write its rows, ordered by what they identify.
 
-    --suppress N rounds the count that is printed beside the rows; the rows are those of patients, and all there.
+    --suppress N rounds the printed count of rows only; the rows themselves are complete and identify patients.
 
     \b
     Examples:
@@ -175,11 +175,10 @@ def lint(
     group: options.Group = options.DEFAULT_GROUP,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Look for errors in a cohort before it runs, and for facts that lie after its images.
+    """Check a cohort for errors before it runs, and for leakage: facts dated after its images.
 
-    Where there is a lake, facts are counted on the cohort's answer; without one, the warnings say what may be. Exit
-    code 1 when there are errors; warnings are to be looked at. Counts are rounded to 5; --suppress 0 shows them as they
-    are.
+    With a lake, such facts are counted in the cohort's answer; without one, possible leakage is listed. Exit code 1 if
+    there are errors; warnings need a look. Counts are rounded to multiples of 5; --suppress 0 shows exact counts.
 
     \b
     Examples:
@@ -207,14 +206,14 @@ def lint(
                 cohorts.check_definition(definition)
                 problems = [*definition.warnings, *leakage.find_warnings(definition)]
                 why = f"Without --param {needed[0]}" if needed else f"There is no lake at {lake}"
-                print_note(f"{why}: what may lie after an image is told, not counted.")
+                print_note(f"{why}: possible leakage is listed, not counted.")
     except cohorts.DefinitionError as error:
         problems = error.problems
     _show_problems(path, problems, form)
 
 
 def _show_problems(path: str, problems: Sequence[Problem], form: Format) -> None:
-    """The errors and warnings of a cohort's file, line by line; exit code 1 when there are errors."""
+    """Print the errors and warnings of a cohort's file, ordered by line; exit code 1 if there are errors."""
     problems = sorted(problems, key=lambda p: p.line)
     if form is Format.JSON:
         write_json([{"file": path, "line": p.line, "severity": p.severity, "message": p.message} for p in problems])

@@ -1,4 +1,4 @@
-"""Options of the commands that ask a cohort."""
+"""Options of the commands that run a cohort."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Param = Annotated[
     typer.Option(
         "--param",
         metavar="NAME=VALUE",
-        help="A parameter; a list takes several of them, or NAME=@FILE with a value a line.",
+        help="A parameter; repeat it for a list, or give NAME=@FILE with one value per line.",
     ),
 ]
 
 
 def parse_parameters(words: list[str] | None) -> dict[str, object]:
-    """`name=value` words as parameters: a name said again makes a list, `@FILE` reads one, a value a line."""
+    """Parse `name=value` words: a repeated name makes a list, and `@FILE` reads a list, one value per line."""
     found: dict[str, object] = {}
     for word in words or []:
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
-            raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
+            raise UsageError(f"--param {word!r} is not name=value. Example: --param centre=Leeds")
         values = _read_lines(value[1:]) if value.startswith("@") else [value]
         before = found.get(name)
         if before is None and not value.startswith("@"):

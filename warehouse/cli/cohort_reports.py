@@ -1,4 +1,4 @@
-"""chest cohort attrition, compare, confounders: what steps leave, how answers differ, what goes with a label."""
+"""chest cohort attrition, compare, confounders: counts per step, differences, associations of a label."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def attrition(
     form: options.Answer = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="A file: .svg or .png draws the flow, .csv or .json tables it."),
+        typer.Option("-o", "--output", help="A file: .svg or .png for a flow chart, .csv or .json for a table."),
     ] = None,
 ) -> None:
-    """Count what each step of a cohort leaves and loses, as a table or a drawn flow.
+    """Count what remains after each step of a cohort and what it excludes, as a table or a flow chart.
 
-    Counts are rounded to 5, so that nobody can be counted out; --suppress 0 shows them as they are.
+    Counts are rounded to multiples of 5 to protect individuals; --suppress 0 shows exact counts.
 
     \b
     Examples:
@@ -70,10 +70,15 @@ def attrition(
 def compare(
     name: Name,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="DAY|SNAPSHOT", help="A day or a snapshot; as --to without it.")
+        str | None,
+        typer.Option(
+            "--from", metavar="DAY|SNAPSHOT", help="The first answer: a day or a snapshot; as --to by default."
+        ),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="DAY|SNAPSHOT", help="Likewise; now by default.")] = None,
-    with_: Annotated[str | None, typer.Option("--with", help="Another cohort or file, for the second answer.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="DAY|SNAPSHOT", help="The second answer; now by default.")
+    ] = None,
+    with_: Annotated[str | None, typer.Option("--with", help="Another cohort or file for the second answer.")] = None,
     param: Param = None,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
@@ -81,9 +86,9 @@ def compare(
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """Compare a cohort's answers of two days or two snapshots: who came, who left, what changed, and why.
+    """Compare a cohort's answers on two days or two snapshots: rows that came, left or changed, and why.
 
-    With --suppress N only the summary is written, its counts rounded: the rows name patients.
+    With --suppress N only the summary is written, with rounded counts, because the rows identify patients.
 
     \b
     Examples:
@@ -95,7 +100,7 @@ def compare(
     from warehouse.cohorts.compare import compare_answers
 
     if from_ is None and with_ is None:
-        raise UsageError("Say --from a day or a snapshot, or --with another cohort.")
+        raise UsageError("Nothing to compare with. Give --from DAY or SNAPSHOT, or --with another cohort.")
     given = parse_parameters(param)
     with _open_sides(lake, from_, to, group) as (then, now):
         old = cohorts.CohortAnswer.prepare(then, name, given)
@@ -103,7 +108,7 @@ def compare(
         found = compare_answers(old, new)
         if suppress > 1:
             if output or form:
-                raise UsageError("--suppress writes no rows, so there is nothing for -o or --format.")
+                raise UsageError("--suppress writes no rows: leave out -o and --format.")
             _print_summary(old.rows.num_rows, found, suppress)
             options.note_rounding(suppress)
             return
@@ -112,7 +117,7 @@ def compare(
 
 
 def _tabulate_differences(found: list[Difference], definition: Definition) -> pa.Table:
-    """A row for each that came, left or changed; its id under the name that it has in the cohort."""
+    """Tabulate what came, left or changed; the id column has the name that it has in the cohort."""
     import pyarrow as pa
 
     columns = {
@@ -128,9 +133,9 @@ def _tabulate_differences(found: list[Difference], definition: Definition) -> pa
 
 @contextlib.contextmanager
 def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> Iterator[tuple[Session, Session]]:
-    """The warehouse at both sides, each at a snapshot, where a number is given, else as of a day.
+    """Open a session for each answer: at a snapshot if a number is given, else as of a day.
 
-    Two days share one lake; without a first side both are the second.
+    Two days share one open lake; without `from_`, both sessions are the second.
     """
     numbers = [int(when) if when and when.isdigit() else None for when in (from_, to)]
     days = [when if number is None else None for when, number in zip((from_, to), numbers, strict=True)]
@@ -143,10 +148,10 @@ def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> Ite
 
 
 def _print_summary(n_before: int, found: list[Difference], base: int) -> None:
-    """Write how many rows there were and are, and what brought the differences about; counts rounded to the base.
+    """Print the numbers of rows before and after, and the reasons of the differences; counts rounded to the base.
 
-    All numbers are added up from parts that are rounded together, as in attrition. The second answer comes first, so
-    that its number of rows is the same on every page.
+    All numbers are sums of parts that are rounded together, as in attrition. The digit of the second answer comes
+    first, so that its number of rows is rounded in the same way in every output.
     """
     from collections import Counter
 
@@ -155,7 +160,7 @@ def _print_summary(n_before: int, found: list[Difference], base: int) -> None:
     changes = Counter(d.change for d in found)
     n_same = n_before - changes["left"] - changes["changed"]
     kinds = sorted({r.kind for d in found for r in d.reasons})
-    # A digit each: in the second answer, in the first, the same in both, then each kind of reason.
+    # One digit each: in the second answer, in the first, the same in both, then each kind of reason.
     digits = {"came": "100", "changed": "110", "left": "010"}
     regions = Counter(
         digits[d.change] + "".join("01"[kind in {r.kind for r in d.reasons}] for kind in kinds) for d in found
@@ -175,7 +180,7 @@ def _print_summary(n_before: int, found: list[Difference], base: int) -> None:
 
 def confounders(
     name: Name,
-    label: Annotated[str, typer.Option("--label", help="The column of the answer that a model is to learn.")],
+    label: Annotated[str, typer.Option("--label", help="The column of the answer that a model should learn.")],
     param: Param = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
@@ -184,11 +189,11 @@ def confounders(
     group: options.Group = options.DEFAULT_GROUP,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Table how far a label goes with centre, scanner, projection, month, sex and age.
+    """Measure the association of a label with centre, scanner, projection, month, sex and age.
 
-    What goes with it is a shortcut: a model may learn it in place of the disease. V is Cramér's, from 0 (nothing in
-    common) to 1 (one tells the other), corrected for small tables. Counts are rounded to 5, and V is computed from
-    the rounded tables; --suppress 0 takes them as they are.
+    A strong association is a shortcut that a model may learn in place of the disease. V is Cramér's V, from 0 (no
+    association) to 1 (one determines the other), also corrected for small tables. Counts are rounded to multiples of
+    5, and V is computed from the rounded tables; --suppress 0 uses exact counts.
 
     \b
     Example:

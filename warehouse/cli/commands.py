@@ -1,4 +1,4 @@
-"""The `chest` command put together from its families. Importing this takes longest of all that a command does."""
+"""The `chest` command, assembled from its command groups. Importing this is the slowest part of most commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from warehouse.cli import backup, check, cohort, maintain, manifest, query, refresh, report, sample, source, status
 from warehouse.cli.output import print_line
 
-#: In the order of a newcomer's day: make, look, ask, take away, keep.
+#: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "export"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
@@ -18,7 +18,7 @@ _ORDER = (
 
 
 class _Ordered(TyperGroup):
-    """Lists its commands in the order above, each with its whole first sentence."""
+    """Lists its commands in the order above, each with its first sentence in full."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         names = [*self.commands]
@@ -34,7 +34,7 @@ class _Ordered(TyperGroup):
 app = typer.Typer(
     name="chest",
     cls=_Ordered,
-    help="The chest data warehouse: crawl a bucket of chest images and clinical records, and ask it as of any day.",
+    help="The chest data warehouse: load a bucket of chest images and clinical records, and query it as of any day.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

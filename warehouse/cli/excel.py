@@ -1,4 +1,4 @@
-"""Writes rows as an Excel workbook, streamed: texts stay texts, and what Excel cannot hold is refused, never cut."""
+"""Streams rows into an Excel workbook: text stays text, and what Excel cannot hold is refused, never truncated."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from xlsxwriter.format import Format
     from xlsxwriter.worksheet import Worksheet
 
-#: The limits of a sheet and of a cell (Microsoft: "Excel specifications and limits").
+#: Limits of a sheet and of a cell (Microsoft, "Excel specifications and limits").
 _ROWS, _COLUMNS, _CHARACTERS = 1_048_576, 16_384, 32_767
-#: Excel keeps 15 digits of a number, and no day before March 1900 rightly.
+#: Excel keeps 15 digits of a number, and shows days before March 1900 wrongly.
 _EXACT, _FIRST_DAY = 10**15, date(1900, 3, 1)
 
 
 def write(names: Sequence[str], rows: Iterable[Sequence[object]], target: IO[bytes]) -> None:
-    """Write a workbook of one sheet with a header row. UsageError when rows, columns or a text do not fit."""
+    """Write a workbook with one sheet and a header row. UsageError if rows, columns or a text exceed Excel's limits."""
     from warehouse.filesystem import files
 
     if len(names) > _COLUMNS:
-        raise UsageError(f"Excel takes {_COLUMNS:,} columns, and the answer has {len(names):,}. Write CSV or Parquet.")
+        raise UsageError(f"Excel allows {_COLUMNS:,} columns, and the answer has {len(names):,}. Write CSV or Parquet.")
     texts = dict.fromkeys(("strings_to_formulas", "strings_to_urls", "strings_to_numbers"), False)
-    # What it spools goes where nobody else looks, and where the next start removes it should this process be killed.
+    # Spooled rows go to a private folder, which the next start removes if this process is killed.
     with files.open_temporary_folder() as folder:
         settings = {"constant_memory": True, "in_memory": False, "tmpdir": str(folder), **texts}
         _write_sheet(names, rows, target, settings)
@@ -53,7 +53,7 @@ def _write_sheet(
             sheet.write_string(0, at, name, book.add_format({"bold": True}))
         for number, row in enumerate(rows, 1):
             if number >= _ROWS:
-                raise UsageError(f"Excel takes {_ROWS - 1:,} rows, and the answer has more. Write CSV or Parquet.")
+                raise UsageError(f"Excel allows {_ROWS - 1:,} rows, and the answer has more. Write CSV or Parquet.")
             for at, value in enumerate(row):
                 _write_cell(sheet, number, at, value, formats, names[at])
     finally:
@@ -78,14 +78,14 @@ def _write_cell(sheet: Worksheet, row: int, column: int, value: object, formats:
             text = _to_text(value)
             if len(text) > _CHARACTERS:
                 raise UsageError(
-                    f"Row {row:,} has {len(text):,} characters in {name}, and Excel takes {_CHARACTERS:,}. "
+                    f"Row {row:,} has {len(text):,} characters in {name}, and Excel allows {_CHARACTERS:,}. "
                     "Leave the column out, or write CSV or Parquet."
                 )
             sheet.write_string(row, column, text)
 
 
 def _is_exact(value: int | float | Decimal) -> bool:
-    """Whether Excel shows the number as it is, and not one that is near it."""
+    """Whether Excel can hold the number exactly."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, Decimal):

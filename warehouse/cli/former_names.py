@@ -1,4 +1,4 @@
-"""Commands under the names that they had before: hidden, and for one minor version more."""
+"""Hidden aliases for renamed commands, kept for one more minor version."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from warehouse.cli.output import print_note
 
 
 def add_former_name(app: typer.Typer, former: str, command: Callable[..., None]) -> None:
-    """Add a command to the app under the name that it had before; a note on stderr gives the present one."""
+    """Add a hidden alias for a renamed command; it prints a note with the new name on stderr."""
 
     @functools.wraps(command)
     def renamed(*args: Any, **kwargs: Any) -> None:
-        print_note(f"{former} is called {command.__name__} now. The former name goes with the next minor version.")
+        print_note(f"{former} was renamed {command.__name__}. The old name will be removed in the next minor version.")
         command(*args, **kwargs)
 
     app.command(former, hidden=True)(renamed)

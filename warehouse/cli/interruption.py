@@ -1,8 +1,8 @@
-"""What ends a command from outside: Ctrl-C, SIGTERM (timeout, systemd) and SIGHUP (a terminal that closed), all alike.
+"""Handles signals: Ctrl-C, SIGTERM (timeout, systemd) and SIGHUP (a closed terminal), all in the same way.
 
-The first signal raises where the program is, so that every `with` block tidies up. A second one, or tidying up that
-takes too long, ends the process at once: what is temporary is removed, and what was committed is safe. Only the `chest`
-command installs this. A Python process of somebody else's, and Dagster, have handlers of their own.
+The first signal raises an exception in the main thread, so that every `with` block cleans up. A second one, or cleaning
+up that takes too long, ends the process at once: temporary files are removed, and what was committed is safe. Only the
+`chest` command installs this; other Python processes, and Dagster, have handlers of their own.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import sys
 import time
 from types import FrameType
 
-#: Seconds in which what was begun may come to its end.
+#: Seconds allowed for cleaning up.
 _PATIENCE = 5.0
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # not all of them are known to Windows
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows does not have all of them
 
 _received = 0
 _is_lost, _has_line = False, False
@@ -26,18 +26,18 @@ _wakeup = -1
 
 
 class Interruption(BaseException):
-    """A signal has come. No KeyboardInterrupt: click would take that for its own."""
+    """A signal has arrived. Not a KeyboardInterrupt, because click handles that itself."""
 
 
 def install_handlers() -> None:
-    """Take care of the signals from now on; one that the parent has chosen to ignore (nohup, &) stays ignored."""
+    """Handle the signals from now on; a signal that the parent process ignores (nohup, &) stays ignored."""
     global _wakeup
     for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise_interruption)
     sys.unraisablehook = _raise_again
-    # A library that does not return cannot be raised in; what the system writes here, a thread sees all the same.
+    # Python cannot raise inside a library call that does not return; a thread sees the wakeup byte all the same.
     watched, _wakeup = os.pipe()
     os.set_blocking(_wakeup, False)
     signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
@@ -45,24 +45,24 @@ def install_handlers() -> None:
 
 
 def has_arrived() -> bool:
-    """Whether a signal has come."""
+    """Whether a signal has arrived."""
     return bool(_received)
 
 
 def conclude() -> int:
-    """Write the one line about it to stderr; returns the exit code, 128 and the signal's number."""
+    """Write the message to stderr; return the exit code, 128 plus the signal's number."""
     _write_line()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         return 128 + _received
-    # A terminal or pipe that has gone: Python would complain when it flushes for the last time.
+    # The terminal or pipe is closed: Python would print an error at its last flush.
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + _received
 
 
 def end_at_once_from_now_on() -> None:
-    """The work is done: from now on a signal has nothing to interrupt but the end of the process."""
+    """Let a signal end the process at once from now on: the work is done."""
     for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is _raise_interruption:
@@ -82,7 +82,7 @@ def _raise_interruption(number: int, frame: FrameType | None) -> None:
 
 
 def _watch_signals(watched: int) -> None:
-    if number := os.read(watched, 1):  # nothing: the work was done without a signal
+    if number := os.read(watched, 1):  # empty when the pipe was closed without a signal
         time.sleep(_PATIENCE)
         _end_at_once(number[0], None)
 
@@ -102,7 +102,7 @@ def _write_line() -> None:
     global _has_line  # noqa: PLW0603
     _has_line = True
     by = "" if _received == signal.SIGINT else f" by {signal.Signals(_received).name}"
-    line = f"chest: interrupted{by}. What was committed is safe; run it again to go on.\n"
+    line = f"chest: interrupted{by}. What was committed is safe; run it again to resume.\n"
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     with contextlib.suppress(OSError):
@@ -110,7 +110,7 @@ def _write_line() -> None:
 
 
 def _raise_again(args: sys.UnraisableHookArgs) -> None:
-    """Raise once more what came while Python could not hand it on (in a finaliser), instead of losing it."""
+    """Raise the exception again if it came where Python cannot propagate it (in a finaliser)."""
     global _is_lost  # noqa: PLW0603
     if not isinstance(args.exc_value, Interruption):
         sys.__unraisablehook__(args)
@@ -120,5 +120,5 @@ def _raise_again(args: sys.UnraisableHookArgs) -> None:
 
 
 def _raise_soon() -> None:
-    time.sleep(0.05)  # until the finaliser is over
+    time.sleep(0.05)  # until the finaliser has finished
     _thread.interrupt_main(signal.Signals(_received))

@@ -27,20 +27,21 @@ def maintain(
         typer.Option(
             "--keep-days",
             min=0,
-            help="Keep the snapshots published in so many days.  [default: CHEST_KEEP_DAYS, or 90]",
+            help="Keep the snapshots of the last N days.  [default: CHEST_KEEP_DAYS, or 90]",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be done.")] = False,
     allow_orphans: Annotated[
-        bool, typer.Option("--allow-orphans", help="Remove files that no snapshot names even when they are over 25 %.")
+        bool,
+        typer.Option("--allow-orphans", help="Remove files that no snapshot names even if they are over 25 % of all."),
     ] = False,
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Keep the lake's files in order: merge small ones, rewrite those with many deleted rows, let go of old snapshots.
+    """Maintain the lake's files: merge small ones, rewrite those with many deleted rows, expire old snapshots.
 
-    No answer changes. The newest published snapshot stays, those of the last days, and every one that a registered
-    manifest needs. Files that no snapshot uses any more are removed two to three days later. Run it about once a week.
+    No answer changes. Kept are the newest published snapshot, those of the last days, and all that a registered
+    manifest needs. Files that no snapshot uses any longer are removed two to three days later. Run it about weekly.
 
     \b
     Example:
@@ -64,18 +65,18 @@ def _show(result: MaintenanceResult) -> None:
     lines = (
         ("rewritten", f"{result.rewritten.files:,} files with deleted rows{into.format(result.rewritten.into)}"),
         ("merged", f"{result.merged.files:,} small files{into.format(result.merged.into)}"),
-        ("expired", f"{len(result.expired):,} snapshots; {len(result.kept):,} published ones stay"),
+        ("expired", f"{len(result.expired):,} snapshots; {len(result.kept):,} published ones kept"),
         ("removed", f"{result.removed_files:,} old files, {result.removed_orphans:,} that no snapshot ever used"),
         ("stored", _format_space(result)),
     )
     for name, text in lines:
         print_line(f"{name:<11}{text}")
     if result.dry_run:
-        print_note("This would be done; nothing was. Run it without --dry-run.")
+        print_note("Dry run: nothing was changed. Run it without --dry-run to apply.")
     elif result.expired or result.rewritten.files or result.merged.files:
-        print_note("Files that are not used any more are removed by a later run, in two to three days.")
+        print_note("Files that are no longer used are removed by a run two to three days from now.")
     if result.waiting:
-        print_note(f"{result.waiting:,} commits wait to be published: see  chest status")
+        print_note(f"{result.waiting:,} commits are unpublished:  chest status")
 
 
 def _format_space(result: MaintenanceResult) -> str:

@@ -1,4 +1,4 @@
-"""chest manifest: the family of commands; exports manifests and lists those that were exported."""
+"""chest manifest: the command group; exports manifests and lists those exported."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from warehouse.cli.output import Format, format_size, print_line, print_note, wr
 
 manifest = typer.Typer(
     name="manifest",
-    help="Manifests: what a cohort answered, object by object, to verify, reproduce, compare and download.",
+    help="Manifests: a cohort's answer, object by object, to verify, reproduce, compare and download.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the family to the app."""
+    """Add the group to the app."""
     for command in (
         export,
         manifest_checks.verify,
@@ -37,9 +37,11 @@ def add_to(app: typer.Typer) -> None:
 
 def export(
     name: Name,
-    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new or empty folder.")],
     param: Param = None,
-    objects: Annotated[str, typer.Option("--objects", help="Of dcm, json (headers) and clinical.")] = "dcm,json",
+    objects: Annotated[
+        str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
+    ] = "dcm,json",
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -47,10 +49,10 @@ def export(
     group: options.Group = options.DEFAULT_GROUP,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Write the manifest of a cohort: its objects with sizes, etags and labels, and how it was asked.
+    """Write the manifest of a cohort: its objects with sizes, etags and labels, and the question with its parameters.
 
-    It is recorded in the lake where the lake may be written (chest manifest list). --suppress N rounds the counts that
-    are printed; the manifest itself names patients, and has all of them.
+    If the lake is writable, the manifest is registered there (chest manifest list). --suppress N rounds the printed
+    counts only; the manifest itself is complete and identifies patients.
 
     \b
     Example:
@@ -72,13 +74,13 @@ def export(
 
 
 def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, suppress: int) -> None:
-    """What was exported, its counts rounded where that is asked for."""
+    """Print what was exported, with rounded counts if requested."""
     from warehouse.disclosure_control import format_rounded, round_count
 
     true = about["counts"]
     counts: dict[str, Any] = {name: None if n is None else round_count(n, suppress) for name, n in true.items()}
     if suppress > 1:
-        # Sizes, names, the number of objects (two or three for each image) and files of so many rows disclose counts.
+        # Sizes, names, the number of objects (two or three for each image) and row counts of files disclose counts.
         counts["bytes"] = counts["objects"] = None
         about = {k: v for k, v in about.items() if k not in ("without_images", "files")}
         about = {**about, "counts": counts}
@@ -96,27 +98,27 @@ def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, s
         print_line(f"seal   {seal}")
     if "dcm" in about["objects"] and true["images_without_dcm"]:
         some = format_rounded(counts["images_without_dcm"], suppress)
-        print_note(f"Of {some} image(s) there is a header and no .dcm: no pixels in the manifest.")
+        print_note(f"{some} image(s) have a header but no .dcm: the manifest has no pixels for them.")
     if true["rows_without_images"]:
         some, rows = (format_rounded(counts[name], suppress) for name in ("rows_without_images", "rows"))
-        names = "" if suppress > 1 else " (without_images names them)"
+        names = "" if suppress > 1 else " (listed in without_images)"
         print_note(f"{some} of {rows} rows have no image{names}.")
     options.note_rounding(suppress)
 
 
 def list_(
     lake: options.Lake = options.DEFAULT_LAKE,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Manifests shown, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Number of manifests shown, newest first.")] = 20,
     check: Annotated[
         bool,
-        typer.Option("--check/--no-check", help="Ask each cohort again, sandboxed, and mark answers that changed."),
+        typer.Option("--check/--no-check", help="Run each cohort again, sandboxed, and mark changed answers."),
     ] = False,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """List the manifests that were exported from a lake.
+    """List the manifests exported from a lake.
 
-    With --check each cohort is asked again, and those that answer otherwise by now are marked. That runs the SQL of
-    whoever exported it, sandboxed as all untrusted SQL is.
+    With --check each cohort is run again, and those whose answer has changed are marked. This runs other people's SQL,
+    sandboxed like all untrusted SQL.
 
     \b
     Examples:
@@ -137,19 +139,19 @@ def list_(
     else:
         _show_entries(shown)
     if len(found) > limit:
-        print_note(f"{len(found) - limit:,} older ones: --limit {len(found)}")
+        print_note(f"{len(found) - limit:,} older ones not shown: --limit {len(found)}")
 
 
 def _show_entries(rows: list[dict[str, Any]]) -> None:
     from warehouse.cli.terminal import create_console, create_table
 
     if not rows:
-        print_note("No manifest was recorded in this lake yet:  chest manifest export NAME -o DIR")
+        print_note("No manifest is registered in this lake yet:  chest manifest export NAME -o DIR")
         return
     rows_shown = create_table()
     is_checked = "state" in rows[0]
     names = ("exported", "by", "cohort", "as of", "objects", "digest")
-    for name in (*names, "answer by now") if is_checked else names:
+    for name in (*names, "answer today") if is_checked else names:
         whole = name in ("exported", "digest", "as of")
         rows_shown.add_column(name, justify="right" if name == "objects" else "left", overflow="fold", no_wrap=whole)
     for row in rows:
@@ -166,4 +168,4 @@ def _show_entries(rows: list[dict[str, Any]]) -> None:
         )
     create_console().print(rows_shown)
     if not is_checked:
-        print_note("Whether each cohort still answers the same:  chest manifest list --check")
+        print_note("To see whether the answers have changed:  chest manifest list --check")

@@ -1,4 +1,4 @@
-"""chest manifest verify, reproduce and compare: whether a manifest still holds, and what differs."""
+"""chest manifest verify, reproduce and compare: whether a manifest is still valid, and what differs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from warehouse.manifests.compare import Difference
     from warehouse.manifests.registered import Standing
 
-#: Differences that are named one by one; --format json has all of them.
+#: The most differences listed; --format json has all of them.
 _SHOWN = 20
 
 
@@ -27,10 +27,10 @@ def verify(
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Compare a manifest with its bucket: what is present, missing, changed, and superseded by something newer.
+    """Compare a manifest with its bucket: objects present, missing, changed and superseded by newer ones.
 
-    Where there is a lake, patients who are no longer in it are named as well, and whether the lake exported the
-    manifest. A bucket that the lake does not have is not listed without --source. Exit code 1 unless all is as it was.
+    With a lake, also reports patients who are no longer in it and whether the lake exported the manifest. A bucket that
+    the lake does not have is listed only with --source. Exit code 1 if anything differs.
 
     \b
     Example:
@@ -60,33 +60,37 @@ def verify(
     else:
         print_line(f"{folder}: " + ", ".join(f"{count:,} {status}" for status, count in found.counts.items()))
         if found.by_size:
-            print_note(f"{found.by_size:,} could be compared by their size alone: the etags are of another bucket.")
+            print_note(
+                f"{found.by_size:,} could be compared by size alone, because the etags are those of another bucket."
+            )
         _show(found.problems.to_pylist(), "status")
     if found.patients_gone:
-        print_note(f"No longer there: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}")
+        print_note(
+            f"No longer in the lake: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}"
+        )
     _note_standing(found.standing, folder, lake, is_known=bool(seal))
     if not found.holds:
         raise typer.Exit(1)
 
 
 def _note_standing(standing: Standing | None, folder: Path, lake: str, *, is_known: bool) -> None:
-    """Say what the lake's register has of a manifest, unless it has the very manifest, or its reader knew the seal."""
+    """Note how the lake's register knows a manifest, unless it has this very manifest or the reader gave its seal."""
     from warehouse.lake import location
     from warehouse.manifests.registered import Standing
 
     name = location.parse_address(lake).name
     if standing is Standing.OTHER_ROWS:
         print_note(
-            f"The lake {name} exported this content with other places or etags: {folder} was made anew or altered."
+            f"The lake {name} exported this content with other paths or etags: {folder} was recreated or altered."
         )
     elif standing is Standing.SAME_ROWS and not is_known:
         print_note(
-            f"The lake {name} exported these very rows, in another manifest: all but the rows may have been altered."
+            f"The lake {name} exported the same rows in another manifest: anything but the rows may have been altered."
         )
     elif standing is Standing.UNKNOWN and not is_known:
         print_note(
-            f"The register of the lake {name} does not have this manifest: nothing shows who made it. "
-            "Compare its seal with the one that its sender printed:  --seal sha256:…"
+            f"This manifest is not in the register of the lake {name}, so its origin is unknown. "
+            "Compare its seal with the one that the sender's export printed:  --seal sha256:…"
         )
 
 
@@ -94,12 +98,12 @@ def reproduce(
     folder: Folder,
     seal: Seal = "",
     lake: options.Lake = options.DEFAULT_LAKE,
-    newest: Annotated[bool, typer.Option("--newest", help="Ask the newest snapshot, of any lake.")] = False,
+    newest: Annotated[bool, typer.Option("--newest", help="Use the newest snapshot, of any lake.")] = False,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Ask a manifest's cohort again, at its snapshot and as of its day: the digest must be the same.
+    """Run a manifest's cohort again, at its snapshot and as-of date: the digest must be the same.
 
-    Exit code 1 when it is not, when the snapshot is gone, or when a patient is no longer in the warehouse.
+    Exit code 1 if it differs, if the snapshot no longer exists, or if a patient is no longer in the warehouse.
 
     \b
     Example:
@@ -126,11 +130,11 @@ def reproduce(
             }
         )
     else:
-        csv = "the same CSV to the byte" if found.is_same_csv else "another CSV (etags or places)"
+        csv = "the CSV is identical" if found.is_same_csv else "the CSV differs (etags or paths)"
         if found.difference.is_same:
             print_line(f"{folder}: the same digest, {csv}")
         else:
-            print_line(f"{folder}: another answer, {found.digest}")
+            print_line(f"{folder}: a different answer, {found.digest}")
             _show_difference(found.difference)
     if found.patients_gone:
         print_note(
@@ -142,12 +146,12 @@ def reproduce(
 
 def compare(
     old: Annotated[Path, typer.Argument(metavar="DIR1", help="Folder of a manifest.")],
-    new: Annotated[Path, typer.Argument(metavar="DIR2", help="Folder of another.")],
+    new: Annotated[Path, typer.Argument(metavar="DIR2", help="Folder of the other manifest.")],
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Say how a manifest differs from another: what was asked, and which objects came, went and changed.
+    """Compare two manifests: what was asked, and which objects were added, removed or changed.
 
-    Exit code 1 when their contents or etags differ.
+    Exit code 1 if their contents or etags differ.
 
     \b
     Example:
@@ -166,8 +170,8 @@ def compare(
             }
         )
     else:
-        same = "The same content." if found.is_unchanged else "The same digest, other etags."
-        print_line(same if found.is_same else "Other content.")
+        same = "The same content." if found.is_unchanged else "The same digest, different etags."
+        print_line(same if found.is_same else "Different content.")
         _show_difference(found)
     if not found.is_unchanged:
         raise typer.Exit(1)
@@ -184,4 +188,4 @@ def _show(rows: list[dict[str, Any]], what: str) -> None:
     for row in rows[:_SHOWN]:
         print_line(f"  {row[what]:<11} {row['key']}  {row['detail'] or ''}".rstrip())
     if len(rows) > _SHOWN:
-        print_note(f"{len(rows) - _SHOWN:,} more: --format json names all of them.")
+        print_note(f"{len(rows) - _SHOWN:,} more: --format json lists all of them.")

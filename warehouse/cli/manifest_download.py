@@ -1,4 +1,4 @@
-"""chest manifest download: the objects of a manifest in a folder."""
+"""chest manifest download: fetch the objects of a manifest into a folder."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 def download(
     folder: Folder,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the objects go, each under its key.")],
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Objects fetched at once.")] = 32,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the objects, each under its key.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Number of parallel downloads.")] = 32,
     source: Bucket = None,
     seal: Seal = "",
     unsealed: Annotated[
-        bool, typer.Option("--unsealed", help="Also of a manifest of format 1, without a seal.")
+        bool, typer.Option("--unsealed", help="Accept a manifest of format 1, which has no seal.")
     ] = False,
     lake: options.Lake = options.DEFAULT_LAKE,
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fetch a manifest's objects, each checked; run again, it goes on where it was, and fetches what is corrupted.
+    """Download a manifest's objects and verify each; run again, it resumes, and replaces corrupted files.
 
-    Nothing is fetched from a bucket that the lake does not have, unless --source names it. Exit code 1 when an object
-    could not be had; the folder is then marked INCOMPLETE.
+    A bucket that the lake does not have is read only if --source names it. Exit code 1 if an object could not be
+    downloaded; the folder is then marked INCOMPLETE.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def download(
 
 
 def _show_download(found: Downloaded, output: Path, form: Format) -> None:
-    """What a download did, and by what its objects were checked."""
+    """Print what a download did, and how its objects were verified."""
     from warehouse.manifests.checksums import How
 
     if form is Format.JSON:
@@ -74,10 +74,10 @@ def _show_download(found: Downloaded, output: Path, form: Format) -> None:
         )
     else:
         print_line(
-            f"{output}: {found.fetched:,} objects fetched ({format_size(found.bytes)}), {found.kept:,} were there"
+            f"{output}: {found.fetched:,} objects fetched ({format_size(found.bytes)}), {found.kept:,} already present"
         )
         checked = ", ".join(f"{count:,} by {how}" for how, count in found.checks.most_common())
         if checked:
             print_line(f"checked: {checked}")
     if by_size := found.checks[How.SIZE]:
-        print_note(f"{by_size:,} objects have no checksum that could be checked: only their sizes were.")
+        print_note(f"{by_size:,} objects have no checksum that can be verified: only their sizes were compared.")

@@ -18,15 +18,15 @@ Bucket = Annotated[
     typer.Option(
         "--source",
         metavar="BUCKET",
-        help="A source of the manifest that the lake does not have; or another bucket with the same keys "
-        "(SOURCE=BUCKET where there are several sources). May be repeated.",
+        help="A source of the manifest that the lake does not have, or another bucket with the same keys "
+        "(SOURCE=BUCKET if there are several sources). May be repeated.",
     ),
 ]
 Seal = Annotated[str, typer.Option("--seal", help="The seal that the manifest must have, as its sender printed it.")]
 
 
 def open_checked(folder: Path, seal: str = "") -> Manifest:
-    """A manifest, all of it checked; a note where it has no seal."""
+    """Open a manifest and check it completely; prints a note if it has no seal."""
     from warehouse.manifests.manifest import open_manifest
 
     return open_manifest(folder, seal=seal, say=print_note)

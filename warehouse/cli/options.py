@@ -1,4 +1,4 @@
-"""The options that commands share, and how a reading command opens its warehouse."""
+"""Options shared by several commands, and the session that a reading command opens."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ AsOf = Annotated[
 ]
 Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published snapshot; the newest by default.")]
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
-Answer = Annotated[Format | None, typer.Option("--format", help="How to write the answer.")]
+Answer = Annotated[Format | None, typer.Option("--format", help="Output format.")]
 
 
 def require_table_or_json(context: typer.Context, form: Format) -> Format:
-    """The format as it is given; UsageError for one that the command does not write."""
+    """Return the format; UsageError unless it is table or json."""
     if form not in (Format.TABLE, Format.JSON):
         raise UsageError(f"{context.command_path} writes table or json, not {form}.")
     return form
 
 
 TableOrJson = Annotated[Format, typer.Option("--format", help="table or json", callback=require_table_or_json)]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
-Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its ending chooses the format.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show progress.")]
+Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its extension sets the format.")]
 Suppress = Annotated[
     int,
     typer.Option(
@@ -52,22 +52,24 @@ Suppress = Annotated[
         metavar="N",
         min=0,
         envvar=SUPPRESS_VARIABLE,
-        help="Round counts to N, so that none under N is disclosed; 0 shows them as they are.",
+        help="Round counts to multiples of N, so that no count under N is disclosed; 0 shows exact counts.",
     ),
 ]
 
 DEFAULT_LAKE = "./lake"
 DEFAULT_GROUP = "training"
-#: Of commands whose output is meant to be passed on; of those that give rows anyway.
+#: For commands whose output is meant to be shared; for commands that return rows of patients anyway.
 DEFAULT_SUPPRESS, NO_SUPPRESS = SUPPRESS, 0
 
 
 def note_rounding(suppress: int) -> None:
-    """Say on stderr that counts are rounded, where they are."""
+    """Print a note on stderr if counts are rounded."""
     from warehouse.cli.output import print_note
 
     if suppress > 1:
-        print_note(f"Counts are rounded to {suppress:,}: 0 stands for 0 to {suppress - 1:,} (--suppress 0 shows all).")
+        print_note(
+            f"Counts are rounded to {suppress:,}: 0 means 0 to {suppress - 1:,} (--suppress 0 shows exact counts)."
+        )
 
 
 @contextlib.contextmanager
@@ -80,9 +82,9 @@ def open_session(
     unpublished: bool = False,
     trusted: bool = True,
 ) -> Iterator[Session]:
-    """The warehouse that the options name; says when a day lies ahead.
+    """Open the session that the options describe; prints a note if the as-of date is in the future.
 
-    Where its SQL is not trusted it is sandboxed, and the block is kept to the time and the memory of untrusted SQL.
+    Without `trusted`, SQL runs in the sandbox, and the block is limited to the time and memory of untrusted SQL.
     """
     from datetime import UTC, datetime
 
@@ -97,6 +99,6 @@ def open_session(
         if day:
             warehouse = warehouse.as_of(day)  # noqa: PLW2901
             if day > datetime.now(UTC).date():
-                print_note(f"{day} lies ahead: this is all that is known by now.")
+                print_note(f"{day} is in the future: showing everything available today.")
         with contextlib.nullcontext() if trusted else warehouse.limited():
             yield warehouse

@@ -1,6 +1,6 @@
-"""The one place where answers become text: tables, CSV, JSON, Parquet; to the terminal or to a file.
+"""Writes answers as tables, CSV, JSON, Excel or Parquet, to the terminal or to a file.
 
-JSON goes to stdout alone; whatever else there is to say goes to stderr.
+With JSON, stdout has nothing but the JSON; notes go to stderr.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     import duckdb
 
 _BATCH = 10_000
-#: Rows that a table on a terminal shows; a file or a pipe gets them all.
+#: The most rows shown in a table on a terminal; files and pipes get all.
 _SHOWN = 40
-#: The most that a cell of a table takes at a terminal.
+#: The greatest width of a table cell on a terminal.
 _CELL = 60
-#: The same where columns compete for the room.
+#: The same where columns compete for space.
 _NARROW = 40
 
 
 class Format(StrEnum):
-    """How an answer is written."""
+    """Output format of an answer."""
 
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
     PARQUET = "parquet"
     XLSX = "xlsx"
-    CSV_EXCEL = "csv-excel"  # with a byte order mark, else Excel takes UTF-8 for something else
+    CSV_EXCEL = "csv-excel"  # with a byte order mark, without which Excel does not recognise UTF-8
 
 
-#: What a file's ending may be, and what needs a file.
+#: Formats that a file extension selects, and formats that cannot be printed.
 _ENDINGS = (Format.CSV, Format.JSON, Format.PARQUET, Format.XLSX)
 _BINARY = {Format.PARQUET: "Parquet", Format.XLSX: "An Excel workbook"}
 
 
 def write_json(value: object) -> None:
-    """Write one JSON value and a new line to stdout; control characters as `\\u…`, the same to a reader of JSON."""
+    """Write one JSON value and a line feed to stdout; control characters as `\\u…`, which parse to the same value."""
     file = get_plain_stream(sys.stdout)
     for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(to_json_value(value)):
         file.write(escape_json(piece))
@@ -65,16 +65,16 @@ def write_rows(
     shown: int = _SHOWN,
     first: Sequence[str] = (),
 ) -> None:
-    """Write the rows of a relation, streamed; to a file it is whole or not there at all.
+    """Write the rows of a relation, streamed; a file is written completely or not at all.
 
-    Without a format, a file's ending decides; else a table is written, of which a terminal shows so many rows, and of
-    its columns those that fit, `first` before the others.
-    UsageError for Parquet and Excel without a file, and for an ending that names no format.
+    Without a format, the file's extension decides; without a file, it is a table; a terminal shows `shown` rows of it
+    and the columns that fit, `first` before the others.
+    UsageError for Parquet and Excel without a file, and for an unknown extension.
     """
     form = form or _find_format(target)
     if target is None:
         if form in _BINARY:
-            raise UsageError(f"{_BINARY[form]} is no text. Write it to a file:  -o FILE.{form}")
+            raise UsageError(f"{_BINARY[form]} cannot be printed. Write it to a file:  -o FILE.{form}")
         cell = _CELL
         if form is Format.TABLE and first and sys.stdout.isatty():
             relation, cell = _select_fitting(relation, first), _NARROW
@@ -92,14 +92,14 @@ def write_rows(
         else:
             with files.write_text_atomically(target) as text:
                 _write_text(relation, form, text)
-    except BrokenPipeError:  # the reader of a pipe that was named has gone
+    except BrokenPipeError:  # the target is a named pipe whose reader has closed it
         raise
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
 
 
 def _select_fitting(relation: duckdb.DuckDBPyRelation, first: Sequence[str]) -> duckdb.DuckDBPyRelation:
-    """The columns that a terminal has room for, in their order; a note names the others."""
+    """Select the columns that fit the terminal, in their order; a note names the others."""
     from warehouse.cli import box
     from warehouse.engine.sql_files import identifier
 
@@ -115,14 +115,14 @@ def _select_fitting(relation: duckdb.DuckDBPyRelation, first: Sequence[str]) -> 
 
 
 def _find_format(target: Path | None) -> Format:
-    """The format that a file's ending names; a table without a file, and for .txt."""
+    """The format of a file's extension; a table without a file and for .txt."""
     if target is None or target.suffix.lower() == ".txt":
         return Format.TABLE
     ending = target.suffix.lstrip(".").lower()
     if ending not in _ENDINGS:
         known = ", ".join(f".{name}" for name in _ENDINGS)
-        what = f"the ending .{ending} is not known" if ending else "it has no ending that names a format"
-        raise UsageError(f"{target}: {what}. Known are {known} and .txt (a table); --format says it as well.")
+        what = f"unknown extension .{ending}" if ending else "no extension, so the format is unknown"
+        raise UsageError(f"{target}: {what}. Use {known} or .txt (a table), or give --format.")
     return Format(ending)
 
 
@@ -131,7 +131,7 @@ def _write_text(
 ) -> None:
     match form:
         case Format.CSV | Format.CSV_EXCEL:
-            # To the byte for a file or a pipe; a person at a terminal sees control characters escaped.
+            # Unchanged for files and pipes; escaped for a person at a terminal.
             to = _Lines(file) if file.isatty() else get_plain_stream(file)
             is_for_excel = form is Format.CSV_EXCEL
             to.write("\ufeff" if is_for_excel and not file.isatty() else "")
@@ -141,7 +141,7 @@ def _write_text(
         case Format.JSON:
             _write_json_rows(relation.columns, _fetch_rows(relation), get_plain_stream(file))
         case _ if file.isatty():
-            # DuckDB's own table, cut to the width and to some rows. It prints to sys.stdout, which escapes.
+            # DuckDB's own table, cut to the width and the number of rows. It prints to sys.stdout, which escapes.
             relation.show(max_rows=shown, max_width=shutil.get_terminal_size().columns, max_col_width=cell)
         case _:
             from warehouse.cli import box
@@ -151,7 +151,7 @@ def _write_text(
 
 
 class _Lines:
-    """A terminal that shows each row on one line, whatever its texts hold; a csv.writer writes a row at a time."""
+    """Writes each row as one line to a terminal, line feeds in it escaped; csv.writer calls write() once per row."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -193,22 +193,22 @@ def _write_parquet(relation: duckdb.DuckDBPyRelation, target: IO[bytes]) -> None
 
 
 def print_line(text: str) -> None:
-    """Write a line of the answer to stdout, without secrets; control characters, line feeds too, are shown escaped."""
+    """Write a line of the answer to stdout: secrets masked, control characters (line feeds too) escaped."""
     sys.stdout.write(escape_controls(mask_secrets(text), keep_lines=False) + "\n")
 
 
 def print_note(text: str) -> None:
-    """Say something beside the answer, likewise on stderr."""
+    """Write a note about the answer to stderr, masked and escaped in the same way."""
     sys.stderr.write(escape_controls(mask_secrets(text), keep_lines=False) + "\n")
 
 
 def format_count(number: int, word: str) -> str:
-    """A number of things: `1 file`, `2,000 files`."""
+    """Format a count with its noun: `1 file`, `2,000 files`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def format_size(n_bytes: int) -> str:
-    """A number of bytes as people read it, in units of a thousand."""
+    """Format a number of bytes for people, in powers of 1,000."""
     from rich.filesize import decimal
 
     return decimal(n_bytes)

@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @contextlib.contextmanager
 def show_progress(unit: str = "objects", *, quiet: bool = False) -> Iterator[Progress]:
-    """A function to be called with step, done and total (0: not known)."""
+    """Yield a function to call with step, done and total (0 if unknown)."""
     if quiet:
         yield ignore_progress
     elif sys.stderr.isatty():
@@ -66,15 +66,15 @@ def _show_bars(unit: str) -> Iterator[Progress]:
 
 def _print_lines(unit: str) -> Progress:
     started: dict[str, float] = {}
-    said: dict[str, float] = {}
+    printed: dict[str, float] = {}
 
     def report(step: str, done: int, total: int) -> None:
         now = time.monotonic()
         begun = started.setdefault(step, now)
         is_end = total > 0 and done >= total
-        if not is_end and now - said.get(step, begun) < _SECONDS_BETWEEN_LINES:
+        if not is_end and now - printed.get(step, begun) < _SECONDS_BETWEEN_LINES:
             return
-        said[step] = now
+        printed[step] = now
         rate = done / max(now - begun, 0.001)
         of = f" of {total:,}" if total else ""
         left = f", {(total - done) / rate:,.0f} s left" if total and not is_end and rate else ""

@@ -1,4 +1,4 @@
-"""chest sql, chest patient, chest export: answers from the views."""
+"""chest sql, chest patient, chest export: queries on the views."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warehouse.filesystem import files
 if TYPE_CHECKING:
     from warehouse.query.patient import Patient
 
-#: What `chest export` writes: every view that rows are cut by as-of date in.
+#: The views that `chest export` writes: all those whose rows depend on the as-of date.
 EXPORTED = (
     "patients",
     "clinical",
@@ -41,12 +41,14 @@ def add_to(app: typer.Typer) -> None:
 def sql(
     query: Annotated[
         str | None,
-        typer.Argument(metavar="QUERY|FILE.sql|-", help="One SELECT over the views, a file of it, or - for stdin."),
+        typer.Argument(
+            metavar="QUERY|FILE.sql|-", help="One SELECT over the views, a file that contains it, or - for stdin."
+        ),
     ] = None,
     file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the query from a file.")] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", help="name=value, for $name in the query (to calculate, $name::integer)."),
+        typer.Option("--param", help="name=value, for $name in the query (in arithmetic: $name::integer)."),
     ] = None,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -55,7 +57,7 @@ def sql(
     form: options.Answer = None,
     output: options.Target = None,
     untrusted: Annotated[
-        bool, typer.Option("--untrusted", help="The query is somebody else's: nothing but the views, and not for ever.")
+        bool, typer.Option("--untrusted", help="Sandbox a query that somebody else wrote: views only, time limit.")
     ] = False,
     trusted: Annotated[bool, typer.Option("--trusted", hidden=True)] = False,
 ) -> None:
@@ -66,12 +68,12 @@ def sql(
     $ chest sql "select count(*) from studies" --as-of 2020-06-01
     $ chest sql -f query.sql --param centre=Leeds -o answer.parquet
 
-    It only reads, at the published snapshot. Give --untrusted with a query that somebody else wrote: it then gets at
-    nothing but the views, and is stopped after CHEST_SQL_SECONDS.
+    It is read-only and reads the published snapshot. Give --untrusted with a query that somebody else wrote: it can
+    then read only the views, and is stopped after CHEST_SQL_SECONDS.
     """
     if trusted:
         print_note(
-            "--trusted is not needed any more: a query is taken for your own. Give --untrusted for somebody else's."
+            "--trusted is no longer needed: queries are trusted by default. Give --untrusted for somebody else's query."
         )
     text = _read_query(query, file)
     parameters = dict(_parse_parameter(word) for word in param or [])
@@ -83,14 +85,14 @@ def sql(
         try:
             write_rows(warehouse.ask(text, parameters), form, output)
         except UntrustedSqlError as error:
-            raise UsageError(f"{error} A query of your own may do more without --untrusted.") from None
+            raise UsageError(f"{error} If the query is your own, run it without --untrusted.") from None
         except duckdb.Error as error:
-            raise UsageError(f"The query cannot be answered. {clean_message(error)}") from None
+            raise UsageError(f"The query failed. {clean_message(error)}") from None
 
 
 def _read_query(query: str | None, file: Path | None) -> str:
     if (query is None) == (file is None):
-        raise UsageError('Give a query or -f FILE, as in  chest sql "select count(*) from studies".')
+        raise UsageError('Give either a query or -f FILE. Example:  chest sql "select count(*) from studies"')
     if query == "-":
         import sys
 
@@ -99,27 +101,30 @@ def _read_query(query: str | None, file: Path | None) -> str:
         return query
     from warehouse.engine.query_text import read_text
 
-    return read_text(file or Path(query or ""))  # one word that ends in .sql is a file
+    return read_text(file or Path(query or ""))  # a single word that ends in .sql is a file
 
 
 def _parse_parameter(word: str) -> tuple[str, str | float]:
-    """Name and value. A text takes the type of what it is compared with, and is refused where it has not that type; but
-    DuckDB would round 5.7 for a column of whole numbers, so what has a fraction is bound as a number."""
+    """Split into name and value.
+
+    DuckDB casts a string to the type that it is compared with, or refuses it; but it would round '5.7' for an integer
+    column, so a value with a fraction is bound as a number.
+    """
     name, equals, value = word.partition("=")
     if not equals or not name.isidentifier():
-        raise UsageError(f"--param {word!r}: say name=value, as in --param centre=Leeds.")
+        raise UsageError(f"--param {word!r} is not name=value. Example: --param centre=Leeds")
     return name, float(value) if re.fullmatch(r"[+-]?[0-9]*\.[0-9]*[1-9][0-9]*", value) else value
 
 
 def patient(
-    patient_id: Annotated[str, typer.Argument(help="Pseudonym of the patient, such as Covid12.")],
+    patient_id: Annotated[str, typer.Argument(help="Pseudonym of the patient, for example Covid12.")],
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Show all data of one patient as a timeline; with --format json everything, records and objects whole.
+    """Show the data of one patient as a timeline; --format json includes complete records and objects.
 
     \b
     Example:
@@ -178,21 +183,21 @@ def _show_timeline(patient: Patient) -> None:
         out.print(", ".join(facts).replace(" True", ""))
     changed = _describe_changes(patient)
     out.print("")
-    out.print(f"{'day':<12}{'known from':<12}{'what':<28}detail")
+    out.print(f"{'day':<12}{'available':<12}{'event':<28}detail")
     for event in patient.timeline().to_arrow_table().to_pylist():
         if event["event"] == "study":
             images = format_count(event["n_images"], "image")
             what = f"{event['what'] or 'study'}, {images}"
             detail = event["detail"] or ""
         else:
-            counts = " ← counts" if event["id"] == row["clinical_key"] else ""
-            what, detail = f"{event['what']} record", f"{event['detail'] or ''}{counts}"
+            marker = " ← in effect" if event["id"] == row["clinical_key"] else ""
+            what, detail = f"{event['what']} record", f"{event['detail'] or ''}{marker}"
         out.print(f"{event['day'] or '?'!s:<12}{event['available_date']!s:<12}{what:<28}{detail}".rstrip())
         for change in changed.get(event["id"], ()):
             out.print(f"{'':<26}{change}")
 
 
-#: What is told of a patient's course, where it is known.
+#: Facts shown of a patient's clinical course, where known.
 _COURSE = {
     "date_of_positive_covid_swab": "positive swab",
     "date_of_admission": "admitted",
@@ -204,39 +209,39 @@ _COURSE = {
 
 
 def _describe_changes(patient: Patient) -> dict[str, list[str]]:
-    """What each clinical file changed, in words; of the first data file after a status file only how much is new."""
+    """Describe the changes of each clinical file, except the first data file after a status file, where all is new."""
     found = patient.clinical_changes()
     rows = found.to_arrow_table().to_pylist() if found is not None else []
     turned = {row["new_key"] for row in rows if row["field"] == "kind"}
-    told: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     for row in rows:
         if row["new_key"] not in turned:
             old, new = (row[name] if row[name] is not None else "none" for name in ("old_value", "new_value"))
-            told.setdefault(row["new_key"], []).append(f"{row['field']}: {old} → {new}")
-    return told
+            lines.setdefault(row["new_key"], []).append(f"{row['field']}: {old} → {new}")
+    return lines
 
 
 def export(
-    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new or empty folder.")],
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
     form: Annotated[Format, typer.Option("--format", help="parquet, csv or json")] = Format.PARQUET,
 ) -> None:
-    """Write all data prior to a day: patients, clinical with its issues, studies, series and images, a file each.
+    """Write all data available on a day to a folder, one file per view: patients, clinical, studies, series, images, …
 
     \b
     Example:
     $ chest export --as-of 2020-06-01 -o ./until-june
     """
     if form is Format.TABLE:
-        raise UsageError("chest export writes parquet, csv or json, not table.")
+        raise UsageError("chest export writes parquet, csv or json, not table. Choose one with --format.")
     files.require_vacant(output)
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
         try:
             with files.write_folder_atomically(output) as part:
-                # A snapshot has the views that it was published with.
+                # A snapshot has only the views that existed when it was published.
                 for view in filter(warehouse.has, EXPORTED):
                     query = f"from {sql_files.identifier(view)} order by all"
                     write_rows(warehouse.sql(query), form, part / f"{view}.{form}")

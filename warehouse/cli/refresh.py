@@ -12,25 +12,24 @@ from warehouse.cli.output import Format, format_count, print_line, print_note, w
 if TYPE_CHECKING:
     from warehouse.ingest import RefreshResult
 
-Prefix = Annotated[
-    list[str] | None, typer.Option(help="Touch only keys that start with this, as in training/Covid12/.")
-]
-Patient = Annotated[list[str] | None, typer.Option(help="Touch only the objects of this patient.")]
-Full = Annotated[bool, typer.Option("--full", help="Read every object again, whatever is known of it.")]
+Prefix = Annotated[list[str] | None, typer.Option(help="Only keys that start with this (training/Covid12/).")]
+Patient = Annotated[list[str] | None, typer.Option(help="Only the objects of this patient.")]
+Full = Annotated[bool, typer.Option("--full", help="Read every object again, even if it is unchanged.")]
 Inventory = Annotated[
     str,
     typer.Option(
         envvar="CHEST_INVENTORY",
-        help="List by this S3 Inventory: s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION.",
+        help="Use this S3 Inventory as the listing: s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION.",
         show_default=False,
     ),
 ]
 AllowRemovals = Annotated[
-    bool, typer.Option("--allow-removals", help="Believe that over 10 % of the objects are gone or unreadable.")
+    bool, typer.Option("--allow-removals", help="Accept that over 10 % of the objects are gone or unreadable.")
 ]
-AddSource = Annotated[bool, typer.Option("--add-source", help="Take this bucket into a lake that has another.")]
+AddSource = Annotated[bool, typer.Option("--add-source", help="Add this bucket to a lake that already has another.")]
 Reextract = Annotated[
-    bool, typer.Option("--reextract", help="Type all stored headers again, for a column that was added.")
+    bool,
+    typer.Option("--reextract", help="Extract the columns of all stored headers again, for a column that was added."),
 ]
 
 
@@ -52,16 +51,15 @@ def refresh(
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Bring the lake level with a bucket, and publish it.
+    """Bring the lake up to date with a bucket, and publish it.
 
-    Lists the bucket, loads what is new or replaced, forgets what is gone. Run again, it does nothing, fast.
+    Lists the bucket, loads new and changed objects, and removes those that are gone. Without changes it does nothing.
     AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the rest of the usual AWS chain are honoured.
 
-    --prefix and --patient may be given several times, and limit it to what they name; what the lake has of the rest
-    stays as it is.
+    --prefix and --patient may be repeated and limit the refresh to what they name; the rest of the lake stays as it is.
 
-    With --inventory the newest complete S3 Inventory stands in for the listing of the whole bucket. It undoes nothing
-    that the lake has learnt since; parts of the bucket are listed for real.
+    With --inventory the newest complete S3 Inventory replaces the listing of the whole bucket. It does not undo changes
+    that the lake has loaded since. Parts of the bucket (--prefix, --patient) are always listed directly.
 
     \b
     Examples:
@@ -94,19 +92,19 @@ def refresh(
 
 
 def _print_result(result: RefreshResult) -> None:
-    """What a refresh did, in a few lines."""
+    """Print what a refresh did, in a few lines."""
     objects, published = result.objects, result.published
     print_line(
         f"{result.source}: {format_count(objects.listed, 'object')} listed; "
         f"{objects.added:,} added, {objects.changed:,} changed, {objects.removed:,} removed"
     )
     if objects.skipped:
-        names = "name is no object and was" if objects.skipped == 1 else "names are no objects and were"
-        print_note(f"{objects.skipped:,} {names} passed over:  chest rejects")
+        names = "entry is not an object and was" if objects.skipped == 1 else "entries are not objects and were"
+        print_note(f"{objects.skipped:,} {names} skipped:  chest rejects")
     if objects.note:
         print_note(objects.note[0].upper() + objects.note[1:] + ".")
     if not published.is_new:
-        print_line(f"Nothing new: snapshot {published.snapshot} stands.")
+        print_line(f"Nothing new: snapshot {published.snapshot} is up to date.")
         return
     counts = published.counts
     print_line(

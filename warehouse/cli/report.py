@@ -1,4 +1,4 @@
-"""chest report: the quality of a snapshot on one page."""
+"""chest report: a page on the quality of a snapshot."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write, as report.html.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write (report.html).")],
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
 ) -> None:
-    """Write one self-contained page on the quality of the data: counts, charts and checks, nobody's values.
+    """Write one self-contained page on data quality: counts, charts and checks, without values of individual patients.
 
-    Shows studies by month, patients by centre, how complete each field is, what was repaired, what the checks found and
-    what could not be read. The page loads nothing and runs nothing; it can be mailed, printed and archived.
+    Shows studies by month, patients by centre, completeness of each field, repaired values, results of the checks and
+    rejects. The page has no scripts and loads nothing; it can be mailed, printed and archived.
 
-    Counts are rounded to 5, so that nobody can be counted out; --suppress 0 shows them as they are.
+    Counts are rounded to multiples of 5 to protect individuals; --suppress 0 shows exact counts.
 
     \b
     Examples:

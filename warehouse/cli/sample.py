@@ -17,17 +17,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def sample(
-    out: Annotated[Path, typer.Argument(help="A new folder; it becomes the bucket.")],
-    patients: Annotated[int, typer.Option(help="How many invented patients.")] = 40,
+    out: Annotated[Path, typer.Argument(help="A new folder for the bucket.")],
+    patients: Annotated[int, typer.Option(help="Number of synthetic patients.")] = 40,
     layout: Annotated[str, typer.Option(help="Key layout: dated or published.")] = "dated",
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    clean: Annotated[bool, typer.Option("--clean", help="Without slips in the records and faults of images.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    clean: Annotated[bool, typer.Option("--clean", help="Without errors in records and images.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make a bucket of invented patients, with its true answers in truth.json.
+    """Create a bucket of synthetic patients, with the true answers in truth.json.
 
-    Records and headers have the slips and faults of real ones, unless --clean. What each clinical file truly
-    says is in truth_clinical.jsonl; age and sex of each patient are in truth_patients.jsonl.
+    Records and headers have errors like those of real data, unless --clean is given. The true values of each clinical
+    file are in truth_clinical.jsonl, the age and sex of each patient in truth_patients.jsonl.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""chest source: which buckets feed a lake, and taking one out of it."""
+"""chest source: list the sources of a lake, and remove one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from warehouse.cli import options
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 
-_app = typer.Typer(help="The buckets that feed a lake: list them, take one out.", no_args_is_help=True)
+_app = typer.Typer(help="List the sources (buckets) of a lake, or remove one.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def list_(
     snapshot: options.Snapshot = None,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """List the sources of a lake, with objects, size and patients of each.
+    """List the sources of a lake, with the objects, size and patients of each.
 
     \b
     Example:
@@ -39,20 +39,22 @@ def list_(
     for row in rows:
         print_line(
             f"{row['source']}  {row['objects']:,} objects, {format_size(row['bytes'])}, {row['patients']:,} patients, "
-            f"newest of {row['newest_object']:%Y-%m-%d}"
+            f"newest object {row['newest_object']:%Y-%m-%d}"
         )
 
 
 @_app.command()
 def remove(
-    source: Annotated[str, typer.Argument(help="The source, as chest source list names it.")],
+    source: Annotated[str, typer.Argument(help="The source, as chest source list shows it.")],
     lake: options.Lake = options.DEFAULT_LAKE,
-    allow_removals: Annotated[bool, typer.Option("--allow-removals", help="Yes, all of its objects.")] = False,
+    allow_removals: Annotated[
+        bool, typer.Option("--allow-removals", help="Confirm the removal of all its objects.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Take all of a source out of the lake, and publish. The bucket itself is not touched, nor read.
+    """Remove a source from the lake, and publish. The bucket itself is neither read nor changed.
 
-    Older snapshots keep it until maintenance lets them go.
+    Older snapshots keep its objects until maintenance expires them.
 
     \b
     Example:
@@ -64,4 +66,4 @@ def remove(
     with show_progress(quiet=quiet) as report:
         done = remove_source(source, lake, allow_removals=allow_removals, progress=report)
     print_line(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")
-    print_note("Earlier snapshots still have it; maintenance lets them go in time.")
+    print_note("Earlier snapshots keep its objects until maintenance expires them.")

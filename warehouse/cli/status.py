@@ -1,4 +1,4 @@
-"""chest status, chest rejects, chest describe: what is in the lake, what is not, and what it means."""
+"""chest status, chest rejects, chest describe: the contents of a lake, its rejects, and the data dictionary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warehouse.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: The room that a meaning should have in a table, and that a name has at least.
+#: The width that a meaning should get in a table, and the least width of a name.
 _MEANING, _NAME = 38, 26
 _GAP = 2  # between two columns
 
@@ -60,7 +60,7 @@ def _show_status(found: dict[str, Any]) -> None:
 
 
 def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
-    """Which snapshot is read, what keeps a newer one from being published, and from which buckets it is."""
+    """Print the snapshot, the checks that block a newer one, and the sources."""
     from warehouse.lake.snapshots import BLOCKED_ADVICE
 
     out.print(f"lake       {found['lake']}", markup=False)
@@ -79,7 +79,7 @@ def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
     elif found["unpublished_commits"]:
         out.print(
             f"           {format_count(found['unpublished_commits'], 'commit')} unpublished: "
-            "a refresh is running, or was stopped"
+            "a refresh is running or was interrupted"
         )
     for source in found["sources"]:
         out.print(
@@ -90,7 +90,7 @@ def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
 
 
 def _show_counts(out: Console, found: dict[str, Any]) -> None:
-    """What is in the lake: all objects, what the session shows, rejects and tables."""
+    """Print the counts: all objects, what the session shows, rejects and tables."""
     day = next(iter(found["as_of"]), None)
     scope = f"group {found['group']}" + (f", as of {day}" if day else "")
     for title, names in (
@@ -108,7 +108,7 @@ def _show_counts(out: Console, found: dict[str, Any]) -> None:
         out.print(f"    {name:<12}{images:>14,}", markup=False)
     if found["reject_reasons"]:
         out.print("")
-        out.print("rejects (chest rejects names the objects)")
+        out.print("rejects (chest rejects lists the objects)")
         for row in found["reject_reasons"]:
             out.print(f"  {row['objects']:>8,}  {row['reason']}", markup=False)
     out.print("")
@@ -121,9 +121,9 @@ def _show_refreshes(out: Console, refreshes: list[dict[str, Any]]) -> None:
     out.print("")
     out.print("last refreshes")
     for row in refreshes:
-        came_to = f"snapshot {row['snapshot']}" if row["published"] else "blocked by checks"
+        outcome = f"snapshot {row['snapshot']}" if row["published"] else "blocked by checks"
         out.print(
-            f"  {row['finished_at']:%Y-%m-%d %H:%M}  {came_to}: +{row['added']:,} ~{row['changed']:,} "
+            f"  {row['finished_at']:%Y-%m-%d %H:%M}  {outcome}: +{row['added']:,} ~{row['changed']:,} "
             f"-{row['removed']:,} objects, {row['images']:,} images, {row['clinical']:,} clinical, "
             f"{row['rejected']:,} rejected",
             markup=False,
@@ -149,10 +149,8 @@ def rejects(
 
 
 def describe(
-    table: Annotated[
-        str | None, typer.Argument(help="A view or table, such as images or raw.objects; or dicom.")
-    ] = None,
-    word: Annotated[list[str] | None, typer.Argument(help="After dicom: keyword, tag, VR or part of a name.")] = None,
+    table: Annotated[str | None, typer.Argument(help="A view or table (images, raw.objects), or dicom.")] = None,
+    word: Annotated[list[str] | None, typer.Argument(help="After dicom: a keyword, tag, VR or part of a name.")] = None,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Show the data dictionary: tables and views, or the columns of one with type, unit, limits and meaning.
@@ -162,8 +160,8 @@ def describe(
     $ chest describe images
     $ chest describe dicom exposure
 
-    `dicom` is the dictionary of DICOM, which tag(header, keyword) reads by. Which attributes a lake has, private ones
-    too:
+    `dicom` searches the DICOM dictionary, whose keywords tag(header, keyword) takes. To list the attributes that a
+    lake has, private ones included:
     chest sql "select tag, count(*) from (select unnest(json_keys(header)) as tag from headers) group by all"
     """
     import difflib
@@ -174,20 +172,20 @@ def describe(
     known = columns.load_relations()
     rows: list[dict[str, Any]]
     if word and table != "dicom":
-        raise UsageError(f"Only the dictionary of DICOM is searched:  chest describe dicom {word[0]}")
+        raise UsageError(f"Only the DICOM dictionary can be searched:  chest describe dicom {word[0]}")
     if table == "dicom":
         from warehouse.catalog.dicom_dictionary import search_attributes
 
         rows = [attribute._asdict() for attribute in search_attributes(" ".join(word or []))]
         if not rows:
-            raise NotFoundError(f"DICOM's dictionary has nothing with {' '.join(word or [])!r}.")
+            raise NotFoundError(f"The DICOM dictionary has no attribute that matches {' '.join(word or [])!r}.")
     elif table is None:
         rows = [
             {"name": r.name, "kind": r.kind, "columns": len(r.columns), "meaning": r.meaning} for r in known.values()
         ]
     elif table in known:
-        told = data_dictionary.list_rows if form is Format.JSON else data_dictionary.format_rows
-        rows = [*told(known[table])]
+        list_columns = data_dictionary.list_rows if form is Format.JSON else data_dictionary.format_rows
+        rows = [*list_columns(known[table])]
     else:
         near = difflib.get_close_matches(table, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -199,7 +197,7 @@ def describe(
 
 
 def _show_rows(rows: list[dict[str, Any]]) -> None:
-    """A table whose first and last column wrap where the terminal is narrow."""
+    """Print a table whose first and last columns wrap on a narrow terminal."""
     from warehouse.cli.terminal import create_console, create_table
 
     out = create_console()

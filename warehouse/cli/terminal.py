@@ -1,7 +1,7 @@
-"""What stands between the program and whoever reads it: streams that show control characters escaped and no secret.
+"""Output streams that escape control characters and mask secrets.
 
-All text goes through here: answers, notes, errors, progress, usage errors of the command line itself, tracebacks.
-Styles of our own are written past it (`Console`), as are CSV and JSON that no person reads.
+All text for people passes through here: answers, notes, errors, progress, usage errors of the command line, tracebacks.
+Our own styles (`Console`) bypass it, as do CSV and JSON for programs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Shown(io.TextIOBase):
-    """A stream whose text is shown: each write with control characters escaped, and without secrets where it says so.
+    """A stream for people: escapes control characters in every write, and masks secrets if `masked`.
 
-    It has no `buffer` on purpose: whoever looks for one would write past it.
+    It deliberately has no `buffer`: writing to that would bypass the escaping.
     """
 
     def __init__(self, stream: TextIO, *, masked: bool) -> None:
@@ -32,42 +32,42 @@ class Shown(io.TextIOBase):
         self._masked = masked
 
     def write(self, text: str) -> int:
-        """Write the text as it may be seen."""
+        """Write the text, escaped and masked."""
         if not isinstance(text, str):
-            raise TypeError(f"text is to be written, not {type(text).__name__}")
+            raise TypeError(f"write() needs str, not {type(text).__name__}")
         self.stream.write(escape_controls(mask_secrets(text) if self._masked else text))
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream below."""
+        """Flush the underlying stream."""
         self.stream.flush()
 
     def isatty(self) -> bool:
-        """Whether a person reads it."""
+        """Whether the underlying stream is a terminal."""
         return self.stream.isatty()
 
     def fileno(self) -> int:
-        """The stream's own."""
+        """As in the underlying stream."""
         return self.stream.fileno()
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The stream's own."""
+        """As in the underlying stream."""
         return self.stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """The stream's own."""
+        """As in the underlying stream."""
         return self.stream.errors
 
 
 @contextlib.contextmanager
 def escape_output() -> Iterator[None]:
-    """A `with` block in which stdout and stderr are shown ones."""
+    """Replace stdout and stderr by escaping streams within a `with` block."""
     out, err = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Shown(out, masked=False), Shown(err, masked=True)
     try:
@@ -77,13 +77,13 @@ def escape_output() -> Iterator[None]:
 
 
 def get_plain_stream(stream: Any) -> TextIO:
-    """The stream below, for what is escaped already or must stay as it is to the byte."""
+    """The underlying stream, for text that is already escaped or must not be changed by a byte."""
     below: TextIO = stream.stream if isinstance(stream, Shown) else stream
     return below
 
 
 def leave_quietly() -> None:
-    """Let nothing more be said to a reader who has gone (`chest … | head`); Python flushes once more at its end."""
+    """Discard further output to a closed pipe (`chest … | head`); Python flushes once more when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -93,7 +93,7 @@ def leave_quietly() -> None:
 
 
 def create_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
-    """Rich's console for texts that are no markup, a line each: what is printed is escaped before it is laid out."""
+    """Create a Rich console for plain text: each string is one line, escaped before layout; markup is off."""
     from rich.console import Console
 
     class Escaping(Console):
@@ -109,12 +109,12 @@ def create_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
     return Escaping(file=file, markup=False, highlight=False, soft_wrap=soft_wrap, emoji=False, width=width)
 
 
-#: The width of what goes to a file or a pipe: nothing is cut or wrapped there.
+#: The width of output to a file or a pipe: nothing is cut or wrapped there.
 _WIDE = 100_000
 
 
 def create_table(**how: Any) -> Table:
-    """Rich's table without a frame, whose cells are escaped."""
+    """Create a Rich table without a frame; its cells are escaped."""
     from rich.table import Table
 
     class Escaping(Table):

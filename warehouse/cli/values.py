@@ -1,4 +1,4 @@
-"""Values as JSON and cells have them."""
+"""Converts values for JSON and for table cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def to_json_value(value: object) -> Any:
-    """A value as JSON has it: dates and times in ISO form, what is no number null."""
+    """Convert a value for JSON: dates and times to ISO 8601, NaN and infinity to null."""
     match value:
         case datetime() | date() | time():
             return value.isoformat()

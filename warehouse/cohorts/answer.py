@@ -1,4 +1,4 @@
-"""Runs a cohort: parameters typed and bound, the answer brought in once, its grain checked."""
+"""Runs a cohort: types and binds its parameters, fetches the answer once and checks its grain."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CohortAnswer:
-    """A cohort with its parameters, asked of a warehouse as of its day. `values` has every parameter, typed;
-    `step_columns` the columns of every step with their types, the answer's under `answer`."""
+    """A cohort with its parameters and the session that it runs in. `values` has every parameter, typed; `step_columns`
+    has the columns of every step with their types, those of the answer under `answer`."""
 
     warehouse: Session
     definition: Definition
@@ -45,34 +45,34 @@ class CohortAnswer:
 
     @classmethod
     def prepare(cls, warehouse: Session, name_or_path: str | Path, given: Mapping[str, object]) -> Self:
-        """A cohort ready to run; whatever can be wrong with it before it runs is reported here."""
+        """Prepare a cohort to run; reports every error that can be found before it runs."""
         return cls.ask(warehouse, load(name_or_path), given)
 
     @classmethod
     def ask(cls, warehouse: Session, definition: Definition, given: Mapping[str, object]) -> Self:
-        """The same for a definition at hand, as from a manifest; it is asked on a sandboxed connection."""
+        """Prepare a parsed definition, for example from a manifest; it will run on a sandboxed connection."""
         values, step_columns = check_definition(definition, given)
         return cls(warehouse.sandboxed(), definition, values, step_columns)
 
     def __repr__(self) -> str:
-        """Its name and grain, parameters and the warehouse; nothing is asked for it."""
+        """The name, grain, parameters and warehouse; runs no query."""
         given = "".join(f", {name}={value!r}" for name, value in self.values.items())
         return f"<Cohort {self.definition.name} of {self.definition.grain}s{given}; {self.warehouse!r}>"
 
     @cached_property
     def rows(self) -> pa.Table:
-        """The answer as an Arrow table, in the order of its grain; it is asked for once.
+        """The answer as an Arrow table, sorted by its grain column; fetched once.
 
-        DefinitionError when a row has no grain, or when two rows have the same.
+        DefinitionError if the grain column has nulls or duplicates.
         """
         table = self.fetch(self.definition.bound_sql)
         _check_grain(table, self.definition)
         return table.sort_by(self.definition.grain_column)
 
     def fetch(self, sql: str, **more: object) -> pa.Table:
-        """What SQL that was made from the definition answers, its parameters and more bound.
+        """Run SQL derived from the definition, with its parameters and `more` bound.
 
-        It is untrusted SQL (warehouse/query/sandbox): its text and its plan are judged, its time is limited.
+        It is untrusted SQL (warehouse/query/sandbox): its text and its plan are checked, and its time is limited.
         """
         import duckdb
 
@@ -89,7 +89,7 @@ class CohortAnswer:
             raise
         except duckdb.Error as error:
             if shortage := explain_shortage(error):
-                raise UsageError(f"Cohort {self.definition.name} cannot be answered. {shortage}") from None
+                raise UsageError(f"Cohort {self.definition.name} could not run. {shortage}") from None
             raise binding.to_definition_error(error, self.definition) from None
 
     def relation(self) -> duckdb.DuckDBPyRelation:
@@ -103,7 +103,7 @@ class CohortAnswer:
 
 
 def _check_snapshot(warehouse: Session, definition: Definition) -> None:
-    """LakeError where the snapshot has not all views and columns that the definition was bound to."""
+    """LakeError if the snapshot lacks a view or column that the definition uses."""
     declared = {(view.name, column.name) for view in columns.list_views() for column in view.columns}
     there = warehouse.con.execute(
         "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
@@ -114,20 +114,20 @@ def _check_snapshot(warehouse: Session, definition: Definition) -> None:
     views_there = {view for view, _ in there}
     for view, column in sorted(lacking):
         if view in words and (column.lower() in words or view not in views_there):
-            lacks = f"its view {view} lacks {column}" if view in views_there else f"it has no view {view}"
+            needed = f"{column} in view {view}" if view in views_there else f"the view {view}"
             raise LakeError(
-                f"Snapshot {warehouse.snapshot.number} cannot be asked for {definition.name}: {lacks}, "
-                "which this version of the tool makes. Refresh the lake, or choose a later snapshot."
+                f"Cohort {definition.name} needs {needed}, which snapshot {warehouse.snapshot.number} lacks: "
+                "an older version published it. Refresh the lake, or choose a later snapshot."
             )
 
 
 def check_definition(
     definition: Definition, given: Mapping[str, object] | None = None
 ) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """The values of the parameters and the columns of every step; no lake is needed.
+    """Return the values of the parameters and the columns of every step; no lake is needed.
 
-    DefinitionError for what is wrong with the file, UsageError for what is wrong with the parameters given. Where none
-    may be given (None), one that must be given is null.
+    DefinitionError for errors in the file, UsageError for errors in the parameters given. If `given` is None, required
+    parameters are null.
     """
     with contextlib.closing(binding.open_shell()) as con, limits.limit_resources(settings.load_settings(), con):
         needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
@@ -140,14 +140,18 @@ def check_definition(
 def parse_parameters(
     con: duckdb.DuckDBPyConnection, definition: Definition, given: Mapping[str, object]
 ) -> dict[str, Any]:
-    """The value of every parameter, given or by default, as a Python value of its type.
+    """Return the value of every parameter, given or by default, as a Python value of its type.
 
-    UsageError for a parameter that the cohort does not know, one that must be given, or a value of another type.
+    UsageError for an unknown parameter, a missing required one, or a value of the wrong type.
     """
     known = {fold_name(p.name): p for p in definition.params}
     for name in given:
         if fold_name(name) not in known:
-            takes = f" It takes {', '.join(p.name for p in definition.params)}." if known else " It takes none."
+            takes = (
+                f" Its parameters are {', '.join(p.name for p in definition.params)}."
+                if known
+                else " It has no parameters."
+            )
             raise UsageError(f"Cohort {definition.name} has no parameter {name}.{suggest_nearest(name, known)}{takes}")
     words = {fold_name(name): value for name, value in given.items()}
     return {p.name: _parse_value(con, definition, p, words) for p in definition.params}
@@ -159,7 +163,9 @@ def _parse_value(
     import duckdb
 
     if fold_name(param.name) not in given and param.default is None:
-        raise UsageError(f"Cohort {definition.name} must be given {param.name} ({param.type}): {param.meaning}")
+        raise UsageError(
+            f"Cohort {definition.name} requires the parameter {param.name} ({param.type}): {param.meaning}"
+        )
     try:
         if fold_name(param.name) not in given:
             return _fetch_one(con.execute(f"select cast(({_parse_default(con, definition, param)}) as {param.type})"))
@@ -172,13 +178,13 @@ def _parse_value(
         return value
     except duckdb.Error:
         if fold_name(param.name) not in given:
-            raise definition.problem(param.line, f"The default of {param.name} is no {param.type}.") from None
+            raise definition.problem(param.line, f"The default of {param.name} is not a valid {param.type}.") from None
         value = given[fold_name(param.name)]
         raise UsageError(f"Parameter {param.name} of {definition.name} is {param.type}, not {value!r}.") from None
 
 
 def _parse_default(con: duckdb.DuckDBPyConnection, definition: Definition, param: Parameter) -> str:
-    """The default of a parameter, where DuckDB too takes it for a literal."""
+    """Return the default of a parameter, if DuckDB parses it as a literal too."""
     text = param.default or "null"
     try:
         (statement,) = sandbox.parse_query(con, f"select ({text})")
@@ -192,7 +198,7 @@ def _parse_default(con: duckdb.DuckDBPyConnection, definition: Definition, param
 
 
 def _is_constant(node: Any) -> bool:
-    """Whether an expression is values alone: constants, casts and lists of them, a sign before them."""
+    """Whether an expression consists only of constants, casts, lists and signs."""
     if node["class"] == "CONSTANT":
         return True
     is_list = node["class"] in ("FUNCTION", "OPERATOR") and (
@@ -205,7 +211,7 @@ def _is_constant(node: Any) -> bool:
 
 
 def _is_kept(given: object, value: object) -> bool:
-    """Whether a cast has kept a value: it rounds numbers and cuts the time from a day without a word."""
+    """Whether a cast preserved a value: DuckDB silently rounds numbers and drops the time of a timestamp."""
     if isinstance(value, list):
         return not isinstance(given, list) or all(map(_is_kept, given, value))
     if isinstance(value, bool):
@@ -221,7 +227,7 @@ def _is_kept(given: object, value: object) -> bool:
 
 
 def _to_list(param: Parameter, value: object) -> object:
-    """A single value given to a list is a list of one; a text in brackets is a list as DuckDB writes it."""
+    """Wrap a single value for a list parameter in a list; a string in brackets is a list in DuckDB's notation."""
     if not param.is_list or value is None or (isinstance(value, str) and value.startswith("[")):
         return value
     return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
@@ -234,13 +240,16 @@ def _fetch_one(answer: duckdb.DuckDBPyConnection) -> Any:
 
 
 def _check_grain(table: pa.Table, definition: Definition) -> None:
-    """Says how many in no case: commands whose counts are rounded show these errors too."""
+    """DefinitionError for null or duplicate ids. It never states how many: commands that round counts show it too."""
     import pyarrow.compute as pc
 
     column = table[definition.grain_column]
-    where = f"{definition.grain_column}, which names a row of the grain {definition.grain}"
+    where = f"{definition.grain_column}, the identifier of the grain {definition.grain}"
     if column.null_count:
-        raise definition.problem(definition.answer.line, f"Some rows have no {where}.")
+        raise definition.problem(
+            definition.answer.line,
+            f"Some rows have no {where}. Exclude them, as by where {definition.grain_column} is not null.",
+        )
     counts = pc.value_counts(column)
     most = pc.max(counts.field("counts")).as_py() if len(counts) else 0
     if most and most > 1:
@@ -248,6 +257,6 @@ def _check_grain(table: pa.Table, definition: Definition) -> None:
         example = twice[0]["values"].as_py()
         raise definition.problem(
             definition.answer.line,
-            f"Some rows occur more than once by {where}, as {example} does. "
-            "Choose one of each, as by qualify row_number() over (partition by … order by …) = 1.",
+            f"Some rows have the same {where}, for example {example}. "
+            "Keep one of each, as by qualify row_number() over (partition by … order by …) = 1.",
         )

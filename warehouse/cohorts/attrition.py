@@ -1,7 +1,7 @@
-"""Counts what each step of a cohort leaves: patients, studies, series and images, in one query over all of it.
+"""Counts the patients, studies, series and images that remain after each step of a cohort, in a single query.
 
-Every step is kept (`as materialized`) and counted from there, so that nothing is asked for twice. A step stands in
-the flow below the step that its FROM begins with; what it lost is counted against that one.
+Every step is materialized (`as materialized`) and counted from there, so that nothing is computed twice. In the flow,
+a step follows the step that its FROM begins with; its losses are counted against that one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from warehouse.cohorts.answer import CohortAnswer
 
-#: What is counted of every step.
+#: What is counted in every step.
 COUNTED = ("patients", "studies", "series", "images")
 _IDS = ("patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A step, counted. `after` names the step that it narrowed, "" where it begins from a view; `counts` are None where
-    a step names no patient, study, series or image, `lost` where there is nothing to count against."""
+    """The counts of a step. `after` is the step that it narrows, "" if it begins from a view; `counts` are None if it
+    identifies no patient, study, series or image, and `lost` if there is nothing to compare with."""
 
     step: str
     meaning: str
@@ -40,10 +40,10 @@ class Count:
 
 
 def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
-    """Every step of the cohort, counted, in the order of the file; the answer comes last.
+    """Count every step of the cohort, in the order of the file; the answer comes last.
 
-    Counts are rounded to `suppress`, all steps together (disclosure_control.round_regions), and what a step lost is the
-    difference of rounded counts; 0 shows them exactly.
+    Counts are rounded to multiples of `suppress`, all steps together (disclosure_control.round_regions), and the losses
+    of a step are differences of rounded counts; 0 gives exact counts.
     """
     definition = cohort.definition
     steps = [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
@@ -56,8 +56,8 @@ def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
 def add_up(
     definition: Definition, names: Sequence[str], regions: Mapping[str, Mapping[str, int]], suppress: int = 0
 ) -> Iterator[Count]:
-    """The counts of the steps from the regions of what is counted: a region's key has a digit 1 for each of the steps
-    named that it is in, in their order."""
+    """Sum the regions of the Venn diagram to the counts of each step: a region's key has one digit per step in `names`,
+    1 if the region is in that step."""
     rounded = {what: round_regions(sizes, suppress) for what, sizes in regions.items()}
     counts: dict[str, dict[str, int | None]] = {
         name: {what: sum(n for key, n in sizes.items() if key[place] == "1") for what, sizes in rounded.items()}
@@ -70,7 +70,7 @@ def add_up(
 
 
 def to_table(steps: Sequence[Count]) -> pa.Table:
-    """The steps as a table: step, the one before, and what is left and lost of patients, studies, series and images."""
+    """Tabulate the steps: step, preceding step, and remaining and lost patients, studies, series and images."""
     import pyarrow as pa
 
     made: dict[str, Any] = {
@@ -91,15 +91,15 @@ def _subtract(before: dict[str, int | None], now: dict[str, int | None]) -> dict
 
 
 def _ids(cohort: CohortAnswer, step: Step) -> list[str]:
-    """The identifiers that a step names, the finest last."""
+    """The identifier columns of a step, the finest last."""
     return [name for name in _IDS if name in cohort.step_columns[step.name]]
 
 
 def _build_query(definition: Definition, steps: Sequence[Step], columns: Mapping[str, Mapping[str, str]]) -> str:
-    """One query over all steps: the number of patients, studies, series and images in each combination of the steps.
+    """Build the query over all steps: the patients, studies, series and images in each combination of the steps.
 
-    A step that names images with all that they are part of is counted as it stands; of any other, the images in the
-    view that belong to what it names. Patients without an image are counted from the steps that name patients.
+    A step with all four identifiers is counted as it is; for any other, the images of the view that belong to its rows
+    are counted. Patients without an image are counted from the steps that have only patient_id.
     """
     marks, members = [], []
     for place, step in enumerate(steps):
@@ -120,5 +120,5 @@ def _build_query(definition: Definition, steps: Sequence[Step], columns: Mapping
 
 
 def _region(place: int, n_steps: int) -> str:
-    """The region of what is in one step alone."""
+    """The region of rows that are in a single step."""
     return f"cast('{'0' * place}1{'0' * (n_steps - place - 1)}' as bit)"

@@ -1,7 +1,7 @@
-"""Draws the attrition of a cohort as a flow: what each step leaves downwards, what it lost to the right.
+"""Draws the attrition of a cohort as a flow chart: what remains goes down, what is excluded to the right.
 
-Steps beside the way (a list of swabs, say) stand to the left, at the step that reads them. Plain SVG, of which PNG is
-made.
+Side steps (a list of swabs, for example) are on the left, next to the step that reads them. The chart is plain SVG;
+PNG is rendered from it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Box:
 
 
 def render_svg(title: str, subtitle: str, steps: Sequence[Count]) -> str:
-    """The flow of the steps as an SVG picture."""
+    """Render the flow chart of the steps as SVG."""
     known = {step.step: step for step in steps}
     way = [steps[-1]]
     while way[0].after:
@@ -92,7 +92,7 @@ def render_svg(title: str, subtitle: str, steps: Sequence[Count]) -> str:
 
 
 def _draw_side_steps(steps: Sequence[Count], reader: Count, box: _Box) -> tuple[float, list[str]]:
-    """Steps beside the way at the step that reads them, one below the other; and how far down they go."""
+    """Draw the side steps next to the step that reads them, one below the other; also returns their lower edge."""
     drawn: list[str] = []
     boxes: dict[str, _Box] = {}
     y = box.y
@@ -112,10 +112,10 @@ def _draw_side_steps(steps: Sequence[Count], reader: Count, box: _Box) -> tuple[
 
 
 def save_chart(picture: str, target: Path) -> None:
-    """Write a picture to a file; its ending says whether as SVG or PNG."""
+    """Write a chart to a file, as SVG or PNG according to its extension."""
     ending = target.suffix.lower()
     if ending not in (".svg", ".png"):
-        raise UsageError(f"{target} ends in neither .svg nor .png.")
+        raise UsageError(f"{target} ends in neither .svg nor .png. Rename it.")
     try:
         with files.write_atomically(target) as file:
             if ending == ".svg":
@@ -129,7 +129,7 @@ def save_chart(picture: str, target: Path) -> None:
 
 
 def _find_reader(step: Count, steps: Sequence[Count], way: Sequence[Count]) -> str:
-    """The step of the way that a step beside it comes to be read by."""
+    """Find the step of the main path that reads a side step, directly or through other side steps."""
     on_way = [s.step for s in way]
     ahead = [step.step]
     for later in steps[steps.index(step) + 1 :]:
@@ -155,9 +155,9 @@ def _format_count(n: int, what: str) -> str:
 
 
 def _describe_losses(step: Count) -> list[tuple[str, str]]:
-    """What a step lost, where it lost anything."""
-    told = [_format_count(n, what) for what, n in step.lost.items() if n]
-    return [("name", "Left out"), *(("", line) for line in told)] if told else []
+    """Describe the losses of a step, if any."""
+    losses = [_format_count(n, what) for what, n in step.lost.items() if n]
+    return [("name", "Excluded"), *(("", line) for line in losses)] if losses else []
 
 
 def _draw_arrow(x1: float, y1: float, x2: float, y2: float) -> str:

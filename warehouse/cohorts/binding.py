@@ -1,7 +1,7 @@
-"""The declared columns as an empty lake in memory: what a cohort's names and types are held against.
+"""Binds a cohort against an empty lake in memory that has the declared columns, to check its names and types.
 
-So that a cohort is checked before anything runs, without a lake: DuckDB itself binds it, over the very views, and says
-what is wrong with which line. Nearest names are ours: DuckDB would offer its own catalogue.
+This checks a cohort before it runs, without a lake: DuckDB itself binds it to the same views and reports errors with
+their lines. Suggestions of names are our own: DuckDB would suggest names of its own catalogue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _QUOTED = re.compile(r'"([^"]+)"')
 
 
 def open_shell() -> duckdb.DuckDBPyConnection:
-    """A connection to an empty lake with every view and macro; it knows no file and no network."""
+    """Open a connection to an empty lake with every view and macro, without access to files or network."""
     con = _create_shell().cursor()
     con.execute(f"use {store.ALIAS}")
     macros.create_macros(con, MACROS)  # temporary: each connection has its own
@@ -60,10 +60,10 @@ def _create_shell() -> duckdb.DuckDBPyConnection:
 def bind(
     con: duckdb.DuckDBPyConnection, definition: Definition, values: Mapping[str, object]
 ) -> dict[str, dict[str, str]]:
-    """The columns of each step and of the answer, with their types.
+    """Return the columns of each step and of the answer, with their types.
 
-    DefinitionError for what DuckDB cannot make sense of, for a grain column or a label that the answer lacks, and for
-    columns of the answer that are called as no column of a manifest can be.
+    DefinitionError if DuckDB cannot bind the SQL, if the answer lacks its grain column or a label, or if a column of
+    the answer has a name that a manifest cannot have.
     """
     import duckdb
 
@@ -71,7 +71,7 @@ def bind(
     rows = ", ".join(f"(select any_value(row) from {quote_step(step)} as row)" for step in steps)
     try:
         kinds = [c[1] for c in con.execute(definition.followed_by(f"select {rows} where false"), values).description]
-        # Beside it, since a step has its columns under names that differ, whatever they are called.
+        # Separately, because a step renames duplicate column names.
         names = [str(row[0]) for row in con.execute(f"describe {definition.bound_sql}", values).fetchall()]
     except duckdb.Error as error:
         raise to_definition_error(error, definition) from None
@@ -93,15 +93,15 @@ def bind(
 
 
 def quote_step(step: Step) -> str:
-    """The name of a step in SQL that goes on after `Definition.followed_by`."""
+    """Quote the name of a step for SQL after `Definition.followed_by`."""
     return ANSWER if step.name == "answer" else sql_files.identifier(step.name)
 
 
 def _find_line_of_column(definition: Definition, name: str) -> int:
-    """The line where a column of the answer is named, else that of its SELECT."""
+    """Find the line that names a column of the answer, else the line of its SELECT."""
     for column in definition.tree.selects:
-        place = (column.args.get("alias") or column.this) if column.alias_or_name == name else None
-        if place is not None and (start := getattr(place, "meta", {}).get("start")) is not None:
+        named = (column.args.get("alias") or column.this) if column.alias_or_name == name else None
+        if named is not None and (start := getattr(named, "meta", {}).get("start")) is not None:
             return find_line(definition.sql, start)
     return definition.answer.line
 
@@ -109,13 +109,13 @@ def _find_line_of_column(definition: Definition, name: str) -> int:
 def _list_required_columns(definition: Definition) -> dict[str, str]:
     grain = definition.grain_column
     return {
-        grain: f"The final SELECT lacks {grain}, which names a row of the grain {definition.grain}.",
+        grain: f"The final SELECT lacks {grain}, the identifier of the grain {definition.grain}.",
         **{label: f"The final SELECT lacks the label {label} that the header declares." for label in definition.labels},
     }
 
 
 def to_definition_error(error: duckdb.Error, definition: Definition) -> DefinitionError:
-    """DuckDB's words for what is wrong, with the line of the file and the nearest name that there is."""
+    """Convert DuckDB's message, with the line in the file and the nearest known name."""
     text = query_text.shorten(str(error).strip())
     if sandbox.is_too_deep(text):
         return definition.problem(definition.answer.line, sandbox.TOO_DEEP)
@@ -141,14 +141,14 @@ def to_definition_error(error: duckdb.Error, definition: Definition) -> Definiti
 
 
 def _suggest_column(name: str, table: str, candidates: list[str]) -> str:
-    """The nearest of the names that could stand there; else the views that have a column of that name or near it."""
+    """Suggest the nearest possible name, else the views that have a column of that name or a similar one."""
     views = columns.load_relations()
     if table in views:
         candidates = [column.name for column in views[table].columns]
     if hint := suggest_nearest(name, {c.rpartition(".")[2] for c in candidates} - {name}):
         return hint
     if having := [view.name for view in columns.list_views() if name in (column.name for column in view.columns)]:
-        return f" The steps before must pass it on; {', '.join(having)} have it."
+        return f" It is a column of {', '.join(having)}: the steps before must select it."
     return (
         ""
         if table

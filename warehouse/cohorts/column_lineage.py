@@ -1,7 +1,7 @@
-"""Which columns of the views every step, filter and column of a cohort comes from, through all of its steps.
+"""Traces the columns and filters of a cohort through all of its steps to the columns of the views.
 
-A column without a source of its own (a literal, as 'positive') says what its SELECT filters by: it comes from that.
-Concepts are followed into their own SQL, so that what a cohort uses of them is a column of the record or of the image.
+A column without a source of its own (a literal such as 'positive') depends on the filters of its SELECT. Concepts are
+followed into their own SQL, down to columns of records and images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Columns = dict[str, set[Base]]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A place where columns of views are used: a filter, or a column of the answer by its name."""
+    """A use of columns of views: in a filter, or in a named column of the answer."""
 
     line: int
     where: str
@@ -32,7 +32,7 @@ class Use:
 
 @dataclass
 class Lineage:
-    """What the answer's columns come from, and what is filtered by."""
+    """The sources of the answer's columns, and the filters."""
 
     answer: _Columns = field(default_factory=dict)
     filters: list[Use] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Lineage:
 
 @dataclass(frozen=True)
 class _Text:
-    """SQL that is followed: its text and tree, and the line that stands for what has no place of its own."""
+    """SQL to trace: its text and tree, and the line to report for nodes without a position."""
 
     sql: str
     tree: Any
@@ -53,7 +53,7 @@ def trace_columns(definition: Definition) -> Lineage:
 
 
 def find_fields_read(definition: Definition) -> frozenset[Base]:
-    """The columns of images, headers and clinical records that the answer may depend on, through views and concepts."""
+    """Find the columns of images, headers and clinical records that the answer depends on, through all views."""
     traced = trace_columns(definition)
     ahead = set().union(*traced.answer.values(), *(use.base for use in traced.filters))
     found: set[Base] = set()
@@ -65,7 +65,7 @@ def find_fields_read(definition: Definition) -> frozenset[Base]:
     return frozenset(found)
 
 
-#: Views at which following ends: one row an object, or the record that counts.
+#: Views where tracing ends: one row per object, or the record in effect.
 _SOURCES = frozenset(("images", "headers", "clinical", "clinical_history", "clinical_issues", "known_at"))
 
 
@@ -80,7 +80,7 @@ def _trace(text: _Text) -> Lineage:
 
 @cache
 def _trace_concept(view: str) -> Lineage:
-    """A concept's columns and filters, by the columns of the views that it stands on."""
+    """Trace a concept's columns and filters to the columns of its views."""
     return _trace(_Text("", view_lineage.parse_view(view), 1))
 
 
@@ -122,7 +122,7 @@ def _trace_query(query: Any, steps: dict[str, _Columns], text: _Text, found: Lin
 
 
 def _trace_union(query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage) -> _Columns:
-    """The columns of a union, which go by their place; a chain of hundreds is walked along, not into."""
+    """Trace a union, by column position; iterative, because a chain may have hundreds of members."""
     from sqlglot import exp
 
     rights = []
@@ -139,7 +139,7 @@ def _trace_union(query: Any, steps: dict[str, _Columns], text: _Text, found: Lin
 def _trace_sources(
     query: Any, steps: dict[str, _Columns], text: _Text, found: Lineage
 ) -> Iterator[tuple[str, _Columns]]:
-    """What the FROM of a SELECT offers, by alias."""
+    """Yield the columns of each source in the FROM of a SELECT, by alias."""
     from sqlglot import exp
 
     begins = query.args.get("from_")
@@ -181,12 +181,12 @@ def _resolve(column: Any, sources: dict[str, _Columns]) -> set[Base]:
     name, table = fold_name(column.name), fold_name(column.table)
     if table in sources:
         return sources[table].get(name, set())
-    # A part of a struct is of the column that holds the struct.
+    # A field of a struct comes from the column of the struct.
     return set().union(*(offered.get(name, offered.get(table, set())) for offered in sources.values()), set())
 
 
 def _find_uses(condition: Any, sources: dict[str, _Columns], text: _Text) -> Iterator[Use]:
-    """A use for each line of a filter that names a column."""
+    """Yield a use for each line of a filter that refers to a column."""
     from sqlglot import exp
 
     by_line: dict[int, set[Base]] = {}

@@ -1,9 +1,9 @@
 """Explains how the answer of a cohort differs between two days, two snapshots or two definitions.
 
-For every row that came, left or changed: the step that took or dropped it, and why. Reasons are looked for from near
-to far: the definition, objects of the row, the clinical file of its patient, other objects of the patient (reasons.py),
-and at last other patients, against whom a cohort may rank or draw (divergence.py). What a cohort does not read is no
-reason: its lineage shows which columns of images and records it does, through views and concepts.
+For every row that came, left or changed: the step that included or excluded it, and why. Reasons are sought in this
+order: the definition, objects of the row, the clinical file of its patient, other objects of the patient (reasons.py),
+and finally other patients, among whom a cohort may rank or sample (divergence.py). Only what a cohort reads can be a
+reason: its lineage shows the columns of images and records that it reads, through views and concepts.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = ["Difference", "Kind", "Reason", "compare_answers"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row that came, left or changed, by the name of its grain. `step` is where it was taken or dropped; `values` has
-    the columns that differ, each with its old and new value."""
+    """A row that came, left or changed, with the id of its grain. `step` is where it was included or excluded; `values`
+    has the columns that differ, each with its old and new value."""
 
     id: str
     patient_id: str
@@ -45,12 +45,12 @@ class Difference:
 
 
 def compare_answers(old: CohortAnswer, new: CohortAnswer) -> list[Difference]:
-    """Every difference from the old answer to the new, ordered by change and name, none without a reason."""
+    """List every difference from the old answer to the new, ordered by change and id, each with a reason."""
     if old.definition.grain != new.definition.grain:
         raise new.definition.problem(
             1,
-            f"Its rows are of the grain {new.definition.grain}, the other's {old.definition.grain}: "
-            "they cannot be compared.",
+            f"The grain of this cohort is {new.definition.grain}, that of the other {old.definition.grain}. "
+            "Compare cohorts of the same grain.",
         )
     before, after = _index_by_id(old), _index_by_id(new)
     moved = {
@@ -106,7 +106,7 @@ def _compare_values(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str,
 def _find_patients(
     moved: Iterable[str], old: CohortAnswer, new: CohortAnswer, before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, set[str]]:
-    """The patients that each row is of: by its own column, else by the images."""
+    """Find the patients of each row: by its patient_id, else by its images."""
     found: dict[str, set[str]] = defaultdict(set)
     unnamed = []
     for name in moved:
@@ -126,7 +126,7 @@ def _find_patients(
 def _explain_by_definition(
     old: CohortAnswer, new: CohortAnswer, moved: dict[str, str], after: dict[str, Any]
 ) -> dict[str, str]:
-    """The rows whose difference is there on the same data too: what the old definition answers on the new data says."""
+    """Find the rows that differ because of the definition: the old definition is run on the new data."""
     from dataclasses import replace
 
     what = [
@@ -140,9 +140,9 @@ def _explain_by_definition(
     if not what:
         return {}
     same_data = _index_by_id(replace(old, warehouse=new.warehouse))
-    told = f"changed definition: {', '.join(what)}"
+    reason = f"changed definition: {', '.join(what)}"
     return {
-        name: told
+        name: reason
         for name, change in moved.items()
         if (change == "came" and name not in same_data)
         or (change == "left" and name in same_data)
@@ -151,7 +151,7 @@ def _explain_by_definition(
 
 
 def _find_excluding_steps(cohort: CohortAnswer, names: list[str]) -> dict[str, str]:
-    """For rows that are not in the answer, the first step, down from where the answer begins, that is without them."""
+    """Find the first step that excludes each of these rows, which are not in the answer."""
     if not names:
         return {}
     definition = cohort.definition
@@ -169,7 +169,7 @@ def _find_excluding_steps(cohort: CohortAnswer, names: list[str]) -> dict[str, s
 
 
 def _summarize_others(old: CohortAnswer, new: CohortAnswer) -> str:
-    """How much changed in all, for a row of which nothing did: the cohort ranks or draws among patients."""
+    """Summarize all changes, for a row without changes of its own: the cohort ranks or samples among patients."""
     counted = []
     for cohort in (old, new):
         row = cohort.warehouse.con.execute(
@@ -179,6 +179,6 @@ def _summarize_others(old: CohortAnswer, new: CohortAnswer) -> str:
         counted.append(row)
     (images, files), (images_now, files_now) = counted
     return (
-        "nothing of this patient made the difference, but its place among others: "
+        "other patients: nothing changed for this patient, but its rank among others did: "
         f"images went from {images:,} to {images_now:,}, clinical files from {files:,} to {files_now:,}"
     )

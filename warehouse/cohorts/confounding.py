@@ -1,9 +1,10 @@
-"""How far a label of a cohort goes with where and how its images were made: what a model may learn in place of disease.
+"""Measures the association of a label with the origin of its images: shortcuts that a model may learn.
 
-Cramér's V between the label and centre, manufacturer, model, projection, month, sex and age, and between these; counts
-per cell; a warning where they go together, and where all rows of a centre, scanner … have one label.
+Computes Cramér's V between the label and centre, manufacturer, model, projection, month, sex and age, and between
+these; counts per cell; a warning for each strong association, and for each centre, scanner … whose rows all have one
+label.
 
-Where counts are rounded, everything else is computed from the rounded tables, and discloses no more than they do.
+If counts are rounded, everything else is computed from the rounded tables and discloses no more than they do.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
     from warehouse.cohorts.answer import CohortAnswer
 
-#: From here on an association is warned of: moderate, by the usual words for Cramér's V.
+#: Associations from this value on are warned about: "moderate" in the usual terms for Cramér's V.
 NOTEWORTHY = 0.3
-#: A centre, scanner … of so many rows that all have one label is warned of.
+#: A centre, scanner … with at least this many rows, all with one label, is warned about.
 ONE_SIDED = 10
 _MOST_VALUES = 24
 _UNKNOWN = "not known"
 
-#: What a label may go with, from the first image of a row and the record of its patient.
+#: Attributes that a label may be associated with, from the first image of a row and the record of its patient.
 _ATTRIBUTES = """
     with first_images as (
         select
@@ -68,7 +69,7 @@ _ATTRIBUTES = """
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """How far two attributes go together: Cramér's V as it is, and corrected for small tables (Bergsma 2013)."""
+    """The association of two attributes: Cramér's V, plain and corrected for small tables (Bergsma 2013)."""
 
     first: str
     second: str
@@ -80,7 +81,7 @@ class Association:
 class Confounders:
     """The associations of a label, strongest first, those between the attributes, the cells of each, and warnings.
 
-    `between` is empty where counts are rounded: no table of two attributes is shown from which it could be computed.
+    `between` is empty if counts are rounded, because there is no rounded table of two attributes to compute it from.
     """
 
     label: str
@@ -92,9 +93,9 @@ class Confounders:
 
 
 def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) -> Confounders:
-    """The shortcut risks of a label, with counts rounded to `suppress`; 0 shows them as they are.
+    """Measure the associations of a label, with counts rounded to multiples of `suppress`; 0 gives exact counts.
 
-    UsageError where the answer lacks the label, or it has too many values to be tabled.
+    UsageError if the answer lacks the label, or if it has too many values to tabulate.
     """
     columns = cohort.rows.column_names
     if label not in columns:
@@ -113,8 +114,8 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
     values = {name: [row[place] for row in rows] for place, name in enumerate(names)}
     if len(set(values["label"])) > _MOST_VALUES:
         raise UsageError(
-            f"{label} has {len(set(values['label'])):,} values; a risk table takes up to {_MOST_VALUES}. "
-            "Choose a label of few values, or put it into classes in the cohort."
+            f"{label} has {len(set(values['label'])):,} values; a table of confounders takes up to {_MOST_VALUES}. "
+            "Choose a label with few values, or group its values in the cohort."
         )
     attributes = names[1:]
     tables = {name: _tabulate(values, name, suppress) for name in attributes}
@@ -131,7 +132,7 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
 
 
 def _fetch_answer(cohort: CohortAnswer, label: str) -> pa.Table:
-    """The answer as id, label and patient_id, whatever its columns are called."""
+    """The answer with its columns renamed to id, label and patient_id."""
     import pyarrow as pa
 
     rows = cohort.rows
@@ -147,7 +148,7 @@ def _to_text(value: object) -> str:
 
 
 def cramers_v(pairs: Counter[tuple[str, str]]) -> tuple[float, float]:
-    """Cramér's V of counted pairs, and V corrected for bias; 0 where one of the two has a single value."""
+    """Cramér's V of counted pairs, and V corrected for bias; 0 if either attribute has a single value."""
     n = sum(pairs.values())
     first: Counter[str] = Counter()
     second: Counter[str] = Counter()
@@ -170,8 +171,8 @@ def _tabulate(values: dict[str, list[str]], name: str, base: int) -> Table:
 
 
 def _find_warnings(label: str, with_label: list[Association], cells: dict[str, Table]) -> list[str]:
-    told = [
-        f"{label} goes with {a.second} (V {a.corrected:.2f}): a model can tell it from the {a.second}."
+    warnings = [
+        f"{label} is associated with {a.second} (V {a.corrected:.2f}): a model can predict it from the {a.second}."
         for a in sorted(with_label, key=lambda a: -a.corrected)
         if a.corrected >= NOTEWORTHY
     ]
@@ -182,5 +183,6 @@ def _find_warnings(label: str, with_label: list[Association], cells: dict[str, T
             total = table.row_totals[row]
             only = [c for c in table.columns if table.cells[row, c] == total]
             if total and total >= ONE_SIDED and only:
-                told.append(f"{name} {row}: all {total:,} rows have {label} {only[0]}.")
-    return told
+                warnings.append(f"{name} {row}: all {total:,} rows have {label} {only[0]}.")
+
+    return warnings

@@ -1,4 +1,4 @@
-"""What a cohort is: the parts of its file, and its SQL as it is run.
+"""The definition of a cohort: the parts of its file, and its SQL in the form that runs.
 
 -- title: Films of positive patients
 -- question: Which films were taken of patients who are positive?
@@ -22,14 +22,14 @@ from warehouse.engine.names import fold_name
 if TYPE_CHECKING:
     from sqlglot import exp
 
-#: The name of the final SELECT when it is made a step; no step of a user can have it.
+#: The name of the final SELECT when it becomes a step; no user's step can have it.
 ANSWER = '"the answer"'
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A named step of the SQL: where its SELECT stands in the text, its line, what the comment above it says, and the
-    steps that it reads, the one that its FROM begins with first."""
+    """A named step of the SQL: the position of its SELECT in the text, its line, the comment above it, and the steps
+    that it reads; `after` is the one that its FROM begins with."""
 
     name: str
     start: int
@@ -62,19 +62,19 @@ class Definition:
 
     @property
     def grain_column(self) -> str:
-        """The column that names a row."""
+        """The column that identifies a row."""
         return GRAINS[self.grain]
 
     @cached_property
     def bound_sql(self) -> str:
-        """The SQL with every `$name` as `cast($name as TYPE)`, so that a null or an empty list has a type; no line
-        moves. Values are not in it: they are bound."""
+        """The SQL with every `$name` as `cast($name as TYPE)`, so that a null or an empty list has a type; line numbers
+        stay the same. Values are bound, not inserted."""
         return _apply_edits(self.sql, self._casts())
 
     def followed_by(self, final: str) -> str:
-        """The same SQL with its final SELECT made one more step, ANSWER, and another SELECT over all steps after it.
+        """Turn the final SELECT into a step, ANSWER, and append another SELECT over all steps.
 
-        Steps are kept, so that each is computed once however often it is asked; no line moves.
+        Steps are materialized, so that each is computed once; line numbers stay the same.
         """
         opening = f"{', ' if self.steps else 'with '}{ANSWER} as materialized ("
         edits = [(step.start - 1, step.start - 1, " materialized ") for step in self.steps if not step.is_kept]
@@ -88,12 +88,12 @@ class Definition:
         ]
 
     def problem(self, line: int, message: str) -> DefinitionError:
-        """A mistake at a line of the file, as an error to raise."""
+        """Create the error for a line of the file."""
         return DefinitionError(self.path, [Problem(line, message)])
 
 
 def _apply_edits(text: str, edits: list[tuple[int, int, str]]) -> str:
-    """A text with its parts from one place to another replaced."""
+    """Replace parts of a text; an edit is (start, end, replacement)."""
     parts, end = [], 0
     for start, until, instead in sorted(edits):
         parts += [text[end:start], instead]

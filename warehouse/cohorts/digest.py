@@ -1,4 +1,4 @@
-"""The digest of a cohort's answer: two answers with the same rows, in whatever order they came, have the same."""
+"""The digest of a cohort's answer: the same for the same rows, in any order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def compute_digest(cohort: CohortAnswer) -> str:
-    """`sha256:` and 64 hex digits over the names of the columns and the rows, sorted by their grain."""
+    """Compute `sha256:` and 64 hex digits over the column names and the rows, sorted by their grain."""
     rows = cohort.rows
     sha = hashlib.sha256(json.dumps(rows.column_names).encode())
     for batch in rows.to_batches(max_chunksize=10_000):

@@ -1,7 +1,7 @@
-"""Finds where the rows of two answers of one definition part: at a step that looks at the row alone, or one that ranks.
+"""Finds the step where two answers of one definition diverge: one that depends on the row alone, or one that ranks.
 
-A step ranks when it compares patients with each other: a window that is neither of the row nor of its patient, over
-what earlier steps give. Where a row first differs at such a step, nothing of its own made the difference.
+A step ranks if it compares patients with each other: it has a window that is partitioned neither by row nor by patient,
+over earlier steps. A row that first differs at such a step differs because of other patients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def list_counted_steps(cohort: CohortAnswer) -> list[Step]:
-    """The steps from where the answer begins down to the answer, of those that name rows of the cohort's grain."""
+    """List the steps on the path to the answer that have the cohort's grain column."""
     definition = cohort.definition
     known = {step.name: step for step in definition.steps}
     chain = [definition.answer]
@@ -30,9 +30,9 @@ def list_counted_steps(cohort: CohortAnswer) -> list[Step]:
 
 
 def find_displaced(old: CohortAnswer, new: CohortAnswer, names: Iterable[str]) -> set[str]:
-    """The rows, by the name of their grain, that first differ at a step that ranks: others took or gave their place.
+    """Find the rows, by id, that first differ at a ranking step: other patients displaced them or made room.
 
-    Nothing where the two definitions are not the same.
+    Empty if the two definitions differ.
     """
     wanted = sorted(names)
     if old.definition.sql != new.definition.sql or not wanted:
@@ -44,14 +44,14 @@ def find_displaced(old: CohortAnswer, new: CohortAnswer, names: Iterable[str]) -
     before, after = (_fetch_values(cohort, steps, wanted) for cohort in (old, new))
     found = set()
     for name in wanted:
-        parted = next((s for s in steps if before[s.name, name] != after[s.name, name]), None)
-        if parted is not None and parted.name in ranking:
+        diverged = next((s for s in steps if before[s.name, name] != after[s.name, name]), None)
+        if diverged is not None and diverged.name in ranking:
             found.add(name)
     return found
 
 
 def _fetch_values(cohort: CohortAnswer, steps: list[Step], names: list[str]) -> dict[tuple[str, str], list[str]]:
-    """The rows of each step under each name, as text in their order."""
+    """Fetch the rows of each step for each id, as sorted text."""
     column = cohort.definition.grain_column
     query = "\nunion all ".join(
         f"select {place} as place, {column} as name, "
@@ -66,7 +66,7 @@ def _fetch_values(cohort: CohortAnswer, steps: list[Step], names: list[str]) -> 
 
 
 def _is_ranking(definition: Definition, step: Step) -> bool:
-    """Whether a step compares rows of several patients, and reads nothing but earlier steps."""
+    """Whether a step compares rows of several patients, and reads only earlier steps."""
     from sqlglot import exp
 
     query = next((cte.this for cte in definition.tree.ctes if cte.alias == step.name), None)

@@ -1,6 +1,6 @@
 """Reads the header of a cohort's file: the comment lines `-- key: value` down to the first line of SQL.
 
-A text goes on over lines that are indented (`--   …`).
+Indented lines (`--   …`) continue the text of an entry.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from warehouse.engine.names import MOST_CHARACTERS, explain_name, fold_name, quo
 from warehouse.engine.query_text import shorten
 from warehouse.errors import UsageError
 
-#: What a row of a cohort may be, and the column that names it.
+#: The grains of a cohort, and the column that identifies a row of each.
 GRAINS = {
     "patient": "patient_id",
     "study": "StudyInstanceUID",
     "series": "SeriesInstanceUID",
     "image": "SOPInstanceUID",
 }
-#: Types of parameters; any of them may be a list, as VARCHAR[].
+#: Types of parameters; any of them may be a list (VARCHAR[]).
 TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE")
-#: Words that `wh.cohort` takes for itself.
+#: Names of arguments of `wh.cohort`.
 RESERVED = ("as_of", "name")
 
 _KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
-#: Characters of a message; a name or value of the file in it may have a million.
+#: The most characters of a message; a name or value from the file may have a million.
 _MOST_SHOWN = 2_000
-#: Problems that an error shows, and that a name is suggested for.
+#: The most problems that an error lists, and that names are suggested for.
 MOST_PROBLEMS = 100
-#: Entries of a header: each is compared with all others, so that a hundred thousand would take hours.
+#: The most entries of a header: each is compared with all others, so a hundred thousand would take hours.
 _MOST_ENTRIES = 1_000
 _NEEDED = ("title", "question", "grain")
-# `++` and `*+` give nothing back: else a million letters without a colon would be cut in two in a million ways.
+# `++` and `*+` do not backtrack: otherwise a million letters without a colon would be split in a million ways.
 _LINE = re.compile(r"-- (\w++)([^:]*+): +(.+)")
-# `*+` gives no blank back: else a million blanks that are no parameter would be tried in a million ways each.
+# `*+` does not backtrack: otherwise a million spaces in an invalid line would be split in a million ways each.
 _PARAM = re.compile(r"-- param +(\S+) +(\w+(?:\[\])?) *+(?:= *+(.+?))?: +(.+)")
 _LABEL = re.compile(r"-- label +(?:\"((?:[^\"]|\"\")*)\"|(\S+?)) *: +(.+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, or to be looked at, in a line of a cohort's file."""
+    """An error, warning or note on a line of a cohort's file."""
 
     line: int
     message: str
@@ -52,7 +52,7 @@ class Problem:
 
 
 class DefinitionError(UsageError):
-    """A cohort's file is wrong; the message has a line `FILE:LINE: what` for each problem."""
+    """Errors in a cohort's file; the message has a line `FILE:LINE: problem` for each."""
 
     def __init__(self, path: str, problems: Iterable[Problem]) -> None:
         cut = (replace(p, message=shorten(p.message, _MOST_SHOWN)) for p in problems)
@@ -64,7 +64,7 @@ class DefinitionError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A value that whoever runs the cohort may give; `default` is a literal of SQL, None when it must be given."""
+    """A parameter of a cohort; `default` is an SQL literal, None if the parameter is required."""
 
     name: str
     type: str
@@ -79,7 +79,7 @@ class Parameter:
 
 
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
-    """`Did you mean x?` for the known name that is nearest, or nothing; letter case does not count."""
+    """Return `Did you mean x?` for the nearest known name, ignoring case, or an empty string."""
     known = list(known)
     if len(name) > MOST_CHARACTERS or len(known) > _MOST_ENTRIES:
         return ""
@@ -90,7 +90,7 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
 
 @dataclass
 class Header:
-    """What a header says: its texts by key, its parameters and its labels."""
+    """The contents of a header: its texts by key, its parameters and its labels."""
 
     texts: dict[str, str] = field(default_factory=dict)
     params: list[Parameter] = field(default_factory=list)
@@ -98,12 +98,15 @@ class Header:
 
 
 def read(text: str, problems: list[Problem]) -> Header:
-    """Read the header of a file; what is wrong with it goes to the problems."""
+    """Read the header of a file; errors are appended to `problems`."""
     header = Header()
     for place, (number, line) in enumerate(_split_entries(text)):
         if place == _MOST_ENTRIES:
             problems.append(
-                Problem(1, f"A header has at most {_MOST_ENTRIES:,} entries; line {number} begins one more.")
+                Problem(
+                    1,
+                    f"A header has at most {_MOST_ENTRIES:,} entries; line {number} exceeds that.",
+                )
             )
             break
         found = _LINE.fullmatch(line)
@@ -115,28 +118,29 @@ def read(text: str, problems: list[Problem]) -> Header:
         elif key == "label":
             _parse_label(header, number, line, problems)
         elif found[2].strip():
-            problems.append(Problem(number, f"After {key} comes its text: -- {key}: …"))
+            problems.append(Problem(number, f"{key} takes no name. Write  -- {key}: …"))
         elif key in header.texts:
-            problems.append(Problem(number, f"{key} is said twice."))
+            problems.append(Problem(number, f"Duplicate key {key}: keep one."))
         else:
             header.texts[key] = found[3].strip()
             if key == "grain" and found[3].strip() not in GRAINS:
                 problems.append(
                     Problem(
-                        number, f"A grain is {', '.join(GRAINS)}, not {found[3]!r}.{suggest_nearest(found[3], GRAINS)}"
+                        number,
+                        f"The grain is {', '.join(GRAINS)}, not {found[3]!r}.{suggest_nearest(found[3], GRAINS)}",
                     )
                 )
-    said = {p.message.split()[0] for p in problems}
+    mentioned = {p.message.split()[0] for p in problems}
     problems += [
-        Problem(1, f"{key} is missing from the header: -- {key}: …")
+        Problem(1, f"{key} is missing from the header. Add  -- {key}: …")
         for key in _NEEDED
-        if key not in header.texts and key not in said
+        if key not in header.texts and key not in mentioned
     ]
     return header
 
 
 def _split_entries(text: str) -> Iterator[tuple[int, str]]:
-    """The entries of the header, each with its first line: lines that go on are joined to theirs."""
+    """Yield the entries of the header with their first lines; continuation lines are joined."""
     start, parts = 0, list[str]()
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.startswith("--"):
@@ -153,30 +157,33 @@ def _split_entries(text: str) -> Iterator[tuple[int, str]]:
 
 def _to_problem(number: int, line: str, key: str) -> Problem:
     if key:
-        return Problem(number, f"The header knows no {key}.{suggest_nearest(key, _KEYS)} It knows {', '.join(_KEYS)}.")
+        return Problem(
+            number, f"Unknown key {key} in the header.{suggest_nearest(key, _KEYS)} The keys are {', '.join(_KEYS)}."
+        )
     return Problem(
         number,
-        f"{line[:40]!r} is no line of a header: write `-- key: value`; a text goes on over lines that begin with "
-        "`--   ` and three blanks.",
+        f"{line[:40]!r} is not a valid header line. Write `-- key: value`; a continuation line begins with "
+        "`--` and three spaces.",
     )
 
 
 def _parse_param(header: Header, number: int, line: str, problems: list[Problem]) -> None:
     found = _PARAM.fullmatch(line)
     if not found:
-        problems.append(Problem(number, "A parameter is written  -- param NAME TYPE = DEFAULT: meaning"))
+        problems.append(Problem(number, "The parameter is not valid. Write  -- param NAME TYPE = DEFAULT: meaning"))
         return
     name, kind, default, meaning = found.groups()
     if kind.upper().removesuffix("[]") not in TYPES:
         problems.append(
             Problem(
-                number, f"{kind} is no type of a parameter.{suggest_nearest(kind, TYPES)} They are {', '.join(TYPES)}."
+                number,
+                f"Unknown parameter type {kind}.{suggest_nearest(kind, TYPES)} The types are {', '.join(TYPES)}.",
             )
         )
     elif wrong := explain_name(name):
         problems.append(Problem(number, f"The parameter {quote_name(name)} {wrong}"))
     elif fold_name(name) in RESERVED:
-        problems.append(Problem(number, f"A parameter cannot be named {name}: that word has its meaning already."))
+        problems.append(Problem(number, f"A parameter cannot be named {name}, which is reserved. Choose another name."))
     elif fold_name(name) in (fold_name(p.name) for p in header.params):
         problems.append(Problem(number, f"Parameter {name} is declared twice."))
     elif default and not _is_literal(default):
@@ -185,7 +192,7 @@ def _parse_param(header: Header, number: int, line: str, problems: list[Problem]
 
 
 def _is_literal(text: str) -> bool:
-    """Whether a text is a number, a text, a truth value, null, a day or a list of them."""
+    """Whether a text is a literal: a number, string, boolean, null, date, or a list of them."""
     import sqlglot
     from sqlglot import exp
 
@@ -204,7 +211,7 @@ def _is_literal(text: str) -> bool:
 def _parse_label(header: Header, number: int, line: str, problems: list[Problem]) -> None:
     found = _LABEL.fullmatch(line)
     if not found:
-        problems.append(Problem(number, "A label is written  -- label COLUMN: meaning"))
+        problems.append(Problem(number, "The label is not valid. Write  -- label COLUMN: meaning"))
         return
     name = found[2] or (found[1] or "").replace('""', '"')
     if wrong := explain_name(name):

@@ -1,9 +1,9 @@
-"""Warns of facts from the future: what a cohort uses beside its labels that lies, or was uploaded, after the image.
+"""Warns of leakage: facts other than labels that happened, or were uploaded, after the index image.
 
-Two clocks. A fact happens on its event date (sql/columns: `event_date`) and is known from the upload of the clinical
-file on. The index image of a row is its StudyDate; a cohort whose answer has a column index_date says so itself. What
-a label comes from is exempt: an outcome is meant to lie ahead. Without a lake the warnings say what may be; with one
-they count.
+A fact has two dates: it happens on its event date (sql/columns: `event_date`), and is available from the upload of the
+clinical file. The index date of a row is its StudyDate, or the column index_date if the answer has one. The sources of
+labels are exempt, because an outcome is meant to be in the future. Without a lake, the warnings list possible leakage;
+with one, they count it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from warehouse.cohorts.column_lineage import Base
 
 _OFFER = (
-    "What was known by then:  inner join lateral (from known_at(patient_id, StudyDate)) as record on true, "
-    "in place of clinical"
+    "For the record known by then, use  inner join lateral (from known_at(patient_id, StudyDate)) as record on true, "
+    "instead of clinical"
 )
 
 
 def map_event_dates() -> dict[Base, str]:
-    """The facts of the views and the column with the day that each happened; "" where none is declared."""
+    """Map the facts of the views to the column with their event date, "" if none is declared."""
     found = {}
     for view in ("clinical", "clinical_history"):
         for column in columns.load_relations()[view].columns:
@@ -42,9 +42,9 @@ def map_event_dates() -> dict[Base, str]:
 
 
 def find_warnings(definition: Definition, cohort: CohortAnswer | None = None, suppress: int = 0) -> list[Problem]:
-    """What a cohort uses that may lie after its images; counted on the cohort's answer where one is given.
+    """List the facts that a cohort uses and that may be later than its images; counted if an answer is given.
 
-    Counts are rounded to `suppress`; 0 shows them as they are.
+    Counts are rounded to multiples of `suppress`; 0 gives exact counts.
     """
     traced = column_lineage.trace_columns(definition)
     exempt = set().union(*(traced.answer.get(fold_name(label), set()) for label in definition.labels), set())
@@ -60,8 +60,8 @@ def find_warnings(definition: Definition, cohort: CohortAnswer | None = None, su
             kind = "column" if use.where.startswith("column") else "filter"
             if base in dates and (base, kind) not in seen:
                 seen.add((base, kind))
-                if told := _describe_warning(base, dates[base], use.where, cohort, suppress):
-                    found.append(Problem(use.line, told, "warning"))
+                if message := _describe_warning(base, dates[base], use.where, cohort, suppress):
+                    found.append(Problem(use.line, message, "warning"))
     facts = {base for use in uses for base in use.base - exempt if base[0] in ("clinical", "patients")}
     facts = {base for base in facts if base in dates or _is_input(base)}
     if facts:
@@ -70,44 +70,44 @@ def find_warnings(definition: Definition, cohort: CohortAnswer | None = None, su
 
 
 def _is_input(base: Base) -> bool:
-    """Whether a column is a value of the clinical record at all, whenever it happened."""
+    """Whether a column is a value of the clinical record, with or without an event date."""
     return base[1] in {column.name for column in columns.list_record_columns()}
 
 
 def _describe_warning(base: Base, event: str, where: str, cohort: CohortAnswer | None, suppress: int) -> str:
-    """The warning for a fact, or nothing where the answer shows that it always lay before."""
+    """Describe the warning for a fact; empty if it always precedes the index image in the answer."""
     fact = base[1]
     if cohort is None:
         if not event:
-            return f"The {where} uses {fact}, which has no date: it may lie after the index image."
-        return f"The {where} uses {fact}, which happens on {event}: it may lie after the index image."
+            return f"The {where} uses {fact}, which has no date and may be later than the index image."
+        return f"The {where} uses {fact}, dated {event}, which may be later than the index image."
     late, undated, rows = _count_after_index(cohort, base, event)
-    told = []
+    parts = []
     if late:
-        told.append(f"lies after the index image in {_format_share(late, rows, suppress)}")
+        parts.append(f"is later than the index image in {_format_share(late, rows, suppress)}")
     if undated:
-        told.append(f"has no date in {_format_share(undated, rows, suppress)}")
-    if not told:
+        parts.append(f"has no date in {_format_share(undated, rows, suppress)}")
+    if not parts:
         return ""
     by = f" (by {event})" if event and event != fact else ""
-    return f"The {where} uses {fact}, which{by} {' and '.join(told)}."
+    return f"The {where} uses {fact}, which{by} {' and '.join(parts)}."
 
 
 def _format_share(count: int, rows: int, suppress: int) -> str:
-    """Some of the rows, in words."""
+    """Format a share of the rows."""
     some, every = (format_rounded(round_count(n, suppress), suppress) for n in (count, rows))
     return f"{some} of {every} rows"
 
 
 def _count_after_index(cohort: CohortAnswer, base: Base, event: str) -> tuple[int, int, int]:
-    """Rows of the answer in which the fact is there and lies after the index day, or has no day; and all rows."""
+    """Count the rows whose fact is later than the index date, those whose fact has no date, and all rows."""
     view, fact = base
     source = "patients" if view == "patients" and event in _list_columns("patients") | {""} else "clinical"
     fact = fact if fact in _list_columns(source) else "kind"
     day = f"facts.{identifier(event)}" if event else "cast(null as date)"
     if source == "clinical" and event == "swabdate":
         day = "coalesce(facts.swabdate, list_max(list_transform(facts.swabdates, lambda swab: swab.swabdate)))"
-    # What is null or false has not happened.
+    # A null or false fact has not happened.
     happened = f"facts.{identifier(fact)} is not null and cast(facts.{identifier(fact)} as varchar) <> 'false'"
     return _count(
         cohort,
@@ -122,11 +122,13 @@ def _count_after_index(cohort: CohortAnswer, base: Base, event: str) -> tuple[in
 def _find_late_uploads(
     definition: Definition, facts: set[Base], cohort: CohortAnswer | None, suppress: int
 ) -> list[Problem]:
-    """Which facts came with a file that was uploaded only after the index image."""
+    """Report the facts from clinical files that were uploaded after the index image."""
     names = ", ".join(sorted({name for _, name in facts}))
     if cohort is None:
-        told = f"{names}: known from the upload of the clinical file on, which may be after the index image. {_OFFER}."
-        return [Problem(definition.answer.line, told, "note")]
+        message = (
+            f"{names}: available from the upload of the clinical file, which may be after the index image. {_OFFER}."
+        )
+        return [Problem(definition.answer.line, message, "note")]
     late, _, rows = _count(
         cohort,
         """select count(*) filter (facts.available_date > index_day), 0, count(*)
@@ -134,8 +136,8 @@ def _find_late_uploads(
     )
     if not late:
         return []
-    told = f"{names}: uploaded only after the index image in {_format_share(late, rows, suppress)}. {_OFFER}."
-    return [Problem(definition.answer.line, told, "note")]
+    message = f"{names}: uploaded after the index image in {_format_share(late, rows, suppress)}. {_OFFER}."
+    return [Problem(definition.answer.line, message, "note")]
 
 
 def _list_columns(view: str) -> set[str]:
@@ -143,7 +145,7 @@ def _list_columns(view: str) -> set[str]:
 
 
 def _count(cohort: CohortAnswer, query: str) -> tuple[int, int, int]:
-    """Counts over `indexed`: the rows of the answer, each with its patient and the day of its index image."""
+    """Run a count over `indexed`: the rows of the answer with their patients and index dates."""
     grain = cohort.definition.grain_column
     names = {fold_name(name): name for name in cohort.rows.column_names}
     day = next((names[name] for name in ("index_date", "studydate") if name in names), "")

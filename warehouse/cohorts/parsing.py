@@ -31,35 +31,39 @@ from warehouse.query.sandbox import TOO_DEEP
 if TYPE_CHECKING:
     from sqlglot import exp
 
-#: A cohort is something to be read.
+#: The most characters of a cohort's file: it is meant to be read by people.
 MOST_BYTES = 1_000_000
 
 
 def list_shipped() -> list[str]:
-    """The names of the cohorts that come with the warehouse."""
+    """List the cohorts of sql/cohorts."""
     return [Path(name).stem for name in sql_files.list_files("cohorts")]
 
 
 def load(name_or_path: str | Path) -> Definition:
-    """The cohort of that name in sql/cohorts, or of a file ending in .sql; UsageError when there is none."""
+    """Load a cohort of sql/cohorts by name, or from a file ending in .sql; UsageError if it does not exist."""
     name = str(name_or_path)
     if name in list_shipped():
         return parse(sql_files.read(f"cohorts/{name}.sql"), f"sql/cohorts/{name}.sql")
     if not name.endswith(".sql"):
         raise UsageError(
             f"There is no cohort {name!r}.{suggest_nearest(name, list_shipped())} List them:  chest cohort list   "
-            "A cohort of your own is a file ending in .sql."
+            "For a cohort of your own, give a file ending in .sql."
         )
     return parse(read_text(name, MOST_BYTES), name)
 
 
 @lru_cache(maxsize=32)
 def parse(text: str, path: str) -> Definition:
-    """Read the text of a cohort's file; DefinitionError has every mistake that can be seen without its columns."""
+    """Parse the text of a cohort's file; DefinitionError lists every error that can be found without the columns."""
     if len(text) > MOST_BYTES:
-        raise DefinitionError(path, [Problem(1, f"A cohort has at most {MOST_BYTES:,} characters.")])
+        raise DefinitionError(
+            path, [Problem(1, f"The file has more than {MOST_BYTES:,} characters, the most for a cohort. Shorten it.")]
+        )
     if hidden := find_hidden(text):
-        raise DefinitionError(path, [Problem(hidden[0], f"The character {hidden[1]} must not be in a cohort.")])
+        raise DefinitionError(
+            path, [Problem(hidden[0], f"The character {hidden[1]} is not allowed in a cohort. Remove it.")]
+        )
     try:
         return _parse_text(text, path)
     except RecursionError:
@@ -68,18 +72,23 @@ def parse(text: str, path: str) -> Definition:
 
 def _parse_text(text: str, path: str) -> Definition:
     problems: list[Problem] = []
-    said = header.read(text, problems)
+    head = header.read(text, problems)
     tree = _parse_tree(text, path)
     tokens = tokenize(text)
     steps, answer = cut_steps(text, tree, tokens, path)
-    params = {fold_name(p.name): p for p in said.params}
+    params = {fold_name(p.name): p for p in head.params}
     used = {fold_name(name): find_line(text, at) for at, _, name in reversed(list(find_placeholders(text)))}
     unknown, unused = [name for name in used if name not in params], [name for name in params if name not in used]
-    # Of many none is a slip of the pen; and each would be compared with all.
+    # With many, none is a typing error; and each would be compared with all.
     near_params, near_used = (params, used) if len(unknown) + len(unused) < MOST_PROBLEMS else ({}, {})
     for name in unknown:
         near = suggest_nearest(name, near_params)
-        problems.append(Problem(used[name], f"{_format_name(name)} is no parameter of the header.{near}"))
+        problems.append(
+            Problem(
+                used[name],
+                f"{_format_name(name)} is not a parameter in the header.{near}",
+            )
+        )
     for name in unused:
         near = suggest_nearest(name, near_used)
         problems.append(Problem(params[name].line, f"Parameter {params[name].name} is never used.{near}"))
@@ -89,13 +98,13 @@ def _parse_text(text: str, path: str) -> Definition:
     return Definition(
         name=Path(path).stem,
         path=path,
-        title=said.texts["title"],
-        question=said.texts["question"],
-        grain=said.texts["grain"],
-        definition=said.texts.get("definition", ""),
-        limits=said.texts.get("limits", ""),
-        params=tuple(said.params),
-        labels=said.labels,
+        title=head.texts["title"],
+        question=head.texts["question"],
+        grain=head.texts["grain"],
+        definition=head.texts.get("definition", ""),
+        limits=head.texts.get("limits", ""),
+        params=tuple(head.params),
+        labels=head.labels,
         steps=steps,
         answer=answer,
         sql=text,
@@ -118,13 +127,9 @@ def _parse_tree(text: str, path: str) -> exp.Query:
         place = error.errors[0] if error.errors else {}
         near = f" near {place['highlight']!r}" if place.get("highlight") else ""
         line = find_parse_line(text, place)
-        raise DefinitionError(
-            path, [Problem(line, f"This is no SQL: {place.get('description', error)}{near}.")]
-        ) from None
+        raise DefinitionError(path, [Problem(line, f"Invalid SQL: {place.get('description', error)}{near}.")]) from None
     except sqlglot.errors.TokenError:
-        raise DefinitionError(
-            path, [Problem(find_open_quote(text), "This is no SQL: a quote is not closed.")]
-        ) from None
+        raise DefinitionError(path, [Problem(find_open_quote(text), "Invalid SQL: a quote is not closed.")]) from None
     if len(statements) != 1:
         semicolon = next((t.start for t in tokenize(text) if t.text == ";"), 0)
         at = find_line(text, semicolon) if statements else max(1, text.count("\n"))
@@ -136,5 +141,5 @@ def _parse_tree(text: str, path: str) -> exp.Query:
     with_ = tree.args.get("with_")
     if with_ and with_.args.get("recursive"):
         line = next(iter(find_lines_of_code(text)), 1)
-        raise DefinitionError(path, [Problem(line, "WITH RECURSIVE is not for cohorts.")])
+        raise DefinitionError(path, [Problem(line, "WITH RECURSIVE is not allowed in a cohort.")])
     return tree

@@ -1,4 +1,4 @@
-"""Why a row of a cohort may differ: what changed of its objects and its patient's record, in what the cohorts read."""
+"""Explains differences of rows by changes of their objects and records, in the columns that the cohorts read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from warehouse.engine.sql_files import identifier
 if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
-#: Where the values of clinical records come from.
+#: The views with values of clinical records.
 _RECORDS = {"clinical", "clinical_history", "clinical_changes", "known_at"}
-#: The columns of images that speak of the .dcm.
+#: The columns of images about the .dcm object.
 _DCM = {"dcm_key", "dcm_size", "dcm_etag", "dcm_available_date"}
 
 
 class Kind(StrEnum):
-    """What brought a difference about."""
+    """The cause of a difference."""
 
     DEFINITION = "changed definition"
     NEW = "new object"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a row differs: the kind, and what exactly, in words."""
+    """Why a row differs: the kind of cause, and its description."""
 
     kind: Kind
     text: str
@@ -43,8 +43,8 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What two cohorts read between them: columns of images and of records, and whether entries that were not taken
-    plainly, and whole headers."""
+    """What two cohorts read together: columns of images and of records, and whether they read cleaning issues and whole
+    headers."""
 
     images: frozenset[str]
     records: frozenset[str]
@@ -54,8 +54,8 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a warehouse shows of a patient: objects of images by key, the clinical file that counts, its entries that
-    were not taken plainly, all file keys."""
+    """What a session shows of a patient: images by key, the record in effect, the submitted values of its cleaning
+    issues, and the keys of all clinical files."""
 
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Facts:
 
 
 def find_reads(old: CohortAnswer, new: CohortAnswer) -> Read:
-    """What the definitions read of images and records."""
+    """Find what the two definitions read of images and records."""
     fields = column_lineage.find_fields_read(old.definition) | column_lineage.find_fields_read(new.definition)
     return Read(
         images=frozenset(column for view, column in fields if view == "images"),
@@ -75,7 +75,7 @@ def find_reads(old: CohortAnswer, new: CohortAnswer) -> Read:
 
 
 def fetch_facts(cohort: CohortAnswer, patients: list[str], read: Read) -> dict[str, Facts]:
-    """What the cohort's warehouse shows of the patients."""
+    """Fetch what the cohort's session shows of the patients."""
     con, given = cohort.warehouse.con, {"patients": patients}
     facts: dict[str, Facts] = defaultdict(Facts)
     of_them = "patient_id in (select unnest($patients))"
@@ -101,10 +101,10 @@ def _list_compared_columns() -> list[str]:
 
 
 def explain_by_objects(column: str, name: str, then: Facts, now: Facts, read: Read) -> list[Reason]:
-    """Objects of the row that are new, gone or replaced; of the whole patient without a column.
+    """Explain by new, removed or replaced objects of the row; of the whole patient if `column` is empty.
 
-    A header counts as replaced where it says something else in what the cohorts read; a .dcm counts at all where they
-    read a column of it.
+    A header counts as replaced if it differs in a column that the cohorts read; a .dcm object counts only if they
+    read a column about it.
     """
     was = {key: row for key, row in then.images.items() if not column or row[column] == name}
     is_ = {key: row for key, row in now.images.items() if not column or row[column] == name}
@@ -133,7 +133,7 @@ def explain_by_objects(column: str, name: str, then: Facts, now: Facts, read: Re
 
 
 def explain_by_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
-    """What the clinical file that counts changed in the fields that the cohorts read; nothing where it changed none."""
+    """Explain by changes of the record in effect, in the fields that the cohorts read."""
     old, new = then.record, now.record
     if not old and not new:
         return []
@@ -143,30 +143,32 @@ def explain_by_record(then: Facts, now: Facts, read: Read) -> list[Reason]:
         return [Reason(Kind.REMOVED, f"removed object {old['key']}, the only clinical file")]
     if (old["key"], old["etag"]) == (new["key"], new["etag"]):
         return []
-    told = [
+    changes = [
         f"{name} from {format_value(old[name])} to {format_value(new[name])}"
         for name in _list_compared_columns()
         if name in read.records and old[name] != new[name]
     ]
-    told += [
+    changes += [
         f"{name} from {_fetch_submitted(then, name)} to {_fetch_submitted(now, name)}"
         for name in sorted(then.issues.keys() | now.issues.keys())
-        if not told and then.issues.get(name) != now.issues.get(name)
+        if not changes and then.issues.get(name) != now.issues.get(name)
     ]
-    if not told:
+    if not changes:
         return []
-    words = ", ".join(told)
+    words = ", ".join(changes)
     if old["key"] not in now.files and old["key"] != new["key"]:
-        return [Reason(Kind.REMOVED, f"removed object {old['key']}; {new['key']} counts, which changes {words}")]
+        return [
+            Reason(Kind.REMOVED, f"removed object {old['key']}; {new['key']} is now in effect, which changes {words}")
+        ]
     what = "newer clinical file" if old["key"] != new["key"] else "replaced clinical file"
     return [Reason(Kind.CLINICAL, f"{what} {new['key']} changed {words}")]
 
 
 def _fetch_submitted(patient: Facts, name: str) -> str:
-    """An entry as it was sent, where it was not taken plainly."""
-    return repr(patient.issues[name]) if name in patient.issues else "an entry that was taken plainly, or none"
+    """The submitted value of a field with a cleaning issue."""
+    return repr(patient.issues[name]) if name in patient.issues else "a value without an issue, or no value"
 
 
 def format_value(value: Any) -> str:
-    """A value in a sentence."""
+    """Format a value for a sentence."""
     return "none" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Places in the text of a cohort: tokens, `$names`, and the line of each, since every mistake is reported with one."""
+"""Finds positions in the text of a cohort: tokens, `$names`, and their lines, because every error has a line."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 def find_line(text: str, at: int) -> int:
-    """The line, from 1, of a place in a text."""
+    """Return the line, from 1, of an offset in a text."""
     return text.count("\n", 0, at) + 1
 
 
 def tokenize(text: str) -> list[Any]:
-    """The tokens of a text, each with its place."""
+    """Return the tokens of a text, with their offsets."""
     import sqlglot
 
     return list(sqlglot.tokenize(text, dialect="duckdb"))
 
 
 def find_placeholders(text: str) -> Iterator[tuple[int, int, str]]:
-    """Where each `$name` stands in a text: its first place, the one after it, and its name."""
+    """Yield the start, end and name of each `$name` in a text."""
     from sqlglot import TokenType
 
     tokens = tokenize(text)
@@ -30,19 +30,19 @@ def find_placeholders(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def find_parse_line(text: str, place: dict[str, Any]) -> int:
-    """The line of a parse error, by its place in the text: sqlglot's own number runs ahead after a `$`."""
+    """Find the line of a parse error by its context, because sqlglot's own line number is wrong after a `$`."""
     context = str(place.get("start_context") or "") + str(place.get("highlight") or "")
     at = text.find(context) if context else -1
     return find_line(text, at + len(context) - 1) if at >= 0 else int(place.get("line") or 1)
 
 
 def find_open_quote(text: str) -> int:
-    """The line of the last quote that is opened: what a tokenizer trips over."""
+    """Find the line of the last opening quote or comment: the one that is not closed."""
     return find_line(text, max(text.rfind("'"), text.rfind('"'), text.rfind("/*"), 0))
 
 
 def find_deepest_line(text: str) -> int:
-    """The line with most brackets open: where a text that is nested too deeply is so."""
+    """Find the line with the deepest nesting of brackets."""
     depth = most = at = 0
     for place, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")
@@ -52,7 +52,7 @@ def find_deepest_line(text: str) -> int:
 
 
 def find_lines_of_code(text: str) -> Iterator[int]:
-    """The numbers of the lines that are neither empty nor a comment."""
+    """Yield the numbers of the lines that are neither empty nor comments."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("--"):
             yield number

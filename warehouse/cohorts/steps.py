@@ -1,4 +1,4 @@
-"""Cuts the SQL of a cohort into its steps, and finds those that have a wrong name or are never read."""
+"""Splits the SQL of a cohort into its steps, and finds steps that have an invalid name or are never read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple[tuple[Step, ...], Step]:
-    """The steps and the final SELECT, cut from the text by their parentheses: what runs is what was written."""
+    """Split the text into steps and the final SELECT by their parentheses, so that the text runs exactly as written."""
     from sqlglot import TokenType
 
     places: list[tuple[Any, int, int, bool]] = []
@@ -26,7 +26,14 @@ def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple
         while tokens[at].token_type is not TokenType.ALIAS:
             if tokens[at].token_type is TokenType.L_PAREN:
                 line = find_line(text, tokens[name].start)
-                raise DefinitionError(path, [Problem(line, "Name the columns of a step in its SELECT, by AS.")])
+                raise DefinitionError(
+                    path,
+                    [
+                        Problem(
+                            line, "A step cannot have a list of column names. Name its columns in its SELECT, by AS."
+                        )
+                    ],
+                )
             at += 1
         says = at + 1
         while tokens[at].token_type is not TokenType.L_PAREN:
@@ -56,7 +63,7 @@ def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple
 
 
 def _find_sources(query: exp.Query, names: dict[str, str]) -> tuple[tuple[str, ...], str]:
-    """The steps that a query reads, and the one of them, if any, that its FROM begins with."""
+    """Find the steps that a query reads, and the one that its FROM begins with, if any."""
     from sqlglot import exp
 
     found = [fold_name(table.name) for table in query.find_all(exp.Table) if not table.db]
@@ -66,7 +73,7 @@ def _find_sources(query: exp.Query, names: dict[str, str]) -> tuple[tuple[str, .
 
 
 def _read_comment_above(lines: list[str], line: int) -> str:
-    """What the comment above a step says, down from where it begins; the header is none."""
+    """Read the comment directly above a step; the header of the file does not count."""
     found: list[str] = []
     at = line - 2
     while at >= 0 and lines[at].lstrip().startswith("--"):
@@ -80,7 +87,7 @@ def _iterate_lines_before(lines: list[str], at: int) -> Iterator[bool]:
 
 
 def find_misnamed(steps: tuple[Step, ...]) -> Iterator[Problem]:
-    """Steps whose name cannot be one, or is that of something else."""
+    """Yield a problem for each step with an invalid name or a name that is already used."""
     taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.list_views()}}
     seen: set[str] = set()
     for step in steps:
@@ -89,12 +96,12 @@ def find_misnamed(steps: tuple[Step, ...]) -> Iterator[Problem]:
             yield Problem(step.line, f"The step {quote_name(step.name)} {wrong}")
         elif name in taken or name in seen:
             whose = taken.get(name, "of another step")
-            yield Problem(step.line, f"Step {step.name} has the name {whose}: give it one of its own.")
+            yield Problem(step.line, f"Step {step.name} has the name {whose}. Rename it.")
         seen.add(name)
 
 
 def find_unused(steps: tuple[Step, ...], answer: Step) -> tuple[Problem, ...]:
-    """Steps that the answer does not come to read: a forgotten criterion."""
+    """Find steps that the answer never reads, directly or indirectly: a criterion may have been forgotten."""
     reached, ahead = set(), list(answer.reads)
     by_name = {step.name: step for step in steps}
     while ahead:
@@ -103,7 +110,7 @@ def find_unused(steps: tuple[Step, ...], answer: Step) -> tuple[Problem, ...]:
             reached.add(name)
             ahead += by_name[name].reads
     return tuple(
-        Problem(s.line, f"Step {s.name} is never read: the answer goes without it.", "warning")
+        Problem(s.line, f"Step {s.name} is never read: the answer does not depend on it.", "warning")
         for s in steps
         if s.name not in reached
     )

@@ -1,6 +1,6 @@
-"""What the SQL of a cohort may use: the public views, its own steps, and functions that always answer the same.
+"""Checks what the SQL of a cohort may use: public views, its own steps, and deterministic functions.
 
-It is somebody else's code, so warehouse/query/sandbox judges it; here its words get their line in the file.
+Cohorts are untrusted SQL, so warehouse/query/sandbox checks them; this module adds the line in the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
-    """Why the SQL may not run, by what its text says; the plan is judged where it runs."""
+    """List the reasons why the SQL may not run, found in its text; the plan is checked when it runs."""
     unknown = list(_find_unknown_relations(definition))
     if unknown:
         return unknown
@@ -31,7 +31,7 @@ def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> lis
         return _find_misread_steps(con, definition)
     except UntrustedSqlError as error:
         return [Problem(error.line or definition.answer.line, _reword_for_cohorts(error.reason))]
-    except UsageError as error:  # what sqlglot reads and DuckDB does not
+    except UsageError as error:  # sqlglot parses it and DuckDB does not
         text, _, place = str(error).partition("\n\nLINE ")
         line = place.partition(":")[0]
         return [Problem(int(line) if line.isdigit() else definition.answer.line, text.strip())]
@@ -40,17 +40,17 @@ def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> lis
 
 
 def _find_misread_steps(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
-    """Steps that DuckDB reads otherwise than they were cut from the text: whatever is made of them would be another
-    question. No such text is known."""
+    """Report if DuckDB parses the steps differently from how they were split, which would change the question. No such
+    text is known."""
     whole, cut = (_split_parts(con, sql) for sql in (definition.bound_sql, definition.followed_by("select 1")))
     names = [*(step.name for step in definition.steps), "the answer"]
     if [name for name, _ in cut[:-1]] == names and [body for _, body in whole] == [body for _, body in cut[:-1]]:
         return []
-    return [Problem(definition.answer.line, "The steps of this SQL cannot be told apart: write it more plainly.")]
+    return [Problem(definition.answer.line, "The steps of this SQL cannot be separated. Write it in a simpler form.")]
 
 
 def _split_parts(con: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:
-    """The steps of a query by name, and last what follows them, as DuckDB parses them, without their places."""
+    """Return DuckDB's parse of the steps of a query by name, followed by its final SELECT, without offsets."""
     node = sandbox.parse_query(con, sql)[0]["node"]
     entries = [(entry["key"], entry["value"]["query"]["node"]) for entry in node["cte_map"].get("map", ())]
     return [
@@ -60,13 +60,13 @@ def _split_parts(con: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, st
 
 
 def _reword_for_cohorts(reason: str) -> str:
-    if "answers otherwise" not in reason:
+    if "is not deterministic" not in reason:
         return reason
-    return f"{reason} The same question must have the same answer: make it a parameter, or ask --as-of a day."
+    return f"{reason} The same question must have the same answer: use a parameter, or --as-of."
 
 
 def _find_unknown_relations(definition: Definition) -> Any:
-    """Relations that are neither views nor steps, with the nearest that is."""
+    """Yield a problem for each relation that is neither a view nor a step, with the nearest name."""
     from sqlglot import exp
 
     known = {

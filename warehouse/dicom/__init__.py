@@ -1,6 +1,6 @@
-"""Reading DICOM JSON: every spelling of a data set is brought into one form, which is all that readers know.
+"""Reads DICOM JSON: normalises every variant of a data set to a single form, so that readers need no other.
 
-`normal_form` says what the form is and finds the headers that are not in it, fast; `normalising` brings those into it;
-`representations` has what differs between the value representations of PS3.5, `sequences` takes sequences out of bytes;
-`dictionary` is what PS3.6 says of a tag.
+`normal_form` defines the form and quickly finds headers that are not in it; `normalising` converts those;
+`representations` has the differences between the value representations of PS3.5; `sequences` decodes sequences from
+bytes.
 """

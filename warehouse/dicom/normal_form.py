@@ -1,9 +1,9 @@
-"""The normal form of a header, as a pattern that most headers match as they were sent: the quick way of the extraction.
+"""The normal form of a header, as a pattern that most headers match as submitted: the fast path of extraction.
 
-In normal form, tags are upper case, an attribute is an object of its `vr` and a list `Value`, padding is cut, a gap
-among values is "", values are apart and in the form of their VR, names are objects whose `Alphabetic` comes first, and
-only private attributes are `UN`. The pattern says what stands beside what. It knows no dictionary; of the columns'
-attributes the extraction looks at the VR besides. It must never match what is not in normal form.
+In normal form, tags are upper case, an attribute is an object with its `vr` and a list `Value`, padding is removed, an
+empty value is "", values are separate and in the form of their VR, names are objects whose `Alphabetic` comes first,
+and only private attributes are `UN`. The pattern checks syntax only, without a dictionary; extraction also checks the
+VR of the columns' attributes. The pattern must never match a header that is not in normal form.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from warehouse.catalog import columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Sequences nested deeper than this are no header: DICOM's own are nested four or five deep.
+#: Headers with deeper sequences are rejected: those of DICOM are nested four or five deep.
 MAX_DEPTH = 32
-#: A header of more bytes is looked at by itself: how deeply it is nested its pattern does not see.
+#: Longer headers are checked for their nesting separately, because the pattern cannot see it.
 _LONG = 16_384
 
-#: Raised whenever the code of this package, or sql/extract, reads a header differently than before, so that the next
-#: refresh reads all headers again. The declared columns are part of the digest by themselves.
+#: Increase it whenever the code of this package, or sql/extract, reads a header differently, so that the next refresh
+#: reads all headers again. The declared columns are part of the digest anyway.
 VERSION = 3
 
 
 @cache
 def compute_rules_digest() -> str:
-    """What names the rules by which headers are read into columns."""
+    """Compute the digest of the rules that read headers into columns."""
     declared = [f"{column.name} {column.type} {column.source}" for column in columns.list_dicom_columns()]
     return hashlib.sha256("\0".join((str(VERSION), *declared)).encode()).hexdigest()[:12]
 
 
 def matches_form(contents: pa.ChunkedArray) -> pa.Array:
-    """Which of the texts, if they are JSON at all, are headers in normal form that are nested not too deeply."""
+    """Find the texts that are, provided they are JSON, headers in normal form and not nested too deeply."""
     import polars as pl
     import pyarrow as pa
 
@@ -44,7 +44,7 @@ def matches_form(contents: pa.ChunkedArray) -> pa.Array:
         pa.chunked_array([chunk.cast(pa.large_string()) for chunk in contents.chunks], pa.large_string())
     )
     assert isinstance(texts, pl.Series)
-    # Rust's regular expressions take half the time of those of DuckDB.
+    # Rust's regular expressions are twice as fast as DuckDB's.
     found = texts.str.contains(f"^(?:{build_pattern()})$") & texts.str.contains('"', literal=True)
     is_long = (found & (texts.str.len_bytes() > _LONG)).fill_null(False)
     if is_long.any():
@@ -65,12 +65,12 @@ def _is_deep(text: str) -> bool:
 
 
 def _text_pattern(characters: str) -> str:
-    """A JSON text that neither begins nor ends with a space."""
+    """A JSON string that neither begins nor ends with a space."""
     return f'"(?:{characters}+(?: +{characters}+)*)?"'
 
 
 def _list_pattern(item: str) -> str:
-    """Value as a list of these; [null] is how an empty value is written too."""
+    """`Value` as a list of these; [null] is also an empty value."""
     return rf'\s*,\s*"Value"\s*:\s*\[\s*(?:null\s*|{item}\s*(?:,\s*{item}\s*)*)?\]'
 
 
@@ -80,8 +80,8 @@ def _attribute_pattern(vr: str, *contents: str) -> str:
 
 @cache
 def build_pattern() -> str:
-    """The pattern, in the syntax that Rust and Python have in common; to be matched whole."""
-    # \u0000 to \u007F need no escape and may hide padding; halves of surrogate pairs are left to the slow way.
+    """Build the pattern, in the syntax that Rust and Python share, for a full match."""
+    # \u0000 to \u007F need no escape and may hide padding; halves of surrogate pairs are left to the slow path.
     unicode = (
         r"\\u(?:00[89a-fA-F][0-9a-fA-F]|0[1-9a-fA-F][0-9a-fA-F]{2}"
         r"|[1-9a-cA-CeEfF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})"

@@ -1,6 +1,6 @@
-"""Brings a header into normal form (normal_form.py), whatever spelling of DICOM JSON (PS3.18 F) it was sent in.
+"""Converts a header from any variant of DICOM JSON (PS3.18 F) to normal form (normal_form.py).
 
-Nothing is dropped: what has no place in the model, or cannot be decoded, stays where it was.
+Nothing is dropped: members outside the model, and values that cannot be decoded, stay where they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from warehouse.dicom import representations, sequences
 from warehouse.dicom.normal_form import MAX_DEPTH
 from warehouse.errors import UnreadableError
 
-#: A header that is not in normal form and has more characters is not read: real ones are some thousands.
+#: The most characters of a header that is not in normal form; real ones have some thousands.
 MAX_CHARACTERS = 4_000_000
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
@@ -25,27 +25,27 @@ _PARTS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 class Number(str):
-    """A number of JSON as it was written."""
+    """A JSON number in its original notation."""
 
     __slots__ = ()
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with all its members, also those that are there twice."""
+    """A JSON object with all its members, duplicates included."""
 
     __slots__ = ()
 
 
 class Reading(NamedTuple):
-    """A header in normal form, and what its columns are read from: values that are not in the form of their column
-    are null in it."""
+    """A header in normal form, and the part that its columns are read from: values that do not have the form of their
+    column are null in it."""
 
     text: str
     typed: str
 
 
 def normalise(text: str) -> Reading:
-    """A header in normal form; UnreadableError says why it is none. json.JSONDecodeError where it is no JSON."""
+    """Normalise a header; UnreadableError if it is not a header, json.JSONDecodeError if it is not JSON."""
     if len(text) > MAX_CHARACTERS:
         raise UnreadableError(f"not in the usual form of DICOM JSON, and longer than {MAX_CHARACTERS:,} characters")
     try:
@@ -66,16 +66,16 @@ def normalise(text: str) -> Reading:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads a data set and those within it; what the outer one says of character set and sign holds for all."""
+    """Reads a data set and nested ones; the character set and sign of the outer one apply to all."""
 
     top: _Pairs
     character_set: str = field(init=False)
     is_signed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        said = {key.upper(): value for key, value in self.top}
-        self.character_set = _read_first(said.get("00080005"))
-        self.is_signed = _read_first(said.get("00280103")) == "1"
+        top = {key.upper(): value for key, value in self.top}
+        self.character_set = _read_first(top.get("00080005"))
+        self.is_signed = _read_first(top.get("00280103")) == "1"
 
     def read_data_set(self, pairs: _Pairs, depth: int = 0) -> dict[str, Any]:
         if depth > MAX_DEPTH:
@@ -110,7 +110,7 @@ class _Reader:
         return {"vr": vr, **({"Value": read} if read else {}), **members}
 
     def find_vr(self, tag: str, sent: object) -> str:
-        """The VR that was sent; where it says nothing, that of the dictionary (PS3.5 6.2.2)."""
+        """The submitted VR; if it is missing or UN, that of the dictionary (PS3.5 6.2.2)."""
         if isinstance(sent, str) and (said := sent.strip(" \0").upper()) in representations.KNOWN - {"UN"}:
             return said
         known = dicom_dictionary.find_vr(tag)
@@ -119,7 +119,7 @@ class _Reader:
         return {"OB or OW": "OW", "US or OW": "OW"}.get(known, known)
 
     def decode_inline(self, encoded: object, vr: str) -> list[Any] | None:
-        """The values of an InlineBinary; None where they cannot be had."""
+        """Decode the values of an InlineBinary; None if that fails."""
         if vr == "SQ":
             items = sequences.decode(encoded)
             return None if items is None else [_keep_pairs(item) for item in items]
@@ -139,19 +139,19 @@ class _Reader:
                 read.extend(representations.split_values(item, vr))
             else:
                 read.append(item)
-        # One value that is empty is no value.
+        # A single empty value is no value.
         return [] if len(read) == 1 and read[0] in ("", None, {"Alphabetic": ""}) else read
 
 
 def _keep_pairs(value: Any) -> Any:
-    """JSON objects as they come from the parser."""
+    """Convert dictionaries to the objects that the parser returns."""
     if isinstance(value, dict):
         return _Pairs((key, _keep_pairs(member)) for key, member in value.items())
     return [*map(_keep_pairs, value)] if isinstance(value, list) else value
 
 
 def _rename_members(value: Any) -> dict[str, Any]:
-    """The members of an attribute by their right names; a value that stands by itself is its Value."""
+    """Correct the names of an attribute's members; a bare value becomes its Value."""
     if not isinstance(value, _Pairs):
         return {"Value": value}
     members: dict[str, Any] = {}
@@ -165,7 +165,7 @@ def _rename_members(value: Any) -> dict[str, Any]:
 
 
 def _read_names(item: Any) -> list[Any]:
-    """A person's name as an object of its forms, the alphabetic one first (PS3.5 6.2.1); of several in a text each."""
+    """Convert a person's name to an object of its forms, alphabetic first (PS3.5 6.2.1); one per name in a text."""
     if isinstance(item, _Pairs):
         parts = dict(item)
         if not parts.keys() & set(_PARTS):
@@ -192,7 +192,7 @@ def _split_forms(text: str) -> dict[str, str]:
 
 
 def _read_first(value: Any) -> str:
-    """The one value of an attribute, as text; "" where it is not so simple."""
+    """The single value of an attribute, as text, else ""."""
     found = _rename_members(value).get("Value") if value is not None else None
     while isinstance(found, list) and len(found) == 1:
         found = found[0]
@@ -200,7 +200,7 @@ def _read_first(value: Any) -> str:
 
 
 def _select_typed(data_set: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    """The attributes of the columns, without the values that are not in the form of their column."""
+    """Select the attributes of the columns, without values that do not have the form of their column."""
     for column in columns.list_dicom_columns():
         values = (data_set.get(column.source) or {}).get("Value")
         form = representations.find_form(column.type, dicom_dictionary.find_vr(column.source))
@@ -217,7 +217,7 @@ def _check_form(value: Any, form: re.Pattern[str], kind: str) -> Any:
 
 
 def _dump(value: Any) -> str:
-    """JSON with numbers as they were written."""
+    """Serialize to JSON, keeping the original notation of numbers."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What differs between value representations (PS3.5 6.2): padding, several values in a text, forms, binary values."""
+"""The differences between value representations (PS3.5 6.2): padding, multiple values, forms, binary values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import struct
 from collections.abc import Callable
 
-#: All that PS3.5 6.2 knows; of these, those that are bytes.
+#: All value representations of PS3.5 6.2, and the binary ones.
 KNOWN = frozenset(
     [
         "AE",
@@ -49,7 +49,7 @@ KNOWN = frozenset(
     ]
 )
 BINARY = frozenset(["OB", "OD", "OF", "OL", "OV", "OW"])
-#: Texts in which a backslash is no separator, and those in which leading spaces count.
+#: Those in which a backslash is not a separator, and those in which leading spaces are significant.
 _ONE_TEXT = frozenset(["LT", "ST", "UT", "UR"])
 _LEADING_SPACES_COUNT = frozenset(["LT", "ST", "UT", "UC"])
 
@@ -57,7 +57,7 @@ _DATE = re.compile(r"[0-9]{8}|[0-9]{4}\.[0-9]{2}\.[0-9]{2}")
 _TIME = re.compile(
     r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?|[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
 )
-# No digit fits in two places of it: else a million of them that are no number would be tried in a million ways each.
+# Unambiguous for each digit: otherwise a million digits that are not a number would be split in a million ways each.
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 # An age that sql/expressions/header_age.sql can read. AS itself is nnnD, nnnW, nnnM or nnnY; check values_not_in_form
@@ -67,10 +67,10 @@ _FORMS = {"DATE": _DATE, "TIME": _TIME, "DOUBLE": _DECIMAL, "INTEGER": _WHOLE}
 
 
 def find_form(column_type: str, vr: str) -> re.Pattern[str] | None:
-    """The form that a text must have to be read into a column of that type and VR; None where every text is read.
+    """The form that a text must have to be read into a column of this type and VR; None if any text is accepted.
 
-    Dates and times of ACR-NEMA have separators. A UI is only ever compared: one that is not in the form of PS3.5 still
-    says which images belong together, so it is kept and check values_not_in_form names it.
+    Dates and times of ACR-NEMA have separators. A UI is only compared: one that does not have the form of PS3.5 still
+    shows which images belong together, so it is kept, and check values_not_in_form reports it.
     """
     return _AGE if vr == "AS" else _FORMS.get(column_type.removesuffix("[]"))
 
@@ -87,18 +87,18 @@ _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "F
 
 
 def strip_padding(text: str, vr: str) -> str:
-    """A value without its padding: NUL and spaces at the end; spaces at the beginning too where they do not count."""
+    """Remove the padding of a value: trailing NUL and spaces, and leading spaces if they are not significant."""
     bare = text.rstrip(" \0")
     return bare if vr in _LEADING_SPACES_COUNT else bare.lstrip(" ")
 
 
 def split_values(text: str, vr: str) -> list[str]:
-    """The values that stand in one text between backslashes, each without its padding."""
+    """Split a text at backslashes into values, without their padding."""
     return [strip_padding(part, vr) for part in ([text] if vr in _ONE_TEXT else text.split("\\"))]
 
 
 def decode(encoded: object, vr: str, character_set: str) -> list[str | int | float] | None:
-    """The values in the bytes of an InlineBinary: text, or numbers in little endian; None where they cannot be had."""
+    """Decode the values in the bytes of an InlineBinary: text, or little-endian numbers; None if that fails."""
     if not isinstance(encoded, str):
         return None
     try:
@@ -126,7 +126,7 @@ def _unpack(content: bytes, code: str, read: Callable[[float], float]) -> list[s
 
 
 def _to_shortest(number: float) -> float:
-    """The shortest decimal that is the same number of 32 bits."""
+    """The shortest decimal that is the same 32-bit number."""
     return next((near for digits in range(6, 9) if _to_single(near := float(f"{number:.{digits}g}")) == number), number)
 
 
@@ -143,7 +143,7 @@ def _decode_text(content: bytes, vr: str, character_set: str) -> list[str | int 
             found = content.decode(name) if name else ""
         except UnicodeDecodeError:
             continue
-        # A text has no control characters but those of PS3.5 6.1.3; with others it is something else.
+        # A text may have only the control characters of PS3.5 6.1.3; with others it is not text.
         if found and not re.search(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]", found.rstrip("\0")):
             return [*split_values(found, vr)]
     return None

@@ -1,7 +1,7 @@
-"""Takes a sequence that was sent as bytes apart into items of DICOM JSON, whose values are still bytes.
+"""Decodes a sequence from bytes into items of DICOM JSON, whose values are still bytes.
 
-A sequence of unknown VR is in implicit VR little endian, whatever the header is in (PS3.5 6.2.2). pydicom reads it too,
-but takes a value that was cut short for a whole one.
+A sequence of unknown VR is in implicit VR little endian, whatever the encoding of the header (PS3.5 6.2.2). pydicom can
+read it too, but accepts truncated values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UNDEFINED = 0xFFFFFFFF
 
 
 def decode(encoded: object) -> list[dict[str, Any]] | None:
-    """The items of an InlineBinary that is a sequence (PS3.5 7.5) to its last byte; None where it is not."""
+    """Decode an InlineBinary that is completely a sequence (PS3.5 7.5); None if it is not."""
     try:
         content = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
         return _read_items(content, 0, len(content))[0] if content else None
@@ -25,7 +25,7 @@ def decode(encoded: object) -> list[dict[str, Any]] | None:
 
 
 def _read_items(content: bytes, place: int, end: int | None) -> tuple[list[dict[str, Any]], int]:
-    """The items up to `end`, or to the delimiter where the length is undefined; and where they end."""
+    """Read the items up to `end`, or to the delimiter if the length is undefined; returns the offset after them too."""
     items: list[dict[str, Any]] = []
     while place != end:
         tag, length, place = _read_start(content, place)
@@ -59,6 +59,6 @@ def _read_item(content: bytes, place: int, end: int | None) -> tuple[dict[str, A
 
 
 def _read_start(content: bytes, place: int) -> tuple[int, int, int]:
-    """Tag and length, and where the value begins."""
+    """Read a tag and a length; also returns the offset of the value."""
     group, element, length = struct.unpack_from("<HHI", content, place)
     return group << 16 | element, length, place + 8

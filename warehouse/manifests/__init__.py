@@ -1,1 +1,1 @@
-"""Manifests: what a cohort answered, object by object, with everything needed to prove and repeat it."""
+"""Manifests: a cohort's answer, object by object, with everything needed to verify and reproduce it."""

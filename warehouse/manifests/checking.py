@@ -1,4 +1,4 @@
-"""Holds the tables of a manifest against its manifest.json and its CSV; the first thing that is wrong is an error."""
+"""Checks the tables of a manifest against its manifest.json and its CSV; the first fault is an error."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ RECORD_COLUMNS = (
     ("counts", "BOOLEAN"),
 )
 
-#: Types that a label may have: those that Parquet gives back as they were, and lists of them.
+#: Types that a label may have: those that Parquet preserves, and lists of them.
 LABEL_TYPES = re.compile(
     r"(BOOLEAN|U?(TINYINT|SMALLINT|INTEGER|BIGINT)|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|VARCHAR|JSON|UUID|BLOB|INTERVAL"
     r"|DATE|TIME|TIMESTAMP(_NS)?|TIMESTAMP WITH TIME ZONE)(\[\])*"
 )
 
-#: The texts of one row; a key has 1,024 bytes on S3.
+#: The most bytes of text in one row; a key on S3 has up to 1,024.
 _MOST_BYTES_OF_A_ROW = 1 << 20
 _MOST_ROWS = 200_000_000
-#: Texts that are compared at a time.
+#: Batches for comparing texts.
 _BATCH_ROWS, _BATCH_BYTES = 50_000, 64 << 20
 _CSV_BLOCK = 8 << 20
 
 
 def open_table(path: Path) -> str:
-    """A Parquet file as DuckDB reads it in FROM."""
+    """A Parquet file, as SQL for FROM."""
     return f"read_parquet({sql_files.literal(str(path))}, hive_partitioning = false)"
 
 
 def check_tables(
     con: duckdb.DuckDBPyConnection, folder: Path, about: dict[str, Any], rows: Path, records: Path
 ) -> tuple[str, ...]:
-    """Everything that is asked of the tables, which are copies; the CSV is read from the folder, once.
+    """Check the tables, which are copies; the CSV is read from the folder, once.
 
-    Returns the sources of both. ManifestError says what is wrong, duckdb.Error that a table cannot be read.
+    Returns the sources of both. ManifestError describes a fault; duckdb.Error means that a table cannot be read.
     """
     labels = about["cohort"]["labels"]
     _check_columns(con, folder, rows, [(name, kind) for name, kind, _ in COLUMNS], labels)
@@ -73,7 +73,7 @@ def check_tables(
 
 
 def _to_error(folder: Path, what: str) -> ManifestError:
-    return ManifestError(f"{folder} was altered: {what}. Get the manifest again from where it came from.")
+    return ManifestError(f"{folder} was altered: {what}. Get the manifest again from its sender.")
 
 
 def _read_sql(name: str, **values: str) -> str:
@@ -96,17 +96,17 @@ def _check_columns(
         (str(name), str(kind)) for name, kind in con.execute(_read_sql("columns", rows=open_table(path))).fetchall()
     ]
     if [name for name, _ in found] != [*(name for name, _ in expected), *labels]:
-        raise _to_error(folder, f"{path.name} has other columns than manifest.json states")
+        raise _to_error(folder, f"{path.name} has columns that differ from those in manifest.json")
     wrong = [name for (name, kind), (_, meant) in zip(found, expected, strict=False) if kind != meant]
     wrong += [name for name, kind in found[len(expected) :] if not LABEL_TYPES.fullmatch(kind)]
     if wrong:
-        raise _to_error(folder, f"{path.name} has another type in {', '.join(wrong)}")
+        raise _to_error(folder, f"{path.name} has wrong types in {', '.join(wrong)}")
 
 
 def _check_length(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about: dict[str, Any]) -> None:
-    """The rows that the file claims to have, before they are counted: it costs nothing to claim many.
+    """Check the stated number of rows before they are counted, because a file can state any number.
 
-    Equal rows take next to no room in Parquet, but those of a manifest differ: each has a key and an etag of its own.
+    Equal rows take almost no space in Parquet, but those of a manifest differ: each has its own key and etag.
     """
     length = _fetch_one(con, _read_sql("length", file=sql_files.literal(str(path))))["n_rows"] or 0
     room = about["files"][path.name]["bytes"]
@@ -124,7 +124,7 @@ def _read_columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
 
 
 def _check_width(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about: dict[str, Any]) -> int:
-    """No row has texts beyond measure, and the CSV has room for them all; returns how many rows to take at a time."""
+    """Check that no row is too wide and that the CSV is large enough for all; returns the rows per batch."""
     each = " + ".join(f"coalesce(strlen(cast({name} as varchar)), 0)" for name in _read_columns(con, path))
     found = _fetch_one(con, _read_sql("widest", rows=open_table(path), bytes=each))
     if found["widest"] > _MOST_BYTES_OF_A_ROW:
@@ -135,7 +135,7 @@ def _check_width(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about
 
 
 def _check_csv(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, meant: dict[str, Any], batch: int) -> None:
-    """The CSV has the rows of the Parquet file, text by text in their order, and the hash that manifest.json states."""
+    """Check that the CSV has the rows of the Parquet file, in order, and the hash stated in manifest.json."""
     import pyarrow as pa
 
     names = _read_columns(con, rows)
@@ -152,7 +152,7 @@ def _check_csv(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, meant: 
 
 
 def _read_csv(file: HashedFile, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """The CSV, every field a text, an empty one without quotes null; ArrowInvalid when it is none of these columns."""
+    """Read the CSV with all fields as text, empty unquoted ones as null; ArrowInvalid if its columns differ."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -173,7 +173,7 @@ def _read_csv(file: HashedFile, names: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _are_same(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:
-    """Whether two streams of texts have the same rows, however each is cut into batches."""
+    """Whether two streams of texts have the same rows, regardless of their batches."""
     left, right = _next_batch(one), _next_batch(other)
     while left is not None and right is not None:
         rows = min(left.num_rows, right.num_rows)
@@ -185,7 +185,7 @@ def _are_same(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) ->
 
 
 def _next_batch(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
-    """The next batch with a row in it, its texts with 64-bit offsets; None at the end."""
+    """Return the next non-empty batch, with 64-bit offsets; None at the end."""
     import pyarrow as pa
 
     for batch in batches:
@@ -201,7 +201,7 @@ def _check_rows(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, about:
             raise _to_error(folder, f"{count:,} rows {problem}")
     ((twice,),) = con.execute(_read_sql("repeated", rows=open_table(rows))).fetchall()
     if twice:
-        raise _to_error(folder, f"{twice:,} objects are there more than once")
+        raise _to_error(folder, f"{twice:,} objects occur more than once")
 
 
 def _check_counts(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, about: dict[str, Any]) -> None:
@@ -222,6 +222,6 @@ def _read_sources(
             raise _to_error(folder, f"{count:,} rows of {records.name} {problem}")
     of_rows = {source for (source,) in con.execute(_read_sql("sources", rows=open_table(rows))).fetchall()}
     if of_rows != set(about["sources"]):
-        raise _to_error(folder, "its rows lie in other sources than manifest.json states")
+        raise _to_error(folder, "its rows have other sources than manifest.json states")
     sql = sql_files.fill(sql_files.read_statements("manifests/verify.sql")["sources"], records=open_table(records))
     return tuple(sorted(of_rows | {source for (source,) in con.execute(sql).fetchall()}))

@@ -1,4 +1,4 @@
-"""Whether a file has the bytes of an object: by its etag where that is an MD5, else by S3's checksums, else by size."""
+"""Verifies that a file has the bytes of an object: by an MD5 etag, else by S3's checksums, else by size."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _PARTS = re.compile("([0-9a-f]{32})-([0-9]+)")
 _MIB = 1 << 20
 _CHUNK = 1 << 20
 
-#: Sizes of parts that programs are known to upload by, in MiB (boto3, s5cmd, rclone, multiples that users set).
+#: Usual part sizes of uploads, in MiB (boto3, s5cmd, rclone, multiples that users set).
 _USUAL_MIB = (8, 5, 16, 50, 15, 10, 64, 32, 100, 128, 25, 20, 256, 512, 1024)
 
 
 class How(StrEnum):
-    """By what a file was found to be whole."""
+    """The method by which a file was verified."""
 
     MD5 = "MD5"
     PARTS = "multipart MD5"
     CHECKSUM = "S3 checksum"
-    CONTENT = "content"  # compared with the object itself, which lies in a folder
+    CONTENT = "content"  # compared with the object itself, in a folder bucket
     SIZE = "size alone"
 
 
 def find_proof(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "") -> How | None:
-    """By what a file with the size of its object has its bytes; None when it has others.
+    """Verify a file that has the size of its object, and return the method; None if the bytes differ.
 
-    `md5` is that of the file, where it is known. `facts` is asked only when the etag alone does not tell.
+    `md5` is that of the file, if known. `facts` is called only if the etag alone is not enough.
     """
     if is_md5(etag):
         if (md5 or _compute_digest(path, "md5")) == etag:
@@ -50,15 +50,15 @@ def _prove_by_parts(path: Path, etag: str, count: int, facts: Callable[[], Facts
     if any(compute_etag(path, part) == etag for part in _list_usual_sizes(size, count)):
         return How.PARTS
     known = facts()
-    # Parts need not be equal; the size of the first one tells only where it explains their number.
-    is_told = known.part_size and -(-size // known.part_size) == count
-    if is_told and known.is_md5 and known.etag == etag:
+    # Parts need not be equal; the size of the first is of use only if it explains their number.
+    is_consistent = known.part_size and -(-size // known.part_size) == count
+    if is_consistent and known.is_md5 and known.etag == etag:
         return How.PARTS if compute_etag(path, known.part_size) == etag else None
     return _prove_by_checksum(path, known)
 
 
 def _list_usual_sizes(size: int, count: int) -> Iterator[int]:
-    """The usual sizes of parts that would make so many parts of a file."""
+    """Yield the usual part sizes that split a file into `count` parts."""
     if count == 1:
         yield max(size, 1)
         return
@@ -68,7 +68,7 @@ def _list_usual_sizes(size: int, count: int) -> Iterator[int]:
 
 
 def compute_etag(path: Path, part_size: int) -> str:
-    """The etag that S3 gives an object uploaded in parts: the MD5 of their MD5s, and their number."""
+    """Compute the etag of an S3 multipart upload: the MD5 of the parts' MD5s, and their number."""
     digests: list[bytes] = []
     with path.open("rb") as file:
         while True:
@@ -85,7 +85,7 @@ def compute_etag(path: Path, part_size: int) -> str:
 
 
 def _prove_by_checksum(path: Path, facts: Facts) -> How | None:
-    """By the first checksum that can be computed here; CRC32C and CRC64NVME cannot."""
+    """Verify by the first checksum that can be computed here; CRC32C and CRC64NVME cannot."""
     for name in ("SHA256", "SHA1", "CRC32"):
         if name in facts.checksums:
             found = _compute_crc32(path) if name == "CRC32" else bytes.fromhex(_compute_digest(path, name.lower()))

@@ -1,4 +1,4 @@
-"""Compares two manifests: what was asked, and object by object what came, went and changed."""
+"""Compares two manifests: what was asked, and which objects came, went or changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from warehouse.settings import Settings, load_settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: What was asked, as manifest.json says it: the words for it, and where it stands.
+#: What was asked: the words for it, and its path in manifest.json.
 _ASKED = {
     "cohort": ("cohort", "name"),
     "SQL": ("cohort", "sql_sha256"),
@@ -29,7 +29,7 @@ _ASKED = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a manifest differs from another. `objects` has change, key, object, patient_id and detail of each."""
+    """How two manifests differ. `objects` has the change, key, object, patient_id and detail of each."""
 
     is_same: bool  # the content digests
     asked: dict[str, tuple[Any, Any]]
@@ -38,12 +38,12 @@ class Difference:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether no object came, went or changed: also not in its etag, which the digest does not cover."""
+        """Whether no object came, went or changed, etags included, which the digest does not cover."""
         return self.is_same and not self.objects.num_rows
 
 
 def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
-    """Compare two manifests by their keys, wherever their buckets lie; ManifestError when one was altered."""
+    """Compare two manifests by their keys, in whatever buckets; ManifestError if one was altered."""
     sql = sql_files.read_statements("manifests/compare.sql")
     with contextlib.closing(connect(settings or load_settings(), old.contents, new.contents)) as con:
         both = [label for label in old.labels if label in new.labels]
@@ -74,7 +74,7 @@ def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = 
 
 
 def _render_rows_query(manifest: Manifest, labels: list[str]) -> str:
-    """The rows as a query; labels as texts, as two manifests may have them in two types."""
+    """Render the query for the rows; labels as text, because their types may differ between the manifests."""
     named = [sql_files.identifier(label) for label in labels]
     texts = "".join(f", cast({label} as varchar) as {label}" for label in named)
     return sql_files.fill(

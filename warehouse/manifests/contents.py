@@ -1,7 +1,6 @@
-"""The tables of a manifest, copied to where nobody else writes and checked before anything of them is used.
+"""The tables of a manifest, copied to a private folder and checked before they are used.
 
-What a stranger's files hold is read on a connection that has no lake, may read these files and nothing else, and whose
-settings are locked.
+Untrusted files are read on a connection that has no lake, can read only these files, and has locked settings.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Contents:
-    """The checked tables, as files that are ours alone and go with this object. `sources` are those of both."""
+    """The checked tables, as private files that are deleted with this object. `sources` are those of both."""
 
     rows_file: Path
     records_file: Path
@@ -36,24 +35,24 @@ class Contents:
 
     @property
     def rows(self) -> str:
-        """The rows as DuckDB reads them."""
+        """The rows, as SQL for FROM."""
         return open_table(self.rows_file)
 
     @property
     def records(self) -> str:
-        """The clinical files that were known of its patients, likewise."""
+        """The clinical files known of its patients, as SQL for FROM."""
         return open_table(self.records_file)
 
 
 def connect(settings: Settings, *contents: Contents) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection that reads these manifests' tables and nothing else, within the limits of the settings."""
+    """Open a DuckDB connection that can read only these manifests' tables, within the limits of the settings."""
     return confined.connect(settings, files=[path for each in contents for path in (each.rows_file, each.records_file)])
 
 
 def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None = None) -> Contents:
-    """Copy the tables of a manifest's folder and check all of it; ManifestError names what is wrong.
+    """Copy the tables of a manifest's folder and check the whole folder; ManifestError describes the fault.
 
-    `about` is manifest.json, already checked. UsageError where there is no room for the copies.
+    `about` is manifest.json, already checked. UsageError if there is no room for the copies.
     """
     settings = settings or load_settings()
     files = about["files"]
@@ -81,8 +80,8 @@ def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None
 def _check_room(place: Path, needed: int) -> None:
     if needed > (free := shutil.disk_usage(place).free):
         raise UsageError(
-            f"{place.parent} has room for {free / 1e9:,.1f} GB, and the tables of the manifest are "
-            f"{needed / 1e9:,.1f} GB. Make room, or set TMPDIR to another folder."
+            f"{place.parent} has room for {free / 1e9:,.1f} GB, and the tables of the manifest need "
+            f"{needed / 1e9:,.1f} GB. Free some space, or set TMPDIR to another folder."
         )
 
 

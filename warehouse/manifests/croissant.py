@@ -9,7 +9,7 @@ from warehouse.manifests.rows import COLUMNS
 if TYPE_CHECKING:
     import duckdb
 
-#: The context that the specification asks every description to carry.
+#: The context that the specification requires.
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -60,7 +60,7 @@ _TYPES = {
 
 
 def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """The Croissant description of a manifest whose rows are in table manifest_rows."""
+    """Describe a manifest, whose rows are in table manifest_rows, in Croissant."""
     rows = con.sql("from manifest_rows limit 0")
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     meanings = {name: meaning for name, _, meaning in COLUMNS} | manifest["cohort"]["labels"]
@@ -81,7 +81,7 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
         "version": "1.0.0",
         "datePublished": manifest["created_at"][:10],
         "distribution": [
-            _describe_file("manifest.csv", "text/csv", "The objects of the manifest, a row an object.", files),
+            _describe_file("manifest.csv", "text/csv", "The objects of the manifest, one per row.", files),
             _describe_file("manifest.parquet", "application/x-parquet", "The same rows with their types.", files),
         ],
         "recordSet": [

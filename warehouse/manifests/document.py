@@ -1,4 +1,4 @@
-"""Reads manifest.json as a stranger's: its text, its JSON and its schema are checked before anything of it is used."""
+"""Reads manifest.json as untrusted input: its text, JSON and schema are checked before it is used."""
 
 from __future__ import annotations
 
@@ -15,73 +15,73 @@ from typing import Any, NoReturn
 from warehouse.engine.names import check_names
 from warehouse.errors import ManifestError
 
-#: The number of the format that manifest.json is in; one of a later format is refused.
+#: The format number of manifest.json; later formats are refused.
 FORMAT = 2
 #: The last format without a seal.
 UNSEALED_FORMAT = 1
 SCHEMA = "manifest.schema.json"
 
-#: More than any manifest.json has: it names no objects.
+#: More than any manifest.json has, because it does not list objects.
 MOST_BYTES = 64 << 20
-#: Values in it: each takes many times the memory of its text.
+#: The most values in it: each takes many times the memory of its text.
 _MOST_VALUES = 2_000_000
-#: Of a message that repeats what stands in the file.
+#: The most characters of the file that a message repeats.
 _SHOWN = 160
 
 
 @cache
 def read_schema() -> str:
-    """The JSON Schema of manifest.json."""
+    """Read the JSON Schema of manifest.json."""
     return resources.files("warehouse.manifests").joinpath(SCHEMA).read_text(encoding="utf-8")
 
 
 def parse_document(content: bytes, path: Path) -> dict[str, Any]:
-    """The content of manifest.json, from its bytes; ManifestError names the place that is wrong."""
+    """Parse manifest.json from its bytes; ManifestError has the path of the invalid value."""
     about = _parse_json(content, path)
     number = about.get("format") if isinstance(about, dict) else None
     if type(number) is not int:
-        raise ManifestError(f"{path} is not that of a manifest: it has no number of a format.")
+        raise ManifestError(f"{path} is not that of a manifest: it has no format number. Choose another folder.")
     if number > FORMAT:
         raise ManifestError(
             f"{path} is of format {number}; this version reads formats up to {FORMAT}. Install a later version."
         )
     if problem := _find_problem(about):
-        raise ManifestError(f"{path} is not valid: {problem}. Get the manifest again from where it came from.")
+        raise ManifestError(f"{path} is not valid: {problem}. Get the manifest again from its sender.")
     found: dict[str, Any] = about
     return found
 
 
 def _parse_json(content: bytes, path: Path) -> Any:
     if len(content) > MOST_BYTES:
-        raise ManifestError(f"{path} is larger than {MOST_BYTES >> 20} MiB: that of a manifest is not.")
-    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # commas of texts are few beside
-        raise ManifestError(f"{path} has more than {_MOST_VALUES:,} values: that of a manifest has not.")
+        raise ManifestError(f"{path} is larger than {MOST_BYTES >> 20} MiB, the limit for a manifest.")
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # few commas are in texts
+        raise ManifestError(f"{path} has more than {_MOST_VALUES:,} values, the limit for a manifest.")
     try:
         text = content.decode("utf-8")
         about = json.loads(
             text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant, parse_float=_parse_finite
         )
-        json.dumps(about, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(about, ensure_ascii=False).encode()  # refuses half a surrogate pair
     except RecursionError:
         problem = "it is nested too deeply"
     except UnicodeError:
-        problem = "it is not text in UTF-8"
+        problem = "it is not valid UTF-8"
     except ValueError as error:
         problem = escape_for_message(str(error))
     else:
         return about
-    raise ManifestError(f"{path} cannot be read: {problem}. Get the manifest again from where it came from.")
+    raise ManifestError(f"{path} cannot be read: {problem}. Get the manifest again from its sender.")
 
 
 def _refuse_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("an object has the same name twice")
     return found
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _parse_finite(word: str) -> float:
@@ -90,22 +90,22 @@ def _parse_finite(word: str) -> float:
 
 
 def _find_problem(about: dict[str, Any]) -> str:
-    """What the schema, or what it cannot say, has against the document; "" for nothing."""
+    """Return the first violation of the schema, or of rules that it cannot express, else ""."""
     if error := next(_create_validator().iter_errors(about), None):
         return f"{escape_for_message(error.json_path)}: {escape_for_message(error.message)}"
     cohort = about["cohort"]
     if wrong := check_names(cohort["labels"], "label") or check_names(cohort["parameters"], "parameter"):
         return wrong[0].rstrip(".")
     if hashlib.sha256(cohort["sql"].encode()).hexdigest() != cohort["sql_sha256"]:
-        return "$.cohort.sql_sha256: it is not that of $.cohort.sql"
+        return "$.cohort.sql_sha256 does not match $.cohort.sql"
     if len(about["without_images"]) != about["counts"]["rows_without_images"]:
-        return "$.counts.rows_without_images: it is not the length of $.without_images"
+        return "$.counts.rows_without_images is not the length of $.without_images"
     return ""
 
 
 @cache
 def _create_validator() -> Any:
-    """The schema ready to validate; a float is no integer, and days and times are read."""
+    """Create the validator; floats are not accepted as integers, and dates and times are parsed."""
     import jsonschema
 
     def is_integer(_: object, value: object) -> bool:
@@ -122,11 +122,11 @@ def _create_validator() -> Any:
 
 
 def escape_for_message(text: str, most: int = _SHOWN) -> str:
-    """A text from outside for a message: on one line, its control characters escaped, cut."""
+    """Prepare untrusted text for a message: on one line, control characters escaped, truncated."""
     cut = text if len(text) <= most else f"{text[:most]}…"
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in cut)
 
 
 def to_utc(time: datetime) -> str:
-    """A time as manifest.json writes it."""
+    """Format a time as in manifest.json."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

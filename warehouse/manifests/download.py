@@ -1,10 +1,10 @@
-"""Downloads a manifest's objects: in parallel, resumable, each checked before it gets its name.
+"""Downloads a manifest's objects: in parallel, resumable, each verified before it gets its name.
 
-    data/training/Covid1/images/2020-03-02/….dcm    an object under its key, there whole or not at all
-    data/.chest/                                    parts of objects, and the lock of the download that runs
-    data/INCOMPLETE                                 there until every object is; says what is missing
+    data/training/Covid1/images/2020-03-02/….dcm    an object under its key, complete or absent
+    data/.chest/                                    partial objects, and the lock of a running download
+    data/INCOMPLETE                                 present until every object is; lists missing objects
 
-Run again, it goes on: what is there and is what it should be is kept, parts are continued, all else is fetched.
+Run again, it resumes: valid files are kept, partial ones continued, and all others fetched.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ def download(
     progress: Progress = ignore_progress,
     say: Callable[[str], object] = warnings.warn,
 ) -> Downloaded:
-    """Fetch what is not there yet into a folder, from the manifest's buckets or from those given.
+    """Fetch missing objects into a folder, from the manifest's buckets or from those given.
 
-    A bucket that is neither a source of the lake nor in `source` is not asked (warehouse/manifests/sources.py), and a
-    manifest without a seal is not downloaded unless `unsealed`. `say` is told of keys that cannot be written, before
-    anything is fetched. Objects that cannot be had are in the result's `failed`; ask it, or raise with
-    `raise_for_failed`. Raises UsageError when the folder cannot be written or a source was not named, SourceError when
-    a bucket does not answer, ManifestError for an altered manifest.
+    A bucket that is neither a source of the lake nor in `source` is not read (warehouse/manifests/sources.py), and a
+    manifest without a seal is not downloaded unless `unsealed`. `say` is called with keys that cannot be written,
+    before anything is fetched. Objects that could not be fetched are in the result's `failed`; check it, or call
+    `raise_for_failed`. Raises UsageError if the folder cannot be written or a source was not named, SourceError if a
+    bucket does not respond, ManifestError for an altered manifest.
     """
     settings = settings or load_settings()
     data = Path(data)
     if workers < 0:
-        raise UsageError("--workers is a number from 1.")
+        raise UsageError("--workers must be 1 or more.")
     contents = manifest.contents
     if not manifest.seal and not unsealed:
         raise ManifestError(
-            f"{manifest.folder} has no seal (format 1), so nothing shows that its objects are those of its digest. "
-            "Export it anew, or say --unsealed if you know where it comes from."
+            f"{manifest.folder} has no seal (format 1), so nothing proves that its objects are those of its digest. "
+            "Export it again, or give --unsealed if you trust its origin."
         )
     asked = resolve_sources(manifest, manifest.sources, source, lake_address, settings)
     buckets = {home: open_bucket(place, settings) for home, place in asked.items()}
@@ -73,7 +73,7 @@ def download(
         refused = _find_refused(con, contents, folders, data)
         for reason, number in Counter(refused.values()).items():
             names = [uri for uri, why in refused.items() if why == reason]
-            say(f"Not fetched, {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
+            say(f"Not fetched: {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
         job = Job(data, buckets, folders, refused)
         total = manifest.about["counts"]["objects"]
         result = job.run(_iterate_objects(contents, con), total, workers or settings.fetch_threads, progress)
@@ -82,7 +82,7 @@ def download(
 
 
 def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None:
-    """Raise ManifestError, with names, when an object is not there."""
+    """Raise ManifestError with the names of missing objects, if any."""
     if not result.failed:
         return
     reasons: dict[str, list[str]] = {}
@@ -90,8 +90,8 @@ def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None
         reasons.setdefault(reason, []).append(key)
     words = "\n".join(f"  {len(keys):,} {reason}: {abbreviate(keys)}" for reason, keys in reasons.items())
     raise ManifestError(
-        f"The download is not complete: {len(result.failed):,} of {manifest.about['counts']['objects']:,} objects are "
-        f"not in {data}.\n{words}\nAll of them are named in {data / paths.INCOMPLETE}."
+        f"The download is incomplete: {len(result.failed):,} of {manifest.about['counts']['objects']:,} objects are "
+        f"not in {data}.\n{words}\nAll are listed in {data / paths.INCOMPLETE}."
     )
 
 
@@ -104,7 +104,7 @@ def _iterate_objects(contents: Contents, con: duckdb.DuckDBPyConnection) -> Iter
 def _find_refused(
     con: duckdb.DuckDBPyConnection, contents: Contents, folders: dict[str, str], data: Path
 ) -> dict[str, str]:
-    """The uris that cannot be written, and why; names are tried in the folder itself."""
+    """Find the URIs that cannot be written, and why; names are tried in the folder itself."""
     try:
         with files.make_part_folder(data / paths.OWN) as trial:
             return paths.find_unwritable(con, contents.rows, folders, data, trial)

@@ -1,4 +1,4 @@
-"""The folder of a download: made, locked and marked as incomplete until every object is there."""
+"""The folder of a download: created, locked, and marked as incomplete until every object is present."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.manifest import Manifest
 
 _ADVICE = {
-    errno.ENOSPC: "the disk is full. Make room and run it again: it goes on from here",
-    errno.EDQUOT: "the quota is used up. Make room and run it again: it goes on from here",
-    errno.EACCES: "no permission to write there. Choose another folder, or ask for the right",
-    errno.EPERM: "no permission to write there. Choose another folder, or ask for the right",
+    errno.ENOSPC: "the disk is full. Free some space and run it again: it resumes",
+    errno.EDQUOT: "the quota is exhausted. Free some space and run it again: it resumes",
+    errno.EACCES: "no permission to write there. Choose another folder, or ask for access",
+    errno.EPERM: "no permission to write there. Choose another folder, or ask for access",
     errno.EROFS: "the file system is read-only. Choose another folder",
-    errno.EFBIG: "a file would be larger than the file system takes. Choose another folder",
-    errno.ENAMETOOLONG: "a key is longer than the file system takes. Choose another folder",
+    errno.EFBIG: "a file would be larger than the file system allows. Choose another folder",
+    errno.ENAMETOOLONG: "a key is longer than the file system allows. Choose another folder",
 }
 
 
 @contextlib.contextmanager
 def open_folder(data: Path, manifest: Manifest) -> Iterator[None]:
-    """The folder of the download, made and locked, and marked as incomplete from the start."""
+    """Create the folder of the download, mark it as incomplete, and hold its lock."""
     try:
         files.make_folder(data / paths.OWN / "parts", below=data)
         lock = files.open_lock(data / paths.OWN / "lock")
@@ -49,7 +49,7 @@ def _write_mark(data: Path, text: str) -> None:
 def _explain_resuming(manifest: Manifest, data: Path) -> str:
     return (
         f"This download of {manifest.name} ({manifest.digest}) is not complete.\n"
-        f"Go on:  chest manifest download {manifest.folder} -o {data}\n"
+        f"To resume:  chest manifest download {manifest.folder} -o {data}\n"
     )
 
 
@@ -64,13 +64,13 @@ def _lock(file: IO[bytes], data: Path) -> None:
 
 
 def explain_unwritable(data: Path, error: OSError) -> UsageError:
-    """The error to raise where the folder cannot be written: why, and what to do."""
+    """The error to raise if the folder cannot be written: the cause, and what to do."""
     words = _ADVICE.get(error.errno or 0, error.strerror or str(error))
     return UsageError(f"{data} cannot be written: {words}.")
 
 
 def check_room(manifest: Manifest, data: Path) -> None:
-    """Refuse at once what cannot fit; what is there already, in whole or in part, counts as room."""
+    """UsageError if the objects cannot fit; files already present, complete or partial, count as free space."""
     needed = int(manifest.about["counts"]["bytes"])
     free = shutil.disk_usage(data).free
     if needed <= free:
@@ -78,13 +78,13 @@ def check_room(manifest: Manifest, data: Path) -> None:
     there = sum(Path(above, name).lstat().st_size for above, _, names in os.walk(data) for name in names)
     if needed > free + there:
         raise UsageError(
-            f"{data} has room for {(free + there) / 1e9:,.1f} GB, and the objects are {needed / 1e9:,.1f} GB. "
-            "Choose another folder or make room."
+            f"{data} has room for {(free + there) / 1e9:,.1f} GB, and the objects need {needed / 1e9:,.1f} GB. "
+            "Choose another folder or free some space."
         )
 
 
 def finish_folder(data: Path, manifest: Manifest, failed: list[tuple[str, str]]) -> None:
-    """Remove what marks the folder as incomplete; or, with objects that failed, write into it what is missing."""
+    """Remove the mark INCOMPLETE, or, if objects failed, list them in it."""
     try:
         if failed:
             missing = "".join(f"{reason}\t{escape_for_message(key, 5000)}\n" for key, reason in failed)

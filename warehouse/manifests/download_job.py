@@ -1,4 +1,4 @@
-"""Fetches the objects of a download on several threads: kept, continued or fetched, each checked before it is named."""
+"""Downloads objects on several threads: keeps, resumes or fetches each, and verifies it before renaming it."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from warehouse.object_store.folder import FolderBucket
 from warehouse.progress import Progress
 
 _TRIES = 3
-#: A part smaller than this is not worth a request for its rest.
+#: Smaller partial files are fetched again instead of resumed.
 _RESUMED_FROM = 1 << 20
-#: After so many objects in a row that the bucket did not give, it is no use to go on.
+#: The download stops after this many failed objects in a row.
 _GIVEN_UP_AFTER = 50
 _WORDS = {
     "vanished between listing and reading": "missing from the bucket",
-    "no permission to read it": "may not be read",
+    "no permission to read it": "no permission to read",
 }
 
 
 @dataclass(slots=True)
 class Downloaded:
-    """What a download did. `failed` has the key of every object that is not there, and why."""
+    """What a download did. `failed` has the key of every object that is missing, and why."""
 
     fetched: int = 0
     kept: int = 0
-    bytes: int = 0  # that were fetched
-    checks: Counter[str] = field(default_factory=Counter)  # by what objects were checked
+    bytes: int = 0  # fetched bytes
+    checks: Counter[str] = field(default_factory=Counter)  # methods of verification
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object of the manifest, to be had from the bucket that is its source."""
+    """An object of the manifest, to be fetched from its source."""
 
     key: str
     uri: str
@@ -56,11 +56,11 @@ class Wanted:
 
 
 class _StoppedError(Exception):
-    """Another worker met something that ends the download."""
+    """Another worker has ended the download."""
 
 
 class Job:
-    """One download: workers take objects, and what they find is added up by the thread that runs it."""
+    """One download: workers handle objects, and the calling thread collects their results."""
 
     def __init__(
         self, data: Path, buckets: dict[str, Bucket], folders: dict[str, str], refused: dict[str, str]
@@ -71,7 +71,7 @@ class Job:
         self._in_a_row = 0
 
     def run(self, objects: Iterator[Wanted], total: int, workers: int, progress: Progress) -> Downloaded:
-        """Take care of every object; what ends the download ends all workers."""
+        """Handle every object; an exception in one worker ends all."""
         result = Downloaded()
         ahead: deque[tuple[Wanted, Future[tuple[How, int] | str]]] = deque()
         done = 0
@@ -106,7 +106,7 @@ class Job:
         return result
 
     def _take(self, item: Wanted) -> tuple[How, int] | str:
-        """See to one object: by what it was checked and how many bytes were fetched (-1: it was there), or why not."""
+        """Handle one object; returns the verification method and the bytes fetched (-1: was present), or the reason."""
         if item.uri in self._refused:
             return self._refused[item.uri]
         place = find_place(self._data, item.key, item.uri, self._folders)
@@ -134,7 +134,7 @@ class Job:
             raise explain_unwritable(self._data, error) from None
 
     def _there(self, place: Path, item: Wanted, bucket: Bucket) -> How | None:
-        """By what the file that is there already is found to be the object; None when there is none, or another."""
+        """Verify an existing file and return the method; None if it is missing or differs."""
         try:
             found = place.lstat()
             if found.st_size != item.size or not stat.S_ISREG(found.st_mode):
@@ -149,7 +149,7 @@ class Job:
         return find_proof(place, facts.etag, lambda: facts)
 
     def _fetch(self, place: Path, item: Wanted, bucket: Bucket) -> tuple[How, int] | ReadFailure:
-        """Fetch one object, going on where a part of it is there; OSError when it cannot be written."""
+        """Fetch one object, resuming a partial file; OSError if it cannot be written."""
         name = hashlib.sha256(f"{item.uri}\n{item.etag}".encode()).hexdigest()
         part = self._data / paths.OWN / "parts" / name
         start = files.find_size_to_resume(part)
@@ -157,7 +157,7 @@ class Job:
             start = 0
         try:
             content = bucket.stream(item.key, start if start < item.size else 0)
-        except SourceError as error:  # the bucket's own tries are over
+        except SourceError as error:  # the bucket has already retried
             return self._unanswered(error, retry=False)
         if isinstance(content, ReadFailure):
             return ReadFailure(_WORDS.get(content.reason, content.reason), retry=False)
@@ -183,7 +183,7 @@ class Job:
         return how, item.size - start
 
     def _write(self, part: Path, start: int, content: Content) -> str:
-        """Write a stream behind what the part has; returns the MD5 of the whole, where the etag may be one."""
+        """Append a stream to a partial file; returns the MD5 of the whole if the etag may be one."""
         md5 = hashlib.md5(usedforsecurity=False) if is_md5(content.etag) else None
         with files.open_to_resume(part, anew=not start) as file:
             if start:
@@ -204,7 +204,7 @@ class Job:
         return md5.hexdigest() if md5 else ""
 
     def _unanswered(self, error: SourceError, *, retry: bool = True) -> ReadFailure:
-        """An object that the bucket failed to give; after many in a row, the error itself."""
+        """Record an object that the bucket failed to return; after many in a row, raise the error."""
         self._in_a_row += 1
         if self._in_a_row > _GIVEN_UP_AFTER:
             raise error
@@ -212,7 +212,7 @@ class Job:
 
 
 def _next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
-    """The next piece of an object; a failure to read it is the bucket's, not that of the folder written to."""
+    """Return the next chunk of an object; a read failure is attributed to the bucket, not to the target folder."""
     try:
         return next(chunks, None)
     except OSError as error:
@@ -220,7 +220,7 @@ def _next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | No
 
 
 def _is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:
-    """Whether what is in the bucket is what the manifest means, as far as their etags can be compared."""
+    """Whether the object in the bucket is that of the manifest, as far as etags are comparable."""
     if bucket.source == item.source or (is_md5(item.etag) and is_md5(content.etag)):
         return content.etag == item.etag
     return True
@@ -231,7 +231,7 @@ def _fetch_facts_once(bucket: Bucket, key: str) -> Callable[[], Facts]:
 
 
 def _has_same_content(place: Path, content: Content | ReadFailure) -> bool:
-    """Whether a file has the bytes of an object that lies in a folder."""
+    """Whether a file has the bytes of an object in a folder bucket."""
     if isinstance(content, ReadFailure):
         return False
     with place.open("rb") as file:

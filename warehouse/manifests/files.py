@@ -1,4 +1,4 @@
-"""The downloaded files of a manifest with their labels, and the manifest split by patient."""
+"""The downloaded files of a manifest with their labels, and its split by patient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Files(Sequence[tuple[str, dict[str, Any]]]):
-    """Paths of files, each with `patient_id` and its labels, in the order of the manifest; light to hand on."""
+    """Paths of files, each with `patient_id` and its labels, in the order of the manifest; cheap to pickle."""
 
     def __init__(self, places: list[str], labels: pl.DataFrame) -> None:
         self._places, self._labels = places, labels
@@ -40,7 +40,7 @@ class Files(Sequence[tuple[str, dict[str, Any]]]):
 
 
 class Listing(Protocol):
-    """What is needed of a manifest here: its rows, and how they are labelled."""
+    """The parts of a manifest that this module needs: its rows and labels."""
 
     @property
     def folder(self) -> Path:
@@ -52,15 +52,15 @@ class Listing(Protocol):
 
     @property
     def sources(self) -> list[str]:
-        """The buckets that the objects lie in."""
+        """The buckets of the objects."""
 
     def polars(self) -> pl.DataFrame:
-        """The rows, one an object."""
+        """The rows, one per object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One side of a manifest that was split: the rows whose value of column `by` falls on it."""
+    """One side of a split manifest: the rows whose value in column `by` falls on it."""
 
     manifest: Listing
     test: float
@@ -69,7 +69,7 @@ class Part:
     is_test: bool
 
     def polars(self) -> pl.DataFrame:
-        """The rows of this side, one an object."""
+        """The rows of this side, one per object."""
         import polars as pl
 
         rows = self.manifest.polars()
@@ -78,28 +78,30 @@ class Part:
         return rows.filter(pl.col(self.by).is_in(mine, nulls_equal=True))
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
-        """The downloaded files of this side, as `Manifest.files` gives those of all."""
+        """The downloaded files of this side, as in `Manifest.files`."""
         return find_files(self.manifest, self.polars(), Path(data), objects)
 
 
 def split_rows(manifest: Listing, test: float, by: str, seed: int) -> tuple[Part, Part]:
-    """The rows for training and those for testing (Manifest.split); UsageError for a share or a column that is none."""
+    """Split the rows into training and test sides (Manifest.split); UsageError for an invalid share or column."""
     if not 0 <= test <= 1:
-        raise UsageError(f"The share of the test rows is from 0 to 1, not {test}.")
+        raise UsageError(f"The share of the test rows must be from 0 to 1, not {test}.")
     texts = [name for name, kind in manifest.polars().schema.items() if str(kind) == "String"]
     if by not in texts:
-        raise UsageError(f"A manifest is split by a column of texts, not by {by!r}. It has {', '.join(texts)}.")
+        raise UsageError(
+            f"A manifest can be split only by a text column, not by {by!r}. Choose one of {', '.join(texts)}."
+        )
     return Part(manifest, test, by, seed, False), Part(manifest, test, by, seed, True)
 
 
 def is_test_value(value: str | None, test: float, seed: int) -> bool:
-    """Whether a value falls to the test side: the first 64 bits of the SHA-256 of `seed:value` are under its share."""
+    """Whether a value falls on the test side: the first 64 bits of the SHA-256 of `seed:value` are below its share."""
     digest = hashlib.sha256(f"{seed}:{value or ''}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < test * 2**64
 
 
 def find_files(manifest: Listing, rows: pl.DataFrame, data: Path, objects: str) -> Files:
-    """The downloaded files of rows of one kind; ManifestError names those that are not there."""
+    """Find the downloaded files of one kind of object; ManifestError names missing ones."""
     import polars as pl
 
     rows = rows.filter(pl.col("object") == objects)
@@ -109,23 +111,23 @@ def find_files(manifest: Listing, rows: pl.DataFrame, data: Path, objects: str) 
     if absent:
         raise ManifestError(
             f"{abbreviate(absent)} of {len(rows):,} objects are not in {data}. "
-            f"Fetch them:  chest manifest download {manifest.folder} -o {data}"
+            f"Download them:  chest manifest download {manifest.folder} -o {data}"
         )
     return Files([str(place) for place in places], rows.select("patient_id", *manifest.labels))
 
 
 def find_place(data: Path, key: str, uri: str, folders: dict[str, str]) -> Path | None:
-    """Where an object goes below a folder of downloads; None when it must not."""
+    """Find the path of an object in a download folder; None if it is not allowed."""
     return paths.find_target(data, find_path(key, uri, folders))
 
 
 def find_path(key: str, uri: str, folders: dict[str, str]) -> str:
-    """The path of an object below a folder of downloads; each of several sources has a folder."""
+    """The relative path of an object in a download folder; each of several sources has a subfolder."""
     return f"{folders[uri.removesuffix('/' + key)]}/{key}" if len(folders) > 1 else key
 
 
 def name_source_folders(sources: Iterable[str]) -> dict[str, str]:
-    """The folder of each source below a folder of downloads; no two have the same, in whatever case."""
+    """Name the subfolder of each source in a download folder; unique even if case is ignored."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for source in sorted(sources):
@@ -140,7 +142,7 @@ def name_source_folders(sources: Iterable[str]) -> dict[str, str]:
 
 
 def abbreviate(names: Sequence[str], most: int = 5) -> str:
-    """Some names in words: the first few, their control characters escaped, and how many more there are."""
+    """Abbreviate a list of names: the first few, control characters escaped, and the number of others."""
     more = len(names) - most
     return ", ".join(escape_controls(name, keep_lines=False) for name in names[:most]) + (
         f" and {more:,} more" if more > 0 else ""

@@ -1,4 +1,4 @@
-"""A manifest opened: everything in its folder is checked, then it says how it was asked and gives its rows.
+"""An open manifest: its folder is checked completely; it then provides the question and the rows.
 
     manifest = warehouse.manifest("covid-2020-06")
     manifest.polars().group_by("Modality").len()
@@ -40,9 +40,9 @@ FILES = (
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest in its folder. `about` is manifest.json as it stands; `seal` is "" where it has none (format 1).
+    """A manifest in its folder. `about` is the content of manifest.json; `seal` is "" for format 1, which has none.
 
-    `home` are the sources of the lake that it was exported from just now; of a manifest that was opened there are none.
+    `home` has the sources of the lake if the manifest was just exported; it is empty for a manifest that was opened.
     """
 
     folder: Path
@@ -77,63 +77,66 @@ class Manifest:
 
     @property
     def sources(self) -> list[str]:
-        """The buckets that its objects lie in."""
+        """The buckets of its objects."""
         return list(self.about["sources"])
 
     @property
     def contents(self) -> Contents:
-        """Its tables: checked, and copied to where nobody else writes, when they are first asked for.
+        """Its tables: copied to a private folder and checked on first access.
 
-        ManifestError when the folder was altered.
+        ManifestError if the folder was altered.
         """
         if not self._held:
             self._held.append(load_contents(self.folder, self.about))
         return self._held[0]
 
     def polars(self) -> pl.DataFrame:
-        """All rows, one an object."""
+        """All rows, one per object."""
         import polars as pl
 
         return pl.read_parquet(self.contents.rows_file, glob=False, hive_partitioning=False)
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
-        """The downloaded files of one kind of object, each with its labels; ManifestError names those not there."""
+        """The downloaded files of one kind of object, each with its labels; ManifestError names missing ones."""
         return find_files(self, self.polars(), Path(data), objects)
 
     def split(self, test: float = 0.2, by: str = "patient_id", seed: int = 0) -> tuple[Part, Part]:
-        """Two sides, for training and for testing; all rows of one patient (or other text `by`) are on one side.
+        """Split into training and test sides; all rows of one patient (or other text column `by`) are on one side.
 
-        A patient's side depends on the patient's name, the seed and the share alone, not on who else is there: it stays
-        the same in a later manifest. So the share is met on average. Each side has `polars()` and `files(data)`.
+        A patient's side depends only on the pseudonym, the seed and the share, not on other patients, so it stays the
+        same in a later manifest. The share is therefore met on average. Each side has `polars()` and `files(data)`.
         """
         return split_rows(self, test, by, seed)
 
 
 def open_manifest(folder: Path | str, *, seal: str = "", say: Callable[[str], object] = warnings.warn) -> Manifest:
-    """Open a manifest's folder and check all of it; with `seal`, also that it is the one that you were told of.
+    """Open a manifest's folder and check all of it; with `seal`, also that it has that seal.
 
-    UsageError when it is none, ManifestError when it is not whole or was altered. `say` is told where it has no seal.
+    UsageError if it is not a manifest, ManifestError if it is incomplete or was altered. `say` is called with a note if
+    it has no seal.
     """
     manifest = read_manifest(folder, seal=seal)
     _ = manifest.contents
     if not manifest.seal:
         say(
-            f"{folder} is of format {UNSEALED_FORMAT} and has no seal: its digest covers what its objects are, "
-            "not where they lie. Export it anew to have it sealed."
+            f"{folder} is of format {UNSEALED_FORMAT} and has no seal: its digest covers the content of its "
+            "objects, not their location. Export it again to get a seal."
         )
     return manifest
 
 
 def read_manifest(folder: Path | str, *, seal: str = "") -> Manifest:
-    """The same with manifest.json and the seal checked now, and the tables when they are first asked for."""
+    """Open a manifest and check manifest.json and the seal now, and the tables on first access."""
     folder = Path(folder)
     if not (folder / DOCUMENT).exists():
-        raise UsageError(f"{folder} is no manifest: it has no {DOCUMENT}. Make one:  chest manifest export NAME -o DIR")
+        raise UsageError(
+            f"{folder} is not a manifest: it has no {DOCUMENT}. Export one:  chest manifest export NAME -o DIR"
+        )
     content = read_file(folder / DOCUMENT, MOST_BYTES)
     about = parse_document(content, folder / DOCUMENT)
     if absent := [name for name in about["files"] if not (folder / name).exists()]:
         raise ManifestError(
-            f"{folder} is not whole: {abbreviate(absent)} missing. Get it again from where it came from."
+            f"{folder} is incomplete: {abbreviate(absent)} missing. Get the manifest again from its sender."
         )
     found = ""
     if about["format"] > UNSEALED_FORMAT:
@@ -145,7 +148,7 @@ def read_manifest(folder: Path | str, *, seal: str = "") -> Manifest:
 
 
 def _reopen(folder: Path, seal: str) -> Manifest:
-    """A manifest in another process: the same, or a ManifestError."""
+    """Reopen a manifest in another process; ManifestError if it has changed."""
     return read_manifest(folder, seal=seal)
 
 

@@ -1,4 +1,4 @@
-"""Where an object goes in a folder of downloads; no key gets out of it, and no two objects become one file."""
+"""Maps objects to paths in a download folder: no key leads out of it, and no two objects share a file."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ if TYPE_CHECKING:
     import duckdb
 
 #: Keys that must not become paths: empty segments, `.` and `..`, a leading `/`, control characters, and what
-#: Windows reads as a drive or as a separator. Read alike by Python and by DuckDB's RE2.
+#: Windows reads as a drive or as a separator. Has the same meaning in Python and in DuckDB's RE2.
 UNSAFE = r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f\\]|^[A-Za-z]:"
 
 _UNSAFE = re.compile(UNSAFE)
 _DOTS = re.compile(r"(^|/)\.{0,2}(/|$)")
 
-#: The folder beside the objects that a download keeps its own files in, and the file that marks it as incomplete.
+#: The folder beside the objects for a download's own files, and the file that marks a download as incomplete.
 OWN = ".chest"
 INCOMPLETE = "INCOMPLETE"
 
 OUTSIDE = "would be written outside the folder"
-RESERVED = "has the name of a file that the download keeps for itself"
+RESERVED = "has a name that is reserved for the download's own files"
 SHARED = "would become the same file as another object"
 ABOVE = "would be a file where another object needs a folder"
-TOO_LONG = "has a longer path than the file system takes"
-REFUSED = "has a name that the file system does not take"
+TOO_LONG = "has a longer path than the file system allows"
+REFUSED = "has a name that the file system does not allow"
 
-#: Names that some file system may change or refuse: they are tried. Windows' devices, its signs, ends that it drops;
-#: what is not ASCII, and what is long.
+#: Names that a file system may change or refuse, and that are therefore tried: Windows devices, its special characters,
+#: endings that it drops, non-ASCII names, and long ones.
 _ODD = r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|[. ]$|[^\x20-\x7e]|[<>:\"|?*]|.{100}"
-#: So many odd names are tried; what fails beyond them fails when it is written.
+#: The most unusual names that are tried; others fail when they are written.
 _TRIED = 10_000
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a name is that of one of the download's own files, in any case, or as some file system reads it."""
+    """Whether a name is that of one of the download's own files, in any case or Unicode form."""
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
     return seen.casefold().rstrip(". ") in (OWN, INCOMPLETE.casefold())
 
 
 def is_safe(path: str) -> bool:
-    """Whether a text may be used as a path below a folder of downloads."""
+    """Whether a text may be used as a path below a download folder."""
     return bool(path) and not _UNSAFE.search(path) and not is_reserved(path.split("/", 1)[0])
 
 
 def has_dots(prefix: str) -> bool:
-    """Whether a prefix of keys, as the path of a folder, would lead elsewhere: an empty segment, `.` or `..`."""
+    """Whether a prefix of keys would lead out of a folder: it has an empty segment, `.` or `..`."""
     return _DOTS.search(prefix.removesuffix("/")) is not None
 
 
 def find_target(folder: Path, path: str) -> Path | None:
-    """Where the object goes; None when its path is unsafe, or a link in the folder leads out of it."""
+    """Find the path of an object; None if its path is unsafe or a link in the folder leads out of it."""
     if not is_safe(path):
         return None
     place = folder / path
@@ -72,10 +72,10 @@ def find_unwritable(
     *,
     folds: bool | None = None,
 ) -> dict[str, str]:
-    """The uris of a manifest's objects that cannot be written below a folder, and why.
+    """Find the URIs of a manifest's objects that cannot be written below a folder, and why.
 
-    `folders` has the folder of each source where there are several. `trial` is an empty folder on the same file system,
-    in which names are tried. `folds`: whether to hold for one what differs in case; as the file system does by default.
+    `folders` has the folder of each source if there are several. `trial` is an empty folder on the same file system, in
+    which names are tried. `folds`: whether names that differ in case are the same; by default, as the file system.
     """
     sql = sql_files.read_statements("manifests/paths.sql")
     many = folders if len(folders) > 1 else {}
@@ -101,7 +101,7 @@ def find_unwritable(
 
 
 def folds_names(trial: Path) -> bool:
-    """Whether names that differ in case, or in how an accent is written, are one to the file system of a folder."""
+    """Whether the file system of a folder ignores differences in case or Unicode normal form."""
     name = trial / "e\u0301"
     name.touch()
     try:
@@ -111,7 +111,7 @@ def folds_names(trial: Path) -> bool:
 
 
 def takes_name(trial: Path, name: str) -> bool:
-    """Whether the file system of an empty folder takes a name as it is."""
+    """Whether the file system of an empty folder keeps a name unchanged."""
     place = trial / name
     try:
         place.touch(exist_ok=False)

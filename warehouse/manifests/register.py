@@ -1,4 +1,4 @@
-"""The register of manifests in the lake: who exported what, when; and whether its cohort's answer is still the same."""
+"""The register of manifests in the lake: who exported what and when, and whether the cohort's answer has changed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from warehouse.query.session import Session
 
 
-#: A manifest is not worth a long wait for somebody who reads the catalogue.
+#: Few tries: registering a manifest must not wait long for a lock on the catalogue.
 _TRIES = 2
 
 
 def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
-    """Record a manifest in the lake; returns why it could not be, "" when it was.
+    """Register a manifest in the lake; returns "" or the reason why that failed.
 
-    ManifestError when the snapshot that it was made from is gone by now: maintenance came in between.
+    ManifestError if maintenance has expired the snapshot of the manifest in the meantime.
     """
     values = _collect_values(manifest)
     names = ", ".join(map(identifier, values))
@@ -52,13 +52,13 @@ def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> Non
     number = int(manifest.about["snapshot"])
     if number not in {snapshot.number for snapshot in store.list_snapshots(con)}:
         raise ManifestError(
-            f"Snapshot {number}, which the manifest {manifest.name} was made from, is gone: maintenance let it go. "
-            "The manifest cannot be repeated. Remove it, and export again."
+            f"Snapshot {number} of the manifest {manifest.name} no longer exists: maintenance has expired it, so the "
+            "manifest cannot be reproduced. Remove it, and export it again."
         )
 
 
 def _require_still_there(manifest: Manifest, place: location.Location, settings: Settings) -> None:
-    """The same for a lake that could not be written; where it cannot be read either, nobody knows."""
+    """The same for a lake that could not be written; passes if it cannot be read either."""
     with (
         contextlib.suppress(LakeError, duckdb.Error),
         contextlib.closing(connection.connect(settings, place)) as con,
@@ -91,7 +91,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
 
 
 def list_entries(lake_address: str = "", settings: Settings | None = None) -> list[dict[str, Any]]:
-    """What the register has, newest first; of the whole lake, whatever is published."""
+    """List the entries of the register, newest first, regardless of what is published."""
     settings = settings or load_settings()
     place = location.parse_address(lake_address or settings.lake)
     if not store.exists(place):
@@ -106,9 +106,9 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
 
 
 def find_state(entry: dict[str, Any], newest: Session) -> str:
-    """`same`; `changed` when the newest snapshot answers the entry's cohort otherwise; else why it cannot.
+    """Return `same`, `changed` if the cohort's answer on the newest snapshot differs, or why it cannot run.
 
-    The recorded SQL may be anybody's: it is asked in the sandbox, and has no more time than any untrusted SQL.
+    The registered SQL is untrusted: it runs in the sandbox, with its time limit.
     """
     if entry["snapshot"] == newest.snapshot.number:
         return "same"
@@ -124,4 +124,4 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
             ) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:
-        return f"cannot be asked any more: {error}"
+        return f"can no longer run: {error}"

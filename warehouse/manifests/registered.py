@@ -1,7 +1,7 @@
-"""Whether a manifest is one that a lake exported: its seal, or at least its rows, are in the lake's register.
+"""Looks a manifest up in a lake's register, by its seal or at least its rows.
 
-A seal in the folder shows that nothing was altered by chance or in part. Whoever makes the folder anew makes a seal
-anew: only one that is known from elsewhere, as from the register, shows that the manifest is the one that was exported.
+The seal in a folder only shows that nothing was altered by accident or in part, because anyone who recreates the folder
+can recreate the seal. Only a copy of the seal from elsewhere, such as the register, proves the manifest's origin.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Standing(StrEnum):
     """The entry of a manifest in a lake's register."""
 
     REGISTERED = "registered"  # the lake exported this very manifest
-    SAME_ROWS = "same rows registered"  # the lake exported its rows to the byte, and its SQL, in another manifest
-    OTHER_ROWS = "other rows registered"  # what the lake exported under this digest points elsewhere
+    SAME_ROWS = "same rows registered"  # the lake exported the same rows and SQL in another manifest
+    OTHER_ROWS = "other rows registered"  # the lake exported this digest with other locations
     UNKNOWN = "not registered"
 
 
 def find_standing(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> Standing:
-    """Look a manifest up in a lake's register; LakeError where the lake cannot be read."""
+    """Look a manifest up in a lake's register; LakeError if the lake cannot be read."""
     entries = register.list_entries(lake_address, settings)
     if manifest.seal and any(entry.get("seal") == manifest.seal for entry in entries):
         return Standing.REGISTERED

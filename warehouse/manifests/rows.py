@@ -1,8 +1,8 @@
 """The rows of a manifest: the objects behind a cohort's answer, sorted, and their content digest.
 
-The digest is the SHA-256 over lines of JSON: first the names of its columns, then a line a row, in the order of the
-manifest. It covers what an object is and what is said of it (key, size, ids, Modality, labels as text), not where or
-when it was found: a folder and S3 give the same.
+The digest is the SHA-256 over lines of JSON: first the column names, then one line per row, in the order of the
+manifest. It covers the identity and description of an object (key, size, ids, Modality, labels as text), not where or
+when it was found: a folder and S3 give the same digest.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 #: The columns of a manifest before the labels: name, type and meaning.
 COLUMNS = (
     ("key", "VARCHAR", "Key of the object, below its bucket."),
-    ("uri", "VARCHAR", "Where the object lies: s3://BUCKET/KEY, or its path in a folder."),
+    ("uri", "VARCHAR", "Location of the object: s3://BUCKET/KEY, or its path in a folder."),
     ("object", "VARCHAR", "dcm (the image), json (its header) or clinical (a clinical file)."),
     ("size", "BIGINT", "Size of the object in bytes."),
-    ("etag", "VARCHAR", "Entity tag of the object; in a folder, time of writing (ns) and size stand in for it."),
+    ("etag", "VARCHAR", "Entity tag of the object; in a folder, its modification time (ns) and size instead."),
     (
         "version_id",
         "VARCHAR",
-        "Always null: no listing names versions. Kept, since the columns of a manifest are fixed.",
+        "Always null: listings have no versions. Kept because the columns of a manifest are fixed.",
     ),
-    ("available_date", "DATE", "Day the object was there to be known."),
+    ("available_date", "DATE", "Day the object became available."),
     ("group_name", "VARCHAR", "First segment of the key: training or validation."),
     ("patient_id", "VARCHAR", "Pseudonym of the patient, from the key."),
     ("StudyInstanceUID", "VARCHAR", "Study of the image."),
@@ -50,13 +50,13 @@ COLUMNS = (
     ("Modality", "VARCHAR", "Kind of equipment of the image."),
 )
 
-#: What `--objects` takes, and what it is without.
+#: The values of `--objects`, and its default.
 OBJECTS = ("dcm", "json", "clinical")
 DEFAULT_OBJECTS = ("dcm", "json")
 
 _DIGESTED = ("key", "size", "patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality")
 
-#: The identifiers that name rows of an answer, from the widest to the narrowest.
+#: The identifiers of rows of an answer, from the coarsest to the finest.
 _IDS = ("patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 _BATCH = 50_000
@@ -64,24 +64,24 @@ _BATCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A manifest's rows in temp table `manifest_rows`, its clinical files in `manifest_records`, away from the lake."""
+    """A manifest's rows (temp table `manifest_rows`) and its clinical files (`manifest_records`), without the lake."""
 
     con: duckdb.DuckDBPyConnection
     labels: tuple[str, ...]
     counts: dict[str, int]
-    without_images: tuple[str, ...]  # what the answer names and no image belongs to
+    without_images: tuple[str, ...]  # ids in the answer that have no image
     digest: str
 
     def close(self) -> None:
-        """Let go of the tables."""
+        """Drop the tables."""
         self.con.close()
 
 
 def collect_rows(answer: CohortAnswer, objects: tuple[str, ...] = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
-    """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for kinds that there are not.
+    """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for unknown kinds.
 
-    They are found on a sandboxed connection, and handed over to one that has no lake and writes into the folder
-    alone: whatever the names of a cohort should turn out to be, they get at nothing.
+    They are found on a sandboxed connection and copied to one that has no lake and can write only to the folder, so
+    that a cohort cannot reach anything through its names.
     """
     unknown = [kind for kind in objects if kind not in OBJECTS]
     if unknown or not objects:
@@ -116,7 +116,7 @@ def _build_tables(
     grain: str,
     objects: list[str],
 ) -> dict[str, int]:
-    """Make tables `manifest_rows` and `manifest_records` on a sandboxed connection; the counts of the first."""
+    """Create `manifest_rows` and `manifest_records` on a sandboxed connection; returns the counts of the first."""
     con.register("given", given)
     con.execute(_read_sql()["answer"])
     con.unregister("given")
@@ -145,7 +145,7 @@ def _build_tables(
 
 
 def _copy_between(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Copy a table from one connection to another, in its order, a batch at a time."""
+    """Copy a table from one connection to another in batches, keeping its order."""
     new.register("handed_over", old.table(table).to_arrow_reader(_BATCH))
     new.execute(sql_files.fill(_read_sql()["make"], table=identifier(table), query="from handed_over"))
     new.unregister("handed_over")
@@ -156,9 +156,9 @@ def _read_sql() -> dict[str, str]:
 
 
 def _select_identifiers(table: pa.Table, grain: str) -> tuple[list[str], pa.Table]:
-    """By which identifiers an answer names images, and the answer: these first, then its labels under their names.
+    """Return the identifier columns of an answer, and the answer with these first, followed by its labels.
 
-    Identifiers wider than the grain narrow it; a label that is called like a column of the manifest is `label_NAME`.
+    Identifiers coarser than the grain narrow it; a label with the name of a manifest column becomes `label_NAME`.
     """
     spelt = {fold_name(name): name for name in table.column_names}
     named = [name for name in _IDS[: _IDS.index(grain) + 1] if fold_name(name) in spelt]
@@ -189,7 +189,7 @@ def _fetch(con: duckdb.DuckDBPyConnection, name: str, holes: dict[str, str]) -> 
 
 
 def compute_digest(con: duckdb.DuckDBPyConnection, rows: str, labels: tuple[str, ...]) -> str:
-    """The content digest of rows that lie in order in a table or file: `sha256:` and 64 hex digits."""
+    """Compute the content digest of the sorted rows of a table or file: `sha256:` and 64 hex digits."""
     sha = hashlib.sha256()
     header = json.dumps([*_DIGESTED, *labels], ensure_ascii=False, separators=(",", ":"))
     sha.update(f"{header}\n".encode())
@@ -200,7 +200,7 @@ def compute_digest(con: duckdb.DuckDBPyConnection, rows: str, labels: tuple[str,
 
 
 def write_s5cmd(con: duckdb.DuckDBPyConnection, rows: str, file: IO[bytes]) -> None:
-    """Write the commands with which s5cmd fetches the objects."""
+    """Write the s5cmd commands that download the objects."""
     for text in iterate_lines(con, sql_files.fill(_read_sql()["s5cmd"], rows=rows), {"unsafe": UNSAFE}):
         file.write(text)
 
@@ -208,11 +208,11 @@ def write_s5cmd(con: duckdb.DuckDBPyConnection, rows: str, file: IO[bytes]) -> N
 def iterate_lines(
     con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, object] | None = None
 ) -> Iterator[memoryview]:
-    """The bytes of a query's one column of texts, one behind the other, as they lie in memory."""
+    """Yield the concatenated bytes of a query's single text column, straight from memory."""
     import pyarrow as pa
 
     for batch in con.sql(query, params=parameters).to_arrow_reader(_BATCH):
-        # 64-bit offsets, whatever DuckDB gave: a batch of long texts.
+        # 64-bit offsets always, because a batch may have long texts.
         column = batch.column(0).cast(pa.large_string())
         if not len(column):
             continue

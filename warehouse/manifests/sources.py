@@ -1,6 +1,6 @@
-"""Which buckets a manifest may be looked for in: those of the lake, and those that the reader names.
+"""Decides which buckets may be read for a manifest: those of the lake, and those that the user names.
 
-A manifest says where its objects lie, and may be a stranger's: nothing is listed or fetched because it says so.
+A manifest states the location of its objects but may be untrusted: nothing is listed or fetched on its word alone.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def resolve_sources(
     lake_address: str,
     settings: Settings,
 ) -> dict[str, str]:
-    """Where to look for the objects of each source of a manifest.
+    """Return the bucket to read for each source of a manifest.
 
-    `given` is a bucket, or several: a source of the manifest itself, `OLD=NEW` for a source and the bucket that stands
-    in for it, or, where there is one source, the bucket that stands in. A source that is not given must be one of the
-    lake's. UsageError names the source and what to say.
+    `given` is one bucket or several: a source of the manifest itself, `OLD=NEW` for a source and its replacement, or,
+    if there is one source, its replacement. A source that is not given must be one of the lake's. UsageError names the
+    source and the option to give.
     """
     found = _read_given(manifest, homes, ([given] if given else []) if isinstance(given, str) else given)
     left = {home for home in homes if home not in found} - manifest.home
@@ -47,17 +47,17 @@ def _read_given(manifest: Manifest, homes: Sequence[str], given: Sequence[str]) 
         home, place = _read_one(homes, text)
         if not home:
             raise UsageError(
-                f"--source {text}: {manifest.folder} has {len(homes)} sources, and this is none of them. They are "
-                f"{_format_sources(homes)}. Name one, or say what stands in for it:  --source SOURCE=BUCKET"
+                f"--source {text}: {manifest.folder} has {len(homes)} sources, and this is not one of them. They are "
+                f"{_format_sources(homes)}. Name one, or give a replacement:  --source SOURCE=BUCKET"
             )
         if home in found:
-            raise UsageError(f"--source {text}: what stands for {escape_for_message(home)} was given already.")
+            raise UsageError(f"--source {text}: {escape_for_message(home)} was already given. Give it once.")
         found[home] = place
     return found
 
 
 def _read_one(homes: Sequence[str], text: str) -> tuple[str, str]:
-    """The source that is meant and the bucket to look in; "" for none."""
+    """Return the source and the bucket to read for it; "" if no source matches."""
     if normalize_source(text) in homes:
         return normalize_source(text), normalize_source(text)
     at = text.find("=")
@@ -69,14 +69,14 @@ def _read_one(homes: Sequence[str], text: str) -> tuple[str, str]:
 
 
 def normalize_source(text: str) -> str:
-    """A bucket as a manifest names it: s3://NAME[/PREFIX], or the whole path of a folder."""
+    """Normalize a bucket as in manifests: s3://NAME[/PREFIX], or the absolute path of a folder."""
     if text.startswith("s3://"):
         return text.rstrip("/")
     return os.path.abspath(Path(text).expanduser())  # noqa: PTH100 - no links are resolved
 
 
 def _find_known_sources(place: location.Location, settings: Settings) -> set[str]:
-    """The sources of the lake as it is now; none where there is no lake."""
+    """Return the current sources of the lake, empty if there is no lake."""
     from warehouse.lake import store
 
     if not store.exists(place):
@@ -93,8 +93,8 @@ def _explain_unknown(manifest: Manifest, strange: Sequence[str], place: location
     flags = " ".join(f"--source {shlex.quote(escape_for_message(home))}" for home in strange[:5])
     return (
         f"{manifest.folder} points to {_format_sources(strange)}, which the lake {place.name} does not have. "
-        f"If you know where the manifest comes from, name it:  {flags}   "
-        "For a bucket that stands in for it:  --source BUCKET"
+        f"If you trust the origin of the manifest, give:  {flags}   "
+        "To read a replacement:  --source BUCKET"
     )
 
 

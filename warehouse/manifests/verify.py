@@ -1,6 +1,6 @@
-"""Verifies a manifest: are its objects still in the bucket as they were, and would its patients' records still count?
+"""Verifies a manifest: whether its objects are unchanged in the bucket and its clinical records still in effect.
 
-Buckets are listed, not read; only new clinical files whose names do not tell their kind are looked into.
+Buckets are listed, not read; only new clinical files whose names do not show their kind are read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-#: Up to so many patients are listed one by one; of more, their whole groups are.
+#: Up to this many patients are listed one by one; with more, their whole groups are listed.
 _PATIENTS = 128
 _LISTERS = 8
 
@@ -40,17 +40,17 @@ STATUSES = ("present", "missing", "changed", "superseded")
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
-    """What became of a manifest's objects. `problems` has status, key, object, patient_id and detail of each."""
+    """The state of a manifest's objects. `problems` has the status, key, object, patient_id and detail of each."""
 
     counts: dict[str, int]
-    by_size: int  # of those present, how many could be compared by their size alone
+    by_size: int  # of those present, how many could be compared by size alone
     problems: pa.Table
-    patients_gone: tuple[str, ...]  # of whom the bucket, or the lake, has nothing any more
-    standing: Standing | None = None  # what the lake's register says of it, where there is a lake
+    patients_gone: tuple[str, ...]  # no longer in the bucket or the lake
+    standing: Standing | None = None  # its entry in the lake's register, if there is a lake
 
     @property
     def holds(self) -> bool:
-        """Whether everything is there as it was, and nothing has taken its place."""
+        """Whether all objects are present, unchanged and not superseded."""
         return not self.problems.num_rows and not self.patients_gone and self.standing is not Standing.OTHER_ROWS
 
 
@@ -65,8 +65,8 @@ def verify(
     """Compare a manifest with its buckets, or with those given; with a lake, also look for its patients there.
 
     A bucket that is neither a source of the lake nor in `source` is not listed (warehouse/manifests/sources.py).
-    Raises ManifestError when the manifest itself was altered, UsageError for a source that nobody named, SourceError
-    when a bucket cannot be listed.
+    Raises ManifestError if the manifest itself was altered, UsageError for a source that was not named, SourceError if
+    a bucket cannot be listed.
     """
     settings = settings or load_settings()
     contents, homes = manifest.contents, list(manifest.contents.sources)
@@ -103,12 +103,12 @@ def verify(
 def _compare_bucket(
     con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int, is_home: bool, as_of: Any, progress: Progress
 ) -> None:
-    """List what a bucket has of the manifest's patients, and find what could take the place of anything."""
+    """List a bucket's objects of the manifest's patients, and find what supersedes any."""
     sql = sql_files.read_statements("manifests/verify.sql")
     ((patients,),) = con.execute(sql["number"], {"place": place}).fetchall()
     which = "heads" if patients <= _PATIENTS else "groups"
     heads = [head for (head,) in con.execute(sql[which], {"place": place}).fetchall()]
-    if isinstance(bucket, FolderBucket):  # where `..` would lead out of it; what is named so cannot be in it
+    if isinstance(bucket, FolderBucket):  # `..` would lead out of it, and a folder cannot have such keys
         heads = [head for head in heads if not paths.has_dots(head)]
     _stream_listing(
         con, _look_up_concurrently(bucket, heads) if which == "heads" else _look_up_each(bucket, heads), place, progress
@@ -130,7 +130,7 @@ def _compare_bucket(
 def _stream_listing(
     con: duckdb.DuckDBPyConnection, listing: Iterator[pa.RecordBatch], place: int, progress: Progress
 ) -> None:
-    """Take a listing into table `there`."""
+    """Load a listing into table `there`."""
     import pyarrow as pa
 
     failure: list[BaseException] = []
@@ -150,7 +150,7 @@ def _stream_listing(
     try:
         con.execute(sql_files.read_statements("manifests/verify.sql")["listed"], {"place": place})
     except Exception:
-        # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
+        # DuckDB wraps the exception of the stream; the original message is more helpful.
         if failure:
             raise failure[0] from None
         raise
@@ -164,14 +164,14 @@ def _look_up_each(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _look_up_concurrently(bucket: Bucket, heads: list[str]) -> Iterator[pa.RecordBatch]:
-    """Short listings, several under way at a time."""
+    """Run short listings concurrently."""
     with ThreadPoolExecutor(_LISTERS, thread_name_prefix="list") as pool:
         for found in pool.map(lambda head: list(bucket.listing(head)), heads):
             yield from found
 
 
 def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> None:
-    """Look into the new clinical files of the dated layout: whether they are `data` or `status` is in them."""
+    """Read the new clinical files of the dated layout, whose kind (`data` or `status`) only their content shows."""
     import pyarrow as pa
 
     sql = sql_files.read_statements("manifests/verify.sql")
@@ -193,12 +193,12 @@ def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> N
 
 
 def find_missing_patients(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> list[str]:
-    """The patients that a manifest names and that the lake's newest published snapshot has nothing of."""
+    """Find the manifest's patients that the lake's newest published snapshot does not have."""
     from warehouse.query.session import ALL_GROUPS, Session
 
     settings = settings or load_settings()
     sql = sql_files.read_statements("manifests/verify.sql")
-    # The lake's connection never reads the manifest's files: it is given the names.
+    # The lake's connection never reads the manifest's files: it gets only the pseudonyms.
     with contextlib.closing(connect(settings, manifest.contents)) as con:
         named = con.execute(sql_files.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()
     with Session.open(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
@@ -207,7 +207,7 @@ def find_missing_patients(manifest: Manifest, lake_address: str, settings: Setti
 
 
 def find_lake(address: str) -> str:
-    """The lake's address, when there is a lake; "" when there is none."""
+    """Return the address if there is a lake, else ""."""
     from warehouse.lake import store
 
     return address if store.exists(location.parse_address(address)) else ""

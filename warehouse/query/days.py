@@ -1,4 +1,4 @@
-"""Days as users give them."""
+"""Parses days given by users."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from warehouse.errors import UsageError
 
 
 def parse_day(day: date | str) -> date:
-    """A day as given by a user (`2020-06-01` or a date); UsageError when it is none."""
+    """Parse a day given by a user (`2020-06-01` or a date); UsageError if it is not valid."""
     if isinstance(day, date):
         return date(day.year, day.month, day.day)
     try:
         return date.fromisoformat(day.strip())
     except ValueError:
-        raise UsageError(f"{day!r} is not a day. Give year-month-day, as in 2020-06-01.") from None
+        raise UsageError(f"{day!r} is not a day. Give year-month-day, for example 2020-06-01.") from None

@@ -1,4 +1,4 @@
-"""One patient: what the views have of them, in the order of time."""
+"""One patient: their rows in the views, in order of time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from warehouse.query.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """One patient, as of the day of the session."""
+    """One patient, as of the session's day."""
 
     warehouse: Session
     patient_id: str
 
     def __repr__(self) -> str:
-        """The patient, and as of when."""
+        """The patient and the as-of date."""
         day = f" as of {self.warehouse.day}" if self.warehouse.day else ""
         return f"<Patient {self.patient_id!r}{day}>"
 
@@ -33,7 +33,7 @@ class Patient:
         )
 
     def summary(self) -> duckdb.DuckDBPyRelation:
-        """The patient's one row of `patients`."""
+        """The patient's row in `patients`."""
         return self._rows("patients", "patient_id")
 
     def clinical_history(self) -> duckdb.DuckDBPyRelation:
@@ -41,19 +41,19 @@ class Patient:
         return self._rows("clinical_history", "available_date, last_modified, key")
 
     def known_at(self, day: date | str) -> duckdb.DuckDBPyRelation:
-        """The clinical file that counted on a day by the upload clock: one row, or none."""
+        """The record in effect as of a day: one row or no rows."""
         return self.warehouse.con.sql(
             "from known_at($patient, $day)", params={"patient": self.patient_id, "day": parse_day(day)}
         )
 
     def clinical_changes(self) -> duckdb.DuckDBPyRelation | None:
-        """What each of the patient's clinical files changed; None in a snapshot older than that view."""
+        """The changes that each of the patient's clinical files made; None if the snapshot is older than the view."""
         return (
             self._rows("clinical_changes", "available_date, new_key, field") if self._has("clinical_changes") else None
         )
 
     def clinical_issues(self) -> duckdb.DuckDBPyRelation | None:
-        """The values of the patient's clinical files that were not taken plainly; None as above."""
+        """The cleaning issues of the patient's clinical files; None if the snapshot is older than the view."""
         return (
             self._rows("clinical_issues", "available_date, key, field, rule") if self._has("clinical_issues") else None
         )
@@ -74,20 +74,20 @@ class Patient:
         return self._rows("images", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID, InstanceNumber, key")
 
     def timeline(self) -> duckdb.DuckDBPyRelation:
-        """Studies and clinical files in the order of their day: day, event, what, detail, available_date, id."""
+        """Studies and clinical files by day, with the columns day, event, what, detail, available_date, id."""
         return self.warehouse.con.sql(
             sql_files.read_statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
         )
 
     def records(self) -> duckdb.DuckDBPyRelation:
-        """The clinical files whole, as they were sent, oldest first; only those that the as-of date lets be seen."""
+        """The complete clinical files as submitted, oldest first; only those available on the as-of date."""
         return self.warehouse.con.sql(
             sql_files.read_statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
         )
 
 
 def find_patient(session: Session, patient_id: str) -> Patient:
-    """The patient of that name; NotFoundError when there is none in what the session shows."""
+    """Find a patient by pseudonym; NotFoundError if the session does not show them."""
     found = session.con.execute(
         f"select patient_id from {store.ALIAS}.main.patients where patient_id = $patient",
         {"patient": patient_id},
@@ -95,6 +95,6 @@ def find_patient(session: Session, patient_id: str) -> Patient:
     if not found:
         when = f" as of {session.day}" if session.day else ""
         raise NotFoundError(
-            f"No patient {patient_id!r} in group {session.group_name!r}{when}. Names are case-sensitive."
+            f"No patient {patient_id!r} in group {session.group_name!r}{when}. Pseudonyms are case-sensitive."
         )
     return Patient(session, patient_id)

@@ -1,4 +1,4 @@
-"""What a lake holds at its snapshot, counted: the figures behind `chest status`."""
+"""Counts the contents of a lake at its snapshot: the figures of `chest status`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SQL = "reports/status.sql"
 
 
 def measure_status(warehouse: Session) -> dict[str, Any]:
-    """Counts under the names that samples' truth.json uses, and what a person asks of a lake.
+    """Count the contents of a lake, under the names that truth.json of synthetic data uses.
 
     `objects` to `other` are the inventory of the whole snapshot, and objects = image_json + clinical_json + rejected
-    + dcm + other. `patients`, `studies`, `series`, `images` and `modality` are what the views show, so they follow
-    as-of date and group. `as_of` has, when a day was asked for, that day's `patients` (with a clinical record),
-    `images` and `latest_digest` (SHA-256 over the date of each patient's clinical file that counts).
-    `unpublished_commits`: a refresh is running, was stopped and will go on, or was `blocked` by the checks named there.
+    + dcm + other. `patients`, `studies`, `series`, `images` and `modality` are those of the views, so they follow the
+    as-of date and the group. With an as-of date, `as_of` has that day's `patients` (with a clinical record), `images`
+    and `latest_digest` (SHA-256 over the date of each patient's record in effect). If `unpublished_commits` is not 0, a
+    refresh is running, was interrupted and will resume, or was `blocked` by the checks named there.
     """
     sql = sql_files.read_statements(_SQL)
     snapshots = store.list_snapshots(warehouse.con)
@@ -53,7 +53,7 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
 
 
 def _render_reject_filter(warehouse: Session) -> str:
-    """Which rejects have no row in the tables; an older snapshot keeps none whose object could not be read."""
+    """The filter for rejects without a row in the tables; older snapshots keep no rows of unreadable objects."""
     query = (
         "select 1 from duckdb_columns() where database_name = $lake and schema_name = 'ops' and table_name = 'rejects' "
         "and column_name = 'kept_etag'"
@@ -63,7 +63,7 @@ def _render_reject_filter(warehouse: Session) -> str:
 
 
 def _count_tables(warehouse: Session, newest: int) -> dict[str, int]:
-    """The rows of each table of the snapshot; of the register of manifests as of now, since it is never published."""
+    """Count the rows of each table at the snapshot; of the register of manifests today, as it is never published."""
     sql = sql_files.read_statements(_SQL)
     there = {row["name"] for row in _fetch_rows(warehouse, sql["tables"])}
     versions = {"ops.manifests": newest}

@@ -1,4 +1,4 @@
-"""The public views (sql/views, sql/concepts) as methods of a session, and whether its snapshot has them."""
+"""The public views (sql/views, sql/concepts) as methods of a session, and tests for their existence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from warehouse.lake import store
 
 
 class Views:
-    """What a session shows: a method for each public view."""
+    """A method for each public view that a session shows."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class Views:
         return self._view("patients")
 
     def clinical(self) -> duckdb.DuckDBPyRelation:
-        """One row per patient: the clinical file that counts (sql/views/clinical.sql)."""
+        """One row per patient: the record in effect (sql/views/clinical.sql)."""
         return self._view("clinical")
 
     def clinical_history(self) -> duckdb.DuckDBPyRelation:
@@ -37,19 +37,19 @@ class Views:
         return self._view("clinical_history")
 
     def clinical_issues(self) -> duckdb.DuckDBPyRelation:
-        """One row per clinical value that was not taken plainly, and rule that it met."""
+        """One row per clinical value that was nulled, repaired, changed or flagged, and rule."""
         return self._view("clinical_issues")
 
     def clinical_changes(self) -> duckdb.DuckDBPyRelation:
-        """One row per column that differs between a clinical file and the one that it superseded."""
+        """One row per column that differs between a clinical file and the file that it superseded."""
         return self._view("clinical_changes")
 
     def completeness(self) -> duckdb.DuckDBPyRelation:
-        """One row per clinical column, centre, month and kind of file: how full it is."""
+        """One row per clinical column, centre, month and kind of file, with the share of filled values."""
         return self._view("completeness")
 
     def has(self, view: str, column: str | None = None) -> bool:
-        """Whether the snapshot has a view of this name, with this column: it has those that it was published with."""
+        """Whether the snapshot has a view of this name, with this column; an older version may have published it."""
         query = (
             f"select 1 from duckdb_columns() where database_name = {sql_files.literal(store.ALIAS)} "
             f"and schema_name = 'main' and table_name = {sql_files.literal(view)}"
@@ -58,7 +58,7 @@ class Views:
         return self.con.execute(query).fetchone() is not None
 
     def require(self, view: str, column: str | None = None) -> None:
-        """Raise LakeError unless the snapshot has the view, and the column."""
+        """Raise LakeError unless the snapshot has the view and, if given, the column."""
         if self.has(view, column):
             return
         lacks = f"no column {column} in its view {view}" if column and self.has(view) else f"no view {view}"
@@ -80,15 +80,15 @@ class Views:
         return self._view("images")
 
     def headers(self) -> duckdb.DuckDBPyRelation:
-        """One row per image, with its whole header as JSON."""
+        """One row per image, with its complete header as JSON."""
         return self._view("headers")
 
     def image_regions(self) -> duckdb.DuckDBPyRelation:
-        """One row per image: the part of the body, projection and view that it shows (sql/concepts)."""
+        """One row per image: its body part, projection and view (sql/concepts)."""
         return self._view("image_regions")
 
     def chest_films(self) -> duckdb.DuckDBPyRelation:
-        """One row per chest X-ray, each SOPInstanceUID once."""
+        """One row per chest X-ray, unique by SOPInstanceUID."""
         return self._view("chest_films")
 
     def chest_ct(self) -> duckdb.DuckDBPyRelation:
@@ -96,7 +96,7 @@ class Views:
         return self._view("chest_ct")
 
     def swabs(self) -> duckdb.DuckDBPyRelation:
-        """One row per swab for SARS-CoV-2 in the clinical files that count."""
+        """One row per swab for SARS-CoV-2 in the records in effect."""
         return self._view("swabs")
 
     def admissions(self) -> duckdb.DuckDBPyRelation:
@@ -104,8 +104,8 @@ class Views:
         return self._view("admissions")
 
     def rejects(self) -> duckdb.DuckDBPyRelation:
-        """One row per object that could not be read: key, etag, reason, first_seen, last_seen and more.
+        """One row per reject: key, etag, reason, first_seen, last_seen and more.
 
-        Of the group asked for; not cut by as-of date, since an object that cannot be read has none for sure.
+        Limited to the session's group, but not by as-of date, because the date of an unreadable object is uncertain.
         """
         return self.con.sql(sql_files.read_statements("reports/rejects.sql")["rejects"])

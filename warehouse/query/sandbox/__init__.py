@@ -1,10 +1,10 @@
-"""Untrusted SQL: a query that somebody else wrote may ask the public views and nothing else.
+"""The sandbox for untrusted SQL: a query that somebody else wrote can read the public views and nothing else.
 
-Three layers, each of which stands by itself (docs/architecture.md, "Untrusted SQL"):
+It has three independent layers (docs/architecture.md, "Untrusted SQL"):
 
-1. `tree`: what the text says, by DuckDB's own parser.
-2. `plan`: what DuckDB understood.
-3. `connection`: no file but the lake's, no network, no extension, no setting to change.
+1. `tree`: the syntax tree of DuckDB's own parser.
+2. `plan`: the plan that DuckDB binds.
+3. `hardening`: a connection with no files except the lake's, no network, no extensions and locked settings.
 
 Time and memory are limited by warehouse/engine/limits.py.
 """
@@ -50,10 +50,10 @@ def admit_query(
     repeatable: bool = False,
     relations: Collection[str] = (),
 ) -> Admitted:
-    """Admit an untrusted query; UntrustedSqlError with the line and the reason, UsageError where DuckDB cannot read it.
+    """Admit an untrusted query; UntrustedSqlError with the line and the reason, UsageError if it is not valid SQL.
 
-    `con` must be one that `harden` was applied to. `repeatable` also forbids what answers otherwise every time
-    (random, now, samples). `relations` names temporary tables of ours that it may read besides the views.
+    `con` must have been hardened by `harden_connection`. `repeatable` also forbids anything not deterministic (random,
+    now, samples). `relations` names our temporary tables that the query may read in addition to the views.
     """
     admitted = check_tree(con, sql, repeatable=repeatable, relations=relations)
     check_plan(con, sql, params, relations=relations)

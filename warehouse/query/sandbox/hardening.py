@@ -1,4 +1,4 @@
-"""The third layer: a connection that has nothing but what reading the lake needs."""
+"""The third layer of the sandbox: a connection limited to what reading the lake needs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from warehouse.engine import sql_files
 from warehouse.lake.location import Location
 from warehouse.settings import Settings
 
-#: Brackets, calls, CASEs, steps that stand in one another. DuckDB takes longer and longer to bind deeper ones (300
-#: sums in one another take a second, 300 arrows minutes), and heeds no interruption while it does.
+#: The deepest nesting of brackets, calls, CASEs and steps. DuckDB's binding time grows steeply with depth (300 nested
+#: sums take a second, 300 nested arrows minutes), and it cannot be interrupted meanwhile.
 MOST_DEPTH = 250
 
 
 def harden_connection(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
-    """Take from a connection with an attached lake, and from all its cursors, whatever reading the lake does not need.
+    """Restrict a connection with an attached lake, and all its cursors, to what reading the lake needs.
 
-    It cannot be undone. The catalogue file and the lake's data files stay within DuckDB's reach (its own scans use
-    the same way), which is what the first two layers are for.
+    This cannot be undone. The catalogue file and the lake's data files stay accessible, because DuckDB's own scans need
+    them; the first two layers keep queries away from them.
     """
     for setting in (
-        "explain_output = 'all'",  # the plan as it was bound is shown in no other way
+        "explain_output = 'all'",  # the only way to see the bound plan
         f"max_expression_depth = {MOST_DEPTH}",
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",

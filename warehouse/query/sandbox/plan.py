@@ -1,7 +1,7 @@
-"""The second layer: the plan that DuckDB binds.
+"""The second layer of the sandbox: checks the plan that DuckDB binds.
 
-Known operators only, no place but the views' own, and each scan of the lake lies beneath the very filter of as-of date
-and group that the views put there, and beneath the shield that no filter of the query is moved through.
+The plan may have only known operators and only the views' schemas. Each scan of the lake must be beneath the views' own
+filter on as-of date and group, and beneath the shield, through which no filter of the query is pushed down.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from warehouse.query.sandbox.tree import (
     split_words,
 )
 
-#: What a bound plan may be made of.
+#: The operators that a bound plan may have.
 _OPERATORS = split_words(
     "AGGREGATE ANY_JOIN ASOF_JOIN COMPARISON_JOIN CROSS_PRODUCT CTE CTE_SCAN DELIM_GET DELIM_JOIN DEPENDENT_JOIN "
     "DISTINCT DUMMY_SCAN EMPTY_RESULT EXCEPT EXPRESSION_GET FILTER GENERATE_SERIES INTERSECT JSON_EACH JSON_TREE LIMIT "
@@ -37,17 +37,17 @@ _LAKE_SCAN = "DUCKLAKE_SCAN"
 
 _EXPLAIN = "explain (format json) "
 
-#: The tables of the lake that views are made of, and the view that cuts each by as-of date and group.
+#: The tables of the lake behind the views, and the view that filters each by as-of date and group.
 _CUT_BY = {
     "images": "images",
     "headers": "headers",
     "clinical": "clinical_history",
     "clinical_issues": "clinical_issues",
 }
-#: A table that everybody may know: DICOM's dictionary, for tag().
+#: A table without patient data: the DICOM dictionary, for tag().
 _OPEN_TABLES = frozenset(("dicom_attributes",))
 
-#: The places that a relation may be named with; no table of the lake, nor its catalogue, is in one of them.
+#: Catalogue and schema that a relation may be named with; they contain no table of the lake or of its catalogue.
 _PLACES = PLACES | {("", "recurring")}
 
 
@@ -58,7 +58,7 @@ def check_plan(
     *,
     relations: Collection[str] = (),
 ) -> None:
-    """The second layer by itself: what DuckDB understood. UsageError where it cannot make sense of the query."""
+    """Run the second layer alone: check DuckDB's plan. UsageError if DuckDB cannot bind the query."""
     try:
         shield_views(con, check_places(con, sql))
         check_scans(con, sql, params, relations=relations)
@@ -67,12 +67,12 @@ def check_plan(
 
 
 def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
-    """Refuse a query that names a place other than that of the views, or calls what makes a query of a text.
+    """Refuse a query that names a schema other than that of the views, or calls a function that runs text as a query.
 
-    Returns what it names without a place, folded: views, and steps of its own.
+    Returns the unqualified names that it reads, folded: views, and steps of its own.
 
-    A plan has the names of columns alone, and those can be given anew (`core.images as t(…)`) or be those of another
-    relation (a subquery's of the row around it): a filter of the right words may be about something else.
+    The plan alone is not enough: it has only the names of columns, which a query can reassign (`core.images as t(…)`)
+    or take from another relation (a correlated subquery), so a filter with the right text may be on something else.
     """
     named: set[str] = set()
     ahead: list[Any] = list(parse_query(con, sql))
@@ -85,12 +85,12 @@ def check_places(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
             if node.get("type") == "BASE_TABLE":
                 if locate_relation(node) not in _PLACES:
                     where = ".".join(filter(None, locate_relation(node)))
-                    raise UntrustedSqlError(f"The query names {where}, no place of a view.")
+                    raise UntrustedSqlError(f"The query reads {where}, which is not one of the views.")
                 named.add(fold_name(node.get("table_name", "")))
             if node.get("type") == "TABLE_FUNCTION":
                 name = fold_name(node["function"].get("function_name", ""))
                 if name not in TABLE_FUNCTIONS:
-                    raise UntrustedSqlError(f"The query calls {name}(), which untrusted SQL may not do.")
+                    raise UntrustedSqlError(f"The query calls {name}(), which is not allowed in untrusted SQL.")
     return named
 
 
@@ -101,13 +101,13 @@ def check_scans(
     *,
     relations: Collection[str] = (),
 ) -> None:
-    """Refuse a query whose plan has other operators, or a scan beneath another filter, than asking the views makes."""
+    """Refuse a query whose plan has unknown operators, or a scan without the filter that the views have."""
     try:
         plan = _fetch_bound_plan(con, sql, params)
     except duckdb.Error as error:
         if is_too_deep(str(error)):
             raise UntrustedSqlError(TOO_DEEP) from None
-        raise UsageError(f"The query cannot be answered. {_strip_preamble(clean_message(error))}") from None
+        raise UsageError(f"The query failed. {_strip_preamble(clean_message(error))}") from None
     ours = {f'"temp".main.{name}' for name in relations}
     scans: dict[str, list[str]] = {}
     for node, above, is_shielded in _walk_operators(plan):
@@ -118,7 +118,7 @@ def check_scans(
                 scans.setdefault(table, []).append(json.dumps(above) if is_shielded else "")
         elif not (name in _OPERATORS or (name == "SEQ_SCAN" and table in ours)):
             what = f"{name} of {table}" if table else name
-            raise UntrustedSqlError(f"The query comes to {what}, which untrusted SQL may not do.")
+            raise UntrustedSqlError(f"The query plan contains {what}, which is not allowed in untrusted SQL.")
     if not scans:
         return
     views = ", ".join(f"{store.ALIAS}.main.{_CUT_BY[table]}" for table in scans)
@@ -129,11 +129,11 @@ def check_scans(
     }
     for table, found in scans.items():
         if not meant.issuperset(found):
-            raise UntrustedSqlError(f"The query reads {table} past the as-of date or the group that were asked for.")
+            raise UntrustedSqlError(f"The query bypasses the filter on as-of date or group of {table}.")
 
 
 def _fetch_bound_plan(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, object] | None = None) -> Any:
-    """DuckDB's plan of a query as it was bound, before any optimisation. RecursionError for too deep a one."""
+    """Fetch DuckDB's bound plan of a query, before any optimisation. RecursionError if it is nested too deeply."""
     explained = con.extract_statements(f"{_EXPLAIN}{sql}")
     if len(explained) != 1:
         raise UntrustedSqlError(f"Give one query, not {len(explained)}.")
@@ -143,14 +143,14 @@ def _fetch_bound_plan(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[
 
 
 def _strip_preamble(message: str) -> str:
-    """DuckDB's message without what was put before the query; the mark below the line moves along."""
+    """Remove our EXPLAIN prefix from DuckDB's message, and shift the caret below the line."""
     before, found, after = message.partition(f"LINE 1: {_EXPLAIN}")
     line, end, mark = after.partition("\n")
     return f"{before}LINE 1: {line}{end}{mark.removeprefix(' ' * len(_EXPLAIN))}" if found else message
 
 
 def _walk_operators(plan: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None, bool]]:
-    """Every operator of a plan, each with the nearest filter above it, and whether a shield is above that."""
+    """Yield every operator of a plan, with the nearest filter above it, and whether a shield is above that filter."""
     ahead: list[tuple[dict[str, Any], dict[str, Any] | None, bool, bool]] = [
         (node, None, False, False) for node in plan
     ]

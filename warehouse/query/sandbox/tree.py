@@ -1,7 +1,7 @@
-"""The first layer: the parsed tree, by the very parser that will run the query.
+"""The first layer of the sandbox: checks the syntax tree of the parser that will run the query.
 
-One SELECT over the public views and its own CTEs, with functions of sql/sandbox/functions.csv. What the tree may hold
-is listed; what is not listed is refused.
+Allowed is one SELECT over the public views and its own CTEs, with the functions of sql/sandbox/functions.csv. All node
+types are on an allowlist; any other is refused.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from warehouse.lake import store
 
 
 def split_words(words: str) -> frozenset[str]:
-    """Words, as a set."""
+    """Split a text into a set of words."""
     return frozenset(words.split())
 
 
-#: Relations beside views and CTEs that FROM may call.
+#: Table functions allowed in FROM.
 TABLE_FUNCTIONS = frozenset(("unnest", "range", "generate_series", "json_each", "json_tree", "known_at"))
 
-#: The places that a public view may be named with: none, so that it is the one behind the shield (shield.py).
+#: Catalogue and schema that a public view may be named with: unqualified only, so that the shield applies (shield.py).
 PLACES = frozenset((("", ""),))
 
-#: Where a view is all the same: whoever writes it so is shown the name that will do.
+#: Qualifications that mean the view; the message suggests the unqualified name.
 _SHORTER = frozenset((("", "main"), ("", store.ALIAS), (store.ALIAS, "main")))
 
-#: What a parsed query may be made of, by `class` (expressions) and `type` (all other nodes) of DuckDB's serialization.
+#: The allowed nodes of a parsed query, by `class` (expressions) and `type` (all others) of DuckDB's serialization.
 _EXPRESSIONS = split_words(
     "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA OPERATOR PARAMETER "
     "POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW"
@@ -49,18 +49,18 @@ _NODES = split_words(
     "ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING"
 )
 
-#: What a text may have; a list of 50,000 identifiers goes in.
+#: The most characters of a query; enough for a list of 50,000 identifiers.
 MOST_CHARACTERS = 4_000_000
 
-TOO_DEEP = "The query is nested too deeply: write it with steps (WITH), one after the other."
+TOO_DEEP = "The query is nested too deeply. Write it as a sequence of steps (WITH)."
 
-#: Words that are functions without brackets, unless a column is called so.
+#: Functions that are called without brackets, unless a column has the name.
 _BARE_CLOCKS = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A foreign query that may be run on the connection that admitted it, and what it is made of."""
+    """An untrusted query that may run on the connection that admitted it, with its views and functions."""
 
     sql: str
     views: frozenset[str]
@@ -69,21 +69,21 @@ class Admitted:
 
 @cache
 def list_functions() -> dict[str, bool]:
-    """The functions that untrusted SQL may call, and whether each always answers the same."""
+    """List the functions that untrusted SQL may call, and whether each is deterministic."""
     rows = csv.DictReader(io.StringIO(sql_files.read("sandbox/functions.csv")))
     return {row["name"]: row["repeatable"] == "yes" for row in rows}
 
 
 @cache
 def list_public_views() -> frozenset[str]:
-    """The views that untrusted SQL may ask."""
+    """List the views that untrusted SQL may read."""
     return frozenset(view.name for view in columns.list_views())
 
 
 def check_tree(
     con: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool = False, relations: Collection[str] = ()
 ) -> Admitted:
-    """The first layer by itself: what the text says."""
+    """Run the first layer alone: check the syntax tree."""
     statements = parse_query(con, sql)
     if len(statements) != 1:
         raise UntrustedSqlError(f"Give one query, not {len(statements)}.")
@@ -93,11 +93,11 @@ def check_tree(
 
 
 def parse_query(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
-    """The trees of the SELECTs that a text is made of; nothing of it is run, not even what PRAGMA runs when parsed."""
+    """Parse a text into the trees of its SELECTs, without running anything, not even a PRAGMA that runs when parsed."""
     query_text.check_query_text(sql)
     if len(sql) > MOST_CHARACTERS:
-        raise UntrustedSqlError(f"The query has {len(sql):,} characters; at most {MOST_CHARACTERS:,} are read.")
-    # A literal, since a parameter would make DuckDB import pandas.
+        raise UntrustedSqlError(f"The query has {len(sql):,} characters; the limit is {MOST_CHARACTERS:,}. Shorten it.")
+    # A literal, because a parameter would make DuckDB import pandas.
     found = con.execute(
         f"select json_serialize_sql({sql_files.literal(sql)}, skip_default := true, skip_null := true)"
     ).fetchone()
@@ -110,28 +110,28 @@ def parse_query(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]
         return list(tree["statements"])
     if tree["error_type"] == "not implemented":
         hint = " A PIVOT must name its values: on sex in ('F', 'M')." if "pivot" in sql.lower() else ""
-        raise UntrustedSqlError(f"Only one SELECT can be asked here.{hint}")
+        raise UntrustedSqlError(f"Only one SELECT is allowed here.{hint}")
     if is_too_deep(tree["error_message"]):
         raise UntrustedSqlError(TOO_DEEP)
     try:
         con.extract_statements(sql)
-    except duckdb.Error as error:  # the same, with the place
+    except duckdb.Error as error:  # the same error, with its position
         raise UsageError(f"The query cannot be read. {clean_message(error)}") from None
-    raise UntrustedSqlError(f"The query cannot be read. {tree['error_message']}")
+    raise UntrustedSqlError(f"The query is not valid. {tree['error_message']}")
 
 
 def is_too_deep(message: str) -> bool:
-    """Whether an error of DuckDB's is about things within things within things."""
+    """Whether an error of DuckDB is about nesting."""
     return "Max expression depth" in message or "memory exhausted" in message
 
 
 def locate_relation(node: dict[str, Any]) -> tuple[str, str]:
-    """The catalogue and the schema that a relation of a parsed query is named with, folded; "" where it is not."""
+    """The catalogue and schema that qualify a relation of a parsed query, folded; "" if absent."""
     return fold_name(node.get("catalog_name", "")), fold_name(node.get("schema_name", ""))
 
 
 class _QueryValidator:
-    """Walks a parsed query and refuses the first thing in it that is not listed."""
+    """Walks a parsed query and refuses the first node that is not on the allowlist."""
 
     def __init__(self, sql: str, repeatable: bool, relations: Collection[str]) -> None:
         self.text = sql.encode()
@@ -139,7 +139,7 @@ class _QueryValidator:
         self.relations = relations
         self.views: set[str] = set()
         self.called: set[str] = set()
-        #: What is still to be looked at, with the CTEs that can be seen from there.
+        #: Nodes still to check, with the CTEs that are visible there.
         self.ahead: list[tuple[Any, frozenset[str]]] = []
 
     def walk(self, node: Any) -> None:
@@ -153,14 +153,14 @@ class _QueryValidator:
 
     def check_node(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
         if node.get("class") == "CONSTANT":
-            return  # a value has nothing in it to be run
+            return  # a constant cannot run anything
         if "class" in node:
             self.check_expression(node)
         elif "type" in node:
             self.check_clause(node, ctes)
         if "cte_map" in node:
             ctes = self.check_with(node["cte_map"], ctes)
-        # The part that recurs sees its own CTE; what it starts from does not.
+        # The recursive part sees its own CTE; the initial part does not.
         own = {fold_name(node["cte_name"])} if node.get("type") == "RECURSIVE_CTE_NODE" else set()
         for name, below in node.items():
             if name != "cte_map":
@@ -178,7 +178,7 @@ class _QueryValidator:
     def check_clause(self, node: dict[str, Any], ctes: frozenset[str]) -> None:
         kind = node["type"]
         if isinstance(kind, dict):
-            return  # the type of a value or of a cast, looked at by itself
+            return  # the type of a value or of a cast, checked separately
         if kind not in _NODES and not kind.endswith("_TYPE_INFO"):
             raise self.to_error(node, f"{_to_words(kind)} is not allowed in untrusted SQL.")
         if kind == "BASE_TABLE":
@@ -190,19 +190,19 @@ class _QueryValidator:
         if "at_clause" in node:
             raise self.to_error(node, "AT is not allowed in untrusted SQL: use --snapshot.")
         if "sample" in node and self.repeatable:
-            raise self.to_error(node, "A sample answers otherwise every time.")
+            raise self.to_error(node, "A sample is not deterministic.")
 
     def check_show(self, node: dict[str, Any]) -> None:
-        """SUMMARIZE is a question about rows; DESCRIBE and SHOW ask the catalogue."""
+        """SUMMARIZE reads rows; DESCRIBE and SHOW read the catalogue."""
         if node.get("show_type") != "SUMMARY" or "query" not in node:
             raise self.to_error(
-                node, "DESCRIBE and SHOW are not allowed in untrusted SQL; chest describe lists views and columns."
+                node, "DESCRIBE and SHOW are not allowed in untrusted SQL. Views and columns:  chest describe"
             )
         if self.repeatable:
-            raise self.to_error(node, "SUMMARIZE answers otherwise every time: its quantiles are of a sample.")
+            raise self.to_error(node, "SUMMARIZE is not deterministic: it samples quantiles.")
 
     def check_with(self, clause: dict[str, Any], ctes: frozenset[str]) -> frozenset[str]:
-        """Each CTE sees those before it, and what follows sees them all."""
+        """Each CTE sees those before it; the query after them sees all."""
         for entry in clause.get("map", ()):
             self.ahead.append((entry["value"], ctes))
             ctes |= {fold_name(entry["key"])}
@@ -220,17 +220,17 @@ class _QueryValidator:
             return
         shown = ".".join(filter(None, (*place, node["table_name"])))
         if place in _SHORTER and name in list_public_views():
-            raise self.to_error(node, f"{shown} is to be called {name}: untrusted SQL names a view without its place.")
+            raise self.to_error(node, f"Write {name} instead of {shown}: untrusted SQL names views without a schema.")
         raise self.to_error(
             node,
-            f"{shown} is none of the views, which are all that a query reads{_suggest(name, list_public_views())}.",
+            f"{shown} is not a view; untrusted SQL can read only the views{_suggest(name, list_public_views())}.",
         )
 
     def check_table_function(self, node: dict[str, Any]) -> None:
         called = node["function"]
         name = fold_name(called.get("function_name", ""))
         if name not in TABLE_FUNCTIONS:
-            raise self.to_error(node, f"{name}() is not allowed in untrusted SQL: a query reads the views alone.")
+            raise self.to_error(node, f"{name}() is not allowed in untrusted SQL: it can read only the views.")
 
     def check_function(self, node: dict[str, Any]) -> None:
         name = fold_name(node["function_name"])
@@ -239,13 +239,13 @@ class _QueryValidator:
                 node, f"The function {name}() is not allowed in untrusted SQL{_suggest(name, list_functions())}."
             )
         if self.repeatable and (not list_functions()[name] or (name == "age" and len(node.get("children", ())) != 2)):
-            raise self.to_error(node, f"{name}() answers otherwise every time.")
+            raise self.to_error(node, f"{name}() is not deterministic.")
         self.called.add(name)
 
     def check_column(self, node: dict[str, Any]) -> None:
         names = node.get("column_names", ())
         if self.repeatable and len(names) == 1 and fold_name(names[0]) in _BARE_CLOCKS:
-            raise self.to_error(node, f"{names[0]} answers otherwise every day.")
+            raise self.to_error(node, f"{names[0]} is not deterministic.")
 
     def to_error(self, node: dict[str, Any], why: str) -> UntrustedSqlError:
         at = node.get("query_location")
