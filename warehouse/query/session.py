@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import duckdb
 
-from warehouse.engine import machine_memory, query_text, sql_files
+from warehouse.engine import machine_memory, sql_files
 from warehouse.engine.messages import clean_message
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake import store
@@ -23,6 +23,7 @@ from warehouse.lake.location import Location, parse_address
 from warehouse.object_store.keys import GROUPS
 from warehouse.query import macros
 from warehouse.query.days import parse_day
+from warehouse.query.one_query import check_query
 from warehouse.settings import Settings, load_settings
 
 #: What `group` takes besides the name of a group.
@@ -222,10 +223,8 @@ class Session:
         if self.has(view, column):
             return
         lacks = f"no column {column} in its view {view}" if column and self.has(view) else f"no view {view}"
-        raise LakeError(
-            f"Snapshot {self.snapshot.number} has {lacks}: an older version published it. "
-            "Refresh the lake, or choose a later snapshot."
-        )
+        again = "an older version published it. Refresh the lake, or choose a later snapshot."
+        raise LakeError(f"Snapshot {self.snapshot.number} has {lacks}: {again}")
 
     def studies(self) -> duckdb.DuckDBPyRelation:
         """One row per patient and study."""
@@ -234,6 +233,10 @@ class Session:
     def series(self) -> duckdb.DuckDBPyRelation:
         """One row per patient, study and series."""
         return self._view("series")
+
+    def volume_geometry(self) -> duckdb.DuckDBPyRelation:
+        """One row per series with slices: whether they stack to a volume (sql/views/volume_geometry.sql)."""
+        return self._view("volume_geometry")
 
     def images(self) -> duckdb.DuckDBPyRelation:
         """One row per image."""
@@ -254,6 +257,10 @@ class Session:
     def chest_ct(self) -> duckdb.DuckDBPyRelation:
         """One row per CT study of the chest."""
         return self._view("chest_ct")
+
+    def chest_ct_series(self) -> duckdb.DuckDBPyRelation:
+        """One row per series of a CT study of the chest, ranked for reading: best = 1 (sql/concepts)."""
+        return self._view("chest_ct_series")
 
     def swabs(self) -> duckdb.DuckDBPyRelation:
         """One row per swab for SARS-CoV-2 in the clinical files that count."""
@@ -291,16 +298,3 @@ def _prepare(session: Session) -> None:
         con.execute(f"set variable as_of = cast({sql_files.literal(str(session.day))} as date)")
     con.execute(f"set variable group_name = {sql_files.literal(session.group_name)}")
     macros.create_macros(con)
-
-
-def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Raise UsageError unless the text is exactly one query that only reads."""
-    query_text.check_query_text(query)
-    try:
-        statements = con.extract_statements(query)
-    except duckdb.Error as error:
-        raise UsageError(f"The query cannot be read. {clean_message(error)}") from None
-    if len(statements) != 1:
-        raise UsageError(f"Give one query, not {len(statements)}.")
-    if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-        raise UsageError(f"Only a SELECT can be asked here, not {statements[0].type.name}: the lake is read-only.")
