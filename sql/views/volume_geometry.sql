@@ -87,7 +87,7 @@ stacked as (
         max(cosine_error) as cosine_error,
         -- The hash stands for the SOPInstanceUID: an image that was sent twice is one slice.
         list_sort(list_distinct(list(
-            struct_pack(position := position, image := hash(coalesce(SOPInstanceUID, key)))
+            struct_pack(place := position, image := hash(coalesce(SOPInstanceUID, key)))
         ) filter (position is not null))) as slices,
         max(along_row) - min(along_row) as shift_row,
         max(along_column) - min(along_column) as shift_column,
@@ -113,10 +113,10 @@ stepped as (
     select
         *,
         len(slices) as n_slices,
-        slices[1].position as first_position,
-        slices[-1].position as last_position,
+        slices[1].place as first_position,
+        slices[-1].place as last_position,
         list_transform(
-            list_zip(slices[:-2], slices[2:]), lambda pair: pair[2].position - pair[1].position
+            list_zip(slices[:-2], slices[2:]), lambda pair: pair[2].place - pair[1].place
         ) as steps,
         list_filter(steps, lambda step: step >= 0.001) as true_steps,
         list_median(true_steps) as slice_spacing,
