@@ -71,8 +71,8 @@ def test_series_are_ranked_and_the_others_are_apart_with_their_reason(tmp_path: 
 KERNELS = {
     "LUNG": "lung", "BONEPLUS": "lung", "STANDARD": "soft", "DETAIL": "soft", "B31f": "soft", "B70s": "lung",
     "I26f\\3": "soft", "I70f\\3": "lung", "Br40d": "soft", "Bl57f": "lung", "Bl64d": "lung", "Hr60": "lung",
-    "L": "lung", "YC": "lung", "B": "soft", "FC51": "lung", "FC86": "lung", "FC08": "soft", "FC18": "soft", "Q9": "unknown",
-    "-Lung 1.0": "lung", "-Mediastinum": "soft", "-Thorax": "unknown", "-Lung and soft": "unknown",
+    "L": "lung", "YC": "lung", "B": "soft", "FC51": "lung", "FC86": "lung", "FC08": "soft", "FC18": "soft",
+    "Q9": "unknown", "-Lung 1.0": "lung", "-Mediastinum": "soft", "-Thorax": "unknown", "-Lung and soft": "unknown",
 }  # fmt: skip
 
 
@@ -123,7 +123,8 @@ def test_what_images_of_a_series_share_is_shown(made_of: dict[str, dict[str, Any
     right = {
         "Rows": 4, "Columns": 4, "PixelSpacing": [0.7, 0.7], "SliceThickness": 1, "KVP": 120,
         "ConvolutionKernel": ["I30f", "3"], "ContrastBolusAgent": "OMNI", "exposure_min": 100, "exposure_max": 100,
-        "tube_current_min": 200, "tube_current_max": 200, "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "NumberOfFrames": None, "PatientPosition": "HFS",
+        "tube_current_min": 200, "tube_current_max": 200, "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "NumberOfFrames": None, "PatientPosition": "HFS",
         "orientation_class": "axial", "varies": [],
     }  # fmt: skip
     assert {name: row[name] for name in right} == right

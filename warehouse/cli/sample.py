@@ -19,12 +19,15 @@ def sample(
     layout: Annotated[str, typer.Option(help="Key layout: dated or published.")] = "dated",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     clean: Annotated[bool, typer.Option("--clean", help="Without slips in the records and faults of images.")] = False,
+    stubs: Annotated[bool, typer.Option("--stubs", help="Four bytes for each .dcm, for tests of speed.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Make a bucket of invented patients, with its true answers in truth.json.
 
-    Records and headers have the slips and faults of real ones, unless --clean. What each clinical file truly
-    says is in truth_clinical.jsonl; age and sex of each patient are in truth_patients.jsonl.
+    Each .dcm is a small DICOM file with the attributes of its header; slices of some CT series are missing or
+    doubled, and some files are compressed. Records and headers have the slips and faults of real ones, unless
+    --clean. What each clinical file truly says is in truth_clinical.jsonl; age and sex of each patient are in
+    truth_patients.jsonl.
 
     \b
     Example:
@@ -34,7 +37,15 @@ def sample(
     from warehouse.synthetic import make_bucket
 
     with show_progress("patients", quiet=quiet) as report:
-        truth = make_bucket(out, patients, layout, seed, lambda done, total: report("sample", done, total), clean=clean)
+        truth = make_bucket(
+            out,
+            patients,
+            layout,
+            seed,
+            lambda done, total: report("sample", done, total),
+            clean=clean,
+            stubs=stubs,
+        )
     print_line(
         f"{out}: {truth['objects']:,} objects of {truth['patients']:,} patients "
         f"({truth['image_json']:,} image headers, {truth['clinical_json']:,} clinical files)"
