@@ -40,7 +40,7 @@ def main() -> None:
     bucket = folder / "bucket"
     if not (bucket / "truth.json").exists():
         print(f"making a sample bucket of {given.patients:,} patients …", file=sys.stderr)
-        synthetic.make_bucket(bucket, given.patients)
+        synthetic.make_bucket(bucket, given.patients, stubs=True)
     rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
     measures = (from_folder, again, from_s3, point_in_time, cold_start, answers, downloads)
     for measure in measures:

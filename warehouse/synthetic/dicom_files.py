@@ -54,7 +54,7 @@ def _shared_elements() -> dict[int, bytes]:
 
 
 def _encode_element(tag: str, element: dict[str, Any]) -> bytes:
-    vr = element["vr"]
+    vr: str = element["vr"]
     value = _encode_value(vr, element)
     value += b"" if len(value) % 2 == 0 else b"\0" if vr in ("UI", "OB") else b" "
     start = struct.pack("<HH", int(tag[:4], 16), int(tag[4:], 16)) + vr.encode()
@@ -63,7 +63,8 @@ def _encode_element(tag: str, element: dict[str, Any]) -> bytes:
 
 def _encode_value(vr: str, element: dict[str, Any]) -> bytes:
     if "InlineBinary" in element:
-        return base64.b64decode(element["InlineBinary"] or "")
+        found: bytes = base64.b64decode(element["InlineBinary"] or "")
+        return found
     values = element.get("Value", [])
     if vr == "SQ":
         items = (encode(item, {}) for item in values)

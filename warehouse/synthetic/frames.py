@@ -53,7 +53,7 @@ def compressed_frame(syntax: str, modality: str, rows: int, columns: int, varian
     """A frame in RLE Lossless or JPEG 2000."""
     if syntax == JPEG_2000:
         return base64.b64decode(_ready_made()[f"{rows}x{columns}/{variant}/{int(is_hazy)}"])
-    from pydicom.pixels.encoders import RLELosslessEncoder
+    from pydicom.pixels.encoders.base import RLELosslessEncoder
 
     frame = raw_frame(modality, rows, columns, variant, is_hazy=is_hazy)
     encoded: bytes = RLELosslessEncoder.encode(
