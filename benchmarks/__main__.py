@@ -218,7 +218,13 @@ def cold_start(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001
 
 def answers(bucket: Path, lake: Path) -> list[Row]:
     """Cohorts and manifests of the lake that a refresh from the folder has made."""
-    return [*cohorts.shipped(lake), *cohorts.attrition(lake), *cohorts.export(lake), *cohorts.verify(bucket, lake)]
+    return [
+        *cohorts.shipped(lake),
+        *cohorts.volumes(lake),
+        *cohorts.attrition(lake),
+        *cohorts.export(lake),
+        *cohorts.verify(bucket, lake),
+    ]
 
 
 def downloads(bucket: Path, lake: Path) -> list[Row]:
