@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.validation", "definition.bound_sql"),
         ("warehouse.cohorts.validation", "definition.followed_by"),
         ("warehouse.cohorts.answer", "self.definition.bound_sql"),
+        ("warehouse.query.one_query", "query"),
         ("warehouse.query.sandbox.__init__", "sql"),
         ("warehouse.query.sandbox.plan", "sql"),
         ("warehouse.query.sandbox.plan", "con.extract_statements"),
