@@ -368,6 +368,7 @@ def test_every_rule_and_every_fault_occurs(truth: dict[str, Any]) -> None:
 @pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_a_clean_bucket_has_no_slips_and_no_faults(tmp_path: Path, layout: str) -> None:
     truth = synthetic.make_bucket(tmp_path / "b", 60, layout, clean=True)
+    assert truth["ct_series"].keys() <= {"even", "single", "localizer"}  # type: ignore[attr-defined]
     faults: Any = truth["faults"]
     assert not any(faults.values())
     # Centres have units of their own, and codes that say unknown are no slip.

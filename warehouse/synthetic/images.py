@@ -131,7 +131,7 @@ def _invent_study(
     finish = numbers_as_text if sends_text(person.centre) else dict
     for number, drawn in enumerate(SERIES[kind](rng), 1):
         series, header = uid(rng), dict(common)
-        stack, shared, instances = stack_slices(series, *drawn) if kind == "ct" else ("", *drawn)
+        stack, shared, instances = stack_slices(series, *drawn, clean=pen.tidy) if kind == "ct" else ("", *drawn)
         put(header, SeriesInstanceUID=series, SeriesNumber=number, **shared)
         _enlarge_pixels(header, _SMALLER[kind])
         for instance, values in enumerate(instances, 1):

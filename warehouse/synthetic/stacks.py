@@ -14,14 +14,18 @@ EVEN, GAP, DOUBLED, TILTED, SINGLE = "even", "gap", "doubled", "tilted", "single
 LOCALIZER = "localizer"
 
 
-def stack_slices(uid: str, shared: Values, instances: list[Values]) -> tuple[str, Values, list[Values]]:
-    """What a CT series is: its kind, and what its headers then share and have of their own."""
+def stack_slices(
+    uid: str, shared: Values, instances: list[Values], *, clean: bool = False
+) -> tuple[str, Values, list[Values]]:
+    """What a CT series is: its kind, and what its headers then share and have of their own; a `clean` one is even."""
     if shared["SeriesDescription"] in ("Scout", "SCOUT AP/LAT", "Topogram 0.6 T20f"):
         return LOCALIZER, shared | {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, instances
     if len(instances) < 2:
         return SINGLE, shared, instances
     rng = random.Random(f"{uid}/stack")
-    kind = rng.choices((EVEN, GAP, DOUBLED, TILTED), (80, 8, 7, 5))[0] if len(instances) > 3 else EVEN
+    kind = rng.choices((EVEN, GAP, DOUBLED, TILTED), (80, 8, 7, 5))[0]
+    if clean or len(instances) < 4:
+        kind = EVEN
     places = [tuple(map(float, values["ImagePositionPatient"])) for values in instances]  # type: ignore[call-overload]
     step = places[1][2] - places[0][2]
     at = rng.randint(2, len(instances) - 2) if len(instances) > 3 else 0
