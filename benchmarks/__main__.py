@@ -40,7 +40,7 @@ def main() -> None:
     bucket = folder / "bucket"
     if not (bucket / "truth.json").exists():
         print(f"making a sample bucket of {given.patients:,} patients …", file=sys.stderr)
-        synthetic.make_bucket(bucket, given.patients)
+        synthetic.make_bucket(bucket, given.patients, stubs=True)
     rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
     measures = (
         measure_folder,
@@ -228,6 +228,7 @@ def measure_answers(bucket: Path, lake: Path) -> list[Row]:
     """Cohorts and manifests of the lake that a refresh from the folder has made."""
     return [
         *cohorts.measure_shipped(lake),
+        *cohorts.measure_volumes(lake),
         *cohorts.measure_attrition(lake),
         *cohorts.measure_export(lake),
         *cohorts.measure_verify(bucket, lake),

@@ -80,7 +80,7 @@ def make_lake(large: Path, bucket: Path, patients: int, images: int) -> None:
     """Refresh a lake from a sample bucket, add copies of its rows until it has so many images, and publish it."""
     if not (bucket / "truth.json").exists():
         print(f"making a sample bucket of {patients:,} patients …", file=sys.stderr)
-        synthetic.make_bucket(bucket, patients)
+        synthetic.make_bucket(bucket, patients, stubs=True)
     part = large.with_name(f"{large.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     base = refresh(str(bucket), str(part)).published.snapshot

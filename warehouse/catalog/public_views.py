@@ -10,7 +10,7 @@ AS_OF = "coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
 IN_GROUP = "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
 
 #: Concepts, a clinical idea each, which stand on the views above them (sql/concepts).
-CONCEPTS = ("image_regions", "chest_films", "chest_ct", "swabs", "admissions")
+CONCEPTS = ("image_regions", "chest_films", "chest_ct", "chest_ct_series", "swabs", "admissions")
 
 #: Views stand on each other in this order.
 VIEW_ORDER = (
@@ -23,6 +23,7 @@ VIEW_ORDER = (
     "completeness",
     "studies",
     "series",
+    "volume_geometry",
     "patients",
     *CONCEPTS,
 )

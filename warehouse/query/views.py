@@ -75,6 +75,10 @@ class Views:
         """One row per patient, study and series."""
         return self._view("series")
 
+    def volume_geometry(self) -> duckdb.DuckDBPyRelation:
+        """One row per series with slices, and whether these form a volume (sql/views/volume_geometry.sql)."""
+        return self._view("volume_geometry")
+
     def images(self) -> duckdb.DuckDBPyRelation:
         """One row per image."""
         return self._view("images")
@@ -94,6 +98,10 @@ class Views:
     def chest_ct(self) -> duckdb.DuckDBPyRelation:
         """One row per CT study of the chest."""
         return self._view("chest_ct")
+
+    def chest_ct_series(self) -> duckdb.DuckDBPyRelation:
+        """One row per series of a CT study of the chest, ranked for reading: best = 1 (sql/concepts)."""
+        return self._view("chest_ct_series")
 
     def swabs(self) -> duckdb.DuckDBPyRelation:
         """One row per swab for SARS-CoV-2 in the records in effect."""

@@ -6,7 +6,8 @@ layouts. Only invented facts are written; the headers have the structure of publ
 
     people     who they are           entries, numbers, codes, units   how values are written, and what they mean
     course     what befell them       records                          the clinical files
-    images     studies and uploads    headers, series, faults          what their headers say
+    images     studies and uploads    headers, series, stacks, defects what their headers say
+    dicom_files, frames               the .dcm: the header's attributes and small pixels
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ GROUP = "training"
 FOLDERS = {"CR": "xray", "DX": "xray", "CT": "ct", "MR": "mri"}
 RENAMED = date(2020, 4, 16)
 """Until then the folder xray was spelt x-ray."""
-STUB = b"DICM"
 
 Layout = Literal["dated", "published"]
 
@@ -47,16 +47,18 @@ def make_bucket(
     progress: Callable[[int, int], None] | None = None,
     *,
     clean: bool = False,
+    stubs: bool = False,
 ) -> dict[str, object]:
     """Write a bucket into the new folder `out` and return its truth (also written as out/truth.json).
 
     The truth says what a correct warehouse answers; it is the same for both layouts. A `clean` bucket has
-    neither slips nor faults. `progress` is called with the patients done and their total.
+    neither slips nor faults. With `stubs` a .dcm has four bytes instead of a small DICOM file. `progress` is
+    called with the patients done and their total.
     """
     _check_arguments(patients, layout)
     try:
         with files.write_folder_atomically(out, is_settled=True) as part:
-            return _fill_bucket(part, patients, layout, seed, progress, clean=clean)
+            return _fill_bucket(part, patients, layout, seed, progress, clean=clean, stubs=stubs)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}.") from None
 
@@ -69,6 +71,7 @@ def _fill_bucket(
     progress: Callable[[int, int], None] | None,
     *,
     clean: bool,
+    stubs: bool,
 ) -> dict[str, object]:
     answers, clinical, people = (out / name for name in ANSWERS)
     for path in (clinical, people):
@@ -82,7 +85,7 @@ def _fill_bucket(
             share = pen.rng.random()  # few have no images, and few have no clinical record
             records = invent_records(draw("records"), pen, person) if share >= 0.03 or clean else []
             face = invent_face(pen, person)
-            images = list(invent_images(draw("images"), pen, person, face)) if share < 0.98 else []
+            images = list(invent_images(draw("images"), pen, person, face, stubs=stubs)) if share < 0.98 else []
             _write_objects(out, layout, person.patient_id, images, records)
             truth.add(person.patient_id, face, images, records)
             if progress:
@@ -121,8 +124,8 @@ def _write_objects(out: Path, layout: str, patient_id: str, images: list[Image],
         )
         if image.header is not None:
             _write_file(out / format_key(at(kind="header")), image.header, image.day)
-        if image.has_dcm:
-            _write_file(out / format_key(at(kind="dcm")), STUB, image.day)
+        if image.body is not None:
+            _write_file(out / format_key(at(kind="dcm")), image.body, image.day)
     for record in records:
         key = where(kind="clinical", key_date=record.day.isoformat(), record=record.kind)
         _write_file(out / format_key(key), json.dumps(record.fields).encode(), record.day)

@@ -42,6 +42,7 @@ class Truth:
     modality: Counter[str] = field(default_factory=Counter)
     uploads: Counter[date] = field(default_factory=Counter)
     latest: dict[date, dict[str, str]] = field(default_factory=lambda: {day: {} for day in AS_OF})
+    stacks: Counter[str] = field(default_factory=Counter)
     issues: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=lambda: {fault: [] for fault in FAULTS})
 
@@ -55,6 +56,7 @@ class Truth:
         self.counts["studies"] += len({image.study for image in headers})
         self.counts["series"] += len({image.series for image in headers})
         self.modality.update(image.modality for image in headers)
+        self.stacks.update({i.series: i.stack for i in headers if i.modality == "CT"}.values())
         self.uploads.update(image.day for image in headers)
         for day in AS_OF:
             if chosen := _choose_record(records, day):
@@ -104,6 +106,7 @@ class Truth:
             "as_of": {day.isoformat(): self._as_of(day) for day in AS_OF},
             **{name: self.counts[name] for name in names},
             "modality": dict(sorted(self.modality.items())),
+            "ct_series": dict(sorted(self.stacks.items())),
             "clinical_issues": dict(sorted(self.issues.items())),
             "faults": {fault: sorted(set(found)) for fault, found in sorted(self.faults.items())},
         }
