@@ -30,7 +30,6 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.query.sandbox.tree", "sql"),
     },
     "A query of the user, which is taken apart here and not run": {
-        ("warehouse.query.one_query", "query"),
     },
     "A default that DuckDB has parsed as a constant just before, on a connection without a lake": {
         ("warehouse.cohorts.answer", "param.default"),
