@@ -25,7 +25,8 @@ def write_report(warehouse: Session, target: Path, suppress: int, results: Seque
     """Write the report of a warehouse's snapshot, as-of date and group; the file is written completely or not at all.
 
     Counts are rounded to multiples of `suppress`; 0 gives exact counts. Runs the checks, unless the results of all are
-    given. The same snapshot, day, group and `suppress` give the same bytes. UsageError if the file cannot be written, LakeError if the snapshot is older than the views that the report needs.
+    given. The same snapshot, day, group and `suppress` give the same bytes. UsageError if the file cannot be written,
+    LakeError if the snapshot is older than the views that the report needs.
     """
     from warehouse.quality_report import html, metrics, suppression
 
