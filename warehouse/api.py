@@ -42,10 +42,10 @@ class Warehouse(Session):
         return checks.run_checks(self, name)
 
     def report(self, path: str | Path, *, suppress: int = SUPPRESS) -> None:
-        """Write one self-contained HTML page on the quality of what this Warehouse shows: counts, nobody's values.
+        """Write one self-contained HTML page on the quality of the data that this Warehouse shows: counts only.
 
-        Counts are rounded to `suppress`, so that nobody can be counted out; 0 shows them as they are. The same
-        snapshot, as-of date, group and `suppress` give the same page. UsageError when it cannot be written.
+        Counts are rounded to multiples of `suppress` to protect individuals; 0 gives exact counts. The same snapshot,
+        as-of date, group and `suppress` give the same page. UsageError if it cannot be written.
         """
         from warehouse import quality_report
 

@@ -1,26 +1,26 @@
 -- title: External validation of a diagnosis model
--- question: On which chest X-rays of centres held out from training can a model be tried, as many positive as negative?
+-- question: On which chest X-rays of centres held out from training can a model be tested, as many positive as negative?
 -- definition: One row per patient: the frontal chest X-ray of an adult nearest to a swab, labelled as in covid_risk, of
---   the centres that are named, and if named of the scanners. A patient with a clinical file of a centre that is not
---   named may have been trained on, and is left out. Matched: of each projection (AP, PA), sex, ten years of age and month
---   as many positive as negative films, so that status can be read off none of them. Where no film of the month is
---   left, one of another month is taken; loosen lets more go, or nothing. matched_on says what each film is
---   matched on. Which films are left out is drawn by a digest of their UID: the same for everybody; another draw draws
---   others. The window, age and intubation are those of covid_risk, for the same reasons.
--- limits: Matched data have no true prevalence: predictive values do not carry over. Centre is known from clinical files
---   alone. Sex and age that are not known are matched with not known. A projection that nothing names is left out. Scanner
---   and ward are not matched: look at  chest cohort confounders external_validation. On the sample bucket (chest sample
---   --patients 40 --seed 1), with all its centres named: 2 films; with loosen = 3, 8 films.
+--   the given centres and, if given, scanners. A patient with a clinical file of any other centre may have been trained
+--   on, and is excluded. Matched: as many positive as negative films of each projection (AP, PA), sex, decade of age
+--   and month, so that none of these predicts status. If no film of the month is left, one of another month is used;
+--   loosen relaxes more, or nothing. matched_on shows what each film is matched on. The films to exclude are drawn by a
+--   digest of their UID, the same for everybody; another draw selects others. The window, age and intubation are those
+--   of covid_risk, for the same reasons.
+-- limits: Matched data have no true prevalence: predictive values do not carry over. The centre is known only from
+--   clinical files. Unknown sex and age are matched with unknown. Films of unknown projection are excluded. Scanner and
+--   ward are not matched: see  chest cohort confounders external_validation. On the sample bucket (chest sample
+--   --patients 40 --seed 1), with all its centres: 2 films; with loosen = 3, 8 films.
 -- grain: image
--- param centres VARCHAR[]: the centres that are held out, in any spelling
--- param scanners VARCHAR[] = []: only these ManufacturerModelName; all when empty
--- param days_before INTEGER = 3: a film may be so many days older than the swab
--- param days_after INTEGER = 7: a film may be so many days younger than the swab
--- param min_age INTEGER = 18: age in years from which on patients are in
--- param max_age INTEGER = 120: age in years up to which patients are in
--- param before_intubation BOOLEAN = true: leaves out films of the day of intubation or later
--- param loosen INTEGER = 1: 0 matches on projection, sex, age and month; 1 lets the month go where none is left, 2 also age, 3 also sex
--- param draw INTEGER = 1: another number draws other films
+-- param centres VARCHAR[]: the held-out centres, in any spelling
+-- param scanners VARCHAR[] = []: only these ManufacturerModelName; all if empty
+-- param days_before INTEGER = 3: the most days from a film to the swab after it
+-- param days_after INTEGER = 7: the most days from the swab to a film after it
+-- param min_age INTEGER = 18: youngest age in years
+-- param max_age INTEGER = 120: oldest age in years
+-- param before_intubation BOOLEAN = true: excludes films from the day of intubation or later
+-- param loosen INTEGER = 1: 0 matches on projection, sex, age and month; 1 relaxes the month if no film is left, 2 also age, 3 also sex
+-- param draw INTEGER = 1: another number selects other films
 -- label covid_status: positive or negative
 -- label days_from_swab: days from the swab to the film; below 0 the film is older
 with
@@ -31,28 +31,28 @@ films as (
     where view in ('AP', 'PA') and StudyDate is not null
 ),
 
--- The names in the spelling of the column centre.
+-- The given names in the spelling of the column centre.
 named as (
     select distinct fold_centre(name) as centre
     from (select unnest($centres) as name)
     where centre is not null
 ),
 
--- Records of the centres that are named.
+-- Records of the given centres.
 held_out as (
     select patient_id, centre, sex, age
     from clinical
     where centre in (select centre from named)
 ),
 
--- Patients of whom another centre sent a file as well.
+-- Patients who also have a file of another centre.
 seen_elsewhere as (
     select distinct patient_id
     from clinical_history
     where centre not in (select centre from named)
 ),
 
--- Of patients of the held-out centres alone, and of the age.
+-- Patients of only the held-out centres, in the age range.
 of_held_out as (
     select
         films.*,
@@ -66,14 +66,14 @@ of_held_out as (
         and coalesce(held_out.age, films.header_age, $min_age) between $min_age and $max_age
 ),
 
--- Of the scanners.
+-- Films of the scanners.
 of_scanners as (
     select *
     from of_held_out
     where len($scanners) = 0 or ManufacturerModelName = any($scanners)
 ),
 
--- Before a tube is in the picture, as in covid_risk.
+-- Films from before intubation, as in covid_risk.
 not_intubated as (
     select of_scanners.*
     from of_scanners
@@ -86,7 +86,7 @@ not_intubated as (
         )
 ),
 
--- Films near a swab of a positive patient that is positive, or near any swab of another.
+-- Films near a positive swab of a positive patient, or near any swab of another patient.
 near_swab as (
     select
         not_intubated.*,
@@ -110,14 +110,14 @@ nearest_swab as (
         ) = 1
 ),
 
--- Films whose nearest swab says what the patient had.
+-- Films whose nearest swab is conclusive.
 labelled as (
     select *, strftime(StudyDate, '%Y-%m') as month
     from nearest_swab
     where covid_status is not null
 ),
 
--- One film a patient: the nearest to a swab, then the earliest.
+-- One film per patient: the nearest to a swab, then the earliest.
 one_a_patient as (
     select *, md5(SOPInstanceUID || ' ' || $draw) as lot
     from labelled
@@ -143,7 +143,7 @@ of_month as (
     from one_a_patient
 ),
 
--- Of those left, as many of each projection, sex and decade.
+-- Of the rest, as many of each projection, sex and decade.
 of_decade as (
     select
         *,
@@ -164,7 +164,7 @@ of_decade as (
     from of_month
 ),
 
--- Of those left, as many of each projection and sex.
+-- Of the rest, as many of each projection and sex.
 of_sex as (
     select
         *,
@@ -182,7 +182,7 @@ of_sex as (
     from of_decade
 ),
 
--- Of those left, as many of each projection.
+-- Of the rest, as many of each projection.
 of_projection as (
     select
         *,
@@ -200,7 +200,7 @@ of_projection as (
     from of_sex
 ),
 
--- Those that have a match.
+-- Films with a match.
 matched as (
     select *
     from of_projection

@@ -1,28 +1,28 @@
 -- title: Longitudinal chest CT
 -- question: Which patients with COVID-19 had chest CT more than once in the course of the disease, and in which studies?
--- definition: One row per CT study of the chest (concept chest_ct: no localizers, no spine) of a patient with a positive
---   swab (concept swabs), from days_before days before the first positive swab to days_after days after it, of patients
---   who had at least min_studies of them on different days, the first and the last at least min_days days apart. Studies are
---   numbered by day. The anchor: images of the three years before are in this database, and a CT of a year before the
---   swab is no first look at this disease. 3 days before, as in covid_risk, since incubation takes about 5 (Lauer 2020,
---   Ann Intern Med 172:577); a year after, since changes are followed for so long (Han 2021, Radiology 299:E177, at
---   six months; Wu 2021, Lancet Respir Med 9:747, at twelve).
--- limits: Chest is told from the body part or the words of the study or series; a study that names neither is left
---   out. Two studies of one day (two series sent apart, say) count as one day but are both in. What changed between
---   them, the kernel, thickness or contrast included, is not looked at. A patient whose positive swab has no day is left
---   out; one of unknown age is let in. On the sample bucket (chest sample --patients 40 --seed 1): 2 studies of 1
---   patient.
+-- definition: One row per CT study of the chest (concept chest_ct: no localizers, no spine) of a patient with a
+--   positive swab (concept swabs), from days_before days before the first positive swab to days_after days after it, of
+--   patients who had at least min_studies of them on different days, the first and the last at least min_days days
+--   apart. Studies are numbered by day. The swab is the anchor because this database has images of the preceding three
+--   years, and a CT from long before the swab does not show this disease. 3 days before, as in covid_risk, because
+--   incubation takes about 5 (Lauer 2020, Ann Intern Med 172:577); a year after, because changes are followed up that
+--   long (Han 2021, Radiology 299:E177, at six months; Wu 2021, Lancet Respir Med 9:747, at twelve).
+-- limits: The chest is recognised by the body part or the description of the study or series; a study with neither is
+--   excluded. Two studies of one day (two series sent separately, for example) count as one day but are both included.
+--   Differences between them, such as kernel, thickness or contrast, are not considered. A patient whose positive swab
+--   has no date is excluded; one of unknown age is included. On the sample bucket (chest sample --patients 40 --seed
+--   1): 2 studies of 1 patient.
 -- grain: study
--- param min_studies INTEGER = 2: at least on so many different days
--- param min_days INTEGER = 1: at least so many days between the first and the last
--- param days_before INTEGER = 3: a study may be so many days older than the first positive swab
--- param days_after INTEGER = 365: a study may be so many days younger than the first positive swab
--- param min_age INTEGER = 18: age in years from which on patients are in
+-- param min_studies INTEGER = 2: the least number of different days with a study
+-- param min_days INTEGER = 1: the least number of days between the first and the last study
+-- param days_before INTEGER = 3: the most days from a study to the first positive swab after it
+-- param days_after INTEGER = 365: the most days from the first positive swab to a study after it
+-- param min_age INTEGER = 18: youngest age in years
 -- label scan_number: 1 for the patient's first day of CT, 2 for the second and so on
 -- label days_since_first: days since the patient's first chest CT of the course
 -- label days_from_swab: days from the patient's first positive swab to the study
 with
--- CT studies of the chest whose day is known, of patients of the age.
+-- CT studies of the chest with a known date, of patients of at least the age.
 dated as (
     select chest_ct.*
     from chest_ct
@@ -40,7 +40,7 @@ first_positive as (
     group by patient_id
 ),
 
--- In the course of the disease.
+-- Studies in the course of the disease.
 in_course as (
     select dated.*, dated.StudyDate - first_positive.swab_date as days_from_swab
     from dated
@@ -48,7 +48,7 @@ in_course as (
     where dated.StudyDate - first_positive.swab_date between -$days_before and $days_after
 ),
 
--- Of patients scanned on enough days, far enough apart.
+-- Studies of patients scanned on enough days, far enough apart.
 repeated as (
     select
         *,

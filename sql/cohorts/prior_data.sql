@@ -1,16 +1,15 @@
 -- title: All prior data of a list of patients
--- question: Which images are there of these patients, up to a day?
+-- question: Which images of these patients exist, up to a day?
 -- definition: One row per image, of any modality, of the patients in the list, of studies made on or before the day.
---   With --as-of it is also all that was known by a day of the upload clock.
--- limits: With a day, an image without a StudyDate is left out, since it may be later. Patients of whom nothing is
---   known have no row: count them in the attrition table (step listed against images_of_listed). Clinical records are
---   no images; they are in chest patient and chest export. On the sample bucket (chest sample --patients 40 --seed
---   1): 16 images of Covid20.
+--   With --as-of, also limited to what was available on a day.
+-- limits: With a day, an image without a StudyDate is excluded, because it may be later. Patients without data have no
+--   row: count them in the attrition table (step listed against images_of_listed). Clinical records are not images; see
+--   chest patient and chest export. On the sample bucket (chest sample --patients 40 --seed 1): 16 images of Covid20.
 -- grain: image
--- param patients VARCHAR[]: the pseudonyms, as --param patients=@FILE with one a line
+-- param patients VARCHAR[]: the pseudonyms; --param patients=@FILE reads one per line
 -- param until DATE = null: only studies on or before this day; all when null
 with
--- The list, each patient once.
+-- The distinct patients of the list.
 listed as (
     select distinct unnest($patients) as patient_id
 ),
@@ -27,7 +26,7 @@ images_of_listed as (
         ) = 1
 ),
 
--- Up to the day.
+-- Images up to the day.
 prior_images as (
     select *
     from images_of_listed

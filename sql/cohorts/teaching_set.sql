@@ -1,41 +1,40 @@
 -- title: A teaching set of chest X-rays
--- question: Which chest X-rays show learners positive, negative and indeterminate cases, one film a patient?
--- definition: One row per patient, up to per_answer films of each answer. Every film is labelled by the nearest swab, as in
---   covid_risk, and by what a radiologist of the centre read of a film of that day (British Society of Thoracic Imaging:
---   code 0 normal, 1 classic or probable, 2 indeterminate, 3 not COVID-19). Positive: a positive swab and code 1.
---   Indeterminate: a positive swab and code 2. Negative: a negative swab and code 0 or 3; or, with unread, a
---   negative swab and no reading: reading says which. A film that swab and reading disagree on, or two readings of its
---   day, has no answer. Cases are numbered in an order drawn by a digest of their UID, in which the answers are mixed. The
---   window, age and intubation are those of covid_risk, for the same reasons.
--- limits: The reading is one radiologist's, and two films of one day cannot be told apart. Status records hardly ever
---   carry a reading, so that most negatives are unread: such a film may show any disease, and COVID-19 that the swab
---   missed. The key is apart: questions are given without with_answers, the key with it, both with the same case
---   numbers; hand learners the images renamed by case number, since a pseudonym may be met elsewhere. On the sample
---   bucket (chest sample --patients 40 --seed 1): 9 films, 1 positive and 8
---   negative, these unread.
+-- question: Which chest X-rays show learners positive, negative and indeterminate cases, one film per patient?
+-- definition: One row per patient, up to per_answer films of each answer. Every film is labelled by the nearest swab,
+--   as in covid_risk, and by the reading of a radiologist of the centre on that day (British Society of Thoracic
+--   Imaging: code 0 normal, 1 classic or probable, 2 indeterminate, 3 not COVID-19). Positive: a positive swab and code
+--   1. Indeterminate: a positive swab and code 2. Negative: a negative swab and code 0 or 3; or, with unread, a
+--   negative swab and no reading, which the label reading shows. A film has no answer if its swab and reading disagree,
+--   or two readings of its day. Cases are numbered in a random order drawn from a digest of their UID, which mixes the
+--   answers. The window, age and intubation are those of covid_risk, for the same reasons.
+-- limits: The reading is that of one radiologist, and does not distinguish two films of one day. Status records rarely
+--   have a reading, so most negatives are unread: such a film may show any disease, including COVID-19 that the swab
+--   missed. The key is separate: questions are exported without with_answers and the key with it, with the same case
+--   numbers; give learners the images renamed by case number, because they may know a pseudonym from elsewhere. On the
+--   sample bucket (chest sample --patients 40 --seed 1): 9 films, 1 positive and 8 negative, these unread.
 -- grain: image
--- param per_answer INTEGER = 50: at most so many films of each answer
--- param unread BOOLEAN = true: lets in negative films that no radiologist has read, marked so in the key
--- param days_before INTEGER = 3: a film may be so many days older than the swab
--- param days_after INTEGER = 7: a film may be so many days younger than the swab
--- param projections VARCHAR[] = ['frontal', 'unknown']: which of frontal, lateral, other, unknown
--- param min_age INTEGER = 18: age in years from which on patients are in
--- param max_age INTEGER = 120: age in years up to which patients are in
--- param before_intubation BOOLEAN = true: leaves out films of the day of intubation or later
--- param draw INTEGER = 1: another number draws other films in another order
--- param with_answers BOOLEAN = false: true gives the key; without it answer and reading are null
+-- param per_answer INTEGER = 50: the most films of each answer
+-- param unread BOOLEAN = true: includes negative films that no radiologist has read, marked as such in the key
+-- param days_before INTEGER = 3: the most days from a film to the swab after it
+-- param days_after INTEGER = 7: the most days from the swab to a film after it
+-- param projections VARCHAR[] = ['frontal', 'unknown']: any of frontal, lateral, other, unknown
+-- param min_age INTEGER = 18: youngest age in years
+-- param max_age INTEGER = 120: oldest age in years
+-- param before_intubation BOOLEAN = true: excludes films from the day of intubation or later
+-- param draw INTEGER = 1: another number selects other films in another order
+-- param with_answers BOOLEAN = false: true gives the key; otherwise answer and reading are null
 -- label case_number: number of the case, from 1
 -- label answer: positive, negative or indeterminate; null in the questions
 -- label reading: read or unread, by a radiologist of the centre; null in the questions
 with
--- Chest X-rays of the projections whose day is known; an image sent twice counts once.
+-- Chest X-rays of the chosen projections with a known date; an image sent twice counts once.
 films as (
     select *
     from chest_films
     where projection = any($projections) and StudyDate is not null
 ),
 
--- Of patients of the age, by the record, else by the header.
+-- Patients in the age range, by the record, else by the header.
 of_age as (
     select films.*
     from films
@@ -43,7 +42,7 @@ of_age as (
     where coalesce(clinical.age, films.header_age, $min_age) between $min_age and $max_age
 ),
 
--- Before a tube is in the picture, as in covid_risk.
+-- Films from before intubation, as in covid_risk.
 not_intubated as (
     select of_age.*
     from of_age
@@ -56,7 +55,7 @@ not_intubated as (
         )
 ),
 
--- Films near a swab of a positive patient that is positive, or near any swab of another.
+-- Films near a positive swab of a positive patient, or near any swab of another patient.
 near_swab as (
     select
         not_intubated.*,
@@ -80,14 +79,14 @@ nearest_swab as (
         ) = 1
 ),
 
--- Films whose nearest swab says what the patient had.
+-- Films whose nearest swab is conclusive.
 labelled as (
     select *
     from nearest_swab
     where covid_status is not null
 ),
 
--- What radiologists read of the films of a day; readings of one day that differ are none.
+-- Radiologists' readings by day; if readings of one day differ, there is none.
 readings as (
     select patient_id, day, min(code) as code, max(code) as other_code
     from (
@@ -117,21 +116,21 @@ answered as (
     where truth is not null and (readings.code is null or readings.code = readings.other_code)
 ),
 
--- Read, or let in unread.
+-- Read films, or unread ones if included.
 admitted as (
     select *
     from answered
     where $unread or truly_read = 'read'
 ),
 
--- One film a patient: one that was read, then the earliest.
+-- One film per patient: read ones first, then the earliest.
 one_a_patient as (
     select *
     from admitted
     qualify row_number() over (partition by patient_id order by truly_read, StudyDate, SOPInstanceUID) = 1
 ),
 
--- At most so many of each answer; those that were read first.
+-- At most per_answer of each answer; read ones first.
 drawn as (
     select *
     from one_a_patient

@@ -1,38 +1,37 @@
 -- title: X-rays at presentation, to predict ventilation
--- question: Which patients with COVID-19 had a chest X-ray at presentation, and who of them was ventilated later?
+-- question: Which patients with COVID-19 had a chest X-ray at presentation, and which of them were ventilated later?
 -- definition: One row per patient: the first study with a chest X-ray of the projections, from the day before admission
 --   to days_after days after it, of an adult with a positive swab from swab_days_before days before admission to
---   swab_days_after days after it, alive and not intubated by the day of that film. 2 days after admission is where
---   infection in hospital begins to be reckoned with (Public Health England, 2020: community onset up to day 2,
---   hospital onset from day 3 on); 14 days before, how long a positive swab speaks of this illness. Who is in depends on
---   nothing that came after the film: everybody stays in, and who was not followed to the horizon is marked. Ventilated:
---   intubated after the day of the film, within horizon days of it. Not ventilated: the record shows the patient alive
---   and not intubated at the horizon, or dead before it without having been intubated. Else it is not known: null.
---   Follow-up ends with death, else with the last day on which the record shows the patient alive (concept admissions);
---   the upload of the record shows nothing. Age and sex are all that is given beside the film: both were known before.
--- limits: The patients are those that turn out to have COVID-19, which may be known only after the film. There is no
---   sign of A&E in the data: presentation is the day of admission. Days have no hours, so that a film and an
---   intubation of the same day cannot be put in order. Ventilation without a tube is not recorded. Death without
---   ventilation competes with the outcome: look at died. Rows of unknown outcome are many: take them as censored at
---   days_followed (is_censored), or where neither is known leave them out and say how many. A patient of unknown age is
---   let in. On the sample bucket (chest sample --patients 40 --seed 1): 1 study of 1 patient,
---   censored.
+--   swab_days_after days after it, alive and not intubated by the day of that film. Up to 2 days after admission,
+--   infection counts as community onset (Public Health England, 2020: community onset up to day 2, hospital onset from
+--   day 3 on); up to 14 days before, a positive swab relates to this illness. Inclusion depends on nothing after the
+--   film: everybody is included, and patients who were not followed to the horizon are marked. Ventilated: intubated
+--   after the day of the film, within horizon days of it. Not ventilated: the record shows the patient alive and not
+--   intubated at the horizon, or dead before it without having been intubated. Otherwise unknown: null. Follow-up ends
+--   with death, else on the last day on which the record shows the patient alive (concept admissions); the upload of
+--   the record is not evidence of that. Besides the film, only age and sex are given, which were known before.
+-- limits: The patients are those who turned out to have COVID-19, which may be known only after the film. The data do
+--   not show A&E: presentation is the day of admission. There are no times of day, so a film and an intubation on the
+--   same day cannot be ordered. Ventilation without a tube is not recorded. Death without ventilation is a competing
+--   outcome: see died. Many rows have an unknown outcome: treat them as censored at days_followed (is_censored), or if
+--   neither is known exclude them and report how many. A patient of unknown age is included. On the sample bucket
+--   (chest sample --patients 40 --seed 1): 1 study of 1 patient, censored.
 -- grain: study
--- param days_after INTEGER = 1: the film may be so many days after admission
--- param horizon INTEGER = 28: the outcome is looked for so many days from the film on, as trials of COVID-19 did
--- param swab_days_before INTEGER = 14: the positive swab may be so many days older than the admission
--- param swab_days_after INTEGER = 2: the positive swab may be so many days younger than the admission
--- param ask_swab BOOLEAN = true: false also takes patients of a data record without a positive swab near admission who are not ruled out
--- param projections VARCHAR[] = ['frontal', 'unknown']: which of frontal, lateral, other, unknown
--- param min_age INTEGER = 18: age in years from which on patients are in
--- param max_age INTEGER = 120: age in years up to which patients are in
--- label ventilated: true when intubated after the day of the film, within the horizon; null when it is not known
--- label days_to_ventilation: days from the film to the intubation; null when there was none in time
--- label died: true when the patient died within the horizon; null when it is not known, or not when
+-- param days_after INTEGER = 1: the most days from admission to the film
+-- param horizon INTEGER = 28: the days of follow-up from the film, as in trials of COVID-19
+-- param swab_days_before INTEGER = 14: the most days from the positive swab to the admission after it
+-- param swab_days_after INTEGER = 2: the most days from the admission to the positive swab after it
+-- param ask_swab BOOLEAN = true: false also includes patients with a data record who have no positive swab near admission and are not ruled out
+-- param projections VARCHAR[] = ['frontal', 'unknown']: any of frontal, lateral, other, unknown
+-- param min_age INTEGER = 18: youngest age in years
+-- param max_age INTEGER = 120: oldest age in years
+-- label ventilated: true if intubated after the day of the film, within the horizon; null if unknown
+-- label days_to_ventilation: days from the film to the intubation; null without one within the horizon
+-- label died: true if the patient died within the horizon; null if unknown, or if the day is unknown
 -- label days_followed: days from the film to the end of follow-up; never below 0
 -- label is_censored: whether follow-up ended before the horizon with neither ventilation nor death
 with
--- Studies with a chest X-ray of the projections; one sent for two patients goes to the first by name.
+-- Studies with a chest X-ray of the chosen projections; one sent for two patients belongs to the first by name.
 film_studies as (
     select patient_id, StudyInstanceUID, min(StudyDate) as StudyDate, max(header_age) as header_age
     from chest_films
@@ -41,7 +40,7 @@ film_studies as (
     qualify row_number() over (partition by StudyInstanceUID order by patient_id) = 1
 ),
 
--- Of patients whose day of admission is known.
+-- Patients with a known day of admission.
 of_admitted as (
     select film_studies.*, admissions.* exclude (patient_id, group_name, available_date, source, key)
     from film_studies
@@ -49,7 +48,7 @@ of_admitted as (
     where admissions.admission_date is not null
 ),
 
--- Who were ruled out at last, and the age and sex of all.
+-- Patients finally ruled out, and the age and sex of all.
 of_age as (
     select of_admitted.*, coalesce(record.age, of_admitted.header_age) as age, record.sex
     from of_admitted
@@ -59,7 +58,7 @@ of_age as (
         and coalesce(record.age, of_admitted.header_age, $min_age) between $min_age and $max_age
 ),
 
--- With a positive swab near admission.
+-- Patients with a positive swab near admission.
 swabbed as (
     select of_age.*
     from of_age
@@ -75,7 +74,7 @@ swabbed as (
         )
 ),
 
--- Taken at presentation; the first study of each patient is the index.
+-- Studies at presentation; the first of each patient is the index.
 index_films as (
     select *
     from swabbed
@@ -83,14 +82,14 @@ index_films as (
     qualify row_number() over (partition by patient_id order by StudyDate, StudyInstanceUID) = 1
 ),
 
--- Alive and not known to be intubated by the day of the film.
+-- Patients alive and not known to be intubated by the day of the film.
 at_risk as (
     select *
     from index_films
     where coalesce(intubation_date > StudyDate, true) and coalesce(death_date >= StudyDate, true)
 ),
 
--- What became of them. Intubated on an unknown day, or denied and yet dated, is not known.
+-- Outcomes; unknown if intubated on an unknown day, or denied and yet dated.
 followed as (
     select
         *,

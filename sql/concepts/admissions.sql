@@ -1,12 +1,12 @@
--- admissions: one row per patient with a data file, the stay in hospital as the clinical file that counts has it.
--- What happened and when: admission, intensive care, intubation, death, and up to which day the record shows the patient
--- alive. A day without the fact says that it happened; what is denied and yet has a day is unknown, and
--- contradicted; a fact without a day is true and not dated.
--- last_known_alive is the last day in the record on which the patient was alive: the field of that name, or an admission,
--- an intubation, a film or a swab, of days that are neither later than the upload of the file nor than death. The
--- upload itself shows nobody alive. follow_up_end is the day of death, else last_known_alive.
--- is_plausible_order: nothing before admission, nothing after death or the upload; null with less than two days.
--- Limits: one stay; what a second hospital did is in its own file. Days have no hours. Discharge is not recorded.
+-- admissions: one row per patient with a data file: the stay in hospital in the record in effect.
+-- Admission, intensive care, intubation and death with their days, and the last day on which the record shows the
+-- patient alive. A day without the fact means that it happened; a fact that is denied and yet has a day is unknown and
+-- marked as contradicted; a fact without a day is true and undated.
+-- last_known_alive is the last day in the record on which the patient was alive: the field of that name, or the day of
+-- an admission, an intubation, a film or a swab, if it is not later than the upload of the file or the death. The
+-- upload itself is not evidence of survival. follow_up_end is the day of death, else last_known_alive.
+-- is_plausible_order: nothing before admission, nothing after death or the upload; null with fewer than two days.
+-- Limits: a single stay; that in a second hospital is in its own file. No times of day. Discharge is not recorded.
 create or replace view admissions as
 with
 recorded as (

@@ -1,8 +1,8 @@
 -- chest_ct: one row per CT study that shows the chest, by its StudyInstanceUID.
--- A study counts when an image of it shows the chest (image_regions): a series of another part in it is not counted, nor
--- are localizers, nor an image sent twice. CT of the thoracic spine is none. A study sent for two patients goes to the
+-- A study counts if one of its images shows the chest (image_regions); series of other parts, localizers and images
+-- sent twice are not counted. CT of the thoracic spine does not count. A study sent for two patients belongs to the
 -- first by name.
--- Limits: a study of which nothing names the part is left out. Those of image_regions.
+-- Limits: a study of unknown body part is excluded. Also those of image_regions.
 create or replace view chest_ct as
 select
     patient_id,

@@ -1,9 +1,9 @@
 -- chest_films: one row per chest X-ray (CR or DX), by its SOPInstanceUID.
--- An image sent twice counts once: the one that was there first, then the lesser key, then source. A film whose part of
--- the body nothing names is in, as region unknown: in this database it is of the chest unless it says otherwise. Films
--- of the spine or of other parts, and localizers, are in image_regions alone. projection is frontal, lateral, other
+-- An image sent twice counts once: the one available first, then the smaller key, then the source. A film of unknown
+-- body part is included as region unknown: in this database it shows the chest unless it states otherwise. Films of the
+-- spine or of other parts, and localizers, are only in image_regions. projection is frontal, lateral, other
 -- (oblique, decubitus) or unknown.
--- Limits: an image without a SOPInstanceUID cannot be named, so it is not in. Those of image_regions.
+-- Limits: an image without a SOPInstanceUID cannot be identified, so it is excluded. Also those of image_regions.
 create or replace view chest_films as
 select * exclude (is_localizer)
 from image_regions

@@ -1,13 +1,14 @@
--- image_regions: one row per image, what it shows: part of the body, projection and view, in few words.
+-- image_regions: one row per image: its body part, projection and view, in few categories.
 -- Read from BodyPartExamined and ViewPosition (code strings of DICOM PS3.16, annex L and CID 4010, and PS3.3, C.8.1.2),
--- which centres also write in lower case, with more words, or not at all; then from the descriptions, the nearest to the
--- image first: series, protocol, study. A description that names the spine or another part overrules a body part CHEST,
--- which consoles preset. Two views in one text (PA and lateral) say nothing of the single image.
--- Limits: words are English. View codes in ViewCodeSequence and what the pixels show are not looked at. A part that is
--- named by nothing is unknown: nearly always the chest in this database, but not known to be.
+-- which centres also write in lower case, with more words, or not at all; then from the descriptions, most specific
+-- first: series, protocol, study. A description of the spine or another part overrides the body part CHEST, which
+-- consoles preset.
+-- Two views in one text (PA and lateral) do not identify that of a single image.
+-- Limits: words are English. View codes in ViewCodeSequence and the pixels are not used. An unnamed part is unknown: in
+-- this database nearly always the chest, but not certainly.
 create or replace view image_regions as
 with
--- Many images have the same few texts, so each is read once.
+-- Many images share a few texts, so each text is read once.
 texts as (
     select distinct BodyPartExamined, ViewPosition, SeriesDescription, ProtocolName, StudyDescription
     from images
@@ -16,7 +17,7 @@ texts as (
 read_texts as (
     select
         *,
-        -- Thoracic is of the chest unless the spine is named: CT thoracic spine shows the spine.
+        -- Thoracic means the chest unless the spine is named: CT thoracic spine shows the spine.
         list_transform(
             [BodyPartExamined, SeriesDescription, ProtocolName, StudyDescription],
             lambda words: case
@@ -49,7 +50,8 @@ read_texts as (
             lambda words: [
                 regexp_matches(words, '(^|[^a-z])(pa|postero[ -]?anterior)([^a-z]|$)', 'i'),
                 regexp_matches(words, '(^|[^a-z])(ap|antero[ -]?posterior)([^a-z]|$)', 'i'),
-                -- LL and RL of PS3.3; a lateral decubitus is frontal with the patient on the side, and so is none.
+                -- LL and RL of PS3.3; a lateral decubitus is a frontal view of a patient lying on the side, so not
+                -- lateral.
                 regexp_matches(words, '(^|[^a-z])(ll|rl|l?lat|rlat|lateral)([^a-z]|$)', 'i')
                 and not regexp_matches(words, 'decub|obli', 'i'),
                 regexp_matches(
@@ -102,10 +104,10 @@ shown as (
             else coalesce(named.part, named.described_part, 'unknown')
         end as region,
         named.named_view,
-        -- Of rows of a film that run to the patient's left or right it is frontal; to front or back, lateral (PS3.3,
+        -- A film is frontal if its rows run to the patient's left or right, lateral if to front or back (PS3.3,
         -- C.7.6.1.1.1).
         upper(left(trim(images.PatientOrientation[1]), 1)) as rows_run_to,
-        -- Value 3 of ImageType of a CT localizer (PS3.3, C.8.2.1.1.1), and the makers' words for it.
+        -- Value 3 of ImageType of a CT localizer (PS3.3, C.8.2.1.1.1), and the vendors' terms for it.
         coalesce(array_to_string(images.ImageType, ' ') ilike '%locali_er%', false)
         or coalesce(
             regexp_matches(

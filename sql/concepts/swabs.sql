@@ -1,15 +1,15 @@
--- swabs: one row per swab for SARS-CoV-2 that the clinical file that counts speaks of.
--- A record with a data file names the swab that was first positive and up to two RT-PCR tests, one with a status file
--- one swab or a list. One of which neither day nor result is there is none. Two fields with the same day and the same result are one swab.
--- result is Positive or Negative as the field was cleaned. Where that came to nothing the entry itself is looked at, and
--- only for what keeps a patient from being called negative: words for neither are Indeterminate, as is the code 2
--- (beyond the schema, which has 0 and 1), words for positive are Positive. Words never make a swab Negative, and what
--- is not understood is null.
--- covid_status is what the swab shows of the patient: positive, where the record is not ruled out at last
--- (final_covid_status); negative, where nothing in a status record says positive; else null. A day with a positive and a
--- negative swab shows neither.
+-- swabs: one row per swab for SARS-CoV-2 in the record in effect.
+-- A data file has the first positive swab and up to two RT-PCR tests, a status file one swab or a list. A swab without
+-- day and result does not count. Two fields with the same day and the same result are one swab.
+-- result is the cleaned field, Positive or Negative. If that is null, the submitted entry is searched, but only for
+-- reasons not to call a patient negative: words for an inconclusive result, and the code 2 (outside the schema, which
+-- has 0 and 1), are Indeterminate; words for positive are Positive. Words never make a swab Negative, and other entries
+-- are null.
+-- covid_status is the status of the patient that the swab supports: positive, unless the record finally rules it out
+-- (final_covid_status); negative, if nothing in a status record is positive; else null. A day with both a positive and
+-- a negative swab supports neither.
 -- Limits: a negative swab can miss the disease: of swabs from the nose, a third or more of those infected are missed
--- (Kucirka 2020, Ann Intern Med 173:262). A swab is not told from a repetition of it on the same day.
+-- (Kucirka 2020, Ann Intern Med 173:262). Repeated swabs on the same day cannot be distinguished.
 create or replace view swabs as
 with
 records as materialized (
@@ -86,7 +86,7 @@ given as (
     )
 ),
 
--- Entries of results that were not taken as they were.
+-- Submitted results with a cleaning issue.
 unread as (
     select records.patient_id, issues.field, any_value(issues.raw_value) as raw_value
     from clinical_issues as issues
@@ -123,7 +123,7 @@ read_results as (
         or unread.raw_value is not null
 ),
 
--- One row a swab.
+-- One row per swab.
 merged as (
     select
         patient_id,

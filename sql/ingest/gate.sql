@@ -1,12 +1,14 @@
--- Whether a state of the lake may be published. One statement under each name; warehouse/ingest/publish_gate.py runs them.
+-- Decides whether a state of the lake may be published. One statement under each name; warehouse/ingest/publish_gate.py
+-- runs them.
 
 -- name: screen
--- True when books, rows_twice, rows_unpaired and rows_out_of_date can have no row. The rules join and group whole tables;
--- this reads each once and keeps sums. It rests on: objects have one row each; the images are exactly the header
--- objects that were not rejected, with their etags (that of the earlier content where a row was kept); the headers are exactly the images; clinical files likewise; the
--- rejects are exactly the objects that they set apart. Bags of rows are compared by their number, a sum and an XOR of
--- hashes of the MD5 of their names: hash() of a text alone falls together for keys that differ in two digits. Anything
--- but true says nothing: then the rules themselves are asked.
+-- True when books, rows_twice, rows_unpaired and rows_out_of_date cannot have rows. The checks join and group whole
+-- tables; this reads each once and keeps sums. It rests on: objects have one row each; the images are exactly the
+-- header objects that were not rejected, with their etags (that of the earlier content where a row was kept); the
+-- headers are exactly the images; clinical files likewise; the rejects are exactly the objects that they set apart.
+-- Multisets of rows are compared by their number, a sum and an XOR of hashes of the MD5 of their names: hash() of a
+-- text alone collides for keys that differ in two digits. Any result other than true is inconclusive: then the checks
+-- themselves run.
 with
 rejected as (
     select distinct source, key from ops.rejects where kept_etag is null and kind <> 'skipped'
@@ -57,7 +59,7 @@ members as (
 bags as (
     select
         part,
-        -- A null equals nothing in the rules' joins.
+        -- Nulls are never equal in the checks' joins.
         part = '?' or count(source) < count(*) or count(key) < count(*) as is_odd,
         struct_pack(n := count(*), sum := sum(hash(name)), xor := bit_xor(name)) as names,
         struct_pack(n := count(*), sum := sum(hash(name, tag)), xor := bit_xor(hash(tag, name))) as tagged

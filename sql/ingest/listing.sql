@@ -1,14 +1,14 @@
--- Bringing raw.objects level with a listing. One statement under each name; warehouse/ingest/listing.py runs them.
+-- Brings raw.objects up to date with a listing. One statement under each name; warehouse/ingest/listing.py runs them.
 
 -- name: listing
--- The listing as it streams in. A sample bucket's answers are no objects of it.
+-- The listing as it is streamed. The answer files of a synthetic bucket are not objects.
 create or replace temp table listing as
 select key, size, etag, last_modified
 from incoming
 where not list_contains($answers, key);
 
 -- name: newer
--- Keys of which the lake knows more than a listing of an earlier time, as an S3 Inventory is.
+-- Keys for which the lake is newer than a listing of an earlier time, such as an S3 Inventory.
 create or replace temp table newer as
 select key from raw.objects where source = $source and last_modified > $listed_at;
 
@@ -21,7 +21,7 @@ where source = $source;
 select key, size, etag, last_modified from raw.objects where false;
 
 -- name: learnt
--- What real listings have changed in the lake since then, removals too.
+-- Changes to the lake by direct listings since then, including removals.
 insert into newer
 select coalesce(now.key, former.key)
 from (from raw.objects where source = $source) as now
@@ -37,7 +37,7 @@ select key, size, etag, last_modified from raw.objects
 where source = $source and key in (from newer);
 
 -- name: doubles
--- Keys listed twice, as `a` and the folder marker `a/` are to some clients; looked for among changes alone.
+-- Keys listed twice, such as `a` and the folder marker `a/` in some clients; searched only among changes.
 create or replace temp table doubles as
 select listing.key
 from listing
@@ -46,7 +46,7 @@ group by listing.key
 having count(*) > 1;
 
 -- name: drop_doubles
--- The largest one counts.
+-- The largest one is kept.
 delete from listing
 where rowid in (
     select row_id from (
@@ -77,7 +77,7 @@ where
     or listing.key is null
     or $full
     or (listing.etag, listing.size) is distinct from (objects.etag, objects.size)
-    -- An inventory and a listing may tell the time to different fractions of a second.
+    -- An inventory and a listing may have times of different precision.
     or abs(epoch_us(listing.last_modified) - epoch_us(objects.last_modified)) >= 1_000_000;
 
 -- name: counts
@@ -90,7 +90,7 @@ select
 from changes;
 
 -- name: probes
--- A few new objects whose reading shows whether reading is allowed at all.
+-- A few new objects, to test whether reading is allowed at all.
 select listing.key, listing.etag, listing.size
 from listing
 semi join (from changes where change <> 'removed') as news on listing.key = news.key
@@ -99,7 +99,7 @@ order by listing.size, listing.key
 limit 3;
 
 -- name: sample
--- Some of all objects, whichever, for when those cannot be read.
+-- An arbitrary sample of all objects, for when those cannot be read.
 select key, etag, size
 from listing
 where key like '%.json' and size < 1_000_000
@@ -107,7 +107,7 @@ order by hash(key)
 limit $most;
 
 -- name: parsed
--- The grammar is that of warehouse/object_store/keys.py: its patterns come in as parameters.
+-- The grammar is that of warehouse/object_store/keys.py, whose patterns are passed as parameters.
 create or replace temp table parsed as
 with
 dated as (
@@ -148,7 +148,7 @@ select
     case when d.group_name <> '' then 'dated' when p.group_name <> '' then 'published' end as layout,
     nullif(coalesce(p.group_name, d.group_name), '') as group_name,
     nullif(coalesce(p.dcm_patient || p.header_patient || p.clinical_patient, d.patient_id), '') as patient_id,
-    -- Year 0 is a date to DuckDB, but not to the calendar.
+    -- DuckDB accepts year 0, which does not exist in the calendar.
     case
         when key_date is null then cast(last_modified as date)
         when key_date >= '0001' then try_cast(key_date as date)
@@ -165,8 +165,8 @@ delete from {{ table }}
 where source = $source and key in (select key from changes where change <> 'added');
 
 -- name: gone
--- Rows of objects that are no more, or are of another kind now. Those of objects that were replaced stay until the new
--- content has been read: it may not be to be had.
+-- Rows of objects that no longer exist or have changed their kind. Rows of replaced objects stay until the new content
+-- has been read, because that may fail.
 create or replace temp table gone as
 select changes.key
 from changes
@@ -177,7 +177,7 @@ where change = 'removed' or (change = 'changed' and changes.old_kind <> parsed.k
 delete from {{ table }} where source = $source and key in (from gone);
 
 -- name: unpaired
--- What another program left behind: a whole file without its typed row. Reading it again would double it.
+-- Left behind by another program: a stored file without its typed row. Reading it again would duplicate it.
 delete from {{ whole }}
 where
     source = $source
@@ -185,7 +185,7 @@ where
     and key not in (select key from {{ typed }} where source = $source);
 
 -- name: due
--- Read again although the etag is the same; the row stays meanwhile.
+-- Objects to read again although the etag is the same; the row stays meanwhile.
 insert into ops.rejects by name
 select
     parsed.source,
@@ -227,7 +227,7 @@ from parsed
 where available_date is null;
 
 -- name: skipped
--- What the listing passes over now, beside what it did before.
+-- Entries that the listing skips now, beside those that it skipped before.
 create or replace temp table skipped as
 select coalesce(found.key, known.key) as key, found.reason, known.first_seen
 from skipped_found as found
@@ -240,7 +240,7 @@ where found.reason is distinct from known.reason;
 delete from ops.rejects where source = $source and kind = 'skipped' and key in (select key from skipped);
 
 -- name: reject_skipped
--- Without an etag and a size: nothing was looked at but the name.
+-- Without etag and size, because only the name was examined.
 insert into ops.rejects by name
 select
     $source as source,
@@ -261,7 +261,7 @@ where reason is not null;
 select 1 from core.images where source = $source limit 1;
 
 -- name: repaired
--- Loaded images whose .dcm came, went or was replaced, with the .dcm that is theirs now.
+-- Loaded images whose .dcm was added, removed or replaced, with their present .dcm.
 create or replace temp table repaired as
 with
 touched as (

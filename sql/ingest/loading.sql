@@ -1,11 +1,11 @@
--- What is to be loaded, and loading it. One statement under each name; warehouse/ingest/loading.py runs them.
--- What is pending is derived, never remembered: live objects of a kind whose (key, etag) is neither in core nor
--- among the rejects, and those rejects that a second try may heal. A killed refresh just goes on; a second one finds
--- nothing. A row of earlier content stays, with its own etag, until the new content is there to replace it. Rows are
--- written by the names of their columns: a lake that was made before a column was declared has it at its end.
+-- Finds pending objects and loads them. One statement under each name; warehouse/ingest/loading.py runs them.
+-- Pending objects are derived, never stored: live objects of a kind whose (key, etag) is neither in core nor among the
+-- rejects, and rejects that may succeed on retry. A killed refresh simply resumes; a second one finds nothing. A row of
+-- earlier content stays, with its own etag, until the new content replaces it. Rows are inserted by column name,
+-- because in an older lake a column that was declared later is the last.
 
 -- name: unloaded
--- Objects to be loaded. What another version of the tool, or of its rules, could not read is tried again.
+-- Objects to be loaded. Rejects of another version of the tool or its rules are tried again.
 select
     objects.*,
     rejects.key is not null as was_rejected,
@@ -22,7 +22,7 @@ where
     and {{ within }}
     and (
         coalesce(rejects.retry, true)
-        -- A key of no possible day has nothing to be tried.
+        -- A key with an impossible date is not tried.
         or (rejects.tried_by is distinct from {{ tool }} and objects.available_date is not null)
     )
     and (rejects.key is not null or loaded.etag is distinct from objects.etag);
@@ -31,7 +31,7 @@ where
 select count(*) from ({{ wanted }});
 
 -- name: waiting
--- The next stretch of what is wanted, in patient order; so a plan never holds more than so many objects.
+-- The next batch of wanted objects, in patient order, which bounds the size of a plan.
 create or replace temp table waiting as
 select *
 from ({{ wanted }})
@@ -40,7 +40,7 @@ order by group_name, patient_id, key
 limit $most;
 
 -- name: stretch
--- How many objects it has, and its last.
+-- The number of its objects, and the last one.
 select count(*) as n_objects, max(row(group_name, patient_id, key)) as last_object from waiting;
 
 -- name: oversized
@@ -49,10 +49,10 @@ from waiting
 where size > $limit;
 
 -- name: pending
--- In patient order, which stores well and prunes well. Sorting and joining spill to disk where memory is short.
+-- In patient order, which compresses and prunes well. Sorts and joins spill to disk if memory is short.
 create or replace temp table pending as
 with
--- Once a key, also where another program has doubled a row.
+-- Once per key, even if another program has duplicated a row.
 headers as (select distinct on (key) * from waiting where size <= $limit),
 
 paired as ({{ pairing }})
@@ -68,7 +68,7 @@ from (
 );
 
 -- name: pending_alone
--- The same of objects that have no .dcm.
+-- The same for objects that have no .dcm.
 create or replace temp table pending as
 select
     row_number() over () as place,
@@ -86,7 +86,7 @@ select place, size from pending order by place;
 select * exclude (place) from pending where place between $first and $last order by place;
 
 -- name: replace
--- The rows of earlier content, now that the new one is there.
+-- The rows of earlier content, now that the new one is loaded.
 delete from {{ table }} where source = $source and key in (select key from rows_read where {{ flag }});
 
 -- name: insert_images
@@ -119,7 +119,7 @@ from batch
 where key not in (select key from rows_read where not is_record);
 
 -- name: sample
--- Some of all objects, whichever, for when those of a unit cannot be read.
+-- An arbitrary sample of all objects, for when those of a unit cannot be read.
 select key, etag, size
 from raw.objects
 where source = $source and kind in ('header', 'clinical') and size < 1_000_000

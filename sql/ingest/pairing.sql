@@ -1,8 +1,9 @@
 -- The .dcm of each header (relation headers: rows of raw.objects) of a source.
--- A .dcm belongs to the header with the same group, patient and image id. Should there be several, the one
--- whose key mirrors the header's own is meant, else the earliest, else the smallest key. Where the mirrored one came later
--- than another, the earliest other is kept beside it (earlier_dcm): it was the image's .dcm until then. Nearly every
--- .dcm is found by its mirrored key, in a join that may spill to disk; the aggregate is for the few that mirror no header.
+-- A .dcm belongs to the header with the same group, patient and image id. If there are several, it is the one whose key
+-- mirrors that of the header, else the earliest, else that with the smallest key. If the mirrored one came later than
+-- another, the earliest other is kept too (earlier_dcm): it was the image's .dcm until then. Nearly every .dcm is found
+-- by its mirrored key, in a join that can spill to disk; the aggregate is for the few whose key does not mirror a
+-- header's.
 with
 dcm as (
     select key, size, etag, available_date, group_name, patient_id, image_id

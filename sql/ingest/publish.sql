@@ -23,8 +23,8 @@ select count(*) from ducklake_list_files('lake', 'images', schema => 'core');
 call ducklake_merge_adjacent_files('lake', max_file_size => 67108864);
 
 -- name: unread
--- How much of each source could not be read: rows that stay for want of new content, and objects without a row. Those
--- that are too large are no fault of the bucket.
+-- How much of each source could not be read: rows kept for lack of new content, and objects without a row. Objects that
+-- are too large do not count against the bucket.
 select
     rejects.source,
     any_value(objects.n_objects) as n_objects,
@@ -43,7 +43,7 @@ group by rejects.source
 order by rejects.source;
 
 -- name: reasons
--- Why, most frequent first; what stands behind a colon or in brackets may come from the object itself.
+-- The reasons, most frequent first, without text after a colon or in brackets, which may come from the object itself.
 select trim(regexp_replace(split_part(reason, ':', 1), '\(.*\)', '', 'g')) as why, count(*) as n_objects
 from ops.rejects
 where source = $source and reason <> $due

@@ -1,11 +1,12 @@
--- Cleaning clinical files again from raw.records. One statement under each name; warehouse/ingest/recleaning.py runs them.
+-- Cleaning clinical files again from raw.records. One statement under each name; warehouse/ingest/recleaning.py runs
+-- them.
 
 -- name: stale
--- The files that other rules have typed, numbered; of every source, so that a lake never shows two sets of rules.
+-- The files that were cleaned by other rules, numbered; of every source, so that a lake never mixes two sets of rules.
 create or replace temp table stale as
 select row_number() over () as place, *
 from (
-    -- What a row says of its object may be of earlier content than raw.objects: it keeps that.
+    -- A row may describe earlier content of its object than raw.objects: it keeps that.
     select clinical.source, clinical.key, clinical.etag, clinical.size, clinical.last_modified, clinical.available_date
     from core.clinical
     semi join raw.records on clinical.source = records.source and clinical.key = records.key

@@ -1,7 +1,7 @@
--- Typing headers again from raw.headers. One statement under each name; warehouse/ingest/rereading.py runs them.
+-- Extracts columns again from raw.headers. One statement under each name; warehouse/ingest/rereading.py runs them.
 
 -- name: stale
--- The sources that have headers which other rules have read.
+-- The sources with headers that were read by other rules.
 select distinct source from core.images where rules is distinct from {{ rules }};
 
 -- name: count
@@ -11,8 +11,9 @@ select count(*) from core.images where source = $source and {{ within }} and {{ 
 delete from core.images where source = $source and {{ within }} and {{ wanted }};
 
 -- name: kept
--- What the rows say of their objects whose newer content is not read yet, or could not be: they keep it. A listing may
--- just have found that content, so that no reject names it; else the row of earlier content would pass for the new one.
+-- The object data of rows whose newer content has not been read, or could not be: they keep it. A listing may just have
+-- found that content, so that it has no reject yet; otherwise the row of earlier content would be taken for the new
+-- one.
 create or replace temp table kept as
 select images.key, images.etag, images.size, images.last_modified, images.available_date
 from core.images
@@ -24,7 +25,7 @@ where
     (objects.etag, objects.size, objects.last_modified, objects.available_date);
 
 -- name: unread
--- Headers without their image: those that were forgotten and are not read again yet.
+-- Headers without their image: removed, and not read again yet.
 select
     objects.* replace (
         coalesce(kept.etag, objects.etag) as etag,

@@ -1,4 +1,4 @@
--- What part of a bucket a refresh touches. One statement under each name; warehouse/ingest/scope.py runs them.
+-- The part of a bucket that a refresh covers. One statement under each name; warehouse/ingest/scope.py runs them.
 
 -- name: groups
 select distinct group_name from raw.objects where source = $source and group_name is not null;
@@ -14,14 +14,14 @@ where list_bool_or(list_transform($prefixes, lambda prefix: starts_with(key, pre
 limit 1;
 
 -- name: before
--- The same in an earlier version of the lake: what was there and has gone names something.
+-- The same in an earlier version of the lake, so that removed objects match too.
 select 1
 from raw.objects at (version => {{ version }}) -- noqa: PRS, AL01, AL05
 where source = $source and list_bool_or(list_transform($prefixes, lambda prefix: starts_with(key, prefix)))
 limit 1;
 
 -- name: within
--- Whether a key is in the part; an empty list is the whole bucket.
+-- Whether a key is in the part; an empty list means the whole bucket.
 ( -- noqa: PRS
     len($prefixes) = 0
     or list_bool_or(list_transform($prefixes, lambda prefix: starts_with({{ key }}, prefix)))

@@ -1,5 +1,5 @@
--- What newer rules do not read any more leaves the lake and becomes a reject, also of a source that nobody refreshes now:
--- the books balance. The step that loads, of that source, tries it again. One statement under each name;
+-- Objects that newer rules can no longer read leave the lake and become rejects, even of a source that is not refreshed
+-- now, so that the counts balance. Loading that source tries them again. One statement under each name;
 -- warehouse/ingest/unreading.py runs them over the relation unread: source, key, reason.
 
 -- name: known

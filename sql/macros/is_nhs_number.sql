@@ -1,5 +1,5 @@
--- is_nhs_number(number): whether ten digits, whatever stands between them, can be an NHS number: weighted 10 to 2 and
--- summed, the first nine give the last, modulus 11 (NHS Data Dictionary, NHS NUMBER). Ten equal digits are a filler.
+-- is_nhs_number(number): whether ten digits, with any separators, can be an NHS number: the last is the check digit of
+-- the first nine, weighted 10 to 2, modulus 11 (NHS Data Dictionary, NHS NUMBER). Ten equal digits are a filler.
 create or replace temp macro is_nhs_number(number) as coalesce(
     length(regexp_replace(number, '[^0-9]', '', 'g')) = 10
     and not regexp_matches(regexp_replace(number, '[^0-9]', '', 'g'), '^(?:0+|1+|2+|3+|4+|5+|6+|7+|8+|9+)$')

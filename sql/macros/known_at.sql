@@ -1,6 +1,7 @@
--- known_at(patient, day): the clinical file of a patient that counted on a day, by the upload clock.
--- Never past the as-of date: clinical_history does not show what came later. The order is that of view clinical.
--- The sample of all rows keeps what a query passes as `patient` above the view's own filter (sql/sandbox/shield.sql).
+-- known_at(patient, day): the record of a patient in effect as of a day.
+-- Never later than the as-of date, because clinical_history does not show later files. The order is that of view
+-- clinical.
+-- The 100 percent sample keeps a query's `patient` argument above the view's own filter (sql/sandbox/shield.sql).
 create or replace temp macro known_at(patient, day) as table
     select *
     from (from {{ lake }}.main.clinical_history using sample 100 percent (system)) as history

@@ -1,2 +1,2 @@
--- masked(found): what of a value that may identify a person can be shown: its first character and its length.
+-- masked(found): the part of a possibly identifying value that may be shown: its first character and its length.
 create or replace temp macro masked(found) as left(trim(found), 1) || '… (' || length(trim(found)) || ')';

@@ -1,5 +1,5 @@
--- What the rows of a manifest must be before anything of them is used. One statement under each name;
--- warehouse/manifests/contents.py runs them, on a connection that reads the manifest's own files alone.
+-- Checks the rows of a manifest before they are used. One statement under each name; warehouse/manifests/checking.py
+-- runs them, on a connection that can read only the manifest's own files.
 
 -- name: columns
 select column_name, column_type
@@ -9,16 +9,16 @@ from (describe from {{ rows }}); -- noqa: PRS
 select cast(sum(num_rows) as bigint) as n_rows from parquet_file_metadata({{ file }});
 
 -- name: widest
--- Bytes of the longest row of texts, and of all of them.
+-- Bytes of text in the longest row, and in all rows.
 select coalesce(max(bytes), 0) as widest, coalesce(sum(bytes), 0) as total
 from (select {{ bytes }} as bytes from {{ rows }});
 
 -- name: texts
--- Every column as the text that stands in the CSV.
+-- Every column as text, as in the CSV.
 select {{ texts }} from {{ rows }};
 
 -- name: problems
--- How many rows have each fault.
+-- The number of rows with each fault.
 select
     count(*) filter (
         coalesce(key, '') = '' or coalesce(uri, '') = '' or etag is null or size is null
@@ -26,12 +26,12 @@ select
     ) as "lack a key, uri, size, etag, patient or group",
     count(*) filter (size < 0) as "have a negative size",
     count(*) filter (strlen(key) > 4096) as "have a key of more than 4,096 bytes",
-    count(*) filter (object is null or not list_contains($objects, object)) as "are objects that were not asked for",
+    count(*) filter (object is null or not list_contains($objects, object)) as "are of a kind that was not requested",
     count(*) filter ($group <> 'all' and group_name <> $group) as "are of another group",
     count(*) filter (
         not ends_with(uri, '/' || key)
         or not list_contains($sources, left(uri, length(uri) - length(key) - 1))
-    ) as "do not lie in a source of the manifest"
+    ) as "are not in a source of the manifest"
 from {{ rows }};
 
 -- name: repeated
@@ -50,7 +50,7 @@ select
 from {{ rows }};
 
 -- name: images
--- Headers stand for images: there is one each.
+-- Images are counted by their headers, one each.
 select
     count(distinct patient_id) as patients,
     count(distinct StudyInstanceUID) as studies,

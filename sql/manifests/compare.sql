@@ -1,4 +1,4 @@
--- Two manifests side by side, by key. One statement under each name; warehouse/manifests/compare.py runs them.
+-- Compares two manifests by key. One statement under each name; warehouse/manifests/compare.py runs them.
 
 -- name: rows
 select
@@ -32,7 +32,7 @@ full join ({{ new }}) as new on old.key = new.key
 cross join lateral (
     select list_filter([
         case when old.size <> new.size then 'size ' || old.size || ' is now ' || new.size end,
-        -- Entity tags of two buckets can be compared where both are MD5s.
+        -- Entity tags of two buckets can be compared if both are MD5s.
         case
             when
                 old.size = new.size
@@ -45,7 +45,7 @@ cross join lateral (
                 (old.patient_id, old.StudyInstanceUID, old.SeriesInstanceUID, old.SOPInstanceUID, old.Modality)
                 is distinct from
                 (new.patient_id, new.StudyInstanceUID, new.SeriesInstanceUID, new.SOPInstanceUID, new.Modality)
-                then 'other identifiers or Modality'
+                then 'different identifiers or Modality'
         end,
         {{ changes }}
     ], lambda detail: detail is not null) as details

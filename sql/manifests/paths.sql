@@ -1,6 +1,7 @@
--- The objects of a manifest that cannot become files of a folder. One statement under each name;
--- warehouse/manifests/paths.py runs them. $homes and $folders: the sources and the folder of each, where there are
--- several. $folds: the file system makes no difference between names that differ in case, or in how an accent is written.
+-- Finds the objects of a manifest that cannot become files in a folder. One statement under each name;
+-- warehouse/manifests/paths.py runs them. $homes and $folders: the sources and the folder of each, if there are
+-- several.
+-- $folds: the file system ignores differences in case and Unicode normal form.
 
 -- name: targets
 create or replace temp table targets as
@@ -40,7 +41,7 @@ from targets
 where spelt in (select spelt from targets group by spelt having count(*) > 1);
 
 -- name: above
--- An object whose path is that of a folder that another one lies in.
+-- An object whose path is the folder of another.
 with recursive
 folders as (
     select distinct regexp_replace(spelt, '/[^/]*$', '') as folder from targets where contains(spelt, '/')

@@ -1,5 +1,5 @@
--- The objects behind a cohort's answer. One statement under each name; warehouse/manifests/rows.py runs them. What is
--- made of a cohort's names is a SELECT by itself (`make …`), judged as untrusted SQL before `make` makes a table of it.
+-- The objects behind a cohort's answer. One statement under each name; warehouse/manifests/rows.py runs them. SQL
+-- built from a cohort's names is a separate SELECT (`make …`), checked as untrusted SQL before `make` creates a table.
 
 -- name: answer
 -- The answer, its labels named as in the manifest.
@@ -10,7 +10,7 @@ create or replace temp table {{ table }} as
 {{ query }};
 
 -- name: make picked
--- The images that the answer names, as known on its day.
+-- The images that the answer identifies, as of its day.
 select
     images.source,
     images.key,
@@ -31,14 +31,14 @@ from images
 inner join answer on {{ named }};
 
 -- name: make picked_patients
--- The patients that the answer names; a label belongs to a patient only where the answer has one row a patient, and is
--- null of its type elsewhere.
+-- The patients that the answer identifies; a label belongs to a patient only if the answer has one row per patient, and
+-- is null otherwise.
 select named.patient_id{{ labels_of_the_answer }}
 from {{ patients }} as named
 left join answer on {{ labels_come }};
 
 -- name: make manifest_rows
--- One row an object, sorted by key.
+-- One row per object, sorted by key.
 with
 objects as (
     select
@@ -82,7 +82,7 @@ from objects
 order by key, source{{ labels }};
 
 -- name: make manifest_records
--- The clinical files that were known of the answer's patients; one of a patient counts.
+-- The available clinical files of the answer's patients; one per patient is in effect.
 select
     history.patient_id,
     history.group_name,
@@ -100,7 +100,7 @@ left join (select patient_id, key, source from clinical) as clinical on history.
 order by history.key, history.source;
 
 -- name: doubles
--- An object that several headers of one image share is one object: its first row stands.
+-- An object shared by several headers of one image is one object: its first row is kept.
 delete from manifest_rows
 where rowid not in (select min(rowid) from manifest_rows group by uri);
 
@@ -124,11 +124,11 @@ select
 from picked;
 
 -- name: unmatched
--- What the answer names and no image belongs to.
+-- The ids in the answer that have no image.
 select {{ grain }} from answer where {{ grain }} not in (select {{ grain }} from picked where {{ grain }} is not null);
 
 -- name: lines
--- What the content digest is made of: a line of JSON a row.
+-- The input of the content digest: one line of JSON per row.
 select
     json_array(
         key, size, patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, Modality{{ labels_as_text }}
@@ -137,7 +137,7 @@ select
 from {{ rows }};
 
 -- name: s5cmd
--- A command a row; a key that must not become a path is a comment instead.
+-- One command per row; a comment for a key that must not become a path.
 select
     case
         when not starts_with(uri, 's3://') or regexp_matches(key, $unsafe) then '# left out: ' || json_array(uri)

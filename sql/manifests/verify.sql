@@ -1,7 +1,7 @@
--- Comparing a manifest with what its buckets list. One statement under each name; warehouse/manifests/verify.py runs
--- them. Tables `recorded` and `records` are the manifest's objects and clinical files; `place` is the number of the
--- bucket in which each is looked for. $is_home: that is where it was recorded. Only there can entity tags be compared,
--- or where both are MD5s; else the size must do.
+-- Compares a manifest with the listings of its buckets. One statement under each name; warehouse/manifests/verify.py
+-- runs them. Tables `recorded` and `records` are the manifest's objects and clinical files; `place` is the number of
+-- the bucket in which each is sought. $is_home: it is the bucket of the manifest. Entity tags can be compared only
+-- there, or if both are MD5s; otherwise sizes are compared.
 
 -- name: recorded
 create or replace temp table recorded as
@@ -55,7 +55,7 @@ select count(distinct patient_id) from patients where place = $place;
 select distinct group_name || '/' as prefix from patients where place = $place order by prefix;
 
 -- name: heads
--- What keys begin with, down to the patient: of the objects, and of clinical files in either layout.
+-- Prefixes of keys, down to the patient: of the objects, and of clinical files in either layout.
 select distinct left(key, strpos(key, '/' || patient_id || '/') + length(patient_id) + 1) as head
 from recorded
 where place = $place
@@ -69,11 +69,11 @@ order by head;
 insert into there select $place, key, size, etag, last_modified from incoming;
 
 -- name: listed_twice
--- Keys that a listing has more than once: what was written while it was listed, or a server's slip.
+-- Keys that a listing has more than once: written during the listing, or a server's error.
 select 1 from there where place = $place group by key having count(*) > 1 limit 1;
 
 -- name: listed_once
--- The largest one counts, as in a refresh.
+-- The largest one is kept, as in a refresh.
 delete from there
 where rowid in (
     select row_id from (
@@ -85,7 +85,7 @@ where rowid in (
 );
 
 -- name: others
--- What the bucket has besides the manifest's images; `listing` and `changes` are what refresh/listing.sql parses.
+-- Objects of the bucket that are not in the manifest; ingest/listing.sql parses `listing` and `changes`.
 create or replace temp table listing as
 select there.key, there.size, there.etag, there.last_modified
 from there
@@ -97,7 +97,7 @@ where there.place = $place;
 create or replace temp table changes as select key, 'added' as change from listing;
 
 -- name: sent_again
--- The same image under a later day, by the manifest's own day.
+-- The same image under a later date, up to the manifest's as-of date.
 insert into again
 select old.place, old.key, max_by(new.key, (new.available_date, new.key)) as new_key
 from recorded as old
@@ -136,7 +136,7 @@ left join (from records where place = $place) as records on files.key = records.
 where files.kind = 'clinical' and files.available_date <= coalesce(cast($as_of as date), date '9999-12-31');
 
 -- name: unknown_kinds
--- Clinical files that are new, and whose name does not tell their kind.
+-- New clinical files whose name does not show their kind.
 select key, etag, size from candidates
 where place = $place and not is_same and not regexp_matches(key, '/(data|status)_[^/]*$');
 
@@ -168,7 +168,7 @@ from (
 );
 
 -- name: verdict
--- A row an object of the manifest, then a row a patient whose clinical file is not the one that counted.
+-- One row per object of the manifest, then one per patient whose record in effect has changed.
 create or replace temp table verdict as
 with
 winners as (
@@ -197,9 +197,9 @@ clinical as (
         end as status,
         case
             when counted.key is null then 'the patient had no clinical file, and has one now'
-            when listed.key is null then 'the clinical file that counted is gone'
-            when not listed.is_same then 'the clinical file that counted has other content'
-            else 'a newer clinical file counts: ' || winners.key
+            when listed.key is null then 'the record in effect was removed'
+            when not listed.is_same then 'the record in effect has changed content'
+            else 'a newer clinical file is in effect: ' || winners.key
         end as detail
     from counted
     full join winners on counted.patient_id = winners.patient_id
@@ -220,7 +220,7 @@ select
     case
         when is_missing then coalesce('not in the bucket; sent again as ' || again.new_key, 'not in the bucket')
         when is_other_size then 'size ' || old_size || ' is now ' || new_size
-        when is_other_etag then 'other content, written ' || strftime(last_modified, '%Y-%m-%d %H:%M')
+        when is_other_etag then 'different content, written ' || strftime(last_modified, '%Y-%m-%d %H:%M')
         when again.new_key is not null then 'sent again as ' || again.new_key
     end as detail,
     is_by_size
@@ -239,7 +239,7 @@ select status, count(*) as objects, count(*) filter (is_by_size) as by_size from
 select status, key, object, patient_id, detail from verdict where status <> 'present' order by status, key, object;
 
 -- name: without_objects
--- Patients of whom nothing is left.
+-- Patients without any object left.
 select patient_id
 from compared
 group by patient_id

@@ -1,6 +1,6 @@
--- clinical: one row per patient, the clinical file that counts on the as-of date.
--- The newest data file counts; only without one, the newest status file. On the same day the file written
--- later, then the greater key. Files replace each other whole: no value leaks from an older one.
+-- clinical: one row per patient, the record in effect on the as-of date.
+-- This is the newest data file, or without one, the newest status file; on the same day, the file written later, then
+-- the one with the greater key. A file supersedes another completely: no value is taken from an older one.
 create or replace view clinical as
 select {{ names_core_clinical }}
 from clinical_history

@@ -1,7 +1,7 @@
--- clinical_changes: one row per patient and column that differs between a clinical file and the one it superseded,
+-- clinical_changes: one row per patient and column that differs between a clinical file and the file it superseded,
 -- as of the as-of date: select * from clinical_changes where field = 'death' and new_value = 'true' dates deaths.
--- Files supersede each other in the order of view clinical, so a status file that came no sooner than the first
--- data file never counted and is not compared. Kind is compared as well: from status to data is a row by itself.
+-- Files supersede each other in the order of view clinical, so a status file not earlier than the first data file was
+-- never in effect and is not compared. Kind is compared too: a change from status to data is a row.
 create or replace view clinical_changes as
 with
 counted as (

@@ -1,4 +1,5 @@
--- completeness: how full each column is, per centre (in one spelling) and month, of the clinical files that count on the as-of date.
+-- completeness: how many values of each column are filled, per centre (normalised) and month, in the records in effect
+-- on the as-of date.
 -- Only columns that apply to the kind of the file; an ethnicity of Unknown is not filled.
 create or replace view completeness as
 with

@@ -1,4 +1,4 @@
--- headers: the whole DICOM header of an image, as it was known on the as-of date, in the one form that all readers know.
+-- headers: the complete DICOM header of each image available on the as-of date, in normal form (warehouse/dicom).
 -- Slow to scan compared with images; read single attributes with tag(header, 'KVP').
 create or replace view headers as
 select

@@ -1,7 +1,7 @@
--- images: one row per image header, as it was known on the as-of date.
--- The only place, with clinical_history and headers, where rows are cut by as-of date and by group: the other
--- views stand on these. A .dcm that was written after the as-of date was not there to be fetched yet: where another
--- one was (earlier_dcm), that is the image's as of that day.
+-- images: one row per image header available on the as-of date.
+-- Only this view, clinical_history and headers filter rows by as-of date and group: the other views are built on them.
+-- A .dcm written after the as-of date was not available yet: if an earlier one was (earlier_dcm), it is the image's
+-- .dcm as of that day.
 create or replace view images as
 select
     * exclude (earlier_dcm, spelt_maker, years_of_age, spelt_sex) replace (
@@ -23,7 +23,7 @@ select
         end as dcm_available_date
     ),
     {{ vendor_of_spelt_maker }} as vendor,
-    -- Nobody is older than 120, the limit of the clinical field too.
+    -- Ages above 120 are invalid, as in the clinical field.
     case when years_of_age between 0 and 120 then years_of_age end as header_age,
     case when spelt_sex in ('F', 'M', 'O') then spelt_sex end as header_sex
 from (

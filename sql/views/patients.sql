@@ -1,8 +1,8 @@
 -- patients: one row per patient with an image or a clinical record available on the as-of date.
--- Positive has a data file, negative a status file only (view clinical says which file counts); a patient
--- without a clinical record has no status. Age and sex are those of the record that counts; where it has none, of the
--- newest header that has a readable one (images.header_age, header_sex), by available date, StudyDate (a header without
--- one is older than those with) and key; age_source and sex_source say which. Every other field of the record is in view
+-- Positive patients have a data file, negative ones only status files (the order is that of view clinical); a patient
+-- without a clinical record has no status. Age and sex are those of the record in effect, or if it has none, of the
+-- newest header with a readable value (images.header_age, header_sex), by available date, StudyDate (headers without
+-- one come first) and key; age_source and sex_source name the source. All other fields of the record are in view
 -- clinical.
 create or replace view patients as
 with

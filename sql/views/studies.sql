@@ -1,5 +1,5 @@
 -- studies: one row per patient and study, from the images available on the as-of date.
--- An image whose header names no study is in images alone.
+-- An image whose header has no study is only in view images.
 create or replace view studies as
 select
     patient_id,

@@ -448,7 +448,7 @@ def test_verify_names_what_is_superseded(ask: Chest, made: warehouse.Manifest, b
         ("superseded", "training/PatB/images_metadata/2020-03-02/1.2.B.1.json"),
     ]
     details = {row["key"]: row["detail"] for row in found["problems"]}
-    assert details[counted] == "a newer clinical file counts: training/PatA/data/2020-05-01/data.json"
+    assert details[counted] == "a newer clinical file is in effect: training/PatA/data/2020-05-01/data.json"
 
 
 def test_only_a_file_that_would_count_supersedes(

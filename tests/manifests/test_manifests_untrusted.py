@@ -312,14 +312,14 @@ def test_no_label_name_is_sql(root: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("update rows set uri = replace(uri, 'PatA', 'PatB') where object = 'dcm'", "do not lie in a source"),
-        ("update rows set uri = '/etc/' || key", "do not lie in a source"),
-        ("update rows set key = 'x'", "do not lie in a source"),
+        ("update rows set uri = replace(uri, 'PatA', 'PatB') where object = 'dcm'", "are not in a source"),
+        ("update rows set uri = '/etc/' || key", "are not in a source"),
+        ("update rows set key = 'x'", "are not in a source"),
         ("update rows set size = -1", "negative size"),
         ("update rows set size = null", "lack a key"),
         ("update rows set etag = null", "lack a key"),
         ("update rows set patient_id = ''", "lack a key"),
-        ("update rows set object = 'pixels'", "not asked for"),
+        ("update rows set object = 'pixels'", "not requested"),
         ("update rows set group_name = 'validation'", "another group"),
         ("insert into rows from rows", "more than once"),
         ("delete from rows where object = 'clinical'", "clinical"),

@@ -279,5 +279,5 @@ def test_a_farm_of_links_that_lead_out_is_refused(bucket: Path, monkeypatch: pyt
     monkeypatch.setattr("warehouse.object_store.folder._MOST_SKIPPED", 3)
     for number in range(5):
         (bucket / f"{number}.json").symlink_to("/etc/passwd")
-    with pytest.raises(SourceError, match="more than 3 paths that are no objects"):
+    with pytest.raises(SourceError, match="more than 3 paths that are not objects"):
         keys(bucket)

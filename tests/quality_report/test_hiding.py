@@ -100,7 +100,7 @@ def test_what_is_shown_is_near_the_truth(report: Page, true: Figures) -> None:
 
 
 def test_the_page_says_that_counts_are_rounded(report: Page, lake: str, chest: Chest, tmp_path: Path) -> None:
-    assert "rounded to 5, so that nobody can be counted out: 0 stands for 0 to 4" in " ".join(report.text.split())
+    assert "rounded to multiples of 5 to protect individuals: 0 means 0 to 4" in " ".join(report.text.split())
     assert chest("report", "--lake", lake, "-o", tmp_path / "five.html").returncode == 0
     assert (tmp_path / "five.html").read_text() == report.source, "the same bytes"
     done = chest("report", "--lake", lake, "-o", tmp_path / "six.html", env=os.environ | {"CHEST_SUPPRESS": "1000"})

@@ -1,4 +1,4 @@
-"""Buckets and their keys: a folder or S3, listed by itself or by an inventory.
+"""Buckets and their keys: a folder or S3, listed directly or by an inventory.
 
-Belongs here: listing, reading, checksums, the grammar of keys. Does not: what an object means (warehouse/ingest).
+Belongs here: listing, reading, checksums, the grammar of keys. Does not: the meaning of objects (warehouse/ingest).
 """

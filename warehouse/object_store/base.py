@@ -1,8 +1,8 @@
-"""Buckets: list and read the objects of a folder by plain file calls, or of S3 (warehouse/object_store/s3.py).
+"""The interface of buckets: list and read the objects of a folder (folder.py) or of S3 (s3.py).
 
-A listing is streamed as Arrow batches (key, size, etag, last_modified) and never held as Python objects.
-Reading fills one buffer with many objects, and says which could not be had and why; it raises only when the
-bucket as a whole has become unreadable.
+A listing is streamed as Arrow batches (key, size, etag, last_modified) and never held as Python objects. Reading fills
+one buffer with many objects and reports which could not be read and why; it raises only if the whole bucket has become
+unreadable.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Buffer: TypeAlias = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class ReadFailure:
-    """Why an object could not be read; `retry` when the next refresh should try again although nothing changed.
+    """Why an object could not be read; `retry` if the next refresh should try again although nothing changed.
 
-    `error` is what to raise when it is not this object alone, but the bucket.
+    `error` is the exception to raise if the cause turns out to be the bucket, not this object.
     """
 
     reason: str
@@ -46,7 +46,7 @@ NOT_TRIED = ReadFailure("not tried: the bucket did not answer for those before i
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """An object as it is being read: its etag, its whole size, and its bytes from where they were asked for."""
+    """An object being read: its etag, its total size, and its bytes from the requested offset."""
 
     etag: str
     size: int
@@ -55,11 +55,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a bucket knows of an object besides its listing; what it does not know is empty.
+    """The metadata of an object beyond its listing; unknown attributes are empty.
 
-    `part_size` is that of the parts an etag over parts is made of, `checksums` are those of the whole object, by the
-    algorithms' names (SHA256, SHA1, CRC32, …) in base64. `is_md5` is false where an etag is no MD5,
-    whatever it looks like.
+    `part_size` is that of a multipart upload, `checksums` are those of the whole object, by name of the algorithm
+    (SHA256, SHA1, CRC32, …), in base64. `is_md5` is false if the etag is not an MD5, even if it looks like one.
     """
 
     etag: str = ""
@@ -70,23 +69,23 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What a listing passed over, since it is no object: a link that leads out, a pipe; and why."""
+    """An entry that a listing skipped because it is not an object (a link that leads out, a pipe), and why."""
 
     key: str
     reason: str
 
 
 class Bucket(Protocol):
-    """What a refresh, and a download, need of a bucket."""
+    """The methods of a bucket that a refresh and a download need."""
 
     source: str
-    #: When what the last listing showed was so; None: when it was made. And what there is to say about that.
+    #: The time that the last listing describes, None if the time of listing itself; and a note about it.
     listed_at: datetime | None
     listing_note: str
 
     @property
     def skipped(self) -> Sequence[Skipped]:
-        """What the last listing, once it is at its end, has passed over."""
+        """The entries that the last complete listing skipped."""
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
         """Stream the listing of all keys that start with prefix, in LISTING's columns."""
@@ -94,21 +93,21 @@ class Bucket(Protocol):
     def read_into(
         self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
     ) -> dict[int, ReadFailure]:
-        """Read objects as they were listed, one behind the other, into a buffer that has room for them all.
+        """Read objects, as listed, consecutively into a buffer that is large enough for all.
 
-        Returns by place which ones could not be read; what the buffer holds of those is undefined.
+        Returns the failures by position; the content of the buffer for these is undefined.
         """
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
-        """Read one object of any size from a place on; OSError or SourceError while its bytes come in."""
+        """Read one object of any size from an offset; reading its bytes may raise OSError or SourceError."""
 
     def facts(self, key: str) -> Facts:
-        """What is known of an object's checksums; empty when nothing is."""
+        """The known checksums of an object; empty if there are none."""
 
 
 @dataclass(slots=True)
 class Emptied:
-    """A bucket that stands for one whose objects are all gone."""
+    """A stand-in for a bucket whose objects are all gone."""
 
     source: str
     skipped: Sequence[Skipped] = ()
@@ -128,20 +127,20 @@ class Emptied:
         etags: Sequence[str],  # noqa: ARG002
         sizes: Sequence[int],  # noqa: ARG002
     ) -> dict[int, ReadFailure]:
-        """None of them is there."""
+        """All are missing."""
         return dict.fromkeys(range(len(keys)), DELETED_SINCE_LISTING)
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:  # noqa: ARG002
-        """It is not there."""
+        """It is missing."""
         return DELETED_SINCE_LISTING
 
     def facts(self, key: str) -> Facts:  # noqa: ARG002
-        """Nothing is known of it."""
+        """Nothing is known about it."""
         return Facts()
 
 
 def is_md5(etag: str) -> bool:
-    """Whether an etag looks like the MD5 of the object; over parts it does not, under KMS it may and is none."""
+    """Whether an etag looks like an MD5 of the object; multipart etags do not, and under KMS it may look so wrongly."""
     return _MD5.fullmatch(etag) is not None
 
 

@@ -1,7 +1,7 @@
-"""Opens files of a folder without ever leaving it: through no link that leads out, also when one is put in meanwhile.
+"""Opens files below a folder and never outside it, even if a link that leads out is created concurrently.
 
-Linux 5.6 and later refuse links by themselves (openat2); where that says no, or is not there, the file is opened and
-then asked where it lies. Only plain files are opened, and opening never waits, as it would for a pipe.
+Linux 5.6 and later refuse links themselves (openat2); if that fails or is not available, the file is opened and its
+real path checked. Only regular files are opened, and opening never blocks, as it would for a pipe.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import stat
 from functools import cache
 from typing import Any
 
-#: Why something below a folder is no object of a bucket.
+#: Why an entry below a folder is not an object.
 OUTSIDE = "a link that leads out of the bucket"
 NO_FILE = "no plain file: a pipe, a socket, a device or a folder"
 
 _FLAGS: int = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
 _O_PATH: int = getattr(os, "O_PATH", 0)
-#: Of openat2: its number on every kind of processor, and RESOLVE_BENEATH with RESOLVE_NO_SYMLINKS.
+#: The number of openat2 (the same on all processors), and RESOLVE_BENEATH with RESOLVE_NO_SYMLINKS.
 _OPENAT2, _RESOLVE = 437, 0x08 | 0x04
 
 
 class RefusedError(Exception):
-    """What was to be opened is no file of the folder; its text says why."""
+    """The path is not a regular file below the folder; the message has the reason."""
 
 
 def open_file(root: int, real_root: str, key: str) -> int:
@@ -40,7 +40,7 @@ def open_file(root: int, real_root: str, key: str) -> int:
 
 
 def _open_through_links(root: int, real_root: str, key: str) -> int:
-    """The same by way of a descriptor that only names a place, so that nothing outside is opened even for a moment."""
+    """The same through a path-only descriptor (O_PATH), so that nothing outside is opened even briefly."""
     named = os.open(key, _O_PATH | os.O_CLOEXEC if _O_PATH else _FLAGS, dir_fd=root)
     try:
         if not is_beneath(find_real_path(named, f"{real_root}/{key}"), real_root):
@@ -53,7 +53,7 @@ def _open_through_links(root: int, real_root: str, key: str) -> int:
 
 
 def resolve(path: str) -> tuple[str, os.stat_result]:
-    """Where a link leads in the end, and what is there; OSError when there is nothing. Nothing is opened to be read."""
+    """Resolve a link to its real path and status, without opening it for reading; OSError if it is dangling."""
     if not _O_PATH:
         return os.path.realpath(path, strict=True), os.stat(path)  # noqa: PTH116
     handle = os.open(path, _O_PATH | os.O_CLOEXEC)
@@ -64,7 +64,7 @@ def resolve(path: str) -> tuple[str, os.stat_result]:
 
 
 def find_real_path(handle: int, path: str) -> str:
-    """The real path of what was opened by `path`; where the system does not say, that of the path as it is now."""
+    """The real path of an open descriptor; if the system does not provide it, the current real path of `path`."""
     try:
         return os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - plain calls: once a file
     except OSError:
@@ -72,25 +72,25 @@ def find_real_path(handle: int, path: str) -> str:
 
 
 def is_beneath(path: str, folder: str) -> bool:
-    """Whether a real path is a folder's own or below it."""
+    """Whether a real path is that of a folder or below it."""
     return path == folder or path.startswith(folder if folder.endswith("/") else f"{folder}/")
 
 
 def _open_without_links(root: int, key: str) -> int:
-    """A descriptor, or -1 where the path has a link in it, or anything else is in the way."""
+    """Return a descriptor, or -1 if the path contains a link or cannot be opened in this way."""
     call, how = _load_openat2()
     if call is None:
         return -1
     try:
         handle: int = call(_OPENAT2, root, os.fsencode(key), how, 24)
-    except ValueError:  # a NUL in the key, or a character that no file name has: os.open says what is wrong
+    except ValueError:  # a NUL or another invalid character in the key: os.open reports it
         return -1
     return handle
 
 
 @cache
 def _load_openat2() -> tuple[Any, Any]:
-    """The system call, and what it is asked: flags, mode and resolve, 64 bits each; Nones where there is none."""
+    """The system call and its arguments (flags, mode and resolve, 64 bits each); Nones if it is not available."""
     if not _O_PATH:  # not Linux
         return None, None
     import ctypes

@@ -1,4 +1,4 @@
-"""A folder as a bucket: its files are the objects, by plain file calls."""
+"""A folder as a bucket: its files are the objects."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from warehouse.object_store.base import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Bytes that a stream reads at once.
+#: Chunk size of a stream, in bytes.
 _CHUNK = 1 << 20
-#: Paths that a listing may pass over: more of them are no odd ones among many.
+#: The most entries that a listing may skip: with more, the folder is probably the wrong one.
 _MOST_SKIPPED = 100_000
 
 
 class FolderBucket:
-    """A folder whose files are the objects; time of writing and size stand in for the etag."""
+    """A folder whose files are the objects; modification time and size replace the etag."""
 
     listed_at: datetime | None = None
     listing_note = ""
@@ -48,7 +48,7 @@ class FolderBucket:
             raise SourceError(f"The folder {self._root} cannot be listed: {error.strerror}. Check the path.") from None
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """Walk the folder; a folder inside that cannot be listed is an error, never a gap. `skipped` is filled anew."""
+        """Walk the folder; a subfolder that cannot be listed is an error, never a gap. Resets `skipped`."""
         import pyarrow as pa
 
         from warehouse.object_store.walking import walk
@@ -61,8 +61,8 @@ class FolderBucket:
                 skipped.append(Skipped(_to_key(key), reason))
             if len(skipped) > _MOST_SKIPPED:
                 raise SourceError(
-                    f"The folder {self._root} has more than {_MOST_SKIPPED:,} paths that are no objects, such as "
-                    f"{_to_key(key)!r}: {reason}. Name the folder that the files really lie in. Nothing was changed."
+                    f"The folder {self._root} has more than {_MOST_SKIPPED:,} paths that are not objects, such as "
+                    f"{_to_key(key)!r}: {reason}. Give the folder that contains the files. Nothing was changed."
                 )
 
         try:
@@ -76,7 +76,7 @@ class FolderBucket:
         yield pa.record_batch([[], [], [], []], listing_schema())
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
-        """Open a file; its time of writing and size as they are now."""
+        """Open a file, with its current modification time and size."""
         with self._open_folder() as (root, real):
             handle = _open_handle(root, real, key)
         if isinstance(handle, ReadFailure):
@@ -86,7 +86,7 @@ class FolderBucket:
 
     @contextlib.contextmanager
     def _open_folder(self) -> Iterator[tuple[int, str]]:
-        """The folder's descriptor and its real path; below an open folder a path is shorter to walk."""
+        """Open the folder and yield its descriptor and real path; paths relative to a descriptor resolve faster."""
         try:
             root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -97,17 +97,17 @@ class FolderBucket:
             os.close(root)
 
     def facts(self, key: str) -> Facts:  # noqa: ARG002
-        """A folder knows no checksums."""
+        """A folder has no checksums."""
         return Facts()
 
     def read_into(
         self,
         buffer: memoryview,
         keys: Sequence[str],
-        etags: Sequence[str],  # noqa: ARG002 - a folder has none; the size must do
+        etags: Sequence[str],  # noqa: ARG002 - a folder has none; the size is compared
         sizes: Sequence[int],
     ) -> dict[int, ReadFailure]:
-        """Read files one after the other: with small files, threads only fight for the interpreter's lock."""
+        """Read files sequentially: with small files, threads only compete for the interpreter's lock."""
         unread: dict[int, ReadFailure] = {}
         at = 0
         with self._open_folder() as (root, real):
@@ -117,7 +117,7 @@ class FolderBucket:
                     unread[place] = handle
                 else:
                     try:
-                        # One byte more than was listed shows a file that has grown.
+                        # Reading one byte more than listed detects a file that has grown.
                         if os.readv(handle, [buffer[at : at + size], bytearray(1)]) != size:
                             unread[place] = CHANGED_SINCE_LISTING
                     except OSError as error:
@@ -129,12 +129,12 @@ class FolderBucket:
 
 
 def _open_handle(root: int, real_root: str, key: str) -> int | ReadFailure:
-    """A descriptor of a file, or why there is none."""
+    """Open a file, or return the reason why that failed."""
     try:
         return beneath.open_file(root, real_root, key)
     except beneath.RefusedError as error:
         return ReadFailure(str(error))
-    except (FileNotFoundError, ValueError):  # ValueError: a character that no file name has
+    except (FileNotFoundError, ValueError):  # ValueError: a character that file names cannot have
         return DELETED_SINCE_LISTING
     except PermissionError:
         return DENIED
@@ -156,7 +156,7 @@ def _build_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
     keys, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
     try:
         names = pa.array(keys, pa.string())
-    except UnicodeEncodeError:  # a file name that is no UTF-8
+    except UnicodeEncodeError:  # a file name that is not UTF-8
         names = pa.array([_to_key(key) for key in keys], pa.string())
     bytes_, nanos = pa.array(sizes, pa.int64()), pa.array(times, pa.int64())
     etags = pc.binary_join_element_wise(nanos.cast(pa.string()), bytes_.cast(pa.string()), "-")
@@ -165,5 +165,5 @@ def _build_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
 
 
 def _to_key(key: str) -> str:
-    """A path as a key: what is no UTF-8 in it is written as escapes."""
+    """Convert a path to a key: bytes that are not UTF-8 become escapes."""
     return os.fsencode(key).decode("utf-8", "backslashreplace")

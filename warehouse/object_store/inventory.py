@@ -1,10 +1,10 @@
-"""S3 Inventory: the newest complete one stands in for the listing of a whole bucket.
+"""S3 Inventory: the newest complete one replaces the listing of a whole bucket.
 
     DESTINATION/PREFIX/SOURCE-BUCKET/CONFIG/2026-11-20T01-00Z/manifest.json, manifest.checksum
                                            /data/….csv.gz | ….orc | ….parquet
 
-For buckets of tens of millions of objects: no listing requests, and the source's request rate is left alone. The rows
-of a file are read in inventory_files.py. A refresh below a prefix, or of some patients, lists these for real.
+For buckets of tens of millions of objects: it needs no listing requests and does not use the source's request rate.
+inventory_files.py reads the rows of a file. A refresh of a prefix, or of some patients, lists these directly.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from warehouse.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A weekly inventory is seven days old when the next one is begun, which may take S3 two more.
+#: A weekly inventory is seven days old when the next one is started, which may take S3 two more.
 MAX_AGE = timedelta(days=9)
 
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}Z")
-#: How many inventories are looked at, from the newest, for a complete one.
+#: How many of the newest inventories are searched for a complete one.
 _LOOK_BACK = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """A complete inventory: what it lists, as of when, and in which files (key, MD5); `notes` on newer ones."""
+    """A complete inventory: its bucket, time and files (key, MD5); `notes` about newer ones."""
 
     bucket: str
     taken_at: datetime
@@ -50,10 +50,10 @@ class Inventory:
 
 
 def open_listed(source: str, settings: Settings) -> Bucket:
-    """The bucket at a source, listed by its inventory where `settings.inventory` names one; see `open_bucket`.
+    """Open the bucket of a source, listed by its inventory if `settings.inventory` names one; see `open_bucket`.
 
-    The setting may hold several addresses, apart by white space: each is for the source whose bucket it names. Where
-    several sources are set up, one without an inventory is listed as ever; else that is a UsageError.
+    The setting may have several addresses, separated by white space, each for the source whose bucket it names. If
+    several sources are configured, one without an inventory is listed directly; otherwise that is a UsageError.
     """
     if not settings.inventory or not (source.startswith("s3://") or not settings.sources):
         return open_bucket(source, settings)
@@ -61,7 +61,7 @@ def open_listed(source: str, settings: Settings) -> Bucket:
     addresses = settings.inventory.split()
     mine = [address for address in addresses if _split_address(address)[1] == name]
     if not source.startswith("s3://"):
-        raise UsageError(f"{source} is a folder: an inventory is of a bucket on S3. Unset CHEST_INVENTORY.")
+        raise UsageError(f"{source} is a folder: only buckets on S3 have inventories. Unset CHEST_INVENTORY.")
     if mine:
         return InventoryBucket(source, settings, mine[0])
     if settings.sources:
@@ -71,19 +71,19 @@ def open_listed(source: str, settings: Settings) -> Bucket:
 
 
 def _split_address(address: str) -> tuple[str, str]:
-    """An address's place without a slash at its end, and the bucket whose inventory is there."""
+    """Split an address into its path without a trailing slash, and the bucket of the inventory."""
     place = address.rstrip("/")
     parts = place.removeprefix("s3://").split("/")
     if not place.startswith("s3://") or len(parts) < 3:
         raise UsageError(
-            f"{address} is no inventory. Give  s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION,  the folder that has "
-            "those with dates as names."
+            f"{address} is not an inventory. Give  s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION,  the folder with "
+            "subfolders named by date."
         )
     return place, parts[-2]
 
 
 class InventoryBucket(S3Bucket):
-    """A bucket on S3 that is listed by its newest complete inventory, found when it is opened, and read as ever."""
+    """A bucket on S3 listed by its newest complete inventory, which is found when it is opened; read as usual."""
 
     def __init__(self, url: str, settings: Settings, address: str) -> None:
         super().__init__(url, settings)
@@ -93,7 +93,7 @@ class InventoryBucket(S3Bucket):
         self._inventory = find_newest(self._place, self._name)
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """The rows of the inventory; below a prefix, a real listing."""
+        """Stream the rows of the inventory; with a prefix, a direct listing."""
         import pyarrow as pa
 
         if prefix:
@@ -106,7 +106,7 @@ class InventoryBucket(S3Bucket):
         yield pa.record_batch([[], [], [], []], listing_schema())
 
     def _check_filter(self) -> None:
-        """Refuse an inventory that is configured to list a part of the source only, as far as one may look."""
+        """Refuse an inventory that is configured to list only a part of the source, if permissions allow checking."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -130,15 +130,15 @@ def _describe_inventory(inventory: Inventory) -> str:
 
 
 def find_newest(store: S3Bucket, source_bucket: str) -> Inventory:
-    """The newest complete inventory in a store; SourceError when there is none, it is not of that bucket, it is
-    older than MAX_AGE, or it lacks a column that a refresh needs."""
+    """Find the newest complete inventory; SourceError if there is none, if it is of another bucket or older than
+    MAX_AGE, or if it lacks a column that a refresh needs."""
     names = sorted((name for name in _list_folders(store) if _DATED.fullmatch(name)), reverse=True)
     notes: list[str] = []
     for name in names[:_LOOK_BACK]:
         manifest = _read_small(store, f"{name}/manifest.json")
         checksum = _read_small(store, f"{name}/manifest.checksum")
         if manifest is None or checksum is None:
-            notes.append(f"the one of {name} is not complete yet")
+            notes.append(f"that of {name} is not complete yet")
         elif hashlib.md5(manifest, usedforsecurity=False).hexdigest() != checksum.decode(errors="replace").strip():
             notes.append(f"the manifest of {name} does not match its checksum")
         else:
@@ -171,7 +171,9 @@ def _check_manifest(store: S3Bucket, name: str, text: bytes, source_bucket: str,
             notes,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{store.source}/{name}: its manifest.json cannot be understood ({error!r}).") from None
+        raise SourceError(
+            f"{store.source}/{name}: its manifest.json is not valid ({error!r}). Unset CHEST_INVENTORY."
+        ) from None
     if found.bucket != source_bucket:
         raise SourceError(
             f"{store.source} is an inventory of {found.bucket}, not of {source_bucket}. Correct the address."
@@ -189,13 +191,13 @@ def _check_manifest(store: S3Bucket, name: str, text: bytes, source_bucket: str,
     if datetime.now(UTC) - found.taken_at > MAX_AGE:
         raise SourceError(
             f"{store.source}: the newest complete inventory is of {found.taken_at:%Y-%m-%d}, more than {MAX_AGE.days} "
-            "days ago. Look why there is no newer one, or list the bucket itself: unset CHEST_INVENTORY."
+            "days ago. Check why there is no newer one, or unset CHEST_INVENTORY to list the bucket."
         )
     return found
 
 
 def _read_small(store: S3Bucket, key: str) -> bytes | None:
-    """A small object whole; None when it is not there."""
+    """Read a small object; None if it is missing."""
     content = store.stream(key)
     if isinstance(content, ReadFailure):
         if content.reason.startswith("vanished"):
@@ -205,10 +207,10 @@ def _read_small(store: S3Bucket, key: str) -> bytes | None:
 
 
 def stream_rows(store: S3Bucket, inventory: Inventory) -> Iterator[pa.RecordBatch]:
-    """The objects of an inventory as rows of a listing, whole keys; a file at a time on disk, checked before it
-    is read.
+    """Stream the objects of an inventory as rows of a listing, with complete keys; one file at a time is on disk, and
+    is verified before it is read.
 
-    SourceError when a file is missing, damaged or malformed.
+    SourceError if a file is missing, damaged or malformed.
     """
     root = f"{store.source.removeprefix('s3://').partition('/')[2]}/"
     with files.open_temporary_folder() as folder:

@@ -1,4 +1,4 @@
-"""The files of an S3 Inventory (CSV, ORC, Parquet) as rows of a listing, a batch at a time."""
+"""Reads the files of an S3 Inventory (CSV, ORC, Parquet) as rows of a listing, in batches."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 FORMATS = ("CSV", "ORC", "Parquet")
 
-#: What a listing needs, by names that all formats come down to (LastModifiedDate and last_modified_date).
+#: The columns that a listing needs, by normalised name (LastModifiedDate and last_modified_date are the same).
 _NEEDED = {"key": "Key", "size": "Size", "etag": "ETag", "lastmodifieddate": "LastModifiedDate"}
-#: Those of an inventory of all versions, of which only the latest that are no delete markers are objects.
+#: The columns of an inventory of all versions, whose objects are the latest versions except delete markers.
 _LATEST, _DELETED = "islatest", "isdeletemarker"
 _BATCH = 65_536
 
 
 def read_columns(form: str, schema: str) -> list[str]:
-    """The columns that a manifest's fileSchema tells, in their order, by the names that the formats have in common."""
+    """Parse the columns of a manifest's fileSchema, in order, to normalised names."""
     if form == "CSV":
         return [_normalize_name(name) for name in schema.split(",")]
     pattern = r"(\w+):" if form == "ORC" else r"(?:required|optional) \w+ (\w+)"
@@ -31,26 +31,26 @@ def read_columns(form: str, schema: str) -> list[str]:
 
 
 def find_missing(found: list[str]) -> list[str]:
-    """The fields that a refresh needs and an inventory lacks, as its configuration calls them."""
+    """List the fields that a refresh needs and an inventory lacks, by their names in its configuration."""
     names = {**_NEEDED, **({_LATEST: "IsLatest", _DELETED: "IsDeleteMarker"} if "versionid" in found else {})}
     return [title for name, title in names.items() if name not in found]
 
 
 def read_rows(path: Path, form: str, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """The objects in a file, in the columns of a listing with whole keys; bounded by a batch, in ORC by a stripe."""
+    """Stream the objects of a file as rows of a listing, with complete keys; memory holds a batch (ORC: a stripe)."""
     for batch in {"CSV": _read_csv, "ORC": _read_orc, "Parquet": _read_parquet}[form](path, names):
         yield _to_listing(batch, encoded=form == "CSV")
 
 
 def list_format_errors() -> tuple[type[Exception], ...]:
-    """What reading a file raises that is not what it says it is."""
+    """The exceptions raised by reading a malformed file."""
     import pyarrow as pa
 
     return (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
 
 
 def strip_prefix(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
-    """The rows whose keys start with a prefix, without it."""
+    """Select the rows whose keys start with a prefix, and remove it."""
     import pyarrow.compute as pc
 
     if not prefix:
@@ -64,13 +64,13 @@ def _normalize_name(name: str) -> str:
 
 
 def _read_csv(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """Gzipped, without a header, all columns as texts."""
+    """Read gzipped CSV without a header, all columns as text."""
     import pyarrow as pa
     from pyarrow import csv
 
     wanted = [name for name in names if name in _NEEDED or name in (_LATEST, _DELETED)]
     with pa.input_stream(path, compression="gzip") as file:
-        if not file.read(1):  # an inventory of nothing
+        if not file.read(1):  # an empty inventory
             return
     with pa.input_stream(path, compression="gzip") as file:
         yield from csv.open_csv(
@@ -114,7 +114,7 @@ def _to_listing(batch: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch:
                 flag = pc.if_else(
                     pc.equal(flag, ""), pa.scalar(None, pa.bool_()), pc.equal(pc.utf8_lower(flag), "true")
                 )
-            # An object without versions says nothing of them.
+            # An object without versions has no value here.
             flag = pc.fill_null(flag, wanted)
             batch = batch.filter(flag if wanted else pc.invert(flag))
     found = batch.column("key")
@@ -133,7 +133,7 @@ def _to_listing(batch: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch:
 
 
 def _decode_keys(found: pa.Array) -> pa.Array:
-    """Keys without their encoding, that of a form: `+` is a space. Few keys have any."""
+    """Decode keys from form encoding (`+` is a space), which few keys need."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,8 +1,8 @@
 """The grammar of object keys: both layouts, both directions.
 
-The two patterns below are the only place where the layouts are written down. Python's `re` and DuckDB's RE2
-read them alike, so that a refresh parses tens of millions of keys in SQL (sql/ingest/listing.sql) by the
-very grammar that `parse` uses; a property test holds the two against each other.
+The two patterns below are the only definition of the layouts. Python's `re` and DuckDB's RE2 interpret them in the same
+way, so that a refresh parses tens of millions of keys in SQL (sql/ingest/listing.sql) by the same grammar as `parse`; a
+property test compares the two.
 
     dated      GROUP/PATIENT/images/DATE/IMAGE.dcm   images_metadata/DATE/IMAGE.json   data/DATE/data.json
     published  GROUP/KIND/PATIENT/STUDY/SERIES/IMAGE.dcm   GROUP/KIND-metadata/…/IMAGE.json
@@ -20,7 +20,7 @@ Kind = Literal["header", "dcm", "clinical", "other"]
 
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
-#: The folders of the published layout, one a modality; `x-ray` is how spring 2020 spelt `xray`.
+#: The folders of the published layout, one per modality; `x-ray` is the spelling of `xray` in spring 2020.
 FOLDERS = ("ct", "mri", "xray", "x-ray", "unknown")
 _FOLDER = "|".join(FOLDERS)
 
@@ -45,10 +45,10 @@ PUBLISHED = (
     f"|data/(?P<clinical_patient>[^/]+)/(?P<record>data|status)_(?P<clinical_date>{_DATE})\\.json)"
 )
 
-#: The answers that `chest sample` writes beside a sample bucket's groups; no objects of the bucket.
+#: The files of true answers that `chest sample` writes beside the groups; they are not objects of the bucket.
 ANSWERS = ("truth.json", "truth_clinical.jsonl", "truth_patients.jsonl")
 
-#: What stands where a patient would in the dated layout, and is none.
+#: Names at the position of a patient in the dated layout that are not patients.
 NO_PATIENTS = ("data", *FOLDERS, *(f"{folder}-metadata" for folder in FOLDERS))
 
 _DATED = re.compile(DATED)
@@ -57,10 +57,10 @@ _PUBLISHED = re.compile(PUBLISHED)
 
 @dataclass(frozen=True, slots=True)
 class ObjectKey:
-    """A key taken apart; every part as it stands in the key, "" where the layout has none.
+    """A parsed key; every part as in the key, "" if the layout does not have it.
 
-    `key_date` may be impossible (2020-02-31): `available_date` is then None. `other` holds the whole key of an
-    object that is neither an image, a header nor a clinical file.
+    `key_date` may be invalid (2020-02-31): `available_date` is then None. `other` is the complete key of an object
+    that is neither an image, a header nor a clinical file.
     """
 
     kind: Kind
@@ -77,7 +77,7 @@ class ObjectKey:
 
     @property
     def available_date(self) -> date | None:
-        """The date in the key; None where there is none or it is no date of the calendar."""
+        """The date in the key; None if it is missing or invalid."""
         try:
             return date.fromisoformat(self.key_date)
         except ValueError:
@@ -85,7 +85,7 @@ class ObjectKey:
 
 
 def parse_key(key: str) -> ObjectKey:
-    """Take any text apart; never raises. What fits neither layout is of kind `other`."""
+    """Parse any text; never raises. A key that fits neither layout is of kind `other`."""
     if match := _DATED.fullmatch(key):
         return _parse_dated(match.groupdict(default=""))
     if match := _PUBLISHED.fullmatch(key):
@@ -129,7 +129,7 @@ def _parse_published(found: dict[str, str]) -> ObjectKey:
 
 
 def format_key(key: ObjectKey) -> str:
-    """Put a key together again: the inverse of `parse` for everything that `parse` can return."""
+    """Format a key: the inverse of `parse` for everything that `parse` can return."""
     start = f"{key.group_name}/"
     match key.kind, key.layout:
         case "dcm", "dated":
@@ -148,11 +148,11 @@ def format_key(key: ObjectKey) -> str:
 
 
 def list_prefixes(patient_id: str, group: str) -> list[str]:
-    """How all keys of a patient in a group begin, in either layout."""
+    """The prefixes of all keys of a patient in a group, in both layouts."""
     folders = ["", *(f"{name}/" for name in NO_PATIENTS)]
     return [f"{group}/{folder}{patient_id}/" for folder in folders]
 
 
 def list_group_names(pattern: str) -> list[str]:
-    """The named groups of one of the patterns above, in order."""
+    """List the named groups of one of the patterns above, in order."""
     return list(re.compile(pattern).groupindex)

@@ -12,12 +12,12 @@ from warehouse.settings import Settings
 
 
 def open_bucket(url: str, settings: Settings) -> Bucket:
-    """The bucket at `s3://NAME[/PREFIX]` or of a folder.
+    """Open the bucket at `s3://NAME[/PREFIX]` or a folder.
 
-    UsageError when it is neither, SourceError when it cannot be listed; either says what to do.
+    UsageError if it is neither, SourceError if it cannot be listed; both messages state what to do.
     """
     if not url.strip():
-        raise UsageError("No bucket was given. Say  chest refresh BUCKET  or set CHEST_SOURCE.")
+        raise UsageError("No bucket was given. Run  chest refresh BUCKET  or set CHEST_SOURCE.")
     for secret in find_secrets(url):
         remember_secret(secret)
     if url.startswith("s3://"):
@@ -25,5 +25,5 @@ def open_bucket(url: str, settings: Settings) -> Bucket:
 
         return S3Bucket(url, settings)
     if "://" in url:
-        raise UsageError(f"{url}: a bucket is s3://NAME or a folder.")
+        raise UsageError(f"{url} is not a bucket. Give s3://NAME or a folder.")
     return FolderBucket(Path(url))

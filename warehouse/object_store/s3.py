@@ -1,7 +1,7 @@
-"""Buckets on S3: reading through obstore, with boto3's credentials; boto3 for all else.
+"""Buckets on S3: reading through obstore, with boto3's credentials; boto3 for everything else.
 
-obstore is many times faster, but its paths cannot spell every key that S3 can (slashes at either end, empty segments,
-`.`, control characters): such a key is read with boto3. Keys are listed as they are (s3_listing.py).
+obstore is many times faster, but its paths cannot represent every S3 key (leading or trailing slashes, empty segments,
+`.`, control characters): such keys are read with boto3. Keys are listed unchanged (s3_listing.py).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from obstore.store import S3Store
 
-#: Bytes that a stream hands on at once, at least.
+#: The least chunk size of a stream, in bytes.
 _CHUNK = 1 << 20
 
 
 def is_spellable(key: str) -> bool:
-    """Whether obstore reads a key as it is: it drops slashes at either end, and refuses other segments."""
+    """Whether obstore can read a key unchanged: it drops outer slashes and refuses some segments."""
     return key.isprintable() and not any(segment in ("", ".", "..") for segment in key.split("/"))
 
 
 def _certificate_options(bundle: str) -> dict[str, Any]:
-    """obstore's options for a file of certificates that counts in place of the system's own, as it does for boto3."""
+    """obstore's options for a certificate bundle that replaces the system's certificates, as for boto3."""
     return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True} if bundle else {}
 
 
 class S3Bucket:
-    """A bucket on S3 or on anything that speaks its API; below a prefix when the URL has one."""
+    """A bucket on S3 or a compatible service; limited to the prefix of the URL, if any."""
 
     listed_at: datetime | None = None
     listing_note = ""
@@ -48,11 +48,11 @@ class S3Bucket:
         self._below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         if "@" in self._name or ":" in self._name:
             raise UsageError(
-                f"{url}: a bucket's address has no login. Give s3://BUCKET/PREFIX, and the keys by AWS_PROFILE or "
+                f"{url}: an address must not have a login. Give s3://BUCKET/PREFIX, and the keys by AWS_PROFILE or "
                 "AWS_ACCESS_KEY_ID."
             )
         if not self._name:
-            raise UsageError(f"{url}: the name of the bucket is missing, as in s3://chest-data-warehouse.")
+            raise UsageError(f"{url}: the name of the bucket is missing. Example: s3://chest-data-warehouse")
         self.source = f"s3://{self._name}/{self._below}".rstrip("/")
         self._threads = settings.fetch_threads
         self._etags = Etags(is_compared=bool(settings.check_etags))
@@ -91,8 +91,8 @@ class S3Bucket:
             self._name,
             region=region,
             credential_provider=Boto3CredentialProvider(session),
-            client_options=options,  # type: ignore[arg-type]  # its stubs do not know the certificates
-            # Long enough for a short throttling to pass, too short for a user to think that nothing happens.
+            client_options=options,  # type: ignore[arg-type]  # its stubs lack the certificates
+            # Long enough for brief throttling to pass, short enough that a user does not think it hangs.
             retry_config={
                 "max_retries": 10,
                 "backoff": {"max_backoff": timedelta(seconds=5)},
@@ -103,7 +103,7 @@ class S3Bucket:
         return client, store
 
     def _find_region(self, client: Any) -> str:
-        """Where the bucket lies, which need not be where the profile is; raises SourceError if it cannot be seen."""
+        """The region of the bucket, which may differ from the profile's; SourceError if it is not accessible."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -115,7 +115,7 @@ class S3Bucket:
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """Stream the listing in the order S3 gives it, its keys below the bucket's own prefix."""
+        """Stream the listing in the order of S3, with keys relative to the bucket's prefix."""
         import pyarrow.compute as pc
 
         for batch in self._iterate_answers(list_pages(self._client, self._name, f"{self._below}{prefix}")):
@@ -125,7 +125,7 @@ class S3Bucket:
             yield batch.set_column(0, "key", pc.utf8_slice_codeunits(batch.column("key"), len(self._below)))
 
     def _iterate_answers(self, answers: Iterable[Any]) -> Iterator[Any]:
-        """What boto3 gives bit by bit; its errors as ours."""
+        """Iterate over boto3's pages, converting its errors to ours."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -134,15 +134,15 @@ class S3Bucket:
             raise aws.to_source_error(self.source, error) from None
         except NotAListingError:
             raise SourceDownError(
-                f"{self.source}: it answered with something that is no listing, or not whole. Nothing was changed. Is "
-                "a proxy or a login page in between? Run it again."
+                f"{self.source}: the answer was not a listing, or was incomplete. Nothing was changed. Check for a "
+                "proxy or a login page in between, and run it again."
             ) from None
 
     def page(
         self, below: str, after: str, *, delimiter: str = "", most: int = 1000
     ) -> tuple[list[tuple[str, int, str]], list[str], str]:
-        """One request's worth of the listing below a prefix, of the keys after one: objects as (key, size, etag),
-        folders where there is a delimiter, and the key after which there are more ("" when that was all).
+        """Request one page of the listing below a prefix, of keys after `after`: objects as (key, size, etag), folders
+        if there is a delimiter, and the key after which the next page begins ("" if this was the last).
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -165,11 +165,11 @@ class S3Bucket:
     def read_into(
         self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
     ) -> dict[int, ReadFailure]:
-        """Read objects with many requests in flight; SourceError when the bucket refuses us altogether."""
+        """Read objects with many concurrent requests; SourceError if the bucket denies access altogether."""
         return read_all(self._get, self.facts, self._etags, self._threads, buffer, keys, etags, sizes)
 
     def _get(self, key: str) -> tuple[str, bytes] | ReadFailure:
-        """The etag and bytes of a small object, or why it cannot be had."""
+        """Get the etag and bytes of a small object, or the reason of the failure."""
         import obstore
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
@@ -186,7 +186,7 @@ class S3Bucket:
             return self._to_read_failure(error)
 
     def _get_with_boto3(self, key: str) -> tuple[str, bytes] | ReadFailure:
-        """The same for a key that obstore cannot spell, or to make sure that it is gone."""
+        """The same for a key that obstore cannot represent, or to confirm that it is gone."""
         try:
             content = self._stream_with_boto3(key, 0)
             return content if isinstance(content, ReadFailure) else (content.etag, b"".join(content.chunks))
@@ -199,7 +199,7 @@ class S3Bucket:
             )
 
     def _to_read_failure(self, error: Exception) -> ReadFailure:
-        """An object's own trouble; raises SourceError for what is the bucket's."""
+        """Convert an error about an object; raises SourceError for an error about the bucket."""
         if "InvalidObjectState" in str(error):
             return ReadFailure("archived by S3: restore it first")
         explained = aws.to_source_error(self.source, error)
@@ -208,7 +208,7 @@ class S3Bucket:
         return ReadFailure(aws.describe_refusal(error), error=explained)
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
-        """Read an object through obstore; SourceError when the bucket does not answer any more."""
+        """Read an object through obstore; SourceError if the bucket stops responding."""
         import obstore
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
@@ -261,7 +261,7 @@ class S3Bucket:
         )
 
     def facts(self, key: str) -> Facts:
-        """Ask S3 for an object's checksums, and for the size of its first part."""
+        """Request an object's checksums and the size of its first part from S3."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         where = {"Bucket": self._name, "Key": f"{self._below}{key}"}

@@ -1,7 +1,7 @@
-"""Lists S3 page by page, every key exactly as the bucket has it.
+"""Lists S3 page by page, with every key exactly as in the bucket.
 
-boto3 asks, signs, tries again and explains what was refused; what it would take longest for, taking the answer's XML
-apart, is done here in one pass a column. obstore would be as quick, but its paths drop slashes at either end of a key.
+boto3 signs, sends and retries requests and explains errors; parsing the XML, its slowest part, is done here in one pass
+per column. obstore would be as fast, but its paths drop leading and trailing slashes of keys.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _IS_ENCODED = b"<EncodingType>url</EncodingType>"
 
 
 class NotAListingError(Exception):
-    """An answer that is no listing, or not a whole one: to be taken for an empty bucket by nobody."""
+    """An answer that is not a complete listing, and must not be mistaken for an empty bucket."""
 
 
 def list_pages(client: Any, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
-    """Every object below a prefix, a batch each page, in a listing's columns.
+    """Stream every object below a prefix, one batch per page, in a listing's columns.
 
-    boto3's errors as they are; NotAListingError for an answer that is something else, or not whole.
+    Raises boto3's errors unchanged, and NotAListingError for an answer that is not a complete listing.
     """
     more: dict[str, str] = {}
     while True:
@@ -46,8 +46,8 @@ def list_pages(client: Any, bucket: str, prefix: str) -> Iterator[pa.RecordBatch
 
 
 def _fetch_page(client: Any, **asked: str) -> bytes:
-    """The XML of one page."""
-    client.meta.events.register(_ANSWERED, _keep_xml, unique_id="chest-listing")  # once, however often it is called
+    """Fetch the XML of one page."""
+    client.meta.events.register(_ANSWERED, _keep_xml, unique_id="chest-listing")  # registered only once
     kept: list[bytes] = []
     _answers.kept = kept
     try:
@@ -59,12 +59,12 @@ def _fetch_page(client: Any, **asked: str) -> bytes:
     return bytes(kept[-1])
 
 
-#: Listings of several threads share a client: each has its own answers.
+#: Threads share a client, but each listing has its own answers.
 _answers = threading.local()
 
 
 def _keep_xml(response_dict: dict[str, Any], **_: object) -> None:
-    """Keep the XML of an answer that a listing waits for, and spare boto3 the parsing of it."""
+    """Keep the XML of an answer for a listing, and replace it so that boto3 does not parse it."""
     if (kept := getattr(_answers, "kept", None)) is not None and response_dict["status_code"] == 200:
         kept.append(response_dict["body"])
         response_dict["body"] = b"<ListBucketResult/>"
@@ -92,7 +92,7 @@ def _build_batch(page: bytes) -> pa.RecordBatch:
 
 
 def _decode_keys(found: list[bytes], *, is_encoded: bool) -> list[str]:
-    """Keys as the bucket has them: percent-encoded where the server did as it was asked, else XML as it came."""
+    """Decode keys: percent-encoded if the server complied with the request, otherwise plain XML."""
     from botocore.compat import unquote_str
 
     if is_encoded:

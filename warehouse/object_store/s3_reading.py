@@ -1,6 +1,6 @@
-"""Reads many small objects of S3 at once: each as it was listed, whole, and with the bytes that its etag says.
+"""Reads many small objects of S3 concurrently, and verifies each against its listed size and etag.
 
-What is not so is fetched again, and in the end said of the object, not of the bucket.
+An object that does not match is fetched again; if that does not help, the failure is the object's, not the bucket's.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from itertools import accumulate
 
 from warehouse.object_store.base import ALTERED, CHANGED_SINCE_LISTING, NOT_TRIED, RESIZED, Facts, ReadFailure, is_md5
 
-#: Gives an object's etag and bytes, or why not; raises SourceError when it is the bucket.
+#: Returns an object's etag and bytes, or the failure; raises SourceError for an error of the bucket.
 Get = Callable[[str], tuple[str, bytes] | ReadFailure]
 
-#: How often an object is fetched that does not come as it was listed.
+#: How often an object that does not match its listing is fetched.
 _TRIES = 3
-#: Objects in a row without an answer after which the others are not asked for. In random order, so it is not a folder.
+#: After this many objects in a row without an answer, reading stops. The order is random, so it is not one folder.
 _PATIENCE = 32
-#: Etags found to be no MD5s, with none that was one, after which a bucket's are not compared any more.
+#: After this many etags that are not MD5s, and none that is, a bucket's etags are no longer compared.
 _OPAQUE = 16
 
 
 @dataclass(slots=True)
 class Etags:
-    """What is known of a bucket's etags: whether those that look like MD5s are the MD5s of the bytes.
+    """Tracks whether a bucket's etags that look like MD5s are MD5s of the bytes.
 
-    Under SSE-KMS and SSE-C they are not (AWS, S3 API reference, Object, ETag). Each object can say so, by one more
-    request; a bucket where none is an MD5 is not asked of each.
+    Under SSE-KMS and SSE-C they are not (AWS, S3 API reference, Object, ETag). That takes another request per object,
+    which is saved in a bucket where none is an MD5.
     """
 
     is_compared: bool = True
@@ -40,7 +40,7 @@ class Etags:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def admits(self, etag: str, body: bytes, facts: Callable[[], Facts]) -> bool:
-        """Whether bytes can be those of an etag."""
+        """Whether the bytes are consistent with an etag."""
         if not self.is_compared or not is_md5(etag):
             return True
         fits = hashlib.md5(body, usedforsecurity=False).hexdigest() == etag
@@ -54,7 +54,7 @@ class Etags:
 
 @dataclass(slots=True)
 class _Patience:
-    """Counts the objects in a row for which no answer came."""
+    """Counts consecutive objects without an answer."""
 
     limit: int
     _row: int = 0
@@ -80,7 +80,7 @@ def read_all(
     etags: Sequence[str],
     sizes: Sequence[int],
 ) -> dict[int, ReadFailure]:
-    """Read objects, one behind the other, into a buffer; by place those that could not be read, and why.
+    """Read objects consecutively into a buffer; returns the failures by position.
 
     Raises what `get` raises.
     """

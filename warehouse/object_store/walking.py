@@ -1,8 +1,8 @@
-"""Lists the files below a folder without leaving it, and names what it passes over.
+"""Lists the files below a folder without leaving it, and reports what it skips.
 
-Links are followed while they stay in the folder: a file or a folder is listed under every path that leads to it. A link
-that leads out is passed over, as are links back to a folder above (they would never end), links to nothing, and what is
-neither file nor folder.
+Links are followed while they stay in the folder: a file or folder is listed under every path that leads to it. Skipped
+are links that lead out, links back to a parent folder (which would never end), dangling links, and entries that are
+neither files nor folders.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ LOOP = "a link back to a folder that it lies in"
 DEEP = "a link behind too many other links to folders"
 UNRESOLVED = "a link that cannot be followed"
 
-#: How a walk is shared out: so many folders are opened one by one, then a thread takes so many at a time.
+#: How a walk is distributed: the first folders are opened one by one, then threads take shares of the rest.
 _SHARES, _SHARE, _THREADS = 1024, 64, 2
-#: Links to folders that may follow on each other: ten folders with ten links to each other have 10^n paths.
+#: The most links to folders in one path: ten folders with ten links to each other have 10^n paths.
 _LINKS = 3
 
-#: Path below the folder, size in bytes, time of writing in ns.
+#: Path below the folder, size in bytes, modification time in ns.
 Row = tuple[str, int, int]
 Skip = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """Where a path left the real ones last: after so many characters it is at `real`. `above`: the real folders of the
-    links that led there."""
+    """The real path behind the last link of a path: its first `length` characters lead to `real`. `above`: the real
+    folders of the links on the way."""
 
     length: int
     real: str
@@ -48,9 +48,9 @@ _Folder = tuple[str, _Base]
 
 
 def walk(root: str, prefix: str, skip: Skip) -> Iterator[list[Row]]:
-    """The files below `root` whose path below it starts with `prefix`, in portions.
+    """Yield the files below `root` whose relative path starts with `prefix`, in batches.
 
-    `skip` is called with the path and the reason of what is passed over. OSError when a folder cannot be listed.
+    `skip` is called with the path and the reason of each skipped entry. OSError if a folder cannot be listed.
     """
     one = _Walk(root, skip)
     start = one.descend(prefix.rpartition("/")[0])
@@ -76,16 +76,16 @@ def walk(root: str, prefix: str, skip: Skip) -> Iterator[list[Row]]:
 
 
 def _skip_silently(key: str, reason: str) -> None:
-    """Skip without a word."""
+    """Skip silently."""
 
 
 def _may_hold(key: str, prefix: str) -> bool:
-    """Whether a folder may hold keys that start so."""
+    """Whether a folder may contain keys with the prefix."""
     return f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/")
 
 
 class _Walk:
-    """One walk: `cut` characters of a path are those of the root."""
+    """A walk; the first `cut` characters of a path are the root."""
 
     def __init__(self, root: str, skip: Skip) -> None:
         self._root, self._skip = root, skip
@@ -93,7 +93,7 @@ class _Walk:
         self.cut = len(root.rstrip("/")) + 1
 
     def descend(self, key: str) -> _Folder | None:
-        """The folder of a key prefix; None when there is none, or a link on the way is not to be followed."""
+        """Find the folder of a key prefix; None if it does not exist, or if a link on the way must not be followed."""
         path, base = self._root.rstrip("/"), _Base(len(self._root.rstrip("/")), self._real.rstrip("/"))
         for segment in key.split("/") if key else ():
             if segment in ("", ".", ".."):
@@ -113,7 +113,7 @@ class _Walk:
         return path, base
 
     def list_below(self, folders: list[_Folder]) -> list[Row]:
-        """All files below some folders."""
+        """List all files below some folders."""
         rows: list[Row] = []
         waiting = folders[::-1]
         while waiting:
@@ -121,12 +121,12 @@ class _Walk:
         return rows
 
     def visit(self, folder: _Folder, folders: list[_Folder], rows: list[Row]) -> None:
-        """Put the files of a folder to the rows, and its folders to the folders."""
+        """Append the files of a folder to the rows and its subfolders to the folders."""
         path, base = folder
         key = path[self.cut :] + "/" if len(path) >= self.cut else ""
         try:
             entries = os.scandir(path or "/")
-        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):  # gone since it was listed
+        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):  # deleted since it was listed
             if not key:
                 raise
             return
@@ -146,7 +146,7 @@ class _Walk:
                     self._skip(key + entry.name, NO_FILE)
 
     def _follow(self, folder: _Folder, name: str, folders: list[_Folder], rows: list[Row], skip: Skip) -> None:
-        """Take what a link leads to for what it is, or skip it."""
+        """Treat a link like its target, or skip it."""
         path = f"{folder[0]}/{name}"
         try:
             real, found = resolve(path)

@@ -1,10 +1,10 @@
-"""The quality report: one self-contained page about what a session shows, in counts alone.
+"""The quality report: one self-contained page on the data of a session, with counts only.
 
     warehouse.open("lake").as_of("2020-06-01").report("report.html")
 
-Steps that know nothing of each other's trade: `counting` asks the lake and gives dataclasses of counts (`figures`),
-`hiding` rounds them, `charts` and `heat_maps` draw what is left, `page` fills the template. What is
-on the page went through `hiding.suppressed`; nothing is asked later.
+The steps are independent: `metrics` queries the lake and returns dataclasses of counts (`model`), `suppression` rounds
+them, `bar_charts` and `heat_maps` draw the result, and `html` fills the template. Everything on the page has passed
+through `suppression`; nothing is queried later.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def write_report(warehouse: Session, target: Path, suppress: int, results: Sequence[Result] | None = None) -> None:
-    """Write the report of a warehouse's snapshot, as-of date and group; the file is whole or not there at all.
+    """Write the report of a warehouse's snapshot, as-of date and group; the file is written completely or not at all.
 
-    Counts are rounded to `suppress`; 0 shows them as they are. The checks are run, unless what all of them found is
-    given. The same snapshot, day, group and `suppress` give the same bytes. UsageError when the file
-    cannot be written, LakeError when the snapshot is older than the views that the report asks.
+    Counts are rounded to multiples of `suppress`; 0 gives exact counts. Runs the checks, unless the results of all are
+    given. The same snapshot, day, group and `suppress` give the same bytes. UsageError if the file cannot be written,
+    LakeError if the snapshot is older than the views that the report needs.
     """
     from warehouse.quality_report import html, metrics, suppression
 
     try:
-        # Opened first: counting may take minutes, and a wrong path is better told at once.
+        # Opened first: counting may take minutes, and a wrong path should be reported at once.
         with files.write_text_atomically(target) as file:
             file.write(
                 html.render_page(suppression.suppress_counts(metrics.collect_metrics(warehouse, results), suppress))

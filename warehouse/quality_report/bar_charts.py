@@ -11,17 +11,17 @@ from warehouse.quality_report.model import STATUSES, Patients, Studies
 if TYPE_CHECKING:
     import altair as alt
 
-# Okabe and Ito's colours, told apart by colour-blind people as well (jfly.uni-koeln.de/color).
+# Okabe and Ito's colours, which colour-blind people can distinguish (jfly.uni-koeln.de/color).
 _STATUS = {"positive": "#d55e00", "negative": "#0072b2", "none": "#999999"}
 _MODALITIES = {"CR": "#0072b2", "DX": "#56b4e9", "CT": "#d55e00", "MR": "#009e73"}
 _OTHER_MODALITY = "#8c8c8c"
-#: Months that the chart of studies shows; a study of 1990 must not squeeze all others.
+#: The most months that the chart of studies shows; a study of 1990 must not squeeze all others.
 _MONTHS = 48
 _WIDTH, _HEIGHT = 880, 64
 
 
 def find_shown_months(counts: list[Studies]) -> tuple[date, date] | None:
-    """The first and last month of the chart: of all spans of that length the one with most studies, cut to those."""
+    """The first and last month of the chart: the span with the most studies, trimmed to months with data."""
     months: dict[int, int] = {}
     for count in counts:
         if count.month:
@@ -43,7 +43,7 @@ def _count_months(span: tuple[date, date]) -> int:
 
 
 def draw_studies(counts: list[Studies], totals: dict[str, int]) -> str:
-    """Studies by month, a row for each modality with a scale of its own: MR is rare and still to be seen."""
+    """Chart studies by month, a row per modality with its own scale, so that rare ones (MR) stay visible."""
     import altair as alt
 
     span = find_shown_months(counts)
@@ -59,7 +59,7 @@ def draw_studies(counts: list[Studies], totals: dict[str, int]) -> str:
 
 
 def _draw_modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> alt.Chart:
-    """The row of one modality; the last one has the axis of all."""
+    """Chart one modality; the last one has the shared axis."""
     import altair as alt
 
     name = counts[0].modality
@@ -97,7 +97,7 @@ def _draw_modality(counts: list[Studies], span: tuple[date, date], total: int, *
 
 
 def _month_axis(span: tuple[date, date], *, is_labelled: bool) -> alt.X:
-    """The months from the first to the last, at most a dozen of them with a tick."""
+    """The axis from the first to the last month, with at most a dozen ticks."""
     import altair as alt
 
     domain = [f"{span[0]:%Y-%m-%d}", f"{_next_month(span[1]):%Y-%m-%d}"]
@@ -121,7 +121,7 @@ def _month_axis(span: tuple[date, date], *, is_labelled: bool) -> alt.X:
 
 
 def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
-    """Patients by centre and status, the largest centre on top."""
+    """Chart patients by centre and status, largest centre first."""
     import altair as alt
 
     if not counts:
@@ -144,7 +144,7 @@ def draw_patients(counts: list[Patients], totals: dict[str, int]) -> str:
 
 
 def _status_bars(counts: list[Patients], label: dict[str, str], y: alt.Y, *, top: int) -> alt.Chart:
-    """A bar for each centre, made of the patients of each status."""
+    """Chart a stacked bar of statuses for each centre."""
     import altair as alt
 
     values: list[dict[str, Any]] = [
@@ -188,7 +188,7 @@ def _status_bars(counts: list[Patients], label: dict[str, str], y: alt.Y, *, top
 
 
 def _choose_ticks(top: int) -> list[int]:
-    """Round numbers from 0 on, at most ten; none from 1 to 4 where more are counted."""
+    """At most ten ticks, at multiples of 5 and its doubles, or at all integers up to 4."""
     step = 5 if top >= 5 else 1
     while top > 10 * step:
         step *= 2

@@ -10,7 +10,7 @@ from warehouse.quality_report.model import Filled, Repairs, order_by_name
 if TYPE_CHECKING:
     import altair as alt
 
-#: From none to all, in steps that differ in lightness.
+#: Steps from none to all, which differ in lightness.
 _SHARES = {
     "0 %": "#f4f1ea",
     "under 25 %": "#dceaf3",
@@ -30,12 +30,12 @@ _DARK = {"#2470ac", "#0b3c68", "#cc5a1b", "#7f2f08"}
 
 
 def _find_share_step(percent: int) -> str:
-    """The step of _SHARES in which a share lies; all but a few is not all, a few is not none."""
+    """The step of _SHARES for a share; the first and last steps are exactly none and all."""
     return [*_SHARES][5 if percent == 100 else percent and 1 + 4 * percent // 100]
 
 
 def draw_completeness(cells: list[Filled]) -> str:
-    """How full each field is, by centre; a block for each section of the record."""
+    """Chart the completeness of each field by centre, in a block per section of the record."""
     import altair as alt
 
     if not cells:
@@ -78,7 +78,7 @@ def _find_repair_step(count: Repairs) -> str:
 
 
 def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
-    """How many values of each centre met the rules about dates and those about units; the colour is for 100 files."""
+    """Chart the values of each centre that met rules on dates and on units; the colour is the rate per 100 files."""
     import altair as alt
 
     counts = [count for count in counts if count.rule in {*dates, *units}]
@@ -116,7 +116,7 @@ def _draw_tiles(
     steps: dict[str, str],
     legend: str,
 ) -> alt.LayerChart:
-    """A tile with its text for each of the values; what both directions hold, and how their axes look, is given."""
+    """Chart a tile with its text for each value; `across` and `down` have the categories and axes."""
     import altair as alt
 
     x, y = (

@@ -1,4 +1,4 @@
-"""Fills the page of the quality report (page.html, page.css) with figures, the charts of them and their tables."""
+"""Renders the page of the quality report (page.html, page.css) from figures, with charts and tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of two dimensions: what stands at (row, column); `total` names the row or column of totals."""
+    """A cross table: the text of each (row, column); `total` names the row or column of totals."""
 
     rows: list[str]
     columns: list[str]
@@ -23,7 +23,7 @@ class Grid:
 
 
 def render_page(figures: Figures) -> str:
-    """The page: one HTML text that loads and runs nothing. All that comes from data is escaped by the template."""
+    """Render the page as one HTML text that loads and runs nothing. The template escapes all data."""
     import jinja2
     from markupsafe import Markup
 
@@ -45,7 +45,7 @@ def render_page(figures: Figures) -> str:
     }
     return environment.get_template("page.html").render(
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704, our own file
-        charts={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704, vl-convert escapes what is in it
+        charts={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704, vl-convert escapes its content
         figures=figures,
         studies=_build_studies(figures),
         span=bar_charts.find_shown_months(figures.studies),

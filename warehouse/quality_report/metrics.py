@@ -37,16 +37,16 @@ from warehouse.version import __version__
 if TYPE_CHECKING:
     from warehouse.query.session import Session
 
-#: Control, format (direction, zero width), surrogate, private and unassigned characters, breaks of line and paragraph.
+#: Control, format (direction, zero width), surrogate, private and unassigned characters, line and paragraph separators.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-#: Columns that an older version did not have, as (view, column).
+#: Columns that older versions lack, as (view, column).
 _NEEDED = (("clinical_issues", "centre"), ("completeness", "centre"), ("patients", "centre"))
 
 
 def collect_metrics(warehouse: Session, results: Sequence[checks.Result] | None = None) -> Figures:
-    """Count what a warehouse shows; LakeError when its snapshot is older than the views that are asked.
+    """Compute the counts of a warehouse; LakeError if its snapshot is older than the views that are needed.
 
-    The checks are run, unless what they found is given.
+    Runs the checks, unless their results are given.
     """
     for view, column in _NEEDED:
         warehouse.require(view, column)
@@ -101,12 +101,12 @@ def _fetch_rows(warehouse: Session, query: str) -> Rows:
 
 
 def _choose_names(spellings: Rows) -> dict[str | None, str]:
-    """The name to show for each centre: the spelling of most of its files."""
+    """Choose the displayed name of each centre: its most frequent spelling."""
     chosen: dict[str | None, str] = {None: NO_RECORD, "": NOT_NAMED}
     for row in sorted(spellings, key=lambda row: (row["n_files"], row["spelling"])):
         if row["centre"]:
             chosen[row["centre"]] = _to_printable(" ".join(row["spelling"].split()))
-    # Two that differ in what cannot be shown alone are still two.
+    # Names that differ only in unprintable characters stay separate.
     names: dict[str | None, str] = {}
     for centre, name in chosen.items():
         again = [*names.values()].count(name)
@@ -115,7 +115,7 @@ def _choose_names(spellings: Rows) -> dict[str | None, str]:
 
 
 def _to_printable(text: str) -> str:
-    """A text from outside without what no page or SVG can hold, as control characters, or what would turn it round."""
+    """Remove characters that a page or SVG cannot contain, and those that change the direction of text."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
 
 
@@ -138,7 +138,7 @@ def _collect_totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
 
 
 def _collect_studies(rows: Rows) -> list[Studies]:
-    """Two modalities that differ in what cannot be shown alone are one."""
+    """Merge modalities that differ only in unprintable characters."""
     counts: dict[tuple[date | None, str], int] = {}
     for row in rows:
         place = row["month"], _to_printable(row["modality"])
@@ -147,7 +147,7 @@ def _collect_studies(rows: Rows) -> list[Studies]:
 
 
 def _collect_patients(rows: Rows, names: dict[str | None, str]) -> list[Patients]:
-    """The centre with most patients first, those without a centre last."""
+    """Sort centres by number of patients, patients without a centre last."""
     listed = [Patients(names[row["centre"]], row["covid_status"] or "none", row["n_patients"]) for row in rows]
     totals = _sum_counts((count.centre, count.n_patients) for count in listed)
     return sorted(
@@ -157,7 +157,7 @@ def _collect_patients(rows: Rows, names: dict[str | None, str]) -> list[Patients
 
 
 def _collect_completeness(rows: Rows, names: dict[str | None, str]) -> list[Filled]:
-    """In the order of the column table, centres by name."""
+    """Sort by the order of the column table, then by name of the centre."""
     fields = {column.name: (place, column.section) for place, column in enumerate(columns.list_record_columns())}
     listed = [
         Filled(

@@ -1,7 +1,7 @@
 """The content of the quality report: dataclasses of counts and names, and their order.
 
-No patient and no value of one is in here, so none can come onto the page. Counts say by their name what
-they are numbers of (`n_patients`, `n_records`, …).
+It has no patients and no individual values, so none can reach the page. The names of counts state what they count
+(`n_patients`, `n_records`, …).
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from datetime import date, datetime
 
 from warehouse.query import checks
 
-#: What stands for a centre where there is none to name.
+#: The name shown for a missing centre.
 NOT_NAMED, NO_RECORD = "(centre not named)", "(no clinical record)"
 
-#: The COVID-19 statuses of patients, in the order in which they are shown; none is that of who has no clinical record.
+#: The COVID-19 statuses of patients, in display order; none is that of patients without a clinical record.
 STATUSES = ("positive", "negative", "none")
 
-#: Where the steps of values for 100 clinical files begin; under the first is step 0.
+#: The lower bounds of the steps of values per 100 clinical files; step 0 is below the first.
 RATES = (1, 5, 20, 100)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the report is about."""
+    """The scope of the report."""
 
     lake: str
     sources: tuple[str, ...]
@@ -36,7 +36,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the views show, and the inventory of the whole snapshot, which balances."""
+    """Totals of the views, and the inventory of the whole snapshot, which balances."""
 
     n_patients: int
     n_positive: int
@@ -53,7 +53,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Studies:
-    """Studies of a month and modality; without a month those without a StudyDate."""
+    """Studies of a month and modality; without a month, those without a StudyDate."""
 
     month: date | None
     modality: str
@@ -71,7 +71,7 @@ class Patients:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """How many of a centre's records, to which the column applies, have a value in it."""
+    """How many of a centre's records have a value in a column, of those to which it applies."""
 
     section: str
     column: str
@@ -83,7 +83,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """The values of a centre that met a rule of cleaning; `step` is how many of RATES they reach for 100 files."""
+    """The values of a centre that met a cleaning rule; `step` is how many of RATES they reach per 100 files."""
 
     centre: str
     rule: str
@@ -95,7 +95,7 @@ class Repairs:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of cleaning, and what met it."""
+    """A cleaning rule, and the counts of what met it."""
 
     rule: str
     effect: str
@@ -107,7 +107,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check, the number of its faulty rows, and whether there are any, which a rounded number does not say."""
+    """A check, its number of faulty rows, and whether there are any, which a rounded number does not show."""
 
     check: checks.Check
     n_rows: int
@@ -115,13 +115,13 @@ class Checked:
 
     @property
     def is_failed(self) -> bool:
-        """Whether it found more than what is to be looked at."""
+        """Whether it failed, rather than having warnings."""
         return self.has_rows and self.check.severity is not checks.Severity.WARNING
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Objects that could not be read for one reason."""
+    """Rejects with the same reason."""
 
     kind: str
     reason: str
@@ -130,7 +130,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All content of the report; lists are in the order in which they are shown.
+    """All content of the report; lists are in display order.
 
     `modalities` and `centres` are the totals of studies and patients. Counts are rounded to `base`; 0: they are exact.
     """
@@ -150,22 +150,22 @@ class Figures:
 
 
 def to_percent(n_filled: int, n_records: int) -> int:
-    """The share in whole per cent; 0 and 100 only where it is none and all."""
+    """The share in whole per cent; 0 and 100 only for exactly none and all."""
     if n_filled in (0, n_records):
         return 100 if n_filled else 0
     return min(99, max(1, round(100 * n_filled / n_records)))
 
 
 def find_rate(n_values: int, n_files: int) -> int:
-    """How many of RATES so many values of so many files reach."""
+    """How many of RATES the number of values per 100 files reaches."""
     return sum(100 * n_values >= bound * n_files for bound in RATES)
 
 
 def order_by_name(name: str) -> tuple[bool, str, str]:
-    """The order in which centres are listed: by name, those without one last."""
+    """Sort key of centres: by name, missing ones last."""
     return (name in (NOT_NAMED, NO_RECORD), name.casefold(), name)
 
 
 def order_by_size(name: str, total: int) -> tuple[bool, bool, int, str, str]:
-    """The order in which centres are listed by number: the largest first, those without one last."""
+    """Sort key of centres by count: largest first, missing ones last."""
     return name in (NOT_NAMED, NO_RECORD), name == NO_RECORD, -total, name.casefold(), name

@@ -1,14 +1,14 @@
-"""Charts of the quality report as small PNG pictures, for places that show pictures and no pages."""
+"""Charts of the quality report as small PNG images, where an HTML page cannot be shown."""
 
 from __future__ import annotations
 
-#: A picture is drawn smaller until it has no more bytes than this.
+#: An image is scaled down until it has at most this many bytes.
 MOST_BYTES = 60_000
 _SCALES = (1.0, 0.75, 0.5, 0.35, 0.25)
 
 
 def render_png(svg: str) -> bytes:
-    """A chart as PNG of at most MOST_BYTES, on white; b"" for no chart, or one that is too large however small."""
+    """Render a chart as PNG of at most MOST_BYTES, on white; b"" without a chart or if it is always too large."""
     import vl_convert
 
     if not svg:

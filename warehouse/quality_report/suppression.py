@@ -1,9 +1,8 @@
-"""Rounds the figures of the quality report (disclosure_control.py), so that nobody can be counted out: figures in,
-figures out.
+"""Rounds the figures of the quality report (disclosure_control.py) to protect individuals.
 
 Patients, studies and the repairs of each rule are tables whose cells add up to rounded totals. A number of patients who
-are a part of others is never more than what is shown of those. Centres, months and shares of which nothing is left are
-left out. Lists are ordered anew, by what is shown: a place in an order tells a number too.
+are a subset of others is never greater than the number shown for those. Centres, months and shares rounded to 0 are
+omitted. Lists are sorted again by the rounded numbers, because a position in an order discloses a number too.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from warehouse.quality_report.model import (
 
 #: The month of studies without a date.
 _UNDATED = str(None)
-#: Views with one row for each patient: a check of theirs counts patients.
+#: Views with one row per patient: their checks count patients.
 _OF_PATIENTS = ("patients", "clinical")
-#: The check that counts what is a tile too.
+#: The check whose count is also shown as a tile.
 _WITHOUT_RECORD = "images_without_clinical"
 
 
 def suppress_counts(figures: Figures, base: int) -> Figures:
-    """The same with counts rounded to `base`; 0 or 1 changes nothing.
+    """Round all counts to multiples of `base`; 0 or 1 changes nothing.
 
     Rejects stay exact: they count files of unknown content. The inventory is rounded in parts, so that it balances.
     """
@@ -84,7 +83,7 @@ def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) ->
         n_positive=patients.column_totals.get("positive", 0),
         n_negative=patients.column_totals.get("negative", 0),
         n_without_record=patients.column_totals.get("none", 0),
-        # A study of two modalities is one here and two in the table.
+        # A study with two modalities counts once here and twice in the table.
         n_studies=round_count(totals.n_studies, base),
         n_undated_studies=studies.row_totals.get(_UNDATED, 0),
         n_series=round_count(totals.n_series, base),
@@ -95,14 +94,14 @@ def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) ->
 
 
 def _inventory(true: Mapping[str, int], base: int) -> dict[str, int]:
-    """The objects of each kind, and all; rejected ones exactly, as the page lists them."""
+    """Round the objects of each kind and their total; rejects stay exact, as the page lists them."""
     kinds = [kind for kind in true if kind not in ("objects", "rejected")]
     shown = dict(zip(kinds, round_parts([true[kind] for kind in kinds], base), strict=True))
     return {"objects": sum(shown.values()) + true["rejected"], "rejected": true["rejected"], **shown}
 
 
 def _list_wholes(true: Totals, shown: Totals) -> list[tuple[int, int]]:
-    """What a number of patients may be a part of: the true numbers, each with what is shown of it."""
+    """The sets that a number of patients may be a subset of: their exact numbers, and the numbers shown."""
     return [
         (true.n_patients, shown.n_patients),
         (true.n_positive + true.n_negative, shown.n_positive + shown.n_negative),
@@ -112,12 +111,12 @@ def _list_wholes(true: Totals, shown: Totals) -> list[tuple[int, int]]:
 
 
 def _round_part(count: int, wholes: Sequence[tuple[int, int]], base: int) -> int:
-    """A number of patients, no more than what is shown of any whole that it may be a part of."""
+    """Round a number of patients, to at most the number shown for any set that it may be a subset of."""
     return min([round_count(count, base), *(shown for whole, shown in wholes if whole >= count)])
 
 
 def _round_filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: Table, base: int) -> Filled | None:
-    """A share of what is shown of the centre's patients, in numbers of the base; nothing where they are too few."""
+    """Round a share of the centre's shown patients to multiples of the base; None if there are too few."""
     of, shown = (
         [counts.get((cell.centre, status), 0) for status in ("positive", "negative")]
         for counts in (true, patients.cells)
@@ -133,7 +132,7 @@ def _round_filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: T
 def _round_repairs(
     figures: Figures, patients: Table, wholes: Sequence[tuple[int, int]], base: int
 ) -> tuple[list[Repairs], list[Rule]]:
-    """Repairs of the centres at which some patients are left, and the rules with their numbers."""
+    """Round the repairs of the centres that are shown, and the rules with their numbers."""
     files = _count_files(figures, base)
     cells: list[Repairs] = []
     rules = []
@@ -152,7 +151,7 @@ def _round_repairs(
 
 
 def _count_files(figures: Figures, base: int) -> dict[str, int]:
-    """The clinical files of each centre that has repairs."""
+    """The number of clinical files of each centre that has repairs."""
     files = {count.centre: count.n_files for count in figures.repairs}
     others = max(0, figures.totals.n_clinical_files - sum(files.values()))
     return dict(zip(files, round_parts([*files.values(), others], base), strict=False))
@@ -178,7 +177,7 @@ def _round_centre_repairs(
 def _round_checked(
     checked: Checked, totals: Totals, rules: Sequence[Rule], wholes: Sequence[tuple[int, int]], base: int
 ) -> Checked:
-    """A check whose number is no more than what is shown elsewhere of the same, or of those of whom it is a part."""
+    """Round a check's number, to at most the number shown elsewhere for the same set or one that contains it."""
     elsewhere = {rule.rule: rule.n_values for rule in rules} | {_WITHOUT_RECORD: totals.n_without_record}
     n_rows = round_count(checked.n_rows, base)
     if checked.check.table in _OF_PATIENTS:

@@ -1,8 +1,8 @@
-"""How the charts of the quality report are drawn: Vega-Lite by Altair, turned into SVG by vl-convert.
+"""Renders the charts of the quality report: Vega-Lite by Altair, converted to SVG by vl-convert.
 
-SVG and not scripts: a page with Vega in it is a megabyte, runs code wherever it is opened, is blocked by many mail
-programs and cannot be printed well. What scripts would give, the figures behind a mark, is in its <title>, which
-browsers show as a tooltip. The same figures stand in a table under each chart.
+SVG instead of scripts: a page with Vega is a megabyte, runs code wherever it is opened, is blocked by many mail
+programs and prints badly. The figures behind a mark, which scripts would show, are in its <title>, which browsers show
+as a tooltip. The same figures are in a table under each chart.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CONFIG = {
 
 
 def build_chart(values: list[dict[str, Any]], **size: Any) -> alt.Chart:
-    """A chart of these rows."""
+    """Create a chart of these rows."""
     import altair as alt
 
     return alt.Chart(alt.Data(values=values), **size)  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ _LEGAL_FORM = re.compile(r" (?:NHS (?:Foundation )?Trust|University Health Board
 
 
 def shorten_names(centres: Iterable[str]) -> dict[str, str]:
-    """Centres without what all of them are called, as labels; whole where two would be the same."""
+    """Shorten names of centres for labels by removing common words; unshortened if two would be the same."""
     short = {centre: _LEGAL_FORM.sub("", centre) for centre in centres}
     used = [*short.values()]
     return {
@@ -63,9 +63,9 @@ def shorten_names(centres: Iterable[str]) -> dict[str, str]:
 
 
 def render_svg(name: str, chart: alt.TopLevelMixin, title: str) -> str:
-    """A chart as SVG for the page; `name` is for its ids, `title` for those who cannot see it.
+    """Render a chart as SVG for the page; `name` is for its ids, `title` for screen readers.
 
-    No text in it may have characters that XML has not: vl-convert ends the process over them.
+    No text in it may have characters that are invalid in XML: vl-convert aborts the process on them.
     """
     import vl_convert
 
@@ -82,10 +82,10 @@ _IDENTIFIER = re.compile(r'\bid="([^"]+)"')
 
 
 def _tidy(drawn: str, name: str, title: str) -> str:
-    """An SVG for the page: labels of marks as tooltips, ids and a name of its own, the page's font, no ballast.
+    """Prepare an SVG for the page: labels of marks become tooltips, ids and the name unique, the font that of the page.
 
-    vl-convert numbers ids for as long as the process lives: they would differ from page to page. It escapes what comes
-    from data; tags are told from texts by that.
+    vl-convert numbers ids across the process, so they would differ from page to page. It escapes all data, so that
+    tags can be distinguished from text.
     """
     drawn = _TAG.sub(lambda tag: _ROLE.sub("", tag[0]), drawn)
     drawn = _LABEL.sub(r"<\1\3><title>\2</title></\1>", drawn)
