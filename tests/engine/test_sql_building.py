@@ -29,8 +29,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.query.sandbox.plan", "con.extract_statements"),
         ("warehouse.query.sandbox.tree", "sql"),
     },
-    "A query of the user, which is taken apart here and not run": {
-    },
+    "A query of the user, which is taken apart here and not run": {},
     "A default that DuckDB has parsed as a constant just before, on a connection without a lake": {
         ("warehouse.cohorts.answer", "param.default"),
     },
