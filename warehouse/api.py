@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.answer import CohortAnswer
+from warehouse.engine.faults import explain_faults
 from warehouse.query.session import Session
 from warehouse.settings import SUPPRESS, Settings
 
@@ -41,6 +42,7 @@ class Warehouse(Session):
 
         return checks.run_checks(self, name)
 
+    @explain_faults()
     def report(self, path: str | Path, *, suppress: int = SUPPRESS) -> None:
         """Write one self-contained HTML page on the quality of the data that this Warehouse shows: counts only.
 
@@ -51,6 +53,7 @@ class Warehouse(Session):
 
         quality_report.write_report(self, Path(path), suppress)
 
+    @explain_faults()
     def cohort(self, name_or_path: str | Path, /, as_of: date | str | None = None, **parameters: object) -> Cohort:
         """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).
 
@@ -70,6 +73,7 @@ class Warehouse(Session):
 class Cohort(CohortAnswer):
     """A cohort of a warehouse: its answer, its steps counted, and its manifest."""
 
+    @explain_faults()
     def steps(self, *, suppress: int = 0) -> list[Count]:
         """What each step leaves, in patients, studies, series and images; the answer comes last. Counts are rounded to
         `suppress`, all steps together; 0 shows them exactly."""
@@ -77,12 +81,14 @@ class Cohort(CohortAnswer):
 
         return attrition.count_steps(self, suppress)
 
+    @explain_faults()
     def attrition(self, *, suppress: int = 0) -> pa.Table:
         """The same as an Arrow table, one row per step."""
         from warehouse.cohorts import attrition
 
         return attrition.to_table(self.steps(suppress=suppress))
 
+    @explain_faults()
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
         """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
         from warehouse.manifests.export import export_manifest

@@ -5,6 +5,10 @@
 select column_name, column_type
 from (describe from {{ rows }}); -- noqa: PRS
 
+-- name: as_text
+-- The rows with columns of types that Polars does not read as the text that stands in the CSV.
+select * replace ({{ texts }}) from {{ rows }};
+
 -- name: length
 select cast(sum(num_rows) as bigint) as n_rows from parquet_file_metadata({{ file }});
 

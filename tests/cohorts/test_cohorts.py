@@ -1,5 +1,6 @@
 """Cohorts: mistakes by file and line, parameters, steps counted, differences explained, warnings."""
 
+import difflib
 import json
 import re
 from collections import Counter
@@ -142,6 +143,29 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, lin
         cohorts.check_definition(cohorts.load(file))
     assert re.search(rf"mine\.sql:{line}: .*({says})", str(caught.value)), caught.value
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from patients where " + " and ".join(f"${'u' * 40}{n} = 1" for n in range(95)),
+        "from " + ", ".join(f"{'u' * 40}{n}" for n in range(900)),
+    ],
+    ids=["parameters", "tables"],
+)
+def test_of_many_unknown_names_none_is_compared_with_all_known(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    compare = difflib.get_close_matches
+    monkeypatch.setattr(difflib, "get_close_matches", lambda *a, **k: compared.append(len(a[1])) or compare(*a, **k))
+    params = "".join(f"-- param {'k' * 40}{n} INTEGER = 1: m\n" for n in range(900))
+    file = tmp_path / "mine.sql"
+    head = f"-- title: t\n-- question: q?\n-- grain: patient\n{params if '$' in text else ''}"
+    file.write_text(f"{head}select patient_id {text}\n")
+    with pytest.raises(cohorts.DefinitionError, match=r"is never used|no view or step u"):
+        cohorts.check_definition(cohorts.load(file))
+    assert sum(compared) < 5_000
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,15 @@ import warehouse
 #: Each command once as root, so that all modules are imported (root's may be closed to others); then, with the lake
 #: closed in each way, as nobody. A line of JSON each: what was closed, the command, exit code, stdout, stderr.
 AS_NOBODY = """
-import json, os, sys
+import itertools, json, os, sys
 from warehouse.cli import main
+from warehouse.engine import spill
 commands, ways, lake = json.loads(sys.argv[1])
 
+numbers = itertools.count()
+
 def run(words):
-    sys.argv[1:] = words
+    sys.argv[1:] = [word.replace("NUMBER", str(next(numbers))) for word in words]
     try:
         main()
     except SystemExit as end:
@@ -45,6 +48,7 @@ for way, modes in ways.items():
     for path, mode in modes:
         os.chmod(os.path.join(lake, path), mode)
     os.setresgid(65534, 65534, 0), os.setresuid(65534, 65534, 0)
+    spill._root.cache_clear()  # the temporary folder of before is root's
     for words in commands:
         print(json.dumps([way, words[0], *seen(words)]), flush=True)
     os.setresuid(0, 0, 0), os.setresgid(0, 0, 0)
@@ -67,7 +71,12 @@ def test_a_lake_of_somebody_else_is_read_or_one_line(monkeypatch: pytest.MonkeyP
         write_objects(Path(bucket), {"training/P1/data/2020-05-01/data.json": '{"Pseudonym": "P1"}'})
         warehouse.refresh(bucket, lake)
         reading = (["status"], ["sql", "from patients"], ["check"], ["patient", "P1"], ["source", "list"])
-        commands = [[*words, "--lake", lake] for words in (*reading, ["refresh", bucket, "-q"], ["maintain", "-q"])]
+        Path(f"{folder}/out").mkdir()
+        Path(f"{folder}/out").chmod(0o777)
+        export = ["manifest", "export", "covid_risk", "-o", f"{folder}/out/NUMBER"]
+        commands = [
+            [*words, "--lake", lake] for words in (*reading, export, ["refresh", bucket, "-q"], ["maintain", "-q"])
+        ]
         done = subprocess.run(
             [sys.executable, "-c", AS_NOBODY, json.dumps([commands, WAYS, lake])],
             capture_output=True,
@@ -81,6 +90,7 @@ def test_a_lake_of_somebody_else_is_read_or_one_line(monkeypatch: pytest.MonkeyP
     for way, command, code, out, err in found:
         if way == "nothing" and command not in WRITING:
             assert (code, err.count("chest:")) == (0, 0), (command, err)
+            assert ("not recorded in the lake, which you may only read" in err) is (command == "manifest")
             continue
         assert (code, out, err.count("\n")) == (2, "", 1), (way, command, out, err)
         assert err.startswith("chest: "), (way, command)

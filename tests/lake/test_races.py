@@ -24,15 +24,19 @@ COHORT = """\
 -- grain: patient
 select patient_id from patients where patient_id {which}
 """
-#: The command, which waits for a line on stdin before it gives a manifest its name: an audit hook sees the renaming.
+#: The command, which waits for a line on stdin before it takes the writer's lock for the first time, or the second: an
+#: audit hook sees that the file is opened.
 STOPPING = """
 import sys
-folder = sys.argv.pop(1)
+tries = int(sys.argv.pop(1))
 
 def stop(event, words):
-    if event == "os.rename" and str(words[1]) == folder:
-        print("ready", flush=True)
-        sys.stdin.readline()
+    global tries
+    if event == "open" and str(words[0]).endswith("writer.lock"):
+        tries -= 1
+        if not tries:
+            print("ready", flush=True)
+            sys.stdin.readline()
 
 sys.addaudithook(stop)
 from warehouse.cli import main
@@ -57,14 +61,14 @@ def lake(prepared: Prepared, tmp_path: Path) -> str:
 
 @pytest.fixture
 def export(lake: str, tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Start an export of some patients to the folder `made`; it has everything written, and waits."""
+    """Start an export of some patients to the folder `made`; it has everything written but its name, and waits."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(which: str) -> subprocess.Popen[str]:
+    def start(which: str, tries: int = 1) -> subprocess.Popen[str]:
         cohort = tmp_path / f"cohort{len(running)}.sql"
         cohort.write_text(COHORT.format(which=which))
         folder = str(tmp_path / "made")
-        command = [sys.executable, "-c", STOPPING, folder, "manifest", "export", str(cohort), "-o", folder]
+        command = [sys.executable, "-c", STOPPING, str(tries), "manifest", "export", str(cohort), "-o", folder]
         process = subprocess.Popen(
             [*command, "--lake", lake],
             stdin=subprocess.PIPE,
@@ -113,26 +117,29 @@ def test_of_two_exports_to_one_folder_one_wins(
 
 
 def test_a_snapshot_that_goes_before_its_manifest_is_recorded_fails_the_export(
-    export: Callable[[str], "subprocess.Popen[str]"], prepared: Prepared, lake: str
+    export: Callable[[str], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
     process = export("is not null")
     publish_another(prepared, lake)
     assert maintenance.maintain(lake, keep_days=0).expired
     code, said = go_on(process)
     assert (code, said.count("\n")) == (1, 1)
-    assert "cannot be reproduced. Remove it, and export it again" in said
+    assert "cannot be reproduced. Export it again" in said
+    assert not (tmp_path / "made").exists()
 
 
-def test_a_snapshot_that_goes_fails_the_export_also_where_the_lake_is_written_to(
-    export: Callable[[str], "subprocess.Popen[str]"], prepared: Prepared, lake: str
+def test_an_export_waits_for_whoever_writes_and_keeps_its_snapshot(
+    export: Callable[[str, int], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
-    process = export("is not null")
-    publish_another(prepared, lake)
-    assert maintenance.maintain(lake, keep_days=0).expired
     with store.open_writer(location.parse_address(lake), Settings()):
-        code, said = go_on(process)
-    assert (code, said.count("\n")) == (1, 1)
-    assert "cannot be reproduced" in said
+        process = export("is not null", 2)  # the lock was refused to it once
+        assert not (tmp_path / "made").exists()
+    assert "recorded" not in go_on(process)[1]
+    assert process.returncode == 0
+    publish_another(prepared, lake)
+    maintenance.maintain(lake, keep_days=0)
+    manifest = warehouse.manifest(tmp_path / "made")
+    assert reproduce(manifest, lake).digest == manifest.digest
 
 
 def test_maintenance_keeps_what_a_manifest_is_being_made_from(

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import warehouse
 from warehouse.lake import location
 from warehouse.lake import store as lakes
-from warehouse.manifests import paths
+from warehouse.manifests import paths, register
 from warehouse.manifests.checksums import compute_etag
 from warehouse.settings import Settings
 
@@ -704,14 +704,37 @@ def test_exports_are_recorded_and_marked_when_their_answer_changes(
     assert "state" not in answer(ask("manifest", "list", "--format", "json"))[0]
 
 
-def test_an_export_while_somebody_writes_is_not_recorded_and_says_so(
-    ask: Chest, lake: str, cohort: Path, tmp_path: Path
+def test_an_export_from_a_lake_that_stays_busy_is_an_error_and_leaves_nothing(
+    lake: str, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with lakes.open_writer(location.parse_address(lake), Settings()):
-        done = ask("manifest", "export", cohort, "-o", tmp_path / "m")
-    assert done.returncode == 0
-    assert "not recorded in the lake" in done.stderr
-    assert answer(ask("manifest", "list", "--format", "json")) == []
+    monkeypatch.setattr(register, "WAIT_SECONDS", 0.0)
+    with (
+        warehouse.open(lake) as wh,
+        lakes.open_writer(location.parse_address(lake), Settings()),
+        pytest.raises(warehouse.LakeBusyError, match=r"cannot be recorded in the lake.*Wait until") as error,
+    ):
+        wh.cohort(cohort).export(tmp_path / "out" / "m")
+    assert (error.value.exit_code, "\n" in str(error.value)) == (2, False)
+    assert not list((tmp_path / "out").iterdir())
+    assert register.list_entries(lake) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "may_read_only"),
+    [
+        ("The lake l cannot be written: Permission denied (writer.lock).", True),
+        ("The lake l cannot be written: Read-only file system (writer.lock).", True),
+        ("attempt to write a readonly database", True),
+        ('Failed to commit: ERROR:  permission denied for table "ducklake_snapshot"', True),
+        ("cannot execute INSERT in a read-only transaction", True),
+        ("HTTP 403 Forbidden: AccessDenied", True),
+        ("database is locked", False),
+        ("database or disk is full", False),
+        ("server closed the connection unexpectedly", False),
+    ],
+)
+def test_a_right_that_is_missing_is_told_from_trouble(words: str, may_read_only: bool) -> None:
+    assert register.is_right_missing(words) is may_read_only
 
 
 def test_a_lake_of_before_the_register_gets_it(ask: Chest, lake: str, cohort: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A stranger's manifest: whatever is altered in it, every command refuses it before anything of it is used."""
 
 import copy
+import csv
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse.manifests import paths
+from warehouse.manifests import export, paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.download import download
 from warehouse.manifests.files import name_source_folders
@@ -689,6 +690,25 @@ def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> Non
     assert rows["empty"].to_list() == [""] * 4
     assert rows["wait"].to_list() == ["1 day"] * 4
     assert rows["text"][0] == 'a"b,\n\r\t'
+
+
+def test_intervals_of_earlier_versions_are_texts_in_polars(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_settle_types", lambda rows: None)  # which earlier versions did not do
+    file = tmp_path / "waits.sql"
+    file.write_text(
+        "-- title: t\n-- question: q?\n-- grain: patient\n"
+        'select patient_id, interval 3 day as "wait", [interval 1 month] as waits, 7 as n from patients\n'
+    )
+    with warehouse.open(str(root / "lake")) as wh:
+        wh.cohort(file).export(tmp_path / "m")
+    opened = warehouse.manifest(tmp_path / "m")
+    rows = opened.polars()
+    assert rows.select("wait", "waits", "n").unique().rows() == [("3 days", "[1 month]", 7)]
+    with (tmp_path / "m" / "manifest.csv").open(newline="", encoding="utf-8") as lines:
+        assert [line["key"] for line in csv.DictReader(lines)] == rows["key"].to_list()
+    assert sum(part.polars().height for part in opened.split(by="wait")) == rows.height
 
 
 def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: Path, untrusted: Path) -> None:

@@ -90,23 +90,8 @@ def _run() -> int:
 def _explain_fault(error: Exception) -> str:
     """One line on a DuckDB error with an external cause (a damaged file, a full disk, too little memory), else ""."""
     duckdb = sys.modules.get("duckdb")  # already imported, if DuckDB raised it
-    is_of_duckdb = duckdb is not None and isinstance(error, duckdb.Error)
-    if not is_of_duckdb and not isinstance(error, MemoryError):
+    if not isinstance(error, MemoryError) and (duckdb is None or not isinstance(error, duckdb.Error)):
         return ""
-    from warehouse.engine.messages import clean_message, explain_shortage
+    from warehouse.engine.faults import explain_fault
 
-    if shortage := explain_shortage(error):
-        return shortage
-    assert duckdb is not None
-    faults = (duckdb.InternalException, duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
-    if isinstance(error, faults):  # a bug in our own SQL
-        return ""
-    line = " ".join(clean_message(error).split())
-    if "Permission denied" in line:
-        return f"The lake cannot be read or written: {line.rstrip('.')}. Ask its owner for access."
-    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException):
-        return (
-            f"The lake cannot be read or written: {line.rstrip('.')}. If a file is missing or truncated, "
-            "restore the lake from its last good backup (docs/operations.md, Restoring)."
-        )
-    return line
+    return explain_fault(error)

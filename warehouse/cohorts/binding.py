@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns, public_views
 from warehouse.cohorts.definition import ANSWER, Definition, Step
-from warehouse.cohorts.header import DefinitionError, Problem, suggest_nearest
+from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable, suggest_nearest
 from warehouse.cohorts.sql_text import find_line
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.names import find_wrong_names
@@ -82,10 +82,13 @@ def bind(
         Problem(_find_line_of_column(definition, name), f"{problem} Name it by AS in the final SELECT.")
         for name, problem in find_wrong_names(names, "column")
     ]
+    lacking = {
+        name: problem for name, problem in _list_required_columns(definition).items() if name not in found["answer"]
+    }
+    near = choose_comparable(lacking, found["answer"])
     problems += [
-        Problem(definition.answer.line, f"{problem} {suggest_nearest(name, found['answer']).strip()}".rstrip())
-        for name, problem in _list_required_columns(definition).items()
-        if name not in found["answer"]
+        Problem(definition.answer.line, f"{problem} {suggest_nearest(name, near).strip()}".rstrip())
+        for name, problem in lacking.items()
     ]
     if problems:
         raise DefinitionError(definition.path, problems)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,10 +30,12 @@ RESERVED = ("as_of", "name")
 _KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
 #: The most characters of a message; a name or value from the file may have a million.
 _MOST_SHOWN = 2_000
-#: The most problems that an error lists, and that names are suggested for.
+#: The most problems that an error lists.
 MOST_PROBLEMS = 100
 #: The most entries of a header: each is compared with all others, so a hundred thousand would take hours.
 _MOST_ENTRIES = 1_000
+#: Names compared with names, for one kind of mistake in a file; of the longest names, these take a second.
+_MOST_COMPARISONS = 4_000
 _NEEDED = ("title", "question", "grain")
 # `++` and `*+` do not backtrack: otherwise a million letters without a colon would be split in a million ways.
 _LINE = re.compile(r"-- (\w++)([^:]*+): +(.+)")
@@ -86,6 +88,12 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
     lower = {k.lower(): k for k in known}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
     return f" Did you mean {lower[near[0]]}?" if near else ""
+
+
+def choose_comparable(names: Sized, known: Collection[str]) -> Collection[str]:
+    """The known names that each of some unknown ones is compared with: none where they are too many, which no slip of
+    the pen makes, and which would take minutes."""
+    return known if len(names) * len(known) <= _MOST_COMPARISONS else ()
 
 
 @dataclass

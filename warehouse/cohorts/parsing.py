@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.cohorts import header
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import MOST_PROBLEMS, DefinitionError, Problem, suggest_nearest
+from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable, suggest_nearest
 from warehouse.cohorts.sql_text import (
     find_deepest_line,
     find_line,
@@ -79,8 +79,7 @@ def _parse_text(text: str, path: str) -> Definition:
     params = {fold_name(p.name): p for p in head.params}
     used = {fold_name(name): find_line(text, at) for at, _, name in reversed(list(find_placeholders(text)))}
     unknown, unused = [name for name in used if name not in params], [name for name in params if name not in used]
-    # With many, none is a typing error; and each would be compared with all.
-    near_params, near_used = (params, used) if len(unknown) + len(unused) < MOST_PROBLEMS else ({}, {})
+    near_params, near_used = choose_comparable(unknown, params), choose_comparable(unused, used)
     for name in unknown:
         near = suggest_nearest(name, near_params)
         problems.append(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import Problem, suggest_nearest
+from warehouse.cohorts.header import Problem, choose_comparable, suggest_nearest
 from warehouse.cohorts.sql_text import find_line
 from warehouse.engine.names import fold_name, quote_name
 from warehouse.errors import UntrustedSqlError, UsageError
@@ -73,8 +73,13 @@ def _find_unknown_relations(definition: Definition) -> Any:
         *(view.name for view in columns.list_views()),
         *(fold_name(cte.alias) for cte in definition.tree.find_all(exp.CTE)),
     }
-    for table in definition.tree.find_all(exp.Table):
-        if not isinstance(table.this, exp.Func) and not table.db and fold_name(table.name) not in known:
-            line = find_line(definition.sql, table.this.meta.get("start", definition.answer.start))
-            shown = table.name if table.name.isascii() and table.name.isidentifier() else quote_name(table.name)
-            yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, known)}")
+    unknown = [
+        table
+        for table in definition.tree.find_all(exp.Table)
+        if not isinstance(table.this, exp.Func) and not table.db and fold_name(table.name) not in known
+    ]
+    near = choose_comparable(unknown, known)
+    for table in unknown:
+        line = find_line(definition.sql, table.this.meta.get("start", definition.answer.start))
+        shown = table.name if table.name.isascii() and table.name.isidentifier() else quote_name(table.name)
+        yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, near)}")

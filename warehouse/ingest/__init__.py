@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import UsageError
 from warehouse.ingest import memory, scope, sources
 from warehouse.ingest.context import BucketRun, Run, make_id
@@ -126,6 +127,7 @@ def open_lake_run(
         yield Run(con, source, settings, refresh_id=refresh_id or make_id(), progress=progress)
 
 
+@explain_faults()
 def refresh(
     source: str,
     lake_address: str,

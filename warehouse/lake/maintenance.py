@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake import location, locks, store
 from warehouse.object_store.inventory import MAX_AGE
@@ -74,6 +75,7 @@ class MaintenanceResult:
     after: Space
 
 
+@explain_faults()
 def maintain(
     lake_address: str = "",
     *,

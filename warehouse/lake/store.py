@@ -35,6 +35,7 @@ __all__ = [
     "open_writer",
     "require",
     "transact",
+    "wait_briefly",
 ]
 #: What a reader meets while maintenance lets snapshots go: it tries again.
 _PASSING = ("No snapshot found", "database is locked")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
 from warehouse.settings import Settings, load_settings
@@ -42,6 +43,7 @@ class Difference:
         return self.is_same and not self.objects.num_rows
 
 
+@explain_faults()
 def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = None) -> Difference:
     """Compare two manifests by their keys, in whatever buckets; ManifestError if one was altered."""
     sql = sql_files.read_statements("manifests/compare.sql")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.engine import confined, spill
+from warehouse.engine import confined, spill, sql_files
 from warehouse.engine.messages import explain_shortage
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.checking import check_tables, open_table
@@ -23,6 +23,7 @@ from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import duckdb
+    import polars as pl
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -47,6 +48,23 @@ class Contents:
 def connect(settings: Settings, *contents: Contents) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB connection that can read only these manifests' tables, within the limits of the settings."""
     return confined.connect(settings, files=[path for each in contents for path in (each.rows_file, each.records_file)])
+
+
+def read_rows(contents: Contents, settings: Settings | None = None) -> pl.DataFrame:
+    """The rows as a polars frame; intervals, which earlier versions exported, as text: Polars panics at them."""
+    import polars as pl
+
+    sql = sql_files.read_statements("manifests/check.sql")
+    with contextlib.closing(connect(settings or load_settings(), contents)) as con:
+        kinds = con.execute(sql_files.fill(sql["columns"], rows=contents.rows)).fetchall()
+        texts = [
+            f"cast({name} as varchar) as {name}"
+            for name, kind in ((sql_files.identifier(name), kind) for name, kind in kinds)
+            if kind.startswith("INTERVAL")
+        ]
+        if texts:
+            return con.sql(sql_files.fill(sql["as_text"], texts=", ".join(texts), rows=contents.rows)).pl()
+    return pl.read_parquet(contents.rows_file, glob=False, hive_partitioning=False)
 
 
 def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None = None) -> Contents:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import ManifestError, UsageError
 from warehouse.filesystem import files
 from warehouse.manifests import paths
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
+@explain_faults()
 def download(
     manifest: Manifest,
     data: Path | str,

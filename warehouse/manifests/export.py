@@ -49,23 +49,29 @@ def export_manifest(
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
     say: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
-    """Write the manifest of a cohort's answer into a new folder, which is there whole or not at all, and register it.
+    """Record the manifest of a cohort's answer in the lake, and write it into a new folder: whole, or not at all.
 
-    Where the lake cannot be written it is not registered, and `say` is called with the reason.
+    A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
+    is readable only, the manifest is not recorded, and `say` is called with the reason.
 
-    UsageError when the folder is in the way or cannot be written.
+    UsageError when the folder is in the way or cannot be written, LakeBusyError when another writes to the lake for
+    longer than is waited, LakeError when it cannot be recorded, ManifestError when its snapshot is gone by now.
     """
     folder = Path(folder)
     try:
-        with write_folder_atomically(folder) as part:
+        with contextlib.ExitStack() as held, write_folder_atomically(folder) as part:
             with contextlib.closing(collect_rows(answer, objects, part)) as rows:
                 write_files(answer, rows, objects, part)
             made = open_manifest(part)  # what cannot be opened is not handed out
+            refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
     manifest = replace(made, folder=folder, home=frozenset(made.contents.sources))
-    if refusal := register.record(manifest, answer.warehouse.location):
-        say(f"The manifest was not recorded in the lake. {refusal}")
+    if refusal:
+        say(
+            "The manifest was not recorded in the lake, which you may only read: maintenance may remove the snapshot "
+            f"that reproduces it. {refusal}"
+        )
     return manifest
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import ManifestError, UsageError
-from warehouse.manifests.contents import Contents, load_contents
+from warehouse.manifests.contents import Contents, load_contents, read_rows
 from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FORMAT, parse_document, read_schema
 from warehouse.manifests.files import Files, Part, abbreviate, find_files, split_rows
 from warehouse.manifests.rows import COLUMNS
@@ -91,10 +91,8 @@ class Manifest:
         return self._held[0]
 
     def polars(self) -> pl.DataFrame:
-        """All rows, one per object."""
-        import polars as pl
-
-        return pl.read_parquet(self.contents.rows_file, glob=False, hive_partitioning=False)
+        """All rows, one per object. An INTERVAL, for which Polars has no type, is text as in the CSV."""
+        return read_rows(self.contents)
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
         """The downloaded files of one kind of object, each with its labels; ManifestError names missing ones."""

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from warehouse.engine import limits
+from warehouse.engine.faults import explain_faults
+from warehouse.engine.messages import first_line
 from warehouse.engine.sql_files import identifier
-from warehouse.errors import LakeError, ManifestError, WarehouseError
+from warehouse.errors import LakeBusyError, LakeError, ManifestError, WarehouseError
+from warehouse.filesystem import files
 from warehouse.lake import connection, location, store
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.rows import collect_rows
@@ -20,51 +28,107 @@ if TYPE_CHECKING:
     from warehouse.query.session import Session
 
 
-#: Few tries: registering a manifest must not wait long for a lock on the catalogue.
-_TRIES = 2
+#: How long to wait for another writer, in seconds; as long as DuckLake waits for the catalogue (lake/connection.py).
+WAIT_SECONDS = 30.0
+#: Messages of the operating system, SQLite, PostgreSQL and S3 for read-only access.
+_NO_RIGHT = re.compile(
+    r"permission denied|operation not permitted|read-?only (?:file ?system|database|transaction)|must be owner of"
+    r"|AccessDenied|HTTP 403|Forbidden",
+    re.IGNORECASE,
+)
 
 
 def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
-    """Register a manifest in the lake; returns "" or the reason why that failed.
+    """Record an existing manifest; returns and raises what `hold_record` does."""
+    with hold_record(manifest, place, settings) as refusal:
+        return refusal
 
-    ManifestError if maintenance has expired the snapshot of the manifest in the meantime.
+
+@contextlib.contextmanager
+def hold_record(
+    manifest: Manifest, place: location.Location, settings: Settings | None = None, target: Path | None = None
+) -> Iterator[str]:
+    """Record a manifest in the lake, which keeps its snapshot from then on, and hold the writer's lock for the block.
+
+    Nobody else can finish a manifest in the meantime, and maintenance cannot expire the snapshot before it is recorded.
+    Yields "" if it was recorded, or the reason if the lake is readable only. ManifestError if the snapshot no longer
+    exists, LakeBusyError if another process writes longer than WAIT_SECONDS, LakeError for any other obstacle,
+    UsageError if `target`, the folder of the manifest, exists by now.
     """
+    settings = settings or load_settings()
+    with contextlib.ExitStack() as held:
+        try:
+            con = _wait_for_lock(held, place, settings)
+            if target:
+                files.require_vacant(target)
+            _require_snapshot(con, manifest)
+            _insert(con, manifest)
+            refusal = ""
+        except (LakeError, duckdb.Error) as error:
+            refusal = first_line(error)
+            if not is_right_missing(refusal):
+                raise _failed(error, refusal) from None
+            _require_still_there(manifest, place, settings)
+        yield refusal
+
+
+def is_right_missing(reason: str) -> bool:
+    """Whether a lake could not be written for lack of the right to write, and not for another reason."""
+    return _NO_RIGHT.search(reason) is not None
+
+
+def _wait_for_lock(
+    held: contextlib.ExitStack, place: location.Location, settings: Settings
+) -> duckdb.DuckDBPyConnection:
+    """Open the lake for writing until `held` is closed; waits for another writer."""
+    ends = time.monotonic() + WAIT_SECONDS
+    for attempt in itertools.count():
+        try:
+            return held.enter_context(store.open_writer(place, settings, make=False))
+        except LakeBusyError:
+            if time.monotonic() >= ends:
+                raise
+            store.wait_briefly(attempt)
+    raise AssertionError("unreachable")
+
+
+def _insert(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
     values = _collect_values(manifest)
     names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
-    try:
-        with store.open_writer(place, settings or load_settings(), make=False) as con:
-            _require_snapshot(con, manifest)
-            store.transact(
-                con,
-                f"manifest {manifest.name}",
-                lambda: con.execute(f"insert into ops.manifests ({names}) values ({marks})", values),
-                tries=_TRIES,
-                manifest=manifest.digest,
-            )
-    except (LakeError, duckdb.Error) as error:
-        _require_still_there(manifest, place, settings or load_settings())
-        return str(error).split("\n", maxsplit=1)[0]
-    return ""
+    store.transact(
+        con,
+        f"manifest {manifest.name}",
+        lambda: con.execute(f"insert into ops.manifests ({names}) values ({marks})", values),
+        manifest=manifest.digest,
+    )
+
+
+def _failed(error: Exception, reason: str) -> LakeError:
+    kind = LakeBusyError if isinstance(error, LakeBusyError) else LakeError
+    return kind(
+        "The manifest cannot be recorded in the lake, and maintenance keeps only what is recorded: "
+        f"{reason.rstrip('.')}."
+    )
 
 
 def _require_snapshot(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
     number = int(manifest.about["snapshot"])
     if number not in {snapshot.number for snapshot in store.list_snapshots(con)}:
         raise ManifestError(
-            f"Snapshot {number} of the manifest {manifest.name} no longer exists: maintenance has expired it, so the "
-            "manifest cannot be reproduced. Remove it, and export it again."
+            f"Snapshot {number}, which the manifest {manifest.name} was made from, no longer exists: maintenance has "
+            "expired it. The manifest cannot be reproduced. Export it again from an existing snapshot."
         )
 
 
 def _require_still_there(manifest: Manifest, place: location.Location, settings: Settings) -> None:
-    """The same for a lake that could not be written; passes if it cannot be read either."""
-    with (
-        contextlib.suppress(LakeError, duckdb.Error),
-        contextlib.closing(connection.connect(settings, place)) as con,
-    ):
-        connection.attach(con, place, "read_only")
-        _require_snapshot(con, manifest)
+    """The same for a lake that is readable only."""
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        try:
+            connection.attach(con, place, "read_only")
+            _require_snapshot(con, manifest)
+        except duckdb.Error as error:
+            raise _failed(error, first_line(error)) from None
 
 
 def _collect_values(manifest: Manifest) -> dict[str, Any]:
@@ -90,6 +154,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+@explain_faults()
 def list_entries(lake_address: str = "", settings: Settings | None = None) -> list[dict[str, Any]]:
     """List the entries of the register, newest first, regardless of what is published."""
     settings = settings or load_settings()

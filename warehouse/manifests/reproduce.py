@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import ManifestError, UsageError
 from warehouse.filesystem import files
 from warehouse.manifests.compare import Difference, compare_manifests
@@ -36,6 +37,7 @@ class Reproduction:
         return self.difference.is_same and not self.patients_gone
 
 
+@explain_faults()
 def reproduce(
     manifest: Manifest, lake_address: str = "", *, newest: bool = False, settings: Settings | None = None
 ) -> Reproduction:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
 from warehouse.ingest import extraction, record_extraction
 from warehouse.ingest.listing import render_pattern_names
 from warehouse.lake import location
@@ -54,6 +55,7 @@ class VerificationResult:
         return not self.problems.num_rows and not self.patients_gone and self.standing is not Standing.OTHER_ROWS
 
 
+@explain_faults()
 def verify(
     manifest: Manifest,
     *,
@@ -192,6 +194,7 @@ def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> N
     con.unregister("kinds")
 
 
+@explain_faults()
 def find_missing_patients(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> list[str]:
     """Find the manifest's patients that the lake's newest published snapshot does not have."""
     from warehouse.query.session import ALL_GROUPS, Session

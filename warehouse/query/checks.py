@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.check_rules import Check, Severity, find_definition, load_definitions
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Result:
         return cls(check, n_rows, pa.table({}))
 
 
+@explain_faults()
 def run_checks(warehouse: Session, name: str | None = None, *, limit: int | None = None) -> list[Result]:
     """Run one check or all, gravest first, on what the warehouse shows: its snapshot, as-of date and group.
 

@@ -8,6 +8,7 @@ from datetime import date
 import duckdb
 
 from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import NotFoundError
 from warehouse.lake import store
 from warehouse.query.days import parse_day
@@ -26,6 +27,7 @@ class Patient:
         day = f" as of {self.warehouse.day}" if self.warehouse.day else ""
         return f"<Patient {self.patient_id!r}{day}>"
 
+    @explain_faults()
     def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
         return self.warehouse.con.sql(
             f"from {store.ALIAS}.main.{sql_files.identifier(view)} where patient_id = $patient order by {order}",
@@ -40,6 +42,7 @@ class Patient:
         """Every clinical file of the patient, oldest first."""
         return self._rows("clinical_history", "available_date, last_modified, key")
 
+    @explain_faults()
     def known_at(self, day: date | str) -> duckdb.DuckDBPyRelation:
         """The record in effect as of a day: one row or no rows."""
         return self.warehouse.con.sql(
@@ -73,12 +76,14 @@ class Patient:
         """The patient's images, in the order of their series."""
         return self._rows("images", "StudyDate, StudyInstanceUID, SeriesNumber, SeriesInstanceUID, InstanceNumber, key")
 
+    @explain_faults()
     def timeline(self) -> duckdb.DuckDBPyRelation:
         """Studies and clinical files by day, with the columns day, event, what, detail, available_date, id."""
         return self.warehouse.con.sql(
             sql_files.read_statements("reports/patient.sql")["timeline"], params={"patient": self.patient_id}
         )
 
+    @explain_faults()
     def records(self) -> duckdb.DuckDBPyRelation:
         """The complete clinical files as submitted, oldest first; only those available on the as-of date."""
         return self.warehouse.con.sql(
@@ -86,6 +91,7 @@ class Patient:
         )
 
 
+@explain_faults()
 def find_patient(session: Session, patient_id: str) -> Patient:
     """Find a patient by pseudonym; NotFoundError if the session does not show them."""
     found = session.con.execute(

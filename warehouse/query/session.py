@@ -16,6 +16,7 @@ from typing import Any, Self
 import duckdb
 
 from warehouse.engine import machine_memory, query_text, sql_files
+from warehouse.engine.faults import explain_faults, require_catalogue
 from warehouse.engine.messages import clean_message
 from warehouse.errors import UsageError
 from warehouse.lake import store
@@ -67,6 +68,7 @@ class Session(Views):
         return cls._attach(location, settings, snapshot, unpublished=unpublished, trusted=trusted)
 
     @classmethod
+    @explain_faults()
     def _attach(
         cls,
         location: Location,
@@ -102,6 +104,7 @@ class Session(Views):
         """The same lake as of a day (inclusive). UsageError if the day is not valid."""
         return self._at(day=parse_day(day))
 
+    @explain_faults()
     def group(self, name: str) -> Self:
         """The same lake for another group of patients: `training`, `validation`, … or `all`.
 
@@ -114,6 +117,7 @@ class Session(Views):
                 raise UsageError(f"There is no group {name!r}. The groups are {', '.join(known)}.")
         return self._at(group_name=name)
 
+    @explain_faults()
     def _at(self, **changes: Any) -> Self:
         changed = replace(self, con=self.con.cursor(), **changes)
         _prepare_connection(changed)
@@ -133,6 +137,7 @@ class Session(Views):
             try:
                 return answer.execute()
             except duckdb.Error as error:
+                require_catalogue(error)
                 raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
@@ -150,8 +155,10 @@ class Session(Views):
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
+            require_catalogue(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
 
+    @explain_faults()
     def sandboxed(self) -> Self:
         """The same session on a sandboxed connection for untrusted SQL (warehouse/query/sandbox)."""
         if not self.trusted:

@@ -9,6 +9,7 @@ from typing import Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts
 from warehouse.lake import store
 from warehouse.lake.snapshots import find_blocked
@@ -17,6 +18,7 @@ from warehouse.query.session import Session
 _SQL = "reports/status.sql"
 
 
+@explain_faults()
 def measure_status(warehouse: Session) -> dict[str, Any]:
     """Count the contents of a lake, under the names that truth.json of synthetic data uses.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeError
 from warehouse.lake import store
 
@@ -17,6 +18,7 @@ class Views:
     con: duckdb.DuckDBPyConnection
     snapshot: store.Snapshot
 
+    @explain_faults()
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
         try:
             return self.con.sql(f"from {store.ALIAS}.main.{sql_files.identifier(name)}")
@@ -48,6 +50,7 @@ class Views:
         """One row per clinical column, centre, month and kind of file, with the share of filled values."""
         return self._view("completeness")
 
+    @explain_faults()
     def has(self, view: str, column: str | None = None) -> bool:
         """Whether the snapshot has a view of this name, with this column; an older version may have published it."""
         query = (
@@ -111,6 +114,7 @@ class Views:
         """One row per patient with a data file: admission, intensive care, intubation, death and follow-up."""
         return self._view("admissions")
 
+    @explain_faults()
     def rejects(self) -> duckdb.DuckDBPyRelation:
         """One row per reject: key, etag, reason, first_seen, last_seen and more.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.filesystem import files
 from warehouse.lake import locks, store
@@ -44,6 +45,7 @@ class _GoneError(Exception):
     """A file that the catalogue names is not there (any more)."""
 
 
+@explain_faults()
 def backup(
     folder: str | Path,
     lake_address: str = "",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse.engine.faults import explain_faults
 from warehouse.engine.messages import first_line
 from warehouse.engine.sql_files import fill, identifier, literal, read_statements
 from warehouse.errors import LakeError, UsageError
@@ -28,6 +29,7 @@ class Moved:
     bytes: int
 
 
+@explain_faults()
 def move(lake_address: str, target_address: str, *, settings: Settings | None = None) -> Moved:
     """Fill an empty PostgreSQL catalogue from a lake in a folder, whose data files were copied to the target's path.
 

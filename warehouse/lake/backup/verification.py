@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.lake import store
 from warehouse.lake.backup.contents import DATA, MARK, Content, compute_digest, read_checksums, read_contents
@@ -29,6 +30,7 @@ class Verified:
         return not self.faults
 
 
+@explain_faults()
 def verify(folder: str | Path, *, settings: Settings | None = None, progress: Progress = ignore_progress) -> Verified:
     """Read every byte of a backup and hold it against its checksums and its catalogue; then open it as a lake.
 
