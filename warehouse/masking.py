@@ -1,8 +1,8 @@
 """Masks secrets: passwords, keys and tokens in any text that leaves the program.
 
-Two ways, since neither is enough: by form (whatever looks like a login in an address, a password in a connection
-string, a signature in a URL), and by value (the secrets that this process holds, however they are quoted or encoded).
-A leaf: it imports nothing of the warehouse, and nothing slow.
+Two methods, because neither is enough: by form (anything that looks like a login in an address, a password in a
+connection string, a signature in a URL), and by value (the secrets that this process holds, in any quoting or
+encoding). A leaf module: it imports nothing of the warehouse, and nothing slow.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
-#: What stands in for a secret.
+#: The replacement of a secret.
 MASK = "***"
-#: A shorter value is masked by its form alone: everywhere else it would hide words that are none.
+#: Shorter values are masked only by form: elsewhere they would hide ordinary words.
 _SHORTEST = 4
 
-# A text may be of any length and by anybody (an error that a query makes, a key of a bucket). An expression that tries
-# a place again from each place before it takes hours for a million characters, and nothing else runs meanwhile. So what
-# repeats is taken whole (`++`), and what may stand anywhere in a word is looked for once a word.
+# A text may have any length and any origin (an error raised by a query, a key of a bucket). An expression that
+# backtracks takes hours for a million characters, and blocks the process meanwhile. So repetitions are
+# possessive (`++`), and patterns that may match anywhere in a word are searched once per word.
 _NAME = (
     r"(?:(?=[\w.-]*?(?:password|passwd|passphrase|secret|token|credential|signature|api_?key))[\w.-]++"
     r"|(?:passfile|pwd|sig|(?:aws_?)?access_?key_?(?:id)?)(?![\w.-]))"
 )
 _WORD = re.compile(r"\S++")
-#: `user:password@` and `user@` of any address; a password may hold what ends a host, so the last @ of the word counts.
+#: `user:password@` and `user@` of any address; a password may contain what ends a host, so the last @ of the word
+#: counts.
 _LOGIN = re.compile(r"(?<=[A-Za-z0-9+.-])(?P<scheme>:/{2,})(?:[^\s/?#@:'\"]*:[^\s]*|[^\s/?#@]+)@")
-#: A login whose word is quoted may hold white space as well.
+#: A quoted login may also contain white space.
 _QUOTED_LOGIN = re.compile(r"(?P<head>(?P<quote>['\"])[A-Za-z][A-Za-z0-9+.-]*:/{2,})[^\n'\"/?#@]*:[^\n'\"]*@")
-#: `password=…` and its like, in the forms of libpq, URLs, JSON, Python and SQL. A quote that never ends hides the rest.
+#: `password=…` and its like, in the forms of libpq, URLs, JSON, Python and SQL. An unterminated quote masks the rest.
 _PAIR = re.compile(
     rf"(?P<name>(?<![\w.-]){_NAME}[\"']?+)(?P<sign>\s*+[=:]\s*+|\s++(?='))"
     r"(?P<value>''.*?''(?!')|'(?:\\.|''|[^'\\\n])*(?:'|$)|\"(?:\\.|[^\"\\\n])*(?:\"|$)|(?:\\.|[^\s&;,\\'\")\]}])+)",
@@ -45,32 +46,32 @@ _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 _WEB_HOST = re.compile(r"https?://[\w.:-]++(?=/)", re.IGNORECASE)
 _HOOK = re.compile("hooks?[/_]", re.IGNORECASE)
 _WEB_PATH = re.compile(r"/[^\s'\"<>]*+")
-#: Variables whose whole value is a secret, and those that hold an address with one inside.
+#: Variables whose whole value is a secret, and those with an address that may contain one.
 _SECRET_VARIABLE = re.compile(r"(?:SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY)", re.IGNORECASE)
 _ADDRESS_VARIABLE = re.compile(
     r"(?:CHEST_\w+|AWS_ENDPOINT_URL\w*|\w*_PROXY|DAGSTER_\w+|PG\w+|DATABASE_URL)", re.IGNORECASE
 )
 
-#: What stands before the @ of a login that has no scheme, or no slashes after it: `user:password@host`.
+#: The part before the @ of a login without a scheme, or without slashes after it: `user:password@host`.
 _BARE_LOGIN = re.compile(r"(?<![^\s'\"=])(?![^\s'\"]*:/{2})([^\s'\"@:]*:[^\s'\"]{1,512})@")
 _BARE_VALUE = re.compile(r"[^\s'\"]\S*")
 
 #: Where an address within an address begins, as that of a data path.
 _NEXT = re.compile(r"[?&\s]\w+=[\w+.-]+://")
-#: Words of our own: who takes one for a password hides nothing by having it masked in every message.
+#: Common words of our messages: a password equal to one is not masked, because masking it would hide nothing.
 _OUR_WORDS = frozenset({"chest", "lake", "postgres", "training", "validation", "data"})
 
 _remembered: set[str] = set()
 
 
 def remember_secret(value: str | None) -> None:
-    """Mask a value from now on wherever it occurs; for what is read from files, and for what an address holds."""
+    """Mask a value wherever it occurs from now on; for secrets read from files and addresses."""
     if value and len(value) >= _SHORTEST:
         _remembered.add(value)
 
 
 def mask_secrets(text: str) -> str:
-    """The text without any password, key or token: each is `***`. A text without one comes back as it is."""
+    """Replace every password, key and token in a text by `***`."""
     for spelling in _list_spellings():
         if spelling in text:
             text = text.replace(spelling, MASK)
@@ -121,9 +122,9 @@ def mask_within(value: Any) -> Any:
 
 
 def name_address(address: str) -> str:
-    """What an address may be called: its scheme, host and port, without login, path and query; a path as it is.
+    """The printable part of an address: scheme, host and port, without login, path and query; a path unchanged.
 
-    ValueError when it is an address that cannot be read.
+    ValueError if the address is not valid.
     """
     if "://" not in address:
         return address
@@ -132,7 +133,7 @@ def name_address(address: str) -> str:
 
 
 def has_login(address: str) -> bool:
-    """Whether an address holds a user, a password or another secret."""
+    """Whether an address contains a user, a password or another secret."""
     return mask_secrets(address) != address
 
 
@@ -169,7 +170,7 @@ def _iterate_secrets() -> Iterator[str]:
 
 
 def find_secrets(address: str) -> Iterator[str]:
-    """What is secret in an address or connection string, as it is written there; generous where it is ambiguous."""
+    """Find the secrets in an address or connection string, as written; over-inclusive if it is ambiguous."""
     for word in address.split() if re.match(r"[a-z]\w*=\w+://", address) else [address]:
         for sign in re.finditer(r":/{2,}", word):
             rest = _NEXT.split(word[sign.end() :], maxsplit=1)[0]
@@ -181,7 +182,7 @@ def find_secrets(address: str) -> Iterator[str]:
     for found in _PAIR.finditer(address):
         if found["sign"].strip() == "=":
             yield from _unquote(found["value"])
-            if bare := _BARE_VALUE.match(address, found.start("value")):  # to libpq nothing but white space ends it
+            if bare := _BARE_VALUE.match(address, found.start("value")):  # in libpq only white space ends it
                 yield from _unquote(bare[0])
 
 
@@ -204,7 +205,7 @@ def _unquote(value: str) -> Iterator[str]:
 
 
 def _spell(secret: str) -> Iterable[str]:
-    """A value as it may be written: plain, percent-encoded or decoded, quoted for libpq, SQL, JSON and Python."""
+    """The possible forms of a value: plain, percent-encoded or decoded, quoted for libpq, SQL, JSON and Python."""
     for plain in {secret, unquote(secret), unquote_plus(secret)}:
         yield plain
         encoded = {quote(plain, safe=""), quote(plain), quote_plus(plain)}

@@ -73,10 +73,10 @@ def test_full_reads_every_object_again_and_answers_the_same(bucket: Path, new_la
 
 
 def test_a_part_that_names_nothing_is_said_by_its_place_not_its_name(bucket: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="patient 2 of those given names nothing") as error:
+    with pytest.raises(UsageError, match="patient 2 of those given matches no object") as error:
         warehouse.refresh(str(bucket), str(tmp_path / "lake"), patients=["P1", "Nobody9"])
     assert "Nobody9" not in str(error.value)
-    with pytest.raises(UsageError, match="prefix 1 of those given names nothing"):
+    with pytest.raises(UsageError, match="prefix 1 of those given matches no object"):
         warehouse.refresh(str(bucket), str(tmp_path / "lake"), prefix="trainning/")
 
 

@@ -131,5 +131,5 @@ def test_a_part_whose_keys_are_all_gone_is_refreshed(tmp_path: Path) -> None:
             warehouse.refresh(str(bucket), lake, allow_removals=True, **asked)  # type: ignore[arg-type]
             with warehouse.open(lake) as wh:
                 assert wh.sql("select patient_id from patients").fetchall() == [("B",)]
-        with pytest.raises(UsageError, match="names nothing"):
+        with pytest.raises(UsageError, match="matches no object"):
             warehouse.refresh(str(bucket), lake, prefix="training/C/")

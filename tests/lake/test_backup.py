@@ -249,9 +249,9 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest
         assert caught.value.exit_code == 2
 
     refused(tmp_path / "b", tmp_path / "none", "There is no lake")
-    refused(source / "inside", source, "within each other")
-    refused(source, source, "within each other")
-    refused(bucket, source, "no backup")
+    refused(source / "inside", source, "overlap")
+    refused(source, source, "overlap")
+    refused(bucket, source, "not a backup")
     refused(bucket / "truth.json", source, "is a file")
     done = here("backup", bucket, "--verify", "-q")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
@@ -262,7 +262,7 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest
     warehouse.refresh(str(bucket), str(source), add_source=True)
     shutil.copytree(copied / "backup", tmp_path / "older")
     backups.backup(copied / "backup", str(source))
-    refused(copied / "backup", tmp_path / "older", "taken back")
+    refused(copied / "backup", tmp_path / "older", "restored to an earlier state")
     with (
         store.open_writer(location.parse_address(str(copied / "backup")), Settings()),
         pytest.raises(LakeBusyError, match="Another backup"),
@@ -286,7 +286,7 @@ def test_a_lake_moves_to_postgresql_and_is_restored_by_pg_dump(original: Path, c
         done = chest("move", address, "--lake", old, env={**os.environ, **s3.environment})
         assert done.returncode == 0, done.stderr
         done = chest("move", address, "--lake", old, env={**os.environ, **s3.environment})
-        assert (done.returncode, "is a lake already" in done.stderr) == (2, True)
+        assert (done.returncode, "is already a lake" in done.stderr) == (2, True)
 
         # By hand, as docs/operations.md says: pg_dump first, then the data files; restored into a new database.
         dump = server.dump("chest")

@@ -1,4 +1,4 @@
-"""A refresh: four steps, each safe to repeat, that bring the lake level with the bucket."""
+"""A refresh: four idempotent steps that bring the lake up to date with the bucket."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def open_run(
 
     `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients; `heard` does as
     `prefixes`, but there need not be such keys: they may have gone since an event named them.
-    A refresh that is limited lists the bucket itself, also where an inventory stands in for the listing.
-    UsageError for a bucket that the lake does not know when it has another, unless `add_source`.
+    A limited refresh always lists the bucket directly, even if an inventory is configured.
+    UsageError for a new bucket if the lake already has another, unless `add_source`.
     """
     settings = settings or load_settings()
     memory.bound_memory()
@@ -95,7 +95,7 @@ def open_run(
 
 
 def _require_apart(bucket: Bucket, place: Location) -> None:
-    """Raise UsageError where the lake would be written into its own bucket, or where its files are the bucket."""
+    """Raise UsageError if the lake would be written into its own bucket, or if its files are the bucket."""
     if not isinstance(bucket, FolderBucket) or "://" in place.data_path:
         return
     objects, data = Path(bucket.source).resolve(), Path(place.data_path).resolve()
@@ -120,8 +120,8 @@ def open_lake_run(
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
 ) -> Iterator[Run]:
-    """Open the lake alone for `publish`, which reads no bucket: a bucket that is down does not keep it from publishing
-    what came from others. `source` names, for the record, what was refreshed."""
+    """Open only the lake, for `publish`, which reads no bucket: a bucket that is down does not prevent publishing data
+    of others. `source` is recorded as what was refreshed."""
     settings = settings or load_settings()
     with store.open_writer(location.parse_address(lake_address), settings) as con:
         yield Run(con, source, settings, refresh_id=refresh_id or make_id(), progress=progress)
@@ -141,7 +141,7 @@ def refresh(
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
 ) -> RefreshResult:
-    """Bring the lake level with the bucket and publish it.
+    """Bring the lake up to date with the bucket and publish it.
 
     `prefix` (one or several) and `patients` limit the refresh to keys that start so, and to all keys of these patients;
     `full` reads every object again, changed or not; `allow_removals` accepts that over

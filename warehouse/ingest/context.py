@@ -1,4 +1,4 @@
-"""What the four steps of a refresh share: the open lake, the source and its bucket, limits, progress."""
+"""The context that the four steps of a refresh share: the open lake, the source and its bucket, limits, progress."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 def make_id() -> str:
-    """A name for a refresh that has none yet."""
+    """Create the id of a refresh."""
     return uuid.uuid4().hex[:12]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One refresh of one source, by its name. `scope` limits all its steps to a part of the keys."""
+    """One refresh of one source. `scope` limits all its steps to a part of the keys."""
 
     con: duckdb.DuckDBPyConnection
     source: str
@@ -38,11 +38,11 @@ class Run:
     progress: Progress = ignore_progress
 
     def within(self, key: str) -> str:
-        """SQL that says whether a key is in the run's scope; `$prefixes` in it takes `scope.prefixes` as a list."""
+        """SQL that tests whether a key is in the run's scope; its list parameter `$prefixes` is `scope.prefixes`."""
         return sql_files.fill(sql_files.read_statements("ingest/scope.sql")["within"], key=key)
 
     def commit(self, step: str, work: Callable[[], T], **counts: int) -> T:
-        """Do work in one transaction that carries this refresh, the step and its counts."""
+        """Do work in one transaction, recorded with this refresh, the step and its counts."""
         return store.transact(
             self.con,
             f"refresh {self.refresh_id}: {step}",
@@ -55,7 +55,7 @@ class Run:
 
     @contextlib.contextmanager
     def all_cores(self) -> Iterator[None]:
-        """Take the core that a writer leaves to the threads that fetch and extract, while there are none."""
+        """Use all cores in DuckDB while no threads fetch and extract, for which a writer leaves one free."""
         row = self.con.execute("select current_setting('threads')").fetchone()
         assert row is not None
         self.con.execute(f"set threads = {self.settings.threads or os.cpu_count() or 1}")
@@ -67,6 +67,6 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class BucketRun(Run):
-    """The same with the bucket opened, for the steps that list and read it."""
+    """A run with its bucket opened, for the steps that list and read it."""
 
     bucket: Bucket = field(kw_only=True)

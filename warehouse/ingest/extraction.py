@@ -1,11 +1,11 @@
-"""Extraction: a batch of raw JSON texts to typed rows, Arrow in, Arrow out; knows no storage.
+"""Extraction: converts a batch of raw JSON texts to typed rows, from Arrow to Arrow, independent of storage.
 
 A batch is an Arrow table with the columns of raw.objects and `content`, the text of each object (null where
 there is none). DuckDB's json_transform does the work in an in-memory `connection()`, so that batches can be
 extracted on several threads, or one day on several machines.
 
-Binding a query costs about 50 ms, so it is done once; a batch costs 20 ms whatever the number of its rows, so it should
-have thousands of them.
+Binding a query costs about 50 ms, so it is done once; a batch costs 20 ms for any number of rows, so it should have
+thousands.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 #: Rows of a DuckDB vector.
 _VECTOR = 2048
-#: Objects of a unit that may fail.
+#: The most objects of a unit that may fail.
 _MOST_FAILED = 200
-#: What is extracted from a batch: rows, and what goes with them.
+#: The result of extracting a batch: rows, and related tables.
 Tables = tuple["pa.Table", "pa.Table"]
 
 
 class _Batch:
-    """Stands in for the batch of the moment, so that a query prepared over it once reads the next one too."""
+    """A proxy for the current batch, so that a query prepared once reads the next batch too."""
 
     table: pa.Table
 
@@ -42,7 +42,7 @@ class _Batch:
 
 @dataclass(slots=True)
 class Extractor:
-    """A connection to extract in; each query is prepared at its first batch, for batches of the same columns."""
+    """A connection for extraction; each query is prepared at its first batch, for batches with the same columns."""
 
     con: duckdb.DuckDBPyConnection
     _batch: _Batch = field(default_factory=_Batch)
@@ -60,7 +60,7 @@ class Extractor:
 
 @contextlib.contextmanager
 def open_extractor() -> Iterator[Extractor]:
-    """An extractor: in memory, one thread, with the macros that the extraction uses."""
+    """Open an extractor: in memory, single-threaded, with the macros for extraction."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": 1,
         "memory_limit": "200MB",
@@ -75,10 +75,10 @@ def open_extractor() -> Iterator[Extractor]:
 def extract_piecemeal(
     extract: Callable[[Extractor, pa.Table], Tables], extractor: Extractor, batch: pa.Table
 ) -> tuple[Tables, dict[str, str]]:
-    """What `extract` gives for a batch, and why, by key, objects could not be extracted.
+    """Extract a batch; returns the result, and by key the reasons why objects failed.
 
-    Where a batch fails, for want of memory or whatever else, its halves are tried, so that one object stops no other.
-    When most of a batch fails it is not the objects: the error is raised.
+    If a batch fails, for lack of memory or any other reason, its halves are tried, so that one object does not stop
+    others. If most of a batch fails, the objects are not the cause, and the error is raised.
     """
     try:
         return extract(extractor, batch), {}
@@ -93,7 +93,7 @@ def extract_piecemeal(
 def _extract_halves(
     extract: Callable[[Extractor, pa.Table], Tables], batch: pa.Table, failure: Exception
 ) -> tuple[Tables, dict[str, str]]:
-    # What failed may have broken its connection: each half has a new one.
+    # The failure may have broken the connection: each half gets a new one.
     if batch.num_rows == 1:
         with open_extractor() as fresh, contextlib.suppress(Exception):
             return extract(fresh, batch), {}
@@ -132,7 +132,7 @@ def drop_unreadable(batch: pa.Table, keys: Collection[str]) -> pa.Table:
 
 
 def cut_batch(batch: pa.Table) -> pa.Table:
-    """The batch in pieces of a DuckDB vector."""
+    """Split the batch into pieces of the size of a DuckDB vector."""
     import pyarrow as pa
 
     return pa.Table.from_batches(batch.combine_chunks().to_batches(max_chunksize=_VECTOR), batch.schema)

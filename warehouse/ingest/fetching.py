@@ -1,4 +1,4 @@
-"""Fetching a unit: the contents of its objects into one buffer, as texts in place."""
+"""Fetches a unit: reads the contents of its objects into one buffer, as texts without copying."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from warehouse.object_store.base import ReadFailure
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: What some programs write before a UTF-8 text.
+#: The byte order mark that some programs write before a UTF-8 text.
 _MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Objects as they were planned, the same with their contents as text, and by place those that are none because
-    they could not be had or are not UTF-8 (null in the text)."""
+    """Objects as planned, the same with their contents as text (null if unread or not UTF-8), and the failures by
+    position."""
 
     objects: pa.Table
     batch: pa.Table
@@ -31,12 +31,12 @@ class Fetched:
 
     @property
     def unread(self) -> list[ReadFailure]:
-        """Why objects could not be had, one for each that could not."""
+        """The reasons for objects that could not be read."""
         return [found for found in self.odd.values() if isinstance(found, ReadFailure)]
 
 
 def fetch(run: BucketRun, objects: pa.Table, buffer: bytearray) -> Fetched:
-    """Read the objects of a unit into a buffer with room for them; SourceError when the bucket refuses us."""
+    """Read the objects of a unit into a buffer; SourceError if the bucket denies access."""
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
     texts, odd = _build_texts(buffer, sizes, unread)
@@ -44,8 +44,8 @@ def fetch(run: BucketRun, objects: pa.Table, buffer: bytearray) -> Fetched:
 
 
 def _json_field(name: str, texts: pa.Array) -> pa.Field:
-    """The field of texts that go to a JSON column; so marked, DuckDB does not parse them to see whether they are.
-    None that is not JSON goes in: the extraction has parsed them all."""
+    """The field for texts of a JSON column, marked so that DuckDB does not parse them again: the extraction has parsed
+    them all."""
     import pyarrow as pa
 
     return pa.field(name, texts.type, metadata={"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""})
@@ -54,13 +54,13 @@ def _json_field(name: str, texts: pa.Array) -> pa.Field:
 def _build_texts(
     buffer: bytearray, sizes: list[int], unread: dict[int, ReadFailure]
 ) -> tuple[pa.Array, dict[int, bytes | ReadFailure]]:
-    """The contents of a buffer as texts, in place and checked for the whole unit at once; and what is none."""
+    """View a buffer as texts without copying, validated for the whole unit at once; returns failures too."""
     import pyarrow as pa
 
     ends = array("q", accumulate(sizes, initial=0))
     for start, end in pairwise(ends):
         if buffer.startswith(_MARK, start, end):
-            buffer[start : start + 3] = b"   "  # to JSON, the same as no byte order mark
+            buffer[start : start + 3] = b"   "  # JSON ignores spaces, as if there were no byte order mark
     if not unread:
         with contextlib.suppress(pa.ArrowInvalid):
             offsets, data = pa.py_buffer(ends), pa.py_buffer(buffer)

@@ -1,4 +1,4 @@
-"""Extracts headers: their texts to rows of core.images, each from one reading of its DICOM JSON."""
+"""Extracts headers to rows of core.images, parsing the DICOM JSON of each once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Rows of core.images, and `is_header` (false: no DICOM header, its attributes are null); in any order.
+    """Extract rows of core.images, with `is_header` (false if it is not a DICOM header; attributes are null); in any
+    order.
 
-    And the `key` and `reading` of those headers that were not sent in normal form: what readers read in their place.
+    Also returns the `key` and `reading` of headers that are not in normal form: the normalised text that readers use.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -46,7 +47,7 @@ def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
 
 
 def _read_header(text: str | None) -> normalising.Reading | None:
-    """The header in normal form; None where it is none."""
+    """The header in normal form; None if it is not a header."""
     from warehouse.dicom import normalising
 
     try:
@@ -65,7 +66,7 @@ def _to_table(changed: dict[str, str]) -> pa.Table:
 
 @cache
 def _read_headers_sql() -> dict[str, str]:
-    """The statements of sql/extract/headers.sql, filled."""
+    """Render the statements of sql/extract/headers.sql."""
     holes = {
         **columns.statement_parts(),
         "rules": sql_files.literal(normal_form.compute_rules_digest()),

@@ -1,4 +1,4 @@
-"""Step 1, objects: bring raw.objects level with the bucket, by comparing a streamed listing inside DuckDB."""
+"""Step 1, objects: bring raw.objects up to date with the bucket, by comparing a streamed listing inside DuckDB."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from warehouse.lake import connection, store
 from warehouse.object_store import keys
 from warehouse.object_store.base import Skipped, listing_schema
 
-#: Where rows of an object stand besides raw.objects and ops.rejects.
+#: Tables with rows of an object, besides raw.objects and ops.rejects.
 _DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues", "raw.records")
-#: The table of whole files beside that of their typed rows.
+#: The table of complete files for each table of typed rows.
 _WHOLE = {"raw.headers": "core.images", "raw.records": "core.clinical", "core.clinical_issues": "core.clinical"}
 #: The typed table of a kind of object.
 _TYPED = {"header": "core.images", "clinical": "core.clinical"}
@@ -25,8 +25,8 @@ _TYPED = {"header": "core.images", "clinical": "core.clinical"}
 
 @dataclass(frozen=True, slots=True)
 class ListingCounts:
-    """What a listing found: objects listed, how many came, were replaced, went; where it came from, if not from the
-    bucket itself; and how many names it passed over, since they are no objects (links that lead out, pipes)."""
+    """The counts of a listing: objects listed, added, changed and removed; a note if it is not from the bucket itself;
+    and the number of entries skipped because they are not objects (links that lead out, pipes)."""
 
     listed: int
     added: int
@@ -37,16 +37,16 @@ class ListingCounts:
 
 
 def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = False) -> ListingCounts:
-    """List the bucket (the run's scope of it) and commit what is new, replaced or gone; nothing when nothing is.
+    """List the bucket (in the run's scope) and commit what is new, changed or removed, if anything.
 
-    Objects that are gone lose their rows in core. Those of replaced ones stay until their new content is read, and they
-    are pending again. With `full` every known object counts as replaced, so that all of them are read again.
-    Raises SourceError when the bucket cannot be listed or most objects cannot be read, RemovalsError when more
-    than `max_removals_percent` of the source's objects would go; the lake is then as it was.
+    Removed objects lose their rows in core. Rows of changed objects stay until the new content is read; these objects
+    are pending again. With `full` every known object counts as changed, so that all are read again. Raises SourceError
+    if the bucket cannot be listed or most objects cannot be read, RemovalsError if more than `max_removals_percent` of
+    the source's objects would be removed; the lake is then unchanged.
     """
     with run.all_cores():
         counts = _compare_and_commit(run, allow_removals, full)
-    # They can be large, and memory is for the steps to come.
+    # They can be large, and the next steps need the memory.
     for table in ("listing", "changes", "parsed", "skipped"):
         run.con.execute(f"drop table if exists {table}")
     memory.release()
@@ -94,7 +94,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
 
 
 def render_pattern_names() -> dict[str, str]:
-    """The named groups of the key patterns, as regexp_extract wants them."""
+    """Render the named groups of the key patterns for regexp_extract."""
     return {
         "dated_names": ", ".join(f"'{name}'" for name in keys.list_group_names(keys.DATED)),
         "published_names": ", ".join(f"'{name}'" for name in keys.list_group_names(keys.PUBLISHED)),
@@ -102,7 +102,7 @@ def render_pattern_names() -> dict[str, str]:
 
 
 def _stream_listing(run: BucketRun) -> list[Skipped]:
-    """Take the listing into the temporary table `listing`, batch by batch; returns what it passed over."""
+    """Load the listing into the temporary table `listing`, batch by batch; returns the skipped entries."""
     import pyarrow as pa
 
     failure: list[BaseException] = []
@@ -125,7 +125,7 @@ def _stream_listing(run: BucketRun) -> list[Skipped]:
     try:
         run.con.execute(sql_files.read_statements("ingest/listing.sql")["listing"], {"answers": list(keys.ANSWERS)})
     except Exception:
-        # DuckDB wraps what the stream raised; the listing's own words are the ones that help.
+        # DuckDB wraps the exception of the stream; the original message is more helpful.
         if failure:
             raise failure[0] from None
         raise
@@ -135,7 +135,7 @@ def _stream_listing(run: BucketRun) -> list[Skipped]:
 
 
 def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
-    """Put into the temporary table `skipped` what is passed over now and was not, or no longer is; returns how many."""
+    """Store changes of the skipped entries in the temporary table `skipped`; returns their number."""
     import pyarrow as pa
 
     found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
@@ -148,10 +148,10 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
 
 
 def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
-    """Put into a listing of an earlier time what the lake has learnt of the bucket since: that is not undone by it.
+    """Add to an earlier listing the changes that the lake has loaded since, so that it does not undo them.
 
-    Newer are the objects written after that time, and whatever differs between the lake now and as it was before the
-    first real listing (of the bucket or a part of it) that was committed after that time.
+    Newer are the objects written after that time, and all differences between the lake now and before the first direct
+    listing (of the bucket or a part of it) that was committed after that time.
     """
     sql = sql_files.read_statements("ingest/listing.sql")
     history = store.list_snapshots(run.con)
@@ -178,7 +178,7 @@ def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
     if removed > before * limit / 100:
         raise RemovalsError(
             f"{run.source}: the listing lacks {removed:,} of the {before:,} objects known before, "
-            f"more than {limit:g} %. Is it the right bucket, and is the listing whole? "
+            f"more than {limit:g} %. Check that it is the right bucket and that the listing is complete. "
             "If they are really gone, allow the removals:  chest refresh … --allow-removals"
         )
 

@@ -1,7 +1,7 @@
-"""Steps 2 and 3, images and clinical: load what is pending, unit by unit.
+"""Steps 2 and 3, images and clinical: load pending objects, unit by unit.
 
 While a unit of some thousand objects is written and committed, the next is extracted and the one after that is
-fetched; memory is bounded by the units in flight. What cannot be read goes to ops.rejects.
+fetched; memory is bounded by the units in flight. Unreadable objects go to ops.rejects.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from warehouse.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Units in work before the one that is written: one is extracted, one is fetched.
+#: Units in progress ahead of the one being written: one is extracted, one is fetched.
 _AHEAD = 2
 
 _SQL = "ingest/loading.sql"
@@ -45,7 +45,7 @@ _SQL = "ingest/loading.sql"
 
 @dataclass(frozen=True, slots=True)
 class LoadCounts:
-    """What a loading step did: rows loaded, objects rejected, and clinical files cleaned again by newer rules."""
+    """The counts of a loading step: rows loaded, objects rejected, and clinical files cleaned again by newer rules."""
 
     loaded: int
     rejected: int
@@ -54,7 +54,7 @@ class LoadCounts:
 
 @dataclass(frozen=True, slots=True)
 class _ObjectKind:
-    """Where a kind of object goes."""
+    """The tables and rules of a kind of object."""
 
     step: str
     kind: str
@@ -62,15 +62,15 @@ class _ObjectKind:
     wanted: str
     flag: str
     extract: Callable[[extraction.Extractor, pa.Table], tuple[pa.Table, ...]]
-    #: What its rows are called in the statements that insert them.
+    #: The name of its rows in the statements that insert them.
     relations: tuple[str, ...]
     inserts: tuple[str, ...]
-    #: Where rows of an object stand besides `table`.
+    #: Tables with rows of an object, besides `table`.
     beside: tuple[str, ...]
-    #: The rules that it is read by.
+    #: The digest of the rules that read it.
     rules: Callable[[], str]
-    #: Threads that extract; with one, headers keep two cores busy together with the writer. As many units are in memory
-    #: at once, so each is that much smaller.
+    #: Extraction threads; with one, headers and the writer keep two cores busy. As many units are in memory at once, so
+    #: each is correspondingly smaller.
     extractors: int = 1
 
 
@@ -103,9 +103,9 @@ _CLINICAL = _ObjectKind(
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A unit ready to be committed: what was fetched, the rows extracted from it, why objects could not be, by key.
+    """A unit ready to commit: the fetched objects, the rows extracted from them, and the failures by key.
 
-    Behind the rows come the readings of headers, or the issues of records.
+    The rows are followed by the readings of headers, or the issues of records.
     """
 
     fetched: Fetched
@@ -114,18 +114,18 @@ class _Unit:
 
 
 def load_images(run: BucketRun) -> LoadCounts:
-    """Load the pending headers into core.images and raw.headers; SourceError when the bucket fails midway.
+    """Load the pending headers into core.images and raw.headers; SourceError if the bucket fails midway.
 
-    Before, those of the lake that other rules have read are read again, without being fetched.
+    First, stored headers that were read by other rules are read again, without being fetched.
     """
     reread(run)
     return _load(run, _IMAGES)
 
 
 def load_clinical(run: BucketRun) -> LoadCounts:
-    """Load the pending clinical files into core.clinical and raw.records; SourceError as above.
+    """Load the pending clinical files into core.clinical and raw.records; SourceError if the bucket fails midway.
 
-    Before, those of the lake that other rules have typed are cleaned again, without being fetched.
+    First, stored files that were cleaned by other rules are cleaned again, without being fetched.
     """
     recleaned = reclean(run)
     return replace(_load(run, _CLINICAL), recleaned=recleaned)
@@ -198,7 +198,7 @@ def _extract(target: _ObjectKind, idle: list[extraction.Extractor], fetched: Fut
 
 
 def _store(run: BucketRun, target: _ObjectKind, tool: str, unit: _Unit) -> LoadCounts:
-    """Commit the rows and rejects of a unit; SourceError when it is not these objects that cannot be read, but all."""
+    """Commit the rows and rejects of a unit; SourceError if not only these objects are unreadable, but all."""
     readability.require_bucket(run, unit.fetched)
     run.con.register("batch", extraction.drop_unreadable(unit.fetched.batch, unit.failed))
     for name, rows in zip(target.relations, unit.rows, strict=True):

@@ -1,6 +1,6 @@
-"""Keeps the memory of a refresh bounded by what it holds, not by what the C library keeps of what it held.
+"""Keeps the memory of a refresh close to what it uses, by making the C library release freed memory.
 
-DuckDB's and Arrow's threads free as much as they take; glibc keeps most of it, per thread, for later.
+DuckDB's and Arrow's threads free all that they allocate, but glibc keeps most of it, per thread, for later.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import sys
 
 #: glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-#: Blocks from this size on go back to the system when they are freed (measured: docs/performance.md).
+#: Blocks of at least this size are returned to the system when freed (measured: docs/performance.md).
 _LARGE = 1 << 20
 
 
 def bound_memory() -> None:
-    """Let glibc keep little of freed memory, for the rest of the process; elsewhere it does nothing."""
+    """Make glibc keep little freed memory, for the rest of the process; without glibc it does nothing."""
     if (mallopt := _find_glibc_function("mallopt")) is not None:
         mallopt(_ARENA_MAX, 2)
         mallopt(_TRIM_THRESHOLD, _LARGE)

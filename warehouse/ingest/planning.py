@@ -1,4 +1,4 @@
-"""What a loading step has before it: what is wanted, put in order and cut into units, stretch by stretch."""
+"""Plans a loading step: sorts the wanted objects and divides them into units, batch by batch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from warehouse.engine import sql_files
 from warehouse.ingest import memory
 from warehouse.ingest.context import Run
 
-#: Objects planned at a time: bounds the memory of a plan, at the price of one more look at raw.objects for each.
+#: Objects planned at a time: bounds the memory of a plan, at the cost of another scan of raw.objects for each.
 _PLAN_SIZE = 200_000
-#: Columns of a plan that are no business of the extraction.
+#: Columns of a plan that the extraction does not need.
 PLAN_ONLY = ["was_rejected", "old_reason", "is_loaded", "kept_etag"]
 
 _SQL = "ingest/loading.sql"
@@ -19,7 +19,7 @@ _SQL = "ingest/loading.sql"
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of a plan: the places of its first and last object, and their bytes together."""
+    """A unit of a plan: the positions of its first and last object, and their total size."""
 
     first: int
     last: int
@@ -32,12 +32,12 @@ class Unit:
 
     @property
     def count(self) -> int:
-        """How many objects it has."""
+        """The number of its objects."""
         return self.last - self.first + 1
 
 
 def count_pending(run: Run, wanted: str) -> int:
-    """How many objects the query `wanted` gives."""
+    """Count the objects of the query `wanted`."""
     query = sql_files.fill(sql_files.read_statements(_SQL)["count"], wanted=wanted)
     with run.all_cores():
         row = run.con.execute(query, {"source": run.source, "prefixes": list(run.scope.prefixes)}).fetchone()
@@ -45,10 +45,10 @@ def count_pending(run: Run, wanted: str) -> int:
 
 
 def make_plans(run: Run, wanted: str, paired: bool = True) -> Iterator[tuple[int, list[Unit]]]:
-    """Plan what is wanted, stretch by stretch; each stands in the temporary table `pending` while it is worked on.
+    """Plan the wanted objects batch by batch; each is in the temporary table `pending` while it is processed.
 
-    With each comes how many objects are wanted in all. Headers are `paired` with their .dcm. A stretch begins after the
-    last object of the one before, so what could not be read is not tried twice.
+    Each is yielded with the total number of wanted objects. Headers are `paired` with their .dcm. A batch begins after
+    the last object of the previous one, so failed objects are not tried twice.
     """
     query = sql_files.fill(sql_files.read_statements(_SQL)["waiting"], wanted=wanted)
     after, found, total = ("", "", ""), _PLAN_SIZE, 0
@@ -68,9 +68,9 @@ def make_plans(run: Run, wanted: str, paired: bool = True) -> Iterator[tuple[int
 
 
 def _plan(run: Run, paired: bool) -> list[Unit]:
-    """Put what waits in order, as temporary table `pending`, and cut it into units of bounded number and bytes."""
+    """Sort the batch into the temporary table `pending`, and divide it into units of bounded number and size."""
     sql = sql_files.read_statements(_SQL)
-    # The plan's order is that of its sort; only the inserts of a writer need none.
+    # The plan needs its sort order; only the inserts of a writer do not.
     run.con.execute("set preserve_insertion_order = true")
     limit = {"limit": run.settings.max_object_mb * 1_000_000}
     if paired:

@@ -1,4 +1,4 @@
-"""Step 4, published: let readers see what the steps before have committed, when the blocking checks hold."""
+"""Step 4, published: make the commits of the previous steps visible to readers, if the blocking checks pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warehouse.lake import store
 
 _COUNTS = ("added", "changed", "removed", "images", "clinical", "rejected")
 
-#: From so many data files of core.images on, small ones are merged first: a thousand slow a query 25 times.
+#: From this many data files of core.images on, small ones are merged first: a thousand slow a query 25 times.
 _MERGE_FROM = 256
 
 
@@ -27,12 +27,12 @@ class Published:
 
 
 def publish(run: Run, allow_removals: bool = False) -> Published:
-    """Publish what was committed since the last published snapshot; nothing, when nothing was.
+    """Publish what was committed since the last published snapshot, if anything.
 
-    Clinical files that older rules have typed are cleaned again first, so that no snapshot shows two sets of rules.
-    The counts are summed up from the commits themselves, so they cover a refresh that was killed and went on.
-    Raises RemovalsError or SourceError when too much could not be read (unless `allow_removals`), BlockedError when a
-    blocking check has rows; readers then stay where they are, and the next refresh tries again.
+    Clinical files cleaned by older rules are cleaned again first, so that no snapshot mixes two sets of rules. The
+    counts are summed from the commits themselves, so they cover a refresh that was killed and resumed. Raises
+    RemovalsError or SourceError if too much could not be read (unless `allow_removals`), BlockedError if a blocking
+    check has rows; readers then keep their snapshot, and the next refresh tries again.
     """
     waiting = _find_waiting(run)
     if not waiting.commits:
@@ -68,7 +68,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     found = store.list_snapshots(run.con)[-1].number
     if found != number:
         raise LakeError(
-            f"Snapshot {number} was to be published, but {found} was: another program writes to the lake. Run it again."
+            f"Snapshot {found} was published instead of {number}: another program writes to the lake. Run it again."
         )
     return Published(number, is_new=True, counts=waiting.counts)
 

@@ -1,4 +1,4 @@
-"""The gate before publishing: runs the blocking checks on the newest state of the lake, and remembers a refusal."""
+"""The publish gate: runs the blocking checks on the newest state of the lake, and records a refusal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from warehouse.ingest.context import Run
 from warehouse.lake import snapshots, store
 from warehouse.query import checks
 
-#: The rules that one look at each table vouches for (sql/ingest/gate.sql); any other blocking rule is asked each time.
+#: The checks that one scan of each table can rule out (sql/ingest/gate.sql); any other blocking check always runs.
 SCREENED = frozenset({"books", "rows_twice", "rows_unpaired", "rows_out_of_date"})
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits at the gate: the commits since the last published snapshot, and their counts summed up."""
+    """The unpublished commits since the last published snapshot, and the sums of their counts."""
 
     last: int
     commits: list[store.Snapshot]
@@ -24,7 +24,7 @@ class Waiting:
 
 
 def run_blocking_checks(run: Run) -> list[checks.Result]:
-    """What the blocking checks find in the newest state, without the rows; the whole lake, whatever as-of and group."""
+    """Run the blocking checks on the newest state of the whole lake, without fetching rows."""
     with run.all_cores():
         row = run.con.execute(sql_files.read_statements("ingest/gate.sql")["screen"]).fetchone()
         is_clean = bool(row and row[0])
@@ -36,9 +36,9 @@ def run_blocking_checks(run: Run) -> list[checks.Result]:
 
 
 def require_blocking_checks(run: Run, waiting: Waiting) -> list[checks.Result]:
-    """The results of the blocking checks when all hold; else BlockedError, after the refusal was remembered.
+    """Return the results of the blocking checks if all pass; else record the refusal and raise BlockedError.
 
-    Remembering is a commit of its own, made only when the checks find something else than they did the last time.
+    The refusal is a separate commit, made only if the results differ from those of the last time.
     """
     results = run_blocking_checks(run)
     failed = [result for result in results if result.n_rows]

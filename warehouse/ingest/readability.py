@@ -1,7 +1,7 @@
-"""How much of a bucket may be unreadable: single objects become rejects; of a bucket nobody can read, nothing is taken.
+"""Limits how much of a bucket may be unreadable: single objects become rejects; an unreadable bucket changes nothing.
 
 An object that cannot be read keeps the row of its earlier content. So nothing is lost, but a row may be out of date;
-many at once are a fault of the bucket or of the way to it, and are not published.
+many at once are an error of the bucket or the connection, and are not published.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from warehouse.ingest.fetching import Fetched
 from warehouse.lake import connection
 from warehouse.object_store.base import DENIED, ReadFailure
 
-#: How many objects show whether a bucket can be read at all.
+#: How many objects are read to test whether a bucket is readable at all.
 _SAMPLE = 24
-#: Of so many of its objects unread, a bucket counts as unreadable.
+#: With this many unread objects, a bucket counts as unreadable.
 MAX_UNREAD_PERCENT = 50.0
-#: Why an object is among the rejects that is to be read again though its etag is the same; it waits, and is not odd.
+#: The reject reason of an object to be read again although its etag is the same; it is pending, not faulty.
 DUE = "to be read again (--full)"
 
 
 def probe_objects(run: BucketRun) -> None:
-    """Before anything is written: raise SourceError when neither a few new objects nor most others can be read.
+    """Raise SourceError, before anything is written, if neither a few new objects nor most others can be read.
 
-    For after the listing, whose temporary tables it asks.
+    Call it after the listing, whose temporary tables it queries.
     """
     sql = sql_files.read_statements("ingest/listing.sql")
     news = run.con.execute(sql["probes"]).fetchall()
@@ -44,7 +44,7 @@ def probe_objects(run: BucketRun) -> None:
 
 
 def require_bucket(run: BucketRun, unit: Fetched) -> None:
-    """Raise SourceError when nothing of a unit could be read, and most other objects cannot be read either."""
+    """Raise SourceError if nothing of a unit could be read, and most other objects cannot be read either."""
     if unit.unread and len(unit.unread) == unit.objects.num_rows:
         query = sql_files.read_statements("ingest/loading.sql")["sample"]
         sample = run.con.execute(query, {"source": run.source, "most": _SAMPLE}).fetchall()
@@ -72,7 +72,7 @@ def _read_sample(run: BucketRun, objects: Sequence[tuple[str, str, int]]) -> lis
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
-    """Of a source: its headers and clinical files, rows kept for want of new content, and objects without a row."""
+    """The counts of a source: headers and clinical files, rows kept without new content, and objects without a row."""
 
     n_objects: int
     n_kept: int
@@ -80,10 +80,10 @@ class _Unread:
 
 
 def refuse_unread(run: Run, last: int, max_percent: float) -> None:
-    """Raise when so much could not be read since the snapshot published last that it is no fault of single objects.
+    """Raise if so much could not be read since the last published snapshot that single objects cannot be the cause.
 
-    RemovalsError when over `max_percent` of a source's rows wait for content that cannot be read, SourceError when most
-    of its objects have no row because they cannot be had. `last` is that snapshot, -1 where there is none.
+    RemovalsError if over `max_percent` of a source's rows wait for content that cannot be read, SourceError if most of
+    its objects have no row because they cannot be read. `last` is that snapshot, -1 if there is none.
     """
     now = _count_unread(run.con, "")
     before = (
@@ -98,14 +98,14 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
                 f"{source}: {found.n_kept:,} of {found.n_objects:,} headers and clinical files were replaced by "
                 f"content that cannot be read, more than {max_percent:g} % ({_summarize_reasons(run, source)}). "
                 "Their rows stay as they were; nothing was published. Refresh again when the bucket can be read. "
-                "If it is so for good, publish with the earlier content:  chest refresh … --allow-removals"
+                "If that is permanent, publish with the earlier content:  chest refresh … --allow-removals"
             )
         if found.n_unread - old.n_unread > found.n_objects * MAX_UNREAD_PERCENT / 100:
             raise SourceError(
                 f"{source}: {found.n_unread:,} of {found.n_objects:,} headers and clinical files cannot be read "
                 f"({_summarize_reasons(run, source)}). Nothing was published. "
                 "Refresh again when the bucket can be read. "
-                "If it is so for good, publish what there is:  chest refresh … --allow-removals"
+                "If that is permanent, publish the rest:  chest refresh … --allow-removals"
             )
 
 

@@ -1,4 +1,4 @@
-"""Cleaning clinical files again that other rules have typed: from raw.records, in one transaction, nothing fetched."""
+"""Cleans clinical files again that were cleaned by other rules: from raw.records, in one transaction."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _UNIT = 16_384
 
 
 def reclean(run: Run) -> int:
-    """Clean every clinical file of the lake again whose row was not typed by the present rules; how many there were.
+    """Clean every clinical file again whose row was not cleaned by the present rules; returns their number.
 
-    Rules change with the column table, the tables in sql/cleaning and the cleaning's version; a lake of an older
-    schema has rows without any.
+    Rules change with the column table, the tables in sql/cleaning and the cleaning's version; a lake of an older schema
+    has rows without a version of the rules.
     """
     sql = sql_files.read_statements("ingest/recleaning.sql")
     rules = {"rules": cleaning.compute_rules_digest()}

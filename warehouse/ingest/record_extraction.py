@@ -1,4 +1,4 @@
-"""Extracts clinical records: their texts to cleaned rows of core.clinical, and what was noticed on the way."""
+"""Extracts clinical records to cleaned rows of core.clinical, and their issues."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-#: Names of fields in a batch of records: of usual ones a unit has half of them.
+#: The most field names in a batch of records; a usual unit has half as many.
 _MOST_FIELDS = 1_000_000
-#: What an issue has from its record.
+#: Columns that an issue has from its record.
 _OF_ISSUES = ("source", "key", "group_name", "patient_id", "available_date", "submitting_centre", "centre")
 _KINDS = ("negative", "positive")
 
 
 def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Rows of core.clinical with `is_record` (false: no JSON object), and rows of core.clinical_issues, unordered."""
+    """Extract rows of core.clinical, with `is_record` (false if not a JSON object), and of core.clinical_issues."""
     import polars as pl
     import pyarrow as pa
 
@@ -50,7 +50,7 @@ def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
 
 
 def _check_fields(objects: pa.Table) -> None:
-    """MemoryError for a batch that would take too much when taken apart; its halves are tried then."""
+    """Raise MemoryError for a batch that would need too much memory; its halves are then tried."""
     import pyarrow.compute as pc
 
     lists = pc.list_flatten(objects.filter(objects.column("is_record")).column("keys"))
@@ -59,7 +59,7 @@ def _check_fields(objects: pa.Table) -> None:
 
 
 def _drop_oversized(batch: pa.Table) -> pa.Table:
-    """The batch without the texts of large files that are beyond the limits of a record: these are none."""
+    """The batch without the texts of files that exceed the limits of a record."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -78,7 +78,7 @@ def _drop_oversized(batch: pa.Table) -> pa.Table:
 
 
 def find_kinds(extractor: Extractor, texts: list[str]) -> list[str | None]:
-    """Whether clinical files of the dated layout are `data` or `status`; None for what is no record."""
+    """Find whether clinical files of the dated layout are `data` or `status`; None if they are not records."""
     import pyarrow as pa
 
     nothing = pa.nulls(len(texts), pa.string())
@@ -98,7 +98,7 @@ def _to_polars(table: pa.Table) -> pl.DataFrame:
 
 @cache
 def _read_records_sql() -> dict[str, str]:
-    """The statements of sql/extract/records.sql, filled from the column table."""
+    """Render the statements of sql/extract/records.sql from the column table."""
     fields = tables.list_fields()
     pointers = ["/" + f.key.replace("~", "~0").replace("/", "~1") for f in fields]
     outer = f"/{tables.NESTED}"

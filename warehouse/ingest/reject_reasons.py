@@ -1,4 +1,4 @@
-"""Says why an object cannot be read, in words for ops.rejects; never a value out of the object."""
+"""Explains why an object cannot be read, for ops.rejects; never with a value of the object."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from warehouse.cleaning.limits import check_size
 from warehouse.dicom.normalising import MAX_CHARACTERS, normalise
 from warehouse.errors import UnreadableError
 
-#: What is wanted of a key, in words.
+#: Descriptions of the expected content of a key.
 HEADER, RECORD = "a DICOM header", "a clinical record"
 
 _HTML = (b"<!doctype html", b"<html", b"<?xml", b"<error", b"<head", b"<body")
 
 
 def decode(content: bytes) -> str | None:
-    """The text of an object without its byte order mark; None when it is not UTF-8."""
+    """Decode an object without its byte order mark; None if it is not UTF-8."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -23,7 +23,7 @@ def decode(content: bytes) -> str | None:
 
 
 def find_reason(content: bytes, wanted: str) -> str:
-    """The reason why content is not the JSON object that was wanted (`a DICOM header`, `a clinical record`)."""
+    """Explain why content is not the expected JSON object (`a DICOM header`, `a clinical record`)."""
     if not content.strip():
         return "empty" if not content else "empty: nothing but white space"
     if content.lstrip()[:20].lower().startswith(_HTML):
@@ -43,7 +43,7 @@ def _find_json_reason(text: str, wanted: str) -> str:
         return f"longer than {MAX_CHARACTERS:,} characters, and not {wanted} in its usual form"
     try:
         value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()  # Python takes half a surrogate pair, DuckDB does not
+        json.dumps(value, ensure_ascii=False).encode()  # Python accepts half a surrogate pair, DuckDB does not
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
             return f"truncated JSON: it ends within a value (after {len(text):,} characters)"
@@ -58,7 +58,7 @@ def _find_json_reason(text: str, wanted: str) -> str:
 
 
 def _find_object_reason(text: str, wanted: str) -> str:
-    """Why a JSON object is not what was wanted, in the words of those who look into it."""
+    """Explain why a JSON object is not the expected one, in the words of the code that checks it."""
     try:
         if wanted == HEADER:
             normalise(text)

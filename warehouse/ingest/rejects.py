@@ -1,4 +1,4 @@
-"""Rejecting: what could not be read goes to ops.rejects with its reason, and leaves it when it can be read again."""
+"""Rejects unreadable objects: adds them to ops.rejects with the reason, and removes them when they can be read."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def reject_oversized(run: Run, step: str, tool: str) -> int:
 def collect_rejects(
     unit: Fetched, unread: set[str], failed: dict[str, str], wanted: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The new rejects of a unit, and the keys whose earlier reject is out of date.
+    """Find the new rejects of a unit, and the keys whose earlier reject is out of date.
 
-    `failed` says why of those that could not be extracted; of what is `unread` the content tells.
+    `failed` has the reasons of objects that could not be extracted; those of `unread` ones are found from their
+    content.
     """
     retried = set(unit.objects.filter(unit.objects.column("was_rejected")).column("key").to_pylist())
     found = []
@@ -64,9 +65,9 @@ def _build_reject(row: dict[str, Any], unread: ReadFailure) -> dict[str, Any]:
 
 
 def write_rejects(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str) -> None:
-    """Write rejects; those of objects tried before go, or keep the day they were first seen.
+    """Write rejects; earlier ones of the same objects are removed, or keep the time they were first seen.
 
-    `tool` names the version and the rules that tried: others try again.
+    `tool` has the version and rules that tried; others try again.
     """
     import pyarrow as pa
 

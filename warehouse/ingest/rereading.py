@@ -1,4 +1,4 @@
-"""Typing headers again that other rules have read: from raw.headers, a source in one transaction, nothing fetched."""
+"""Extracts columns again from headers read by other rules: from raw.headers, one transaction per source."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SQL = "ingest/rereading.sql"
 
 
 def reread(run: Run) -> int:
-    """Read every header of the lake again that was not read by the present rules; how many there were.
+    """Read every header again that was not read by the present rules; returns their number.
 
-    Of every source, so that a lake never shows two readings. Rules change with the declared columns and the reading's
-    version; a lake of an older schema has rows without any.
+    Covers every source, so that a lake never mixes two readings. Rules change with the declared columns and the version
+    of the reading; a lake of an older schema has rows without a version of the rules.
     """
     sources = run.con.execute(sql_files.fill(sql_files.read_statements(_SQL)["stale"], rules=_find_rules())).fetchall()
     stale = f"rules is distinct from {_find_rules()}"
@@ -30,7 +30,7 @@ def reread(run: Run) -> int:
 
 
 def reextract(run: Run) -> int:
-    """Read every stored header of the source again that is in the run's scope, whatever rules have read it."""
+    """Read every stored header of the source in the run's scope again, regardless of the rules that read it."""
     return _reread(run, "true")
 
 
@@ -65,7 +65,7 @@ def _reread(run: Run, wanted: str) -> int:
 
 
 def _store(run: Run, extractor: extraction.Extractor, batch: pa.Table) -> None:
-    """Write the rows of a unit, and what of its headers has another reading than before."""
+    """Write the rows of a unit, and the readings of its headers that have changed."""
     import pyarrow.compute as pc
 
     sql = sql_files.read_statements(_SQL)

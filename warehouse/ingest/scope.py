@@ -1,6 +1,6 @@
-"""What part of a bucket a refresh touches: keys by their beginnings, or all keys of some patients.
+"""The part of a bucket that a refresh covers: keys by prefix, or all keys of some patients.
 
-A prefix or a patient is never repeated in a message: messages go into logs, and names of patients do not.
+Messages never repeat a prefix or a patient, because they go into logs, where pseudonyms must not appear.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 _SQL = "ingest/scope.sql"
 
-#: How many listings back a prefix without keys is looked for.
+#: How many earlier listings are searched for a prefix without keys.
 _LOOK_BACK = 8
-#: The part in which somebody heard of news: what was there may have gone since.
+#: The part in which a change was reported: its objects may have been removed since.
 _HEARD = "heard"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What was asked for: beginnings of keys and patients, the union of both; without either, the whole bucket.
+    """The requested part: the union of prefixes and patients; without either, the whole bucket.
 
-    `prefixes` are the beginnings that come of it, none within another; () is the whole bucket.
+    `prefixes` are the resulting prefixes, none within another; () is the whole bucket.
     """
 
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """Each key in question starts with one of these; with exactly one."""
+        """Prefixes such that each key of the part starts with exactly one of them."""
         return _drop_covered(prefix for part in self.parts.values() for prefix in part)
 
 
@@ -52,7 +52,7 @@ def check_scope(prefixes: Sequence[str], patients: Sequence[str]) -> None:
         if not patient.strip() or "/" in patient or not patient.isprintable() or patient in keys.NO_PATIENTS:
             raise UsageError(
                 f"Patient {place} of the list is not valid. Give names as in the keys, such as Covid12; "
-                "for anything else there is the prefix."
+                "for other parts of the bucket, give a prefix."
             )
 
 
@@ -63,7 +63,7 @@ def find_scope(
     patients: Sequence[str],
     heard: Sequence[str] = (),
 ) -> Scope:
-    """The part of a source that these name: patients in every group that the lake knows of it, in both layouts."""
+    """Resolve the part of a source: patients in every group that the lake has of it, in both layouts."""
     check_scope(prefixes, patients)
     parts: dict[str, tuple[str, ...]] = {
         f"prefix {place}": (prefix,) for place, prefix in enumerate(prefixes, 1) if prefix
@@ -85,11 +85,11 @@ def require_objects(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -
         wanted: dict[str, Any] = {"source": source, "prefixes": list(prefixes)}
         if name != _HEARD and not con.execute(query, wanted).fetchone() and not _was_removed_before(con, wanted):
             what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
-            raise UsageError(f"{source}: {name} of those given names nothing, {what}. Names are case-sensitive.")
+            raise UsageError(f"{source}: {name} of those given matches no object, {what}. Names are case-sensitive.")
 
 
 def _was_removed_before(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) -> bool:
-    """Whether the last listings took such keys away: a refresh of them that is run again is no mistake."""
+    """Whether the last listings removed such keys: then repeating their refresh is not a mistake."""
     from warehouse.lake import store
 
     history = store.list_snapshots(con)

@@ -1,4 +1,4 @@
-"""Which buckets feed a lake: a second one comes in only when it is asked for, and goes as objects go."""
+"""The sources of a lake: a second one is added only on request, and removed like its objects."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def admit_source(con: duckdb.DuckDBPyConnection, source: str, *, add_source: boo
     for other in others:
         if f"{source}/".startswith(f"{other}/") or f"{other}/".startswith(f"{source}/"):
             raise UsageError(
-                f"{source} and {other}, which the lake has, lie within each other: objects would count twice. "
-                f"Refresh {other}, or make another lake."
+                f"{source} and {other}, which the lake has, overlap: objects would count twice. "
+                f"Refresh {other}, or use another lake."
             )
     if others and not add_source:
         raise UsageError(
             f"The lake does not know {source}; it has {', '.join(others[:3])}{', …' if len(others) > 3 else ''}. "
-            "To have both in one lake, add it:  chest refresh … --add-source  If the bucket has only moved, make "
+            "To have both in one lake, add it:  chest refresh … --add-source  If the bucket has only moved, create "
             "another lake, or remove the old source first:  chest source remove SOURCE"
         )
 
 
 def is_known(source: str, lake_address: str, settings: Settings) -> bool:
-    """Whether the lake has objects of a source; of none when it is not there yet. The bucket must be one.
+    """Whether the lake has objects of a source; false if the lake does not exist yet. The bucket must exist.
 
     UsageError when `source` is no bucket, SourceError when it cannot be listed, LakeError when the lake cannot be read.
     """
@@ -64,7 +64,7 @@ def is_known(source: str, lake_address: str, settings: Settings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A source that was taken out of a lake, how many objects it had, and what was published."""
+    """A removed source, the number of its objects, and what was published."""
 
     source: str
     objects: int
@@ -84,7 +84,7 @@ def remove_source(
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
 ) -> Removed:
-    """Take all of a source out of the lake and publish: as a refresh of a bucket with nothing in it.
+    """Remove a source from the lake and publish: like a refresh of an empty bucket.
 
     The bucket is not opened. NotFoundError when the lake has no such source, RemovalsError unless `allow_removals`.
     """

@@ -1,4 +1,4 @@
-"""Rejecting what the lake has and newer rules do not read any more: with its reason, whoever's refresh it is."""
+"""Rejects stored objects that newer rules can no longer read, with the reason, in the refresh of any source."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def reject_rows(run: Run, rows: pa.Table, batch: pa.Table, *, flag: str, wanted: str, table: str) -> None:
-    """Make rejects of the rows without their flag, and take their texts out of `table`.
+    """Turn the rows without their flag into rejects, and remove their texts from `table`.
 
-    `batch` has the texts that were read (source, key, content), `wanted` says what they should have been.
+    `batch` has the texts that were read (source, key, content), `wanted` describes the expected content.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,5 +1,5 @@
 """A lake as storage: where it is, how it is attached, its snapshots, migrations, backups and maintenance.
 
-Belongs here: transactions, locks, the catalogue and its data files. Does not: what is loaded into it
-(warehouse/ingest), nor what readers ask of it (warehouse/query).
+Belongs here: transactions, locks, the catalogue and its data files. Does not: loading
+(warehouse/ingest), and reading (warehouse/query).
 """

@@ -1,4 +1,4 @@
-"""A DuckDB connection that can have a lake: extensions, credentials, limits; and the lake attached to it."""
+"""Opens DuckDB connections for a lake: extensions, credentials, limits; and attaches the lake."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warehouse.lake.location import Location
 from warehouse.lake.snapshots import ALIAS
 from warehouse.settings import Settings
 
-#: The login of a PostgreSQL catalogue on a connection. In an attach string it would stand in DuckDB's errors, and in
+#: The secret with the login of a PostgreSQL catalogue. In an attach string it would appear in DuckDB's errors, and in
 #: its list of databases.
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
 #: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
@@ -30,7 +30,7 @@ _DAMAGED = ("is malformed", "is not a database", "disk I/O error")
 def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
 
-    `memory_mb` holds where CHEST_MEMORY_LIMIT_MB says nothing; 0 is DuckDB's own: most of the machine's, then disk.
+    `memory_mb` applies if CHEST_MEMORY_LIMIT_MB is not set; 0 is DuckDB's default: most of the memory, then disk.
     """
     limit = settings.memory_limit_mb or memory_mb
     config = {"memory_limit": f"{limit}MB"} if limit else {}
@@ -43,9 +43,9 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     if location.data_path.startswith("s3://"):
         extensions.append("httpfs")
     # Packages first: DuckDB would hash each of their files (35 MB) for its signature, on every connection. pip has
-    # compared the packages with their hashes, as it has DuckDB itself, which no signature vouches for.
+    # verified the hashes of the packages, as of DuckDB itself, which has no signature.
     missing = [name for name in extensions if not _load_package(con, name)]
-    con.execute("set allow_unsigned_extensions = false")  # for good: DuckDB does not take it back
+    con.execute("set allow_unsigned_extensions = false")  # cannot be undone in DuckDB
     for name in missing:
         load_extension(con, name)
     if location.data_path.startswith("s3://"):
@@ -65,13 +65,14 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
         con.load_extension(name)
     except duckdb.Error as error:
         raise LakeError(
-            f"DuckDB's extension {name} is neither in a package nor to be downloaded ({first_line(error)}). "
+            f"DuckDB's extension {name} is not installed as a package and could not be downloaded "
+            f"({first_line(error)}). "
             f"Install it:  pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
         ) from None
 
 
 def _load_package(con: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Load an extension from its PyPI package; False where there is none."""
+    """Load an extension from its PyPI package; False if it is not installed."""
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
     if not spec or not spec.submodule_search_locations:
         return False
@@ -83,7 +84,7 @@ def _load_package(con: duckdb.DuckDBPyConnection, name: str) -> bool:
 
 
 def _create_s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
-    """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files lie on S3."""
+    """Give DuckDB the credentials that boto3 finds, for a lake whose Parquet files are on S3."""
     from warehouse import aws
 
     session = aws.create_session()
@@ -99,7 +100,7 @@ def _create_s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     if url := aws.find_endpoint(session):
         scheme, _, host = url.partition("://")
         options |= {
-            "endpoint": host.rpartition("@")[2].rstrip("/"),  # S3 knows no login but the keys
+            "endpoint": host.rpartition("@")[2].rstrip("/"),  # S3 has no logins except keys
             "url_style": "path",
             "use_ssl": str(scheme == "https").lower(),
         }
@@ -116,7 +117,7 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
     if location.is_postgres:
         words += [f"meta_schema {literal(location.schema)}", f"meta_secret {literal(_CATALOGUE_SECRET)}"]
     else:
-        # The data of such a lake lie beside its catalogue, wherever its folder was moved or copied to.
+        # The data of such a lake are beside its catalogue, wherever its folder was moved or copied to.
         words += ["meta_busy_timeout 30000", "override_data_path true"]
     try:
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
@@ -131,22 +132,22 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
 
 
 def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
-    """Attach a catalogue in PostgreSQL as a plain database; duckdb.Error when it cannot be reached."""
+    """Attach a catalogue in PostgreSQL as a plain database; duckdb.Error if it cannot be reached."""
     con.execute(f"attach {literal(location.postgres or '')} as {name} (type postgres, secret {_CATALOGUE_SECRET})")
 
 
 def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
-    """Let nothing on this connection be optimised by column statistics; for whoever reads an older snapshot.
+    """Disable optimisation by column statistics on this connection; for reading older snapshots.
 
-    DuckLake 1.5.5 has one set of them, that of the newest snapshot, and rewriting files narrows it. An older snapshot
-    read by it loses rows and digits (ducklake issue 1377, mended after 1.5.5). Files are pruned all the same.
+    DuckLake 1.5.5 has one set of statistics, that of the newest snapshot, and rewriting files narrows it. Reading an
+    older snapshot with it loses rows and digits (ducklake issue 1377, fixed after 1.5.5). Files are still pruned.
     """
     con.execute("set disabled_optimizers = 'statistics_propagation'")
 
 
 @contextlib.contextmanager
 def ignore_statistics_within(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """The same for a `with` block, in which a writer looks back."""
+    """The same within a `with` block, for a writer that reads an older snapshot."""
     ignore_statistics(con)
     try:
         yield

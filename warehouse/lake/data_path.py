@@ -1,8 +1,8 @@
-"""Whether a catalogue and a data path belong together: a writer that takes a full data path for an empty one, or for
-that of another lake, would have maintenance remove every file that its own catalogue does not name.
+"""Checks that a catalogue and a data path belong together: otherwise maintenance would remove every file that the
+catalogue does not list.
 
-Beside the files stands a mark, `lake.json`: which lake they are of, and how far that had come. It is written after each
-commit and compared before the next. A lake of an older version has none until it is written to.
+The data path has a mark, `lake.json`, with the identity of its lake and its newest snapshot. It is written after each
+commit and compared before the next. A lake of an older version has none until its first write.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from warehouse.lake.snapshots import ALIAS
 
 #: The file that names the lake of a data path.
 MARK = "lake.json"
-#: What somebody does about a lake that is not whole.
+#: The advice for an incomplete lake.
 RESTORE = "Restore the lake from its last good backup (docs/operations.md, Restoring)"
-#: What a first refresh has written before its first commit: the DICOM dictionary, which is no data.
+#: The file that a first refresh writes before its first commit: the DICOM dictionary, which is not data.
 _DICTIONARY = "dicom_attributes/"
 
 _SQL = "store/data_path.sql"
 
 
 def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str) -> None:
-    """Raise LakeError when a lake is about to be made over the files of another. `what` says why it would be."""
+    """Raise LakeError if a lake is about to be created over the files of another. `what` has the reason."""
     if _read_mark(con, location.data_path):
         count = "the files"
     elif n_files := sum(1 for path in _list_parquet(con, location) if _DICTIONARY not in path):
@@ -40,13 +40,13 @@ def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str
     elif above := _find_lake_above(con, location):
         raise LakeError(
             f"The data path {location.data_path} is inside that of another lake ({above}), whose maintenance would "
-            "remove what is written here. Choose another place."
+            "remove what is written here. Choose another data path."
         )
     else:
         return
     raise LakeError(
         f"The lake {location.name} cannot be used: {what}, but {location.data_path} has {count} of a lake. "
-        f"{RESTORE}; to begin a new lake, name a place that is empty."
+        f"{RESTORE}; for a new lake, give an empty data path."
     )
 
 
@@ -62,19 +62,19 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         raise LakeError(
             f"The lake {location.name} cannot be written: the files in {location.data_path} are of another lake "
             f"(according to {where}). Lakes must not share a data path: maintenance of one would remove the files of "
-            f"the other. {RESTORE}, or name another data path."
+            f"the other. {RESTORE}, or give another data path."
         )
     if mark and mark[1] > newest:
         raise LakeError(
             f"The lake {location.name} cannot be written: its catalogue ends with snapshot {newest}, its files with "
             f"{mark[1]}, so the catalogue is an older copy. Restore catalogue and files together, into a new folder "
-            f"(docs/operations.md, Restoring). To go on with the older one and lose what came after it, remove {where}."
+            f"(docs/operations.md, Restoring). To continue with the older one and lose later changes, remove {where}."
         )
     _require_files(con, location)
 
 
 def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Say beside the files which lake they are of and how far it has come. Never fails: the mark only guards."""
+    """Write the mark of the data path. Never fails, because the mark is only a safeguard."""
     with contextlib.suppress(duckdb.Error, OSError, LakeError):
         now = _read_identity(con, location)
         if _read_mark(con, location.data_path) == now:
@@ -104,9 +104,9 @@ def _read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[
 
 
 def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int] | None:
-    """Which lake the mark of a data path names, and its newest snapshot; None where there is no mark.
+    """Read the lake and newest snapshot in the mark of a data path; None if there is no mark.
 
-    LakeError when it is there and cannot be read: then nobody knows whose files these are.
+    LakeError if it cannot be read: then the owner of the files is unknown.
     """
     where = data_path + MARK
     try:
@@ -131,12 +131,12 @@ def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int
         raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
     except (ValueError, KeyError, TypeError):
         raise LakeError(
-            f"{where} does not say which lake its files are of. If they are those of this catalogue, remove it."
+            f"{where} does not state which lake its files belong to. If they belong to this catalogue, remove it."
         ) from None
 
 
 def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Raise LakeError when files that the newest snapshot stands on are gone, or of another size."""
+    """Raise LakeError if files of the newest snapshot are missing or have another size."""
     query = sql_files.fill(
         sql_files.read_statements(_SQL)["live"],
         catalogue=_find_catalogue_id(location),
@@ -156,7 +156,7 @@ def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         what = "are not there" if gone else "have another size than when they were written"
         odd = gone or cut
         raise LakeError(
-            f"The lake {location.name} is damaged, or its catalogue is of another lake: {len(odd):,} of the "
+            f"The lake {location.name} is damaged, or its catalogue is that of another lake: {len(odd):,} of the "
             f"{len(live):,} files that it names {what}, such as {odd[0]}. {RESTORE}."
         )
 
@@ -190,7 +190,7 @@ def _raise(error: OSError) -> None:
 
 
 def _find_lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
-    """The data path of a lake within which this one lies; "" when there is none."""
+    """The data path of a lake that contains this one, else ""."""
     start, sign, rest = location.data_path.rpartition("://")
     first = 1 if sign else 0  # a bucket's name is part of every path
     parents = [f"{parent}".rstrip("/") for parent in PurePosixPath(rest.rstrip("/")).parents]
@@ -202,5 +202,5 @@ def _find_lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
 
 
 def describe_missing(location: Location) -> str:
-    """Why a lake in a folder has no catalogue: the file is not there, or has no byte."""
+    """Why a lake in a folder has no catalogue: the file is missing or empty."""
     return f"{CATALOGUE} is {'empty' if location.catalogue.exists() else 'missing'}"

@@ -1,9 +1,9 @@
 """The location of a lake: parses the address in `--lake` into a catalogue and a data path.
 
 ./lake                                      catalogue ./lake/catalog.sqlite, Parquet in ./lake/data/
-postgres://user@host/db?data_path=s3://…    catalogue in PostgreSQL, Parquet where data_path says;
-                                            &schema=NAME where several lakes share one database;
-                                            &sslmode=require and whatever else libpq knows
+postgres://user@host/db?data_path=s3://…    catalogue in PostgreSQL, Parquet in data_path;
+                                            &schema=NAME if several lakes share one database;
+                                            &sslmode=require and other options of libpq
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from warehouse.masking import find_secrets, has_login, mask_secrets, remember_se
 
 CATALOGUE = "catalog.sqlite"
 
-#: How an address of PostgreSQL begins here; what other programs call the same is named in the refusal.
+#: The scheme of a PostgreSQL address; other spellings are refused with a hint.
 _POSTGRES = re.compile("postgres(?:ql)?://", re.IGNORECASE)
 _OTHER_POSTGRES = re.compile(
     r"(?:ducklake:|jdbc:|postgres(?:ql)?[+:])|(?:^|\s)(?:host|hostaddr|dbname|password)\s*=", re.I
@@ -27,7 +27,7 @@ _OTHER_POSTGRES = re.compile(
 _URI = re.compile(
     r"[^:]+://(?:(?P<login>[^/?#]*)@)?(?P<hosts>[^/?#@]*)(?:/(?P<database>[^?#@]*))?(?:\?(?P<query>[^#]*))?"
 )
-#: What DuckDB's secret of PostgreSQL takes; the rest stands in the attach string, which errors may quote.
+#: The options of DuckDB's PostgreSQL secret; the others are in the attach string, which errors may quote.
 _OF_SECRET = {"host": "host", "port": "port", "user": "user", "password": "password", "dbname": "database"}
 
 
@@ -35,7 +35,7 @@ _OF_SECRET = {"host": "host", "port": "port", "user": "user", "password": "passw
 class Location:
     """A lake's catalogue and data path. `name` is safe to print: it has no login.
 
-    `login` has what DuckDB is given as a secret, so that no attach string, error or list of databases shows it.
+    `login` is passed to DuckDB as a secret, so that no attach string, error or list of databases shows it.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Location:
 
     @property
     def attach_uri(self) -> str:
-        """What ATTACH takes."""
+        """The argument of ATTACH."""
         return f"ducklake:postgres:{self.postgres}" if self.is_postgres else f"ducklake:sqlite:{self.catalogue}"
 
     @property
@@ -63,14 +63,14 @@ class Location:
         return (self.folder or Path()) / CATALOGUE
 
     def __repr__(self) -> str:
-        """The name, and where the data are."""
+        """The name and the data path."""
         return f"Location({self.name!r}, data_path={mask_secrets(self.data_path)!r})"
 
 
 def parse_address(text: str) -> Location:
-    """Read a lake's address; UsageError names what is missing."""
+    """Parse a lake's address; UsageError names what is missing."""
     if not text.strip():
-        raise UsageError("No lake was given. Say --lake PATH or set CHEST_LAKE.")
+        raise UsageError("No lake was given. Give --lake PATH or set CHEST_LAKE.")
     for secret in find_secrets(text):
         remember_secret(secret)
     if _POSTGRES.match(text):
@@ -78,7 +78,7 @@ def parse_address(text: str) -> Location:
     if "://" in text or _OTHER_POSTGRES.search(text):
         raise UsageError(
             f"{mask_secrets(text)}: a lake is a folder or postgres://…?data_path=…; "
-            "the Parquet files of a PostgreSQL lake may lie on S3."
+            "the Parquet files of a PostgreSQL lake may be on S3."
         )
     folder = Path(text).expanduser().absolute()
     return Location(name=text, data_path=f"{folder / 'data'}/", folder=folder)
@@ -89,7 +89,7 @@ def _parse_postgres(text: str) -> Location:
     if found is None:
         raise UsageError(
             "The address of the PostgreSQL lake cannot be read. Write  "
-            "postgres://USER:PASSWORD@HOST:PORT/DATABASE?data_path=…  and percent-encode what is special in a "
+            "postgres://USER:PASSWORD@HOST:PORT/DATABASE?data_path=…  and percent-encode special characters of a "
             "password: @ is %40, / is %2F, : is %3A, ? is %3F, # is %23."
         )
     query = {name: values[-1] for name, values in parse_qs(found["query"] or "").items()}
@@ -98,20 +98,20 @@ def _parse_postgres(text: str) -> Location:
     name = f"postgres://{query.get('host', hosts)}/{query.get('dbname', database)}"
     data_path = query.pop("data_path", "")
     if not data_path:
-        raise UsageError(f"{name}: say where the Parquet files go, as in {name}?data_path=s3://bucket/lake")
+        raise UsageError(f"{name}: data_path is missing. Example: {name}?data_path=s3://bucket/lake")
     schema = query.pop("schema", "public")
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", schema):
         raise UsageError(f"{name}: {schema!r} is not a valid schema name. Use letters, digits and _.")
     if has_login(data_path):
         raise UsageError(
-            f"{name}: its data_path holds a login, which would stand in the catalogue for everybody to read. Give "
+            f"{name}: its data_path has a login, which would be readable in the catalogue. Give "
             "data_path=s3://BUCKET/PREFIX and the keys by AWS_PROFILE or AWS_ACCESS_KEY_ID."
         )
     if "://" not in data_path:
         data_path = str(Path(data_path).expanduser().absolute())
     user, _, password = (found["login"] or "").partition(":")
     words = {"dbname": database, "host": hosts, "port": ports, "user": unquote(user), "password": unquote(password)}
-    words |= query  # as libpq has it: what the query says counts
+    words |= query  # as in libpq: the query takes precedence
     for secret in (words["password"], query.get("sslpassword")):
         remember_secret(secret)
     login = {_OF_SECRET[key]: words.pop(key) for key in _OF_SECRET}
@@ -126,12 +126,12 @@ def _parse_postgres(text: str) -> Location:
 
 
 def _split_hosts(text: str) -> tuple[str, str]:
-    """Hosts and ports as libpq's keywords have them: one or several apart by commas, IPv6 without its brackets."""
+    """Hosts and ports for libpq's keywords: one or several, separated by commas, IPv6 without brackets."""
     parts = [re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?", one) for one in text.split(",")]
     if not all(parts):
         raise UsageError(
             "The address of the PostgreSQL lake has a host or port that cannot be read. Write  HOST:PORT, and "
-            "[::1]:PORT for IPv6; percent-encode what is special in a password."
+            "[::1]:PORT for IPv6; percent-encode special characters of a password."
         )
     hosts = ",".join(unquote(part[1]).strip("[]") for part in parts if part)
     ports = ",".join(part[2] or "" for part in parts if part)

@@ -1,4 +1,4 @@
-"""One writer a lake: a lock that the operating system or PostgreSQL releases when its holder dies."""
+"""One writer per lake: a lock that the operating system or PostgreSQL releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warehouse.lake.location import Location
 from warehouse.lake.snapshots import ALIAS
 from warehouse.settings import Settings
 
-#: Any number does that other programs in the database do not use; this one spells "chest".
+#: Any number that other programs in the database do not use; this one spells "chest".
 _ADVISORY_KEY = 0x6368657374
 #: The variable of a writer's connection that names the PostgreSQL process with its lock.
 _HOLDER = "chest_lock_holder"
@@ -29,24 +29,24 @@ def _to_busy_error(location: Location) -> LakeBusyError:
 
 @contextlib.contextmanager
 def hold_lock(location: Location, settings: Settings) -> Iterator[int | None]:
-    """Hold the lake's lock; LakeBusyError at once when somebody else has it.
+    """Hold the lake's lock; LakeBusyError at once if it is held by another process.
 
-    Yields the PostgreSQL process that has it, for `require_lock`; None where it is a file's, which cannot be lost.
+    Yields the PostgreSQL process that holds it, for `require_lock`; None for a file lock, which cannot be lost.
     """
     with _hold_postgres_lock(location, settings) if location.is_postgres else _hold_file_lock(location) as holder:
         yield holder
 
 
 def mark_writer(con: duckdb.DuckDBPyConnection, holder: int | None) -> None:
-    """Let a connection to the lake know who holds the lock that it writes under."""
+    """Store on a connection which process holds its lock."""
     if holder is not None:
         con.execute(f"set variable {_HOLDER} = $holder", {"holder": holder})
 
 
 def require_lock(con: duckdb.DuckDBPyConnection) -> None:
-    """Raise LakeError when the lock that this connection writes under is lost.
+    """Raise LakeError if the lock of this connection is lost.
 
-    Where only the connections were cut, DuckDB opens new ones without a word, and another writer may have come.
+    If only the connections were cut, DuckDB silently opens new ones, and another writer may have the lock.
     """
     row = con.execute(f"select getvariable('{_HOLDER}')").fetchone()
     if not row or row[0] is None:
@@ -56,14 +56,14 @@ def require_lock(con: duckdb.DuckDBPyConnection) -> None:
     held = con.execute(f"select * from postgres_query({catalogue}, {literal(query)})").fetchone()
     if not held or not held[0]:
         raise LakeError(
-            "The lake's catalogue cut the connections, and another may write to it by now. Nothing of this step was "
-            "written; what was committed before is safe. Run it again."
+            "The lake's catalogue closed the connections, and another process may be writing to it. Nothing of this "
+            "step was written; what was committed before is safe. Run it again."
         )
 
 
 @contextlib.contextmanager
 def _hold_file_lock(location: Location) -> Iterator[None]:
-    if sys.platform == "win32":  # no flock there; one machine, one user: Dagster's own limits must do
+    if sys.platform == "win32":  # no flock on Windows; with one machine and one user, Dagster's limits suffice
         yield
         return
     import fcntl
@@ -84,7 +84,7 @@ def _hold_file_lock(location: Location) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold_postgres_lock(location: Location, settings: Settings) -> Iterator[int]:
-    """An advisory lock of a transaction that stays open; PostgreSQL drops it with the connection."""
+    """Hold an advisory lock in an open transaction; PostgreSQL releases it with the connection."""
     with contextlib.closing(connect(settings, location)) as con:
         try:
             attach_postgres(con, location, "pg")
@@ -99,6 +99,6 @@ def _hold_postgres_lock(location: Location, settings: Settings) -> Iterator[int]
         try:
             yield int(row[1])
         finally:
-            # Where the server is gone, closing with the transaction open would end the process: it rolls back then.
+            # Without the server, closing an open transaction would end the process, because it rolls back.
             with contextlib.suppress(duckdb.Error):
                 con.execute("rollback")

@@ -1,7 +1,7 @@
-"""Maintenance of a lake: stores the same rows in fewer files, and lets go of snapshots and files that nobody needs.
+"""Maintenance of a lake: stores the same rows in fewer files, expires snapshots and removes unused files.
 
-No answer changes: of what is published, the newest stays, all of the last `keep_days`, and every snapshot that a
-registered manifest was made from. It may be killed at any moment; the next one goes on.
+No answer changes: the newest published snapshot is kept, all of the last `keep_days`, and every snapshot of a
+registered manifest. It may be killed at any time; the next run resumes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from warehouse.settings import Settings, load_settings
 
 _SQL = "maintenance/maintenance.sql"
 
-#: For so long a reader keeps the snapshot that it opened, after another was published; not where nothing is to be kept
-#: (`keep_days` 0).
+#: How long a superseded snapshot is kept for readers that have it open; not if nothing is to be kept (`keep_days` 0).
 READERS_GRACE = timedelta(days=1)
 
-#: Of so many files that no snapshot names, none is removed without being asked: refreshes that die leave few, while a
-#: catalogue that is older than its files, or of another lake, knows few of them.
+#: With more orphans than this, none is removed without consent: killed refreshes leave few, while a catalogue that is
+#: older than its files, or that of another lake, lists few of them.
 MAX_ORPHANS_PERCENT = 25
 
-#: Whole days for which a file that no snapshot names is left where it is, besides the day it came to that.
+#: Whole days for which an orphan is kept, in addition to the day on which it became one.
 _GRACE_DAYS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """Files that were written anew, and into how many."""
+    """The number of rewritten files, and of the files that replaced them."""
 
     files: int
     into: int | None
@@ -48,7 +47,7 @@ class Compacted:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The Parquet files where the lake's data lies: how many, and their bytes."""
+    """The number and size of the Parquet files of the lake."""
 
     files: int
     bytes: int
@@ -56,7 +55,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceResult:
-    """What maintenance did, or of a dry run: would do, as far as can be told without doing it.
+    """What maintenance did, or in a dry run would do, as far as that is known in advance.
 
     `snapshot` is the newest published one (-1: none), `waiting` the commits that are not published. Files of
     snapshots that `expired` now are removed a day later at the earliest.
@@ -94,7 +93,7 @@ def maintain(
     settings = settings or load_settings()
     days = settings.keep_days if keep_days is None else keep_days
     if days < 0:
-        raise UsageError(f"Snapshots cannot be kept for {days} days. Give a number from 0.")
+        raise UsageError(f"Snapshots cannot be kept for {days} days. Give 0 or more.")
     place = location.parse_address(lake_address or settings.lake)
     with store.open_writer(place, settings, make=False) as con:
         before = _measure_space(con, place)
@@ -143,8 +142,8 @@ def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], k
 
 
 def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compacted, Compacted]:
-    """Rewrite and merge, table by table. What comes of it is published at once when no other commit waits for that:
-    the rows are the same, and readers are to have the better files."""
+    """Rewrite and merge, table by table. The result is published at once if no other commit is unpublished: the rows
+    are the same, and readers should get the better files."""
     _, waits = store.find_unpublished(store.list_snapshots(con))
     info: dict[str, Any] = {"upkeep": datetime.now(UTC).isoformat(timespec="seconds")} | (
         {} if waits else {"published": True}
@@ -173,7 +172,7 @@ def _estimate(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple
 
 
 def _expire(con: duckdb.DuckDBPyConnection, keep_days: int, dry_run: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The snapshots that go, and the published ones that stay."""
+    """The snapshots to expire, and the published ones that are kept."""
     history = store.list_snapshots(con)
     stay = find_needed(con, history, keep_days)
     go = tuple(s.number for s in history if s.number not in stay)
@@ -187,13 +186,13 @@ def _remove(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool) -> list[st
 
 
 def _refuse_orphans(con: duckdb.DuckDBPyConnection, place: location.Location, n_files: int) -> None:
-    """Raise LakeError when so many files are orphans that the catalogue is more likely to be the wrong one."""
+    """Raise LakeError if so many files are orphans that the catalogue is probably the wrong one."""
     n_orphans = len(_remove(con, "orphans", dry_run=True))
     if n_orphans > n_files * MAX_ORPHANS_PERCENT / 100:
         raise LakeError(
-            f"{n_orphans:,} of the {n_files:,} files in {place.data_path} are named by no snapshot of {place.name}, "
-            f"more than {MAX_ORPHANS_PERCENT} %. Is the catalogue that of these files, and the newest? Nothing was "
-            "done. If they are really left over, allow their removal:  chest maintain … --allow-orphans"
+            f"{n_orphans:,} of the {n_files:,} files in {place.data_path} are in no snapshot of {place.name}, "
+            f"more than {MAX_ORPHANS_PERCENT} %. Nothing was done. Check that the catalogue is the newest one of these "
+            "files. If they are really unused, allow their removal:  chest maintain … --allow-orphans"
         )
 
 
@@ -211,7 +210,7 @@ def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: st
         with contextlib.suppress(duckdb.Error):
             con.execute("rollback")
         raise LakeError(
-            f"Maintenance could not go on: {str(error).splitlines()[0]}. No answer has changed; run it again."
+            f"Maintenance stopped: {str(error).splitlines()[0]}. No answer has changed; run it again."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The lake's schema: numbered migrations, columns brought level with the column tables, views and their comments."""
+"""The lake's schema: numbered migrations, columns updated to the column tables, views and their comments."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Transact = Callable[..., Any]
 
 
 def list_migrations() -> list[tuple[int, str]]:
-    """The migrations this version knows: number and file, in order."""
+    """List the migrations of this version: number and file, in order."""
     return [(int(PurePath(name).name.split("_")[0]), name) for name in sql_files.list_files("schema")]
 
 
 def read_version(con: duckdb.DuckDBPyConnection) -> int:
-    """The number of the last migration the attached lake has been through; 0 for an empty one."""
+    """The number of the last migration applied to the attached lake; 0 for an empty one."""
     found = con.execute(
         "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'"
     ).fetchone()
@@ -50,7 +50,7 @@ def check_version(con: duckdb.DuckDBPyConnection, location: Location) -> int:
 
 
 def upgrade(con: duckdb.DuckDBPyConnection, location: Location, transact: Transact) -> None:
-    """Bring the attached lake's schema level with this version; does nothing, fast, when it is."""
+    """Upgrade the attached lake's schema to this version; returns quickly if it is up to date."""
     found = check_version(con, location)
     for number, name in list_migrations():
         if number > found:
@@ -112,7 +112,7 @@ def _find_missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[st
             elif _normalize_type(kind) != _normalize_type(column.type):
                 raise LakeError(
                     f"{table.name}.{column.name} is {kind} in the lake and {column.type} in sql/columns. "
-                    "Declare it under its old type, or make a new lake."
+                    "Declare it with its old type, or create a new lake."
                 )
             elif comments[table.name, column.name] != column.comment:
                 unlike += 1
@@ -124,7 +124,7 @@ def _normalize_type(kind: str) -> str:
 
 
 def _find_stale_views(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """The views that the lake does not have as they are declared now; a view's comment carries a digest of its text."""
+    """Find the views that differ from their present declaration; a view's comment has a digest of its text."""
     rows = con.execute(
         "select view_name, comment from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
     ).fetchall()

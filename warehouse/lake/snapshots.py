@@ -1,4 +1,4 @@
-"""What the snapshots of a lake say of themselves: published or not, with news or without, blocked and by what."""
+"""The metadata of a lake's snapshots: published or not, with or without new data, blocked and by which checks."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Snapshot:
 
     @property
     def is_register(self) -> bool:
-        """Whether all that it did was to record a manifest: there is nothing in it to publish."""
+        """Whether it only registered a manifest, so that there is nothing to publish."""
         return "manifest" in self.info
 
     @property
     def is_blocked(self) -> bool:
-        """Whether all that it did was to remember that checks kept a refresh from being published."""
+        """Whether it only recorded that checks blocked a refresh."""
         return "blocked" in self.info
 
     @property
@@ -47,12 +47,12 @@ class Snapshot:
 
     @property
     def is_news(self) -> bool:
-        """Whether it holds what readers have not seen, unless it is published."""
+        """Whether it has new data that readers do not see until it is published."""
         return not (self.is_register or self.is_blocked or self.is_maintenance)
 
 
 def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
-    """Every snapshot the lake still has, oldest first."""
+    """List every snapshot that the lake still has, oldest first."""
     rows = con.execute(
         "select snapshot_id, snapshot_time, commit_message, commit_extra_info "
         f"from ducklake_snapshots('{ALIAS}') order by 1"
@@ -61,7 +61,7 @@ def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
 
 
 def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
-    """The newest published snapshot (-1: none yet), and the commits with news since then, which no reader sees."""
+    """Find the newest published snapshot (-1 if none), and the later commits with new data, hidden from readers."""
     last = max((s.number for s in history if s.is_published), default=-1)
     return last, [s for s in history if s.number > last and s.is_news]
 
@@ -74,7 +74,7 @@ def _parse_info(text: str | None) -> dict[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
-#: What somebody does about it.
+#: The advice for blocked publishing.
 BLOCKED_ADVICE = (
     "See the rows:  chest check {check} --unpublished.  A refresh that was stopped goes on when it is run again, "
     "without a prefix; rows altered by another program are loaded again by  chest refresh BUCKET --full"
@@ -93,7 +93,7 @@ class Blocked:
 
 
 def find_blocked(history: Sequence[Snapshot]) -> list[Blocked]:
-    """The checks that hold publishing back, as the last attempt found them; none when it went well.
+    """Find the checks that block publishing, from the last attempt; empty if it succeeded.
 
     `history` is that of the lake, oldest first. A check is blocking since the first of the attempts without a
     published snapshot or a good result of it in between.

@@ -1,7 +1,7 @@
 """The lake as storage: attach it to read, pinned at a snapshot, or to write, upgraded first.
 
-DuckLake's settings and pitfalls are written up in docs/architecture.md. The catalogue file is never opened
-but through DuckDB: a second SQLite library in one process would drop its locks.
+DuckLake's settings and pitfalls are described in docs/architecture.md. The catalogue file is opened only
+through DuckDB: a second SQLite library in one process would drop its locks.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = [
     "transact",
     "wait_briefly",
 ]
-#: What a reader meets while maintenance lets snapshots go: it tries again.
+#: Errors that a reader gets while maintenance expires snapshots: it tries again.
 _PASSING = ("No snapshot found", "database is locked")
-#: How DuckLake says that a database is no catalogue of its own yet.
+#: DuckLake's error for a database that is not a catalogue yet.
 _NO_CATALOGUE = "creating a new DuckLake is explicitly disabled"
 
 
 def exists(location: Location) -> bool:
-    """Whether a lake with a SQLite catalogue is there; of one in PostgreSQL only attaching tells."""
+    """Whether a lake with a SQLite catalogue exists; true for PostgreSQL, where only attaching shows it."""
     if location.is_postgres:
         return True
     try:
@@ -53,13 +53,13 @@ def exists(location: Location) -> bool:
         return False
     except OSError as error:
         raise LakeError(f"The lake {location.name} cannot be opened: {error.strerror}.") from None
-    if not os.access(location.catalogue, os.R_OK):  # SQLite does not name this reason
+    if not os.access(location.catalogue, os.R_OK):  # SQLite does not report this reason
         raise LakeError(f"The lake {location.name} cannot be opened: Permission denied ({CATALOGUE}).")
     return size > 0
 
 
 def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Make the PostgreSQL schema that the catalogue goes in: DuckLake makes tables only."""
+    """Create the PostgreSQL schema of the catalogue, because DuckLake creates only tables."""
     there = f"select count(*) from information_schema.schemata where schema_name = {literal(location.schema)}"
     make = f"create schema if not exists {identifier(location.schema)}"
     try:
@@ -69,15 +69,15 @@ def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) ->
             con.execute(f"call postgres_execute('pg', {literal(make)})")
         con.execute("detach pg")
     except duckdb.Error as error:
-        raise LakeError(f"The lake {location.name} cannot be made: {first_line(error)}") from None
+        raise LakeError(f"The lake {location.name} cannot be created: {first_line(error)}") from None
 
 
 @contextlib.contextmanager
 def open_writer(location: Location, settings: Settings, *, make: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a lake to write, upgrading it first; one writer at a time (LakeBusyError).
+    """Open a lake for writing, upgrading it first; one writer at a time (LakeBusyError).
 
-    Where there is none it is made, unless `make` is false. LakeError when its catalogue is not that of its data path:
-    what a writer takes for a new lake, or for an older one, maintenance empties of all that it does not know.
+    Creates a missing lake, unless `make` is false. LakeError if the catalogue does not belong to the data path, because
+    maintenance would then remove all files that the catalogue does not list.
     """
     if not make:
         require(location)
@@ -88,7 +88,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
             _make_folders(location.folder)
         except OSError as error:
             raise LakeError(
-                f"The lake {location.name} cannot be made: {error.strerror}. Choose another --lake."
+                f"The lake {location.name} cannot be created: {error.strerror}. Choose another --lake."
             ) from None
     with (
         permissions.tighten_umask(),
@@ -107,7 +107,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
 
 @contextlib.contextmanager
 def explain_errors(location: Location) -> Iterator[None]:
-    """Turn DuckDB's errors about a lake (a damaged file, a right that is missing, a server that went) into one line."""
+    """Convert DuckDB's errors about a lake (a damaged file, a missing permission, a lost server) to one line."""
     try:
         yield
     except duckdb.Error as error:
@@ -117,20 +117,22 @@ def explain_errors(location: Location) -> Iterator[None]:
 
 
 def require(location: Location) -> None:
-    """Raise LakeError where there is no lake, or only the files of one; of one in PostgreSQL only attaching tells."""
+    """Raise LakeError if there is no lake, or only its files; for PostgreSQL only attaching shows it."""
     if not exists(location):
         _require_usable_folder(location)
-        raise LakeError(f"There is no lake at {location.name}. Make one:  chest refresh BUCKET --lake {location.name}")
+        raise LakeError(
+            f"There is no lake at {location.name}. Create one:  chest refresh BUCKET --lake {location.name}"
+        )
 
 
 def _require_usable_folder(location: Location) -> None:
-    """Before anything is made in a folder without a catalogue: refuse one that has the files of a lake."""
+    """Refuse a folder without a catalogue that has the files of a lake, before anything is created in it."""
     with contextlib.closing(duckdb.connect()) as con:
         data_path.require_unused(con, location, data_path.describe_missing(location))
 
 
 def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool, holder: int | None) -> None:
-    """Attach the lake, made where it is to be made, when catalogue and data path belong together; and upgrade it."""
+    """Attach the lake, creating it if allowed, check that catalogue and data path belong together, and upgrade it."""
     is_new = not _attach_existing(con, location)
     if not is_new and migrations.read_version(con):
         data_path.require_match(con, location)
@@ -139,7 +141,7 @@ def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: b
         data_path.require_unused(con, location, what)
         if not make:
             raise LakeError(
-                f"There is no lake at {location.name}: {what}. Make one:  chest refresh BUCKET --lake {location.name}"
+                f"There is no lake at {location.name}: {what}. Create one:  chest refresh BUCKET --lake {location.name}"
             )
         if location.is_postgres and location.schema != "public":
             _make_postgres_schema(con, location)
@@ -150,7 +152,7 @@ def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: b
 
 
 def _attach_existing(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
-    """Attach a lake that is there; False when the catalogue is none (a new file or database, or an empty one)."""
+    """Attach an existing lake; False if the catalogue is not one (a new or empty file or database)."""
     try:
         attach(con, location, "create_if_not_exists false")
     except LakeError as error:
@@ -161,7 +163,7 @@ def _attach_existing(con: duckdb.DuckDBPyConnection, location: Location) -> bool
 
 
 def _make_folders(folder: Path) -> None:
-    """Make the folders of a lake. Those of a new one are folders: a link at data/ is followed where a lake stands."""
+    """Create the folders of a lake. A link at data/ is followed only in an existing lake."""
     is_new = not (folder / CATALOGUE).exists()
     files.make_folder(folder / "data", below=folder if is_new else None)
 
@@ -174,9 +176,9 @@ def open_reader(
     unpublished: bool = False,
     memory_mb: int = 0,
 ) -> tuple[duckdb.DuckDBPyConnection, Snapshot]:
-    """Open a lake to read, pinned at a published snapshot: the newest, or the one asked for.
+    """Open a lake for reading, pinned at a published snapshot: the newest, or the one requested.
 
-    `unpublished` pins it at the newest of all, which may be half a refresh: for those who look into what is wrong.
+    `unpublished` pins it at the newest of all, which may be incomplete: for inspecting problems.
 
     Raises LakeError where there is no lake or nothing was published yet, UsageError for a snapshot that is
     unknown or was not published.
@@ -196,14 +198,14 @@ def open_reader(
 def _attach_to_read(
     con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
 ) -> Snapshot:
-    """Attach the lake at the snapshot asked for; again where maintenance has it, or took the snapshot away."""
+    """Attach the lake at the requested snapshot; retried if maintenance has the lake or has expired the snapshot."""
     for attempt in range(TRIES):
         try:
             attach(con, location, "read_only")
             migrations.check_version(con, location)
             history = list_snapshots(con)
             chosen = history[-1] if unpublished else _choose_snapshot(history, snapshot, location)
-            # Attached anew at the snapshot, so that no later commit is ever seen.
+            # Attached again at the snapshot, so that later commits are never visible.
             con.execute(f"use memory; detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}")
         except (LakeError, duckdb.Error) as error:

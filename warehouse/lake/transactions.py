@@ -61,12 +61,12 @@ def transact(
 
 
 def wait_briefly(attempt: int) -> None:
-    """A moment longer each time, of uneven length."""
+    """Wait with exponential backoff and jitter."""
     time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, 2.0))  # noqa: S311 - jitter
 
 
 def _to_lake_error(error: duckdb.Error) -> Exception:
-    """A problem outside the program as a LakeError; anything else as it is."""
+    """Convert an external problem to a LakeError; return any other error unchanged."""
     if shortage := explain_shortage(error):
         return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")
     if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
@@ -77,7 +77,7 @@ def _to_lake_error(error: duckdb.Error) -> Exception:
 
 
 def get_author() -> str:
-    """Who commits: the name of the operating system's user."""
+    """The author of a commit: the name of the operating system's user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Which views may answer otherwise than before: read off DuckLake's own record of changes, at the price of no scan."""
+"""Finds the views whose answers may have changed, from DuckLake's own record of changes, without a scan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_changed_views(
 ) -> tuple[str, ...]:
     """The views whose tables, or whose own text, changed in the snapshots after `since`, up to `until`.
 
-    All of them when it cannot be told: without `since`, or when the lake does not keep so old a snapshot any more.
+    All views if that is unknown: without `since`, or if the lake no longer has that snapshot.
     """
     row = con.execute(sql_files.read_statements(_SQL)["oldest"]).fetchone()
     if since is None or not row or not row[0] <= since <= until:

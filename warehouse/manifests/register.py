@@ -160,7 +160,7 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
     settings = settings or load_settings()
     place = location.parse_address(lake_address or settings.lake)
     if not store.exists(place):
-        raise LakeError(f"There is no lake at {place.name}. Make one:  chest refresh BUCKET --lake {place.name}")
+        raise LakeError(f"There is no lake at {place.name}. Create one:  chest refresh BUCKET --lake {place.name}")
     with contextlib.closing(connection.connect(settings, place)) as con:
         connection.attach(con, place, "read_only")
         there = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'manifests'"

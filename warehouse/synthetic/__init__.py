@@ -1,13 +1,13 @@
-"""Make a bucket of invented patients: any size, and the same seed gives the same bytes.
+"""Creates a bucket of synthetic patients, of any size; the same seed gives the same bytes.
 
-Every patient comes from random generators of its own, so patient 5 of 10 is patient 5 of 10,000, in both key
-layouts. Only invented facts are written; the headers have the structure of public test headers
-(headers.json). What is wrong with a bucket is written down where it is put in: see truth.py.
+Every patient has its own random generators, so patient 5 of 10 is patient 5 of 10,000, in both key layouts. All facts
+are invented; the headers have the structure of public test headers (headers.json). Errors in the data are recorded
+where they are made: see truth.py.
 
-    people     who they are           entries, numbers, codes, units   how values are written, and what they mean
-    course     what befell them       records                          the clinical files
-    images     studies and uploads    headers, series, stacks, defects what their headers say
-    dicom_files, frames               the .dcm: the header's attributes and small pixels
+    patients         demographics         entries, numbers, codes, units   how values are written, and their meaning
+    clinical_course  admission, outcome   records                          the clinical files
+    images           studies, uploads     headers, series, stacks, defects the content of their headers
+    dicom_files      frames              the .dcm: the header's attributes and small pixels
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAYOUTS = ("dated", "published")
 GROUP = "training"
 FOLDERS = {"CR": "xray", "DX": "xray", "CT": "ct", "MR": "mri"}
 RENAMED = date(2020, 4, 16)
-"""Until then the folder xray was spelt x-ray."""
+"""Until this day the folder xray was spelt x-ray."""
 
 Layout = Literal["dated", "published"]
 
@@ -51,9 +51,8 @@ def make_bucket(
 ) -> dict[str, object]:
     """Write a bucket into the new folder `out` and return its truth (also written as out/truth.json).
 
-    The truth says what a correct warehouse answers; it is the same for both layouts. A `clean` bucket has
-    neither slips nor faults. With `stubs` a .dcm has four bytes instead of a small DICOM file. `progress` is
-    called with the patients done and their total.
+    The truth has the answers of a correct warehouse; it is the same for both layouts. A `clean` bucket has no errors in
+    records or images. With `stubs` a .dcm has four bytes instead of a small DICOM file. `progress` is called with the patients done and their total.
     """
     _check_arguments(patients, layout)
     try:
@@ -82,7 +81,7 @@ def _fill_bucket(
             draw = functools.partial(_create_generator, seed, number)
             person = invent_person(draw("person"), number)
             pen = RecordWriter(draw("slips"), choose_habits(person.centre), clean)
-            share = pen.rng.random()  # few have no images, and few have no clinical record
+            share = pen.rng.random()  # a few have no images, and a few no clinical record
             records = invent_records(draw("records"), pen, person) if share >= 0.03 or clean else []
             face = invent_face(pen, person)
             images = list(invent_images(draw("images"), pen, person, face, stubs=stubs)) if share < 0.98 else []
@@ -98,16 +97,16 @@ def _fill_bucket(
 
 
 def _create_generator(seed: int, number: int, use: str) -> random.Random:
-    """A generator for one use: what one draws does not shift what another does."""
+    """Create a generator for a single use, so that draws from one do not affect another."""
     return random.Random(f"{seed}/{number}/{use}")
 
 
 def _check_arguments(patients: int, layout: str) -> None:
-    """Refuse what cannot be made, before anything is written."""
+    """Raise UsageError for invalid arguments, before anything is written."""
     if layout not in LAYOUTS:
-        raise UsageError(f"layout {layout!r}: there is no such key layout; choose one of {', '.join(LAYOUTS)}")
+        raise UsageError(f"There is no key layout {layout!r}. Choose one of {', '.join(LAYOUTS)}.")
     if patients < 1:
-        raise UsageError(f"patients {patients}: a bucket needs at least one patient; give a number from 1 up")
+        raise UsageError(f"A bucket cannot have {patients} patients. Give a number from 1.")
 
 
 def _write_objects(out: Path, layout: str, patient_id: str, images: list[Image], records: list[Record]) -> None:
@@ -137,10 +136,10 @@ def _find_folder(image: Image) -> str:
 
 
 def _write_file(path: Path, content: bytes, day: date) -> None:
-    """Write a file as if at noon (UTC) of `day`."""
+    """Write a file with a modification time of noon (UTC) on `day`."""
     try:
         files.write_new(path, content)
-    except FileNotFoundError:  # the folder's first file; cheaper than to look before every file
+    except FileNotFoundError:  # the folder's first file; cheaper than checking before every file
         files.make_folder(path.parent)
         files.write_new(path, content)
     _set_time(path, day)

@@ -1,4 +1,4 @@
-"""Invent what a clinical record says about a person: who they are, their history, admission and outcome."""
+"""Invents the facts of a clinical record: demographics, history, admission and outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from warehouse.synthetic.entries import Entry, RecordWriter, write_date_on_ward,
 from warehouse.synthetic.patients import Person
 
 Facts = list[tuple[date, str, Entry]]
-"""What a record may say, with the day from which it can be known."""
+"""Facts of a record, with the day from which each can be known."""
 
 
 def invent_demographics(rng: random.Random, pen: RecordWriter, person: Person) -> dict[str, Entry]:
@@ -24,7 +24,7 @@ def invent_demographics(rng: random.Random, pen: RecordWriter, person: Person) -
 
 
 def invent_positive_facts(rng: random.Random, pen: RecordWriter, person: Person) -> Facts:
-    """Everything the record of a positive patient will ever say, in the order of the schema."""
+    """All facts that the record of a positive patient will ever have, in the order of the schema."""
     onset = person.onset
     admitted = onset + timedelta(days=rng.randint(-1, 2))
     on_ward = write_date_on_ward if pen.habits.ward_prefix and pen.slips(0.7) else write_us_date
@@ -71,7 +71,7 @@ def _invent_history(rng: random.Random, pen: RecordWriter) -> dict[str, Entry]:
 
 
 def _draw_answer(rng: random.Random, share: float) -> bool | None:
-    """Yes for a share of the patients, no for most others, and unknown (None)."""
+    """Draw yes for a share of the patients, no for most others, and unknown (None) for the rest."""
     return True if rng.random() < share else rng.choices((False, None), (88, 12))[0]
 
 
@@ -87,7 +87,7 @@ def _invent_arrival(rng: random.Random, pen: RecordWriter, person: Person) -> di
 
 
 def _invent_course(rng: random.Random, pen: RecordWriter, person: Person, admitted: date) -> Facts:
-    """What became of the patient: tests, films, intensive care, death. Later facts replace earlier ones."""
+    """The outcome of the patient: tests, films, intensive care, death. Later facts replace earlier ones."""
     start, onset = date.min, person.onset
     severity = rng.choices((1, 2, 3), (40, 35, 25))[0]
     report = rng.choices((0, 1, 2, 3), (12, 55, 20, 13))[0]
@@ -102,7 +102,7 @@ def _invent_course(rng: random.Random, pen: RecordWriter, person: Person, admitt
         (start, "Final COVID Status", codes.write_result(pen, True)),
         (start, "COVID CODE", codes.write_report_code(pen, report)),
         (start, "CXR severity", codes.write_code(pen, severity, *codes.SEVERITY)),
-        # Who was intubated has a plain answer here, so that a record without intensive care says so.
+        # Intubated patients have an explicit answer, so that a record without intensive care states that.
         (start, "ITU admission", Entry(0, False) if in_itu or tube_elsewhere else _write_outcome(pen, False)),
         (start, "Date of ITU admission", Entry(" ")),
         (start, "Intubation", _write_outcome(pen, False)),
@@ -145,5 +145,5 @@ def _invent_second_film(rng: random.Random, pen: RecordWriter, day: date) -> Fac
 
 
 def _write_outcome(pen: RecordWriter, answer: bool) -> Entry:
-    """Yes or no; text and every other number are no answer."""
+    """Whether a value is yes or no; text and other numbers are not an answer."""
     return codes.write_flag(pen, answer, *codes.OUTCOME, share=0.01)

@@ -1,4 +1,4 @@
-"""Codes as centres write them: sex, ethnic group, yes and no, categories, test results, report codes."""
+"""Writes codes as centres do: sex, ethnic group, yes and no, categories, test results, report codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POSITIVE, NEGATIVE = "Positive", "Negative"
 def write_code(pen: RecordWriter, value: int, *slips: Entry, share: float = 0.04, unknown: int | None = None) -> Entry:
     """A code as a number, as text or blank; a share of the entries are one of `slips`.
 
-    The code `unknown` says that the answer is not known: nothing usable, though it is a code.
+    The code `unknown` means an unknown answer: a valid code without a usable value.
     """
     if slips and pen.slips(share):
         return pen.rng.choice(slips)
@@ -34,7 +34,7 @@ _SLIPS: Slips[int] = (
 
 
 def write_flag(pen: RecordWriter, answer: bool | None, *slips: Entry, share: float = 0.04) -> Entry:
-    """No, yes or (None) unknown."""
+    """Write no, yes or unknown (None)."""
     if answer is not None and pen.slips(0.01):
         return Entry(f"{int(answer)}.0", answer)
     entry = write_code(pen, 2 if answer is None else int(answer), *slips, share=share, unknown=2)
@@ -42,7 +42,7 @@ def write_flag(pen: RecordWriter, answer: bool | None, *slips: Entry, share: flo
 
 
 def list_mixed_slips(yes: str) -> tuple[Entry, ...]:
-    """The slips of a yes or no field that takes a name behind its code."""
+    """The errors of a yes or no field that accepts a name after its code."""
     return (
         Entry(f"1 {yes}", True, FROM_TEXT),
         Entry(f"0 ({yes} stopped)", False, FROM_TEXT),
@@ -111,7 +111,7 @@ def write_result(pen: RecordWriter, positive: bool) -> Entry:
 
 
 def write_swab_result(pen: RecordWriter, positive: bool) -> Entry:
-    """The result in a status record, where the laboratory's phrase is none."""
+    """Write the result in a status record, where the laboratory's phrase is not accepted."""
     entry = write_result(pen, positive)
     return entry._replace(clean=None, rules=("not_a_result",)) if "pcr_phrase" in entry.rules else entry
 
@@ -122,7 +122,7 @@ def _write_plain_result(pen: RecordWriter, positive: bool) -> Entry:
 
 
 def _write_phrase(pen: RecordWriter, positive: bool) -> Entry:
-    if not positive:  # only the positive phrase is recoded
+    if not positive:  # only the positive phrase is recognised
         return Entry("RNA NOT DETECTED (SARS-CoV-2)", None, ("not_a_result",))
     text = pen.rng.choice(("RNA DETECTED (SARS-CoV-2)", "rna detected (sars-cov-2)"))
     return Entry(text, POSITIVE, ("pcr_phrase",))
@@ -163,7 +163,7 @@ def write_ethnicity(pen: RecordWriter, group: str) -> Entry:
 
 UNKNOWN = "Unknown"
 GROUPS = {"White": 66, "Asian": 14, "Black": 8, "Multiple": 3, "Other": 5, UNKNOWN: 4}
-"""The ethnic groups and how many in a hundred say each."""
+"""The ethnic groups, with percentages."""
 _LETTERS = {
     "White": ("A", "A", "A", "B", "C", "C2", "CX"),
     "Asian": ("H", "J", "K", "L", "LB", "R"),
@@ -180,7 +180,7 @@ _WORDS = {
     "Other": ("Any other ethnic group", "Other"),
     UNKNOWN: ("Unknown", "not recorded", "not stated"),
 }
-# In no table; told by a word within.
+# Not in a table; recognised by a word.
 _PHRASES = {
     "White": ("WHITE - Scottish", "White (Polish)"),
     "Multiple": ("Mixed white and asian", "Multiple backgrounds"),

@@ -1,7 +1,7 @@
-"""What goes wrong with images: headers of other patients, days that cannot be, identity left in a header.
+"""Defects of images: headers of other patients, impossible dates, identifying data left in a header.
 
-Every name, address and number is made up: NHS numbers of the test range (999), telephone numbers that Ofcom
-keeps for drama, the postcode of nowhere.
+All names, addresses and numbers are fictitious: NHS numbers of the test range (999), telephone numbers that Ofcom
+reserves for drama, a postcode that does not exist.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOO_EARLY = "study_after_available"
 ATTRIBUTES = "identifying_attributes"
 TEXT = "identifying_text"
 
-# Of all studies; a fault of a study is in each of its headers.
+# Shares of all studies; a defect of a study is in each of its headers.
 _SHARES = {ANOTHER_PATIENT: 0.006, TOO_EARLY: 0.006, ATTRIBUTES: 0.006, TEXT: 0.006}
 
 _FAMILY = ("SAMPLE", "SPECIMEN", "EXAMPLE", "TESTER")
@@ -29,12 +29,12 @@ _COMMENTS = ("ImageComments", "PatientComments", "AdditionalPatientHistory", "St
 
 
 def draw_study_fault(pen: RecordWriter) -> str:
-    """The fault of a study; "" for most."""
+    """Draw the defect of a study; "" for most."""
     return next((fault for fault, share in _SHARES.items() if pen.slips(share)), "")
 
 
 def apply_fault(pen: RecordWriter, header: Header, person: Person, fault: str) -> None:
-    """Put the fault into what the headers of a study share."""
+    """Apply the defect to the attributes that the headers of a study share."""
     rng = pen.rng
     if fault == ANOTHER_PATIENT:
         other = invent_other_id(person.patient_id)
@@ -47,7 +47,7 @@ def apply_fault(pen: RecordWriter, header: Header, person: Person, fault: str) -
 
 
 def _invent_attributes(rng: random.Random) -> list[tuple[str, object]]:
-    """Attributes that DICOM's Basic Profile removes, each with what could have been left there."""
+    """Attributes that DICOM's Basic Profile removes, with values that could have been left."""
     family, given = rng.choice(_FAMILY), rng.choice(_GIVEN)
     return [
         ("PatientName", {"Alphabetic": f"{family}^{given}"}),
@@ -63,7 +63,7 @@ def _invent_attributes(rng: random.Random) -> list[tuple[str, object]]:
 
 
 def _invent_texts(rng: random.Random) -> list[str]:
-    """Free text that gives somebody away."""
+    """Invent free text that identifies a person."""
     family, given = rng.choice(_FAMILY).title(), rng.choice(_GIVEN).title()
     return [
         f"Portable film of Mr {given} {family}",
@@ -75,7 +75,7 @@ def _invent_texts(rng: random.Random) -> list[str]:
 
 
 def _invent_nhs_number(rng: random.Random) -> str:
-    """A number of the test range whose check digit is right."""
+    """Invent a number of the test range with a valid check digit."""
     while True:
         digits = [9, 9, 9, *(rng.randrange(10) for _ in range(6))]
         check = -sum(digit * weight for digit, weight in zip(digits, range(10, 1, -1), strict=True)) % 11

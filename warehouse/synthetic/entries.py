@@ -1,8 +1,8 @@
-"""A value as a centre writes it, beside what it means; and the ways of writing a date.
+"""Values as centres write them, with their meaning; and the ways of writing a date.
 
-Every slip is written down where it is made: an `Entry` holds the value sent, the clean value that the reference
-asks for, and the names of the rules (sql/cleaning/rules.csv) that a cleaner owes for it. Nothing here reads a
-value back: what an entry means is known before it is written.
+Every error is recorded where it is made: an `Entry` has the submitted value, the clean value that the reference
+requires, and the rules (sql/cleaning/rules.csv) that cleaning must report. Nothing here parses a value: the meaning of
+an entry is known before it is written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Entry(NamedTuple):
-    """A value as sent, what it means (None: nothing usable), the rules owed for it, and the unit of what it means."""
+    """A submitted value, its meaning (None if not usable), the rules expected for it, and the unit of the meaning."""
 
     sent: object
     clean: object = None
@@ -29,18 +29,18 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordWriter:
-    """Whoever fills in the records of one patient; `tidy` makes no slips and leaves nothing blank."""
+    """The person who writes the records of a patient; if `tidy`, without errors and blanks."""
 
     rng: random.Random
     habits: Habits
     tidy: bool = False
 
     def slips(self, share: float) -> bool:
-        """Say whether something that happens to a share of the entries happens to this one."""
+        """Draw whether an event with this probability happens to this entry."""
         return not self.tidy and self.rng.random() < share
 
     def write(self, value: T, plain: Callable[[RecordWriter, T], Entry], slips: Slips[T]) -> Entry:
-        """Write a value in its plain form or, by their shares, with one of the slips."""
+        """Write a value in its plain form or, by their probabilities, with one of the errors."""
         if not self.tidy:
             roll = self.rng.random()
             for share, slip in slips:
@@ -51,21 +51,21 @@ class RecordWriter:
 
 
 Slips = Sequence[tuple[float, Callable[[RecordWriter, T], Entry]]]
-"""Ways of writing that are not the plain one, each with its share of all entries."""
+"""Other ways of writing than the plain one, each with its share of all entries."""
 
 
 def write_blank(pen: RecordWriter, _: object = None) -> Entry:
-    """Nothing, in one of the ways to say so; no rule is owed for it."""
+    """Write a blank in one of its forms; no rule is expected for it."""
     return Entry(pen.rng.choice((" ", " ", "", None)))
 
 
 def write_no_value(pen: RecordWriter, value: object) -> Entry:
-    """An object or a list where a single value is expected."""
+    """Write an object or a list in place of a single value."""
     return Entry(pen.rng.choice(({"value": str(value)}, [str(value)])), None, ("wrong_type",))
 
 
 def to_entry_known_on(entry: Entry, day: date) -> Entry:
-    """The entry as a file of `day` has it: a date from before 1900 or after the next day is none there."""
+    """The entry in a file of `day`: a date before 1900 or after the next day is invalid there."""
     if isinstance(entry.clean, date) and not date(1900, 1, 1) <= entry.clean <= day + timedelta(days=1):
         return entry._replace(clean=None, rules=("date_outside_window",))
     return entry
@@ -75,17 +75,17 @@ def to_entry_known_on(entry: Entry, day: date) -> Entry:
 
 
 def write_us_date(pen: RecordWriter, day: date) -> Entry:
-    """A date of a data record: month first, in the centre's way, seldom in another."""
+    """Write a date of a data record: month first, in the centre's format, rarely in another."""
     return pen.write(day, _write_month_first, _SLIPS_US)
 
 
 def write_uk_date(pen: RecordWriter, day: date) -> Entry:
-    """A date of a status record: day first."""
+    """Write a date of a status record: day first."""
     return pen.write(day, _write_day_first, _SLIPS_UK)
 
 
 def write_date_on_ward(_: RecordWriter, day: date) -> Entry:
-    """A date with the ward before it."""
+    """Write a date after the ward."""
     return Entry(f"[Ward] - {day.isoformat()}", day, ("date_embedded",))
 
 
@@ -126,7 +126,7 @@ def _slip_month_first(pen: RecordWriter, day: date) -> Entry:
 
 
 def _to_swapped_date(text: str, day: date) -> Entry:
-    """A date not in its field's order: repaired where the day cannot be a month, else nobody can tell."""
+    """A date not in its field's order: repaired if the day cannot be a month, otherwise undetectable."""
     if day.day > 12:
         return Entry(text, day, ("date_other_order",))
     return Entry(text, date(day.year, day.day, day.month))
@@ -143,7 +143,7 @@ def _write_no_date(pen: RecordWriter, _: date) -> Entry:
 
 
 def _write_next_year(_: RecordWriter, day: date) -> Entry:
-    """Next year's date: a slip in January, and in the future of most files that hold it."""
+    """Next year's date: an error typical of January, and in the future of most files that have it."""
     later = date(day.year + 1, day.month, min(day.day, 28))
     return Entry(later.isoformat(), later)
 

@@ -20,14 +20,14 @@ def load_catalogue() -> dict[str, Any]:
 
 
 def load_template(modality: str, maker: str) -> Header:
-    """The header to start from: GE scanners have private tags of their own."""
+    """The header template: GE scanners have their own private tags."""
     name = "CT_GE" if modality == "CT" and maker.startswith("GE") else modality
     return dict(load_catalogue()["templates"][name])
 
 
 @functools.cache
 def assign_equipment(centre: str, kind: str) -> tuple[list[list[Any]], list[int]]:
-    """The machines of a centre and how busy each is: the same in every sample bucket."""
+    """The machines of a centre and their weights: the same in every synthetic bucket."""
     rng = random.Random(f"{kind} at {centre}")
     machines = load_catalogue()["machines"][kind]
     letters = "".join(word[0] for word in centre.split() if word[0].isupper())[:3]
@@ -43,7 +43,7 @@ def sends_text(centre: str) -> bool:
 
 
 def convert_numbers_to_text(header: Header) -> Header:
-    """The header as a gateway sends it that writes numbers as text."""
+    """The header as sent by a gateway that writes numbers as text."""
     return {
         tag: {"vr": e["vr"], "Value": [v if v is None else str(v) for v in e["Value"]]}
         if e and e["vr"] in ("IS", "DS") and "Value" in e
@@ -73,12 +73,12 @@ def set_attributes(header: Header, **values: object) -> None:
 
 
 def draw_uid(rng: random.Random) -> str:
-    """An identifier that nobody else has."""
+    """Draw a unique identifier."""
     return f"2.25.{rng.getrandbits(128)}"
 
 
 def draw_time(rng: random.Random) -> str:
-    """A time of day, most often around noon, with or without a fraction."""
+    """Draw a time of day, mostly around noon, with or without a fraction."""
     seconds = int(min(86399, max(0, rng.gauss(13, 4.5) * 3600)))
     whole = f"{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}"
     return whole + rng.choice(("", "", ".000", ".437000"))

@@ -1,4 +1,4 @@
-"""Invent the images of a patient: studies, their headers, what was uploaded when, and what went wrong."""
+"""Invents the images of a patient: studies, headers, uploads and defects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SMALLER = {"xray": 64, "ct": 16, "mri": 8}
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image: its ids, the day it was uploaded, its header (or none), its .dcm (or none), its fault."""
+    """An image: its ids, upload day, header (or None), the bytes of its .dcm (or None), and its defect."""
 
     modality: str
     study: str
@@ -57,7 +57,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class HeaderDemographics:
-    """What all headers of a patient say about age and sex, and what that means."""
+    """Age and sex in all headers of a patient, and their meaning."""
 
     age_text: str | None
     age: float | None
@@ -66,7 +66,7 @@ class HeaderDemographics:
 
 
 def invent_face(pen: RecordWriter, person: Person) -> HeaderDemographics:
-    """Draw how headers speak of a patient: age in years, or the smallest in other units, or bare, or missing."""
+    """Draw the demographics in headers: age in years, for the youngest in other units, or bare, or missing."""
     age_text, age = _write_dicom_age(pen, person.age)
     sex = pen.rng.choice((None, "O")) if pen.slips(0.015) else person.sex
     return HeaderDemographics(age_text, age, sex, sex if sex in ("F", "M") else None)
@@ -107,7 +107,7 @@ def _invent_study(
     *,
     stubs: bool,
 ) -> Iterator[Image]:
-    """Draw one study: what its headers share, then its series, image by image."""
+    """Draw one study: the shared attributes of its headers, then its series, image by image."""
     rooms, weights = assign_equipment(person.centre, kind)
     modality, maker, model, rows, columns, station = rng.choices(rooms, weights)[0]
     study = draw_uid(rng)
@@ -150,12 +150,12 @@ def _enlarge_pixels(header: Header, factor: int) -> None:
 
 
 def _simulate_upload(pen: RecordWriter, image: Image) -> Iterator[Image]:
-    """The image as it reached the bucket: seldom without its .dcm, twice, or beside a .dcm without header."""
+    """The image as uploaded: rarely without its .dcm, twice, or with another .dcm without header."""
     if not image.fault and pen.slips(0.01):
         yield replace(image, body=None, fault=defects.NO_DCM)
     elif not image.fault and pen.slips(0.003):
         yield replace(image, fault=defects.TWICE)
-        yield replace(image, image=draw_uid(pen.rng), fault=defects.TWICE)  # the same under another name
+        yield replace(image, image=draw_uid(pen.rng), fault=defects.TWICE)  # the same image under another name
     else:
         yield image
     if pen.slips(0.005):

@@ -1,4 +1,4 @@
-"""Numbers as centres write them: plain or in brackets, with words, units, limits, ranges, or beyond all limits."""
+"""Writes numbers as centres do: plain or in brackets, with words, units, limits, ranges, or out of range."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from warehouse.synthetic.entries import Entry, RecordWriter, Slips, write_blank,
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number that records hold: how it is spread, its decimals, and what people write behind it."""
+    """A number in records: its distribution, decimals, and the words that people write after it."""
 
     mean: float
     spread: float
     decimals: int = 0
     word: str = ""
     whole: bool = False
-    """Whether a cleaner rounds it."""
+    """Whether cleaning rounds it."""
     top: float = 1e9
     beyond: tuple[object, ...] = ("-1", -2)
-    """Entries outside the limits that a cleaner enforces."""
+    """Entries outside the limits that cleaning applies."""
     unusual: tuple[int, ...] = ()
-    """Numbers outside the span that the sheet prints, yet real."""
+    """Valid numbers outside the range printed in the schema sheet."""
     text: tuple[str, ...] = ("not done", "n/a", "-", "?")
     several: tuple[str, ...] = ("1/3/20", "1/2")
-    """Entries beside ranges that hold no single number."""
+    """Entries without a single number, in addition to ranges."""
 
 
 MEASURES: dict[str, Measure] = {
@@ -61,10 +61,10 @@ MEASURES: dict[str, Measure] = {
     "Troponin I": Measure(22, 18, text=("not sent", "?")),
     "Troponin T": Measure(19, 14, beyond=("30000", 1)),
 }
-"""What is measured on admission, in the unit that we store; PaO2 as a pressure."""
+"""Measurements on admission, in the stored unit; PaO2 as a pressure."""
 
 SELDOM = {"Fibrinogen  if d-dimer not performed", "Ferritin", "Troponin I", "Troponin T"}
-"""Measured at half of the admissions only; the others have no such key."""
+"""Measured at only half of the admissions; the others do not have the key."""
 
 APACHE = Measure(17, 6, word="pts", whole=True, top=71, beyond=("72", 140))
 PACK_YEARS = Measure(24, 12, word="pack years", whole=True, text=("unknown", "Never smoked"))
@@ -72,7 +72,7 @@ _SATURATION = Measure(94, 2, top=100)
 
 
 def write_measured(rng: random.Random, pen: RecordWriter, key: str, centre: str, day: date) -> Entry:
-    """One of MEASURES as `centre` sends it, and what it is in the unit that we store."""
+    """Write one of MEASURES as `centre` sends it, with its value in the stored unit."""
     deviation, measure = rng.gauss(0, 1), MEASURES[key]
     if key not in units.STORED:
         return write_number(pen, measure, _draw_number(measure, deviation), day)
@@ -83,7 +83,7 @@ def write_measured(rng: random.Random, pen: RecordWriter, key: str, centre: str,
         unit = units.SHEFFIELD_TROPONIN_IN_NG_L
     value = _draw_number(_SATURATION if unit.written == "%" else measure, deviation)
     if unit is units.SHEFFIELD_TROPONIN_IN_NG_L:
-        value = max(value, 12)  # less could be ng/mL, as the centre says
+        value = max(value, 12)  # less could be ng/mL, as the centre states
     sent = _scale(value, unit.factor)
     if unit is units.UNKNOWN and key == "D-dimer on admission" and pen.habits.d_dimer_in_ug:
         sent = _scale(value, 0.001)
@@ -94,12 +94,12 @@ def write_measured(rng: random.Random, pen: RecordWriter, key: str, centre: str,
 
 
 def draw_number(rng: random.Random, measure: Measure) -> float:
-    """A number of its kind."""
+    """Draw a value."""
     return _draw_number(measure, rng.gauss(0, 1))
 
 
 def write_number(pen: RecordWriter, measure: Measure, value: float, day: date) -> Entry:
-    """A number in the ways centres write it down; `day` is the one they put behind a bracketed value."""
+    """Write a number in the ways that centres do; `day` is written after a bracketed value."""
 
     def bracketed(_: RecordWriter, value: float) -> Entry:
         return Entry(f"[{value}] - {day.isoformat()}", value, ("value_from_brackets",))
@@ -147,7 +147,7 @@ def _draw_number(measure: Measure, deviation: float) -> float:
 
 
 def _scale(value: float, factor: float) -> float:
-    """The number as sent: `value` is in the unit that we store."""
+    """Write the number as submitted; `value` is in the stored unit."""
     return value if factor == 1 else round(value / factor) if factor < 1 else round(value / factor, 3)
 
 
@@ -165,7 +165,7 @@ def _write_limit(pen: RecordWriter, value: float) -> Entry:
 
 
 def _write_decimal(pen: RecordWriter, value: float) -> Entry:
-    """A whole number with decimals: real ones, or none worth the name."""
+    """Write a whole number with decimals, significant or zero."""
     if pen.rng.random() < 0.5:
         return Entry(f"{value}.0", value)
     return Entry(f"{value}.4", value, ("rounded",))
@@ -178,11 +178,11 @@ _SLIPS: tuple[tuple[float, Callable[[RecordWriter, float], Entry]], ...] = (
 )
 
 
-# ---- numbers with ways of their own ----
+# ---- numbers with special forms ----
 
 
 def write_age(pen: RecordWriter, years: int) -> Entry:
-    """The age in years; the sheet prints 13 to 103."""
+    """Write the age in years; the schema sheet prints 13 to 103."""
     printed = () if 13 <= years <= 103 else ("outside_printed_range",)
 
     def fraction(_: RecordWriter, years: int) -> Entry:
@@ -202,7 +202,7 @@ def write_age(pen: RecordWriter, years: int) -> Entry:
 
 
 def write_fio2(rng: random.Random, pen: RecordWriter) -> Entry:
-    """Oxygen: litres, mask colours, fractions and percentages are mixed between centres."""
+    """Write FiO2: centres mix litres, mask colours, fractions and percentages."""
     percent = rng.choice((21, 21, 21, 24, 28, 35, 40, 60))
     if pen.tidy or pen.rng.random() < 0.45:
         return Entry(pen.rng.choice((percent, str(percent))), percent)
@@ -240,7 +240,7 @@ _OXYGEN = (
 
 
 def write_blood_pressure(rng: random.Random, pen: RecordWriter, day: date) -> tuple[Entry, Entry]:
-    """Systolic and diastolic pressure: two numbers, or now and then the pair in both places."""
+    """Write systolic and diastolic pressure: two numbers, or sometimes the pair in both fields."""
     low, high = rng.randint(55, 95), rng.randint(100, 175)
     pair = ("value_from_pair",)
     if pen.slips(0.15):

@@ -1,4 +1,4 @@
-"""Invent people: who they are, which centre sends them and how that centre fills in its records."""
+"""Invents patients: their demographics, their centre, and how that centre writes records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-# Centres with the share of patients each sends. The first six are those with known units.
+# Centres with their shares of patients. The first six are those with known units.
 CENTRES: dict[str, int] = {
     "Imperial College Healthcare NHS Trust": 9,
     "Cambridge University Hospitals NHS Foundation Trust": 8,
@@ -56,7 +56,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How a centre fills in its records."""
+    """How a centre writes its records."""
 
     short_year: bool
     bare_day: bool
@@ -67,7 +67,7 @@ class Habits:
 
 @functools.cache
 def choose_habits(centre: str) -> Habits:
-    """Return how `centre` fills in its records: the same in every sample bucket."""
+    """Return how `centre` writes its records: the same in every synthetic bucket."""
     rng = random.Random(f"habits of {centre}")
     return Habits(
         short_year=rng.random() < 0.4,
@@ -99,13 +99,13 @@ def invent_person(rng: random.Random, number: int) -> Person:
 
 
 def invent_other_id(patient_id: str) -> str:
-    """The pseudonym of somebody else."""
+    """The pseudonym of another patient."""
     number = int(patient_id.removeprefix("Covid"))
     return f"Covid{number - 1 or 2}"
 
 
 def _draw_onset(rng: random.Random) -> date:
-    """Two waves, spring 2020 and winter 2020/21, over a low tide."""
+    """Draw a day from two waves, spring 2020 and winter 2020/21, over a low baseline."""
     first, last = FIRST_DAY + timedelta(days=21), LAST_DAY - timedelta(days=11)
     while True:
         wave = rng.choices(("spring", "winter", "tide"), (35, 45, 20))[0]

@@ -1,6 +1,6 @@
-"""Invent the clinical files of a patient: which are sent when, under which keys, and what they truly say.
+"""Invents the clinical files of a patient: their days, their keys, and their true content.
 
-Belongs here: the files. Does not: what happened to the patient (course.py) and how one value is written.
+Belongs here: the files. Does not: what happened to the patient (clinical_course.py) and how a value is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MISTYPED = {
 }
 ALIASES = {alias: key for key, alias in MISTYPED.items()} | {"CXR severity 3": "CXR severity 2"}
 
-# Two plain answers for keys that are now and then sent in both spellings at once.
+# Two plain answers for keys that are sometimes sent in both spellings at once.
 TWICE = {
     "PMH hypertension": (Entry("1", True), Entry("0", False)),
     "PMH diabetes mellitus type II": (Entry(0, False), Entry("1", True)),
@@ -46,15 +46,15 @@ RETIRED = {
 NEW = {
     "Vaccination status": ("0", "1", "2"),
     "Variant": ("Alpha", "Delta"),
-    "Sex ": ("F", "M"),  # white space makes another key of it
+    "Sex ": ("F", "M"),  # with white space it is a different key
     "Clinical frailty scale": (3, "5", "Not scored"),
 }
-"""Keys that no table knows."""
+"""Keys that are not in any table."""
 
 
 @dataclass(slots=True)
 class Record:
-    """One clinical file (its kind, its day, its fields as sent) and what it truly says, by column."""
+    """A clinical file (kind, day, submitted fields) and its true values by column."""
 
     kind: Literal["data", "status"]
     day: date
@@ -62,7 +62,7 @@ class Record:
     values: dict[str, object] = field(default_factory=lambda: {"ethnicity": codes.UNKNOWN})
     units: dict[str, str] = field(default_factory=dict)
     issues: list[tuple[str, str]] = field(default_factory=list)
-    """Key and rule of everything that a cleaner must account for."""
+    """Keys and rules of all issues that cleaning must report."""
     new_fields: list[str] = field(default_factory=list)
 
 
@@ -83,7 +83,7 @@ _COLUMNS = {
 
 
 def invent_records(rng: random.Random, pen: RecordWriter, person: Person) -> list[Record]:
-    """Draw the clinical files of a patient, oldest first, one a day at most."""
+    """Draw the clinical files of a patient, oldest first, at most one per day."""
     if not person.positive:
         return _invent_status_records(rng, pen, person, person.onset, rng.choices((1, 2, 3, 4), (80, 14, 5, 1))[0])
     records: list[Record] = []
@@ -96,13 +96,13 @@ def invent_records(rng: random.Random, pen: RecordWriter, person: Person) -> lis
         known = _write_identity(pen, person) | {key: entry for known_on, key, entry in facts if known_on <= day}
         records.append(_build_data_record(pen, day, _choose_spelling(pen, known) | more))
         day += timedelta(days=rng.randint(3, 45))
-    if len(records) < 4 and rng.random() < 0.02:  # a negative swab after recovery; it must not win
+    if len(records) < 4 and rng.random() < 0.02:  # a negative swab after recovery, which must not be in effect
         records += _invent_status_records(rng, pen, person, day, 1)
     return [record for record in records if record.day <= LAST_RECORD]
 
 
 def _write_identity(pen: RecordWriter, person: Person) -> Sheet:
-    """Who the record is about and who sends it; white space and letter case slip in."""
+    """Write the patient and the centre, sometimes with errors in white space and letter case."""
     patient, centre = person.patient_id, person.centre
     if pen.slips(0.005):
         patient = invent_other_id(patient)
@@ -119,14 +119,14 @@ def _write_identity(pen: RecordWriter, person: Person) -> Sheet:
 def _invent_status_records(
     rng: random.Random, pen: RecordWriter, person: Person, day: date, count: int
 ) -> list[Record]:
-    """Records of negative swabs: one swab, or now and then the list of all so far."""
+    """Draw records of negative swabs: one swab, or sometimes the list of all so far."""
     records: list[Record] = []
     swabs: Swabs = []
     about = invent_demographics(rng, pen, person) if rng.random() < 0.6 else {}
     for number in range(1, count + 1):
         if day > LAST_RECORD:
             break
-        # A status file says negative; its newest swab may say otherwise.
+        # A status file means negative, although its newest swab may be positive.
         positive = number == count and pen.slips(0.02)
         taken = write_uk_date(pen, day - timedelta(days=rng.randint(0, 5)))
         swabs.append({"SwabDate": taken, "SwabStatus": codes.write_swab_result(pen, positive)})
@@ -143,7 +143,7 @@ def _invent_status_records(
 
 
 def _add_list(pen: RecordWriter, record: Record, swabs: Swabs) -> None:
-    """Add the list of swabs; some are no list, and some lack a part of a swab."""
+    """Add the list of swabs; some are not lists, and some lack a part of a swab."""
     if pen.slips(0.08):
         record.fields["SwabDates"] = "05/05/2020"
         record.issues.append(("SwabDates", "not_a_list"))
@@ -169,7 +169,7 @@ def _add_list(pen: RecordWriter, record: Record, swabs: Swabs) -> None:
 
 
 def _invent_oddities(pen: RecordWriter) -> Sheet:
-    """Keys that a record should not have: retired ones, and ones that no table knows."""
+    """Add keys that a record should not have: retired and unknown ones."""
     found: Sheet = {}
     if pen.slips(0.04):
         key = pen.rng.choice(list(RETIRED))
@@ -181,7 +181,7 @@ def _invent_oddities(pen: RecordWriter) -> Sheet:
 
 
 def _choose_spelling(pen: RecordWriter, known: Sheet) -> Sheet:
-    """The keys as the centre spells them, now and then one of them in both spellings."""
+    """Spell the keys as the centre does, sometimes one of them in both spellings."""
     sheet = dict(known)
     severity = sheet.pop("CXR severity 2", None)
     if severity:
@@ -195,7 +195,7 @@ def _choose_spelling(pen: RecordWriter, known: Sheet) -> Sheet:
 
 
 def _write_both_spellings(pen: RecordWriter, key: str) -> Sheet:
-    """One field under both of its keys: the same answer, two answers, or the proper key without one."""
+    """Write one field under both of its keys: the same answer, two answers, or the proper key blank."""
     alias = next(alias for alias, proper in ALIASES.items() if proper == key)
     one, other = TWICE[key]
     match pen.rng.choice(("conflict", "conflict", "same", "blank")):
@@ -207,7 +207,7 @@ def _write_both_spellings(pen: RecordWriter, key: str) -> Sheet:
 
 
 def _build_data_record(pen: RecordWriter, day: date, sheet: Sheet) -> Record:
-    """A file of a positive patient; some fields are nested by the film readers."""
+    """Write a file of a positive patient; the film readers nest some fields."""
     record = Record("data", day, {})
     nested: Sheet = {}
     if pen.slips(0.05):
@@ -225,13 +225,13 @@ def _build_data_record(pen: RecordWriter, day: date, sheet: Sheet) -> Record:
 
 
 def _add_fields(record: Record, sheet: Sheet) -> None:
-    """Add fields to a record, with what they truly say."""
+    """Add fields to a record, with their true values."""
     record.fields |= {key: entry.sent for key, entry in sheet.items()}
     _note_truth(record, sheet)
 
 
 def _note_truth(record: Record, sheet: Sheet) -> None:
-    """Write down what fields truly say; a proper key comes before its other spelling."""
+    """Record the true values of fields; a proper key precedes its other spelling."""
     for key in sorted(sheet, key=ALIASES.__contains__):
         entry = to_entry_known_on(sheet[key], record.day)
         record.issues += [(key, rule) for rule in entry.rules]

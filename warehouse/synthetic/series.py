@@ -1,4 +1,4 @@
-"""Invent the series of a study: what their headers share, and what each image has of its own."""
+"""Invents the series of a study: the attributes shared by their headers, and those of each image."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from warehouse.synthetic.headers import load_catalogue
 
 Values = dict[str, object]
 Series = tuple[Values, list[Values]]
-"""What the headers of a series share, by keyword, and what each of its images has of its own."""
+"""The attributes shared by the headers of a series, by keyword, and those of each image."""
 
 
 def _invent_xray_series(rng: random.Random) -> Iterator[Series]:
-    """One film or two; the second most often in a series of its own."""
+    """Draw one film or two, the second mostly in a separate series."""
     windows = ((2048, 4096), (1600, 2800), ([2048, 1850], [4096, 3100]))
     center, width = rng.choice(windows)
     shared: Values = {
@@ -34,7 +34,7 @@ def _invent_xray_series(rng: random.Random) -> Iterator[Series]:
 
 
 def _invent_ct_series(rng: random.Random) -> Iterator[Series]:
-    """A scout, then reconstructions of which a few slices each are kept."""
+    """Draw a scout, then reconstructions with a few slices each."""
     kvp, current = rng.choice((100, 120, 120, 140)), rng.randint(80, 520)
     spacing = round(rng.uniform(0.6, 0.95), 6)
     left, top = round(-256 * spacing, 3), round(-256 * spacing - rng.uniform(0, 40), 3)
@@ -58,7 +58,7 @@ def _invent_ct_series(rng: random.Random) -> Iterator[Series]:
 
 
 def _invent_mr_series(rng: random.Random) -> Iterator[Series]:
-    """A few cardiac series."""
+    """Draw a few cardiac series."""
     for _ in range(rng.randint(3, 5)):
         shared: Values = {
             "SeriesDescription": rng.choice(load_catalogue()["series"]["mri"]),
@@ -75,4 +75,4 @@ SERIES: dict[str, Callable[[random.Random], Iterator[Series]]] = {
     "ct": _invent_ct_series,
     "mri": _invent_mr_series,
 }
-"""How to invent the series of a study, by kind."""
+"""The generators of series, by kind of study."""

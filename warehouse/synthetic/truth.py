@@ -1,8 +1,8 @@
-"""What a correct warehouse answers about a sample bucket, counted while it is written: truth.json and two more.
+"""The answers of a correct warehouse to a synthetic bucket, counted while it is written: truth.json and two more files.
 
-truth_clinical.jsonl has a line for each clinical file: its clean values and their units, and the rules that a
-cleaner owes for it. truth_patients.jsonl has a line for each patient: age and sex, and where they come from.
-All three are the same for both key layouts.
+truth_clinical.jsonl has a line per clinical file: its clean values with units, and the rules that cleaning must report.
+truth_patients.jsonl has a line per patient: age and sex, with their sources. All three are the same for both
+key layouts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from warehouse.synthetic.images import HeaderDemographics, Image
 from warehouse.synthetic.patients import LAST_RECORD
 from warehouse.synthetic.records import Record
 
-# Spread over the range; the last one sees everything.
+# Spread over the range; the last one includes everything.
 AS_OF = (date(2020, 3, 31), date(2020, 7, 1), date(2020, 12, 31), date(2021, 6, 30), LAST_RECORD)
 
 FAULTS = (
@@ -29,12 +29,12 @@ FAULTS = (
     *("death_before_admission", "intubation_without_itu", "negative_with_positive_result"),
     *("images_without_clinical", "record_of_another_patient", "new_field"),
 )
-"""The checks (sql/checks) whose faults are put in, or come about by themselves."""
+"""The checks (sql/checks) whose faults are inserted or arise by chance."""
 
 
 @dataclass
 class Truth:
-    """Counts what is written, patient by patient; keeps one date for each patient and as-of day, and the faults."""
+    """Counts what is written, patient by patient; keeps a date per patient and as-of day, and the faults."""
 
     clinical: TextIO
     patients: TextIO
@@ -121,13 +121,13 @@ class Truth:
 
 
 def _choose_record(records: list[Record], day: date) -> Record | None:
-    """The record that counts on a day: a data file before any status file, among equals the newest."""
+    """The record in effect on a day: a data file before any status file, then the newest."""
     available = [record for record in records if record.day <= day]
     return max(available, key=lambda record: (record.kind == "data", record.day), default=None)
 
 
 def _find_faults(record: Record | None) -> Iterable[str]:
-    """The faults between the values of the record that counts."""
+    """The contradictions between values of the record in effect."""
     values = record.values if record else {}
     admitted, died = values.get("date_of_admission"), values.get("date_of_death")
     if isinstance(admitted, date) and isinstance(died, date) and died < admitted:

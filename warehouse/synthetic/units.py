@@ -1,6 +1,6 @@
-"""Which unit the numbers of a centre are in, as the site-specific units sheet says; the other centres say nothing.
+"""The units of each centre according to the sheet of site-specific units; other centres state none.
 
-Written down here apart from sql/cleaning/site_units.csv, so that a sample bucket tests that table too.
+Declared separately from sql/cleaning/site_units.csv, so that a synthetic bucket tests that table too.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ KNOWN = (IMPERIAL, CAMBRIDGE, CORNWALL, SUFFOLK, SHEFFIELD, NORFOLK)
 
 
 class Stated(NamedTuple):
-    """What a centre says its numbers are in, the factor to the unit we store, and what follows."""
+    """The unit that a centre states, the factor to the stored unit, and the expected rules."""
 
     written: str | None
-    """The unit as the centre names it; None where it names none."""
+    """The unit as the centre writes it; None if it states none."""
     factor: float = 1
     stored: str | None = None
-    """The unit of the clean value; None where nobody can tell."""
+    """The unit of the clean value; None if it is unknown."""
     rules: tuple[str, ...] = ()
 
 
@@ -38,10 +38,12 @@ STORED = {
     "Troponin I": "ng/L",
     "Troponin T": "ng/L",
 }
-"""The measurements whose unit depends on the centre, with the unit that we store."""
+"""The measurements whose unit depends on the centre, with the stored unit."""
 
 UNKNOWN = Stated(None, rules=("unit_unknown",))
-_KPA = Stated("kPa", stored="kPa", rules=("unit_not_convertible",))  # a pressure is no saturation: never scaled
+_KPA = Stated(
+    "kPa", stored="kPa", rules=("unit_not_convertible",)
+)  # a pressure is not a saturation, and is never converted
 _NG_ML = Stated("ng/mL", 0.001, "mg/L", ("unit_converted",))
 _UG_L = Stated("ug/L", 0.001, "mg/L", ("unit_converted",))
 _SEVERAL = {
@@ -50,25 +52,25 @@ _SEVERAL = {
     "D-dimer on admission": {IMPERIAL: Stated("mg/L", stored="mg/L"), NORFOLK: _UG_L}
     | dict.fromkeys((CAMBRIDGE, CORNWALL, SUFFOLK, SHEFFIELD), _NG_ML),
     "Ferritin": dict.fromkeys(KNOWN, Stated("ug/L", stored="ng/mL")),  # of the same size
-    # The values are of the size of mmol/L all the same.
+    # The values have the magnitude of mmol/L nevertheless.
     "Urea on admission": {IMPERIAL: Stated("ng/mL", stored="ng/mL", rules=("unit_implausible",))},
     "Troponin I": {SUFFOLK: UNKNOWN, SHEFFIELD: Stated("ng/mL", 1000, "ng/L", ("unit_converted",))},
     "Troponin T": dict.fromkeys((IMPERIAL, CAMBRIDGE, CORNWALL, NORFOLK), UNKNOWN),
 }
 
 SHEFFIELD_TROPONIN_IN_NG_L = Stated(None, rules=("unit_implausible",))
-"""What follows when Sheffield sends troponin I of the size of ng/L, though it says ng/mL."""
+"""The expectation if Sheffield sends troponin I of the magnitude of ng/L, although it states ng/mL."""
 
 
 def find_stated_unit(key: str, centre: str) -> Stated:
-    """What `centre` says about the numbers under `key`, one of STORED."""
+    """The statement of `centre` about the numbers under `key`, one of STORED."""
     if centre not in KNOWN:
         return UNKNOWN
     return _SEVERAL.get(key, {}).get(centre) or Stated(STORED[key], stored=STORED[key])
 
 
 def list_explicit_units(key: str) -> tuple[Stated, ...]:
-    """The units that people write behind such a number, whatever their centre states."""
+    """The units that people write after such a number, regardless of what their centre states."""
     if key == "PaO2":
         return (_KPA, Stated("%", stored="%"))
     if key == "D-dimer on admission":

@@ -1,9 +1,9 @@
-"""Backs up a lake with a SQLite catalogue: a folder that is a lake itself, and that a later backup only adds to.
+"""Backs up a lake with a SQLite catalogue to a folder that is itself a lake, incrementally.
 
-A refresh may run meanwhile. The catalogue is copied first, in one consistent piece, then the files that the copy
-names; data files are never changed, so no lock is needed. Only maintenance deletes files: when one is gone before it
-was copied, all is done again with the catalogue of that moment, which does not name it any more. The new catalogue
-takes the place of the old one last, so a backup that was broken off leaves the one before it whole.
+A refresh may run at the same time. The catalogue is copied first, consistently, then the files that the copy lists;
+data files never change, so no lock is needed. Only maintenance deletes files: if one is deleted before it was copied,
+the backup starts again with the new catalogue, which no longer lists it. The new catalogue replaces the old one last,
+so an interrupted backup leaves the previous one intact.
 
     BACKUP.txt   says what this is          catalog.sqlite, data/…   the lake
     SHA256SUMS   as `sha256sum -c` reads it; a later backup trusts them for files it has already

@@ -1,4 +1,4 @@
-"""What a backup has to hold: the files that a catalogue names, and their checksums."""
+"""The required contents of a backup: the files that a catalogue lists, and their checksums."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from warehouse.engine.sql_files import read_statements
 from warehouse.errors import LakeError
 from warehouse.lake.backup import sqlite_catalog
 
-#: Says that a folder is a backup.
+#: Marks a folder as a backup.
 MARK = "BACKUP.txt"
 #: As `sha256sum` writes and checks it.
 SUMS = "SHA256SUMS"
-#: Where the files of a lake's tables lie in its folder.
+#: The folder of a lake's data files.
 DATA = "data/"
 
 
@@ -45,7 +45,9 @@ def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
         raise LakeError(f"The catalogue {catalogue} cannot be read: {why}.")
     answer = json.loads(done.stdout)
     if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in answer["files"]):
-        raise LakeError(f"{catalogue} names files outside the lake's folder: such a lake cannot be backed up.")
+        raise LakeError(
+            f"{catalogue} lists files outside the lake's folder. Such a lake cannot be backed up with chest backup."
+        )
     return Content(
         files=dict(answer["files"]),
         identity=answer["identity"][0][0],

@@ -1,4 +1,4 @@
-"""Makes a backup of a lake, or brings one level with it."""
+"""Creates or updates a backup of a lake."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
 
 _CHUNK = 1 << 20
-#: How often maintenance may get in between before we give up.
+#: How often the backup starts again because of maintenance.
 _TRIES = 3
 
 _ABOUT = f"""\
@@ -30,7 +30,7 @@ To check it: chest backup --verify HERE, or sha256sum --check --quiet {SUMS}
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What a backup holds, and what this run did to it. `snapshot` is the newest published one, if there is any."""
+    """The contents of a backup, and what this run did. `snapshot` is the newest published one, if any."""
 
     folder: str
     snapshot: int | None
@@ -42,7 +42,7 @@ class Backup:
 
 
 class _GoneError(Exception):
-    """A file that the catalogue names is not there (any more)."""
+    """A file that the catalogue lists does not exist (any longer)."""
 
 
 @explain_faults()
@@ -53,7 +53,7 @@ def backup(
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
 ) -> Backup:
-    """Bring the backup in `folder` level with the lake, or make it; copies only files that it does not have.
+    """Create or update the backup in `folder`; copies only files that it does not have.
 
     Raises UsageError for a lake in PostgreSQL and for a folder that is something else, LakeError when a file of the
     lake is missing or damaged or the folder cannot be written, LakeBusyError when another backup writes there.
@@ -72,7 +72,7 @@ def backup(
 
 
 def _require_backup_possible(place: Location, target: Path) -> None:
-    """Raise what speaks against backing this lake up to that folder."""
+    """Raise an error if this lake cannot be backed up to that folder."""
     if place.folder is None:
         raise UsageError(
             f"{place.name}: the catalogue is in PostgreSQL. Back it up with pg_dump, then copy its data path: "
@@ -82,16 +82,16 @@ def _require_backup_possible(place: Location, target: Path) -> None:
         raise LakeError(f"There is no lake at {place.name}. Check --lake or CHEST_LAKE.")
     source, there = place.folder.resolve(), target.resolve()
     if there.is_relative_to(source) or source.is_relative_to(there):
-        raise UsageError(f"{target} and the lake {place.name} lie within each other. Choose another folder.")
+        raise UsageError(f"{target} and the lake {place.name} overlap. Choose another folder.")
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file. Choose a folder.")
     if target.exists() and not (target / MARK).exists() and any(target.iterdir()):
-        raise UsageError(f"{target} is not empty and no backup (it has no {MARK}). Choose another folder.")
+        raise UsageError(f"{target} is not empty and not a backup (it has no {MARK}). Choose another folder.")
 
 
 @contextlib.contextmanager
 def _hold_lock(target: Path, settings: Settings) -> Iterator[None]:
-    """Hold the lock that a refresh of the backup would take, and another backup."""
+    """Hold the lock that another backup, or a refresh of this one, would take."""
     try:
         with locks.hold_lock(parse_address(str(target)), settings):
             yield
@@ -100,7 +100,7 @@ def _hold_lock(target: Path, settings: Settings) -> Iterator[None]:
 
 
 def _update(place: Location, target: Path, part: Path, progress: Progress) -> Backup:
-    """Bring the backup level, with the catalogue last: it comes by way of `part`, where nobody else gets at it."""
+    """Update the backup, with the catalogue last, by way of the private file `part`."""
     old = read_contents(target / CATALOGUE) if (target / CATALOGUE).exists() else None
     gone: Exception | None = None
     for _ in range(_TRIES):
@@ -124,33 +124,33 @@ def _update(place: Location, target: Path, part: Path, progress: Progress) -> Ba
             removed=_prune(target / DATA, content),
         )
     raise LakeError(
-        f"The lake {place.name} is damaged: its catalogue needs {gone}, which is not there. Restore the lake from its "
-        "last good backup."
+        f"The lake {place.name} is damaged: its catalogue lists {gone}, which does not exist. "
+        "Restore the lake from its last good backup."
     )
 
 
 def _require_continuation(content: Content, old: Content | None, target: Path) -> None:
-    """Raise UsageError when the backup that is there is of another lake, or newer than this one."""
+    """Raise UsageError if the existing backup is of another lake, or newer than this one."""
     if not content.is_sound:
         raise LakeError("The lake's catalogue is damaged. Restore the lake from its last good backup.")
     if old and old.identity != content.identity:
         raise UsageError(f"{target} is the backup of another lake. Choose another folder.")
     if old and old.newest > content.newest:
         raise UsageError(
-            f"{target} has snapshot {old.newest}, the lake only {content.newest}: the lake was taken back. "
-            "Keep that backup, and choose another folder."
+            f"{target} has snapshot {old.newest}, the lake only {content.newest}: the lake was restored "
+            "to an earlier state. Keep that backup, and choose another folder."
         )
 
 
 def _copy_files(content: Content, source: Path, target: Path, progress: Progress) -> tuple[dict[str, str], list[str]]:
-    """Copy the files that are not there yet; returns the checksums of all, and which were copied."""
+    """Copy missing files; returns the checksums of all, and which were copied."""
     known = read_checksums(target)
     digests, copied = {CATALOGUE: content.sha256}, []
     for done, (path, size) in enumerate(content.files.items(), 1):
         name = DATA + path
         there = target / name
         if there.exists() and there.stat().st_size == size:
-            # Put there whole by an earlier run; one that was broken off did not come to write its checksum.
+            # Copied completely by an earlier run that was interrupted before it wrote the checksum.
             digests[name] = known.get(name) or compute_digest(there)
         else:
             files.make_folder(there.parent, below=target)
@@ -161,7 +161,7 @@ def _copy_files(content: Content, source: Path, target: Path, progress: Progress
 
 
 def _copy_file(source: Path, target: Path, size: int) -> str:
-    """Copy one file, whole or not at all; returns its SHA-256."""
+    """Copy one file atomically; returns its SHA-256."""
     hashed = hashlib.sha256()
     try:
         given = source.open("rb")

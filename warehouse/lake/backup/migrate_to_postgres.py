@@ -1,4 +1,4 @@
-"""Moves a lake's catalogue from SQLite to PostgreSQL: all snapshots, so every manifest repeats; the old one stays."""
+"""Moves a lake's catalogue from SQLite to PostgreSQL, with all snapshots, so that every manifest stays reproducible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from warehouse.settings import Settings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The lake that was made, and what it holds."""
+    """The new lake and its contents."""
 
     lake: str
     snapshot: int | None
@@ -47,7 +47,7 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
         content = read_contents(source.catalogue, copy)
         with contextlib.closing(connection.connect(settings, target)) as con:
             connection.load_extension(con, "sqlite_scanner")
-            connection.attach(con, target)  # makes the tables of an empty catalogue
+            connection.attach(con, target)  # creates the tables of an empty catalogue
             con.execute(f"use memory; detach {store.ALIAS}")
             try:
                 _fill(con, target, copy)
@@ -70,12 +70,12 @@ def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
     }
     newest = con.execute(sql["newest"]).fetchone()
     if newest and newest[0]:
-        raise UsageError(f"{target.name} is a lake already. Name a database or a schema that is not.")
+        raise UsageError(f"{target.name} is already a lake. Give another database or schema.")
     if unknown := con.execute(sql["unknown"]).fetchall():
         raise LakeError(f"The catalogue has tables that cannot be moved: {', '.join(name for (name,) in unknown)}.")
     if missing := con.execute(sql["missing"]).fetchall():
         raise LakeError(
-            f"{len(missing):,} files are not at {target.data_path} yet, such as {missing[0][0]}. Copy the lake's data/ "
+            f"{len(missing):,} files are missing in {target.data_path}, such as {missing[0][0]}. Copy the lake's data/ "
             "there, then run it again. Nothing was moved."
         )
     con.execute("begin")

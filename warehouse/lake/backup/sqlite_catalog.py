@@ -1,8 +1,8 @@
-"""Copies a SQLite catalogue and asks it about its lake: a script, run by backup.py in a process of its own.
+"""Copies and queries a SQLite catalogue: a script that contents.py runs in a separate process.
 
-A process that is attached to a lake must not open its catalogue a second time: closing the second handle drops the
-locks of the first, and commits get lost. So whoever backs up, attached or not, has this done by a child. It knows
-nothing but the standard library; the request comes as JSON on stdin, the answer goes as JSON to stdout.
+A process that has attached a lake must not open its catalogue again: closing the second handle drops the locks of the
+first, and commits are lost. So a child process does this in any case. It uses only the standard library; the request is
+JSON on stdin, the answer JSON on stdout.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: A writer holds the catalogue for some milliseconds a commit; merging metadata of a large lake may take longer.
+#: A writer locks the catalogue for some milliseconds per commit; merging metadata of a large lake may take longer.
 _SECONDS = 60.0
 
 
 def copy(catalogue: Path, target: Path) -> None:
-    """Write a consistent copy of the catalogue, whoever writes to it meanwhile."""
-    # Not mode=ro: what a killed writer left has to be rolled back first.
+    """Write a consistent copy of the catalogue, even during writes."""
+    # Not mode=ro: the transaction of a killed writer must be rolled back first.
     with contextlib.closing(_open(catalogue, "rw")) as con:
         con.execute("vacuum into ?", [str(target)])
 
