@@ -52,7 +52,8 @@ def make_bucket(
     """Write a bucket into the new folder `out` and return its truth (also written as out/truth.json).
 
     The truth has the answers of a correct warehouse; it is the same for both layouts. A `clean` bucket has no errors in
-    records or images. With `stubs` a .dcm has four bytes instead of a small DICOM file. `progress` is called with the patients done and their total.
+    records or images. With `stubs` a .dcm has four bytes instead of a small DICOM file. `progress` is called with the
+    patients done and their total.
     """
     _check_arguments(patients, layout)
     try:
