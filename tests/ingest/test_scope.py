@@ -99,7 +99,7 @@ def test_no_prefix_that_no_key_can_have(given_: dict[str, str], bucket: Path, tm
 
 @pytest.mark.parametrize("patient", ["", " ", "a/b", "data", "ct-metadata"])
 def test_no_patient_that_no_key_can_have(patient: str, bucket: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Patient 2 of the list is none"):
+    with pytest.raises(UsageError, match="Patient 2 of the list is not valid"):
         warehouse.refresh(str(bucket), str(tmp_path / "lake"), patients=["P1", patient])
     assert not (tmp_path / "lake").exists()
 
