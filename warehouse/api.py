@@ -1,4 +1,4 @@
-"""What Python users meet: a lake opened to read, its cohorts, checks, report and patients.
+"""The Python interface: a lake opened for reading, its cohorts, checks, report and patients.
 
     import warehouse
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Warehouse(Session):
-    """A lake opened to read. Made by `warehouse.open`; closes with `close()` or at the end of a `with` block."""
+    """A lake opened for reading. Created by `warehouse.open`; closed by `close()` or at the end of a `with` block."""
 
     def check(self, name: str | None = None) -> list[Result]:
-        """Run the checks of sql/checks, or one, on what this Warehouse shows; results come gravest first.
+        """Run the checks of sql/checks, or one, on the data of this Warehouse; most severe results first.
 
         `result.rows` has the faulty rows as an Arrow table. UsageError for an unknown name.
         """
@@ -55,15 +55,15 @@ class Warehouse(Session):
 
     @explain_faults()
     def cohort(self, name_or_path: str | Path, /, as_of: date | str | None = None, **parameters: object) -> Cohort:
-        """A cohort of sql/cohorts by its name, or of a file ending in .sql, with its parameters (docs/cohorts.md).
+        """Prepare a cohort of sql/cohorts by name, or of a file ending in .sql, with parameters (docs/cohorts.md).
 
-        `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError names the file, the line and the
-        nearest name for whatever is wrong with it.
+        `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError has the file, the line and the
+        nearest name for every error in it.
         """
         return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
 
     def patient(self, patient_id: str) -> Patient:
-        """All that is known of one patient; NotFoundError when there is none by that name in what was asked."""
+        """Find all data of one patient; NotFoundError if this Warehouse does not show them."""
         from warehouse.query.patient import find_patient
 
         return find_patient(self, patient_id)
@@ -71,12 +71,12 @@ class Warehouse(Session):
 
 @dataclass(frozen=True)
 class Cohort(CohortAnswer):
-    """A cohort of a warehouse: its answer, its steps counted, and its manifest."""
+    """A cohort of a warehouse: its answer, the counts of its steps, and its manifest."""
 
     @explain_faults()
     def steps(self, *, suppress: int = 0) -> list[Count]:
-        """What each step leaves, in patients, studies, series and images; the answer comes last. Counts are rounded to
-        `suppress`, all steps together; 0 shows them exactly."""
+        """Count the patients, studies, series and images after each step; the answer comes last. Counts are rounded to
+        multiples of `suppress`, all steps together; 0 gives exact counts."""
         from warehouse.cohorts import attrition
 
         return attrition.count_steps(self, suppress)
@@ -90,7 +90,7 @@ class Cohort(CohortAnswer):
 
     @explain_faults()
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
-        """Write the manifest of the answer into a new folder (docs/manifests.md), and record it in the lake."""
+        """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake."""
         from warehouse.manifests.export import export_manifest
 
         return export_manifest(self, folder, objects=objects)
@@ -104,10 +104,10 @@ def open(
     settings: Settings | None = None,
     trusted: bool = True,
 ) -> Warehouse:
-    """Open a lake to read, at its newest published snapshot or at the one given.
+    """Open a lake for reading, at its newest published snapshot or at the one given.
 
-    `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError when there is none or it cannot be opened,
-    UsageError for a snapshot that was not published. With `trusted=False` all SQL given to it is foreign.
-    `unpublished` opens the newest snapshot of all, which may be half a refresh or blocked: to look into, not to use.
+    `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError if there is no lake or it cannot be opened,
+    UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
+    `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
     """
     return Warehouse.open(lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted)

@@ -1,14 +1,14 @@
 """Statistical disclosure control: rounds counts to a base, and tables so that their cells add up to rounded totals.
 
 The method is controlled rounding (Cox and Ernst 1982, INFOR 20; Hundepool et al. 2012, Statistical Disclosure Control,
-chapter 5). A total is rounded down to a multiple of the base, so that every multiple stands for as many counts as any
-other. Its parts are rounded to the multiple below or above them, so that they add up to it. What is published is
-therefore itself a table that could be true. A count from 1 to base - 1 is never a multiple of the base, so it differs
-from what is published of it: a reader always has at least two tables to choose from. Whatever is computed from rounded
-counts alone (totals, shares, associations, losses) discloses no more than they do. No secondary suppression is needed,
-and no zero suppresses a table.
+chapter 5). A total is rounded down to a multiple of the base, so that every multiple stands for equally many counts.
+Its parts are rounded to the multiple below or above them, so that they add up to it. The published table is therefore
+itself possible. A count from 1 to base - 1 is never a multiple of the base, so it differs from the published one: at
+least two tables are always consistent with the published one. Anything computed only from rounded counts (totals,
+shares, associations, losses) discloses no more than they do. No secondary suppression is needed, and no zero suppresses
+a table.
 
-Counts alone are known here. A base of 0 or 1 changes nothing.
+This module knows only counts. A base of 0 or 1 changes nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 
 def round_count(count: int, base: int) -> int:
-    """A count rounded down to a multiple of the base; one that is less than the base becomes 0."""
+    """Round a count down to a multiple of the base; a count below the base becomes 0."""
     return count - count % base if base > 1 else count
 
 
 def round_parts(parts: Sequence[int], base: int, total: int | None = None) -> list[int]:
-    """Counts to the multiple of the base below or above them, so that they add up to a total that is rounded already.
+    """Round counts to the multiple of the base below or above them, so that they add up to a rounded total.
 
     By default the total is their rounded sum. The largest remainders are rounded up; of equal ones the first.
     """
@@ -37,13 +37,13 @@ def round_parts(parts: Sequence[int], base: int, total: int | None = None) -> li
 
 
 def round_regions(regions: Mapping[str, int], base: int) -> dict[str, int]:
-    """Sizes of the regions of a Venn diagram, rounded together; a key has a digit for each set: 1 in it, 0 not.
+    """Round the sizes of the regions of a Venn diagram together; a key has a digit per set: 1 if in it, else 0.
 
-    Sums of regions are consistent, whatever is united, subtracted or nested: an empty region stays empty, and all
-    others are multiples of the base that could be true. Regions are put in order by their digits, the first digit
-    counting most, and the sizes up to each region are rounded down. So the first set, and each set that the regions up
-    to some place make up, as those of nested sets whose smallest is first, is its size rounded down. A region may be
-    off by base - 1; a set of regions that are not neighbours, by as much for each run of neighbours.
+    Sums of regions are consistent under union, difference and nesting: an empty region stays empty, and all others are
+    possible multiples of the base. Regions are sorted by their digits, the first being the most significant, and the
+    cumulative sizes are rounded down. So the first set, and each set that consists of the first regions (such as nested
+    sets, smallest first), gets its size rounded down. A region may be off by base - 1; a set of non-adjacent regions,
+    by as much for each run of adjacent ones.
     """
     rounded, before, sum_so_far = {}, 0, 0
     for region in sorted(regions, reverse=True):
@@ -55,7 +55,7 @@ def round_regions(regions: Mapping[str, int], base: int) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of counts with its margins, as it may be shown; rows and columns are in the order of their names."""
+    """A table of counts with its margins, safe to publish; rows and columns are sorted by name."""
 
     rows: list[str]
     columns: list[str]
@@ -66,10 +66,10 @@ class Table:
 
 
 def round_table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tuple[str, str], int], base: int) -> Table:
-    """A table of counts by row and column: its total is rounded, the columns add up to it, and their cells to them.
+    """Round a table of counts: the total first, the columns so that they add up to it, and the cells to their columns.
 
-    A row or column of which nothing is left is left out: that it has a name would say that it is not empty. Tables of
-    the same columns and the same counts of them have the same totals.
+    Rows and columns rounded to 0 are omitted, because their names would disclose that they are not empty. Tables with
+    the same columns and column counts have the same totals.
     """
     true = [[counts.get((row, column), 0) for row in rows] for column in columns]
     totals = round_parts([sum(column) for column in true], base)
@@ -88,5 +88,5 @@ def round_table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tup
 
 
 def format_rounded(count: int, base: int) -> str:
-    """A count of something that is there, in words: "under 5" where rounding left 0 of it."""
+    """Format the count of something that exists: "under 5" if it was rounded to 0."""
     return f"under {base:,}" if not count and base > 1 else f"{count:,}"

@@ -92,14 +92,14 @@ def test_a_patient_who_is_gone_from_the_bucket_can_still_be_named(bucket: Path, 
 
 @pytest.mark.parametrize("given_", [{"prefix": "/training"}, {"prefix": "s3://b/training"}, {"prefix": "a\nb"}])
 def test_no_prefix_that_no_key_can_have(given_: dict[str, str], bucket: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Prefix 1 is none"):
+    with pytest.raises(UsageError, match="Prefix 1 is not valid"):
         warehouse.refresh(str(bucket), str(tmp_path / "lake"), **given_)
     assert not (tmp_path / "lake").exists()
 
 
 @pytest.mark.parametrize("patient", ["", " ", "a/b", "data", "ct-metadata"])
 def test_no_patient_that_no_key_can_have(patient: str, bucket: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Patient 2 of the list is none"):
+    with pytest.raises(UsageError, match="Patient 2 of the list is not valid"):
         warehouse.refresh(str(bucket), str(tmp_path / "lake"), patients=["P1", patient])
     assert not (tmp_path / "lake").exists()
 

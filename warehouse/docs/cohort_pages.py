@@ -1,6 +1,6 @@
 """The pages of the shipped cohorts, docs/cohorts/NAME.md, made from their files.
 
-`python -m warehouse.docs.cohort_pages docs/cohorts` writes them anew (make docs); a test holds them level.
+`python -m warehouse.docs.cohort_pages docs/cohorts` regenerates them (make docs); a test keeps them up to date.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The picture of docs/architecture.md: the layers of the library, as the contract in pyproject.toml has them.
 
-`python -m warehouse.docs.layer_drawing docs/architecture.md` draws it anew (make docs); a test holds it level.
+`python -m warehouse.docs.layer_drawing docs/architecture.md` regenerates it (make docs); a test keeps it up to date.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _describe(room: str) -> str:
 
 
 def redraw(text: str) -> str:
-    """The page with its picture made anew; ValueError where it lacks the markers."""
+    """Regenerate the picture in the page; ValueError if it lacks the markers."""
     return replace_part(text, "layers", draw_layers())
 
 

@@ -1,4 +1,4 @@
-"""Parts of a page that are made: what stands between two markers is written anew, the rest by people."""
+"""Generated parts of a page: the text between two markers is regenerated, the rest is written by people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _END = "<!-- end of {} -->\n"
 
 
 def replace_part(text: str, name: str, part: str) -> str:
-    """A page with the part of that name written anew; ValueError where the page lacks a marker."""
+    """Replace the named part of a page; ValueError if the page lacks a marker."""
     opening, closing = _BEGIN.format(name), _END.format(name)
     before, begin, rest = text.partition(opening)
     _, end, after = rest.partition(closing)

@@ -1,6 +1,6 @@
 """The drawing of sql/README.md: how tables, views and concepts stand on each other, read off the SQL of the views.
 
-`python -m warehouse.docs.view_drawing sql/README.md` draws it anew (make docs); a test holds it level.
+`python -m warehouse.docs.view_drawing sql/README.md` regenerates it (make docs); a test keeps it up to date.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def draw_views() -> str:
 
 
 def redraw(text: str) -> str:
-    """The page with its drawing made anew; ValueError where it lacks the markers."""
+    """Regenerate the drawing in the page; ValueError if it lacks the markers."""
     return replace_part(text, "drawing", draw_views())
 
 

@@ -1,7 +1,7 @@
 """Extraction: converts a batch of raw JSON texts to typed rows, from Arrow to Arrow, independent of storage.
 
-A batch is an Arrow table with the columns of raw.objects and `content`, the text of each object (null where
-there is none). DuckDB's json_transform does the work in an in-memory `connection()`, so that batches can be
+A batch is an Arrow table with the columns of raw.objects and `content`, the text of each object (null if
+missing). DuckDB's json_transform does the work in an in-memory `connection()`, so that batches can be
 extracted on several threads, or one day on several machines.
 
 Binding a query costs about 50 ms, so it is done once; a batch costs 20 ms for any number of rows, so it should have
