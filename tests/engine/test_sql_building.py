@@ -88,6 +88,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "A literal of a path, made by table_of in warehouse/manifests/checking.py": {
         ("warehouse.manifests.checking", "values"),
+        ("warehouse.manifests.contents", "contents.rows"),
         ("warehouse.manifests.compare", "manifest.contents.rows"),
         ("warehouse.manifests.download", "contents.rows"),
         ("warehouse.manifests.paths", "rows"),

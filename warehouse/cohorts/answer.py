@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from warehouse import settings
+from warehouse import notebook, settings
 from warehouse.catalog import columns
 from warehouse.cohorts import binding, validation
 from warehouse.cohorts.definition import Definition
@@ -59,6 +59,21 @@ class CohortAnswer:
         """The name, grain, parameters and warehouse; runs no query."""
         given = "".join(f", {name}={value!r}" for name, value in self.values.items())
         return f"<Cohort {self.definition.name} of {self.definition.grain}s{given}; {self.warehouse!r}>"
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the question."""
+        given = ", ".join(f"{name} = {value}" for name, value in self.values.items())
+        wh = self.warehouse
+        facts = {
+            "title": self.definition.title,
+            "question": self.definition.question,
+            "grain": self.definition.grain,
+            "parameters": given,
+            "group": wh.group_name,
+            "as of": wh.day,
+            "lake": f"{wh.location.name}, snapshot {wh.snapshot.number}",
+        }
+        return notebook.show_facts(f"Cohort {self.definition.name}", facts)
 
     @cached_property
     def rows(self) -> pa.Table:

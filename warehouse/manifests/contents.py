@@ -55,15 +55,15 @@ def read_rows(contents: Contents, settings: Settings | None = None) -> pl.DataFr
     import polars as pl
 
     sql = sql_files.read_statements("manifests/check.sql")
+    rows = contents.rows
+    texts: list[str] = []
     with contextlib.closing(connect(settings or load_settings(), contents)) as con:
-        kinds = con.execute(sql_files.fill(sql["columns"], rows=contents.rows)).fetchall()
-        texts = [
-            f"cast({name} as varchar) as {name}"
-            for name, kind in ((sql_files.identifier(name), kind) for name, kind in kinds)
-            if kind.startswith("INTERVAL")
-        ]
+        for name, kind in con.execute(sql_files.fill(sql["columns"], rows=rows)).fetchall():
+            if kind.startswith("INTERVAL"):
+                quoted = sql_files.identifier(name)
+                texts.append(f"cast({quoted} as varchar) as {quoted}")
         if texts:
-            return con.sql(sql_files.fill(sql["as_text"], texts=", ".join(texts), rows=contents.rows)).pl()
+            return con.sql(sql_files.fill(sql["as_text"], texts=", ".join(texts), rows=rows)).pl()
     return pl.read_parquet(contents.rows_file, glob=False, hive_partitioning=False)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse import notebook
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.contents import Contents, load_contents, read_rows
 from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FORMAT, parse_document, read_schema
@@ -56,6 +57,20 @@ class Manifest:
             f"<Manifest {self.name} in {self.folder}: {self.about['counts']['objects']:,} objects, "
             f"seal {self.seal.removeprefix('sha256:')[:12] or 'none'}>"
         )
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with what was asked; nobody's values."""
+        counts = self.about["counts"]
+        facts = {
+            "folder": self.folder,
+            **{name: counts[name] for name in ("objects", "patients", "studies", "images")},
+            "group": self.about["group"],
+            "as of": self.about["as_of"],
+            "snapshot": self.about["snapshot"],
+            "digest": self.digest,
+            "seal": self.seal,
+        }
+        return notebook.show_facts(f"Manifest {self.name}", facts)
 
     def __reduce__(self) -> tuple[Callable[..., Manifest], tuple[Path, str]]:
         return _reopen, (self.folder, self.seal)

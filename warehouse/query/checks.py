@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from warehouse import notebook
 from warehouse.catalog.check_rules import Check, Severity, find_definition, load_definitions
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeError
@@ -42,6 +43,15 @@ class Result:
     def __repr__(self) -> str:
         """Its name, severity and number of rows; the rows themselves are in `rows`."""
         return f"<Result {self.check.name} ({self.check.severity}): {self.n_rows:,} rows>"
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the title and the first rows."""
+        first = self.rows.slice(0, notebook.MOST_ROWS)
+        rows = list(zip(*(column.to_pylist() for column in first.columns), strict=True))
+        facts = {"finds": self.check.title, "severity": str(self.check.severity), "rows": self.n_rows}
+        return notebook.show_facts(f"Check {self.check.name}", facts) + notebook.show_rows(
+            first.column_names, rows, self.n_rows
+        )
 
     @property
     def failed(self) -> bool:

@@ -7,6 +7,7 @@ from datetime import date
 
 import duckdb
 
+from warehouse import notebook
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import NotFoundError
@@ -26,6 +27,11 @@ class Patient:
         """The patient and the as-of date."""
         day = f" as of {self.warehouse.day}" if self.warehouse.day else ""
         return f"<Patient {self.patient_id!r}{day}>"
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with what it is known by."""
+        facts = {"group": self.warehouse.group_name, "as of": self.warehouse.day, "lake": self.warehouse.location.name}
+        return notebook.show_facts(f"Patient {self.patient_id}", facts)
 
     @explain_faults()
     def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import duckdb
 
+from warehouse import notebook
 from warehouse.engine import machine_memory, query_text, sql_files
 from warehouse.engine.faults import explain_faults, require_catalogue
 from warehouse.engine.messages import clean_message
@@ -99,6 +100,19 @@ class Session(Views):
         held = "" if self.trusted else ", sandboxed"
         shown = f"snapshot {self.snapshot.number}, group {self.group_name}{day}{held}"
         return f"<{type(self).__name__} {self.location.name}: {shown}>"
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the time of the snapshot."""
+        return notebook.show_facts(
+            type(self).__name__,
+            {
+                "lake": self.location.name,
+                "snapshot": f"{self.snapshot.number}, {self.snapshot.time:%Y-%m-%d %H:%M} UTC",
+                "group": self.group_name,
+                "as of": self.day,
+                "SQL": "" if self.trusted else "sandboxed",
+            },
+        )
 
     def as_of(self, day: date | str) -> Self:
         """The same lake as of a day (inclusive). UsageError if the day is not valid."""
