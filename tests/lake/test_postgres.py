@@ -237,7 +237,7 @@ def test_an_address_without_data_path_says_so(server: Postgres, here: Chest) -> 
 
 
 def test_a_schema_must_be_a_plain_name(server: Postgres, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no name for a schema"):
+    with pytest.raises(UsageError, match="is not a valid schema name"):
         location.parse_address(server.address("chest", tmp_path, schema="a'b"))
 
 
