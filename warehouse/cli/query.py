@@ -17,7 +17,7 @@ from warehouse.filesystem import files
 if TYPE_CHECKING:
     from warehouse.query.patient import Patient
 
-#: The views that `chest export` writes: all those whose rows depend on the as-of date.
+#: The views that `chest export` writes. Concepts follow from them, and headers are as large as the bucket's own.
 EXPORTED = (
     "patients",
     "clinical",
