@@ -46,6 +46,16 @@ young_women as (select patients.patient_id from patients semi join women using (
 everyone as (select patient_id from women union all select patient_id from men)
 select StudyInstanceUID, studies.patient_id from studies semi join everyone using (patient_id)
 """
+#: A cohort of few patients with more images.
+FEW = """\
+-- title: Most studied
+-- question: Who has most images?
+-- grain: image
+with few as (select patient_id from patients order by n_images desc, patient_id limit 2)
+select SOPInstanceUID, images.patient_id from images semi join few using (patient_id)
+where SOPInstanceUID is not null
+qualify row_number() over (partition by SOPInstanceUID order by key) = 1
+"""
 #: Mostly small: that is where there is something to protect.
 COUNTS = st.integers(0, 4) | st.integers(0, 30)
 
@@ -265,7 +275,11 @@ def subsets(attack: Attack, known: suppression.Figures, names: list[str]) -> Non
     for checked in known.checks:
         of = "none" if checked.check.name == "images_without_clinical" else "negative"
         whole = totals.n_without_record if of == "none" else totals.n_negative
-        bounded(attack, checked.check.name, checked.n_rows, (whole, totals.n_patients))
+        if of == "none":
+            assert checked.n_rows == whole, "one number is not rounded in two ways"
+            attack.part(checked.check.name, checked.n_rows)
+        else:
+            bounded(attack, checked.check.name, checked.n_rows, (whole, totals.n_patients))
         attack.never_more(checked.check.name, of)
         if of == "none":
             attack.know({checked.check.name: 1, "none": -1})
@@ -335,6 +349,19 @@ def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_p
     assert all(n is None or n % BASE == 0 for n in made["counts"].values())
     assert all((step[what] or 0) % BASE == 0 for step in made["attrition"] for what in attrition.COUNTED)
     assert "without_images" not in made
+
+
+def test_nothing_is_shown_of_too_few_patients(lake: str, here: Chest, tmp_path: Path) -> None:
+    """A step may fix how many images a patient has: 5 images of at most 4 patients, 4 each, would be 2 patients' 8."""
+    (tmp_path / "few.sql").write_text(FEW)
+    ask = ("--lake", lake, "--format", "json", "--suppress")
+    exact, shown = (
+        json.loads(here("cohort", "attrition", tmp_path / "few.sql", *ask, n).stdout)[-1] for n in (0, BASE)
+    )
+    assert 0 < exact["patients"] < BASE < exact["images"]
+    assert [shown[what] for what in attrition.COUNTED] == [0] * 4
+    made = json.loads(here("manifest", "export", tmp_path / "few.sql", "-o", tmp_path / "m", *ask, BASE).stdout)
+    assert not any(made["counts"].values())
 
 
 def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, s
     true = about["counts"]
     counts: dict[str, Any] = {name: None if n is None else round_count(n, suppress) for name, n in true.items()}
     if suppress > 1:
+        if not counts["patients"]:  # the SQL may fix how many images a patient has
+            counts.update(dict.fromkeys(counts, 0))
         # Sizes, names, the number of objects (two or three for each image) and row counts of files disclose counts.
         counts["bytes"] = counts["objects"] = None
         about = {k: v for k, v in about.items() if k not in ("without_images", "files")}

@@ -43,7 +43,8 @@ def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
     """Count every step of the cohort, in the order of the file; the answer comes last.
 
     Counts are rounded to multiples of `suppress`, all steps together (disclosure_control.round_regions), and the losses
-    of a step are differences of rounded counts; 0 gives exact counts.
+    of a step are differences of rounded counts; 0 gives exact counts. If the patients of a
+    step round to 0, all its counts are 0.
     """
     definition = cohort.definition
     steps = [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
@@ -63,6 +64,10 @@ def add_up(
         name: {what: sum(n for key, n in sizes.items() if key[place] == "1") for what, sizes in rounded.items()}
         for place, name in enumerate(names)
     }
+    for here in counts.values():
+        # The SQL may fix how many images a patient has, which would disclose the number of patients.
+        if suppress > 1 and not here["patients"]:
+            here.update(dict.fromkeys(here, 0))
     nothing: dict[str, int | None] = dict.fromkeys(COUNTED)
     for step in (*definition.steps, definition.answer):
         before, here = counts.get(step.after, nothing), counts.get(step.name, nothing)

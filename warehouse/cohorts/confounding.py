@@ -114,7 +114,7 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
     values = {name: [row[place] for row in rows] for place, name in enumerate(names)}
     if len(set(values["label"])) > _MOST_VALUES:
         raise UsageError(
-            f"{label} has {len(set(values['label'])):,} values; a table of confounders takes up to {_MOST_VALUES}. "
+            f"{label} has more than {_MOST_VALUES} values, too many for a table of confounders. "
             "Choose a label with few values, or group its values in the cohort."
         )
     attributes = names[1:]

@@ -35,7 +35,7 @@ _WITHOUT_RECORD = "images_without_clinical"
 def suppress_counts(figures: Figures, base: int) -> Figures:
     """Round all counts to multiples of `base`; 0 or 1 changes nothing.
 
-    Rejects stay exact: they count files of unknown content. The inventory is rounded in parts, so that it balances.
+    Rejects stay exact: they count files of unknown content. The inventory balances.
     """
     if base < 2:
         return figures
@@ -71,7 +71,7 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         completeness=[shown for cell in figures.completeness if (shown := _round_filled(cell, true, patients, base))],
         repairs=repairs,
         rules=rules,
-        checks=[_round_checked(checked, totals, rules, wholes, base) for checked in figures.checks],
+        checks=[_round_checked(checked, figures.totals, totals, rules, wholes, base) for checked in figures.checks],
         base=base,
     )
 
@@ -89,14 +89,15 @@ def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) ->
         n_series=round_count(totals.n_series, base),
         n_images=round_count(totals.n_images, base),
         n_clinical_files=round_count(totals.n_clinical_files, base),
-        inventory=_inventory(totals.inventory, base),
+        inventory=_round_inventory(totals, base),
     )
 
 
-def _inventory(true: Mapping[str, int], base: int) -> dict[str, int]:
-    """Round the objects of each kind and their total; rejects stay exact, as the page lists them."""
-    kinds = [kind for kind in true if kind not in ("objects", "rejected")]
-    shown = dict(zip(kinds, round_parts([true[kind] for kind in kinds], base), strict=True))
+def _round_inventory(totals: Totals, base: int) -> dict[str, int]:
+    """Round the objects of each kind as the tiles are rounded, so that a number is not rounded in two ways; the total is
+    their sum. Rejects stay exact, as the page lists them."""
+    true = totals.inventory
+    shown = {kind: round_count(n, base) for kind, n in true.items() if kind not in ("objects", "rejected")}
     return {"objects": sum(shown.values()) + true["rejected"], "rejected": true["rejected"], **shown}
 
 
@@ -175,7 +176,7 @@ def _round_centre_repairs(
 
 
 def _round_checked(
-    checked: Checked, totals: Totals, rules: Sequence[Rule], wholes: Sequence[tuple[int, int]], base: int
+    checked: Checked, true: Totals, totals: Totals, rules: Sequence[Rule], wholes: Sequence[tuple[int, int]], base: int
 ) -> Checked:
     """Round a check's number, to at most the number shown elsewhere for the same set or one that contains it."""
     elsewhere = {rule.rule: rule.n_values for rule in rules} | {_WITHOUT_RECORD: totals.n_without_record}
@@ -183,4 +184,6 @@ def _round_checked(
     if checked.check.table in _OF_PATIENTS:
         n_rows = _round_part(checked.n_rows, wholes, base)
     n_rows = min(n_rows, elsewhere.get(checked.check.name, n_rows))
+    if checked.check.name == _WITHOUT_RECORD and checked.n_rows == true.n_without_record:
+        n_rows = totals.n_without_record  # one number is not rounded in two ways
     return replace(checked, n_rows=n_rows)
