@@ -94,7 +94,7 @@ def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) ->
 
 
 def _round_inventory(totals: Totals, base: int) -> dict[str, int]:
-    """Round the objects of each kind as the tiles are rounded, so that a number is not rounded in two ways; the total is
+    """Round the objects of each kind as the tiles are rounded, so that no number is rounded in two ways; the total is
     their sum. Rejects stay exact, as the page lists them."""
     true = totals.inventory
     shown = {kind: round_count(n, base) for kind, n in true.items() if kind not in ("objects", "rejected")}
