@@ -48,7 +48,7 @@ for way, modes in ways.items():
     for path, mode in modes:
         os.chmod(os.path.join(lake, path), mode)
     os.setresgid(65534, 65534, 0), os.setresuid(65534, 65534, 0)
-    spill._root.cache_clear()  # the temporary folder of before is root's
+    spill._find_root.cache_clear()  # the temporary folder of before is root's
     for words in commands:
         print(json.dumps([way, words[0], *seen(words)]), flush=True)
     os.setresuid(0, 0, 0), os.setresgid(0, 0, 0)

@@ -270,7 +270,7 @@ def test_a_wrong_part_of_a_bucket_is_said_before_anything_runs(
     result = house.run(**config)
     said = failed(result, "objects")
     assert words in said
-    assert "Covid" not in said.replace("as in Covid12", "").replace("training/Covid12/", "")
+    assert "Covid" not in said.replace("such as Covid12", "").replace("training/Covid12/", "")
     assert not result.get_asset_materialization_events()
 
 

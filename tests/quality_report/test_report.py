@@ -103,7 +103,7 @@ def test_its_counts_are_true(page: Page, truth: dict[str, Any], bucket: Path) ->
     assert counts["negative"] == len(kinds["status"] - kinds["data"])
     assert counts["clinical files"] == truth["clinical_json"]
     assert counts["rejects"] == 1
-    assert ["clinical", "1"] in [row[:2] for row in page.table("what", "objects")]
+    assert ["clinical", "1"] in [row[:2] for row in page.table("kind", "objects")]
     rules = page.table("rule", "effect")
     assert {row[0]: int(row[2].replace(",", "")) for row in rules} == truth["clinical_issues"]
     by_centre = page.table("centre", *[head for head in ("positive", "negative") if counts[head]])
