@@ -403,7 +403,7 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("patients", "layout", "named"),
-    [(0, "dated", "patients 0"), (-3, "dated", "patients -3"), (1, "x", "'x'")],
+    [(0, "dated", "cannot have 0 patients"), (-3, "dated", "cannot have -3 patients"), (1, "x", "'x'")],
 )
 def test_what_cannot_be_made_is_refused(tmp_path: Path, patients: int, layout: str, named: str) -> None:
     with pytest.raises(UsageError, match=named):
