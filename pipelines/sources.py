@@ -14,14 +14,14 @@ _TAKEN = ("cohorts", "manifests", "published", "views")
 def parse_sources(settings: Settings) -> dict[str, str]:
     """The buckets of CHEST_SOURCES by their names, in its order; {} where it is empty and CHEST_SOURCE names the one.
 
-    UsageError says what of the text is wrong, and how it is written.
+    UsageError names the error in the text and shows the syntax.
     """
     found: dict[str, str] = {}
     for part in settings.sources.split():
         name, sign, address = part.partition("=")
         wrong = ""
         if not sign or not address:
-            wrong = f"{part!r} is no NAME=BUCKET"
+            wrong = f"{part!r} is not NAME=BUCKET"
         elif not _NAME.fullmatch(name):
             wrong = f"{name!r} is not a valid name: small letters, digits and _ after a letter"
         elif name in _TAKEN:

@@ -263,6 +263,7 @@ def test_an_inventory_of_another_bucket_is_refused(s3: S3, sample: Path, tmp_pat
     with pytest.raises(UsageError, match=r"is not an inventory\. Give"):
         warehouse.refresh("s3://sample", lake, settings=Settings(inventory="s3://inventories"))
     s3.put("nothing-yet", {key(1): RECORD})
+    s3.put("inventories", {"readme.txt": b""})
     with pytest.raises(SourceError, match="has no inventory: no folder named like"):
         refresh("nothing-yet", tmp_path / "lake")
 

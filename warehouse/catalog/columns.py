@@ -132,7 +132,7 @@ def render_columns(table: Relation) -> str:
 @cache
 def template_values() -> dict[str, str]:
     """What the templates in sql/ ask for by `{{ define_TABLE }}` (names and types), `{{ names_TABLE }}`, and the
-    expressions that the views of all clinical fields are made of."""
+    expressions of views over all clinical fields, or all columns of a section."""
     filled: dict[str, str] = {**spelling.template_values()}
     for table in list_tables():
         name = table.name.replace(".", "_")
@@ -149,6 +149,15 @@ def template_values() -> dict[str, str]:
     )
     filled["filled_counts"] = ",\n        ".join(
         f"count(*) filter ({known.get(c.name, f'{c.name} is not null')}) as n_{c.name}" for c in fields
+    )
+    composition = [c.name for c in load_relations()["series"].columns if c.section == "composition"]
+    filled["values_of_composition"] = ",\n    ".join(
+        f"case when count({name}) = count(*) and min({name}) = max({name}) then min({name}) end as {name}"
+        for name in map(sql_files.identifier, composition)
+    )
+    filled["differences_of_composition"] = ",\n            ".join(
+        f"case when count({name}) not in (0, count(*)) or min({name}) < max({name}) then {word} end"
+        for name, word in zip(map(sql_files.identifier, composition), map(sql_files.literal, composition), strict=True)
     )
     divisors = sql_files.read_mapping("dicom_age_divisor").items()
     filled["header_age"] = sql_files.fill(

@@ -43,8 +43,8 @@ def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
     """Count every step of the cohort, in the order of the file; the answer comes last.
 
     Counts are rounded to multiples of `suppress`, all steps together (disclosure_control.round_regions), and the losses
-    of a step are differences of rounded counts; 0 gives exact counts. If the patients of a
-    step round to 0, all its counts are 0.
+    of a step are differences of rounded counts; 0 gives exact counts. If the patients of a step round to 0, so do all
+    its counts.
     """
     definition = cohort.definition
     steps = [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
