@@ -312,8 +312,8 @@ def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_ste
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("training", "no NAME=BUCKET"),
-        ("training=", "no NAME=BUCKET"),
+        ("training", "not NAME=BUCKET"),
+        ("training=", "not NAME=BUCKET"),
         ("Training=s3://a", "is not a valid name"),
         ("views=s3://a", "is taken"),
         ("a=s3://x a=s3://y", "given twice"),
