@@ -16,7 +16,7 @@ from warehouse.engine.names import check_names
 from warehouse.errors import ManifestError
 
 #: The format number of manifest.json; later formats are refused.
-FORMAT = 2
+FORMAT = 3
 #: The last format without a seal.
 UNSEALED_FORMAT = 1
 SCHEMA = "manifest.schema.json"
