@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
+from pipelines.settings import PipelineSettings, load_pipeline_settings
 from pipelines.sources import parse_sources
-from warehouse.settings import Settings, load_settings
+from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -32,7 +33,7 @@ PUBLISHED = dg.AssetKey("published")
 class Deployment:
     """One lake and its sources by name; {} where there is one without a name."""
 
-    settings: Settings = field(default_factory=Settings)
+    settings: PipelineSettings = field(default_factory=PipelineSettings)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -55,5 +56,4 @@ class Deployment:
 
 def read_deployment(environ: Mapping[str, str]) -> Deployment:
     """The deployment that the environment describes; UsageError names the variable that is wrong."""
-    settings = load_settings(environ)
-    return Deployment(settings, parse_sources(settings))
+    return Deployment(load_pipeline_settings(environ), parse_sources(load_settings(environ)))

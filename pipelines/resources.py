@@ -13,6 +13,7 @@ import dagster as dg
 
 import warehouse
 from pipelines import retries
+from pipelines.settings import load_pipeline_settings
 from warehouse.api import Warehouse
 from warehouse.errors import UsageError
 from warehouse.ingest import BucketRun, Run, open_lake_run, open_run
@@ -46,7 +47,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     @property
     def folder(self) -> Path:
         """Where manifests and reports go."""
-        return Path(self.manifests or self.settings.manifests)
+        return Path(self.manifests or load_pipeline_settings().manifests)
 
     def address(self, name: str = "") -> str:
         """The bucket of a source; UsageError names the variable to set."""

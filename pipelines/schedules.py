@@ -1,6 +1,6 @@
 """When a refresh and the maintenance start by themselves.
 
-The times are those of warehouse/settings.py (CHEST_REFRESH_SCHEDULE, CHEST_MAINTENANCE_SCHEDULE, CHEST_TIMEZONE).
+The times are those of pipelines/settings.py (CHEST_REFRESH_SCHEDULE, CHEST_MAINTENANCE_SCHEDULE, CHEST_TIMEZONE).
 """
 
 from collections.abc import Sequence

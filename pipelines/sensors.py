@@ -55,7 +55,9 @@ def _build_queue_sensor(deployment: Deployment) -> dg.SensorDefinition:
         settings = load_settings()
         sources = deployment.sources or {"": settings.source}
         try:
-            with change_detection.receive_events(settings.event_queue, list(sources.values()), settings) as found:
+            with change_detection.receive_events(
+                deployment.settings.event_queue, list(sources.values()), settings
+            ) as found:
                 if found.new:
                     context.log.info(found.why)
                     changed = [name for name, source in sources.items() if source in found.sources]

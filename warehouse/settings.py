@@ -1,17 +1,19 @@
-"""Where the bucket and the lake are, and the limits a refresh keeps: environment variables with defaults.
+"""Settings: where the bucket and the lake are, and the limits of refreshes and queries; environment variables.
 
 The AWS_* names (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_REGION and the rest of the usual chain) are read by
-boto3 in bucket.py and are not repeated here. A plain dataclass on purpose: pydantic takes a third of a
-second to import, more than a whole `chest sql` may cost.
+boto3 (warehouse/aws.py) and are not repeated here; those of a scheduled deployment are in pipelines/settings.py. A
+plain dataclass, because importing pydantic takes a third of a second, more than a whole `chest sql` may cost.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 from warehouse.errors import UsageError
-from warehouse.masking import MASK, name_address, show_fields
+from warehouse.masking import show_fields
+
+T = TypeVar("T")
 
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
@@ -44,45 +46,38 @@ class Settings:
     sql_memory_mb: int = HALF_OF_MACHINE
     sql_spill_mb: int = 4096  # that untrusted SQL may put on disk while it runs
     max_removals_percent: float = 10.0
-    # What a scheduled deployment needs besides (pipelines/, docs/operations.md):
     sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"
-    refresh_schedule: str = "0 3 * * 1,4"  # cron, in `timezone`: Monday and Thursday 03:00
-    maintenance_schedule: str = "0 4 * * 0"  # Sunday 04:00
-    timezone: str = "Europe/London"
-    manifests: str = "./manifests"  # where scheduled cohorts put their manifests and reports
     inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
-    event_queue: str = ""  # URL of the SQS queue that hears of new objects
-    alert: str = ""  # where failures are reported: a log file, https://… or smtp://…
-    keep_days: int = 90  # that published snapshots, and Dagster's runs, are kept
+    keep_days: int = 90  # that published snapshots are kept, and the history of runs
 
     def __repr__(self) -> str:
-        """What is not as by default, without secrets; of the place of alerts only its host."""
-        try:
-            shown = replace(self, alert=name_address(self.alert))
-        except ValueError:
-            shown = replace(self, alert=MASK)
-        return show_fields(shown)
-
-
-#: Names that variables had before; they are taken for one minor version more.
-_FORMER_NAMES = {"CHEST_MAINTENANCE_SCHEDULE": "CHEST_UPKEEP_SCHEDULE"}
+        """The settings that differ from the defaults, without secrets."""
+        return show_fields(self)
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings with CHEST_* variables applied; UsageError names a variable that is not a number."""
+    return load_fields(Settings, environ)
+
+
+def load_fields(kind: type[T], environ: Mapping[str, str], former: Mapping[str, str] = {}) -> T:
+    """Return a dataclass of settings, each field read from CHEST_<FIELD IN CAPITALS> where that is set.
+
+    `former` has the earlier names of variables, which are still read. UsageError as in `load_settings`.
+    """
     values: dict[str, Any] = {}
-    for field in fields(Settings):
+    for field in fields(kind):  # type: ignore[arg-type]
         name = f"CHEST_{field.name.upper()}"
-        if not (text := environ.get(name, "") or environ.get(_FORMER_NAMES.get(name, ""), "")):
+        if not (text := environ.get(name, "") or environ.get(former.get(name, ""), "")):
             continue
-        kind: Any = field.type
+        parse: Any = field.type
         try:
-            values[field.name] = kind(text)
+            values[field.name] = parse(text)
         except ValueError:
             raise UsageError(f"{name}={text!r} is not a number. Unset it or give a number.") from None
-        if kind is not str and float(text) < 0:
+        if parse is not str and float(text) < 0:
             raise UsageError(f"{name}={text!r} is negative. Unset it or give a number from 0.")
-    return Settings(**values)
+    return kind(**values)
 
 
 def load_share(environ: Mapping[str, str] = os.environ) -> str:

@@ -22,6 +22,7 @@ from pipelines import notify
 from pipelines.definitions import chest_definitions
 from pipelines.deployment import STEPS, Deployment
 from pipelines.resources import ChestWarehouse
+from pipelines.settings import PipelineSettings
 from warehouse import masking
 from warehouse.errors import WarehouseError
 from warehouse.lake import location, store
@@ -430,6 +431,8 @@ def test_no_repr_shows_a_secret(filled: dict[str, object], monkeypatch: pytest.M
         source=f"s3://k:{CANARY}@bucket",
         sources=f"a=s3://k:{CANARY}@bucket b=s3://other",
         inventory=f"s3://k:{CANARY}@bucket/x/y",
+    )
+    scheduled = PipelineSettings(
         event_queue=f"https://me:{CANARY}@sqs.example.org/1/q?token={CANARY}",
         alert=f"https://example.org/{CANARY}",
     )
@@ -437,7 +440,8 @@ def test_no_repr_shows_a_secret(filled: dict[str, object], monkeypatch: pytest.M
         cohort = wh.cohort("covid_risk")
         things: list[object] = [
             settings,
-            Deployment(settings, {"a": "s3://other"}),
+            scheduled,
+            Deployment(scheduled, {"a": "s3://other"}),
             ChestWarehouse(lake=address, source=settings.source, sources={"a": settings.source}),
             wh,
             wh.location,
@@ -456,7 +460,7 @@ def test_no_repr_shows_a_secret(filled: dict[str, object], monkeypatch: pytest.M
                 assert CANARY not in shown, type(thing)
                 assert ENCODED not in shown
     assert "s3://" in repr(settings)
-    assert repr(settings).endswith("alert='https://example.org')")
+    assert repr(scheduled).endswith("alert='https://example.org')")
 
 
 def test_an_alert_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from pipelines import alerts, notify
 from pipelines.definitions import chest_definitions
 from pipelines.deployment import Deployment
 from pipelines.resources import ChestWarehouse
+from pipelines.settings import PipelineSettings
 from warehouse.errors import UsageError
-from warehouse.settings import Settings
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ class Sensor:
 
     def tick(self) -> str:
         """What the tick says of itself."""
-        (sensor,) = alerts.build(Deployment(dataclasses.replace(Settings(), alert=self.place)))
+        (sensor,) = alerts.build(Deployment(PipelineSettings(alert=self.place)))
         assert isinstance(sensor, dg.SensorDefinition)
         context = dg.build_sensor_context(self.instance, cursor=self.cursor)
         said = sensor.evaluate_tick(context)
