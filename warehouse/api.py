@@ -21,6 +21,7 @@ from warehouse.query.session import Session
 from warehouse.settings import SUPPRESS, Settings
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from warehouse.cohorts.attrition import Count
@@ -62,6 +63,18 @@ class Warehouse(Session):
         """
         return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
 
+    def changes_since(self, snapshot: int) -> duckdb.DuckDBPyRelation:
+        """Compare with an earlier published snapshot: one row per image or clinical file that is new, changed or gone.
+
+        Both are read as of the same day and for the same group; columns as in sql/reports/changes_since.sql.
+        UsageError if the snapshot was not published or is gone.
+        """
+        from warehouse.query.changes import create_changes_view
+
+        forked = self.fork()
+        create_changes_view(forked, snapshot)
+        return forked.con.sql("from changes")
+
     def patient(self, patient_id: str) -> Patient:
         """Find all data of one patient; NotFoundError if this Warehouse does not show them."""
         from warehouse.query.patient import find_patient
@@ -97,7 +110,7 @@ class Cohort(CohortAnswer):
 
 
 def open(
-    lake_address: str = "",
+    lake_address: str | Path = "",
     *,
     snapshot: int | None = None,
     unpublished: bool = False,

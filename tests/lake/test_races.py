@@ -178,7 +178,7 @@ def test_a_reader_that_opens_while_its_snapshot_goes_tries_again(prepared: Prepa
         publish_another(prepared, lake)
         assert maintenance.maintain(lake, keep_days=0).expired
 
-    with between("_choose_snapshot", supersede, lambda: warehouse.open(lake)) as wh:
+    with between("find_published", supersede, lambda: warehouse.open(lake)) as wh:
         assert wh.sql("select count(*) from patients").fetchone() == (4,)
 
 
@@ -191,7 +191,7 @@ def test_a_snapshot_that_was_asked_for_and_goes_meanwhile_is_named(prepared: Pre
         maintenance.maintain(lake, keep_days=0)
 
     with pytest.raises(UsageError, match=f"Snapshot {number} of .* is gone: maintenance keeps"):
-        between("_choose_snapshot", supersede, lambda: warehouse.open(lake, snapshot=number))
+        between("find_published", supersede, lambda: warehouse.open(lake, snapshot=number))
 
 
 def test_a_reader_that_is_open_keeps_its_snapshot(prepared: Prepared, lake: str) -> None:

@@ -53,6 +53,10 @@ def sql(
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
+    since: Annotated[
+        int | None,
+        typer.Option("--since", metavar="SNAPSHOT", help="Add the view changes: rows new, changed or gone after it."),
+    ] = None,
     group: options.Group = options.DEFAULT_GROUP,
     form: options.Answer = None,
     output: options.Target = None,
@@ -67,6 +71,7 @@ def sql(
     Examples:
     $ chest sql "select count(*) from studies" --as-of 2020-06-01
     $ chest sql -f query.sql --param centre=Leeds -o answer.parquet
+    $ chest sql --since 12 "select * from changes where change = 'new'"
 
     It is read-only and reads the published snapshot. Give --untrusted with a query that somebody else wrote: it can
     then read only the views, and is stopped after CHEST_SQL_SECONDS.
@@ -82,6 +87,10 @@ def sql(
 
         from warehouse.engine.messages import clean_message
 
+        if since is not None:
+            from warehouse.query.changes import create_changes_view
+
+            create_changes_view(warehouse, since)
         try:
             write_rows(warehouse.ask(text, parameters), form, output)
         except UntrustedSqlError as error:

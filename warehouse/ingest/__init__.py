@@ -129,8 +129,8 @@ def open_lake_run(
 
 @explain_faults()
 def refresh(
-    source: str,
-    lake_address: str,
+    source: str | Path,
+    lake_address: str | Path,
     *,
     prefix: str | Sequence[str] = (),
     patients: Sequence[str] = (),
@@ -151,8 +151,8 @@ def refresh(
     """
     prefixes = (prefix,) if isinstance(prefix, str) else prefix
     with open_run(
-        source,
-        lake_address,
+        str(source),
+        str(lake_address),
         prefixes=prefixes,
         patients=patients,
         add_source=add_source,

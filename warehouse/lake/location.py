@@ -67,8 +67,9 @@ class Location:
         return f"Location({self.name!r}, data_path={mask_secrets(self.data_path)!r})"
 
 
-def parse_address(text: str) -> Location:
+def parse_address(address: str | Path) -> Location:
     """Parse a lake's address; UsageError names what is missing."""
+    text = str(address)
     if not text.strip():
         raise UsageError("No lake was given. Give --lake PATH or set CHEST_LAKE.")
     for secret in find_secrets(text):

@@ -28,6 +28,7 @@ __all__ = [
     "ALIAS",
     "Snapshot",
     "exists",
+    "find_published",
     "find_unpublished",
     "get_author",
     "list_snapshots",
@@ -204,7 +205,7 @@ def _attach_to_read(
             attach(con, location, "read_only")
             migrations.check_version(con, location)
             history = list_snapshots(con)
-            chosen = history[-1] if unpublished else _choose_snapshot(history, snapshot, location)
+            chosen = history[-1] if unpublished else find_published(history, snapshot, location)
             # Attached again at the snapshot, so that later commits are never visible.
             con.execute(f"use memory; detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}")
@@ -218,7 +219,9 @@ def _attach_to_read(
     raise AssertionError("unreachable")
 
 
-def _choose_snapshot(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+def find_published(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+    """Find a published snapshot of a lake's history, the newest by default; LakeError if there is none yet, UsageError
+    if `wanted` was not published or is gone."""
     published = [s for s in history if s.is_published]
     if not published and (refusals := [s for s in history if s.is_blocked]):
         names = ", ".join(str(one["check"]) for one in refusals[-1].info["blocked"])

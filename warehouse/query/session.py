@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,7 +50,7 @@ class Session(Views):
     @classmethod
     def open(
         cls,
-        lake_address: str = "",
+        lake_address: str | Path = "",
         *,
         snapshot: int | None = None,
         unpublished: bool = False,

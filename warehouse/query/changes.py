@@ -1,0 +1,49 @@
+"""What came, changed or went between two published snapshots, as a view that queries can use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.catalog import public_views
+from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
+from warehouse.errors import UsageError
+from warehouse.lake import snapshots, store
+
+if TYPE_CHECKING:
+    from warehouse.query.session import Session
+
+_SQL = "reports/changes_since.sql"
+#: Columns that the tables of early lakes lack.
+_LATER_COLUMNS = {"images": ("rules", "earlier_dcm"), "clinical": ("rules",)}
+_NO_DCM = "cast(null as struct(dcm_key varchar, dcm_etag varchar, dcm_available_date date))"
+
+
+@explain_faults()
+def create_changes_view(session: Session, since: int) -> None:
+    """Create the temporary view `changes` on a trusted session: what differs from the snapshot `since`.
+
+    UsageError if that is not a published snapshot that the lake still has, or if it is later than the session's.
+    """
+    if not session.trusted:
+        raise UsageError("Changes since a snapshot are not available to untrusted SQL: run your own query.")
+    if since > session.snapshot.number:
+        raise UsageError(
+            f"Snapshot {since} is later than snapshot {session.snapshot.number}, which is read. Give an earlier one."
+        )
+    con = session.con
+    store.find_published(snapshots.list_snapshots(con), since, session.location)
+    con.execute(f"set variable since = {int(since)}")
+    sql = sql_files.read_statements(_SQL)
+    then = {"rules_of_images": "rules", "rules_of_clinical": "rules", "earlier_dcm": "earlier_dcm"}
+    now = dict(then)
+    for table, names in _LATER_COLUMNS.items():
+        there = {name for (name,) in con.execute(sql_files.fill(sql["columns"], table=table)).fetchall()}
+        for name in names:
+            if name not in there:
+                hole = f"rules_of_{table}" if name == "rules" else name
+                then[hole] = "null" if name == "rules" else _NO_DCM
+    same = {"lake": store.ALIAS, "as_of": public_views.AS_OF, "in_group": public_views.IN_GROUP}
+    rows_then = sql_files.fill(sql["rows"], **same, **then, version="at (version => getvariable('since'))")
+    rows_now = sql_files.fill(sql["rows"], **same, **now, version="")
+    con.execute(sql_files.fill(sql["view"], rows_then=rows_then, rows_now=rows_now))
