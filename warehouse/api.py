@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.attrition import Count
     from warehouse.manifests.manifest import Manifest
     from warehouse.query.checks import Result
+    from warehouse.query.citation import Citation
     from warehouse.query.patient import Patient
 
 
@@ -74,6 +75,12 @@ class Warehouse(Session):
         forked = self.fork()
         create_changes_view(forked, snapshot)
         return forked.con.sql("from changes")
+
+    def cite(self) -> Citation:
+        """How to cite the data that this Warehouse shows: `.text`, `.bibtex` or `.fields`."""
+        from warehouse.query.citation import cite_session
+
+        return cite_session(self)
 
     def patient(self, patient_id: str) -> Patient:
         """Find all data of one patient; NotFoundError if this Warehouse does not show them."""

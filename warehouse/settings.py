@@ -48,6 +48,7 @@ class Settings:
     max_removals_percent: float = 10.0
     sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"
     inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
+    citation: str = ""  # how the owner of the data asks to be cited
     keep_days: int = 90  # that published snapshots are kept, and the history of runs
 
     def __repr__(self) -> str:

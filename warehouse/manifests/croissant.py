@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from warehouse.manifests.rows import COLUMNS
+from warehouse.query.citation import cite_manifest
 
 if TYPE_CHECKING:
     import duckdb
@@ -77,7 +78,7 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
         ).strip(),
         "url": "manifest.json",
         "license": "Access under the data access agreement of the database; not for redistribution.",
-        "citeAs": f"chest data warehouse, cohort {cohort['name']}, {manifest['digest']}",
+        "citeAs": cite_manifest(manifest).bibtex,
         "version": "1.0.0",
         "datePublished": manifest["created_at"][:10],
         "distribution": [

@@ -179,6 +179,7 @@ def describe_manifest(
         "without_images": list(rows.without_images),
         "attrition": _describe_attrition(answer),
         "files": files,
+        "citation": " ".join(wh.settings.citation.split()),
         "created_at": to_utc(datetime.now(UTC)),
         "created_by": store.get_author(),
         "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},
