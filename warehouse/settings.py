@@ -49,6 +49,8 @@ class Settings:
     sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"
     inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
     citation: str = ""  # how the owner of the data asks to be cited
+    # the conditions of use: for research on COVID-19, for a time, by named users
+    data_use: str = "DUO:0000007 MONDO:0100096 DUO:0000025 DUO:0000026"
     keep_days: int = 90  # that published snapshots are kept, and the history of runs
 
     def __repr__(self) -> str:

@@ -319,9 +319,9 @@ def test_an_export_that_cannot_be_written_leaves_nothing(ask: Chest, cohort: Pat
 def test_croissant_describes_both_files(still: warehouse.Manifest) -> None:
     about = json.loads((still.folder / "croissant.json").read_text())
     assert about["@type"] == "sc:Dataset"
-    assert about["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    assert about["conformsTo"] == "http://mlcommons.org/croissant/1.1"
     assert {"name", "description", "license", "url", "citeAs", "datePublished", "version"} <= set(about)
-    files = {file["@id"]: file for file in about["distribution"]}
+    files = {file["@id"]: file for file in about["distribution"] if file["@type"] != "cr:FileSet"}
     for name, file in files.items():
         assert file["sha256"] == hashlib.sha256((still.folder / name).read_bytes()).hexdigest()
         assert file["@type"] == "cr:FileObject"
@@ -331,12 +331,39 @@ def test_croissant_describes_both_files(still: warehouse.Manifest) -> None:
     assert all(field["source"]["fileObject"]["@id"] in files for field in fields.values())
     assert all(field["source"]["extract"]["column"] == name for name, field in fields.items())
     assert (fields["size"]["dataType"], fields["available_date"]["dataType"]) == ("sc:Integer", "sc:Date")
+    assert {name for name, field in fields.items() if "cr:Label" in field["dataType"]} == set(still.labels)
+
+
+def test_croissant_states_provenance_and_conditions_of_use(still: warehouse.Manifest) -> None:
+    about = json.loads((still.folder / "croissant.json").read_text())
+    number = still.about["snapshot"]
+    assert about["version"] == f"1.0.0+snapshot.{number}"
+    assert about["prov:wasDerivedFrom"]["@id"] == f"urn:chest-data-warehouse:snapshot:{number}"
+    made = about["prov:wasGeneratedBy"]
+    assert still.about["cohort"]["sql_sha256"] in made["prov:label"]
+    assert warehouse.__version__ in made["prov:wasAssociatedWith"]["prov:label"]
+    assert [term["termCode"] for term in about["usageInfo"]] == [
+        *("DUO_0000007", "MONDO_0100096", "DUO_0000025", "DUO_0000026")
+    ]
+    (images,) = [part for part in about["distribution"] if part["@type"] == "cr:FileSet"]
+    assert (images["includes"], images["encodingFormat"]) == ("**/*.dcm", ["application/dicom", "image/dicom"])
+
+
+def test_an_unknown_condition_of_use_stops_an_export(
+    ask: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHEST_DATA_USE", "DUO:0000042 DUO:0000001")
+    done = ask("manifest", "export", "covid_risk", "-o", tmp_path / "m")
+    assert done.returncode == 2
+    assert done.stderr.startswith("chest: CHEST_DATA_USE has 'DUO:0000001', which is not known.")
+    assert not (tmp_path / "m").exists()
 
 
 def test_croissant_is_valid_by_its_own_library(still: warehouse.Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    croissant = pytest.importorskip("mlcroissant")
+    import mlcroissant
+
     monkeypatch.chdir(still.folder)
-    dataset = croissant.Dataset(jsonld="croissant.json")
+    dataset = mlcroissant.Dataset(jsonld="croissant.json")
     assert not dataset.metadata.issues.errors
     assert sum(1 for _ in dataset.records("objects")) == still.about["counts"]["objects"]
 

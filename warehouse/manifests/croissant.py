@@ -1,53 +1,38 @@
-"""Describes a manifest in Croissant 1.0 (https://docs.mlcommons.org/croissant/docs/croissant-spec.html)."""
+"""Describes a manifest in Croissant 1.1 (https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from warehouse.manifests.data_use import describe_condition
 from warehouse.manifests.rows import COLUMNS
 from warehouse.query.citation import cite_manifest
 
 if TYPE_CHECKING:
     import duckdb
 
-#: The context that the specification requires.
+#: The terms that the specification's context abbreviates, as in appendix 1.
+_TERMS = (
+    *("annotation", "arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "excludes", "extract"),
+    *("field", "fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset", "jsonPath"),
+    *("key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated", "replace", "readLines"),
+    *("samplingRate", "sdVersion", "separator", "source", "subField", "transform", "unArchive", "value"),
+)
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
+    "sc": "https://schema.org/",
     "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "prov": "http://www.w3.org/ns/prov#",
+    "duo": "http://purl.obolibrary.org/obo/DUO_",
+    **{term: f"cr:{term}" for term in _TERMS},
+    "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
 }
 
 _TYPES = {
@@ -60,8 +45,13 @@ _TYPES = {
 }
 
 
-def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Describe a manifest, whose rows are in table manifest_rows, in Croissant."""
+def describe(
+    manifest: dict[str, Any], con: duckdb.DuckDBPyConnection, conditions: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Describe a manifest, whose rows are in table manifest_rows, in Croissant.
+
+    `conditions` are codes of the Data Use Ontology and of diseases (data_use.parse_conditions).
+    """
     rows = con.sql("from manifest_rows limit 0")
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     meanings = {name: meaning for name, _, meaning in COLUMNS} | manifest["cohort"]["labels"]
@@ -70,7 +60,7 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": cohort["name"],
         "description": (
             f"{cohort['title']}. {cohort['question']} "
@@ -78,12 +68,18 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
         ).strip(),
         "url": "manifest.json",
         "license": "Access under the data access agreement of the database; not for redistribution.",
+        "usageInfo": [describe_condition(code) for code in conditions],
+        "creator": {"@type": "sc:Person", "name": manifest["created_by"]},
         "citeAs": cite_manifest(manifest).bibtex,
-        "version": "1.0.0",
+        "version": f"1.0.0+snapshot.{manifest['snapshot']}",
+        "dateCreated": manifest["created_at"],
         "datePublished": manifest["created_at"][:10],
+        "isLiveDataset": False,
+        **_describe_provenance(manifest),
         "distribution": [
             _describe_file("manifest.csv", "text/csv", "The objects of the manifest, one per row.", files),
             _describe_file("manifest.parquet", "application/x-parquet", "The same rows with their types.", files),
+            *([_IMAGES] if "dcm" in manifest["objects"] else []),
         ],
         "recordSet": [
             {
@@ -92,9 +88,46 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
                 "name": "objects",
                 "description": "The objects behind the cohort's answer, sorted by key.",
                 "key": {"@id": "objects/uri"},
-                "field": [_describe_field(name, kind, meanings.get(name, "")) for name, kind in types.items()],
+                "field": [
+                    _describe_field(name, kind, meanings.get(name, ""), is_label=name in cohort["labels"])
+                    for name, kind in types.items()
+                ],
             }
         ],
+    }
+
+
+#: The images after `chest manifest download` into this folder. application/dicom is the registered type (RFC 3240).
+_IMAGES = {
+    "@type": "cr:FileSet",
+    "@id": "images",
+    "name": "images",
+    "description": "The images, once downloaded beside this file.",
+    "encodingFormat": ["application/dicom", "image/dicom"],
+    "includes": "**/*.dcm",
+}
+
+
+def _describe_provenance(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Derived from a snapshot, generated by a cohort, as W3C PROV-O has these."""
+    cohort, tool = manifest["cohort"], manifest["tool"]
+    day = f", as of {manifest['as_of']}" if manifest["as_of"] else ""
+    return {
+        "prov:wasDerivedFrom": {
+            "@type": "prov:Entity",
+            "@id": f"urn:chest-data-warehouse:snapshot:{manifest['snapshot']}",
+            "prov:label": f"Snapshot {manifest['snapshot']} of the lake, group {manifest['group']}{day}",
+            "prov:generatedAtTime": manifest["snapshot_time"],
+        },
+        "prov:wasGeneratedBy": {
+            "@type": "prov:Activity",
+            "prov:label": f"Cohort {cohort['name']}, SQL of SHA-256 {cohort['sql_sha256']}",
+            "prov:endedAtTime": manifest["created_at"],
+            "prov:wasAssociatedWith": {
+                "@type": "prov:SoftwareAgent",
+                "prov:label": f"{tool['name']} {tool['version']}, DuckDB {tool['duckdb']}",
+            },
+        },
     }
 
 
@@ -111,12 +144,13 @@ def _describe_file(name: str, form: str, meaning: str, files: dict[str, dict[str
     }
 
 
-def _describe_field(name: str, kind: str, meaning: str) -> dict[str, Any]:
+def _describe_field(name: str, kind: str, meaning: str, *, is_label: bool) -> dict[str, Any]:
+    of_values = "sc:Float" if kind.startswith("DECIMAL") else _TYPES.get(kind, "sc:Text")
     return {
         "@type": "cr:Field",
         "@id": f"objects/{name}",
         "name": name,
         "description": meaning or name,
-        "dataType": "sc:Float" if kind.startswith("DECIMAL") else _TYPES.get(kind, "sc:Text"),
+        "dataType": [of_values, "cr:Label"] if is_label else of_values,
         "source": {"fileObject": {"@id": "manifest.csv"}, "extract": {"column": name}},
     }

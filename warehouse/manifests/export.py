@@ -27,6 +27,7 @@ from warehouse.filesystem.files import write_folder_atomically
 from warehouse.lake import store
 from warehouse.manifests import croissant, register
 from warehouse.manifests.checking import LABEL_TYPES
+from warehouse.manifests.data_use import parse_conditions
 from warehouse.manifests.document import FORMAT, SCHEMA, read_schema, to_utc
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect_rows, write_s5cmd
@@ -91,7 +92,8 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
                 "make a lake of it at its new place, and export again."
             )
     (folder / SCHEMA).write_text(read_schema(), encoding="utf-8")
-    _write_json(folder / "croissant.json", croissant.describe(described, rows.con))
+    conditions = parse_conditions(answer.warehouse.settings.data_use)
+    _write_json(folder / "croissant.json", croissant.describe(described, rows.con, conditions))
     with (folder / "download.s5cmd").open("wb") as file:
         if any(source.startswith("s3://") for source in described["sources"]):
             file.write(_S5CMD_HEAD.encode())
