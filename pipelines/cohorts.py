@@ -52,9 +52,9 @@ def _build_unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
 def _rerun_when(changed: _When) -> _When:
     """When something that counts has changed, or there is nothing yet; once all that is read is there and at rest."""
     when = dg.AutomationCondition
-    news: Any = when.missing().newly_true() | changed
+    changes: Any = when.missing().newly_true() | changed
     at_rest = ~when.any_deps_missing() & ~when.any_deps_in_progress() & ~when.in_progress()
-    again: _When = news.since_last_handled() & at_rest & ~when.any_deps_match(when.will_be_requested())
+    again: _When = changes.since_last_handled() & at_rest & ~when.any_deps_match(when.will_be_requested())
     return again
 
 

@@ -36,7 +36,7 @@ class ListingConfig(StepConfig):
 
     allow_removals: bool = Field(False, description="Accept a listing that lacks over 10 % of the objects.")
     full: bool = Field(False, description="Read every object again, changed or not.")
-    heard: list[str] = Field(
+    changed_prefixes: list[str] = Field(
         [], description="Prefixes reported by a sensor: read only keys that start with these; there may be none."
     )
 
@@ -80,6 +80,6 @@ def read_run_config(run_config: Mapping[str, Any], deployment: Deployment) -> di
 
 
 def find_limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str], list[str]]:
-    """The prefixes and patients that a step keeps to, and where news was heard of: its own, else its listing's."""
+    """The prefixes and patients that a step keeps to, and the changed prefixes: its own, else its listing's."""
     chosen = config if config.is_limited else of_listing
-    return chosen.prefixes, chosen.patients, chosen.heard if isinstance(chosen, ListingConfig) else []
+    return chosen.prefixes, chosen.patients, chosen.changed_prefixes if isinstance(chosen, ListingConfig) else []

@@ -1,6 +1,6 @@
 """Starts runs as Dagster does by default, and knows whether a run's process is still there.
 
-Dagster's own launcher cannot tell: a run that went down with its machine would be "started" for ever, and keep
+Dagster's own launcher cannot detect this: a run that went down with its machine would be "started" for ever, and keep
 all later refreshes waiting. dagster.yaml names this class; Dagster's run monitoring asks it.
 """
 

@@ -39,7 +39,7 @@ def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
 
 @dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
 def history(context: dg.OpExecutionContext) -> None:
-    """Forget runs that ended more than CHEST_KEEP_DAYS ago, unless they still say something about an asset."""
+    """Forget runs that ended more than CHEST_KEEP_DAYS ago, unless they are the last record of an asset."""
     context.add_output_metadata(asdict(forget_runs(context.instance, load_settings().keep_days)))
 
 

@@ -1,4 +1,4 @@
-"""What assets say of themselves in Dagster's catalogue: columns, lineage, counts, tables; no value of a patient."""
+"""The metadata of assets in Dagster's catalogue: columns, lineage, counts, tables; no value of a patient."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -67,7 +67,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
         name: str = "",
         prefixes: Sequence[str] = (),
         patients: Sequence[str] = (),
-        heard: Sequence[str] = (),
+        changed_prefixes: Sequence[str] = (),
     ) -> Iterator[BucketRun]:
         """Open the bucket of a source and the lake for one step of this Dagster run; dg.Failure with the one line
         that helps. Faults of the program keep their traceback.
@@ -79,7 +79,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
                 self.lake or self.settings.lake,
                 prefixes=prefixes,
                 patients=patients,
-                heard=heard,
+                changed_prefixes=changed_prefixes,
                 refresh_id=context.run.run_id,
                 add_source=bool(name),  # named in CHEST_SOURCES, so it is asked for
                 settings=self.settings,
@@ -114,7 +114,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
 
 
 def _log_progress(context: dg.AssetExecutionContext) -> Progress:
-    """Progress as a line in the run's log every ten seconds; steps shorter than that say nothing."""
+    """Progress as a line in the run's log every ten seconds; shorter steps log nothing."""
     last = time.monotonic()
 
     def report(step: str, done: int, total: int) -> None:

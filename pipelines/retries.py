@@ -42,7 +42,7 @@ def retry_when_healing(
     except Exception as error:
         if (masked := mask_secrets(str(error))) == str(error):
             raise
-        # A fault of the program whose words hold a secret: Dagster keeps them, so the class is told in the text.
+        # A fault of the program whose words hold a secret: Dagster keeps them, so the text names only the class.
         raise RuntimeError(f"{type(error).__name__}: {masked}").with_traceback(error.__traceback__) from None
 
 

@@ -33,7 +33,7 @@ def find_reason_to_wait(instance: dg.DagsterInstance, jobs: list[str]) -> str:
 
 
 def find_reason_to_rest(instance: dg.DagsterInstance, jobs: list[str]) -> str:
-    """Why news alone should not start these jobs again: the last run failed a short while ago; "" when it did not.
+    """Why changes alone should not start these jobs again: the last run failed a short while ago; "" when it did not.
 
     The cause is rarely gone at the next tick, and each failed run is reported to people. The schedule, and
     runs started by hand, do not wait.

@@ -1,6 +1,6 @@
-"""What starts something because something is new: a bucket, its news, or changed views.
+"""Sensors: they start runs because a bucket is new or has changed, or because views have changed.
 
-Belongs here: when to look and what to start. Not: how news is found (warehouse/change_detection).
+Belongs here: when to look and what to start. Not: how changes are detected (warehouse/change_detection).
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from warehouse.ingest.sources import is_known
 from warehouse.settings import SOURCE_VARIABLE, Settings, load_settings
 
 AUTOMATION = "automation"
-NEWS = "news"
+EVENTS = "events"
 FIRST_REFRESH = "first_refresh"
 #: Seconds between two looks at a queue, and at a lake.
 _QUEUE_SECONDS, _FIRST_SECONDS = 60, 60
@@ -42,7 +42,7 @@ def _build_queue_sensor(deployment: Deployment) -> dg.SensorDefinition:
     names = list_refresh_jobs(deployment)
 
     @dg.sensor(
-        name=NEWS,
+        name=EVENTS,
         job_name=deployment.refresh_job(),
         minimum_interval_seconds=_QUEUE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -118,13 +118,13 @@ def _build_request(
 
 
 def _build_run_config(
-    deployment: Deployment, changed: list[str], found: change_detection.News, settings: Settings
+    deployment: Deployment, changed: list[str], found: change_detection.Changes, settings: Settings
 ) -> dict[str, Any]:
-    """Run config by which a refresh lists just where the news is: for one that else believes an inventory, which is
-    older than the news."""
+    """Run config by which a refresh lists only the changed prefixes: for one that would otherwise use an inventory,
+    which is older than the changes."""
     if not (settings.inventory and found.prefixes):
         return {}
-    config = {"config": {"heard": list(found.prefixes)}}
+    config = {"config": {"changed_prefixes": list(found.prefixes)}}
     return {"ops": {deployment.op("objects", name): config for name in changed}}
 
 

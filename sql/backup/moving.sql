@@ -40,7 +40,7 @@ insert into new.{{ schema_name }}.{{ table }} ({{ columns }}) select {{ values }
 update new.{{ schema_name }}.ducklake_metadata set value = {{ data_path }} where key = 'data_path';
 
 -- name: missing
--- Data and delete files that are not where the new catalogue says.
+-- Data and delete files that are not where the new catalogue expects them.
 with needed as (
     select s.path || t.path || f.path as path
     from (

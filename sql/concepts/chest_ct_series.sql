@@ -10,7 +10,7 @@
 -- more; sharp kernels count as lung. Only where the header names no kernel, it is read from the words of the series.
 -- A study sent for two patients goes to the first by name, as in chest_ct.
 -- Limits: kernels whose names are not listed are unknown, and are in best alone. Reconstructions of one scan that differ
--- in iterative strength are not told apart. Whether the whole lung is covered shows in the pixels only.
+-- in iterative strength are not distinguished. Whether the whole lung is covered shows in the pixels only.
 create or replace view chest_ct_series as
 with
 shown as (

@@ -4,7 +4,7 @@
 -- reached by JSON pointers. Fields of OtherDataSources.SegmentationData count as the record's own.
 
 -- name: records
--- The name of a file tells its kind in the published layout. In the dated layout it is status when it has a
+-- The name of a file has its kind in the published layout. In the dated layout it is status when it has a
 -- field that only negative records have and none that only positive records have.
 -- A text is parsed anew by every function that looks into it, which is most of what this costs: so they are few.
 select
@@ -35,7 +35,7 @@ from (
 
 -- name: values
 -- The known fields of each record that are there.
--- Of the JSON itself the first character is enough: it tells a text from a number, an object or a list.
+-- Of the JSON itself the first character is enough: it distinguishes a text from a number, an object or a list.
 select
     row,
     cast(place as smallint) as place,

@@ -93,7 +93,7 @@ from changes;
 -- A few new objects, to test whether reading is allowed at all.
 select listing.key, listing.etag, listing.size
 from listing
-semi join (from changes where change <> 'removed') as news on listing.key = news.key
+semi join (from changes where change <> 'removed') as current on listing.key = current.key
 where listing.key like '%.json' and listing.size < 1_000_000
 order by listing.size, listing.key
 limit 3;
@@ -113,7 +113,7 @@ with
 dated as (
     select listing.*, regexp_extract(key, '^(?:' || $dated || ')$', [{{ dated_names }}]) as d
     from listing
-    semi join (from changes where change <> 'removed') as news on listing.key = news.key
+    semi join (from changes where change <> 'removed') as current on listing.key = current.key
 ),
 
 both_layouts as (

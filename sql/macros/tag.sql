@@ -29,7 +29,7 @@ create or replace temp macro dicom_text(of_attribute) as list_transform(
 )[1];
 
 -- Of many attributes the header is taken apart once (the same expression in each call), of few it is searched for each:
--- the reader says which by the variable many_tags. Either takes the first where an attribute is there twice.
+-- the reader chooses by the variable many_tags. Either takes the first where an attribute is there twice.
 create or replace temp macro dicom_attribute(of_header, of_tag) as case
     when getvariable('many_tags')
         then list_extract(json_extract(of_header, '$.*'), list_position(json_keys(of_header), of_tag))

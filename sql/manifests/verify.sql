@@ -229,8 +229,8 @@ left join again on compared.key = again.key and compared.place = again.place
 union all
 select clinical.key, 'record' as object, clinical.patient_id, clinical.status, clinical.detail, false as is_by_size
 from clinical
-anti join (from compared where is_missing or is_other_size or is_other_etag) as told
-    on clinical.key = told.key and clinical.place = told.place;
+anti join (from compared where is_missing or is_other_size or is_other_etag) as reported
+    on clinical.key = reported.key and clinical.place = reported.place;
 
 -- name: counts
 select status, count(*) as objects, count(*) filter (is_by_size) as by_size from verdict group by status;

@@ -5,9 +5,9 @@ select min(snapshot_id) from ducklake_snapshots('lake');
 
 -- name: changed
 -- Tables that rows came into or went from, or that were altered, as `core.images`; and views that were made anew.
--- Merging and rewriting files changes no row and is not told here. DuckLake names tables by number.
+-- Merging and rewriting files changes no row and is not listed. DuckLake names tables by number.
 with
-told as (
+reported as (
     select
         entry.key as what,
         unnest(entry.value) as name
@@ -28,8 +28,8 @@ named as (
 )
 
 select distinct named.relation
-from told
+from reported
 inner join named using (name)
-where told.what in ('tables_inserted_into', 'tables_deleted_from', 'tables_altered')
+where reported.what in ('tables_inserted_into', 'tables_deleted_from', 'tables_altered')
 union
-select replace(name, 'main.', '') as relation from told where what = 'views_created';
+select replace(name, 'main.', '') as relation from reported where what = 'views_created';

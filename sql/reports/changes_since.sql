@@ -2,7 +2,7 @@
 -- warehouse/query/changes.py runs them.
 
 -- name: columns
-select column_name from (describe from core.{{ table }} at (version => getvariable('since')));
+select * from {{ relation }} limit 0;
 
 -- name: view
 -- The temporary view changes: rows of images and clinical_history that are not the same as in snapshot `since`, both as
@@ -10,9 +10,9 @@ select column_name from (describe from core.{{ table }} at (version => getvariab
 -- (the object), image (its .dcm) or rules (the object was read again by other rules). source and key join the views.
 create or replace temp view changes as
 with
-earlier as ({{ rows_then }}),
+earlier as (select * from {{ rows_then }}),
 
-later as ({{ rows_now }}),
+later as (select * from {{ rows_now }}),
 
 different as (
     select
@@ -20,9 +20,9 @@ different as (
         coalesce(later.source, earlier.source) as source,
         coalesce(later.key, earlier.key) as key,
         case when earlier.key is null then 'new' when later.key is null then 'gone' else 'changed' end as change,
-        later.etag is distinct from earlier.etag as in_content,
-        later.dcm is distinct from earlier.dcm as in_image,
-        later.rules is distinct from earlier.rules as in_rules
+        (later.etag is distinct from earlier.etag) as in_content,
+        (later.dcm is distinct from earlier.dcm) as in_image,
+        (later.rules is distinct from earlier.rules) as in_rules
     from earlier
     full join later on earlier.relation = later.relation and earlier.source = later.source and earlier.key = later.key
     where in_content or in_image or in_rules
@@ -76,7 +76,7 @@ select
     StudyInstanceUID,
     SeriesInstanceUID,
     SOPInstanceUID
-from {{ lake }}.core.images {{ version }}
+from {{ images }}
 where available_date <= {{ as_of }} and {{ in_group }}
 union all
 select
@@ -92,5 +92,5 @@ select
     null as StudyInstanceUID,
     null as SeriesInstanceUID,
     null as SOPInstanceUID
-from {{ lake }}.core.clinical {{ version }}
+from {{ clinical }}
 where available_date <= {{ as_of }} and {{ in_group }};

@@ -38,7 +38,7 @@ select
 from (
     select
         *,
-        -- The normal of the image: rows times columns. Its greatest part says which way the image looks.
+        -- The normal of the image: rows times columns. Its greatest component gives the plane.
         abs(
             ImageOrientationPatient[2] * ImageOrientationPatient[6]
             - ImageOrientationPatient[3] * ImageOrientationPatient[5]

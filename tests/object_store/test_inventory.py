@@ -123,18 +123,18 @@ def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, new_lake: Pat
     assert keys(new_lake) == {row["Key"]: row["Size"] for row in build_listing(s3, "before")}
 
 
-def test_news_that_is_newer_is_listed_where_it_was_heard_of(s3: S3, tmp_path: Path) -> None:
-    lake_of(s3, "heard", tmp_path / "lake")
-    write_inventory(s3, "heard", "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
-    change(s3, "heard")
-    source, settings = by_inventory("heard")
+def test_later_changes_are_listed_at_their_prefixes(s3: S3, tmp_path: Path) -> None:
+    lake_of(s3, "changed", tmp_path / "lake")
+    write_inventory(s3, "changed", "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    change(s3, "changed")
+    source, settings = by_inventory("changed")
     places = [f"training/Covid{patient}/" for patient in (3, 4, 50, 999)]  # of the last nothing is left
-    with open_run(source, str(tmp_path / "lake"), heard=places, settings=settings) as run:
+    with open_run(source, str(tmp_path / "lake"), changed_prefixes=places, settings=settings) as run:
         done = list_objects(run)
         load_clinical(run)
         publish(run)
     assert (done.added, done.changed, done.removed) == (1, 1, 1)
-    assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in build_listing(s3, "heard")}
+    assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in build_listing(s3, "changed")}
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "parts"])

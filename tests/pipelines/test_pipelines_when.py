@@ -181,7 +181,7 @@ class Sensor:
 def test_the_sensors_run_from_the_start() -> None:
     for environ in ({}, {"CHEST_EVENT_QUEUE": "https://sqs.eu-west-2.amazonaws.com/1/q"}):
         sensors = {sensor.name: sensor for sensor in chest_definitions(environ).sensors or []}
-        assert set(sensors) == {"first_refresh", "automation", "alerts"} | ({"news"} if environ else set())
+        assert set(sensors) == {"first_refresh", "automation", "alerts"} | ({"events"} if environ else set())
         assert {sensor.default_status for sensor in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}
 
 
@@ -273,7 +273,7 @@ def left(sqs: Any, queue: str) -> int:
 
 
 def test_a_message_starts_one_refresh_and_is_gone(instance: dg.DagsterInstance, sqs: Any, queue: str) -> None:
-    sensor = Sensor(instance, "news", CHEST_EVENT_QUEUE=queue)
+    sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
     assert not sensor.tick(), "an empty queue"
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"}))
     sqs.send_message(QueueUrl=queue, MessageBody="not for us")
@@ -291,17 +291,17 @@ def test_beside_an_inventory_the_news_alone_is_listed(
     instance: dg.DagsterInstance, sqs: Any, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An inventory is older than what the queue tells of: it would not show it."""
-    sensor = Sensor(instance, "news", CHEST_EVENT_QUEUE=queue)
+    sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
     monkeypatch.setenv("CHEST_INVENTORY", "s3://lists/chest/daily")
     told(sqs, queue)
     (request,) = sensor.tick()
-    assert request.run_config == {"ops": {"objects": {"config": {"heard": ["training/Covid1/"]}}}}
+    assert request.run_config == {"ops": {"objects": {"config": {"changed_prefixes": ["training/Covid1/"]}}}}
 
 
 def test_messages_that_come_during_a_refresh_lead_to_another(
     instance: dg.DagsterInstance, sqs: Any, queue: str
 ) -> None:
-    sensor = Sensor(instance, "news", CHEST_EVENT_QUEUE=queue)
+    sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
     told(sqs, queue)
     (first,) = sensor.tick()
     run = begun(instance, "START")
@@ -319,7 +319,7 @@ def test_a_queue_of_several_sources_refreshes_the_one_it_tells_of(
     instance: dg.DagsterInstance, sqs: Any, queue: str
 ) -> None:
     sources = {"CHEST_EVENT_QUEUE": queue, "CHEST_SOURCES": "training=s3://chest validation=s3://held"}
-    sensor = Sensor(instance, "news", **sources)
+    sensor = Sensor(instance, "events", **sources)
     told(sqs, queue, "held")
     (one,) = sensor.tick()
     steps = ["validation/objects", "validation/images", "validation/clinical", "published"]
@@ -355,7 +355,7 @@ def test_a_queue_that_is_not_there_is_one_line(
 ) -> None:
     queue = sqs.create_queue(QueueName="gone")["QueueUrl"]
     sqs.delete_queue(QueueUrl=queue)
-    sensor = Sensor(instance, "news", CHEST_EVENT_QUEUE=queue)
+    sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
     monkeypatch.setenv("CHEST_EVENT_QUEUE", queue)
     assert not sensor.tick()
     assert "CHEST_EVENT_QUEUE" in sensor.said

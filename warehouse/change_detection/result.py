@@ -1,4 +1,4 @@
-"""News: the changes that a queue reports for its buckets."""
+"""The changes of its buckets that a queue reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_PLACES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Changes:
     """Whether there is something new, of how many keys, and why, in one plain sentence that names no patient.
 
     `sources` are those with changes. `prefixes` are where these are, below its source, for a refresh of just these;

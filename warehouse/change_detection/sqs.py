@@ -1,4 +1,4 @@
-"""Events: what an SQS queue heard of objects written and removed, taken from it only when it was acted upon."""
+"""Receives the events of an SQS queue about objects written and removed; they are deleted once acted upon."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from warehouse import aws
 from warehouse.change_detection.events import read_message
-from warehouse.change_detection.result import News, find_prefixes
+from warehouse.change_detection.result import Changes, find_prefixes
 from warehouse.errors import UsageError
 from warehouse.settings import Settings
 
@@ -40,11 +40,11 @@ _ADVICE = {
 
 
 @contextlib.contextmanager
-def receive_events(queue: str, source: str | Sequence[str], settings: Settings) -> Iterator[News]:
-    """The changes that a queue reports for a source (or for each of several), as one News; `queue` is its URL.
+def receive_events(queue: str, source: str | Sequence[str], settings: Settings) -> Iterator[Changes]:
+    """The changes that a queue reports for a source (or for each of several), as one Changes; `queue` is its URL.
 
     When the block ends without error the messages are deleted; when it raises they are given back and come again, as
-    they do when the process dies. So news may come twice, which does no harm, and is never lost. Messages of other
+    they do when the process dies. So an event may come twice, which does no harm, and none is lost. Messages of other
     buckets or prefixes, tests and those of an unknown format are deleted with the others and counted in a
     warning: a queue belongs to one deployment, and what is left in it would come again for ever. So give all the
     sources that the queue serves.
@@ -60,7 +60,7 @@ def receive_events(queue: str, source: str | Sequence[str], settings: Settings) 
     except (ClientError, BotoCoreError) as error:
         raise aws.to_source_error(queue, error, _ADVICE) from None
     try:
-        yield _collect_news([body for _, body in taken], sources)
+        yield _collect_changes([body for _, body in taken], sources)
     except BaseException:
         with contextlib.suppress(ClientError, BotoCoreError):  # else they come back by themselves, later
             _release(client, queue, taken)
@@ -107,7 +107,7 @@ def _receive(client: Any, queue: str) -> list[tuple[str, str]]:
     return [*taken.values()]
 
 
-def _collect_news(bodies: list[str], sources: list[str]) -> News:
+def _collect_changes(bodies: list[str], sources: list[str]) -> Changes:
     changed: dict[str, set[str]] = {}
     strange = foreign = 0
     for body in bodies:
@@ -128,7 +128,7 @@ def _collect_news(bodies: list[str], sources: list[str]) -> News:
         )
     count = sum(map(len, changed.values()))
     why = f"The queue reports {count:,} object(s) written or removed." if count else "The queue reports no changes."
-    return News(
+    return Changes(
         bool(count),
         count,
         why,

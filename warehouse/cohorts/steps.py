@@ -35,7 +35,7 @@ def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple
                     ],
                 )
             at += 1
-        says = at + 1
+        header_end = at + 1
         while tokens[at].token_type is not TokenType.L_PAREN:
             at += 1
         first, depth = at, 0
@@ -44,7 +44,7 @@ def cut_steps(text: str, tree: exp.Query, tokens: list[Any], path: str) -> tuple
             if depth == 0:
                 break
             at += 1
-        places.append((tokens[name], tokens[first].end + 1, tokens[at].start, first > says))
+        places.append((tokens[name], tokens[first].end + 1, tokens[at].start, first > header_end))
         at += 2 if tokens[at + 1].token_type is TokenType.COMMA else 1
     names = {fold_name(cte.alias): cte.alias for cte in tree.ctes}
     lines = text.splitlines()

@@ -111,8 +111,8 @@ class _Reader:
 
     def find_vr(self, tag: str, sent: object) -> str:
         """The submitted VR; if it is missing or UN, that of the dictionary (PS3.5 6.2.2)."""
-        if isinstance(sent, str) and (said := sent.strip(" \0").upper()) in representations.KNOWN - {"UN"}:
-            return said
+        if isinstance(sent, str) and (stated := sent.strip(" \0").upper()) in representations.KNOWN - {"UN"}:
+            return stated
         known = dicom_dictionary.find_vr(tag)
         if known.startswith("US or SS"):
             return "SS" if self.is_signed else "US"

@@ -30,8 +30,8 @@ value is in, where centres differ.
 _RULES = """\
 ## Rules of cleaning
 
-What `clinical_issues.rule` says. **nulled**: the value is null. **repaired**: it was read although it was not in the
-form of its field. **changed**: it is another than was sent. **flagged**: it was kept as it is.
+The values of `clinical_issues.rule`. **nulled**: the value is null. **repaired**: it was read although it did not have
+the form of its field. **changed**: it differs from what was sent. **flagged**: it was kept as it is.
 """
 
 _UNITS = """\
@@ -43,7 +43,7 @@ Without a factor the value stays in its own unit, without a unit it stays as it 
 
 
 def list_rows(relation: columns.Relation) -> list[dict[str, str]]:
-    """The columns of a table or view with all there is to say of each; of clinical fields more than of others."""
+    """Describe the columns of a table or view; clinical fields have more attributes than others."""
     has_fields = any(column.is_field for column in relation.columns)
     return [
         {
@@ -87,13 +87,13 @@ def format_rows(relation: columns.Relation) -> list[dict[str, str]]:
 
 
 def _join_sentences(row: dict[str, str]) -> list[str]:
-    told = [row["meaning"]]
+    parts = [row["meaning"]]
     if row["kind"] and row["kind"] != "unit":
-        told.append(f"Key: {row['source']} ({row['kind']}).")
+        parts.append(f"Key: {row['source']} ({row['kind']}).")
     for name, words in (("limits", "Limits"), ("usual", "Usual"), ("codes", "Codes"), ("other keys", "Also sent as")):
         if row[name]:
-            told.append(f"{words}: {row[name]}.")
-    return told
+            parts.append(f"{words}: {row[name]}.")
+    return parts
 
 
 def render_page() -> str:
@@ -142,11 +142,11 @@ def _fold_rare_columns(row: dict[str, str]) -> dict[str, str]:
     """A field's line for the page: what is seldom there goes into its meaning."""
     if "kind" not in row:
         return row
-    told = _join_sentences({**row, "kind": "", "limits": ""})
+    parts = _join_sentences({**row, "kind": "", "limits": ""})
     if row["event date"] not in ("", "always", row["column"]):
-        told.append(f"Happened on: {row['event date']}.")
+        parts.append(f"Happened on: {row['event date']}.")
     names = ("column", "type", "unit", "source", "kind", "limits", "applies to")
-    return {**{name: row[name] for name in names}, "meaning": " ".join(told)}
+    return {**{name: row[name] for name in names}, "meaning": " ".join(parts)}
 
 
 def _anchor(name: str) -> str:

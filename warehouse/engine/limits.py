@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: How long what does not heed its interruption may go on, where the process is ours.
 _GRACE_SECONDS = 3.0
 
-#: How long after that the operating system ends it, without a word: what keeps Python's lock lets nobody say one.
+#: How long after that the operating system ends the process; code that holds Python's lock allows no message.
 _LAST_SECONDS = 3.0
 
 _is_own_process = False

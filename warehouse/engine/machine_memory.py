@@ -41,7 +41,7 @@ def untrusted_process_mb(settings: Settings) -> int:
 
 @cache
 def total_mb() -> int:
-    """Memory in MB (of 2**20 bytes) that this process and its neighbours share; 2,048 where the system does not say."""
+    """Memory in MB (of 2**20 bytes) that this process and its neighbours share; 2,048 if that is unknown."""
     found = [_read_limit(path) for path in _CONTAINER]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -7,7 +7,7 @@ import re
 from warehouse.engine import query_text
 from warehouse.masking import mask_secrets
 
-#: How DuckDB, and Arrow through it, say that memory has run out: by its own limit, or by that of the process.
+#: How DuckDB, and Arrow through it, report that memory has run out: by its own limit, or by that of the process.
 _NO_MEMORY = re.compile(
     r"out of memory|bad[ _]alloc|(?:failed|could not|unable) to (?:re)?allocate|failed to pin block|malloc of size",
     re.IGNORECASE,

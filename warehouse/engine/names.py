@@ -22,7 +22,7 @@ RESERVED = frozenset(
     intersect into lambda lateral leading limit not null offset on only or order pivot pivot_longer pivot_wider placing
     primary qualify references returning select show some summarize symmetric table then to trailing true union unique
     unpivot using variadic when where window with
-    """.split()  # noqa: SIM905 - a hundred quotes say nothing more
+    """.split()  # noqa: SIM905 - a hundred quotes add nothing
 )
 
 

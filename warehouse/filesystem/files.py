@@ -1,8 +1,8 @@
-"""The one way to write: files and folders that are there whole or not at all, and readable by whom CHEST_SHARE says.
+"""Writes files and folders atomically, with the permissions of CHEST_SHARE; everything is written through here.
 
-Nothing is written through a link. Until it is whole, what is written has a name that nobody can guess, opened
-exclusively (leftovers.py); a folder that is filled by a library is closed to everybody else meanwhile. What has a name
-that can be guessed, such as a lock, is opened only where it is a plain file.
+Nothing is written through a link. An incomplete file has an unpredictable name and is opened exclusively
+(leftovers.py); a folder that a library fills is private until it is complete. A file with a predictable name, such as a
+lock, is opened only if it is a regular file.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 
 
 def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
-    """Make a folder, and those above it, where there is none; OSError when that is not possible.
+    """Create a folder and its parents if they do not exist; OSError if that is not possible.
 
-    Links in the path are followed, but not behind `below`: there a link is in the way.
+    Links in the path are followed down to `below`; below that folder, a link is an error.
     """
     path = Path(path)
     if below is not None and path not in (Path(below), path.parent):
@@ -50,7 +50,7 @@ def make_folder(path: Path | str, *, below: Path | str | None = None) -> None:
 
 
 def _set_permissions(folder: Path) -> None:
-    """Give a folder that was just made its permissions: this very folder, not what a link at its place leads to."""
+    """Set the permissions of a folder that was just created; a link in its place is not followed."""
     if not hasattr(os, "fchmod"):  # Windows
         folder.chmod(find_folder_mode())
         return
@@ -63,7 +63,7 @@ def _set_permissions(folder: Path) -> None:
 
 @contextlib.contextmanager
 def open_temporary_folder() -> Iterator[Path]:
-    """A folder for a while, that nobody else may enter; gone at the end."""
+    """Create a private temporary folder; it is removed at the end of the block."""
     path = make_temporary_folder()
     try:
         yield Path(path)
@@ -72,14 +72,14 @@ def open_temporary_folder() -> Iterator[Path]:
 
 
 def make_temporary_folder() -> str:
-    """The same until the process ends. What dead processes have left is removed first."""
+    """Create one that is removed when the process ends. Leftovers of dead processes are removed first."""
     leftovers.sweep_leftovers(tempfile.gettempdir())
     return leftovers.make_folder(tempfile.gettempdir(), "tmp")
 
 
 @contextlib.contextmanager
 def make_part_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside `parent` that nobody else may enter, for what is to be moved to its place; gone at the end."""
+    """Create a private folder in `parent` for files that are then moved to their targets; removed at the end."""
     leftovers.sweep_leftovers(str(parent))
     path = leftovers.make_folder(str(parent), "part")
     try:
@@ -90,10 +90,10 @@ def make_part_folder(parent: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def write_atomically(target: Path | str) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes its place when the block ends well; OSError when it cannot.
+    """Open a file to write, which gets its name when the block ends without an error; OSError if it cannot.
 
-    A link at its place is replaced, not written through. A pipe or a device that the user names (a FIFO, /dev/stdout,
-    /dev/null) takes the bytes as they come.
+    A link at the target is replaced, not written through. A pipe or device that the user names (a FIFO, /dev/stdout,
+    /dev/null) is written to directly.
     """
     target = Path(target)
     if (handle := _open_stream(target)) is not None:
@@ -116,7 +116,7 @@ def write_atomically(target: Path | str) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def write_text_atomically(target: Path | str) -> Iterator[IO[str]]:
-    """The same for text, which goes out as UTF-8 with its line ends as they are."""
+    """The same for text, as UTF-8 with unchanged line ends."""
     with write_atomically(target) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         try:
@@ -126,7 +126,7 @@ def write_text_atomically(target: Path | str) -> Iterator[IO[str]]:
 
 
 def _open_stream(target: Path) -> int | None:
-    """A descriptor for a target that is no file to be replaced; None where it is, or where there is nothing yet."""
+    """Open a target that is a pipe or device; None if it is a file that can be replaced, or does not exist yet."""
     if (handle := _open_again(target)) is not None:
         return handle
     try:
@@ -149,7 +149,7 @@ def _open_stream(target: Path) -> int | None:
 
 
 def _require_stream(found: os.stat_result, target: Path) -> None:
-    """Raise FileExistsError unless it is a device, or a pipe of the user's own."""
+    """Raise FileExistsError unless it is a device or the user's own pipe."""
     if not stat.S_ISFIFO(found.st_mode) and not stat.S_ISCHR(found.st_mode):
         raise FileExistsError(errno.EEXIST, "it is neither a file nor a pipe", str(target))
     if stat.S_ISFIFO(found.st_mode) and found.st_uid != os.geteuid():
@@ -157,7 +157,7 @@ def _require_stream(found: os.stat_result, target: Path) -> None:
 
 
 def _open_again(target: Path) -> int | None:
-    """A second descriptor of one that this process has, where a path names it: /dev/stdout, /dev/stderr, /dev/fd/N."""
+    """Duplicate the descriptor of this process that a path names: /dev/stdout, /dev/stderr, /dev/fd/N; else None."""
     place, name = str(target.parent), target.name
     if place == "/dev" and name in ("stdout", "stderr"):
         return os.dup(1 if name == "stdout" else 2)
@@ -167,7 +167,7 @@ def _open_again(target: Path) -> int | None:
 
 
 def _finish_file(handle: int) -> None:
-    """Give a finished file its permissions, and bring it to the disk before it gets its name."""
+    """Set the permissions of a finished file, and flush it to the disk before it gets its name."""
     if hasattr(os, "fchmod"):
         os.fchmod(handle, find_file_mode())
     os.fsync(handle)
@@ -175,10 +175,10 @@ def _finish_file(handle: int) -> None:
 
 @contextlib.contextmanager
 def write_folder_atomically(target: Path | str, *, is_settled: bool = False) -> Iterator[Path]:
-    """A folder to fill, which takes its place when the block ends well: whole, or not at all.
+    """Create a folder to fill, which gets its name when the block ends without an error: complete, or not at all.
 
-    Of two that fill the same one at once the first to finish has it. `is_settled`: its files have their permissions,
-    and they are too many to wait for the disk. UsageError when something is in the way, OSError when it cannot be made.
+    Of two writers of the same folder, the first to finish gets it. `is_settled`: its files have their permissions
+    already, and are too many to flush. UsageError if something is in the way, OSError if it cannot be created.
     """
     target = Path(target)
     require_vacant(target)
@@ -198,7 +198,7 @@ def write_folder_atomically(target: Path | str, *, is_settled: bool = False) -> 
 
 
 def require_vacant(target: Path) -> None:
-    """Raise UsageError where a new folder cannot go: something other than an empty folder is there."""
+    """Raise UsageError if something other than an empty folder is at the target."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(target.lstat().st_mode) or any(target.iterdir()):
             raise _to_vacancy_error(target)
@@ -218,14 +218,14 @@ def _finish_files(folder: Path) -> None:
 
 
 def place_file(part: Path, target: Path) -> None:
-    """Move a finished file from a `part_folder` to its place."""
+    """Move a finished file from a part folder to its target."""
     with part.open("rb") as file:
         _finish_file(file.fileno())
     part.replace(target)
 
 
 def write_new(path: Path | str, content: bytes) -> None:
-    """Write a file that is not there yet, inside a folder that is still being filled; OSError when it cannot be."""
+    """Write a new file in a folder that is still being filled; OSError if it exists or cannot be written."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC, 0o600), "wb") as file:
         file.write(content)
         if hasattr(os, "fchmod"):
@@ -233,17 +233,17 @@ def write_new(path: Path | str, content: bytes) -> None:
 
 
 def open_lock(path: Path | str) -> IO[bytes]:
-    """Open the file that a lock is taken on, and make it where there is none; nothing is written to it.
+    """Open the file of a lock, creating it if it does not exist; nothing is written to it.
 
-    OSError when a link, a folder or anything else is in its place.
+    OSError if a link, a folder or anything else is in its place.
     """
     return os.fdopen(_open_plain(path, os.O_RDWR | os.O_CREAT), "r+b")
 
 
 def open_to_append(path: Path | str) -> IO[bytes]:
-    """Open a file that lines are added to, and make it where there is none.
+    """Open a file to append lines, creating it if it does not exist.
 
-    OSError when it is a link, has a second name (a hard link), or is neither a file nor /dev/stdout and its like.
+    OSError if it is a link, has a second name (a hard link), or is neither a file nor a descriptor such as /dev/stdout.
     """
     if (handle := _open_again(Path(path))) is not None:
         return os.fdopen(handle, "ab")
@@ -251,7 +251,7 @@ def open_to_append(path: Path | str) -> IO[bytes]:
 
 
 def find_size_to_resume(path: Path | str) -> int:
-    """How much of a part is there to go on with; 0 where `open_to_resume` would begin anew."""
+    """Return the size of a partial file that can be resumed; 0 if `open_to_resume` would start again."""
     with contextlib.suppress(FileNotFoundError):
         found = os.lstat(path)
         if _is_one_file(found):
@@ -260,10 +260,10 @@ def find_size_to_resume(path: Path | str) -> int:
 
 
 def open_to_resume(path: Path | str, *, anew: bool) -> IO[bytes]:
-    """Open a part of something to go on with it, at its start, to read and to write.
+    """Open a partial file at its start, to read and to write.
 
-    What is there is removed first when it is not wanted (`anew`) or is no plain file with one name. OSError when there
-    is no room for it.
+    An existing file is removed first if `anew`, or if it is not a regular file with a single name. OSError if it cannot
+    be opened.
     """
     with contextlib.suppress(FileNotFoundError):
         if anew or not _is_one_file(os.lstat(path)):
@@ -276,7 +276,7 @@ def _is_one_file(found: os.stat_result) -> bool:
 
 
 def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
-    """Open a file whose name can be guessed; OSError when it is not a plain file, or has more names than it may."""
+    """Open a file with a predictable name; OSError unless it is a regular file with at most `names` names."""
     try:
         handle = os.open(path, flags | _NOFOLLOW | _NONBLOCK | _CLOEXEC, 0o600)
     except OSError as error:

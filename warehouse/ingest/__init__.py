@@ -61,7 +61,7 @@ def open_run(
     *,
     prefixes: Sequence[str] = (),
     patients: Sequence[str] = (),
-    heard: Sequence[str] = (),
+    changed_prefixes: Sequence[str] = (),
     refresh_id: str = "",
     add_source: bool = False,
     settings: Settings | None = None,
@@ -69,8 +69,8 @@ def open_run(
 ) -> Iterator[BucketRun]:
     """Open bucket and lake for one or more steps. The bucket comes first: a wrong one leaves the lake untouched.
 
-    `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients; `heard` does as
-    `prefixes`, but there need not be such keys: they may have gone since an event named them.
+    `prefixes` and `patients` limit the steps to keys that start so, and to all keys of these patients.
+    `changed_prefixes` do as `prefixes`, but may have no keys, which may have gone since an event named them.
     A limited refresh always lists the bucket directly, even if an inventory is configured.
     UsageError for a new bucket if the lake already has another, unless `add_source`.
     """
@@ -78,7 +78,7 @@ def open_run(
     memory.bound_memory()
     scope.check_scope(prefixes, patients)
     place = location.parse_address(lake_address)
-    is_limited = any(prefixes) or patients or heard
+    is_limited = any(prefixes) or patients or changed_prefixes
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
     _require_apart(bucket, place)
     with store.open_writer(place, settings) as con:
@@ -87,7 +87,7 @@ def open_run(
             con,
             bucket.source,
             settings,
-            scope.find_scope(con, bucket.source, prefixes, patients, heard),
+            scope.find_scope(con, bucket.source, prefixes, patients, changed_prefixes),
             refresh_id or make_id(),
             progress,
             bucket=bucket,

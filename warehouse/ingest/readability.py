@@ -33,8 +33,8 @@ def probe_objects(run: BucketRun) -> None:
     Call it after the listing, whose temporary tables it queries.
     """
     sql = sql_files.read_statements("ingest/listing.sql")
-    news = run.con.execute(sql["probes"]).fetchall()
-    if news and len(_read_sample(run, news)) == len(news):
+    probes = run.con.execute(sql["probes"]).fetchall()
+    if probes and len(_read_sample(run, probes)) == len(probes):
         sample = run.con.execute(sql["sample"], {"most": _SAMPLE}).fetchall()
         _require_readable(
             run,

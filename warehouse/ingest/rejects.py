@@ -22,10 +22,10 @@ def reject_oversized(run: Run, step: str, tool: str) -> int:
     found = run.con.execute(sql_files.read_statements(_SQL)["oversized"], {"limit": limit * 1_000_000})
     unread = ReadFailure(f"larger than {limit} MB (CHEST_MAX_OBJECT_MB): not read")
     rejects = [_build_reject(row, unread) for row in fetch_dicts(found)]
-    news = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
-    if news:
-        run.commit(step, lambda: write_rejects(run, news, [], tool), rejected=len(news))
-    return len(news)
+    changed = [reject for reject in rejects if reject["old_reason"] != reject["reason"]]
+    if changed:
+        run.commit(step, lambda: write_rejects(run, changed, [], tool), rejected=len(changed))
+    return len(changed)
 
 
 def collect_rejects(

@@ -22,7 +22,7 @@ _SQL = "ingest/scope.sql"
 #: How many earlier listings are searched for a prefix without keys.
 _LOOK_BACK = 8
 #: The part in which a change was reported: its objects may have been removed since.
-_HEARD = "heard"
+_CHANGED = "changed_prefixes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def find_scope(
     source: str,
     prefixes: Sequence[str],
     patients: Sequence[str],
-    heard: Sequence[str] = (),
+    changed_prefixes: Sequence[str] = (),
 ) -> Scope:
     """Resolve the part of a source: patients in every group that the lake has of it, in both layouts."""
     check_scope(prefixes, patients)
@@ -75,7 +75,7 @@ def find_scope(
             f"patient {place}": tuple(prefix for group in groups for prefix in keys.list_prefixes(patient, group))
             for place, patient in enumerate(patients, 1)
         }
-    return Scope(parts | ({_HEARD: tuple(heard)} if heard else {}))
+    return Scope(parts | ({_CHANGED: tuple(changed_prefixes)} if changed_prefixes else {}))
 
 
 def require_objects(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -> None:
@@ -83,7 +83,7 @@ def require_objects(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -
     query = sql_files.read_statements(_SQL)["any"]
     for name, prefixes in asked.parts.items():
         wanted: dict[str, Any] = {"source": source, "prefixes": list(prefixes)}
-        if name != _HEARD and not con.execute(query, wanted).fetchone() and not _was_removed_before(con, wanted):
+        if name != _CHANGED and not con.execute(query, wanted).fetchone() and not _was_removed_before(con, wanted):
             what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
             raise UsageError(f"{source}: {name} of those given matches no object, {what}. Names are case-sensitive.")
 

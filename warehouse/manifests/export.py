@@ -2,7 +2,7 @@
 
 manifest.parquet, manifest.csv   a row an object, sorted            manifest.json   everything else about it
 records.parquet                  the clinical files that were known  croissant.json  for those who read Croissant
-manifest.schema.json             what manifest.json may say         download.s5cmd  for those who prefer s5cmd
+manifest.schema.json             the schema of manifest.json         download.s5cmd  for those who prefer s5cmd
 SHA256SUMS                       the hashes of all of them
 """
 

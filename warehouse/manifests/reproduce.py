@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What came of it. `digest` is that of the new answer; `difference` says in what it differs."""
+    """The outcome. `digest` is that of the new answer, `difference` how it differs."""
 
     digest: str
     is_same_csv: bool

@@ -67,7 +67,7 @@ def _draw_modality(counts: list[Studies], span: tuple[date, date], total: int, *
         {
             "month": f"{c.month:%Y-%m-%d}",
             "n": c.n_studies,
-            "told": f"{name}, {c.month:%Y-%m}: {c.n_studies:,}",
+            "tooltip": f"{name}, {c.month:%Y-%m}: {c.n_studies:,}",
         }
         for c in counts
     ]
@@ -91,7 +91,7 @@ def _draw_modality(counts: list[Studies], span: tuple[date, date], total: int, *
     bars: alt.Chart = (
         svg.build_chart(values, width=_WIDTH, height=_HEIGHT)
         .mark_bar(color=_MODALITIES.get(name, _OTHER_MODALITY))
-        .encode(x=_month_axis(span, is_labelled=is_last), y=y, description="told:N")
+        .encode(x=_month_axis(span, is_labelled=is_last), y=y, description="tooltip:N")
     )
     return bars
 
@@ -153,7 +153,7 @@ def _status_bars(counts: list[Patients], label: dict[str, str], y: alt.Y, *, top
             "status": c.status,
             "place": STATUSES.index(c.status),
             "n": c.n_patients,
-            "told": f"{c.centre}{'' if c.status == 'none' else f', {c.status}'}: {c.n_patients:,}",
+            "tooltip": f"{c.centre}{'' if c.status == 'none' else f', {c.status}'}: {c.n_patients:,}",
         }
         for c in counts
     ]
@@ -181,7 +181,7 @@ def _status_bars(counts: list[Patients], label: dict[str, str], y: alt.Y, *, top
                 ),
             ),
             order=alt.Order("place:O"),
-            description="told:N",
+            description="tooltip:N",
         )
     )
     return bars

@@ -50,7 +50,7 @@ def draw_completeness(cells: list[Filled]) -> str:
                 "y": cell.column,
                 "step": _find_share_step(cell.percent),
                 "text": f"{cell.percent}",
-                "told": f"{cell.column}, {cell.centre}: {cell.n_filled:,} of {cell.n_records:,} ({cell.percent} %)",
+                "tooltip": f"{cell.column}, {cell.centre}: {cell.n_filled:,} of {cell.n_records:,} ({cell.percent} %)",
             }
             for cell in cells
             if cell.section == section
@@ -94,7 +94,7 @@ def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> s
                 "y": label[count.centre],
                 "step": [*_RATES][count.step],
                 "text": f"{count.n_values:,}",
-                "told": f"{count.rule}, {count.centre}: {_find_repair_step(count)}",
+                "tooltip": f"{count.rule}, {count.centre}: {_find_repair_step(count)}",
             }
             for count in counts
             if count.rule in rules
@@ -134,7 +134,7 @@ def _draw_tiles(
                 title=legend, orient="bottom", direction="horizontal", titleOrient="left", symbolSize=180
             ),
         ),
-        description="told:N",
+        description="tooltip:N",
     )
     dark = [step for step, colour in steps.items() if colour in _DARK]
     text = base.mark_text(fontSize=9, aria=False).encode(

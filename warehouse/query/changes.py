@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _SQL = "reports/changes_since.sql"
 #: Columns that the tables of early lakes lack.
 _LATER_COLUMNS = {"images": ("rules", "earlier_dcm"), "clinical": ("rules",)}
+_THEN = " at (version => getvariable('since'))"
 _NO_DCM = "cast(null as struct(dcm_key varchar, dcm_etag varchar, dcm_available_date date))"
 
 
@@ -38,12 +39,28 @@ def create_changes_view(session: Session, since: int) -> None:
     then = {"rules_of_images": "rules", "rules_of_clinical": "rules", "earlier_dcm": "earlier_dcm"}
     now = dict(then)
     for table, names in _LATER_COLUMNS.items():
-        there = {name for (name,) in con.execute(sql_files.fill(sql["columns"], table=table)).fetchall()}
+        older = f"{store.ALIAS}.core.{table}{_THEN}"
+        there = con.sql(sql_files.fill(sql["columns"], relation=older)).columns
         for name in names:
             if name not in there:
                 hole = f"rules_of_{table}" if name == "rules" else name
                 then[hole] = "null" if name == "rules" else _NO_DCM
-    same = {"lake": store.ALIAS, "as_of": public_views.AS_OF, "in_group": public_views.IN_GROUP}
-    rows_then = sql_files.fill(sql["rows"], **same, **then, version="at (version => getvariable('since'))")
-    rows_now = sql_files.fill(sql["rows"], **same, **now, version="")
-    con.execute(sql_files.fill(sql["view"], rows_then=rows_then, rows_now=rows_now))
+    con.execute(
+        sql_files.fill(
+            sql["view"],
+            rows_then=_render_rows(then, _THEN),
+            rows_now=_render_rows(now),
+        )
+    )
+
+
+def _render_rows(names: dict[str, str], version: str = "") -> str:
+    rows = sql_files.fill(
+        sql_files.read_statements(_SQL)["rows"],
+        images=f"{store.ALIAS}.core.images{version}",
+        clinical=f"{store.ALIAS}.core.clinical{version}",
+        as_of=public_views.AS_OF,
+        in_group=public_views.IN_GROUP,
+        **names,
+    )
+    return f"({rows})"

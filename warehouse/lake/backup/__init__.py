@@ -5,7 +5,7 @@ data files never change, so no lock is needed. Only maintenance deletes files: i
 the backup starts again with the new catalogue, which no longer lists it. The new catalogue replaces the old one last,
 so an interrupted backup leaves the previous one intact.
 
-    BACKUP.txt   says what this is          catalog.sqlite, data/…   the lake
+    BACKUP.txt   describes the folder          catalog.sqlite, data/…   the lake
     SHA256SUMS   as `sha256sum -c` reads it; a later backup trusts them for files it has already
 """
 

@@ -32,7 +32,7 @@ class Verified:
 
 @explain_faults()
 def verify(folder: str | Path, *, settings: Settings | None = None, progress: Progress = ignore_progress) -> Verified:
-    """Read every byte of a backup and hold it against its checksums and its catalogue; then open it as a lake.
+    """Compare every byte of a backup with its checksums and its catalogue; then open it as a lake.
 
     Raises UsageError if the folder is not a backup.
     """

@@ -1,4 +1,4 @@
-"""News of a bucket, from a real queue (moto's SQS, told by moto's S3)."""
+"""Changes of a bucket, from a real queue (moto's SQS, notified by moto's S3)."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import S3
 
-from warehouse.change_detection import News, receive_events
+from warehouse.change_detection import Changes, receive_events
 from warehouse.change_detection.events import read_message
 from warehouse.errors import SourceDownError, SourceError, UsageError
 from warehouse.settings import Settings
@@ -49,25 +49,25 @@ def left(sqs: Any, queue: str) -> int:
     return sum(int(found[name]) for name in names)
 
 
-def hear(queue: str, source: Any = SOURCE) -> News:
-    with receive_events(queue, source, SETTINGS) as news:
-        return news
+def receive(queue: str, source: Any = SOURCE) -> Changes:
+    with receive_events(queue, source, SETTINGS) as changes:
+        return changes
 
 
 def test_a_bucket_tells_its_queue_and_the_queue_us(s3: S3, sqs: Any, queue: str) -> None:
     s3.put("telling", {})
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    heard = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]
+    wanted = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]
     s3.client().put_bucket_notification_configuration(
-        Bucket="telling", NotificationConfiguration={"QueueConfigurations": heard}
+        Bucket="telling", NotificationConfiguration={"QueueConfigurations": wanted}
     )
     s3.put("telling", {key("1 ü+a"): RECORD, key(2): RECORD})
-    with receive_events(queue, "s3://telling", SETTINGS) as news:
-        assert (news.new, news.keys, news.sources) == (True, 2, ("s3://telling",))
-        assert news.prefixes == ("training/Covid1 ü+a/", "training/Covid2/")
-        assert "Covid" not in f"{news}"
+    with receive_events(queue, "s3://telling", SETTINGS) as changes:
+        assert (changes.new, changes.keys, changes.sources) == (True, 2, ("s3://telling",))
+        assert changes.prefixes == ("training/Covid1 ü+a/", "training/Covid2/")
+        assert "Covid" not in f"{changes}"
     assert left(sqs, queue) == 0
-    assert hear(queue, "s3://telling") == News(False, 0, "The queue reports no changes.")
+    assert receive(queue, "s3://telling") == Changes(False, 0, "The queue reports no changes.")
 
 
 @pytest.mark.parametrize(
@@ -85,23 +85,23 @@ def test_a_bucket_tells_its_queue_and_the_queue_us(s3: S3, sqs: Any, queue: str)
     ids=["s3", "removed", "sns", "eventbridge"],
 )
 def test_every_shape_of_event_is_read(sqs: Any, queue: str, body: object) -> None:
-    send(sqs, queue, body, body)  # the same news twice is one
-    news = hear(queue)
-    assert (news.keys, news.prefixes) == (1, ("training/Covid 7/",))
+    send(sqs, queue, body, body)  # the same changes twice is one
+    changes = receive(queue)
+    assert (changes.keys, changes.prefixes) == (1, ("training/Covid 7/",))
 
 
 def test_messages_come_again_when_the_block_fails(sqs: Any, queue: str) -> None:
     send(sqs, queue, *(notice(key(patient)) for patient in range(25)))
 
     def stumble() -> None:
-        with receive_events(queue, SOURCE, SETTINGS) as news:
-            assert news.keys == 25
+        with receive_events(queue, SOURCE, SETTINGS) as changes:
+            assert changes.keys == 25
             raise RuntimeError("the refresh could not be started")
 
     with pytest.raises(RuntimeError):
         stumble()
     assert left(sqs, queue) == 25
-    assert hear(queue).keys == 25
+    assert receive(queue).keys == 25
     assert left(sqs, queue) == 0
 
 
@@ -111,8 +111,8 @@ def test_unrelated_and_odd_messages_are_counted_and_taken_out(
     test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "chest"}
     send(sqs, queue, test_event, "no json: Covid77", "[1]", '{"Records": [{}]}', "null")
     send(sqs, queue, notice(key(1), bucket="another"), notice("sites-old/a"), notice("sites/york/a"))
-    news = hear(queue, "s3://chest/sites/leeds")
-    assert (news.new, left(sqs, queue)) == (False, 0)
+    changes = receive(queue, "s3://chest/sites/leeds")
+    assert (changes.new, left(sqs, queue)) == (False, 0)
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("warehouse")]
     assert "4 messages of an unknown format and 3 events" in line
     assert "Covid" not in line
@@ -120,8 +120,8 @@ def test_unrelated_and_odd_messages_are_counted_and_taken_out(
 
 def test_one_queue_may_serve_several_sources(sqs: Any, queue: str) -> None:
     send(sqs, queue, notice("a/" + key(1)), notice("b/" + key(2)), notice("a/" + key(3)))
-    news = hear(queue, ["s3://chest/a", "s3://chest/b", "s3://chest/c"])
-    assert (news.keys, news.sources, news.prefixes) == (3, ("s3://chest/a", "s3://chest/b"), ())
+    changes = receive(queue, ["s3://chest/a", "s3://chest/b", "s3://chest/c"])
+    assert (changes.keys, changes.sources, changes.prefixes) == (3, ("s3://chest/a", "s3://chest/b"), ())
 
 
 @settings(max_examples=50, deadline=None)
@@ -144,13 +144,13 @@ def test_no_message_is_too_odd(body: object) -> None:
 
 def test_a_queue_that_is_not_there_is_one_line(s3: S3) -> None:
     with pytest.raises(SourceError, match=r"the queue does not exist. Check CHEST_EVENT_QUEUE") as caught:
-        hear(f"{s3.endpoint}/123456789012/nobody")
+        receive(f"{s3.endpoint}/123456789012/nobody")
     assert not caught.value.heals
     with pytest.raises(UsageError, match="is not a queue URL"):
-        hear("nobody")
+        receive("nobody")
 
 
 def test_a_queue_that_does_not_answer_may_heal(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(SourceDownError, match="does not answer"):
-        hear("http://127.0.0.1:9/1/q")
+        receive("http://127.0.0.1:9/1/q")
