@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.cohorts.attrition import Count
+    from warehouse.cohorts.table1 import Table1
     from warehouse.manifests.manifest import Manifest
     from warehouse.query.checks import Result
     from warehouse.query.patient import Patient
@@ -87,6 +88,15 @@ class Cohort(CohortAnswer):
         from warehouse.cohorts import attrition
 
         return attrition.to_table(self.steps(suppress=suppress))
+
+    @explain_faults()
+    def table1(self, by: str | None = None, *, suppress: int = SUPPRESS) -> Table1:
+        """Tabulate who is in: characteristics of the patients, overall and by a column of the answer or by one of the
+        characteristics (`by="centre"`). Counts are rounded to multiples of `suppress` to protect individuals, and all
+        else is computed from rounded counts; 0 gives exact numbers."""
+        from warehouse.cohorts import table1
+
+        return table1.tabulate_characteristics(self, by, suppress)
 
     @explain_faults()
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:

@@ -1,0 +1,201 @@
+"""chest cohort table1: who is in a cohort, as a table for people or for a paper."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warehouse.cli import options
+from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.output import write_json
+from warehouse.cli.terminal import create_console, get_plain_stream
+from warehouse.errors import UsageError
+from warehouse.filesystem import files
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.table1 import Table1
+
+#: Spaces between columns, and the width of text without a terminal.
+_GAP, _UNLIMITED = 2, 100_000
+
+
+class Form(StrEnum):
+    """The forms of a table 1; each but `table` is also the ending of a file."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    MD = "md"
+    TEX = "tex"
+    HTML = "html"
+    XLSX = "xlsx"
+
+
+class Numeric(StrEnum):
+    """How ages are summarised."""
+
+    MEAN = "mean"
+    MEDIAN = "median"
+
+
+def table1(
+    name: Name,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="COLUMN", help="A label or another column of the answer, or centre, sex …"),
+    ] = None,
+    param: Param = None,
+    numeric: Annotated[
+        Numeric, typer.Option("--numeric", help="Ages as mean (SD) or as median [Q1,Q3].")
+    ] = Numeric.MEAN,
+    suppress: options.Suppress = options.DEFAULT_SUPPRESS,
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: Annotated[Form | None, typer.Option("--format", help="Output format.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A file: .csv, .json, .md, .tex, .html, .xlsx or .txt (a table)."),
+    ] = None,
+) -> None:
+    """Describe who is in a cohort: age, sex, ethnicity, centre, modality, scanner, severity, outcome of its patients.
+
+    Overall and for each value of --by, with missing values and standardised differences (SMD). Counts are rounded to
+    multiples of 5 to protect individuals, and all else is computed from them; --suppress 0 shows exact numbers.
+
+    \b
+    Examples:
+    $ chest cohort table1 covid_risk --by covid_status
+    $ chest cohort table1 covid_risk --by centre --numeric median -o table1.tex
+    """
+    from warehouse import cohorts
+    from warehouse.cohorts.table1 import tabulate_characteristics
+
+    chosen = form or _find_form(output)
+    if chosen is Form.XLSX and output is None:
+        raise UsageError("An Excel workbook cannot be printed. Write it to a file:  -o FILE.xlsx")
+    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        made = tabulate_characteristics(found, by, suppress)
+    if output is None:
+        _print(made, chosen, numeric)
+    else:
+        _save(made, chosen, numeric, output)
+    options.note_rounding(suppress)
+
+
+def _find_form(target: Path | None) -> Form:
+    ending = target.suffix.lstrip(".").lower() if target else ""
+    if target is None or ending == "txt":
+        return Form.TABLE
+    if ending not in set(Form) - {Form.TABLE}:
+        known = ", ".join(f".{form}" for form in Form if form is not Form.TABLE)
+        raise UsageError(f"{target}: not a known extension. Use {known} or .txt (a table), or give --format.")
+    return Form(ending)
+
+
+def _print(made: Table1, form: Form, numeric: Numeric) -> None:
+    if form is Form.JSON:
+        from warehouse.cohorts.table1_data import to_json
+
+        write_json(to_json(made))
+    elif form is Form.TABLE:
+        out = create_console(soft_wrap=True)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
+        for line, style in render_lines(made, numeric, width):
+            out.print(line, style=style or None)
+    else:
+        # The renderers escape what steers a terminal, except that CSV is for programs.
+        to = sys.stdout if sys.stdout.isatty() else get_plain_stream(sys.stdout)
+        to.write(made.render(form, numeric=numeric))
+
+
+def _save(made: Table1, form: Form, numeric: Numeric, target: Path) -> None:
+    """Write the table to a file, completely or not at all; UsageError if it cannot be written."""
+    import json
+
+    from warehouse.cohorts import table1_data, table1_lines
+    from warehouse.text import escape_json
+
+    try:
+        if form is Form.XLSX:
+            from warehouse.cli import excel
+
+            with files.write_atomically(target) as file:
+                head, *rows = table1_lines.list_rows(made, numeric)
+                excel.write(head, rows, file)
+            return
+        with files.write_text_atomically(target) as text:
+            if form is Form.JSON:
+                text.write(escape_json(json.dumps(table1_data.to_json(made), ensure_ascii=False, indent=2)) + "\n")
+            elif form is Form.TABLE:
+                text.writelines(f"{line}\n" for line, _ in render_lines(made, numeric, _UNLIMITED))
+            else:
+                text.write(made.render(form, numeric=numeric))
+    except BrokenPipeError:  # the target is a named pipe whose reader has closed it
+        raise
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
+
+
+def render_lines(made: Table1, numeric: str, width: int) -> list[tuple[str, str]]:
+    """Render as text with the style of each line; groups that do not fit beside each other follow in further blocks."""
+    from textwrap import wrap
+
+    from warehouse.cohorts import table1_lines
+    from warehouse.text import escape_controls
+
+    def show(text: str) -> str:
+        return escape_controls(text, keep_lines=False)
+
+    stubs = table1_lines.list_stubs(made, numeric, share="")
+    heads = [*map(show, table1_lines.list_heads(made))]
+    first = ["n (%)", *(("  " if stub.is_level else "") + show(stub.text) for stub in stubs)]
+    columns = [[head, *(show(stub.cells[place]) for stub in stubs)] for place, head in enumerate(heads)]
+    styles = ["bold", *("" if stub.is_level else "bold" for stub in stubs)]
+    found = [(show(made.title), "bold"), (show(made.source), "dim")]
+    for block in _divide(first, columns, width):
+        found.append(("", ""))
+        found += zip(_lay_out([first, *block]), styles, strict=True)
+    notes = [line for note in table1_lines.list_notes(made) for line in wrap(show(note), min(width - 1, 120))]
+    return [*found, ("", ""), *((note, "dim") for note in notes)]
+
+
+def _divide(first: list[str], columns: list[list[str]], width: int) -> list[list[list[str]]]:
+    """Divide the columns into blocks that fit the width beside the first column; one column fits always."""
+    blocks: list[list[list[str]]] = [[]]
+    room = start = width - 1 - _measure(first)
+    for column in columns:
+        needed = _measure(column) + _GAP
+        if needed > room and blocks[-1]:
+            blocks.append([])
+            room = start
+        blocks[-1].append(column)
+        room -= needed
+    return blocks
+
+
+def _measure(column: list[str]) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, column))
+
+
+def _lay_out(columns: list[list[str]]) -> list[str]:
+    """Lay the columns out beside each other, the first to the left, the others to the right."""
+    from rich.cells import cell_len
+
+    widths = [*map(_measure, columns)]
+    return [
+        "".join(
+            cell + " " * (width - cell_len(cell)) if not place else " " * (_GAP + width - cell_len(cell)) + cell
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
