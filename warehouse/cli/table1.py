@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import options, table1_layout
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.output import write_json
 from warehouse.cli.terminal import create_console, get_plain_stream
@@ -20,8 +20,8 @@ from warehouse.filesystem import files
 if TYPE_CHECKING:
     from warehouse.cohorts.table1 import Table1
 
-#: Spaces between columns, and the width of text without a terminal.
-_GAP, _UNLIMITED = 2, 100_000
+#: The width of text without a terminal.
+_UNLIMITED = 100_000
 
 
 class Form(StrEnum):
@@ -108,7 +108,7 @@ def _print(made: Table1, form: Form, numeric: Numeric) -> None:
     elif form is Form.TABLE:
         out = create_console(soft_wrap=True)
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
-        for line, style in render_lines(made, numeric, width):
+        for line, style in table1_layout.render_lines(made, numeric, width):
             out.print(line, style=style or None)
     else:
         # The renderers escape what steers a terminal, except that CSV is for programs.
@@ -135,67 +135,10 @@ def _save(made: Table1, form: Form, numeric: Numeric, target: Path) -> None:
             if form is Form.JSON:
                 text.write(escape_json(json.dumps(table1_data.to_json(made), ensure_ascii=False, indent=2)) + "\n")
             elif form is Form.TABLE:
-                text.writelines(f"{line}\n" for line, _ in render_lines(made, numeric, _UNLIMITED))
+                text.writelines(f"{line}\n" for line, _ in table1_layout.render_lines(made, numeric, _UNLIMITED))
             else:
                 text.write(made.render(form, numeric=numeric))
     except BrokenPipeError:  # the target is a named pipe whose reader has closed it
         raise
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
-
-
-def render_lines(made: Table1, numeric: str, width: int) -> list[tuple[str, str]]:
-    """Render as text with the style of each line; groups that do not fit beside each other follow in further blocks."""
-    from textwrap import wrap
-
-    from warehouse.cohorts import table1_lines
-    from warehouse.text import escape_controls
-
-    def show(text: str) -> str:
-        return escape_controls(text, keep_lines=False)
-
-    stubs = table1_lines.list_stubs(made, numeric, share="")
-    heads = [*map(show, table1_lines.list_heads(made))]
-    first = ["n (%)", *(("  " if stub.is_level else "") + show(stub.text) for stub in stubs)]
-    columns = [[head, *(show(stub.cells[place]) for stub in stubs)] for place, head in enumerate(heads)]
-    styles = ["bold", *("" if stub.is_level else "bold" for stub in stubs)]
-    found = [(show(made.title), "bold"), (show(made.source), "dim")]
-    for block in _divide(first, columns, width):
-        found.append(("", ""))
-        found += zip(_lay_out([first, *block]), styles, strict=True)
-    notes = [line for note in table1_lines.list_notes(made) for line in wrap(show(note), min(width - 1, 120))]
-    return [*found, ("", ""), *((note, "dim") for note in notes)]
-
-
-def _divide(first: list[str], columns: list[list[str]], width: int) -> list[list[list[str]]]:
-    """Divide the columns into blocks that fit the width beside the first column; one column fits always."""
-    blocks: list[list[list[str]]] = [[]]
-    room = start = width - 1 - _measure(first)
-    for column in columns:
-        needed = _measure(column) + _GAP
-        if needed > room and blocks[-1]:
-            blocks.append([])
-            room = start
-        blocks[-1].append(column)
-        room -= needed
-    return blocks
-
-
-def _measure(column: list[str]) -> int:
-    from rich.cells import cell_len
-
-    return max(map(cell_len, column))
-
-
-def _lay_out(columns: list[list[str]]) -> list[str]:
-    """Lay the columns out beside each other, the first to the left, the others to the right."""
-    from rich.cells import cell_len
-
-    widths = [*map(_measure, columns)]
-    return [
-        "".join(
-            cell + " " * (width - cell_len(cell)) if not place else " " * (_GAP + width - cell_len(cell)) + cell
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in zip(*columns, strict=True)
-    ]

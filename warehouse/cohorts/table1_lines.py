@@ -96,10 +96,10 @@ def list_notes(table: Table1) -> list[str]:
             notes.append(f"{SEVERAL}: patients whose rows have more than one value of {table.by}.")
     if table.suppress > 1:
         notes.append(
-            f"Counts are rounded to multiples of {table.suppress:,} so that they add up: a count may be off by "
-            f"up to {table.suppress - 1:,}, Overall by as much for each group that it is the sum of. Levels and groups that round to 0 are left out. Ages are computed from rounded "
-            "counts by decade, percentages and SMD from rounded counts, "
-            f"means, medians and SMD of {FEWEST} persons or more."
+            f"Counts are rounded to multiples of {table.suppress:,} so that they add up: one may be off by up to "
+            f"{table.suppress - 1:,}, Overall by as much for each group that it is the sum of. Levels and groups that "
+            "round to 0 are left out. All else is computed from rounded counts, ages from those by decade; means, "
+            f"medians and SMD of fewer than {FEWEST} persons are withheld."
         )
     return notes
 
