@@ -90,13 +90,14 @@ class Cohort(CohortAnswer):
         return attrition.to_table(self.steps(suppress=suppress))
 
     @explain_faults()
-    def table1(self, by: str | None = None, *, suppress: int = SUPPRESS) -> Table1:
+    def table1(self, by: str | None = None, *, suppress: int = SUPPRESS, count_missing: bool = True) -> Table1:
         """Tabulate who is in: characteristics of the patients, overall and by a column of the answer or by one of the
         characteristics (`by="centre"`). Counts are rounded to multiples of `suppress` to protect individuals, and all
-        else is computed from rounded counts; 0 gives exact numbers."""
+        else is computed from rounded counts; 0 gives exact numbers. Missing values are a level, as in tableone, or with
+        `count_missing=False` only counted."""
         from warehouse.cohorts import table1
 
-        return table1.tabulate_characteristics(self, by, suppress)
+        return table1.tabulate_characteristics(self, by, suppress, count_missing=count_missing)
 
     @explain_faults()
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:

@@ -43,6 +43,13 @@ class Numeric(StrEnum):
     MEDIAN = "median"
 
 
+class Missing(StrEnum):
+    """Where missing values count."""
+
+    LEVEL = "level"
+    APART = "apart"
+
+
 def table1(
     name: Name,
     by: Annotated[
@@ -53,6 +60,9 @@ def table1(
     numeric: Annotated[
         Numeric, typer.Option("--numeric", help="Ages as mean (SD) or as median [Q1,Q3].")
     ] = Numeric.MEAN,
+    missing: Annotated[
+        Missing, typer.Option("--missing", help="Missing values as a level, in the denominators, or apart.")
+    ] = Missing.LEVEL,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -82,7 +92,7 @@ def table1(
         raise UsageError("An Excel workbook cannot be printed. Write it to a file:  -o FILE.xlsx")
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
-        made = tabulate_characteristics(found, by, suppress)
+        made = tabulate_characteristics(found, by, suppress, count_missing=missing is Missing.LEVEL)
     if output is None:
         _print(made, chosen, numeric)
     else:

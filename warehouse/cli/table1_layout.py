@@ -70,7 +70,7 @@ def _measure(column: _Row) -> int:
 
 
 def _lay_out(row: _Row, widths: Sequence[int]) -> list[str]:
-    """Lay the cells of a row out beside each other, aligned at their last lines: the first to the left, others to the right."""
+    """Lay the cells of a row out beside each other, aligned at their last lines: the first left, others right."""
     from rich.cells import cell_len
 
     height = max(map(len, row))

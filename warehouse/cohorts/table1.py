@@ -3,7 +3,7 @@
     wh.cohort("covid_risk").table1(by="covid_status").render("md")
 
 A patient counts once, whatever the grain, and in one group: the groups are a partition, so that they add up. Missing
-values are counted, and are no part of the denominators of percentages, as in the library tableone.
+values are a level of their own that counts in denominators, as by default in the library tableone, or counted apart.
 
 If counts are rounded, everything shown (percentages, means, medians, standardised differences) is computed from the
 rounded tables, ages from their decades, and discloses no more than these tables do.
@@ -68,11 +68,12 @@ class Characteristic:
     table: Table
     summaries: dict[str, Summary]
     smd: dict[tuple[str, str], float | None]
+    is_missing_counted: bool
 
     @property
     def levels(self) -> list[str]:
-        """The levels, without missing."""
-        return [row for row in self.table.rows if row != NO_VALUE]
+        """The levels that percentages are of; missing is the last, if it is counted."""
+        return [row for row in self.table.rows if self.is_missing_counted or row != NO_VALUE]
 
     @property
     def is_number(self) -> bool:
@@ -85,7 +86,7 @@ class Characteristic:
         return table.row_totals.get(level, 0) if group == OVERALL else table.cells.get((level, group), 0)
 
     def count_known(self, group: str) -> int:
-        """How many patients of a group have a value: the denominator of percentages."""
+        """How many patients of a group have one of the levels: the denominator of percentages."""
         return sum(self.count(level, group) for level in self.levels)
 
     def find_largest(self) -> tuple[tuple[str, str], float] | None:
@@ -105,6 +106,7 @@ class Table1:
     n: dict[str, int]
     characteristics: tuple[Characteristic, ...]
     suppress: int
+    is_missing_counted: bool
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -130,11 +132,15 @@ class Table1:
         return table1_formats.render_html_table(self, "mean")
 
 
-def tabulate_characteristics(cohort: CohortAnswer, by: str | None = None, suppress: int = SUPPRESS) -> Table1:
+def tabulate_characteristics(
+    cohort: CohortAnswer, by: str | None = None, suppress: int = SUPPRESS, *, count_missing: bool = True
+) -> Table1:
     """Tabulate the characteristics of the patients in a cohort's answer, overall and for each value of `by`.
 
     `by` is a column of the answer (a label, split), else a characteristic such as centre; rows without a value of it
-    are ignored if the patient has others. Counts are rounded to multiples of `suppress`; 0 gives exact counts.
+    are ignored if the patient has others. With `count_missing`, missing values are a level that counts in denominators
+    and differences, which is the default of tableone; else they are only counted apart. Counts are rounded to
+    multiples of `suppress`; 0 gives exact counts.
     UsageError for an unknown `by`, or one of more than 40 values.
     """
     names = cohort.rows.column_names
@@ -155,7 +161,7 @@ def tabulate_characteristics(cohort: CohortAnswer, by: str | None = None, suppre
             exact[OVERALL if row["level"] == "overall" else group] = Summary(*numbers)
         elif row["variable"] in counts:
             counts[row["variable"]][row["level"] or NO_VALUE, group] += row["n"]
-    return build(cohort.definition.title, _describe_source(cohort), by, counts, exact, suppress)
+    return build(cohort.definition.title, _describe_source(cohort), by, counts, exact, suppress, count_missing)
 
 
 def build(
@@ -165,6 +171,7 @@ def build(
     counts: Mapping[str, Mapping[tuple[str, str], int]],
     exact: Mapping[str, Summary],
     suppress: int,
+    count_missing: bool = True,
 ) -> Table1:
     """Round the counts of each characteristic by level and group, and compute all else from what is rounded.
 
@@ -178,28 +185,34 @@ def build(
     first = next(iter(tables.values()))
     shown = tuple(group for group in first.columns if group != _ALL)
     compared = [pair for pair in combinations(shown, 2) if not {SEVERAL, NO_VALUE} & set(pair)]
-    found = [_describe_shares(name, table, compared, suppress) for name, table in tables.items()]
+    found = [_describe_shares(name, table, compared, suppress, count_missing) for name, table in tables.items()]
     if "age_group" in tables:
         found.insert(0, _describe_age(tables["age_group"], shown, compared, exact if suppress < 2 else None))
     n = {OVERALL: first.total, **{group: first.column_totals[group] for group in shown}}
-    return Table1(title, source, by or "", shown, n, tuple(found), suppress)
+    return Table1(title, source, by or "", shown, n, tuple(found), suppress, count_missing)
 
 
-def _describe_shares(name: str, table: Table, pairs: Sequence[tuple[str, str]], suppress: int) -> Characteristic:
-    levels = [row for row in table.rows if row != NO_VALUE]
-    of_group = {group: [table.cells[level, group] for level in levels] for group in table.columns}
-    smd = {(a, b): statistics.compare_shares(of_group[a], of_group[b]) for a, b in pairs}
-    if suppress > 1:
-        # Of a handful of persons, whose counts are one or two multiples, a difference is that of the rounding.
-        smd = {pair: None if min(sum(of_group[one]) for one in pair) < FEWEST else smd[pair] for pair in pairs}
-    return Characteristic(name, TITLES[name], table, {}, smd)
+def _describe_shares(
+    name: str, table: Table, pairs: Sequence[tuple[str, str]], suppress: int, count_missing: bool
+) -> Characteristic:
+    described = Characteristic(name, TITLES[name], table, {}, {}, count_missing)
+    of_group = {group: [table.cells[level, group] for level in described.levels] for group in table.columns}
+    # Of a handful of persons, whose counts are one or two multiples, a difference is that of the rounding.
+    least = FEWEST if suppress > 1 else 1
+    smd = {
+        (a, b): statistics.compare_shares(of_group[a], of_group[b])
+        if min(sum(of_group[a]), sum(of_group[b])) >= least
+        else None
+        for a, b in pairs
+    }
+    return replace(described, smd=smd)
 
 
 def _describe_age(
     bands: Table, groups: Sequence[str], pairs: Sequence[tuple[str, str]], exact: Mapping[str, Summary] | None
 ) -> Characteristic:
     """The ages as a number: from the exact statistics, or from the rounded decades if there are none."""
-    described = Characteristic(AGE, AGE_TITLE, bands, {}, {})
+    described = Characteristic(AGE, AGE_TITLE, bands, {}, {}, is_missing_counted=False)
     if exact is not None:
         found = {group: exact[group] for group in (OVERALL, *groups) if group in exact}
     else:

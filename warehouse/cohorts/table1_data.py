@@ -28,6 +28,7 @@ def to_json(table: Table1) -> dict[str, Any]:
                 "name": found.name,
                 "title": found.title,
                 "missing": found.count(NO_VALUE, OVERALL),
+                "missing_counted": found.is_missing_counted,
                 "groups": [_describe_group(found, column) for column in table.columns],
                 "smd": [{"first": a, "second": b, "smd": value} for (a, b), value in found.smd.items()],
             }
@@ -53,11 +54,13 @@ def to_arrow(table: Table1) -> pa.Table:
     for found in table.characteristics:
         for column in table.columns:
             known = found.count_known(column)
-            missing = _to_row(found.name, None, column, found.count(NO_VALUE, column), None, None)
+            n_missing = found.count(NO_VALUE, column)
+            share = 100 * n_missing / known if known and found.is_missing_counted else None
+            missing = _to_row(found.name, None, column, n_missing, share, None)
             if found.is_number:
                 rows += [_to_row(found.name, "", column, known, None, found.summaries.get(column)), missing]
                 continue
-            shares = [(level, found.count(level, column)) for level in found.levels]
+            shares = [(level, found.count(level, column)) for level in found.levels if level != NO_VALUE]
             rows += [
                 _to_row(found.name, level, column, n, 100 * n / known if known else None, None) for level, n in shares
             ]

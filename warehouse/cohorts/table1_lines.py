@@ -83,9 +83,10 @@ def _format_smd(found: Characteristic, table: Table1) -> str:
 
 def list_notes(table: Table1) -> list[str]:
     """The notes that a reader of the table needs."""
+    denominators = "all patients" if table.is_missing_counted else "patients with a value, without the missing"
     notes = [
-        "Each patient counts once. Percentages are of patients with a value: missing values are not in the "
-        "denominators. Modality: all that a patient's images in the cohort have."
+        f"Each patient counts once. Percentages are of {denominators}. Modality: all that a patient's images in the "
+        "cohort have."
     ]
     if table.by:
         pairs = "the largest of all pairs of groups" if len(table.groups) > 2 else "between the groups"
