@@ -90,6 +90,14 @@ class Cohort(CohortAnswer):
         return attrition.to_table(self.steps(suppress=suppress))
 
     @explain_faults()
+    def demographics(self, *, suppress: int = 0) -> pa.Table:
+        """How each step shifts age, sex, ethnicity and centre, as an Arrow table: a row for each step, characteristic
+        and level, with the standardised difference from the step before; rounded as in `steps`."""
+        from warehouse.cohorts import demographics
+
+        return demographics.to_table(demographics.follow_demographics(self, suppress))
+
+    @explain_faults()
     def table1(self, by: str | None = None, *, suppress: int = SUPPRESS, count_missing: bool = True) -> Table1:
         """Tabulate who is in: characteristics of the patients, overall and by a column of the answer or by one of the
         characteristics (`by="centre"`). Counts are rounded to multiples of `suppress` to protect individuals, and all

@@ -208,7 +208,7 @@ def build_from(cells: dict[tuple[str, str], int], base: int = BASE) -> Table1:
     return build("Title", "source", "side", {"sex": cells}, {}, base)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(CELLS, st.booleans())
 def test_cells_add_up_and_small_counts_stay_unknown(cells: dict[tuple[str, str], int], counted: bool) -> None:
     table = build("Title", "source", "side", {"sex": cells}, {}, BASE, counted)

@@ -47,6 +47,8 @@ TITLES = {
     "intubation": "Intubated",
     "death": "Died",
 }
+#: How the codes of a sex are shown.
+SEXES = {"F": "female", "M": "male", "O": "other"}
 AGE, AGE_TITLE = "age", "Age, years"
 #: The column of all patients; the groups of patients with several values, and with none. No value has their form.
 OVERALL, SEVERAL, NO_VALUE = "Overall", "(several)", "(missing)"
@@ -177,9 +179,9 @@ def build(
 
     `exact` has the statistics of the ages, which are used only where counts are exact.
     """
-    groups = sorted({group for cells in counts.values() for _, group in cells}, key=_order)
+    groups = sorted({group for cells in counts.values() for _, group in cells}, key=order_levels)
     tables = {
-        name: round_table(sorted({level for level, _ in cells}, key=_order), groups, cells, suppress)
+        name: round_table(sorted({level for level, _ in cells}, key=order_levels), groups, cells, suppress)
         for name, cells in counts.items()
     }
     first = next(iter(tables.values()))
@@ -232,8 +234,8 @@ def _describe_source(cohort: CohortAnswer) -> str:
     return f"{cohort.definition.name}, group {wh.group_name}{day}, snapshot {wh.snapshot.number}"
 
 
-def _order(text: str) -> tuple[bool, bool, list[tuple[int, str]]]:
-    """Order names with their numbers as numbers, the groups of no or several values last."""
+def order_levels(text: str) -> tuple[bool, bool, list[tuple[int, str]]]:
+    """The key that sorts names with their numbers as numbers, the groups of several or no values last."""
     parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
     return text == NO_VALUE, text == SEVERAL, parts
 
