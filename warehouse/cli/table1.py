@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,15 +12,12 @@ import typer
 from warehouse.cli import options, table1_layout
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.output import write_json
-from warehouse.cli.terminal import create_console, get_plain_stream
+from warehouse.cli.terminal import get_plain_stream
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
 if TYPE_CHECKING:
     from warehouse.cohorts.table1 import Table1
-
-#: The width of text without a terminal.
-_UNLIMITED = 100_000
 
 
 class Form(StrEnum):
@@ -116,10 +112,7 @@ def _print(made: Table1, form: Form, numeric: Numeric) -> None:
 
         write_json(to_json(made))
     elif form is Form.TABLE:
-        out = create_console(soft_wrap=True)
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
-        for line, style in table1_layout.render_lines(made, numeric, width):
-            out.print(line, style=style or None)
+        table1_layout.print_lines(table1_layout.render_lines(made, numeric, table1_layout.find_width()))
     else:
         # The renderers escape what steers a terminal, except that CSV is for programs.
         to = sys.stdout if sys.stdout.isatty() else get_plain_stream(sys.stdout)
@@ -145,7 +138,9 @@ def _save(made: Table1, form: Form, numeric: Numeric, target: Path) -> None:
             if form is Form.JSON:
                 text.write(escape_json(json.dumps(table1_data.to_json(made), ensure_ascii=False, indent=2)) + "\n")
             elif form is Form.TABLE:
-                text.writelines(f"{line}\n" for line, _ in table1_layout.render_lines(made, numeric, _UNLIMITED))
+                text.writelines(
+                    f"{line}\n" for line, _ in table1_layout.render_lines(made, numeric, table1_layout.UNLIMITED)
+                )
             else:
                 text.write(made.render(form, numeric=numeric))
     except BrokenPipeError:  # the target is a named pipe whose reader has closed it

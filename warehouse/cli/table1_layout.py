@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
+from warehouse.cli.terminal import create_console
 from warehouse.cohorts import table1_lines
 from warehouse.cohorts.table1 import Table1
 from warehouse.text import escape_controls
 
+if TYPE_CHECKING:
+    from warehouse.cohorts.demographics import Demographics
+
+#: The width of text without a terminal.
+UNLIMITED = 100_000
 #: Spaces between columns; the least width of the first column and the greatest of a head; the greatest of a note.
 _GAP, _LEAST, _HEAD, _NOTE = 2, 32, 18, 120
 
@@ -16,22 +25,55 @@ _GAP, _LEAST, _HEAD, _NOTE = 2, 32, 18, 120
 _Row = Sequence[Sequence[str]]
 
 
+def print_lines(lines: Sequence[tuple[str, str]]) -> None:
+    """Print lines, each in its style."""
+    out = create_console(soft_wrap=True)
+    for line, style in lines:
+        out.print(line, style=style or None)
+
+
+def find_width() -> int:
+    """The width of the terminal; without one, text is as wide as it needs to be."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
+
+
+def print_demographics(title: str, source: str, steps: Sequence[Demographics], suppress: int) -> None:
+    """Print the demographics of a cohort's steps, a column for each step."""
+    from warehouse.cohorts import demographics_lines
+
+    heads = demographics_lines.list_heads(steps)
+    stubs = demographics_lines.list_stubs(steps, suppress)
+    print_lines(_lay_out_table(title, source, heads, stubs, demographics_lines.list_notes(suppress), find_width()))
+
+
 def render_lines(made: Table1, numeric: str, width: int) -> list[tuple[str, str]]:
     """Render as lines, each with its style for a terminal of this width."""
     stubs = table1_lines.list_stubs(made, numeric, share="")
-    heads = [_wrap(head, _HEAD) for head in table1_lines.list_heads(made)]
+    notes = table1_lines.list_notes(made)
+    return _lay_out_table(made.title, made.source, table1_lines.list_heads(made), stubs, notes, width)
+
+
+def _lay_out_table(
+    title: str,
+    source: str,
+    names: Sequence[str],
+    stubs: Sequence[table1_lines.Stub],
+    notes: Sequence[str],
+    width: int,
+) -> list[tuple[str, str]]:
+    heads = [_wrap(name, _HEAD) for name in names]
     columns = [[head, *([_show(stub.cells[place])] for stub in stubs)] for place, head in enumerate(heads)]
     widths = [_measure(column) + _GAP for column in columns]
     first = [["n (%)"], *_wrap_names(stubs, max(_LEAST, width - 1 - sum(widths)))]
     styles = ["bold", *("" if stub.is_level else "bold" for stub in stubs)]
-    found = [(_show(made.title), "bold"), (_show(made.source), "dim")]
+    found = [(_show(title), "bold"), (_show(source), "dim")]
     for block in _divide(widths, width - 1 - _measure(first)):
         found.append(("", ""))
         for number, style in enumerate(styles):
             row = [first[number], *(columns[place][number] for place in block)]
             found += [(line, style) for line in _lay_out(row, [_measure(first), *(widths[place] for place in block)])]
-    notes = [line for note in table1_lines.list_notes(made) for line in wrap(_show(note), min(width - 1, _NOTE))]
-    return [*found, ("", ""), *((note, "dim") for note in notes)]
+    found.append(("", ""))
+    return [*found, *((line, "dim") for note in notes for line in wrap(_show(note), min(width - 1, _NOTE)))]
 
 
 def _show(text: str) -> str:
