@@ -6,7 +6,7 @@ select
     patients.sex,
     patients.ethnicity,
     patients.centre,
-    min(patients.submitting_centre) as centre_name,
+    patients.submitting_centre as centre_name,
     count(*) as n,
     sum(patients.age) as age_sum,
     sum(patients.age * patients.age) as age_squares
@@ -19,4 +19,4 @@ from (
     group by members.patient_id
 ) as people
 left join patients on people.patient_id = patients.patient_id
-group by people.region, decade, patients.sex, patients.ethnicity, patients.centre
+group by people.region, decade, patients.sex, patients.ethnicity, patients.centre, centre_name

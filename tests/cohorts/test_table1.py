@@ -334,3 +334,60 @@ def test_names_are_escaped_in_each_form() -> None:
     assert r"a\textbar{}b \& \textless{}b\textgreater{}c" in latex
     for text in (page, marked, latex):
         assert "\x1b" not in text
+
+
+def follow(wh: warehouse.Warehouse, name: str, suppress: int) -> dict[tuple[str, str, str | None], dict[str, object]]:
+    rows = wh.cohort(name).demographics(suppress=suppress).to_pylist()
+    return {(row["step"], row["characteristic"], row["level"]): row for row in rows}
+
+
+def test_demographics_of_the_steps_are_those_of_pandas(wh: warehouse.Warehouse) -> None:
+    found = follow(wh, "covid_risk", 0)
+    cohort = wh.cohort("covid_risk")
+    ids = sorted({str(row["patient_id"]) for row in cohort.rows.to_pylist()})
+    frame = wh.patients().df().set_index("patient_id").loc[ids]
+    age = found["answer", "age", None]
+    assert age["mean"] == pytest.approx(frame["age"].mean())
+    assert age["sd"] == pytest.approx(frame["age"].std())
+    assert found["answer", "sex", "female"]["patients"] == (frame["sex"] == "F").sum()
+    for level, n in frame["ethnicity"].value_counts().items():
+        assert found["answer", "ethnicity", str(level)]["patients"] == n
+    before, after = found["films", "age", None], found["of_age", "age", None]
+    pooled = math.sqrt((before["sd"] ** 2 + after["sd"] ** 2) / 2)
+    assert after["smd"] == pytest.approx((after["mean"] - before["mean"]) / pooled)
+
+
+@pytest.mark.parametrize("name", ["covid_risk", "ventilation"])
+def test_rounded_demographics_add_up_to_the_attrition(wh: warehouse.Warehouse, name: str) -> None:
+    cohort = wh.cohort(name)
+    found = follow(wh, name, BASE)
+    counts = {step.step: step for step in cohort.steps(suppress=BASE)}
+    for characteristic in ("sex", "ethnicity", "centre", "age_group"):
+        for step in counts.values():
+            cells = {level: row for (s, c, level), row in found.items() if (s, c) == (step.step, characteristic)}
+            assert sum(row["patients"] for row in cells.values()) == step.counts["patients"]
+            for level, row in cells.items():
+                assert row["patients"] % BASE == 0
+                assert row["patients"] > 0, "a level that rounds to 0 is not named"
+                if step.after:
+                    assert row["patients"] <= found[step.after, characteristic, level]["patients"], "steps are nested"
+    for (step, characteristic, _), row in found.items():
+        if characteristic == "age" and counts[step].counts["patients"] < FEWEST:
+            assert row["mean"] is None
+
+
+def test_demographics_as_a_command(here: Chest, lake: Path, tmp_path: Path) -> None:
+    words = ["cohort", "attrition", "covid_risk", "--demographics", "--lake", lake]
+    printed = here(*words).stdout
+    assert "SMD to the step before" in printed
+    assert "Answer" in printed
+    here(*words, "-o", tmp_path / "steps.csv")
+    rows = [*csv.DictReader((tmp_path / "steps.csv").open())]
+    assert {row["characteristic"] for row in rows} == {"age", "age_group", "sex", "ethnicity", "centre"}
+    here(*words, "-o", tmp_path / "flow.svg")
+    drawn = (tmp_path / "flow.svg").read_text()
+    shown = [int(n.replace(",", "")) for n in re.findall(r"<title>[^<]*: ([\d,]+) \(", drawn)]
+    assert shown
+    assert all(n % BASE == 0 for n in shown)
+    here(*words, "-o", tmp_path / "flow.png")
+    assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")

@@ -78,11 +78,12 @@ def build(
 
 
 def _count_regions(rows: Sequence[Mapping[str, Any]]) -> dict[str, _Counts]:
-    """Count the levels of each characteristic in each region; a centre has the name that sorts first."""
-    names: dict[str, str] = {}
+    """Count the levels of each characteristic in each region; a centre has its most frequent spelling."""
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row["centre"] is not None:
-            names[row["centre"]] = min(names.get(row["centre"], row["centre_name"]), row["centre_name"])
+            spellings[row["centre"]][row["centre_name"]] += row["n"]
+    names = {centre: min(found.items(), key=lambda item: (-item[1], item[0]))[0] for centre, found in spellings.items()}
     regions: dict[str, _Counts] = defaultdict(lambda: {name: Counter() for name in FOLLOWED})
     for row in rows:
         decade = row["decade"]

@@ -16,26 +16,32 @@ _NAMES = {"age_group": "Age", "sex": "Sex", "ethnicity": "Ethnicity", "centre": 
 _AGES = ("#e7f0f7", "#cfe1ef", "#b3cfe5", "#93bbd8", "#70a3ca", "#4f8abb", "#3671a7", "#24588c", "#173f6b", "#0e2a4a")
 _LEVELS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#7f8c9b")
 _MISSING, _OTHERS = "#d5dae0", "#9aa5b1"
-_CHARACTER = 6.4
+#: Colours on which text is white.
+_DARK = {*_AGES[5:], "#0072b2", "#d55e00"}
+_OTHERS_NAME, _MISSING_NAME = "others", "missing"
 
 
-def find_levels(steps: Sequence[Demographics]) -> dict[str, list[str]]:
-    """The levels of each characteristic that have a colour of their own: the most frequent of more than there are."""
+def find_levels(steps: Sequence[Demographics]) -> dict[str, dict[str, str]]:
+    """The colours of the levels of each characteristic: of the most frequent, if there are more than colours."""
     found = {}
     for name in FOLLOWED:
-        totals: dict[str, int] = {}
-        for step in steps:
-            for level, n in step.levels[name].items():
-                totals[level] = max(totals.get(level, 0), n)
-        known = [level for level in totals if level != NO_VALUE]
-        room = len(_AGES) if name == "age_group" else len(_LEVELS)
-        frequent = sorted(known, key=lambda level: -totals[level])[:room]
-        found[name] = sorted(frequent, key=order_levels)
+        most = {
+            level: max(step.levels[name].get(level, 0) for step in steps) for one in steps for level in one.levels[name]
+        }
+        known = [level for level in most if level != NO_VALUE]
+        colours = _AGES if name == "age_group" else _LEVELS
+        shown = sorted(sorted(known, key=lambda level: -most[level])[: len(colours)], key=order_levels)
+        spread = len(colours) // max(len(shown), 1) if name == "age_group" else 1
+        found[name] = {level: colours[place * spread] for place, level in enumerate(shown)}
+        if len(shown) < len(known):
+            found[name][_OTHERS_NAME] = _OTHERS
+        if NO_VALUE in most:
+            found[name][_MISSING_NAME] = _MISSING
     return found
 
 
 def draw_bars(
-    step: Demographics, levels: dict[str, list[str]], x: float, y: float, width: float, suppress: int
+    step: Demographics, levels: dict[str, dict[str, str]], x: float, y: float, width: float, suppress: int
 ) -> list[str]:
     """Draw a bar for each characteristic, its name before it and its difference from the step before after it."""
     drawn = []
@@ -51,37 +57,34 @@ def draw_bars(
     return drawn
 
 
-def _draw_bar(counts: dict[str, int], name: str, levels: Sequence[str], x: float, y: float, width: float) -> list[str]:
+def _draw_bar(
+    counts: dict[str, int], name: str, colours: dict[str, str], x: float, y: float, width: float
+) -> list[str]:
     total = sum(counts.values())
-    shown = [(level, counts.get(level, 0), _find_colour(name, levels, level)) for level in levels]
-    rest = total - sum(n for _, n, _ in shown) - counts.get(NO_VALUE, 0)
+    shown = {level: counts.get(level, 0) for level in colours}
+    missing = counts.get(NO_VALUE, 0)
+    rest = total - sum(shown.values()) - missing
     drawn = []
-    for level, n, colour in [*shown, ("others", rest, _OTHERS), ("missing", counts.get(NO_VALUE, 0), _MISSING)]:
+    for level, colour in colours.items():
+        n = shown[level] or {_OTHERS_NAME: rest, _MISSING_NAME: missing}.get(level, 0)
         if not n:
             continue
-        wide = width * n / total
-        title = f"{level}: {n:,} ({100 * n / total:.1f} %)"
+        wide, share = width * n / total, f"{100 * n / total:.0f} %"
         drawn.append(
             f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{BAR - 6}" fill="{colour}" stroke="#ffffff" '
-            f'stroke-width="0.8"><title>{escape(title)}</title></rect>'
+            f'stroke-width="0.8"><title>{escape(f"{level}: {n:,} ({share})")}</title></rect>'
         )
-        label = next(
-            (text for text in (f"{level} {100 * n / total:.0f} %", f"{100 * n / total:.0f} %") if _fits(text, wide)), ""
-        )
-        if label and name != "centre":
-            dark = name == "age_group" and colour in _AGES[5:]
-            drawn.append(_draw_text(x + wide / 2, y + 12, label, middle=True, colour="#ffffff" if dark else "#1c2733"))
+        label = next((text for text in (f"{level} {share}", share) if _measure(text) + 4 <= wide), "")
+        if name != "centre":
+            ink = "#ffffff" if colour in _DARK else "#1c2733"
+            drawn.append(_draw_text(x + wide / 2, y + 12, label, middle=True, colour=ink))
         x += wide
     return drawn
 
 
-def _fits(text: str, width: float) -> bool:
-    return len(text) * _CHARACTER + 4 <= width
-
-
-def _find_colour(name: str, levels: Sequence[str], level: str) -> str:
-    place = levels.index(level)
-    return _AGES[place * len(_AGES) // max(len(levels), 1)] if name == "age_group" else _LEVELS[place]
+def _measure(text: str) -> float:
+    """About how wide a text is; capitals are wider."""
+    return sum(8.4 if sign.isupper() else 6.4 for sign in text)
 
 
 def _draw_text(x: float, y: float, text: str, *, middle: bool = False, colour: str = "") -> str:
@@ -89,15 +92,14 @@ def _draw_text(x: float, y: float, text: str, *, middle: bool = False, colour: s
     return f'<text class="tiny" x="{x:.1f}" y="{y:.1f}"{how}>{escape(text)}</text>' if text else ""
 
 
-def draw_legend(levels: dict[str, list[str]], x: float, y: float, width: float) -> tuple[list[str], float]:
+def draw_legend(levels: dict[str, dict[str, str]], x: float, y: float, width: float) -> tuple[list[str], float]:
     """Draw the legend of the bars, a block for each characteristic, and return its lower edge."""
     drawn = []
     for name in FOLLOWED:
         drawn.append(_draw_text(x, y + 10, _NAMES[name]))
         at = x + _NAME
-        entries = [(level, _find_colour(name, levels[name], level)) for level in levels[name]]
-        for text, colour in [*entries, ("others", _OTHERS), ("missing", _MISSING)]:
-            needed = 18 + len(text) * _CHARACTER + 12
+        for text, colour in levels[name].items():
+            needed = 18 + _measure(text) + 12
             if at + needed > x + width and at > x + _NAME:
                 at, y = x + _NAME, y + 17
             drawn.append(f'<rect x="{at:.1f}" y="{y + 1:.1f}" width="11" height="11" fill="{colour}"/>')

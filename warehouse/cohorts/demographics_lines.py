@@ -50,7 +50,7 @@ def format_difference(step: Demographics, name: str) -> str:
     if name not in step.smd:
         return ""
     value = step.smd[name]
-    return "–" if value is None else f"{value + 0.0:.2f}"
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _format_share(step: Demographics, name: str, level: str) -> str:
