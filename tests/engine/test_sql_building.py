@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.lake.connection", "location.login"),
         ("warehouse.lake.connection", "name"),
         ("warehouse.cohorts.confounding", "cohort.definition.grain_column"),
+        ("warehouse.cohorts.table1", "cohort.definition.grain_column"),
         ("warehouse.ingest.loading", "target.table"),
         ("warehouse.ingest.unreading", "table"),
         ("pipelines.metadata", "relation"),
