@@ -114,11 +114,23 @@ traits as (
                     when records.news2_score_on_arrival >= 7 then '7 or more (high)'
                 end
             },
-            { 'variable': 'admission', 'level': case admissions.is_admission_dated when true then 'yes' when false then 'no' end },
-            { 'variable': 'itu', 'level': case admissions.was_in_itu when true then 'yes' when false then 'no' end },
-            { 'variable': 'intubation', 'level': case admissions.was_intubated when true then 'yes' when false then 'no' end },
-            { 'variable': 'death', 'level': case admissions.has_died when true then 'yes' when false then 'no' end }
-        ], recursive := true)
+            {
+                'variable': 'admission',
+                'level': case admissions.is_admission_dated when true then 'yes' when false then 'no' end
+            },
+            {
+                'variable': 'itu',
+                'level': case admissions.was_in_itu when true then 'yes' when false then 'no' end
+            },
+            {
+                'variable': 'intubation',
+                'level': case admissions.was_intubated when true then 'yes' when false then 'no' end
+            },
+            {
+                'variable': 'death',
+                'level': case admissions.has_died when true then 'yes' when false then 'no' end
+            }
+        ]) as trait
     from recorded
     left join equipment on recorded.patient_id = equipment.patient_id
     left join centres on recorded.centre = centres.centre
@@ -128,10 +140,12 @@ traits as (
 
 placed as materialized (
     select
-        traits.* exclude (by_value),
-        case when $by = '' then traits.by_value else groups.level end as by_value
+        traits.age,
+        traits.trait.variable as variable,
+        traits.trait.level as level,
+        case when $by = '' then traits.by_value else groups.trait.level end as by_value
     from traits
-    left join traits as groups on traits.patient_id = groups.patient_id and groups.variable = $by
+    left join traits as groups on traits.patient_id = groups.patient_id and groups.trait.variable = $by
 )
 
 select
