@@ -46,9 +46,10 @@ def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
     of a step are differences of rounded counts; 0 gives exact counts. If the patients of a step round to 0, so do all
     its counts.
     """
-    names, query = build_query(cohort, "reports/attrition.sql")
+    steps = list_counted(cohort)
+    names = [step.name for step in steps]
     regions: dict[str, dict[str, int]] = {what: {} for what in COUNTED}
-    for row in cohort.fetch(query).to_pylist() if names else ():
+    for row in cohort.fetch(build_query(cohort, steps, "reports/attrition.sql")).to_pylist() if steps else ():
         regions[row["what"]][row["region"]] = row["n"]
     return list(add_up(cohort.definition, names, regions, suppress))
 
@@ -99,14 +100,19 @@ def _ids(cohort: CohortAnswer, step: Step) -> list[str]:
     return [name for name in _IDS if name in cohort.step_columns[step.name]]
 
 
-def build_query(cohort: CohortAnswer, report: str) -> tuple[list[str], str]:
-    """Build the query of a report over all steps, and the names of the steps in the order of the digits of a region.
+def list_counted(cohort: CohortAnswer) -> list[Step]:
+    """The steps that identify something, in the order of the digits of a region: the answer first."""
+    definition = cohort.definition
+    return [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
+
+
+def build_query(cohort: CohortAnswer, steps: Sequence[Step], report: str) -> str:
+    """Build the query of a report over all steps, a file of sql/.
 
     A step with all four identifiers is counted as it is; for any other, the images of the view that belong to its rows
     are counted. Patients without an image are counted from the steps that have only patient_id.
     """
     definition, columns = cohort.definition, cohort.step_columns
-    steps = [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
     marks, members = [], []
     for place, step in enumerate(steps):
         has = [name for name in _IDS if name in columns[step.name]]
@@ -121,7 +127,7 @@ def build_query(cohort: CohortAnswer, report: str) -> tuple[list[str], str]:
         marks.append(f"case when ({by}) in (select {by} from {table}) then '1' else '0' end")
     images = f"select {', '.join(_IDS)}, cast({' || '.join(marks)} as bit) as region from images"
     holes = {"members": "\nunion all\n".join([images, *members])}
-    return [step.name for step in steps], definition.followed_by(sql_files.fill(sql_files.read(report), **holes))
+    return definition.followed_by(sql_files.fill(sql_files.read(report), **holes))
 
 
 def _region(place: int, n_steps: int) -> str:

@@ -48,9 +48,10 @@ def follow_demographics(cohort: CohortAnswer, suppress: int = 0) -> list[Demogra
     Counts are rounded to multiples of `suppress`, and means and differences computed from them; 0 gives exact numbers.
     """
     cohort.warehouse.require("patients", "centre")
-    names, query = attrition.build_query(cohort, "reports/attrition_demographics.sql")
-    rows = cohort.fetch(query).to_pylist() if names else []
-    return build(cohort, names, rows, suppress)
+    steps = attrition.list_counted(cohort)
+    query = attrition.build_query(cohort, steps, "reports/attrition_demographics.sql")
+    rows = cohort.fetch(query).to_pylist() if steps else []
+    return build(cohort, [step.name for step in steps], rows, suppress)
 
 
 def build(
