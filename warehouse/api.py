@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.cohorts.attrition import Count
+    from warehouse.cohorts.table1 import Table1
     from warehouse.manifests.manifest import Manifest
     from warehouse.query.checks import Result
     from warehouse.query.citation import Citation
@@ -107,6 +108,24 @@ class Cohort(CohortAnswer):
         from warehouse.cohorts import attrition
 
         return attrition.to_table(self.steps(suppress=suppress))
+
+    @explain_faults()
+    def demographics(self, *, suppress: int = 0) -> pa.Table:
+        """How each step shifts age, sex, ethnicity and centre, as an Arrow table: a row for each step, characteristic
+        and level, with the standardised difference from the step before; rounded as in `steps`."""
+        from warehouse.cohorts import demographics
+
+        return demographics.to_table(demographics.follow_demographics(self, suppress))
+
+    @explain_faults()
+    def table1(self, by: str | None = None, *, suppress: int = SUPPRESS, count_missing: bool = True) -> Table1:
+        """Tabulate who is in: characteristics of the patients, overall and by a column of the answer or by one of the
+        characteristics (`by="centre"`). Counts are rounded to multiples of `suppress` to protect individuals, and all
+        else is computed from rounded counts; 0 gives exact numbers. Missing values are a level, as in tableone, or with
+        `count_missing=False` only counted."""
+        from warehouse.cohorts import table1
+
+        return table1.tabulate_characteristics(self, by, suppress, count_missing=count_missing)
 
     @explain_faults()
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:

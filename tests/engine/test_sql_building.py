@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.lake.connection", "location.login"),
         ("warehouse.lake.connection", "name"),
         ("warehouse.cohorts.confounding", "cohort.definition.grain_column"),
+        ("warehouse.cohorts.table1", "cohort.definition.grain_column"),
         ("warehouse.ingest.loading", "target.table"),
         ("warehouse.ingest.unreading", "table"),
         ("pipelines.metadata", "relation"),
@@ -71,6 +72,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "SQL that another module has quoted, or filled from sql/, as this test sees there": {
         ("warehouse.cohorts.attrition", "binding.quote_step"),
+        ("warehouse.cohorts.demographics", "attrition.build_query"),
         ("warehouse.cohorts.compare", "binding.quote_step"),
         ("warehouse.cohorts.divergence", "binding.quote_step"),
         ("warehouse.lake.connection", "options"),

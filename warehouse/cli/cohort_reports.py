@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import options, table1_layout
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
@@ -31,6 +31,9 @@ _WHY = ("change", "patient_id", "why", "step", "values")
 def attrition(
     name: Name,
     param: Param = None,
+    demographics: Annotated[
+        bool, typer.Option("--demographics", help="How each step shifts age, sex, ethnicity and centre.")
+    ] = False,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -50,20 +53,30 @@ def attrition(
     Examples:
     $ chest cohort attrition covid_risk
     $ chest cohort attrition covid_risk --as-of 2020-06-01 -o flow.png
+    $ chest cohort attrition covid_risk --demographics -o flow.svg
     """
     from warehouse import cohorts
     from warehouse.cohorts import attrition_chart
     from warehouse.cohorts.attrition import count_steps, to_table
+    from warehouse.cohorts.demographics import follow_demographics
+    from warehouse.cohorts.demographics import to_table as demographics_table
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
-        steps = count_steps(found, suppress)
+        people = follow_demographics(found, suppress) if demographics else []
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
-            attrition_chart.save_chart(attrition_chart.render_svg(found.definition.title, where, steps), output)
+            steps = count_steps(found, suppress)
+            drawn = attrition_chart.render_svg(found.definition.title, where, steps, people, suppress)
+            attrition_chart.save_chart(drawn, output)
+        elif demographics and output is None and form in (None, Format.TABLE):
+            table1_layout.print_demographics(found.definition.title, found.definition.name, people, suppress)
+        elif demographics:
+            write_rows(warehouse.con.from_arrow(demographics_table(people)), form, output)
         else:
-            write_rows(warehouse.con.from_arrow(to_table(steps)), form, output, first=_COUNTS)
+            table = to_table(count_steps(found, suppress))
+            write_rows(warehouse.con.from_arrow(table), form, output, first=_COUNTS)
         options.note_rounding(suppress)
 
 

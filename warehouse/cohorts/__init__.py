@@ -3,8 +3,8 @@
     wh.cohort("covid_risk", as_of="2020-06-01", days_before=7).rows
 
 A cohort is one file (docs/cohorts.md): `parsing` reads it, `binding` and `validation` check it against the declared
-columns, `answer` runs it. `attrition` counts its steps, `compare` explains what came and left, `leakage` and
-`confounding` warn of what a model must not learn.
+columns, `answer` runs it. `attrition` counts its steps, `table1` and `demographics` describe its patients, `compare`
+explains what came and left, `leakage` and `confounding` warn of what a model must not learn.
 """
 
 from warehouse.cohorts.answer import CohortAnswer, check_definition

@@ -46,12 +46,12 @@ def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
     of a step are differences of rounded counts; 0 gives exact counts. If the patients of a step round to 0, so do all
     its counts.
     """
-    definition = cohort.definition
-    steps = [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
+    steps = list_counted(cohort)
+    names = [step.name for step in steps]
     regions: dict[str, dict[str, int]] = {what: {} for what in COUNTED}
-    for row in cohort.fetch(_build_query(definition, steps, cohort.step_columns)).to_pylist() if steps else ():
+    for row in cohort.fetch(build_query(cohort, steps, "reports/attrition.sql")).to_pylist() if steps else ():
         regions[row["what"]][row["region"]] = row["n"]
-    return list(add_up(definition, [step.name for step in steps], regions, suppress))
+    return list(add_up(cohort.definition, names, regions, suppress))
 
 
 def add_up(
@@ -100,12 +100,19 @@ def _ids(cohort: CohortAnswer, step: Step) -> list[str]:
     return [name for name in _IDS if name in cohort.step_columns[step.name]]
 
 
-def _build_query(definition: Definition, steps: Sequence[Step], columns: Mapping[str, Mapping[str, str]]) -> str:
-    """Build the query over all steps: the patients, studies, series and images in each combination of the steps.
+def list_counted(cohort: CohortAnswer) -> list[Step]:
+    """The steps that identify something, in the order of the digits of a region: the answer first."""
+    definition = cohort.definition
+    return [step for step in (definition.answer, *reversed(definition.steps)) if _ids(cohort, step)]
+
+
+def build_query(cohort: CohortAnswer, steps: Sequence[Step], report: str) -> str:
+    """Build the query of a report over all steps, a file of sql/.
 
     A step with all four identifiers is counted as it is; for any other, the images of the view that belong to its rows
     are counted. Patients without an image are counted from the steps that have only patient_id.
     """
+    definition, columns = cohort.definition, cohort.step_columns
     marks, members = [], []
     for place, step in enumerate(steps):
         has = [name for name in _IDS if name in columns[step.name]]
@@ -119,9 +126,8 @@ def _build_query(definition: Definition, steps: Sequence[Step], columns: Mapping
         by = ", ".join(name for name in has if name in (has[-1], "patient_id"))
         marks.append(f"case when ({by}) in (select {by} from {table}) then '1' else '0' end")
     images = f"select {', '.join(_IDS)}, cast({' || '.join(marks)} as bit) as region from images"
-    return definition.followed_by(
-        sql_files.fill(sql_files.read("reports/attrition.sql"), members="\nunion all\n".join([images, *members]))
-    )
+    holes = {"members": "\nunion all\n".join([images, *members])}
+    return definition.followed_by(sql_files.fill(sql_files.read(report), **holes))
 
 
 def _region(place: int, n_steps: int) -> str:

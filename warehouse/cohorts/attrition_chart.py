@@ -13,16 +13,21 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from warehouse.cohorts import demographics_bars
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
 if TYPE_CHECKING:
     from warehouse.cohorts.attrition import Count
+    from warehouse.cohorts.demographics import Demographics
 
 _WIDTH, _SIDE, _GAP, _LINE, _PAD = 400, 250, 44, 17, 12
+#: The width of the main boxes with bars in them, and the height of those.
+_WIDE, _BARS = 560, 4 * demographics_bars.BAR + 16
 _STYLE = """
 text { font-family: Helvetica, Arial, 'DejaVu Sans', sans-serif; font-size: 13px; fill: #1c2733; }
 .name { font-weight: bold; } .small { fill: #55606e; font-size: 12px; } .title { font-size: 17px; font-weight: bold; }
+.tiny { font-size: 11.5px; }
 .box { fill: #ffffff; stroke: #33475b; } .lost { fill: #fdf3ec; stroke: #b5622a; }
 .side { fill: #f0f4f8; stroke: #8798a9; } .last { fill: #e8f3ec; stroke: #2e7d4f; stroke-width: 2; }
 .arrow { stroke: #33475b; fill: none; marker-end: url(#tip); }
@@ -36,10 +41,15 @@ class _Box:
     width: float
     lines: list[tuple[str, str]]
     kind: str
+    extra: float = 0
 
     @property
     def height(self) -> float:
-        return len(self.lines) * _LINE + 2 * _PAD - 4
+        return len(self.lines) * _LINE + 2 * _PAD - 4 + self.extra
+
+    @property
+    def lines_end(self) -> float:
+        return self.y + self.height - self.extra
 
     def svg(self) -> str:
         words = "".join(
@@ -50,8 +60,13 @@ class _Box:
         return f'<rect class="{self.kind}" {frame}/>{words}'
 
 
-def render_svg(title: str, subtitle: str, steps: Sequence[Count]) -> str:
-    """Render the flow chart of the steps as SVG."""
+def render_svg(
+    title: str, subtitle: str, steps: Sequence[Count], demographics: Sequence[Demographics] = (), suppress: int = 0
+) -> str:
+    """Render the flow chart of the steps as SVG; with their demographics, if given, as bars in the boxes."""
+    people = {step.step: step for step in demographics}
+    levels = demographics_bars.find_levels(demographics)
+    main = _WIDE if people else _WIDTH
     known = {step.step: step for step in steps}
     way = [steps[-1]]
     while way[0].after:
@@ -65,20 +80,28 @@ def render_svg(title: str, subtitle: str, steps: Sequence[Count]) -> str:
         top = y
         lost = _describe_losses(step)
         if lost:
-            dropped = _Box(left + 20 + _WIDTH + _GAP, y - 10, _SIDE - 40, lost, "lost")
+            dropped = _Box(left + 20 + main + _GAP, y - 10, _SIDE - 40, lost, "lost")
             top = y + max(0.0, dropped.height - 22)
-            middle, height = left + 20 + _WIDTH / 2, dropped.y + dropped.height / 2
+            middle, height = left + 20 + main / 2, dropped.y + dropped.height / 2
             body += [dropped.svg(), _draw_arrow(middle, height, dropped.x, height)]
-        box = _Box(left + 20, top, _WIDTH, _describe_step(step, 54), "last" if step is steps[-1] else "box")
+        kind, extra = "last" if step is steps[-1] else "box", _BARS if step.step in people else 0
+        box = _Box(left + 20, top, main, _describe_step(step, 54 * main // _WIDTH), kind, extra)
         body.append(box.svg())
+        if step.step in people:
+            place = (box.x + _PAD, box.lines_end + 14, box.width - 2 * _PAD)
+            body += demographics_bars.draw_bars(people[step.step], levels, *place, suppress)
         if above:
-            middle = box.x + _WIDTH / 2
+            middle = box.x + main / 2
             body.append(_draw_arrow(middle, above.y + above.height, middle, box.y))
         side, drawn = _draw_side_steps([s for s in beside if _find_reader(s, steps, way) == step.step], step, box)
         body += drawn
         above = box
         y = max(box.y + box.height, side) + 34
-    width = left + 20 + _WIDTH + _GAP + _SIDE - 40 + 20
+    width = left + 20 + main + _GAP + _SIDE - 40 + 20
+    if people:
+        legend, y = demographics_bars.draw_legend(levels, left + 20, y, main + _GAP + _SIDE - 40)
+        body += [*legend]
+        y += 12
     head = f'<text class="title" x="20" y="32">{escape(title)}</text>'
     head += f'<text class="small" x="20" y="54">{escape(subtitle)}</text>'
     tip = (
