@@ -355,6 +355,8 @@ def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_p
     shown = json.loads(here("cohort", "attrition", "covid_risk", *place, "--format", "json").stdout)
     for was, row in zip(true, shown, strict=True):
         assert row["patients"] == round_count(was["patients"], BASE)
+        of = {other["step"]: other["patients"] for other in shown}
+        assert row["patients_lost"] == (of[row["after"]] - row["patients"] if row["after"] else None)
         assert only_patients(row)
     answer, base = true[-1], BASE + 1
     patients = round_count(answer["patients"], base)
