@@ -286,7 +286,8 @@ def test_a_wrong_part_of_a_bucket_is_said_before_anything_runs(
     assert not result.get_asset_materialization_events()
 
 
-def test_patients_named_at_objects_limit_the_whole_run(house: House) -> None:
+def test_patients_named_at_objects_limit_the_whole_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHEST_SUPPRESS", "0")
     names = sorted(path.name for path in (house.folder / "bucket/training").iterdir())[:2]
     result = house.run(objects={"patients": names, "full": True})
     assert result.success
