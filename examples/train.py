@@ -45,7 +45,9 @@ def main(folder: Path) -> None:
     threshold = choose_threshold(model, *films["tune"])
     metrics = {side: evaluate(model, threshold, *films[side]) for side in SIDES}
     for side, values in metrics.items():
-        print(f"{side:<5}  {values['films']:>4} films  AUC {values['auc']:.2f}  balanced accuracy {values['accuracy']:.2f}")
+        print(
+            f"{side:<5}  {values['films']:>4} films  AUC {values['auc']:.2f}  balanced accuracy {values['accuracy']:.2f}"
+        )
 
     card = {"manifest": manifest.digest, "data": citation, "threshold": threshold, "metrics": metrics}
     (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -75,9 +77,7 @@ def choose_threshold(model: LogisticRegression, features: np.ndarray, labels: np
     return float(max(np.unique(scores), key=lambda t: balanced_accuracy_score(labels, scores >= t)))
 
 
-def evaluate(
-    model: LogisticRegression, threshold: float, features: np.ndarray, labels: np.ndarray
-) -> dict[str, float]:
+def evaluate(model: LogisticRegression, threshold: float, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Measure the model on one side."""
     scores = model.predict_proba(features)[:, 1]
     return {

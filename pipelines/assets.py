@@ -19,6 +19,7 @@ from pipelines.resources import ChestWarehouse
 from pipelines.retries import retry_when_healing
 from warehouse.ingest import BucketRun, list_objects, load_clinical, load_images, reextract
 from warehouse.lake import store
+from warehouse.settings import load_suppress
 
 #: The table that each step fills, as its asset shows it.
 TABLES = {"objects": "raw.objects", "images": "core.images", "clinical": "core.clinical"}
@@ -116,22 +117,27 @@ def _run_step(
     what: tuple[str, str],
     work: Callable[[BucketRun], dict[str, Any]],
 ) -> dg.MaterializeResult[None]:
-    """Do one step of a source; report its counts, the table's rows, source, newest snapshot and seconds."""
+    """Do one step of a source; report its counts, the table's rows, source, newest snapshot and seconds.
+
+    Numbers are rounded to the unit of the step's table: Dagster's pages have many readers, and what one refresh brings
+    may be of one patient.
+    """
     started = time.monotonic()
     source, step = what
     with retry_when_healing(context):
         given = config.read_run_config(context.run.run_config, deployment)
     with chest.opened(context, source, *config.find_limits(given[what], given[source, "objects"])) as run:
         counts = work(run)
-        rows = metadata.count_rows(run.con, TABLES[step])
+        rows = metadata.count_rows(run.con, TABLES[step], load_suppress())
         snapshot = store.list_snapshots(run.con)[-1].number
         bucket = run.source
     seconds = round(time.monotonic() - started, 2)
-    context.log.info(f"{metadata.describe_counts(counts)} (snapshot {snapshot}, {seconds} s)")
+    shown = metadata.round_counts(counts, rows.unit)
+    context.log.info(f"{metadata.describe_counts(shown)} (snapshot {snapshot}, {seconds} s)")
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": rows,
-            **counts,
+            "dagster/row_count": rows.rows,
+            **shown,
             "source": bucket,
             "snapshot": snapshot,
             "seconds": seconds,

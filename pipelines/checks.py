@@ -19,10 +19,11 @@ from pipelines.resources import ChestWarehouse
 from warehouse import quality_report
 from warehouse.catalog import columns, dicom_dictionary
 from warehouse.cleaning import tables
+from warehouse.disclosure_control import format_rounded, round_count
 from warehouse.filesystem import files
 from warehouse.query import checks
 from warehouse.query.checks import Check, Result, Severity
-from warehouse.settings import SUPPRESS
+from warehouse.settings import load_suppress
 
 #: The step of the checks that are asked after publishing, and that of those the library asks before.
 QUALITY, STRUCTURE = "quality", "structure"
@@ -104,7 +105,7 @@ def _build_step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
             if name == QUALITY and len(results) == len(wanted):
                 path = find_report_path(chest.folder, reader.snapshot.number)
                 files.make_folder(path.parent)
-                quality_report.write_report(reader, path, SUPPRESS, [*list_passed_results(), *results])
+                quality_report.write_report(reader, path, load_suppress(), [*list_passed_results(), *results])
         found = sum(result.n_rows > 0 for result in results)
         context.log.info(f"{len(results)} checks, {found} with faults")
 
@@ -150,15 +151,26 @@ def build_evaluation(instance: dg.DagsterInstance, deployment: Deployment, resul
 
 
 def _to_result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
-    check = result.check
+    """The result as Dagster shows it: with rounded counts, of how many patients the rows are, and no summary."""
+    check, base = result.check, load_suppress()
+    n = result.n_patients
+    counted: dict[str, int] = {}
+    if not base:
+        counted = {"rows": result.n_rows}
+        found = f"{result.n_rows:,} rows"
+    elif n is None:
+        found = "rows"
+    else:
+        counted = {"patients": round_count(n, base)}
+        found = f"rows of {format_rounded(round_count(n, base), base)} patients"
     is_warning = check.severity is Severity.WARNING
     return dg.AssetCheckResult(
         passed=result.n_rows == 0,
         asset_key=find_asset(check, deployment),
         check_name=check.name,
         severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
-        description=f"{result.n_rows:,} rows" if result.n_rows else "no rows",
-        metadata={"rows": result.n_rows, "SQL": _render_sql(check), **_summarize_rows(result)},
+        description=found if result.n_rows else "no rows",
+        metadata={**counted, "SQL": _render_sql(check), **({} if base else _summarize_rows(result))},
     )
 
 

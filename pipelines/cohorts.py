@@ -15,12 +15,13 @@ from pipelines.deployment import OWNERS, POOL, Deployment
 from pipelines.manifest_store import store_manifest
 from pipelines.resources import ChestWarehouse
 from pipelines.retries import retry_when_healing
-from warehouse.api import Cohort
+from warehouse.api import Cohort, Warehouse
 from warehouse.catalog import view_lineage
 from warehouse.cohorts import Definition, DefinitionError, list_shipped, load
 from warehouse.cohorts.digest import compute_digest
 from warehouse.disclosure_control import round_count
-from warehouse.settings import SUPPRESS
+from warehouse.lake.secret import compute_keyed_digest
+from warehouse.settings import load_suppress
 
 _When = dg.AutomationCondition[Any]
 
@@ -83,10 +84,10 @@ def _build_cohort(definition: Definition) -> dg.AssetsDefinition:
     def answer(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
         with chest.reading(context) as reader, retry_when_healing(context):
             cohort = reader.cohort(definition.name)
-            version = compute_digest(cohort)
-            counts = {**_count_rows(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
+            version = _find_version(reader, compute_digest(cohort))
+            counts = {**_count_patients(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
         context.log.info(f"answered at snapshot {counts['snapshot']}")
-        return dg.MaterializeResult(metadata={**counts, "digest": version}, data_version=dg.DataVersion(version))
+        return dg.MaterializeResult(metadata={**counts, "version": version}, data_version=dg.DataVersion(version))
 
     return answer
 
@@ -98,19 +99,23 @@ def _describe(definition: Definition) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _count_rows(cohort: Cohort) -> metadata.Metadata:
-    """How many rows, patients, studies and images; rounded, since Dagster's pages have many readers."""
-    steps = cohort.steps(suppress=SUPPRESS)
-    answer = steps[-1]
-    names = ("patients", "studies", "images")
+def _find_version(reader: Warehouse, digest: str) -> str:
+    """What Dagster shows of a digest: it stays as long as the digest does, and confirms no guess of the rows.
+
+    Without the lake's secret it is the snapshot, so that whatever follows is made again with each.
+    """
+    return compute_keyed_digest(reader.con, reader.location, digest) or f"snapshot {reader.snapshot.number}"
+
+
+def _count_patients(cohort: Cohort) -> metadata.Metadata:
+    """How many patients are left after each step; with exact counts also how many studies and images."""
+    base = load_suppress()
+    steps = cohort.steps(suppress=base)
+    names = ("patients",) if base else ("patients", "studies", "images")
     table = metadata.render_table(
         ("step", "meaning", *names), [(s.step, s.meaning, *(s.counts[name] for name in names)) for s in steps]
     )
-    return {
-        "rows": round_count(cohort.rows.num_rows, SUPPRESS),
-        **{name: n for name in names if (n := answer.counts[name]) is not None},
-        "attrition": table,
-    }
+    return {**{name: n for name in names if (n := steps[-1].counts[name]) is not None}, "attrition": table}
 
 
 def _build_manifest(definition: Definition, deployment: Deployment) -> dg.AssetsDefinition:  # noqa: ARG001
@@ -133,17 +138,19 @@ def _build_manifest(definition: Definition, deployment: Deployment) -> dg.Assets
     def manifest(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
         with chest.reading(context) as reader, retry_when_healing(context):
             shelved = store_manifest(reader, definition.name, chest.folder, chest.settings)
-        context.log.info(f"{'written' if shelved.is_new else 'unchanged'}: {shelved.manifest.digest}")
-        counts = shelved.manifest.about["counts"]
+            version = _find_version(reader, shelved.manifest.digest)
+        context.log.info(f"{'written' if shelved.is_new else 'unchanged'}: {shelved.manifest.folder.name}")
+        base, counts = load_suppress(), shelved.manifest.about["counts"]
         return dg.MaterializeResult(
             metadata={
-                "digest": shelved.manifest.digest,
-                "images": round_count(counts["images"], SUPPRESS),
+                "version": version,
+                "patients": round_count(counts["patients"], base),
+                **({} if base else {"images": counts["images"]}),
                 "path": dg.MetadataValue.path(shelved.manifest.folder.absolute()),
                 "is_new": shelved.is_new,
                 "snapshot": shelved.manifest.about["snapshot"],
             },
-            data_version=dg.DataVersion(shelved.manifest.digest),
+            data_version=dg.DataVersion(version),
         )
 
     return manifest

@@ -1,6 +1,7 @@
 """Where scheduled cohorts put their manifests: a folder a cohort, in it one a snapshot; the same twice is kept once."""
 
 import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings
     else:
         folder = shelf / str(snapshot)
         if folder.exists():  # the same snapshot, asked by another text of the cohort
-            folder = shelf / f"{snapshot}-{digest.removeprefix('sha256:')[:8]}"
+            names = (f"{snapshot}-{number}" for number in itertools.count(2))  # not the digest: pages show the path
+            folder = next(shelf / name for name in names if not (shelf / name).exists())
         found, is_new = export_manifest(cohort, folder, say=lambda _: None), True
     known = {(entry["digest"], entry["snapshot"]) for entry in register.list_entries(reader.location.name, settings)}
     if (found.digest, found.about["snapshot"]) not in known and (

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import duckdb
 
 from warehouse.catalog import columns, public_views, view_lineage
+from warehouse.disclosure_control import find_unit, format_rounded, round_count
 from warehouse.docs.markdown import format_table
 from warehouse.engine import sql_files
 from warehouse.lake import store
@@ -59,24 +61,59 @@ def render_code(sql: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"{fence}sql\n{escape_controls(sql.strip())}\n{fence}")
 
 
-def measure_storage(con: duckdb.DuckDBPyConnection) -> Metadata:
-    """Bytes of the buckets' objects and of the lake's files, and what could not be read by reason."""
+def measure_storage(con: duckdb.DuckDBPyConnection, base: int) -> Metadata:
+    """Bytes of the buckets' objects, rounded, and of the lake's files, and what could not be read by reason.
+
+    Objects that could not be read are counted exactly: what they are, and whose, is not known.
+    """
     sql = sql_files.read_statements(_SQL)
     row = con.execute(sql["bytes"]).fetchone()
     assert row is not None
     rejects = con.execute(sql["rejects"]).fetchall()
     return {
-        "bytes": int(row[0]),
+        "bytes": round_count(int(row[0]), find_unit(int(row[2]), base)),
         "lake bytes": int(row[1]),
         "rejects": sum(count for _, _, count in rejects),
         "rejects by reason": render_table(("kind", "reason", "objects"), rejects) if rejects else "none",
     }
 
 
-def count_rows(con: duckdb.DuckDBPyConnection, relation: str) -> int:
-    """How many rows a table of the lake has."""
-    row = con.execute(f"select count(*) from {store.ALIAS}.{relation}").fetchone()
-    return int(row[0]) if row else 0
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many rows a relation has, rounded to `unit`, which is 0 if numbers are exact."""
+
+    rows: int
+    unit: int
+
+
+def count_rows(con: duckdb.DuckDBPyConnection, relation: str, base: int) -> RowCount:
+    """Count the rows of a table or view of the lake, rounded so that no number of patients under the base is disclosed.
+
+    A relation that names no patient is counted exactly.
+    """
+    has_patients = any(column.name == "patient_id" for column in columns.load_relations()[relation].columns)
+    sql = sql_files.read_statements(_SQL)["rows_by_patient" if has_patients and base else "rows"]
+    row = con.execute(sql_files.fill(sql, relation=f"{store.ALIAS}.{_qualify(relation)}")).fetchone()
+    n_rows, most = (int(row[0]), int(row[1])) if row else (0, 0)
+    unit = find_unit(most, base) if has_patients else 0
+    return RowCount(round_count(n_rows, unit), unit)
+
+
+def _qualify(relation: str) -> str:
+    return relation if "." in relation else f"main.{relation}"
+
+
+def round_counts(counts: Mapping[str, Any], unit: int) -> Metadata:
+    """Round the numbers of a step as its table is; "under 100" is a text. Rejects stay, as in `measure_storage`."""
+    return {name: _round(n, unit) if _is_rounded(name, n) else n for name, n in counts.items()}
+
+
+def _is_rounded(name: str, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and name not in ("rejected", "skipped", "rejects")
+
+
+def _round(n: int, unit: int) -> int | str:
+    return format_rounded(0, unit) if 0 < n < unit else round_count(n, unit)
 
 
 def measure_steps(instance: dg.DagsterInstance, run_id: str) -> dg.MetadataValue:
@@ -91,5 +128,8 @@ def measure_steps(instance: dg.DagsterInstance, run_id: str) -> dg.MetadataValue
 def describe_counts(counts: Mapping[str, object]) -> str:
     """Counts in words, without those that are 0; other values as they are."""
     shown = {name: count for name, count in counts.items() if count and not isinstance(count, bool)}
-    words = ", ".join(f"{count:,} {name}" if isinstance(count, int) else str(count) for name, count in shown.items())
+    words = ", ".join(
+        f"{count:,} {name}" if isinstance(count, int) else str(count) if name == "note" else f"{count} {name}"
+        for name, count in shown.items()
+    )
     return escape_controls(mask_secrets(words)) or "nothing new"

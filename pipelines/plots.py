@@ -11,7 +11,7 @@ from warehouse.quality_report.png import render_png
 def render_plots(found: model.Figures) -> dict[str, dg.MetadataValue]:
     """Studies per month, and how complete each field is by centre; counts alone, nobody's values."""
     drawn = {
-        "studies per month": bar_charts.draw_studies(found.studies, found.modalities),
+        "studies per month": bar_charts.draw_studies(found.studies, found.modalities, found.base),
         "completeness": heat_maps.draw_completeness(found.completeness),
     }
     return {name: _render_image(name, render_png(svg)) for name, svg in drawn.items() if svg}

@@ -16,7 +16,7 @@ from warehouse.ingest import Published, Run, publish
 from warehouse.lake import view_changes
 from warehouse.quality_report import metrics, suppression
 from warehouse.query.checks import Result
-from warehouse.settings import SUPPRESS
+from warehouse.settings import load_suppress
 
 _FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=5), fail_window=timedelta(days=8))
 
@@ -46,14 +46,16 @@ def build_asset(deployment: Deployment) -> dg.AssetsDefinition:
         with chest.publishing(context) as run:
             done = _publish(context, run, deployment, allow_removals=config.allow_removals)
         with chest.reading(context) as reader:
-            moved = _report_changed_views(context, reader)
-            collected = _collect_metadata(context, reader, chest.folder)
+            base = load_suppress()
+            moved = _report_changed_views(context, reader, base)
+            collected = _collect_metadata(context, reader, chest.folder, base)
+            counts = metadata.round_counts(done.counts, metadata.count_rows(reader.con, "raw.objects", base).unit)
         seconds = round(time.monotonic() - started, 2)
-        context.log.info(f"{metadata.describe_counts(done.counts)} (snapshot {done.snapshot}, {seconds} s)")
+        context.log.info(f"{metadata.describe_counts(counts)} (snapshot {done.snapshot}, {seconds} s)")
         return dg.MaterializeResult(
             metadata={
                 **collected,
-                **done.counts,
+                **counts,
                 "is_new": done.is_new,
                 "source": run.source,
                 "lake": reader.location.name,
@@ -84,15 +86,15 @@ def _log_check_results(
         context.log_event(checks.build_evaluation(context.instance, deployment, result))
 
 
-def _report_changed_views(context: dg.AssetExecutionContext, reader: Warehouse) -> tuple[str, ...]:
+def _report_changed_views(context: dg.AssetExecutionContext, reader: Warehouse, base: int) -> tuple[str, ...]:
     """Report the views that changed since `published` last reported them; that run may have been killed midway."""
     found = view_changes.find_changed_views(
         reader.con, reader.location, _last_reported_snapshot(context.instance, reader), reader.snapshot.number
     )
     everyone = reader.group("all")
     for view in found:
-        rows = metadata.count_rows(everyone.con, f"main.{view}")
-        context.log_event(views.build_change_event(view, reader.snapshot.number, rows))
+        rows = metadata.count_rows(everyone.con, view, base)
+        context.log_event(views.build_change_event(view, reader.snapshot.number, rows.rows))
     return found
 
 
@@ -105,12 +107,14 @@ def _last_reported_snapshot(instance: dg.DagsterInstance, reader: Warehouse) -> 
     return int(str(reported["snapshot"].value))
 
 
-def _collect_metadata(context: dg.AssetExecutionContext, reader: Warehouse, folder: Path) -> metadata.Metadata:
+def _collect_metadata(
+    context: dg.AssetExecutionContext, reader: Warehouse, folder: Path, base: int
+) -> metadata.Metadata:
     return {
-        "dagster/row_count": metadata.count_rows(reader.con, "ops.refreshes"),
+        "dagster/row_count": metadata.count_rows(reader.con, "ops.refreshes", base).rows,
         "snapshot": reader.snapshot.number,
-        **metadata.measure_storage(reader.con),
+        **metadata.measure_storage(reader.con, base),
         "seconds by step": metadata.measure_steps(context.instance, context.run.run_id),
         "report": dg.MetadataValue.path(checks.find_report_path(folder, reader.snapshot.number)),
-        **plots.render_plots(suppression.suppress_counts(metrics.collect_metrics(reader, results=()), SUPPRESS)),
+        **plots.render_plots(suppression.suppress_counts(metrics.collect_metrics(reader, results=()), base)),
     }

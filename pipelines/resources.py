@@ -121,6 +121,7 @@ def _log_progress(context: dg.AssetExecutionContext) -> Progress:
         nonlocal last
         if (now := time.monotonic()) - last >= _SECONDS_BETWEEN_LINES:
             last = now
-            context.log.info(f"{step}: {done:,}" + (f" of {total:,}" if total else ""))
+            # Not the number of objects, which may be those of one patient (docs/cohorts.md, Small numbers).
+            context.log.info(f"{step}: {100 * done // total} %" if total else f"{step}: {done - done % 1000:,} or more")
 
     return report

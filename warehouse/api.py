@@ -50,7 +50,8 @@ class Warehouse(Session):
         """Write one self-contained HTML page on the quality of the data that this Warehouse shows: counts only.
 
         Counts are rounded to multiples of `suppress` to protect individuals; 0 gives exact counts. The same snapshot,
-        as-of date, group and `suppress` give the same page. UsageError if it cannot be written.
+        as-of date, group and `suppress` give the same page. UsageError for a base from 1 to 4, or if the page cannot be
+        written.
         """
         from warehouse import quality_report
 
@@ -96,8 +97,9 @@ class Cohort(CohortAnswer):
 
     @explain_faults()
     def steps(self, *, suppress: int = 0) -> list[Count]:
-        """Count the patients, studies, series and images after each step; the answer comes last. Counts are rounded to
-        multiples of `suppress`, all steps together; 0 gives exact counts."""
+        """Count the patients, studies, series and images after each step; the answer comes last. With `suppress` only
+        patients are counted, rounded to its multiples, all steps together; 0 gives exact counts of all. UsageError for
+        a base from 1 to 4."""
         from warehouse.cohorts import attrition
 
         return attrition.count_steps(self, suppress)

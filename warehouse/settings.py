@@ -21,7 +21,7 @@ SHARE_VARIABLE = "CHEST_SHARE"
 #: CHEST_SQL_MEMORY_MB where it is not given: half of the machine's memory (machine_memory.py).
 HALF_OF_MACHINE = -1
 SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
-#: The default base to which the counts of reports are rounded (disclosure_control.py).
+#: The default base to which the counts of reports are rounded, and the smallest that protects (disclosure_control.py).
 SUPPRESS = 5
 
 
@@ -93,3 +93,28 @@ def load_share(environ: Mapping[str, str] = os.environ) -> str:
     if share not in ("private", "group", "all"):
         raise UsageError(f"{SHARE_VARIABLE}={share!r} must be private, group or all. Unset it or give one of these.")
     return share
+
+
+def require_base(base: int, name: str = "suppress") -> int:
+    """Return a base that counts may be rounded to: 0, which rounds nothing, or one that protects; else UsageError.
+
+    `name` is what the user has set. With bases of 2 to 4 a count known to be above 0 has three values at most.
+    """
+    if base and base < SUPPRESS:
+        raise UsageError(
+            f"{name} is {base}, which does not protect small counts. Give 0 for exact counts, or {SUPPRESS} or more."
+        )
+    return base
+
+
+def load_suppress(environ: Mapping[str, str] = os.environ) -> int:
+    """The base by CHEST_SUPPRESS, 5 by default, for what has no `--suppress` (pipelines/).
+
+    UsageError when it is no such base.
+    """
+    text = environ.get(SUPPRESS_VARIABLE, "").strip()
+    try:
+        base = int(text or SUPPRESS)
+    except ValueError:
+        raise UsageError(f"{SUPPRESS_VARIABLE}={text!r} is not a whole number. Unset it or give a number.") from None
+    return require_base(base, SUPPRESS_VARIABLE)

@@ -8,16 +8,31 @@ group by all;
 
 -- name: studies
 -- A study of two modalities is counted under each.
-select month, modality, count(distinct StudyInstanceUID) as n_studies
+select
+    month,
+    modality,
+    count(distinct StudyInstanceUID) as n_studies,
+    count(distinct patient_id) as n_patients
 from (
     select
         cast(date_trunc('month', StudyDate) as date) as month,
         unnest(case when len(ModalitiesInStudy) > 0 then ModalitiesInStudy else ['none'] end) as modality,
-        StudyInstanceUID
+        StudyInstanceUID,
+        patient_id
     from lake.main.studies
 )
 group by all
 order by all;
+
+-- name: most_objects
+-- How many objects the patient with most has, of all groups and days as the inventory.
+select coalesce(max(n_objects), 0) as n_objects
+from (
+    select count(*) as n_objects
+    from lake.raw.objects
+    where patient_id is not null
+    group by patient_id
+);
 
 -- name: dated_studies
 select count(distinct StudyInstanceUID) filter (StudyDate is not null) as n_dated

@@ -38,8 +38,8 @@ order by path;
 -- The Parquet files of a data path on S3.
 select file from glob({{ pattern }});
 
--- name: read_mark
+-- name: read_text
 select content from read_text({{ path }});
 
--- name: write_mark
+-- name: write_text
 copy (select {{ text }} as text) to {{ path }} (format csv, header false, quote '', escape '', delimiter '\t');

@@ -1,5 +1,6 @@
 """A catalogue and a data path that do not belong together: nothing is written, and no file is lost."""
 
+import hmac
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ from servers import serve_postgres
 import warehouse
 from warehouse.errors import LakeError
 from warehouse.lake.maintenance import maintain
+from warehouse.lake.secret import compute_keyed_digest
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +145,27 @@ def test_damaged_files_are_one_line(made: Path, tmp_path: Path, here: Chest) -> 
         assert done.returncode == 2, (words, done.stderr)
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert done.stderr.startswith("chest: ")
+
+
+def test_a_lake_has_one_secret_of_its_own_and_is_read_without_it(made: Path, tmp_path: Path) -> None:
+    lake, key = tmp_path / "lake", tmp_path / "lake/data/lake.key"
+    shutil.copytree(made / "lake", lake)
+    assert key.stat().st_mode & 0o777 == 0o640
+    before = key.read_text()
+    (made / "bucket/training/P0/data/2020-03-01/other.json").write_text("{}")
+    warehouse.refresh(str(made / "bucket"), str(lake))
+    maintain(str(lake), keep_days=0)
+    assert key.read_text() == before, "made once"
+    warehouse.refresh(str(made / "bucket"), str(tmp_path / "other"))
+    assert (tmp_path / "other/data/lake.key").read_text() != before
+    found = []
+    for text in (before, before, "", None):
+        key.unlink(missing_ok=True)
+        if text is not None:
+            key.write_text(text)
+        with warehouse.open(str(lake)) as wh:
+            found.append(compute_keyed_digest(wh.con, wh.location, "sha256:0"))
+    assert found[0] == found[1] == "hmac-sha256:" + hmac.new(bytes.fromhex(before), b"sha256:0", "sha256").hexdigest()
+    assert found[2:] == [None, None], "an empty key keys nothing"
+    warehouse.refresh(str(made / "bucket"), str(lake))
+    assert len(key.read_text().strip()) == 64

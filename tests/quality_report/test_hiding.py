@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pages import Page, drawn
 
 import warehouse
+from warehouse.disclosure_control import find_unit, round_count
 from warehouse.quality_report import html as page
 from warehouse.quality_report import metrics, suppression
 from warehouse.quality_report.model import NO_RECORD, STATUSES, Figures
@@ -57,7 +58,7 @@ def shown(page: Page) -> list[str]:
     """All numbers of people and their data; rejects count files, and per cents are no counts."""
     rule = next(row[1] for row in page.rows if row[0] == "centre" and row[1] not in STATUSES)
     grids = [page.table("month"), page.table("centre", "positive"), page.table("field"), page.table("centre", rule)]
-    lists = [[row[2:4] for row in page.table("rule")], [row[3:4] for row in page.table("result")]]
+    lists = [[row[2:-2] for row in page.table("rule")], [row[3:4] for row in page.table("result")]]
     cells = [cell for rows in (*grids, *lists) for row in rows for cell in row]
     tiles = re.findall(r'<dd(?: class="detail")?>(.*?)</dd>', page.source.split('class="tiles"')[1].split("</dl>")[0])
     bars = page.source.split('id="completeness"')[0]
@@ -96,7 +97,10 @@ def test_what_is_shown_is_near_the_truth(report: Page, true: Figures) -> None:
     for checked in true.checks:
         result, n = results[checked.check.name]
         assert ("passed" in result) == (checked.n_rows == 0) == (n == "0")
-        assert (n == "under 5") == (0 < checked.n_rows < BASE)
+        if checked.n_patients is None:
+            assert n in ("0", "–")
+        else:
+            assert (n == "under 5") == (0 < checked.n_patients < BASE)
 
 
 def test_the_page_says_that_counts_are_rounded(report: Page, lake: str, chest: Chest, tmp_path: Path) -> None:
@@ -108,6 +112,47 @@ def test_the_page_says_that_counts_are_rounded(report: Page, lake: str, chest: C
     counts = Page(tmp_path / "six.html").counts()
     assert {n for name, n in counts.items() if name != "rejects"} == {0}
     assert chest("report", "--lake", lake, "--suppress", -1, "-o", tmp_path / "no.html").returncode == 2
+
+
+@pytest.mark.parametrize("n_patients", [1, 3, 4, 6, 11])
+def test_a_page_on_a_handful(n_patients: int, tmp_path: Path) -> None:
+    """Of fewer than five nothing is shown; of a few more, no number says how many images each of them has."""
+    make_bucket(tmp_path / "bucket", n_patients, "published", n_patients, stubs=True)
+    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    with warehouse.open(str(tmp_path / "lake")) as wh:
+        wh.report(tmp_path / "page.html")
+        each = wh.con.execute("select count(*) from lake.raw.objects group by patient_id").fetchall()
+        true = metrics.collect_metrics(wh)
+    made, exact = Page(tmp_path / "page.html"), true.totals
+    counts = made.counts()
+    unit = int(re.search(r"multiples of ([\d,]+), so that no number", made.text)[1].replace(",", ""))  # type: ignore[index]
+    assert unit >= BASE * max(n for (n,) in each), "five patients have no more together"
+    for name in ("clinical files", "studies", "series", "images"):
+        assert counts[name] % unit == 0
+    if exact.n_patients < BASE:
+        assert {n for name, n in counts.items() if name != "rejects"} == {0}
+        assert made.table("result", "check") == []
+        for centre in true.centres:
+            assert centre not in made.text
+        for rule in true.rules:
+            assert f"<code>{rule.rule}</code>" not in made.source
+    else:
+        assert counts["patients"] == exact.n_patients - exact.n_patients % BASE
+        shown = {row[1]: row[3] for row in made.table("result", "check")}
+        of = {checked.check.name: checked.n_patients for checked in true.checks}
+        assert {n for name, n in shown.items() if of[name] is None} <= {"0", "–"}
+        assert all(shown[name] == "under 5" for name, n in of.items() if n and n < BASE)
+
+
+@given(st.integers(1, 400), st.integers(2, 60), st.integers(5, 12))
+def test_whoever_divides_by_the_images_of_each_finds_no_small_number(n_patients: int, each: int, base: int) -> None:
+    unit = find_unit(each, base)
+    assert unit >= base * each
+    assert unit == base * each or re.fullmatch("[125]0*", str(unit))
+    fitting = [n for n in range(500) if round_count(n * each, unit) == round_count(n_patients * each, unit)]
+    assert len(fitting) >= base or fitting[-1] == 499
+    if n_patients < base:
+        assert {*range(base)} <= {*fitting}
 
 
 @given(st.integers(0, 60), st.data())
@@ -168,8 +213,9 @@ def test_figures_of_which_nothing_is_left_can_be_drawn(tmp_path: Path) -> None:
     (tmp_path / "all.html").write_text(page.render_page(suppression.suppress_counts(figures, BASE)))
     made = Page(tmp_path / "all.html")
     assert made.counts()["patients"] == 0
-    assert "1 of 1 checks failed" in made.text
-    assert [row[3] for row in made.table("result", "check")] == ["under 5"]
-    assert [row[2:5] for row in made.table("rule")] == [["under 5", "under 5", "under 5"]]
-    assert suppression.suppress_counts(figures, 1) == figures
+    assert "Fewer than 5 patients: whatever was found would be known of a handful" in made.text
+    assert "Checks are not shown" in made.text
+    assert made.table("result", "check") == []
+    assert "date_serial" not in made.text
+    assert suppression.suppress_counts(figures, 0) == figures
     assert page.render_page(suppression.suppress_counts(replace(figures, patients=[], centres={}), BASE))

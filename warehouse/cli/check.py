@@ -43,7 +43,7 @@ def check(
 
     Exit code 1 if a check of severity blocking or error has rows; warnings need a look and do not fail. Blocking checks
     cover the whole snapshot, the others what --as-of and --group show. A refresh publishes nothing while a blocking
-    check has rows: --unpublished shows them. --suppress N rounds counts and shows no rows.
+    check has rows: --unpublished shows them. --suppress N shows no rows, and counts the patients that they are of.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def check(
         _show_list(wanted, form)
         return
     with options.open_session(lake, as_of, snapshot, group, unpublished=unpublished) as warehouse:
-        results = checks.run_checks(warehouse, name, limit=0 if suppress > 1 else limit)
+        results = checks.run_checks(warehouse, name, limit=0 if suppress else limit)
         if form is Format.JSON:
             write_json([_to_json(result, suppress) for result in results])
         elif name:
@@ -81,13 +81,21 @@ def _describe(check: Check) -> dict[str, Any]:
 
 
 def _format_row_count(result: Result, suppress: int) -> str:
-    return format_rounded(round_count(result.n_rows, suppress), suppress) if result.n_rows else "0"
+    """The number of rows; if rounded, of patients, or a dash where the rows name none."""
+    if not suppress or not result.n_rows:
+        return f"{result.n_rows:,}"
+    n = result.n_patients
+    return "–" if n is None else format_rounded(round_count(n, suppress), suppress)
+
+
+def _round_patients(result: Result, suppress: int) -> int | None:
+    return None if result.n_patients is None else round_count(result.n_patients, suppress)
 
 
 def _to_json(result: Result, suppress: int) -> dict[str, Any]:
     return {
         **_describe(result.check),
-        "rows": round_count(result.n_rows, suppress),
+        **({"patients": _round_patients(result, suppress)} if suppress else {"rows": result.n_rows}),
         "failed": result.failed,
         "faults": result.rows.to_pylist(),
     }
@@ -102,7 +110,7 @@ def _show_list(wanted: list[Check], form: Format) -> None:
 
 def _show_all(results: list[Result], suppress: int) -> None:
     _print_table(
-        ("name", "severity", "rows", "title"),
+        ("name", "severity", "patients" if suppress else "rows", "title"),
         [
             (
                 (r.check.name, r.check.severity, _format_row_count(r, suppress), r.check.title),
@@ -127,13 +135,13 @@ def _show_one(warehouse: Session, result: Result, suppress: int) -> None:
     out.print("")
     out.print(f"severity   {result.check.severity}")
     out.print(f"about      {result.check.table}")
-    out.print(f"rows       {_format_row_count(result, suppress)}")
+    out.print(f"{'patients' if suppress else 'rows    '}   {_format_row_count(result, suppress)}")
     shown = result.rows.num_rows
     if shown:
         out.print("")
         short = tuple(n for n in result.rows.column_names if n not in ("key", "source") and not n.endswith("UID"))
         write_rows(warehouse.con.from_arrow(result.rows), Format.TABLE, None, shown=shown, first=short)
-    if shown < result.n_rows and suppress < 2:  # with rounded counts no rows are shown
+    if shown < result.n_rows and not suppress:  # with rounded counts no rows are shown
         print_note(f"{shown:,} of {result.n_rows:,} rows shown; --limit {result.n_rows} shows all.")
 
 
@@ -143,7 +151,9 @@ def _print_table(names: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]]
 
     rows_shown = create_table()
     for name in names:
-        rows_shown.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != names[-1])
+        rows_shown.add_column(
+            name, justify="right" if name in ("rows", "patients") else "left", no_wrap=name != names[-1]
+        )
     for cells, style in rows:
         rows_shown.add_row(*cells, style=style)
     create_console().print(rows_shown)

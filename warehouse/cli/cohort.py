@@ -142,7 +142,8 @@ def run(
 ) -> None:
     """Run a cohort and write its rows, ordered by what they identify.
 
-    --suppress N rounds the printed count of rows only; the rows themselves are complete and identify patients.
+    --suppress N prints a rounded number of patients instead of the number of rows; the rows themselves are complete
+    and identify patients.
 
     \b
     Examples:
@@ -150,18 +151,19 @@ def run(
     $ chest cohort run mine.sql --param centres=Leeds --param centres=Oxford -o mine.csv
     """
     from warehouse import cohorts
-    from warehouse.disclosure_control import format_rounded, round_count
+    from warehouse.cohorts.attrition import count_patients
+    from warehouse.disclosure_control import format_rounded
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
         write_rows(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
-        each = f"one for each {found.definition.grain}"
-        rows = found.rows.num_rows
-        counted = format_rounded(round_count(rows, suppress), suppress) if suppress > 1 and rows else f"{rows:,}"
-        print_note(
-            f"{counted} {'row' if counted == '1' else 'rows'}, {each}{day}, snapshot {warehouse.snapshot.number}"
-        )
+        n_rows = found.rows.num_rows
+        if suppress and n_rows:
+            counted = f"{format_rounded(count_patients(found, suppress), suppress)} patients, one row"
+        else:
+            counted = f"{format_count(n_rows, 'row')}, one"
+        print_note(f"{counted} for each {found.definition.grain}{day}, snapshot {warehouse.snapshot.number}")
 
 
 @cohort.command()
@@ -178,7 +180,8 @@ def lint(
     """Check a cohort for errors before it runs, and for leakage: facts dated after its images.
 
     With a lake, such facts are counted in the cohort's answer; without one, possible leakage is listed. Exit code 1 if
-    there are errors; warnings need a look. Counts are rounded to multiples of 5; --suppress 0 shows exact counts.
+    there are errors; warnings need a look. Patients are counted, rounded to multiples of 5; --suppress 0 counts rows,
+    exactly.
 
     \b
     Examples:

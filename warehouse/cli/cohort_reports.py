@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from warehouse.cohorts import Definition
     from warehouse.cohorts.compare import Difference
+    from warehouse.cohorts.compare_summary import Summary
     from warehouse.cohorts.confounding import Confounders
     from warehouse.query.session import Session
 
@@ -47,7 +48,8 @@ def attrition(
 ) -> None:
     """Count what remains after each step of a cohort and what it excludes, as a table or a flow chart.
 
-    Counts are rounded to multiples of 5 to protect individuals; --suppress 0 shows exact counts.
+    Patients are rounded to multiples of 5 to protect individuals, and studies, series and images are not shown, because
+    the SQL may fix how many a patient has; --suppress 0 shows exact counts of all.
 
     \b
     Examples:
@@ -101,7 +103,8 @@ def compare(
 ) -> None:
     """Compare a cohort's answers on two days or two snapshots: rows that came, left or changed, and why.
 
-    With --suppress N only the summary is written, with rounded counts, because the rows identify patients.
+    With --suppress N only the summary is written, because the rows identify patients; its rounded counts are of
+    patients, not of rows.
 
     \b
     Examples:
@@ -111,6 +114,7 @@ def compare(
     """
     from warehouse import cohorts
     from warehouse.cohorts.compare import compare_answers
+    from warehouse.cohorts.compare_summary import summarize_differences
 
     if from_ is None and with_ is None:
         raise UsageError("Nothing to compare with. Give --from DAY or SNAPSHOT, or --with another cohort.")
@@ -118,15 +122,14 @@ def compare(
     with _open_sides(lake, from_, to, group) as (then, now):
         old = cohorts.CohortAnswer.prepare(then, name, given)
         new = cohorts.CohortAnswer.prepare(now, with_ or name, given)
+        if suppress and (output or form):
+            raise UsageError("--suppress writes no rows: leave out -o and --format.")
         found = compare_answers(old, new)
-        if suppress > 1:
-            if output or form:
-                raise UsageError("--suppress writes no rows: leave out -o and --format.")
-            _print_summary(old.rows.num_rows, found, suppress)
-            options.note_rounding(suppress)
-            return
-        write_rows(now.con.from_arrow(_tabulate_differences(found, old.definition)), form, output, first=_WHY)
-        _print_summary(old.rows.num_rows, found, 0)
+        summary = summarize_differences(old, new, found, suppress)
+        if not suppress:
+            write_rows(now.con.from_arrow(_tabulate_differences(found, old.definition)), form, output, first=_WHY)
+        _print_summary(summary)
+        options.note_rounding(suppress)
 
 
 def _tabulate_differences(found: list[Difference], definition: Definition) -> pa.Table:
@@ -160,34 +163,11 @@ def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> Ite
             yield (now.as_of(days[0]) if days[0] else now), now
 
 
-def _print_summary(n_before: int, found: list[Difference], base: int) -> None:
-    """Print the numbers of rows before and after, and the reasons of the differences; counts rounded to the base.
-
-    All numbers are sums of parts that are rounded together, as in attrition. The digit of the second answer comes
-    first, so that its number of rows is rounded in the same way in every output.
-    """
-    from collections import Counter
-
-    from warehouse.disclosure_control import round_regions
-
-    changes = Counter(d.change for d in found)
-    n_same = n_before - changes["left"] - changes["changed"]
-    kinds = sorted({r.kind for d in found for r in d.reasons})
-    # One digit each: in the second answer, in the first, the same in both, then each kind of reason.
-    digits = {"came": "100", "changed": "110", "left": "010"}
-    regions = Counter(
-        digits[d.change] + "".join("01"[kind in {r.kind for r in d.reasons}] for kind in kinds) for d in found
-    )
-    shown = round_regions({**regions, "111" + "0" * len(kinds): n_same}, base)
-
-    def add_up(prefix: str) -> int:
-        return sum(n for region, n in shown.items() if region.startswith(prefix))
-
-    before = sum(n for region, n in shown.items() if region[1] == "1")
-    counted = ", ".join(f"{add_up(digits[word]):,} {word}" for word in ("came", "left", "changed"))
-    print_note(f"{before:,} rows before, {add_up('1'):,} after: {counted}.")
-    of_kinds = {k: sum(n for region, n in shown.items() if region[i] == "1") for i, k in enumerate(kinds, start=3)}
-    for kind, n in sorted(of_kinds.items(), key=lambda item: -item[1]):
+def _print_summary(summary: Summary) -> None:
+    """Print how many there were before and after, and the reasons of the differences."""
+    counted = f"{summary.came:,} came, {summary.left:,} left, {summary.changed:,} changed"
+    print_note(f"{summary.before:,} {summary.counted} before, {summary.after:,} after: {counted}.")
+    for kind, n in summary.kinds.items():
         print_note(f"  {n:>6,}  {kind}")
 
 
@@ -205,8 +185,9 @@ def confounders(
     """Measure the association of a label with centre, scanner, projection, month, sex and age.
 
     A strong association is a shortcut that a model may learn in place of the disease. V is Cramér's V, from 0 (no
-    association) to 1 (one determines the other), also corrected for small tables. Counts are rounded to multiples of
-    5, and V is computed from the rounded tables; --suppress 0 uses exact counts.
+    association) to 1 (one determines the other), also corrected for small tables. Patients are counted, each by its
+    first row, and rounded to multiples of 5, and V is computed from the rounded tables; --suppress 0 counts rows,
+    exactly.
 
     \b
     Example:
@@ -223,13 +204,15 @@ def confounders(
         write_json(_to_json(found))
         return
     _show_confounders(found)
+    if suppress:
+        print_note("Counts are of patients, each by its first row.")
     options.note_rounding(suppress)
 
 
 def _to_json(found: Confounders) -> dict[str, Any]:
     return {
         "label": found.label,
-        "rows": found.n_rows,
+        found.counted: found.total,
         "associations": [
             {"first": a.first, "second": a.second, "v": a.v, "v_corrected": a.corrected}
             for a in (*found.with_label, *found.between)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from warehouse.cli import manifest_checks, manifest_download, options
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.attrition import Count
 
 manifest = typer.Typer(
     name="manifest",
@@ -51,8 +55,8 @@ def export(
 ) -> None:
     """Write the manifest of a cohort: its objects with sizes, etags and labels, and the question with its parameters.
 
-    If the lake is writable, the manifest is registered there (chest manifest list). --suppress N rounds the printed
-    counts only; the manifest itself is complete and identifies patients.
+    If the lake is writable, the manifest is registered there (chest manifest list). With --suppress N only a rounded
+    number of patients is printed, and no digest; the manifest itself is complete and identifies patients.
 
     \b
     Example:
@@ -67,45 +71,54 @@ def export(
         answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
         made = export_manifest(answer, output, objects=kinds, say=print_note)
         about = made.about
-        if suppress > 1 and form is Format.JSON:
-            counted = zip(about["attrition"], count_steps(answer, suppress), strict=True)
-            about = {**about, "attrition": [{**step, **count.counts} for step, count in counted]}
-    _show_export(about, made.seal, output, form, suppress)
+        shown = _hide_counts(about, count_steps(answer, suppress), suppress) if suppress else about
+    _show_export(shown, made.seal, output, form, suppress)
+    _note_gaps(about, suppress)
+    options.note_rounding(suppress)
+
+
+def _hide_counts(about: dict[str, Any], steps: Sequence[Count], suppress: int) -> dict[str, Any]:
+    """Round the numbers of patients, and leave out everything that is a number of something else, or that confirms one.
+
+    The SQL may fix how many studies, images or objects a patient has. A digest confirms a guess of all rows; the seal
+    stays, because it also covers the time of the export.
+    """
+    from warehouse.disclosure_control import round_count
+
+    kept = {name: value for name, value in about.items() if name not in ("digest", "without_images", "files")}
+    attrition = [{**step, **count.counts} for step, count in zip(about["attrition"], steps, strict=True)]
+    patients = round_count(about["counts"]["patients"], suppress)
+    return {**kept, "counts": {**dict.fromkeys(about["counts"]), "patients": patients}, "attrition": attrition}
 
 
 def _show_export(about: dict[str, Any], seal: str, folder: Path, form: Format, suppress: int) -> None:
-    """Print what was exported, with rounded counts if requested."""
-    from warehouse.disclosure_control import format_rounded, round_count
-
-    true = about["counts"]
-    counts: dict[str, Any] = {name: None if n is None else round_count(n, suppress) for name, n in true.items()}
-    if suppress > 1:
-        if not counts["patients"]:  # the SQL may fix how many images a patient has
-            counts.update(dict.fromkeys(counts, 0))
-        # Sizes, names, the number of objects (two or three for each image) and row counts of files disclose counts.
-        counts["bytes"] = counts["objects"] = None
-        about = {k: v for k, v in about.items() if k not in ("without_images", "files")}
-        about = {**about, "counts": counts}
+    """Print what was exported; with rounded counts, numbers of patients alone."""
+    counts = about["counts"]
     if form is Format.JSON:
         write_json({"folder": str(folder), "seal": seal, **about})
+        return
+    day = f", as of {about['as_of']}" if about["as_of"] else ""
+    place = f"group {about['group']}{day}, snapshot {about['snapshot']}"
+    if suppress:
+        print_line(f"{folder}: {counts['patients']:,} patients; {place}")
     else:
-        day = f", as of {about['as_of']}" if about["as_of"] else ""
-        objects = "" if suppress > 1 else f"{counts['objects']:,} objects ({format_size(counts['bytes'])}), "
         print_line(
-            f"{folder}: {objects}{counts['patients']:,} patients, {counts['studies']:,} studies, "
-            f"{counts['images']:,} images; "
-            f"group {about['group']}{day}, snapshot {about['snapshot']}"
+            f"{folder}: {counts['objects']:,} objects ({format_size(counts['bytes'])}), "
+            f"{counts['patients']:,} patients, {counts['studies']:,} studies, {counts['images']:,} images; {place}"
         )
         print_line(f"digest {about['digest']}")
-        print_line(f"seal   {seal}")
-    if "dcm" in about["objects"] and true["images_without_dcm"]:
-        some = format_rounded(counts["images_without_dcm"], suppress)
+    print_line(f"seal   {seal}")
+
+
+def _note_gaps(about: dict[str, Any], suppress: int) -> None:
+    """Print a note on images without pixels and rows without images; no number if counts are rounded."""
+    counts = about["counts"]
+    if "dcm" in about["objects"] and (n := counts["images_without_dcm"]):
+        some = "Some" if suppress else f"{n:,}"
         print_note(f"{some} image(s) have a header but no .dcm: the manifest has no pixels for them.")
-    if true["rows_without_images"]:
-        some, rows = (format_rounded(counts[name], suppress) for name in ("rows_without_images", "rows"))
-        names = "" if suppress > 1 else " (listed in without_images)"
-        print_note(f"{some} of {rows} rows have no image{names}.")
-    options.note_rounding(suppress)
+    if n := counts["rows_without_images"]:
+        some = "Some rows" if suppress else f"{n:,} of {counts['rows']:,} rows"
+        print_note(f"{some} have no image{'' if suppress else ' (listed in without_images)'}.")
 
 
 def list_(

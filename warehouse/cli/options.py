@@ -11,7 +11,7 @@ import typer
 
 from warehouse.cli.output import Format
 from warehouse.errors import UsageError
-from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS, SUPPRESS_VARIABLE
+from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS, SUPPRESS_VARIABLE, require_base
 
 if TYPE_CHECKING:
     from warehouse.query.session import Session
@@ -45,14 +45,21 @@ def require_table_or_json(context: typer.Context, form: Format) -> Format:
 TableOrJson = Annotated[Format, typer.Option("--format", help="table or json", callback=require_table_or_json)]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show progress.")]
 Target = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file; its extension sets the format.")]
+
+
+def _require_base(base: int) -> int:
+    """UsageError for a base that does not protect."""
+    return require_base(base, f"--suppress (or {SUPPRESS_VARIABLE})")
+
+
 Suppress = Annotated[
     int,
     typer.Option(
         "--suppress",
         metavar="N",
-        min=0,
         envvar=SUPPRESS_VARIABLE,
-        help="Round counts to multiples of N, so that no count under N is disclosed; 0 shows exact counts.",
+        callback=_require_base,
+        help="Round counts to multiples of N (5 or more), so that no count under N is disclosed; 0 shows exact counts.",
     ),
 ]
 
@@ -66,7 +73,7 @@ def note_rounding(suppress: int) -> None:
     """Print a note on stderr if counts are rounded."""
     from warehouse.cli.output import print_note
 
-    if suppress > 1:
+    if suppress:
         print_note(
             f"Counts are rounded to {suppress:,}: 0 means 0 to {suppress - 1:,} (--suppress 0 shows exact counts)."
         )

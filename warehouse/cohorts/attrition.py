@@ -2,6 +2,9 @@
 
 Every step is materialized (`as materialized`) and counted from there, so that nothing is computed twice. In the flow,
 a step follows the step that its FROM begins with; its losses are counted against that one.
+
+Where counts are rounded, only patients are counted. The SQL of a cohort may fix how many studies, series or images each
+patient has: a rounded number of those, divided by it, would be a number of patients, and not a rounded one.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from warehouse.cohorts import binding
 from warehouse.cohorts.definition import Definition, Step
 from warehouse.disclosure_control import round_regions
 from warehouse.engine import sql_files
+from warehouse.settings import require_base
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +32,8 @@ _IDS = ("patient_id", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 @dataclass(frozen=True, slots=True)
 class Count:
     """The counts of a step. `after` is the step that it narrows, "" if it begins from a view; `counts` are None if it
-    identifies no patient, study, series or image, and `lost` if there is nothing to compare with."""
+    identifies no patient, study, series or image, and `lost` if there is nothing to compare with. Where counts are
+    rounded, those of studies, series and images are None."""
 
     step: str
     meaning: str
@@ -42,10 +47,11 @@ class Count:
 def count_steps(cohort: CohortAnswer, suppress: int = 0) -> list[Count]:
     """Count every step of the cohort, in the order of the file; the answer comes last.
 
-    Counts are rounded to multiples of `suppress`, all steps together (disclosure_control.round_regions), and the losses
-    of a step are differences of rounded counts; 0 gives exact counts. If the patients of a step round to 0, so do all
-    its counts.
+    Patients are rounded to multiples of `suppress`, all steps together (disclosure_control.round_regions), the losses
+    of a step are differences of rounded counts, and nothing else is counted; 0 gives exact counts of everything.
+    UsageError for a base that does not protect.
     """
+    require_base(suppress)
     steps = list_counted(cohort)
     names = [step.name for step in steps]
     regions: dict[str, dict[str, int]] = {what: {} for what in COUNTED}
@@ -59,19 +65,20 @@ def add_up(
 ) -> Iterator[Count]:
     """Sum the regions of the Venn diagram to the counts of each step: a region's key has one digit per step in `names`,
     1 if the region is in that step."""
-    rounded = {what: round_regions(sizes, suppress) for what, sizes in regions.items()}
-    counts: dict[str, dict[str, int | None]] = {
-        name: {what: sum(n for key, n in sizes.items() if key[place] == "1") for what, sizes in rounded.items()}
-        for place, name in enumerate(names)
-    }
-    for here in counts.values():
-        # The SQL may fix how many images a patient has, which would disclose the number of patients.
-        if suppress > 1 and not here["patients"]:
-            here.update(dict.fromkeys(here, 0))
+    counts: dict[str, dict[str, int | None]] = {name: dict.fromkeys(COUNTED) for name in names}
+    for what in COUNTED[:1] if suppress else COUNTED:
+        sizes = round_regions(regions[what], suppress)
+        for place, name in enumerate(names):
+            counts[name][what] = sum(n for key, n in sizes.items() if key[place] == "1")
     nothing: dict[str, int | None] = dict.fromkeys(COUNTED)
     for step in (*definition.steps, definition.answer):
         before, here = counts.get(step.after, nothing), counts.get(step.name, nothing)
         yield Count(step.name, step.meaning, step.after, step.line, step.reads, here, _subtract(before, here))
+
+
+def count_patients(cohort: CohortAnswer, suppress: int = 0) -> int:
+    """Count the patients of the answer, rounded as in the counts of the steps."""
+    return count_steps(cohort, suppress)[-1].counts["patients"] or 0
 
 
 def to_table(steps: Sequence[Count]) -> pa.Table:

@@ -4,7 +4,8 @@ Computes Cramér's V between the label and centre, manufacturer, model, projecti
 these; counts per cell; a warning for each strong association, and for each centre, scanner … whose rows all have one
 label.
 
-If counts are rounded, everything else is computed from the rounded tables and discloses no more than they do.
+If counts are rounded, they are of patients, each counted once, by its first row: the SQL may fix how many rows a
+patient has. Everything else is computed from the rounded tables and discloses no more than they do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from warehouse.cohorts.header import suggest_nearest
 from warehouse.disclosure_control import Table, round_count, round_table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
+from warehouse.settings import require_base
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Associations from this value on are warned about: "moderate" in the usual terms for Cramér's V.
 NOTEWORTHY = 0.3
-#: A centre, scanner … with at least this many rows, all with one label, is warned about.
+#: A centre, scanner … with at least this many rows or patients, all with one label, is warned about.
 ONE_SIDED = 10
 _MOST_VALUES = 24
 _UNKNOWN = "not known"
@@ -48,11 +50,16 @@ _ATTRIBUTES = """
         group by {{ grain }}
     ),
     asked as (
-        select answer.label, first_images.* replace (coalesce(answer.patient_id, first_images.patient_id) as patient_id)
+        select
+            answer.label,
+            first_images.* replace (
+                answer.id as id, coalesce(answer.patient_id, first_images.patient_id) as patient_id
+            )
         from cohort_answer as answer
         left join first_images on answer.id = first_images.id
     )
     select
+        asked.patient_id as person,
         asked.label,
         -- One centre, one vendor, whatever its spelling; shown under the most frequent one.
         mode(submitting_centre) over (partition by centre) as centre,
@@ -64,6 +71,7 @@ _ATTRIBUTES = """
         printf('%d to %d', cast(floor(age / 10) * 10 as integer), cast(floor(age / 10) * 10 + 9 as integer)) as age
     from asked
     left join patients on asked.patient_id = patients.patient_id
+    order by asked.study_date nulls last, asked.id
 """
 
 
@@ -81,11 +89,13 @@ class Association:
 class Confounders:
     """The associations of a label, strongest first, those between the attributes, the cells of each, and warnings.
 
-    `between` is empty if counts are rounded, because there is no rounded table of two attributes to compute it from.
+    `counted` is what the numbers are of, `rows` or, if rounded, `patients`, and `total` how many there are. `between`
+    is empty if counts are rounded, because there is no rounded table of two attributes to compute it from.
     """
 
     label: str
-    n_rows: int
+    counted: str
+    total: int
     with_label: tuple[Association, ...]
     between: tuple[Association, ...]
     cells: dict[str, Table]
@@ -93,10 +103,11 @@ class Confounders:
 
 
 def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) -> Confounders:
-    """Measure the associations of a label, with counts rounded to multiples of `suppress`; 0 gives exact counts.
+    """Measure the associations of a label over the rows; with `suppress` over patients, rounded to its multiples.
 
-    UsageError if the answer lacks the label, or if it has too many values to tabulate.
+    UsageError if the answer lacks the label, if it has too many values to tabulate, or if the base does not protect.
     """
+    require_base(suppress)
     columns = cohort.rows.column_names
     if label not in columns:
         raise UsageError(
@@ -108,27 +119,38 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
     try:
         answer = con.execute(sql_files.fill(_ATTRIBUTES, grain=cohort.definition.grain_column))
         names = [column[0] for column in answer.description or []]
-        rows = [tuple(_UNKNOWN if v is None else v for v in row) for row in answer.fetchall()]
+        rows = answer.fetchall()
     finally:
         con.unregister("cohort_answer")
-    values = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    if suppress:
+        rows = _keep_first_of_each(rows)
+    values = {
+        name: [_UNKNOWN if row[place] is None else row[place] for row in rows] for place, name in enumerate(names)
+    }
     if len(set(values["label"])) > _MOST_VALUES:
         raise UsageError(
             f"{label} has more than {_MOST_VALUES} values, too many for a table of confounders. "
             "Choose a label with few values, or group its values in the cohort."
         )
-    attributes = names[1:]
+    attributes = names[2:]
     tables = {name: _tabulate(values, name, suppress) for name in attributes}
     with_label = [Association(label, name, *cramers_v(Counter(table.cells))) for name, table in tables.items()]
-    pairs = combinations(attributes, 2) if suppress < 2 else ()
+    pairs = () if suppress else combinations(attributes, 2)
+    counted = "patients" if suppress else "rows"
     return Confounders(
         label,
+        counted,
         round_count(len(rows), suppress),
         tuple(sorted(with_label, key=lambda a: -a.corrected)),
         tuple(Association(a, b, *cramers_v(Counter(zip(values[a], values[b], strict=True)))) for a, b in pairs),
         tables,
-        tuple(_find_warnings(label, with_label, tables)),
+        tuple(_find_warnings(label, with_label, tables, counted)),
     )
+
+
+def _keep_first_of_each(rows: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
+    """The first row of each patient, who comes first in it."""
+    return [*{row[0]: row for row in reversed(rows) if row[0] is not None}.values()]
 
 
 def _fetch_answer(cohort: CohortAnswer, label: str) -> pa.Table:
@@ -170,7 +192,7 @@ def _tabulate(values: dict[str, list[str]], name: str, base: int) -> Table:
     return round_table(sorted(set(values[name])), sorted(set(values["label"])), counts, base)
 
 
-def _find_warnings(label: str, with_label: list[Association], cells: dict[str, Table]) -> list[str]:
+def _find_warnings(label: str, with_label: list[Association], cells: dict[str, Table], counted: str) -> list[str]:
     warnings = [
         f"{label} is associated with {a.second} (V {a.corrected:.2f}): a model can predict it from the {a.second}."
         for a in sorted(with_label, key=lambda a: -a.corrected)
@@ -183,6 +205,6 @@ def _find_warnings(label: str, with_label: list[Association], cells: dict[str, T
             total = table.row_totals[row]
             only = [c for c in table.columns if table.cells[row, c] == total]
             if total and total >= ONE_SIDED and only:
-                warnings.append(f"{name} {row}: all {total:,} rows have {label} {only[0]}.")
+                warnings.append(f"{name} {row}: all {total:,} {counted} have {label} {only[0]}.")
 
     return warnings

@@ -18,6 +18,7 @@ from warehouse.cohorts import table1_statistics as statistics
 from warehouse.cohorts.table1 import FEWEST, NO_VALUE, SEXES, TITLES, order_levels
 from warehouse.cohorts.table1_statistics import Summary
 from warehouse.disclosure_control import round_parts, round_regions
+from warehouse.settings import require_base
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +48,7 @@ def follow_demographics(cohort: CohortAnswer, suppress: int = 0) -> list[Demogra
 
     Counts are rounded to multiples of `suppress`, and means and differences computed from them; 0 gives exact numbers.
     """
+    require_base(suppress)
     cohort.warehouse.require("patients", "centre")
     steps = attrition.list_counted(cohort)
     query = attrition.build_query(cohort, steps, "reports/attrition_demographics.sql")

@@ -24,7 +24,7 @@ from warehouse.cohorts.table1_statistics import Summary
 from warehouse.disclosure_control import Table, round_table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
-from warehouse.settings import SUPPRESS
+from warehouse.settings import SUPPRESS, require_base
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,6 +145,7 @@ def tabulate_characteristics(
     multiples of `suppress`; 0 gives exact counts.
     UsageError for an unknown `by`, or one of more than 40 values.
     """
+    require_base(suppress)
     names = cohort.rows.column_names
     of_answer = by is not None and by in names
     if by is not None and not of_answer and by not in TITLES:

@@ -11,15 +11,15 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.errors import LakeError
-from warehouse.filesystem import files
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import ALIAS
+from warehouse.lake.text_files import read_text, write_text
 
 #: The file that names the lake of a data path.
 MARK = "lake.json"
@@ -79,14 +79,7 @@ def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         now = _read_identity(con, location)
         if _read_mark(con, location.data_path) == now:
             return
-        text = json.dumps({"lake": now[0], "snapshot": now[1]})
-        if "://" in location.data_path:
-            where = sql_files.literal(location.data_path + MARK)
-            query = sql_files.read_statements(_SQL)["write_mark"]
-            con.execute(sql_files.fill(query, path=where, text=sql_files.literal(text)))
-        else:
-            with files.write_text_atomically(Path(location.data_path) / MARK) as file:
-                file.write(text + "\n")
+        write_text(con, location.data_path + MARK, json.dumps({"lake": now[0], "snapshot": now[1]}))
 
 
 def _find_catalogue_id(location: Location) -> str:
@@ -110,21 +103,8 @@ def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int
     """
     where = data_path + MARK
     try:
-        if "://" in data_path:
-            try:
-                row = con.execute(
-                    sql_files.fill(sql_files.read_statements(_SQL)["read_mark"], path=sql_files.literal(where))
-                ).fetchone()
-            except duckdb.Error as error:
-                if "404" in str(error) or "No files found" in str(error) or "NoSuchKey" in str(error):
-                    return None
-                raise
-            text = str(row[0]) if row else ""
-        else:
-            path = Path(where)
-            if not path.exists():
-                return None
-            text = path.read_text(encoding="utf-8")
+        if (text := read_text(con, where)) is None:
+            return None
         mark = json.loads(text)
         return str(mark["lake"]), int(mark["snapshot"])
     except (OSError, duckdb.Error) as error:

@@ -17,7 +17,7 @@ from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files, permissions
-from warehouse.lake import data_path, locks, migrations
+from warehouse.lake import data_path, locks, migrations, secret
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
@@ -100,6 +100,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         with explain_errors(location):
             _attach_to_write(con, location, make, holder)
+        secret.make_secret(con, location)
         try:
             yield con
         finally:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
+from warehouse.settings import require_base
 
 if TYPE_CHECKING:
     from warehouse.query.checks import Result
@@ -25,11 +26,12 @@ def write_report(warehouse: Session, target: Path, suppress: int, results: Seque
     """Write the report of a warehouse's snapshot, as-of date and group; the file is written completely or not at all.
 
     Counts are rounded to multiples of `suppress`; 0 gives exact counts. Runs the checks, unless the results of all are
-    given. The same snapshot, day, group and `suppress` give the same bytes. UsageError if the file cannot be written,
-    LakeError if the snapshot is older than the views that the report needs.
+    given. The same snapshot, day, group and `suppress` give the same bytes. UsageError for a base that does not
+    protect, or if the file cannot be written, LakeError if the snapshot is older than the views that the report needs.
     """
     from warehouse.quality_report import html, metrics, suppression
 
+    require_base(suppress)
     try:
         # Opened first: counting may take minutes, and a wrong path should be reported at once.
         with files.write_text_atomically(target) as file:

@@ -42,8 +42,11 @@ def _count_months(span: tuple[date, date]) -> int:
     return 12 * (span[1].year - span[0].year) + span[1].month - span[0].month
 
 
-def draw_studies(counts: list[Studies], totals: dict[str, int]) -> str:
-    """Chart studies by month, a row per modality with its own scale, so that rare ones (MR) stay visible."""
+def draw_studies(counts: list[Studies], totals: dict[str, int], base: int = 0) -> str:
+    """Chart studies by month, a row per modality with its own scale, so that rare ones (MR) stay visible.
+
+    Rounded to a base, numbers are of patients.
+    """
     import altair as alt
 
     span = find_shown_months(counts)
@@ -55,7 +58,8 @@ def draw_studies(counts: list[Studies], totals: dict[str, int]) -> str:
         _draw_modality([c for c in known if c.modality == name], span, totals[name], is_last=name == order[-1])
         for name in order
     ]
-    return svg.render_svg("studies", alt.vconcat(*rows, spacing=14), "Studies by month and modality")
+    counted = "Patients with studies," if base > 1 else "Studies"
+    return svg.render_svg("studies", alt.vconcat(*rows, spacing=14), f"{counted} by month and modality")
 
 
 def _draw_modality(counts: list[Studies], span: tuple[date, date], total: int, *, is_last: bool) -> alt.Chart:

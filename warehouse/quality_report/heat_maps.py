@@ -72,13 +72,18 @@ def draw_completeness(cells: list[Filled]) -> str:
     return svg.render_svg("completeness", alt.vconcat(*blocks, spacing=5), "Completeness of each field by centre")
 
 
-def _find_repair_step(count: Repairs) -> str:
+def _describe_repairs(count: Repairs, base: int) -> str:
+    if base > 1:
+        return f"{count.n_patients:,} of {count.n_files:,} patients"
     per_hundred = 100 * count.n_values / count.n_files
     return f"values {count.n_values:,}, patients {count.n_patients:,}, values for 100 files {per_hundred:.1f}"
 
 
-def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> str:
-    """Chart the values of each centre that met rules on dates and on units; the colour is the rate per 100 files."""
+def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str], base: int = 0) -> str:
+    """Chart the values of each centre that met rules on dates and on units; the colour is the rate per 100 files.
+
+    Rounded to a base, numbers are of patients.
+    """
     import altair as alt
 
     counts = [count for count in counts if count.rule in {*dates, *units}]
@@ -94,7 +99,7 @@ def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> s
                 "y": label[count.centre],
                 "step": [*_RATES][count.step],
                 "text": f"{count.n_values:,}",
-                "tooltip": f"{count.rule}, {count.centre}: {_find_repair_step(count)}",
+                "tooltip": f"{count.rule}, {count.centre}: {_describe_repairs(count, base)}",
             }
             for count in counts
             if count.rule in rules
@@ -103,7 +108,11 @@ def draw_repairs(counts: list[Repairs], dates: list[str], units: list[str]) -> s
             x = alt.Axis(title=None, orient="top", labelAngle=-50, labelAlign="left", labelLimit=230)
             y = alt.Axis(title=None, labels=not blocks, labelLimit=320)
             tiles = _draw_tiles(
-                values, (rules, x), ([label[centre] for centre in centres], y), _RATES, "values for 100 clinical files"
+                values,
+                (rules, x),
+                ([label[centre] for centre in centres], y),
+                _RATES,
+                "of 100 patients" if base > 1 else "values for 100 clinical files",
             )
             blocks.append(tiles.properties(width=alt.Step(50), height=alt.Step(18)))
     return svg.render_svg("repairs", alt.hconcat(*blocks, spacing=14), "Repairs of dates and units by centre")

@@ -38,10 +38,10 @@ def render_page(figures: Figures) -> str:
     environment.filters["named"] = lambda count: format_rounded(count, figures.base)
     dates, units = ([rule.rule for rule in figures.rules if about in rule.rule] for about in ("date", "unit"))
     drawn = {
-        "studies": bar_charts.draw_studies(figures.studies, figures.modalities),
+        "studies": bar_charts.draw_studies(figures.studies, figures.modalities, figures.base),
         "patients": bar_charts.draw_patients(figures.patients, figures.centres),
         "completeness": heat_maps.draw_completeness(figures.completeness),
-        "repairs": heat_maps.draw_repairs(figures.repairs, dates, units),
+        "repairs": heat_maps.draw_repairs(figures.repairs, dates, units, figures.base),
     }
     return environment.get_template("page.html").render(
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704, our own file

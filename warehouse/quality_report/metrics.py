@@ -79,7 +79,7 @@ def collect_metrics(warehouse: Session, results: Sequence[checks.Result] | None 
         _collect_repairs(found, names),
         _collect_rules(found["rules"]),
         [
-            Checked(r.check, r.n_rows, r.n_rows > 0)
+            Checked(r.check, r.n_rows, r.n_rows > 0, r.n_patients)
             for r in (checks.run_checks(warehouse, limit=0) if results is None else results)
         ],
         [Rejected(row["kind"] or "other", _to_printable(row["reason"]), row["n_objects"]) for row in found["rejects"]],
@@ -134,16 +134,18 @@ def _collect_totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
         n_clinical_files=sum(row["n_files"] for row in found["spellings"]),
         n_rejects=sum(row["n_objects"] for row in found["rejects"]),
         inventory={kind: status[kind] for kind in kinds},
+        most_objects=found["most_objects"][0]["n_objects"],
     )
 
 
 def _collect_studies(rows: Rows) -> list[Studies]:
     """Merge modalities that differ only in unprintable characters."""
-    counts: dict[tuple[date | None, str], int] = {}
+    counts: dict[tuple[date | None, str], tuple[int, int]] = {}
     for row in rows:
         place = row["month"], _to_printable(row["modality"])
-        counts[place] = counts.get(place, 0) + row["n_studies"]
-    return [Studies(month, modality, n) for (month, modality), n in counts.items()]
+        n_studies, n_patients = counts.get(place, (0, 0))
+        counts[place] = n_studies + row["n_studies"], n_patients + row["n_patients"]
+    return [Studies(month, modality, *numbers) for (month, modality), numbers in counts.items()]
 
 
 def _collect_patients(rows: Rows, names: dict[str | None, str]) -> list[Patients]:

@@ -36,7 +36,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Totals of the views, and the inventory of the whole snapshot, which balances."""
+    """Totals of the views, and the inventory of the whole snapshot, which balances; `most_objects` is how many objects
+    the patient with most has in it."""
 
     n_patients: int
     n_positive: int
@@ -49,15 +50,17 @@ class Totals:
     n_clinical_files: int
     n_rejects: int
     inventory: dict[str, int]
+    most_objects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Studies:
-    """Studies of a month and modality; without a month, those without a StudyDate."""
+    """Studies of a month and modality, and their patients; without a month, those without a StudyDate."""
 
     month: date | None
     modality: str
     n_studies: int
+    n_patients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check, its number of faulty rows, and whether there are any, which a rounded number does not show."""
+    """A check, its number of faulty rows, whether there are any, which a rounded number does not show, and of how many
+    patients they are; None if they name no patients."""
 
     check: checks.Check
     n_rows: int
     has_rows: bool
+    n_patients: int | None = None
 
     @property
     def is_failed(self) -> bool:
@@ -133,6 +138,8 @@ class Figures:
     """All content of the report; lists are in display order.
 
     `modalities` and `centres` are the totals of studies and patients. Counts are rounded to `base`; 0: they are exact.
+    Rounded, numbers of studies by month and of repaired values are numbers of patients, and all numbers of objects are
+    multiples of `unit`.
     """
 
     scope: Scope
@@ -147,6 +154,7 @@ class Figures:
     checks: list[Checked]
     rejects: list[Rejected]
     base: int = 0
+    unit: int = 0
 
 
 def to_percent(n_filled: int, n_records: int) -> int:

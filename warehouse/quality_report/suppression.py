@@ -1,8 +1,13 @@
 """Rounds the figures of the quality report (disclosure_control.py) to protect individuals.
 
-Patients, studies and the repairs of each rule are tables whose cells add up to rounded totals. A number of patients who
-are a subset of others is never greater than the number shown for those. Centres, months and shares rounded to 0 are
-omitted. Lists are sorted again by the rounded numbers, because a position in an order discloses a number too.
+Where a number is not of patients, each of whom may have equally many of what is counted, it could be divided. So months
+and modalities count the patients with a study, and rules and checks the patients concerned; studies, series, images and
+files are only counted as a whole, to a unit that is more than the base's number of patients have together.
+
+Patients and months are tables whose cells add up to rounded totals. A number of patients who are a subset of others is
+never greater than the number shown for those. Centres, months and shares rounded to 0 are omitted. Lists are sorted
+again by the rounded numbers, because a position in an order discloses a number too. Of fewer patients than the base
+nothing is shown at all: what is found would be known of a handful.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from warehouse.disclosure_control import Table, round_count, round_parts, round_table
+from warehouse.disclosure_control import Table, find_unit, round_count, round_parts, round_table
 from warehouse.quality_report.model import (
     STATUSES,
     Checked,
@@ -26,8 +31,6 @@ from warehouse.quality_report.model import (
 
 #: The month of studies without a date.
 _UNDATED = str(None)
-#: Views with one row per patient: their checks count patients.
-_OF_PATIENTS = ("patients", "clinical")
 #: The check whose count is also shown as a tile.
 _WITHOUT_RECORD = "images_without_clinical"
 
@@ -43,16 +46,16 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
     studies = round_table(
         months,
         [*figures.modalities],
-        {(str(count.month), count.modality): count.n_studies for count in figures.studies},
+        {(str(count.month), count.modality): count.n_patients for count in figures.studies},
         base,
     )
     true = {(count.centre, count.status): count.n_patients for count in figures.patients}
     patients = round_table([*figures.centres], STATUSES, true, base)
     totals = _round_totals(figures.totals, studies, patients, base)
     wholes = _list_wholes(figures.totals, totals)
-    repairs, rules = _round_repairs(figures, patients, wholes, base)
+    repairs, rules = _round_repairs(figures, patients, wholes, base) if patients.total else ([], [])
     by_month = [
-        replace(count, n_studies=n)
+        replace(count, n_studies=n, n_patients=n)
         for count in figures.studies
         if (n := studies.cells.get((str(count.month), count.modality)))
     ]
@@ -71,33 +74,37 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         completeness=[shown for cell in figures.completeness if (shown := _round_filled(cell, true, patients, base))],
         repairs=repairs,
         rules=rules,
-        checks=[_round_checked(checked, figures.totals, totals, rules, wholes, base) for checked in figures.checks],
+        checks=[_round_checked(checked, figures.totals, totals, wholes, base) for checked in figures.checks]
+        if patients.total
+        else [],
         base=base,
+        unit=find_unit(figures.totals.most_objects, base),
     )
 
 
 def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) -> Totals:
+    unit = find_unit(totals.most_objects, base)
     return replace(
         totals,
         n_patients=patients.total,
         n_positive=patients.column_totals.get("positive", 0),
         n_negative=patients.column_totals.get("negative", 0),
         n_without_record=patients.column_totals.get("none", 0),
-        # A study with two modalities counts once here and twice in the table.
-        n_studies=round_count(totals.n_studies, base),
+        n_studies=round_count(totals.n_studies, unit),
         n_undated_studies=studies.row_totals.get(_UNDATED, 0),
-        n_series=round_count(totals.n_series, base),
-        n_images=round_count(totals.n_images, base),
-        n_clinical_files=round_count(totals.n_clinical_files, base),
-        inventory=_round_inventory(totals, base),
+        n_series=round_count(totals.n_series, unit),
+        n_images=round_count(totals.n_images, unit),
+        n_clinical_files=round_count(totals.n_clinical_files, unit),
+        inventory=_round_inventory(totals, unit),
+        most_objects=0,
     )
 
 
-def _round_inventory(totals: Totals, base: int) -> dict[str, int]:
+def _round_inventory(totals: Totals, unit: int) -> dict[str, int]:
     """Round the objects of each kind as the tiles are rounded, so that no number is rounded in two ways; the total is
-    their sum. Rejects stay exact, as the page lists them."""
+    their sum. Rejects stay exact: they count files of unknown content, and the page lists them."""
     true = totals.inventory
-    shown = {kind: round_count(n, base) for kind, n in true.items() if kind not in ("objects", "rejected")}
+    shown = {kind: round_count(n, unit) for kind, n in true.items() if kind not in ("objects", "rejected")}
     return {"objects": sum(shown.values()) + true["rejected"], "rejected": true["rejected"], **shown}
 
 
@@ -133,57 +140,43 @@ def _round_filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: T
 def _round_repairs(
     figures: Figures, patients: Table, wholes: Sequence[tuple[int, int]], base: int
 ) -> tuple[list[Repairs], list[Rule]]:
-    """Round the repairs of the centres that are shown, and the rules with their numbers."""
-    files = _count_files(figures, base)
+    """Round the repairs of the centres that are shown, and the rules, all to numbers of patients."""
     cells: list[Repairs] = []
     rules = []
     for rule in figures.rules:
-        n_patients = _round_part(rule.n_patients, wholes, base)
         counts = [count for count in figures.repairs if count.rule == rule.rule]
-        shown = _round_centre_repairs(counts, files, patients, base)
+        shown = _round_centre_repairs(counts, patients, base)
         cells += shown
-        n_values = sum(round_parts([count.n_values for count in counts], base))
-        rules.append(replace(rule, n_values=n_values, n_patients=n_patients, n_centres=len(shown)))
+        n_patients = _round_part(rule.n_patients, wholes, base)
+        rules.append(replace(rule, n_values=n_patients, n_patients=n_patients, n_centres=len(shown)))
     places = {(count.centre, count.rule): place for place, count in enumerate(figures.repairs)}
     return (
         sorted(cells, key=lambda count: places[count.centre, count.rule]),
-        sorted(rules, key=lambda rule: (-rule.n_values, rule.rule)),
+        sorted(rules, key=lambda rule: (-rule.n_patients, rule.rule)),
     )
 
 
-def _count_files(figures: Figures, base: int) -> dict[str, int]:
-    """The number of clinical files of each centre that has repairs."""
-    files = {count.centre: count.n_files for count in figures.repairs}
-    others = max(0, figures.totals.n_clinical_files - sum(files.values()))
-    return dict(zip(files, round_parts([*files.values(), others], base), strict=False))
-
-
-def _round_centre_repairs(
-    counts: Sequence[Repairs], files: Mapping[str, int], patients: Table, base: int
-) -> list[Repairs]:
+def _round_centre_repairs(counts: Sequence[Repairs], patients: Table, base: int) -> list[Repairs]:
+    """Round the patients of each centre that met a rule, as a share of the centre's patients that are shown."""
     found = []
-    for count, n_values, of_patients in zip(
-        counts,
-        round_parts([count.n_values for count in counts], base),
-        round_parts([count.n_patients for count in counts], base),
-        strict=True,
-    ):
-        n_patients, n_files = min(of_patients, patients.row_totals.get(count.centre, 0)), files[count.centre]
-        if n_values and n_patients and n_files:
-            step = find_rate(n_values, n_files)
-            found.append(replace(count, step=step, n_values=n_values, n_patients=n_patients, n_files=n_files))
+    of_patients = round_parts([count.n_patients for count in counts], base)
+    for count, n in zip(counts, of_patients, strict=True):
+        of_centre = patients.row_totals.get(count.centre, 0)
+        if n_patients := min(n, of_centre):
+            step = find_rate(n_patients, of_centre)
+            found.append(replace(count, step=step, n_values=n_patients, n_patients=n_patients, n_files=of_centre))
     return found
 
 
 def _round_checked(
-    checked: Checked, true: Totals, totals: Totals, rules: Sequence[Rule], wholes: Sequence[tuple[int, int]], base: int
+    checked: Checked, true: Totals, totals: Totals, wholes: Sequence[tuple[int, int]], base: int
 ) -> Checked:
-    """Round a check's number, to at most the number shown elsewhere for the same set or one that contains it."""
-    elsewhere = {rule.rule: rule.n_values for rule in rules} | {_WITHOUT_RECORD: totals.n_without_record}
-    n_rows = round_count(checked.n_rows, base)
-    if checked.check.table in _OF_PATIENTS:
-        n_rows = _round_part(checked.n_rows, wholes, base)
-    n_rows = min(n_rows, elsewhere.get(checked.check.name, n_rows))
-    if checked.check.name == _WITHOUT_RECORD and checked.n_rows == true.n_without_record:
-        n_rows = totals.n_without_record  # one number is not rounded in two ways
-    return replace(checked, n_rows=n_rows)
+    """Round the patients of a check, to at most the number shown of any set that they may be a subset of."""
+    if checked.n_patients is None:
+        return replace(checked, n_rows=0)
+    n = _round_part(checked.n_patients, wholes, base)
+    if checked.check.name == _WITHOUT_RECORD:
+        # One number is not rounded in two ways.
+        of_all = checked.n_patients == true.n_without_record
+        n = totals.n_without_record if of_all else min(n, totals.n_without_record)
+    return replace(checked, n_rows=n, n_patients=n)

@@ -34,11 +34,13 @@ _LACKING = ("does not exist", "not found in FROM clause")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a check found: how many faulty rows, and the first of them."""
+    """What a check found: how many faulty rows, the first of them, and of how many patients they are; None if they name
+    no patients."""
 
     check: Check
     n_rows: int
     rows: pa.Table
+    n_patients: int | None = None
 
     def __repr__(self) -> str:
         """Its name, severity and number of rows; the rows themselves are in `rows`."""
@@ -99,8 +101,12 @@ def _run(warehouse: Session, check: Check, limit: int | None) -> Result:
         ) from None
     # Faults may be as many as images: they are counted as they stream by.
     n_rows, kept = 0, []
+    patients: set[str] | None = set() if "patient_id" in reader.schema.names else None
     for batch in reader:
+        if patients is not None:
+            patients.update(batch.column("patient_id").unique().drop_null().to_pylist())
         if limit is None or n_rows < limit:
             kept.append(batch.slice(0, None if limit is None else limit - n_rows))
         n_rows += batch.num_rows
-    return Result(check, n_rows, pa.Table.from_batches(kept, reader.schema))
+    rows = pa.Table.from_batches(kept, reader.schema)
+    return Result(check, n_rows, rows, None if patients is None else len(patients))

@@ -1,0 +1,41 @@
+"""The secret of a lake, and the digests that are keyed with it.
+
+A digest of rows confirms a guess of them. Where pages show digests to people who may not see rows, these are HMACs with
+a secret that whoever may read the lake's files can read, and nobody else: `lake.key` beside its Parquet files. It is
+made by the first writer that finds none, with the permissions of the lake's other files. A restored lake has a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import re
+import secrets
+
+import duckdb
+
+from warehouse.lake.location import Location
+from warehouse.lake.text_files import read_text, write_text
+
+#: The file with the secret, as 64 hex digits.
+KEY = "lake.key"
+_FORM = re.compile("[0-9a-f]{64}")
+
+
+def make_secret(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Make the secret of a lake unless it has one. Never fails: without it, no digest is shown."""
+    where = location.data_path + KEY
+    with contextlib.suppress(duckdb.Error, OSError, UnicodeError):
+        if not _FORM.fullmatch((read_text(con, where) or "").strip()):
+            write_text(con, where, secrets.token_hex(32))
+
+
+def compute_keyed_digest(con: duckdb.DuckDBPyConnection, location: Location, text: str) -> str | None:
+    """Compute `hmac-sha256:` and 64 hex digits of a text with the lake's secret; None if there is none to read."""
+    try:
+        secret = (read_text(con, location.data_path + KEY) or "").strip()
+    except (duckdb.Error, OSError, UnicodeError):
+        return None
+    if not _FORM.fullmatch(secret):
+        return None
+    return f"hmac-sha256:{hmac.digest(bytes.fromhex(secret), text.encode(), 'sha256').hex()}"

@@ -1,0 +1,37 @@
+"""Small text files beside the Parquet files of a lake, in a folder or on S3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from warehouse.engine import sql_files
+from warehouse.filesystem import files
+
+_SQL = "store/data_path.sql"
+
+
+def read_text(con: duckdb.DuckDBPyConnection, where: str) -> str | None:
+    """Read a file; None if there is none, OSError or duckdb.Error if it cannot be read."""
+    if "://" not in where:
+        path = Path(where)
+        return path.read_text(encoding="utf-8") if path.exists() else None
+    try:
+        query = sql_files.fill(sql_files.read_statements(_SQL)["read_text"], path=sql_files.literal(where))
+        row = con.execute(query).fetchone()
+    except duckdb.Error as error:
+        if "404" in str(error) or "No files found" in str(error) or "NoSuchKey" in str(error):
+            return None
+        raise
+    return str(row[0]) if row else ""
+
+
+def write_text(con: duckdb.DuckDBPyConnection, where: str, text: str) -> None:
+    """Write a file of one line, with the permissions of CHEST_SHARE; OSError or duckdb.Error if that fails."""
+    if "://" in where:
+        query = sql_files.read_statements(_SQL)["write_text"]
+        con.execute(sql_files.fill(query, path=sql_files.literal(where), text=sql_files.literal(text)))
+    else:
+        with files.write_text_atomically(Path(where)) as file:
+            file.write(text + "\n")
