@@ -45,9 +45,7 @@ def main(folder: Path) -> None:
     threshold = choose_threshold(model, *films["tune"])
     metrics = {side: evaluate(model, threshold, *films[side]) for side in SIDES}
     for side, values in metrics.items():
-        print(
-            f"{side:<5}  {values['films']:>4} films  AUC {values['auc']:.2f}  balanced accuracy {values['accuracy']:.2f}"
-        )
+        print("{:<5}  {films:>4} films  AUC {auc:.2f}  balanced accuracy {accuracy:.2f}".format(side, **values))
 
     card = {"manifest": manifest.digest, "data": citation, "threshold": threshold, "metrics": metrics}
     (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
