@@ -54,6 +54,7 @@ def attrition(
     from warehouse import cohorts
     from warehouse.cohorts import attrition_chart
     from warehouse.cohorts.attrition import count_steps, to_table
+    from warehouse.query.origin import describe_origin
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
@@ -63,7 +64,8 @@ def attrition(
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
             attrition_chart.save_chart(attrition_chart.render_svg(found.definition.title, where, steps), output)
         else:
-            write_rows(warehouse.con.from_arrow(to_table(steps)), form, output, first=_COUNTS)
+            table = warehouse.con.from_arrow(to_table(steps))
+            write_rows(table, form, output, first=_COUNTS, origin=describe_origin(warehouse))
         options.note_rounding(suppress)
 
 
@@ -98,6 +100,7 @@ def compare(
     """
     from warehouse import cohorts
     from warehouse.cohorts.compare import compare_answers
+    from warehouse.query.origin import describe_origin
 
     if from_ is None and with_ is None:
         raise UsageError("Nothing to compare with. Give --from DAY or SNAPSHOT, or --with another cohort.")
@@ -112,7 +115,8 @@ def compare(
             _print_summary(old.rows.num_rows, found, suppress)
             options.note_rounding(suppress)
             return
-        write_rows(now.con.from_arrow(_tabulate_differences(found, old.definition)), form, output, first=_WHY)
+        table = now.con.from_arrow(_tabulate_differences(found, old.definition))
+        write_rows(table, form, output, first=_WHY, origin=describe_origin(now))
         _print_summary(old.rows.num_rows, found, 0)
 
 

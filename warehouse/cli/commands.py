@@ -7,7 +7,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from warehouse.cli import backup, check, cohort, maintain, manifest, query, refresh, report, sample, source, status
+from warehouse.cli import (
+    backup,
+    check,
+    cohort,
+    export,
+    maintain,
+    manifest,
+    query,
+    refresh,
+    report,
+    sample,
+    source,
+    status,
+)
 from warehouse.cli.output import print_line
 
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
@@ -43,6 +56,7 @@ app = typer.Typer(
 refresh.add_to(app)
 status.add_to(app)
 query.add_to(app)
+export.add_to(app)
 check.add_to(app)
 report.add_to(app)
 cohort.add_to(app)
