@@ -27,7 +27,7 @@ static as (
             struct_pack(code := 'ETHNICITY//' || ethnicity, numeric_value := null, unit := null),
             struct_pack(code := 'CENTRE//' || centre, numeric_value := null, unit := null),
             struct_pack(code := case when age is not null then 'AGE' end, numeric_value := age, unit := 'a')
-        ], recursive := true),
+        ]) as event,
         true as is_static,
         -- The record in effect may be younger than the patient's first object.
         greatest(available_date, clinical_date) as known_day
@@ -41,7 +41,7 @@ recorded as (
         available_date as known_day,
         unnest([
             {{ clinical_events }}
-        ], recursive := true)
+        ]) as event
     from clinical
 ),
 
@@ -53,7 +53,7 @@ swabbed as (
         unnest([
             struct_pack(code := case when swab_date is not null then 'SWAB//TAKEN' end, day := swab_date),
             struct_pack(code := 'SWAB//' || result, day := result_date)
-        ], recursive := true)
+        ]) as event
     from swabs
 ),
 
@@ -67,7 +67,7 @@ stayed as (
             struct_pack(code := case when was_in_itu then 'ICU_ADMISSION' end, day := itu_date),
             struct_pack(code := case when was_intubated then 'INTUBATION' end, day := intubation_date),
             struct_pack(code := case when has_died then 'MEDS_DEATH' end, day := death_date)
-        ], recursive := true)
+        ]) as event
     from admissions
 ),
 
@@ -116,14 +116,19 @@ imaged as (
 ),
 
 everything as (
+    select * exclude (event), event.*
     from static
     union all by name
+    select * exclude (event), event.*
     from recorded
     union all by name
+    select * exclude (event), event.*
     from swabbed
     union all by name
+    select * exclude (event), event.*
     from stayed
     union all by name
+    select *
     from imaged
 )
 

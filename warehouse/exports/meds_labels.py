@@ -77,14 +77,16 @@ def _prepare_answers(con: duckdb.DuckDBPyConnection, cohort: CohortAnswer) -> st
     finally:
         con.unregister("answer")
     if stated := names.get("known_at"):
-        return f"date_trunc('day', {identifier(stated)}) + time '23:59:59.999999'"
+        if str(cohort.rows.schema.field(stated).type).startswith("timestamp"):
+            return f"cast({identifier(stated)} as timestamp)"
+        return f"cast({identifier(stated)} as date) + time '23:59:59.999999'"
     if grain == "patient_id" and "studydate" not in names:
         raise UsageError(
             f"Cohort {cohort.definition.name} does not say when a prediction is made: its rows are patients. Give it a "
             "column known_at with the day up to which data may be used."
         )
     day = names.get("studydate", "the day")
-    return f"{identifier(day)} + time '23:59:59'"
+    return f"cast({identifier(day)} as date) + time '23:59:59'"
 
 
 def _describe(con: duckdb.DuckDBPyConnection) -> tuple[list[str], list[str]]:
