@@ -84,6 +84,15 @@ class Warehouse(Session):
 
         return cite_session(self)
 
+    def export_meds(self, folder: str | Path, *, cohort: CohortAnswer | None = None) -> dict[str, int]:
+        """Write the data that this Warehouse shows as a MEDS dataset, with the labels of a cohort (docs/meds.md).
+
+        Returns the numbers of subjects, events, codes and labels. UsageError when the folder is in the way.
+        """
+        from warehouse.exports.meds import export_meds
+
+        return export_meds(self, folder, cohort)
+
     def patient(self, patient_id: str) -> Patient:
         """Find all data of one patient; NotFoundError if this Warehouse does not show them."""
         from warehouse.query.patient import find_patient

@@ -231,7 +231,7 @@ def test_files_by_ending_and_by_format(ask: Chest, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "a.parquet").to_pylist() == pq.read_table(tmp_path / "p.dat").to_pylist() == rows
     cells = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert cells == [{name: str(value) for name, value in row.items()} for row in rows]
-    assert len(list(tmp_path.iterdir())) == 5  # no half file
+    assert len(list(tmp_path.iterdir())) == 7  # the two of Parquet have their hashes beside them; no half file
 
 
 def test_files_that_cannot_be_written(ask: Chest, tmp_path: Path) -> None:
@@ -363,7 +363,10 @@ def test_export_writes_every_view(ask: Chest, truth: dict[str, Any], tmp_path: P
     done = ask("export", "--as-of", DAY, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert DAY in done.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{view}.parquet" for view in VIEWS]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "SHA256SUMS",
+        *(f"{view}.parquet" for view in VIEWS),
+    ]
     tables = {view: pq.read_table(tmp_path / "out" / f"{view}.parquet") for view in VIEWS}
     assert tables["images"].num_rows == truth["as_of"][DAY]["images"]
     assert tables["clinical"].num_rows == truth["as_of"][DAY]["patients"]
@@ -375,7 +378,10 @@ def test_export_as_csv_and_json_into_an_empty_folder(ask: Chest, truth: dict[str
     (tmp_path / "csv").mkdir()
     for form in ("csv", "json"):
         assert ask("export", "--format", form, "-o", tmp_path / form).returncode == 0
-        assert sorted(path.name for path in (tmp_path / form).iterdir()) == [f"{view}.{form}" for view in VIEWS]
+        assert sorted(path.name for path in (tmp_path / form).iterdir()) == [
+            "SHA256SUMS",
+            *(f"{view}.{form}" for view in VIEWS),
+        ]
     rows = json.loads((tmp_path / "json" / "images.json").read_text())
     assert len(rows) == truth["image_json"] == len(list(csv.DictReader((tmp_path / "csv" / "images.csv").open())))
 

@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "Made of the column tables in sql/columns alone": {
         ("warehouse.catalog.check_rules", "json.dumps"),
+        ("warehouse.exports.meds", "meds_codes.render_clinical_events"),
         ("warehouse.ingest.record_extraction", "str"),
         ("warehouse.lake.migrations", "table.name"),
         ("warehouse.ingest.listing", "keys.list_group_names"),
@@ -77,6 +78,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.divergence", "binding.quote_step"),
         ("warehouse.lake.connection", "options"),
         ("warehouse.ingest.extraction", "query"),
+        ("warehouse.manifests.export", "render_metadata"),
         ("warehouse.ingest.rereading", "run.within"),
         ("warehouse.ingest.listing", "run.within"),
         ("warehouse.ingest.loading", "run.within"),

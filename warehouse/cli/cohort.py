@@ -9,7 +9,7 @@ import typer
 from warehouse.cli import cohort_reports, options, table1
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.former_names import add_former_name
-from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
+from warehouse.cli.output import Format, format_count, is_parquet, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,11 +152,14 @@ def run(
     """
     from warehouse import cohorts
     from warehouse.cohorts.attrition import count_patients
+    from warehouse.cohorts.digest import compute_digest
     from warehouse.disclosure_control import format_rounded
+    from warehouse.query.origin import describe_origin
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
-        write_rows(found.relation(), form, output)
+        origin = describe_origin(warehouse, compute_digest(found) if is_parquet(form, output) else None)
+        write_rows(found.relation(), form, output, origin=origin)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         n_rows = found.rows.num_rows
         if suppress and n_rows:

@@ -62,6 +62,7 @@ def attrition(
     from warehouse.cohorts.attrition import count_steps, to_table
     from warehouse.cohorts.demographics import follow_demographics
     from warehouse.cohorts.demographics import to_table as demographics_table
+    from warehouse.query.origin import describe_origin
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
@@ -75,10 +76,11 @@ def attrition(
         elif demographics and output is None and form in (None, Format.TABLE):
             table1_layout.print_demographics(found.definition.title, found.definition.name, people, suppress)
         elif demographics:
-            write_rows(warehouse.con.from_arrow(demographics_table(people)), form, output)
+            table = warehouse.con.from_arrow(demographics_table(people))
+            write_rows(table, form, output, origin=describe_origin(warehouse))
         else:
-            table = to_table(count_steps(found, suppress))
-            write_rows(warehouse.con.from_arrow(table), form, output, first=_COUNTS)
+            table = warehouse.con.from_arrow(to_table(count_steps(found, suppress)))
+            write_rows(table, form, output, first=_COUNTS, origin=describe_origin(warehouse))
         options.note_rounding(suppress)
 
 
@@ -115,6 +117,7 @@ def compare(
     from warehouse import cohorts
     from warehouse.cohorts.compare import compare_answers
     from warehouse.cohorts.compare_summary import summarize_differences
+    from warehouse.query.origin import describe_origin
 
     if from_ is None and with_ is None:
         raise UsageError("Nothing to compare with. Give --from DAY or SNAPSHOT, or --with another cohort.")
@@ -127,7 +130,8 @@ def compare(
         found = compare_answers(old, new)
         summary = summarize_differences(old, new, found, suppress)
         if not suppress:
-            write_rows(now.con.from_arrow(_tabulate_differences(found, old.definition)), form, output, first=_WHY)
+            table = now.con.from_arrow(_tabulate_differences(found, old.definition))
+            write_rows(table, form, output, first=_WHY, origin=describe_origin(now))
         _print_summary(summary)
         options.note_rounding(suppress)
 

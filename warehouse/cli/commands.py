@@ -12,6 +12,7 @@ from warehouse.cli import (
     check,
     cite,
     cohort,
+    export,
     maintain,
     manifest,
     query,
@@ -56,6 +57,7 @@ app = typer.Typer(
 refresh.add_to(app)
 status.add_to(app)
 query.add_to(app)
+export.add_to(app)
 check.add_to(app)
 report.add_to(app)
 cohort.add_to(app)

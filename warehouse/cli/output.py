@@ -9,7 +9,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from warehouse.cli.terminal import get_plain_stream
 from warehouse.cli.values import to_json_value
 from warehouse.errors import UsageError
-from warehouse.filesystem import files
+from warehouse.filesystem import checksums, files
 from warehouse.masking import mask_secrets
 from warehouse.text import escape_controls, escape_json
 
@@ -64,8 +64,13 @@ def write_rows(
     *,
     shown: int = _SHOWN,
     first: Sequence[str] = (),
+    origin: Mapping[str, str] | None = None,
+    is_alone: bool = True,
 ) -> None:
     """Write the rows of a relation, streamed; a file is written completely or not at all.
+
+    Parquet carries `origin` as metadata (warehouse/query/origin.py), and has FILE.sha256 beside it if it `is_alone`:
+    not in a folder that has the hashes of all.
 
     Without a format, the file's extension decides; without a file, it is a table; a terminal shows `shown` rows of it
     and the columns that fit, `first` before the others.
@@ -82,8 +87,12 @@ def write_rows(
         return
     try:
         if form is Format.PARQUET:
-            with files.write_atomically(target) as file:
-                _write_parquet(relation, file)
+            if is_alone:
+                with checksums.write_with_checksum(target) as hashed:
+                    _write_parquet(relation, hashed, origin or {})
+            else:
+                with files.write_atomically(target) as file:
+                    _write_parquet(relation, file, origin or {})
         elif form is Format.XLSX:
             from warehouse.cli import excel
 
@@ -96,6 +105,11 @@ def write_rows(
         raise
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from None
+
+
+def is_parquet(form: Format | None, target: Path | None) -> bool:
+    """Whether an answer is written as Parquet: the only format with room for where it is from."""
+    return target is not None and (form or _find_format(target)) is Format.PARQUET
 
 
 def _select_fitting(relation: duckdb.DuckDBPyRelation, first: Sequence[str]) -> duckdb.DuckDBPyRelation:
@@ -183,11 +197,14 @@ def _to_cell(value: object) -> object:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _write_parquet(relation: duckdb.DuckDBPyRelation, target: IO[bytes]) -> None:
+def _write_parquet(
+    relation: duckdb.DuckDBPyRelation, target: IO[bytes] | checksums.HashedFile, origin: Mapping[str, str]
+) -> None:
     import pyarrow.parquet as pq
 
     reader = relation.to_arrow_reader(_BATCH)
-    with pq.ParquetWriter(target, reader.schema, compression="zstd") as writer:
+    schema = reader.schema.with_metadata({**(reader.schema.metadata or {}), **origin})
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)
 

@@ -1,4 +1,4 @@
-"""chest sql, chest patient, chest export: queries on the views."""
+"""chest sql, chest patient: queries on the views."""
 
 from __future__ import annotations
 
@@ -9,33 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
-from warehouse.engine import sql_files
+from warehouse.cli.output import Format, format_count, print_note, write_json, write_rows
 from warehouse.errors import UntrustedSqlError, UsageError
-from warehouse.filesystem import files
 
 if TYPE_CHECKING:
     from warehouse.query.patient import Patient
-
-#: The views that `chest export` writes. Concepts follow from them, and headers are as large as the bucket's own.
-EXPORTED = (
-    "patients",
-    "clinical",
-    "clinical_history",
-    "clinical_issues",
-    "clinical_changes",
-    "completeness",
-    "studies",
-    "series",
-    "images",
-)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command()(sql)
     app.command()(patient)
-    app.command()(export)
 
 
 def sql(
@@ -86,13 +70,14 @@ def sql(
         import duckdb
 
         from warehouse.engine.messages import clean_message
+        from warehouse.query.origin import describe_origin
 
         if since is not None:
             from warehouse.query.changes import create_changes_view
 
             create_changes_view(warehouse, since)
         try:
-            write_rows(warehouse.ask(text, parameters), form, output)
+            write_rows(warehouse.ask(text, parameters), form, output, origin=describe_origin(warehouse))
         except UntrustedSqlError as error:
             raise UsageError(f"{error} If the query is your own, run it without --untrusted.") from None
         except duckdb.Error as error:
@@ -228,34 +213,3 @@ def _describe_changes(patient: Patient) -> dict[str, list[str]]:
             old, new = (row[name] if row[name] is not None else "none" for name in ("old_value", "new_value"))
             lines.setdefault(row["new_key"], []).append(f"{row['field']}: {old} → {new}")
     return lines
-
-
-def export(
-    output: Annotated[Path, typer.Option("-o", "--output", help="A new or empty folder.")],
-    lake: options.Lake = options.DEFAULT_LAKE,
-    as_of: options.AsOf = None,
-    snapshot: options.Snapshot = None,
-    group: options.Group = options.DEFAULT_GROUP,
-    form: Annotated[Format, typer.Option("--format", help="parquet, csv or json")] = Format.PARQUET,
-) -> None:
-    """Write all data available on a day to a folder, one file per view: patients, clinical, studies, series, images, …
-
-    \b
-    Example:
-    $ chest export --as-of 2020-06-01 -o ./until-june
-    """
-    if form is Format.TABLE:
-        raise UsageError("chest export writes parquet, csv or json, not table. Choose one with --format.")
-    files.require_vacant(output)
-    with options.open_session(lake, as_of, snapshot, group) as warehouse:
-        try:
-            with files.write_folder_atomically(output) as part:
-                # A snapshot has only the views that existed when it was published.
-                for view in filter(warehouse.has, EXPORTED):
-                    query = f"from {sql_files.identifier(view)} order by all"
-                    write_rows(warehouse.sql(query), form, part / f"{view}.{form}")
-                    print_note(f"{view}.{form}")
-        except OSError as error:
-            raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
-        day = f" as of {warehouse.day}" if warehouse.day else ""
-        print_line(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

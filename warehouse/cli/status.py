@@ -144,8 +144,10 @@ def rejects(
     Example:
     $ chest rejects --format csv -o rejects.csv
     """
+    from warehouse.query.origin import describe_origin
+
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
-        write_rows(warehouse.rejects(), form, output)
+        write_rows(warehouse.rejects(), form, output, origin=describe_origin(warehouse))
 
 
 def describe(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.disclosure_control import round_regions
+from warehouse.engine import sql_files
 from warehouse.settings import require_base
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def _find_patients(cohort: CohortAnswer) -> dict[str, set[str]]:
         named = zip(names, rows["patient_id"].to_pylist(), strict=True)
         found = {name: {patient} for name, patient in named if patient is not None}
     if unnamed := [name for name in names if name not in found]:
-        asked = f"select distinct {column}, patient_id from images where {column} in (select unnest($names))"
+        quoted = sql_files.identifier(column)
+        asked = f"select distinct {quoted}, patient_id from images where {quoted} in (select unnest($names))"
         for name, patient in cohort.warehouse.con.execute(asked, {"names": unnamed}).fetchall():
             found.setdefault(name, set()).add(patient)
     return found

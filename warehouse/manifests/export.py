@@ -32,6 +32,7 @@ from warehouse.manifests.document import FORMAT, SCHEMA, read_schema, to_utc
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect_rows, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
+from warehouse.query.origin import describe_origin, render_metadata
 from warehouse.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts import CohortAnswer
 
 _CSV = "(format csv, header, delimiter ',', quote '\"', escape '\"')"
-_PARQUET = "(format parquet, compression zstd, compression_level 1, row_group_size 100000)"
+_PARQUET = "(format parquet, compression zstd, compression_level 1, row_group_size 100000, kv_metadata {{ origin }})"
 
 
 def export_manifest(
@@ -81,8 +82,10 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
     folder = folder.resolve()
     _settle_types(rows)
     _copy_table(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
-    _copy_table(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
-    _copy_table(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
+    origin = render_metadata(describe_origin(answer.warehouse, rows.digest))
+    parquet = sql_files.fill(_PARQUET, origin=origin)
+    _copy_table(rows.con, "manifest_rows", folder / "manifest.parquet", parquet)
+    _copy_table(rows.con, "manifest_records", folder / "records.parquet", parquet)
     files = {name: _describe_file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
     described = describe_manifest(answer, rows, objects, files)
     for source in described["sources"]:
