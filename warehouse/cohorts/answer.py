@@ -94,7 +94,7 @@ class CohortAnswer:
     def unsplit_rows(self) -> pa.Table:
         """The answer without the column `split` that `split()` adds."""
         table = self.fetch(self.definition.bound_sql)
-        _check_grain(table, self.definition)
+        validation.check_grain(table, self.definition)
         return table.sort_by(self.definition.grain_column)
 
     @cached_property
@@ -286,26 +286,3 @@ def _fetch_one(answer: duckdb.DuckDBPyConnection) -> Any:
     row = answer.fetchone()
     assert row is not None
     return row[0]
-
-
-def _check_grain(table: pa.Table, definition: Definition) -> None:
-    """DefinitionError for null or duplicate ids. It never states how many: commands that round counts show it too."""
-    import pyarrow.compute as pc
-
-    column = table[definition.grain_column]
-    where = f"{definition.grain_column}, the identifier of the grain {definition.grain}"
-    if column.null_count:
-        raise definition.problem(
-            definition.answer.line,
-            f"Some rows have no {where}. Exclude them, as by where {definition.grain_column} is not null.",
-        )
-    counts = pc.value_counts(column)
-    most = pc.max(counts.field("counts")).as_py() if len(counts) else 0
-    if most and most > 1:
-        twice = counts.filter(pc.greater(counts.field("counts"), 1))
-        example = twice[0]["values"].as_py()
-        raise definition.problem(
-            definition.answer.line,
-            f"Some rows have the same {where}, for example {example}. "
-            "Keep one of each, as by qualify row_number() over (partition by … order by …) = 1.",
-        )

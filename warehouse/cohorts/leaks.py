@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.division import register_rows
+from warehouse.cohorts.header import Problem
 from warehouse.cohorts.split import COLUMN
 from warehouse.engine import sql_files
 from warehouse.engine.names import fold_name
@@ -74,6 +75,13 @@ def describe_leaks(leaks: Sequence[Leak]) -> str:
     """The first few leaks, in one line."""
     more = len(leaks) - _SHOWN
     return "; ".join(map(str, leaks[:_SHOWN])) + (f"; and {more:,} more" if more > 0 else "")
+
+
+def find_problems(cohort: CohortAnswer) -> list[Problem]:
+    """The leaks of an answer's column `split`, as an error on the line of the final SELECT."""
+    found = find_leaks(cohort)
+    message = f"Its column split leaks: {describe_leaks(found)}. Put both on one side, or leave out one."
+    return [Problem(cohort.definition.answer.line, message)] if found else []
 
 
 def require_no_leaks(name: str, leaks: Sequence[Leak]) -> None:
