@@ -178,7 +178,8 @@ def lint(
     """Check a cohort for errors before it runs, and for leakage: facts dated after its images.
 
     With a lake, such facts are counted in the cohort's answer, and a patient, an image or equal bytes on two sides of
-    its column split are errors; without one, possible leakage is listed. Exit code 1 if there are errors; warnings need a look. Counts are rounded to multiples of 5; --suppress 0 shows exact counts.
+    its column split are errors; without one, possible leakage is listed. Exit code 1 if there are errors; warnings need
+    a look. Counts are rounded to multiples of 5; --suppress 0 shows exact counts.
 
     \b
     Examples:
