@@ -62,7 +62,7 @@ inner join images
 -- name: leaks
 -- Patients, images and equal bytes that stand on two sides. An etag that is an MD5 shows the bytes.
 with members as (
-    select * from ({{ members }}) as given where split is not null
+    select given.* from ({{ members }}) as given where given.split is not null
 )
 
 select 'patient' as what, patient_id as name, min(split) as one, max(split) as other

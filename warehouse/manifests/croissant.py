@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from warehouse.cohorts.split import COLUMN, Split
 from warehouse.manifests.rows import COLUMNS
 
 if TYPE_CHECKING:
@@ -91,8 +92,35 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
                 "name": "objects",
                 "description": "The objects behind the cohort's answer, sorted by key.",
                 "key": {"@id": "objects/uri"},
-                "field": [_describe_field(name, kind, meanings.get(name, "")) for name, kind in types.items()],
-            }
+                "field": [
+                    {
+                        **_describe_field(name, kind, meanings.get(name, "")),
+                        **({"references": {"@id": "splits/name"}} if "split" in manifest and name == COLUMN else {}),
+                    }
+                    for name, kind in types.items()
+                ],
+            },
+            *([_describe_splits(manifest["split"])] if "split" in manifest else []),
+        ],
+    }
+
+
+def _describe_splits(rule: dict[str, Any]) -> dict[str, Any]:
+    """The sides of the rule by which the rows were split, as the section "Splits" of the specification asks."""
+    kinds = {"train": "cr:TrainingSplit", "tune": "cr:ValidationSplit"}
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "description": "The sides of the split, and what each is for. A row without a side is on none of them.",
+        "dataType": "cr:Split",
+        "key": {"@id": "splits/name"},
+        "field": [
+            {"@type": "cr:Field", "@id": "splits/name", "name": "name", "dataType": "sc:Text"},
+            {"@type": "cr:Field", "@id": "splits/url", "name": "url", "dataType": "cr:Split"},
+        ],
+        "data": [
+            {"splits/name": side, "splits/url": kinds.get(side, "cr:TestSplit")} for side in Split.from_json(rule).sides
         ],
     }
 
