@@ -4,16 +4,18 @@
 
 -- name: members
 -- The patients of each row of the answer, and the last day on which an image of theirs in that row became available.
-select
-    answer.place,
-    coalesce(answer.patient_id, images.patient_id) as patient_id,
-    max(images.available_date) as last_day
+-- An inner join first: an outer one with that condition is a nested loop.
+with matched as (
+    select answer.place, images.patient_id, max(images.available_date) as last_day
+    from split_answer as answer
+    inner join images on answer.id = images.{{ grain }}
+    where answer.patient_id is null or answer.patient_id = images.patient_id
+    group by all
+)
+
+select answer.place, coalesce(matched.patient_id, answer.patient_id) as patient_id, matched.last_day
 from split_answer as answer
-left join images
-    on
-        answer.id = images.{{ grain }}
-        and (answer.patient_id is null or answer.patient_id = images.patient_id)
-group by all
+left join matched on answer.place = matched.place
 order by all;
 
 -- name: records

@@ -392,7 +392,7 @@ def test_croissant_names_the_sides(made: warehouse.Manifest, folder: Path, wh: w
         **dict.fromkeys(("test", "external", "later"), "cr:TestSplit"),
     }
     (field,) = [field for field in objects["field"] if field["name"] == "split"]
-    assert field["references"] == {"@id": "splits/name"}
+    assert field["references"] == {"field": {"@id": "splits/name"}}
     plain = wh.cohort(folder / "films.sql").export(made.folder.with_name("plain"))
     assert len(json.loads((plain.folder / "croissant.json").read_text())["recordSet"]) == 1
 

@@ -95,7 +95,11 @@ def describe(manifest: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[s
                 "field": [
                     {
                         **_describe_field(name, kind, meanings.get(name, "")),
-                        **({"references": {"@id": "splits/name"}} if "split" in manifest and name == COLUMN else {}),
+                        **(
+                            {"references": {"field": {"@id": "splits/name"}}}
+                            if "split" in manifest and name == COLUMN
+                            else {}
+                        ),
                     }
                     for name, kind in types.items()
                 ],
@@ -117,7 +121,7 @@ def _describe_splits(rule: dict[str, Any]) -> dict[str, Any]:
         "key": {"@id": "splits/name"},
         "field": [
             {"@type": "cr:Field", "@id": "splits/name", "name": "name", "dataType": "sc:Text"},
-            {"@type": "cr:Field", "@id": "splits/url", "name": "url", "dataType": "cr:Split"},
+            {"@type": "cr:Field", "@id": "splits/url", "name": "url", "dataType": ["sc:URL", "cr:Split"]},
         ],
         "data": [
             {"splits/name": side, "splits/url": kinds.get(side, "cr:TestSplit")} for side in Split.from_json(rule).sides
