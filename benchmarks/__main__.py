@@ -230,6 +230,7 @@ def measure_answers(bucket: Path, lake: Path) -> list[Row]:
         *cohorts.measure_shipped(lake),
         *cohorts.measure_volumes(lake),
         *cohorts.measure_table1(lake),
+        *cohorts.measure_split(lake),
         *cohorts.measure_attrition(lake),
         *cohorts.measure_export(lake),
         *cohorts.measure_verify(bucket, lake),

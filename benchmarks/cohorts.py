@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -14,14 +15,16 @@ from warehouse.api import Warehouse
 from warehouse.catalog import columns, public_views
 from warehouse.cleaning import tables
 from warehouse.cohorts import binding
+from warehouse.cohorts.split import Split
 from warehouse.engine import sql_files
 from warehouse.lake import store
 from warehouse.query import macros
 
 _ROUNDS = 8
 _ALL_IMAGES = Path(__file__).with_name("all_images.sql")
+_ALL_STUDIES = Path(__file__).with_name("all_studies.sql")
 #: What a cohort that cannot go without is given.
-GIVEN: dict[str, dict[str, object]] = {
+GIVEN: dict[str, dict[str, list[str]]] = {
     "prior_data": {"patients": [f"Covid{number}" for number in range(1, 201)]},
     "external_validation": {"centres": sorted({row["centre"] for row in tables.read_rows("site_units")})},
 }
@@ -117,6 +120,21 @@ def _describe_by_hand(flat: Path) -> None:
     for name in [*names, "is_admission_dated", "was_in_itu", "was_intubated", "has_died"]:
         pd.crosstab(frame[name], frame["covid_status"], dropna=False)
     frame.groupby("covid_status")["age"].describe()
+
+
+def measure_split(lake_folder: Path) -> list[Row]:
+    """All studies split, with two hold-outs and the balance of three columns, beside the cohort alone."""
+    rule = Split(
+        seed=1, hold_out_centres=(GIVEN["external_validation"]["centres"][0],), hold_out_after=date(2020, 12, 31)
+    )
+    with warehouse.open(str(lake_folder)) as wh:
+
+        def ours() -> None:
+            wh.cohort(_ALL_STUDIES).split(rule).sides(balance=["covid_status", "sex", "age"])
+
+        split, alone = measure_medians(ours, lambda: wh.cohort(_ALL_STUDIES).rows, _ROUNDS)
+        number = wh.cohort(_ALL_STUDIES).rows.num_rows
+    return [_compare_seconds(f"split of {number:,} studies, with balance", split, alone, "the cohort alone", "< 2 s")]
 
 
 def measure_attrition(lake_folder: Path) -> list[Row]:

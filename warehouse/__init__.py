@@ -19,6 +19,7 @@ from warehouse.errors import (
     NotFoundError,
     RemovalsError,
     SourceError,
+    SplitLeakError,
     UntrustedSqlError,
     UsageError,
     WarehouseError,
@@ -27,6 +28,7 @@ from warehouse.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from warehouse.api import Cohort, Warehouse, open
+    from warehouse.cohorts.split import Split
     from warehouse.ingest import RefreshResult, refresh
     from warehouse.manifests.manifest import Manifest
     from warehouse.manifests.manifest import open_manifest as manifest
@@ -46,6 +48,8 @@ __all__ = [
     "RemovalsError",
     "Settings",
     "SourceError",
+    "Split",
+    "SplitLeakError",
     "UntrustedSqlError",
     "UsageError",
     "Warehouse",
@@ -61,6 +65,7 @@ _LAZY = {
     "Patient": "query.patient",
     "RefreshResult": "ingest",
     "Settings": "settings",
+    "Split": "cohorts.split",
     "Warehouse": "api",
     "manifest": "manifests.manifest:open_manifest",
     "open": "api",

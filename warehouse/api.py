@@ -21,10 +21,13 @@ from warehouse.query.session import Session
 from warehouse.settings import SUPPRESS, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import duckdb
     import pyarrow as pa
 
     from warehouse.cohorts.attrition import Count
+    from warehouse.cohorts.balance import Sides
     from warehouse.cohorts.table1 import Table1
     from warehouse.manifests.manifest import Manifest
     from warehouse.query.checks import Result
@@ -137,6 +140,16 @@ class Cohort(CohortAnswer):
         from warehouse.cohorts import table1
 
         return table1.tabulate_characteristics(self, by, suppress, count_missing=count_missing)
+
+    @explain_faults()
+    def sides(self, *, balance: Sequence[str] = (), suppress: int = 0) -> Sides:
+        """Count the persons on each side of a split cohort, and compare the sides by columns (cohorts/balance.py).
+
+        Counts are rounded to multiples of `suppress`; 0 gives exact counts. UsageError if the cohort is not split.
+        """
+        from warehouse.cohorts import balance as balancing
+
+        return balancing.describe_sides(self, balance, suppress)
 
     @explain_faults()
     def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:

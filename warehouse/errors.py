@@ -4,6 +4,7 @@
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
     │   └── UntrustedSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
+    ├── SplitLeakError      a split has something on two sides (exit code 1)
     ├── ManifestError       a manifest does not hold: objects gone or changed, a snapshot gone (exit code 1)
     ├── SourceError         the bucket could not be listed or read
     │   ├── SourceDownError it did not respond, or limited requests: a retry may succeed
@@ -52,6 +53,12 @@ class UntrustedSqlError(UsageError):
 
 class NotFoundError(WarehouseError):
     """The answer is "no": nothing by that name in what was asked."""
+
+    exit_code = 1
+
+
+class SplitLeakError(WarehouseError):
+    """A split has the same patient, the same image or the same bytes on two sides."""
 
     exit_code = 1
 

@@ -127,6 +127,17 @@ from picked;
 -- The ids in the answer that have no image.
 select {{ grain }} from answer where {{ grain }} not in (select {{ grain }} from picked where {{ grain }} is not null);
 
+-- name: sides
+-- What each object is and the side that it is on. Only the bytes of images are compared.
+select
+    cast({{ split }} as varchar) as split,
+    patient_id,
+    SOPInstanceUID,
+    case when object = 'dcm' then etag end as etag,
+    size,
+    key
+from {{ rows }};
+
 -- name: lines
 -- The input of the content digest: one line of JSON per row.
 select

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from warehouse.cli import cohort_reports, options, table1
+from warehouse.cli import cohort_reports, cohort_split, options, table1
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, is_parquet, print_line, print_note, write_json, write_rows
@@ -26,8 +26,9 @@ cohort = typer.Typer(
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the group to the app, with the reports of cohort_reports.py."""
-    for command in (cohort_reports.attrition, cohort_reports.compare, cohort_reports.confounders, table1.table1):
+    """Add the group to the app, with the reports of cohort_reports.py, table 1 and the split."""
+    reports = (cohort_reports.attrition, cohort_reports.compare, cohort_reports.confounders)
+    for command in (*reports, table1.table1, cohort_split.split):
         cohort.command()(command)
     add_former_name(cohort, "risk", cohort_reports.confounders)
     app.add_typer(cohort)
@@ -182,9 +183,9 @@ def lint(
 ) -> None:
     """Check a cohort for errors before it runs, and for leakage: facts dated after its images.
 
-    With a lake, such facts are counted in the cohort's answer; without one, possible leakage is listed. Exit code 1 if
-    there are errors; warnings need a look. Patients are counted, rounded to multiples of 5; --suppress 0 counts rows,
-    exactly.
+    With a lake, such facts are counted in the cohort's answer, and a patient, an image or equal bytes on two sides of
+    its column split are errors; without one, possible leakage is listed. Exit code 1 if there are errors; warnings need
+    a look. Patients are counted, rounded to multiples of 5; --suppress 0 counts rows, exactly.
 
     \b
     Examples:
@@ -192,7 +193,7 @@ def lint(
     $ chest cohort lint mine.sql --lake ./lake --format json
     """
     from warehouse import cohorts, settings
-    from warehouse.cohorts import leakage
+    from warehouse.cohorts import leakage, leaks
     from warehouse.engine import limits
     from warehouse.lake import location
     from warehouse.lake.store import exists
@@ -208,6 +209,7 @@ def lint(
                 with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
                     asked = cohorts.CohortAnswer.prepare(warehouse, name, given)
                     problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
+                    problems += leaks.find_problems(asked)
             else:
                 cohorts.check_definition(definition)
                 problems = [*definition.warnings, *leakage.find_warnings(definition)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from warehouse.cli import manifest_checks, manifest_download, options
+from warehouse.cli import cohort_split, manifest_checks, manifest_download, options, split_options
 from warehouse.cli.cohort_options import Name, Param, parse_parameters
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
@@ -46,6 +46,13 @@ def export(
     objects: Annotated[
         str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
     ] = "dcm,json",
+    train: split_options.Train = None,
+    tune: split_options.Tune = None,
+    test: split_options.Test = None,
+    by: split_options.By = None,
+    hold_out_centre: split_options.HoldOutCentre = None,
+    hold_out_after: split_options.HoldOutAfter = None,
+    seed: split_options.Seed = None,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -55,21 +62,30 @@ def export(
 ) -> None:
     """Write the manifest of a cohort: its objects with sizes, etags and labels, and the question with its parameters.
 
+    With any share, hold-out or seed it has a column split (chest cohort split). A column split that has a patient, an
+    image or equal bytes on two sides ends the export with exit code 1.
+
     If the lake is writable, the manifest is registered there (chest manifest list). With --suppress N only a rounded
     number of patients is printed, and no digest; the manifest itself is complete and identifies patients.
 
     \b
-    Example:
+    Examples:
     $ chest manifest export covid_risk --as-of 2020-06-01 -o ./covid-2020-06
+    $ chest manifest export covid_risk --train 70 --tune 15 --test 15 --seed 1 -o ./covid-split
     """
     from warehouse import cohorts
     from warehouse.cohorts.attrition import count_steps
+    from warehouse.cohorts.balance import describe_sides
     from warehouse.manifests.export import export_manifest
 
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
+        answer = answer.split(rule) if rule else answer
         made = export_manifest(answer, output, objects=kinds, say=print_note)
+        if rule:
+            cohort_split.note_left_out(describe_sides(answer, suppress=suppress), suppress)
         about = made.about
         shown = _hide_counts(about, count_steps(answer, suppress), suppress) if suppress else about
     _show_export(shown, made.seal, output, form, suppress)

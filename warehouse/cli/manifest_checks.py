@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,7 @@ def verify(
     $ chest manifest verify ./covid-2020-06 --source s3://chest-data-warehouse
     """
     from warehouse.cli.progress import show_progress
+    from warehouse.cohorts.leaks import describe_leaks
     from warehouse.manifests import verify as verifying
     from warehouse.manifests.files import abbreviate
 
@@ -54,6 +56,7 @@ def verify(
                 **found.counts,
                 "by_size": found.by_size,
                 "patients_gone": found.patients_gone,
+                "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
                 "problems": found.problems.to_pylist(),
             }
         )
@@ -68,6 +71,8 @@ def verify(
         print_note(
             f"No longer in the lake: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}"
         )
+    if found.leaks:
+        print_note(f"Its split leaks: {describe_leaks(found.leaks)}.")
     _note_standing(found.standing, folder, lake, is_known=bool(seal))
     if not found.holds:
         raise typer.Exit(1)

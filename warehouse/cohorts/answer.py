@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from warehouse import notebook, settings
 from warehouse.catalog import columns
-from warehouse.cohorts import binding, validation
+from warehouse.cohorts import binding, division, validation
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import DefinitionError, Parameter, suggest_nearest
 from warehouse.cohorts.parsing import load
+from warehouse.cohorts.split import COLUMN, MEANING, Split
 from warehouse.engine import limits
 from warehouse.engine.faults import require_catalogue
 from warehouse.engine.messages import explain_shortage
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CohortAnswer:
     """A cohort with its parameters and the session that it runs in. `values` has every parameter, typed; `step_columns`
-    has the columns of every step with their types, those of the answer under `answer`."""
+    has the columns of every step with their types, those of the answer under `answer`. With a `rule`, the rows are
+    split by it: they have one more column, `split`."""
 
     warehouse: Session
     definition: Definition
     values: dict[str, Any]
     step_columns: dict[str, dict[str, str]]
+    rule: Split | None = None
 
     @classmethod
     def prepare(cls, warehouse: Session, name_or_path: str | Path, given: Mapping[str, object]) -> Self:
@@ -77,13 +80,42 @@ class CohortAnswer:
 
     @cached_property
     def rows(self) -> pa.Table:
-        """The answer as an Arrow table, sorted by its grain column; fetched once.
+        """The answer as an Arrow table, sorted by its grain column; fetched once. If it is split, `split` comes last.
 
         DefinitionError if the grain column has nulls or duplicates.
         """
+        import pyarrow as pa
+
+        if self.division is None:
+            return self.unsplit_rows
+        return self.unsplit_rows.append_column(COLUMN, pa.array(self.division.sides, pa.string()))
+
+    @cached_property
+    def unsplit_rows(self) -> pa.Table:
+        """The answer without the column `split` that `split()` adds."""
         table = self.fetch(self.definition.bound_sql)
-        _check_grain(table, self.definition)
+        validation.check_grain(table, self.definition)
         return table.sort_by(self.definition.grain_column)
+
+    @cached_property
+    def division(self) -> division.Division | None:
+        """How the rows are divided into sides, if the answer is split; UsageError for an unknown held-out centre."""
+        return division.divide(self, self.rule, self.unsplit_rows) if self.rule else None
+
+    def split(self, rule: Split | None = None, /, **options: Any) -> Self:
+        """The same cohort with one more label, `split`: the side of each row, as its patient's digest decides.
+
+        `cohort.split(train=80, test=20, seed=1)`; the options are the fields of `Split`, or a Split is given. SQL,
+        steps and attrition stay as they are. UsageError if the options are no rule, or if the answer has such a column
+        already.
+        """
+        rule = rule or Split(**options)
+        division.check_rule(self.definition, self.step_columns["answer"], rule)
+        labels = {**self.definition.labels, COLUMN: MEANING}
+        made = replace(self, definition=replace(self.definition, labels=labels), rule=rule)
+        if "unsplit_rows" in self.__dict__:
+            made.__dict__["unsplit_rows"] = self.unsplit_rows
+        return made
 
     def fetch(self, sql: str, **more: object) -> pa.Table:
         """Run SQL derived from the definition, with its parameters and `more` bound.
@@ -254,26 +286,3 @@ def _fetch_one(answer: duckdb.DuckDBPyConnection) -> Any:
     row = answer.fetchone()
     assert row is not None
     return row[0]
-
-
-def _check_grain(table: pa.Table, definition: Definition) -> None:
-    """DefinitionError for null or duplicate ids. It never states how many: commands that round counts show it too."""
-    import pyarrow.compute as pc
-
-    column = table[definition.grain_column]
-    where = f"{definition.grain_column}, the identifier of the grain {definition.grain}"
-    if column.null_count:
-        raise definition.problem(
-            definition.answer.line,
-            f"Some rows have no {where}. Exclude them, as by where {definition.grain_column} is not null.",
-        )
-    counts = pc.value_counts(column)
-    most = pc.max(counts.field("counts")).as_py() if len(counts) else 0
-    if most and most > 1:
-        twice = counts.filter(pc.greater(counts.field("counts"), 1))
-        example = twice[0]["values"].as_py()
-        raise definition.problem(
-            definition.answer.line,
-            f"Some rows have the same {where}, for example {example}. "
-            "Keep one of each, as by qualify row_number() over (partition by … order by …) = 1.",
-        )

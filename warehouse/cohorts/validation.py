@@ -1,6 +1,7 @@
 """Checks what the SQL of a cohort may use: public views, its own steps, and deterministic functions.
 
-Cohorts are untrusted SQL, so warehouse/query/sandbox checks them; this module adds the line in the file.
+Cohorts are untrusted SQL, so warehouse/query/sandbox checks them; this module adds the line in the file. The rows of an
+answer are checked too: each must name what it is a row of, once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from warehouse.query import sandbox
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 
 def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
@@ -83,3 +85,26 @@ def _find_unknown_relations(definition: Definition) -> Any:
         line = find_line(definition.sql, table.this.meta.get("start", definition.answer.start))
         shown = table.name if table.name.isascii() and table.name.isidentifier() else quote_name(table.name)
         yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, near)}")
+
+
+def check_grain(table: pa.Table, definition: Definition) -> None:
+    """DefinitionError for null or duplicate ids. It never states how many: commands that round counts show it too."""
+    import pyarrow.compute as pc
+
+    column = table[definition.grain_column]
+    where = f"{definition.grain_column}, the identifier of the grain {definition.grain}"
+    if column.null_count:
+        raise definition.problem(
+            definition.answer.line,
+            f"Some rows have no {where}. Exclude them, as by where {definition.grain_column} is not null.",
+        )
+    counts = pc.value_counts(column)
+    most = pc.max(counts.field("counts")).as_py() if len(counts) else 0
+    if most and most > 1:
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))
+        example = twice[0]["values"].as_py()
+        raise definition.problem(
+            definition.answer.line,
+            f"Some rows have the same {where}, for example {example}. "
+            "Keep one of each, as by qualify row_number() over (partition by … order by …) = 1.",
+        )

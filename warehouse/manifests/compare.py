@@ -20,6 +20,7 @@ _ASKED = {
     "cohort": ("cohort", "name"),
     "SQL": ("cohort", "sql_sha256"),
     "parameters": ("cohort", "parameters"),
+    "split": ("split",),
     "as of": ("as_of",),
     "group": ("group",),
     "snapshot": ("snapshot",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from warehouse.cohorts.split import COLUMN, Split
 from warehouse.manifests.data_use import describe_condition
 from warehouse.manifests.rows import COLUMNS
 from warehouse.query.citation import cite_manifest
@@ -90,13 +91,37 @@ def describe(
                 "key": {"@id": "objects/uri"},
                 "field": [
                     _describe_field(name, kind, meanings.get(name, ""), is_label=name in cohort["labels"])
+                    | (_TO_SPLITS if "split" in manifest and name == COLUMN else {})
                     for name, kind in types.items()
                 ],
-            }
+            },
+            *([_describe_splits(manifest["split"])] if "split" in manifest else []),
         ],
     }
 
 
+def _describe_splits(rule: dict[str, Any]) -> dict[str, Any]:
+    """The sides of the rule by which the rows were split, as the section "Splits" of the specification asks."""
+    kinds = {"train": "cr:TrainingSplit", "tune": "cr:ValidationSplit"}
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "description": "The sides of the split, and what each is for. A row without a side is on none of them.",
+        "dataType": "cr:Split",
+        "key": {"@id": "splits/name"},
+        "field": [
+            {"@type": "cr:Field", "@id": "splits/name", "name": "name", "dataType": "sc:Text"},
+            {"@type": "cr:Field", "@id": "splits/url", "name": "url", "dataType": ["sc:URL", "cr:Split"]},
+        ],
+        "data": [
+            {"splits/name": side, "splits/url": kinds.get(side, "cr:TestSplit")} for side in Split.from_json(rule).sides
+        ],
+    }
+
+
+#: The field of the sides refers to their record set.
+_TO_SPLITS = {"references": {"field": {"@id": "splits/name"}}}
 #: The images after `chest manifest download` into this folder. application/dicom is the registered type (RFC 3240).
 _IMAGES = {
     "@type": "cr:FileSet",

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
+from warehouse.cohorts.split import COLUMN
 from warehouse.engine.names import check_names
 from warehouse.errors import ManifestError
 
@@ -98,6 +99,8 @@ def _find_problem(about: dict[str, Any]) -> str:
         return wrong[0].rstrip(".")
     if hashlib.sha256(cohort["sql"].encode()).hexdigest() != cohort["sql_sha256"]:
         return "$.cohort.sql_sha256 does not match $.cohort.sql"
+    if "split" in about and COLUMN not in cohort["labels"]:
+        return "$.split has the rule of a label that $.cohort.labels lacks"
     if len(about["without_images"]) != about["counts"]["rows_without_images"]:
         return "$.counts.rows_without_images is not the length of $.without_images"
     return ""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts.attrition import count_steps
+from warehouse.cohorts.leaks import require_no_leaks
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.filesystem.files import write_folder_atomically
@@ -32,6 +33,7 @@ from warehouse.manifests.document import FORMAT, SCHEMA, read_schema, to_utc
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect_rows, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
+from warehouse.manifests.sides import find_leaks
 from warehouse.query.origin import describe_origin, render_metadata
 from warehouse.version import __version__
 
@@ -56,13 +58,15 @@ def export_manifest(
     A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
     is readable only, the manifest is not recorded, and `say` is called with the reason.
 
-    UsageError when the folder is in the way or cannot be written, LakeBusyError when another writes to the lake for
-    longer than is waited, LakeError when it cannot be recorded, ManifestError when its snapshot is gone by now.
+    UsageError when the folder is in the way or cannot be written, SplitLeakError when a label `split` has a patient, an
+    image or equal bytes on two sides, LakeBusyError when another writes to the lake for longer than is waited,
+    LakeError when it cannot be recorded, ManifestError when its snapshot is gone by now.
     """
     folder = Path(folder)
     try:
         with contextlib.ExitStack() as held, write_folder_atomically(folder) as part:
             with contextlib.closing(collect_rows(answer, objects, part)) as rows:
+                require_no_leaks(answer.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels))
                 write_files(answer, rows, objects, part)
             made = open_manifest(part)  # what cannot be opened is not handed out
             refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))
@@ -181,6 +185,7 @@ def describe_manifest(
         "sources": [source for (source,) in sources.fetchall()],
         "objects": list(objects),
         "counts": rows.counts,
+        **({"split": answer.rule.to_json()} if answer.rule else {}),
         "without_images": list(rows.without_images),
         "attrition": _describe_attrition(answer),
         "files": files,

@@ -23,6 +23,7 @@ from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FO
 from warehouse.manifests.files import Files, Part, abbreviate, find_files, split_rows
 from warehouse.manifests.rows import COLUMNS
 from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, compute_seal, read_file
+from warehouse.manifests.sides import Side, list_sides
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,6 +114,12 @@ class Manifest:
         """The downloaded files of one kind of object, each with its labels; ManifestError names missing ones."""
         return find_files(self, self.polars(), Path(data), objects)
 
+    @property
+    def sides(self) -> dict[str, Side]:
+        """The sides of the column `split`, train first, each with `polars()` and `files(data)`; rows without a side are
+        on none. UsageError if it was exported without a split."""
+        return list_sides(self)
+
     def split(self, test: float = 0.2, by: str = "patient_id", seed: int = 0) -> tuple[Part, Part]:
         """Split into training and test sides; all rows of one patient (or other text column `by`) are on one side.
 
@@ -173,6 +180,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "Part",
+    "Side",
     "abbreviate",
     "open_manifest",
     "read_manifest",

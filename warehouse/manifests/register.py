@@ -143,6 +143,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
         "as_of": about["as_of"],
         "group_name": about["group"],
         "parameters": json.dumps(cohort["parameters"], ensure_ascii=False),
+        "split": json.dumps(about["split"], ensure_ascii=False) if "split" in about else None,
         "sql": cohort["sql"],
         "kinds": about["objects"],
         **{f"n_{name}": counts[name] for name in ("rows", "patients", "studies", "series", "images", "objects")},
@@ -167,7 +168,10 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
         if not con.execute(there).fetchone():
             return []
         rows = con.execute("from ops.manifests order by created_at desc, digest").to_arrow_table().to_pylist()
-    return [{**row, "parameters": json.loads(row["parameters"] or "{}")} for row in rows]
+    return [
+        {**row, "parameters": json.loads(row["parameters"] or "{}"), "split": json.loads(row.get("split") or "null")}
+        for row in rows
+    ]
 
 
 def find_state(entry: dict[str, Any], newest: Session) -> str:
@@ -177,16 +181,16 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
     """
     if entry["snapshot"] == newest.snapshot.number:
         return "same"
-    from warehouse.cohorts import answer, parsing
+    from warehouse.cohorts import answer, parsing, split
 
     asked = newest.group(entry["group_name"])
     asked = asked.as_of(entry["as_of"]) if entry["as_of"] else asked
     try:
         with limits.limit_resources(newest.settings):
             known = parsing.parse(entry["sql"], f"{entry['cohort']}.sql")
-            with contextlib.closing(
-                collect_rows(answer.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
-            ) as rows:
+            found = answer.CohortAnswer.ask(asked, known, entry["parameters"])
+            found = found.split(split.Split.from_json(entry["split"])) if entry["split"] else found
+            with contextlib.closing(collect_rows(found, tuple(entry["kinds"]))) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:
         return f"can no longer run: {error}"

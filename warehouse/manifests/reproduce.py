@@ -47,6 +47,7 @@ def reproduce(
     """
     from warehouse.cohorts import parsing
     from warehouse.cohorts.answer import CohortAnswer
+    from warehouse.cohorts.split import Split
 
     about, _ = manifest.about, manifest.contents  # all of it is checked before its SQL is run
     with (
@@ -57,6 +58,7 @@ def reproduce(
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
         known = parsing.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
         answer = CohortAnswer.ask(asked, known, about["cohort"]["parameters"])
+        answer = answer.split(Split.from_json(about["split"])) if "split" in about else answer
         objects = tuple(about["objects"])
         with contextlib.closing(collect_rows(answer, objects, folder)) as rows:
             write_files(answer, rows, objects, folder)

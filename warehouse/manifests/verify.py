@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from warehouse.cohorts.leaks import Leak
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.ingest import extraction, record_extraction
@@ -20,6 +21,7 @@ from warehouse.manifests import paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.registered import Standing, find_standing
+from warehouse.manifests.sides import find_leaks
 from warehouse.manifests.sources import resolve_sources
 from warehouse.object_store import keys
 from warehouse.object_store.base import Bucket, listing_schema
@@ -48,11 +50,13 @@ class VerificationResult:
     problems: pa.Table
     patients_gone: tuple[str, ...]  # no longer in the bucket or the lake
     standing: Standing | None = None  # its entry in the lake's register, if there is a lake
+    leaks: tuple[Leak, ...] = ()  # what its label `split` has on two sides
 
     @property
     def holds(self) -> bool:
-        """Whether all objects are present, unchanged and not superseded."""
-        return not self.problems.num_rows and not self.patients_gone and self.standing is not Standing.OTHER_ROWS
+        """Whether all objects are present, unchanged and not superseded, and nothing is on two sides of a split."""
+        is_whole = not self.problems.num_rows and not self.patients_gone and not self.leaks
+        return is_whole and self.standing is not Standing.OTHER_ROWS
 
 
 @explain_faults()
@@ -99,6 +103,7 @@ def verify(
             problems=con.execute(sql["problems"]).to_arrow_table(),
             patients_gone=tuple(sorted(gone)),
             standing=standing,
+            leaks=tuple(find_leaks(con, contents.rows, manifest.labels)),
         )
 
 

@@ -1,0 +1,164 @@
+"""chest cohort split: the sides of a split, how alike they are, and the side of each patient."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from warehouse.cli import options, split_options
+from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.output import Format, print_line, print_note, write_json, write_rows
+
+if TYPE_CHECKING:
+    from warehouse.cohorts.balance import Balance, Sides
+    from warehouse.cohorts.split import Split
+
+
+def split(
+    name: Name,
+    train: split_options.Train = None,
+    tune: split_options.Tune = None,
+    test: split_options.Test = None,
+    by: split_options.By = None,
+    hold_out_centre: split_options.HoldOutCentre = None,
+    hold_out_after: split_options.HoldOutAfter = None,
+    seed: split_options.Seed = None,
+    balance: Annotated[
+        str,
+        typer.Option(
+            "--balance",
+            metavar="COLUMNS",
+            help="Columns of the answer or of the view patients, with commas: how the sides differ in them.",
+        ),
+    ] = "",
+    param: Param = None,
+    suppress: options.Suppress = options.DEFAULT_SUPPRESS,
+    lake: options.Lake = options.DEFAULT_LAKE,
+    as_of: options.AsOf = None,
+    snapshot: options.Snapshot = None,
+    group: options.Group = options.DEFAULT_GROUP,
+    form: options.TableOrJson = Format.TABLE,
+    output: options.Target = None,
+) -> None:
+    """Divide the patients of a cohort into train, tune and test sides that nobody ever leaves, and compare the sides.
+
+    A keyed digest of the pseudonym decides, so the side of a patient is the same in every cohort and on every day.
+    -o writes patient_id and split. Exit code 1 if a patient, an image or equal bytes are on two sides. Printed counts
+    are of persons, rounded to multiples of 5; --suppress 0 shows exact counts.
+
+    \b
+    Examples:
+    $ chest cohort split covid_risk --train 70 --tune 15 --test 15 --seed 1 --balance covid_status,sex,age
+    $ chest cohort split covid_risk --hold-out-centre "Leeds Teaching Hospitals NHS Trust" -o sides.csv
+    """
+    import pyarrow as pa
+
+    from warehouse import cohorts
+    from warehouse.cohorts import balance as balancing
+    from warehouse.cohorts import leaks
+    from warehouse.cohorts.split import Split
+
+    rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed) or Split()
+    columns = [word.strip() for word in balance.split(",") if word.strip()]
+    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+        answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)).split(rule)
+        found = balancing.describe_sides(answer, columns, suppress)
+        leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer))
+        if output and answer.division:
+            persons = answer.division.persons
+            made = {"patient_id": pa.array(persons, pa.string()), "split": pa.array(persons.values(), pa.string())}
+            write_rows(warehouse.con.from_arrow(pa.table(made)), None, output)
+    if form is Format.JSON:
+        write_json({"cohort": answer.definition.name, "split": rule.to_json(), **_to_json(found, rule)})
+    else:
+        _show_sides(found, rule)
+        for compared in found.balance:
+            print_line("")
+            _show_balance(compared)
+    note_left_out(found, suppress)
+    options.note_rounding(suppress)
+
+
+def note_left_out(found: Sides, suppress: int) -> None:
+    """Print how many persons have rows on no side and why, and how many a record of a held-out centre moved."""
+    from warehouse.disclosure_control import format_rounded
+
+    for reason, persons in found.left_out.items():
+        print_note(f"On no side: rows of {format_rounded(persons, suppress)} patient(s), which are {_join(reason)}.")
+    if found.moved:
+        print_note(
+            f"{found.moved:,} patient(s) had data before their first record of a held-out centre: a split made before "
+            "then has them on another side."
+        )
+
+
+def _join(reason: str) -> str:
+    return reason if reason.startswith("of ") else f"images that {reason}"
+
+
+def _share(count: int, total: int) -> float | None:
+    return count / total if total else None
+
+
+def _to_json(found: Sides, rule: Split) -> dict[str, Any]:
+    total = sum(found.persons.values())
+    return {
+        "sides": [
+            {"side": side, "patients": n, "share": _share(n, total), "wanted": rule.shares.get(side)}
+            for side, n in found.persons.items()
+        ],
+        "left_out": found.left_out,
+        "moved": found.moved,
+        "balance": [_balance_to_json(compared) for compared in found.balance],
+    }
+
+
+def _balance_to_json(found: Balance) -> dict[str, Any]:
+    cells = found.table
+    return {
+        "column": found.name,
+        "values": [{"value": row, **{side: cells.cells[row, side] for side in cells.columns}} for row in cells.rows],
+        "means": {side: {"mean": mean, "sd": sd} for side, (mean, sd) in found.means.items()},
+        "differences": {side: smd if math.isfinite(smd) else None for side, smd in found.differences.items()},
+    }
+
+
+def _show_sides(found: Sides, rule: Split) -> None:
+    from warehouse.cli.terminal import create_console, create_table
+
+    total = sum(found.persons.values())
+    held = total - sum(n for side, n in found.persons.items() if side in rule.shares)
+    rows_shown = create_table()
+    for head in ("side", "patients", "share", "wanted"):
+        rows_shown.add_column(head, justify="left" if head == "side" else "right")
+    for side, n in found.persons.items():
+        # What is wanted is shared among those who are not held out.
+        share = _share(n, total - held if side in rule.shares else total)
+        wanted = f"{rule.shares[side]:.0%}" if side in rule.shares else ""
+        rows_shown.add_row(side, f"{n:,}", "" if share is None else f"{share:.0%}", wanted)
+    rows_shown.add_row("all", f"{total:,}", "", "", style="dim")
+    create_console().print(rows_shown)
+
+
+def _show_balance(found: Balance) -> None:
+    from warehouse.cli.terminal import create_console, create_table
+
+    cells = found.table
+    rows_shown = create_table()
+    rows_shown.add_column(found.name)
+    for side in cells.columns:
+        rows_shown.add_column(side, justify="right")
+    for row in cells.rows:
+        shown = [(cells.cells[row, side], cells.column_totals[side]) for side in cells.columns]
+        rows_shown.add_row(row, *(f"{n:,} ({n / of:.0%})" if of else f"{n:,}" for n, of in shown))
+    if found.means:
+        shown_means = [found.means.get(side) for side in cells.columns]
+        rows_shown.add_row("mean (sd)", *(f"{m[0]:.3g} ({m[1]:.3g})" if m else "" for m in shown_means))
+    first = next(iter(cells.columns), "train")
+    differences = [found.differences.get(side) for side in cells.columns]
+    rows_shown.add_row(
+        f"difference from {first}", *("" if smd is None else f"{smd:.2f}" for smd in differences), style="dim"
+    )
+    create_console().print(rows_shown)
