@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.cohorts.attrition import Count
+    from warehouse.cohorts.tables import Given
     from warehouse.manifests.manifest import Manifest
     from warehouse.query.checks import Result
     from warehouse.query.patient import Patient
@@ -54,13 +55,21 @@ class Warehouse(Session):
         quality_report.write_report(self, Path(path), suppress)
 
     @explain_faults()
-    def cohort(self, name_or_path: str | Path, /, as_of: date | str | None = None, **parameters: object) -> Cohort:
+    def cohort(
+        self,
+        name_or_path: str | Path,
+        /,
+        as_of: date | str | None = None,
+        tables: Given | None = None,
+        **parameters: object,
+    ) -> Cohort:
         """Prepare a cohort of sql/cohorts by name, or of a file ending in .sql, with parameters (docs/cohorts.md).
 
         `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError has the file, the line and the
-        nearest name for every error in it.
+        nearest name for every error in it. `tables` are tables of your own that it reads, by name: paths of .csv or
+        .parquet files, or frames (polars, pandas, Arrow, a DuckDB relation); `cohort.tables` shows their types.
         """
-        return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
+        return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters, tables)
 
     def patient(self, patient_id: str) -> Patient:
         """Find all data of one patient; NotFoundError if this Warehouse does not show them."""

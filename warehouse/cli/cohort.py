@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from warehouse.cli import cohort_reports, options
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
@@ -71,6 +71,7 @@ def _describe(definition: Definition) -> dict[str, Any]:
             {"name": p.name, "type": p.type, "default": p.default, "meaning": p.meaning} for p in definition.params
         ],
         "labels": definition.labels,
+        "tables": definition.declared_tables,
         "steps": [{"name": s.name, "line": s.line, "meaning": s.meaning, "reads": s.reads} for s in definition.steps],
     }
 
@@ -105,6 +106,8 @@ def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
     out.print(f"A row is: {definition.grain} ({definition.grain_column})")
     _print_section(out, "Parameters", [(f"{p.name} {p.type} = {p.default}", p.meaning) for p in definition.params])
     _print_section(out, "Labels", list(definition.labels.items()))
+    tables = [(name, ", ".join(map(" ".join, kinds.items()))) for name, kinds in definition.declared_tables.items()]
+    _print_section(out, "Tables of your own (--table NAME=FILE)", tables)
     _print_section(out, "Steps", [(f"{s.name} (line {s.line})", s.meaning) for s in definition.steps])
     out.print("")
     out.print(f"{definition.path}:", style="bold")
@@ -132,6 +135,7 @@ def _print_section(out: Any, title: str, rows: list[tuple[str, str]]) -> None:
 def run(
     name: Name,
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -149,11 +153,10 @@ def run(
     $ chest cohort run covid_risk --as-of 2020-06-01
     $ chest cohort run mine.sql --param centres=Leeds --param centres=Oxford -o mine.csv
     """
-    from warehouse import cohorts
     from warehouse.disclosure_control import format_rounded, round_count
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        found = prepare(warehouse, name, param, table)
         write_rows(found.relation(), form, output)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         each = f"one for each {found.definition.grain}"
@@ -168,6 +171,7 @@ def run(
 def lint(
     name: Name,
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -187,6 +191,7 @@ def lint(
     """
     from warehouse import cohorts, settings
     from warehouse.cohorts import leakage
+    from warehouse.cohorts.tables import read_tables
     from warehouse.engine import limits
     from warehouse.lake import location
     from warehouse.lake.store import exists
@@ -197,15 +202,19 @@ def lint(
             definition = cohorts.load(name)
             path = definition.path
             given = parse_parameters(param)
-            needed = [p.name for p in definition.params if p.default is None and p.name not in given]
+            files = parse_tables(table)
+            needed = [f"--param {p.name}" for p in definition.params if p.default is None and p.name not in given]
+            needed += [f"--table {name}" for name in definition.declared_tables if name not in files]
             if exists(location.parse_address(lake)) and not needed:
                 with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-                    asked = cohorts.CohortAnswer.prepare(warehouse, name, given)
+                    asked = prepare(warehouse, name, param, table)
                     problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
             else:
-                cohorts.check_definition(definition)
+                own = read_tables(files, definition.declared_tables, settings.load_settings(), definition.tables_read)
+                note_tables(own)
+                cohorts.check_definition(definition, None, {known: read.columns for known, read in own.items()})
                 problems = [*definition.warnings, *leakage.find_warnings(definition)]
-                why = f"Without --param {needed[0]}" if needed else f"There is no lake at {lake}"
+                why = f"Without {needed[0]}" if needed else f"There is no lake at {lake}"
                 print_note(f"{why}: possible leakage is listed, not counted.")
     except cohorts.DefinitionError as error:
         problems = error.problems

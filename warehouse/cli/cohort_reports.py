@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
 from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
 
@@ -31,6 +31,7 @@ _WHY = ("change", "patient_id", "why", "step", "values")
 def attrition(
     name: Name,
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -51,12 +52,11 @@ def attrition(
     $ chest cohort attrition covid_risk
     $ chest cohort attrition covid_risk --as-of 2020-06-01 -o flow.png
     """
-    from warehouse import cohorts
     from warehouse.cohorts import attrition_chart
     from warehouse.cohorts.attrition import count_steps, to_table
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        found = prepare(warehouse, name, param, table)
         steps = count_steps(found, suppress)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
@@ -80,6 +80,7 @@ def compare(
     ] = None,
     with_: Annotated[str | None, typer.Option("--with", help="Another cohort or file for the second answer.")] = None,
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     group: options.Group = options.DEFAULT_GROUP,
@@ -98,13 +99,20 @@ def compare(
     """
     from warehouse import cohorts
     from warehouse.cohorts.compare import compare_answers
+    from warehouse.engine.names import fold_name
 
     if from_ is None and with_ is None:
         raise UsageError("Nothing to compare with. Give --from DAY or SNAPSHOT, or --with another cohort.")
     given = parse_parameters(param)
+    tables, also = parse_tables(table), parse_tables(table)
+    if with_:  # each reads its own tables; one that neither reads is an error of the first
+        read, read_too = ({fold_name(t) for t in cohorts.load(which).tables_read} for which in (name, with_))
+        also = {t: path for t, path in tables.items() if fold_name(t) in read_too}
+        tables = {t: path for t, path in tables.items() if fold_name(t) in read or t not in also}
     with _open_sides(lake, from_, to, group) as (then, now):
-        old = cohorts.CohortAnswer.prepare(then, name, given)
-        new = cohorts.CohortAnswer.prepare(now, with_ or name, given)
+        old = cohorts.CohortAnswer.prepare(then, name, given, tables)
+        new = cohorts.CohortAnswer.prepare(now, with_ or name, given, also)
+        note_tables({**old.tables, **new.tables})
         found = compare_answers(old, new)
         if suppress > 1:
             if output or form:
@@ -182,6 +190,7 @@ def confounders(
     name: Name,
     label: Annotated[str, typer.Option("--label", help="The column of the answer that a model should learn.")],
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -199,13 +208,10 @@ def confounders(
     Example:
     $ chest cohort confounders covid_risk --label covid_status
     """
-    from warehouse import cohorts
     from warehouse.cohorts import confounding
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = confounding.tabulate_confounders(
-            cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)), label, suppress
-        )
+        found = confounding.tabulate_confounders(prepare(warehouse, name, param, table), label, suppress)
     if form is Format.JSON:
         write_json(_to_json(found))
         return

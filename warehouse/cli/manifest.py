@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from warehouse.cli import manifest_checks, manifest_download, options
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 
@@ -39,6 +39,7 @@ def export(
     name: Name,
     output: Annotated[Path, typer.Option("-o", "--output", help="A new or empty folder.")],
     param: Param = None,
+    table: Tables = None,
     objects: Annotated[
         str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
     ] = "dcm,json",
@@ -58,13 +59,12 @@ def export(
     Example:
     $ chest manifest export covid_risk --as-of 2020-06-01 -o ./covid-2020-06
     """
-    from warehouse import cohorts
     from warehouse.cohorts.attrition import count_steps
     from warehouse.manifests.export import export_manifest
 
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        answer = prepare(warehouse, name, param, table)
         made = export_manifest(answer, output, objects=kinds, say=print_note)
         about = made.about
         if suppress > 1 and form is Format.JSON:

@@ -40,6 +40,14 @@ def open_shell() -> duckdb.DuckDBPyConnection:
     return con
 
 
+def create_tables(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Create empty tables of the user's own on a connection of `open_shell`, by name, with the types of their columns."""
+    for name, kinds in tables.items():
+        # The types are those that `tables.types` and the header allow.
+        fields = ", ".join(f"{sql_files.identifier(column)} {kind}" for column, kind in kinds.items())
+        con.execute(f"create temp table {sql_files.identifier(name)} ({fields})")
+
+
 @cache
 def _create_shell() -> duckdb.DuckDBPyConnection:
     import duckdb
@@ -135,6 +143,7 @@ def to_definition_error(error: duckdb.Error, definition: Definition) -> Definiti
     if "Table with name" in text:
         name = text.split()[3]
         known = [*(view.name for view in columns.list_views()), *(step.name for step in definition.steps)]
+        known += definition.declared_tables
         return definition.problem(line, f"There is no view or step {name}.{suggest_nearest(name, known)}")
     if missing and ("not found in FROM clause" in text or "does not have a column named" in text):
         table, name = missing[0] if len(missing) > 1 else "", missing[-1]
