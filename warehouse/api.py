@@ -98,11 +98,16 @@ class Cohort(CohortAnswer):
         return attrition.to_table(self.steps(suppress=suppress))
 
     @explain_faults()
-    def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
-        """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake."""
+    def export(
+        self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json"), copy_tables: bool = False
+    ) -> Manifest:
+        """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake.
+
+        `copy_tables` puts a copy of its own tables beside the manifest, so that it can be reproduced without them.
+        """
         from warehouse.manifests.export import export_manifest
 
-        return export_manifest(self, folder, objects=objects)
+        return export_manifest(self, folder, objects=objects, copy_tables=copy_tables)
 
 
 def open(

@@ -61,3 +61,6 @@ order by line;
 
 -- name: attach
 create temp table {{ table }} as from handed_over;
+
+-- name: copy
+copy {{ table }} to {{ file }} (format parquet, compression zstd);

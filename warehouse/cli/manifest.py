@@ -43,6 +43,9 @@ def export(
     objects: Annotated[
         str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
     ] = "dcm,json",
+    copy_tables: Annotated[
+        bool, typer.Option("--copy-tables", help="Put a copy of your own tables (--table) beside the manifest.")
+    ] = False,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -65,7 +68,7 @@ def export(
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = prepare(warehouse, name, param, table)
-        made = export_manifest(answer, output, objects=kinds, say=print_note)
+        made = export_manifest(answer, output, objects=kinds, copy_tables=copy_tables, say=print_note)
         about = made.about
         if suppress > 1 and form is Format.JSON:
             counted = zip(about["attrition"], count_steps(answer, suppress), strict=True)

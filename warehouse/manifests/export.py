@@ -2,6 +2,7 @@
 
 manifest.parquet, manifest.csv   a row an object, sorted            manifest.json   everything else about it
 records.parquet                  the clinical files that were known  croissant.json  for those who read Croissant
+table_NAME.parquet               copies of the cohort's own tables, if asked for
 manifest.schema.json             what manifest.json may say         download.s5cmd  for those who prefer s5cmd
 SHA256SUMS                       the hashes of all of them
 """
@@ -31,6 +32,7 @@ from warehouse.manifests.document import FORMAT, SCHEMA, read_schema, to_utc
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect_rows, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
+from warehouse.manifests.tables import describe_tables, write_copies
 from warehouse.version import __version__
 
 if TYPE_CHECKING:
@@ -47,12 +49,14 @@ def export_manifest(
     folder: Path | str,
     *,
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
+    copy_tables: bool = False,
     say: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
     """Record the manifest of a cohort's answer in the lake, and write it into a new folder: whole, or not at all.
 
     A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
-    is readable only, the manifest is not recorded, and `say` is called with the reason.
+    is readable only, the manifest is not recorded, and `say` is called with the reason. `copy_tables` puts a copy of the
+    cohort's own tables beside it.
 
     UsageError when the folder is in the way or cannot be written, LakeBusyError when another writes to the lake for
     longer than is waited, LakeError when it cannot be recorded, ManifestError when its snapshot is gone by now.
@@ -61,7 +65,7 @@ def export_manifest(
     try:
         with contextlib.ExitStack() as held, write_folder_atomically(folder) as part:
             with contextlib.closing(collect_rows(answer, objects, part)) as rows:
-                write_files(answer, rows, objects, part)
+                write_files(answer, rows, objects, part, copy_tables=copy_tables)
             made = open_manifest(part)  # what cannot be opened is not handed out
             refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))
     except OSError as error:
@@ -75,7 +79,9 @@ def export_manifest(
     return manifest
 
 
-def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
+def write_files(
+    answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], folder: Path, *, copy_tables: bool = False
+) -> None:
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
     _settle_types(rows)
@@ -83,6 +89,7 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
     _copy_table(rows.con, "manifest_rows", folder / "manifest.parquet", _PARQUET)
     _copy_table(rows.con, "manifest_records", folder / "records.parquet", _PARQUET)
     files = {name: _describe_file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
+    copies = write_copies(answer.tables, folder, answer.warehouse.settings) if copy_tables else []
     described = describe_manifest(answer, rows, objects, files)
     for source in described["sources"]:
         if _CONTROL.search(source):
@@ -98,7 +105,7 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
             write_s5cmd(rows.con, "manifest_rows", file)
         else:
             file.write(b"# The objects lie in a folder, where s5cmd has nothing to do: chest manifest download\n")
-    files |= {name: _describe_file(folder / name) for name in (SCHEMA, "croissant.json", "download.s5cmd")}
+    files |= {name: _describe_file(folder / name) for name in (SCHEMA, "croissant.json", "download.s5cmd", *copies)}
     _write_json(folder / DOCUMENT, described)
     (folder / SUMS).write_text(render_sums((folder / DOCUMENT).read_bytes(), files), encoding="utf-8")
 
@@ -179,6 +186,7 @@ def describe_manifest(
         "without_images": list(rows.without_images),
         "attrition": _describe_attrition(answer),
         "files": files,
+        **({"tables": describe_tables(answer.tables)} if answer.tables else {}),
         "created_at": to_utc(datetime.now(UTC)),
         "created_by": store.get_author(),
         "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},
