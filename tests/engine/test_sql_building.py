@@ -61,6 +61,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.lake.store", "max"),
         ("warehouse.query.macros", "str(calls >= _MANY_TAGS).lower"),
         ("warehouse.query.status", "str"),
+        ("warehouse.cohorts.tables.reading", "str"),
         ("warehouse.ingest.readability", "last"),
         ("warehouse.ingest.scope", "str"),
         ("warehouse.ingest.listing", "str"),
@@ -86,6 +87,14 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.lake.backup.migrate_to_postgres", "template.replace"),
         ("warehouse.lake.backup.migrate_to_postgres", "con.execute(sql['tables']).fetchall"),
     },
+    "The type of a column: one of a list of patterns, by quote_type in warehouse/cohorts/tables/types.py": {
+        ("warehouse.cohorts.binding", "quote_type"),
+        ("warehouse.cohorts.tables.reading", "types.render_cast"),
+        ("warehouse.cohorts.tables.types", "given"),
+        ("warehouse.cohorts.tables.types", "chosen"),
+        ("warehouse.cohorts.tables.types", "kind"),
+        ("warehouse.cohorts.tables.types", "next"),
+    },
     "A literal of a path, made by table_of in warehouse/manifests/checking.py": {
         ("warehouse.manifests.checking", "values"),
         ("warehouse.manifests.contents", "contents.rows"),
@@ -96,6 +105,8 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.manifests.verify", "contents.rows"),
     },
     "No SQL: a schema, values that are bound": {
+        ("warehouse.cohorts.tables.types", "con.execute(sql_files.fill(sql, tests=f'{counted}, {filled}')).fetchall"),
+        ("warehouse.cohorts.tables.types", "min"),
         ("warehouse.manifests.register", "manifest.about"),
         ("warehouse.manifests.register", "json.dumps"),
         ("warehouse.ingest.recleaning", "record_extraction.extract_records"),

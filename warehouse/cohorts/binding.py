@@ -15,6 +15,7 @@ from warehouse.catalog import columns, public_views
 from warehouse.cohorts.definition import ANSWER, Definition, Step
 from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable, suggest_nearest
 from warehouse.cohorts.sql_text import find_line
+from warehouse.cohorts.tables.types import quote_type
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.names import find_wrong_names
 from warehouse.lake import store
@@ -41,10 +42,9 @@ def open_shell() -> duckdb.DuckDBPyConnection:
 
 
 def create_tables(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Mapping[str, str]]) -> None:
-    """Create empty tables of the user's own on a connection of `open_shell`, by name, with the types of their columns."""
+    """Create empty tables of the user's own on a connection of `open_shell`: by name, the types of their columns."""
     for name, kinds in tables.items():
-        # The types are those that `tables.types` and the header allow.
-        fields = ", ".join(f"{sql_files.identifier(column)} {kind}" for column, kind in kinds.items())
+        fields = ", ".join(f"{sql_files.identifier(column)} {quote_type(kind)}" for column, kind in kinds.items())
         con.execute(f"create temp table {sql_files.identifier(name)} ({fields})")
 
 

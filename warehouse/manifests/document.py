@@ -96,8 +96,8 @@ def _find_problem(about: dict[str, Any]) -> str:
     cohort = about["cohort"]
     if wrong := check_names(cohort["labels"], "label") or check_names(cohort["parameters"], "parameter"):
         return wrong[0].rstrip(".")
-    if wrong := _find_wrong_tables(about):
-        return wrong
+    if problem := _find_wrong_tables(about):
+        return problem
     if hashlib.sha256(cohort["sql"].encode()).hexdigest() != cohort["sql_sha256"]:
         return "$.cohort.sql_sha256 does not match $.cohort.sql"
     if len(about["without_images"]) != about["counts"]["rows_without_images"]:

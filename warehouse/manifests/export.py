@@ -55,8 +55,8 @@ def export_manifest(
     """Record the manifest of a cohort's answer in the lake, and write it into a new folder: whole, or not at all.
 
     A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
-    is readable only, the manifest is not recorded, and `say` is called with the reason. `copy_tables` puts a copy of the
-    cohort's own tables beside it.
+    is readable only, the manifest is not recorded, and `say` is called with the reason. `copy_tables` puts a copy of
+    the cohort's own tables beside it.
 
     UsageError when the folder is in the way or cannot be written, LakeBusyError when another writes to the lake for
     longer than is waited, LakeError when it cannot be recorded, ManifestError when its snapshot is gone by now.

@@ -109,7 +109,7 @@ def check_columns(name: str, names: tuple[str, ...]) -> None:
 
 
 def to_arrow(name: str, frame: Any) -> pa.Table:
-    """Convert a frame to an Arrow table: polars, pandas, Arrow, a DuckDB relation, or anything that exports a stream."""
+    """Convert a frame to an Arrow table: polars, pandas, Arrow, a DuckDB relation, or what exports an Arrow stream."""
     import pyarrow as pa
 
     try:

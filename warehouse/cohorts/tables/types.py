@@ -56,9 +56,16 @@ def check_plain(name: str, described: Iterable[tuple[str, str]]) -> None:
     for column, kind in described:
         if not _PLAIN.fullmatch(str(kind)) and not any(form.fullmatch(str(kind)) for form, _ in _EQUIVALENT):
             raise UsageError(
-                f"Table {name}: column {column} is {str(kind)[:60]}. A table has plain values: leave the column out, or "
-                "turn it into text."
+                f"Table {name}: column {column} is {str(kind)[:60]}. A table has plain values: leave the column "
+                "out, or turn it into text."
             )
+
+
+def quote_type(kind: str) -> str:
+    """A type for SQL; ValueError unless it is one that a table can have."""
+    if not _PLAIN.fullmatch(kind):
+        raise ValueError(f"{kind!r} is not the type of a table's column.")
+    return kind
 
 
 @cache
@@ -104,8 +111,8 @@ def check_fit(con: duckdb.DuckDBPyConnection, name: str, given: Mapping[str, str
         is_text = fold_name(column) in _list_text_columns()
         if re.fullmatch(_DECIMALS, given[column]) and (kind == "VARCHAR" or is_text):
             raise UsageError(
-                f"Table {name}: {column} has decimals ({given[column]}) and should be text. Identifiers become decimals "
-                "when a column with empty cells is read as numbers: read it as text."
+                f"Table {name}: {column} has decimals ({given[column]}) and should be text. Identifiers become "
+                "decimals when a column with empty cells is read as numbers: read it as text."
             )
     tests = [column for column, kind in chosen.items() if kind not in ("VARCHAR", given[column])]
     if not tests:
@@ -121,23 +128,29 @@ def check_fit(con: duckdb.DuckDBPyConnection, name: str, given: Mapping[str, str
     if wrong:
         number, column, value = min(wrong)
         raise UsageError(
-            f"Table {name}, row {number:,}: {column} is {chosen[column]}, not {quote_name(value)}. Correct the value, or "
-            f"declare {column} as VARCHAR."
+            f"Table {name}, row {number:,}: {column} is {chosen[column]}, not {quote_name(value)}. Correct the value, "
+            f"or declare {column} as VARCHAR."
         )
 
 
 def _render_misfit(column: str, given: str, kind: str, forms: Mapping[str, str]) -> str:
     """The condition, as SQL, under which a value of a column does not fit a type."""
     value = sql_files.identifier(column)
-    cast = f"try_cast({value} as {kind})"
+    cast = f"try_cast({value} as {quote_type(kind)})"
     if given == "VARCHAR":
         form = forms.get(kind)
         is_formed = f"regexp_full_match({value}, {sql_files.literal(form)})" if form else "true"
         return f"{value} is not null and ({cast} is null or not {is_formed})"
-    return f"{value} is not null and ({cast} is null or try_cast({cast} as {given}) is distinct from {value})"
+    back = f"try_cast({cast} as {_quote_given(given)})"
+    return f"{value} is not null and ({cast} is null or {back} is distinct from {value})"
+
+
+def _quote_given(kind: str) -> str:
+    """The type that a file or frame has, for SQL; texts of categories are compared as texts."""
+    return kind if _PLAIN.fullmatch(kind) else next(other for form, other in _EQUIVALENT if form.fullmatch(kind))
 
 
 def render_cast(column: str, given: str, kind: str) -> str:
     """The column in its type, as SQL."""
     value = sql_files.identifier(column)
-    return value if given == kind else f"cast({value} as {kind}) as {value}"
+    return value if given == kind else f"cast({value} as {quote_type(kind)}) as {value}"
