@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from warehouse.cohorts.attrition import Count
     from warehouse.cohorts.tables import Given
+    from warehouse.cohorts.why import Why
     from warehouse.manifests.manifest import Manifest
     from warehouse.query.checks import Result
     from warehouse.query.patient import Patient
@@ -96,6 +97,21 @@ class Cohort(CohortAnswer):
         from warehouse.cohorts import attrition
 
         return attrition.to_table(self.steps(suppress=suppress))
+
+    @explain_faults()
+    def why(self, patient_id: str) -> Why:
+        """Explain whether a patient is in the answer: the step that took them out, and its conditions that do not hold
+        for the patient's rows. NotFoundError if this warehouse does not show the patient."""
+        from warehouse.cohorts import why
+
+        return why.explain_patient(self, patient_id)
+
+    @explain_faults()
+    def excluded(self) -> pa.Table:
+        """The patients of the views who are not in the answer, each with the step that took them out."""
+        from warehouse.cohorts import exclusion
+
+        return exclusion.list_excluded(self)
 
     @explain_faults()
     def export(

@@ -212,8 +212,16 @@ def test_types_are_inferred_from_all_rows(tmp_path: Path) -> None:
     text = "n,yes,share,day,at,code,long,patient_id,uid,late\n" + "\n".join(rows)
     kinds = read(csv(tmp_path, text + "\n9,true,1e3,2021-01-01,2021-01-01T10:00:01,1,1,,,x\n")).columns
     assert kinds == {
-        "n": "BIGINT", "yes": "BOOLEAN", "share": "DOUBLE", "day": "DATE", "at": "TIMESTAMP",
-        "code": "VARCHAR", "long": "VARCHAR", "patient_id": "VARCHAR", "uid": "VARCHAR", "late": "VARCHAR",
+        "n": "BIGINT",
+        "yes": "BOOLEAN",
+        "share": "DOUBLE",
+        "day": "DATE",
+        "at": "TIMESTAMP",
+        "code": "VARCHAR",
+        "long": "VARCHAR",
+        "patient_id": "VARCHAR",
+        "uid": "VARCHAR",
+        "late": "VARCHAR",
     }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from warehouse.cli import cohort_reports, options
+from warehouse.cli import cohort_patients, cohort_reports, options
 from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
@@ -27,7 +27,13 @@ cohort = typer.Typer(
 
 def add_to(app: typer.Typer) -> None:
     """Add the group to the app, with the reports of cohort_reports.py."""
-    for command in (cohort_reports.attrition, cohort_reports.compare, cohort_reports.confounders):
+    for command in (
+        cohort_reports.attrition,
+        cohort_reports.compare,
+        cohort_reports.confounders,
+        cohort_patients.why,
+        cohort_patients.excluded,
+    ):
         cohort.command()(command)
     add_former_name(cohort, "risk", cohort_reports.confounders)
     app.add_typer(cohort)
