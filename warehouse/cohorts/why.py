@@ -140,7 +140,7 @@ def _find_select(definition: Definition, step: Step) -> exp.Select | None:
     import sqlglot
     from sqlglot import exp
 
-    tree = sqlglot.parse_one(definition.bound_sql, dialect="duckdb")
+    tree: Any = sqlglot.parse_one(definition.bound_sql, dialect="duckdb")
     if step.name == "answer":
         query: Any = tree.copy()
         query.set("with_", None)
