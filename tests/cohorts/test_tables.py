@@ -267,7 +267,7 @@ def test_a_frame_must_fit_too() -> None:
     assert read(pl.DataFrame({"score": [1.0, 2.0]}), {"score": "INTEGER"}).rows["score"].to_pylist() == [1, 2]
     kinds = read(pd.DataFrame({"c": pd.Categorical(["a", "b"]), "t": pd.to_datetime(["2020-01-01"] * 2)})).columns
     assert kinds == {"c": "VARCHAR", "t": "TIMESTAMP"}
-    with pytest.raises(warehouse.UsageError, match="lacks the declared column y. Its columns are x"):
+    with pytest.raises(warehouse.UsageError, match=r"lacks the declared column y. Its columns are x"):
         read(pl.DataFrame({"x": [1]}), {"y": "INTEGER"})
     with pytest.raises(warehouse.UsageError, match=r"is a int. Give a path, or a frame"):
         read(7)

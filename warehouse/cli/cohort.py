@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from warehouse.cli import cohort_patients, cohort_reports, cohort_test, options
+from warehouse.cli import cohort_examples, cohort_patients, cohort_reports, options
 from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
         cohort_patients.excluded,
     ):
         cohort.command()(command)
-    cohort.command("test")(cohort_test.test_cohort)
+    cohort.command("test")(cohort_examples.run_examples)
     add_former_name(cohort, "risk", cohort_reports.confounders)
     app.add_typer(cohort)
 

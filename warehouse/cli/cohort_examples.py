@@ -12,7 +12,7 @@ from warehouse.cli.cohort_options import Name
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json
 
 
-def test_cohort(
+def run_examples(
     name: Name,
     examples: Annotated[
         Path | None,
@@ -29,10 +29,11 @@ def test_cohort(
     Example:
     $ chest cohort test covid_risk
     """
-    from warehouse.cohorts.examples.running import find_examples, run_examples
+    from warehouse.cohorts.examples.running import find_examples
+    from warehouse.cohorts.examples.running import run_examples as run
 
     path = examples or find_examples(name)
-    found = run_examples(name, path)
+    found = run(name, path)
     if form is Format.JSON:
         write_json(
             [
