@@ -13,10 +13,6 @@ from read_csv( -- noqa: PRS
     encoding = 'utf-8', max_line_size = {{ most }}
 );
 
--- name: parquet
--- A Parquet file, as SQL for FROM.
-read_parquet({{ file }}, hive_partitioning = false);
-
 -- name: length
 -- The rows that a Parquet file states; nothing of them is read.
 select coalesce(cast(sum(num_rows) as bigint), 0) from parquet_file_metadata({{ file }});

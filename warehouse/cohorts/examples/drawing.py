@@ -45,7 +45,7 @@ def open_example(example: Example, path: str) -> Iterator[Session]:
     settings = load_settings()
     address = str(_make_lake())
     with store.open_writer(parse_address(address), settings) as con:
-        store.transact(con, "example", lambda: [_fill(con, name, example.drawn.get(name), path) for name in _TABLES])
+        store.transact(con, "example", lambda: _fill_tables(con, example, path))
     with Session.open(address, unpublished=True, settings=settings, trusted=False) as opened:
         held = opened.group(example.group)
         yield held.as_of(example.as_of) if example.as_of else held
@@ -57,6 +57,11 @@ def _make_lake() -> Path:
     place = Path(files.make_temporary_folder()) / "lake"
     with store.open_writer(parse_address(str(place)), Settings()):
         return place
+
+
+def _fill_tables(con: Any, example: Example, path: str) -> None:
+    for name in _TABLES:
+        _fill(con, name, example.drawn.get(name), path)
 
 
 def _fill(con: Any, name: str, drawn: Drawn | None, path: str) -> None:

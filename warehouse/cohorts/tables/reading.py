@@ -117,7 +117,7 @@ def _open(con: duckdb.DuckDBPyConnection, name: str, copy: Path | None, frame: p
         return dict.fromkeys(form.names, "VARCHAR")
     if copy is not None:
         file = sql_files.literal(str(copy))
-        rows = sql_files.fill(sql_files.read_expression("tables/reading.sql", "parquet"), file=file)
+        rows = f"read_parquet({file}, hive_partitioning = false)"
         length = con.execute(sql_files.fill(sql["length"], file=file)).fetchone()
         _check_rows(name, length[0] if length else 0)
     else:
