@@ -26,9 +26,9 @@ from (describe from {{ rows }}); -- noqa: PRS
 -- name: widest
 -- Bytes of text in the longest row, in all rows, and the number of rows.
 select
-    coalesce(max(n_bytes), 0),
-    coalesce(sum(n_bytes), 0),
-    count(*)
+    coalesce(max(n_bytes), 0) as widest,
+    coalesce(sum(n_bytes), 0) as total,
+    count(*) as n_rows
 from (select {{ bytes }} as n_bytes from {{ rows }});
 
 -- name: open rows
@@ -59,4 +59,4 @@ order by line;
 create temp table {{ table }} as from handed_over;
 
 -- name: copy
-copy {{ table }} to {{ file }} (format parquet, compression zstd);
+copy {{ table }} to {{ file }} (format parquet, compression zstd); -- noqa: PRS

@@ -75,7 +75,7 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
     done = here("cohort", "test", mine, "--examples", other)
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f"{other}:13: all",
+        f"{other}:12: all",
         "  lacks    SOPInstanceUID = a1, score = 2",
         "  besides  SOPInstanceUID = a1, score = 3",
     ]
@@ -90,12 +90,12 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
         ("StudyDate\n", "StudyDat\n", "3: images has no column StudyDat. Did you mean StudyDate?"),
         ("2020-04-01\n", "soon\n", "2: The rows of images cannot be used."),
         ("a1             | 2020", "a1 | x | 2020", "4: The row has 4 cells, its header 3."),
-        ("SOPInstanceUID | score", "SOPInstanceUID | scor", "15: The answer has no column scor. Did you mean score?"),
+        ("SOPInstanceUID | score", "SOPInstanceUID | scor", "14: The answer has no column scor. Did you mean score?"),
         ("images\n", "image\n", "2: Not an example. Did you mean images?"),
         ("param since", "param sinc", "has no parameter sinc. Did you mean since?"),
-        ("answer\nSOPInstanceUID\nb1\n", "", "19: The example has no answer"),
+        ("answer\nSOPInstanceUID\nb1\n", "", "18: The example has no answer"),
         ("| 3\nb          | null", "| x\nb | null", "row 1: score is INTEGER, not 'x'"),
-        ("all\n", "a\x1bll\n", "13: The character U\\+001B is not allowed"),
+        ("all\n", "a\x1bll\n", "12: The character U\\+001B is not allowed"),
     ],
 )
 def test_a_mistake_in_the_examples_has_its_line(mine: Path, old: str, new: str, says: str) -> None:

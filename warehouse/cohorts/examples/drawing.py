@@ -38,8 +38,8 @@ _ALWAYS = {"source": "example", "etag": "{n}", "size": "1", "group_name": "train
 
 
 @contextlib.contextmanager
-def open_example(example: Example, path: str) -> Iterator[Session]:
-    """Open a session on a lake with the rows of an example, and nothing else."""
+def open_drawn(example: Example, path: str) -> Iterator[Session]:
+    """Open a session on a lake with the rows that an example draws, and nothing else."""
     from warehouse.query.session import Session
 
     settings = load_settings()
@@ -47,8 +47,7 @@ def open_example(example: Example, path: str) -> Iterator[Session]:
     with store.open_writer(parse_address(address), settings) as con:
         store.transact(con, "example", lambda: _fill_tables(con, example, path))
     with Session.open(address, unpublished=True, settings=settings, trusted=False) as opened:
-        held = opened.group(example.group)
-        yield held.as_of(example.as_of) if example.as_of else held
+        yield opened
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.answer import CohortAnswer
-from warehouse.cohorts.examples.drawing import open_example
+from warehouse.cohorts.examples.drawing import open_drawn
 from warehouse.cohorts.examples.parsing import Drawn, Example, load_examples
 from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.parsing import list_shipped, load
@@ -18,6 +19,8 @@ from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from warehouse.query.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,20 @@ def run_examples(name_or_path: str, examples: Path | str | None = None) -> list[
     """Run the examples of a cohort on the real views; UsageError for a mistake in either file."""
     load(name_or_path)
     path = Path(examples or find_examples(name_or_path))
-    return [_run(name_or_path, example, str(path)) for example in load_examples(path)]
+    found = []
+    # Examples that share what is drawn share a session: opening one takes longest.
+    for _, alike in itertools.groupby(load_examples(path), lambda example: example.drawn):
+        examples_alike = list(alike)
+        with open_drawn(examples_alike[0], str(path)) as warehouse:
+            found += [_run(warehouse, name_or_path, example, str(path)) for example in examples_alike]
+    return found
 
 
-def _run(cohort: str, example: Example, path: str) -> Outcome:
+def _run(opened: Session, cohort: str, example: Example, path: str) -> Outcome:
     assert example.answer is not None
-    with open_example(example, path) as warehouse, warehouse.limited():
+    warehouse = opened.group(example.group)
+    warehouse = warehouse.as_of(example.as_of) if example.as_of else warehouse
+    with warehouse.limited():
         tables = {name: _to_frame(drawn) for name, drawn in example.tables.items()}
         answer = CohortAnswer.prepare(warehouse, cohort, example.parameters, tables)
         rows = answer.rows
