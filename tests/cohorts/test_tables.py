@@ -139,7 +139,7 @@ def test_lint_works_with_what_is_declared_without_a_lake(ask: Chest, folder: Pat
     (folder / "mine.sql").write_text(COHORT.replace("max(score)", "max(scor)"))
     done = ask("cohort", "lint", "mine.sql", "--lake", "nowhere")
     assert done.returncode == 1
-    assert "mine.sql:15: error: There is no column scor. Did you mean score?" in done.stdout
+    assert "mine.sql:16: error: There is no column scor. Did you mean score?" in done.stdout
     done = ask("cohort", "lint", "undeclared.sql", "--lake", "nowhere")
     assert "There is no view or step reads." in done.stdout
     assert "--table reads=FILE" in done.stdout
