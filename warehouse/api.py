@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from warehouse.cohorts.attrition import Count
     from warehouse.cohorts.balance import Sides
     from warehouse.cohorts.table1 import Table1
+    from warehouse.cohorts.tables import Given
+    from warehouse.cohorts.why import Why
     from warehouse.manifests.manifest import Manifest
     from warehouse.query.checks import Result
     from warehouse.query.citation import Citation
@@ -61,13 +63,21 @@ class Warehouse(Session):
         quality_report.write_report(self, Path(path), suppress)
 
     @explain_faults()
-    def cohort(self, name_or_path: str | Path, /, as_of: date | str | None = None, **parameters: object) -> Cohort:
+    def cohort(
+        self,
+        name_or_path: str | Path,
+        /,
+        as_of: date | str | None = None,
+        tables: Given | None = None,
+        **parameters: object,
+    ) -> Cohort:
         """Prepare a cohort of sql/cohorts by name, or of a file ending in .sql, with parameters (docs/cohorts.md).
 
         `wh.cohort("covid_risk", as_of="2020-06-01").relation().pl()`. UsageError has the file, the line and the
-        nearest name for every error in it.
+        nearest name for every error in it. `tables` are tables of your own that it reads, by name: paths of .csv or
+        .parquet files, or frames (polars, pandas, Arrow, a DuckDB relation); `cohort.tables` shows their types.
         """
-        return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters)
+        return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters, tables)
 
     def changes_since(self, snapshot: int) -> duckdb.DuckDBPyRelation:
         """Compare with an earlier published snapshot: one row per image or clinical file that is new, changed or gone.
@@ -151,12 +161,31 @@ class Cohort(CohortAnswer):
 
         return balancing.describe_sides(self, balance, suppress)
 
+    def why(self, patient_id: str) -> Why:
+        """Explain whether a patient is in the answer: the step that took them out, and its conditions that do not hold
+        for the patient's rows. NotFoundError if this warehouse does not show the patient."""
+        from warehouse.cohorts import why
+
+        return why.explain_patient(self, patient_id)
+
     @explain_faults()
-    def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
-        """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake."""
+    def excluded(self) -> pa.Table:
+        """The patients of the views who are not in the answer, each with the step that took them out."""
+        from warehouse.cohorts import exclusion
+
+        return exclusion.list_excluded(self)
+
+    @explain_faults()
+    def export(
+        self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json"), copy_tables: bool = False
+    ) -> Manifest:
+        """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake.
+
+        `copy_tables` puts a copy of its own tables beside the manifest, so that it can be reproduced without them.
+        """
         from warehouse.manifests.export import export_manifest
 
-        return export_manifest(self, folder, objects=objects)
+        return export_manifest(self, folder, objects=objects, copy_tables=copy_tables)
 
 
 def open(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from warehouse.cli import cohort_reports, cohort_split, options, table1
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli import cohort_examples, cohort_patients, cohort_reports, cohort_split, options, table1
+from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, is_parquet, print_line, print_note, write_json, write_rows
 
@@ -26,10 +26,11 @@ cohort = typer.Typer(
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the group to the app, with the reports of cohort_reports.py, table 1 and the split."""
-    reports = (cohort_reports.attrition, cohort_reports.compare, cohort_reports.confounders)
-    for command in (*reports, table1.table1, cohort_split.split):
+    """Add the group to the app, with the reports of cohort_reports.py, table 1, the split and single patients."""
+    reports = (cohort_reports.attrition, cohort_reports.compare, cohort_reports.confounders, table1.table1)
+    for command in (*reports, cohort_split.split, cohort_patients.why, cohort_patients.excluded):
         cohort.command()(command)
+    cohort.command("test")(cohort_examples.run_examples)
     add_former_name(cohort, "risk", cohort_reports.confounders)
     app.add_typer(cohort)
 
@@ -72,6 +73,7 @@ def _describe(definition: Definition) -> dict[str, Any]:
             {"name": p.name, "type": p.type, "default": p.default, "meaning": p.meaning} for p in definition.params
         ],
         "labels": definition.labels,
+        "tables": definition.declared_tables,
         "steps": [{"name": s.name, "line": s.line, "meaning": s.meaning, "reads": s.reads} for s in definition.steps],
     }
 
@@ -106,6 +108,8 @@ def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
     out.print(f"A row is: {definition.grain} ({definition.grain_column})")
     _print_section(out, "Parameters", [(f"{p.name} {p.type} = {p.default}", p.meaning) for p in definition.params])
     _print_section(out, "Labels", list(definition.labels.items()))
+    tables = [(name, ", ".join(map(" ".join, kinds.items()))) for name, kinds in definition.declared_tables.items()]
+    _print_section(out, "Tables of your own (--table NAME=FILE)", tables)
     _print_section(out, "Steps", [(f"{s.name} (line {s.line})", s.meaning) for s in definition.steps])
     out.print("")
     out.print(f"{definition.path}:", style="bold")
@@ -133,6 +137,7 @@ def _print_section(out: Any, title: str, rows: list[tuple[str, str]]) -> None:
 def run(
     name: Name,
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -151,14 +156,13 @@ def run(
     $ chest cohort run covid_risk --as-of 2020-06-01
     $ chest cohort run mine.sql --param centres=Leeds --param centres=Oxford -o mine.csv
     """
-    from warehouse import cohorts
     from warehouse.cohorts.attrition import count_patients
     from warehouse.cohorts.digest import compute_digest
     from warehouse.disclosure_control import format_rounded
     from warehouse.query.origin import describe_origin
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        found = prepare(warehouse, name, param, table)
         origin = describe_origin(warehouse, compute_digest(found) if is_parquet(form, output) else None)
         write_rows(found.relation(), form, output, origin=origin)
         day = f" as of {warehouse.day}" if warehouse.day else ""
@@ -174,6 +178,7 @@ def run(
 def lint(
     name: Name,
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -194,6 +199,7 @@ def lint(
     """
     from warehouse import cohorts, settings
     from warehouse.cohorts import leakage, leaks
+    from warehouse.cohorts.tables import read_tables
     from warehouse.engine import limits
     from warehouse.lake import location
     from warehouse.lake.store import exists
@@ -204,16 +210,20 @@ def lint(
             definition = cohorts.load(name)
             path = definition.path
             given = parse_parameters(param)
-            needed = [p.name for p in definition.params if p.default is None and p.name not in given]
+            files = parse_tables(table)
+            needed = [f"--param {p.name}" for p in definition.params if p.default is None and p.name not in given]
+            needed += [f"--table {name}" for name in definition.declared_tables if name not in files]
             if exists(location.parse_address(lake)) and not needed:
                 with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-                    asked = cohorts.CohortAnswer.prepare(warehouse, name, given)
+                    asked = prepare(warehouse, name, param, table)
                     problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
                     problems += leaks.find_problems(asked)
             else:
-                cohorts.check_definition(definition)
+                own = read_tables(files, definition.declared_tables, settings.load_settings(), definition.tables_read)
+                note_tables(own)
+                cohorts.check_definition(definition, None, {known: read.columns for known, read in own.items()})
                 problems = [*definition.warnings, *leakage.find_warnings(definition)]
-                why = f"Without --param {needed[0]}" if needed else f"There is no lake at {lake}"
+                why = f"Without {needed[0]}" if needed else f"There is no lake at {lake}"
                 print_note(f"{why}: possible leakage is listed, not counted.")
     except cohorts.DefinitionError as error:
         problems = error.problems

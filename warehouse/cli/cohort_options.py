@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warehouse.cli.output import print_note
 from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from warehouse.cohorts import CohortAnswer
+    from warehouse.cohorts.tables import Table
+    from warehouse.query.session import Session
 
 Name = Annotated[str, typer.Argument(metavar="NAME|FILE.sql", help="A shipped cohort (chest cohort list) or a file.")]
 Param = Annotated[
@@ -17,6 +25,43 @@ Param = Annotated[
         help="A parameter; repeat it for a list, or give NAME=@FILE with one value per line.",
     ),
 ]
+
+Tables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table",
+        metavar="NAME=FILE",
+        help="A table of your own that the cohort reads under this name: a .csv or .parquet file. May be repeated.",
+    ),
+]
+
+
+def prepare(warehouse: Session, name: str, param: list[str] | None, table: list[str] | None) -> CohortAnswer:
+    """Prepare a cohort with its parameters and tables; a note shows the types of each table."""
+    from warehouse import cohorts
+
+    asked = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param), parse_tables(table))
+    note_tables(asked.tables)
+    return asked
+
+
+def note_tables(tables: Mapping[str, Table]) -> None:
+    """Print a note for each table: its rows, and its columns with their types."""
+    for table in tables.values():
+        print_note(str(table))
+
+
+def parse_tables(words: list[str] | None) -> dict[str, str]:
+    """Parse `name=file` words; the names and files are checked when they are read."""
+    found: dict[str, str] = {}
+    for word in words or []:
+        name, equals, path = word.partition("=")
+        if not equals or not name or not path:
+            raise UsageError(f"--table {word!r} is not name=file. Example: --table reads=reads.csv")
+        if name in found:
+            raise UsageError(f"--table {name} is given twice.")
+        found[name] = path
+    return found
 
 
 def parse_parameters(words: list[str] | None) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options, table1_layout
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
 from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
 
@@ -32,6 +32,7 @@ _WHY = ("change", "patient_id", "why", "step", "values")
 def attrition(
     name: Name,
     param: Param = None,
+    table: Tables = None,
     demographics: Annotated[
         bool, typer.Option("--demographics", help="How each step shifts age, sex, ethnicity and centre.")
     ] = False,
@@ -57,7 +58,6 @@ def attrition(
     $ chest cohort attrition covid_risk --as-of 2020-06-01 -o flow.png
     $ chest cohort attrition covid_risk --demographics -o flow.svg
     """
-    from warehouse import cohorts
     from warehouse.cohorts import attrition_chart
     from warehouse.cohorts.attrition import count_steps, to_table
     from warehouse.cohorts.demographics import follow_demographics
@@ -65,7 +65,7 @@ def attrition(
     from warehouse.query.origin import describe_origin
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        found = prepare(warehouse, name, param, table)
         people = follow_demographics(found, suppress) if demographics else []
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
@@ -76,11 +76,11 @@ def attrition(
         elif demographics and output is None and form in (None, Format.TABLE):
             table1_layout.print_demographics(found.definition.title, found.definition.name, people, suppress)
         elif demographics:
-            table = warehouse.con.from_arrow(demographics_table(people))
-            write_rows(table, form, output, origin=describe_origin(warehouse))
+            shown = warehouse.con.from_arrow(demographics_table(people))
+            write_rows(shown, form, output, origin=describe_origin(warehouse))
         else:
-            table = warehouse.con.from_arrow(to_table(count_steps(found, suppress)))
-            write_rows(table, form, output, first=_COUNTS, origin=describe_origin(warehouse))
+            shown = warehouse.con.from_arrow(to_table(count_steps(found, suppress)))
+            write_rows(shown, form, output, first=_COUNTS, origin=describe_origin(warehouse))
         options.note_rounding(suppress)
 
 
@@ -97,6 +97,7 @@ def compare(
     ] = None,
     with_: Annotated[str | None, typer.Option("--with", help="Another cohort or file for the second answer.")] = None,
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     group: options.Group = options.DEFAULT_GROUP,
@@ -117,21 +118,28 @@ def compare(
     from warehouse import cohorts
     from warehouse.cohorts.compare import compare_answers
     from warehouse.cohorts.compare_summary import summarize_differences
+    from warehouse.engine.names import fold_name
     from warehouse.query.origin import describe_origin
 
     if from_ is None and with_ is None:
         raise UsageError("Nothing to compare with. Give --from DAY or SNAPSHOT, or --with another cohort.")
     given = parse_parameters(param)
+    tables, also = parse_tables(table), parse_tables(table)
+    if with_:  # each reads its own tables; one that neither reads is an error of the first
+        read, read_too = ({fold_name(t) for t in cohorts.load(which).tables_read} for which in (name, with_))
+        also = {t: path for t, path in tables.items() if fold_name(t) in read_too}
+        tables = {t: path for t, path in tables.items() if fold_name(t) in read or t not in also}
     with _open_sides(lake, from_, to, group) as (then, now):
-        old = cohorts.CohortAnswer.prepare(then, name, given)
-        new = cohorts.CohortAnswer.prepare(now, with_ or name, given)
+        old = cohorts.CohortAnswer.prepare(then, name, given, tables)
+        new = cohorts.CohortAnswer.prepare(now, with_ or name, given, also)
+        note_tables({**old.tables, **new.tables})
         if suppress and (output or form):
             raise UsageError("--suppress writes no rows: leave out -o and --format.")
         found = compare_answers(old, new)
         summary = summarize_differences(old, new, found, suppress)
         if not suppress:
-            table = now.con.from_arrow(_tabulate_differences(found, old.definition))
-            write_rows(table, form, output, first=_WHY, origin=describe_origin(now))
+            shown = now.con.from_arrow(_tabulate_differences(found, old.definition))
+            write_rows(shown, form, output, first=_WHY, origin=describe_origin(now))
         _print_summary(summary)
         options.note_rounding(suppress)
 
@@ -179,6 +187,7 @@ def confounders(
     name: Name,
     label: Annotated[str, typer.Option("--label", help="The column of the answer that a model should learn.")],
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -197,13 +206,10 @@ def confounders(
     Example:
     $ chest cohort confounders covid_risk --label covid_status
     """
-    from warehouse import cohorts
     from warehouse.cohorts import confounding
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = confounding.tabulate_confounders(
-            cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)), label, suppress
-        )
+        found = confounding.tabulate_confounders(prepare(warehouse, name, param, table), label, suppress)
     if form is Format.JSON:
         write_json(_to_json(found))
         return

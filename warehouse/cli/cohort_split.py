@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options, split_options
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.output import Format, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def split(
         ),
     ] = "",
     param: Param = None,
+    table: Tables = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -55,7 +56,6 @@ def split(
     """
     import pyarrow as pa
 
-    from warehouse import cohorts
     from warehouse.cohorts import balance as balancing
     from warehouse.cohorts import leaks
     from warehouse.cohorts.split import Split
@@ -63,7 +63,7 @@ def split(
     rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed) or Split()
     columns = [word.strip() for word in balance.split(",") if word.strip()]
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param)).split(rule)
+        answer = prepare(warehouse, name, param, table).split(rule)
         found = balancing.describe_sides(answer, columns, suppress)
         leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer))
         if output and answer.division:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import cohort_split, manifest_checks, manifest_download, options, split_options
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 
@@ -43,6 +43,7 @@ def export(
     name: Name,
     output: Annotated[Path, typer.Option("-o", "--output", help="A new or empty folder.")],
     param: Param = None,
+    table: Tables = None,
     objects: Annotated[
         str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
     ] = "dcm,json",
@@ -53,6 +54,9 @@ def export(
     hold_out_centre: split_options.HoldOutCentre = None,
     hold_out_after: split_options.HoldOutAfter = None,
     seed: split_options.Seed = None,
+    copy_tables: Annotated[
+        bool, typer.Option("--copy-tables", help="Put a copy of your own tables (--table) beside the manifest.")
+    ] = False,
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -73,17 +77,16 @@ def export(
     $ chest manifest export covid_risk --as-of 2020-06-01 -o ./covid-2020-06
     $ chest manifest export covid_risk --train 70 --tune 15 --test 15 --seed 1 -o ./covid-split
     """
-    from warehouse import cohorts
     from warehouse.cohorts.attrition import count_steps
     from warehouse.cohorts.balance import describe_sides
     from warehouse.manifests.export import export_manifest
 
     kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        answer = prepare(warehouse, name, param, table)
         rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
         answer = answer.split(rule) if rule else answer
-        made = export_manifest(answer, output, objects=kinds, say=print_note)
+        made = export_manifest(answer, output, objects=kinds, copy_tables=copy_tables, say=print_note)
         if rule:
             cohort_split.note_left_out(describe_sides(answer, suppress=suppress), suppress)
         about = made.about

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
+from warehouse.cli.cohort_options import Tables, parse_tables
 from warehouse.cli.manifest_options import Bucket, Folder, Seal, open_checked
 from warehouse.cli.output import Format, print_line, print_note, write_json
 
@@ -101,6 +102,7 @@ def _note_standing(standing: Standing | None, folder: Path, lake: str, *, is_kno
 
 def reproduce(
     folder: Folder,
+    table: Tables = None,
     seal: Seal = "",
     lake: options.Lake = options.DEFAULT_LAKE,
     newest: Annotated[bool, typer.Option("--newest", help="Use the newest snapshot, of any lake.")] = False,
@@ -108,6 +110,7 @@ def reproduce(
 ) -> None:
     """Run a manifest's cohort again, at its snapshot and as-of date: the digest must be the same.
 
+    A manifest made with your own tables needs them again (--table), unless it has a copy of them.
     Exit code 1 if it differs, if the snapshot no longer exists, or if a patient is no longer in the warehouse.
 
     \b
@@ -121,7 +124,7 @@ def reproduce(
 
     opened = open_checked(folder, seal)
     with limits.limit_resources(settings.load_settings()):
-        found = reproduce_manifest(opened, lake, newest=newest)
+        found = reproduce_manifest(opened, lake, newest=newest, tables=parse_tables(table))
     if form is Format.JSON:
         write_json(
             {

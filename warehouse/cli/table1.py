@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options, table1_layout
-from warehouse.cli.cohort_options import Name, Param, parse_parameters
+from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.output import write_json
 from warehouse.cli.terminal import get_plain_stream
 from warehouse.errors import UsageError
@@ -53,6 +53,7 @@ def table1(
         typer.Option("--by", metavar="COLUMN", help="A label or another column of the answer, or centre, sex …"),
     ] = None,
     param: Param = None,
+    table: Tables = None,
     numeric: Annotated[
         Numeric, typer.Option("--numeric", help="Ages as mean (SD) or as median [Q1,Q3].")
     ] = Numeric.MEAN,
@@ -80,14 +81,13 @@ def table1(
     $ chest cohort table1 covid_risk --by covid_status
     $ chest cohort table1 covid_risk --by centre --numeric median -o table1.tex
     """
-    from warehouse import cohorts
     from warehouse.cohorts.table1 import tabulate_characteristics
 
     chosen = form or _find_form(output)
     if chosen is Form.XLSX and output is None:
         raise UsageError("An Excel workbook cannot be printed. Write it to a file:  -o FILE.xlsx")
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
+        found = prepare(warehouse, name, param, table)
         made = tabulate_characteristics(found, by, suppress, count_missing=missing is Missing.LEVEL)
     if output is None:
         _print(made, chosen, numeric)

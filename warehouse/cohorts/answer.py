@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -18,6 +18,7 @@ from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import DefinitionError, Parameter, suggest_nearest
 from warehouse.cohorts.parsing import load
 from warehouse.cohorts.split import COLUMN, MEANING, Split
+from warehouse.cohorts.tables import Given, Table, read_tables
 from warehouse.engine import limits
 from warehouse.engine.faults import require_catalogue
 from warehouse.engine.messages import explain_shortage
@@ -46,17 +47,49 @@ class CohortAnswer:
     values: dict[str, Any]
     step_columns: dict[str, dict[str, str]]
     rule: Split | None = None
+    #: Tables of the user's own that it reads, by name; they are on the connection of the session.
+    tables: dict[str, Table] = field(default_factory=dict, kw_only=True)
 
     @classmethod
-    def prepare(cls, warehouse: Session, name_or_path: str | Path, given: Mapping[str, object]) -> Self:
-        """Prepare a cohort to run; reports every error that can be found before it runs."""
-        return cls.ask(warehouse, load(name_or_path), given)
+    def prepare(
+        cls,
+        warehouse: Session,
+        name_or_path: str | Path,
+        given: Mapping[str, object],
+        tables: Given | None = None,
+    ) -> Self:
+        """Prepare a cohort to run; reports every error that can be found before it runs.
+
+        `tables` has the tables of the user's own that it reads, by name: paths of .csv or .parquet, or frames.
+        """
+        definition = load(name_or_path)
+        read = read_tables(tables or {}, definition.declared_tables, warehouse.settings, definition.tables_read)
+        return cls.ask(warehouse, definition, given, read)
 
     @classmethod
-    def ask(cls, warehouse: Session, definition: Definition, given: Mapping[str, object]) -> Self:
+    def ask(
+        cls,
+        warehouse: Session,
+        definition: Definition,
+        given: Mapping[str, object],
+        tables: Mapping[str, Table] | None = None,
+    ) -> Self:
         """Prepare a parsed definition, for example from a manifest; it will run on a sandboxed connection."""
-        values, step_columns = check_definition(definition, given)
-        return cls(warehouse.sandboxed(), definition, values, step_columns)
+        tables = dict(tables or {})
+        if missing := [name for name in definition.declared_tables if name not in tables]:
+            raise UsageError(
+                f"Cohort {definition.name} reads the table {missing[0]}, which was not given: "
+                f"--table {missing[0]}=FILE.csv or FILE.parquet. Its columns are "
+                f"{', '.join(f'{c} {kind}' for c, kind in definition.declared_tables[missing[0]].items())}."
+            )
+        types = {name: table.columns for name, table in tables.items()}
+        values, step_columns = check_definition(definition, given, types)
+        held = warehouse.sandboxed()
+        return cls(_attach_tables(held, tables), definition, values, step_columns, tables=tables)
+
+    def on(self, warehouse: Session) -> Self:
+        """The same question to another session, with the same tables."""
+        return replace(self, warehouse=_attach_tables(warehouse.sandboxed(), self.tables))
 
     def __repr__(self) -> str:
         """The name, grain, parameters and warehouse; runs no query."""
@@ -128,7 +161,7 @@ class CohortAnswer:
         try:
             macros.choose_tag_reading(con, sql)
             with self.warehouse.limited():
-                sandbox.admit_query(con, sql, values, repeatable=True)
+                sandbox.admit_query(con, sql, values, repeatable=True, relations=self.tables)
                 return con.execute(sql, values).to_arrow_table()
         except UntrustedSqlError as error:
             raise self.definition.problem(error.line or self.definition.answer.line, error.reason) from None
@@ -151,6 +184,16 @@ class CohortAnswer:
         return self.relation()
 
 
+def _attach_tables(held: Session, tables: Mapping[str, Table]) -> Session:
+    """A session with the tables: a connection of its own, so that no other cohort sees them."""
+    if not tables:
+        return held
+    own = held.fork()
+    for table in tables.values():
+        table.attach(own.con)
+    return own
+
+
 def _check_snapshot(warehouse: Session, definition: Definition) -> None:
     """LakeError if the snapshot lacks a view or column that the definition uses."""
     declared = {(view.name, column.name) for view in columns.list_views() for column in view.columns}
@@ -171,9 +214,13 @@ def _check_snapshot(warehouse: Session, definition: Definition) -> None:
 
 
 def check_definition(
-    definition: Definition, given: Mapping[str, object] | None = None
+    definition: Definition,
+    given: Mapping[str, object] | None = None,
+    tables: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     """Return the values of the parameters and the columns of every step; no lake is needed.
+
+    `tables` has the columns of the tables that were given; the others are as the header declares them.
 
     DefinitionError for errors in the file, UsageError for errors in the parameters given. If `given` is None, required
     parameters are null.
@@ -181,7 +228,9 @@ def check_definition(
     with contextlib.closing(binding.open_shell()) as con, limits.limit_resources(settings.load_settings(), con):
         needed = {p.name: None for p in definition.params if p.default is None} if given is None else {}
         values = parse_parameters(con, definition, given if given is not None else needed)
-        if refused := validation.find_refusals(con, definition):
+        known = {**definition.declared_tables, **(tables or {})}
+        binding.create_tables(con, known)
+        if refused := validation.find_refusals(con, definition, known):
             raise DefinitionError(definition.path, refused)
         return values, binding.bind(con, definition, values)
 

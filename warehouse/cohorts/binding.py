@@ -15,6 +15,7 @@ from warehouse.catalog import columns, public_views
 from warehouse.cohorts.definition import ANSWER, Definition, Step
 from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable, suggest_nearest
 from warehouse.cohorts.sql_text import find_line
+from warehouse.cohorts.tables.types import quote_type
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.names import find_wrong_names
 from warehouse.lake import store
@@ -38,6 +39,13 @@ def open_shell() -> duckdb.DuckDBPyConnection:
     con.execute(f"use {store.ALIAS}")
     macros.create_macros(con, MACROS)  # temporary: each connection has its own
     return con
+
+
+def create_tables(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Create empty tables of the user's own on a connection of `open_shell`: by name, the types of their columns."""
+    for name, kinds in tables.items():
+        fields = ", ".join(f"{sql_files.identifier(column)} {quote_type(kind)}" for column, kind in kinds.items())
+        con.execute(f"create temp table {sql_files.identifier(name)} ({fields})")
 
 
 @cache
@@ -135,6 +143,7 @@ def to_definition_error(error: duckdb.Error, definition: Definition) -> Definiti
     if "Table with name" in text:
         name = text.split()[3]
         known = [*(view.name for view in columns.list_views()), *(step.name for step in definition.steps)]
+        known += definition.declared_tables
         return definition.problem(line, f"There is no view or step {name}.{suggest_nearest(name, known)}")
     if missing and ("not found in FROM clause" in text or "does not have a column named" in text):
         table, name = missing[0] if len(missing) > 1 else "", missing[-1]

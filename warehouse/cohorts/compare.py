@@ -127,8 +127,6 @@ def _explain_by_definition(
     old: CohortAnswer, new: CohortAnswer, moved: dict[str, str], after: dict[str, Any]
 ) -> dict[str, str]:
     """Find the rows that differ because of the definition: the old definition is run on the new data."""
-    from dataclasses import replace
-
     what = [
         *(["its SQL"] if old.definition.sql != new.definition.sql else []),
         *(
@@ -139,7 +137,7 @@ def _explain_by_definition(
     ]
     if not what:
         return {}
-    same_data = _index_by_id(replace(old, warehouse=new.warehouse))
+    same_data = _index_by_id(old.on(new.warehouse))
     reason = f"changed definition: {', '.join(what)}"
     return {
         name: reason

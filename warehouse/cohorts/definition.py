@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.cohorts.header import GRAINS, DefinitionError, Parameter, Problem
 from warehouse.cohorts.sql_text import find_placeholders
+from warehouse.cohorts.tables.declaration import Declaration
 from warehouse.engine.names import fold_name
 
 if TYPE_CHECKING:
@@ -59,11 +60,19 @@ class Definition:
     sql: str
     warnings: tuple[Problem, ...]
     tree: exp.Query = field(repr=False, compare=False)
+    tables: tuple[Declaration, ...] = ()
+    #: The relations that the SQL reads and that are neither views nor steps.
+    tables_read: tuple[str, ...] = ()
 
     @property
     def grain_column(self) -> str:
         """The column that identifies a row."""
         return GRAINS[self.grain]
+
+    @cached_property
+    def declared_tables(self) -> dict[str, dict[str, str]]:
+        """The columns with their types of each table that the header declares."""
+        return {table.name: table.columns for table in self.tables}
 
     @cached_property
     def bound_sql(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from warehouse.cohorts.tables.declaration import Declaration, parse_declaration
 from warehouse.engine.names import MOST_CHARACTERS, explain_name, fold_name, quote_name
 from warehouse.engine.query_text import shorten
 from warehouse.errors import UsageError
@@ -25,9 +26,9 @@ GRAINS = {
 #: Types of parameters; any of them may be a list (VARCHAR[]).
 TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE")
 #: Names of arguments of `wh.cohort`.
-RESERVED = ("as_of", "name")
+RESERVED = ("as_of", "name", "tables")
 
-_KEYS = ("title", "question", "definition", "limits", "grain", "param", "label")
+_KEYS = ("title", "question", "definition", "limits", "grain", "param", "label", "table")
 #: The most characters of a message; a name or value from the file may have a million.
 _MOST_SHOWN = 2_000
 #: The most problems that an error lists.
@@ -98,11 +99,12 @@ def choose_comparable(names: Sized, known: Collection[str]) -> Collection[str]:
 
 @dataclass
 class Header:
-    """The contents of a header: its texts by key, its parameters and its labels."""
+    """The contents of a header: its texts by key, its parameters, labels and tables."""
 
     texts: dict[str, str] = field(default_factory=dict)
     params: list[Parameter] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
+    tables: list[Declaration] = field(default_factory=list)
 
 
 def read(text: str, problems: list[Problem]) -> Header:
@@ -125,6 +127,8 @@ def read(text: str, problems: list[Problem]) -> Header:
             _parse_param(header, number, line, problems)
         elif key == "label":
             _parse_label(header, number, line, problems)
+        elif key == "table":
+            _parse_table(header, number, line, problems)
         elif found[2].strip():
             problems.append(Problem(number, f"{key} takes no name. Write  -- {key}: …"))
         elif key in header.texts:
@@ -197,6 +201,16 @@ def _parse_param(header: Header, number: int, line: str, problems: list[Problem]
     elif default and not _is_literal(default):
         problems.append(Problem(number, f"The default of {name} must be a literal, not {default}."))
     header.params.append(Parameter(name, kind.upper(), default, meaning.strip(), number))
+
+
+def _parse_table(header: Header, number: int, line: str, problems: list[Problem]) -> None:
+    declared, wrong = parse_declaration(line, number)
+    if declared is None:
+        problems.append(Problem(number, wrong))
+    elif fold_name(declared.name) in (fold_name(table.name) for table in header.tables):
+        problems.append(Problem(number, f"Table {declared.name} is declared twice."))
+    else:
+        header.tables.append(declared)
 
 
 def _is_literal(text: str) -> bool:

@@ -21,7 +21,7 @@ from warehouse.cohorts.sql_text import (
     find_placeholders,
     tokenize,
 )
-from warehouse.cohorts.steps import cut_steps, find_misnamed, find_unused
+from warehouse.cohorts.steps import cut_steps, find_misnamed, find_tables_read, find_unused
 from warehouse.engine import sql_files
 from warehouse.engine.names import fold_name, quote_name
 from warehouse.engine.query_text import find_hidden, read_text
@@ -91,7 +91,13 @@ def _parse_text(text: str, path: str) -> Definition:
     for name in unused:
         near = suggest_nearest(name, near_used)
         problems.append(Problem(params[name].line, f"Parameter {params[name].name} is never used.{near}"))
-    problems += find_misnamed(steps)
+    problems += find_misnamed(steps, [table.name for table in head.tables])
+    tables_read = find_tables_read(tree, [table.name for table in head.tables])
+    problems += [
+        Problem(table.line, f"Table {table.name} is never read.")
+        for table in head.tables
+        if table.name not in tables_read and fold_name(table.name) not in {fold_name(step.name) for step in steps}
+    ]
     if problems:
         raise DefinitionError(path, problems)
     return Definition(
@@ -109,6 +115,8 @@ def _parse_text(text: str, path: str) -> Definition:
         sql=text,
         warnings=find_unused(steps, answer),
         tree=tree,
+        tables=tuple(head.tables),
+        tables_read=tables_read,
     )
 
 

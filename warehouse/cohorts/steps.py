@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
@@ -86,9 +86,10 @@ def _iterate_lines_before(lines: list[str], at: int) -> Iterator[bool]:
     return (bool(line.strip()) and not line.startswith("--") for line in lines[: at + 1])
 
 
-def find_misnamed(steps: tuple[Step, ...]) -> Iterator[Problem]:
+def find_misnamed(steps: tuple[Step, ...], tables: Iterable[str] = ()) -> Iterator[Problem]:
     """Yield a problem for each step with an invalid name or a name that is already used."""
     taken = {"answer": "of the final SELECT", **{view.name: "of a view" for view in columns.list_views()}}
+    taken |= {fold_name(name): "of a table in the header" for name in tables}
     seen: set[str] = set()
     for step in steps:
         name = fold_name(step.name)
@@ -114,3 +115,18 @@ def find_unused(steps: tuple[Step, ...], answer: Step) -> tuple[Problem, ...]:
         for s in steps
         if s.name not in reached
     )
+
+
+def find_tables_read(tree: exp.Query, declared: Iterable[str]) -> tuple[str, ...]:
+    """Find the relations that a query reads and that are neither views nor steps; declared ones as they are declared,
+    others as they are written first."""
+    from sqlglot import exp
+
+    known = {*(view.name for view in columns.list_views()), *(fold_name(cte.alias) for cte in tree.find_all(exp.CTE))}
+    spelt = {fold_name(name): name for name in declared}
+    found: dict[str, str] = {}
+    for table in tree.find_all(exp.Table):
+        name = fold_name(table.name)
+        if not isinstance(table.this, exp.Func) and not table.db and name not in known:
+            found.setdefault(name, spelt.get(name, table.name))
+    return tuple(found.values())

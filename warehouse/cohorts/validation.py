@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Problem, choose_comparable, suggest_nearest
 from warehouse.cohorts.sql_text import find_line
+from warehouse.cohorts.tables.declaration import explain_table_name
 from warehouse.engine.names import fold_name, quote_name
 from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.query import sandbox
@@ -23,13 +25,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def find_refusals(con: duckdb.DuckDBPyConnection, definition: Definition) -> list[Problem]:
-    """List the reasons why the SQL may not run, found in its text; the plan is checked when it runs."""
-    unknown = list(_find_unknown_relations(definition))
+def find_refusals(
+    con: duckdb.DuckDBPyConnection, definition: Definition, tables: Collection[str] = ()
+) -> list[Problem]:
+    """List the reasons why the SQL may not run, found in its text; the plan is checked when it runs. `tables` are the
+    user's own, which it may read."""
+    unknown = list(_find_unknown_relations(definition, tables))
     if unknown:
         return unknown
     try:
-        sandbox.check_tree(con, definition.bound_sql, repeatable=True)
+        sandbox.check_tree(con, definition.bound_sql, repeatable=True, relations=tables)
         return _find_misread_steps(con, definition)
     except UntrustedSqlError as error:
         return [Problem(error.line or definition.answer.line, _reword_for_cohorts(error.reason))]
@@ -67,13 +72,14 @@ def _reword_for_cohorts(reason: str) -> str:
     return f"{reason} The same question must have the same answer: use a parameter, or --as-of."
 
 
-def _find_unknown_relations(definition: Definition) -> Any:
+def _find_unknown_relations(definition: Definition, tables: Collection[str]) -> Any:
     """Yield a problem for each relation that is neither a view nor a step, with the nearest name."""
     from sqlglot import exp
 
     known = {
         *(view.name for view in columns.list_views()),
         *(fold_name(cte.alias) for cte in definition.tree.find_all(exp.CTE)),
+        *map(fold_name, tables),
     }
     unknown = [
         table
@@ -84,7 +90,8 @@ def _find_unknown_relations(definition: Definition) -> Any:
     for table in unknown:
         line = find_line(definition.sql, table.this.meta.get("start", definition.answer.start))
         shown = table.name if table.name.isascii() and table.name.isidentifier() else quote_name(table.name)
-        yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, near)}")
+        own = "" if explain_table_name(table.name) else f" A table of your own is given by  --table {table.name}=FILE"
+        yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, near)}{own}")
 
 
 def check_grain(table: pa.Table, definition: Definition) -> None:

@@ -68,8 +68,14 @@ def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = 
         is_same=old.digest == new.digest,
         asked={
             words: (before, after)
-            for words, path in _ASKED.items()
-            if (before := _find_value(old.about, path)) != (after := _find_value(new.about, path))
+            for words, before, after in [
+                *(
+                    (words, _find_value(old.about, path), _find_value(new.about, path))
+                    for words, path in _ASKED.items()
+                ),
+                ("tables", _list_digests(old), _list_digests(new)),
+            ]
+            if before != after
         },
         counts={name: counts.get(name, 0) for name in ("same", "came", "went", "changed")},
         objects=objects,
@@ -83,6 +89,11 @@ def _render_rows_query(manifest: Manifest, labels: list[str]) -> str:
     return sql_files.fill(
         sql_files.read_statements("manifests/compare.sql")["rows"], rows=manifest.contents.rows, labels=texts
     )
+
+
+def _list_digests(manifest: Manifest) -> dict[str, str]:
+    """The digests of the tables that the cohort read, by name."""
+    return {table["name"]: table["digest"] for table in manifest.about.get("tables", ())}
 
 
 def _find_value(about: dict[str, Any], path: tuple[str, ...]) -> Any:

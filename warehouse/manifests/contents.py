@@ -19,6 +19,7 @@ from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.checking import check_tables, open_table
 from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.sealing import copy_file, hash_file
+from warehouse.manifests.tables import check_copies
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None
         for name in sorted(files.keys() - {"manifest.csv", rows.name, records.name}):
             hash_file(folder / name, files[name])
         sources = _check_contents(folder, about, rows, records, settings)
+        check_copies(folder, about, settings)
     except OSError as error:
         _remove(place, os.getpid())
         raise UsageError(f"{folder} cannot be read: {error.strerror or error}.") from None

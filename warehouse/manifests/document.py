@@ -97,6 +97,8 @@ def _find_problem(about: dict[str, Any]) -> str:
     cohort = about["cohort"]
     if wrong := check_names(cohort["labels"], "label") or check_names(cohort["parameters"], "parameter"):
         return wrong[0].rstrip(".")
+    if problem := _find_wrong_tables(about):
+        return problem
     if hashlib.sha256(cohort["sql"].encode()).hexdigest() != cohort["sql_sha256"]:
         return "$.cohort.sql_sha256 does not match $.cohort.sql"
     if "split" in about and COLUMN not in cohort["labels"]:
@@ -104,6 +106,19 @@ def _find_problem(about: dict[str, Any]) -> str:
     if len(about["without_images"]) != about["counts"]["rows_without_images"]:
         return "$.counts.rows_without_images is not the length of $.without_images"
     return ""
+
+
+def _find_wrong_tables(about: dict[str, Any]) -> str:
+    """Return what is wrong with the names of tables and their columns, or with a copy of no table, else ""."""
+    tables = about.get("tables", [])
+    wrong = check_names((table["name"] for table in tables), "table")
+    for table in tables:
+        wrong += check_names(table["columns"], "column")
+    if wrong:
+        return wrong[0].rstrip(".")
+    known = {f"table_{table['name']}.parquet" for table in tables}
+    stray = [name for name in about["files"] if name.startswith("table_") and name not in known]
+    return f"$.files has {stray[0]}, a copy of no table in $.tables" if stray else ""
 
 
 @cache

@@ -2,6 +2,7 @@
 
 manifest.parquet, manifest.csv   a row an object, sorted            manifest.json   everything else about it
 records.parquet                  the clinical files that were known  croissant.json  for those who read Croissant
+table_NAME.parquet               copies of the cohort's own tables, if asked for
 manifest.schema.json             the schema of manifest.json         download.s5cmd  for those who prefer s5cmd
 SHA256SUMS                       the hashes of all of them
 """
@@ -34,6 +35,7 @@ from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect_rows, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
 from warehouse.manifests.sides import find_leaks
+from warehouse.manifests.tables import describe_tables, write_copies
 from warehouse.query.origin import describe_origin, render_metadata
 from warehouse.version import __version__
 
@@ -51,12 +53,14 @@ def export_manifest(
     folder: Path | str,
     *,
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
+    copy_tables: bool = False,
     say: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
     """Record the manifest of a cohort's answer in the lake, and write it into a new folder: whole, or not at all.
 
     A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
-    is readable only, the manifest is not recorded, and `say` is called with the reason.
+    is readable only, the manifest is not recorded, and `say` is called with the reason. `copy_tables` puts a copy of
+    the cohort's own tables beside it.
 
     UsageError when the folder is in the way or cannot be written, SplitLeakError when a label `split` has a patient, an
     image or equal bytes on two sides, LakeBusyError when another writes to the lake for longer than is waited,
@@ -67,7 +71,7 @@ def export_manifest(
         with contextlib.ExitStack() as held, write_folder_atomically(folder) as part:
             with contextlib.closing(collect_rows(answer, objects, part)) as rows:
                 require_no_leaks(answer.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels))
-                write_files(answer, rows, objects, part)
+                write_files(answer, rows, objects, part, copy_tables=copy_tables)
             made = open_manifest(part)  # what cannot be opened is not handed out
             refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))
     except OSError as error:
@@ -81,7 +85,9 @@ def export_manifest(
     return manifest
 
 
-def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], folder: Path) -> None:
+def write_files(
+    answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], folder: Path, *, copy_tables: bool = False
+) -> None:
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
     _settle_types(rows)
@@ -91,6 +97,7 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
     _copy_table(rows.con, "manifest_rows", folder / "manifest.parquet", parquet)
     _copy_table(rows.con, "manifest_records", folder / "records.parquet", parquet)
     files = {name: _describe_file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
+    copies = write_copies(answer.tables, folder, answer.warehouse.settings) if copy_tables else []
     described = describe_manifest(answer, rows, objects, files)
     for source in described["sources"]:
         if _CONTROL.search(source):
@@ -107,7 +114,7 @@ def write_files(answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], fold
             write_s5cmd(rows.con, "manifest_rows", file)
         else:
             file.write(b"# The objects lie in a folder, where s5cmd has nothing to do: chest manifest download\n")
-    files |= {name: _describe_file(folder / name) for name in (SCHEMA, "croissant.json", "download.s5cmd")}
+    files |= {name: _describe_file(folder / name) for name in (SCHEMA, "croissant.json", "download.s5cmd", *copies)}
     _write_json(folder / DOCUMENT, described)
     (folder / SUMS).write_text(render_sums((folder / DOCUMENT).read_bytes(), files), encoding="utf-8")
 
@@ -190,6 +197,7 @@ def describe_manifest(
         "attrition": _describe_attrition(answer),
         "files": files,
         "citation": " ".join(wh.settings.citation.split()),
+        **({"tables": describe_tables(answer.tables)} if answer.tables else {}),
         "created_at": to_utc(datetime.now(UTC)),
         "created_by": store.get_author(),
         "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},

@@ -152,6 +152,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
         "seal": manifest.seal,
         "csv_sha256": about["files"]["manifest.csv"]["sha256"],
         "snapshot_time": about["snapshot_time"],
+        "tables": json.dumps(about.get("tables", []), ensure_ascii=False),
     }
 
 
@@ -169,7 +170,12 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
             return []
         rows = con.execute("from ops.manifests order by created_at desc, digest").to_arrow_table().to_pylist()
     return [
-        {**row, "parameters": json.loads(row["parameters"] or "{}"), "split": json.loads(row.get("split") or "null")}
+        {
+            **row,
+            "parameters": json.loads(row["parameters"] or "{}"),
+            "split": json.loads(row.get("split") or "null"),
+            "tables": json.loads(row.get("tables") or "[]"),
+        }
         for row in rows
     ]
 
@@ -181,6 +187,8 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
     """
     if entry["snapshot"] == newest.snapshot.number:
         return "same"
+    if own := ", ".join(table["name"] for table in entry.get("tables", ())):
+        return f"needs its tables to run: {own}"
     from warehouse.cohorts import answer, parsing, split
 
     asked = newest.group(entry["group_name"])

@@ -15,10 +15,12 @@ from warehouse.manifests.document import to_utc
 from warehouse.manifests.export import write_files
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import collect_rows
+from warehouse.manifests.tables import read_again
 from warehouse.manifests.verify import find_missing_patients
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from warehouse.cohorts.tables import Given
     from warehouse.query.session import Session
 
 
@@ -39,10 +41,16 @@ class Reproduction:
 
 @explain_faults()
 def reproduce(
-    manifest: Manifest, lake_address: str = "", *, newest: bool = False, settings: Settings | None = None
+    manifest: Manifest,
+    lake_address: str = "",
+    *,
+    newest: bool = False,
+    settings: Settings | None = None,
+    tables: Given | None = None,
 ) -> Reproduction:
     """Ask a manifest's cohort again on the lake it was made from; `newest`: on any lake, at its newest snapshot.
 
+    `tables` are the user's own that it was made with, by name; without them, the copies in its folder are read.
     Raises ManifestError when the snapshot is gone, when the lake is another one, or when the manifest was altered.
     """
     from warehouse.cohorts import parsing
@@ -57,7 +65,8 @@ def reproduce(
         asked = wh.group(about["group"])
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
         known = parsing.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
-        answer = CohortAnswer.ask(asked, known, about["cohort"]["parameters"])
+        own = read_again(manifest.folder, about, known, tables or {}, asked.settings)
+        answer = CohortAnswer.ask(asked, known, about["cohort"]["parameters"], own)
         answer = answer.split(Split.from_json(about["split"])) if "split" in about else answer
         objects = tuple(about["objects"])
         with contextlib.closing(collect_rows(answer, objects, folder)) as rows:

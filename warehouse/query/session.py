@@ -132,6 +132,10 @@ class Session(Views):
                 raise UsageError(f"There is no group {name!r}. The groups are {', '.join(known)}.")
         return self._at(group_name=name)
 
+    def without_limits(self) -> Self:
+        """The same lake for all groups and without an as-of date."""
+        return self._at(day=None, group_name=ALL_GROUPS)
+
     @explain_faults()
     def _at(self, **changes: Any) -> Self:
         changed = replace(self, con=self.con.cursor(), **changes)

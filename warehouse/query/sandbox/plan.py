@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from warehouse.engine import sql_files
 from warehouse.engine.messages import clean_message
 from warehouse.engine.names import fold_name
 from warehouse.errors import UntrustedSqlError, UsageError
@@ -108,7 +109,8 @@ def check_scans(
         if is_too_deep(str(error)):
             raise UntrustedSqlError(TOO_DEEP) from None
         raise UsageError(f"The query failed. {_strip_preamble(clean_message(error))}") from None
-    ours = {f'"temp".main.{name}' for name in relations}
+    # DuckDB quotes a name only where it has to.
+    ours = {f'"temp".main.{written}' for name in relations for written in (name, sql_files.identifier(name))}
     scans: dict[str, list[str]] = {}
     for node, above, is_shielded in _walk_operators(plan):
         name = node["name"].strip()

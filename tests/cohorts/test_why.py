@@ -1,0 +1,134 @@
+"""Why a patient is not in a cohort, and the step that took each one out."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Chest
+from drawn import build_lake
+
+import warehouse
+
+FILMS = """
+patient | image | study | day
+in      | i1    | I     | 2020-04-02
+late    | l1    | L     | 2020-04-20
+late    | l2    | L     | 2020-04-21
+lone    | o1    | O     | 2020-04-02
+second  | s1    | I     | 2020-04-03
+"""
+RECORDS = """
+patient | uploaded   | positive_swab
+in      | 2020-05-01 | 2020-04-01
+late    | 2020-05-01 | 2020-04-01
+second  | 2020-05-01 | 2020-04-01
+paper   | 2020-05-01 | 2020-04-01
+"""
+HEAD = "-- title: T\n-- question: Q?\n-- param days INTEGER = 7: the most days\n"
+STEPS = """\
+with
+-- Films.
+films as (
+    select patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, StudyDate from chest_films
+),
+
+-- Near a swab.
+near as (
+    select films.*, swabs.swab_date
+    from films
+    inner join swabs on films.patient_id = swabs.patient_id
+    where films.StudyDate - swabs.swab_date <= $days and films.StudyDate is not null
+),
+
+-- The first of its study.
+first_ones as (
+    select * from near
+    qualify row_number() over (partition by StudyInstanceUID order by StudyDate) = 1
+)
+
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("why")
+    build_lake(root, FILMS, RECORDS).close()
+    for grain, column in (("image", "SOPInstanceUID"), ("study", "StudyInstanceUID"), ("series", "SeriesInstanceUID")):
+        (root / f"{grain}.sql").write_text(f"{HEAD}-- grain: {grain}\n{STEPS}select {column} from first_ones\n")
+    (root / "patient.sql").write_text(f"{HEAD}-- grain: patient\n{STEPS}select distinct patient_id from first_ones\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def wh(root: Path) -> Iterator[warehouse.Warehouse]:
+    with warehouse.open(str(root / "lake"), trusted=False) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("grain", ["image", "series", "patient"])
+def test_each_patient_has_the_step_that_took_them_out(wh: warehouse.Warehouse, root: Path, grain: str) -> None:
+    rows = wh.cohort(root / f"{grain}.sql").excluded().to_pylist()
+    assert [(row["patient_id"], row["step"], row["after"]) for row in rows] == [
+        ("late", "near", "films"),
+        ("lone", "near", "films"),
+        ("paper", "films", None),
+        ("second", "first_ones", "near"),
+    ]
+    assert rows[0]["meaning"] == "Near a swab."
+    assert wh.cohort(root / f"{grain}.sql", days=100).excluded().num_rows == 3
+    both = {row["patient_id"] for row in rows} | {"in"}
+    assert both == {row[0] for row in wh.patients().project("patient_id").fetchall()}
+
+
+def test_the_values_that_did_it_are_shown_for_each_row(wh: warehouse.Warehouse, root: Path) -> None:
+    cohort = wh.cohort(root / "image.sql")
+    late = cohort.why("late")
+    assert (late.is_in, late.step, late.after, late.n_rows) == (False, "near", "films", 2)
+    assert [(f.ids["SOPInstanceUID"], f.outcome) for f in late.failures] == [("l1", "false"), ("l2", "false")]
+    assert "swab_date" in late.failures[0].condition
+    assert {str(value) for value in late.failures[0].values.values()} == {"2020-04-20", "2020-04-01"}
+    lone = cohort.why("lone")
+    conditions = {(f.condition.split(" ON ")[0], f.outcome) for f in lone.failures}
+    assert ("INNER JOIN swabs", "false") in conditions, "no swab at all"
+    assert any(outcome == "null" for _, outcome in conditions)
+    second = cohort.why("second")
+    assert (second.step, second.after, len(second.failures)) == ("first_ones", "near", 1)
+    assert "ROW_NUMBER()" in second.failures[0].condition
+    assert cohort.why("in").is_in
+    paper = cohort.why("paper")
+    assert (paper.step, paper.after, paper.n_rows) == ("films", "chest_films", 0)
+    assert "chest_films has no row of this patient" in str(paper)
+
+
+def test_a_patient_who_is_not_there_is_told_from_one_of_another_group_or_day(
+    wh: warehouse.Warehouse, root: Path
+) -> None:
+    file = root / "image.sql"
+    with pytest.raises(warehouse.NotFoundError, match="There is no patient 'nobody' in this lake"):
+        wh.cohort(file).why("nobody")
+    with pytest.raises(warehouse.NotFoundError, match="Nothing of patient 'in' was available as of 2020-01-01"):
+        wh.cohort(file, as_of="2020-01-01").why("in")
+    with pytest.raises(warehouse.NotFoundError, match="Patient 'in' is not in group validation"):
+        wh.group("validation").cohort(file).why("in")
+
+
+def test_the_commands(root: Path, here: Chest, tmp_path: Path) -> None:
+    lake = ("--lake", root / "lake")
+    done = here("cohort", "why", root / "image.sql", "late", *lake, "--format", "json")
+    rows = json.loads(done.stdout)
+    assert [(row["SOPInstanceUID"], row["is"]) for row in rows] == [("l1", "false"), ("l2", "false")]
+    assert "<= $days" in rows[0]["condition"]
+    assert "late is taken out by step near" in done.stderr
+    done = here("cohort", "why", root / "image.sql", "in", *lake)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "in is in the answer.\n")
+    assert here("cohort", "excluded", root / "image.sql", *lake, "-o", tmp_path / "out.csv").returncode == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[1] == "late,near,films,Near a swab."
+    assert here("cohort", "why", root / "image.sql", "no\x1bbody", *lake).stderr.count("\x1b") == 0
+
+
+@pytest.mark.parametrize("name", ["covid_risk", "ventilation", "longitudinal_ct", "teaching_set"])
+def test_every_excluded_patient_of_a_shipped_cohort_is_explained(wh: warehouse.Warehouse, name: str) -> None:
+    cohort = wh.cohort(name)
+    for row in cohort.excluded().to_pylist():
+        assert cohort.why(row["patient_id"]).step == row["step"]

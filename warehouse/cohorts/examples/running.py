@@ -1,0 +1,105 @@
+"""Asks a cohort the examples beside it, and compares the answers with those that are drawn."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.cohorts.answer import CohortAnswer
+from warehouse.cohorts.examples.drawing import open_drawn
+from warehouse.cohorts.examples.parsing import Drawn, Example, load_examples
+from warehouse.cohorts.header import suggest_nearest
+from warehouse.cohorts.parsing import list_shipped, load
+from warehouse.engine import sql_files
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.query.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an example: the drawn rows that the answer lacks, and those that it has besides."""
+
+    name: str
+    line: int
+    lacks: tuple[str, ...]
+    besides: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the answer is the drawn one."""
+        return not self.lacks and not self.besides
+
+
+def find_examples(name_or_path: str) -> Path:
+    """The file of examples that lies beside a cohort: NAME.test.txt. UsageError if there is none."""
+    shipped = name_or_path in list_shipped()
+    path = sql_files.find_root() / f"cohorts/{name_or_path}.sql" if shipped else Path(name_or_path)
+    found = path.with_suffix(".test.txt")
+    if not found.exists():
+        raise UsageError(f"There are no examples in {found}. Write them there, or name a file with --examples.")
+    return found
+
+
+def run_examples(name_or_path: str, examples: Path | str | None = None) -> list[Outcome]:
+    """Run the examples of a cohort on the real views; UsageError for a mistake in either file."""
+    load(name_or_path)
+    path = Path(examples or find_examples(name_or_path))
+    found = []
+    # Examples that share what is drawn share a session: opening one takes longest.
+    for _, alike in itertools.groupby(load_examples(path), lambda example: example.drawn):
+        examples_alike = list(alike)
+        with open_drawn(examples_alike[0], str(path)) as warehouse:
+            found += [_run(warehouse, name_or_path, example, str(path)) for example in examples_alike]
+    return found
+
+
+def _run(opened: Session, cohort: str, example: Example, path: str) -> Outcome:
+    assert example.answer is not None
+    warehouse = opened.group(example.group)
+    warehouse = warehouse.as_of(example.as_of) if example.as_of else warehouse
+    with warehouse.limited():
+        tables = {name: _to_frame(drawn) for name, drawn in example.tables.items()}
+        answer = CohortAnswer.prepare(warehouse, cohort, example.parameters, tables)
+        rows = answer.rows
+        for column in example.answer.columns:
+            if column not in rows.column_names:
+                near = suggest_nearest(column, rows.column_names)
+                raise UsageError(f"{path}:{example.answer.line + 1}: The answer has no column {column}.{near}")
+        names = example.answer.columns
+        found = Counter(tuple(map(_to_text, row.values())) for row in rows.select(names).to_pylist())
+    meant = Counter(tuple(None if c == "null" else c for c in cells) for _, cells in example.answer.rows)
+    return Outcome(
+        example.name,
+        example.line,
+        tuple(_render(names, row) for row in sorted((meant - found).elements(), key=str)),
+        tuple(_render(names, row) for row in sorted((found - meant).elements(), key=str)),
+    )
+
+
+def _to_frame(drawn: Drawn) -> pa.Table:
+    import pyarrow as pa
+
+    cells = [[None if cell == "null" else cell for cell in row] for _, row in drawn.rows]
+    return pa.table(
+        {name: pa.array([row[place] for row in cells], pa.string()) for place, name in enumerate(drawn.columns)}
+    )
+
+
+def _to_text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat(" ") if isinstance(value, datetime) else str(value)
+
+
+def _render(names: list[str], row: tuple[str | None, ...]) -> str:
+    return ", ".join(f"{name} = {'null' if value is None else value}" for name, value in zip(names, row, strict=True))
