@@ -89,11 +89,16 @@ class Cohort(CohortAnswer):
         return attrition.to_table(self.steps(suppress=suppress))
 
     @explain_faults()
-    def export(self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json")) -> Manifest:
-        """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake."""
+    def export(
+        self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json"), columns: tuple[str, ...] = ()
+    ) -> Manifest:
+        """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake.
+
+        `columns` of view `images`, such as InstanceNumber, become columns of its rows.
+        """
         from warehouse.manifests.export import export_manifest
 
-        return export_manifest(self, folder, objects=objects)
+        return export_manifest(self, folder, objects=objects, columns=columns)
 
 
 def open(

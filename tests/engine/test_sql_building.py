@@ -68,6 +68,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.context", "os.cpu_count"),
         ("warehouse.ingest.context", "self.con.execute(\"select current_setting('threads')\").fetchone"),
         ("warehouse.lake.maintenance", "str(dry_run).lower"),
+        ("warehouse.manifests.layouts", "str"),
     },
     "SQL that another module has quoted, or filled from sql/, as this test sees there": {
         ("warehouse.cohorts.attrition", "binding.quote_step"),
@@ -91,6 +92,8 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.manifests.contents", "contents.rows"),
         ("warehouse.manifests.compare", "manifest.contents.rows"),
         ("warehouse.manifests.download", "contents.rows"),
+        ("warehouse.manifests.download_folder", "rows"),
+        ("warehouse.manifests.layouts", "rows"),
         ("warehouse.manifests.paths", "rows"),
         ("warehouse.manifests.rows", "rows"),
         ("warehouse.manifests.verify", "contents.rows"),
@@ -98,6 +101,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     "No SQL: a schema, values that are bound": {
         ("warehouse.manifests.register", "manifest.about"),
         ("warehouse.manifests.register", "json.dumps"),
+        ("warehouse.manifests.register", "about.get"),
         ("warehouse.ingest.recleaning", "record_extraction.extract_records"),
         ("warehouse.ingest.recleaning", "rows.filter"),
     },

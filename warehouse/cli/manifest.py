@@ -42,6 +42,12 @@ def export(
     objects: Annotated[
         str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
     ] = "dcm,json",
+    columns: Annotated[
+        str,
+        typer.Option(
+            "--columns", help="Columns of view images that each row has besides, with commas: InstanceNumber."
+        ),
+    ] = "",
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -62,10 +68,12 @@ def export(
     from warehouse.cohorts.attrition import count_steps
     from warehouse.manifests.export import export_manifest
 
-    kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
+    kinds, names = (
+        tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip())) for words in (objects, columns)
+    )
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param))
-        made = export_manifest(answer, output, objects=kinds, say=print_note)
+        made = export_manifest(answer, output, objects=kinds, columns=names, say=print_note)
         about = made.about
         if suppress > 1 and form is Format.JSON:
             counted = zip(about["attrition"], count_steps(answer, suppress), strict=True)

@@ -17,7 +17,6 @@ from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.checksums import How, find_proof
 from warehouse.manifests.download_folder import explain_unwritable
-from warehouse.manifests.files import find_place
 from warehouse.object_store.base import Bucket, Content, Facts, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 from warehouse.progress import Progress
@@ -50,6 +49,7 @@ class Wanted:
 
     key: str
     uri: str
+    path: str  # below the folder
     size: int
     etag: str
     source: str
@@ -62,10 +62,8 @@ class _StoppedError(Exception):
 class Job:
     """One download: workers handle objects, and the calling thread collects their results."""
 
-    def __init__(
-        self, data: Path, buckets: dict[str, Bucket], folders: dict[str, str], refused: dict[str, str]
-    ) -> None:
-        self._data, self._buckets, self._folders, self._refused = data, buckets, folders, refused
+    def __init__(self, data: Path, buckets: dict[str, Bucket], refused: dict[str, str]) -> None:
+        self._data, self._buckets, self._refused = data, buckets, refused
         self._stop = threading.Event()
         self._made: set[Path] = set()
         self._in_a_row = 0
@@ -109,7 +107,7 @@ class Job:
         """Handle one object; returns the verification method and the bytes fetched (-1: was present), or the reason."""
         if item.uri in self._refused:
             return self._refused[item.uri]
-        place = find_place(self._data, item.key, item.uri, self._folders)
+        place = paths.find_target(self._data, item.path)
         if place is None:
             return paths.OUTSIDE
         bucket = self._buckets[item.source]

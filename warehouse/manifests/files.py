@@ -16,6 +16,9 @@ from warehouse.text import escape_controls
 if TYPE_CHECKING:
     import polars as pl
 
+#: The file in a download's own folder that has its layout, unless that is the keys.
+LAYOUT = "layout"
+
 
 class Files(Sequence[tuple[str, dict[str, Any]]]):
     """Paths of files, each with `patient_id` and its labels, in the order of the manifest; cheap to pickle."""
@@ -105,8 +108,7 @@ def find_files(manifest: Listing, rows: pl.DataFrame, data: Path, objects: str) 
     import polars as pl
 
     rows = rows.filter(pl.col("object") == objects)
-    folders = name_source_folders(manifest.sources)
-    places = [find_place(data, key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
+    places = list(find_places(manifest, rows, data))
     absent = [key for key, place in zip(rows["key"].to_list(), places, strict=True) if not (place and place.is_file())]
     if absent:
         raise ManifestError(
@@ -116,9 +118,28 @@ def find_files(manifest: Listing, rows: pl.DataFrame, data: Path, objects: str) 
     return Files([str(place) for place in places], rows.select("patient_id", *manifest.labels))
 
 
-def find_place(data: Path, key: str, uri: str, folders: dict[str, str]) -> Path | None:
-    """Find the path of an object in a download folder; None if it is not allowed."""
-    return paths.find_target(data, find_path(key, uri, folders))
+def find_places(manifest: Listing, rows: pl.DataFrame, data: Path) -> Iterator[Path | None]:
+    """Find the paths of objects in a download folder, of any layout; None for one that is not there or not allowed."""
+    if (data / paths.OWN / LAYOUT).exists():
+        known = _read_table(data)
+        below = [known.get(uri, "") for uri in rows["uri"]]
+    else:
+        folders = name_source_folders(manifest.sources)
+        below = [find_path(key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
+    return (paths.find_target(data, path) for path in below)
+
+
+def _read_table(data: Path) -> dict[str, str]:
+    """Read the paths of a folder by uri; ManifestError if the download has not come so far."""
+    import polars as pl
+
+    table = data / paths.TABLES[0]
+    try:
+        return dict(pl.read_parquet(table, columns=["uri", "path"], glob=False).select("uri", "path").iter_rows())
+    except (OSError, pl.exceptions.PolarsError):
+        raise ManifestError(
+            f"{table}, with the paths of the objects, cannot be read. Run the download again."
+        ) from None
 
 
 def find_path(key: str, uri: str, folders: dict[str, str]) -> str:

@@ -151,6 +151,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
         "seal": manifest.seal,
         "csv_sha256": about["files"]["manifest.csv"]["sha256"],
         "snapshot_time": about["snapshot_time"],
+        "image_columns": about.get("columns"),
     }
 
 
@@ -184,9 +185,9 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
     try:
         with limits.limit_resources(newest.settings):
             known = parsing.parse(entry["sql"], f"{entry['cohort']}.sql")
-            with contextlib.closing(
-                collect_rows(answer.CohortAnswer.ask(asked, known, entry["parameters"]), tuple(entry["kinds"]))
-            ) as rows:
+            again = answer.CohortAnswer.ask(asked, known, entry["parameters"])
+            columns = tuple(entry.get("image_columns") or ())
+            with contextlib.closing(collect_rows(again, tuple(entry["kinds"]), columns=columns)) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:
         return f"can no longer run: {error}"

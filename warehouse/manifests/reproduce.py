@@ -57,9 +57,9 @@ def reproduce(
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
         known = parsing.parse(about["cohort"]["sql"], f"{manifest.name}.sql")
         answer = CohortAnswer.ask(asked, known, about["cohort"]["parameters"])
-        objects = tuple(about["objects"])
-        with contextlib.closing(collect_rows(answer, objects, folder)) as rows:
-            write_files(answer, rows, objects, folder)
+        objects, columns = tuple(about["objects"]), tuple(about.get("columns", ()))
+        with contextlib.closing(collect_rows(answer, objects, folder, columns)) as rows:
+            write_files(answer, rows, objects, folder, columns)
         again = open_manifest(folder)
         return Reproduction(
             digest=again.digest,
