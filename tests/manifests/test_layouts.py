@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, copy_lake, write_objects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -306,3 +306,60 @@ def test_no_value_leads_out_of_the_folder(
         assert len(place.relative_to(data).parts) == 2
         place.parent.mkdir(exist_ok=True)
         place.open("x").close()
+
+
+# One patient, study or series
+
+
+@pytest.fixture
+def own(root: Path, ask: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chest:
+    """The command with a lake of the test's own, since each download is recorded."""
+    monkeypatch.setenv("CHEST_LAKE", str(copy_lake(root / "lake", tmp_path / "lake")))
+    return ask
+
+
+@pytest.mark.parametrize(("what", "n_images"), [("PatA", 3), ("1.9.A", 3), ("1.9.A.2", 1), ("1.9.B.1", 1)])
+def test_a_patient_a_study_and_a_series_are_downloaded(own: Chest, tmp_path: Path, what: str, n_images: int) -> None:
+    data = tmp_path / "data"
+    done = own("download", what, "-o", data, "--layout", TEMPLATE, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fetched"] == 2 * n_images
+    made = warehouse.manifest(data / ".chest/manifest")
+    assert len(made.files(data)) == n_images
+    assert made.about["cohort"]["parameters"] == {"id": what}
+    listed = json.loads(own("manifest", "list", "--format", "json").stdout)
+    assert [entry["seal"] for entry in listed].count(made.seal) == 1
+    again = own("download", what, "-o", data, "--format", "json")
+    assert json.loads(again.stdout)["kept"] == 2 * n_images
+    assert len(json.loads(own("manifest", "list", "--format", "json").stdout)) == len(listed), "it was recorded once"
+    assert own("manifest", "reproduce", data / ".chest/manifest").returncode == 0
+    other = own("download", "PatB", "-o", data)
+    assert other.returncode == 2
+    assert f" {what} (dcm, json; group training), which is another" in other.stderr
+
+
+def test_a_manifest_is_downloaded_by_its_folder(own: Chest, root: Path, tmp_path: Path) -> None:
+    done = own("download", root / "plain", "-o", tmp_path / "data", "--format", "json")
+    assert json.loads(done.stdout)["fetched"] == 8
+    assert not (tmp_path / "data/.chest").exists()
+
+
+def test_what_cannot_be_found_or_is_ambiguous_is_one_line(own: Chest, root: Path, tmp_path: Path) -> None:
+    done = own("download", "Nobody", "-o", tmp_path / "data")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "Nobody is neither the folder of a manifest, nor a patient" in done.stderr
+    assert own("download", "PatA", "-o", tmp_path / "data", "--as-of", "2020-01-01").returncode == 1
+    assert not (tmp_path / "data").exists()
+    bucket = tmp_path / "bucket"
+    uid = make_image("PatA", 1)
+    write_objects(bucket, {key: _rename(content, "1.9.A.1", "1.9.A") for key, content in uid.items()})
+    assert own("refresh", bucket, "--lake", tmp_path / "other", "-q").returncode == 0
+    done = own("download", "1.9.A", "-o", tmp_path / "data", "--lake", tmp_path / "other")
+    assert done.returncode == 2
+    assert "1.9.A is a series and a study. Give --kind series or --kind study." in done.stderr
+    done = own("download", "1.9.A", "-o", tmp_path / "data", "--lake", tmp_path / "other", "--kind", "study")
+    assert done.returncode == 0, done.stderr
+
+
+def _rename(content: bytes | str, old: str, new: str) -> bytes | str:
+    return content.replace(f'"{old}"', f'"{new}"') if isinstance(content, str) else content

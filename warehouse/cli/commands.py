@@ -7,12 +7,25 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from warehouse.cli import backup, check, cohort, maintain, manifest, query, refresh, report, sample, source, status
+from warehouse.cli import (
+    backup,
+    check,
+    cohort,
+    download,
+    maintain,
+    manifest,
+    query,
+    refresh,
+    report,
+    sample,
+    source,
+    status,
+)
 from warehouse.cli.output import print_line
 
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
-    *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "export"),
+    *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
@@ -47,6 +60,7 @@ check.add_to(app)
 report.add_to(app)
 cohort.add_to(app)
 manifest.add_to(app)
+download.add_to(app)
 source.add_to(app)
 backup.add_to(app)
 maintain.add_to(app)
