@@ -27,6 +27,7 @@ from warehouse.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from warehouse.api import Cohort, Warehouse, open
+    from warehouse.dicom.pixels import read_image
     from warehouse.ingest import RefreshResult, refresh
     from warehouse.manifests.manifest import Manifest
     from warehouse.manifests.manifest import open_manifest as manifest
@@ -52,6 +53,7 @@ __all__ = [
     "WarehouseError",
     "manifest",
     "open",
+    "read_image",
     "refresh",
 ]
 
@@ -64,6 +66,7 @@ _LAZY = {
     "Warehouse": "api",
     "manifest": "manifests.manifest:open_manifest",
     "open": "api",
+    "read_image": "dicom.pixels",
     "refresh": "ingest",
 }
 

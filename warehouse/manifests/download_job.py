@@ -26,7 +26,8 @@ _TRIES = 3
 _RESUMED_FROM = 1 << 20
 #: The download stops after this many failed objects in a row.
 _GIVEN_UP_AFTER = 50
-_WORDS = {
+#: What users read instead of the reasons of a refresh.
+WORDS = {
     "vanished between listing and reading": "missing from the bucket",
     "no permission to read it": "no permission to read",
 }
@@ -158,8 +159,8 @@ class Job:
         except SourceError as error:  # the bucket has already retried
             return self._unanswered(error, retry=False)
         if isinstance(content, ReadFailure):
-            return ReadFailure(_WORDS.get(content.reason, content.reason), retry=False)
-        if content.size != item.size or not _is_meant(item, bucket, content):
+            return ReadFailure(WORDS.get(content.reason, content.reason), retry=False)
+        if content.size != item.size or not is_meant(item, bucket, content):
             return ReadFailure("changed in the bucket since the manifest was made", retry=False)
         try:
             md5 = self._write(part, start if start < item.size else 0, content)
@@ -193,7 +194,7 @@ class Job:
                 file.seek(start)
                 file.truncate()
             chunks = iter(content.chunks)
-            while (data := _next_chunk(chunks)) is not None:
+            while (data := next_chunk(chunks)) is not None:
                 if self._stop.is_set():
                     raise _StoppedError
                 if md5:
@@ -209,7 +210,7 @@ class Job:
         return ReadFailure(str(error), retry)
 
 
-def _next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
+def next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
     """Return the next chunk of an object; a read failure is attributed to the bucket, not to the target folder."""
     try:
         return next(chunks, None)
@@ -217,7 +218,7 @@ def _next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | No
         raise SourceError(f"cannot be read: {error.strerror or error}") from None
 
 
-def _is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:
+def is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:
     """Whether the object in the bucket is that of the manifest, as far as etags are comparable."""
     if bucket.source == item.source or (is_md5(item.etag) and is_md5(content.etag)):
         return content.etag == item.etag

@@ -7,14 +7,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests import paths
+from warehouse.manifests.loading.loadable import Loadable
 from warehouse.text import escape_controls
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from warehouse.manifests.manifest import Manifest
 
 #: The file in a download's own folder that has its layout, unless that is the keys.
 LAYOUT = "layout"
@@ -62,7 +65,7 @@ class Listing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Part(Loadable):
     """One side of a split manifest: the rows whose value in column `by` falls on it."""
 
     manifest: Listing
@@ -79,6 +82,9 @@ class Part:
         values = rows[self.by].unique().to_list()
         mine = [value for value in values if is_test_value(value, self.test, self.seed) is self.is_test]
         return rows.filter(pl.col(self.by).is_in(mine, nulls_equal=True))
+
+    def _get_manifest(self) -> Manifest:
+        return cast("Manifest", self.manifest)
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
         """The downloaded files of this side, as in `Manifest.files`."""
