@@ -28,6 +28,7 @@ from warehouse.manifests.loading.records import to_plain
 from warehouse.manifests.loading.streaming import Shared
 from warehouse.synthetic import make_bucket
 
+HAS_TORCH = importlib.util.find_spec("torch") is not None
 STAND_IN = Path(__file__).parent.parent / "support/stand_in"
 COHORT = """\
 -- title: Images of patients
@@ -35,15 +36,24 @@ COHORT = """\
 -- grain: patient
 -- label split: the side of a split
 -- label first_day: the first day of a study
-select patient_id, case when ascii(right(patient_id, 1)) % 2 = 0 then 'train' else 'test' end as split, n_images as n, first_day
+select
+  patient_id, if(ascii(right(patient_id, 1)) % 2 = 0, 'train', 'test') as split, n_images as n, first_day
 from (select patient_id, count(*) as n_images, min(available_date) as first_day from images group by patient_id)
 """
 
 
-@pytest.fixture(autouse=True)
-def _torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("torch") is None:
-        monkeypatch.syspath_prepend(str(STAND_IN))
+@pytest.fixture(autouse=True, scope="module")
+def _torch() -> Iterator[None]:
+    """PyTorch, or the stand-in, which is gone again after this module."""
+    if HAS_TORCH:
+        yield
+        return
+    sys.path.insert(0, str(STAND_IN))
+    yield
+    sys.path.remove(str(STAND_IN))
+    for name in [*sys.modules]:
+        if name.split(".")[0] == "torch" or name == "warehouse.manifests.loading.torch_datasets":
+            del sys.modules[name]
 
 
 @pytest.fixture

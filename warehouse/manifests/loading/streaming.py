@@ -135,7 +135,7 @@ class Stream:
     def _list_wanted(self, share: Sequence[int]) -> Iterator[tuple[dict[str, Any], Wanted]]:
         """The items and objects of rows, a few at a time: a million dicts would take a gigabyte in each process."""
         for start in range(0, len(share), 256):
-            for row in self.rows.take(share[start : start + 256]).to_pylist():
+            for row in self.rows.take([*share[start : start + 256]]).to_pylist():
                 key, uri, size, etag = (row.pop(name) for name in _WHERE)
                 wanted = Wanted(key, uri, "", size, etag, uri.removesuffix(f"/{key}"))
                 yield {"key": key, **row}, wanted
