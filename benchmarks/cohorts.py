@@ -161,7 +161,7 @@ def measure_download(bucket: Path, lake_folder: Path, endpoint: str, environment
     ]
 
 
-_LAYOUT = "{patient_id}/{StudyInstanceUID}/{SOPInstanceUID}.dcm"
+_LAYOUT = "{patient_id}/{StudyInstanceUID}/{key}"
 
 
 def _measure_layout(folder: Path, data: Path, environment: dict[str, str]) -> Row:

@@ -181,7 +181,7 @@ def require_paths(con: duckdb.DuckDBPyConnection, layout: Layout, refused: dict[
         examples = _join((path, f"{objects:,} objects, such as {' and '.join(keys)}") for path, objects, keys in found)
         raise UsageError(
             f"--layout {shown} gives several objects one path: {examples}. Add a column in which they differ, such as "
-            "{SOPInstanceUID}. Nothing was fetched."
+            "{SOPInstanceUID} or {key}. Nothing was fetched."
         )
     reason = next(iter(refused.values()))
     uris = [uri for uri, why in refused.items() if why == reason]
