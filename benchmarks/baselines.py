@@ -88,6 +88,39 @@ def boto3_one_by_one(bucket: str, endpoint: str, count: str) -> float:
         return len(keys) / (time.perf_counter() - start)
 
 
+def obstore_threads(folder: str, threads: str) -> float:
+    """Objects a second: obstore's `get` on as many threads, fetching the objects of a manifest and no more."""
+    import obstore
+    import polars as pl
+    from obstore.store import S3Store
+
+    keys = pl.read_parquet(f"{folder}/manifest.parquet", columns=["key"])["key"].to_list()
+    store = S3Store(
+        "bucket",
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+    )
+    start = time.perf_counter()
+    with ThreadPoolExecutor(int(threads)) as pool:
+        list(pool.map(lambda key: len(bytes(obstore.get(store, key).bytes())), keys))
+    return len(keys) / (time.perf_counter() - start)
+
+
+def stream_manifest(folder: str, threads: str) -> float:
+    """Ours: objects a second of the streaming loader with as many requests in flight, each object checked."""
+    import warehouse
+    from warehouse.manifests.loading.streaming import Stream
+    from warehouse.settings import Settings
+
+    manifest = warehouse.manifest(folder)
+    table = manifest.polars().select("key", "uri", "size", "etag", "patient_id").to_arrow()
+    stream = Stream(table, {"s3://bucket": "s3://bucket"}, Settings(), int(threads))
+    start = time.perf_counter()
+    found = sum(1 for _ in stream.iterate(stream.share(0, 1)))
+    return found / (time.perf_counter() - start)
+
+
 def listing(bucket: str) -> float:
     """Seconds to list a folder with its sizes and times, as a process of its own: scandir and stat."""
     found = 0

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -202,7 +203,38 @@ def measure_download(bucket: Path, lake_folder: Path, endpoint: str, environment
     files = sum(len(names) for _, _, names in os.walk(data))
     rate = files / run_.seconds
     what = f"download from S3, {files:,} objects"
-    return [(what, f"{rate:,.0f}/s", f"{slow:,.0f}/s (boto3, one by one)", f"{rate / slow:.1f}", "≥ 4")]
+    return [
+        (what, f"{rate:,.0f}/s", f"{slow:,.0f}/s (boto3, one by one)", f"{rate / slow:.1f}", "≥ 4"),
+        _measure_layout(folder, data, environment),
+        _measure_stream(folder, environment),
+    ]
+
+
+_LAYOUT = "{patient_id}/{StudyInstanceUID}/{key}"
+
+
+def _measure_layout(folder: Path, data: Path, environment: dict[str, str]) -> Row:
+    """The same objects in a layout, beside the layout of the keys; in turn, each into an empty folder."""
+
+    def download(layout: str) -> float:
+        shutil.rmtree(data, ignore_errors=True)
+        words = ("manifest", "download", str(folder), "-o", str(data), "-q", "--layout", layout)
+        return run_chest(*words, **environment).seconds
+
+    pairs = [(download(_LAYOUT), download("keys")) for _ in range(3)]
+    ours, keys = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return ("download by a template", f"{ours:.2f} s", f"{keys:.2f} s (keys)", f"{ours / keys:.2f}", "≤ 1.05")
+
+
+def _measure_stream(folder: Path, environment: dict[str, str]) -> Row:
+    """The streaming loader beside obstore alone, with as many requests in flight."""
+    pairs = [
+        tuple(float(run_baseline(name, str(folder), "32", **environment).output) for name in names)
+        for names in [("stream_manifest", "obstore_threads")] * 3
+    ]
+    ours, bare = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+    what = "streaming loader, objects checked"
+    return (what, f"{ours:,.0f}/s", f"{bare:,.0f}/s (obstore, 32 threads)", f"{ours / bare:.2f}", "≥ 0.8")
 
 
 def _count_images(wh: Warehouse) -> int:

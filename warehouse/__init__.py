@@ -29,6 +29,7 @@ from warehouse.version import __version__ as __version__
 if TYPE_CHECKING:
     from warehouse.api import Cohort, Warehouse, open
     from warehouse.cohorts.split import Split
+    from warehouse.dicom.pixels import read_image
     from warehouse.ingest import RefreshResult, refresh
     from warehouse.manifests.manifest import Manifest
     from warehouse.manifests.manifest import open_manifest as manifest
@@ -56,6 +57,7 @@ __all__ = [
     "WarehouseError",
     "manifest",
     "open",
+    "read_image",
     "refresh",
 ]
 
@@ -69,6 +71,7 @@ _LAZY = {
     "Warehouse": "api",
     "manifest": "manifests.manifest:open_manifest",
     "open": "api",
+    "read_image": "dicom.pixels",
     "refresh": "ingest",
 }
 

@@ -177,15 +177,21 @@ class Cohort(CohortAnswer):
 
     @explain_faults()
     def export(
-        self, folder: str | Path, *, objects: tuple[str, ...] = ("dcm", "json"), copy_tables: bool = False
+        self,
+        folder: str | Path,
+        *,
+        objects: tuple[str, ...] = ("dcm", "json"),
+        columns: tuple[str, ...] = (),
+        copy_tables: bool = False,
     ) -> Manifest:
         """Write the manifest of the answer to a new folder (docs/manifests.md), and register it in the lake.
 
-        `copy_tables` puts a copy of its own tables beside the manifest, so that it can be reproduced without them.
+        `columns` of view `images`, such as InstanceNumber, become columns of its rows. `copy_tables` puts a copy of its
+        own tables beside the manifest, so that it can be reproduced without them.
         """
         from warehouse.manifests.export import export_manifest
 
-        return export_manifest(self, folder, objects=objects, copy_tables=copy_tables)
+        return export_manifest(self, folder, objects=objects, columns=columns, copy_tables=copy_tables)
 
 
 def open(

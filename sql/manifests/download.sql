@@ -1,4 +1,7 @@
--- The objects that a download fetches; warehouse/manifests/download.py runs it.
+-- The objects that a download fetches; warehouse/manifests/download.py runs it. `targets` is that of paths.sql.
+
+-- name: rows
+select key, uri, object, size, etag from {{ rows }};
 
 -- name: objects
-select key, uri, size, etag, left(uri, length(uri) - length(key) - 1) as source from {{ rows }};
+select key, uri, path, size, etag, left(uri, length(uri) - length(key) - 1) as source from targets;

@@ -4,20 +4,10 @@
 -- $folds: the file system ignores differences in case and Unicode normal form.
 
 -- name: targets
+-- The objects with their paths below the folder.
 create or replace temp table targets as
-select uri, path, case when $folds then nfc_normalize(lower(nfc_normalize(path))) else path end as spelt
-from (
-    select
-        uri,
-        case
-            when len(cast($homes as varchar[])) = 0 then key
-            else list_extract(
-                cast($folders as varchar[]),
-                list_position(cast($homes as varchar[]), left(uri, length(uri) - length(key) - 1))
-            ) || '/' || key
-        end as path
-    from {{ rows }}
-);
+select *, case when $folds then nfc_normalize(lower(nfc_normalize(path))) else path end as spelt
+from (select *, {{ path }} as path from {{ rows }});
 
 -- name: first_segments
 select distinct split_part(path, '/', 1) from targets;

@@ -26,7 +26,7 @@ select
     images.StudyInstanceUID,
     images.SeriesInstanceUID,
     images.SOPInstanceUID,
-    images.Modality{{ labels_of_the_answer }}
+    images.Modality{{ labels_of_the_answer }}{{ columns_of_images }}
 from images
 inner join answer on {{ named }};
 

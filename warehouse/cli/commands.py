@@ -12,6 +12,7 @@ from warehouse.cli import (
     check,
     cite,
     cohort,
+    download,
     export,
     maintain,
     manifest,
@@ -26,7 +27,7 @@ from warehouse.cli.output import print_line
 
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
-    *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "export", "cite"),
+    *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
@@ -63,6 +64,7 @@ report.add_to(app)
 cohort.add_to(app)
 manifest.add_to(app)
 cite.add_to(app)
+download.add_to(app)
 source.add_to(app)
 backup.add_to(app)
 maintain.add_to(app)

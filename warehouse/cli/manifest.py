@@ -47,6 +47,12 @@ def export(
     objects: Annotated[
         str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
     ] = "dcm,json",
+    columns: Annotated[
+        str,
+        typer.Option(
+            "--columns", help="Columns of view images that each row has besides, with commas: InstanceNumber."
+        ),
+    ] = "",
     train: split_options.Train = None,
     tune: split_options.Tune = None,
     test: split_options.Test = None,
@@ -81,12 +87,14 @@ def export(
     from warehouse.cohorts.balance import describe_sides
     from warehouse.manifests.export import export_manifest
 
-    kinds = tuple(dict.fromkeys(kind.strip() for kind in objects.split(",") if kind.strip()))
+    kinds, names = (
+        tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip())) for words in (objects, columns)
+    )
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = prepare(warehouse, name, param, table)
         rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
         answer = answer.split(rule) if rule else answer
-        made = export_manifest(answer, output, objects=kinds, copy_tables=copy_tables, say=print_note)
+        made = export_manifest(answer, output, objects=kinds, columns=names, copy_tables=copy_tables, say=print_note)
         if rule:
             cohort_split.note_left_out(describe_sides(answer, suppress=suppress), suppress)
         about = made.about

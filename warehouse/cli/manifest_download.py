@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +14,26 @@ from warehouse.cli.output import Format, format_size, print_line, print_note, wr
 
 if TYPE_CHECKING:
     from warehouse.manifests.download_job import Downloaded
+    from warehouse.manifests.manifest import Manifest
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the objects.")]
+LayoutOption = Annotated[
+    str,
+    typer.Option(
+        "--layout",
+        metavar="LAYOUT",
+        help="Paths of the files: keys (the default), flat (one folder), or a template of columns such as "
+        "'{patient_id}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm'. A folder remembers its own.",
+    ),
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of parallel downloads.")]
 
 
 def download(
     folder: Folder,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the objects, each under its key.")],
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Number of parallel downloads.")] = 32,
+    output: Output,
+    layout: LayoutOption = "",
+    workers: Workers = 32,
     source: Bucket = None,
     seal: Seal = "",
     unsealed: Annotated[
@@ -34,19 +49,36 @@ def download(
     downloaded; the folder is then marked INCOMPLETE.
 
     \b
-    Example:
+    Examples:
     $ chest manifest download ./covid-2020-06 -o ./data
+    $ chest manifest download ./covid-2020-06 -o ./flat --layout flat
     """
+    opened = open_checked(folder, seal)
+    run_download(opened, output, layout, workers, source or (), lake, unsealed, form, quiet)
+
+
+def run_download(
+    opened: Manifest,
+    output: Path,
+    layout: str,
+    workers: int,
+    source: Sequence[str],
+    lake: str,
+    unsealed: bool,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Download an open manifest and print what was done; ManifestError names what is missing."""
     from warehouse.cli.progress import show_progress
     from warehouse.manifests import download as downloading
 
-    opened = open_checked(folder, seal)
     with show_progress(quiet=quiet) as report:
         found = downloading.download(
             opened,
             output,
+            layout=layout,
             workers=workers,
-            source=source or (),
+            source=source,
             lake_address=lake,
             unsealed=unsealed,
             progress=report,

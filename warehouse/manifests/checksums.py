@@ -1,14 +1,16 @@
-"""Verifies that a file has the bytes of an object: by an MD5 etag, else by S3's checksums, else by size."""
+"""Verifies that a file, or bytes, are those of an object: by an MD5 etag, else by S3's checksums, else by size."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from warehouse.object_store.base import Facts, is_md5
 
@@ -30,8 +32,8 @@ class How(StrEnum):
     SIZE = "size alone"
 
 
-def find_proof(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "") -> How | None:
-    """Verify a file that has the size of its object, and return the method; None if the bytes differ.
+def find_proof(path: Path | bytes, etag: str, facts: Callable[[], Facts], md5: str = "") -> How | None:
+    """Verify a file, or bytes, of the size of the object, and return the method; None if they differ.
 
     `md5` is that of the file, if known. `facts` is called only if the etag alone is not enough.
     """
@@ -45,8 +47,8 @@ def find_proof(path: Path, etag: str, facts: Callable[[], Facts], md5: str = "")
     return _prove_by_checksum(path, facts())
 
 
-def _prove_by_parts(path: Path, etag: str, count: int, facts: Callable[[], Facts]) -> How | None:
-    size = path.stat().st_size
+def _prove_by_parts(path: Path | bytes, etag: str, count: int, facts: Callable[[], Facts]) -> How | None:
+    size = len(path) if isinstance(path, bytes) else path.stat().st_size
     if any(compute_etag(path, part) == etag for part in _list_usual_sizes(size, count)):
         return How.PARTS
     known = facts()
@@ -67,10 +69,10 @@ def _list_usual_sizes(size: int, count: int) -> Iterator[int]:
             yield mib * _MIB
 
 
-def compute_etag(path: Path, part_size: int) -> str:
+def compute_etag(path: Path | bytes, part_size: int) -> str:
     """Compute the etag of an S3 multipart upload: the MD5 of the parts' MD5s, and their number."""
     digests: list[bytes] = []
-    with path.open("rb") as file:
+    with _open(path) as file:
         while True:
             md5, left = hashlib.md5(usedforsecurity=False), part_size
             while left and (chunk := file.read(min(left, _CHUNK))):
@@ -84,7 +86,7 @@ def compute_etag(path: Path, part_size: int) -> str:
     return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
 
 
-def _prove_by_checksum(path: Path, facts: Facts) -> How | None:
+def _prove_by_checksum(path: Path | bytes, facts: Facts) -> How | None:
     """Verify by the first checksum that can be computed here; CRC32C and CRC64NVME cannot."""
     for name in ("SHA256", "SHA1", "CRC32"):
         if name in facts.checksums:
@@ -93,14 +95,19 @@ def _prove_by_checksum(path: Path, facts: Facts) -> How | None:
     return How.SIZE
 
 
-def _compute_digest(path: Path, name: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
+def _compute_digest(path: Path | bytes, name: str) -> str:
+    with _open(path) as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False))  # type: ignore[arg-type]
+        return digest.hexdigest()
 
 
-def _compute_crc32(path: Path) -> bytes:
+def _compute_crc32(path: Path | bytes) -> bytes:
     value = 0
-    with path.open("rb") as file:
+    with _open(path) as file:
         while chunk := file.read(_CHUNK):
             value = zlib.crc32(chunk, value)
     return value.to_bytes(4, "big")
+
+
+def _open(content: Path | bytes) -> BinaryIO:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")

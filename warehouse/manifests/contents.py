@@ -46,9 +46,13 @@ class Contents:
         return open_table(self.records_file)
 
 
-def connect(settings: Settings, *contents: Contents) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB connection that can read only these manifests' tables, within the limits of the settings."""
-    return confined.connect(settings, files=[path for each in contents for path in (each.rows_file, each.records_file)])
+def connect(settings: Settings, *contents: Contents, folder: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB connection that can read only these manifests' tables, within the limits of the settings.
+
+    It can also write below `folder`, if one is given.
+    """
+    tables = [path for each in contents for path in (each.rows_file, each.records_file)]
+    return confined.connect(settings, *([folder] if folder else []), files=tables)
 
 
 def read_rows(contents: Contents, settings: Settings | None = None) -> pl.DataFrame:

@@ -3,6 +3,7 @@
     data/training/Covid1/images/2020-03-02/….dcm    an object under its key, complete or absent
     data/.chest/                                    partial objects, and the lock of a running download
     data/INCOMPLETE                                 present until every object is; lists missing objects
+    data/files.parquet, data/files.csv              the path of each object, in another layout than the keys
 
 Run again, it resumes: valid files are kept, partial ones continued, and all others fetched.
 """
@@ -23,9 +24,10 @@ from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.contents import Contents, connect
 from warehouse.manifests.document import escape_for_message
-from warehouse.manifests.download_folder import check_room, explain_unwritable, finish_folder, open_folder
+from warehouse.manifests.download_folder import check_room, choose_layout, finish_folder, open_folder, write_tables
 from warehouse.manifests.download_job import Downloaded, Job, Wanted
 from warehouse.manifests.files import abbreviate, name_source_folders
+from warehouse.manifests.layouts import Layout, read_types, require_paths
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.sources import resolve_sources
 from warehouse.object_store.opening import open_bucket
@@ -41,6 +43,7 @@ def download(
     manifest: Manifest,
     data: Path | str,
     *,
+    layout: str = "",
     workers: int = 0,
     source: str | Sequence[str] = (),
     lake_address: str = "",
@@ -50,6 +53,8 @@ def download(
     say: Callable[[str], object] = warnings.warn,
 ) -> Downloaded:
     """Fetch missing objects into a folder, from the manifest's buckets or from those given.
+
+    `layout` is keys, flat or a template (layouts.py); by default, that of the folder, or keys.
 
     A bucket that is neither a source of the lake nor in `source` is not read (warehouse/manifests/sources.py), and a
     manifest without a seal is not downloaded unless `unsealed`. `say` is called with keys that cannot be written,
@@ -69,17 +74,24 @@ def download(
         )
     asked = resolve_sources(manifest, manifest.sources, source, lake_address, settings)
     buckets = {home: open_bucket(place, settings) for home, place in asked.items()}
-    with contextlib.closing(connect(settings, contents)) as con, open_folder(data, manifest):
+    chosen = choose_layout(data, layout)
+    with (
+        contextlib.closing(connect(settings, contents, folder=data / paths.OWN)) as con,
+        open_folder(data, manifest, chosen),
+    ):
         check_room(manifest, data)
-        folders = name_source_folders(manifest.sources)
-        refused = _find_refused(con, contents, folders, data)
+        refused = _find_refused(con, contents, name_source_folders(manifest.sources), chosen, data)
+        if not chosen.is_by_key:
+            require_paths(con, chosen, refused)
         for reason, number in Counter(refused.values()).items():
             names = [uri for uri, why in refused.items() if why == reason]
             say(f"Not fetched: {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
-        job = Job(data, buckets, folders, refused)
+        job = Job(data, buckets, refused)
         total = manifest.about["counts"]["objects"]
-        result = job.run(_iterate_objects(contents, con), total, workers or settings.fetch_threads, progress)
-        finish_folder(data, manifest, result.failed)
+        result = job.run(_iterate_objects(con), total, workers or settings.fetch_threads, progress)
+        if not chosen.is_by_key:
+            write_tables(con, contents.rows, data)
+        finish_folder(data, manifest, chosen, result.failed)
         return result
 
 
@@ -97,18 +109,19 @@ def raise_for_failed(manifest: Manifest, data: Path, result: Downloaded) -> None
     )
 
 
-def _iterate_objects(contents: Contents, con: duckdb.DuckDBPyConnection) -> Iterator[Wanted]:
-    con.execute(sql_files.fill(sql_files.read_statements("manifests/download.sql")["objects"], rows=contents.rows))
+def _iterate_objects(con: duckdb.DuckDBPyConnection) -> Iterator[Wanted]:
+    con.execute(sql_files.read_statements("manifests/download.sql")["objects"])
     while rows := con.fetchmany(1000):
         yield from (Wanted(*row) for row in rows)
 
 
 def _find_refused(
-    con: duckdb.DuckDBPyConnection, contents: Contents, folders: dict[str, str], data: Path
+    con: duckdb.DuckDBPyConnection, contents: Contents, folders: dict[str, str], layout: Layout, data: Path
 ) -> dict[str, str]:
-    """Find the URIs that cannot be written, and why; names are tried in the folder itself."""
-    try:
-        with files.make_part_folder(data / paths.OWN) as trial:
-            return paths.find_unwritable(con, contents.rows, folders, data, trial)
-    except OSError as error:
-        raise explain_unwritable(data, error) from None
+    """Find the URIs that cannot be written, and why; names are tried in the folder itself. Makes table `targets`."""
+    if layout.is_by_key:
+        rows = sql_files.fill(sql_files.read_statements("manifests/download.sql")["rows"], rows=contents.rows)
+    else:
+        rows = layout.describe_path(read_types(con, contents.rows), contents.rows)
+    with files.make_part_folder(data / paths.OWN) as trial:
+        return paths.find_unwritable(con, f"({rows})", folders, data, trial, path="" if layout.is_by_key else "laid")

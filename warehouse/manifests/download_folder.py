@@ -1,20 +1,30 @@
-"""The folder of a download: created, locked, and marked as incomplete until every object is present."""
+"""The folder of a download: created, locked, and marked as incomplete until every object is present.
+
+A folder whose layout is not that of the keys remembers it, and has a table of the paths.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.document import escape_for_message
+from warehouse.manifests.files import LAYOUT
+from warehouse.manifests.layouts import KEYS, Layout, parse_layout
 from warehouse.manifests.manifest import Manifest
+
+if TYPE_CHECKING:
+    import duckdb
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full. Free some space and run it again: it resumes",
@@ -27,29 +37,73 @@ _ADVICE = {
 }
 
 
+#: What stays in the folder's own folder: the layout, and the manifest of `chest download`.
+MANIFEST = "manifest"
+_KEPT = (LAYOUT, MANIFEST)
+#: More than any layout has.
+_MOST_BYTES = 4096
+
+
 @contextlib.contextmanager
-def open_folder(data: Path, manifest: Manifest) -> Iterator[None]:
-    """Create the folder of the download, mark it as incomplete, and hold its lock."""
+def open_folder(data: Path, manifest: Manifest, layout: Layout) -> Iterator[None]:
+    """Create the folder of the download, mark it as incomplete, and hold its lock; it remembers its layout."""
     try:
         files.make_folder(data / paths.OWN / "parts", below=data)
         lock = files.open_lock(data / paths.OWN / "lock")
-        _write_mark(data, _explain_resuming(manifest, data))
+        with lock:
+            _lock(lock, data)
+            _write_text(data / paths.INCOMPLETE, _explain_resuming(manifest, data, layout))
+            if not layout.is_by_key:
+                _write_text(data / paths.OWN / LAYOUT, layout.text)
+                for name in paths.TABLES:
+                    (data / name).unlink(missing_ok=True)
+            yield
     except OSError as error:
         raise explain_unwritable(data, error) from None
-    with lock:
-        _lock(lock, data)
-        yield
 
 
-def _write_mark(data: Path, text: str) -> None:
-    with files.write_text_atomically(data / paths.INCOMPLETE) as file:
+def choose_layout(data: Path, text: str = "") -> Layout:
+    """The layout that was asked for, or that the folder remembers; UsageError if it has another, or other files."""
+    remembered = read_layout(data)
+    if not text or text == remembered:
+        return parse_layout(text or remembered or KEYS)
+    asked = parse_layout(text)
+    if not remembered:
+        own = {paths.OWN, paths.INCOMPLETE}
+        is_in_use = data.is_dir() and any(entry.name not in own for entry in data.iterdir())
+        if not is_in_use or asked.is_by_key:
+            return asked
+        remembered = KEYS
+    raise UsageError(
+        f"{data} has files in layout {shlex.quote(remembered)}. Give --layout {shlex.quote(remembered)}, or another "
+        "folder."
+    )
+
+
+def read_layout(data: Path) -> str:
+    """The layout that a folder remembers; "" for that of the keys, which leaves no trace."""
+    place = data / paths.OWN / LAYOUT
+    try:
+        with place.open("rb") as file:
+            return file.read(_MOST_BYTES).decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeError):
+        raise UsageError(
+            f"{place} cannot be read: it should have the layout of the folder. Use another folder."
+        ) from None
+
+
+def _write_text(path: Path, text: str) -> None:
+    with files.write_text_atomically(path) as file:
         file.write(text)
 
 
-def _explain_resuming(manifest: Manifest, data: Path) -> str:
+def _explain_resuming(manifest: Manifest, data: Path, layout: Layout) -> str:
+    by = "" if layout.is_by_key else f" --layout {shlex.quote(layout.text)}"
     return (
         f"This download of {manifest.name} ({manifest.digest}) is not complete.\n"
-        f"To resume:  chest manifest download {manifest.folder} -o {data}\n"
+        f"To resume:  chest manifest download {manifest.folder} -o {data}{by}\n"
     )
 
 
@@ -83,14 +137,25 @@ def check_room(manifest: Manifest, data: Path) -> None:
         )
 
 
-def finish_folder(data: Path, manifest: Manifest, failed: list[tuple[str, str]]) -> None:
+def finish_folder(data: Path, manifest: Manifest, layout: Layout, failed: list[tuple[str, str]]) -> None:
     """Remove the mark INCOMPLETE, or, if objects failed, list them in it."""
-    try:
-        if failed:
-            missing = "".join(f"{reason}\t{escape_for_message(key, 5000)}\n" for key, reason in failed)
-            _write_mark(data, f"{_explain_resuming(manifest, data)}\n{missing}")
-            return
-        shutil.rmtree(data / paths.OWN, ignore_errors=True)
-        (data / paths.INCOMPLETE).unlink()
-    except OSError as error:
-        raise explain_unwritable(data, error) from None
+    if failed:
+        missing = "".join(f"{reason}\t{escape_for_message(key, 5000)}\n" for key, reason in failed)
+        _write_text(data / paths.INCOMPLETE, f"{_explain_resuming(manifest, data, layout)}\n{missing}")
+        return
+    for entry in (data / paths.OWN).iterdir():
+        if entry.name not in _KEPT:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+    with contextlib.suppress(OSError):  # something is kept
+        (data / paths.OWN).rmdir()
+    (data / paths.INCOMPLETE).unlink()
+
+
+def write_tables(con: duckdb.DuckDBPyConnection, rows: str, data: Path) -> None:
+    """Write the tables of paths beside the objects; table `targets` has the path of each."""
+    query = sql_files.fill(sql_files.read_statements("manifests/layouts.sql")["files"], rows=rows)
+    with files.make_part_folder(data / paths.OWN) as part:
+        for name, options in zip(paths.TABLES, ("format parquet, compression zstd", "format csv, header"), strict=True):
+            place = part.resolve() / name
+            con.execute(f"copy ({query}) to {sql_files.literal(str(place))} ({options})")
+            files.place_file(place, data / name)

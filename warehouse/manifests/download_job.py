@@ -17,7 +17,6 @@ from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.checksums import How, find_proof
 from warehouse.manifests.download_folder import explain_unwritable
-from warehouse.manifests.files import find_place
 from warehouse.object_store.base import Bucket, Content, Facts, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 from warehouse.progress import Progress
@@ -27,7 +26,8 @@ _TRIES = 3
 _RESUMED_FROM = 1 << 20
 #: The download stops after this many failed objects in a row.
 _GIVEN_UP_AFTER = 50
-_WORDS = {
+#: What users read instead of the reasons of a refresh.
+WORDS = {
     "vanished between listing and reading": "missing from the bucket",
     "no permission to read it": "no permission to read",
 }
@@ -50,6 +50,7 @@ class Wanted:
 
     key: str
     uri: str
+    path: str  # below the folder
     size: int
     etag: str
     source: str
@@ -62,10 +63,8 @@ class _StoppedError(Exception):
 class Job:
     """One download: workers handle objects, and the calling thread collects their results."""
 
-    def __init__(
-        self, data: Path, buckets: dict[str, Bucket], folders: dict[str, str], refused: dict[str, str]
-    ) -> None:
-        self._data, self._buckets, self._folders, self._refused = data, buckets, folders, refused
+    def __init__(self, data: Path, buckets: dict[str, Bucket], refused: dict[str, str]) -> None:
+        self._data, self._buckets, self._refused = data, buckets, refused
         self._stop = threading.Event()
         self._made: set[Path] = set()
         self._in_a_row = 0
@@ -109,7 +108,7 @@ class Job:
         """Handle one object; returns the verification method and the bytes fetched (-1: was present), or the reason."""
         if item.uri in self._refused:
             return self._refused[item.uri]
-        place = find_place(self._data, item.key, item.uri, self._folders)
+        place = paths.find_target(self._data, item.path)
         if place is None:
             return paths.OUTSIDE
         bucket = self._buckets[item.source]
@@ -160,8 +159,8 @@ class Job:
         except SourceError as error:  # the bucket has already retried
             return self._unanswered(error, retry=False)
         if isinstance(content, ReadFailure):
-            return ReadFailure(_WORDS.get(content.reason, content.reason), retry=False)
-        if content.size != item.size or not _is_meant(item, bucket, content):
+            return ReadFailure(WORDS.get(content.reason, content.reason), retry=False)
+        if content.size != item.size or not is_meant(item, bucket, content):
             return ReadFailure("changed in the bucket since the manifest was made", retry=False)
         try:
             md5 = self._write(part, start if start < item.size else 0, content)
@@ -195,7 +194,7 @@ class Job:
                 file.seek(start)
                 file.truncate()
             chunks = iter(content.chunks)
-            while (data := _next_chunk(chunks)) is not None:
+            while (data := next_chunk(chunks)) is not None:
                 if self._stop.is_set():
                     raise _StoppedError
                 if md5:
@@ -211,7 +210,7 @@ class Job:
         return ReadFailure(str(error), retry)
 
 
-def _next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
+def next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:
     """Return the next chunk of an object; a read failure is attributed to the bucket, not to the target folder."""
     try:
         return next(chunks, None)
@@ -219,7 +218,7 @@ def _next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | No
         raise SourceError(f"cannot be read: {error.strerror or error}") from None
 
 
-def _is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:
+def is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:
     """Whether the object in the bucket is that of the manifest, as far as etags are comparable."""
     if bucket.source == item.source or (is_md5(item.etag) and is_md5(content.etag)):
         return content.etag == item.etag

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse.catalog.columns import load_relations
 from warehouse.cohorts.attrition import count_steps
 from warehouse.cohorts.leaks import require_no_leaks
 from warehouse.engine import sql_files
@@ -32,7 +33,7 @@ from warehouse.manifests.checking import LABEL_TYPES
 from warehouse.manifests.data_use import parse_conditions
 from warehouse.manifests.document import FORMAT, SCHEMA, read_schema, to_utc
 from warehouse.manifests.manifest import Manifest, open_manifest
-from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, collect_rows, write_s5cmd
+from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, check_columns, collect_rows, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
 from warehouse.manifests.sides import find_leaks
 from warehouse.manifests.tables import describe_tables, write_copies
@@ -53,10 +54,13 @@ def export_manifest(
     folder: Path | str,
     *,
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
+    columns: tuple[str, ...] = (),
     copy_tables: bool = False,
     say: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
     """Record the manifest of a cohort's answer in the lake, and write it into a new folder: whole, or not at all.
+
+    `columns` are columns of view `images`, such as InstanceNumber, which its rows have after the labels.
 
     A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
     is readable only, the manifest is not recorded, and `say` is called with the reason. `copy_tables` puts a copy of
@@ -69,9 +73,9 @@ def export_manifest(
     folder = Path(folder)
     try:
         with contextlib.ExitStack() as held, write_folder_atomically(folder) as part:
-            with contextlib.closing(collect_rows(answer, objects, part)) as rows:
+            with contextlib.closing(collect_rows(answer, objects, part, columns)) as rows:
                 require_no_leaks(answer.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels))
-                write_files(answer, rows, objects, part, copy_tables=copy_tables)
+                write_files(answer, rows, objects, part, columns, copy_tables=copy_tables)
             made = open_manifest(part)  # what cannot be opened is not handed out
             refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))
     except OSError as error:
@@ -86,7 +90,13 @@ def export_manifest(
 
 
 def write_files(
-    answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], folder: Path, *, copy_tables: bool = False
+    answer: CohortAnswer,
+    rows: Rows,
+    objects: tuple[str, ...],
+    folder: Path,
+    columns: tuple[str, ...] = (),
+    *,
+    copy_tables: bool = False,
 ) -> None:
     """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
     folder = folder.resolve()
@@ -98,7 +108,7 @@ def write_files(
     _copy_table(rows.con, "manifest_records", folder / "records.parquet", parquet)
     files = {name: _describe_file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
     copies = write_copies(answer.tables, folder, answer.warehouse.settings) if copy_tables else []
-    described = describe_manifest(answer, rows, objects, files)
+    described = describe_manifest(answer, rows, objects, files, columns)
     for source in described["sources"]:
         if _CONTROL.search(source):
             raise UsageError(
@@ -164,12 +174,18 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def describe_manifest(
-    answer: CohortAnswer, rows: Rows, objects: tuple[str, ...], files: dict[str, dict[str, Any]]
+    answer: CohortAnswer,
+    rows: Rows,
+    objects: tuple[str, ...],
+    files: dict[str, dict[str, Any]],
+    columns: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The content of manifest.json (warehouse/manifests/manifest.schema.json)."""
     import duckdb
 
     wh, cohort = answer.warehouse, answer.definition
+    columns = check_columns(columns)
+    meanings = {column.name: column.meaning for column in load_relations()["images"].columns if column.name in columns}
     sources = rows.con.sql("select distinct left(uri, length(uri) - length(key) - 1) from manifest_rows order by 1")
     return {
         "$schema": SCHEMA,
@@ -183,7 +199,7 @@ def describe_manifest(
             "sql": cohort.sql,
             "sql_sha256": hashlib.sha256(cohort.sql.encode()).hexdigest(),
             "parameters": {name: _to_json_value(value) for name, value in answer.values.items()},
-            "labels": {name: cohort.labels.get(name, "") for name in rows.labels},
+            "labels": {name: meanings.get(name, cohort.labels.get(name, "")) for name in rows.labels},
         },
         "as_of": str(wh.day) if wh.day else None,
         "group": wh.group_name,
@@ -191,6 +207,7 @@ def describe_manifest(
         "snapshot_time": to_utc(wh.snapshot.time),
         "sources": [source for (source,) in sources.fetchall()],
         "objects": list(objects),
+        **({"columns": list(columns)} if columns else {}),
         "counts": rows.counts,
         **({"split": answer.rule.to_json()} if answer.rule else {}),
         "without_images": list(rows.without_images),

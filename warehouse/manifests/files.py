@@ -7,14 +7,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests import paths
+from warehouse.manifests.loading.loadable import Loadable
 from warehouse.text import escape_controls
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from warehouse.manifests.manifest import Manifest
+
+#: The file in a download's own folder that has its layout, unless that is the keys.
+LAYOUT = "layout"
 
 
 class Files(Sequence[tuple[str, dict[str, Any]]]):
@@ -59,7 +65,7 @@ class Listing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Part(Loadable):
     """One side of a split manifest: the rows whose value in column `by` falls on it."""
 
     manifest: Listing
@@ -76,6 +82,9 @@ class Part:
         values = rows[self.by].unique().to_list()
         mine = [value for value in values if is_test_value(value, self.test, self.seed) is self.is_test]
         return rows.filter(pl.col(self.by).is_in(mine, nulls_equal=True))
+
+    def _get_manifest(self) -> Manifest:
+        return cast("Manifest", self.manifest)
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
         """The downloaded files of this side, as in `Manifest.files`."""
@@ -105,8 +114,7 @@ def find_files(manifest: Listing, rows: pl.DataFrame, data: Path, objects: str) 
     import polars as pl
 
     rows = rows.filter(pl.col("object") == objects)
-    folders = name_source_folders(manifest.sources)
-    places = [find_place(data, key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
+    places = list(find_places(manifest, rows, data))
     absent = [key for key, place in zip(rows["key"].to_list(), places, strict=True) if not (place and place.is_file())]
     if absent:
         raise ManifestError(
@@ -116,9 +124,28 @@ def find_files(manifest: Listing, rows: pl.DataFrame, data: Path, objects: str) 
     return Files([str(place) for place in places], rows.select("patient_id", *manifest.labels))
 
 
-def find_place(data: Path, key: str, uri: str, folders: dict[str, str]) -> Path | None:
-    """Find the path of an object in a download folder; None if it is not allowed."""
-    return paths.find_target(data, find_path(key, uri, folders))
+def find_places(manifest: Listing, rows: pl.DataFrame, data: Path) -> Iterator[Path | None]:
+    """Find the paths of objects in a download folder, of any layout; None for one that is not there or not allowed."""
+    if (data / paths.OWN / LAYOUT).exists():
+        known = _read_table(data)
+        below = [known.get(uri, "") for uri in rows["uri"]]
+    else:
+        folders = name_source_folders(manifest.sources)
+        below = [find_path(key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
+    return (paths.find_target(data, path) for path in below)
+
+
+def _read_table(data: Path) -> dict[str, str]:
+    """Read the paths of a folder by uri; ManifestError if the download has not come so far."""
+    import polars as pl
+
+    table = data / paths.TABLES[0]
+    try:
+        return dict(pl.read_parquet(table, columns=["uri", "path"], glob=False).select("uri", "path").iter_rows())
+    except (OSError, pl.exceptions.PolarsError):
+        raise ManifestError(
+            f"{table}, with the paths of the objects, cannot be read. Run the download again."
+        ) from None
 
 
 def find_path(key: str, uri: str, folders: dict[str, str]) -> str:

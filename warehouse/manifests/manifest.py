@@ -1,11 +1,11 @@
 """An open manifest: its folder is checked completely; it then provides the question and the rows.
 
-    manifest = warehouse.manifest("covid-2020-06")
-    manifest.polars().group_by("Modality").len()
-    for path, labels in manifest.files("data"): ...
-    train, test = manifest.split(test=0.2, by="patient_id")
+manifest = warehouse.manifest("covid-2020-06")
+manifest.polars().group_by("Modality").len()
+for path, labels in manifest.files("data"): ...
+train, test = manifest.split(test=0.2, by="patient_id")
 
-`files` is a sequence, so `torch.utils.data.DataLoader(manifest.files("data"))` takes it as it is.
+dataset = manifest.to_torch("data"), manifest.to_torch(stream=True), manifest.to_monai("data")
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from warehouse.errors import ManifestError, UsageError
 from warehouse.manifests.contents import Contents, load_contents, read_rows
 from warehouse.manifests.document import FORMAT, MOST_BYTES, SCHEMA, UNSEALED_FORMAT, parse_document, read_schema
 from warehouse.manifests.files import Files, Part, abbreviate, find_files, split_rows
+from warehouse.manifests.loading.loadable import Loadable
 from warehouse.manifests.rows import COLUMNS
 from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, compute_seal, read_file
 from warehouse.manifests.sides import Side, list_sides
@@ -41,7 +42,7 @@ FILES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Loadable):
     """A manifest in its folder. `about` is the content of manifest.json; `seal` is "" for format 1, which has none.
 
     `home` has the sources of the lake if the manifest was just exported; it is empty for a manifest that was opened.
@@ -109,6 +110,9 @@ class Manifest:
     def polars(self) -> pl.DataFrame:
         """All rows, one per object. An INTERVAL, for which Polars has no type, is text as in the CSV."""
         return read_rows(self.contents)
+
+    def _get_manifest(self) -> Manifest:
+        return self
 
     def files(self, data: Path | str, objects: str = "dcm") -> Files:
         """The downloaded files of one kind of object, each with its labels; ManifestError names missing ones."""

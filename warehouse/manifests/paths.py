@@ -24,6 +24,8 @@ _DOTS = re.compile(r"(^|/)\.{0,2}(/|$)")
 #: The folder beside the objects for a download's own files, and the file that marks a download as incomplete.
 OWN = ".chest"
 INCOMPLETE = "INCOMPLETE"
+#: The tables of paths in a download folder whose layout is not that of the keys.
+TABLES = ("files.parquet", "files.csv")
 
 OUTSIDE = "would be written outside the folder"
 RESERVED = "has a name that is reserved for the download's own files"
@@ -39,10 +41,10 @@ _ODD = r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|[. ]$|[^\x20-\x7e]|[<>:\"|?*]|
 _TRIED = 10_000
 
 
-def is_reserved(name: str) -> bool:
-    """Whether a name is that of one of the download's own files, in any case or Unicode form."""
+def is_reserved(name: str, more: tuple[str, ...] = ()) -> bool:
+    """Whether a name is that of one of the download's own files, or of `more`, in any case or Unicode form."""
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
-    return seen.casefold().rstrip(". ") in (OWN, INCOMPLETE.casefold())
+    return seen.casefold().rstrip(". ") in (OWN, INCOMPLETE.casefold(), *more)
 
 
 def is_safe(path: str) -> bool:
@@ -71,23 +73,33 @@ def find_unwritable(
     trial: Path,
     *,
     folds: bool | None = None,
+    path: str = "",
 ) -> dict[str, str]:
-    """Find the URIs of a manifest's objects that cannot be written below a folder, and why.
+    """Find the URIs of a manifest's objects that cannot be written below a folder, and why; makes table `targets`.
 
     `folders` has the folder of each source if there are several. `trial` is an empty folder on the same file system, in
     which names are tried. `folds`: whether names that differ in case are the same; by default, as the file system.
+    `path` is the column of `rows` that has the paths; by default, the keys are the paths.
     """
     sql = sql_files.read_statements("manifests/paths.sql")
     many = folders if len(folders) > 1 else {}
+    by_key = {} if path else {"homes": [*many], "folders": [*many.values()]}
+    taken = TABLES if path else ()
     con.execute(
-        sql_files.fill(sql["targets"], rows=rows),
-        {"homes": [*many], "folders": [*many.values()], "folds": folds_names(trial) if folds is None else folds},
+        sql_files.fill(
+            sql["targets"],
+            rows=rows,
+            path=sql_files.identifier(path)
+            if path
+            else sql_files.read_expression("expressions/paths.sql", "path_by_key"),
+        ),
+        {**by_key, "folds": folds_names(trial) if folds is None else folds},
     )
     first = [name for (name,) in con.execute(sql["first_segments"]).fetchall()]
     odd = [name for (name,) in con.execute(sql["segments"], {"odd": _ODD, "most": _TRIED}).fetchall()]
     asked = (
         ("unsafe", {"unsafe": UNSAFE}, OUTSIDE),
-        ("reserved", {"names": [name for name in first if is_reserved(name)]}, RESERVED),
+        ("reserved", {"names": [name for name in first if is_reserved(name, taken)]}, RESERVED),
         ("shared", None, SHARED),
         ("above", None, ABOVE),
         ("long", {"most": _find_longest_name(trial) - len(os.fsencode(data.absolute())) - 1}, TOO_LONG),

@@ -153,6 +153,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
         "csv_sha256": about["files"]["manifest.csv"]["sha256"],
         "snapshot_time": about["snapshot_time"],
         "tables": json.dumps(about.get("tables", []), ensure_ascii=False),
+        "image_columns": about.get("columns"),
     }
 
 
@@ -198,7 +199,8 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
             known = parsing.parse(entry["sql"], f"{entry['cohort']}.sql")
             found = answer.CohortAnswer.ask(asked, known, entry["parameters"])
             found = found.split(split.Split.from_json(entry["split"])) if entry["split"] else found
-            with contextlib.closing(collect_rows(found, tuple(entry["kinds"]))) as rows:
+            columns = tuple(entry.get("image_columns") or ())
+            with contextlib.closing(collect_rows(found, tuple(entry["kinds"]), columns=columns)) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
     except WarehouseError as error:
         return f"can no longer run: {error}"

@@ -68,9 +68,9 @@ def reproduce(
         own = read_again(manifest.folder, about, known, tables or {}, asked.settings)
         answer = CohortAnswer.ask(asked, known, about["cohort"]["parameters"], own)
         answer = answer.split(Split.from_json(about["split"])) if "split" in about else answer
-        objects = tuple(about["objects"])
-        with contextlib.closing(collect_rows(answer, objects, folder)) as rows:
-            write_files(answer, rows, objects, folder)
+        objects, columns = tuple(about["objects"]), tuple(about.get("columns", ()))
+        with contextlib.closing(collect_rows(answer, objects, folder, columns)) as rows:
+            write_files(answer, rows, objects, folder, columns)
         again = open_manifest(folder)
         return Reproduction(
             digest=again.digest,

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from warehouse.catalog.columns import load_relations
+from warehouse.cohorts.header import suggest_nearest
 from warehouse.engine import confined, sql_files
 from warehouse.engine.names import fold_name
 from warehouse.engine.rows import fetch_dicts
@@ -77,8 +79,15 @@ class Rows:
         self.con.close()
 
 
-def collect_rows(answer: CohortAnswer, objects: tuple[str, ...] = DEFAULT_OBJECTS, folder: Path | None = None) -> Rows:
+def collect_rows(
+    answer: CohortAnswer,
+    objects: tuple[str, ...] = DEFAULT_OBJECTS,
+    folder: Path | None = None,
+    columns: tuple[str, ...] = (),
+) -> Rows:
     """Find the objects behind a cohort's answer, in the answer's warehouse; UsageError for unknown kinds.
+
+    `columns` are columns of view `images` that become labels of each image, after those of the answer.
 
     They are found on a sandboxed connection and copied to one that has no lake and can write only to the folder, so
     that a cohort cannot reach anything through its names.
@@ -89,8 +98,9 @@ def collect_rows(answer: CohortAnswer, objects: tuple[str, ...] = DEFAULT_OBJECT
     grain = answer.definition.grain_column
     named, given = _select_identifiers(answer.rows, grain)
     labels = tuple(given.column_names[len(named) :])
+    columns = check_columns(columns, labels)
     with contextlib.closing(answer.warehouse.fork()) as held, held.limited():
-        counts = _build_tables(held.con, given, labels, named, grain, list(objects))
+        counts = _build_tables(held.con, given, labels, columns, named, grain, list(objects))
         unmatched = tuple(str(name) for (name,) in _fetch(held.con, "unmatched", {"grain": identifier(grain)}))
         counts = {
             "rows": given.num_rows,
@@ -102,16 +112,36 @@ def collect_rows(answer: CohortAnswer, objects: tuple[str, ...] = DEFAULT_OBJECT
         try:
             for table in ("manifest_rows", "manifest_records"):
                 _copy_between(held.con, con, table)
-            return Rows(con, labels, counts, tuple(sorted(unmatched)), compute_digest(con, "manifest_rows", labels))
+            digest = compute_digest(con, "manifest_rows", (*labels, *columns))
+            return Rows(con, (*labels, *columns), counts, tuple(sorted(unmatched)), digest)
         except BaseException:
             con.close()
             raise
+
+
+def check_columns(columns: tuple[str, ...], labels: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return columns of view `images` as they are spelt there; UsageError for one that it lacks or that is taken."""
+    known = {column.name.lower(): column.name for column in load_relations()["images"].columns}
+    taken = {fold_name(name) for name, _, _ in COLUMNS} | {fold_name(label) for label in labels}
+    found: list[str] = []
+    for name in columns:
+        if name.lower() not in known:
+            near = suggest_nearest(name, known.values())
+            raise UsageError(
+                f"--columns {name}: view images has no such column.{near} List them:  chest describe images"
+            )
+        if fold_name(name) in taken:
+            raise UsageError(f"--columns {name}: the manifest has a column of that name already. Leave it out.")
+        taken.add(fold_name(name))
+        found.append(known[name.lower()])
+    return tuple(found)
 
 
 def _build_tables(
     con: duckdb.DuckDBPyConnection,
     given: pa.Table,
     labels: tuple[str, ...],
+    columns: tuple[str, ...],
     named: list[str],
     grain: str,
     objects: list[str],
@@ -122,9 +152,11 @@ def _build_tables(
     con.unregister("given")
     of_patients = grain == "patient_id"
     holes = {
-        "labels": _render_names(map(identifier, labels)),
+        "labels": _render_names(map(identifier, (*labels, *columns))),
         "labels_of_the_answer": _render_names(f"answer.{identifier(label)}" for label in labels),
-        "labels_of_patients": _render_names(f"picked_patients.{identifier(label)}" for label in labels),
+        "labels_of_patients": _render_names(f"picked_patients.{identifier(label)}" for label in labels)
+        + _render_names(f"null as {identifier(column)}" for column in columns),
+        "columns_of_images": _render_names(f"images.{identifier(column)}" for column in columns),
         "patients": "answer" if of_patients else "(select distinct patient_id from picked)",
         "labels_come": "named.patient_id = answer.patient_id" if of_patients else "false",
         "named": " and ".join(f"images.{identifier(name)} = answer.{identifier(name)}" for name in named),

@@ -6,6 +6,7 @@ obstore is many times faster, but its paths cannot represent every S3 key (leadi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,20 @@ def _certificate_options(bundle: str) -> dict[str, Any]:
     return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True} if bundle else {}
 
 
+def _refuse_fork(source: str) -> None:
+    """Raise UsageError in a process that was forked from one that has read S3: obstore would wait forever there."""
+    process = os.getpid()
+    if _read_in.setdefault("process", process) != process:
+        raise UsageError(
+            f"{source} cannot be read in a forked process, because the process that started it has read S3. Start "
+            "workers by spawn:  DataLoader(…, multiprocessing_context='spawn')"
+        )
+
+
+#: The process that has started obstore's threads, which do not outlive a fork.
+_read_in: dict[str, int] = {}
+
+
 class S3Bucket:
     """A bucket on S3 or a compatible service; limited to the prefix of the URL, if any."""
 
@@ -54,6 +69,7 @@ class S3Bucket:
         if not self._name:
             raise UsageError(f"{url}: the name of the bucket is missing. Example: s3://chest-data-warehouse")
         self.source = f"s3://{self._name}/{self._below}".rstrip("/")
+        _refuse_fork(self.source)
         self._threads = settings.fetch_threads
         self._etags = Etags(is_compared=bool(settings.check_etags))
         self._client, self._store = self._connect(settings)

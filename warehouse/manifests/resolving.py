@@ -1,0 +1,97 @@
+"""The manifest behind one word: a patient, a study or a series, for a download without a cohort.
+
+It is the manifest of a small cohort of ours (sql/downloads), exported and recorded as every other, and kept in the
+folder of the download, so that a second run resumes it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from warehouse.cohorts import CohortAnswer, parsing
+from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
+from warehouse.errors import NotFoundError, UsageError
+from warehouse.manifests import paths
+from warehouse.manifests.document import escape_for_message
+from warehouse.manifests.download_folder import MANIFEST
+from warehouse.manifests.export import export_manifest
+from warehouse.manifests.manifest import Manifest, open_manifest
+from warehouse.manifests.rows import DEFAULT_OBJECTS
+from warehouse.manifests.sealing import DOCUMENT
+from warehouse.query.session import Session
+
+KINDS = ("patient", "study", "series")
+#: The columns of images that layouts want and that no manifest has by itself.
+COLUMNS = ("StudyDate", "SeriesNumber", "InstanceNumber")
+
+
+def is_manifest(word: str) -> bool:
+    """Whether a word is the folder of a manifest."""
+    return (Path(word) / DOCUMENT).exists()
+
+
+@explain_faults()
+def find_kind(session: Session, word: str, kind: str = "") -> str:
+    """Find what a word names: patient, study or series; `kind` decides where it names several.
+
+    NotFoundError if the session has nothing of that name, UsageError if it is ambiguous or not of that kind.
+    """
+    if kind and kind not in KINDS:
+        raise UsageError(f"--kind is {', '.join(KINDS)}, not {escape_for_message(kind)}.")
+    sql = sql_files.read_statements("manifests/resolving.sql")["kinds"]
+    found = [name for (name,) in session.con.execute(sql, {"id": word}).fetchall()]
+    shown = escape_for_message(word)
+    if not found:
+        when = f" as of {session.day}" if session.day else ""
+        raise NotFoundError(
+            f"{shown} is neither the folder of a manifest, nor a patient, StudyInstanceUID or SeriesInstanceUID in "
+            f"group {session.group_name!r}{when}. Names are case-sensitive. Look for it:  chest sql 'from patients'"
+        )
+    if kind and kind not in found:
+        raise NotFoundError(f"{shown} is not a {kind}, but a {' and a '.join(found)}.")
+    if len(found) > 1 and not kind:
+        raise UsageError(f"{shown} is a {' and a '.join(found)}. Give --kind {' or --kind '.join(found)}.")
+    return kind or str(found[0])
+
+
+@explain_faults()
+def make_manifest(
+    session: Session,
+    word: str,
+    kind: str,
+    data: Path,
+    *,
+    objects: tuple[str, ...] = DEFAULT_OBJECTS,
+    say: Callable[[str], object] = warnings.warn,
+) -> Manifest:
+    """The manifest of a patient, a study or a series, in the folder of its download: opened if it is there, else made.
+
+    UsageError if the folder has that of another question.
+    """
+    folder = data / paths.OWN / MANIFEST
+    if is_manifest(str(folder)):
+        kept = open_manifest(folder, say=say)
+        _require_same(kept, session, word, kind, objects, data)
+        return kept
+    definition = parsing.parse(sql_files.read(f"downloads/{kind}.sql"), f"sql/downloads/{kind}.sql")
+    answer = CohortAnswer.ask(session, definition, {"id": word})
+    return export_manifest(answer, folder, objects=objects, columns=COLUMNS, say=say)
+
+
+def _require_same(kept: Manifest, session: Session, word: str, kind: str, objects: tuple[str, ...], data: Path) -> None:
+    about = kept.about
+    there = (about["cohort"]["name"], about["cohort"]["parameters"].get("id"), about["as_of"], about["group"])
+    asked = (kind, word, str(session.day) if session.day else None, session.group_name)
+    if there == asked and list(objects) == about["objects"]:
+        return
+    name, given, day, group = there
+    when = f" as of {day}" if day else ""
+    raise UsageError(
+        f"{data} has the download of {name} {escape_for_message(str(given))} ({', '.join(about['objects'])}; group "
+        f"{group}{when}), which is another. Choose another folder, or go on with that one:  chest manifest download "
+        f"{shlex.quote(str(kept.folder))} -o {shlex.quote(str(data))}"
+    )
