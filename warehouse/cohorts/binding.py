@@ -17,6 +17,7 @@ from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable
 from warehouse.cohorts.sql_text import find_line
 from warehouse.cohorts.tables.types import quote_type
 from warehouse.engine import query_text, sql_files
+from warehouse.engine.connections import open_connection
 from warehouse.engine.names import find_wrong_names
 from warehouse.lake import store
 from warehouse.query import macros, sandbox
@@ -50,9 +51,8 @@ def create_tables(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Mapping[s
 
 @cache
 def _create_shell() -> duckdb.DuckDBPyConnection:
-    import duckdb
 
-    con = duckdb.connect(config={"threads": 1, "memory_limit": "200MB"})
+    con = open_connection({"threads": 1, "memory_limit": "200MB"})
     con.execute(f"attach ':memory:' as {store.ALIAS}; use {store.ALIAS}")
     con.execute("create schema raw; create schema core; create schema ops; set TimeZone = 'UTC'")
     con.execute("create table core.dicom_attributes (keyword varchar, tag varchar)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.engine import machine_memory, spill, sql_files
+from warehouse.engine.connections import open_connection
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ def connect(settings: Settings, *folders: Path, files: Sequence[Path] = ()) -> d
 
     `files` are further files that it may read. Paths below the folders are to be given as `Path.resolve()` gives them.
     """
-    import duckdb
 
-    con = duckdb.connect(config={"memory_limit": f"{machine_memory.confined_duckdb_mb(settings)}MB"})
+    con = open_connection({"memory_limit": f"{machine_memory.confined_duckdb_mb(settings)}MB"})
     if settings.threads:
         con.execute("set threads = $threads", {"threads": settings.threads})
     allowed = ", ".join(sql_files.literal(f"{folder.resolve()}/") for folder in folders)

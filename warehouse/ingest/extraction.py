@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from warehouse.engine import spill, sql_files
+from warehouse.engine.connections import open_connection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +67,7 @@ def open_extractor() -> Iterator[Extractor]:
         "memory_limit": "200MB",
         "temp_directory": spill.find_spill_folder(),
     }
-    with duckdb.connect(config=config) as con:
+    with open_connection(config) as con:
         con.execute("set TimeZone = 'UTC'")
         con.execute(sql_files.read("extract/macros.sql"))
         yield Extractor(con)

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.engine import spill
+from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeError
@@ -34,7 +35,7 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     """
     limit = settings.memory_limit_mb or memory_mb
     config = {"memory_limit": f"{limit}MB"} if limit else {}
-    con = duckdb.connect(config={**config, "allow_unsigned_extensions": "true"})
+    con = open_connection({**config, "allow_unsigned_extensions": "true"})
     con.execute("set TimeZone = 'UTC'")
     con.execute(f"set temp_directory = {literal(spill.find_spill_folder())}")
     if settings.threads:

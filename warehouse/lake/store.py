@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError
@@ -129,7 +130,7 @@ def require(location: Location) -> None:
 
 def _require_usable_folder(location: Location) -> None:
     """Refuse a folder without a catalogue that has the files of a lake, before anything is created in it."""
-    with contextlib.closing(duckdb.connect()) as con:
+    with contextlib.closing(open_connection()) as con:
         data_path.require_unused(con, location, data_path.describe_missing(location))
 
 
