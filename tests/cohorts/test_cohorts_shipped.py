@@ -1,4 +1,4 @@
-"""The shipped cohorts on tiny drawn tables: who is in, who is out, and why."""
+"""The shipped cohorts on tiny drawn buckets, beyond their examples (sql/cohorts/*.test.txt): steps, draws, dirty values."""
 # ruff: noqa: E501 (drawn tables are as wide as they are)
 
 import json
@@ -12,80 +12,6 @@ from drawn import build_lake, build_objects, fetch_answer
 
 import warehouse
 from warehouse import cohorts, synthetic
-
-
-def test_covid_risk(tmp_path: Path) -> None:
-    wh = build_lake(
-        tmp_path,
-        """
-        patient | image    | day        | modality | view | body    | said          | header_age
-        pos     | pos_near | 2020-04-03 |          |      |         |               |
-        pos     | pos_edge | 2020-04-08 |          | PA   |         |               |
-        pos     | pos_late | 2020-04-09 |          |      |         |               |
-        pos     | pos_old  | 2020-03-28 |          |      |         |               |
-        pos     | pos_side | 2020-04-03 |          | LL   |         |               |
-        pos     | pos_said | 2020-04-03 |          | none |         | Chest Lateral |
-        pos     | pos_ct   | 2020-04-03 | CT       |      |         |               |
-        pos     | pos_abd  | 2020-04-03 |          |      | ABDOMEN |               |
-        pos     | pos_bare | 2020-03-29 | DX       | none | none    |               |
-        pcr     | by_pcr   | 2020-05-10 |          |      |         |               |
-        ruled   | ruledout | 2020-04-01 |          |      |         |               |
-        nodate  | no_swab  | 2020-04-01 |          |      |         |               |
-        against | againsts | 2020-04-01 |          |      |         |               |
-        earlier | earlier  | 2020-04-01 |          |      |         |               |
-        child   | child    | 2020-04-01 |          |      |         | Chest         | 017Y
-        grown   | grown    | 2020-04-01 |          |      |         | Chest         | 018Y
-        tube    | tube_b   | 2020-04-02 |          |      |         |               |
-        tube    | tube_on  | 2020-04-03 |          |      |         |               |
-        tube    | tube_a   | 2020-04-04 |          |      |         |               |
-        tube_no | tube_no  | 2020-04-02 |          |      |         |               |
-        tube_un | tube_un  | 2020-04-02 |          |      |         |               |
-        neg     | neg_near | 2020-06-01 |          |      |         |               |
-        mixed   | negpos   | 2020-06-01 |          |      |         |               |
-        nobody  | norecord | 2020-06-01 |          |      |         |               |
-        """,
-        """
-        patient | uploaded   | positive_swab | pcr | pcr_day    | pcr_2 | final | intubated | intubated_on | swab       | swab_status
-        pos     | 2020-05-01 | 2020-04-01    |     |            |       |       |           |              |            |
-        pcr     | 2020-06-01 |               | 1   | 2020-05-12 |       |       |           |              |            |
-        ruled   | 2020-05-01 | 2020-04-01    |     |            |       | 0     |           |              |            |
-        nodate  | 2020-05-01 |               | 1   |            |       |       |           |              |            |
-        against | 2020-05-01 | 2020-04-01    | 0   | 2020-04-01 |       |       |           |              |            |
-        earlier | 2020-05-01 | 2020-04-03    | 0   | 2020-04-01 | 1     |       |           |              |            |
-        child   | 2020-05-01 | 2020-04-01    |     |            |       |       |           |              |            |
-        grown   | 2020-05-01 | 2020-04-01    |     |            |       |       |           |              |            |
-        tube    | 2020-05-01 | 2020-04-01    |     |            |       |       | 1         | 2020-04-03   |            |
-        tube_no | 2020-05-01 | 2020-04-01    |     |            |       |       | 0         | 2020-04-03   |            |
-        tube_un | 2020-05-01 | 2020-04-01    |     |            |       |       | 1         |              |            |
-        neg     | 2020-06-05 |               |     |            |       |       |           |              | 2020-06-03 |
-        mixed   | 2020-06-05 |               |     |            |       |       |           |              | 2020-06-03 | 1
-        """,
-    )
-    assert fetch_answer(wh, "covid_risk", "SOPInstanceUID", "covid_status", "swab_date", "days_from_swab") == [
-        ("by_pcr", "positive", "2020-05-12", -2),
-        ("earlier", "positive", "2020-04-03", -2),
-        ("grown", "positive", "2020-04-01", 0),
-        ("neg_near", "negative", "2020-06-03", -2),
-        ("pos_bare", "positive", "2020-04-01", -3),
-        ("pos_edge", "positive", "2020-04-01", 7),
-        ("pos_near", "positive", "2020-04-01", 2),
-        ("tube_b", "positive", "2020-04-01", 1),
-    ]
-
-    def also(**parameters: object) -> set[object]:
-        more = {row[0] for row in fetch_answer(wh, "covid_risk", "SOPInstanceUID", **parameters)}
-        return more - {row[0] for row in fetch_answer(wh, "covid_risk", "SOPInstanceUID")}
-
-    assert also(days_before=4, days_after=8) == {"pos_old", "pos_late"}
-    assert also(projections=["frontal", "lateral", "unknown"]) == {"pos_side", "pos_said"}
-    assert also(min_age=0) == {"child"}
-    assert also(before_intubation=False) == {"tube_on", "tube_a", "tube_no", "tube_un"}
-    frontal = fetch_answer(wh, "covid_risk", "SOPInstanceUID", projections=["frontal"])
-    assert ("pos_bare",) not in frontal, "nothing names its view"
-    assert fetch_answer(wh, "covid_risk", "SOPInstanceUID", max_age=17, min_age=17)
-    assert also(max_age=18) == set()
-    assert ("neg_near",) not in fetch_answer(wh.as_of("2020-05-31"), "covid_risk", "SOPInstanceUID"), "not known yet"
-
 
 #: Records of which none makes a film of 5 April a negative one, and what is against it.
 NEVER_NEGATIVE = {
@@ -356,47 +282,6 @@ def test_teaching_set(tmp_path: Path) -> None:
     without = fetch_answer(wh, "teaching_set", "SOPInstanceUID", unread=False)
     assert ("neg",) not in without
     assert ("read",) in without
-
-
-def test_longitudinal_ct(tmp_path: Path) -> None:
-    wh = build_lake(
-        tmp_path,
-        """
-        patient | image | study | day        | modality | body   | words             | said     | header_age
-        twice   | t0    | T0    | 2020-01-01 | CT       |        |                   |          |
-        twice   | t1    | T1    | 2020-04-01 | CT       |        |                   |          |
-        twice   | t2    | T1    | 2020-04-01 | CT       |        |                   |          |
-        twice   | ts    | T1    | 2020-04-01 | CT       |        |                   | Topogram |
-        twice   | t3    | T2    | 2020-04-20 | CT       | none   | CT Thorax         |          |
-        twice   | t4    | T3    | 2020-04-20 | CT       | HEAD   | CT Head           |          |
-        twice   | t5    | T4    | 2020-05-01 | CR       |        |                   |          |
-        twice   | t6    | T5    | 2020-05-01 | CT       | TSPINE | CT Thoracic spine |          |
-        twice   | t7    | T6    | 2020-05-01 | CT       | none   | CT Thorax         | Scout    |
-        once    | o1    | O1    | 2020-04-01 | CT       |        |                   |          |
-        sameday | d1    | D1    | 2020-04-01 | CT       |        |                   |          |
-        sameday | d2    | D2    | 2020-04-01 | CT       |        |                   |          |
-        neg     | n1    | N1    | 2020-04-01 | CT       |        |                   |          |
-        neg     | n2    | N2    | 2020-04-11 | CT       |        |                   |          |
-        child   | c1    | C1    | 2020-04-01 | CT       |        |                   |          | 009Y
-        child   | c2    | C2    | 2020-04-11 | CT       |        |                   |          | 009Y
-        """,
-        """
-        patient | uploaded   | positive_swab | pcr | pcr_day    | swab
-        twice   | 2020-04-10 | 2020-04-03    | 1   | 2020-04-08 |
-        once    | 2020-04-10 | 2020-04-01    |     |            |
-        sameday | 2020-04-10 | 2020-04-01    |     |            |
-        child   | 2020-04-10 | 2020-04-01    |     |            |
-        neg     | 2020-04-10 |               |     |            | 2020-04-01
-        """,
-    )
-    columns = ("StudyInstanceUID", "scan_number", "days_since_first", "days_from_swab", "n_slices")
-    assert fetch_answer(wh, "longitudinal_ct", *columns) == [("T1", 1, 0, -2, 2), ("T2", 2, 19, 17, 1)]
-    assert [row[0] for row in fetch_answer(wh, "longitudinal_ct", *columns, days_before=1000)] == ["T0", "T1", "T2"]
-    assert fetch_answer(wh, "longitudinal_ct", *columns, min_days=20) == []
-    assert fetch_answer(wh, "longitudinal_ct", *columns, days_after=16) == []
-    assert fetch_answer(wh.as_of("2020-04-19"), "longitudinal_ct", *columns) == [], "the second was not there yet"
-    assert len(fetch_answer(wh, "longitudinal_ct", *columns, min_studies=1, min_days=0)) == 5
-    assert len(fetch_answer(wh, "longitudinal_ct", *columns, min_age=0)) == 4
 
 
 def test_prior_data(tmp_path: Path) -> None:
