@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from servers import S3, serve_moto
 
@@ -20,6 +21,10 @@ from warehouse.engine import limits
 from warehouse.lake import location
 from warehouse.lake import store as lakes
 from warehouse.settings import Settings
+
+#: A slow machine is no fault of what is tested.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 SAMPLES = Path(__file__).parent / "samples"
 #: Modules that take longest, longest first. Workers take whole modules in order: the short ones are left for the end,

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse.cohorts.balance import measure_categories, measure_numbers
 from warehouse.cohorts.split import Split
 from warehouse.errors import UsageError
 from warehouse.manifests import register
@@ -278,6 +277,11 @@ def test_counts_are_rounded_by_default(ask: Chest, folder: Path) -> None:
     assert of_sex["differences"].keys() == {"tune", "test"}
     of_age = next(column for column in exact["balance"] if column["column"] == "age")
     assert 40 < of_age["means"]["train"]["mean"] < 72
+    few = next(column for column in rounded["balance"] if column["column"] == "age")
+    shown = {side["side"]: side["patients"] for side in rounded["sides"]}
+    assert few["means"].keys() == {side for side, n in shown.items() if n >= 10}, "means of few persons are withheld"
+    assert few["means"]["train"]["mean"] == pytest.approx(of_age["means"]["train"]["mean"], abs=5)
+    assert few["means"] != of_age["means"], "means are those of rounded counts"
     assert "Counts are rounded to 5" in ask(*words).stderr
 
 
@@ -294,27 +298,6 @@ def test_mistakes_of_the_command(ask: Chest, folder: Path, tmp_path: Path) -> No
     own = tmp_path / "own.sql"
     own.write_text(FILMS_COHORT.replace("StudyDate", "'a' as split"))
     assert "already has a column split" in ask("cohort", "split", own).stderr
-
-
-# Standardised differences
-
-
-def test_differences_of_numbers_and_categories() -> None:
-    assert measure_numbers((10, 2), (12, 2)) == pytest.approx(1)
-    assert measure_numbers((10, 0), (12, 0)) == math.inf
-    # For two categories the formula is that of a proportion.
-    assert measure_categories([0.4, 0.6], [0.5, 0.5]) == pytest.approx(0.1 / math.sqrt((0.24 + 0.25) / 2))
-    assert measure_categories([0.2, 0.3, 0.5], [0.2, 0.3, 0.5]) == 0
-    assert measure_categories([1, 0], [0, 1]) == math.inf
-
-
-@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), min_size=2, max_size=6))
-def test_differences_of_categories_do_not_depend_on_order_or_side(cells: list[tuple[int, int]]) -> None:
-    totals = [sum(column) for column in zip(*cells, strict=True)]
-    one, other = ([cell[side] / totals[side] for cell in cells] for side in (0, 1))
-    found = measure_categories(one, other)
-    assert measure_categories(other, one) == pytest.approx(found)
-    assert measure_categories(one[::-1], other[::-1]) == pytest.approx(found, abs=1e-6)
 
 
 # Manifests

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse.cohorts import table1_statistics as statistics
+from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.table1 import FEWEST, NO_VALUE, OVERALL, SEVERAL, Table1, build
 from warehouse.disclosure_control import round_count
 from warehouse.errors import UsageError

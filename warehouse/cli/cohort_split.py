@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from warehouse.cli.output import Format, print_line, print_note, write_json, wri
 
 if TYPE_CHECKING:
     from warehouse.cohorts.balance import Balance, Sides
+    from warehouse.cohorts.group_statistics import Summary
     from warehouse.cohorts.split import Split
 
 
@@ -120,8 +120,8 @@ def _balance_to_json(found: Balance) -> dict[str, Any]:
     return {
         "column": found.name,
         "values": [{"value": row, **{side: cells.cells[row, side] for side in cells.columns}} for row in cells.rows],
-        "means": {side: {"mean": mean, "sd": sd} for side, (mean, sd) in found.means.items()},
-        "differences": {side: smd if math.isfinite(smd) else None for side, smd in found.differences.items()},
+        "means": {side: {"mean": of.mean, "sd": of.sd} for side, of in found.means.items()},
+        "differences": dict(found.differences),
     }
 
 
@@ -155,10 +155,16 @@ def _show_balance(found: Balance) -> None:
         rows_shown.add_row(row, *(f"{n:,} ({n / of:.0%})" if of else f"{n:,}" for n, of in shown))
     if found.means:
         shown_means = [found.means.get(side) for side in cells.columns]
-        rows_shown.add_row("mean (sd)", *(f"{m[0]:.3g} ({m[1]:.3g})" if m else "" for m in shown_means))
+        rows_shown.add_row("mean (sd)", *map(_format_mean, shown_means))
     first = next(iter(cells.columns), "train")
     differences = [found.differences.get(side) for side in cells.columns]
     rows_shown.add_row(
         f"difference from {first}", *("" if smd is None else f"{smd:.2f}" for smd in differences), style="dim"
     )
     create_console().print(rows_shown)
+
+
+def _format_mean(found: Summary | None) -> str:
+    if found is None or found.mean is None:
+        return ""
+    return f"{found.mean:.3g} ({'' if found.sd is None else f'{found.sd:.3g}'})"

@@ -5,8 +5,8 @@ in standard deviations, averaged over both (Cohen's d); of categories its genera
 Global Forum, paper 335): the Mahalanobis distance of the proportions under a multinomial distribution. Values below
 0.1 are usually called balanced (Austin 2009, Stat Med 28:3083). Not known is a category of its own.
 
-Counts are of persons. If they are rounded, shares and the differences of categories are computed from the rounded
-tables (disclosure_control.py), and means are shown only of sides with as many persons.
+Counts are of persons. If they are rounded, everything else is computed from rounded tables (disclosure_control.py),
+means from counts by band; means of fewer than ten persons are withheld.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
-from warehouse.cohorts import division
+from warehouse.cohorts import division, group_statistics
+from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.split import order_sides
 from warehouse.disclosure_control import Table, round_count, round_parts, round_table
@@ -52,13 +53,12 @@ class Sides:
 @dataclass(frozen=True, slots=True)
 class Balance:
     """How a column is distributed over the sides. `table` has the persons of each value and side, or those known and
-    not known of a number, with `means` (mean and standard deviation); `differences` are those from the first side,
-    infinite if nothing is in common."""
+    not known of a number, with `means`; `differences` are those from the first side, None if not defined."""
 
     name: str
     table: Table
-    means: dict[str, tuple[float, float]]
-    differences: dict[str, float]
+    means: dict[str, Summary]
+    differences: dict[str, float | None]
 
 
 def describe_sides(cohort: CohortAnswer, balance: Sequence[str] = (), suppress: int = 0) -> Sides:
@@ -150,73 +150,55 @@ def _compare_sides(
     levels += [_UNKNOWN] if len(texts) < len(persons) else []
     cells = Counter((texts.get(patient, _UNKNOWN), side) for patient, side in persons.items())
     table = round_table(levels, sides, cells, suppress)
-    if not is_number:
-        return Balance(name, table, {}, _compare_categories(table))
-    numbers: dict[str, list[float]] = defaultdict(list)
-    for patient, value in known.items():
-        numbers[persons[patient]].append(float(value))  # type: ignore[arg-type]
-    means = {
-        side: (statistics.fmean(numbers[side]), statistics.stdev(numbers[side]))
-        for side in table.columns
-        if len(numbers[side]) >= max(2, suppress) and table.cells.get((_KNOWN, side))
-    }
+    means: dict[str, Summary] = {}
+    if is_number:
+        numbers = {patient: float(value) for patient, value in known.items()}  # type: ignore[arg-type]
+        means = _summarize_rounded(numbers, persons, sides, suppress) if suppress else _summarize(numbers, persons)
+        means = {side: means[side] for side in table.columns if side in means}
     first = next(iter(table.columns), "")
-    differences = {
-        side: measure_numbers(means[first], means[side]) for side in means if side != first and first in means
-    }
+    differences = {}
+    for side in table.columns[1:]:
+        if is_number:
+            apart = group_statistics.compare_means(means.get(first), means.get(side))
+        else:
+            one, other = ([table.cells[row, s] for row in table.rows] for s in (first, side))
+            apart = group_statistics.compare_shares(one, other)
+        differences[side] = None if apart is None else abs(apart)
     return Balance(name, table, means, differences)
 
 
-def _compare_categories(table: Table) -> dict[str, float]:
-    shares = {
-        side: [table.cells[level, side] / table.column_totals[side] for level in table.rows]
-        for side in table.columns
-        if table.column_totals[side]
+def _summarize(numbers: Mapping[str, float], persons: Mapping[str, str]) -> dict[str, Summary]:
+    """Mean and standard deviation of each side."""
+    by_side: dict[str, list[float]] = defaultdict(list)
+    for patient, number in numbers.items():
+        by_side[persons[patient]].append(number)
+    return {
+        side: Summary(
+            len(found), statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None, None, None, None
+        )
+        for side, found in by_side.items()
     }
-    first = next(iter(shares), "")
-    return {side: measure_categories(shares[first], those) for side, those in shares.items() if side != first}
 
 
-def measure_numbers(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """The standardised difference of two means, each given with its standard deviation."""
-    apart = abs(one[0] - other[0])
-    deviation = math.sqrt((one[1] ** 2 + other[1] ** 2) / 2)
-    return apart / deviation if deviation else math.inf if apart else 0.0
+def _summarize_rounded(
+    numbers: Mapping[str, float], persons: Mapping[str, str], sides: list[str], suppress: int
+) -> dict[str, Summary]:
+    """The same from rounded counts by band, of sides with enough persons: it discloses no more than these counts."""
+    width = _find_width(numbers.values())
+    bands = {patient: math.floor(number / width) * width for patient, number in numbers.items()}
+    cells = Counter((str(band), persons[patient]) for patient, band in bands.items())
+    rounded = round_table([str(band) for band in sorted({*bands.values()})], sides, cells, suppress)
+    return {
+        side: group_statistics.summarize_bands({int(row): rounded.cells[row, side] for row in rounded.rows}, width)
+        for side in rounded.columns
+        if rounded.column_totals[side] >= FEWEST
+    }
 
 
-def measure_categories(one: Sequence[float], other: Sequence[float]) -> float:
-    """The standardised difference of two lists of proportions (Yang and Dalton 2012); infinite if a category that only
-    one has determines the side."""
-    kept = [(p, q) for p, q in zip(one, other, strict=True) if p or q][1:]  # the first follows from the others
-    apart = [p - q for p, q in kept]
-    if not any(abs(d) > 1e-12 for d in apart):
-        return 0.0
-    matrix = [
-        [
-            ((p * (1 - p) + q * (1 - q)) / 2 if i == j else -(p * kept[j][0] + q * kept[j][1]) / 2)
-            for j in range(len(kept))
-        ]
-        for i, (p, q) in enumerate(kept)
-    ]
-    solved = _solve(matrix, apart)
-    if solved is None:
-        return math.inf
-    return math.sqrt(max(0.0, sum(d * s for d, s in zip(apart, solved, strict=True))))
-
-
-def _solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
-    """Solve linear equations by elimination with pivots; None if the matrix is singular."""
-    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
-    n = len(rows)
-    for at in range(n):
-        pivot = max(range(at, n), key=lambda i: abs(rows[i][at]))
-        if abs(rows[pivot][at]) < 1e-12:
-            return None
-        rows[at], rows[pivot] = rows[pivot], rows[at]
-        for i in range(at + 1, n):
-            factor = rows[i][at] / rows[at][at]
-            rows[i] = [a - factor * b for a, b in zip(rows[i], rows[at], strict=True)]
-    found = [0.0] * n
-    for at in reversed(range(n)):
-        found[at] = (rows[at][n] - sum(rows[at][j] * found[j] for j in range(at + 1, n))) / rows[at][at]
-    return found
+def _find_width(numbers: Collection[float]) -> int:
+    """The width of at most about ten bands: 1, 2 or 5 with zeros."""
+    span = max(numbers) - min(numbers)
+    width = 1
+    while width * 10 < span:
+        width = width * 5 // 2 if str(width).startswith("2") else width * 2
+    return width

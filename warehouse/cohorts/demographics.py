@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import attrition
-from warehouse.cohorts import table1_statistics as statistics
-from warehouse.cohorts.table1 import FEWEST, NO_VALUE, SEXES, TITLES, order_levels
-from warehouse.cohorts.table1_statistics import Summary
+from warehouse.cohorts import group_statistics as statistics
+from warehouse.cohorts.group_statistics import FEWEST, Summary
+from warehouse.cohorts.table1 import NO_VALUE, SEXES, TITLES, order_levels
 from warehouse.disclosure_control import round_parts, round_regions
 from warehouse.settings import require_base
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from warehouse.cohorts.demographics import FOLLOWED, Demographics, find_title
-from warehouse.cohorts.table1 import FEWEST, NO_VALUE, order_levels
+from warehouse.cohorts.group_statistics import FEWEST
+from warehouse.cohorts.table1 import NO_VALUE, order_levels
 from warehouse.cohorts.table1_lines import Stub
 
 

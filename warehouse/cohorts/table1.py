@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from warehouse.cohorts import table1_statistics as statistics
+from warehouse.cohorts import group_statistics as statistics
+from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.cohorts.table1_statistics import Summary
 from warehouse.disclosure_control import Table, round_table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -53,8 +53,6 @@ AGE, AGE_TITLE = "age", "Age, years"
 #: The column of all patients; the groups of patients with several values, and with none. No value has their form.
 OVERALL, SEVERAL, NO_VALUE = "Overall", "(several)", "(missing)"
 _ALL = ""
-#: Of fewer persons than these no mean or median is shown where counts are rounded.
-FEWEST = 10
 _MOST_GROUPS = 40
 
 

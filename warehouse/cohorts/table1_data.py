@@ -10,7 +10,7 @@ from warehouse.cohorts.table1_lines import list_notes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from warehouse.cohorts.table1_statistics import Summary
+    from warehouse.cohorts.group_statistics import Summary
 
 _NUMBERS = ("mean", "sd", "q1", "median", "q3")
 

@@ -1,4 +1,4 @@
-"""The statistics of a table 1: means and quantiles, exact or of grouped ages, and standardised differences.
+"""Statistics by which groups of persons are compared: means and quantiles, exact or banded; standardised differences.
 
 Conventions are those of the Python library tableone (Pollard et al. 2018, JAMIA Open 1:26): standard deviations with
 n - 1, quartiles by linear interpolation, the standardised difference of two means over the root of the mean of both
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 #: Years in an age group.
 BAND = 10
+#: Of fewer persons than these no mean or median is shown where counts are rounded.
+FEWEST = 10
 #: A determinant below this is that of distributions whose covariances cannot be inverted.
 _SINGULAR = 1e-12
 
@@ -30,29 +32,29 @@ class Summary:
     q3: float | None
 
 
-def summarize_bands(bands: Mapping[int, int]) -> Summary:
-    """Summarize ages that are known only as counts by decade, named by its first year.
+def summarize_bands(bands: Mapping[int, int], width: int = BAND) -> Summary:
+    """Summarize whole numbers that are known only as counts by band, named by its first number: ages by decade.
 
-    Ages are taken to be spread evenly over the decade. From rounded counts, the result discloses no more than they do.
+    They are taken to be spread evenly over the band. From rounded counts, the result discloses no more than these do.
     """
     n = sum(bands.values())
     if not n:
         return Summary(0, None, None, None, None, None)
     # Whole years: the middle of 50 to 59 is 54.5.
-    mean = sum((first + (BAND - 1) / 2) * count for first, count in bands.items()) / n
-    squares = sum((first + (BAND - 1) / 2 - mean) ** 2 * count for first, count in bands.items())
-    spread = (BAND**2 - 1) / 12
+    mean = sum((first + (width - 1) / 2) * count for first, count in bands.items()) / n
+    squares = sum((first + (width - 1) / 2 - mean) ** 2 * count for first, count in bands.items())
+    spread = (width**2 - 1) / 12
     sd = math.sqrt(squares / (n - 1) + spread) if n > 1 else None
-    q1, median, q3 = (_interpolate(bands, n * share) for share in (0.25, 0.5, 0.75))
+    q1, median, q3 = (_interpolate(bands, n * share, width) for share in (0.25, 0.5, 0.75))
     return Summary(n, mean, sd, q1, median, q3)
 
 
-def _interpolate(bands: Mapping[int, int], place: float) -> float:
+def _interpolate(bands: Mapping[int, int], place: float, width: int) -> float:
     before = 0
     found = 0.0
     for first, count in sorted(bands.items()):
         if count and before < place:
-            found = first - 0.5 + BAND * min(1.0, (place - before) / count)
+            found = first - 0.5 + width * min(1.0, (place - before) / count)
         before += count
     return found
 
