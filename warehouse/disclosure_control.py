@@ -35,17 +35,29 @@ def find_unit(most: int, base: int) -> int:
     return next(unit for unit in (zeros, 2 * zeros, 5 * zeros, 10 * zeros) if unit >= most * base)
 
 
-def round_parts(parts: Sequence[int], base: int, total: int | None = None) -> list[int]:
+def round_parts(parts: Sequence[int], base: int, total: int | None = None, nested: int = 0) -> list[int]:
     """Round counts to the multiple of the base below or above them, so that they add up to a rounded total.
 
-    By default the total is their rounded sum. The largest remainders are rounded up; of equal ones the first.
+    By default the total is their rounded sum; it may be the multiple above that. The largest remainders are rounded up;
+    of equal ones the first. The last `nested` parts are rounded by the sums up to them: a set that several lists leave
+    over (missing values) and the rest are then shown in one way in all of them, whatever else they have. By remainders
+    it could be rounded up in one, which only large remainders are, and down in another, and would be known.
     """
     if base < 2:
         return list(parts)
-    rounded = [part - part % base for part in parts]
-    up = ((round_count(sum(parts), base) if total is None else total) - sum(rounded)) // base
-    for place in sorted(range(len(parts)), key=lambda place: -(parts[place] % base))[:up]:
+    whole, first = sum(parts), len(parts) - nested
+    # A total that was rounded up: all sums are shifted by what it lacks.
+    sum_so_far = sum(parts[:first]) + (0 if total is None else max(0, total - whole))
+    before = round_count(sum_so_far, base)
+    rounded = [part - part % base for part in parts[:first]]
+    up = (before - sum(rounded)) // base
+    for place in sorted(range(first), key=lambda place: -(parts[place] % base))[:up]:
         rounded[place] += base
+    for part in parts[first:]:
+        sum_so_far += part
+        upto = round_count(sum_so_far, base)
+        rounded.append(upto - before)
+        before = upto
     return rounded
 
 
@@ -78,15 +90,23 @@ class Table:
     total: int
 
 
-def round_table(rows: Sequence[str], columns: Sequence[str], counts: Mapping[tuple[str, str], int], base: int) -> Table:
+def round_table(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    counts: Mapping[tuple[str, str], int],
+    base: int,
+    *,
+    nested_rows: int = 0,
+    nested_columns: int = 0,
+) -> Table:
     """Round a table of counts: the total first, the columns so that they add up to it, and the cells to their columns.
 
     Rows and columns rounded to 0 are omitted, because their names would disclose that they are not empty. Tables with
-    the same columns and column counts have the same totals.
+    the same columns and column counts have the same totals. The last rows and columns may be nested (`round_parts`).
     """
     true = [[counts.get((row, column), 0) for row in rows] for column in columns]
-    totals = round_parts([sum(column) for column in true], base)
-    rounded = [round_parts(column, base, total) for column, total in zip(true, totals, strict=True)]
+    totals = round_parts([sum(column) for column in true], base, nested=nested_columns)
+    rounded = [round_parts(column, base, total, nested_rows) for column, total in zip(true, totals, strict=True)]
     cells = {(r, c): rounded[j][i] for j, c in enumerate(columns) for i, r in enumerate(rows)}
     kept_rows = [r for r in rows if base < 2 or any(cells[r, c] for c in columns)]
     kept_columns = [c for c, total in zip(columns, totals, strict=True) if base < 2 or total]

@@ -99,6 +99,8 @@ def test_what_is_shown_is_near_the_truth(report: Page, true: Figures) -> None:
         assert ("passed" in result) == (checked.n_rows == 0) == (n == "0")
         if checked.n_patients is None:
             assert n in ("0", "–")
+        elif checked.check.name == "images_without_clinical":  # as in the table of patients, which may be rounded up
+            assert abs((int(n) if n.isdecimal() else 0) - checked.n_patients) < BASE
         else:
             assert (n == "under 5") == (0 < checked.n_patients < BASE)
 
@@ -186,7 +188,7 @@ def test_a_place_in_an_order_tells_nothing() -> None:
 
 
 def test_a_check_does_not_tell_what_is_shown_elsewhere() -> None:
-    cells = {("A", "positive"): 50, ("A", "negative"): 28, (NO_RECORD, "none"): 3}
+    cells = {("A", "positive"): 50, ("A", "negative"): 26, (NO_RECORD, "none"): 3}
     found = {
         "images_without_clinical": 3,
         "negative_with_positive_result": 26,

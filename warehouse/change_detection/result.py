@@ -13,7 +13,7 @@ _MOST_PLACES = 200
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Whether there is something new, of how many keys, and why, in one plain sentence that names no patient.
+    """Whether there is something new, of how many keys, and why, in one sentence that names no patient and no number.
 
     `sources` are those with changes. `prefixes` are where these are, below its source, for a refresh of just these;
     empty when that is not known or they are too many. They name patients: never log them.

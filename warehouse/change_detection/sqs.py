@@ -127,7 +127,8 @@ def _collect_changes(bodies: list[str], sources: list[str]) -> Changes:
             foreign,
         )
     count = sum(map(len, changed.values()))
-    why = f"The queue reports {count:,} object(s) written or removed." if count else "The queue reports no changes."
+    # Not how many: Dagster shows this to many readers, and they may be the objects of one patient.
+    why = f"The queue reports {'objects written or removed' if count else 'no changes'}."
     return Changes(
         bool(count),
         count,

@@ -17,6 +17,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.header import suggest_nearest
+from warehouse.cohorts.table1 import NO_VALUE, order_levels
 from warehouse.disclosure_control import Table, round_count, round_table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -189,7 +190,13 @@ def cramers_v(pairs: Counter[tuple[str, str]]) -> tuple[float, float]:
 
 def _tabulate(values: dict[str, list[str]], name: str, base: int) -> Table:
     counts = Counter(zip(values[name], values["label"], strict=True))
-    return round_table(sorted(set(values[name])), sorted(set(values["label"])), counts, base)
+    rows, columns = (sorted(set(values[one]), key=_order) for one in (name, "label"))
+    return round_table(rows, columns, counts, base, nested_rows=rows.count(_UNKNOWN))
+
+
+def _order(value: str) -> tuple[object, ...]:
+    """The order of table 1: the same counts in another order would be rounded in another way."""
+    return order_levels(NO_VALUE if value == _UNKNOWN else value)
 
 
 def _find_warnings(label: str, with_label: list[Association], cells: dict[str, Table], counted: str) -> list[str]:

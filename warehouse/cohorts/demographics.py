@@ -105,7 +105,7 @@ def _round_levels(counts: _Counts, base: int, total: int) -> _Counts:
     rounded = {}
     for name, cells in counts.items():
         levels = sorted(cells, key=order_levels)
-        shares = round_parts([cells[level] for level in levels], base, total)
+        shares = round_parts([cells[level] for level in levels], base, total, nested=levels.count(NO_VALUE))
         rounded[name] = Counter(dict(zip(levels, shares, strict=True)))
     return rounded
 

@@ -50,6 +50,7 @@ TITLES = {
 #: How the codes of a sex are shown.
 SEXES = {"F": "female", "M": "male", "O": "other"}
 AGE, AGE_TITLE = "age", "Age, years"
+STATUS = "covid_status"
 #: The column of all patients; the groups of patients with several values, and with none. No value has their form.
 OVERALL, SEVERAL, NO_VALUE = "Overall", "(several)", "(missing)"
 _ALL = ""
@@ -179,10 +180,7 @@ def build(
     `exact` has the statistics of the ages, which are used only where counts are exact.
     """
     groups = sorted({group for cells in counts.values() for _, group in cells}, key=order_levels)
-    tables = {
-        name: round_table(sorted({level for level, _ in cells}, key=order_levels), groups, cells, suppress)
-        for name, cells in counts.items()
-    }
+    tables = {name: _round(name, cells, groups, suppress) for name, cells in counts.items()}
     first = next(iter(tables.values()))
     shown = tuple(group for group in first.columns if group != _ALL)
     compared = [pair for pair in combinations(shown, 2) if not {SEVERAL, NO_VALUE} & set(pair)]
@@ -191,6 +189,20 @@ def build(
         found.insert(0, _describe_age(tables["age_group"], shown, compared, exact if suppress < 2 else None))
     n = {OVERALL: first.total, **{group: first.column_totals[group] for group in shown}}
     return Table1(title, source, by or "", shown, n, tuple(found), suppress, count_missing)
+
+
+def _round(name: str, cells: Mapping[tuple[str, str], int], groups: Sequence[str], base: int) -> Table:
+    """Round a characteristic so that what the record leaves out is the same in all: values, then the missing.
+
+    Only positive patients have an admission, and those without a record no status: so positive is the first status.
+    """
+    levels = sorted({level for level, _ in cells}, key=order_levels)
+    nested = levels.count(NO_VALUE)
+    if name == STATUS:
+        levels.sort(key=lambda level: (level == NO_VALUE, level != "positive"))
+        nested = len(levels)
+    table = round_table(levels, groups, cells, base, nested_rows=nested)
+    return replace(table, rows=sorted(table.rows, key=order_levels))
 
 
 def _describe_shares(

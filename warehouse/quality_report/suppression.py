@@ -50,7 +50,8 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         base,
     )
     true = {(count.centre, count.status): count.n_patients for count in figures.patients}
-    patients = round_table([*figures.centres], STATUSES, true, base)
+    # Positive patients, those with a record, and all are rounded down, as in Dagster, which counts the rows of views.
+    patients = round_table([*figures.centres], STATUSES, true, base, nested_columns=len(STATUSES))
     totals = _round_totals(figures.totals, studies, patients, base)
     wholes = _list_wholes(figures.totals, totals)
     repairs, rules = _round_repairs(figures, patients, wholes, base) if patients.total else ([], [])
