@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import config, metadata
+from pipelines import config, event_prefixes, metadata
 from pipelines.config import ImagesConfig, ListingConfig, StepConfig
 from pipelines.deployment import OWNERS, POOL, Deployment
 from pipelines.publishing import build_asset
@@ -126,7 +126,9 @@ def _run_step(
     source, step = what
     with retry_when_healing(context):
         given = config.read_run_config(context.run.run_config, deployment)
-    with chest.opened(context, source, *config.find_limits(given[what], given[source, "objects"])) as run:
+        prefixes, patients, changes = config.find_limits(given[what], given[source, "objects"])
+        changed = event_prefixes.read_prefixes(chest.folder, changes) if changes else []
+    with chest.opened(context, source, prefixes, patients, changed) as run:
         counts = work(run)
         rows = metadata.count_rows(run.con, TABLES[step], load_suppress())
         snapshot = store.list_snapshots(run.con)[-1].number

@@ -36,8 +36,8 @@ class ListingConfig(StepConfig):
 
     allow_removals: bool = Field(False, description="Accept a listing that lacks over 10 % of the objects.")
     full: bool = Field(False, description="Read every object again, changed or not.")
-    changed_prefixes: list[str] = Field(
-        [], description="Prefixes reported by a sensor: read only keys that start with these; there may be none."
+    changes: str = Field(
+        "", description="Name of the changes that the event queue reported: read only keys with their prefixes."
     )
 
 
@@ -79,7 +79,7 @@ def read_run_config(run_config: Mapping[str, Any], deployment: Deployment) -> di
     return found
 
 
-def find_limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str], list[str]]:
-    """The prefixes and patients that a step keeps to, and the changed prefixes: its own, else its listing's."""
+def find_limits(config: StepConfig, of_listing: StepConfig) -> tuple[list[str], list[str], str]:
+    """The prefixes and patients that a step keeps to, and the name of the changes: its own, else its listing's."""
     chosen = config if config.is_limited else of_listing
-    return chosen.prefixes, chosen.patients, chosen.changed_prefixes if isinstance(chosen, ListingConfig) else []
+    return chosen.prefixes, chosen.patients, chosen.changes if isinstance(chosen, ListingConfig) else ""

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import dagster as dg
 
+from pipelines import event_prefixes
 from pipelines.deployment import POOL, Definition, Deployment
 from pipelines.resources import ChestWarehouse
 from pipelines.retries import retry_when_healing
 from pipelines.run_retention import forget_runs
+from pipelines.settings import load_pipeline_settings
 from warehouse.lake.maintenance import maintain
 from warehouse.settings import load_settings
 
@@ -40,7 +43,9 @@ def lake(context: dg.OpExecutionContext, chest: ChestWarehouse) -> None:
 @dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
 def history(context: dg.OpExecutionContext) -> None:
     """Forget runs that ended more than CHEST_KEEP_DAYS ago, unless they are the last record of an asset."""
-    context.add_output_metadata(asdict(forget_runs(context.instance, load_settings().keep_days)))
+    days = load_settings().keep_days
+    event_prefixes.forget_prefixes(Path(load_pipeline_settings().manifests), days)
+    context.add_output_metadata(asdict(forget_runs(context.instance, days)))
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:  # noqa: ARG001

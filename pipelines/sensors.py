@@ -4,11 +4,12 @@ Belongs here: when to look and what to start. Not: how changes are detected (war
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pipelines import checks
+from pipelines import checks, event_prefixes
 from pipelines.deployment import PUBLISHED, STEPS, Definition, Deployment
 from pipelines.retries import to_one_line
 from pipelines.run_state import find_newest_run, find_reason_to_rest, find_reason_to_wait, list_refresh_jobs
@@ -124,7 +125,8 @@ def _build_run_config(
     which is older than the changes."""
     if not (settings.inventory and found.prefixes):
         return {}
-    config = {"config": {"changed_prefixes": list(found.prefixes)}}
+    name = event_prefixes.store_prefixes(Path(deployment.settings.manifests), found.prefixes)
+    config = {"config": {"changes": name}}
     return {"ops": {deployment.op("objects", name): config for name in changed}}
 
 

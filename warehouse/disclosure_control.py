@@ -26,11 +26,12 @@ def find_unit(most: int, base: int) -> int:
     """The unit that a number of something is rounded down to, of which a patient has `most` or less: studies, objects.
 
     `base` patients have no more than a unit together, so a rounded number stands for as many numbers of patients as the
-    base, even if all patients have equally many. From 2 each on it is the next 1, 2 or 5 with zeros, so that it
-    discloses little about the patient with most.
+    base, even if all patients have equally many. From 2 each on it is the next 1, 2 or 5 with zeros, and at least that
+    of 4 each, so that it discloses little about the patient with most.
     """
     if base < 2 or most < 2:
         return base
+    most = max(most, 4)
     zeros = int("1".ljust(len(str(most * base - 1)), "0"))
     return next(unit for unit in (zeros, 2 * zeros, 5 * zeros, 10 * zeros) if unit >= most * base)
 

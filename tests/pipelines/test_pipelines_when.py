@@ -19,7 +19,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from servers import S3, serve_moto
 
 import warehouse
-from pipelines import run_state
+from pipelines import event_prefixes, run_state
 from pipelines.definitions import chest_definitions
 from warehouse import synthetic
 from warehouse.errors import UsageError
@@ -288,14 +288,24 @@ def test_a_message_starts_one_refresh_and_is_gone(instance: dg.DagsterInstance, 
 
 
 def test_beside_an_inventory_the_news_alone_is_listed(
-    instance: dg.DagsterInstance, sqs: Any, queue: str, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, sqs: Any, queue: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An inventory is older than what the queue tells of: it would not show it."""
-    sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
+    """An inventory is older than what the queue reports: it would not show it."""
     monkeypatch.setenv("CHEST_INVENTORY", "s3://lists/chest/daily")
+    monkeypatch.setenv("CHEST_MANIFESTS", str(tmp_path))
+    sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue, CHEST_MANIFESTS=str(tmp_path))
     told(sqs, queue)
     (request,) = sensor.tick()
-    assert request.run_config == {"ops": {"objects": {"config": {"changed_prefixes": ["training/Covid1/"]}}}}
+    name = request.run_config["ops"]["objects"]["config"]["changes"]
+    assert request.run_config == {"ops": {"objects": {"config": {"changes": name}}}}, "Dagster shows it: no patient"
+    assert event_prefixes.read_prefixes(tmp_path, name) == ["training/Covid1/"]
+    event_prefixes.forget_prefixes(tmp_path, 1)
+    assert event_prefixes.read_prefixes(tmp_path, name)
+    event_prefixes.forget_prefixes(tmp_path, 0)
+    with pytest.raises(UsageError, match="no longer in"):
+        event_prefixes.read_prefixes(tmp_path, name)
+    with pytest.raises(UsageError, match="is not the name of changes"):
+        event_prefixes.read_prefixes(tmp_path, "../../etc/passwd")
 
 
 def test_messages_that_come_during_a_refresh_lead_to_another(
