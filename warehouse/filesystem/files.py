@@ -240,6 +240,14 @@ def open_lock(path: Path | str) -> IO[bytes]:
     return os.fdopen(_open_plain(path, os.O_RDWR | os.O_CREAT), "r+b")
 
 
+def open_to_read(path: Path | str) -> IO[bytes]:
+    """Open a file with a predictable name to read, without waiting for a pipe.
+
+    OSError if a link, a folder or anything else is in its place.
+    """
+    return os.fdopen(_open_plain(path, os.O_RDONLY), "rb")
+
+
 def open_to_append(path: Path | str) -> IO[bytes]:
     """Open a file to append lines, creating it if it does not exist.
 
@@ -289,7 +297,7 @@ def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
             raise FileExistsError(errno.EEXIST, f"{path} is not a regular file", str(path))
         if names and found.st_nlink > names:
             raise FileExistsError(errno.EEXIST, f"{path} is also another file (a hard link)", str(path))
-        if not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():
+        if flags & os.O_CREAT and not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():
             os.fchmod(handle, find_file_mode())
     except BaseException:
         os.close(handle)

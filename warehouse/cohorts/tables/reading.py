@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from warehouse.settings import Settings
 
-#: The most rows, cells, bytes of text in one row, and bytes of text in all rows. A cell takes memory even if it is empty.
+#: The most rows, cells (an empty one takes memory too), bytes of text in one row, and bytes of text in all rows.
 MOST_ROWS = 20_000_000
 MOST_CELLS = 100_000_000
 MOST_BYTES_OF_A_ROW = 1 << 20

@@ -68,8 +68,8 @@ def check_decimals(name: str, digits: Iterable[tuple[str, int]]) -> None:
     for column, number in digits:
         if number > _MOST_DIGITS:
             raise UsageError(
-                f"Table {name}: column {column} is a decimal of {number} digits; the limit is {_MOST_DIGITS}. Leave the "
-                "column out, or turn it into text."
+                f"Table {name}: column {column} is a decimal of {number} digits; the limit is {_MOST_DIGITS}. Leave "
+                "the column out, or turn it into text."
             )
 
 
