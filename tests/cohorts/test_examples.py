@@ -95,6 +95,8 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
         ("param since", "param sinc", "has no parameter sinc. Did you mean since?"),
         ("answer\nSOPInstanceUID\nb1\n", "", "18: The example has no answer"),
         ("| 3\nb          | null", "| x\nb | null", "row 1: score is INTEGER, not 'x'"),
+        ("SOPInstanceUID | score", "score | score", "14: The column score is there twice."),
+        ("SOPInstanceUID | score", "SOPInstanceUID |", "14: The column '' has no letter"),
         ("all\n", "a\x1bll\n", "12: The character U\\+001B is not allowed"),
     ],
 )
