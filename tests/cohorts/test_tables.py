@@ -518,3 +518,24 @@ def test_a_resealed_manifest_with_a_false_table_is_refused(ask: Chest, folder: P
     done = ask("manifest", "reproduce", "m")
     assert done.returncode in (1, 2)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_table_is_compared_however_the_manifest_spells_it(ask: Chest, folder: Path) -> None:
+    from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
+
+    made = folder / "m"
+    given = ("--table", "reads=reads.csv")
+    assert ask("manifest", "export", "mine.sql", *given, "--copy-tables", "-o", "m").returncode == 0
+    about = json.loads((made / DOCUMENT).read_text())
+    about["tables"][0]["name"] = "Reads"
+    about["files"]["table_Reads.parquet"] = about["files"].pop("table_reads.parquet")
+    (made / "table_reads.parquet").rename(made / "table_Reads.parquet")
+    (made / DOCUMENT).write_text(json.dumps(about))
+    (made / SUMS).write_text(render_sums((made / DOCUMENT).read_bytes(), about["files"]))
+    for table in ((), given):
+        done = ask("manifest", "reproduce", "m", *table)
+        assert done.returncode == 0, done.stderr
+    (folder / "reads.csv").write_text(READS.replace("3", "4"))
+    done = ask("manifest", "reproduce", "m", *given)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Table reads differs from the one" in done.stderr

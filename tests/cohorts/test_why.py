@@ -142,7 +142,7 @@ def test_values_that_python_does_not_have_are_shown(wh: warehouse.Warehouse, tmp
     )
     assert wh.cohort(path).why("in").failures[0].values == {"day": "infinity"}
     path.write_text(f"{head}select patient_id, date 'infinity' as day, date '9999-12-31' as last from patients\n")
-    with pytest.raises(warehouse.UsageError, match="c.sql:4: day has a day before year 1 or after year 9999"):
+    with pytest.raises(warehouse.UsageError, match=r"c\.sql:4: day has a day before year 1 or after year 9999"):
         _ = wh.cohort(path).rows
 
 

@@ -374,7 +374,7 @@ def test_a_manifest_that_waits_in_the_folder_must_have_the_answer_of_the_lake(ow
 def test_a_pipe_or_a_link_for_the_layout_is_refused(made: warehouse.Manifest, tmp_path: Path) -> None:
     own = tmp_path / "data/.chest"
     own.mkdir(parents=True)
-    for place in (lambda path: os.mkfifo(path), lambda path: path.symlink_to("/etc/hostname")):
+    for place in (os.mkfifo, lambda path: path.symlink_to("/etc/hostname")):
         place(own / "layout")
         with pytest.raises(warehouse.UsageError, match="layout cannot be read"):
             fetch(made, tmp_path / "data")
@@ -382,7 +382,7 @@ def test_a_pipe_or_a_link_for_the_layout_is_refused(made: warehouse.Manifest, tm
     (own / "layout").write_text("flat")
     table = tmp_path / "data/files.parquet"
     for place in (
-        lambda path: os.mkfifo(path),
+        os.mkfifo,
         lambda path: pl.DataFrame({"uri": [1], "path": [2]}).write_parquet(path),
     ):
         place(table)

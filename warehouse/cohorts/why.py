@@ -87,7 +87,7 @@ def explain_patient(cohort: CohortAnswer, patient_id: str) -> Why:
     try:
         n_rows, failures = _evaluate(cohort, select, source, patient_id)
     except (DefinitionError, UsageError, RecursionError, SqlglotError):
-        # A condition that has no value outside of its place, such as one on a GROUP BY, or that cannot be written again.
+        # A condition that has no value outside of its place, such as one on a GROUP BY, or that nests too deeply.
         return Why(patient_id, False, step.name, "", step.meaning, step.line)
     return Why(patient_id, False, step.name, step.after or name, step.meaning, step.line, n_rows, failures)
 
