@@ -1,6 +1,7 @@
 """Examples beside cohorts: those that are shipped hold, and one that does not is shown with its rows."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -112,5 +113,9 @@ def test_no_examples_are_an_error(mine: Path) -> None:
     mine.with_suffix(".test.txt").unlink()
     with pytest.raises(warehouse.UsageError, match="There are no examples in"):
         run_examples(str(mine))
+    os.mkfifo(mine.with_suffix(".test.txt"))
+    with pytest.raises(warehouse.UsageError, match="There are no examples in"):
+        run_examples(str(mine))
+    mine.with_suffix(".test.txt").unlink()
     with pytest.raises(warehouse.UsageError, match="There is no example"):
         parse_examples("images\npatient_id\na\n", "x.txt")

@@ -379,8 +379,11 @@ def test_a_pipe_or_a_link_for_the_layout_is_refused(made: warehouse.Manifest, tm
         with pytest.raises(warehouse.UsageError, match="layout cannot be read"):
             fetch(made, tmp_path / "data")
         (own / "layout").unlink()
+    os.mkfifo(tmp_path / "data/INCOMPLETE")
+    fetch(made, tmp_path / "data", "flat")
     (own / "layout").write_text("flat")
     table = tmp_path / "data/files.parquet"
+    table.unlink()
     for place in (
         os.mkfifo,
         lambda path: pl.DataFrame({"uri": [1], "path": [2]}).write_parquet(path),

@@ -95,7 +95,7 @@ def read_layout(data: Path) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with files.write_text_atomically(path) as file:
+    with files.write_text_atomically(path, may_stream=False) as file:
         file.write(text)
 
 
