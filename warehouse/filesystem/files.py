@@ -241,10 +241,7 @@ def open_lock(path: Path | str) -> IO[bytes]:
 
 
 def open_to_read(path: Path | str) -> IO[bytes]:
-    """Open a file with a predictable name to read, without waiting for a pipe.
-
-    OSError if a link, a folder or anything else is in its place.
-    """
+    """Open a file with a predictable name to read; OSError if a link, a pipe or anything else is in its place."""
     return os.fdopen(_open_plain(path, os.O_RDONLY), "rb")
 
 
