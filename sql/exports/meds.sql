@@ -217,7 +217,7 @@ order by all;
 -- name: splits
 select distinct
     "the subject" as subject_id,
-    case lower({{ split }})
+    case lower(cast({{ split }} as varchar))
         when 'train' then 'train'
         when 'training' then 'train'
         when 'tune' then 'tuning'
@@ -225,7 +225,7 @@ select distinct
         when 'validation' then 'tuning'
         when 'test' then 'held_out'
         when 'held_out' then 'held_out'
-        else {{ split }}
+        else cast({{ split }} as varchar)
     end as split
 from meds_answers
 where {{ split }} is not null and "the subject" is not null

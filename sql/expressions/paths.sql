@@ -41,7 +41,7 @@ case object when 'dcm' then '.dcm' else '.json' end
 case object when 'clinical' then {{ clinical }} else {{ image }} || {{ ending }} end
 
 -- name: flat_clinical
-left(patient, 100) || '_' || coalesce(cast(available_date as varchar), 'unknown') || '_' || left(sha256(uri), 16) || '.json'
+left("the patient", 100) || '_' || coalesce(cast(available_date as varchar), 'unknown') || '_' || left(sha256(uri), 16) || '.json'
 
 -- name: flat_doubled
-left(stem, 100) || '_' || left(sha256(uri), 16) || {{ ending }}
+left("the stem", 100) || '_' || left(sha256(uri), 16) || {{ ending }}

@@ -7,23 +7,29 @@ select key, uri, object, size, etag, {{ path }} as laid from {{ rows }};
 
 -- name: laid_flat
 -- All in one folder: an image is SOPInstanceUID.dcm beside SOPInstanceUID.json; where two have the same, or none, the
--- digest of the uri makes their names unique.
+-- digest of the uri makes their names unique. No label of a manifest has a name with a space.
 with
 named as (
     select
-        *,
-        {{ patient }} as patient,
-        {{ stem }} as stem,
-        nfc_normalize(lower(stem)) as spelt_stem
+        key,
+        uri,
+        object,
+        size,
+        etag,
+        available_date,
+        SOPInstanceUID,
+        {{ patient }} as "the patient",
+        {{ stem }} as "the stem",
+        nfc_normalize(lower("the stem")) as "spelt stem"
     from {{ rows }}
 ),
 
 doubled as (
     select
         object,
-        spelt_stem
+        "spelt stem"
     from named
-    group by object, spelt_stem
+    group by object, "spelt stem"
     having count(*) > 1
 )
 
@@ -35,9 +41,9 @@ select
     etag,
     case
         when object = 'clinical' then {{ flat_clinical }}
-        when SOPInstanceUID is null or length(stem) > 100 or (object, spelt_stem) in (from doubled)
+        when SOPInstanceUID is null or length("the stem") > 100 or (object, "spelt stem") in (from doubled)
             then {{ flat_doubled }}
-        else stem || {{ ending }}
+        else "the stem" || {{ ending }}
     end as laid
 from named;
 

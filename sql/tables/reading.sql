@@ -2,20 +2,29 @@
 -- fills and runs these statements. `the row` numbers the rows below the header from 1.
 
 -- name: open csv
--- Every cell as text; an empty one is null. Anything out of form is an error with its line.
+-- Every cell as text; an empty one is null. Anything out of form is an error with its line. No more rows are loaded than
+-- show that there are too many.
 create temp table given as
 select
     row_number() over () as "the row",
     *
-from read_csv( -- noqa: PRS
+from (from read_csv( -- noqa: PRS
     {{ file }}, auto_detect = false, header = true, delim = {{ delimiter }}, quote = '"', escape = '"',
     columns = {{ columns }}, strict_mode = true, null_padding = false, nullstr = '', compression = 'none',
     encoding = 'utf-8', max_line_size = {{ most }}
-);
+) limit {{ rows }});
 
 -- name: length
 -- The rows that a Parquet file states; nothing of them is read.
 select coalesce(cast(sum(num_rows) as bigint), 0) from parquet_file_metadata({{ file }});
+
+-- name: leaves
+-- The names in a Parquet file as they are written, and the precision of decimals; DuckDB renames doubled and empty ones.
+select
+    name,
+    coalesce(precision, 0) as digits
+from parquet_schema({{ file }})
+where num_children is null and column_id > 0;
 
 -- name: columns
 select

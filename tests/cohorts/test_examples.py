@@ -1,6 +1,7 @@
 """Examples beside cohorts: those that are shipped hold, and one that does not is shown with its rows."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,8 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
         ("param since", "param sinc", "has no parameter sinc. Did you mean since?"),
         ("answer\nSOPInstanceUID\nb1\n", "", "18: The example has no answer"),
         ("| 3\nb          | null", "| x\nb | null", "row 1: score is INTEGER, not 'x'"),
+        ("SOPInstanceUID | score", "score | score", "14: The column score is there twice."),
+        ("SOPInstanceUID | score", "SOPInstanceUID |", "14: The column '' has no letter"),
         ("all\n", "a\x1bll\n", "12: The character U\\+001B is not allowed"),
     ],
 )
@@ -110,5 +113,9 @@ def test_no_examples_are_an_error(mine: Path) -> None:
     mine.with_suffix(".test.txt").unlink()
     with pytest.raises(warehouse.UsageError, match="There are no examples in"):
         run_examples(str(mine))
+    os.mkfifo(mine.with_suffix(".test.txt"))
+    with pytest.raises(warehouse.UsageError, match="There are no examples in"):
+        run_examples(str(mine))
+    mine.with_suffix(".test.txt").unlink()
     with pytest.raises(warehouse.UsageError, match="There is no example"):
         parse_examples("images\npatient_id\na\n", "x.txt")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from drawn import build_lake
 
 import warehouse
 from warehouse import cohorts
-from warehouse.cohorts.tables import read_tables, reading, source
+from warehouse.cohorts.tables import explain_table_name, read_tables, reading, source
 from warehouse.manifests.manifest import open_manifest
 from warehouse.manifests.reproduce import reproduce
 from warehouse.settings import Settings
@@ -339,11 +340,57 @@ def test_what_expands_is_refused_before_it_is_loaded(tmp_path: Path, monkeypatch
     pq.write_table(pa.table({"x": pa.array([1] * 2000)}), tmp_path / "rows.parquet")
     monkeypatch.setattr(reading, "MOST_ROWS", 1000)
     for what in (tmp_path / "rows.parquet", pl.DataFrame({"x": [1] * 2000}), csv(tmp_path, "x\n" + "1\n" * 2000)):
-        with pytest.raises(warehouse.UsageError, match="has 2,000 rows; the limit is 1,000"):
+        with pytest.raises(warehouse.UsageError, match="has more than 1,000 rows, the limit"):
             read(what)
     monkeypatch.setattr(source, "MOST_BYTES", 1000)
     with pytest.raises(warehouse.UsageError, match="the limit for a table"):
         read(csv(tmp_path, "x\n" + "1\n" * 2000))
+
+
+def test_empty_cells_are_counted_before_they_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_CELLS", 10_000)
+    names = [f"c{number}" for number in range(50)]
+    pq.write_table(pa.table({name: pa.nulls(1000, pa.int64()) for name in names}), tmp_path / "nulls.parquet")
+    assert (tmp_path / "nulls.parquet").stat().st_size < 30_000
+    text = csv(tmp_path, ",".join(names) + "\n" + ("," * 49 + "\n") * 1000)
+    for what in (tmp_path / "nulls.parquet", pa.table({name: pa.nulls(1000) for name in names}), text):
+        with pytest.raises(warehouse.UsageError, match="has more than 200 rows, the limit with 50 columns"):
+            read(what)
+
+
+def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """DuckDB would rename a second `score` to score_1, and an empty name to C0."""
+    for names, says in ((["a", "a"], "a is there twice"), (["a", "A"], "letter case alone"), (["a", ""], "no letter")):
+        frame = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=names)
+        pq.write_table(frame, tmp_path / "names.parquet")
+        for what in (tmp_path / "names.parquet", frame):
+            with pytest.raises(warehouse.UsageError, match=says):
+                read(what)
+
+
+def test_numbers_that_duckdb_would_read_as_others_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": pa.array([1], pa.decimal256(60, 2))}), tmp_path / "wide.parquet")
+    with pytest.raises(warehouse.UsageError, match="x is a decimal of 60 digits; the limit is 38"):
+        read(tmp_path / "wide.parquet")
+    pq.write_table(pa.table({"x": pa.array([1], pa.decimal128(38, 2))}), tmp_path / "fits.parquet")
+    assert str(read(tmp_path / "fits.parquet").rows["x"][0]) == "1.00"
+    assert read(csv(tmp_path, "x\n1e999\n2\n")).columns == {"x": "VARCHAR"}
+    with pytest.raises(warehouse.UsageError, match="row 1: x is DOUBLE, not '1e999'"):
+        read(csv(tmp_path, "x\n1e999\n2\n"), {"x": "DOUBLE"})
+
+
+def test_no_table_has_the_name_of_a_relation_of_ours() -> None:
+    """What the package registers on the connection of a cohort would otherwise meet the user's table there."""
+    package = Path(warehouse.__file__).parent
+    sources = [
+        *(package / "cohorts").rglob("*.py"),
+        *(package / "exports").rglob("*.py"),
+        package / "manifests/rows.py",
+    ]
+    own = {name for path in sources for name in re.findall(r'\.register\(\s*"(\w+)"', path.read_text())}
+    assert {"split_answer", "split_patients", "cohort_answer", "handed_over"} <= own
+    for name in own - {"frame_given", "example_rows"}:  # on connections without the tables of a cohort
+        assert explain_table_name(name), name
 
 
 def test_a_parquet_file_is_plain_or_refused(tmp_path: Path) -> None:
@@ -471,3 +518,24 @@ def test_a_resealed_manifest_with_a_false_table_is_refused(ask: Chest, folder: P
     done = ask("manifest", "reproduce", "m")
     assert done.returncode in (1, 2)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_table_is_compared_however_the_manifest_spells_it(ask: Chest, folder: Path) -> None:
+    from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
+
+    made = folder / "m"
+    given = ("--table", "reads=reads.csv")
+    assert ask("manifest", "export", "mine.sql", *given, "--copy-tables", "-o", "m").returncode == 0
+    about = json.loads((made / DOCUMENT).read_text())
+    about["tables"][0]["name"] = "Reads"
+    about["files"]["table_Reads.parquet"] = about["files"].pop("table_reads.parquet")
+    (made / "table_reads.parquet").rename(made / "table_Reads.parquet")
+    (made / DOCUMENT).write_text(json.dumps(about))
+    (made / SUMS).write_text(render_sums((made / DOCUMENT).read_bytes(), about["files"]))
+    for table in ((), given):
+        done = ask("manifest", "reproduce", "m", *table)
+        assert done.returncode == 0, done.stderr
+    (folder / "reads.csv").write_text(READS.replace("3", "4"))
+    done = ask("manifest", "reproduce", "m", *given)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Table reads differs from the one" in done.stderr

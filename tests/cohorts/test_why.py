@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from conftest import Chest
 from drawn import build_lake
@@ -111,6 +112,45 @@ def test_a_patient_who_is_not_there_is_told_from_one_of_another_group_or_day(
         wh.cohort(file, as_of="2020-01-01").why("in")
     with pytest.raises(warehouse.NotFoundError, match="Patient 'in' is not in group validation"):
         wh.group("validation").cohort(file).why("in")
+
+
+@pytest.mark.parametrize(
+    ("condition", "shown"),
+    [
+        (" and ".join(["length(patient_id) > 0"] * 1500) + " and patient_id = 'x'", "patient_id = 'x'"),
+        ("date 'infinity' < StudyDate", "CAST('infinity' AS DATE) < StudyDate"),
+        ("length(patient_id) - 2", "LENGTH(patient_id) - 2"),
+    ],
+)
+def test_conditions_of_any_number_and_type_are_explained(
+    wh: warehouse.Warehouse, tmp_path: Path, condition: str, shown: str
+) -> None:
+    path = tmp_path / "c.sql"
+    path.write_text(
+        f"-- title: T\n-- question: Q?\n-- grain: patient\nselect distinct patient_id from images where {condition}\n"
+    )
+    why = wh.cohort(path).why("in")
+    assert [(failure.condition, failure.outcome) for failure in why.failures] == [(shown, "false")]
+
+
+def test_values_that_python_does_not_have_are_shown(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    path = tmp_path / "c.sql"
+    head = "-- title: T\n-- question: Q?\n-- grain: patient\n"
+    path.write_text(
+        f"{head}with a as (select patient_id, date 'infinity' as day from patients)\n"
+        "select patient_id from a where day < date '2020-01-01'\n"
+    )
+    assert wh.cohort(path).why("in").failures[0].values == {"day": "infinity"}
+    path.write_text(f"{head}select patient_id, date 'infinity' as day, date '9999-12-31' as last from patients\n")
+    with pytest.raises(warehouse.UsageError, match=r"c\.sql:4: day has a day before year 1 or after year 9999"):
+        _ = wh.cohort(path).rows
+
+
+def test_a_table_of_the_users_own_may_be_where_a_step_begins(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    path = tmp_path / "c.sql"
+    path.write_text("-- title: T\n-- question: Q?\n-- grain: patient\nselect patient_id from reads where score > 1\n")
+    why = wh.cohort(path, tables={"reads": pa.table({"patient_id": ["in"], "score": [1]})}).why("in")
+    assert (why.n_rows, why.failures[0].values) == (1, {"score": "1"})
 
 
 def test_the_commands(root: Path, here: Chest, tmp_path: Path) -> None:

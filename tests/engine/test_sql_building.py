@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.compare", "new.definition.grain_column"),
         ("warehouse.cohorts.divergence", "cohort.definition.grain_column"),
         ("warehouse.cohorts.exclusion", "next"),
-        ("warehouse.cohorts.why", "cohort.step_columns"),
+        ("warehouse.cohorts.why", "cohort.tables"),
         ("warehouse.cohorts.divergence", "defaultdict"),
         ("warehouse.cohorts.leakage", "cohort.definition.grain_column"),
         ("warehouse.lake.connection", "location.login"),

@@ -184,6 +184,13 @@ def test_labels_have_the_column_of_their_type_and_splits_their_names(
     assert sorted(splits["split"].to_pylist()) == ["held_out", "train"]
 
 
+def test_a_split_of_numbers_is_written_as_text(drawn: warehouse.Warehouse, tmp_path: Path) -> None:
+    sql = "select patient_id, death as dead, 1 as score, date '2020-04-10' as known_at, 5 as split from patients"
+    drawn.export_meds(tmp_path / "meds", cohort=drawn.cohort(str(write_cohort(tmp_path, sql))))
+    splits = pq.read_table(tmp_path / "meds/metadata/subject_splits.parquet")
+    assert set(splits["split"].to_pylist()) == {"5"}
+
+
 def test_patients_without_a_day_of_prediction_are_refused(drawn: warehouse.Warehouse, tmp_path: Path) -> None:
     cohort = drawn.cohort(str(write_cohort(tmp_path, "select patient_id, death as dead, 1 as score from patients")))
     with pytest.raises(UsageError, match="known_at"):

@@ -99,3 +99,9 @@ def test_streams_have_no_side_file(lake: Path, tmp_path: Path, chest: Chest) -> 
     assert chest(*query, "/dev/null").returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe.parquet"]
     assert not Path("/dev/null.sha256").exists()
+
+
+def test_a_pipe_at_the_name_of_the_hash_is_replaced(lake: Path, tmp_path: Path, here: Chest) -> None:
+    os.mkfifo(tmp_path / "a.parquet.sha256")
+    assert here("sql", "select * from patients", "--lake", lake, "-o", tmp_path / "a.parquet").returncode == 0
+    assert check_sums(tmp_path, "a.parquet.sha256")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -185,6 +186,22 @@ def test_flat_has_one_folder_with_names_of_their_own(root: Path, tmp_path: Path)
     )
 
 
+def test_labels_may_have_the_names_that_a_layout_uses(root: Path, tmp_path: Path) -> None:
+    names = ("stem", "patient", "path", "laid", "spelt_stem", "doubled")
+    labels = ", ".join(f"'../{name}' as {name}" for name in names)
+    (tmp_path / "mine.sql").write_text(
+        f"-- title: Mine\n-- question: Which patients?\n-- grain: patient\nselect patient_id, {labels} from patients\n"
+    )
+    with warehouse.open(str(root / "lake")) as wh:
+        made = wh.cohort(tmp_path / "mine.sql").export(tmp_path / "m", objects=("dcm", "json", "clinical"))
+    fetch(made, tmp_path / "flat", "flat")
+    expected = {path.removesuffix(".json") for path in list_files(tmp_path / "flat") if path.endswith(".json")}
+    assert {"1.2.A.1.1", "1.2.A.1.12"} <= expected
+    assert not any(name in path for path in list_files(tmp_path / "flat") for name in names)
+    fetch(made, tmp_path / "stem", "{stem}/{SOPInstanceUID}")
+    assert {path.split("/")[0] for path in list_files(tmp_path / "stem") if path.endswith(".dcm")} == {"__stem"}
+
+
 def test_files_come_with_their_labels_in_every_layout(made: warehouse.Manifest, tmp_path: Path) -> None:
     fetch(made, tmp_path / "keys")
     expected = [(Path(path).read_bytes(), labels) for path, labels in made.files(tmp_path / "keys")]
@@ -336,6 +353,45 @@ def test_a_patient_a_study_and_a_series_are_downloaded(own: Chest, tmp_path: Pat
     other = own("download", "PatB", "-o", data)
     assert other.returncode == 2
     assert f" {what} (dcm, json; group training), which is another" in other.stderr
+
+
+def test_a_manifest_that_waits_in_the_folder_must_have_the_answer_of_the_lake(own: Chest, tmp_path: Path) -> None:
+    """A folder made by a stranger could name other objects, or objects of another group, as those of a patient."""
+    data, kept = tmp_path / "data", tmp_path / "data/.chest/manifest"
+    (tmp_path / "patient.sql").write_text(
+        "-- title: One patient\n-- question: Which images are there of one patient?\n-- grain: patient\n"
+        "-- param id VARCHAR: the pseudonym\nselect patient_id from patients where patient_id = 'PatB' and $id != ''\n"
+    )
+    columns = ("--columns", "StudyDate,SeriesNumber,InstanceNumber")
+    forged = ("manifest", "export", tmp_path / "patient.sql", "--param", "id=PatA", "--objects", "dcm,json", *columns)
+    assert own(*forged, "-o", kept).returncode == 0
+    done = own("download", "PatA", "-o", data)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "does not have the objects that snapshot" in done.stderr
+    assert not list(data.rglob("*.dcm"))
+
+
+def test_a_pipe_or_a_link_for_the_layout_is_refused(made: warehouse.Manifest, tmp_path: Path) -> None:
+    own = tmp_path / "data/.chest"
+    own.mkdir(parents=True)
+    for place in (os.mkfifo, lambda path: path.symlink_to("/etc/hostname")):
+        place(own / "layout")
+        with pytest.raises(warehouse.UsageError, match="layout cannot be read"):
+            fetch(made, tmp_path / "data")
+        (own / "layout").unlink()
+    os.mkfifo(tmp_path / "data/INCOMPLETE")
+    fetch(made, tmp_path / "data", "flat")
+    (own / "layout").write_text("flat")
+    table = tmp_path / "data/files.parquet"
+    table.unlink()
+    for place in (
+        os.mkfifo,
+        lambda path: pl.DataFrame({"uri": [1], "path": [2]}).write_parquet(path),
+    ):
+        place(table)
+        with pytest.raises(warehouse.ManifestError, match=r"files\.parquet, with the paths of the objects"):
+            made.files(tmp_path / "data")
+        table.unlink()
 
 
 def test_a_manifest_is_downloaded_by_its_folder(own: Chest, root: Path, tmp_path: Path) -> None:

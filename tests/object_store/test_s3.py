@@ -1,7 +1,9 @@
 """Buckets on real S3 servers (moto, rclone): the answers are a folder's, and no refusal leaves a trace."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from conftest import Chest
 from servers import S3, list_keys, serve_rclone
 
 import warehouse
-from warehouse.errors import UsageError
+from warehouse.errors import SourceError, UsageError
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings
@@ -339,3 +341,31 @@ def test_published_sample_by_rclone(
 def test_a_url_without_a_bucket_is_a_users_mistake(url: str) -> None:
     with pytest.raises(UsageError, match="name of the bucket is missing"):
         S3Bucket(url, Settings())
+
+
+def test_a_server_that_redirects_everything_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 would look for the bucket's region in each answer, until Python's stack ends."""
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(301)
+            self.send_header("Location", "https://127.0.0.1:9/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("DEFAULT_REGION", "eu-west-2")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        try:
+            with pytest.raises(SourceError, match=r"the server redirects every request\. Check AWS_ENDPOINT_URL"):
+                S3Bucket("s3://whole", Settings())
+        finally:
+            server.shutdown()

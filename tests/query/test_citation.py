@@ -1,5 +1,6 @@
 """How to cite a snapshot and a manifest, as text, BibTeX and JSON."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from conftest import Chest
 
 import warehouse
+from warehouse.query.citation import cite_manifest
 from warehouse.synthetic import make_bucket
 
 OWNER = "Jacob J, et al. A database & its 100 % use_case. Eur Respir J 2020"
@@ -35,14 +37,16 @@ def test_the_lake_is_cited_with_its_snapshot(lake: Path, here: Chest, monkeypatc
 
 
 def test_bibtex_escapes_what_tex_reads(lake: Path, here: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHEST_CITATION", OWNER + r" {\input} ~^#$")
+    monkeypatch.setenv("CHEST_CITATION", OWNER + r" {\input} ~^#$ } @misc{other,")
     lines = here("cite", "--lake", lake, "--format", "bibtex").stdout.splitlines()
     assert lines[0].startswith("@misc{chest-snapshot-")
     title = next(line for line in lines if "title" in line)
     assert r"\& its 100 \% use\_case" in title
-    assert r"\{\textbackslash{}input\} \textasciitilde{}\textasciicircum{}\#\$" in title
-    plain = "".join(lines).replace(r"\{", "").replace(r"\}", "")
-    assert plain.count("{") == plain.count("}")
+    opening, closing = r"\textbraceleft{}", r"\textbraceright{}"
+    assert rf"{opening}\textbackslash{{}}input{closing} \textasciitilde{{}}\textasciicircum{{}}\#\$" in title
+    # BibTeX counts braces even after a backslash: a title that closes its own could add an entry.
+    depths = list(itertools.accumulate({"{": 1, "}": -1}.get(sign, 0) for sign in "\n".join(lines)))
+    assert depths.index(0, depths.index(1)) == len(depths) - 1
     assert lines[-1] == "}"
 
 
@@ -60,6 +64,22 @@ def test_a_manifest_keeps_its_citation(
     assert (found["data"], found["cohort"], found["digest"]) == (OWNER, "covid_risk", about["digest"])
     croissant = json.loads((folder / "croissant.json").read_text())
     assert croissant["citeAs"] == here("cite", folder, "--format", "bibtex").stdout.rstrip("\n")
+
+
+def test_the_citation_of_a_strangers_manifest_is_one_line() -> None:
+    about = {
+        "citation": "One\nTwo",
+        "snapshot": 3,
+        "snapshot_time": "2020-06-01T00:00:00.000000Z",
+        "group": "training\u2028x",
+        "as_of": None,
+        "cohort": {"name": "a\u2029b"},
+        "digest": "sha256:0",
+        "tool": {"version": "1\nchest: all is well\x85"},
+    }
+    made = cite_manifest(about)
+    assert made.text.splitlines() == [made.text]
+    assert len(made.bibtex.splitlines()) == 5
 
 
 def test_a_missing_citation_is_noted(lake: Path, here: Chest) -> None:

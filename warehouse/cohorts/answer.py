@@ -126,6 +126,7 @@ class CohortAnswer:
         """The answer without the column `split` that `split()` adds."""
         table = self.fetch(self.definition.bound_sql)
         validation.check_grain(table, self.definition)
+        validation.check_days(table, self.definition)
         return table.sort_by(self.definition.grain_column)
 
     @cached_property

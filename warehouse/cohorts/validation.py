@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
@@ -92,6 +93,27 @@ def _find_unknown_relations(definition: Definition, tables: Collection[str]) -> 
         shown = table.name if table.name.isascii() and table.name.isidentifier() else quote_name(table.name)
         own = "" if explain_table_name(table.name) else f" A table of your own is given by  --table {table.name}=FILE"
         yield Problem(line, f"There is no view or step {shown}.{suggest_nearest(table.name, near)}{own}")
+
+
+def check_days(table: pa.Table, definition: Definition) -> None:
+    """DefinitionError for a day that neither Python nor most readers of a file have, such as infinity."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for column in table.schema:
+        if pa.types.is_date(column.type):
+            first, last, kind = pa.scalar(date.min), pa.scalar(date.max), pa.date32()
+        elif pa.types.is_timestamp(column.type) and column.type.unit == "us":  # nanoseconds end in the year 2262
+            kind = pa.timestamp("us")
+            first, last = pa.scalar(datetime.min, kind), pa.scalar(datetime.max, kind)
+        else:
+            continue
+        values = table[column.name].cast(kind)
+        if pc.any(pc.or_(pc.less(values, first), pc.greater(values, last))).as_py():
+            raise definition.problem(
+                definition.answer.line,
+                f"{column.name} has a day before year 1 or after year 9999, such as infinity. Select null instead.",
+            )
 
 
 def check_grain(table: pa.Table, definition: Definition) -> None:

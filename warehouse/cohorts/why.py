@@ -72,6 +72,8 @@ class Why:
 
 def explain_patient(cohort: CohortAnswer, patient_id: str) -> Why:
     """Explain why a patient is in or out; NotFoundError if the views do not show the patient."""
+    from sqlglot.errors import SqlglotError
+
     _require_patient(cohort, patient_id)
     step = exclusion.find_excluding_step(cohort, patient_id)
     if step is None:
@@ -84,8 +86,8 @@ def explain_patient(cohort: CohortAnswer, patient_id: str) -> Why:
         return base
     try:
         n_rows, failures = _evaluate(cohort, select, source, patient_id)
-    except (DefinitionError, UsageError):
-        # A condition that has no value outside of its place, such as one on a GROUP BY.
+    except (DefinitionError, UsageError, RecursionError, SqlglotError):
+        # A condition that has no value outside of its place, such as one on a GROUP BY, or that nests too deeply.
         return Why(patient_id, False, step.name, "", step.meaning, step.line)
     return Why(patient_id, False, step.name, step.after or name, step.meaning, step.line, n_rows, failures)
 
@@ -153,13 +155,15 @@ def _split(condition: Any) -> Iterator[Any]:
     """The parts of a condition that AND joins."""
     from sqlglot import exp
 
-    while isinstance(condition, exp.Paren):
-        condition = condition.this
-    if isinstance(condition, exp.And):
-        yield from _split(condition.left)
-        yield from _split(condition.right)
-    elif condition is not None:
-        yield condition
+    ahead = [condition]  # a list of thousands of conditions nests as deeply
+    while ahead:
+        part = ahead.pop()
+        while isinstance(part, exp.Paren):
+            part = part.this
+        if isinstance(part, exp.And):
+            ahead += [part.right, part.left]
+        elif part is not None:
+            yield part
 
 
 def _evaluate(
@@ -227,7 +231,8 @@ def _fetch(
     from sqlglot import exp
 
     begins = fold_name(source.name)
-    known = {fold_name(name): kinds for name, kinds in cohort.step_columns.items()}
+    own = {name: table.columns for name, table in cohort.tables.items()}
+    known = {fold_name(name): kinds for name, kinds in (own | cohort.step_columns).items()}
     has = [name for name in _IDS if name in known.get(begins, _columns_of_view(begins))]
     if not has:
         return []
@@ -235,8 +240,9 @@ def _fetch(
     asked = select.copy() if keep else exp.Select(**{k: v for k, v in select.args.items() if k in _FROM})
     items = [
         *(f"{identifier(alias)}.{name} as {identifier(f'id {name}')}" for name in has),
-        *(f"{test.sql('duckdb')} as {identifier(f'test {n}')}" for n, test in enumerate(tests)),
-        *(f"{column.sql('duckdb')} as {identifier(f'value {n}')}" for n, column in enumerate(columns)),
+        # As texts, because Python does not have all days of DuckDB.
+        *(f"cast({test.sql('duckdb')} as boolean) as {identifier(f'test {n}')}" for n, test in enumerate(tests)),
+        *(f"cast({c.sql('duckdb')} as varchar) as {identifier(f'value {n}')}" for n, c in enumerate(columns)),
     ]
     asked.set("expressions", [exp.maybe_parse(item, dialect="duckdb") for item in items])
     finest = has[-1]

@@ -72,7 +72,7 @@ def write_with_checksum(target: Path | str) -> Iterator[HashedFile]:
         written = os.fstat(file.fileno())
     found = target.lstat()
     if stat.S_ISREG(found.st_mode) and os.path.samestat(found, written):
-        with files.write_atomically(target.with_name(target.name + ENDING)) as beside:
+        with files.write_atomically(target.with_name(target.name + ENDING), may_stream=False) as beside:
             beside.write(render_line(hashed.sha.hexdigest(), target.name))
 
 

@@ -89,14 +89,14 @@ def make_part_folder(parent: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def write_atomically(target: Path | str) -> Iterator[IO[bytes]]:
+def write_atomically(target: Path | str, *, may_stream: bool = True) -> Iterator[IO[bytes]]:
     """Open a file to write, which gets its name when the block ends without an error; OSError if it cannot.
 
     A link at the target is replaced, not written through. A pipe or device that the user names (a FIFO, /dev/stdout,
-    /dev/null) is written to directly.
+    /dev/null) is written to directly; one that waits at a name of ours (not `may_stream`) is replaced.
     """
     target = Path(target)
-    if (handle := _open_stream(target)) is not None:
+    if may_stream and (handle := _open_stream(target)) is not None:
         with os.fdopen(handle, "wb") as stream:
             yield stream
         return
@@ -115,9 +115,9 @@ def write_atomically(target: Path | str) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def write_text_atomically(target: Path | str) -> Iterator[IO[str]]:
+def write_text_atomically(target: Path | str, *, may_stream: bool = True) -> Iterator[IO[str]]:
     """The same for text, as UTF-8 with unchanged line ends."""
-    with write_atomically(target) as file:
+    with write_atomically(target, may_stream=may_stream) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         try:
             yield text
@@ -240,6 +240,11 @@ def open_lock(path: Path | str) -> IO[bytes]:
     return os.fdopen(_open_plain(path, os.O_RDWR | os.O_CREAT), "r+b")
 
 
+def open_to_read(path: Path | str) -> IO[bytes]:
+    """Open a file with a predictable name to read; OSError if a link, a pipe or anything else is in its place."""
+    return os.fdopen(_open_plain(path, os.O_RDONLY), "rb")
+
+
 def open_to_append(path: Path | str) -> IO[bytes]:
     """Open a file to append lines, creating it if it does not exist.
 
@@ -289,7 +294,7 @@ def _open_plain(path: Path | str, flags: int, *, names: int = 0) -> int:
             raise FileExistsError(errno.EEXIST, f"{path} is not a regular file", str(path))
         if names and found.st_nlink > names:
             raise FileExistsError(errno.EEXIST, f"{path} is also another file (a hard link)", str(path))
-        if not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():
+        if flags & os.O_CREAT and not found.st_size and hasattr(os, "fchmod") and found.st_uid == os.geteuid():
             os.fchmod(handle, find_file_mode())
     except BaseException:
         os.close(handle)

@@ -84,7 +84,7 @@ def read_layout(data: Path) -> str:
     """The layout that a folder remembers; "" for that of the keys, which leaves no trace."""
     place = data / paths.OWN / LAYOUT
     try:
-        with place.open("rb") as file:
+        with files.open_to_read(place) as file:
             return file.read(_MOST_BYTES).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return ""
@@ -95,7 +95,7 @@ def read_layout(data: Path) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with files.write_text_atomically(path) as file:
+    with files.write_text_atomically(path, may_stream=False) as file:
         file.write(text)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from warehouse.errors import ManifestError, UsageError
+from warehouse.filesystem import files
 from warehouse.manifests import paths
 from warehouse.manifests.loading.loadable import Loadable
 from warehouse.text import escape_controls
@@ -141,7 +142,11 @@ def _read_table(data: Path) -> dict[str, str]:
 
     table = data / paths.TABLES[0]
     try:
-        return dict(pl.read_parquet(table, columns=["uri", "path"], glob=False).select("uri", "path").iter_rows())
+        with files.open_to_read(table) as file:
+            found = pl.read_parquet(file, columns=["uri", "path"]).select("uri", "path")
+        if found.dtypes != [pl.String, pl.String]:
+            raise pl.exceptions.SchemaError("paths are texts")
+        return dict(found.iter_rows())
     except (OSError, pl.exceptions.PolarsError):
         raise ManifestError(
             f"{table}, with the paths of the objects, cannot be read. Run the download again."

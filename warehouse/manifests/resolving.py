@@ -6,10 +6,12 @@ folder of the download, so that a second run resumes it.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from warehouse.cohorts import CohortAnswer, parsing
 from warehouse.engine import sql_files
@@ -20,9 +22,12 @@ from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.download_folder import MANIFEST
 from warehouse.manifests.export import export_manifest
 from warehouse.manifests.manifest import Manifest, open_manifest
-from warehouse.manifests.rows import DEFAULT_OBJECTS
+from warehouse.manifests.rows import DEFAULT_OBJECTS, collect_rows
 from warehouse.manifests.sealing import DOCUMENT
 from warehouse.query.session import Session
+
+if TYPE_CHECKING:
+    from warehouse.cohorts import Definition
 
 KINDS = ("patient", "study", "series")
 #: The columns of images that layouts want and that no manifest has by itself.
@@ -70,16 +75,40 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a patient, a study or a series, in the folder of its download: opened if it is there, else made.
 
-    UsageError if the folder has that of another question.
+    UsageError if the folder has that of another question, or one that does not have the answer of the lake.
     """
     folder = data / paths.OWN / MANIFEST
+    definition = parsing.parse(sql_files.read(f"downloads/{kind}.sql"), f"sql/downloads/{kind}.sql")
     if is_manifest(str(folder)):
         kept = open_manifest(folder, say=say)
         _require_same(kept, session, word, kind, objects, data)
+        _require_answer(kept, session, definition, word, data)
         return kept
-    definition = parsing.parse(sql_files.read(f"downloads/{kind}.sql"), f"sql/downloads/{kind}.sql")
     answer = CohortAnswer.ask(session, definition, {"id": word})
     return export_manifest(answer, folder, objects=objects, columns=COLUMNS, say=say)
+
+
+def _require_answer(kept: Manifest, session: Session, definition: Definition, word: str, data: Path) -> None:
+    """UsageError unless a manifest has what the lake answers: a stranger's may name other objects."""
+    number, objects = kept.about["snapshot"], tuple(kept.about["objects"])
+    columns = tuple(kept.about.get("columns", ()))
+    with contextlib.ExitStack() as held:
+        try:
+            at = session if number == session.snapshot.number else held.enter_context(session.at_snapshot(number))
+        except UsageError as error:
+            raise UsageError(
+                f"The manifest in {kept.folder} cannot be compared with the lake. {error} Choose another folder."
+            ) from None
+        answer = CohortAnswer.ask(at, definition, {"id": word})
+        rows = held.enter_context(contextlib.closing(collect_rows(answer, objects, columns=columns)))
+        places = rows.con.execute("select uri, etag from manifest_rows").fetchall()
+        # The digest does not cover where the objects are.
+        is_same = set(places) == set(kept.polars().select("uri", "etag").iter_rows())
+        if rows.digest != kept.digest or not is_same:
+            raise UsageError(
+                f"The manifest in {kept.folder} does not have the objects that snapshot {number} of this lake has of "
+                f"{escape_for_message(word)}: it is of another lake, or was altered. Choose another folder than {data}."
+            )
 
 
 def _require_same(kept: Manifest, session: Session, word: str, kind: str, objects: tuple[str, ...], data: Path) -> None:

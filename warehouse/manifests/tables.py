@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +90,10 @@ def read_again(
 
     UsageError if a table has neither, or if one that was given is not the one that the manifest was made with.
     """
-    entries = {entry["name"]: entry for entry in about.get("tables", ())}
-    spelt = {fold_name(name): name for name in entries}
-    chosen = {spelt.get(fold_name(name), name): what for name, what in given.items()}
+    spelt = {fold_name(name): name for name in definition.tables_read}  # manifest.json may spell them otherwise
+    entries = {spelt.get(fold_name(entry["name"]), entry["name"]): entry for entry in about.get("tables", ())}
     kinds = {name: entry["columns"] for name, entry in entries.items()}
-    found = read_tables(chosen, kinds, settings, definition.tables_read)
+    found = read_tables(given, kinds, settings, definition.tables_read)
     for name, entry in entries.items():
         if name in found:
             if found[name].digest != entry["digest"]:
@@ -101,10 +101,10 @@ def read_again(
                     f"Table {name} differs from the one that {folder} was made with: its digest is "
                     f"{found[name].digest}, that one's {entry['digest']}. Give the same table:  --table {name}=FILE"
                 )
-        elif name in list_copies(about):
-            if fold_name(name) not in map(fold_name, definition.tables_read):
+        elif entry["name"] in list_copies(about):
+            if fold_name(name) not in spelt:
                 raise ManifestError(f"{folder} is not valid: its cohort does not read the table {name}.")
-            found[name] = _read_copy(folder, about, entry, settings)
+            found[name] = replace(_read_copy(folder, about, entry, settings), name=name)
         else:
             raise UsageError(
                 f"{folder} was made with the table {name} ({entry['rows']:,} rows, {entry['digest']}), of which it has "

@@ -128,6 +128,8 @@ class S3Bucket:
             raise aws.to_source_error(self.source, error) from None
         except BotoCoreError as error:
             raise aws.to_connection_error(self.source, error) from None
+        except RecursionError:  # boto3 looks for a region in each redirection
+            raise SourceError(f"{self.source}: the server redirects every request. Check AWS_ENDPOINT_URL.") from None
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:

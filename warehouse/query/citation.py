@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from warehouse.query.session import Session
 
 TOOL = "Chest Data Warehouse"
-#: What TeX reads as a command, and how it is written.
-_TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+#: What TeX reads as a command, and how it is written. BibTeX counts braces even after a backslash.
+_TEX = {sign: f"\\{sign}" for sign in "&%$#_"} | {
+    "{": r"\textbraceleft{}",
+    "}": r"\textbraceright{}",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -96,16 +98,16 @@ def cite_session(session: Session) -> Citation:
 
 
 def cite_manifest(about: Mapping[str, Any]) -> Citation:
-    """Cite a manifest, from the content of its manifest.json."""
+    """Cite a manifest, from the content of its manifest.json, whose texts become one line."""
     return Citation(
         data=" ".join(about.get("citation", "").split()),
         snapshot=about["snapshot"],
         published=datetime.fromisoformat(about["snapshot_time"]).date(),
-        group=about["group"],
+        group=" ".join(about["group"].split()),
         as_of=about["as_of"] or "",
-        cohort=about["cohort"]["name"],
+        cohort=" ".join(about["cohort"]["name"].split()),
         digest=about["digest"],
-        tool=f"{TOOL} {about['tool']['version']}",
+        tool=f"{TOOL} {' '.join(about['tool']['version'].split())}",
     )
 
 

@@ -186,6 +186,12 @@ class Session(Views):
             self._counterpart.append(self._attach(self.location, self.settings, self.snapshot.number, trusted=False))
         return self._counterpart[0]._at(day=self.day, group_name=self.group_name)
 
+    @explain_faults()
+    def at_snapshot(self, number: int) -> Self:
+        """The same lake, day and group at another published snapshot; UsageError if it is gone. Close it after use."""
+        opened = self._attach(self.location, self.settings, number, trusted=self.trusted)
+        return opened._at(day=self.day, group_name=self.group_name)
+
     def fork(self) -> Self:
         """The same session with its own temporary tables."""
         return self._at()

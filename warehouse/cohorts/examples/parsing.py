@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from warehouse.cohorts.header import suggest_nearest
+from warehouse.engine.names import check_names
 from warehouse.engine.query_text import find_hidden, read_text
 from warehouse.errors import UsageError
 
@@ -92,7 +93,7 @@ def parse_examples(text: str, path: str) -> list[Example]:
     if not found:
         raise UsageError(f"{path}:1: There is no example. Begin one with  example: NAME")
     for example in found:
-        if example.answer is None:
+        if example.answer is None or not example.answer.columns:
             raise UsageError(f"{path}:{example.line}: The example has no {ANSWER}: draw the rows that it must have.")
     return found
 
@@ -135,6 +136,8 @@ def _open_section(example: Example, name: str, table: str, number: int) -> Drawn
 def _add_row(drawn: Drawn, line: str, number: int, path: str) -> None:
     cells = [cell.strip() for cell in line.split("|")]
     if not drawn.columns:
+        if wrong := check_names(cells, "column"):
+            raise UsageError(f"{path}:{number}: {wrong[0]}")
         drawn.columns = cells
     elif len(cells) != len(drawn.columns):
         raise UsageError(f"{path}:{number}: The row has {len(cells)} cells, its header {len(drawn.columns)}.")

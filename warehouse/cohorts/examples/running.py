@@ -43,7 +43,7 @@ def find_examples(name_or_path: str) -> Path:
     shipped = name_or_path in list_shipped()
     path = sql_files.find_root() / f"cohorts/{name_or_path}.sql" if shipped else Path(name_or_path)
     found = path.with_suffix(".test.txt")
-    if not found.exists():
+    if not found.is_file():  # a pipe that a stranger left there would be waited for
         raise UsageError(f"There are no examples in {found}. Write them there, or name a file with --examples.")
     return found
 

@@ -17,7 +17,7 @@ TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP
 MOST_COLUMNS = 500
 
 #: Relations that the package itself makes on the connection of a cohort.
-_RESERVED = ("answer", "cohort_answer", "handed_over")
+_RESERVED = ("answer", "cohort_answer", "given", "handed_over", "meds_codes", "split_answer", "split_patients")
 # `*+` does not backtrack.
 _TABLE = re.compile(r"-- table +(\S+?) *+: +(.+)")
 _COLUMN = re.compile(r"(\S+) +(\w+)")

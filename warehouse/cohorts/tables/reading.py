@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from warehouse.settings import Settings
 
-#: The most rows, bytes of text in one row, and bytes of text in all rows.
+#: The most rows, cells (an empty one takes memory too), bytes of text in one row, and bytes of text in all rows.
 MOST_ROWS = 20_000_000
+MOST_CELLS = 100_000_000
 MOST_BYTES_OF_A_ROW = 1 << 20
 MOST_BYTES_OF_TEXT = 1 << 30
 #: Tables of one cohort.
@@ -111,6 +112,7 @@ def _open(con: duckdb.DuckDBPyConnection, name: str, copy: Path | None, frame: p
                 delimiter=sql_files.literal(form.delimiter),
                 columns=f"{{{columns}}}",
                 most=str(2 * MOST_BYTES_OF_A_ROW),
+                rows=str(_find_most_rows(len(form.names)) + 1),
             )
         )
         _check_size(con, name, "given", form.names)
@@ -119,23 +121,33 @@ def _open(con: duckdb.DuckDBPyConnection, name: str, copy: Path | None, frame: p
         file = sql_files.literal(str(copy))
         rows = f"read_parquet({file}, hive_partitioning = false)"
         length = con.execute(sql_files.fill(sql["length"], file=file)).fetchone()
-        _check_rows(name, length[0] if length else 0)
+        stated = int(length[0]) if length else 0
+        leaves = con.execute(sql_files.fill(sql["leaves"], file=file)).fetchall()
+        names = tuple(column for column, _ in leaves)
+        types.check_decimals(name, leaves)
     else:
         assert frame is not None
         con.register("frame_given", frame)
-        rows = "frame_given"
-        _check_rows(name, frame.num_rows)
+        rows, stated, names = "frame_given", frame.num_rows, tuple(frame.column_names)
     described = con.execute(sql_files.fill(sql["columns"], rows=rows)).fetchall()
-    source.check_columns(name, tuple(column for column, _ in described))
     types.check_plain(name, described)
+    source.check_columns(name, names)
+    _check_rows(name, stated, len(described))
     _check_size(con, name, rows, [column for column, _ in described])
     con.execute(sql_files.fill(sql["open rows"], rows=rows))
     return {column: str(kind) for column, kind in described}
 
 
-def _check_rows(name: str, rows: int) -> None:
-    if rows > MOST_ROWS:
-        raise UsageError(f"Table {name} has {rows:,} rows; the limit is {MOST_ROWS:,}. Keep those of the cohort.")
+def _find_most_rows(columns: int) -> int:
+    return min(MOST_ROWS, MOST_CELLS // columns)
+
+
+def _check_rows(name: str, rows: int, columns: int) -> None:
+    if rows > (most := _find_most_rows(columns)):
+        raise UsageError(
+            f"Table {name} has more than {most:,} rows, the limit with {columns:,} columns. Keep the rows and columns "
+            "that the cohort reads."
+        )
 
 
 def _check_size(con: duckdb.DuckDBPyConnection, name: str, rows: str, columns: Collection[str]) -> None:
@@ -143,7 +155,7 @@ def _check_size(con: duckdb.DuckDBPyConnection, name: str, rows: str, columns: C
     texts = (f"coalesce(strlen(cast({sql_files.identifier(column)} as varchar)), 0)" for column in columns)
     sql = sql_files.read_statements("tables/reading.sql")["widest"]
     widest, total, count = con.execute(sql_files.fill(sql, bytes=" + ".join(texts), rows=rows)).fetchall()[0]
-    _check_rows(name, count)
+    _check_rows(name, count, len(columns))
     if widest > MOST_BYTES_OF_A_ROW:
         raise UsageError(f"Table {name} has a row of {widest:,} bytes; the limit is {MOST_BYTES_OF_A_ROW:,}.")
     if total > MOST_BYTES_OF_TEXT:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _INTEGER = r"U?(?:TINYINT|SMALLINT|INTEGER|BIGINT)"
 _DECIMALS = r"FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)"
+#: The most digits of a DECIMAL in DuckDB.
+_MOST_DIGITS = 38
 #: Types that are kept as they are.
 _PLAIN = re.compile(rf"(?:BOOLEAN|{_INTEGER}|{_DECIMALS}|VARCHAR|DATE|TIME|TIMESTAMP|TIMESTAMP WITH TIME ZONE)")
 #: Types that have a plain equivalent: those of categories, of columns without a value, and of other clocks.
@@ -58,6 +60,16 @@ def check_plain(name: str, described: Iterable[tuple[str, str]]) -> None:
             raise UsageError(
                 f"Table {name}: column {column} is {str(kind)[:60]}. A table has plain values: leave the column "
                 "out, or turn it into text."
+            )
+
+
+def check_decimals(name: str, digits: Iterable[tuple[str, int]]) -> None:
+    """UsageError for a decimal of more digits than DuckDB has, which it would read from Parquet as another number."""
+    for column, number in digits:
+        if number > _MOST_DIGITS:
+            raise UsageError(
+                f"Table {name}: column {column} is a decimal of {number} digits; the limit is {_MOST_DIGITS}. Leave "
+                "the column out, or turn it into text."
             )
 
 
@@ -140,7 +152,9 @@ def _render_misfit(column: str, given: str, kind: str, forms: Mapping[str, str])
     if given == "VARCHAR":
         form = forms.get(kind)
         is_formed = f"regexp_full_match({value}, {sql_files.literal(form)})" if form else "true"
-        return f"{value} is not null and ({cast} is null or not {is_formed})"
+        if kind == "DOUBLE":  # a text such as 1e999 becomes infinity
+            is_formed += f" and isfinite({cast})"
+        return f"{value} is not null and ({cast} is null or not ({is_formed}))"
     back = f"try_cast({cast} as {_quote_given(given)})"
     return f"{value} is not null and ({cast} is null or {back} is distinct from {value})"
 
