@@ -59,7 +59,7 @@ def mine(tmp_path: Path) -> Path:
 def test_the_examples_of_every_shipped_cohort_hold(name: str) -> None:
     found = run_examples(name)
     assert len(found) > 1
-    assert [(one.name, one.lacks, one.besides) for one in found if not one.holds] == []
+    assert [(one.name, one.missing, one.unexpected) for one in found if not one.holds] == []
 
 
 def test_every_shipped_cohort_is_shipped_with_its_examples() -> None:
@@ -76,8 +76,8 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         f"{other}:12: all",
-        "  lacks    SOPInstanceUID = a1, score = 2",
-        "  besides  SOPInstanceUID = a1, score = 3",
+        "  missing     SOPInstanceUID = a1, score = 2",
+        "  unexpected  SOPInstanceUID = a1, score = 3",
     ]
     assert "2 examples, 1 failed" in done.stderr
     done = here("cohort", "test", mine, "--examples", other, "--format", "json")

@@ -23,6 +23,7 @@ from warehouse.catalog import columns
 from warehouse.cohorts import division
 from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.split import order_sides
+from warehouse.cohorts.table1_statistics import compare_shares
 from warehouse.disclosure_control import Table, round_count, round_parts, round_table
 from warehouse.engine.names import fold_name
 from warehouse.engine.sql_files import identifier
@@ -168,13 +169,11 @@ def _compare_sides(
 
 
 def _compare_categories(table: Table) -> dict[str, float]:
-    shares = {
-        side: [table.cells[level, side] / table.column_totals[side] for level in table.rows]
-        for side in table.columns
-        if table.column_totals[side]
+    counts = {
+        side: [table.cells[level, side] for level in table.rows] for side in table.columns if table.column_totals[side]
     }
-    first = next(iter(shares), "")
-    return {side: measure_categories(shares[first], those) for side, those in shares.items() if side != first}
+    first = next(iter(counts), "")
+    return {side: measure_categories(counts[first], those) for side, those in counts.items() if side != first}
 
 
 def measure_numbers(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -185,38 +184,7 @@ def measure_numbers(one: tuple[float, float], other: tuple[float, float]) -> flo
 
 
 def measure_categories(one: Sequence[float], other: Sequence[float]) -> float:
-    """The standardised difference of two lists of proportions (Yang and Dalton 2012); infinite if a category that only
-    one has determines the side."""
-    kept = [(p, q) for p, q in zip(one, other, strict=True) if p or q][1:]  # the first follows from the others
-    apart = [p - q for p, q in kept]
-    if not any(abs(d) > 1e-12 for d in apart):
-        return 0.0
-    matrix = [
-        [
-            ((p * (1 - p) + q * (1 - q)) / 2 if i == j else -(p * kept[j][0] + q * kept[j][1]) / 2)
-            for j in range(len(kept))
-        ]
-        for i, (p, q) in enumerate(kept)
-    ]
-    solved = _solve(matrix, apart)
-    if solved is None:
-        return math.inf
-    return math.sqrt(max(0.0, sum(d * s for d, s in zip(apart, solved, strict=True))))
-
-
-def _solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
-    """Solve linear equations by elimination with pivots; None if the matrix is singular."""
-    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
-    n = len(rows)
-    for at in range(n):
-        pivot = max(range(at, n), key=lambda i: abs(rows[i][at]))
-        if abs(rows[pivot][at]) < 1e-12:
-            return None
-        rows[at], rows[pivot] = rows[pivot], rows[at]
-        for i in range(at + 1, n):
-            factor = rows[i][at] / rows[at][at]
-            rows[i] = [a - factor * b for a, b in zip(rows[i], rows[at], strict=True)]
-    found = [0.0] * n
-    for at in reversed(range(n)):
-        found[at] = (rows[at][n] - sum(rows[at][j] * found[j] for j in range(at + 1, n))) / rows[at][at]
-    return found
+    """The standardised difference of two distributions, as counts or shares; infinite if a category that only one has
+    determines the side."""
+    found = compare_shares(one, other)
+    return math.inf if found is None else found

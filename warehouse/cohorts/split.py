@@ -7,7 +7,7 @@ fraction from 0 to 1. The sides share that range in the order train, tune, test,
 those between the old and the new limits. The shares are therefore met on average, not exactly.
 
 A patient with any record of a held-out centre is on the side `external`, even if other centres sent records too. Of
-the others, a patient of whom nothing was available up to `hold_out_after` is on the side `later`. This clock is the
+the others, a patient with no data available up to `hold_out_after` is on the side `later`. This clock is the
 available date: what arrives later has a later one, so the first one of a patient stays. Only a record of a held-out
 centre about a patient who had none moves that patient: to `external`, never back.
 """

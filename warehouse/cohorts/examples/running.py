@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an example: the drawn rows that the answer lacks, and those that it has besides."""
+    """The result of an example: the expected rows that the answer lacks, and the rows that are not expected."""
 
     name: str
     line: int
-    lacks: tuple[str, ...]
-    besides: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
 
     @property
     def holds(self) -> bool:
-        """Whether the answer is the drawn one."""
-        return not self.lacks and not self.besides
+        """Whether the answer is the expected one."""
+        return not self.missing and not self.unexpected
 
 
 def find_examples(name_or_path: str) -> Path:
