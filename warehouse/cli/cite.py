@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 def cite(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[MANIFEST]", help="The folder of a manifest; by default, the lake.")
+        Path | None, typer.Argument(metavar="MANIFEST", help="The folder of a manifest; by default, the lake.")
     ] = None,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,

@@ -92,6 +92,7 @@ def _require_same(kept: Manifest, session: Session, word: str, kind: str, object
     when = f" as of {day}" if day else ""
     raise UsageError(
         f"{data} has the download of {name} {escape_for_message(str(given))} ({', '.join(about['objects'])}; group "
-        f"{group}{when}), which is another. Choose another folder, or go on with that one:  chest manifest download "
+        f"{group}{when}), which is a different download. Choose another folder, or resume that one:  "
+        "chest manifest download "
         f"{shlex.quote(str(kept.folder))} -o {shlex.quote(str(data))}"
     )
