@@ -153,7 +153,7 @@ class Cohort(CohortAnswer):
 
     @explain_faults()
     def sides(self, *, balance: Sequence[str] = (), suppress: int = 0) -> Sides:
-        """Count the persons on each side of a split cohort, and compare the sides by columns (cohorts/balance.py).
+        """Count the patients on each side of a split cohort, and compare the sides by columns (cohorts/balance.py).
 
         Counts are rounded to multiples of `suppress`; 0 gives exact counts. UsageError if the cohort is not split.
         """

@@ -85,7 +85,7 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("StudyDate\n", "StudyDat\n", "3: images has no column StudyDat. Did you mean StudyDate?"),
         ("2020-04-01\n", "soon\n", "2: The rows of images cannot be used."),
@@ -98,11 +98,11 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
         ("all\n", "a\x1bll\n", "12: The character U\\+001B is not allowed"),
     ],
 )
-def test_a_mistake_in_the_examples_has_its_line(mine: Path, old: str, new: str, says: str) -> None:
+def test_a_mistake_in_the_examples_has_its_line(mine: Path, old: str, new: str, message: str) -> None:
     assert old in EXAMPLES
     file = mine.with_suffix(".test.txt")
     file.write_text(EXAMPLES.replace(old, new, 1))
-    with pytest.raises(warehouse.UsageError, match=says.replace("(", r"\(")):
+    with pytest.raises(warehouse.UsageError, match=message.replace("(", r"\(")):
         run_examples(str(mine))
 
 

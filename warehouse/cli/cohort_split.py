@@ -47,7 +47,7 @@ def split(
 
     A keyed digest of the pseudonym decides, so the side of a patient is the same in every cohort and on every day.
     -o writes patient_id and split. Exit code 1 if a patient, an image or equal bytes are on two sides. Printed counts
-    are of persons, rounded to multiples of 5; --suppress 0 shows exact counts.
+    are of patients, rounded to multiples of 5; --suppress 0 shows exact counts.
 
     \b
     Examples:
@@ -82,7 +82,7 @@ def split(
 
 
 def note_left_out(found: Sides, suppress: int) -> None:
-    """Print how many persons have rows on no side and why, and how many a record of a held-out centre moved."""
+    """Print how many patients have rows on no side and why, and how many a record of a held-out centre moved."""
     from warehouse.disclosure_control import format_rounded
 
     for reason, persons in found.left_out.items():
@@ -104,11 +104,11 @@ def _share(count: int, total: int) -> float | None:
 
 
 def _to_json(found: Sides, rule: Split) -> dict[str, Any]:
-    total = sum(found.persons.values())
+    total = sum(found.patients.values())
     return {
         "sides": [
             {"side": side, "patients": n, "share": _share(n, total), "target": rule.shares.get(side)}
-            for side, n in found.persons.items()
+            for side, n in found.patients.items()
         ],
         "left_out": found.left_out,
         "moved": found.moved,
@@ -129,12 +129,12 @@ def _balance_to_json(found: Balance) -> dict[str, Any]:
 def _show_sides(found: Sides, rule: Split) -> None:
     from warehouse.cli.terminal import create_console, create_table
 
-    total = sum(found.persons.values())
-    held = total - sum(n for side, n in found.persons.items() if side in rule.shares)
+    total = sum(found.patients.values())
+    held = total - sum(n for side, n in found.patients.items() if side in rule.shares)
     rows_shown = create_table()
     for head in ("side", "patients", "share", "target"):
         rows_shown.add_column(head, justify="left" if head == "side" else "right")
-    for side, n in found.persons.items():
+    for side, n in found.patients.items():
         # The targets are shares of those who are not held out.
         share = _share(n, total - held if side in rule.shares else total)
         target = f"{rule.shares[side]:.0%}" if side in rule.shares else ""

@@ -45,7 +45,7 @@ class Split:
     """How patients are divided: shares in per cent, or any weights; what is held out; and the seed.
 
     If no share is given they are 70, 15 and 15; if some are, the others are 0. `by` is what stays together: `patient`,
-    or `centre` for all patients of a centre. UsageError for anything that is no rule.
+    or `centre` for all patients of a centre. UsageError for an invalid rule.
     """
 
     train: float | None = None

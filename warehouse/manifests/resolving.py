@@ -1,6 +1,6 @@
-"""The manifest behind one word: a patient, a study or a series, for a download without a cohort.
+"""Finds or makes the manifest of a patient, a study or a series, for a download without a cohort.
 
-It is the manifest of a small cohort of ours (sql/downloads), exported and recorded as every other, and kept in the
+It is the manifest of a small included cohort (sql/downloads), exported and recorded as any other, and kept in the
 folder of the download, so that a second run resumes it.
 """
 
@@ -25,7 +25,7 @@ from warehouse.manifests.sealing import DOCUMENT
 from warehouse.query.session import Session
 
 KINDS = ("patient", "study", "series")
-#: The columns of images that layouts want and that no manifest has by itself.
+#: The columns of images that layouts often need and that no manifest has by itself.
 COLUMNS = ("StudyDate", "SeriesNumber", "InstanceNumber")
 
 
@@ -70,7 +70,7 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a patient, a study or a series, in the folder of its download: opened if it is there, else made.
 
-    UsageError if the folder has that of another question.
+    UsageError if the folder has another download.
     """
     folder = data / paths.OWN / MANIFEST
     if is_manifest(str(folder)):

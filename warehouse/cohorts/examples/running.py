@@ -1,4 +1,4 @@
-"""Asks a cohort the examples beside it, and compares the answers with those that are drawn."""
+"""Runs the examples beside a cohort, and compares its answers with those expected."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run_examples(name_or_path: str, examples: Path | str | None = None) -> list[
     load(name_or_path)
     path = Path(examples or find_examples(name_or_path))
     found = []
-    # Examples that share what is drawn share a session: opening one takes longest.
+    # Examples with the same rows share a session: opening one takes longest.
     for _, alike in itertools.groupby(load_examples(path), lambda example: example.drawn):
         examples_alike = list(alike)
         with open_drawn(examples_alike[0], str(path)) as warehouse:
