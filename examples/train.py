@@ -3,7 +3,7 @@
     pip install scikit-learn
     python examples/train.py [FOLDER]
 
-About a minute on a CPU. The lungs of positive patients are hazy at their bases in the sample, so there is something to
+Half a minute on a CPU. The lungs of positive patients are hazy at their bases in the sample, so there is something to
 learn. The code is the same for real films, but the features (the brightness of a 12 x 12 grid) and the model are toys.
 """
 

@@ -119,8 +119,8 @@ def _run_step(
 ) -> dg.MaterializeResult[None]:
     """Do one step of a source; report its counts, the table's rows, source, newest snapshot and seconds.
 
-    Numbers are rounded to the unit of the step's table: Dagster's pages have many readers, and what one refresh brings
-    may be of one patient.
+    Numbers are rounded to the unit of the step's table: Dagster's pages have many readers, and and one refresh may
+    bring the data of a single patient.
     """
     started = time.monotonic()
     source, step = what

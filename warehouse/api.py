@@ -153,7 +153,7 @@ class Cohort(CohortAnswer):
 
     @explain_faults()
     def sides(self, *, balance: Sequence[str] = (), suppress: int = 0) -> Sides:
-        """Count the persons on each side of a split cohort, and compare the sides by columns (cohorts/balance.py).
+        """Count the patients on each side of a split cohort, and compare the sides by columns (cohorts/balance.py).
 
         Counts are rounded to multiples of `suppress`; 0 gives exact counts. UsageError if the cohort is not split.
         """
@@ -162,7 +162,7 @@ class Cohort(CohortAnswer):
         return balancing.describe_sides(self, balance, suppress)
 
     def why(self, patient_id: str) -> Why:
-        """Explain whether a patient is in the answer: the step that took them out, and its conditions that do not hold
+        """Explain whether a patient is in the answer: the step that excluded them, and its conditions that do not hold
         for the patient's rows. NotFoundError if this warehouse does not show the patient."""
         from warehouse.cohorts import why
 
@@ -170,7 +170,7 @@ class Cohort(CohortAnswer):
 
     @explain_faults()
     def excluded(self) -> pa.Table:
-        """The patients of the views who are not in the answer, each with the step that took them out."""
+        """The patients of the views who are not in the answer, each with the step that excluded them."""
         from warehouse.cohorts import exclusion
 
         return exclusion.list_excluded(self)

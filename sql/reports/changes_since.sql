@@ -1,4 +1,4 @@
--- What came, changed or went between two published snapshots. One statement under each name;
+-- What is new, changed or gone between two published snapshots. One statement under each name;
 -- warehouse/query/changes.py runs them.
 
 -- name: columns

@@ -60,7 +60,7 @@ def mine(tmp_path: Path) -> Path:
 def test_the_examples_of_every_shipped_cohort_hold(name: str) -> None:
     found = run_examples(name)
     assert len(found) > 1
-    assert [(one.name, one.lacks, one.besides) for one in found if not one.holds] == []
+    assert [(one.name, one.missing, one.unexpected) for one in found if not one.holds] == []
 
 
 def test_every_shipped_cohort_is_shipped_with_its_examples() -> None:
@@ -77,8 +77,8 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         f"{other}:12: all",
-        "  lacks    SOPInstanceUID = a1, score = 2",
-        "  besides  SOPInstanceUID = a1, score = 3",
+        "  missing     SOPInstanceUID = a1, score = 2",
+        "  unexpected  SOPInstanceUID = a1, score = 3",
     ]
     assert "2 examples, 1 failed" in done.stderr
     done = here("cohort", "test", mine, "--examples", other, "--format", "json")
@@ -86,7 +86,7 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("StudyDate\n", "StudyDat\n", "3: images has no column StudyDat. Did you mean StudyDate?"),
         ("2020-04-01\n", "soon\n", "2: The rows of images cannot be used."),
@@ -101,11 +101,11 @@ def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -
         ("all\n", "a\x1bll\n", "12: The character U\\+001B is not allowed"),
     ],
 )
-def test_a_mistake_in_the_examples_has_its_line(mine: Path, old: str, new: str, says: str) -> None:
+def test_a_mistake_in_the_examples_has_its_line(mine: Path, old: str, new: str, message: str) -> None:
     assert old in EXAMPLES
     file = mine.with_suffix(".test.txt")
     file.write_text(EXAMPLES.replace(old, new, 1))
-    with pytest.raises(warehouse.UsageError, match=says.replace("(", r"\(")):
+    with pytest.raises(warehouse.UsageError, match=message.replace("(", r"\(")):
         run_examples(str(mine))
 
 

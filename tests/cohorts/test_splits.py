@@ -203,7 +203,9 @@ def test_held_out_centres(wh: warehouse.Warehouse, folder: Path) -> None:
 
 
 def test_a_held_out_centre_that_no_record_has(wh: warehouse.Warehouse, folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"No clinical file is of the centre 'Leads'.* Did you mean leeds\?"):
+    with pytest.raises(
+        UsageError, match=r"The centre to hold out, 'Leads', has no clinical file.* Did you mean leeds\?"
+    ):
         _ = wh.cohort(folder / "films.sql").split(hold_out_centres=["Leads"]).rows
 
 
@@ -214,7 +216,7 @@ def test_a_held_out_time(wh: warehouse.Warehouse, folder: Path) -> None:
     assert rows["p1"] == Split(seed=1).choose_side("p1")
     assert rows["p1b"] is None
     assert split.division is not None
-    assert split.division.left_out == {f"came after {DAY}, of a patient who came before": ({"p1"}, 1)}
+    assert split.division.left_out == {f"available only after {DAY}, of a patient with earlier data": ({"p1"}, 1)}
     assert split.division.persons["p1"] == rows["p1"]
     with pytest.raises(UsageError, match="A row of persons is a patient"):
         wh.cohort(folder / "persons.sql").split(hold_out_after=DAY)
@@ -261,7 +263,10 @@ def test_the_table_and_the_file_of_sides(ask: Chest, wh: warehouse.Warehouse, fo
     counts = Counter(row["split"] for row in rows)
     shown = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines() if line.strip()}
     assert {side: int(shown[side]) for side in counts} == counts
-    assert f"On no side: rows of 1 patient(s), which are images that came after {DAY}" in done.stderr
+    assert (
+        f"On no side: rows of 1 patient: images available only after {DAY}, of a patient with earlier data."
+        in done.stderr
+    )
 
 
 def test_counts_are_rounded_by_default(ask: Chest, folder: Path) -> None:
@@ -310,7 +315,7 @@ def made(ask: Chest, folder: Path, tmp_path: Path) -> warehouse.Manifest:
         "manifest", "export", folder / "films.sql", "-o", tmp_path / "split", *words, "--hold-out-centre", "Leeds"
     )
     assert done.returncode == 0, done.stderr
-    assert "On no side: rows of 1 patient(s)" in done.stderr
+    assert "On no side: rows of 1 patient: images" in done.stderr
     return warehouse.manifest(tmp_path / "split")
 
 

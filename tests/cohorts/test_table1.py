@@ -379,7 +379,7 @@ def test_rounded_demographics_add_up_to_the_attrition(wh: warehouse.Warehouse, n
 def test_demographics_as_a_command(here: Chest, lake: Path, tmp_path: Path) -> None:
     words = ["cohort", "attrition", "covid_risk", "--demographics", "--lake", lake]
     printed = here(*words).stdout
-    assert "SMD to the step before" in printed
+    assert "SMD from the previous step" in printed
     assert "Answer" in printed
     here(*words, "-o", tmp_path / "steps.csv")
     rows = [*csv.DictReader((tmp_path / "steps.csv").open())]

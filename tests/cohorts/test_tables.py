@@ -152,7 +152,7 @@ def test_lint_works_with_what_is_declared_without_a_lake(ask: Chest, folder: Pat
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ((), "reads the table reads, which was not given: --table reads=FILE"),
         (("--table", "reads"), "is not name=file"),
@@ -167,14 +167,14 @@ def test_lint_works_with_what_is_declared_without_a_lake(ask: Chest, folder: Pat
         (("--table", "reads=mine.sql"), "neither .csv nor .parquet"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_one_line(ask: Chest, words: tuple[str, ...], says: str) -> None:
+def test_a_table_that_cannot_be_used_is_one_line(ask: Chest, words: tuple[str, ...], message: str) -> None:
     done = ask("cohort", "run", "mine.sql", *words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert says in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("-- table reads patient_id VARCHAR", "line"),
         ("-- table reads:", "header"),
@@ -187,11 +187,11 @@ def test_a_table_that_cannot_be_used_is_one_line(ask: Chest, words: tuple[str, .
         ("-- table films: patient_id VARCHAR", "has the name of a table"),
     ],
 )
-def test_a_declaration_that_is_wrong_has_its_line(line: str, says: str) -> None:
+def test_a_declaration_that_is_wrong_has_its_line(line: str, message: str) -> None:
     text = COHORT.replace(COHORT.splitlines()[3], line)
     with pytest.raises(warehouse.UsageError) as caught:
         cohorts.check_definition(cohorts.parse(text, "mine.sql"))
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("mine.sql:")
 
 
@@ -288,7 +288,7 @@ def test_files_as_others_write_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "it needs a header line"),
         (b"id,x\na\n", "line 2 is not valid CSV"),
@@ -303,8 +303,8 @@ def test_files_as_others_write_them(tmp_path: Path) -> None:
         (b'id,x\na,"' + b"y" * (3 << 20) + b'"\n', "Table t"),
     ],
 )
-def test_a_malformed_file_is_one_line(tmp_path: Path, content: bytes, says: str) -> None:
-    with pytest.raises(warehouse.UsageError, match=says) as caught:
+def test_a_malformed_file_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(warehouse.UsageError, match=message) as caught:
         read(csv(tmp_path, content))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
@@ -315,13 +315,13 @@ def test_links_devices_pipes_and_folders_are_not_waited_for(tmp_path: Path) -> N
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
-    for name, says in (
+    for name, message in (
         ("pipe", "not a regular"),
         ("zero", "not a regular"),
         ("folder", "not a regular"),
         ("loop", "cannot"),
     ):
-        with pytest.raises(warehouse.UsageError, match=says):
+        with pytest.raises(warehouse.UsageError, match=message):
             read(tmp_path / f"{name}.csv")
     with pytest.raises(warehouse.UsageError, match=r"cannot be read"):
         read("a\0b.csv")

@@ -1,4 +1,4 @@
-"""Why a patient is not in a cohort, and the step that took each one out."""
+"""Why a patient is not in a cohort, and the step that excluded each one."""
 
 import json
 from collections.abc import Iterator
@@ -102,13 +102,13 @@ def test_the_values_that_did_it_are_shown_for_each_row(wh: warehouse.Warehouse, 
     assert "chest_films has no row of this patient" in str(paper)
 
 
-def test_a_patient_who_is_not_there_is_told_from_one_of_another_group_or_day(
+def test_an_unknown_patient_is_distinguished_from_one_of_another_group_or_day(
     wh: warehouse.Warehouse, root: Path
 ) -> None:
     file = root / "image.sql"
     with pytest.raises(warehouse.NotFoundError, match="There is no patient 'nobody' in this lake"):
         wh.cohort(file).why("nobody")
-    with pytest.raises(warehouse.NotFoundError, match="Nothing of patient 'in' was available as of 2020-01-01"):
+    with pytest.raises(warehouse.NotFoundError, match="No data of patient 'in' were available as of 2020-01-01"):
         wh.cohort(file, as_of="2020-01-01").why("in")
     with pytest.raises(warehouse.NotFoundError, match="Patient 'in' is not in group validation"):
         wh.group("validation").cohort(file).why("in")
@@ -159,7 +159,7 @@ def test_the_commands(root: Path, here: Chest, tmp_path: Path) -> None:
     rows = json.loads(done.stdout)
     assert [(row["SOPInstanceUID"], row["is"]) for row in rows] == [("l1", "false"), ("l2", "false")]
     assert "<= $days" in rows[0]["condition"]
-    assert "late is taken out by step near" in done.stderr
+    assert "late is excluded by step near" in done.stderr
     done = here("cohort", "why", root / "image.sql", "in", *lake)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "in is in the answer.\n")
     assert here("cohort", "excluded", root / "image.sql", *lake, "-o", tmp_path / "out.csv").returncode == 0

@@ -67,6 +67,36 @@ def list_events(folder: Path, patient: str) -> list[tuple[str, datetime | None, 
     return [(row["code"], row["time"], row["clock"]) for row in rows]
 
 
+def test_labels_may_come_from_a_table_of_ones_own(sample: Path, tmp_path: Path, chest: Chest) -> None:
+    (tmp_path / "scored.sql").write_text(
+        "-- title: Scores\n-- question: Which studies have a score?\n-- grain: study\n"
+        "-- table reads: StudyInstanceUID VARCHAR, score INTEGER\n-- label score: the score\n"
+        "select studies.StudyInstanceUID, studies.patient_id, studies.StudyDate, reads.score\n"
+        "from studies inner join reads on studies.StudyInstanceUID = reads.StudyInstanceUID\n"
+    )
+    with warehouse.open(sample) as wh:
+        uid = wh.sql("select min(StudyInstanceUID) from studies where StudyDate is not null").fetchall()[0][0]
+    (tmp_path / "reads.csv").write_text(f"StudyInstanceUID,score\n{uid},3\n")
+    words = (
+        "export",
+        "--lake",
+        sample,
+        "--format",
+        "meds",
+        "--cohort",
+        tmp_path / "scored.sql",
+        "-o",
+        tmp_path / "out",
+    )
+    done = chest(*words, "--table", f"reads={tmp_path / 'reads.csv'}")
+    assert done.returncode == 0, done.stderr
+    labels = pq.read_table(tmp_path / "out/labels/scored/score.parquet")
+    assert labels["integer_value"].to_pylist() == [3]
+    alone = chest("export", "--lake", sample, "-o", tmp_path / "other", "--table", "reads=reads.csv")
+    assert (alone.returncode, alone.stderr.count("\n")) == (2, 1)
+    assert "belong to --format meds" in alone.stderr
+
+
 def test_the_package_reads_it_and_its_numbers_are_those_of_the_views(
     sample: Path, tmp_path: Path, chest: Chest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

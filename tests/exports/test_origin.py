@@ -1,4 +1,4 @@
-"""Parquet says where it is from, and has its SHA-256 beside it, in the format of `sha256sum -c`."""
+"""Parquet files state where they are from, and have their SHA-256 beside them, in the format of `sha256sum -c`."""
 
 import os
 import stat

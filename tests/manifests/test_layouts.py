@@ -298,6 +298,19 @@ def test_layouts_that_cannot_be_are_refused_before_a_byte_is_fetched(
     assert [name for name in list_files(tmp_path / "data") if name not in own] == []
 
 
+@pytest.mark.parametrize("corrected", ["{patient_id}/{key}", "flat", "keys"])
+def test_a_refused_layout_does_not_bind_the_folder(
+    ask: Chest, made: warehouse.Manifest, tmp_path: Path, corrected: str
+) -> None:
+    words = ("manifest", "download", made.folder, "-o", tmp_path / "data", "--layout")
+    assert ask(*words, "{patient}/{key}").returncode == 2
+    done = ask(*words, corrected)
+    assert done.returncode == 0, done.stderr
+    assert sum(name.endswith(".dcm") for name in list_files(tmp_path / "data")) == made.about["counts"]["images"]
+    assert (tmp_path / "data/.chest/layout").exists() == (corrected != "keys")
+    assert "in layout" in ask(*words, "{patient_id}/x/{key}").stderr
+
+
 VALUES = st.text(st.sampled_from("aAé\u0301./ \\:*\x00\x1f\u200ccon\n"), max_size=8)
 
 
@@ -352,7 +365,7 @@ def test_a_patient_a_study_and_a_series_are_downloaded(own: Chest, tmp_path: Pat
     assert own("manifest", "reproduce", data / ".chest/manifest").returncode == 0
     other = own("download", "PatB", "-o", data)
     assert other.returncode == 2
-    assert f" {what} (dcm, json; group training), which is another" in other.stderr
+    assert f" {what} (dcm, json; group training), which is a different download" in other.stderr
 
 
 def test_a_manifest_that_waits_in_the_folder_must_have_the_answer_of_the_lake(own: Chest, tmp_path: Path) -> None:

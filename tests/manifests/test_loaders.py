@@ -290,7 +290,7 @@ for method in (made.to_torch, made.to_huggingface):
         ({"data": "x", "stream": True}, "Give either data="),
         ({"stream": True, "on_error": "ignore"}, "raise or skip"),
         ({"stream": True, "in_flight": 0}, "1 or more"),
-        ({"stream": True, "split": "tune"}, "has the sides test, train"),
+        ({"stream": True, "split": "tune"}, "has the sides train, test"),
         ({"stream": True, "labels": ["first_da"]}, "Did you mean first_day?"),
         ({"stream": True, "objects": "clinical"}, "has no clinical objects"),
         ({"stream": True}, "points to s3://loading, which the lake"),

@@ -295,7 +295,7 @@ def test_what_has_no_image_and_no_pixels_is_said(lake: str, bucket: Path, tmp_pa
         "-- title: t\n-- question: q?\n-- grain: patient\nselect patient_id from patients"
     )
     done = ask("manifest", "export", tmp_path / "all.sql", "-o", tmp_path / "m")
-    assert "1 image(s) have a header but no .dcm" in done.stderr
+    assert "1 image has a header but no .dcm" in done.stderr
     assert "1 of 4 rows have no image" in done.stderr
     assert warehouse.manifest(tmp_path / "m").about["without_images"] == ["PatD"]
     assert answer(ask("manifest", "verify", tmp_path / "m", "--format", "json"))["holds"]

@@ -181,10 +181,10 @@ def test_what_a_refresh_brings_of_few_patients_is_shown_of_none(tmp_path: Path, 
         for name in {"listed", "added", "loaded"} & {*values}:
             assert values[name] == f"under {unit}" or values[name] % unit == 0
     assert metadata(second)["objects"]["added"] == f"under {find_unit(most['objects'], 5)}"
-    told = "\n".join(record.user_message for record in instance.all_logs(second.run_id))
-    assert f"{metadata(second)['objects']['added']} added" in told
+    logged = "\n".join(record.user_message for record in instance.all_logs(second.run_id))
+    assert f"{metadata(second)['objects']['added']} added" in logged
     for n in {sum(path.is_file() for path in kept.rglob("*")), *exact.values()}:
-        assert not re.search(rf"(?<![\d.,-]){n} (added|listed|loaded|images|clinical)", told)
+        assert not re.search(rf"(?<![\d.,-]){n} (added|listed|loaded|images|clinical)", logged)
     views = {
         event.asset_key.path[-1]: event.materialization.metadata["dagster/row_count"].value
         for event in second.get_asset_materialization_events()

@@ -348,7 +348,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(root / "lake")
 
 
-def test_an_association_says_no_more_than_the_table_beside_it(lake: str, here: Chest) -> None:
+def test_an_association_discloses_no_more_than_the_table_beside_it(lake: str, here: Chest) -> None:
     """Ten hidden cells were once solved for exactly, from the sixteen digits of V beside them. Cells count patients."""
     done = here("cohort", "confounders", "covid_risk", "--lake", lake, "--label", "covid_status", "--format", "json")
     shown = json.loads(done.stdout)
@@ -456,9 +456,9 @@ def test_a_cohort_that_fixes_how_many_images_a_patient_has_cannot_be_divided(
     # Every number on a page is one of the rounded numbers of patients.
     shown = {step.counts["patients"] for step in rounded} | {step.lost["patients"] for step in rounded} | {0}
     ask = (*place, "--suppress", base)
-    said = here("cohort", "run", file, *ask, "-o", tmp_path / "rows.csv").stderr
-    said += here("manifest", "export", file, *ask, "-o", tmp_path / "m").stdout.split(";")[0]
-    assert {int(n) for n in re.findall(r"(\d+) (?:patients|rows|images|studies|series|objects)", said)} <= shown
+    printed = here("cohort", "run", file, *ask, "-o", tmp_path / "rows.csv").stderr
+    printed += here("manifest", "export", file, *ask, "-o", tmp_path / "m").stdout.split(";")[0]
+    assert {int(n) for n in re.findall(r"(\d+) (?:patients|rows|images|studies|series|objects)", printed)} <= shown
     compared = here("cohort", "compare", file, *ask, "--from", "2020-04-15").stderr.split("\nCounts")[0]
     numbers = [int(n) for n in re.findall(r"(?<![\w-])\d+(?![\w-])", compared)]
     assert numbers
@@ -507,7 +507,7 @@ def test_a_base_that_does_not_protect_is_refused_everywhere(
 
 
 def test_nothing_is_shown_of_too_few_patients(lake: str, here: Chest, tmp_path: Path) -> None:
-    """Nor how many images the few have: their number says how many patients they are."""
+    """Nor how many images the few have: their number shows how many patients they are."""
     (tmp_path / "few.sql").write_text(FEW)
     ask = ("--lake", lake, "--format", "json", "--suppress")
     exact, shown = (answer_of(here, tmp_path / "few.sql", lake, n) for n in (0, BASE))

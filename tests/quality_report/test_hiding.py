@@ -105,7 +105,7 @@ def test_what_is_shown_is_near_the_truth(report: Page, true: Figures) -> None:
             assert (n == "under 5") == (0 < checked.n_patients < BASE)
 
 
-def test_the_page_says_that_counts_are_rounded(report: Page, lake: str, chest: Chest, tmp_path: Path) -> None:
+def test_the_page_states_that_counts_are_rounded(report: Page, lake: str, chest: Chest, tmp_path: Path) -> None:
     assert "rounded to multiples of 5 to protect individuals: 0 means 0 to 4" in " ".join(report.text.split())
     assert chest("report", "--lake", lake, "-o", tmp_path / "five.html").returncode == 0
     assert (tmp_path / "five.html").read_text() == report.source, "the same bytes"
@@ -118,7 +118,7 @@ def test_the_page_says_that_counts_are_rounded(report: Page, lake: str, chest: C
 
 @pytest.mark.parametrize("n_patients", [1, 3, 4, 6, 11])
 def test_a_page_on_a_handful(n_patients: int, tmp_path: Path) -> None:
-    """Of fewer than five nothing is shown; of a few more, no number says how many images each of them has."""
+    """Of fewer than five nothing is shown; of a few more, no number shows how many images each of them has."""
     make_bucket(tmp_path / "bucket", n_patients, "published", n_patients, stubs=True)
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
     with warehouse.open(str(tmp_path / "lake")) as wh:

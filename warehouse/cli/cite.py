@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 def cite(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[MANIFEST]", help="The folder of a manifest; by default, the lake.")
+        Path | None, typer.Argument(metavar="MANIFEST", help="The folder of a manifest; by default, the lake.")
     ] = None,
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
@@ -37,7 +37,7 @@ def cite(
 ) -> None:
     """Print how to cite the data, the snapshot and the tool: of the lake, or of a manifest.
 
-    The owner of the data sets how the data are to be cited with CHEST_CITATION.
+    The owner of the data sets their citation in CHEST_CITATION.
 
     \b
     Examples:
@@ -59,4 +59,4 @@ def cite(
         for line in (found.bibtex if form is CitationFormat.BIBTEX else found.text).splitlines():
             print_line(line)
     if not found.data:
-        print_note("How the data themselves are to be cited is not set: CHEST_CITATION.")
+        print_note("No citation of the data is set. The owner of the data sets one in CHEST_CITATION.")

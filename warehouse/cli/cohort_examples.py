@@ -20,10 +20,9 @@ def run_examples(
     ] = None,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """Run the examples beside a cohort: a few drawn rows, and the answer that they must have (docs/cohorts.md).
+    """Run the examples beside a cohort: a few made-up rows, and the answer expected for them (docs/cohorts.md).
 
-    They are run on the real views over an empty lake that is made for them; no lake of yours is read. Exit code 1 if an
-    example has another answer.
+    They run on the real views over an otherwise empty lake; no lake of yours is read. Exit code 1 if an answer differs.
 
     \b
     Example:
@@ -37,17 +36,23 @@ def run_examples(
     if form is Format.JSON:
         write_json(
             [
-                {"example": one.name, "line": one.line, "holds": one.holds, "lacks": one.lacks, "besides": one.besides}
+                {
+                    "example": one.name,
+                    "line": one.line,
+                    "holds": one.holds,
+                    "missing": one.missing,
+                    "unexpected": one.unexpected,
+                }
                 for one in found
             ]
         )
     failed = [one for one in found if not one.holds]
     for one in failed if form is Format.TABLE else ():
         print_line(f"{path}:{one.line}: {one.name}")
-        for row in one.lacks:
-            print_line(f"  lacks    {row}")
-        for row in one.besides:
-            print_line(f"  besides  {row}")
+        for row in one.missing:
+            print_line(f"  missing     {row}")
+        for row in one.unexpected:
+            print_line(f"  unexpected  {row}")
     print_note(f"{path}: {format_count(len(found), 'example')}, {len(failed):,} failed.")
     if failed:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""chest cohort why and excluded: why a patient is not in a cohort, and the step that took each one out."""
+"""chest cohort why and excluded: why a patient is not in a cohort, and the step that excluded each one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import typer
 from warehouse.cli import options
 from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.output import print_note, write_rows
+
+#: What a narrow terminal shows of the rows of a patient: the reason, then the row; the note names patient and step.
+_REASONS = ("condition", "is", "values", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
 def why(
@@ -23,7 +26,7 @@ def why(
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """Explain why a patient is not in a cohort: the step that took them out, and the values that did it.
+    """Explain why a patient is not in a cohort: the step that excluded them, and the values it is due to.
 
     Each row of the patient in the step before is listed with the conditions of the step that are false or null for it.
 
@@ -37,7 +40,7 @@ def why(
         found = prepare(warehouse, name, param, table)
         why = explain_patient(found, patient)
         if not why.is_in or form or output:
-            write_rows(warehouse.con.from_arrow(to_table(why)), form, output, first=("condition", "is", "values"))
+            write_rows(warehouse.con.from_arrow(to_table(why)), form, output, first=_REASONS)
         print_note(str(why))
 
 
@@ -52,7 +55,7 @@ def excluded(
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """List the patients who are not in a cohort, one row each, with the step that took them out.
+    """List the patients who are not in a cohort, one row each, with the step that excluded them.
 
     \b
     Example:
@@ -61,4 +64,5 @@ def excluded(
     from warehouse.cohorts.exclusion import list_excluded
 
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        write_rows(warehouse.con.from_arrow(list_excluded(prepare(warehouse, name, param, table))), form, output)
+        found = list_excluded(prepare(warehouse, name, param, table))
+        write_rows(warehouse.con.from_arrow(found), form, output, first=found.column_names)

@@ -8,7 +8,7 @@ import typer
 
 from warehouse.cli import options, split_options
 from warehouse.cli.cohort_options import Name, Param, Tables, prepare
-from warehouse.cli.output import Format, print_line, print_note, write_json, write_rows
+from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
     from warehouse.cohorts.balance import Balance, Sides
@@ -30,7 +30,7 @@ def split(
         typer.Option(
             "--balance",
             metavar="COLUMNS",
-            help="Columns of the answer or of the view patients, with commas: how the sides differ in them.",
+            help="Compare the sides by these columns of the answer or of the view patients, separated by commas.",
         ),
     ] = "",
     param: Param = None,
@@ -43,11 +43,11 @@ def split(
     form: options.TableOrJson = Format.TABLE,
     output: options.Target = None,
 ) -> None:
-    """Divide the patients of a cohort into train, tune and test sides that nobody ever leaves, and compare the sides.
+    """Divide the patients of a cohort into the sides train, tune and test, for good, and compare the sides.
 
     A keyed digest of the pseudonym decides, so the side of a patient is the same in every cohort and on every day.
     -o writes patient_id and split. Exit code 1 if a patient, an image or equal bytes are on two sides. Printed counts
-    are of persons, rounded to multiples of 5; --suppress 0 shows exact counts.
+    are of patients, rounded to multiples of 5; --suppress 0 shows exact counts.
 
     \b
     Examples:
@@ -61,7 +61,7 @@ def split(
     from warehouse.cohorts.split import Split
 
     rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed) or Split()
-    columns = [word.strip() for word in balance.split(",") if word.strip()]
+    columns = options.split_words(balance)
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = prepare(warehouse, name, param, table).split(rule)
         found = balancing.describe_sides(answer, columns, suppress)
@@ -82,20 +82,21 @@ def split(
 
 
 def note_left_out(found: Sides, suppress: int) -> None:
-    """Print how many persons have rows on no side and why, and how many a record of a held-out centre moved."""
+    """Print how many patients have rows on no side and why, and how many a record of a held-out centre moved."""
     from warehouse.disclosure_control import format_rounded
 
     for reason, persons in found.left_out.items():
-        print_note(f"On no side: rows of {format_rounded(persons, suppress)} patient(s), which are {_join(reason)}.")
+        shown = format_rounded(persons, suppress)
+        print_note(f"On no side: rows of {shown} patient{'' if shown == '1' else 's'}{_join(reason)}.")
     if found.moved:
         print_note(
-            f"{found.moved:,} patient(s) had data before their first record of a held-out centre: a split made before "
-            "then has them on another side."
+            f"{format_count(found.moved, 'patient')} had data before the first record of a held-out centre: earlier "
+            "splits have them on another side."
         )
 
 
 def _join(reason: str) -> str:
-    return reason if reason.startswith("of ") else f"images that {reason}"
+    return f" {reason}" if reason.startswith("of ") else f": images {reason}"
 
 
 def _share(count: int, total: int) -> float | None:
@@ -103,11 +104,11 @@ def _share(count: int, total: int) -> float | None:
 
 
 def _to_json(found: Sides, rule: Split) -> dict[str, Any]:
-    total = sum(found.persons.values())
+    total = sum(found.patients.values())
     return {
         "sides": [
-            {"side": side, "patients": n, "share": _share(n, total), "wanted": rule.shares.get(side)}
-            for side, n in found.persons.items()
+            {"side": side, "patients": n, "share": _share(n, total), "target": rule.shares.get(side)}
+            for side, n in found.patients.items()
         ],
         "left_out": found.left_out,
         "moved": found.moved,
@@ -128,16 +129,16 @@ def _balance_to_json(found: Balance) -> dict[str, Any]:
 def _show_sides(found: Sides, rule: Split) -> None:
     from warehouse.cli.terminal import create_console, create_table
 
-    total = sum(found.persons.values())
-    held = total - sum(n for side, n in found.persons.items() if side in rule.shares)
+    total = sum(found.patients.values())
+    held = total - sum(n for side, n in found.patients.items() if side in rule.shares)
     rows_shown = create_table()
-    for head in ("side", "patients", "share", "wanted"):
+    for head in ("side", "patients", "share", "target"):
         rows_shown.add_column(head, justify="left" if head == "side" else "right")
-    for side, n in found.persons.items():
-        # What is wanted is shared among those who are not held out.
+    for side, n in found.patients.items():
+        # The targets are shares of those who are not held out.
         share = _share(n, total - held if side in rule.shares else total)
-        wanted = f"{rule.shares[side]:.0%}" if side in rule.shares else ""
-        rows_shown.add_row(side, f"{n:,}", "" if share is None else f"{share:.0%}", wanted)
+        target = f"{rule.shares[side]:.0%}" if side in rule.shares else ""
+        rows_shown.add_row(side, f"{n:,}", "" if share is None else f"{share:.0%}", target)
     rows_shown.add_row("all", f"{total:,}", "", "", style="dim")
     create_console().print(rows_shown)
 
@@ -155,12 +156,10 @@ def _show_balance(found: Balance) -> None:
         rows_shown.add_row(row, *(f"{n:,} ({n / of:.0%})" if of else f"{n:,}" for n, of in shown))
     if found.means:
         shown_means = [found.means.get(side) for side in cells.columns]
-        rows_shown.add_row("mean (sd)", *map(_format_mean, shown_means))
+        rows_shown.add_row("mean (SD)", *map(_format_mean, shown_means))
     first = next(iter(cells.columns), "train")
     differences = [found.differences.get(side) for side in cells.columns]
-    rows_shown.add_row(
-        f"difference from {first}", *("" if smd is None else f"{smd:.2f}" for smd in differences), style="dim"
-    )
+    rows_shown.add_row(f"SMD from {first}", *("" if smd is None else f"{smd:.2f}" for smd in differences), style="dim")
     create_console().print(rows_shown)
 
 

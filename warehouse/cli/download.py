@@ -29,7 +29,7 @@ def download(
     layout: LayoutOption = "",
     kind: Annotated[str, typer.Option("--kind", help="patient, study or series, where WHAT names several.")] = "",
     objects: Annotated[
-        str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
+        str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, separated by commas.")
     ] = "dcm,json",
     workers: Workers = 32,
     source: Bucket = None,
@@ -58,7 +58,7 @@ def download(
     if resolving.is_manifest(name) and not kind:
         run_download(open_checked(Path(name)), output, layout, workers, source or (), lake, False, form, quiet)
         return
-    kinds = tuple(dict.fromkeys(word.strip() for word in objects.split(",") if word.strip()))
+    kinds = options.split_words(objects)
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = resolving.find_kind(warehouse, name, kind)
         made = resolving.make_manifest(warehouse, name, found, output, objects=kinds, say=print_note)

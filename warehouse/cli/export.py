@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.cohort_options import Param, parse_parameters
+from warehouse.cli.cohort_options import Param, Tables, prepare
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_rows
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.filesystem import checksums, files
 
 if TYPE_CHECKING:
+    from warehouse.cohorts import CohortAnswer
     from warehouse.query.session import Session
 
 #: The views that `chest export` writes. Concepts follow from them, and headers are as large as the bucket's own.
@@ -60,6 +61,7 @@ def export(
         str | None, typer.Option("--cohort", metavar="NAME|FILE.sql", help="With meds: also write its labels.")
     ] = None,
     param: Param = None,
+    table: Tables = None,
 ) -> None:
     """Write all data available on a day to a folder, one file per view: patients, clinical, studies, series, images, …
 
@@ -72,14 +74,16 @@ def export(
     """
     if form is Layout.TABLE:
         raise UsageError("chest export writes parquet, csv, json or meds, not table. Choose one with --format.")
-    if form is not Layout.MEDS and (cohort or param):
-        raise UsageError("--cohort and --param belong to --format meds. For a cohort's rows:  chest cohort run NAME")
-    if param and not cohort:
-        raise UsageError("--param is a parameter of a cohort: give --cohort NAME.")
+    if form is not Layout.MEDS and (cohort or param or table):
+        raise UsageError(
+            "--cohort, --param and --table belong to --format meds. For a cohort's rows:  chest cohort run NAME"
+        )
+    if (param or table) and not cohort:
+        raise UsageError("--param and --table are for a cohort: give --cohort NAME.")
     files.require_vacant(output)
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
         if form is Layout.MEDS:
-            _export_meds(warehouse, output, cohort, param)
+            _export_meds(warehouse, output, prepare(warehouse, cohort, param, table) if cohort else None)
         else:
             _export_views(warehouse, output, Format(form))
         day = f" as of {warehouse.day}" if warehouse.day else ""
@@ -102,12 +106,10 @@ def _export_views(warehouse: Session, output: Path, form: Format) -> None:
         raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
 
 
-def _export_meds(warehouse: Session, output: Path, cohort: str | None, param: list[str] | None) -> None:
-    from warehouse.cohorts import CohortAnswer
+def _export_meds(warehouse: Session, output: Path, cohort: CohortAnswer | None) -> None:
     from warehouse.exports.meds import export_meds
 
-    answer = CohortAnswer.prepare(warehouse, cohort, parse_parameters(param)) if cohort else None
-    counts = export_meds(warehouse, output, answer)
+    counts = export_meds(warehouse, output, cohort)
     print_note(
         f"{format_count(counts['subjects'], 'subject')}, {format_count(counts['events'], 'event')}, "
         f"{format_count(counts['codes'], 'code')}, {format_count(counts['labels'], 'label')}"

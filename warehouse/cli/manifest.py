@@ -11,7 +11,7 @@ import typer
 from warehouse.cli import cohort_split, manifest_checks, manifest_download, options, split_options
 from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.former_names import add_former_name
-from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
+from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
 
 if TYPE_CHECKING:
     from warehouse.cohorts.attrition import Count
@@ -45,12 +45,12 @@ def export(
     param: Param = None,
     table: Tables = None,
     objects: Annotated[
-        str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, with commas.")
+        str, typer.Option("--objects", help="Any of dcm, json (headers) and clinical, separated by commas.")
     ] = "dcm,json",
     columns: Annotated[
         str,
         typer.Option(
-            "--columns", help="Columns of view images that each row has besides, with commas: InstanceNumber."
+            "--columns", help="Further columns of the view images for each row, separated by commas: InstanceNumber."
         ),
     ] = "",
     train: split_options.Train = None,
@@ -87,9 +87,7 @@ def export(
     from warehouse.cohorts.balance import describe_sides
     from warehouse.manifests.export import export_manifest
 
-    kinds, names = (
-        tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip())) for words in (objects, columns)
-    )
+    kinds, names = options.split_words(objects), options.split_words(columns)
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = prepare(warehouse, name, param, table)
         rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
@@ -141,8 +139,8 @@ def _note_gaps(about: dict[str, Any], suppress: int) -> None:
     """Print a note on images without pixels and rows without images; no number if counts are rounded."""
     counts = about["counts"]
     if "dcm" in about["objects"] and (n := counts["images_without_dcm"]):
-        some = "Some" if suppress else f"{n:,}"
-        print_note(f"{some} image(s) have a header but no .dcm: the manifest has no pixels for them.")
+        some = "Some images have" if suppress else f"{format_count(n, 'image')} {'has' if n == 1 else 'have'}"
+        print_note(f"{some} a header but no .dcm: the manifest has no pixels for them.")
     if n := counts["rows_without_images"]:
         some = "Some rows" if suppress else f"{n:,} of {counts['rows']:,} rows"
         print_note(f"{some} have no image{'' if suppress else ' (listed in without_images)'}.")

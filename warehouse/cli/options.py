@@ -35,6 +35,11 @@ Group = Annotated[str, typer.Option("--group", help="Group of patients: training
 Answer = Annotated[Format | None, typer.Option("--format", help="Output format.")]
 
 
+def split_words(text: str) -> tuple[str, ...]:
+    """Split an option with several words, which commas separate; each word once, in the order given."""
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
 def require_table_or_json(context: typer.Context, form: Format) -> Format:
     """Return the format; UsageError unless it is table or json."""
     if form not in (Format.TABLE, Format.JSON):

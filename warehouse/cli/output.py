@@ -29,8 +29,8 @@ _BATCH = 10_000
 _SHOWN = 40
 #: The greatest width of a table cell on a terminal.
 _CELL = 60
-#: The same where columns compete for space.
-_NARROW = 40
+#: The same where columns compete for space; less on a narrow terminal, so that two wide columns and a short one fit.
+_NARROW, _SHORT = 40, 8
 
 
 class Format(StrEnum):
@@ -82,7 +82,9 @@ def write_rows(
             raise UsageError(f"{_BINARY[form]} cannot be printed. Write it to a file:  -o FILE.{form}")
         cell = _CELL
         if form is Format.TABLE and first and sys.stdout.isatty():
-            relation, cell = _select_fitting(relation, first), _NARROW
+            room = shutil.get_terminal_size().columns - 1
+            cell = max(_SHORT, min(_NARROW, room // 2 - _SHORT))
+            relation = _select_fitting(relation, first, room, cell)
         _write_text(relation, form, sys.stdout, shown, cell)
         return
     try:
@@ -112,15 +114,17 @@ def is_parquet(form: Format | None, target: Path | None) -> bool:
     return target is not None and (form or _find_format(target)) is Format.PARQUET
 
 
-def _select_fitting(relation: duckdb.DuckDBPyRelation, first: Sequence[str]) -> duckdb.DuckDBPyRelation:
-    """Select the columns that fit the terminal, in their order; a note names the others."""
+def _select_fitting(
+    relation: duckdb.DuckDBPyRelation, first: Sequence[str], room: int, cell: int
+) -> duckdb.DuckDBPyRelation:
+    """Select the columns that fit `room`, in their order, each up to `cell` wide; a note names the others."""
     from warehouse.cli import box
     from warehouse.engine.sql_files import identifier
 
     widths = dict(zip(relation.columns, box.measure_widths(relation), strict=True))
-    room, kept = shutil.get_terminal_size().columns - 1, set[str]()
+    kept = set[str]()
     for name in dict.fromkeys([*(name for name in first if name in widths), *relation.columns]):
-        if (width := min(widths[name], _NARROW) + 3) <= room:
+        if (width := min(widths[name], cell) + 3) <= room:
             room -= width
             kept.add(name)
     if left := [name for name in relation.columns if name not in kept]:

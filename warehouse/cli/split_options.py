@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from warehouse.cohorts.split import Split
 
-_SHARES = "in per cent or any weight. Without any share 70, 15 and 15; a share that is left out is 0."
+_SHARES = "in per cent or as any weight: 70, 15 and 15 if none of them is given, else 0 for those left out."
 
 Train = Annotated[float | None, typer.Option("--train", metavar="SHARE", help=f"Share of the side train, {_SHARES}")]
 Tune = Annotated[float | None, typer.Option("--tune", metavar="SHARE", help="Share of the side tune (validation).")]
@@ -31,8 +31,8 @@ HoldOutAfter = Annotated[
     typer.Option(
         "--hold-out-after",
         metavar="DAY",
-        help="Patients of whom nothing was available up to this day go to the side later; of the others, rows with "
-        "images that came after it are on no side.",
+        help="Patients with no data available up to this day go to the side later; of the others, rows with "
+        "images that became available after it are on no side.",
     ),
 ]
 Seed = Annotated[

@@ -138,7 +138,7 @@ class CohortAnswer:
         """The same cohort with one more label, `split`: the side of each row, as its patient's digest decides.
 
         `cohort.split(train=80, test=20, seed=1)`; the options are the fields of `Split`, or a Split is given. SQL,
-        steps and attrition stay as they are. UsageError if the options are no rule, or if the answer has such a column
+        steps and attrition stay as they are. UsageError if the options are invalid, or if the answer has such a column
         already.
         """
         rule = rule or Split(**options)

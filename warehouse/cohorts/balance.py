@@ -1,12 +1,12 @@
-"""Describes the sides of a split: how many persons each has, and how alike they are. It never moves a person.
+"""Describes the sides of a split: how many patients each has, and how alike they are. It never moves a patient.
 
 The difference of a side from the first one is the standardised mean difference: of numbers, the difference of the means
 in standard deviations, averaged over both (Cohen's d); of categories its generalisation by Yang and Dalton (2012, SAS
 Global Forum, paper 335): the Mahalanobis distance of the proportions under a multinomial distribution. Values below
 0.1 are usually called balanced (Austin 2009, Stat Med 28:3083). Not known is a category of its own.
 
-Counts are of persons. If they are rounded, everything else is computed from rounded tables (disclosure_control.py),
-means from counts by band; means of fewer than ten persons are withheld.
+Counts are of patients. If they are rounded, everything else is computed from rounded tables (disclosure_control.py),
+means from counts by band; means of fewer than ten patients are withheld.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
 _UNKNOWN, _KNOWN = "not known", "known"
-#: More values than this are no categories to compare.
+#: The most values of a column that is compared as categories.
 _MOST_VALUES = 50
 _NO_TABLE = ("group_name", "patient_id", "clinical_key")
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The persons on each side, train first; for each reason, those with rows that are on no side; and those whom a
+    """The patients on each side, train first; for each reason, those with rows that are on no side; and those whom a
     record of a held-out centre moved. Rounded if asked."""
 
-    persons: dict[str, int]
+    patients: dict[str, int]
     left_out: dict[str, int]
     moved: int
     balance: tuple[Balance, ...] = ()
@@ -52,7 +52,7 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """How a column is distributed over the sides. `table` has the persons of each value and side, or those known and
+    """How a column is distributed over the sides. `table` has the patients of each value and side, or those known and
     not known of a number, with `means`; `differences` are those from the first side, None if not defined."""
 
     name: str
@@ -62,7 +62,7 @@ class Balance:
 
 
 def describe_sides(cohort: CohortAnswer, balance: Sequence[str] = (), suppress: int = 0) -> Sides:
-    """Count the persons on each side of a split answer, and compare the sides by columns of it or of `patients`.
+    """Count the patients on each side of a split answer, and compare the sides by columns of it or of `patients`.
 
     Counts are rounded to multiples of `suppress`; 0 gives exact counts. UsageError for an answer that is not split, and
     for a column that neither has or whose values are too many.

@@ -23,7 +23,7 @@ def list_stubs(steps: Sequence[Demographics], suppress: int) -> list[Stub]:
 
     def add_differences(name: str) -> None:
         if any(step.smd for step in steps):
-            add("SMD to the step before", True, lambda step: format_difference(step, name))
+            add("SMD from the previous step", True, lambda step: format_difference(step, name))
 
     found: list[Stub] = []
     add("Patients, n", False, lambda step: f"{step.patients:,}")
@@ -61,7 +61,7 @@ def _format_share(step: Demographics, name: str, level: str) -> str:
 
 def list_notes(suppress: int) -> list[str]:
     """What a reader has to know."""
-    notes = [f"Each patient counts once; {NO_VALUE} is a level. SMD: standardised difference from the step narrowed."]
+    notes = [f"Each patient counts once; {NO_VALUE} is a level. SMD: standardised difference from the previous step."]
     if suppress > 1:
         notes.append(
             f"Counts are rounded to multiples of {suppress:,}, all steps together; ages are computed from rounded "

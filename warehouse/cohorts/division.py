@@ -152,8 +152,8 @@ def _spell_centres(con: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> se
     for given, centre in found:
         if centre not in known:
             raise UsageError(
-                f"No clinical file is of the centre {given!r}, which is to be held out."
-                f"{suggest_nearest(centre or given, known)} The centres:  "
+                f"The centre to hold out, {given!r}, has no clinical file."
+                f"{suggest_nearest(centre or given, known)} List the centres:  "
                 'chest sql "select distinct centre from clinical_history"'
             )
     return {centre for _, centre in found}
@@ -172,7 +172,7 @@ def _place_rows(
         elif len(found) > 1:
             reason = "of patients on different sides"
         elif side in SHARED and rule.hold_out_after and day and day > rule.hold_out_after:
-            side, reason = None, f"came after {rule.hold_out_after}, of a patient who came before"
+            side, reason = None, f"available only after {rule.hold_out_after}, of a patient with earlier data"
         sides.append(side)
         reasons.append(reason)
     return sides, reasons

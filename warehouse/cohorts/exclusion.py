@@ -1,7 +1,7 @@
-"""Finds the step that took each patient out of a cohort, for all patients in one query.
+"""Finds the step that excluded each patient from a cohort, for all patients in one query.
 
-Steps are followed as in attrition: from the answer back through the step that each FROM begins with. A patient is taken
-out by the step after the last one that has them.
+Steps are followed as in attrition: from the answer back through the step that each FROM begins with. A patient is
+excluded by the step after the last one that has them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def list_excluded(cohort: CohortAnswer) -> pa.Table:
 
 
 def find_excluding_step(cohort: CohortAnswer, patient_id: str) -> Step | None:
-    """Find the step that took a patient of the views out; None if the patient is in the answer."""
+    """Find the step that excluded a patient of the views; None if the patient is in the answer."""
     steps = list_steps(cohort)
     query = _build_query(cohort.definition, steps, cohort.step_columns, "where patients.patient_id = $the_patient")
     rows = cohort.fetch(query, the_patient=patient_id).to_pylist()

@@ -68,8 +68,8 @@ def compare_means(first: Summary | None, second: Summary | None) -> float | None
     return (second.mean - first.mean) / math.sqrt((first.sd**2 + second.sd**2) / 2)
 
 
-def compare_shares(first: Sequence[int], second: Sequence[int]) -> float | None:
-    """The standardised difference of two distributions over the same levels, as counts, never negative.
+def compare_shares(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """The standardised difference of two distributions over the same levels, as counts or shares, never negative.
 
     None if it is not defined: a group is empty, or the groups have no level in common that varies.
     """
@@ -89,7 +89,7 @@ def compare_shares(first: Sequence[int], second: Sequence[int]) -> float | None:
     ]
     solution = _solve(covariance, difference)
     if solution is None:
-        return 0.0 if not any(difference) else None
+        return None if any(abs(d) > _SINGULAR for d in difference) else 0.0
     return math.sqrt(max(0.0, sum(d * x for d, x in zip(difference, solution, strict=True))))
 
 

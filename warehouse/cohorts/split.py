@@ -7,7 +7,7 @@ fraction from 0 to 1. The sides share that range in the order train, tune, test,
 those between the old and the new limits. The shares are therefore met on average, not exactly.
 
 A patient with any record of a held-out centre is on the side `external`, even if other centres sent records too. Of
-the others, a patient of whom nothing was available up to `hold_out_after` is on the side `later`. This clock is the
+the others, a patient with no data available up to `hold_out_after` is on the side `later`. This clock is the
 available date: what arrives later has a later one, so the first one of a patient stays. Only a record of a held-out
 centre about a patient who had none moves that patient: to `external`, never back.
 """
@@ -45,7 +45,7 @@ class Split:
     """How patients are divided: shares in per cent, or any weights; what is held out; and the seed.
 
     If no share is given they are 70, 15 and 15; if some are, the others are 0. `by` is what stays together: `patient`,
-    or `centre` for all patients of a centre. UsageError for anything that is no rule.
+    or `centre` for all patients of a centre. UsageError for an invalid rule.
     """
 
     train: float | None = None

@@ -1,4 +1,4 @@
-"""Explains why a patient is not in a cohort: the step that took them out, and its conditions that do not hold.
+"""Explains why a patient is not in a cohort: the step that excluded them, and its conditions that do not hold.
 
 The conditions of the step's SELECT (joins, WHERE, QUALIFY; split at AND) are evaluated on the patient's rows of the
 step before it. What is evaluated is SQL of the cohort, so it is admitted like the cohort itself.
@@ -60,14 +60,14 @@ class Why:
         if self.is_in:
             return f"{self.patient_id} is in the answer."
         meaning = f": {self.meaning}" if self.meaning else ""
-        said = f"{self.patient_id} is taken out by step {self.step} (line {self.line}){meaning}"
+        excluded = f"{self.patient_id} is excluded by step {self.step} (line {self.line}){meaning}"
         if not self.after:
-            return said
+            return excluded
         if not self.n_rows:
-            return f"{said.rstrip('.')}. {self.after} has no row of this patient."
+            return f"{excluded.rstrip('.')}. {self.after} has no row of this patient."
         rows = "1 row" if self.n_rows == 1 else f"{self.n_rows:,} rows"
-        more = "" if self.failures else " None of its conditions on single rows fails: rows are compared with others."
-        return f"{said.rstrip('.')}. {self.after} has {rows} of this patient.{more}"
+        more = "" if self.failures else " No condition on a single row fails: the step compares rows with each other."
+        return f"{excluded.rstrip('.')}. {self.after} has {rows} of this patient.{more}"
 
 
 def explain_patient(cohort: CohortAnswer, patient_id: str) -> Why:
@@ -133,7 +133,7 @@ def _require_patient(cohort: CohortAnswer, patient_id: str) -> None:
                 f"Patient {patient_id!r} is not in group {wh.group_name}. Choose another with --group."
             ) from None
         raise NotFoundError(
-            f"Nothing of patient {patient_id!r} was available as of {wh.day}. Choose a later day with --as-of."
+            f"No data of patient {patient_id!r} were available as of {wh.day}. Choose a later day with --as-of."
         ) from None
 
 

@@ -53,7 +53,9 @@ def open_folder(data: Path, manifest: Manifest, layout: Layout) -> Iterator[None
         with lock:
             _lock(lock, data)
             _write_text(data / paths.INCOMPLETE, _explain_resuming(manifest, data, layout))
-            if not layout.is_by_key:
+            if layout.is_by_key:
+                (data / paths.OWN / LAYOUT).unlink(missing_ok=True)
+            else:
                 _write_text(data / paths.OWN / LAYOUT, layout.text)
                 for name in paths.TABLES:
                     (data / name).unlink(missing_ok=True)
@@ -63,17 +65,19 @@ def open_folder(data: Path, manifest: Manifest, layout: Layout) -> Iterator[None
 
 
 def choose_layout(data: Path, text: str = "") -> Layout:
-    """The layout that was asked for, or that the folder remembers; UsageError if it has another, or other files."""
+    """The layout that was asked for, or that the folder remembers; UsageError if it has files in another layout.
+
+    A layout that was refused, or of which no file is there yet, does not bind.
+    """
     remembered = read_layout(data)
     if not text or text == remembered:
         return parse_layout(text or remembered or KEYS)
     asked = parse_layout(text)
-    if not remembered:
-        own = {paths.OWN, paths.INCOMPLETE}
-        is_in_use = data.is_dir() and any(entry.name not in own for entry in data.iterdir())
-        if not is_in_use or asked.is_by_key:
-            return asked
-        remembered = KEYS
+    own = {paths.OWN, paths.INCOMPLETE}
+    is_in_use = data.is_dir() and any(entry.name not in own for entry in data.iterdir())
+    if not is_in_use or (asked.is_by_key and not remembered):
+        return asked
+    remembered = remembered or KEYS
     raise UsageError(
         f"{data} has files in layout {shlex.quote(remembered)}. Give --layout {shlex.quote(remembered)}, or another "
         "folder."

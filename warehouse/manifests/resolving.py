@@ -1,6 +1,6 @@
-"""The manifest behind one word: a patient, a study or a series, for a download without a cohort.
+"""Finds or makes the manifest of a patient, a study or a series, for a download without a cohort.
 
-It is the manifest of a small cohort of ours (sql/downloads), exported and recorded as every other, and kept in the
+It is the manifest of a small included cohort (sql/downloads), exported and recorded as any other, and kept in the
 folder of the download, so that a second run resumes it.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts import Definition
 
 KINDS = ("patient", "study", "series")
-#: The columns of images that layouts want and that no manifest has by itself.
+#: The columns of images that layouts often need and that no manifest has by itself.
 COLUMNS = ("StudyDate", "SeriesNumber", "InstanceNumber")
 
 
@@ -121,6 +121,7 @@ def _require_same(kept: Manifest, session: Session, word: str, kind: str, object
     when = f" as of {day}" if day else ""
     raise UsageError(
         f"{data} has the download of {name} {escape_for_message(str(given))} ({', '.join(about['objects'])}; group "
-        f"{group}{when}), which is another. Choose another folder, or go on with that one:  chest manifest download "
+        f"{group}{when}), which is a different download. Choose another folder, or resume that one:  "
+        "chest manifest download "
         f"{shlex.quote(str(kept.folder))} -o {shlex.quote(str(data))}"
     )

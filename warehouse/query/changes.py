@@ -1,4 +1,4 @@
-"""What came, changed or went between two published snapshots, as a view that queries can use."""
+"""What is new, changed or gone between two published snapshots, as a view that queries can use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts the drawn rows of an example into an empty lake, which is made once, so that the real views read them."""
+"""Puts the rows of an example into an empty lake, which is made once, so that the real views read them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from warehouse.query.session import Session
 
 _TABLES = {"images": "core.images", "clinical": "core.clinical"}
-#: What a row has unless it is drawn. `{n}` is its number; `{image}` its SOPInstanceUID.
+#: What a row has where the example has no column or a blank cell. `{n}` is its number; `{image}` its SOPInstanceUID.
 _DEFAULTS = {
     "images": {
         "SOPInstanceUID": "image{n}",

@@ -1,4 +1,4 @@
-"""Reads a file of examples: blocks of `key: value` lines and tables drawn with `|`.
+"""Reads a file of examples: blocks of `key: value` lines and tables whose cells `|` separates.
 
 example: the nearest swab decides
 as of: 2020-06-01
@@ -94,7 +94,7 @@ def parse_examples(text: str, path: str) -> list[Example]:
         raise UsageError(f"{path}:1: There is no example. Begin one with  example: NAME")
     for example in found:
         if example.answer is None or not example.answer.columns:
-            raise UsageError(f"{path}:{example.line}: The example has no {ANSWER}: draw the rows that it must have.")
+            raise UsageError(f"{path}:{example.line}: The example has no {ANSWER}: write the rows expected.")
     return found
 
 

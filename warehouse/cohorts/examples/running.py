@@ -1,4 +1,4 @@
-"""Asks a cohort the examples beside it, and compares the answers with those that are drawn."""
+"""Runs the examples beside a cohort, and compares its answers with those expected."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an example: the drawn rows that the answer lacks, and those that it has besides."""
+    """The result of an example: the expected rows that the answer lacks, and the rows that are not expected."""
 
     name: str
     line: int
-    lacks: tuple[str, ...]
-    besides: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
 
     @property
     def holds(self) -> bool:
-        """Whether the answer is the drawn one."""
-        return not self.lacks and not self.besides
+        """Whether the answer is the expected one."""
+        return not self.missing and not self.unexpected
 
 
 def find_examples(name_or_path: str) -> Path:
@@ -53,7 +53,7 @@ def run_examples(name_or_path: str, examples: Path | str | None = None) -> list[
     load(name_or_path)
     path = Path(examples or find_examples(name_or_path))
     found = []
-    # Examples that share what is drawn share a session: opening one takes longest.
+    # Examples with the same rows share a session: opening one takes longest.
     for _, alike in itertools.groupby(load_examples(path), lambda example: example.drawn):
         examples_alike = list(alike)
         with open_drawn(examples_alike[0], str(path)) as warehouse:

@@ -1,4 +1,4 @@
-"""The methods of a manifest that give data sets of PyTorch, MONAI and Hugging Face; none is imported before."""
+"""The methods of a manifest that give data sets of PyTorch, MONAI and Hugging Face, imported only when asked for."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _find_files(made: Manifest, rows: pl.DataFrame, data: Path | str, objects: s
 
 
 def _to_plain_types(table: Any) -> Any:
-    """Texts as Hugging Face's features have them, which know no string views."""
+    """Convert string views, which the features of Hugging Face lack, to strings."""
     import pyarrow as pa
 
     plain = [field.with_type(pa.large_string()) if field.type == pa.string_view() else field for field in table.schema]

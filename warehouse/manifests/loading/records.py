@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts.header import suggest_nearest
+from warehouse.cohorts.split import order_sides
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def select_rows(rows: pl.DataFrame, objects: str, split: str | None) -> pl.DataF
         return found
     if SPLIT not in rows.columns:
         raise UsageError(f"split={split!r}: the manifest has no column {SPLIT}. Split its cohort before the export.")
-    sides = sorted(str(side) for side in rows[SPLIT].drop_nulls().unique())
+    sides = order_sides(str(side) for side in rows[SPLIT].drop_nulls().unique())
     if split not in sides:
         raise UsageError(f"split={split!r}: the manifest has the sides {', '.join(sides)}.")
     return found.filter(pl.col(SPLIT).cast(pl.String) == split)

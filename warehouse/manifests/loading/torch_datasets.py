@@ -55,7 +55,7 @@ class StreamDataset(IterableDataset):  # type: ignore[misc,unused-ignore]
         self._rank = rank or _find_group_rank()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next epoch, in worker processes as well, as that of DistributedSampler."""
+        """Choose the order of the next epoch, in worker processes as well, like `set_epoch` of DistributedSampler."""
         self._stream.shared.epoch = epoch
 
     @property
