@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +13,7 @@ from warehouse import notebook, settings
 from warehouse.catalog import columns
 from warehouse.cohorts import binding, division, parameters, validation
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import DefinitionError
+from warehouse.cohorts.header import DefinitionError, suggest_nearest
 from warehouse.cohorts.parsing import load
 from warehouse.cohorts.split import COLUMN, MEANING, Split
 from warehouse.cohorts.tables import Given, Table, read_tables
@@ -141,6 +141,9 @@ class CohortAnswer:
         steps and attrition stay as they are. UsageError if the options are invalid, or if the answer has such a column
         already.
         """
+        known = [each.name for each in fields(Split)]
+        if unknown := sorted(options.keys() - {*known}):
+            raise UsageError(f"A split has no option {unknown[0]}.{suggest_nearest(unknown[0], known)}")
         rule = rule or Split(**options)
         division.check_rule(self.definition, self.step_columns["answer"], rule)
         labels = {**self.definition.labels, COLUMN: MEANING}

@@ -233,10 +233,7 @@ def write_new(path: Path | str, content: bytes) -> None:
 
 
 def open_lock(path: Path | str) -> IO[bytes]:
-    """Open the file of a lock, creating it if it does not exist; nothing is written to it.
-
-    OSError if a link, a folder or anything else is in its place.
-    """
+    """Open the file of a lock, or create it; OSError if a link, a folder or anything else is in its place."""
     return os.fdopen(_open_plain(path, os.O_RDWR | os.O_CREAT), "r+b")
 
 
@@ -265,10 +262,9 @@ def find_size_to_resume(path: Path | str) -> int:
 
 
 def open_to_resume(path: Path | str, *, anew: bool) -> IO[bytes]:
-    """Open a partial file at its start, to read and to write.
+    """Open a partial file at its start, to read and to write; OSError if it cannot be opened.
 
-    An existing file is removed first if `anew`, or if it is not a regular file with a single name. OSError if it cannot
-    be opened.
+    An existing file is removed first if `anew`, or if it is not a regular file with a single name.
     """
     with contextlib.suppress(FileNotFoundError):
         if anew or not _is_one_file(os.lstat(path)):
