@@ -12,6 +12,7 @@ from warehouse.catalog import columns, public_views, view_lineage
 from warehouse.disclosure_control import find_unit, format_rounded, round_count
 from warehouse.docs.markdown import format_table
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.lake import store
 from warehouse.masking import mask_secrets
 from warehouse.text import escape_controls
@@ -67,7 +68,7 @@ def measure_storage(con: duckdb.DuckDBPyConnection, base: int) -> Metadata:
     Objects that could not be read are counted exactly: what they are, and whose, is not known.
     """
     sql = sql_files.read_statements(_SQL)
-    row = con.execute(sql["bytes"]).fetchone()
+    row = fetch_first(con.execute(sql["bytes"]))
     assert row is not None
     rejects = con.execute(sql["rejects"]).fetchall()
     return {
@@ -93,7 +94,7 @@ def count_rows(con: duckdb.DuckDBPyConnection, relation: str, base: int) -> RowC
     """
     has_patients = any(column.name == "patient_id" for column in columns.load_relations()[relation].columns)
     sql = sql_files.read_statements(_SQL)["rows_by_patient" if has_patients and base else "rows"]
-    row = con.execute(sql_files.fill(sql, relation=f"{store.ALIAS}.{_qualify(relation)}")).fetchone()
+    row = fetch_first(con.execute(sql_files.fill(sql, relation=f"{store.ALIAS}.{_qualify(relation)}")))
     n_rows, most = (int(row[0]), int(row[1])) if row else (0, 0)
     unit = find_unit(most, base) if has_patients else 0
     return RowCount(round_count(n_rows, unit), unit)

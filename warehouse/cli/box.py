@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier
 from warehouse.text import escape_controls
 
@@ -79,6 +80,6 @@ def _wrap_rows(texts: duckdb.DuckDBPyRelation) -> Iterator[list[str]]:
 
 def _find_longest(texts: duckdb.DuckDBPyRelation) -> list[list[str]]:
     """Return one row whose cells are as wide as the widest of each column."""
-    most = texts.aggregate(", ".join(f"max(length({identifier(name)}))" for name in texts.columns)).fetchone()
+    most = fetch_first(texts.aggregate(", ".join(f"max(length({identifier(name)}))" for name in texts.columns)))
     assert most is not None
     return [["x" * (width or 4) for width in most]]

@@ -24,6 +24,7 @@ from warehouse.cohorts.reasons import (
     find_reads,
     format_value,
 )
+from warehouse.engine.rows import fetch_first
 
 if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
@@ -170,9 +171,11 @@ def _summarize_others(old: CohortAnswer, new: CohortAnswer) -> str:
     """Summarize all changes, for a row without changes of its own: the cohort ranks or samples among patients."""
     counted = []
     for cohort in (old, new):
-        row = cohort.warehouse.con.execute(
-            "select (select count(*) from images), (select count(*) from clinical_history)"
-        ).fetchone()
+        row = fetch_first(
+            cohort.warehouse.con.execute(
+                "select (select count(*) from images), (select count(*) from clinical_history)"
+            )
+        )
         assert row is not None
         counted.append(row)
     (images, files), (images_now, files_now) = counted

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Parameter, suggest_nearest
 from warehouse.engine.names import fold_name
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.query import sandbox
 
@@ -114,6 +115,6 @@ def _to_list(param: Parameter, value: object) -> object:
 
 
 def _fetch_one(answer: duckdb.DuckDBPyConnection) -> Any:
-    row = answer.fetchone()
+    row = fetch_first(answer)
     assert row is not None
     return row[0]

@@ -15,6 +15,7 @@ from warehouse.cohorts import exclusion
 from warehouse.cohorts.definition import Definition, Step
 from warehouse.cohorts.header import GRAINS, DefinitionError
 from warehouse.engine.names import fold_name
+from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.query.session import ALL_GROUPS
@@ -121,9 +122,11 @@ def _require_patient(cohort: CohortAnswer, patient_id: str) -> None:
         find_patient(wh, patient_id)
     except NotFoundError:
         with wh.without_limits() as everybody:
-            known = everybody.con.execute(
-                "select group_name from patients where patient_id = $patient", {"patient": patient_id}
-            ).fetchone()
+            known = fetch_first(
+                everybody.con.execute(
+                    "select group_name from patients where patient_id = $patient", {"patient": patient_id}
+                )
+            )
         if known is None:
             raise NotFoundError(
                 f"There is no patient {patient_id!r} in this lake. Pseudonyms are case-sensitive."

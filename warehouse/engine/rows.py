@@ -1,11 +1,19 @@
-"""The rows of an answer as dictionaries, for the few that are shown or summed up one by one."""
+"""Fetches the rows of an answer to its end: one that is read in part keeps a transaction open, which blocks writers."""
 
-from typing import Any
+from __future__ import annotations
 
-import duckdb
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def fetch_dicts(answer: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:
     """All rows of an answer by the names of its columns; read to its end, so that it keeps no catalogue locked."""
     names = [column[0] for column in answer.description or []]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def fetch_first(answer: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation) -> tuple[Any, ...] | None:
+    """The first row of an answer, None if it has none; `fetchone` would leave the answer open."""
+    return next(iter(answer.fetchall()), None)

@@ -12,6 +12,7 @@ from typing import TypeVar
 import duckdb
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.ingest.scope import Scope
 from warehouse.lake import store
 from warehouse.object_store.base import Bucket
@@ -56,7 +57,7 @@ class Run:
     @contextlib.contextmanager
     def all_cores(self) -> Iterator[None]:
         """Use all cores in DuckDB while no threads fetch and extract, for which a writer leaves one free."""
-        row = self.con.execute("select current_setting('threads')").fetchone()
+        row = fetch_first(self.con.execute("select current_setting('threads')"))
         assert row is not None
         self.con.execute(f"set threads = {self.settings.threads or os.cpu_count() or 1}")
         try:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError
 from warehouse.ingest import memory, readability, scope
 from warehouse.ingest.context import BucketRun
@@ -64,10 +65,10 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     scope.require_objects(run.con, source, run.scope)
     run.con.execute(changes, wanted)
     run.con.execute(sql["doubles"])
-    if run.con.execute("from doubles limit 1").fetchone():
+    if fetch_first(run.con.execute("from doubles limit 1")):
         run.con.execute(sql["drop_doubles"])
         run.con.execute(changes, wanted)
-    row = run.con.execute(sql["counts"], {"source": source}).fetchone()
+    row = fetch_first(run.con.execute(sql["counts"], {"source": source}))
     assert row is not None
     counts = replace(ListingCounts(*row[:4]), note=run.bucket.listing_note, skipped=len(skipped))
     odd = _compare_skipped(run, skipped)
@@ -143,7 +144,7 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     run.con.register("skipped_found", pa.table(found))
     run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
     run.con.unregister("skipped_found")
-    row = run.con.execute("select count(*) from skipped").fetchone()
+    row = fetch_first(run.con.execute("select count(*) from skipped"))
     return int(row[0]) if row else 0
 
 
@@ -209,8 +210,8 @@ def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
             run.con.execute(sql_files.fill(sql["unpaired"], whole=whole, typed=typed), source)
         for kind, table in _TYPED.items():
             run.con.execute(sql_files.fill(sql["due"], table=table, kind=kind), {**source, "reason": readability.DUE})
-    if not run.con.execute(sql["any_image"], source).fetchone():
+    if not fetch_first(run.con.execute(sql["any_image"], source)):
         return
     run.con.execute(sql_files.fill(sql["repaired"], pairing=sql_files.read("ingest/pairing.sql")), source)
-    if run.con.execute("from repaired limit 1").fetchone():
+    if fetch_first(run.con.execute("from repaired limit 1")):
         run.con.execute(sql["repair"], source)

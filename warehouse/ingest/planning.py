@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.ingest import memory
 from warehouse.ingest.context import Run
 
@@ -40,7 +41,7 @@ def count_pending(run: Run, wanted: str) -> int:
     """Count the objects of the query `wanted`."""
     query = sql_files.fill(sql_files.read_statements(_SQL)["count"], wanted=wanted)
     with run.all_cores():
-        row = run.con.execute(query, {"source": run.source, "prefixes": list(run.scope.prefixes)}).fetchone()
+        row = fetch_first(run.con.execute(query, {"source": run.source, "prefixes": list(run.scope.prefixes)}))
     return int(row[0]) if row else 0
 
 
@@ -57,7 +58,7 @@ def make_plans(run: Run, wanted: str, paired: bool = True) -> Iterator[tuple[int
         limits = {"source": run.source, "prefixes": list(run.scope.prefixes), "most": _PLAN_SIZE}
         with run.all_cores():
             run.con.execute(query, {**limits, **places})
-            row = run.con.execute(sql_files.read_statements(_SQL)["stretch"]).fetchone()
+            row = fetch_first(run.con.execute(sql_files.read_statements(_SQL)["stretch"]))
             assert row is not None
             found, after = row
             total = total or (count_pending(run, wanted) if found == _PLAN_SIZE else found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.ingest import publish_gate, readability
 from warehouse.ingest.context import Run
@@ -44,7 +45,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
         readability.refuse_unread(run, waiting.last, run.settings.max_removals_percent)
     publish_gate.require_blocking_checks(run, waiting)
     sql = sql_files.read_statements("ingest/publish.sql")
-    files = run.con.execute(sql["files"]).fetchone()
+    files = fetch_first(run.con.execute(sql["files"]))
     if files and files[0] >= _MERGE_FROM and len(waiting.commits) > 1:
         run.progress("merging small files", 0, 0)
         run.con.execute(sql["merge"])

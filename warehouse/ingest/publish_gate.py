@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import BlockedError
 from warehouse.ingest.context import Run
 from warehouse.lake import snapshots, store
@@ -26,7 +27,7 @@ class Waiting:
 def run_blocking_checks(run: Run) -> list[checks.Result]:
     """Run the blocking checks on the newest state of the whole lake, without fetching rows."""
     with run.all_cores():
-        row = run.con.execute(sql_files.read_statements("ingest/gate.sql")["screen"]).fetchone()
+        row = fetch_first(run.con.execute(sql_files.read_statements("ingest/gate.sql")["screen"]))
         is_clean = bool(row and row[0])
         return [
             checks.Result.empty(check) if is_clean and check.name in SCREENED else checks.count_rows(run.con, check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from warehouse import cleaning
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.ingest import extraction, record_extraction, reject_reasons, unreading
 from warehouse.ingest.context import Run
 
@@ -20,10 +21,10 @@ def reclean(run: Run) -> int:
     """
     sql = sql_files.read_statements("ingest/recleaning.sql")
     rules = {"rules": cleaning.compute_rules_digest()}
-    if not run.con.execute(sql["any"], rules).fetchone():
+    if not fetch_first(run.con.execute(sql["any"], rules)):
         return 0
     run.con.execute(sql["stale"], rules)
-    row = run.con.execute("select count(*) from stale").fetchone()
+    row = fetch_first(run.con.execute("select count(*) from stale"))
     total = int(row[0]) if row else 0
 
     def work(extractor: extraction.Extractor) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from warehouse.catalog import columns
 from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.ingest import extraction, header_extraction, planning, reject_reasons, unreading
 from warehouse.ingest.context import Run
 from warehouse.ingest.scope import Scope
@@ -57,7 +58,7 @@ def _reread(run: Run, wanted: str) -> int:
                 run.progress("reextract", done, total)
         return done
 
-    row = run.con.execute(sql_files.fill(sql["count"], within=within, wanted=wanted), scope).fetchone()
+    row = fetch_first(run.con.execute(sql_files.fill(sql["count"], within=within, wanted=wanted), scope))
     if not row or not row[0]:
         return 0
     with extraction.open_extractor() as extractor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.lake import connection
 from warehouse.object_store import keys
@@ -83,7 +84,7 @@ def require_objects(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -
     query = sql_files.read_statements(_SQL)["any"]
     for name, prefixes in asked.parts.items():
         wanted: dict[str, Any] = {"source": source, "prefixes": list(prefixes)}
-        if name != _CHANGED and not con.execute(query, wanted).fetchone() and not _was_removed_before(con, wanted):
+        if name != _CHANGED and not fetch_first(con.execute(query, wanted)) and not _was_removed_before(con, wanted):
             what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
             raise UsageError(f"{source}: {name} of those given matches no object, {what}. Names are case-sensitive.")
 
@@ -102,7 +103,7 @@ def _was_removed_before(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) 
     query = sql_files.read_statements(_SQL)["before"]
     with connection.ignore_statistics_within(con):
         return any(
-            con.execute(sql_files.fill(query, version=str(number)), wanted).fetchone()
+            fetch_first(con.execute(sql_files.fill(query, version=str(number)), wanted))
             for number in before[-_LOOK_BACK:]
         )
 

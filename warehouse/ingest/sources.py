@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
-from warehouse.engine.rows import fetch_dicts
+from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.listing import list_objects
@@ -27,7 +27,7 @@ _SQL = "store/sources.sql"
 def admit_source(con: duckdb.DuckDBPyConnection, source: str, *, add_source: bool) -> None:
     """Raise UsageError for a source that would be mixed with others without consent, or that is inside one of them."""
     sql = sql_files.read_statements(_SQL)
-    if con.execute(sql["known"], {"source": source}).fetchone():
+    if fetch_first(con.execute(sql["known"], {"source": source})):
         return
     others = [name for (name,) in con.execute(sql["others"], {"source": source}).fetchall()]
     for other in others:
@@ -59,7 +59,7 @@ def is_known(source: str, lake_address: str, settings: Settings) -> bool:
     with contextlib.closing(connection.connect(settings, place)) as con:
         connection.attach(con, place, "read_only")
         migrations.check_version(con, place)
-        return con.execute(sql_files.read_statements(_SQL)["known"], {"source": name}).fetchone() is not None
+        return fetch_first(con.execute(sql_files.read_statements(_SQL)["known"], {"source": name})) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def remove_source(
 
     settings = settings or load_settings()
     with store.open_writer(location.parse_address(lake_address), settings, make=False) as con:
-        if not con.execute(sql_files.read_statements(_SQL)["known"], {"source": source}).fetchone():
+        if not fetch_first(con.execute(sql_files.read_statements(_SQL)["known"], {"source": source})):
             raise NotFoundError(f"The lake has no source {source}. List them:  chest source list")
         run = BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))
         counts = list_objects(run, allow_removals)

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 import duckdb
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import ALIAS
@@ -88,9 +89,9 @@ def _find_catalogue_id(location: Location) -> str:
 
 
 def _read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
-    row = con.execute(
-        sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=_find_catalogue_id(location))
-    ).fetchone()
+    row = fetch_first(
+        con.execute(sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=_find_catalogue_id(location)))
+    )
     if row is None or row[1] is None:
         raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {RESTORE}.")
     return str(row[0]), int(row[1])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import duckdb
 
 from warehouse.engine.messages import first_line
+from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeBusyError, LakeError
 from warehouse.filesystem import files
@@ -48,12 +49,12 @@ def require_lock(con: duckdb.DuckDBPyConnection) -> None:
 
     If only the connections were cut, DuckDB silently opens new ones, and another writer may have the lock.
     """
-    row = con.execute(f"select getvariable('{_HOLDER}')").fetchone()
+    row = fetch_first(con.execute(f"select getvariable('{_HOLDER}')"))
     if not row or row[0] is None:
         return
     query = f"select count(*) from pg_locks where locktype = 'advisory' and granted and pid = {int(row[0])}"
     catalogue = literal(f"__ducklake_metadata_{ALIAS}")
-    held = con.execute(f"select * from postgres_query({catalogue}, {literal(query)})").fetchone()
+    held = fetch_first(con.execute(f"select * from postgres_query({catalogue}, {literal(query)})"))
     if not held or not held[0]:
         raise LakeError(
             "The lake's catalogue closed the connections, and another process may be writing to it. Nothing of this "
@@ -91,7 +92,7 @@ def _hold_postgres_lock(location: Location, settings: Settings) -> Iterator[int]
             con.execute("begin")
             key = f"{_ADVISORY_KEY} + hashtext({literal(location.schema)})"
             query = f"select pg_try_advisory_xact_lock({key}), pg_backend_pid()"
-            row = con.execute(f"select * from postgres_query('pg', {literal(query)})").fetchone()
+            row = fetch_first(con.execute(f"select * from postgres_query('pg', {literal(query)})"))
         except duckdb.Error as error:
             raise LakeError(f"The lake {location.name} cannot be opened: {first_line(error)}") from None
         if not row or not row[0]:

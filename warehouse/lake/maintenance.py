@@ -18,6 +18,7 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake import location, locks, store
 from warehouse.object_store.inventory import MAX_AGE
@@ -166,7 +167,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
 def _estimate(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
     schema = sql_files.identifier(place.schema if place.is_postgres else "main")
     catalogue = f"__ducklake_metadata_{store.ALIAS}.{schema}"
-    row = con.execute(sql_files.fill(sql_files.read_statements(_SQL)["outlook"], catalogue=catalogue)).fetchone()
+    row = fetch_first(con.execute(sql_files.fill(sql_files.read_statements(_SQL)["outlook"], catalogue=catalogue)))
     assert row is not None
     return Compacted(int(row[0]), None), Compacted(int(row[1]), None)
 
@@ -217,7 +218,7 @@ def _call(con: duckdb.DuckDBPyConnection, name: str, dry_run: bool, **values: st
 def _measure_space(con: duckdb.DuckDBPyConnection, place: location.Location) -> Space:
     if "://" in place.data_path:
         files = sql_files.literal(f"{place.data_path}**/*.parquet")
-        row = con.execute(sql_files.fill(sql_files.read_statements(_SQL)["stored"], files=files)).fetchone()
+        row = fetch_first(con.execute(sql_files.fill(sql_files.read_statements(_SQL)["stored"], files=files)))
         return Space(int(row[0]), int(row[1])) if row else Space(0, 0)
     sizes = [path.stat().st_size for path in Path(place.data_path).rglob("*.parquet")]
     return Space(len(sizes), sum(sizes))

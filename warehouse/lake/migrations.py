@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns, public_views
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.version import __version__
 
@@ -27,12 +28,12 @@ def list_migrations() -> list[tuple[int, str]]:
 
 def read_version(con: duckdb.DuckDBPyConnection) -> int:
     """The number of the last migration applied to the attached lake; 0 for an empty one."""
-    found = con.execute(
-        "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'"
-    ).fetchone()
+    found = fetch_first(
+        con.execute("select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'migrations'")
+    )
     if not found:
         return 0
-    row = con.execute("select coalesce(max(number), 0) from ops.migrations").fetchone()
+    row = fetch_first(con.execute("select coalesce(max(number), 0) from ops.migrations"))
     return int(row[0]) if row else 0
 
 
@@ -40,7 +41,7 @@ def check_version(con: duckdb.DuckDBPyConnection, location: Location) -> int:
     """Return the lake's schema version; LakeError when a newer version of the tool made it."""
     found, known = read_version(con), list_migrations()[-1][0]
     if found > known:
-        maker = con.execute("select tool_version from ops.migrations order by number desc limit 1").fetchone()
+        maker = fetch_first(con.execute("select tool_version from ops.migrations order by number desc limit 1"))
         raise LakeError(
             f"The lake {location.name} was made by a newer version: "
             f"schema {found} (chest {maker[0] if maker else '?'}), "

@@ -15,6 +15,7 @@ import duckdb
 
 from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files, permissions
@@ -66,7 +67,7 @@ def _make_postgres_schema(con: duckdb.DuckDBPyConnection, location: Location) ->
     make = f"create schema if not exists {identifier(location.schema)}"
     try:
         attach_postgres(con, location, "pg")
-        row = con.execute(f"select * from postgres_query('pg', {literal(there)})").fetchone()
+        row = fetch_first(con.execute(f"select * from postgres_query('pg', {literal(there)})"))
         if row and not row[0]:
             con.execute(f"call postgres_execute('pg', {literal(make)})")
         con.execute("detach pg")

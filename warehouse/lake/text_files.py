@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.filesystem import files
 
 _SQL = "store/data_path.sql"
@@ -19,7 +20,7 @@ def read_text(con: duckdb.DuckDBPyConnection, where: str) -> str | None:
         return path.read_text(encoding="utf-8") if path.exists() else None
     try:
         query = sql_files.fill(sql_files.read_statements(_SQL)["read_text"], path=sql_files.literal(where))
-        row = con.execute(query).fetchone()
+        row = fetch_first(con.execute(query))
     except duckdb.Error as error:
         if "404" in str(error) or "No files found" in str(error) or "NoSuchKey" in str(error):
             return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.catalog import public_views, view_lineage
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,7 +23,7 @@ def find_changed_views(
 
     All views if that is unknown: without `since`, or if the lake no longer has that snapshot.
     """
-    row = con.execute(sql_files.read_statements(_SQL)["oldest"]).fetchone()
+    row = fetch_first(con.execute(sql_files.read_statements(_SQL)["oldest"]))
     if since is None or not row or not row[0] <= since <= until:
         return public_views.VIEW_ORDER
     schema_name = sql_files.identifier(location.schema if location.is_postgres else "main")

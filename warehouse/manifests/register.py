@@ -16,6 +16,7 @@ import duckdb
 from warehouse.engine import limits
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.messages import first_line
+from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import LakeBusyError, LakeError, ManifestError, WarehouseError
 from warehouse.filesystem import files
@@ -167,7 +168,7 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
     with contextlib.closing(connection.connect(settings, place)) as con:
         connection.attach(con, place, "read_only")
         there = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'manifests'"
-        if not con.execute(there).fetchone():
+        if not fetch_first(con.execute(there)):
             return []
         rows = con.execute("from ops.manifests order by created_at desc, digest").to_arrow_table().to_pylist()
     return [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from warehouse import notebook
 from warehouse.catalog.check_rules import Check, Severity, find_definition, load_definitions
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def run_checks(warehouse: Session, name: str | None = None, *, limit: int | None
 def count_rows(con: duckdb.DuckDBPyConnection, check: Check) -> Result:
     """Only count the faulty rows of a check, on a connection with the lake attached; for blocking checks, which ask
     the tables themselves."""
-    row = con.execute(f"select count(*) from ({check.sql.rstrip().rstrip(';')}\n)").fetchone()
+    row = fetch_first(con.execute(f"select count(*) from ({check.sql.rstrip().rstrip(';')}\n)"))
     return Result.empty(check, int(row[0]) if row else 0)
 
 

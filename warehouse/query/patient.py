@@ -10,6 +10,7 @@ import duckdb
 from warehouse import notebook
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import NotFoundError
 from warehouse.lake import store
 from warehouse.query.days import parse_day
@@ -100,10 +101,12 @@ class Patient:
 @explain_faults()
 def find_patient(session: Session, patient_id: str) -> Patient:
     """Find a patient by pseudonym; NotFoundError if the session does not show them."""
-    found = session.con.execute(
-        f"select patient_id from {store.ALIAS}.main.patients where patient_id = $patient",
-        {"patient": patient_id},
-    ).fetchone()
+    found = fetch_first(
+        session.con.execute(
+            f"select patient_id from {store.ALIAS}.main.patients where patient_id = $patient",
+            {"patient": patient_id},
+        )
+    )
     if not found:
         when = f" as of {session.day}" if session.day else ""
         raise NotFoundError(

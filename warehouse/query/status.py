@@ -10,7 +10,7 @@ from typing import Any
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
-from warehouse.engine.rows import fetch_dicts
+from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.lake import store
 from warehouse.lake.snapshots import find_blocked
 from warehouse.query.session import Session
@@ -60,7 +60,7 @@ def _render_reject_filter(warehouse: Session) -> str:
         "select 1 from duckdb_columns() where database_name = $lake and schema_name = 'ops' and table_name = 'rejects' "
         "and column_name = 'kept_etag'"
     )
-    has_kept = warehouse.con.execute(query, {"lake": store.ALIAS}).fetchone()
+    has_kept = fetch_first(warehouse.con.execute(query, {"lake": store.ALIAS}))
     return "kept_etag is null" if has_kept else "true"
 
 

@@ -6,6 +6,7 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake import store
 
@@ -58,7 +59,7 @@ class Views:
             f"and schema_name = 'main' and table_name = {sql_files.literal(view)}"
         )
         query += f" and column_name = {sql_files.literal(column)}" if column else ""
-        return self.con.execute(query).fetchone() is not None
+        return fetch_first(self.con.execute(query)) is not None
 
     def require(self, view: str, column: str | None = None) -> None:
         """Raise LakeError unless the snapshot has the view and, if given, the column."""

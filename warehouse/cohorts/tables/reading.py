@@ -22,6 +22,7 @@ from warehouse.cohorts.tables.table import Given, Table
 from warehouse.engine import confined, limits, query_text, sql_files
 from warehouse.engine.messages import clean_message, explain_shortage
 from warehouse.engine.names import fold_name, quote_name
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
@@ -120,7 +121,7 @@ def _open(con: duckdb.DuckDBPyConnection, name: str, copy: Path | None, frame: p
     if copy is not None:
         file = sql_files.literal(str(copy))
         rows = f"read_parquet({file}, hive_partitioning = false)"
-        length = con.execute(sql_files.fill(sql["length"], file=file)).fetchone()
+        length = fetch_first(con.execute(sql_files.fill(sql["length"], file=file)))
         stated = int(length[0]) if length else 0
         leaves = con.execute(sql_files.fill(sql["leaves"], file=file)).fetchall()
         names = tuple(column for column, _ in leaves)

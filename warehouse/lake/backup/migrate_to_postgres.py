@@ -10,6 +10,7 @@ import duckdb
 
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.messages import first_line
+from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import fill, identifier, literal, read_statements
 from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files
@@ -68,7 +69,7 @@ def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
         )
         for name, text in read_statements("backup/moving.sql").items()
     }
-    newest = con.execute(sql["newest"]).fetchone()
+    newest = fetch_first(con.execute(sql["newest"]))
     if newest and newest[0]:
         raise UsageError(f"{target.name} is already a lake. Give another database or schema.")
     if unknown := con.execute(sql["unknown"]).fetchall():

@@ -20,6 +20,7 @@ from warehouse.catalog import columns
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.messages import clean_message
 from warehouse.engine.names import fold_name
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.lake import store
 
@@ -98,9 +99,9 @@ def parse_query(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]
     if len(sql) > MOST_CHARACTERS:
         raise UntrustedSqlError(f"The query has {len(sql):,} characters; the limit is {MOST_CHARACTERS:,}. Shorten it.")
     # A literal, because a parameter would make DuckDB import pandas.
-    found = con.execute(
-        f"select json_serialize_sql({sql_files.literal(sql)}, skip_default := true, skip_null := true)"
-    ).fetchone()
+    found = fetch_first(
+        con.execute(f"select json_serialize_sql({sql_files.literal(sql)}, skip_default := true, skip_null := true)")
+    )
     assert found
     try:
         tree = json.loads(found[0])

@@ -1,0 +1,63 @@
+"""A reader between two questions holds no lock: whoever refreshes the lake need not wait for an idle notebook."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import warehouse
+from warehouse.query.status import measure_status
+from warehouse.synthetic import make_bucket
+
+# In a process of its own: a second SQLite library in this one would drop the reader's locks.
+ASK = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('begin exclusive')"
+
+QUESTIONS: dict[str, Callable[[warehouse.Warehouse], Any]] = {
+    "a query": lambda wh: wh.sql("select count(*) from images").fetchall(),
+    "a refused query": lambda wh: wh.sql("from reads", trusted=False),
+    "a query that is no query": lambda wh: wh.sql("selec 1", trusted=False),
+    "a table of the lake": lambda wh: wh.sql("from core.images", trusted=False),
+    "a failing query": lambda wh: wh.sql("select cast(key as integer) from images", trusted=False),
+    "whether there is a view": lambda wh: wh.has("images", "KVP"),
+    "an unknown group": lambda wh: wh.group("nobody"),
+    "an unknown patient": lambda wh: wh.patient("nobody"),
+    "a patient": lambda wh: wh.patient("Covid1").clinical_changes(),
+    "checks": lambda wh: wh.check(),
+    "status": measure_status,
+    "changes": lambda wh: wh.changes_since(wh.snapshot.number).fetchall(),
+    "changes since never": lambda wh: wh.changes_since(1),
+    "a cohort": lambda wh: wh.cohort("covid_risk").rows,
+    "a cohort with a wrong parameter": lambda wh: wh.cohort("covid_risk", min_age="x"),
+    "attrition": lambda wh: wh.cohort("covid_risk").attrition(),
+    "a split": lambda wh: wh.cohort("covid_risk").split(seed=1).sides(balance=["sex"]),
+    "a split by a wrong column": lambda wh: wh.cohort("covid_risk").split(seed=1).sides(balance=["sexx"]),
+    "table 1": lambda wh: wh.cohort("covid_risk").table1(by="covid_status"),
+    "table 1 by a wrong column": lambda wh: wh.cohort("covid_risk").table1(by="nothing"),
+    "why": lambda wh: wh.cohort("covid_risk").why("Covid1"),
+    "why nobody": lambda wh: wh.cohort("covid_risk").why("nobody"),
+    "the excluded": lambda wh: wh.cohort("covid_risk").excluded(),
+}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("locks")
+    make_bucket(folder / "bucket", 6, seed=2, stubs=True)
+    warehouse.refresh(folder / "bucket", folder / "lake")
+    return folder / "lake"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_lock_is_held_after_a_question(lake: Path, question: str, trusted: bool) -> None:
+    with warehouse.open(lake, trusted=trusted) as wh:
+        with contextlib.suppress(warehouse.WarehouseError):
+            QUESTIONS[question](wh)
+        done = subprocess.run(
+            [sys.executable, "-c", ASK, str(lake / "catalog.sqlite")], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
