@@ -19,6 +19,7 @@ import typer
 import yaml
 from servers import serve_moto
 
+from pipelines.settings import PipelineSettings
 from warehouse import change_detection
 from warehouse.cli.commands import app
 from warehouse.errors import WarehouseError
@@ -36,8 +37,11 @@ ACCOUNT, REGION = "123456789012", "eu-west-2"  # moto's account
 
 def test_the_table_has_every_setting_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(CHEST_\w+)` \|([^|]*)\|", PAGE, re.MULTILINE))
-    defaults = Settings()
-    expected = {f"CHEST_{field.name.upper()}": getattr(defaults, field.name) for field in dataclasses.fields(Settings)}
+    expected = {
+        f"CHEST_{field.name.upper()}": getattr(defaults, field.name)
+        for defaults in (Settings(), PipelineSettings())
+        for field in dataclasses.fields(defaults)
+    }
     expected[SHARE_VARIABLE] = load_share({})  # it is the process's, as a umask is, and no field
     expected["CHEST_SQL_MEMORY_MB"] = "half of the machine's"  # a number of the machine, not of the tool
     expected[SUPPRESS_VARIABLE] = ""  # of the commands that take --suppress, each with a default of its own
@@ -50,7 +54,8 @@ def test_the_table_has_every_setting_with_its_default() -> None:
 def test_every_error_that_a_user_can_meet_has_its_line() -> None:
     for package in ("warehouse", "pipelines"):
         for found in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
-            if not found.name.endswith(("__main__", "pipelines.definitions")):
+            # torch_datasets needs torch, which is optional.
+            if not found.name.endswith(("__main__", "pipelines.definitions", "torch_datasets")):
                 importlib.import_module(found.name)
 
     def below(kind: type[WarehouseError]) -> set[type[WarehouseError]]:
@@ -211,8 +216,8 @@ def test_the_environment_file_is_read_alike_by_the_shell_and_has_known_names(tmp
         ["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}
     )
     values = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
-    assert values["CHEST_REFRESH_SCHEDULE"] == Settings().refresh_schedule
-    assert values["CHEST_MAINTENANCE_SCHEDULE"] == Settings().maintenance_schedule
+    assert values["CHEST_REFRESH_SCHEDULE"] == PipelineSettings().refresh_schedule
+    assert values["CHEST_MAINTENANCE_SCHEDULE"] == PipelineSettings().maintenance_schedule
     assert values["CHEST_LAKE"] == "/var/lib/chest/lake"
 
 
