@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import warehouse
+from warehouse.cohorts.balance import _compare_sides
 from warehouse.cohorts.split import Split
 from warehouse.errors import UsageError
 from warehouse.manifests import register
@@ -267,6 +268,25 @@ def test_the_table_and_the_file_of_sides(ask: Chest, wh: warehouse.Warehouse, fo
         f"On no side: rows of 1 patient: images available only after {DAY}, of a patient with earlier data."
         in done.stderr
     )
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["train", "test"]), st.none() | st.integers(0, 100)), min_size=1, max_size=60)
+)
+def test_what_is_known_of_a_side_is_rounded_once(rows: list[tuple[str, int | None]]) -> None:
+    """A mean beside a number that its own bands contradict would disclose what both are rounded from."""
+    values = {f"p{place}": age for place, (_, age) in enumerate(rows)}
+    persons = {f"p{place}": side for place, (side, _) in enumerate(rows)}
+    found = _compare_sides("age", values, persons, ["train", "test"], 5)
+    known = {side: found.table.cells.get(("known", side), 0) for side in found.table.columns}
+    if any(age is not None for _, age in rows):
+        assert {side: of.n for side, of in found.means.items()} == {side: n for side, n in known.items() if n >= 10}
+
+
+def test_numbers_that_are_not_finite_are_not_known() -> None:
+    values = {"a": 1.0, "b": math.inf, "c": math.nan}
+    found = _compare_sides("x", values, dict.fromkeys(values, "train"), ["train"], 0)
+    assert found.table.cells == {("known", "train"): 1, ("not known", "train"): 2}
 
 
 def test_counts_are_rounded_by_default(ask: Chest, folder: Path) -> None:

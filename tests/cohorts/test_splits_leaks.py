@@ -86,10 +86,15 @@ def test_export_refuses_a_leak(ask: Chest, wh: warehouse.Warehouse, folder: Path
 
 def test_lint_refuses_a_leak(ask: Chest, folder: Path) -> None:
     file = folder / "study.sql"
-    done = ask("cohort", "lint", file, "--param", "sides=A2", "--format", "json")
-    assert done.returncode == 1
-    (problem,) = [row for row in json.loads(done.stdout) if row["severity"] == "error"]
-    assert "patient a on test and train" in problem["message"]
+    for more, message in (
+        ((), "leaks: a patient on two sides (--suppress 0 names them)"),
+        (("--suppress", 0), "a on test"),
+    ):
+        done = ask("cohort", "lint", file, "--param", "sides=A2", "--format", "json", *more)
+        assert done.returncode == 1
+        (problem,) = [row for row in json.loads(done.stdout) if row["severity"] == "error"]
+        assert message in problem["message"]
+        assert ("patient a" in problem["message"]) == bool(more)
     assert problem["line"] > 1
     assert ask("cohort", "lint", file, "--param", "sides=B").returncode == 0
 
@@ -122,7 +127,8 @@ def test_our_own_split_refuses_one_image_of_two_patients(ask: Chest, folder: Pat
     words = ("cohort", "split", tmp_path / "all.sql", "--train", 1, "--test", 1, "--seed", _find_seed("c", "d"))
     done = ask(*words, "-o", tmp_path / "sides.csv")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "SOPInstanceUID 9.9 on test and train" in done.stderr
+    assert "a SOPInstanceUID on two sides (--suppress 0 names them)" in done.stderr
+    assert "9.9 on test and train" in ask(*words, "--suppress", 0).stderr
     assert not (tmp_path / "sides.csv").exists()
 
 

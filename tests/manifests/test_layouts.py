@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -411,6 +412,18 @@ def test_a_manifest_is_downloaded_by_its_folder(own: Chest, root: Path, tmp_path
     done = own("download", root / "plain", "-o", tmp_path / "data", "--format", "json")
     assert json.loads(done.stdout)["fetched"] == 8
     assert not (tmp_path / "data/.chest").exists()
+
+
+def test_a_folder_with_the_name_of_a_patient_is_not_taken_for_the_patient(
+    own: Chest, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(root / "plain", tmp_path / "PatA")
+    monkeypatch.chdir(tmp_path)
+    done = own("download", "PatA", "-o", tmp_path / "data")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Write ./PatA for the manifest, or --kind patient" in done.stderr
+    assert own("download", "./PatA", "-o", tmp_path / "data").returncode == 0
+    assert own("download", "PatA", "-o", tmp_path / "lake's", "--kind", "patient").returncode == 0
 
 
 def test_what_cannot_be_found_or_is_ambiguous_is_one_line(own: Chest, root: Path, tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def lint(
                 with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
                     asked = prepare(warehouse, name, param, table)
                     problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
-                    problems += leaks.find_problems(asked)
+                    problems += leaks.find_problems(asked, suppress)
             else:
                 own = read_tables(files, definition.declared_tables, settings.load_settings(), definition.tables_read)
                 note_tables(own)

@@ -65,7 +65,7 @@ def split(
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = prepare(warehouse, name, param, table).split(rule)
         found = balancing.describe_sides(answer, columns, suppress)
-        leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer))
+        leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer), suppress)
         if output and answer.division:
             persons = answer.division.persons
             made = {"patient_id": pa.array(persons, pa.string()), "split": pa.array(persons.values(), pa.string())}

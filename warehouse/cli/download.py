@@ -11,6 +11,7 @@ from warehouse.cli import options
 from warehouse.cli.manifest_download import LayoutOption, Output, Workers, run_download
 from warehouse.cli.manifest_options import Bucket, open_checked
 from warehouse.cli.output import Format, print_note
+from warehouse.errors import UsageError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -56,6 +57,11 @@ def download(
 
     choose_layout(output, layout)  # before anything is recorded
     if resolving.is_manifest(name) and not kind:
+        if Path(name).name == name:  # a stranger's folder may have the name of a patient
+            raise UsageError(
+                f"{name} is the folder of a manifest here. Write ./{name} for the manifest, or --kind patient (study, "
+                "series) for what the lake has of that name."
+            )
         run_download(open_checked(Path(name)), output, layout, workers, source or (), lake, False, form, quiet)
         return
     kinds = options.split_words(objects)

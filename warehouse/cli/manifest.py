@@ -92,7 +92,9 @@ def export(
         answer = prepare(warehouse, name, param, table)
         rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
         answer = answer.split(rule) if rule else answer
-        made = export_manifest(answer, output, objects=kinds, columns=names, copy_tables=copy_tables, say=print_note)
+        made = export_manifest(
+            answer, output, objects=kinds, columns=names, copy_tables=copy_tables, suppress=suppress, say=print_note
+        )
         if rule:
             cohort_split.note_left_out(describe_sides(answer, suppress=suppress), suppress)
         about = made.about
@@ -110,7 +112,7 @@ def _hide_counts(about: dict[str, Any], steps: Sequence[Count], suppress: int) -
     """
     from warehouse.disclosure_control import round_count
 
-    kept = {name: value for name, value in about.items() if name not in ("digest", "without_images", "files")}
+    kept = {name: value for name, value in about.items() if name not in ("digest", "without_images", "files", "tables")}
     attrition = [{**step, **count.counts} for step, count in zip(about["attrition"], steps, strict=True)]
     patients = round_count(about["counts"]["patients"], suppress)
     return {**kept, "counts": {**dict.fromkeys(about["counts"]), "patients": patients}, "attrition": attrition}

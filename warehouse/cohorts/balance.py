@@ -132,6 +132,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
+def _is_known(value: object) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
 def _to_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -139,7 +143,7 @@ def _to_text(value: object) -> str:
 def _compare_sides(
     name: str, values: Mapping[str, object], persons: Mapping[str, str], sides: list[str], suppress: int
 ) -> Balance:
-    known = {patient: values[patient] for patient in persons if values.get(patient) is not None}
+    known = {patient: values[patient] for patient in persons if _is_known(values.get(patient))}
     is_number = bool(known) and all(map(_is_number, known.values()))
     texts = {patient: _KNOWN if is_number else _to_text(value) for patient, value in known.items()}
     levels = sorted({*texts.values()})
@@ -149,11 +153,11 @@ def _compare_sides(
         )
     levels += [_UNKNOWN] if len(texts) < len(persons) else []
     cells = Counter((texts.get(patient, _UNKNOWN), side) for patient, side in persons.items())
-    table = round_table(levels, sides, cells, suppress)
+    table = round_table(levels, sides, cells, suppress, nested_rows=levels.count(_UNKNOWN))
     means: dict[str, Summary] = {}
     if is_number:
         numbers = {patient: float(value) for patient, value in known.items()}  # type: ignore[arg-type]
-        means = _summarize_rounded(numbers, persons, sides, suppress) if suppress else _summarize(numbers, persons)
+        means = _summarize_rounded(numbers, persons, table, suppress) if suppress else _summarize(numbers, persons)
         means = {side: means[side] for side in table.columns if side in means}
     first = next(iter(table.columns), "")
     differences = {}
@@ -181,18 +185,22 @@ def _summarize(numbers: Mapping[str, float], persons: Mapping[str, str]) -> dict
 
 
 def _summarize_rounded(
-    numbers: Mapping[str, float], persons: Mapping[str, str], sides: list[str], suppress: int
+    numbers: Mapping[str, float], persons: Mapping[str, str], table: Table, suppress: int
 ) -> dict[str, Summary]:
-    """The same from rounded counts by band, of sides with enough persons: it discloses no more than these counts."""
+    """The same from counts by band, of sides with enough patients.
+
+    The bands of a side are rounded so that they add up to its known patients as `table` shows them: a second rounding
+    of that number could be intersected with the first.
+    """
     width = _find_width(numbers.values())
-    bands = {patient: math.floor(number / width) * width for patient, number in numbers.items()}
-    cells = Counter((str(band), persons[patient]) for patient, band in bands.items())
-    rounded = round_table([str(band) for band in sorted({*bands.values()})], sides, cells, suppress)
-    return {
-        side: group_statistics.summarize_bands({int(row): rounded.cells[row, side] for row in rounded.rows}, width)
-        for side in rounded.columns
-        if rounded.column_totals[side] >= FEWEST
-    }
+    cells = Counter((math.floor(number / width) * width, persons[patient]) for patient, number in numbers.items())
+    bands = sorted({band for band, _ in cells})
+    found = {}
+    for side in table.columns:
+        if (n_known := table.cells.get((_KNOWN, side), 0)) >= FEWEST:
+            rounded = round_parts([cells[band, side] for band in bands], suppress, n_known)
+            found[side] = group_statistics.summarize_bands(dict(zip(bands, rounded, strict=True)), width)
+    return found
 
 
 def _find_width(numbers: Collection[float]) -> int:

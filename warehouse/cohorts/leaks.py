@@ -71,23 +71,27 @@ def list_leaks(con: duckdb.DuckDBPyConnection, members: str) -> list[Leak]:
     return [Leak(*row) for row in con.execute(query).fetchall()]
 
 
-def describe_leaks(leaks: Sequence[Leak]) -> str:
-    """The first few leaks, in one line."""
+def describe_leaks(leaks: Sequence[Leak], suppress: int = 0) -> str:
+    """The first few leaks, in one line; with `suppress`, neither names of patients nor how many there are."""
+    if suppress:
+        kinds = {"patient": "a patient", "image": "a SOPInstanceUID", "bytes": "an image of equal bytes"}
+        found = [word for what, word in kinds.items() if any(leak.what == what for leak in leaks)]
+        return f"{' and '.join(found)} on two sides (--suppress 0 names them)"
     more = len(leaks) - _SHOWN
     return "; ".join(map(str, leaks[:_SHOWN])) + (f"; and {more:,} more" if more > 0 else "")
 
 
-def find_problems(cohort: CohortAnswer) -> list[Problem]:
+def find_problems(cohort: CohortAnswer, suppress: int = 0) -> list[Problem]:
     """The leaks of an answer's column `split`, as an error on the line of the final SELECT."""
     found = find_leaks(cohort)
-    message = f"Its column split leaks: {describe_leaks(found)}. Put both on one side, or leave out one."
+    message = f"Its column split leaks: {describe_leaks(found, suppress)}. Put both on one side, or leave out one."
     return [Problem(cohort.definition.answer.line, message)] if found else []
 
 
-def require_no_leaks(name: str, leaks: Sequence[Leak]) -> None:
-    """SplitLeakError if there are any."""
+def require_no_leaks(name: str, leaks: Sequence[Leak], suppress: int = 0) -> None:
+    """SplitLeakError if there are any; it names them unless counts are rounded."""
     if leaks:
         raise SplitLeakError(
-            f"The split of {name} leaks: {describe_leaks(leaks)}. "
+            f"The split of {name} leaks: {describe_leaks(leaks, suppress)}. "
             "Leave out one of them in the cohort, or put both on one side."
         )

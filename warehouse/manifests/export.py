@@ -56,6 +56,7 @@ def export_manifest(
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
     columns: tuple[str, ...] = (),
     copy_tables: bool = False,
+    suppress: int = 0,
     say: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
     """Record the manifest of a cohort's answer in the lake, and write it into a new folder: whole, or not at all.
@@ -64,7 +65,7 @@ def export_manifest(
 
     A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
     is readable only, the manifest is not recorded, and `say` is called with the reason. `copy_tables` puts a copy of
-    the cohort's own tables beside it.
+    the cohort's own tables beside it. With `suppress`, an error names no patients.
 
     UsageError when the folder is in the way or cannot be written, SplitLeakError when a label `split` has a patient, an
     image or equal bytes on two sides, LakeBusyError when another writes to the lake for longer than is waited,
@@ -74,7 +75,7 @@ def export_manifest(
     try:
         with contextlib.ExitStack() as held, write_folder_atomically(folder) as part:
             with contextlib.closing(collect_rows(answer, objects, part, columns)) as rows:
-                require_no_leaks(answer.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels))
+                require_no_leaks(answer.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels), suppress)
                 write_files(answer, rows, objects, part, columns, copy_tables=copy_tables)
             made = open_manifest(part)  # what cannot be opened is not handed out
             refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))

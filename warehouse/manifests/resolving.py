@@ -101,9 +101,9 @@ def _require_answer(kept: Manifest, session: Session, definition: Definition, wo
             ) from None
         answer = CohortAnswer.ask(at, definition, {"id": word})
         rows = held.enter_context(contextlib.closing(collect_rows(answer, objects, columns=columns)))
-        places = rows.con.execute("select uri, etag from manifest_rows").fetchall()
+        places = rows.con.execute("select uri, etag, object from manifest_rows").fetchall()
         # The digest does not cover where the objects are.
-        is_same = set(places) == set(kept.polars().select("uri", "etag").iter_rows())
+        is_same = set(places) == set(kept.polars().select("uri", "etag", "object").iter_rows())
         if rows.digest != kept.digest or not is_same:
             raise UsageError(
                 f"The manifest in {kept.folder} does not have the objects that snapshot {number} of this lake has of "
