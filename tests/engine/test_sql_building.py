@@ -79,7 +79,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.listing", "str"),
         ("warehouse.ingest.context", "self.settings.threads"),
         ("warehouse.ingest.context", "os.cpu_count"),
-        ("warehouse.ingest.context", "self.con.execute(\"select current_setting('threads')\").fetchone"),
+        ("warehouse.ingest.context", "fetch_first"),
         ("warehouse.lake.maintenance", "str(dry_run).lower"),
         ("warehouse.manifests.layouts", "str"),
     },
