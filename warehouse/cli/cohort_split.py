@@ -11,6 +11,9 @@ from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.cohorts import CohortAnswer
     from warehouse.cohorts.balance import Balance, Sides
     from warehouse.cohorts.group_statistics import Summary
     from warehouse.cohorts.split import Split
@@ -54,8 +57,6 @@ def split(
     $ chest cohort split covid_risk --train 70 --tune 15 --test 15 --seed 1 --balance covid_status,sex,age
     $ chest cohort split covid_risk --hold-out-centre "Leeds Teaching Hospitals NHS Trust" -o sides.csv
     """
-    import pyarrow as pa
-
     from warehouse.cohorts import balance as balancing
     from warehouse.cohorts import leaks
     from warehouse.cohorts.split import Split
@@ -66,10 +67,8 @@ def split(
         answer = prepare(warehouse, name, param, table).split(rule)
         found = balancing.describe_sides(answer, columns, suppress)
         leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer), suppress)
-        if output and answer.division:
-            persons = answer.division.persons
-            made = {"patient_id": pa.array(persons, pa.string()), "split": pa.array(persons.values(), pa.string())}
-            write_rows(warehouse.con.from_arrow(pa.table(made)), None, output)
+        if output:
+            write_rows(warehouse.con.from_arrow(_tabulate_patients(answer)), None, output)
     if form is Format.JSON:
         write_json({"cohort": answer.definition.name, "split": rule.to_json(), **_to_json(found, rule)})
     else:
@@ -79,6 +78,14 @@ def split(
             _show_balance(compared)
     note_left_out(found, suppress)
     options.note_rounding(suppress)
+
+
+def _tabulate_patients(answer: CohortAnswer) -> pa.Table:
+    """The side of each patient, null for none."""
+    import pyarrow as pa
+
+    persons = answer.division.persons if answer.division else {}
+    return pa.table({"patient_id": pa.array(persons, pa.string()), "split": pa.array(persons.values(), pa.string())})
 
 
 def note_left_out(found: Sides, suppress: int) -> None:

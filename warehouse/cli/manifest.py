@@ -97,10 +97,9 @@ def export(
         )
         if rule:
             cohort_split.note_left_out(describe_sides(answer, suppress=suppress), suppress)
-        about = made.about
-        shown = _hide_counts(about, count_steps(answer, suppress), suppress) if suppress else about
+        shown = _hide_counts(made.about, count_steps(answer, suppress), suppress) if suppress else made.about
     _show_export(shown, made.seal, output, form, suppress)
-    _note_gaps(about, suppress)
+    _note_gaps(made.about, suppress)
     options.note_rounding(suppress)
 
 
