@@ -65,7 +65,7 @@ large: $(STAMP)  ## measures questions to a lake of 8 million images (hours; IMA
 	$(BIN)/python -m benchmarks.large_lake --images $(IMAGES)
 
 lock: $(STAMP)  ## re-resolve requirements.txt (needs uv)
-	uv pip compile pyproject.toml --extra dagster --group dev --generate-hashes --universal \
+	uv pip compile pyproject.toml --extra dagster --extra explore --group dev --generate-hashes --universal \
 		--python-version 3.11 --no-emit-index-url --no-strip-extras --no-header -o requirements.txt
 
 clean:  ## remove what the commands above made

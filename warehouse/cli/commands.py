@@ -20,6 +20,7 @@ from warehouse.cli import (
     refresh,
     report,
     sample,
+    serve,
     source,
     status,
 )
@@ -28,6 +29,7 @@ from warehouse.cli.output import print_line
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
+    *("serve", "token"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
@@ -68,6 +70,7 @@ download.add_to(app)
 source.add_to(app)
 backup.add_to(app)
 maintain.add_to(app)
+serve.add_to(app)
 sample.add_to(app)
 
 

@@ -44,6 +44,12 @@ def claim_process() -> None:
     _is_own_process = True
 
 
+def release_process() -> None:
+    """Say that this process serves many: no command of it may end it, or limit its memory."""
+    global _is_own_process  # noqa: PLW0603 - see above
+    _is_own_process = False
+
+
 @contextlib.contextmanager
 def limit_resources(settings: Settings, con: duckdb.DuckDBPyConnection | None = None) -> Iterator[None]:
     """Keep a block to the time of untrusted SQL (`sql_seconds`): UsageError when it is up.

@@ -1,0 +1,168 @@
+"""The service: the lake kept open, who may ask what of it, and the questions; every adapter asks through this.
+
+async with … as service:
+    answer = await service.ask(caller, Question("sql", scope, snapshot, {"sql": "from patients"}))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from warehouse.errors import WarehouseError
+from warehouse.service.differencing import Memory
+from warehouse.service.questions import Answer, Question
+from warehouse.service.readers import Readers
+from warehouse.service.scope import Scope
+from warehouse.service.tokens import Caller, Rights
+from warehouse.service.workers import Workers
+from warehouse.settings import SUPPRESS, Settings
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
+
+#: The rights that a kind of question needs, and whether SQL of the caller's own is among its arguments.
+_NEEDS = {
+    "sql": Rights.rows,
+    "rows": Rights.rows,
+    "manifest": Rights.rows,
+    "counts": Rights.counts,
+    "attrition": Rights.counts,
+    "table1": Rights.counts,
+}
+
+
+class ForbiddenError(WarehouseError):
+    """The caller has not the right to ask this."""
+
+
+class OverloadedError(WarehouseError):
+    """Too many requests wait; a later one may be answered."""
+
+    heals = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service allows: rows of an answer, seconds of a question, and requests that run or wait."""
+
+    most_rows: int = 10_000
+    seconds: float = 60.0
+    readers: int = 8
+    most_waiting: int = 400
+
+
+#: The newest snapshot, with no as-of date; and the limits where none are given.
+EVERYTHING, DEFAULT_LIMITS = Scope(), Limits()
+
+
+class Service:
+    """The lake as a service, for one base scope: nothing is shown that it does not show."""
+
+    def __init__(
+        self,
+        lake: str,
+        settings: Settings,
+        base: Scope = EVERYTHING,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        suppress: int = SUPPRESS,
+        processes: int = 0,
+    ) -> None:
+        """Open the lake; LakeError if it cannot be opened, UsageError for a scope that does not exist."""
+        self.settings, self.base, self.limits, self.suppress = settings, base, limits, suppress
+        self.readers = Readers(lake, settings)
+        with self.readers.read(base):
+            pass
+        self.workers = Workers(lake, settings, processes, seconds=limits.seconds)
+        self.memory = Memory()
+        self._threads: anyio.CapacityLimiter | None = None
+        self._waiting = 0
+
+    def require(self, caller: Caller, scope: Scope, rights: Rights) -> None:
+        """ForbiddenError unless the caller has the rights and may see the group of the scope."""
+        if caller.rights < rights:
+            raise ForbiddenError(f"This needs the right to {rights.name}; yours is to {caller.rights.name}.")
+        if not caller.may_see(scope.group):
+            raise ForbiddenError(f"Group {scope.group!r} is not among yours: {', '.join(caller.groups)}.")
+
+    async def read(
+        self,
+        caller: Caller,
+        scope: Scope,
+        rights: Rights,
+        do: Callable[..., T],
+        *given: Any,
+        snapshot: int | None = None,
+        **more: Any,
+    ) -> T:
+        """Call `do(warehouse, …)` with a session of the scope, in a thread; for our own SQL.
+
+        ForbiddenError as in `require`, OverloadedError when too many wait.
+        """
+        self.require(caller, scope, rights)
+
+        def run() -> T:
+            with self.readers.read(scope, snapshot) as warehouse:
+                return do(warehouse, *given, **more)
+
+        async with self._queue():
+            return await anyio.to_thread.run_sync(run, limiter=self._limiter())
+
+    async def call(self, do: Callable[..., T], *given: Any, **more: Any) -> T:
+        """Call a function that blocks, in a thread of its own."""
+        async with self._queue():
+            return await anyio.to_thread.run_sync(functools.partial(do, *given, **more), limiter=self._limiter())
+
+    async def ask(self, caller: Caller, question: Question) -> Answer:
+        """Answer a question in a worker process; counts are checked against what the caller was shown before.
+
+        ForbiddenError, OverloadedError, DifferenceError, or what the question itself raises.
+        """
+        needed, given = _NEEDS[question.kind], dict(question.arguments)
+        if given.get("sql"):
+            # An error or its absence answers yes or no, exactly: SQL of one's own is for those who may see rows.
+            needed = max(needed, Rights.rows)
+        self.require(caller, question.scope, needed)
+        given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
+        given["suppress"] = self._find_base(caller, given.get("suppress"))
+        async with self._queue():
+            answer = await self.workers.ask(replace(question, arguments=given))
+        if caller.rights == Rights.counts and given["suppress"]:
+            self.memory.admit(caller.name, answer.patients, given["suppress"])
+        return replace(answer, patients=frozenset())
+
+    def _find_base(self, caller: Caller, wanted: int | None) -> int:
+        """The base of rounding: exact counts only for those who may see rows."""
+        if wanted is None or wanted == self.suppress:
+            return self.suppress
+        if caller.rights < Rights.rows and wanted < self.suppress:
+            raise ForbiddenError(f"Counts are rounded to {self.suppress}; fewer digits need the right to rows.")
+        return wanted
+
+    @contextlib.asynccontextmanager
+    async def _queue(self) -> AsyncIterator[None]:
+        if self._waiting >= self.limits.most_waiting:
+            raise OverloadedError("Too many requests at the same time. Try again in a few seconds.")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def _limiter(self) -> anyio.CapacityLimiter:
+        if self._threads is None:  # belongs to the event loop that runs
+            self._threads = anyio.CapacityLimiter(self.limits.readers)
+        return self._threads
+
+    def close(self) -> None:
+        """Close the lake and end the workers."""
+        self.workers.close()
+        self.readers.close()

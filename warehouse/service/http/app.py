@@ -1,0 +1,67 @@
+"""The app: every adapter behind one gate."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from warehouse.errors import WarehouseError
+from warehouse.service.core import Service
+from warehouse.service.http.gate import Entrance, Gate
+from warehouse.service.http.log import RequestLog
+from warehouse.service.http.problems import handle_http_error, handle_warehouse_error
+
+
+async def show_health(request: Request) -> Response:  # noqa: ARG001
+    """Whether the server is there."""
+    return PlainTextResponse("ok")
+
+
+def build_app(
+    service: Service,
+    entrance: Entrance,
+    *,
+    routes: Sequence[BaseRoute] = (),
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    log: RequestLog | None = None,
+) -> Starlette:
+    """Build the ASGI app of a service.
+
+    `hosts` are the names under which it may be addressed (all, if empty): a page of another site whose name was made to
+    lead here is refused. `origins` are those sites whose pages may read the answers; none by default.
+    """
+
+    @contextlib.asynccontextmanager
+    async def live(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
+        yield
+        service.close()
+
+    middleware = [Middleware(Gate, service=service, entrance=entrance, log=log or RequestLog(sys.stderr))]
+    if origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Accept", "Content-Type", "If-None-Match", "Range"],
+            expose_headers=["ETag", "Content-Range"],
+        )
+        middleware.insert(0, cors)
+    if hosts:
+        middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False))
+    return Starlette(
+        routes=[Route("/health", show_health), *routes],
+        middleware=middleware,
+        lifespan=live,
+        exception_handlers={WarehouseError: handle_warehouse_error, HTTPException: handle_http_error},
+    )

@@ -1,0 +1,208 @@
+"""The gate in front of every adapter: who asks, of which scope; errors in one shape; a line of log for each request.
+
+A token comes as `Authorization: Bearer`, as a cookie, or once as `?token=` in the address of a page, which is answered
+by setting the cookie. Handlers find the caller, the scope and the number of the snapshot in `request.state`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Connection
+
+from warehouse.errors import WarehouseError
+from warehouse.service.core import ForbiddenError, Service
+from warehouse.service.http.log import RequestLog
+from warehouse.service.http.problems import describe_error, handle_fault, make_problem
+from warehouse.service.scope import split_path
+from warehouse.service.tokens import Caller, TokenFile, hash_token
+
+#: Paths that need no token: whether the server is there. They disclose nothing.
+_OPEN = frozenset({"/health"})
+#: Bytes of a path with its query; longer ones are refused.
+_LONGEST_PATH = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How callers are recognised: by a token made at start, by a token file, by a header of a reverse proxy.
+
+    The header counts only from the addresses in `proxies`.
+    """
+
+    token: str = ""
+    owner: Caller | None = None
+    file: TokenFile | None = None
+    proxy_header: str = ""
+    proxies: Collection[str] = ("127.0.0.1", "::1")
+
+    def find_by_token(self, token: str) -> Caller | None:
+        """The caller of a token, if it is known."""
+        if self.owner and self.token and hash_token(token) == hash_token(self.token):
+            return self.owner
+        return self.file.find_by_token(token) if self.file else None
+
+    def find(self, connection: Connection) -> Caller | None:
+        """The caller of a request: by its header, its cookie, or its proxy."""
+        headers = Headers(scope=connection)
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return self.find_by_token(token.strip())
+        if (token := _read_cookie(headers, _name_cookie(connection))) and (found := self.find_by_token(token)):
+            return found
+        if self.proxy_header and self.file and (name := headers.get(self.proxy_header)):
+            peer = (connection.get("client") or ("",))[0]
+            return self.file.find_by_name(name) if peer in self.proxies else None
+        return None
+
+
+class Gate:
+    """ASGI middleware: an app behind it sees only requests of a known caller with a valid scope."""
+
+    def __init__(self, app: ASGIApp, service: Service, entrance: Entrance, log: RequestLog) -> None:
+        """Stand in front of an app."""
+        self.app, self.service, self.entrance, self.log = app, service, entrance, log
+
+    async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if connection["type"] == "lifespan":
+            await self.app(connection, receive, send)
+            return
+        begun, inner = time.monotonic(), dict(connection)
+        watched = _Watched(send)
+        try:
+            response = await self._admit(inner)
+            if response is None and inner["type"] == "websocket" and not _is_same_origin(inner):
+                response = make_problem(403, "Not allowed", "A page of another site may not connect.")
+            if response is None:
+                await self.app(inner, receive, watched)
+            else:
+                await response(inner, receive, watched)
+        except WarehouseError as error:
+            await watched.answer(describe_error(error), inner, receive)
+        except Exception as error:
+            await watched.answer(handle_fault(error), inner, receive)
+        finally:
+            self._write(inner, watched, time.monotonic() - begun)
+
+    async def _admit(self, inner: Connection) -> Response | None:
+        """Set the caller and the scope of a request; a response if it is not let in, or is led elsewhere."""
+        inner["state"] = state = dict(inner.get("state") or {})
+        path = inner["path"]
+        if len(inner.get("raw_path") or b"") + len(inner["query_string"]) > _LONGEST_PATH:
+            return make_problem(414, "The address is too long", f"At most {_LONGEST_PATH:,} bytes.")
+        if path in _OPEN:
+            return None
+        if (response := self._take_token(inner)) is not None:
+            return response
+        caller = self.entrance.find(inner)
+        if caller is None:
+            return make_problem(
+                401, "A token is needed", "Send it as  Authorization: Bearer TOKEN,  or open the address with ?token="
+            )
+        state["caller"] = caller
+        taken, rest, scope = split_path(path, self.service.base)
+        for name, value in parse_qsl(inner["query_string"].decode("latin-1")):
+            part = {"as_of": "asof", "snapshot": "snapshot", "group": "group"}.get(name)
+            if part and rest.startswith("/api/"):
+                scope = scope.set(part, value)
+        if not caller.may_see(scope.group):
+            raise ForbiddenError(f"Group {scope.group!r} is not among yours: {', '.join(caller.groups)}.")
+        state["scope"] = scope
+        state["snapshot"] = await self.service.call(self.service.readers.find_snapshot, scope)
+        state["prefix"] = taken
+        inner["root_path"] = inner.get("root_path", "") + taken
+        inner["path"] = inner["root_path"] + rest
+        return None
+
+    def _take_token(self, inner: Connection) -> Response | None:
+        """Turn `?token=` of a page into a cookie, so that it stays in no history of addresses."""
+        if inner["type"] != "http" or inner["method"] != "GET" or b"token=" not in inner["query_string"]:
+            return None
+        query = parse_qsl(inner["query_string"].decode("latin-1"), keep_blank_values=True)
+        token = next((value for name, value in query if name == "token"), "")
+        if not token or self.entrance.find_by_token(token) is None:
+            return None
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        response = RedirectResponse("/" + inner["path"].lstrip("/\\") + (f"?{rest}" if rest else ""), status_code=303)
+        response.set_cookie(
+            _name_cookie(inner), token, httponly=True, samesite="strict", secure=inner.get("scheme") == "https"
+        )
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    def _write(self, inner: Connection, watched: _Watched, seconds: float) -> None:
+        state = inner.get("state") or {}
+        scope, endpoint = state.get("scope"), inner.get("endpoint")
+        self.log.write(
+            {
+                "method": inner.get("method", inner["type"]),
+                "asked": getattr(endpoint, "__name__", "unknown"),
+                "status": watched.status,
+                "ms": round(seconds * 1000, 1),
+                "bytes": watched.n_bytes,
+                "caller": getattr(state.get("caller"), "name", None),
+                "snapshot": state.get("snapshot"),
+                "as_of": getattr(scope, "as_of", None),
+                "group": getattr(scope, "group", None),
+                **state.get("logged", {}),
+            }
+        )
+
+
+class _Watched:
+    """Sends, and remembers the status and the number of bytes."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status, self.n_bytes = 0, 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", []), *_SAFE_HEADERS]}
+        elif message["type"] == "http.response.body":
+            self.n_bytes += len(message.get("body", b""))
+        elif message["type"] == "websocket.accept":
+            self.status = 101
+        await self._send(message)
+
+    async def answer(self, response: Response, inner: Connection, receive: Receive) -> None:
+        """Send a response, unless one has begun: then the connection is cut, which a client notices."""
+        if self.status:
+            raise ConnectionResetError("the response was cut")
+        await response(inner, receive, self)
+
+
+_SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"same-origin"),
+)
+
+
+def _name_cookie(connection: Connection) -> str:
+    """The name of the cookie: cookies know no ports, and two servers on one machine must not take each other's."""
+    return f"chest_token_{(connection.get('server') or ('', 0))[1]}"
+
+
+def _read_cookie(headers: Headers, name: str) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _is_same_origin(connection: Connection) -> bool:
+    """Whether a websocket was opened by a page of this server; browsers send the origin, other programs need not."""
+    headers = Headers(scope=connection)
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == headers.get("host")

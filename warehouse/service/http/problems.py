@@ -1,0 +1,93 @@
+"""Errors in one shape: problem details for HTTP (RFC 9457), application/problem+json."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from warehouse.engine.faults import explain_fault
+from warehouse.errors import (
+    LakeError,
+    ManifestError,
+    NotFoundError,
+    SourceError,
+    SplitLeakError,
+    UntrustedSqlError,
+    UsageError,
+    WarehouseError,
+)
+from warehouse.masking import mask_secrets
+from warehouse.service.core import ForbiddenError, OverloadedError
+from warehouse.service.differencing import DifferenceError
+
+MEDIA_TYPE = "application/problem+json"
+
+#: The first class that fits gives the status and the title.
+_KINDS: tuple[tuple[type[WarehouseError], int, str], ...] = (
+    (ForbiddenError, 403, "Not allowed"),
+    (DifferenceError, 403, "Too small a difference"),
+    (OverloadedError, 503, "Too many requests"),
+    (NotFoundError, 404, "Not found"),
+    (UntrustedSqlError, 400, "SQL that is not allowed"),
+    (UsageError, 400, "Invalid request"),
+    (SplitLeakError, 409, "A split that leaks"),
+    (ManifestError, 409, "A manifest that does not hold"),
+    (SourceError, 502, "The bucket cannot be read"),
+    (LakeError, 503, "The lake cannot be read"),
+)
+
+
+def make_problem(status: int, title: str, detail: str = "", **more: Any) -> Response:
+    """A response in the shape of RFC 9457; `more` are further members."""
+    headers = {"Cache-Control": "no-store"}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = "5"
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def describe_error(error: WarehouseError) -> Response:
+    """The response to an expected error."""
+    status, title = next(((status, title) for kind, status, title in _KINDS if isinstance(error, kind)), (500, "Error"))
+    line = getattr(error, "line", None)
+    return make_problem(status, title, str(error), **({"line": line} if line else {}))
+
+
+def handle_warehouse_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Handle an expected error."""
+    assert isinstance(error, WarehouseError)
+    return describe_error(error)
+
+
+def handle_http_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Handle what Starlette itself refuses: an unknown path, a method that a path does not take."""
+    assert isinstance(error, HTTPException)
+    response = make_problem(error.status_code, str(error.detail))
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+def handle_fault(error: Exception) -> Response:
+    """Handle an error that nobody expected: the log has its class and place under a number, the response the number.
+
+    The words of such an error may quote values of patients, so neither has them.
+    """
+    import duckdb
+
+    if isinstance(error, duckdb.Error | MemoryError) and (line := explain_fault(error)):
+        return make_problem(503, "The lake cannot be read", mask_secrets(line))
+    number = uuid.uuid4().hex[:12]
+    place = error.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_globals.get('__name__')}:{place.tb_lineno}" if place else "?"
+    logging.getLogger("warehouse.service").error("fault %s: %s at %s", number, type(error).__name__, where)
+    return make_problem(500, "A fault of the program", f"It is in the server's log as fault {number}.")

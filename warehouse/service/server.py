@@ -1,0 +1,171 @@
+"""Runs the service: the adapters that are mounted, the address, and uvicorn."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from warehouse.errors import UsageError
+from warehouse.filesystem import files
+from warehouse.query.session import ALL_GROUPS
+from warehouse.service.scope import Scope
+from warehouse.service.tokens import Caller, Rights, TokenFile
+from warehouse.settings import SUPPRESS, Settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.routing import BaseRoute
+
+    from warehouse.service.core import Service
+    from warehouse.service.http.gate import Entrance
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where and for whom to serve."""
+
+    host: str = "127.0.0.1"
+    port: int = 8042
+    token_file: Path | None = None
+    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    proxy_header: str = ""
+    proxies: tuple[str, ...] = ()
+    log: Path | None = None
+    suppress: int = SUPPRESS
+
+
+def serve(lake: str, settings: Settings, base: Scope, options: Options, announce: Callable[[str], object]) -> None:
+    """Serve a lake until the process is interrupted; `announce` is given the address with its token, once it listens.
+
+    LakeError if the lake cannot be opened; UsageError if the address cannot be used, or would be open to others without
+    a token file, or if the extra `serve` is not installed.
+    """
+    require_closed(options)
+    require_extra()
+    import uvicorn
+
+    from warehouse.engine import limits
+    from warehouse.service.core import Service
+
+    limits.release_process()
+    with contextlib.ExitStack() as held:
+        listening = held.enter_context(contextlib.closing(_listen(options.host, options.port)))
+        port = listening.getsockname()[1]
+        entrance, token = make_entrance(options)
+        service = Service(lake, settings, base, suppress=options.suppress)
+        held.callback(service.close)
+        app = assemble(service, entrance, options, held.enter_context(_open_log(options.log)))
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            timeout_keep_alive=15,
+            h11_max_incomplete_event_size=64 * 1024,
+            limit_concurrency=1_000,
+        )
+        shown = f"[{options.host}]" if ":" in options.host else options.host
+        announce(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO) -> Starlette:
+    """The app of a service with all its adapters."""
+    from warehouse.service.http.app import build_app
+    from warehouse.service.http.log import RequestLog
+
+    hosts = [*_LOOPBACK_NAMES, options.host, *options.hosts] if is_loopback(options.host) or options.hosts else []
+    return build_app(
+        service, entrance, routes=list_routes(service), hosts=hosts, origins=options.origins, log=RequestLog(log)
+    )
+
+
+def list_routes(service: Service) -> list[BaseRoute]:  # noqa: ARG001
+    """The routes of every adapter."""
+    return []
+
+
+def make_entrance(options: Options) -> tuple[Entrance, str]:
+    """How callers are recognised; and the token of this run, if no token file was given."""
+    from warehouse.service.http.gate import Entrance
+
+    if options.token_file:
+        file = TokenFile(options.token_file)
+        proxies = options.proxies or ("127.0.0.1", "::1")
+        return Entrance(file=file, proxy_header=options.proxy_header, proxies=proxies), ""
+    token = secrets.token_urlsafe(32)
+    return Entrance(token=token, owner=Caller("owner", Rights.pixels, (ALL_GROUPS,))), token
+
+
+def require_closed(options: Options) -> None:
+    """UsageError for options that would let others in without a token."""
+    if not is_loopback(options.host) and not options.token_file:
+        raise UsageError(
+            f"{options.host} can be reached by others. Give --token-file, or serve on 127.0.0.1. "
+            "Make a token:  chest token add tokens.json NAME --rights rows"
+        )
+    if options.proxy_header and not options.token_file:
+        raise UsageError("--proxy-header needs --token-file, which lists the names that the proxy may send.")
+    if "*" in options.origins:
+        raise UsageError("--allow-origin takes the address of a site, such as https://viewer.example.org, not *.")
+
+
+def require_extra() -> None:
+    """UsageError unless the libraries of the extra `serve` are installed."""
+    try:
+        import fastapi  # noqa: F401
+        import pebble  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"chest serve needs {error.name}: pip install 'chest-data-warehouse[serve]'") from None
+
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"{host}:{port} cannot be used: {error.strerror or error}. Choose another --port (0 for a free one)."
+        ) from None
+    return listening
+
+
+@contextlib.contextmanager
+def _open_log(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stderr
+        return
+    import io
+
+    try:
+        handle = files.open_to_append(path)
+    except OSError as error:
+        raise UsageError(f"The log {path} cannot be written: {error.strerror}.") from None
+    with io.TextIOWrapper(handle, encoding="utf-8") as text:
+        yield text

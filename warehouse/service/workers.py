@@ -1,0 +1,105 @@
+"""Processes in which SQL of somebody else runs, each one question at a time.
+
+Some calls of DuckDB heed neither interruption nor its memory limit, so that a process has to be ended to be rid of them
+(warehouse/engine/limits.py). Here that is a worker, never the server; another takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from warehouse import errors
+from warehouse.errors import LakeError, UsageError, WarehouseError
+from warehouse.service.questions import Answer, Question
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from warehouse.service.readers import Readers
+
+#: After so many questions a worker is replaced, so that no memory is held for ever.
+_QUESTIONS_A_WORKER = 500
+#: How long beyond the time of a question its worker may take, before it is ended from outside.
+_GRACE_SECONDS = 10.0
+
+
+class Workers:
+    """A pool of such processes."""
+
+    def __init__(self, lake: str, settings: Settings, processes: int = 0, *, seconds: float = 60.0) -> None:
+        """Prepare the pool; processes start with the first questions. `seconds` is what a question may take."""
+        from pebble import ProcessPool
+
+        self.seconds = min(seconds, settings.sql_seconds) if settings.sql_seconds else seconds
+        count = processes or max(1, min(4, os.cpu_count() or 1))
+        self._pool = ProcessPool(
+            max_workers=count,
+            max_tasks=_QUESTIONS_A_WORKER,
+            initializer=_start,
+            initargs=(lake, replace(settings, sql_seconds=self.seconds)),
+            context=multiprocessing.get_context("spawn"),  # a fork of a process with threads may hang
+        )
+
+    async def ask(self, question: Question) -> Answer:
+        """Answer a question in a worker; the WarehouseError that it raised there, UsageError if it took too long."""
+        from pebble import ProcessExpired
+
+        future = self._pool.schedule(_work, args=(question,), timeout=self.seconds + _GRACE_SECONDS)
+        try:
+            found = await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise UsageError(f"The query took longer than {self.seconds:g} s and was stopped. Ask for less.") from None
+        except ProcessExpired:
+            raise UsageError("The query was stopped, because it took too much time or memory. Ask for less.") from None
+        if isinstance(found, Answer):
+            return found
+        kind, message, line = found
+        raise _to_error(kind, message, line)
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+
+_readers: Readers | None = None
+
+
+def _start(lake: str, settings: Settings) -> None:
+    """Prepare a worker: it ignores Ctrl-C, which is the server's, and its process may be ended."""
+    import signal
+
+    from warehouse.engine import limits
+    from warehouse.service.readers import Readers
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limits.claim_process()
+    global _readers  # noqa: PLW0603 - what a worker keeps from one question to the next
+    with contextlib.suppress(LakeError):  # each question reports it
+        _readers = Readers(lake, settings)
+
+
+def _work(question: Question) -> Answer | tuple[str, str, int | None]:
+    """Answer a question, or return the error that it raised: its class, message and line."""
+    from warehouse.service.questions import answer_question
+
+    try:
+        if _readers is None:
+            raise LakeError("The lake cannot be opened. Check it with  chest status")
+        with _readers.read(question.scope, question.snapshot) as warehouse:
+            return answer_question(warehouse, question)
+    except WarehouseError as error:
+        return type(error).__name__, str(error), getattr(error, "line", None)
+
+
+def _to_error(kind: str, message: str, line: int | None) -> WarehouseError:
+    found: Any = getattr(errors, kind, UsageError)
+    error = found.__new__(found)
+    Exception.__init__(error, message)
+    if kind == "UntrustedSqlError":
+        error.reason, error.line = message, line
+    return error if isinstance(error, WarehouseError) else UsageError(message)
