@@ -57,9 +57,9 @@ def _run() -> int:
 
     try:
         os.umask(permissions.find_umask())  # for what DuckDB and SQLite write
-        from warehouse.cli.commands import app
+        from warehouse.cli.commands import build_command
 
-        code = app(standalone_mode=False)
+        code = build_command()(standalone_mode=False)
         sys.stdout.flush()
     except WarehouseError as error:
         if not interruption.has_arrived():

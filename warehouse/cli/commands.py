@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import typer
@@ -81,3 +82,9 @@ def _configure_root(version: bool = typer.Option(False, "--version", help="Print
 
         print_line(f"chest {__version__}")
         raise typer.Exit
+
+
+@cache
+def build_command() -> Any:
+    """Build the command with all its options, once a process: it takes 50 ms."""
+    return typer.main.get_command(app)
