@@ -11,7 +11,6 @@ rounded tables, ages from their decades, and discloses no more than these tables
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.disclosure_control import Table, round_table
+from warehouse.cohorts.levels import NO_VALUE, SEVERAL, round_levels_by, round_levels_of_positives
+from warehouse.disclosure_control import Table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.settings import SUPPRESS, require_base
@@ -49,10 +49,12 @@ TITLES = {
 }
 #: How the codes of a sex are shown.
 SEXES = {"F": "female", "M": "male", "O": "other"}
+#: What only positive patients have.
+_STATUS = "covid_status"
+_OF_POSITIVES = ("cxr_severity", "news2", "admission", "itu", "intubation", "death")
 AGE, AGE_TITLE = "age", "Age, years"
-STATUS = "covid_status"
-#: The column of all patients; the groups of patients with several values, and with none. No value has their form.
-OVERALL, SEVERAL, NO_VALUE = "Overall", "(several)", "(missing)"
+#: The column of all patients.
+OVERALL = "Overall"
 _ALL = ""
 _MOST_GROUPS = 40
 
@@ -179,8 +181,13 @@ def build(
 
     `exact` has the statistics of the ages, which are used only where counts are exact.
     """
-    groups = sorted({group for cells in counts.values() for _, group in cells}, key=order_levels)
-    tables = {name: _round(name, cells, groups, suppress) for name, cells in counts.items()}
+    statuses = counts.get(_STATUS, {}) if suppress else {}
+    tables = {
+        name: round_levels_of_positives(cells, statuses, suppress)
+        if statuses and name in _OF_POSITIVES
+        else round_levels_by(cells, suppress)
+        for name, cells in counts.items()
+    }
     first = next(iter(tables.values()))
     shown = tuple(group for group in first.columns if group != _ALL)
     compared = [pair for pair in combinations(shown, 2) if not {SEVERAL, NO_VALUE} & set(pair)]
@@ -189,20 +196,6 @@ def build(
         found.insert(0, _describe_age(tables["age_group"], shown, compared, exact if suppress < 2 else None))
     n = {OVERALL: first.total, **{group: first.column_totals[group] for group in shown}}
     return Table1(title, source, by or "", shown, n, tuple(found), suppress, count_missing)
-
-
-def _round(name: str, cells: Mapping[tuple[str, str], int], groups: Sequence[str], base: int) -> Table:
-    """Round a characteristic so that what the record leaves out is the same in all: values, then the missing.
-
-    Only positive patients have an admission, and those without a record no status: so positive is the first status.
-    """
-    levels = sorted({level for level, _ in cells}, key=order_levels)
-    nested = levels.count(NO_VALUE)
-    if name == STATUS:
-        levels.sort(key=lambda level: (level == NO_VALUE, level != "positive"))
-        nested = len(levels)
-    table = round_table(levels, groups, cells, base, nested_rows=nested)
-    return replace(table, rows=sorted(table.rows, key=order_levels))
 
 
 def _describe_shares(
@@ -243,12 +236,6 @@ def _describe_source(cohort: CohortAnswer) -> str:
     wh = cohort.warehouse
     day = f", as of {wh.day}" if wh.day else ""
     return f"{cohort.definition.name}, group {wh.group_name}{day}, snapshot {wh.snapshot.number}"
-
-
-def order_levels(text: str) -> tuple[bool, bool, list[tuple[int, str]]]:
-    """The key that sorts names with their numbers as numbers, the groups of several or no values last."""
-    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
-    return text == NO_VALUE, text == SEVERAL, parts
 
 
 def _fetch_counts(cohort: CohortAnswer, column: str | None, by: str) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from warehouse.cohorts.group_statistics import FEWEST
-from warehouse.cohorts.table1 import NO_VALUE, OVERALL, SEVERAL, Characteristic, Table1
+from warehouse.cohorts.levels import NO_VALUE, SEVERAL
+from warehouse.cohorts.table1 import OVERALL, Characteristic, Table1
 
 #: How a number may be summarised, with the end of its title.
 NUMERIC = {"mean": "mean (SD)", "median": "median [Q1,Q3]"}
