@@ -206,13 +206,14 @@ CELLS = st.dictionaries(
 
 def build_from(cells: dict[tuple[str, str], int], base: int = BASE) -> Table1:
     """A table 1 of counts, as if those of sex."""
-    return build("Title", "source", "side", {"sex": cells}, {}, base)
+    return build("Title", "source", "side", {"sex": {(*place, ""): n for place, n in cells.items()}}, {}, base)
 
 
 @settings(deadline=None, max_examples=20)
 @given(CELLS, st.booleans())
 def test_cells_add_up_and_small_counts_stay_unknown(cells: dict[tuple[str, str], int], counted: bool) -> None:
-    table = build("Title", "source", "side", {"sex": cells}, {}, BASE, counted)
+    of_sex = {(*place, ""): n for place, n in cells.items()}
+    table = build("Title", "source", "side", {"sex": of_sex}, {}, BASE, counted)
     assert table.n[OVERALL] == round_count(sum(cells.values()), BASE)
     assert sum(table.n[group] for group in table.groups) == table.n[OVERALL]
     (sex,) = table.characteristics
@@ -324,7 +325,7 @@ NASTY = "a|b & <b>c</b> $x_1$ 100% \\end{tabular} `d` #1 \x1b[31m*"
 
 
 def test_names_are_escaped_in_each_form() -> None:
-    table = build("Title", "source", "side", {"sex": {(NASTY, NASTY): 20, ("x", "left"): 20}}, {}, BASE)
+    table = build("Title", "source", "side", {"sex": {(NASTY, NASTY, ""): 20, ("x", "left", ""): 20}}, {}, BASE)
     page = table.render("html")
     assert "<b>" not in page
     assert "&lt;b&gt;c&lt;/b&gt;" in page

@@ -18,7 +18,7 @@ from pages import drawn
 
 import warehouse
 from warehouse.cohorts import attrition, confounding
-from warehouse.cohorts.levels import NO_VALUE, round_levels, round_levels_by, round_levels_of_positives
+from warehouse.cohorts.levels import NO_VALUE, round_levels, round_levels_by
 from warehouse.cohorts.table1 import OVERALL
 from warehouse.disclosure_control import (
     Table,
@@ -30,8 +30,8 @@ from warehouse.disclosure_control import (
     round_table,
 )
 from warehouse.errors import UsageError
-from warehouse.quality_report import suppression
-from warehouse.quality_report.model import NO_RECORD, STATUSES
+from warehouse.quality_report import metrics, suppression
+from warehouse.quality_report.model import NO_RECORD, NOT_NAMED, STATUSES
 from warehouse.settings import load_suppress
 from warehouse.synthetic import make_bucket
 
@@ -167,7 +167,7 @@ def show_both_ways(counts: Mapping[tuple[str, str], int]) -> tuple[object, ...]:
         for place, n in counts.items():
             alone[place[axis]] += n
         shown = {level: n for level, n in round_levels(alone, BASE).items() if n}
-        table = round_levels_by({(place[axis], place[1 - axis]): n for place, n in counts.items()}, BASE)
+        table = round_levels_by({(p[axis], p[1 - axis], p[1]): n for p, n in counts.items()}, BASE)
         assert table.row_totals == shown, "a level is rounded in one way, whatever it is shown by"
         pages.append(table)
     first, second = pages
@@ -221,33 +221,38 @@ def test_cells_add_up_to_both_totals(true: list[list[int]], base: int) -> None:
 def test_what_is_missing_is_rounded_in_one_way(known: dict[tuple[str, str], int], missing: dict[str, int]) -> None:
     """However the others are divided: whoever knows that the same patients lack both has one number, not two."""
     lack = {(NO_VALUE, column): n for column, n in missing.items()}
-    merged: Counter[tuple[str, str]] = Counter()
+    merged = Counter(lack)
     for (_, column), n in known.items():
         merged["all", column] += n
-    fine, coarse = (round_levels_by({**of, **lack}, BASE) for of in (known, merged))
+    fine, coarse = (
+        round_levels_by({(*place, ""): n for place, n in of.items()}, BASE) for of in ({**known, **lack}, merged)
+    )
     for column in ("x", "y", NO_VALUE):
         assert fine.cells.get((NO_VALUE, column), 0) == coarse.cells.get((NO_VALUE, column), 0)
 
 
 @given(
-    st.dictionaries(st.tuples(st.sampled_from(["yes", "no"]), st.sampled_from(["x", "y", NO_VALUE])), COUNTS),
+    st.dictionaries(st.tuples(st.sampled_from(["yes", "no", NO_VALUE]), st.sampled_from(["x", "y", NO_VALUE])), COUNTS),
     st.dictionaries(st.tuples(st.sampled_from(["negative", NO_VALUE]), st.sampled_from(["x", "y"])), COUNTS),
 )
 def test_positive_patients_are_rounded_in_one_way(
     admitted: dict[tuple[str, str], int], others: dict[tuple[str, str], int]
 ) -> None:
-    """Only they have an admission: yes and no are the positive of each group."""
-    statuses = Counter(others)
-    lack: Counter[tuple[str, str]] = Counter()
-    for (_, group), n in admitted.items():
-        statuses["positive", group] += n
-    for (_, group), n in others.items():
-        lack[NO_VALUE, group] += n
-    shown, known = round_levels_by(statuses, BASE), round_levels_of_positives({**admitted, **lack}, statuses, BASE)
+    """Only they have an admission: those who have, and those of the positive who have none, are the positive."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    by_group: Counter[tuple[str, str, str]] = Counter()
+    for status, placed in (("positive", admitted), ("", others)):
+        for (level, group), n in placed.items():
+            of = status or level
+            counts[level if status else NO_VALUE, group, of] += n
+            by_group[of, group, of] += n
+    admission, statuses = round_levels_by(counts, BASE), round_levels_by(by_group, BASE)
+    turned = round_levels_by({(group, level, of): n for (level, group, of), n in counts.items()}, BASE)
+    assert turned.cells == {(group, level): n for (level, group), n in admission.cells.items()}
     for group in ("x", "y", NO_VALUE):
-        of_both = sum(known.cells.get((level, group), 0) for level in ("yes", "no"))
-        assert of_both == shown.cells.get(("positive", group), 0)
-        assert known.column_totals.get(group, 0) == shown.column_totals.get(group, 0)
+        known = sum(admission.cells.get((level, group), 0) for level in ("yes", "no"))
+        positive = statuses.cells.get(("positive", group), 0)
+        assert known == positive if not admitted.get((NO_VALUE, group)) else known <= positive
 
 
 def nothing_is_recovered(giving: Mapping[tuple[int, ...], list[tuple[int, ...]]], most: int, n_cells: int) -> None:
@@ -509,64 +514,70 @@ PARTED = """\
 -- question: Who is in?
 -- grain: patient
 -- label covid_status: whether positive
+-- label died: whether the patient died
 with
 women as (select patient_id, covid_status from patients where sex = 'F'),
 others as (select patient_id, covid_status from patients where sex is distinct from 'F'),
 everyone as (select * from women union all select * from others)
-select patient_id, covid_status from everyone
+select everyone.patient_id, covid_status, has_died as died
+from everyone left join admissions on everyone.patient_id = admissions.patient_id
 """
-CODES = {"F": "female", "M": "male", "O": "other", "not known": NO_VALUE}
+#: The names of levels and labels on one page that have another on the others.
+CODES = {"F": "female", "M": "male", "O": "other", "false": "no", "true": "yes", "not known": NO_VALUE}
+CODES |= {NO_RECORD: NO_VALUE, NOT_NAMED: NO_VALUE, "none": NO_VALUE, "age": "age_group", "died": "death"}
 
 
-def numbers_of_table1(cohort: warehouse.Cohort, by: str | None) -> dict[tuple[str, str], int]:
+def name_level(trait: str, level: str) -> str:
+    return f"{CODES.get(trait, trait)} {CODES.get(level, level)}"
+
+
+def numbers_of_table1(cohort: warehouse.Cohort, by: str = "") -> Counter[tuple[str, str]]:
     """The patients of each level, and of each level and group."""
-    table, found = cohort.table1(by), dict[tuple[str, str], int]()
+    table, found = cohort.table1(by or None), Counter[tuple[str, str]]()
     for one in table.characteristics:
-        for level, column in product((*one.levels, NO_VALUE), () if one.is_number else table.columns):
-            found[f"{one.name} {level}", "" if column == OVERALL else f"{by} {column}"] = one.count(level, column)
-    return {place: n for place, n in found.items() if n}
+        for level, column in product({*one.levels, NO_VALUE}, () if one.is_number else table.columns):
+            group = "" if column == OVERALL else name_level(by, column)
+            found[name_level(one.name, level), group] += one.count(level, column)
+    return found
+
+
+def numbers_of(table: Table, trait: str, by: str) -> Counter[tuple[str, str]]:
+    return Counter({(name_level(trait, row), name_level(by, column)): n for (row, column), n in table.cells.items()})
 
 
 def test_pages_about_the_same_patients_show_each_number_in_one_way(lake: str, tmp_path: Path) -> None:
-    """Table 1 by this or that, confounders, the steps and the sides; what one shows as 5, no other shows as 10."""
+    """Table 1 by this or that, confounders, steps, sides, report: what one shows as 5, no other shows as 10."""
     (tmp_path / "parted.sql").write_text(PARTED)
     with warehouse.open(lake) as wh:
         cohort = wh.cohort(tmp_path / "parted.sql")
-        assert len({*cohort.rows["covid_status"].to_pylist()}) == 3
-        pages = [numbers_of_table1(cohort, by) for by in (None, "covid_status", "sex", "centre", "age_group", "itu")]
-        pages += [{(b, a): n for (a, b), n in page.items() if b} for page in pages]
-        for name, table in confounding.tabulate_confounders(cohort, "covid_status", BASE).cells.items():
-            title = {"age": "age_group"}.get(name, name)
-            pages.append(
-                {
-                    (f"{title} {CODES.get(row, row)}", f"covid_status {CODES.get(column, column)}"): n
-                    for (row, column), n in table.cells.items()
-                    if title in ("age_group", "sex", "centre")
-                }
-            )
-        last = cohort.demographics(suppress=BASE).to_pylist()
-        pages.append(
-            {
-                (f"{row['characteristic']} {row['level']}", ""): row["patients"]
-                for row in last
-                if row["step"] == "answer" and row["level"]
-            }
-        )
         split = cohort.split(train=50, test=50, seed=3)
+        pages = [
+            numbers_of_table1(cohort, by) for by in ("", "covid_status", "sex", "centre", "age_group", "itu", "died")
+        ]
         pages.append(numbers_of_table1(split, "split"))
-        sides = split.sides(balance=("sex", "centre"), suppress=BASE)
-        for one in sides.balance:
-            cells = {(CODES.get(row, row), side): n for (row, side), n in one.table.cells.items()}
-            pages.append({(f"{one.name} {row}", f"split {side}"): n for (row, side), n in cells.items()})
-            assert one.table.column_totals == sides.patients
+        for label in ("covid_status", "died"):
+            tables = confounding.tabulate_confounders(cohort, label, BASE).cells
+            pages += [numbers_of(tables[name], name, label) for name in ("age", "sex", "centre")]
+        sides = split.sides(balance=("sex", "centre", "died", "covid_status"), suppress=BASE)
+        pages += [numbers_of(one.table, one.name, "split") for one in sides.balance]
+        assert all(one.table.column_totals == sides.patients for one in sides.balance)
+        steps = cohort.demographics(suppress=BASE).to_pylist()
+        answer = [row for row in steps if row["step"] == "answer" and row["level"]]
+        pages.append(
+            Counter({(name_level(row["characteristic"], row["level"]), ""): row["patients"] for row in answer})
+        )
+        report: Counter[tuple[str, str]] = Counter()
+        for count in suppression.suppress_counts(metrics.collect_metrics(wh), BASE).patients:
+            report[name_level("centre", count.centre), name_level("covid_status", count.status)] += count.n_patients
+        pages.append(report)
     shown: dict[tuple[str, str], int] = {}
-    tried = 0
+    tried: Counter[int] = Counter()
     for page in pages:
         for place, n in page.items():
-            if n:
-                tried += place in shown
-                assert shown.setdefault(place, n) == n, f"{place} is {shown[place]} and {n}"
-    assert tried > 200
+            names = min(place, place[::-1])
+            tried[page is pages[0] or names in shown] += 1
+            assert shown.setdefault(names, n) == n, f"{names} is {shown[names]} and {n}"
+    assert tried[True] > 300
 
 
 def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_path: Path) -> None:

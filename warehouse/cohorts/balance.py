@@ -78,11 +78,16 @@ def describe_sides(cohort: CohortAnswer, balance: Sequence[str] = (), suppress: 
     persons = {patient: side for patient, side in divided.persons.items() if side}
     counts = round_levels(Counter(persons.values()), suppress)
     sides = order_sides({*divided.rule.sides, *counts})
+    con = cohort.warehouse.con
+    statuses = dict(division.fetch_of_patients(con, {*persons}, "attributes", attributes=", covid_status"))
     return Sides(
         {side: counts.get(side, 0) for side in sides},
         {reason: round_count(len(whom), suppress) for reason, (whom, _) in divided.left_out.items()},
         round_count(len(divided.moved), suppress),
-        tuple(_compare_sides(name, values, persons, suppress) for name, values in _find(cohort, divided, balance)),
+        tuple(
+            _compare_sides(name, values, persons, statuses, suppress)
+            for name, values in _find(cohort, divided, balance)
+        ),
     )
 
 
@@ -140,7 +145,9 @@ def _to_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _compare_sides(name: str, values: Mapping[str, object], persons: Mapping[str, str], suppress: int) -> Balance:
+def _compare_sides(
+    name: str, values: Mapping[str, object], persons: Mapping[str, str], statuses: Mapping[str, str], suppress: int
+) -> Balance:
     known = {patient: values[patient] for patient in persons if _is_known(values.get(patient))}
     is_number = bool(known) and all(map(_is_number, known.values()))
     texts = {patient: _KNOWN if is_number else _to_text(value) for patient, value in known.items()}
@@ -148,13 +155,14 @@ def _compare_sides(name: str, values: Mapping[str, object], persons: Mapping[str
         raise UsageError(
             f"{name} has more than {_MOST_VALUES} values, too many to compare sides by. Choose a column with fewer."
         )
-    cells = Counter((texts.get(patient, UNKNOWN), side) for patient, side in persons.items())
-    table = round_levels_by(cells, suppress)
+    table = _round(texts, persons, statuses, suppress)
     table = replace(table, columns=order_sides(table.columns))
     means: dict[str, Summary] = {}
     if is_number:
         numbers = {patient: float(value) for patient, value in known.items()}  # type: ignore[arg-type]
-        means = _summarize_rounded(name, numbers, persons, suppress) if suppress else _summarize(numbers, persons)
+        means = (
+            _summarize_rounded(name, numbers, persons, statuses, suppress) if suppress else _summarize(numbers, persons)
+        )
         means = {side: means[side] for side in table.columns if side in means}
     first = next(iter(table.columns), "")
     differences = {}
@@ -166,6 +174,13 @@ def _compare_sides(name: str, values: Mapping[str, object], persons: Mapping[str
             apart = group_statistics.compare_shares(one, other)
         differences[side] = None if apart is None else abs(apart)
     return Balance(name, table, means, differences)
+
+
+def _round(levels: Mapping[str, str], persons: Mapping[str, str], statuses: Mapping[str, str], suppress: int) -> Table:
+    placed = (
+        (levels.get(patient, UNKNOWN), side, statuses.get(patient) or UNKNOWN) for patient, side in persons.items()
+    )
+    return round_levels_by(Counter(placed), suppress)
 
 
 def _summarize(numbers: Mapping[str, float], persons: Mapping[str, str]) -> dict[str, Summary]:
@@ -182,7 +197,7 @@ def _summarize(numbers: Mapping[str, float], persons: Mapping[str, str]) -> dict
 
 
 def _summarize_rounded(
-    name: str, numbers: Mapping[str, float], persons: Mapping[str, str], suppress: int
+    name: str, numbers: Mapping[str, float], persons: Mapping[str, str], statuses: Mapping[str, str], suppress: int
 ) -> dict[str, Summary]:
     """The same from counts by band, of sides with enough patients.
 
@@ -192,8 +207,7 @@ def _summarize_rounded(
     width = group_statistics.BAND if fold_name(name) == AGE else _find_width(numbers.values())
     bands = {patient: math.floor(number / width) * width for patient, number in numbers.items()}
     named = {str(band): band for band in bands.values()}
-    cells = Counter((str(bands.get(patient, UNKNOWN)), side) for patient, side in persons.items())
-    table = round_levels_by(cells, suppress)
+    table = _round({patient: str(band) for patient, band in bands.items()}, persons, statuses, suppress)
     found = {}
     for side in table.columns:
         known = {named[level]: table.cells[level, side] for level in table.rows if level != UNKNOWN}

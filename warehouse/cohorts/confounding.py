@@ -60,6 +60,7 @@ _ATTRIBUTES = """
     )
     select
         asked.patient_id as person,
+        patients.covid_status as status,
         asked.label,
         -- One centre, one vendor, whatever its spelling; shown under the most frequent one.
         mode(submitting_centre) over (partition by centre) as centre,
@@ -130,7 +131,7 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
             f"{label} has more than {_MOST_VALUES} values, too many for a table of confounders. "
             "Choose a label with few values, or group its values in the cohort."
         )
-    attributes = names[2:]
+    attributes = names[3:]
     tables = {name: _tabulate(values, name, suppress) for name in attributes}
     with_label = [Association(label, name, *cramers_v(Counter(table.cells))) for name, table in tables.items()]
     pairs = () if suppress else combinations(attributes, 2)
@@ -186,7 +187,7 @@ def cramers_v(pairs: Counter[tuple[str, str]]) -> tuple[float, float]:
 
 
 def _tabulate(values: dict[str, list[str]], name: str, base: int) -> Table:
-    return round_levels_by(Counter(zip(values[name], values["label"], strict=True)), base)
+    return round_levels_by(Counter(zip(values[name], values["label"], values["status"], strict=True)), base)
 
 
 def _find_warnings(label: str, with_label: list[Association], cells: dict[str, Table], counted: str) -> list[str]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.cohorts.levels import NO_VALUE, SEVERAL, round_levels_by, round_levels_of_positives
+from warehouse.cohorts.levels import NO_VALUE, SEVERAL, round_levels_by
 from warehouse.disclosure_control import Table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -49,9 +49,6 @@ TITLES = {
 }
 #: How the codes of a sex are shown.
 SEXES = {"F": "female", "M": "male", "O": "other"}
-#: What only positive patients have.
-_STATUS = "covid_status"
-_OF_POSITIVES = ("cxr_severity", "news2", "admission", "itu", "intubation", "death")
 AGE, AGE_TITLE = "age", "Age, years"
 #: The column of all patients.
 OVERALL = "Overall"
@@ -156,7 +153,7 @@ def tabulate_characteristics(
             f"{suggest_nearest(by, known)}"
         )
     cohort.warehouse.require("patients", "centre")
-    counts: dict[str, dict[tuple[str, str], int]] = {name: defaultdict(int) for name in TITLES if name != by}
+    counts: dict[str, dict[tuple[str, str, str], int]] = {name: defaultdict(int) for name in TITLES if name != by}
     exact: dict[str, Summary] = {}
     for row in _fetch_counts(cohort, by if of_answer else None, "" if of_answer else by or ""):
         group = _ALL if by is None else NO_VALUE if row["by_value"] is None else row["by_value"]
@@ -164,7 +161,7 @@ def tabulate_characteristics(
             numbers = (row[name] for name in ("n", "mean", "sd", "q1", "median", "q3"))
             exact[OVERALL if row["level"] == "overall" else group] = Summary(*numbers)
         elif row["variable"] in counts:
-            counts[row["variable"]][row["level"] or NO_VALUE, group] += row["n"]
+            counts[row["variable"]][row["level"] or NO_VALUE, group, row["covid_status"] or NO_VALUE] += row["n"]
     return build(cohort.definition.title, _describe_source(cohort), by, counts, exact, suppress, count_missing)
 
 
@@ -172,22 +169,16 @@ def build(
     title: str,
     source: str,
     by: str | None,
-    counts: Mapping[str, Mapping[tuple[str, str], int]],
+    counts: Mapping[str, Mapping[tuple[str, str, str], int]],
     exact: Mapping[str, Summary],
     suppress: int,
     count_missing: bool = True,
 ) -> Table1:
-    """Round the counts of each characteristic by level and group, and compute all else from what is rounded.
+    """Round the counts of each characteristic by level, group and status, and compute all else from what is rounded.
 
     `exact` has the statistics of the ages, which are used only where counts are exact.
     """
-    statuses = counts.get(_STATUS, {}) if suppress else {}
-    tables = {
-        name: round_levels_of_positives(cells, statuses, suppress)
-        if statuses and name in _OF_POSITIVES
-        else round_levels_by(cells, suppress)
-        for name, cells in counts.items()
-    }
+    tables = {name: round_levels_by(cells, suppress) for name, cells in counts.items()}
     first = next(iter(tables.values()))
     shown = tuple(group for group in first.columns if group != _ALL)
     compared = [pair for pair in combinations(shown, 2) if not {SEVERAL, NO_VALUE} & set(pair)]
