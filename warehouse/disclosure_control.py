@@ -4,17 +4,21 @@ The method is controlled rounding (Cox and Ernst 1982, INFOR 20; Hundepool et al
 chapter 5). A total is rounded down to a multiple of the base, so that every multiple stands for equally many counts.
 Its parts are rounded to the multiple below or above them, so that they add up to it. The published table is therefore
 itself possible. A count from 1 to base - 1 is never a multiple of the base, so it differs from the published one: at
-least two tables are always consistent with the published one. Anything computed only from rounded counts (totals,
-shares, associations, losses) discloses no more than they do. No secondary suppression is needed, and no zero suppresses
-a table.
+least two tables are always consistent with the published one. Rows and columns of a table are rounded as they are by
+themselves: several tables of the same patients then show each number in one way, and cannot be intersected. Anything
+computed only from rounded counts (totals, shares, associations, losses) discloses no more than they do. No secondary
+suppression is needed, and no zero suppresses a table.
 
 This module knows only counts. A base of 0 or 1 changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+#: The cells of a table, a list per row.
+Cells = list[list[int]]
 
 
 def round_count(count: int, base: int) -> int:
@@ -100,25 +104,142 @@ def round_table(
     nested_rows: int = 0,
     nested_columns: int = 0,
 ) -> Table:
-    """Round a table of counts: the total first, the columns so that they add up to it, and the cells to their columns.
+    """Round a table of counts: rows and columns each as they are by themselves, and the cells to add up to both.
 
-    Rows and columns rounded to 0 are omitted, because their names would disclose that they are not empty. Tables with
-    the same columns and column counts have the same totals. The last rows and columns may be nested (`round_parts`).
+    Rows and columns rounded to 0 are omitted, because their names would disclose that they are not empty. A total is
+    the same in each table that has these rows or columns, in the same order. The last ones may be nested
+    (`round_parts`); the very last is then apart (`round_apart`).
     """
-    true = [[counts.get((row, column), 0) for row in rows] for column in columns]
-    totals = round_parts([sum(column) for column in true], base, nested=nested_columns)
-    rounded = [round_parts(column, base, total, nested_rows) for column, total in zip(true, totals, strict=True)]
-    cells = {(r, c): rounded[j][i] for j, c in enumerate(columns) for i, r in enumerate(rows)}
-    kept_rows = [r for r in rows if base < 2 or any(cells[r, c] for c in columns)]
-    kept_columns = [c for c, total in zip(columns, totals, strict=True) if base < 2 or total]
+    true = [[counts.get((row, column), 0) for column in columns] for row in rows]
+    of_rows = round_parts([sum(row) for row in true], base, nested=nested_rows)
+    of_columns = round_parts([sum(column) for column in _turn(true, columns)], base, nested=nested_columns)
+    rounded = round_apart(true, of_rows, of_columns, base, row_apart=nested_rows > 0, column_apart=nested_columns > 0)
+    return make_table(rows, columns, rounded, base)
+
+
+def make_table(rows: Sequence[str], columns: Sequence[str], rounded: Cells, base: int) -> Table:
+    """Make a table of rounded cells, without the rows and columns that were rounded to 0."""
+    kept_rows = [i for i in range(len(rows)) if base < 2 or any(rounded[i])]
+    kept_columns = [j for j in range(len(columns)) if base < 2 or any(row[j] for row in rounded)]
     return Table(
-        kept_rows,
-        kept_columns,
-        {(r, c): cells[r, c] for r in kept_rows for c in kept_columns},
-        {r: sum(cells[r, c] for c in columns) for r in kept_rows},
-        {c: total for c, total in zip(columns, totals, strict=True) if c in kept_columns},
-        sum(totals),
+        [rows[i] for i in kept_rows],
+        [columns[j] for j in kept_columns],
+        {(rows[i], columns[j]): rounded[i][j] for i in kept_rows for j in kept_columns},
+        {rows[i]: sum(rounded[i]) for i in kept_rows},
+        {columns[j]: sum(row[j] for row in rounded) for j in kept_columns},
+        sum(map(sum, rounded)),
     )
+
+
+def round_apart(
+    true: Cells, of_rows: list[int], of_columns: list[int], base: int, *, row_apart: bool, column_apart: bool
+) -> Cells:
+    """Round the cells of a table to rounded totals of its rows and of its columns; a last one may be apart.
+
+    It is that of missing values, which tables may have in common: it depends on its own cells and the totals alone, and
+    not on how the rest is divided, and is shown in one way in all of them.
+    """
+    if base < 2 or not true or not of_columns:
+        return [[*row] for row in true]
+    last_row = _round_last(true, of_rows, of_columns, base, column_apart) if row_apart else []
+    last_column = _round_last(_turn(true), of_columns, of_rows, base, row_apart) if column_apart else []
+    height, width = len(of_rows) - row_apart, len(of_columns) - column_apart
+    inner = round_cells(
+        [row[:width] for row in true[:height]],
+        [n - sum(last_column[i : i + 1]) for i, n in enumerate(of_rows[:height])],
+        [n - sum(last_row[j : j + 1]) for j, n in enumerate(of_columns[:width])],
+        base,
+    )
+    cells = [[*row, *last_column[i : i + 1]] for i, row in enumerate(inner)]
+    return [*cells, last_row] if row_apart else cells
+
+
+def _round_last(true: Cells, of_rows: list[int], of_columns: list[int], base: int, column_apart: bool) -> list[int]:
+    """Round the last row of a table beside the sum of the others; if the last column is apart, that cell first."""
+    two = [[sum(column[:-1]) for column in _turn(true)], true[-1]]
+    totals = [sum(of_rows[:-1]), of_rows[-1]]
+    if not column_apart:
+        return round_cells(two, totals, of_columns, base)[1]
+    corner = round_cells(
+        [[sum(row[:-1]), row[-1]] for row in two], totals, [sum(of_columns[:-1]), of_columns[-1]], base
+    )
+    rest = round_cells([row[:-1] for row in two], [row[0] for row in corner], of_columns[:-1], base)
+    return [*rest[1], corner[1][1]]
+
+
+def _turn(cells: Cells, columns: Sequence[object] = ()) -> Cells:
+    """Turn a table: its columns are the rows."""
+    return [[*column] for column in zip(*cells, strict=True)] if cells else [[] for _ in columns]
+
+
+def round_cells(true: Cells, of_rows: list[int], of_columns: list[int], base: int) -> Cells:
+    """Round the cells of a table so that they add up to rounded totals of its rows and its columns.
+
+    A cell is rounded down or up: up are those with the largest remainders, or others where the totals require it. Where
+    there is no such table, a cell is raised that is a multiple of the base, even 0: otherwise a total would have to be
+    shown in another way than elsewhere. A table that is turned, with its rows for columns, has the same cells.
+    """
+    if (turned := _turn(true, of_columns), of_columns, of_rows) < (true, of_rows, of_columns):
+        return _turn(_raise_cells(turned, of_columns, of_rows, base), of_rows)
+    return _raise_cells(true, of_rows, of_columns, base)
+
+
+def _raise_cells(true: Cells, of_rows: list[int], of_columns: list[int], base: int) -> Cells:
+    """Round all cells down, and raise as many in each row and column as its total lacks."""
+    down = [[n - n % base for n in row] for row in true]
+    lack_of_rows = [(total - sum(row)) // base for total, row in zip(of_rows, down, strict=True)]
+    lack = [(total - sum(row[j] for row in down)) // base for j, total in enumerate(of_columns)]
+    raised = [[0] * len(of_columns) for _ in true]
+    places = [(i, j) for i, row in enumerate(true) for j, n in enumerate(row) if n % base]
+    for i, j in sorted(places, key=lambda place: -(true[place[0]][place[1]] % base)):
+        if lack_of_rows[i] > 0 and lack[j] > 0:
+            raised[i][j] = 1
+            lack_of_rows[i], lack[j] = lack_of_rows[i] - 1, lack[j] - 1
+    # Cells with a remainder first; then any other; a cell is raised twice only where there is no other way.
+    rules: list[Callable[[int, int], bool]] = [
+        lambda i, j: not raised[i][j] and true[i][j] % base > 0,
+        lambda i, j: not raised[i][j],
+        lambda _i, _j: True,
+    ]
+    for i, n in enumerate(lack_of_rows):
+        for _ in range(n):
+            any(_raise_in_row(i, raised, lack, may_rise) for may_rise in rules)
+    return [[n + base * up for n, up in zip(*rows, strict=True)] for rows in zip(down, raised, strict=True)]
+
+
+def _raise_in_row(start: int, raised: Cells, lack: list[int], may_rise: Callable[[int, int], bool]) -> bool:
+    """Raise one more cell of a row, if other rows can raise cells in other columns for it until a column that lacks one
+    has it: a path through rows and columns, found breadth first. Returns whether there is one."""
+    row_of: dict[int, int] = {}
+    column_of: dict[int, int] = {}
+    rows = [start]
+    for row in rows:
+        for column in range(len(lack)):
+            if column in row_of or not may_rise(row, column):
+                continue
+            row_of[column] = row
+            if lack[column] > 0:
+                lack[column] -= 1
+                _raise_along(column, start, row_of, column_of, raised)
+                return True
+            for other, ups in enumerate(raised):
+                if other != start and other not in column_of and ups[column]:
+                    column_of[other] = column
+                    rows.append(other)
+    return False
+
+
+def _raise_along(
+    column: int, start: int, row_of: Mapping[int, int], column_of: Mapping[int, int], raised: Cells
+) -> None:
+    """Go back from a column to the first row: each row raises the next column, and lowers the one it was found by."""
+    while True:
+        row = row_of[column]
+        raised[row][column] += 1
+        if row == start:
+            return
+        column = column_of[row]
+        raised[row][column] -= 1
 
 
 def format_rounded(count: int, base: int) -> str:

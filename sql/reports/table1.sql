@@ -1,5 +1,5 @@
--- How many patients of a cohort's answer have each level of each characteristic, by group; and the exact statistics of
--- their ages. warehouse/cohorts/table1.py registers the answer as `cohort_answer` (id, patient_id, by_value) and names
+-- How many patients of a cohort's answer have each level of each characteristic, by group and COVID-19 status; and the
+-- exact statistics of their ages. warehouse/cohorts/table1.py registers the answer as `cohort_answer` (id, patient_id, by_value) and names
 -- in $by a characteristic to group by, if it is not a column of the answer.
 -- A patient counts once. Age, sex, centre and outcomes are those of the record in effect; modality and maker are those
 -- of the patient's images in the answer: all modalities together, and $several for more than one maker or group.
@@ -88,6 +88,7 @@ traits as (
         recorded.patient_id,
         recorded.by_value,
         recorded.age,
+        recorded.covid_status,
         unnest([
             {
                 'variable': 'age_group',
@@ -143,6 +144,7 @@ placed as materialized (
         traits.age,
         traits.trait.variable as variable,
         traits.trait.level as level,
+        traits.covid_status,
         case when $by = '' then traits.by_value else groups.trait.level end as by_value
     from traits
     left join traits as groups on traits.patient_id = groups.patient_id and groups.trait.variable = $by
@@ -152,6 +154,7 @@ select
     variable,
     level,
     by_value,
+    covid_status,
     count(*) as n,
     null as mean,
     null as sd,
@@ -159,12 +162,13 @@ select
     null as median,
     null as q3
 from placed
-group by variable, level, by_value
+group by variable, level, by_value, covid_status
 union all
 select
     'age' as variable,
     case when grouping(by_value) = 0 then 'group' else 'overall' end as level,
     by_value,
+    null as covid_status,
     count(age) as n,
     avg(age) as mean,
     stddev_samp(age) as sd,

@@ -119,3 +119,12 @@ def test_no_examples_are_an_error(mine: Path) -> None:
     mine.with_suffix(".test.txt").unlink()
     with pytest.raises(warehouse.UsageError, match="There is no example"):
         parse_examples("images\npatient_id\na\n", "x.txt")
+
+
+def test_all_examples_together_have_the_time_of_one_query(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's file of a megabyte has room for tens of thousands."""
+    monkeypatch.setenv("CHEST_SQL_SECONDS", "1")
+    shared, one = EXAMPLES.split("example: later")
+    mine.with_suffix(".test.txt").write_text(shared + f"example: later{one}\n" * 400)
+    with pytest.raises(warehouse.UsageError, match="took longer than 1 s"):
+        run_examples(str(mine))

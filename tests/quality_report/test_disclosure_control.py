@@ -18,10 +18,20 @@ from pages import drawn
 
 import warehouse
 from warehouse.cohorts import attrition, confounding
-from warehouse.disclosure_control import format_rounded, round_count, round_parts, round_regions, round_table
+from warehouse.cohorts.levels import NO_VALUE, round_levels, round_levels_by
+from warehouse.cohorts.table1 import OVERALL
+from warehouse.disclosure_control import (
+    Table,
+    format_rounded,
+    round_cells,
+    round_count,
+    round_parts,
+    round_regions,
+    round_table,
+)
 from warehouse.errors import UsageError
-from warehouse.quality_report import suppression
-from warehouse.quality_report.model import NO_RECORD, STATUSES
+from warehouse.quality_report import metrics, suppression
+from warehouse.quality_report.model import NO_RECORD, NOT_NAMED, STATUSES
 from warehouse.settings import load_suppress
 from warehouse.synthetic import make_bucket
 
@@ -144,6 +154,105 @@ def test_whoever_knows_what_tables_have_in_common_finds_no_small_count() -> None
                 tried += 1
                 assert len(values) >= 4, f"cell {place} of {shown} must be {values}"
     assert tried
+
+
+LEVELS = ("female", "male"), ("positive", "negative", NO_VALUE)
+
+
+def show_both_ways(counts: Mapping[tuple[str, str], int]) -> tuple[object, ...]:
+    """The pages about two traits of the same patients: each alone, and each by the other."""
+    pages: list[object] = []
+    for axis in (0, 1):
+        alone: Counter[str] = Counter()
+        for place, n in counts.items():
+            alone[place[axis]] += n
+        shown = {level: n for level, n in round_levels(alone, BASE).items() if n}
+        table = round_levels_by({(p[axis], p[1 - axis], p[1]): n for p, n in counts.items()}, BASE)
+        assert table.row_totals == shown, "a level is rounded in one way, whatever it is shown by"
+        pages.append(table)
+    first, second = pages
+    assert isinstance(first, Table)
+    assert isinstance(second, Table)
+    assert first.cells == {(row, column): n for (column, row), n in second.cells.items()}
+    return (first.total, *(tuple(sorted((k, n) for k, n in t.cells.items() if n)) for t in (first, second)))
+
+
+def test_whoever_has_all_pages_about_two_traits_finds_no_small_count() -> None:
+    """Table 1 with and without --by, by either trait, and confounders: with totals of their own, a page each by sex,
+    by status and overall left a single value of many a count, such as 1 for each woman here: (0, 1, 1, 2, 1, 0)."""
+    most, places = 9, [*product(*LEVELS)]
+    giving = defaultdict(list)
+    for cells in product(range(most + 1), repeat=len(places) - 1):
+        for last in range(most + 1 - sum(cells)):
+            counts = {place: n for place, n in zip(places, (*cells, last), strict=True) if n}
+            traits = (sum(counts.get((sex, status), 0) for sex in LEVELS[0]) for status in LEVELS[1])
+            giving[show_both_ways(counts)].append((*cells, last, *traits))
+    tried = 0
+    for (total, *_), tables in giving.items():
+        if not isinstance(total, int) or total + BASE - 1 > most:
+            continue  # larger tables are shown alike
+        for values in map(set, zip(*tables, strict=True)):
+            if values & {*SMALL}:
+                tried += 1
+                assert len(values) >= 4
+    assert tried
+
+
+@given(st.lists(st.lists(COUNTS, min_size=3, max_size=3), min_size=1, max_size=5), st.integers(5, 9))
+def test_cells_add_up_to_both_totals(true: list[list[int]], base: int) -> None:
+    turned = [[*column] for column in zip(*true, strict=True)]
+    rows, columns = (round_parts([*map(sum, cells)], base) for cells in (true, turned))
+    shown = round_cells(true, rows, columns, base)
+    assert [*map(sum, shown)] == rows
+    assert [*map(sum, zip(*shown, strict=True))] == columns
+    assert [[*row] for row in zip(*round_cells(turned, columns, rows, base), strict=True)] == shown
+    assert not any(n % base for row in shown for n in row)
+    assert all(
+        n >= 0 and -base < n - was < 2 * base
+        for a, b in zip(shown, true, strict=True)
+        for n, was in zip(a, b, strict=True)
+    )
+
+
+@given(
+    st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", NO_VALUE])), COUNTS),
+    st.dictionaries(st.sampled_from(["x", "y", NO_VALUE]), COUNTS, min_size=1),
+)
+def test_what_is_missing_is_rounded_in_one_way(known: dict[tuple[str, str], int], missing: dict[str, int]) -> None:
+    """However the others are divided: whoever knows that the same patients lack both has one number, not two."""
+    lack = {(NO_VALUE, column): n for column, n in missing.items()}
+    merged = Counter(lack)
+    for (_, column), n in known.items():
+        merged["all", column] += n
+    fine, coarse = (
+        round_levels_by({(*place, ""): n for place, n in of.items()}, BASE) for of in ({**known, **lack}, merged)
+    )
+    for column in ("x", "y", NO_VALUE):
+        assert fine.cells.get((NO_VALUE, column), 0) == coarse.cells.get((NO_VALUE, column), 0)
+
+
+@given(
+    st.dictionaries(st.tuples(st.sampled_from(["yes", "no", NO_VALUE]), st.sampled_from(["x", "y", NO_VALUE])), COUNTS),
+    st.dictionaries(st.tuples(st.sampled_from(["negative", NO_VALUE]), st.sampled_from(["x", "y"])), COUNTS),
+)
+def test_positive_patients_are_rounded_in_one_way(
+    admitted: dict[tuple[str, str], int], others: dict[tuple[str, str], int]
+) -> None:
+    """Only they have an admission: those who have, and those of the positive who have none, are the positive."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    by_group: Counter[tuple[str, str, str]] = Counter()
+    for status, placed in (("positive", admitted), ("", others)):
+        for (level, group), n in placed.items():
+            of = status or level
+            counts[level if status else NO_VALUE, group, of] += n
+            by_group[of, group, of] += n
+    admission, statuses = round_levels_by(counts, BASE), round_levels_by(by_group, BASE)
+    turned = round_levels_by({(group, level, of): n for (level, group, of), n in counts.items()}, BASE)
+    assert turned.cells == {(group, level): n for (level, group), n in admission.cells.items()}
+    for group in ("x", "y", NO_VALUE):
+        known = sum(admission.cells.get((level, group), 0) for level in ("yes", "no"))
+        positive = statuses.cells.get(("positive", group), 0)
+        assert known == positive if not admitted.get((NO_VALUE, group)) else known <= positive
 
 
 def nothing_is_recovered(giving: Mapping[tuple[int, ...], list[tuple[int, ...]]], most: int, n_cells: int) -> None:
@@ -397,6 +506,78 @@ def test_the_same_patients_by_the_same_label_are_rounded_in_one_way(
         (characteristic,) = (one for one in table1["characteristics"] if one["name"] == title)
         of_groups = [group for group in characteristic["groups"] if group["group"] != "Overall"]
         assert found == {(one["level"], group["group"]): one["n"] for group in of_groups for one in group["levels"]}
+
+
+#: A cohort whose steps part, with labels; its answer is in two regions of them.
+PARTED = """\
+-- title: Women and men
+-- question: Who is in?
+-- grain: patient
+-- label covid_status: whether positive
+-- label died: whether the patient died
+with
+women as (select patient_id, covid_status from patients where sex = 'F'),
+others as (select patient_id, covid_status from patients where sex is distinct from 'F'),
+everyone as (select * from women union all select * from others)
+select everyone.patient_id, covid_status, has_died as died
+from everyone left join admissions on everyone.patient_id = admissions.patient_id
+"""
+#: The names of levels and labels on one page that have another on the others.
+CODES = {"F": "female", "M": "male", "O": "other", "false": "no", "true": "yes", "not known": NO_VALUE}
+CODES |= {NO_RECORD: NO_VALUE, NOT_NAMED: NO_VALUE, "none": NO_VALUE, "age": "age_group", "died": "death"}
+
+
+def name_level(trait: str, level: str) -> str:
+    return f"{CODES.get(trait, trait)} {CODES.get(level, level)}"
+
+
+def numbers_of_table1(cohort: warehouse.Cohort, by: str = "") -> Counter[tuple[str, str]]:
+    """The patients of each level, and of each level and group."""
+    table, found = cohort.table1(by or None), Counter[tuple[str, str]]()
+    for one in table.characteristics:
+        for level, column in product({*one.levels, NO_VALUE}, () if one.is_number else table.columns):
+            group = "" if column == OVERALL else name_level(by, column)
+            found[name_level(one.name, level), group] += one.count(level, column)
+    return found
+
+
+def numbers_of(table: Table, trait: str, by: str) -> Counter[tuple[str, str]]:
+    return Counter({(name_level(trait, row), name_level(by, column)): n for (row, column), n in table.cells.items()})
+
+
+def test_pages_about_the_same_patients_show_each_number_in_one_way(lake: str, tmp_path: Path) -> None:
+    """Table 1 by this or that, confounders, steps, sides, report: what one shows as 5, no other shows as 10."""
+    (tmp_path / "parted.sql").write_text(PARTED)
+    with warehouse.open(lake) as wh:
+        cohort = wh.cohort(tmp_path / "parted.sql")
+        split = cohort.split(train=50, test=50, seed=3)
+        pages = [
+            numbers_of_table1(cohort, by) for by in ("", "covid_status", "sex", "centre", "age_group", "itu", "died")
+        ]
+        pages.append(numbers_of_table1(split, "split"))
+        for label in ("covid_status", "died"):
+            tables = confounding.tabulate_confounders(cohort, label, BASE).cells
+            pages += [numbers_of(tables[name], name, label) for name in ("age", "sex", "centre")]
+        sides = split.sides(balance=("sex", "centre", "died", "covid_status"), suppress=BASE)
+        pages += [numbers_of(one.table, one.name, "split") for one in sides.balance]
+        assert all(one.table.column_totals == sides.patients for one in sides.balance)
+        steps = cohort.demographics(suppress=BASE).to_pylist()
+        answer = [row for row in steps if row["step"] == "answer" and row["level"]]
+        pages.append(
+            Counter({(name_level(row["characteristic"], row["level"]), ""): row["patients"] for row in answer})
+        )
+        report: Counter[tuple[str, str]] = Counter()
+        for count in suppression.suppress_counts(metrics.collect_metrics(wh), BASE).patients:
+            report[name_level("centre", count.centre), name_level("covid_status", count.status)] += count.n_patients
+        pages.append(report)
+    shown: dict[tuple[str, str], int] = {}
+    tried: Counter[int] = Counter()
+    for page in pages:
+        for place, n in page.items():
+            names = min(place, place[::-1])
+            tried[page is pages[0] or names in shown] += 1
+            assert shown.setdefault(names, n) == n, f"{names} is {shown[names]} and {n}"
+    assert tried[True] > 300
 
 
 def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_path: Path) -> None:

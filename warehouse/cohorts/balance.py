@@ -15,7 +15,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,10 @@ from warehouse.catalog import columns
 from warehouse.cohorts import division, group_statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
+from warehouse.cohorts.levels import UNKNOWN, round_levels, round_levels_by
 from warehouse.cohorts.split import order_sides
-from warehouse.disclosure_control import Table, round_count, round_parts, round_table
+from warehouse.cohorts.table1 import AGE
+from warehouse.disclosure_control import Table, round_count
 from warehouse.engine.names import fold_name
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import UsageError
@@ -33,7 +35,7 @@ from warehouse.settings import require_base
 if TYPE_CHECKING:
     from warehouse.cohorts.answer import CohortAnswer
 
-_UNKNOWN, _KNOWN = "not known", "known"
+_KNOWN = "known"
 #: The most values of a column that is compared as categories.
 _MOST_VALUES = 50
 _NO_TABLE = ("group_name", "patient_id", "clinical_key")
@@ -74,14 +76,17 @@ def describe_sides(cohort: CohortAnswer, balance: Sequence[str] = (), suppress: 
             f"{cohort.definition.name} is not split. Split it first, as in cohort.split(train=80, test=20)."
         )
     persons = {patient: side for patient, side in divided.persons.items() if side}
-    sides = order_sides({*divided.rule.sides, *persons.values()})
-    counts = Counter(persons.values())
+    counts = round_levels(Counter(persons.values()), suppress)
+    sides = order_sides({*divided.rule.sides, *counts})
+    con = cohort.warehouse.con
+    statuses = dict(division.fetch_of_patients(con, {*persons}, "attributes", attributes=", covid_status"))
     return Sides(
-        dict(zip(sides, round_parts([counts[side] for side in sides], suppress), strict=True)),
+        {side: counts.get(side, 0) for side in sides},
         {reason: round_count(len(whom), suppress) for reason, (whom, _) in divided.left_out.items()},
         round_count(len(divided.moved), suppress),
         tuple(
-            _compare_sides(name, values, persons, sides, suppress) for name, values in _find(cohort, divided, balance)
+            _compare_sides(name, values, persons, statuses, suppress)
+            for name, values in _find(cohort, divided, balance)
         ),
     )
 
@@ -141,23 +146,23 @@ def _to_text(value: object) -> str:
 
 
 def _compare_sides(
-    name: str, values: Mapping[str, object], persons: Mapping[str, str], sides: list[str], suppress: int
+    name: str, values: Mapping[str, object], persons: Mapping[str, str], statuses: Mapping[str, str], suppress: int
 ) -> Balance:
     known = {patient: values[patient] for patient in persons if _is_known(values.get(patient))}
     is_number = bool(known) and all(map(_is_number, known.values()))
     texts = {patient: _KNOWN if is_number else _to_text(value) for patient, value in known.items()}
-    levels = sorted({*texts.values()})
-    if len(levels) > _MOST_VALUES:
+    if len({*texts.values()}) > _MOST_VALUES:
         raise UsageError(
             f"{name} has more than {_MOST_VALUES} values, too many to compare sides by. Choose a column with fewer."
         )
-    levels += [_UNKNOWN] if len(texts) < len(persons) else []
-    cells = Counter((texts.get(patient, _UNKNOWN), side) for patient, side in persons.items())
-    table = round_table(levels, sides, cells, suppress, nested_rows=levels.count(_UNKNOWN))
+    table = _round(texts, persons, statuses, suppress)
+    table = replace(table, columns=order_sides(table.columns))
     means: dict[str, Summary] = {}
     if is_number:
         numbers = {patient: float(value) for patient, value in known.items()}  # type: ignore[arg-type]
-        means = _summarize_rounded(numbers, persons, table, suppress) if suppress else _summarize(numbers, persons)
+        means = (
+            _summarize_rounded(name, numbers, persons, statuses, suppress) if suppress else _summarize(numbers, persons)
+        )
         means = {side: means[side] for side in table.columns if side in means}
     first = next(iter(table.columns), "")
     differences = {}
@@ -169,6 +174,13 @@ def _compare_sides(
             apart = group_statistics.compare_shares(one, other)
         differences[side] = None if apart is None else abs(apart)
     return Balance(name, table, means, differences)
+
+
+def _round(levels: Mapping[str, str], persons: Mapping[str, str], statuses: Mapping[str, str], suppress: int) -> Table:
+    placed = (
+        (levels.get(patient, UNKNOWN), side, statuses.get(patient) or UNKNOWN) for patient, side in persons.items()
+    )
+    return round_levels_by(Counter(placed), suppress)
 
 
 def _summarize(numbers: Mapping[str, float], persons: Mapping[str, str]) -> dict[str, Summary]:
@@ -185,21 +197,22 @@ def _summarize(numbers: Mapping[str, float], persons: Mapping[str, str]) -> dict
 
 
 def _summarize_rounded(
-    numbers: Mapping[str, float], persons: Mapping[str, str], table: Table, suppress: int
+    name: str, numbers: Mapping[str, float], persons: Mapping[str, str], statuses: Mapping[str, str], suppress: int
 ) -> dict[str, Summary]:
     """The same from counts by band, of sides with enough patients.
 
-    The bands of a side are rounded so that they add up to its known patients as `table` shows them: a second rounding
-    of that number could be intersected with the first.
+    They are rounded with those not known, who are then as many as beside the means; ages by decade, as in table 1: two
+    roundings of a number could be intersected.
     """
-    width = _find_width(numbers.values())
-    cells = Counter((math.floor(number / width) * width, persons[patient]) for patient, number in numbers.items())
-    bands = sorted({band for band, _ in cells})
+    width = group_statistics.BAND if fold_name(name) == AGE else _find_width(numbers.values())
+    bands = {patient: math.floor(number / width) * width for patient, number in numbers.items()}
+    named = {str(band): band for band in bands.values()}
+    table = _round({patient: str(band) for patient, band in bands.items()}, persons, statuses, suppress)
     found = {}
     for side in table.columns:
-        if (n_known := table.cells.get((_KNOWN, side), 0)) >= FEWEST:
-            rounded = round_parts([cells[band, side] for band in bands], suppress, n_known)
-            found[side] = group_statistics.summarize_bands(dict(zip(bands, rounded, strict=True)), width)
+        known = {named[level]: table.cells[level, side] for level in table.rows if level != UNKNOWN}
+        if sum(known.values()) >= FEWEST:
+            found[side] = group_statistics.summarize_bands(known, width)
     return found
 
 

@@ -17,8 +17,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.cohorts.table1 import NO_VALUE, order_levels
-from warehouse.disclosure_control import Table, round_count, round_table
+from warehouse.cohorts.levels import UNKNOWN, round_levels_by
+from warehouse.disclosure_control import Table, round_count
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.settings import require_base
@@ -33,7 +33,6 @@ NOTEWORTHY = 0.3
 #: A centre, scanner … with at least this many rows or patients, all with one label, is warned about.
 ONE_SIDED = 10
 _MOST_VALUES = 24
-_UNKNOWN = "not known"
 
 #: Attributes that a label may be associated with, from the first image of a row and the record of its patient.
 _ATTRIBUTES = """
@@ -61,6 +60,7 @@ _ATTRIBUTES = """
     )
     select
         asked.patient_id as person,
+        patients.covid_status as status,
         asked.label,
         -- One centre, one vendor, whatever its spelling; shown under the most frequent one.
         mode(submitting_centre) over (partition by centre) as centre,
@@ -125,15 +125,13 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
         con.unregister("cohort_answer")
     if suppress:
         rows = _keep_first_of_each(rows)
-    values = {
-        name: [_UNKNOWN if row[place] is None else row[place] for row in rows] for place, name in enumerate(names)
-    }
+    values = {name: [UNKNOWN if row[place] is None else row[place] for row in rows] for place, name in enumerate(names)}
     if len(set(values["label"])) > _MOST_VALUES:
         raise UsageError(
             f"{label} has more than {_MOST_VALUES} values, too many for a table of confounders. "
             "Choose a label with few values, or group its values in the cohort."
         )
-    attributes = names[2:]
+    attributes = names[3:]
     tables = {name: _tabulate(values, name, suppress) for name in attributes}
     with_label = [Association(label, name, *cramers_v(Counter(table.cells))) for name, table in tables.items()]
     pairs = () if suppress else combinations(attributes, 2)
@@ -189,14 +187,7 @@ def cramers_v(pairs: Counter[tuple[str, str]]) -> tuple[float, float]:
 
 
 def _tabulate(values: dict[str, list[str]], name: str, base: int) -> Table:
-    counts = Counter(zip(values[name], values["label"], strict=True))
-    rows, columns = (sorted(set(values[one]), key=_order) for one in (name, "label"))
-    return round_table(rows, columns, counts, base, nested_rows=rows.count(_UNKNOWN))
-
-
-def _order(value: str) -> tuple[object, ...]:
-    """The order of table 1: the same counts in another order would be rounded in another way."""
-    return order_levels(NO_VALUE if value == _UNKNOWN else value)
+    return round_levels_by(Counter(zip(values[name], values["label"], values["status"], strict=True)), base)
 
 
 def _find_warnings(label: str, with_label: list[Association], cells: dict[str, Table], counted: str) -> list[str]:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts import attrition
 from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
-from warehouse.cohorts.table1 import NO_VALUE, SEXES, TITLES, order_levels
-from warehouse.disclosure_control import round_parts, round_regions
+from warehouse.cohorts.levels import NO_VALUE, nest_levels, order_levels, round_levels
+from warehouse.cohorts.table1 import SEXES, TITLES
+from warehouse.disclosure_control import round_apart, round_parts, round_regions
 from warehouse.settings import require_base
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def build(
     sizes = {region: counts["sex"].total() for region, counts in regions.items()}
     totals = round_regions(sizes, suppress)
     rounded = {region: _round_levels(counts, suppress, totals[region]) for region, counts in regions.items()}
+    # Its first digit is the answer, whose levels table 1 shows too.
+    of_answer = {region: counts for region, counts in regions.items() if region.startswith("1")}
+    rounded |= _round_answer(of_answer, suppress, totals)
     found: dict[str, Demographics] = {}
     definition = cohort.definition
     for step in (*definition.steps, definition.answer):
@@ -104,9 +108,32 @@ def _count_regions(rows: Sequence[Mapping[str, Any]]) -> dict[str, _Counts]:
 def _round_levels(counts: _Counts, base: int, total: int) -> _Counts:
     rounded = {}
     for name, cells in counts.items():
-        levels = sorted(cells, key=order_levels)
-        shares = round_parts([cells[level] for level in levels], base, total, nested=levels.count(NO_VALUE))
+        levels, nested = nest_levels(cells)
+        shares = round_parts([cells[level] for level in levels], base, total, nested)
         rounded[name] = Counter(dict(zip(levels, shares, strict=True)))
+    return rounded
+
+
+def _round_answer(regions: Mapping[str, _Counts], base: int, totals: Mapping[str, int]) -> dict[str, _Counts]:
+    """Round the levels of the regions of the answer, so that they add up to the answer's levels as table 1 has them."""
+    rounded: dict[str, _Counts] = {region: {} for region in regions}
+    places = sorted(regions, reverse=True)
+    for name in FOLLOWED:
+        whole: Counter[str] = Counter()
+        for counts in regions.values():
+            whole.update(counts[name])
+        of_levels = round_levels(whole, base)
+        levels = [*of_levels]
+        cells = round_apart(
+            [[regions[region][name][level] for region in places] for level in levels],
+            [*of_levels.values()],
+            [totals[region] for region in places],
+            base,
+            row_apart=NO_VALUE in levels,
+            column_apart=False,
+        )
+        for place, region in enumerate(places):
+            rounded[region][name] = Counter({level: row[place] for level, row in zip(levels, cells, strict=True)})
     return rounded
 
 

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from warehouse.cohorts.demographics import FOLLOWED, Demographics
 from warehouse.cohorts.demographics_lines import format_age, format_difference
-from warehouse.cohorts.table1 import NO_VALUE, order_levels
+from warehouse.cohorts.levels import NO_VALUE, order_levels
 
 #: The height of a bar with its gap; the widths of the name before it and of the difference after it.
 BAR, _NAME, _SMD = 22, 70, 66

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from warehouse.cohorts.demographics import FOLLOWED, Demographics, find_title
 from warehouse.cohorts.group_statistics import FEWEST
-from warehouse.cohorts.table1 import NO_VALUE, order_levels
+from warehouse.cohorts.levels import NO_VALUE, order_levels
 from warehouse.cohorts.table1_lines import Stub
 
 

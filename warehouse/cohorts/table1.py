@@ -11,7 +11,6 @@ rounded tables, ages from their decades, and discloses no more than these tables
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.disclosure_control import Table, round_table
+from warehouse.cohorts.levels import NO_VALUE, SEVERAL, round_levels_by
+from warehouse.disclosure_control import Table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.settings import SUPPRESS, require_base
@@ -50,9 +50,8 @@ TITLES = {
 #: How the codes of a sex are shown.
 SEXES = {"F": "female", "M": "male", "O": "other"}
 AGE, AGE_TITLE = "age", "Age, years"
-STATUS = "covid_status"
-#: The column of all patients; the groups of patients with several values, and with none. No value has their form.
-OVERALL, SEVERAL, NO_VALUE = "Overall", "(several)", "(missing)"
+#: The column of all patients.
+OVERALL = "Overall"
 _ALL = ""
 _MOST_GROUPS = 40
 
@@ -154,7 +153,7 @@ def tabulate_characteristics(
             f"{suggest_nearest(by, known)}"
         )
     cohort.warehouse.require("patients", "centre")
-    counts: dict[str, dict[tuple[str, str], int]] = {name: defaultdict(int) for name in TITLES if name != by}
+    counts: dict[str, dict[tuple[str, str, str], int]] = {name: defaultdict(int) for name in TITLES if name != by}
     exact: dict[str, Summary] = {}
     for row in _fetch_counts(cohort, by if of_answer else None, "" if of_answer else by or ""):
         group = _ALL if by is None else NO_VALUE if row["by_value"] is None else row["by_value"]
@@ -162,7 +161,7 @@ def tabulate_characteristics(
             numbers = (row[name] for name in ("n", "mean", "sd", "q1", "median", "q3"))
             exact[OVERALL if row["level"] == "overall" else group] = Summary(*numbers)
         elif row["variable"] in counts:
-            counts[row["variable"]][row["level"] or NO_VALUE, group] += row["n"]
+            counts[row["variable"]][row["level"] or NO_VALUE, group, row["covid_status"] or NO_VALUE] += row["n"]
     return build(cohort.definition.title, _describe_source(cohort), by, counts, exact, suppress, count_missing)
 
 
@@ -170,17 +169,16 @@ def build(
     title: str,
     source: str,
     by: str | None,
-    counts: Mapping[str, Mapping[tuple[str, str], int]],
+    counts: Mapping[str, Mapping[tuple[str, str, str], int]],
     exact: Mapping[str, Summary],
     suppress: int,
     count_missing: bool = True,
 ) -> Table1:
-    """Round the counts of each characteristic by level and group, and compute all else from what is rounded.
+    """Round the counts of each characteristic by level, group and status, and compute all else from what is rounded.
 
     `exact` has the statistics of the ages, which are used only where counts are exact.
     """
-    groups = sorted({group for cells in counts.values() for _, group in cells}, key=order_levels)
-    tables = {name: _round(name, cells, groups, suppress) for name, cells in counts.items()}
+    tables = {name: round_levels_by(cells, suppress) for name, cells in counts.items()}
     first = next(iter(tables.values()))
     shown = tuple(group for group in first.columns if group != _ALL)
     compared = [pair for pair in combinations(shown, 2) if not {SEVERAL, NO_VALUE} & set(pair)]
@@ -189,20 +187,6 @@ def build(
         found.insert(0, _describe_age(tables["age_group"], shown, compared, exact if suppress < 2 else None))
     n = {OVERALL: first.total, **{group: first.column_totals[group] for group in shown}}
     return Table1(title, source, by or "", shown, n, tuple(found), suppress, count_missing)
-
-
-def _round(name: str, cells: Mapping[tuple[str, str], int], groups: Sequence[str], base: int) -> Table:
-    """Round a characteristic so that what the record leaves out is the same in all: values, then the missing.
-
-    Only positive patients have an admission, and those without a record no status: so positive is the first status.
-    """
-    levels = sorted({level for level, _ in cells}, key=order_levels)
-    nested = levels.count(NO_VALUE)
-    if name == STATUS:
-        levels.sort(key=lambda level: (level == NO_VALUE, level != "positive"))
-        nested = len(levels)
-    table = round_table(levels, groups, cells, base, nested_rows=nested)
-    return replace(table, rows=sorted(table.rows, key=order_levels))
 
 
 def _describe_shares(
@@ -243,12 +227,6 @@ def _describe_source(cohort: CohortAnswer) -> str:
     wh = cohort.warehouse
     day = f", as of {wh.day}" if wh.day else ""
     return f"{cohort.definition.name}, group {wh.group_name}{day}, snapshot {wh.snapshot.number}"
-
-
-def order_levels(text: str) -> tuple[bool, bool, list[tuple[int, str]]]:
-    """The key that sorts names with their numbers as numbers, the groups of several or no values last."""
-    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
-    return text == NO_VALUE, text == SEVERAL, parts
 
 
 def _fetch_counts(cohort: CohortAnswer, column: str | None, by: str) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from warehouse.cohorts.table1 import NO_VALUE, OVERALL, Characteristic, Table1
+from warehouse.cohorts.levels import NO_VALUE
+from warehouse.cohorts.table1 import OVERALL, Characteristic, Table1
 from warehouse.cohorts.table1_lines import list_notes
 
 if TYPE_CHECKING:

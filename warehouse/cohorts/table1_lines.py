@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from warehouse.cohorts.group_statistics import FEWEST
-from warehouse.cohorts.table1 import NO_VALUE, OVERALL, SEVERAL, Characteristic, Table1
+from warehouse.cohorts.levels import NO_VALUE, SEVERAL
+from warehouse.cohorts.table1 import OVERALL, Characteristic, Table1
 
 #: How a number may be summarised, with the end of its title.
 NUMERIC = {"mean": "mean (SD)", "median": "median [Q1,Q3]"}
@@ -99,7 +100,7 @@ def list_notes(table: Table1) -> list[str]:
     if table.suppress > 1:
         notes.append(
             f"Counts are rounded to multiples of {table.suppress:,} so that they add up: one may be off by up to "
-            f"{table.suppress - 1:,}, Overall by as much for each group that it is the sum of. Levels and groups that "
+            f"{table.suppress - 1:,}, one of a level and group rarely by more. Levels and groups that "
             "round to 0 are left out. All else is computed from rounded counts, ages from those by decade; means, "
             f"medians and SMD of fewer than {FEWEST} persons are withheld."
         )

@@ -15,8 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from warehouse.disclosure_control import Table, find_unit, round_count, round_parts, round_table
+from warehouse.cohorts.levels import order_levels
+from warehouse.disclosure_control import Table, find_unit, make_table, round_count, round_parts, round_table
 from warehouse.quality_report.model import (
+    NO_RECORD,
+    NOT_NAMED,
     STATUSES,
     Checked,
     Figures,
@@ -50,8 +53,7 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         base,
     )
     true = {(count.centre, count.status): count.n_patients for count in figures.patients}
-    # Positive patients, those with a record, and all are rounded down, as in Dagster, which counts the rows of views.
-    patients = round_table([*figures.centres], STATUSES, true, base, nested_columns=len(STATUSES))
+    patients = _round_centres(true, base)
     totals = _round_totals(figures.totals, studies, patients, base)
     wholes = _list_wholes(figures.totals, totals)
     repairs, rules = _round_repairs(figures, patients, wholes, base) if patients.total else ([], [])
@@ -81,6 +83,26 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         base=base,
         unit=find_unit(figures.totals.most_objects, base),
     )
+
+
+def _round_centres(true: Mapping[tuple[str, str], int], base: int) -> Table:
+    """Round the patients of each centre and status.
+
+    Positive patients, those with a record, and all are rounded down, as in Dagster, which counts the rows of views.
+    Centres are rounded by name, and those without one together, as in table 1 of a cohort of all patients.
+    """
+    named = sorted({centre for centre, _ in true} - {NOT_NAMED, NO_RECORD}, key=order_levels)
+    merged = {place: n for place, n in true.items() if place[0] in named}
+    for status in STATUSES:
+        merged["", status] = sum(true.get((name, status), 0) for name in (NOT_NAMED, NO_RECORD))
+    table = round_table([*named, ""], STATUSES, merged, base, nested_rows=1, nested_columns=len(STATUSES))
+    shown = {(centre, status): n for (centre, status), n in table.cells.items() if centre}
+    for status in STATUSES:
+        parts = [true.get((name, status), 0) for name in (NOT_NAMED, NO_RECORD)]
+        rounded = round_parts(parts, base, table.cells.get(("", status), 0), nested=1)
+        shown |= {(NOT_NAMED, status): rounded[0], (NO_RECORD, status): rounded[1]}
+    names = [*named, NOT_NAMED, NO_RECORD]
+    return make_table(names, STATUSES, [[shown.get((name, status), 0) for status in STATUSES] for name in names], base)
 
 
 def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) -> Totals:

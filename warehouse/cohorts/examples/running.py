@@ -14,8 +14,9 @@ from warehouse.cohorts.examples.drawing import open_drawn
 from warehouse.cohorts.examples.parsing import Drawn, Example, load_examples
 from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.parsing import list_shipped, load
-from warehouse.engine import sql_files
+from warehouse.engine import limits, sql_files
 from warehouse.errors import UsageError
+from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,15 +50,19 @@ def find_examples(name_or_path: str) -> Path:
 
 
 def run_examples(name_or_path: str, examples: Path | str | None = None) -> list[Outcome]:
-    """Run the examples of a cohort on the real views; UsageError for a mistake in either file."""
-    load(name_or_path)
-    path = Path(examples or find_examples(name_or_path))
+    """Run the examples of a cohort on the real views; UsageError for a mistake in either file.
+
+    Both are untrusted: all examples together have the time and memory of one query (`CHEST_SQL_SECONDS`).
+    """
     found = []
-    # Examples with the same rows share a session: opening one takes longest.
-    for _, alike in itertools.groupby(load_examples(path), lambda example: example.drawn):
-        examples_alike = list(alike)
-        with open_drawn(examples_alike[0], str(path)) as warehouse:
-            found += [_run(warehouse, name_or_path, example, str(path)) for example in examples_alike]
+    with limits.limit_resources(load_settings()):
+        load(name_or_path)
+        path = Path(examples or find_examples(name_or_path))
+        # Examples with the same rows share a session: opening one takes longest.
+        for _, alike in itertools.groupby(load_examples(path), lambda example: example.drawn):
+            examples_alike = list(alike)
+            with open_drawn(examples_alike[0], str(path)) as warehouse:
+                found += [_run(warehouse, name_or_path, example, str(path)) for example in examples_alike]
     return found
 
 
