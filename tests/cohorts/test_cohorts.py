@@ -280,9 +280,9 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: P
         changed = told(compare.compare_answers(now.cohort(good), now.cohort(good, since="2020-05-01")))
     record = "training/n/data/2020-05-02/data.json"
     clinical = f"newer clinical file {record} changed"
-    assert found["B1"] == ("left", "films", "removed object training/b/images_metadata/2020-04-02/b1.json")
-    assert found["A9"] == ("came", "films", "new object training/a/images_metadata/2020-05-01/a9.json")
-    assert found["N1"][:2] == ("came", "positive")
+    assert found["B1"] == ("removed", "films", "removed object training/b/images_metadata/2020-04-02/b1.json")
+    assert found["A9"] == ("added", "films", "added object training/a/images_metadata/2020-05-01/a9.json")
+    assert found["N1"][:2] == ("added", "positive")
     assert clinical in found["N1"][2]
     assert (
         "date_of_positive_covid_swab from none to 2020-05-01" in found["N1"][2]
@@ -290,7 +290,7 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: P
     )
     assert found.keys() == {"A9", "B1", "N1", "N2"}
     assert days.keys() == {"A9", "N1", "N2"}
-    assert changed["A2"] == ("left", "films", "changed definition: since from 2020-03-01 to 2020-05-01")
+    assert changed["A2"] == ("removed", "films", "changed definition: since from 2020-03-01 to 2020-05-01")
 
 
 def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_lake: Path) -> None:
@@ -312,7 +312,7 @@ def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_l
                     came_or_left = difference.change != "changed"
                     assert bool(difference.step) is came_or_left, difference
                     assert bool(difference.values) is not came_or_left, difference
-    assert kinds[compare.Kind.NEW] > 10
+    assert kinds[compare.Kind.ADDED] > 10
     assert kinds[compare.Kind.CLINICAL] > 10
 
 
@@ -382,7 +382,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
     record = "training/b/data/2020-05-02/data.json"
     assert between(start, later, reads_all) == {
         "b": [
-            ("new object", "new object training/b/images/2020-04-01/b.dcm"),
+            ("added object", "added object training/b/images/2020-04-01/b.dcm"),
             ("replaced object", "replaced object training/b/images_metadata/2020-04-01/b.json"),
             ("clinical file", f"newer clinical file {record} changed centre from leeds to york"),
         ]
@@ -410,7 +410,7 @@ def test_a_concept_is_followed_to_the_fields_that_it_reads(tmp_path: Path) -> No
     assert found.keys() == {"n", "m"}
     assert "swabdates from" in found["n"][2]
     assert "centre" not in found["n"][2]
-    assert found["m"][:2] == ("left", "labelled")
+    assert found["m"][:2] == ("removed", "labelled")
     assert "swabdates from" in found["m"][2]
 
 

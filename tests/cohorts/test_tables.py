@@ -128,7 +128,7 @@ def test_every_command_that_runs_a_cohort_takes_it(ask: Chest) -> None:
     steps = json.loads(ask("cohort", "attrition", *given, "--suppress", "0", "--format", "json").stdout)
     assert [step["images"] for step in steps] == [3, 1, 1]
     found = ask("cohort", "compare", *given, "--from", "2020-03-01", "--format", "json")
-    assert [row["change"] for row in json.loads(found.stdout)] == ["came"]
+    assert [row["change"] for row in json.loads(found.stdout)] == ["added"]
     also = ask("cohort", "compare", *given, "--with", "undeclared.sql", "--format", "json")
     assert json.loads(also.stdout) == []
     assert ask("cohort", "confounders", *given, "--label", "score", "--format", "json").returncode == 0

@@ -385,8 +385,8 @@ def test_repeat_gives_the_same_whatever_came_since(
     assert after["repeated_digest"] == made.digest
     newest = answer(ask("manifest", "reproduce", made.folder, "--newest", "--format", "json"), 1)
     assert [(row["change"], row["key"].rpartition("/")[2]) for row in newest["differences"]] == [
-        ("came", "1.2.A.3.dcm"),
-        ("came", "1.2.A.3.json"),
+        ("added", "1.2.A.3.dcm"),
+        ("added", "1.2.A.3.json"),
     ]
 
 
@@ -529,8 +529,8 @@ def test_compare_names_what_came_went_and_changed(
     found = answer(ask("manifest", "compare", made.folder, newer.folder, "--format", "json"), 1)
     assert set(found["asked"]) == {"parameters", "snapshot"}
     changes = {row["key"].rpartition("/")[2]: (row["change"], row["detail"]) for row in found["differences"]}
-    assert changes["1.2.A.3.dcm"] == ("came", None)
-    assert changes["1.2.A.1.dcm"] == ("went", None)
+    assert changes["1.2.A.3.dcm"] == ("added", None)
+    assert changes["1.2.A.1.dcm"] == ("removed", None)
     assert changes["1.2.A.2.dcm"] == ("changed", "size 1800 is now 5")
     assert changes["1.2.B.1.dcm"][1] == (
         'covid_status negative is now positive; submitting_centre York "East" is now Leeds, North'

@@ -716,7 +716,7 @@ def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: 
     done = ask("manifest", "compare", root / "good", untrusted)
     assert done.returncode == 1
     assert "The same digest, different etags." in done.stdout
-    assert "4 same, 0 came, 0 went, 2 changed" in done.stdout
+    assert "4 same, 0 added, 2 changed, 0 removed" in done.stdout
 
 
 def test_control_characters_in_an_identifier_make_a_manifest_all_the_same(root: Path, tmp_path: Path) -> None:

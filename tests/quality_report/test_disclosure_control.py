@@ -531,9 +531,9 @@ def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
     compared = ("cohort", "compare", "covid_risk", *place, "--from", "2020-05-01")
     done = here(*compared, "--suppress", BASE)
     assert done.stdout == "", "rows name patients"
-    came, left = (int(re.search(rf"(\d+) {word}", done.stderr)[1]) for word in ("came", "left"))
+    added, removed = (int(re.search(rf"(\d+) {word}", done.stderr)[1]) for word in ("added", "removed"))
     before, after = (int(re.search(rf"(\d+)(?: patients)? {word}", done.stderr)[1]) for word in ("before", "after"))
-    assert after - before == came - left, "numbers of patients are added up from parts that are rounded together"
+    assert after - before == added - removed, "numbers of patients are added up from parts that are rounded together"
     assert after == answer_of(here, "covid_risk", lake, BASE)["patients"], "as on other pages"
     assert "rows" not in done.stderr
     numbers = [int(word) for word in done.stderr.split("\nCounts")[0].replace(",", "").split() if word.isdigit()]

@@ -53,7 +53,7 @@ def refresh(
 ) -> None:
     """Bring the lake up to date with a bucket, and publish it.
 
-    Lists the bucket, loads new and changed objects, and removes those that are gone. Without changes it does nothing.
+    Lists the bucket, loads added and changed objects, and drops removed ones. Without changes it does nothing.
     AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the rest of the usual AWS chain are honoured.
 
     --prefix and --patient may be repeated and limit the refresh to what they name; the rest of the lake stays as it is.

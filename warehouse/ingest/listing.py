@@ -38,7 +38,7 @@ class ListingCounts:
 
 
 def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = False) -> ListingCounts:
-    """List the bucket (in the run's scope) and commit what is new, changed or removed, if anything.
+    """List the bucket (in the run's scope) and commit what was added, changed or removed, if anything.
 
     Removed objects lose their rows in core. Rows of changed objects stay until the new content is read; these objects
     are pending again. With `full` every known object counts as changed, so that all are read again. Raises SourceError
@@ -199,9 +199,9 @@ def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
     if counts.changed or counts.removed:
         for table in ("raw.objects", "ops.rejects"):
             run.con.execute(sql_files.fill(sql["delete"], table=table), source)
-        run.con.execute(sql["gone"])
+        run.con.execute(sql["removed"])
         for table in _DERIVED:
-            run.con.execute(sql_files.fill(sql["delete_gone"], table=table), source)
+            run.con.execute(sql_files.fill(sql["delete_removed"], table=table), source)
     if counts.added or counts.changed:
         run.con.execute(sql_files.fill(sql["insert"], **columns.template_values()))
         run.con.execute(sql["reject_dates"])
