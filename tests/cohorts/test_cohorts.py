@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Chest, write_objects
-from drawn import build_lake, build_objects
+from example_lakes import build_lake, build_objects
 
 import warehouse
 from warehouse import cohorts
@@ -69,7 +69,7 @@ n       | 2020-04-20 |               | Bath   | 2020-04-02 |            |       
 
 @pytest.fixture(scope="module")
 def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
-    with build_lake(tmp_path_factory.mktemp("drawn"), FILMS, RECORDS) as opened:
+    with build_lake(tmp_path_factory.mktemp("lake"), FILMS, RECORDS) as opened:
         yield opened
 
 
@@ -239,7 +239,7 @@ select SOPInstanceUID from pictures where (select count(*) from numbers) = 3"""
     }
 
 
-def test_the_flow_is_drawn(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
+def test_attrition_writes_a_flow_chart(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
     picture = attrition_chart.render_svg("A <title>", "for whom", wh.cohort(good).steps())
     assert "A &lt;title&gt;" in picture
     assert "Excluded" in picture
@@ -316,7 +316,7 @@ def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_l
     assert kinds[compare.Kind.CLINICAL] > 10
 
 
-DRAWN = """\
+SAMPLED = """\
 -- title: t
 -- question: q
 -- grain: image
@@ -327,12 +327,12 @@ films as (
     from images
     inner join clinical on images.patient_id = clinical.patient_id
 ),
-drawn as (
+sampled as (
     select * from films
     qualify row_number() over (partition by ViewPosition order by covid_code nulls last, SOPInstanceUID) <= 1
 )
 select SOPInstanceUID, patient_id, ViewPosition
-from drawn
+from sampled
 """
 
 
@@ -345,8 +345,8 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
         """
     records = "patient | uploaded | cxr_1 | code_1 | age | centre"
     first = f"{records}\na | 2020-04-02 | 2020-04-01 | 1 | 50 | Leeds\nb | 2020-04-02 | 2020-04-01 | 2 | 50 | Leeds"
-    file = tmp_path / "drawn.sql"
-    file.write_text(DRAWN)
+    file = tmp_path / "sampled.sql"
+    file.write_text(SAMPLED)
 
     def step(films: str, records: str, dcm: str = "") -> int:
         more = {"training/b/images/2020-04-01/b.dcm": dcm} if dcm else {}

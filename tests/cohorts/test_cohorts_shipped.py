@@ -1,5 +1,5 @@
-"""The shipped cohorts on tiny drawn buckets, beyond their examples (sql/cohorts/*.test.txt): steps, draws, dirty values."""
-# ruff: noqa: E501 (drawn tables are as wide as they are)
+"""The shipped cohorts on tiny buckets, beyond their examples (sql/cohorts/*.test.txt): steps, samples, dirty values."""
+# ruff: noqa: E501 (tables of examples are wide)
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_objects
-from drawn import build_lake, build_objects, fetch_answer
+from example_lakes import build_lake, build_objects, fetch_answer
 
 import warehouse
 from warehouse import cohorts, synthetic
@@ -64,7 +64,7 @@ def test_ventilation(tmp_path: Path) -> None:
     wh = build_lake(
         tmp_path,
         """
-        patient  | image     | day        | said          | view
+        patient  | image     | day        | description   | view
         vent     | vent_old  | 2020-03-01 |               |
         vent     | vent_in   | 2020-04-01 |               |
         vent     | vent_next | 2020-04-02 |               |

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from conftest import Chest, write_objects
-from drawn import build_lake, build_objects
+from example_lakes import build_lake, build_objects
 from hypothesis import given
 from hypothesis import strategies as st
 

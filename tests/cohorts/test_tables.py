@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Chest
-from drawn import build_lake
+from example_lakes import build_lake
 
 import warehouse
 from warehouse import cohorts

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import Chest
-from drawn import build_lake as drawn_lake
+from example_lakes import build_lake as build_example_lake
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +48,7 @@ c       | 2020-04-20 |               | Bath
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sandbox")
     (folder / "secret.txt").write_text(SECRET)
-    with drawn_lake(folder, FILMS, RECORDS):
+    with build_example_lake(folder, FILMS, RECORDS):
         return folder
 
 
