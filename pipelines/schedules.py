@@ -15,7 +15,7 @@ from warehouse.errors import UsageError
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:
-    """The schedules of refresh and maintenance, running from the start; UsageError names a variable that is no time."""
+    """The schedules of refresh and maintenance, running from the start; UsageError names a variable that is not a valid time."""
     settings = deployment.settings
     refresh = deployment.refresh_job()
     return [

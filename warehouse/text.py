@@ -16,7 +16,7 @@ _UNSEEN = (
 )
 _CONTROLS = re.compile(f"[{_UNSEEN}]")
 _LINES = re.compile(f"(?!\n)[{_UNSEEN}]")
-#: In JSON the plain controls are escaped already, and white space between values is no part of a text.
+#: In JSON the plain controls are escaped already, and white space between values is not part of a text.
 _IN_JSON = re.compile(f"(?![\n\t ])[{_UNSEEN}]")
 
 

@@ -322,7 +322,7 @@ def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Pat
     people = {name: len({row["patient_id"] for row in found}) for name, found in rows.items()}
     status = Counter(row["covid_status"] for row in rows["covid_risk"])
     censored = all(row["is_censored"] for row in rows["ventilation"])
-    said = {
+    stated = {
         "covid_risk": f"{count['covid_risk']} films of {people['covid_risk']} patients, "
         f"{status['positive']} positive and {status['negative']} negative.",
         "external_validation": f"{count['external_validation']} films; with loosen = 3, {looser} films.",
@@ -332,11 +332,11 @@ def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Pat
         "ventilation": f"{count['ventilation']} study of {people['ventilation']} patient{', censored' * censored}.",
         "prior_data": f"{count['prior_data']} images of Covid20.",
     }
-    for name, words in said.items():
+    for name, words in stated.items():
         assert words in cohorts.load(name).limits, name
 
 
-def test_every_shipped_cohort_says_its_definition_and_limits_and_explains_its_steps() -> None:
+def test_every_shipped_cohort_states_its_definition_limits_and_steps() -> None:
     assert len(cohorts.list_shipped()) == 6
     for name in cohorts.list_shipped():
         definition = cohorts.load(name)

@@ -360,11 +360,15 @@ def test_empty_cells_are_counted_before_they_are_loaded(tmp_path: Path, monkeypa
 
 def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
     """DuckDB would rename a second `score` to score_1, and an empty name to C0."""
-    for names, says in ((["a", "a"], "a is there twice"), (["a", "A"], "letter case alone"), (["a", ""], "no letter")):
+    for names, message in (
+        (["a", "a"], "a is there twice"),
+        (["a", "A"], "letter case alone"),
+        (["a", ""], "no letter"),
+    ):
         frame = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=names)
         pq.write_table(frame, tmp_path / "names.parquet")
         for what in (tmp_path / "names.parquet", frame):
-            with pytest.raises(warehouse.UsageError, match=says):
+            with pytest.raises(warehouse.UsageError, match=message):
                 read(what)
 
 

@@ -51,13 +51,13 @@ def started(
 def end(process: subprocess.Popen[str], number: signal.Signals) -> str:
     """Send a signal; what the process writes to stderr until it ends as it should."""
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == CODES[number], said
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == CODES[number], output
     by = "" if number is signal.SIGINT else f" by {number.name}"
-    assert said.endswith(f"chest: interrupted{by}. What was committed is safe; run it again to resume.\n")
-    assert "Traceback" not in said
-    assert said.count("chest: ") == 1
-    return said
+    assert output.endswith(f"chest: interrupted{by}. What was committed is safe; run it again to resume.\n")
+    assert "Traceback" not in output
+    assert output.count("chest: ") == 1
+    return output
 
 
 def wait_for(folder: Path, pattern: str) -> Path:
@@ -94,7 +94,7 @@ def test_what_a_library_waits_for_does_not_keep_the_process(lake: Path, tmp_path
     query = f"from read_csv('{tmp_path}/pipe')"
     with (
         started(tmp_path, "sql", query, "--lake", lake) as process,
-        (tmp_path / "pipe").open("w"),  # and never says anything
+        (tmp_path / "pipe").open("w"),  # and never writes anything
     ):
         end(process, signal.SIGTERM)
     assert not any((tmp_path / "tmp").iterdir())

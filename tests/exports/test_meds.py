@@ -223,4 +223,4 @@ def test_patients_without_a_day_of_prediction_are_refused(wh: warehouse.Warehous
 def test_the_page_has_the_table_of_codes() -> None:
     page = Path(warehouse.__file__).parent.parent / "docs/meds.md"
     text = page.read_text(encoding="utf-8")
-    assert meds_page.fill_page(text) == text, "say make docs"
+    assert meds_page.fill_page(text) == text, "run make docs"

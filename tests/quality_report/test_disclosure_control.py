@@ -103,7 +103,7 @@ def test_parts_add_up_to_their_rounded_total(parts: list[int], base: int) -> Non
 
 
 @pytest.mark.parametrize(("n_parts", "most"), [(1, 22), (2, 22), (3, 22), (4, 17)])
-def test_whoever_rounds_every_list_finds_no_small_count(n_parts: int, most: int) -> None:
+def test_rounding_every_list_discloses_no_small_count(n_parts: int, most: int) -> None:
     giving = defaultdict(list)
     for parts in product(range(most + 1), repeat=n_parts):
         if sum(parts) <= most:
@@ -111,7 +111,7 @@ def test_whoever_rounds_every_list_finds_no_small_count(n_parts: int, most: int)
     nothing_is_recovered(giving, most, n_parts)
 
 
-def test_whoever_rounds_every_table_finds_no_small_count() -> None:
+def test_rounding_every_table_discloses_no_small_count() -> None:
     most, names = 12, ("a", "b")
     giving = defaultdict(list)
     for cells in product(range(most + 1), repeat=4):
@@ -121,7 +121,7 @@ def test_whoever_rounds_every_table_finds_no_small_count() -> None:
     nothing_is_recovered(giving, most, 4)
 
 
-def test_whoever_knows_what_tables_have_in_common_finds_no_small_count() -> None:
+def test_totals_shared_by_tables_disclose_no_small_count() -> None:
     """Only positive patients have an admission, those without a record no centre; check and views count some again.
 
     By largest remainders alone 3 or 4 was left of many a count, and of some, such as (2, 3, 4), a single value.

@@ -147,7 +147,7 @@ def test_a_page_on_a_handful(n_patients: int, tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 400), st.integers(2, 60), st.integers(5, 12))
-def test_whoever_divides_by_the_images_of_each_finds_no_small_number(n_patients: int, each: int, base: int) -> None:
+def test_dividing_by_the_images_of_each_discloses_no_small_number(n_patients: int, each: int, base: int) -> None:
     unit = find_unit(each, base)
     assert unit >= base * each
     assert unit == base * each or re.fullmatch("[125]0*", str(unit))
@@ -174,7 +174,7 @@ def test_a_share_is_shown_in_steps_of_the_base(n_records: int, data: st.DataObje
     assert abs(cell.n_filled / shown - n_filled / n_records) <= BASE / 2 / shown + 1e-9
 
 
-def test_a_place_in_an_order_tells_nothing() -> None:
+def test_the_order_of_rows_discloses_nothing() -> None:
     cells = {("X", "positive"): 30, ("M", "positive"): 14, ("A", "positive"): 20, ("B", "positive"): 16}
     known = suppression.suppress_counts(build_figures(cells), BASE)
     assert [(count.centre, count.n_patients) for count in known.patients] == [
@@ -188,7 +188,7 @@ def test_a_place_in_an_order_tells_nothing() -> None:
     assert [rule.rule for rule in known.rules] == ["unit_unknown", "date_embedded", "date_serial"]
 
 
-def test_a_check_does_not_tell_what_is_shown_elsewhere() -> None:
+def test_a_check_does_not_disclose_what_is_hidden_elsewhere() -> None:
     cells = {("A", "positive"): 50, ("A", "negative"): 26, (NO_RECORD, "none"): 3}
     found = {
         "images_without_clinical": 3,

@@ -408,7 +408,7 @@ def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path
             assert groups in ([], [("validation",)])
 
 
-def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
+def test_a_snapshot_older_than_the_concepts_is_refused(tmp_path: Path) -> None:
     wh = build_lake(tmp_path, "patient | image | day\na | a | 2020-04-01")
     wh.close()
     from warehouse.lake import location

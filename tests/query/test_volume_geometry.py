@@ -104,7 +104,7 @@ def test_any_stack_is_measured_and_judged_as_highdicom_does(stacks: list[tuple[S
 
 TURNED = {"ImageOrientationPatient": [1, 0, 0, 0, 0.8, 0.6]}
 
-#: A series that is no volume, or is one in spite of something, and the test that says so.
+#: A series that is not a volume, or is one in spite of something, and the test that decides it.
 JUDGED: dict[str, tuple[Stack, str]] = {
     "plain": (Stack("plain"), ""),
     "two": (Stack("two", (0, 1)), ""),

@@ -67,5 +67,5 @@ def download(
     kinds = options.split_words(objects)
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = resolving.find_kind(warehouse, name, kind)
-        made = resolving.make_manifest(warehouse, name, found, output, objects=kinds, say=print_note)
+        made = resolving.make_manifest(warehouse, name, found, output, objects=kinds, warn=print_note)
     run_download(made, output, layout, workers, source or (), lake, False, form, quiet)

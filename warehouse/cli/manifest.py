@@ -93,7 +93,7 @@ def export(
         rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
         answer = answer.split(rule) if rule else answer
         made = export_manifest(
-            answer, output, objects=kinds, columns=names, copy_tables=copy_tables, suppress=suppress, say=print_note
+            answer, output, objects=kinds, columns=names, copy_tables=copy_tables, suppress=suppress, warn=print_note
         )
         if rule:
             cohort_split.note_left_out(describe_sides(answer, suppress=suppress), suppress)

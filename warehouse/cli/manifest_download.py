@@ -82,7 +82,7 @@ def run_download(
             lake_address=lake,
             unsealed=unsealed,
             progress=report,
-            say=print_note,
+            warn=print_note,
         )
     _show_download(found, output, form)
     downloading.raise_for_failed(opened, output, found)

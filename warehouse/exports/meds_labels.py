@@ -82,7 +82,7 @@ def _prepare_answers(con: duckdb.DuckDBPyConnection, cohort: CohortAnswer) -> st
         return f"cast({identifier(stated)} as date) + time '23:59:59.999999'"
     if grain == "patient_id" and "studydate" not in names:
         raise UsageError(
-            f"Cohort {cohort.definition.name} does not say when a prediction is made: its rows are patients. Give it a "
+            f"Cohort {cohort.definition.name} does not state when a prediction is made: its rows are patients. Give it a "
             "column known_at with the day up to which data may be used."
         )
     day = names.get("studydate", "the day")

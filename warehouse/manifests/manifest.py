@@ -133,16 +133,16 @@ class Manifest(Loadable):
         return split_rows(self, test, by, seed)
 
 
-def open_manifest(folder: Path | str, *, seal: str = "", say: Callable[[str], object] = warnings.warn) -> Manifest:
+def open_manifest(folder: Path | str, *, seal: str = "", warn: Callable[[str], object] = warnings.warn) -> Manifest:
     """Open a manifest's folder and check all of it; with `seal`, also that it has that seal.
 
-    UsageError if it is not a manifest, ManifestError if it is incomplete or was altered. `say` is called with a note if
+    UsageError if it is not a manifest, ManifestError if it is incomplete or was altered. `warn` is called with a note if
     it has no seal.
     """
     manifest = read_manifest(folder, seal=seal)
     _ = manifest.contents
     if not manifest.seal:
-        say(
+        warn(
             f"{folder} is of format {UNSEALED_FORMAT} and has no seal: its digest covers the content of its "
             "objects, not their location. Export it again to get a seal."
         )
