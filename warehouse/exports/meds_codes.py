@@ -39,7 +39,7 @@ def list_codes() -> list[Code]:
 
 
 def render_clinical_events() -> str:
-    """The lines of the table for the fields of the record, as structs of SQL; static ones are taken from view patients."""
+    """Render the lines for fields of the record as structs of SQL; static ones are taken from view patients."""
     codes = [code for code in list_codes() if code.view == "clinical" and code.day != "static"]
     return ",\n            ".join(_render_event(code) for code in codes)
 

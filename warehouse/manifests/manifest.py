@@ -136,8 +136,8 @@ class Manifest(Loadable):
 def open_manifest(folder: Path | str, *, seal: str = "", warn: Callable[[str], object] = warnings.warn) -> Manifest:
     """Open a manifest's folder and check all of it; with `seal`, also that it has that seal.
 
-    UsageError if it is not a manifest, ManifestError if it is incomplete or was altered. `warn` is called with a note if
-    it has no seal.
+    UsageError if it is not a manifest, ManifestError if it is incomplete or was altered. `warn` is called with a note
+    if it has no seal.
     """
     manifest = read_manifest(folder, seal=seal)
     _ = manifest.contents
