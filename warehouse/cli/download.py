@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.manifest_download import LayoutOption, Output, Workers, run_download
 from warehouse.cli.manifest_options import Bucket, open_checked
 from warehouse.cli.output import Format, print_note
@@ -55,6 +55,7 @@ def download(
     from warehouse.manifests import resolving
     from warehouse.manifests.download_folder import choose_layout
 
+    interruption.mark_writing()
     choose_layout(output, layout)  # before anything is recorded
     if resolving.is_manifest(name) and not kind:
         if Path(name).name == name:  # a stranger's folder may have the name of a patient

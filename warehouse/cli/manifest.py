@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from warehouse.cli import cohort_split, manifest_checks, manifest_download, options, split_options
+from warehouse.cli import cohort_split, interruption, manifest_checks, manifest_download, options, split_options
 from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
@@ -87,6 +87,7 @@ def export(
     from warehouse.cohorts.balance import describe_sides
     from warehouse.manifests.export import export_manifest
 
+    interruption.mark_writing()
     kinds, names = options.split_words(objects), options.split_words(columns)
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = prepare(warehouse, name, param, table)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def refresh(
     from warehouse.ingest import refresh as run_refresh
     from warehouse.settings import load_settings
 
+    interruption.mark_writing()
     with show_progress(quiet=quiet) as report:
         result = run_refresh(
             source,

@@ -24,7 +24,7 @@ from warehouse.manifests.files import Files, Part, abbreviate, find_files, split
 from warehouse.manifests.loading.loadable import Loadable
 from warehouse.manifests.rows import COLUMNS
 from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, compute_seal, read_file
-from warehouse.manifests.sides import Side, list_sides
+from warehouse.manifests.sides import Side, Sides, list_sides
 
 if TYPE_CHECKING:
     import polars as pl
@@ -119,9 +119,9 @@ class Manifest(Loadable):
         return find_files(self, self.polars(), Path(data), objects)
 
     @property
-    def sides(self) -> dict[str, Side]:
+    def sides(self) -> Sides:
         """The sides of the column `split`, train first, each with `polars()` and `files(data)`; rows without a side are
-        on none. UsageError if it was exported without a split."""
+        on none. UsageError for any other side, and if it was exported without a split."""
         return list_sides(self)
 
     def split(self, test: float = 0.2, by: str = "patient_id", seed: int = 0) -> tuple[Part, Part]:
