@@ -1,4 +1,4 @@
-"""Shows control characters escaped, so that data cannot steer a terminal or turn a line around.
+"""Shows control characters escaped, so that data cannot control a terminal or reverse a line.
 
 Control characters (C0, DEL, C1), those that change the direction of writing or have no width, line and paragraph
 separators and lone surrogates become `\\x1b`, `\\u202e` and the like: the reader sees that they are there.

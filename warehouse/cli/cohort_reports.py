@@ -104,7 +104,7 @@ def compare(
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """Compare a cohort's answers on two days or two snapshots: rows that came, left or changed, and why.
+    """Compare a cohort's answers on two days or two snapshots: rows that were added, changed or removed, and why.
 
     With --suppress N only the summary is written, because the rows identify patients; its rounded counts are of
     patients, not of rows.
