@@ -1,4 +1,4 @@
-"""Says what went wrong where people look: a sensor that turns failed runs and an old `published` into one line each.
+"""Reports failures where people look: a sensor that turns failed runs and a stale `published` into one line each.
 
 Belongs here: which events are worth a line, and the line. Not: how a line gets to its place (posting.py).
 
@@ -32,7 +32,7 @@ class Cursor(BaseModel):
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:
-    """The sensor; UsageError when CHEST_ALERT is no place."""
+    """The sensor; UsageError when CHEST_ALERT is not an address."""
     place = deployment.settings.alert
     notify.check_place(place)
 
@@ -46,7 +46,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
         cursor = Cursor.model_validate_json(context.cursor) if context.cursor else _find_first_cursor(context.instance)
         context.update_cursor(cursor.model_dump_json())
         n_sent = 0
-        for line, after in _find_news(context.instance, cursor, PUBLISHED):
+        for line, after in _find_events(context.instance, cursor, PUBLISHED):
             context.log.error(line)
             try:
                 if place:
@@ -70,7 +70,7 @@ def _find_first_cursor(instance: dg.DagsterInstance) -> Cursor:
     return Cursor(failure=records[0].storage_id if records else 0)
 
 
-def _find_news(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) -> Iterator[tuple[str, Cursor]]:
+def _find_events(instance: dg.DagsterInstance, cursor: Cursor, published: dg.AssetKey) -> Iterator[tuple[str, Cursor]]:
     """Lines not yet reported, each with the cursor to keep once it is."""
     changes = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.failure)
     for record in instance.fetch_run_status_changes(changes, limit=_RUNS_A_TICK, ascending=True).records:

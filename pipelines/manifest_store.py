@@ -39,7 +39,7 @@ def store_manifest(reader: Warehouse, name: str, place: Path, settings: Settings
         if folder.exists():  # the same snapshot, asked by another text of the cohort
             names = (f"{snapshot}-{number}" for number in itertools.count(2))  # not the digest: pages show the path
             folder = next(shelf / name for name in names if not (shelf / name).exists())
-        found, is_new = export_manifest(cohort, folder, say=lambda _: None), True
+        found, is_new = export_manifest(cohort, folder, warn=lambda _: None), True
     known = {(entry["digest"], entry["snapshot"]) for entry in register.list_entries(reader.location.name, settings)}
     if (found.digest, found.about["snapshot"]) not in known and (
         refusal := register.record(found, reader.location, settings)

@@ -15,7 +15,7 @@ from warehouse.errors import UsageError
 
 
 def build(deployment: Deployment) -> Sequence[Definition]:
-    """The schedules of refresh and maintenance, running from the start; UsageError names a variable that is no time."""
+    """Build the schedules of refresh and maintenance, running from the start; UsageError names an invalid variable."""
     settings = deployment.settings
     refresh = deployment.refresh_job()
     return [

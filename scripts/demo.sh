@@ -13,21 +13,21 @@ title() {
     printf '\n── %s\n' "$1"
 }
 
-# Say a command as a user would type it, then run it.
+# Print a command as a user would type it, then run it.
 show() {
     printf '\n$ %s\n' "$1"
     shift
     "$@"
 }
 
-# Of Dagster's log, only what the steps and the checks say; as it comes.
+# Print only the lines of Dagster's log from steps and checks, as they come.
 steps() {
     while IFS= read -r line; do
         case $line in
         *" - INFO - refresh - "*)
-            said=${line##* - }
+            message=${line##* - }
             step=${line% - *}
-            printf '  %-10s %s\n' "${step##* - }" "$said"
+            printf '  %-10s %s\n' "${step##* - }" "$message"
             ;;
         esac
     done
@@ -51,7 +51,7 @@ refresh | tee "$log" | steps
 if ! grep -q ' - RUN_SUCCESS - ' "$log"; then
     printf '\nThe refresh failed. The end of %s:\n\n' "$log" >&2
     tail -n 20 "$log" >&2
-    # Dagster repeats the reason above a long stack; it is said last, where it is seen.
+    # Dagster repeats the reason above a long stack; it is printed last, where it is seen.
     printf '\n%s\n' "$(sed -n 's/^dagster.*\.Failure: /Reason: /p' "$log" | tail -n 1)" >&2
     exit 1
 fi

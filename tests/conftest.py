@@ -24,7 +24,7 @@ from warehouse.lake import location
 from warehouse.lake import store as lakes
 from warehouse.settings import Settings
 
-#: A slow machine is no fault of what is tested.
+#: A slow machine is not a fault of what is tested.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 

@@ -80,7 +80,7 @@ class Warehouse(Session):
         return Cohort.prepare(self.as_of(as_of) if as_of else self, name_or_path, parameters, tables)
 
     def changes_since(self, snapshot: int) -> duckdb.DuckDBPyRelation:
-        """Compare with an earlier published snapshot: one row per image or clinical file that is new, changed or gone.
+        """List the images and clinical files that were added, changed or removed since an earlier published snapshot.
 
         Both are read as of the same day and for the same group; columns as in sql/reports/changes_since.sql.
         UsageError if the snapshot was not published or is gone.

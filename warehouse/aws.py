@@ -1,4 +1,4 @@
-"""AWS: the session, and what a refusal means: one clear line, and whether a later try may go well."""
+"""AWS: the session, and its errors, each explained in one line that states whether a retry may succeed."""
 
 from __future__ import annotations
 

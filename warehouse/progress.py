@@ -1,4 +1,4 @@
-"""How long work reports how far it is."""
+"""Reports the progress of long work."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def require_base(base: int, name: str = "suppress") -> int:
 def load_suppress(environ: Mapping[str, str] = os.environ) -> int:
     """The base by CHEST_SUPPRESS, 5 by default, for what has no `--suppress` (pipelines/).
 
-    UsageError when it is no such base.
+    UsageError when it is not a valid base.
     """
     text = environ.get(SUPPRESS_VARIABLE, "").strip()
     try:

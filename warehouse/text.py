@@ -1,4 +1,4 @@
-"""Shows control characters escaped, so that data cannot steer a terminal or turn a line around.
+"""Shows control characters escaped, so that data cannot control a terminal or reverse a line.
 
 Control characters (C0, DEL, C1), those that change the direction of writing or have no width, line and paragraph
 separators and lone surrogates become `\\x1b`, `\\u202e` and the like: the reader sees that they are there.
@@ -16,7 +16,7 @@ _UNSEEN = (
 )
 _CONTROLS = re.compile(f"[{_UNSEEN}]")
 _LINES = re.compile(f"(?!\n)[{_UNSEEN}]")
-#: In JSON the plain controls are escaped already, and white space between values is no part of a text.
+#: In JSON the plain controls are escaped already, and white space between values is not part of a text.
 _IN_JSON = re.compile(f"(?![\n\t ])[{_UNSEEN}]")
 
 

@@ -25,7 +25,7 @@ counts as (
     union all
     select source, kind, 0 as n_objects, 0 as n_loaded, count(*) as n_rejected
     from ops.rejects
-    -- What the listing passed over is named and is no object; what is held over is counted as loaded.
+    -- What the listing skipped is named and does not count as an object; what is held over is counted as loaded.
     where kind <> 'skipped' and kept_etag is null
     group by source, kind
 )

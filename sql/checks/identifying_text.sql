@@ -7,7 +7,7 @@
 -- table: headers
 with
 -- Whole headers that hold none of the shapes below are passed over without taking them apart. Every shape is here in a
--- form that is no stricter; a text with a backslash may be escaped JSON and is always taken apart.
+-- form that is not stricter; a text with a backslash may be escaped JSON and is always taken apart.
 candidates as (
     select patient_id, key, header
     from headers

@@ -18,7 +18,7 @@ nullif(trim(regexp_replace(
 case {{ text }} {{ centre_aliases }} else {{ text }} end
 
 -- name: vendor
--- Of a text spelt so. Makers are known by how their name begins, up to a character that is no letter or digit: SIEMENS,
+-- Of a text spelt so. Makers are known by how their name begins, up to a character that is neither letter nor digit: SIEMENS,
 -- Siemens Healthineers and Siemens AG are one. What mappings.csv (map_name vendor_starts) does not know stays as it is.
 case regexp_extract({{ spelt }}, '^({{ vendor_starts }})(?:[^a-z0-9]|$)', 1)
     when '' then {{ spelt }} {{ vendor_names }}

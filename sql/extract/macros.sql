@@ -9,7 +9,7 @@ create or replace temp macro dicom_name(v) as nullif(
 );
 -- VR DS has no NaN and no infinity, whatever a cast may read.
 create or replace temp macro dicom_double(v) as case when isfinite(v[1]) then v[1] end;
--- IS may arrive as 3, "3" or 3.0; 3.7 is no integer and is not rounded into one.
+-- IS may arrive as 3, "3" or 3.0; 3.7 is not an integer and is not rounded.
 create or replace temp macro dicom_integer(v) as case when trunc(v[1]) = v[1] then try_cast(v[1] as integer) end;
 -- VR DA is YYYYMMDD; ACR-NEMA wrote YYYY.MM.DD.
 create or replace temp macro dicom_date(v) as cast(try_strptime(v[1], ['%Y%m%d', '%Y.%m.%d']) as date);

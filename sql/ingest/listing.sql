@@ -164,17 +164,17 @@ from parts;
 delete from {{ table }}
 where source = $source and key in (select key from changes where change <> 'added');
 
--- name: gone
+-- name: removed
 -- Rows of objects that no longer exist or have changed their kind. Rows of replaced objects stay until the new content
 -- has been read, because that may fail.
-create or replace temp table gone as
+create or replace temp table removed as
 select changes.key
 from changes
 left join parsed on changes.key = parsed.key
 where change = 'removed' or (change = 'changed' and changes.old_kind <> parsed.kind);
 
--- name: delete_gone
-delete from {{ table }} where source = $source and key in (from gone);
+-- name: delete_removed
+delete from {{ table }} where source = $source and key in (from removed);
 
 -- name: unpaired
 -- Left behind by another program: a stored file without its typed row. Reading it again would duplicate it.

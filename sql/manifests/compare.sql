@@ -21,8 +21,8 @@ select
     coalesce(old.object, new.object) as object,
     coalesce(old.patient_id, new.patient_id) as patient_id,
     case
-        when old.key is null then 'came'
-        when new.key is null then 'went'
+        when old.key is null then 'added'
+        when new.key is null then 'removed'
         when len(details) > 0 then 'changed'
         else 'same'
     end as change,

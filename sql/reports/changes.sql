@@ -4,7 +4,7 @@
 select min(snapshot_id) from ducklake_snapshots('lake');
 
 -- name: changed
--- Tables that rows came into or went from, or that were altered, as `core.images`; and views that were made anew.
+-- Tables with added or removed rows, or that were altered, as `core.images`; and views that were created again.
 -- Merging and rewriting files changes no row and is not listed. DuckLake names tables by number.
 with
 reported as (

@@ -1,4 +1,4 @@
--- What is new, changed or gone between two published snapshots. One statement under each name;
+-- What was added, changed or removed between two published snapshots. One statement under each name;
 -- warehouse/query/changes.py runs them.
 
 -- name: columns
@@ -6,8 +6,9 @@ select * from {{ relation }} limit 0;
 
 -- name: view
 -- The temporary view changes: rows of images and clinical_history that are not the same as in snapshot `since`, both as
--- of the session's day and for its group. change is new, changed or gone; why has what differs in a changed row: content
--- (the object), image (its .dcm) or rules (the object was read again by other rules). source and key join the views.
+-- of the session's day and for its group. change is added, changed or removed; why has what differs in a changed row:
+-- content (the object), image (its .dcm) or rules (the object was read again by other rules). source and key join the
+-- views.
 create or replace temp view changes as
 with
 earlier as (select * from {{ rows_then }}),
@@ -19,7 +20,7 @@ different as (
         coalesce(later.relation, earlier.relation) as relation,
         coalesce(later.source, earlier.source) as source,
         coalesce(later.key, earlier.key) as key,
-        case when earlier.key is null then 'new' when later.key is null then 'gone' else 'changed' end as change,
+        case when earlier.key is null then 'added' when later.key is null then 'removed' else 'changed' end as change,
         (later.etag is distinct from earlier.etag) as in_content,
         (later.dcm is distinct from earlier.dcm) as in_image,
         (later.rules is distinct from earlier.rules) as in_rules

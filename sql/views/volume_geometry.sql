@@ -5,7 +5,7 @@
 -- steps may differ by 1 % from the even step (as in highdicom), slices may lie 0.1 mm beside each other, direction
 -- cosines may be off by 0.01. As there, a series with a localizer or a maximum intensity projection is not in it.
 -- Stricter than there: each axis is of unit length and at right angles to the other, not only their product; an image
--- of the series that is no slice, or a single slice, makes no volume. More lenient: orientations are the same up to
+-- of the series that is not a slice, or a single slice, makes no volume. More lenient: orientations are the same up to
 -- 0.0001 in a cosine, and positions are when they are less than 0.001 mm apart, so that rounding does not count.
 -- Limits: a missing slice at either end leaves no trace. A step is compared with the median, so missing slices are
 -- counted only while more than half of the steps are whole. Multi-frame images have their positions elsewhere.

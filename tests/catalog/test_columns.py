@@ -150,7 +150,7 @@ def test_tag_reads_a_sequence_as_json(wh: warehouse.Warehouse) -> None:
 def test_tag_knows_every_keyword_of_pydicom(wh: warehouse.Warehouse) -> None:
     keywords = {entry[4]: f"{tag:08X}" for tag, entry in DicomDictionary.items() if entry[4]}
     assert len(keywords) > 4000
-    # For each keyword a header in which its tag, and no other, says so.
+    # For each keyword a header that has its tag, and no other.
     headers = [json.dumps({tag: {"vr": "LO", "Value": [tag]}}) for tag in keywords.values()]
     rows = wh.sql(
         "select keyword, tag(header::json, keyword) "
@@ -174,17 +174,17 @@ def test_the_typed_columns_agree_with_the_header(wh: warehouse.Warehouse) -> Non
 
 def test_the_dictionary_page_is_level_with_the_tables() -> None:
     page = Path(warehouse.__file__).parent.parent / "docs/data_dictionary.md"
-    assert page.read_text(encoding="utf-8") == data_dictionary.render_page(), "say make docs"
+    assert page.read_text(encoding="utf-8") == data_dictionary.render_page(), "run make docs"
 
 
 def test_the_drawing_of_the_views_is_level_with_their_sql() -> None:
     page = (Path(warehouse.__file__).parent.parent / "sql/README.md").read_text(encoding="utf-8")
-    assert page == view_drawing.redraw(page), "say make docs"
+    assert page == view_drawing.redraw(page), "run make docs"
 
 
 def test_the_picture_of_the_layers_is_level_with_their_contract() -> None:
     page = (Path(warehouse.__file__).parent.parent / "docs/architecture.md").read_text(encoding="utf-8")
-    assert page == layer_drawing.redraw(page), "say make docs"
+    assert page == layer_drawing.redraw(page), "run make docs"
 
 
 @pytest.mark.parametrize("relation", columns.load_relations().values(), ids=lambda relation: relation.name)
@@ -197,7 +197,7 @@ def test_what_is_measured_has_a_unit(relation: columns.Relation) -> None:
 CLINICAL_SECTIONS = {column.section for column in columns.list_record_columns()}
 
 
-def test_every_field_of_the_record_says_what_there_is_to_say() -> None:
+def test_every_field_of_the_record_is_documented() -> None:
     names = {column.name for column in columns.load_relations()["core.clinical"].columns}
     keys = [key for column in columns.list_record_columns() for key in (column.source, *column.other_keys)]
     assert len(set(keys)) == len(keys) == 72
@@ -208,7 +208,7 @@ def test_every_field_of_the_record_says_what_there_is_to_say() -> None:
         assert column.type or not column.event_date
 
 
-def test_every_rule_is_told_once_with_an_effect() -> None:
+def test_every_rule_is_declared_once_with_an_effect() -> None:
     rows = tables.read_rows("rules")
     assert len({row["rule"] for row in rows}) == len(rows)
     assert {row["effect"] for row in rows} == {"nulled", "changed", "repaired", "flagged"}

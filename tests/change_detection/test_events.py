@@ -54,20 +54,20 @@ def receive(queue: str, source: Any = SOURCE) -> Changes:
         return changes
 
 
-def test_a_bucket_tells_its_queue_and_the_queue_us(s3: S3, sqs: Any, queue: str) -> None:
-    s3.put("telling", {})
+def test_a_bucket_notifies_its_queue_and_the_queue_is_read(s3: S3, sqs: Any, queue: str) -> None:
+    s3.put("notifying", {})
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     wanted = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]
     s3.client().put_bucket_notification_configuration(
-        Bucket="telling", NotificationConfiguration={"QueueConfigurations": wanted}
+        Bucket="notifying", NotificationConfiguration={"QueueConfigurations": wanted}
     )
-    s3.put("telling", {key("1 ü+a"): RECORD, key(2): RECORD})
-    with receive_events(queue, "s3://telling", SETTINGS) as changes:
-        assert (changes.new, changes.keys, changes.sources) == (True, 2, ("s3://telling",))
+    s3.put("notifying", {key("1 ü+a"): RECORD, key(2): RECORD})
+    with receive_events(queue, "s3://notifying", SETTINGS) as changes:
+        assert (changes.new, changes.keys, changes.sources) == (True, 2, ("s3://notifying",))
         assert changes.prefixes == ("training/Covid1 ü+a/", "training/Covid2/")
         assert "Covid" not in f"{changes}"
     assert left(sqs, queue) == 0
-    assert receive(queue, "s3://telling") == Changes(False, 0, "The queue reports no changes.")
+    assert receive(queue, "s3://notifying") == Changes(False, 0, "The queue reports no changes.")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ COLUMN = {column.name: column for column in columns.list_record_columns()}
 
 
 def key_of(case: dict[str, str]) -> str:
-    """The key of the record that a case is about: an alias where its reason says so, else the column's own."""
+    """The key of the record that a case is about: an alias where its reason names one, else the column's own."""
     column = COLUMN[case["column"]]
     if named := re.match(r"Under the (?:mistyped|former) key (?:PMH )?([^:]+):", case["reason"]):
         (alias,) = (key for key in column.other_keys if key.endswith(named[1]))

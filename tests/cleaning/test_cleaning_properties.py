@@ -86,7 +86,7 @@ NUMBERS, CODES = ("integer", "age", "number", "fio2", "blood_pressure"), ("boole
 
 
 def plain(column: columns.Column, value: object) -> object:
-    """What a value says without any rule: a number, a day in the order of its field, a code, a text; else nothing."""
+    """Read a value plainly, without any rule: a number, a day in the order of its field, a code, a text; else None."""
     text = ("true" if value else "false") if isinstance(value, bool) else str(value).strip()
     number = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text)
     if column.kind in NUMBERS:
@@ -113,7 +113,7 @@ def plain_day(text: str, *, day_first: bool) -> date | None:
     return None
 
 
-#: What is flagged and kept as it was says nothing about a change.
+#: Rules that flag a value and keep it do not explain a change.
 _KEPT = ("unit_unknown", "outside_printed_range", "unit_implausible", "unit_not_convertible")
 ONE_FIELD = st.tuples(
     st.sampled_from(sorted(key for key, c in FIELDS.items() if c.kind != "list")), st.booleans() | MIXED | SCALAR
@@ -123,7 +123,7 @@ ONE_FIELD = st.tuples(
 @settings(max_examples=25, deadline=None)
 @given(given=st.lists(ONE_FIELD, min_size=1, max_size=25))
 def test_nothing_changes_without_a_row(con: duckdb.DuckDBPyConnection, given: list[tuple[str, Any]]) -> None:
-    """A clean value that is not what the value plainly says, or is null where the value is not blank, has a row."""
+    """A clean value that is not the plain reading of the value, or is null where the value is not blank, has a row."""
     rows, issues = cleaned(con, *({field: value} for field, value in given))
     explained = {issue["key"] for issue in issues if issue["rule"] not in _KEPT}
     for row, (field, value) in zip(rows, given, strict=True):
@@ -148,7 +148,7 @@ def test_total_and_every_value_is_kept_or_explained(
 ) -> None:
     rows, issues = cleaned(con, *records)
     assert [row["key"] for row in rows] == [f"{i:06}" for i in range(len(records))]
-    told = {(issue["key"], issue["field"]) for issue in issues}
+    listed = {(issue["key"], issue["field"]) for issue in issues}
     nulled = {(issue["key"], issue["field"]) for issue in issues if issue["effect"] == "nulled"}
     for row, record in zip(rows, records, strict=True):
         others = record.get("OtherDataSources")
@@ -158,21 +158,19 @@ def test_total_and_every_value_is_kept_or_explained(
             where = (row["key"], field)
             if field not in FIELDS:
                 known = field == "OtherDataSources" or (isinstance(nested, dict) and field in nested)
-                assert known or where in told
+                assert known or where in listed
             elif not is_blank(value) and FIELDS[field].name not in SHARED:
                 kept = row.get(FIELDS[field].name)
                 assert (kept is None) == (where in nulled), (field, value, kept)
             elif is_blank(value) and isinstance(nested, dict) is False:
-                assert where not in told
+                assert where not in listed
     columns_named = {row["column_name"] for row in issues} - {None}
     assert columns_named <= {column.name for column in columns.list_record_columns()}
 
 
 @settings(max_examples=20, deadline=None)
 @given(records=st.lists(RECORD | NESTED, min_size=1, max_size=6))
-def test_issues_of_a_value_that_came_to_nothing_say_nothing_else(
-    con: duckdb.DuckDBPyConnection, records: list[dict[str, Any]]
-) -> None:
+def test_only_a_nulled_value_has_no_clean_value(con: duckdb.DuckDBPyConnection, records: list[dict[str, Any]]) -> None:
     for issue in cleaned(con, *records)[1]:
         of_records = ("unknown_field", "duplicate_field", "overridden_by_segmentation")
         if issue["rule"] not in of_records:
@@ -346,7 +344,7 @@ def test_a_power_of_ten_behind_a_number_is_its_unit(con: duckdb.DuckDBPyConnecti
 
 
 @pytest.mark.parametrize("field", [key for key, column in FIELDS.items() if column.kind in ("date_us", "date_uk")])
-def test_days_that_stand_for_none(con: duckdb.DuckDBPyConnection, field: str) -> None:
+def test_placeholder_dates(con: duckdb.DuckDBPyConnection, field: str) -> None:
     entries = ["1900-01-01", "01/01/1970", "1/1/1900", "1970-01-01T00:00:00Z", "[x] - 1970-01-01", "01/01/00"]
     for found, rules in read(con, field, *entries):
         assert (found, rules) == (None, {"placeholder_date"})
@@ -527,10 +525,10 @@ def test_units(
         assert issue["unit"] == unit
 
 
-def test_a_conversion_tells_raw_and_clean_value_and_unit(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_conversion_records_raw_and_clean_value_and_unit(con: duckdb.DuckDBPyConnection) -> None:
     _, (issue,) = cleaned(con, {"SubmittingCentre": CAMBRIDGE, "D-dimer on admission": 350})
-    told = [issue[name] for name in ("raw_value", "raw_unit", "clean_value", "unit", "effect", "submitting_centre")]
-    assert told == ["350", "ng/mL", "0.35", "mg/L", "changed", CAMBRIDGE]
+    found = [issue[name] for name in ("raw_value", "raw_unit", "clean_value", "unit", "effect", "submitting_centre")]
+    assert found == ["350", "ng/mL", "0.35", "mg/L", "changed", CAMBRIDGE]
 
 
 ALIASES = [
@@ -572,12 +570,12 @@ def test_aliases_and_nested_fields(
     assert {issue["rule"] for issue in issues} == rules
 
 
-def test_what_a_nested_field_replaced_is_told(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_value_replaced_by_a_nested_field_has_an_issue(con: duckdb.DuckDBPyConnection) -> None:
     nested = {"OtherDataSources": {"SegmentationData": {"PMH CKD": "1 - stage 3", "Age": " "}}}
     (row,), issues = cleaned(con, {"PMH CKD": 0, "Age": 50, **nested})
     assert (row["pmh_ckd"], row["age"]) == (True, None)
-    told = {(i["field"], i["raw_value"], i["clean_value"], i["rule"]) for i in issues}
-    assert told == {
+    found = {(i["field"], i["raw_value"], i["clean_value"], i["rule"]) for i in issues}
+    assert found == {
         ("PMH CKD", "1 - stage 3", "true", "code_from_text"),
         ("PMH CKD", "0", "true", "overridden_by_segmentation"),
         ("Age", "50", None, "overridden_by_segmentation"),
@@ -597,7 +595,7 @@ def test_swabs_keep_their_order_and_explain_their_parts(con: duckdb.DuckDBPyConn
     ]
 
 
-def test_a_key_that_is_there_twice_is_told(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_duplicate_key_has_an_issue(con: duckdb.DuckDBPyConnection) -> None:
     batch = {c.name: pa.array([None], pa.string()) for c in columns.load_relations()["raw.objects"].columns}
     batch |= {"available_date": pa.array([DAY]), "content": pa.array(['{"Age": 40, "Sex": "F", "Age": 50}'])}
     rows, issues = record_extraction.extract_records(con, pa.table(batch))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Chest, write_objects
-from drawn import build_lake, build_objects
+from example_lakes import build_lake, build_objects
 
 import warehouse
 from warehouse import cohorts
@@ -69,7 +69,7 @@ n       | 2020-04-20 |               | Bath   | 2020-04-02 |            |       
 
 @pytest.fixture(scope="module")
 def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
-    with build_lake(tmp_path_factory.mktemp("drawn"), FILMS, RECORDS) as opened:
+    with build_lake(tmp_path_factory.mktemp("lake"), FILMS, RECORDS) as opened:
         yield opened
 
 
@@ -99,7 +99,7 @@ def test_a_cohort_runs_with_its_parameters_and_as_of_a_day(wh: warehouse.Warehou
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "says"),
+    ("old", "new", "line", "message"),
     [
         ("StudyDate >=", "StudyDat >=", 13, "There is no column StudyDat. Did you mean StudyDate?"),
         ("from studies", "from studys", 12, "There is no view or step studys. Did you mean studies?"),
@@ -135,13 +135,13 @@ def test_a_cohort_runs_with_its_parameters_and_as_of_a_day(wh: warehouse.Warehou
         ("with\n", "with recursive\n", 8, "WITH RECURSIVE is not allowed in a cohort"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
+def test_a_mistake_is_reported_with_its_line(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
     assert old in GOOD
     file = tmp_path / "mine.sql"
     file.write_text(GOOD.replace(old, new, 1))
     with pytest.raises(cohorts.DefinitionError) as caught:
         cohorts.check_definition(cohorts.load(file))
-    assert re.search(rf"mine\.sql:{line}: .*({says})", str(caught.value)), caught.value
+    assert re.search(rf"mine\.sql:{line}: .*({message})", str(caught.value)), caught.value
     assert "Traceback" not in str(caught.value)
 
 
@@ -177,11 +177,11 @@ def test_what_is_not_one_select(text: str) -> None:
 
 
 def test_wrong_parameters(wh: warehouse.Warehouse, good: Path) -> None:
-    for given, says in (
+    for given, message in (
         ({"sinc": "2020-01-01"}, "no parameter sinc. Did you mean since"),
         ({"since": "yesterday"}, "since of good is DATE, not 'yesterday'"),
     ):
-        with pytest.raises(warehouse.UsageError, match=says):
+        with pytest.raises(warehouse.UsageError, match=message):
             wh.cohort(good, **given)
     with pytest.raises(warehouse.UsageError, match=r"no cohort 'covid_risc'\. Did you mean covid_risk"):
         wh.cohort("covid_risc")
@@ -239,7 +239,7 @@ select SOPInstanceUID from pictures where (select count(*) from numbers) = 3"""
     }
 
 
-def test_the_flow_is_drawn(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
+def test_attrition_writes_a_flow_chart(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
     picture = attrition_chart.render_svg("A <title>", "for whom", wh.cohort(good).steps())
     assert "A &lt;title&gt;" in picture
     assert "Excluded" in picture
@@ -250,7 +250,7 @@ def test_the_flow_is_drawn(wh: warehouse.Warehouse, good: Path, tmp_path: Path) 
         attrition_chart.save_chart(picture, tmp_path / "flow.gif")
 
 
-def told(differences: list[compare.Difference]) -> dict[str, tuple[str, str, str]]:
+def tabulate(differences: list[compare.Difference]) -> dict[str, tuple[str, str, str]]:
     return {d.id: (d.change, d.step, "; ".join(r.text for r in d.reasons)) for d in differences}
 
 
@@ -275,14 +275,16 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: P
         warehouse.open(str(new_lake), snapshot=before, trusted=False) as then,
         warehouse.open(str(new_lake), trusted=False) as now,
     ):
-        found = told(compare.compare_answers(then.cohort(good), now.cohort(good)))
-        days = told(compare.compare_answers(now.cohort(good, as_of="2020-04-30"), now.cohort(good, as_of="2020-05-02")))
-        changed = told(compare.compare_answers(now.cohort(good), now.cohort(good, since="2020-05-01")))
+        found = tabulate(compare.compare_answers(then.cohort(good), now.cohort(good)))
+        days = tabulate(
+            compare.compare_answers(now.cohort(good, as_of="2020-04-30"), now.cohort(good, as_of="2020-05-02"))
+        )
+        changed = tabulate(compare.compare_answers(now.cohort(good), now.cohort(good, since="2020-05-01")))
     record = "training/n/data/2020-05-02/data.json"
     clinical = f"newer clinical file {record} changed"
-    assert found["B1"] == ("left", "films", "removed object training/b/images_metadata/2020-04-02/b1.json")
-    assert found["A9"] == ("came", "films", "new object training/a/images_metadata/2020-05-01/a9.json")
-    assert found["N1"][:2] == ("came", "positive")
+    assert found["B1"] == ("removed", "films", "removed object training/b/images_metadata/2020-04-02/b1.json")
+    assert found["A9"] == ("added", "films", "added object training/a/images_metadata/2020-05-01/a9.json")
+    assert found["N1"][:2] == ("added", "positive")
     assert clinical in found["N1"][2]
     assert (
         "date_of_positive_covid_swab from none to 2020-05-01" in found["N1"][2]
@@ -290,7 +292,7 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: P
     )
     assert found.keys() == {"A9", "B1", "N1", "N2"}
     assert days.keys() == {"A9", "N1", "N2"}
-    assert changed["A2"] == ("left", "films", "changed definition: since from 2020-03-01 to 2020-05-01")
+    assert changed["A2"] == ("removed", "films", "changed definition: since from 2020-03-01 to 2020-05-01")
 
 
 def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_lake: Path) -> None:
@@ -312,11 +314,11 @@ def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_l
                     came_or_left = difference.change != "changed"
                     assert bool(difference.step) is came_or_left, difference
                     assert bool(difference.values) is not came_or_left, difference
-    assert kinds[compare.Kind.NEW] > 10
+    assert kinds[compare.Kind.ADDED] > 10
     assert kinds[compare.Kind.CLINICAL] > 10
 
 
-DRAWN = """\
+SAMPLED = """\
 -- title: t
 -- question: q
 -- grain: image
@@ -327,17 +329,17 @@ films as (
     from images
     inner join clinical on images.patient_id = clinical.patient_id
 ),
-drawn as (
+sampled as (
     select * from films
     qualify row_number() over (partition by ViewPosition order by covid_code nulls last, SOPInstanceUID) <= 1
 )
 select SOPInstanceUID, patient_id, ViewPosition
-from drawn
+from sampled
 """
 
 
 def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new_lake: Path) -> None:
-    """A .dcm that comes, a header that says nothing new of what is read, a field that is not read or did not matter."""
+    """An added .dcm, a header with the same values in the columns read, a field that is not read or did not matter."""
     films = """
         patient | image | day        | body  | model
         a       | a     | 2020-04-01 | CHEST | One
@@ -345,8 +347,8 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
         """
     records = "patient | uploaded | cxr_1 | code_1 | age | centre"
     first = f"{records}\na | 2020-04-02 | 2020-04-01 | 1 | 50 | Leeds\nb | 2020-04-02 | 2020-04-01 | 2 | 50 | Leeds"
-    file = tmp_path / "drawn.sql"
-    file.write_text(DRAWN)
+    file = tmp_path / "sampled.sql"
+    file.write_text(SAMPLED)
 
     def step(films: str, records: str, dcm: str = "") -> int:
         more = {"training/b/images/2020-04-01/b.dcm": dcm} if dcm else {}
@@ -364,7 +366,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
         return {d.id: [(str(r.kind), r.text) for r in d.reasons] for d in found}
 
     start = step(films, first)
-    # a's own record makes it leave; b's says 51 and not 50 years, of another centre, and its header another model.
+    # a's own record makes it leave; b's has 51 years and not 50, and another centre, and its header another model.
     worse = f"{records}\na | 2020-05-02 | 2020-04-01 | 3 | 50 | Leeds\nb | 2020-05-02 | 2020-04-01 | 2 | 51 | York"
     later = step(films.replace("b     | 2020-04-01 | CHEST | One", "b     | 2020-04-01 | CHEST | Two"), worse, dcm="x")
     reasons = between(start, later, file)
@@ -382,7 +384,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
     record = "training/b/data/2020-05-02/data.json"
     assert between(start, later, reads_all) == {
         "b": [
-            ("new object", "new object training/b/images/2020-04-01/b.dcm"),
+            ("added object", "added object training/b/images/2020-04-01/b.dcm"),
             ("replaced object", "replaced object training/b/images_metadata/2020-04-01/b.json"),
             ("clinical file", f"newer clinical file {record} changed centre from leeds to york"),
         ]
@@ -394,7 +396,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
 
 
 def test_a_concept_is_followed_to_the_fields_that_it_reads(tmp_path: Path) -> None:
-    """Of a newer file the reason is the swab; its age, and an entry that is not understood, are none."""
+    """Of a newer file the reason is the swab; its age, and an entry that is not understood, are not."""
     films = "patient | image | day\nn | n | 2020-04-05\nm | m | 2020-04-05"
     records = """
         patient | uploaded   | swabs        | cxr_1 | centre
@@ -404,13 +406,13 @@ def test_a_concept_is_followed_to_the_fields_that_it_reads(tmp_path: Path) -> No
         m       | 2020-05-11 | 2020-04-05 ? |       | York
         """
     with build_lake(tmp_path, films, records) as wh:
-        found = told(
+        found = tabulate(
             compare.compare_answers(*(wh.cohort("covid_risk", as_of=day) for day in ("2020-04-15", "2020-06-01")))
         )
     assert found.keys() == {"n", "m"}
     assert "swabdates from" in found["n"][2]
     assert "centre" not in found["n"][2]
-    assert found["m"][:2] == ("left", "labelled")
+    assert found["m"][:2] == ("removed", "labelled")
     assert "swabdates from" in found["m"][2]
 
 
@@ -454,7 +456,7 @@ def test_lint_finds_facts_from_the_future(wh: warehouse.Warehouse, tmp_path: Pat
     assert not any("later than" in p.message for p in guarded), "the filter keeps it before the image"
 
 
-def test_risk_tells_what_a_label_goes_with(wh: warehouse.Warehouse) -> None:
+def test_confounders_measure_the_associations_of_a_label(wh: warehouse.Warehouse) -> None:
     with_ct = wh.cohort("prior_data", patients=["a", "b", "c", "n"])
     found = confounding.tabulate_confounders(with_ct, "Modality")
     by_name = {a.second: a for a in found.with_label}
@@ -526,6 +528,6 @@ def test_the_pages_of_the_cohorts_are_level_with_their_files() -> None:
     guide = (DOCS / "cohorts.md").read_text()
     for name in cohorts.list_shipped():
         assert (DOCS / f"cohorts/{name}.md").read_text() == cohort_pages.render_page(cohorts.load(name)), (
-            "say make docs"
+            "run make docs"
         )
         assert f"(cohorts/{name}.md)" in guide

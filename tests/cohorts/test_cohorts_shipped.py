@@ -1,5 +1,5 @@
-"""The shipped cohorts on tiny drawn buckets, beyond their examples (sql/cohorts/*.test.txt): steps, draws, dirty values."""
-# ruff: noqa: E501 (drawn tables are as wide as they are)
+"""The shipped cohorts on tiny buckets, beyond their examples (sql/cohorts/*.test.txt): steps, samples, dirty values."""
+# ruff: noqa: E501 (tables of examples are wide)
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_objects
-from drawn import build_lake, build_objects, fetch_answer
+from example_lakes import build_lake, build_objects, fetch_answer
 
 import warehouse
 from warehouse import cohorts, synthetic
@@ -64,7 +64,7 @@ def test_ventilation(tmp_path: Path) -> None:
     wh = build_lake(
         tmp_path,
         """
-        patient  | image     | day        | said          | view
+        patient  | image     | day        | description   | view
         vent     | vent_old  | 2020-03-01 |               |
         vent     | vent_in   | 2020-04-01 |               |
         vent     | vent_next | 2020-04-02 |               |
@@ -322,7 +322,7 @@ def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Pat
     people = {name: len({row["patient_id"] for row in found}) for name, found in rows.items()}
     status = Counter(row["covid_status"] for row in rows["covid_risk"])
     censored = all(row["is_censored"] for row in rows["ventilation"])
-    said = {
+    stated = {
         "covid_risk": f"{count['covid_risk']} films of {people['covid_risk']} patients, "
         f"{status['positive']} positive and {status['negative']} negative.",
         "external_validation": f"{count['external_validation']} films; with loosen = 3, {looser} films.",
@@ -332,11 +332,11 @@ def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(tmp_path: Pat
         "ventilation": f"{count['ventilation']} study of {people['ventilation']} patient{', censored' * censored}.",
         "prior_data": f"{count['prior_data']} images of Covid20.",
     }
-    for name, words in said.items():
+    for name, words in stated.items():
         assert words in cohorts.load(name).limits, name
 
 
-def test_every_shipped_cohort_says_its_definition_and_limits_and_explains_its_steps() -> None:
+def test_every_shipped_cohort_states_its_definition_limits_and_steps() -> None:
     assert len(cohorts.list_shipped()) == 6
     for name in cohorts.list_shipped():
         definition = cohorts.load(name)

@@ -23,7 +23,7 @@ from chest_films as f inner join reads on f.patient_id = reads.patient_id
 where f.StudyDate >= $since
 """
 EXAMPLES = """\
-# drawn
+# shared
 images
 patient_id | SOPInstanceUID | StudyDate
 a          | a1             | 2020-04-01

@@ -11,11 +11,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 from conftest import Chest, write_objects
-from drawn import build_lake, build_objects
+from example_lakes import build_lake, build_objects
 from hypothesis import given
 from hypothesis import strategies as st
 
 import warehouse
+from warehouse.cohorts import held_out
 from warehouse.cohorts.balance import _compare_sides
 from warehouse.cohorts.split import Split
 from warehouse.errors import UsageError
@@ -205,9 +206,39 @@ def test_held_out_centres(wh: warehouse.Warehouse, folder: Path) -> None:
 
 def test_a_held_out_centre_that_no_record_has(wh: warehouse.Warehouse, folder: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"The centre to hold out, 'Leads', has no clinical file.* Did you mean leeds\?"
+        UsageError, match=r"The centre to hold out, 'Leads', has no clinical file.* Did you mean 'leeds'\?"
     ):
         _ = wh.cohort(folder / "films.sql").split(hold_out_centres=["Leads"]).rows
+
+
+CENTRES = [
+    "cambridge university hospitals nhs foundation trust",
+    "leeds teaching hospitals nhs trust",
+    "norfolk and norwich university hospitals nhs foundation trust",
+    "sheffield childrens nhs foundation trust",
+    "sheffield teaching hospitals nhs foundation trust",
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("norfolk", CENTRES[2:3]),
+        ("norflok", CENTRES[2:3]),
+        ("norf", CENTRES[2:3]),
+        ("nhs foundation trust", []),
+        ("sheffield", CENTRES[3:]),
+        ("shefield", CENTRES[3:]),
+        ("sheffield teaching", CENTRES[4:]),
+        ("teaching sheffield hospital", CENTRES[4:]),
+        ("leeds teaching hospital", CENTRES[1:2]),
+        ("cambridge university hospital nhs foundation trust", CENTRES[:1]),
+        ("nowhere", []),
+        ("", []),
+    ],
+)
+def test_the_nearest_centres_are_suggested(given: str, near: list[str]) -> None:
+    assert held_out.find_nearest_centres(given, CENTRES) == near
 
 
 def test_a_held_out_time(wh: warehouse.Warehouse, folder: Path) -> None:
@@ -313,7 +344,7 @@ def test_counts_are_rounded_by_default(ask: Chest, folder: Path) -> None:
 def test_mistakes_of_the_command(ask: Chest, folder: Path, tmp_path: Path) -> None:
     for words, message in {
         ("--balance", "sexx"): "Did you mean sex?",
-        ("--hold-out-centre", "Leads"): "Did you mean leeds?",
+        ("--hold-out-centre", "Leads"): "Did you mean 'leeds'?",
         ("--train", "0"): "All shares of the split are 0",
         ("--by", "study"): "by patient or centre",
     }.items():
@@ -351,6 +382,10 @@ def test_a_manifest_has_the_sides_and_the_rule(made: warehouse.Manifest, wh: war
     assert [*made.sides] == ["train", "tune", "test", "external", "later"]
     assert sum(len(side.polars()) for side in made.sides.values()) == len(rows) - rows["split"].null_count()
     assert set(made.sides["external"].polars()["patient_id"]) == {"p3", "p4"}
+    with pytest.raises(
+        UsageError, match=r"no side 'trian'\. Did you mean train\? It has train, tune, test, external, later\.$"
+    ):
+        _ = made.sides["trian"]
 
 
 def test_the_split_is_part_of_the_digest(made: warehouse.Manifest, wh: warehouse.Warehouse, folder: Path) -> None:

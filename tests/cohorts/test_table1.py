@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from attack import Attack
 from conftest import Chest
-from drawn import build_lake
+from example_lakes import build_lake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +78,7 @@ TABLEONE_MEDIAN = ("61.0 [52.0,73.0]", "59.5 [56.5,64.0]", "74.0 [60.2,83.2]", "
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     with build_lake(tmp_path_factory.mktemp("table1"), films_with_days(), RECORDS) as opened:
         yield opened
 
@@ -118,27 +118,27 @@ def find(table: Table1, name: str) -> warehouse.cohorts.table1.Characteristic:
     return next(one for one in table.characteristics if one.name == name)
 
 
-def test_numbers_are_those_of_tableone(drawn: warehouse.Warehouse, films: Path) -> None:
-    table = drawn.cohort(films).table1("outcome", suppress=0)
+def test_numbers_are_those_of_tableone(small: warehouse.Warehouse, films: Path) -> None:
+    table = small.cohort(films).table1("outcome", suppress=0)
     assert table.groups == ("no", "yes", NO_VALUE)
     rows = read_csv(table)
     # Ours has a column for patients without an outcome, whom tableone has only in Overall.
     assert {key: (*rows[key][:4], rows[key][5]) for key in TABLEONE} == TABLEONE
     medians = read_csv(table, "median")["Age, years, median [Q1,Q3]", ""]
     assert (*medians[1:4], medians[5]) == TABLEONE_MEDIAN
-    apart = drawn.cohort(films).table1("outcome", suppress=0, count_missing=False)
+    apart = small.cohort(films).table1("outcome", suppress=0, count_missing=False)
     assert read_csv(apart)["Sex, n (%)", "female"][:3] == ("1", "4 (44.4)", "0 (0.0)"), "include_null=False"
     assert ("Sex, n (%)", NO_VALUE) not in read_csv(apart)
 
 
-def test_a_patient_counts_once_and_in_one_group(drawn: warehouse.Warehouse, films: Path) -> None:
-    table = drawn.cohort(films).table1("side", suppress=0)
+def test_a_patient_counts_once_and_in_one_group(small: warehouse.Warehouse, films: Path) -> None:
+    table = small.cohort(films).table1("side", suppress=0)
     assert table.n == {OVERALL: 10, "left": 8, SEVERAL: 1, NO_VALUE: 1}
     assert set(find(table, "sex").smd) == set(), "only one group is a value"
     modality, maker = find(table, "modality"), find(table, "manufacturer")
     assert {level: modality.count(level, OVERALL) for level in modality.levels} == {"CR": 8, "CR + DX": 1, "CT": 1}
     assert {level: maker.count(level, OVERALL) for level in maker.levels} == {"A": 5, "K": 4, SEVERAL: 1}
-    centre = find(drawn.cohort(films).table1(suppress=0), "centre")
+    centre = find(small.cohort(films).table1(suppress=0), "centre")
     assert {level: centre.count(level, OVERALL) for level in centre.levels} == {"Bath": 7, "Leeds": 3}, "one spelling"
     assert table.render("html").count(f"{SEVERAL}: patients whose rows have more than one value of side.") == 1
 
@@ -260,15 +260,15 @@ def test_ages_are_computed_from_rounded_counts_only(wh: warehouse.Warehouse) -> 
     assert all(re.fullmatch(r"\d+ \(\d+\)|n < 10", cell) for cell in shown[1:-1]), "whole years"
 
 
-def test_one_patient_alone_is_not_shown(drawn: warehouse.Warehouse, films: Path) -> None:
-    table = drawn.cohort(films).table1("side")
+def test_one_patient_alone_is_not_shown(small: warehouse.Warehouse, films: Path) -> None:
+    table = small.cohort(films).table1("side")
     assert table.n == {OVERALL: 10, "left": 5, NO_VALUE: 5}, (
         "one of several sides is not named; the missing are the rest"
     )
     for form in ("csv", "md", "tex", "html"):
         assert SEVERAL not in table.render(form)
         assert not re.search(r"\b(?:1|2|3|4|6|7|8|9) \(", table.render(form)), "counts are multiples of 5"
-    single = drawn.cohort(films, as_of="2020-04-02").table1()
+    single = small.cohort(films, as_of="2020-04-02").table1()
     assert single.n == {OVERALL: 0}
 
 
@@ -389,8 +389,8 @@ def test_demographics_as_a_command(here: Chest, lake: Path, tmp_path: Path) -> N
     rows = [*csv.DictReader((tmp_path / "steps.csv").open())]
     assert {row["characteristic"] for row in rows} == {"age", "age_group", "sex", "ethnicity", "centre"}
     here(*words, "-o", tmp_path / "flow.svg")
-    drawn = (tmp_path / "flow.svg").read_text()
-    shown = [int(n.replace(",", "")) for n in re.findall(r"<title>[^<]*: ([\d,]+) \(", drawn)]
+    chart = (tmp_path / "flow.svg").read_text()
+    shown = [int(n.replace(",", "")) for n in re.findall(r"<title>[^<]*: ([\d,]+) \(", chart)]
     assert shown
     assert all(n % BASE == 0 for n in shown)
     here(*words, "-o", tmp_path / "flow.png")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from conftest import Chest
-from drawn import build_lake
+from example_lakes import build_lake
 
 import warehouse
 

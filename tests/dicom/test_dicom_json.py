@@ -49,7 +49,7 @@ CODES_READ = (
 
 
 @pytest.mark.parametrize("number", ["1" * 200_000, "1." * 100_000, "1." + "1" * 200_000, "." + "1" * 200_000])
-def test_a_long_number_that_is_none_is_seen_at_once(number: str) -> None:
+def test_a_long_invalid_number_is_recognised_at_once(number: str) -> None:
     start = time.process_time()
     decimal = representations.find_form("DOUBLE", "DS")
     assert decimal is not None
@@ -57,7 +57,7 @@ def test_a_long_number_that_is_none_is_seen_at_once(number: str) -> None:
     assert time.process_time() - start < 2
 
 
-#: Name: the attributes of a header, and what columns and tag() must say of it.
+#: Name: the attributes of a header, and the values that columns and tag() must have.
 SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, object]]] = {
     "lower": ({"0020000d": of("UI", "2.25.100"), "0008103e": of("LO", "Thorax")},
               {"StudyInstanceUID": "2.25.100", "SeriesDescription": "Thorax"}),

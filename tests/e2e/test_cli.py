@@ -46,7 +46,7 @@ BROKEN = "training/Covid1/images_metadata/2020-03-01/9.json"
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight patients, an object that cannot be read, and one that is none of ours."""
+    """Eight patients, an object that cannot be read, and one that does not belong to the bucket's layout."""
     root = tmp_path_factory.mktemp("bucket") / "small"
     make_bucket(root, 8)
     write_objects(root, {BROKEN: "<html>", "notes/readme.txt": "hello"})
@@ -74,13 +74,13 @@ def ask(here: Chest, lake: Path, monkeypatch: pytest.MonkeyPatch) -> Chest:
 
 
 def answer(done: "subprocess.CompletedProcess[str]") -> Any:
-    """What a command that went well wrote as JSON."""
+    """The JSON that a successful command wrote."""
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def refused(done: "subprocess.CompletedProcess[str]", code: int, *words: str) -> None:
-    """A command that said no: its code, nothing on stdout, no traceback, and these words."""
+    """Assert that a command failed with this code: nothing on stdout, no traceback, and these words."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -265,7 +265,7 @@ def test_a_parameter_takes_the_type_of_what_it_is_compared_with(ask: Chest) -> N
     assert found("n > $p", "5.7") == [6], "not rounded to 6"
     assert found("n = $p", "5.7") == []
     assert found("d >= $p", "2020-06-01") == [6]
-    assert found("s = $p", "5") == [], "a text is no number"
+    assert found("s = $p", "5") == [], "a text is not a number"
     assert found("s = $p", "05") == [5]
     for condition, value in (("n = $p", "five"), ("d = $p", "2020-02-30"), ("d = $p", "5.5")):
         refused(ask("sql", f"select n {values} where {condition}", "--param", f"p={value}"), 2, "The query failed")
@@ -301,7 +301,7 @@ def test_a_malformed_day(ask: Chest, day: str) -> None:
     refused(ask("status", "--as-of", day), 2, day, "2020-06-01")
 
 
-def test_a_day_that_lies_ahead(ask: Chest, truth: dict[str, Any]) -> None:
+def test_a_day_in_the_future(ask: Chest, truth: dict[str, Any]) -> None:
     done = ask("sql", "select count(*) as n from images", "--as-of", "2999-01-01", "--format", "json")
     assert answer(done) == [{"n": truth["image_json"]}]
     assert "2999-01-01 is in the future" in done.stderr

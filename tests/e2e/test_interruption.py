@@ -16,6 +16,8 @@ import warehouse
 from warehouse import synthetic
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+#: The advice of commands that write.
+RESUMES = " What was committed is safe; run it again to resume."
 #: A query that would run for years.
 ENDLESS = "select count(*) from range(1_000_000_000_000) as n(i) where hash(i) = 3"
 
@@ -48,16 +50,16 @@ def started(
         process.communicate()
 
 
-def end(process: subprocess.Popen[str], number: signal.Signals) -> str:
-    """Send a signal; what the process writes to stderr until it ends as it should."""
+def end(process: subprocess.Popen[str], number: signal.Signals, advice: str = "") -> str:
+    """Send a signal; what the process writes to stderr until it ends as it should, with this advice."""
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == CODES[number], said
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == CODES[number], output
     by = "" if number is signal.SIGINT else f" by {number.name}"
-    assert said.endswith(f"chest: interrupted{by}. What was committed is safe; run it again to resume.\n")
-    assert "Traceback" not in said
-    assert said.count("chest: ") == 1
-    return said
+    assert output.endswith(f"chest: interrupted{by}.{advice}\n")
+    assert "Traceback" not in output
+    assert output.count("chest: ") == 1
+    return output
 
 
 def wait_for(folder: Path, pattern: str) -> Path:
@@ -94,7 +96,7 @@ def test_what_a_library_waits_for_does_not_keep_the_process(lake: Path, tmp_path
     query = f"from read_csv('{tmp_path}/pipe')"
     with (
         started(tmp_path, "sql", query, "--lake", lake) as process,
-        (tmp_path / "pipe").open("w"),  # and never says anything
+        (tmp_path / "pipe").open("w"),  # and never writes anything
     ):
         end(process, signal.SIGTERM)
     assert not any((tmp_path / "tmp").iterdir())
@@ -107,7 +109,7 @@ def test_a_bucket_that_does_not_answer_does_not_keep_the_process(tmp_path: Path)
         command = ("refresh", "s3://bucket", "--lake", tmp_path / "lake")
         with started(tmp_path, *command, AWS_ENDPOINT_URL=address, **keys) as process:
             silent.accept()
-            end(process, signal.SIGTERM)
+            end(process, signal.SIGTERM, RESUMES)
     assert not any((tmp_path / "tmp").iterdir())
 
 
@@ -144,7 +146,7 @@ def test_a_refresh_goes_on_after_a_signal(tmp_path: Path) -> None:
     synthetic.make_bucket(tmp_path / "bucket", 12, seed=2)
     with started(tmp_path, "refresh", tmp_path / "bucket", "--lake", tmp_path / "lake") as process:
         wait_for(tmp_path / "lake", "catalog.sqlite")
-        end(process, signal.SIGTERM)
+        end(process, signal.SIGTERM, RESUMES)
     assert not any((tmp_path / "tmp").iterdir())
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
     with warehouse.open(str(tmp_path / "lake")) as wh:

@@ -168,7 +168,7 @@ def test_any_password_is_masked_by_its_form(password: str) -> None:
 
 
 @given(plain)
-def test_a_known_password_is_masked_wherever_it_stands(password: str) -> None:
+def test_a_known_password_is_masked_anywhere(password: str) -> None:
     address = f"postgres://me:{quote(password, safe='')}@h/db"
     before = dict(os.environ)
     os.environ["CHEST_LAKE"] = address
@@ -356,7 +356,7 @@ def test_no_command_shows_a_secret_of_what_fails(
 
 @pytest.mark.parametrize("command", ["status", "move"])
 @pytest.mark.parametrize("spelling", ADDRESSES)
-def test_no_command_shows_a_secret_of_an_address_that_is_none(
+def test_no_command_shows_a_secret_of_an_invalid_address(
     command: str, spelling: str, here: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -403,23 +403,23 @@ def test_nothing_of_a_secret_is_in_the_lake(filled: dict[str, object], server: P
     for secret in (CANARY, "password="):
         assert secret not in dump
     with warehouse.open(str(filled["lake"])) as wh:
-        said = json.dumps([[s.message, s.info] for s in store.list_snapshots(wh.con)], default=str)
-        assert "s3://images" in said
-        assert CANARY not in said
+        history = json.dumps([[s.message, s.info] for s in store.list_snapshots(wh.con)], default=str)
+        assert "s3://images" in history
+        assert CANARY not in history
         assert CANARY not in str(wh.sql("select * from duckdb_databases()").fetchall())
         assert CANARY not in str(wh.con.execute("select * from duckdb_secrets()").fetchall())
     assert CANARY not in written(Path(str(filled["root"])) / "manifest")
 
 
-def test_what_is_said_to_the_lake_is_masked(tmp_path: Path) -> None:
+def test_messages_of_commits_are_masked(tmp_path: Path) -> None:
     place = location.parse_address(str(tmp_path / "lake"))
     with store.open_writer(place, Settings()) as con:
         store.transact(
             con, f"from s3://k:{CANARY}@b", lambda: None, source=f"http://me:{CANARY}@h", n=[f"pwd={CANARY}"]
         )
         con.execute("create table lake.main.t (i integer)")
-        said = str([(s.message, s.info) for s in store.list_snapshots(con)])
-    assert CANARY not in said
+        history = str([(s.message, s.info) for s in store.list_snapshots(con)])
+    assert CANARY not in history
 
 
 def test_no_repr_shows_a_secret(filled: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def chest_lines() -> list[str]:
 
 
 @pytest.mark.parametrize("line", sorted(set(chest_lines())))
-def test_commands_that_the_page_tells_exist_with_their_options(line: str) -> None:
+def test_commands_on_the_page_exist_with_their_options(line: str) -> None:
     command: Any = typer.main.get_command(app)
     words = shlex.split(line)[1:]
     while words and hasattr(command, "commands"):
@@ -94,7 +94,7 @@ def test_commands_that_the_page_tells_exist_with_their_options(line: str) -> Non
     assert {word.partition("=")[0] for word in words if word.startswith("-")} <= options
 
 
-def test_the_page_tells_of_commands_at_all() -> None:
+def test_the_page_has_commands() -> None:
     assert len(set(chest_lines())) > 8
 
 
@@ -105,7 +105,7 @@ def statements(name: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_policies_give_no_more_than_they_say() -> None:
+def test_policies_grant_no_more_than_described() -> None:
     writing = re.compile("Put|Delete|Create|Abort|\\*")
     for name in ("refresh-policy.json", "lake-reader-policy.json"):
         for statement in statements(name):
@@ -116,7 +116,7 @@ def test_policies_give_no_more_than_they_say() -> None:
             assert ("/*" in statement["Resource"]) == ("s3:GetObject" in actions)
 
 
-def test_the_queue_of_the_page_tells_of_new_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_queue_of_the_page_reports_new_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files as they stand, with the account of the test server; then an object is written."""
     ours = {name: text.replace("111122223333", ACCOUNT) for name, text in FILES.items()}
     with serve_moto() as server:
@@ -145,7 +145,7 @@ def test_the_queue_of_the_page_tells_of_new_objects(monkeypatch: pytest.MonkeyPa
 
 
 def assigned(unit: Path) -> dict[str, list[str]]:
-    """What a unit says, by name."""
+    """The settings of a unit, by name."""
     found: dict[str, list[str]] = {}
     for name, value in re.findall(r"^(\w+)=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE):
         found.setdefault(name, []).append(value)
@@ -177,8 +177,8 @@ def test_the_units_are_sound_and_hardened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_the_command_of_a_unit_is_one_with_these_options(unit: Path) -> None:
-    said = assigned(unit)
-    program, *words = shlex.split(said["ExecStart"][0])
+    settings = assigned(unit)
+    program, *words = shlex.split(settings["ExecStart"][0])
     found = Path(sys.executable).parent / Path(program).name
     assert found.exists()
     subcommand = [word for word in words[:1] if not word.startswith("-")]
@@ -186,10 +186,10 @@ def test_the_command_of_a_unit_is_one_with_these_options(unit: Path) -> None:
         [found, *subcommand, "--help"], capture_output=True, text=True, check=True, env=plain()
     ).stdout
     assert [word for word in words if word.startswith("--") and word not in text] == []
-    assert said["EnvironmentFile"] == ["/etc/chest/chest.env"]
-    assert said["User"] == ["chest"]
-    assert said["ProtectSystem"] == ["strict"]
-    assert said["WorkingDirectory"][0] in said["ReadWritePaths"][0].split()
+    assert settings["EnvironmentFile"] == ["/etc/chest/chest.env"]
+    assert settings["User"] == ["chest"]
+    assert settings["ProtectSystem"] == ["strict"]
+    assert settings["WorkingDirectory"][0] in settings["ReadWritePaths"][0].split()
 
 
 def plain() -> dict[str, str]:
@@ -212,10 +212,10 @@ def test_the_environment_file_is_read_alike_by_the_shell_and_has_known_names(tmp
     bare.chmod(0o755)
     (tmp_path / "etc/chest/chest.env").write_text(text)
     script = script.replace("/opt/chest/.venv/bin/chest", str(bare))
-    told = subprocess.run(
+    done = subprocess.run(
         ["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}
     )
-    values = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
+    values = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     assert values["CHEST_REFRESH_SCHEDULE"] == PipelineSettings().refresh_schedule
     assert values["CHEST_MAINTENANCE_SCHEDULE"] == PipelineSettings().maintenance_schedule
     assert values["CHEST_LAKE"] == "/var/lib/chest/lake"

@@ -35,7 +35,9 @@ def test_the_reserved_words_are_those_of_this_duckdb(con: duckdb.DuckDBPyConnect
 @example(one="\u0130", how=str.lower)
 @example(one="ẞ", how=str.casefold)
 @example(one="É", how=str.lower)
-def test_two_names_are_one_where_duckdb_says_so(con: duckdb.DuckDBPyConnection, one: str, how: object) -> None:
+def test_two_names_are_the_same_where_duckdb_treats_them_so(
+    con: duckdb.DuckDBPyConnection, one: str, how: object
+) -> None:
     """Of CTEs, columns and tables; the other name is what some function of Python's makes of the one."""
     other = how(one)  # type: ignore[operator]
     a, b = sql_files.identifier(one), sql_files.identifier(other)
@@ -76,7 +78,7 @@ def test_plain_names_are_let_in(name: str) -> None:
     assert bool(explain_name(name)) == (name.lower() in RESERVED)
 
 
-def test_each_name_says_what_is_wrong_with_it() -> None:
+def test_the_message_states_what_is_wrong_with_a_name() -> None:
     found = check_names(["fine", "Fine", "fine", "x" * 64, "", "1st", "a b", 'a"', "order", "\u212a"], "label")
     assert len(found) == 9
     assert "differs from fine" in found[0]

@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.exports.meds", "meds_codes.render_clinical_events"),
         ("warehouse.ingest.record_extraction", "str"),
         ("warehouse.lake.migrations", "table.name"),
-        ("warehouse.cohorts.examples.drawing", "column.type"),
+        ("warehouse.cohorts.examples.lake", "column.type"),
         ("warehouse.ingest.listing", "keys.list_group_names"),
         ("warehouse.manifests.verify", "render_pattern_names"),
     },

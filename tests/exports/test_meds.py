@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import Chest
-from drawn import build_lake
+from example_lakes import build_lake
 
 import warehouse
 from warehouse.docs import meds_page
@@ -42,8 +42,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    return build_lake(tmp_path_factory.mktemp("drawn"), FILMS, RECORDS)
+def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    return build_lake(tmp_path_factory.mktemp("lake"), FILMS, RECORDS)
 
 
 def read_events(folder: Path) -> pa.Table:
@@ -144,10 +144,8 @@ def test_the_package_reads_it_and_its_numbers_are_those_of_the_views(
     assert subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=out, check=False).returncode == 0
 
 
-def test_nothing_is_dated_before_it_happened_nor_known_before_it_was(
-    drawn: warehouse.Warehouse, tmp_path: Path
-) -> None:
-    drawn.export_meds(tmp_path / "meds")
+def test_nothing_is_dated_before_it_happened_nor_known_before_it_was(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    wh.export_meds(tmp_path / "meds")
     events = list_events(tmp_path / "meds", "P1")
 
     def at(day: str, moment: time = DAY_END) -> datetime:
@@ -167,9 +165,9 @@ def test_nothing_is_dated_before_it_happened_nor_known_before_it_was(
 
 
 @pytest.mark.parametrize("day", [date(2020, 4, 1) + timedelta(days=n) for n in (1, 2, 4, 9, 29, 30)])
-def test_no_event_is_of_a_later_day(drawn: warehouse.Warehouse, tmp_path: Path, day: date) -> None:
-    drawn.as_of(day).export_meds(tmp_path / "then")
-    drawn.as_of(day + timedelta(days=1)).export_meds(tmp_path / "next")
+def test_no_event_is_of_a_later_day(wh: warehouse.Warehouse, tmp_path: Path, day: date) -> None:
+    wh.as_of(day).export_meds(tmp_path / "then")
+    wh.as_of(day + timedelta(days=1)).export_meds(tmp_path / "next")
     then, following = read_events(tmp_path / "then"), read_events(tmp_path / "next")
     end = datetime.combine(day, DAY_END)
     for row in then.to_pylist():
@@ -188,15 +186,13 @@ def write_cohort(folder: Path, sql: str) -> Path:
     return path
 
 
-def test_labels_have_the_column_of_their_type_and_splits_their_names(
-    drawn: warehouse.Warehouse, tmp_path: Path
-) -> None:
+def test_labels_have_the_column_of_their_type_and_splits_their_names(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     sql = (
         "select patient_id, death as dead, 1.5::double as score, date '2020-04-10' as known_at,"
         " case patient_id when 'P1' then 'train' else 'test' end as split from patients"
     )
-    cohort = drawn.cohort(str(write_cohort(tmp_path, sql)))
-    counts = drawn.export_meds(tmp_path / "meds", cohort=cohort)
+    cohort = wh.cohort(str(write_cohort(tmp_path, sql)))
+    counts = wh.export_meds(tmp_path / "meds", cohort=cohort)
     assert counts["labels"] == 2
     dead = pq.read_table(tmp_path / "meds/labels/mine/dead.parquet")
     score = pq.read_table(tmp_path / "meds/labels/mine/score.parquet")
@@ -210,21 +206,21 @@ def test_labels_have_the_column_of_their_type_and_splits_their_names(
     assert sorted(splits["split"].to_pylist()) == ["held_out", "train"]
 
 
-def test_a_split_of_numbers_is_written_as_text(drawn: warehouse.Warehouse, tmp_path: Path) -> None:
+def test_a_split_of_numbers_is_written_as_text(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     sql = "select patient_id, death as dead, 1 as score, date '2020-04-10' as known_at, 5 as split from patients"
-    drawn.export_meds(tmp_path / "meds", cohort=drawn.cohort(str(write_cohort(tmp_path, sql))))
+    wh.export_meds(tmp_path / "meds", cohort=wh.cohort(str(write_cohort(tmp_path, sql))))
     splits = pq.read_table(tmp_path / "meds/metadata/subject_splits.parquet")
     assert set(splits["split"].to_pylist()) == {"5"}
 
 
-def test_patients_without_a_day_of_prediction_are_refused(drawn: warehouse.Warehouse, tmp_path: Path) -> None:
-    cohort = drawn.cohort(str(write_cohort(tmp_path, "select patient_id, death as dead, 1 as score from patients")))
+def test_patients_without_a_day_of_prediction_are_refused(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    cohort = wh.cohort(str(write_cohort(tmp_path, "select patient_id, death as dead, 1 as score from patients")))
     with pytest.raises(UsageError, match="known_at"):
-        drawn.export_meds(tmp_path / "meds", cohort=cohort)
+        wh.export_meds(tmp_path / "meds", cohort=cohort)
     assert not (tmp_path / "meds").exists()
 
 
 def test_the_page_has_the_table_of_codes() -> None:
     page = Path(warehouse.__file__).parent.parent / "docs/meds.md"
     text = page.read_text(encoding="utf-8")
-    assert meds_page.fill_page(text) == text, "say make docs"
+    assert meds_page.fill_page(text) == text, "run make docs"

@@ -1,4 +1,4 @@
-"""Writing: whole or not at all, never through a link, readable by whom CHEST_SHARE says, and nothing left behind."""
+"""Writing: whole or not at all, never through a link, readable as CHEST_SHARE allows, and nothing left behind."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ def test_permissions_are_those_of_the_setting_whatever_the_umask(
     assert not temporary.exists()
 
 
-def test_a_share_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_invalid_share_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHEST_SHARE", "everybody")
     with pytest.raises(UsageError, match="CHEST_SHARE='everybody' must be private, group or all"):
         write(tmp_path / "a")
@@ -145,7 +145,7 @@ def test_a_name_that_can_be_guessed_is_opened_only_where_it_is_a_file(
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     for name in ("link", "dangling", "folder", "fifo"):
-        with pytest.raises(OSError):  # noqa: PT011 - which one, the system says
+        with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
             opened(tmp_path / name)
     assert mine.read_text() == "mine"
     assert not (tmp_path / "nowhere").exists()

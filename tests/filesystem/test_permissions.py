@@ -1,4 +1,4 @@
-"""All that a command makes is for its owner and group, whatever the umask, unless CHEST_SHARE says otherwise."""
+"""All that a command makes is for its owner and group, whatever the umask, unless CHEST_SHARE is set."""
 
 import os
 import stat
@@ -58,7 +58,7 @@ def test_everything_is_for_owner_and_group(run: Run, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if "chest-" in path.name]
 
 
-def test_a_setting_says_otherwise(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_overrides_the_permissions(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for share, umask, file, folder in (
         ("private", 0o022, "600", "700"),
         ("all", 0o077, "644", "755"),

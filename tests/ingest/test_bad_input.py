@@ -25,7 +25,7 @@ def header(**tags: Any) -> dict[str, Any]:
 HEADER = json.dumps(header())
 RECORD = json.dumps({"Pseudonym": SECRET, "SubmittingCentre": "Leeds"})
 
-#: What is no JSON object, whichever kind of file was wanted; and what the reason must say.
+#: Content that is not a JSON object, for any kind of file, and what the reason must name.
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
     "blank": (b" \n\t ", "white space"),
@@ -148,7 +148,7 @@ def test_what_is_no_header_is_rejected(loaded: Any) -> None:
         assert found[image_key(patient)]["reason"].startswith("a JSON object, but not a DICOM header")
 
 
-def test_reasons_tell_nothing_of_patients(loaded: Any) -> None:
+def test_reasons_disclose_nothing_about_patients(loaded: Any) -> None:
     reasons = [row["reason"] for row in rejects(loaded[0]).values()]
     assert not [reason for reason in reasons if any(word in reason for word in ("Jane", "Doe", "Leeds", "nster"))]
 

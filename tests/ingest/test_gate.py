@@ -1,4 +1,4 @@
-"""The gate before publishing: blocking checks hold a snapshot back, readers keep the last good one, and it is said."""
+"""The gate before publishing: blocking checks hold a snapshot back, readers keep the last good one and see why."""
 
 import json
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ def alter(folder: str, *statements: str) -> None:
 
 
 def found_by_rules(con: Con) -> dict[str, int]:
-    """What the blocking rules say themselves, screen or not."""
+    """What the blocking rules find, with or without the gate's screen."""
     rules = (c for c in checks.load_definitions().values() if c.severity is checks.Severity.BLOCKING)
     return {rule.name: len(con.execute(rule.sql).fetchall()) for rule in rules}
 
@@ -123,7 +123,7 @@ CHANGES = st.tuples(
 
 @given(st.lists(CHANGES, min_size=1, max_size=3))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_gate_says_what_the_rules_say(run: warehouse.ingest.Run, changes: list[tuple[str, str, int]]) -> None:
+def test_the_gate_agrees_with_the_rules(run: warehouse.ingest.Run, changes: list[tuple[str, str, int]]) -> None:
     run.con.execute("begin")
     try:
         for statement, table, n in changes:
@@ -133,7 +133,7 @@ def test_the_gate_says_what_the_rules_say(run: warehouse.ingest.Run, changes: li
         run.con.execute("rollback")
 
 
-def test_a_blocked_snapshot_is_not_published_and_readers_are_told(own: str, bucket: Path, here: Chest) -> None:
+def test_a_blocked_snapshot_is_not_published_and_readers_are_informed(own: str, bucket: Path, here: Chest) -> None:
     with warehouse.open(own) as wh:
         good, images = wh.snapshot.number, len(wh.group("all").images().fetchall())
     alter(own, "insert into core.images from core.images limit 1")
@@ -153,10 +153,10 @@ def test_a_blocked_snapshot_is_not_published_and_readers_are_told(own: str, buck
     assert done.stderr.startswith("chest: Publishing is blocked by books")
     with warehouse.open(own) as wh:
         assert (wh.snapshot.number, len(wh.group("all").images().fetchall())) == (good, images)
-    told = json.loads(here("status", "--lake", own, "--format", "json").stdout)
-    assert [(one["check"], one["rows"]) for one in told["blocked"]] == [("books", 1), ("rows_twice", 1)]
-    assert (told["snapshot"], told["newest_published"], told["unpublished_commits"]) == (good, good, 1)
-    assert all(one["snapshot"] > good and one["at"] for one in told["blocked"])
+    status = json.loads(here("status", "--lake", own, "--format", "json").stdout)
+    assert [(one["check"], one["rows"]) for one in status["blocked"]] == [("books", 1), ("rows_twice", 1)]
+    assert (status["snapshot"], status["newest_published"], status["unpublished_commits"]) == (good, good, 1)
+    assert all(one["snapshot"] > good and one["at"] for one in status["blocked"])
     shown = here("status", "--lake", own).stdout
     assert "BLOCKED    by books" in shown
     assert f"Readers keep snapshot {good}." in shown
@@ -186,13 +186,13 @@ def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: 
     result = warehouse.refresh(str(bucket), own).published
     assert result.is_new
     with warehouse.open(own) as wh:
-        told = measure_status(wh)
-    assert (told["blocked"], told["unpublished_commits"]) == ([], 0)
-    assert [row["published"] for row in told["refreshes"]] == [True, False, True]
-    assert told["refreshes"][0]["snapshot"] == told["snapshot"] == result.snapshot
+        status = measure_status(wh)
+    assert (status["blocked"], status["unpublished_commits"]) == ([], 0)
+    assert [row["published"] for row in status["refreshes"]] == [True, False, True]
+    assert status["refreshes"][0]["snapshot"] == status["snapshot"] == result.snapshot
 
 
-def test_a_first_refresh_that_is_blocked_says_so(bucket: Path, tmp_path: Path, here: Chest) -> None:
+def test_a_blocked_first_refresh_is_reported(bucket: Path, tmp_path: Path, here: Chest) -> None:
     folder = str(tmp_path / "lake")
     with open_run(str(bucket), folder) as run:
         warehouse.ingest.list_objects(run)

@@ -26,7 +26,7 @@ ISSUES = "select patient_id, rule from clinical_issues order by all"
 
 @pytest.fixture
 def bucket(tmp_path: Path) -> Path:
-    """Records that only the lake remembers: once loaded, their objects are overwritten with what is no record."""
+    """Records that only the lake remembers: once loaded, their objects are overwritten with something else."""
     record = {"Age": "70.6", "Temperature on admission": "41.5", "PaO2": "10 kPa"}
     write_objects(tmp_path / "bucket", {KEY.format(n): json.dumps(record) for n in (1, 2)})
     return tmp_path / "bucket"

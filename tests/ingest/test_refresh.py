@@ -334,8 +334,8 @@ def stop_midway(bucket: Path, lake: Path, how: signal.Signals) -> int:
         assert time.monotonic() < end
         time.sleep(0.01)
     process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    assert b"Traceback" not in said
+    _, output = process.communicate(timeout=60)
+    assert b"Traceback" not in output
     return process.returncode
 
 

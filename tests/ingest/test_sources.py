@@ -105,8 +105,8 @@ def test_a_source_is_listed_and_removed(buckets: dict[str, Path], tmp_path: Path
     refused = here("refresh", b, "--lake", lake, "-q")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert here("refresh", b, "--lake", lake, "-q", "--add-source").returncode == 0
-    told = json.loads(here("source", "list", "--lake", lake, "--format", "json").stdout)
-    assert [(row["source"], row["objects"], row["patients"]) for row in told] == [(a, 1, 1), (b, 1, 1)]
+    listed = json.loads(here("source", "list", "--lake", lake, "--format", "json").stdout)
+    assert [(row["source"], row["objects"], row["patients"]) for row in listed] == [(a, 1, 1), (b, 1, 1)]
     shutil.rmtree(b)  # it need not be there
     with pytest.raises(RemovalsError):
         remove_source(b, lake)

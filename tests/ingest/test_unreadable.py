@@ -246,7 +246,7 @@ def test_full_mends_old_content_under_a_new_etag(tmp_path: Path, new_lake: Path,
     assert answers == [[("OLD", "OLD", 20)], [("NEW", "NEW", 50)]]
 
 
-def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, new_lake: Path, here: Chest) -> None:
+def test_html_in_place_of_a_record_keeps_the_row_too(tmp_path: Path, new_lake: Path, here: Chest) -> None:
     bucket, lake = tmp_path / "bucket", new_lake
     write_objects(bucket, {key_of(number): record(number) for number in range(N)})
     assert here("refresh", bucket, "--lake", lake, "-q").returncode == 0
@@ -267,7 +267,7 @@ def test_content_that_is_none_keeps_the_row_too(tmp_path: Path, new_lake: Path, 
     assert ages_in(lake) == {key: age for key, age in (seen | {"Covid39": 70}).items() if key != "Covid0"}
 
 
-def test_typing_again_keeps_what_the_row_says_of_its_object(tmp_path: Path, new_lake: Path) -> None:
+def test_typing_again_keeps_the_columns_about_the_object(tmp_path: Path, new_lake: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     header = {"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": ["CT"]}}
     keys = [f"training/P{n}/images_metadata/2020-04-01/i.json" for n in range(20)]

@@ -288,7 +288,7 @@ def test_a_lake_moves_to_postgresql_and_is_restored_by_pg_dump(original: Path, c
         done = chest("move", address, "--lake", old, env={**os.environ, **s3.environment})
         assert (done.returncode, "is already a lake" in done.stderr) == (2, True)
 
-        # By hand, as docs/operations.md says: pg_dump first, then the data files; restored into a new database.
+        # By hand, as in docs/operations.md: pg_dump first, then the data files; restored into a new database.
         dump = server.dump("chest")
         server.run("create database restored")
         server.restore("restored", dump)

@@ -137,7 +137,7 @@ def test_an_odd_path_is_a_lake_as_well(tmp_path: Path, bucket: Path) -> None:
     assert list((folder / "data").rglob("*.parquet"))
 
 
-def test_views_tables_and_columns_say_what_they_mean(filled: Path) -> None:
+def test_views_tables_and_columns_have_comments(filled: Path) -> None:
     with warehouse.open(str(filled)) as wh:
         found = dict(
             wh.con.execute(
@@ -205,7 +205,7 @@ def test_a_column_added_by_one_line_is_filled_without_the_bucket(tmp_path: Path)
         shutil.copytree(ROOT / part, house / part, ignore=shutil.ignore_patterns("__pycache__"))
     with (house / "sql/columns/images.csv").open("a") as table:
         table.write("PatientComments,VARCHAR,,00104000,description,Comments on the patient.\n")
-    # Same size and time: the same object to a listing, but only the lake still knows what it said.
+    # Same size and time: the same object to a listing, but only the lake still has its former content.
     stat = (bucket / key).stat()
     (bucket / key).write_bytes(b"x" * stat.st_size)
     os.utime(bucket / key, ns=(stat.st_atime_ns, stat.st_mtime_ns))

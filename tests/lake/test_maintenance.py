@@ -77,8 +77,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def worn(bucket: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A lake after five refreshes that added, replaced and removed; `made` tells which snapshots, and the manifest of
-    the second. Tests take a copy."""
+    """A lake after five refreshes that added, replaced and removed; with their snapshots, and a manifest of the
+    second. Tests take a copy."""
     root = tmp_path_factory.mktemp("worn")
     changing, folder = root / "bucket", str(root / "lake")
     shutil.copytree(bucket, changing)
@@ -98,7 +98,7 @@ def worn(bucket: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def own(worn: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    """A copy of the worn lake, told where it lies now."""
+    """A copy of the worn lake, whose catalogue has the new path."""
     folder = tmp_path / "lake"
     shutil.copytree(worn["lake"], folder)
     in_catalogue(str(folder), f"update ducklake_metadata set value = '{folder}/data/' where key = 'data_path'")
@@ -195,20 +195,22 @@ def rows_of_refreshes(folder: str) -> list[dict[str, Any]]:
         return found
 
 
-def test_a_dry_run_tells_and_does_nothing(own: dict[str, Any], here: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_reports_and_changes_nothing(
+    own: dict[str, Any], here: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = own["lake"]
     files, history = parquet(folder), snapshots(folder)
     monkeypatch.setenv("CHEST_KEEP_DAYS", "0")
     done = here("maintain", "--lake", folder, "--dry-run", "--format", "json", "-q")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    planned = json.loads(done.stdout)
     assert (parquet(folder), snapshots(folder)) == (files, history)
     real = json.loads(json.dumps(asdict(maintain(folder))))
-    assert (told["rewritten"]["files"], told["before"]) == (real["rewritten"]["files"], real["before"])
+    assert (planned["rewritten"]["files"], planned["before"]) == (real["rewritten"]["files"], real["before"])
     stay = {s.number for s in history if s.number > own["numbers"][-1] or s.info.get("step") == "objects"}
-    assert set(told["expired"]) == {s.number for s in history} - {own["numbers"][1], *told["kept"]} - stay
-    assert set(told["expired"]) <= set(real["expired"])
-    assert told["merged"]["files"] > 0
+    assert set(planned["expired"]) == {s.number for s in history} - {own["numbers"][1], *planned["kept"]} - stay
+    assert set(planned["expired"]) <= set(real["expired"])
+    assert planned["merged"]["files"] > 0
     shown = here("maintain", "--lake", folder, "-q")
     assert shown.returncode == 0
     assert "0 files with deleted rows into 0" in shown.stdout
@@ -227,7 +229,7 @@ def test_only_old_orphans_go(own: dict[str, Any]) -> None:
     assert [path.exists() for path in (dead, fresh, other)] == [False, True, True]
 
 
-def test_open_readers_go_on_or_are_told(own: dict[str, Any]) -> None:
+def test_open_readers_continue_or_get_an_error(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     with warehouse.open(folder, snapshot=numbers[1]) as kept, warehouse.open(folder, snapshot=numbers[2]) as gone:
         seen = kept.images().order("key").fetchall()

@@ -59,7 +59,7 @@ def filled(server: Postgres, bucket: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def answers(address: str) -> dict[str, Any]:
-    """What a lake says of itself and of every patient."""
+    """The status of a lake, and the data of every patient."""
     with warehouse.open(address) as wh:
         day = wh.as_of("2020-12-31")
         found = {name: measure_status(wh)[name] for name in COUNTS}
@@ -154,7 +154,7 @@ def test_a_writer_whose_connections_were_cut_does_not_go_on_without_its_lock(
     line = str(caught.value)
     assert "\n" not in line
     assert "p@ss" not in line
-    assert moment == "listing" or "closed the connections" in line, "a statement that the cut met says so itself"
+    assert moment == "listing" or "closed the connections" in line, "a statement that was interrupted reports it itself"
     warehouse.refresh(str(tmp_path / "bucket"), address)  # the lock is free, and what was left undone is done
     with warehouse.open(address) as wh:
         assert wh.patients().select("patient_id").fetchall() == [("P",)]
@@ -229,7 +229,7 @@ def test_reading_makes_no_lake(server: Postgres, tmp_path: Path) -> None:
     assert server.run("select count(*) from information_schema.tables where table_schema = 'public'", "blank") == "0"
 
 
-def test_an_address_without_data_path_says_so(server: Postgres, here: Chest) -> None:
+def test_an_address_without_data_path_is_refused(server: Postgres, here: Chest) -> None:
     done = here("status", "--lake", f"postgres://me:hush@127.0.0.1:{server.port}/chest")
     assert done.returncode == 2
     assert "data_path" in done.stderr

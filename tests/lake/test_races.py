@@ -89,8 +89,8 @@ def export(lake: str, tmp_path: Path) -> Iterator[Callable[[str], subprocess.Pop
 
 def go_on(process: "subprocess.Popen[str]") -> tuple[int, str]:
     """Let it end: its exit code, and what it wrote to stderr."""
-    _, said = process.communicate("\n", timeout=60)
-    return process.returncode, said
+    _, output = process.communicate("\n", timeout=60)
+    return process.returncode, output
 
 
 def publish_another(prepared: Prepared, lake: str) -> None:
@@ -106,9 +106,9 @@ def test_of_two_exports_to_one_folder_one_wins(
 ) -> None:
     both = [export("= 'P1'"), export("<> 'P1'")]
     assert go_on(both[first])[0] == 0
-    code, said = go_on(both[1 - first])
-    assert (code, said.count("\n")) == (2, 1)
-    assert "is in the way: name a new folder" in said
+    code, output = go_on(both[1 - first])
+    assert (code, output.count("\n")) == (2, 1)
+    assert "is in the way: name a new folder" in output
     manifest = warehouse.manifest(tmp_path / "made")
     assert manifest.contents.sources is not None  # reads every file, and compares it with its hash
     assert len(manifest.about["without_images"]) == (1, 2)[first]
@@ -122,13 +122,13 @@ def test_a_snapshot_that_goes_before_its_manifest_is_recorded_fails_the_export(
     process = export("is not null")
     publish_another(prepared, lake)
     assert maintenance.maintain(lake, keep_days=0).expired
-    code, said = go_on(process)
-    assert (code, said.count("\n")) == (1, 1)
-    assert "cannot be reproduced. Export it again" in said
+    code, output = go_on(process)
+    assert (code, output.count("\n")) == (1, 1)
+    assert "cannot be reproduced. Export it again" in output
     assert not (tmp_path / "made").exists()
 
 
-def test_an_export_waits_for_whoever_writes_and_keeps_its_snapshot(
+def test_an_export_waits_for_a_writer_and_keeps_its_snapshot(
     export: Callable[[str, int], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
     with store.open_writer(location.parse_address(lake), Settings()):

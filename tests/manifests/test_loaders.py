@@ -378,7 +378,11 @@ def test_compressed_and_coloured_images_are_read(tmp_path: Path) -> None:
     assert found.tolist() == colours.tolist()
 
 
-def test_what_is_no_image_is_one_line(tmp_path: Path) -> None:
+def test_what_is_not_an_image_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(warehouse.UsageError, match=r"lost\.dcm cannot be read: No such file or directory\. Give"):
+        warehouse.read_image(tmp_path / "lost.dcm")
+    with pytest.raises(warehouse.UsageError, match="cannot be read: Is a directory"):
+        warehouse.read_image(tmp_path)
     (tmp_path / "stub.dcm").write_bytes(b"stub")
     with pytest.raises(warehouse.UsageError, match=r"stub\.dcm is not a DICOM file\.$"):
         warehouse.read_image(tmp_path / "stub.dcm")

@@ -272,7 +272,7 @@ def test_digest_follows_labels_and_objects(still_lake: str, still: warehouse.Man
     ],
 )
 def test_every_grain_names_its_images(still_lake: str, tmp_path: Path, grain: str, column: str, images: int) -> None:
-    """Labels called like a column of the manifest are told apart; clinical files have a patient's labels alone."""
+    """Labels named like a column of the manifest are distinguished; clinical files have a patient's labels alone."""
     where = {"patient": "true", "series": "patient_id = 'PatA'", "image": "SOPInstanceUID = '1.2.A.2'"}[grain]
     path = tmp_path / "one.sql"
     path.write_text(
@@ -290,7 +290,7 @@ def test_every_grain_names_its_images(still_lake: str, tmp_path: Path, grain: st
     assert labels_of_records == ({"PatA", "PatB"} if grain == "patient" else {None})
 
 
-def test_what_has_no_image_and_no_pixels_is_said(lake: str, bucket: Path, tmp_path: Path, ask: Chest) -> None:
+def test_objects_without_image_or_pixels_are_reported(lake: str, bucket: Path, tmp_path: Path, ask: Chest) -> None:
     (bucket / "training/PatC/images/2020-03-02/1.2.C.1.dcm").unlink()
     write_objects(bucket, record("PatD", "2020-03-07", NEGATIVE))
     warehouse.refresh(str(bucket), lake, allow_removals=True)
@@ -385,8 +385,8 @@ def test_repeat_gives_the_same_whatever_came_since(
     assert after["repeated_digest"] == made.digest
     newest = answer(ask("manifest", "reproduce", made.folder, "--newest", "--format", "json"), 1)
     assert [(row["change"], row["key"].rpartition("/")[2]) for row in newest["differences"]] == [
-        ("came", "1.2.A.3.dcm"),
-        ("came", "1.2.A.3.json"),
+        ("added", "1.2.A.3.dcm"),
+        ("added", "1.2.A.3.json"),
     ]
 
 
@@ -402,7 +402,7 @@ def test_a_snapshot_that_is_gone_is_named(ask: Chest, lake: str, bucket: Path, m
     assert "is gone" in done.stderr
 
 
-def test_another_lake_is_told_from_its_own(
+def test_another_lake_is_distinguished_from_its_own(
     ask: Chest, still: warehouse.Manifest, still_bucket: Path, tmp_path: Path
 ) -> None:
     warehouse.refresh(str(still_bucket), str(tmp_path / "other"))
@@ -529,8 +529,8 @@ def test_compare_names_what_came_went_and_changed(
     found = answer(ask("manifest", "compare", made.folder, newer.folder, "--format", "json"), 1)
     assert set(found["asked"]) == {"parameters", "snapshot"}
     changes = {row["key"].rpartition("/")[2]: (row["change"], row["detail"]) for row in found["differences"]}
-    assert changes["1.2.A.3.dcm"] == ("came", None)
-    assert changes["1.2.A.1.dcm"] == ("went", None)
+    assert changes["1.2.A.3.dcm"] == ("added", None)
+    assert changes["1.2.A.1.dcm"] == ("removed", None)
     assert changes["1.2.A.2.dcm"] == ("changed", "size 1800 is now 5")
     assert changes["1.2.B.1.dcm"][1] == (
         'covid_status negative is now positive; submitting_centre York "East" is now Leeds, North'
@@ -560,9 +560,7 @@ def test_download_then_again_then_a_corrupted_file(
     assert victim.read_bytes() == (still_bucket / victim.relative_to(data)).read_bytes()
 
 
-def test_a_download_that_lacks_something_says_so(
-    ask: Chest, made: warehouse.Manifest, bucket: Path, tmp_path: Path
-) -> None:
+def test_an_incomplete_download_is_reported(ask: Chest, made: warehouse.Manifest, bucket: Path, tmp_path: Path) -> None:
     gone, other = "training/PatA/images/2020-03-02/1.2.A.1.dcm", "training/PatA/images/2020-03-02/1.2.A.2.dcm"
     (bucket / gone).unlink()
     os.utime(bucket / other, (1_700_000_000, 1_700_000_000))
@@ -571,9 +569,9 @@ def test_a_download_that_lacks_something_says_so(
     assert "2 of 8 objects are not in" in done.stderr
     assert f"missing from the bucket: {gone}" in done.stderr
     assert f"changed in the bucket since the manifest was made: {other}" in done.stderr
-    said = (tmp_path / "data/INCOMPLETE").read_text()
-    assert gone in said
-    assert other in said
+    listed = (tmp_path / "data/INCOMPLETE").read_text()
+    assert gone in listed
+    assert other in listed
     assert not (tmp_path / "data" / gone).exists()
     with pytest.raises(warehouse.ManifestError, match=r"1\.2\.A\.1\.dcm"):
         made.files(tmp_path / "data")
@@ -763,7 +761,7 @@ def test_an_export_from_a_lake_that_stays_busy_is_an_error_and_leaves_nothing(
         ("server closed the connection unexpectedly", False),
     ],
 )
-def test_a_right_that_is_missing_is_told_from_trouble(words: str, may_read_only: bool) -> None:
+def test_a_missing_right_is_distinguished_from_a_failure(words: str, may_read_only: bool) -> None:
     assert register.is_right_missing(words) is may_read_only
 
 

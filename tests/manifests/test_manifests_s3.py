@@ -94,7 +94,7 @@ def test_what_is_gone_or_replaced_on_s3_is_named(s3: S3, tmp_path: Path) -> None
 
 
 def test_objects_in_parts_are_checked_by_the_md5_of_their_parts(s3: S3, tmp_path: Path) -> None:
-    """5 MiB is usual; 6 MiB is told by S3; what neither tells is checked by S3's checksum, or by its size alone."""
+    """Parts of 5 MiB are usual; S3 reports 6 MiB; otherwise S3's checksum is compared, or the size alone."""
     client = s3.client()
     s3.put("parts", {keys_of(image)[0]: header(image) for image in ("1", "2", "3")})
     contents = {}

@@ -137,7 +137,7 @@ def alter_tables(folder: Path, change: str, *, csv: bool = True, table: str = "m
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The place of every value that is no object."""
+    """The place of every value that is not an object."""
     if isinstance(value, dict) and value:
         for name in value:
             yield from leaves(value[name], (*path, name))
@@ -211,7 +211,7 @@ def test_each_field_of_manifest_json_altered_is_refused(untrusted: Path) -> None
             warehouse.manifest(untrusted)
 
 
-# What manifest.json may say: whoever sealed it
+# What manifest.json may contain: whoever sealed it
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
     assert (tmp_path / "data/training/PatA/images/2020-03-02/1.A.dcm").read_bytes() == b"pixels of PatA"
 
 
-def test_a_seal_from_elsewhere_tells_the_manifest_from_one_made_anew(ask: Chest, root: Path, evil: Path) -> None:
+def test_a_seal_from_elsewhere_distinguishes_a_recreated_manifest(ask: Chest, root: Path, evil: Path) -> None:
     seal = warehouse.manifest(root / "good").seal
     assert seal == f"sha256:{sha(root / 'good/manifest.json')}"
     assert ask("manifest", "verify", root / "good", "--seal", seal).returncode == 0
@@ -716,7 +716,7 @@ def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: 
     done = ask("manifest", "compare", root / "good", untrusted)
     assert done.returncode == 1
     assert "The same digest, different etags." in done.stdout
-    assert "4 same, 0 came, 0 went, 2 changed" in done.stdout
+    assert "4 same, 0 added, 2 changed, 0 removed" in done.stdout
 
 
 def test_control_characters_in_an_identifier_make_a_manifest_all_the_same(root: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ HEADER = '{"00080018": {"Value": ["%s"]}, "00080060": {"Value": ["CR"]}}'
 
 @pytest.fixture
 def bucket(tmp_path: Path) -> Path:
-    """A bucket with one image, and beside it a file that is none of its business."""
+    """A bucket with one image, and beside it a file outside it."""
     write_objects(
         tmp_path / "bucket",
         {

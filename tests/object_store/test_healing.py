@@ -1,4 +1,4 @@
-"""Trouble with a bucket that may heal by itself is told from trouble that will not; short trouble is not even seen."""
+"""Transient failures of a bucket are distinguished from permanent ones; short ones are retried without a message."""
 
 import os
 import re
@@ -76,7 +76,7 @@ def refused(lake: Path) -> WarehouseError:
     ids=["slow_down", "limit", "broken", "reset", "hang", "cut"],
 )
 @pytest.mark.parametrize("when", [is_listing, is_object], ids=["listing", "reading"])
-def test_what_may_heal_says_so(
+def test_what_may_heal_is_marked(
     bucket: Faulty, tmp_path: Path, fault: Fault, words: str, when: Callable[[str], bool]
 ) -> None:
     bucket.fail(fault, when=when)
@@ -129,7 +129,7 @@ def test_objects_that_are_throttled_are_read_in_the_end(bucket: Faulty, new_lake
     assert bucket.failed == 20
 
 
-def test_the_command_says_it_in_one_line(bucket: Faulty, tmp_path: Path, chest: Chest) -> None:
+def test_the_command_reports_it_in_one_line(bucket: Faulty, tmp_path: Path, chest: Chest) -> None:
     bucket.fail(SLOW_DOWN)
     environment = {**os.environ, "CHEST_REQUEST_SECONDS": "0.5"}
     done = chest("refresh", "s3://chest", "--lake", tmp_path / "lake", "-q", env=environment)

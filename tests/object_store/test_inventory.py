@@ -37,7 +37,7 @@ def refresh(bucket: str, lake: Path, below: str = "", **more: Any) -> warehouse.
 
 
 def answers(lake: Path) -> dict[str, Any]:
-    """All that users can ask of a lake, but what tells of the refresh itself; with the digest of a cohort."""
+    """All answers of a lake, except those about the refresh itself; with the digest of a cohort."""
     with warehouse.open(str(lake)) as wh, tempfile.TemporaryDirectory() as folder:
         everything = wh.group("all")
         found: dict[str, Any] = {
@@ -50,8 +50,8 @@ def answers(lake: Path) -> dict[str, Any]:
         ).fetchall()
         patients = [patient for (patient,) in wh.patients().select("patient_id").fetchall()]
         found["digest"] = wh.cohort("prior_data", patients=patients).export(f"{folder}/prior_data").digest
-        told = ("lake", "snapshot", "published_at", "refreshes", "tables", "reject_reasons", "sources")
-        found["status"] = {name: value for name, value in measure_status(everything).items() if name not in told}
+        of_refresh = ("lake", "snapshot", "published_at", "refreshes", "tables", "reject_reasons", "sources")
+        found["status"] = {name: value for name, value in measure_status(everything).items() if name not in of_refresh}
     return found
 
 
@@ -87,7 +87,7 @@ def test_answers_are_those_of_a_listing(
 
 
 def test_going_over_to_an_inventory_and_back_changes_nothing(s3: S3, sample: Path, expected: dict[str, Any]) -> None:
-    rows = [  # CSV tells the time to the millisecond, where a listing may not
+    rows = [  # CSV has the time to the millisecond, which a listing may not
         {**row, "LastModifiedDate": f"{row['LastModifiedDate']:%Y-%m-%dT%H:%M:%S}.999Z"}
         for row in build_listing(s3, "sample")
     ]
@@ -244,7 +244,7 @@ def test_a_damaged_file_leaves_the_lake_as_it_was(s3: S3, new_lake: Path, damage
     ],
     ids=["fields", "versions", "old"],
 )
-def test_an_inventory_that_will_not_do_says_what_to_do(s3: S3, tmp_path: Path, more: Any, words: str) -> None:
+def test_an_unusable_inventory_states_the_remedy(s3: S3, tmp_path: Path, more: Any, words: str) -> None:
     bucket = "wrong" + str(len(words))
     s3.put(bucket, {key(1): RECORD})
     write_inventory(s3, bucket, "CSV", **more)
@@ -280,10 +280,10 @@ def test_several_sources_have_each_their_inventory_or_none(s3: S3) -> None:
     assert found == [InventoryBucket, InventoryBucket, S3Bucket]
 
 
-def test_the_command_tells_how_old_the_inventory_is(s3: S3, new_lake: Path, here: Chest) -> None:
-    s3.put("told", {key(1): RECORD})
-    write_inventory(s3, "told", "CSV", taken_at=datetime.now(UTC) - timedelta(days=1))
-    done = here("refresh", "s3://told", "--lake", new_lake, "--inventory", inventory_address("told"), "-q")
+def test_the_command_reports_the_age_of_the_inventory(s3: S3, new_lake: Path, here: Chest) -> None:
+    s3.put("dated", {key(1): RECORD})
+    write_inventory(s3, "dated", "CSV", taken_at=datetime.now(UTC) - timedelta(days=1))
+    done = here("refresh", "s3://dated", "--lake", new_lake, "--inventory", inventory_address("dated"), "-q")
     assert done.returncode == 0, done.stderr
     assert "1 object listed; 1 added" in done.stdout
     assert "Listed by the inventory of " in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Ways to S3 that are closed: certificates and logins. One line that says what to do, exit code 2, nobody is asked."""
+"""Ways to S3 that are closed: certificates and logins. One line that states the remedy, exit code 2, no prompt."""
 
 import contextlib
 import datetime

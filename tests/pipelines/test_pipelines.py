@@ -90,7 +90,7 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
 
 
 def failure(result: dg.ExecuteInProcessResult, step: str) -> Any:
-    """What a failed step says to whoever looks at the run."""
+    """The error of a failed step, as the run shows it."""
     assert not result.success
     return result.failure_data_for_node(step)
 
@@ -154,7 +154,7 @@ def test_a_refresh_reports_what_it_did(loaded: Loaded) -> None:
     assert refreshes == [(loaded.result.run_id,)]
 
 
-def test_what_a_refresh_brings_of_few_patients_is_shown_of_none(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_counts_of_a_refresh_of_few_patients_are_hidden(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     """All numbers are rounded so that five patients of the same size, or one, could be behind them."""
     folder = tmp_path / "bucket"
     truth = synthetic.make_bucket(folder, 12, "dated", 4)
@@ -231,21 +231,21 @@ def test_run_config_limits_to_a_prefix_and_allows_removals(tmp_path: Path, insta
     assert allowed["objects"]["removed"] > 0
     assert allowed["objects"]["dagster/row_count"] == inside
 
-    # Content that cannot be read is not believed to be all there is, unless the step that publishes is told to.
+    # Unreadable content is not published, unless the step that publishes allows removals.
     records = sorted(patients[0].rglob("data.json"))
     for path in records:
         path.write_text("{")
     held = run(instance, folder, tmp_path / "lake")
     assert "cannot be read" in failure(held, "published").user_failure_data.description
-    told = metadata(run(instance, folder, tmp_path / "lake", published={"allow_removals": True}))
-    assert told["published"]["is_new"] is True
+    shown = metadata(run(instance, folder, tmp_path / "lake", published={"allow_removals": True}))
+    assert shown["published"]["is_new"] is True
 
 
 def test_a_wrong_bucket_fails_with_one_clear_line_and_no_lake(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     result = run(instance, tmp_path / "nowhere", tmp_path / "lake")
-    said = failure(result, "objects").user_failure_data.description
-    assert "nowhere" in said
-    assert "\n" not in said
+    message = failure(result, "objects").user_failure_data.description
+    assert "nowhere" in message
+    assert "\n" not in message
     assert not metadata(result)
     assert not (tmp_path / "lake").exists()
 

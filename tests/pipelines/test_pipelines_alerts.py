@@ -1,4 +1,4 @@
-"""Failed runs and an old `published` are said in one line, in the place that CHEST_ALERT names."""
+"""Failed runs and a stale `published` are reported in one line each, to the address in CHEST_ALERT."""
 
 import dataclasses
 import time
@@ -41,13 +41,13 @@ class Sensor:
     cursor: str | None = None
 
     def tick(self) -> str:
-        """What the tick says of itself."""
+        """Tick once; return the message of the tick."""
         (sensor,) = alerts.build(Deployment(PipelineSettings(alert=self.place)))
         assert isinstance(sensor, dg.SensorDefinition)
         context = dg.build_sensor_context(self.instance, cursor=self.cursor)
-        said = sensor.evaluate_tick(context)
-        self.cursor = said.cursor
-        return said.skip_message or ""
+        tick = sensor.evaluate_tick(context)
+        self.cursor = tick.cursor
+        return tick.skip_message or ""
 
 
 def fail(instance: dg.DagsterInstance, folder: object = "/nowhere/here") -> str:
@@ -86,33 +86,33 @@ def test_a_failed_run_is_one_line_in_a_log_file_once(instance: dg.DagsterInstanc
 
 
 def test_a_webhook_gets_the_line_as_text(instance: dg.DagsterInstance, hook: Hook) -> None:
-    hook.said.clear()
+    hook.messages.clear()
     sensor = Sensor(instance, hook.url)
     runs = [fail(instance), fail(instance)]
     assert sensor.tick() == "Reported 2 lines."
-    assert [line.rpartition("run ")[2].rstrip(")") for line in hook.said] == runs
-    assert all("\n" not in line for line in hook.said)
+    assert [line.rpartition("run ")[2].rstrip(")") for line in hook.messages] == runs
+    assert all("\n" not in line for line in hook.messages)
 
 
 def test_a_place_that_does_not_answer_gets_the_line_with_a_later_tick(instance: dg.DagsterInstance, hook: Hook) -> None:
-    hook.said.clear()
+    hook.messages.clear()
     sensor = Sensor(instance, hook.url)
     first, second = fail(instance), fail(instance)
     for status in (500, 302, 404):
         hook.status = status
-        said = sensor.tick()
-        assert f"http://{HOST}" in said
-        assert str(status) in said
-        assert "S3CR3T" not in said
+        message = sensor.tick()
+        assert f"http://{HOST}" in message
+        assert str(status) in message
+        assert "S3CR3T" not in message
     hook.status = 200
     assert sensor.tick() == "Reported 2 lines."
-    assert [first in hook.said[0], second in hook.said[1], len(hook.said)] == [True, True, 2]
+    assert [first in hook.messages[0], second in hook.messages[1], len(hook.messages)] == [True, True, 2]
 
 
-def test_what_failed_while_the_sensor_did_not_run_is_said_and_what_is_old_is_not(
+def test_missed_failures_are_reported_and_old_ones_are_not(
     instance: dg.DagsterInstance, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook.said.clear()
+    hook.messages.clear()
     fail(instance)
     sensor = Sensor(instance, hook.url)
     now = time.time()
@@ -121,46 +121,44 @@ def test_what_failed_while_the_sensor_did_not_run_is_said_and_what_is_old_is_not
         assert sensor.tick() == "Nothing to report."
     late = fail(instance)
     assert sensor.tick() == "Reported 1 line."
-    assert late in hook.said[0]
+    assert late in hook.messages[0]
 
 
 def test_a_fault_of_the_program_gives_its_class_and_no_value(instance: dg.DagsterInstance, hook: Hook) -> None:
-    hook.said.clear()
+    hook.messages.clear()
     run = fault(instance)
     Sensor(instance, hook.url).tick()
-    assert hook.said == [
+    assert hook.messages == [
         f"chest: stumbling failed at stumbles: a fault of the program (ValueError); "
         f"the run has its traceback (run {run})"
     ]
 
 
 def test_keys_of_objects_are_left_out_of_a_line(instance: dg.DagsterInstance, hook: Hook, tmp_path: Path) -> None:
-    hook.said.clear()
+    hook.messages.clear()
     fail(instance, tmp_path / "training" / "Covid12")
     fail(instance, "s3://bucket/of/Covid13.json")
     Sensor(instance, hook.url).tick()
-    assert len(hook.said) == 2
-    assert not any("Covid1" in line for line in hook.said)
+    assert len(hook.messages) == 2
+    assert not any("Covid1" in line for line in hook.messages)
 
 
 def test_a_run_without_a_failed_step_gives_the_reason_that_dagster_has(
     instance: dg.DagsterInstance, hook: Hook
 ) -> None:
-    hook.said.clear()
+    hook.messages.clear()
     job = chest_definitions({}).resolve_job_def("refresh")
     run = instance.create_run_for_job(job)
     instance.report_run_failed(run, "Detected run worker status FAILED: 'The process that ran it is gone.'")
     Sensor(instance, hook.url).tick()
-    assert hook.said == [
+    assert hook.messages == [
         "chest: refresh failed: Detected run worker status FAILED: 'The process that ran it is gone.' "
         f"(run {run.run_id})"
     ]
 
 
-def test_an_old_published_snapshot_is_said_once_and_so_is_that_it_is_fresh_again(
-    instance: dg.DagsterInstance, hook: Hook
-) -> None:
-    hook.said.clear()
+def test_a_stale_snapshot_is_reported_once_and_so_is_its_recovery(instance: dg.DagsterInstance, hook: Hook) -> None:
+    hook.messages.clear()
     key = dg.AssetKey("published")
     instance.report_runless_asset_event(dg.AssetMaterialization(key))
 
@@ -176,10 +174,10 @@ def test_an_old_published_snapshot_is_said_once_and_so_is_that_it_is_fresh_again
     assert sensor.tick() == "Nothing to report."
     becomes(FreshnessState.FAIL, FreshnessState.WARN)
     assert [sensor.tick(), sensor.tick()] == ["Reported 1 line.", "Nothing to report."]
-    assert hook.said[0].startswith("chest: published is stale: no refresh for 0 days.")
+    assert hook.messages[0].startswith("chest: published is stale: no refresh for 0 days.")
     becomes(FreshnessState.PASS, FreshnessState.FAIL)
     assert [sensor.tick(), sensor.tick()] == ["Reported 1 line.", "Nothing to report."]
-    assert hook.said[1:] == ["chest: published is fresh again."]
+    assert hook.messages[1:] == ["chest: published is fresh again."]
 
 
 def test_without_a_place_the_line_is_in_dagsters_log_alone(
@@ -202,11 +200,11 @@ def test_mail_gets_the_line_as_its_subject_and_text() -> None:
 
 
 def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
-    with serve_mailbox() as (where, taken), pytest.raises(notify.PostingError) as said:
+    with serve_mailbox() as (where, taken), pytest.raises(notify.PostingError) as error:
         notify.post_line(f"smtp://me:p4ssw0rd@{where}/?to=a@example.org&from=b@example.org", "chest: hello")
     assert not taken
-    assert "no encryption" in str(said.value)
-    assert "p4ssw0rd" not in str(said.value)
+    assert "no encryption" in str(error.value)
+    assert "p4ssw0rd" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -218,11 +216,11 @@ def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
     ],
 )
 def test_nobody_there_is_one_line(place: str) -> None:
-    with pytest.raises(notify.PostingError) as said:
+    with pytest.raises(notify.PostingError) as error:
         notify.post_line(place.format(f"{HOST}:{find_free_port()}"), "chest: hello")
-    assert "\n" not in str(said.value)
-    assert "refused" in str(said.value).lower()
-    assert "p4ssw0rd" not in str(said.value)
+    assert "\n" not in str(error.value)
+    assert "refused" in str(error.value).lower()
+    assert "p4ssw0rd" not in str(error.value)
 
 
 def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -240,10 +238,10 @@ def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         ("http://host:port/x", "CHEST_ALERT"),
     ],
 )
-def test_a_place_that_is_none_is_refused_when_definitions_load(place: str, word: str) -> None:
-    with pytest.raises(UsageError, match="CHEST_ALERT") as said:
+def test_an_invalid_address_is_refused_when_definitions_load(place: str, word: str) -> None:
+    with pytest.raises(UsageError, match="CHEST_ALERT") as error:
         chest_definitions({"CHEST_ALERT": place})
-    assert word in str(said.value)
+    assert word in str(error.value)
 
 
 def test_a_place_is_checked_where_there_is_one() -> None:

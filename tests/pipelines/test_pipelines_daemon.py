@@ -94,10 +94,10 @@ def instance_of(home: Path, text: str) -> Iterator[dg.DagsterInstance]:
 
 def process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
     """The process that executes a run, as Dagster's log names it."""
-    said = "\n".join(
+    log = "\n".join(
         record.get_dagster_event().message or "" for record in instance.all_logs(run_id) if record.is_dagster_event
     )
-    found = re.search(r"in process \(pid: (\d+)\)", said)
+    found = re.search(r"in process \(pid: (\d+)\)", log)
     return int(found[1]) if found else None
 
 

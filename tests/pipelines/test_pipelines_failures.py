@@ -55,7 +55,7 @@ def tries(result: dg.ExecuteInProcessResult, step: str) -> list[str]:
     return [kinds[event.event_type_value] for event in events if event.event_type_value in kinds]
 
 
-def said(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
+def read_log(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
     return "\n".join(record.user_message for record in instance.all_logs(result.run_id))
 
 
@@ -73,8 +73,8 @@ def test_a_throttled_bucket_heals(
         result = refresh(instance, "s3://chest", new_lake)
     assert result.success
     assert tries(result, "objects") == ["again", "done"]
-    assert "fewer requests (SlowDown)" in said(instance, result)
-    assert "Try 1 of 4; the next in 0.0" in said(instance, result)
+    assert "fewer requests (SlowDown)" in read_log(instance, result)
+    assert "Try 1 of 4; the next in 0.0" in read_log(instance, result)
     loaded = {
         str(event.asset_key.path[-1]): event.materialization.metadata["dagster/row_count"].value
         for event in result.get_asset_materialization_events()
@@ -157,8 +157,8 @@ def holds() -> dg.AssetCheckResult:
 
 @dg.op
 def talk() -> None:
-    """Says something that is captured."""
-    print("heard")
+    """Print something that is captured."""
+    print("captured")
     raise ValueError
 
 
@@ -202,7 +202,7 @@ def test_a_run_that_is_not_over_is_never_forgotten(tmp_path: Path) -> None:
         assert run_retention.forget_runs(instance, 0) == run_retention.Forgotten(0, 0)
 
 
-def test_the_maintenance_job_keeps_lake_and_history_and_says_what_it_did(
+def test_the_maintenance_job_keeps_lake_and_history_and_reports_its_work(
     instance: dg.DagsterInstance,
     truth: tuple[Path, dict[str, Any]],
     new_lake: Path,
@@ -216,13 +216,13 @@ def test_the_maintenance_job_keeps_lake_and_history_and_says_what_it_did(
     old = talking.execute_in_process(instance=instance, raise_on_error=False).run_id
     job = chest_definitions({}, chest=ChestWarehouse(lake=lake)).resolve_job_def("maintenance")
     result = job.execute_in_process(instance=instance, raise_on_error=False)
-    assert result.success, said(instance, result)
+    assert result.success, read_log(instance, result)
     outputs = [event.step_output_data for event in result.all_events if event.event_type_value == "STEP_OUTPUT"]
-    told = {name: value.value for output in outputs for name, value in output.metadata.items()}
-    assert told["snapshots_expired"] > 0
-    assert told["files_before"] > 0
-    assert told["snapshot"] == warehouse.open(lake).snapshot.number
-    assert told["runs_forgotten"] == 1
+    reported = {name: value.value for output in outputs for name, value in output.metadata.items()}
+    assert reported["snapshots_expired"] > 0
+    assert reported["files_before"] > 0
+    assert reported["snapshot"] == warehouse.open(lake).snapshot.number
+    assert reported["runs_forgotten"] == 1
     assert instance.get_run_by_id(old) is None
 
 

@@ -1,4 +1,4 @@
-"""Dagster's graph at work: cohorts that follow their views, checks that block, several sources, and what is told."""
+"""Dagster's graph at work: cohorts that follow their views, checks that block, several sources, and metadata."""
 
 import base64
 import json
@@ -64,11 +64,11 @@ class House:
         return result
 
     def tick(self) -> set[dg.AssetKey]:
-        """What the automation conditions ask for now."""
-        told = dg.evaluate_automation_conditions(self.defs, instance=self.instance, cursor=self.cursor)
-        self.cursor = told.cursor
+        """The assets that the automation conditions request now."""
+        result = dg.evaluate_automation_conditions(self.defs, instance=self.instance, cursor=self.cursor)
+        self.cursor = result.cursor
         graph = self.defs.resolve_asset_graph()
-        return {key for key in graph.executable_asset_keys if told.get_num_requested(key)}
+        return {key for key in graph.executable_asset_keys if result.get_num_requested(key)}
 
     def settle(self) -> tuple[set[str], set[str]]:
         """Do what the conditions ask for until they ask for nothing: the cohorts and the manifests made."""
@@ -175,7 +175,7 @@ def test_a_manifest_that_was_not_recorded_is_recorded_by_the_next_run(house: Hou
     assert "ventilation" in {entry["cohort"] for entry in register.list_entries(str(house.lake))}
 
 
-def test_views_that_a_killed_run_published_and_did_not_tell_of_are_told_of_by_the_next(house: House) -> None:
+def test_changed_views_that_a_killed_run_did_not_report_are_reported_by_the_next(house: House) -> None:
     path = clinical_file(house)
     path.write_text(json.dumps({**json.loads(path.read_text()), "Another": "1"}))
     before = house.version("views", "clinical")
@@ -207,20 +207,20 @@ def test_the_report_of_the_snapshot_is_written_and_the_pictures_are_small_pngs(h
     event = house.instance.get_latest_materialization_event(dg.AssetKey("published"))
     assert event is not None
     assert event.asset_materialization is not None
-    told = event.asset_materialization.metadata
-    page = Path(str(told["report"].value))
-    assert page.name == f"{told['snapshot'].value}.html"
+    metadata = event.asset_materialization.metadata
+    page = Path(str(metadata["report"].value))
+    assert page.name == f"{metadata['snapshot'].value}.html"
     assert "<svg" in page.read_text()
     # No centre of so small a bucket has records enough for shares.
-    for name in {"studies per month", *({"completeness"} & {*told})}:
-        text = str(told[name].value)
+    for name in {"studies per month", *({"completeness"} & {*metadata})}:
+        text = str(metadata[name].value)
         match = re.fullmatch(rf"!\[{name}\]\(data:image/png;base64,(.*)\)", text)
         assert match, name
         png = base64.b64decode(match[1])
         assert png.startswith(b"\x89PNG")
         assert len(png) <= pictures.MOST_BYTES
-    assert {"bytes", "rejects by reason", "seconds by step", "added", "changed", "removed"} <= set(told)
-    assert "clinical" in str(told["seconds by step"].value)
+    assert {"bytes", "rejects by reason", "seconds by step", "added", "changed", "removed"} <= set(metadata)
+    assert "clinical" in str(metadata["seconds by step"].value)
 
 
 def test_no_patient_and_no_value_in_anything_that_dagster_keeps(house: House) -> None:
@@ -242,9 +242,9 @@ def test_no_patient_and_no_value_in_anything_that_dagster_keeps(house: House) ->
     for header in bucket.glob("*/images_metadata/*/*.json"):
         assert header.stem not in kept
     with warehouse.open(str(house.lake)) as wh:
-        told = wh.sql("select raw_value from clinical_issues where length(raw_value) > 6").fetchall()
-    assert told
-    assert not any(str(value) in kept for (value,) in told if not str(value).isalpha())
+        values = wh.sql("select raw_value from clinical_issues where length(raw_value) > 6").fetchall()
+    assert values
+    assert not any(str(value) in kept for (value,) in values if not str(value).isalpha())
 
 
 def test_a_failing_blocking_check_fails_the_run_with_one_line_and_readers_keep_what_they_have(house: House) -> None:
@@ -254,9 +254,9 @@ def test_a_failing_blocking_check_fails_the_run_with_one_line_and_readers_keep_w
     with store.open_writer(location.parse_address(str(house.lake)), Settings()) as con:
         store.transact(con, "by hand", lambda: con.execute(twice))
     result = house.run()
-    said = failed(result, "published")
-    assert "\n" not in said
-    assert "books" in said or "rows_twice" in said
+    message = failed(result, "published")
+    assert "\n" not in message
+    assert "books" in message or "rows_twice" in message
     assert not house.check("objects", "rows_twice").passed
     assert house.check("objects", "rows_twice").description != "no rows"
     assert house.check("images", "rows_unpaired").passed
@@ -276,13 +276,13 @@ def test_a_failing_blocking_check_fails_the_run_with_one_line_and_readers_keep_w
         ({"images": {"prefix": "s3://bucket/training"}}, "Run config of images: Prefix 1"),
     ],
 )
-def test_a_wrong_part_of_a_bucket_is_said_before_anything_runs(
+def test_a_wrong_part_of_a_bucket_is_reported_before_anything_runs(
     house: House, config: dict[str, dict[str, object]], words: str
 ) -> None:
     result = house.run(**config)
-    said = failed(result, "objects")
-    assert words in said
-    assert "Covid" not in said.replace("such as Covid12", "").replace("training/Covid12/", "")
+    message = failed(result, "objects")
+    assert words in message
+    assert "Covid" not in message.replace("such as Covid12", "").replace("training/Covid12/", "")
     assert not result.get_asset_materialization_events()
 
 
@@ -291,13 +291,13 @@ def test_patients_named_at_objects_limit_the_whole_run(house: House, monkeypatch
     names = sorted(path.name for path in (house.folder / "bucket/training").iterdir())[:2]
     result = house.run(objects={"patients": names, "full": True})
     assert result.success
-    told = {
+    metadata = {
         str(e.asset_key.path[0]): e.materialization.metadata
         for e in result.get_asset_materialization_events()
         if e.asset_key
     }
     inside = sum(path.is_file() for name in names for path in (house.folder / "bucket/training" / name).rglob("*"))
-    assert told["objects"]["listed"].value == told["objects"]["changed"].value == inside
+    assert metadata["objects"]["listed"].value == metadata["objects"]["changed"].value == inside
 
 
 def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_steps(
@@ -370,4 +370,4 @@ def test_a_new_file_is_a_new_asset_and_a_broken_one_stops_nobody(tmp_path: Path)
     assert found["cohorts/everybody"] == [["views/patients"], True]
     assert found["manifests/everybody"] == [["cohorts/everybody", "views/images"], True]
     assert found["cohorts/broken"] == [[], False]
-    assert "cohorts/prior_data" not in found  # it must be told a day
+    assert "cohorts/prior_data" not in found  # it requires a parameter

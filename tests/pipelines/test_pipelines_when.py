@@ -136,7 +136,7 @@ def test_the_times_are_set_by_the_environment_alone() -> None:
         ("CHEST_TIMEZONE", "London"),
     ],
 )
-def test_a_time_that_is_none_names_its_variable(variable: str, value: str) -> None:
+def test_an_invalid_schedule_names_its_variable(variable: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"{variable}='{value}'".replace("*", r"\*")):
         chest_definitions({variable: value})
 
@@ -152,8 +152,8 @@ def test_a_tick_is_passed_over_while_a_refresh_runs_or_waits(kept: dg.DagsterIns
     assert tick(refresh) == (1, "")
     for event in UNFINISHED:
         run = begun(kept, event)
-        count, said = tick(refresh)
-        assert (count, run.run_id in said) == (0, True), event
+        count, message = tick(refresh)
+        assert (count, run.run_id in message) == (0, True), event
         assert tick(maintenance) == (1, ""), "it waits in the queue for the lake"
         become(kept, run, "SUCCESS")
         assert tick(refresh) == (1, "")
@@ -167,14 +167,14 @@ class Sensor:
         self.sensor = self.defs.resolve_sensor_def(name)
         self.instance = instance
         self.cursor: str | None = None
-        self.said = ""
+        self.skip_message = ""
 
     def tick(self) -> list[dg.RunRequest]:
         """What it asks for."""
         context = dg.build_sensor_context(self.instance, cursor=self.cursor, definitions=self.defs)
         done = self.sensor.evaluate_tick(context)
         self.cursor = done.cursor
-        self.said = done.skip_message or ""
+        self.skip_message = done.skip_message or ""
         return list(done.run_requests or [])
 
 
@@ -200,7 +200,7 @@ def test_the_first_refresh_starts_by_itself_and_the_others_are_the_schedules(
     warehouse.refresh(str(bucket), lake)
     become(instance, run, "SUCCESS")
     assert not sensor.tick()
-    assert "the schedule refreshes it" in sensor.said
+    assert "the schedule refreshes it" in sensor.skip_message
 
 
 def test_no_sensor_starts_a_refresh_beside_another(
@@ -212,12 +212,12 @@ def test_no_sensor_starts_a_refresh_beside_another(
     for event in UNFINISHED:
         run = begun(instance, event)
         assert not sensor.tick(), event
-        assert run.run_id in sensor.said
+        assert run.run_id in sensor.skip_message
         become(instance, run, "SUCCESS")
     assert len(sensor.tick()) == 1
 
 
-def test_after_a_failed_refresh_news_waits_and_the_schedule_does_not(
+def test_after_a_failed_refresh_events_wait_and_the_schedule_does_not(
     kept: dg.DagsterInstance, bucket: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHEST_SOURCE", str(bucket))
@@ -225,7 +225,7 @@ def test_after_a_failed_refresh_news_waits_and_the_schedule_does_not(
     run = begun(kept, "FAILURE")
     sensor = Sensor(kept)
     assert not sensor.tick()
-    assert run.run_id in sensor.said
+    assert run.run_id in sensor.skip_message
     with dg.build_schedule_context(kept) as context:
         assert len(schedule().evaluate_tick(context).run_requests or []) == 1
     monkeypatch.setattr(run_state, "REST", timedelta())  # three hours later
@@ -237,10 +237,10 @@ def test_a_bucket_that_cannot_be_looked_at_is_one_line(
 ) -> None:
     sensor = Sensor(instance)
     assert not sensor.tick()
-    assert "CHEST_SOURCE" in sensor.said
+    assert "CHEST_SOURCE" in sensor.skip_message
     monkeypatch.setenv("CHEST_SOURCE", str(tmp_path / "nowhere"))
     assert not sensor.tick()
-    assert "nowhere" in sensor.said
+    assert "nowhere" in sensor.skip_message
 
 
 @pytest.fixture
@@ -258,8 +258,8 @@ def queue(sqs: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     return url
 
 
-def told(sqs: Any, queue: str, bucket: str = "chest") -> None:
-    """S3 tells the queue that it has a new object."""
+def send_event(sqs: Any, queue: str, bucket: str = "chest") -> None:
+    """Send the queue the event of a new object, as S3 does."""
     key = {"bucket": {"name": bucket}, "object": {"key": "training/Covid1/data/2020-03-01/data.json"}}
     body = json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": key}]})
     sqs.send_message(QueueUrl=queue, MessageBody=body)
@@ -277,24 +277,24 @@ def test_a_message_starts_one_refresh_and_is_gone(instance: dg.DagsterInstance, 
     assert not sensor.tick(), "an empty queue"
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"}))
     sqs.send_message(QueueUrl=queue, MessageBody="not for us")
-    told(sqs, queue, "another-bucket")
+    send_event(sqs, queue, "another-bucket")
     assert not sensor.tick()
     assert left(sqs, queue) == 0
-    told(sqs, queue)
-    told(sqs, queue)
+    send_event(sqs, queue)
+    send_event(sqs, queue)
     (request,) = sensor.tick()
     assert request.job_name == "refresh"
     assert left(sqs, queue) == 0
 
 
-def test_beside_an_inventory_the_news_alone_is_listed(
+def test_with_an_inventory_only_reported_prefixes_are_listed(
     instance: dg.DagsterInstance, sqs: Any, queue: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An inventory is older than what the queue reports: it would not show it."""
     monkeypatch.setenv("CHEST_INVENTORY", "s3://lists/chest/daily")
     monkeypatch.setenv("CHEST_MANIFESTS", str(tmp_path))
     sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue, CHEST_MANIFESTS=str(tmp_path))
-    told(sqs, queue)
+    send_event(sqs, queue)
     (request,) = sensor.tick()
     name = request.run_config["ops"]["objects"]["config"]["changes"]
     assert request.run_config == {"ops": {"objects": {"config": {"changes": name}}}}, "Dagster shows it: no patient"
@@ -312,12 +312,12 @@ def test_messages_that_come_during_a_refresh_lead_to_another(
     instance: dg.DagsterInstance, sqs: Any, queue: str
 ) -> None:
     sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
-    told(sqs, queue)
+    send_event(sqs, queue)
     (first,) = sensor.tick()
     run = begun(instance, "START")
-    told(sqs, queue)
+    send_event(sqs, queue)
     assert not sensor.tick()
-    assert run.run_id in sensor.said
+    assert run.run_id in sensor.skip_message
     assert left(sqs, queue) == 1
     become(instance, run, "SUCCESS")
     (second,) = sensor.tick()
@@ -325,12 +325,12 @@ def test_messages_that_come_during_a_refresh_lead_to_another(
     assert left(sqs, queue) == 0
 
 
-def test_a_queue_of_several_sources_refreshes_the_one_it_tells_of(
+def test_a_queue_of_several_sources_refreshes_the_one_it_names(
     instance: dg.DagsterInstance, sqs: Any, queue: str
 ) -> None:
     sources = {"CHEST_EVENT_QUEUE": queue, "CHEST_SOURCES": "training=s3://chest validation=s3://held"}
     sensor = Sensor(instance, "events", **sources)
-    told(sqs, queue, "held")
+    send_event(sqs, queue, "held")
     (one,) = sensor.tick()
     steps = ["validation/objects", "validation/images", "validation/clinical", "published"]
     assert [key.to_user_string() for key in one.asset_selection or []] == steps
@@ -340,14 +340,14 @@ def test_a_queue_of_several_sources_refreshes_the_one_it_tells_of(
     )
     whole = sensor.defs.resolve_job_def("refresh_validation")
     assert {node.name for node in part.nodes} == {node.name for node in whole.nodes}
-    told(sqs, queue, "held")
-    told(sqs, queue)
+    send_event(sqs, queue, "held")
+    send_event(sqs, queue)
     (both,) = sensor.tick()
     assert both.asset_selection is None
     run = begun(instance, "START", "refresh_training", **sources)
-    told(sqs, queue)
+    send_event(sqs, queue)
     assert not sensor.tick()
-    assert run.run_id in sensor.said
+    assert run.run_id in sensor.skip_message
 
 
 def test_several_sources_have_a_sensor_each(
@@ -368,4 +368,4 @@ def test_a_queue_that_is_not_there_is_one_line(
     sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
     monkeypatch.setenv("CHEST_EVENT_QUEUE", queue)
     assert not sensor.tick()
-    assert "CHEST_EVENT_QUEUE" in sensor.said
+    assert "CHEST_EVENT_QUEUE" in sensor.skip_message

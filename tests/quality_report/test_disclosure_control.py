@@ -14,7 +14,7 @@ from attack import Attack
 from conftest import Chest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pages import drawn
+from pages import build_figures
 
 import warehouse
 from warehouse.cohorts import attrition, confounding
@@ -113,7 +113,7 @@ def test_parts_add_up_to_their_rounded_total(parts: list[int], base: int) -> Non
 
 
 @pytest.mark.parametrize(("n_parts", "most"), [(1, 22), (2, 22), (3, 22), (4, 17)])
-def test_whoever_rounds_every_list_finds_no_small_count(n_parts: int, most: int) -> None:
+def test_rounding_every_list_discloses_no_small_count(n_parts: int, most: int) -> None:
     giving = defaultdict(list)
     for parts in product(range(most + 1), repeat=n_parts):
         if sum(parts) <= most:
@@ -121,7 +121,7 @@ def test_whoever_rounds_every_list_finds_no_small_count(n_parts: int, most: int)
     nothing_is_recovered(giving, most, n_parts)
 
 
-def test_whoever_rounds_every_table_finds_no_small_count() -> None:
+def test_rounding_every_table_discloses_no_small_count() -> None:
     most, names = 12, ("a", "b")
     giving = defaultdict(list)
     for cells in product(range(most + 1), repeat=4):
@@ -131,7 +131,7 @@ def test_whoever_rounds_every_table_finds_no_small_count() -> None:
     nothing_is_recovered(giving, most, 4)
 
 
-def test_whoever_knows_what_tables_have_in_common_finds_no_small_count() -> None:
+def test_totals_shared_by_tables_disclose_no_small_count() -> None:
     """Only positive patients have an admission, those without a record no centre; check and views count some again.
 
     By largest remainders alone 3 or 4 was left of many a count, and of some, such as (2, 3, 4), a single value.
@@ -308,8 +308,8 @@ REGIONS = st.integers(1, 4).flatmap(
 
 
 @given(REGIONS, st.integers(0, 12))
-def test_regions_of_steps_are_rounded_together(drawn_regions: dict[str, tuple[int, int]], base: int) -> None:
-    true = {region: n for region, (n, _) in drawn_regions.items()}
+def test_regions_of_steps_are_rounded_together(regions: dict[str, tuple[int, int]], base: int) -> None:
+    true = {region: n for region, (n, _) in regions.items()}
     shown = round_regions(true, base)
     assert shown.keys() == true.keys(), "an empty region stays empty"
     assert sum(shown.values()) == round_count(sum(true.values()), base)
@@ -321,14 +321,14 @@ def test_regions_of_steps_are_rounded_together(drawn_regions: dict[str, tuple[in
 
 @settings(max_examples=80, deadline=None)
 @given(REGIONS)
-def test_attrition(drawn_regions: dict[str, tuple[int, int]]) -> None:
+def test_attrition(regions: dict[str, tuple[int, int]]) -> None:
     """Steps that branch, unite and narrow each other, in patients and in images, of which a patient has one or more.
 
     The attacker is given more than a page shows: each region's rounded size, and how these are computed.
     """
     true = {
-        "patients": {region: n for region, (n, _) in drawn_regions.items()},
-        "images": {region: n + more for region, (n, more) in drawn_regions.items()},
+        "patients": {region: n for region, (n, _) in regions.items()},
+        "images": {region: n + more for region, (n, more) in regions.items()},
     }
     attack = Attack(BASE)
     for what, sizes in true.items():
@@ -341,17 +341,17 @@ def test_attrition(drawn_regions: dict[str, tuple[int, int]]) -> None:
             attack.know({f"{what} {name}": 1 for name in names[: place + 1]}, upto, upto + BASE - 1)
     for region in true["patients"]:
         attack.never_more(f"patients {region}", f"images {region}")
-    n_steps = len(next(iter(drawn_regions)))
+    n_steps = len(next(iter(regions)))
     for what, sizes in true.items():
         counted = [[region] for region in sizes]
         counted += [[region for region in sizes if region[step] == "1"] for step in range(n_steps)]
         for step, other in product(range(n_steps), repeat=2):
             counted.append([region for region in sizes if region[step] == "1" and region[other] == "0"])
-        for regions in counted:
-            n = sum(sizes[region] for region in regions)
+        for union in counted:
+            n = sum(sizes[region] for region in union)
             if n in SMALL:
-                found = attack.values({f"{what} {region}": 1 for region in regions}, [0, *SMALL, BASE])
-                assert len(found) >= 2, f"{what} of {regions} must be {found}"
+                found = attack.values({f"{what} {region}": 1 for region in union}, [0, *SMALL, BASE])
+                assert len(found) >= 2, f"{what} of {union} must be {found}"
 
 
 def test_steps_that_branch_and_unite(lake: str, here: Chest, tmp_path: Path) -> None:
@@ -380,7 +380,8 @@ def test_report(centres: list[tuple[int, int]], without_record: int, data: st.Da
     found = {"negative_with_positive_result": data.draw(st.integers(0, negatives))}
     found["images_without_clinical"] = without_record
     known = suppression.suppress_counts(
-        drawn(cells, None, {(name, "date_serial"): (n, n) for name, n in repaired.items() if n}, filled, found), BASE
+        build_figures(cells, None, {(name, "date_serial"): (n, n) for name, n in repaired.items() if n}, filled, found),
+        BASE,
     )
     attack = Attack(BASE)
     totals = known.totals
@@ -712,9 +713,9 @@ def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
     compared = ("cohort", "compare", "covid_risk", *place, "--from", "2020-05-01")
     done = here(*compared, "--suppress", BASE)
     assert done.stdout == "", "rows name patients"
-    came, left = (int(re.search(rf"(\d+) {word}", done.stderr)[1]) for word in ("came", "left"))
+    added, removed = (int(re.search(rf"(\d+) {word}", done.stderr)[1]) for word in ("added", "removed"))
     before, after = (int(re.search(rf"(\d+)(?: patients)? {word}", done.stderr)[1]) for word in ("before", "after"))
-    assert after - before == came - left, "numbers of patients are added up from parts that are rounded together"
+    assert after - before == added - removed, "numbers of patients are added up from parts that are rounded together"
     assert after == answer_of(here, "covid_risk", lake, BASE)["patients"], "as on other pages"
     assert "rows" not in done.stderr
     numbers = [int(word) for word in done.stderr.split("\nCounts")[0].replace(",", "").split() if word.isdigit()]

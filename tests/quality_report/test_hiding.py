@@ -14,7 +14,7 @@ import pytest
 from conftest import Chest
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import Page, drawn
+from pages import Page, build_figures
 
 import warehouse
 from warehouse.disclosure_control import find_unit, round_count
@@ -147,7 +147,7 @@ def test_a_page_on_a_handful(n_patients: int, tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 400), st.integers(2, 60), st.integers(5, 12))
-def test_whoever_divides_by_the_images_of_each_finds_no_small_number(n_patients: int, each: int, base: int) -> None:
+def test_dividing_by_the_images_of_each_discloses_no_small_number(n_patients: int, each: int, base: int) -> None:
     unit = find_unit(each, base)
     assert unit >= base * each
     assert unit == base * each or re.fullmatch("[125]0*", str(unit))
@@ -161,7 +161,8 @@ def test_whoever_divides_by_the_images_of_each_finds_no_small_number(n_patients:
 def test_a_share_is_shown_in_steps_of_the_base(n_records: int, data: st.DataObject) -> None:
     n_filled = data.draw(st.integers(0, n_records))
     known = suppression.suppress_counts(
-        drawn({("A", "positive"): n_records or 1}, filled={"A": (n_filled, n_records)} if n_records else {}), BASE
+        build_figures({("A", "positive"): n_records or 1}, filled={"A": (n_filled, n_records)} if n_records else {}),
+        BASE,
     )
     shown = known.centres.get("A", 0)
     if shown < 2 * BASE:
@@ -173,9 +174,9 @@ def test_a_share_is_shown_in_steps_of_the_base(n_records: int, data: st.DataObje
     assert abs(cell.n_filled / shown - n_filled / n_records) <= BASE / 2 / shown + 1e-9
 
 
-def test_a_place_in_an_order_tells_nothing() -> None:
+def test_the_order_of_rows_discloses_nothing() -> None:
     cells = {("X", "positive"): 30, ("M", "positive"): 14, ("A", "positive"): 20, ("B", "positive"): 16}
-    known = suppression.suppress_counts(drawn(cells), BASE)
+    known = suppression.suppress_counts(build_figures(cells), BASE)
     assert [(count.centre, count.n_patients) for count in known.patients] == [
         ("X", 30),
         ("A", 20),
@@ -183,11 +184,11 @@ def test_a_place_in_an_order_tells_nothing() -> None:
         ("M", 15),
     ]
     repairs = {("A", "date_embedded"): (13, 13), ("A", "date_serial"): (14, 14), ("A", "unit_unknown"): (19, 19)}
-    known = suppression.suppress_counts(drawn(cells, repairs=repairs), BASE)
+    known = suppression.suppress_counts(build_figures(cells, repairs=repairs), BASE)
     assert [rule.rule for rule in known.rules] == ["unit_unknown", "date_embedded", "date_serial"]
 
 
-def test_a_check_does_not_tell_what_is_shown_elsewhere() -> None:
+def test_a_check_does_not_disclose_what_is_hidden_elsewhere() -> None:
     cells = {("A", "positive"): 50, ("A", "negative"): 26, (NO_RECORD, "none"): 3}
     found = {
         "images_without_clinical": 3,
@@ -196,7 +197,7 @@ def test_a_check_does_not_tell_what_is_shown_elsewhere() -> None:
         "intubation_without_itu": 4,
         "rows_twice": 0,
     }
-    known = suppression.suppress_counts(drawn(cells, found=found), BASE)
+    known = suppression.suppress_counts(build_figures(cells, found=found), BASE)
     assert known.totals.n_without_record == 0
     assert {c.check.name: (c.n_rows, c.has_rows) for c in known.checks} == {
         "images_without_clinical": (0, True),
@@ -208,10 +209,10 @@ def test_a_check_does_not_tell_what_is_shown_elsewhere() -> None:
     assert [checked.is_failed for checked in known.checks] == [False, True, True, False, False]
 
 
-def test_figures_of_which_nothing_is_left_can_be_drawn(tmp_path: Path) -> None:
+def test_a_page_without_any_figures_left_is_rendered(tmp_path: Path) -> None:
     cells = {("A", "positive"): 1, ("B", "negative"): 2}
     months: dict[tuple[date | None, str], int] = {(date(2020, 3, 1), "CT"): 1, (None, "CT"): 2}
-    figures = drawn(cells, months, {("A", "date_serial"): (1, 1)}, {"A": (1, 1)}, {"rows_twice": 1})
+    figures = build_figures(cells, months, {("A", "date_serial"): (1, 1)}, {"A": (1, 1)}, {"rows_twice": 1})
     (tmp_path / "all.html").write_text(page.render_page(suppression.suppress_counts(figures, BASE)))
     made = Page(tmp_path / "all.html")
     assert made.counts()["patients"] == 0

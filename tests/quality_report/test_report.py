@@ -111,7 +111,7 @@ def test_its_counts_are_true(page: Page, truth: dict[str, Any], bucket: Path) ->
     assert sum(int(row[-1]) for row in by_centre) == truth["patients"]
 
 
-def test_the_tables_say_what_the_views_say(page: Page, lake: str) -> None:
+def test_the_tables_agree_with_the_views(page: Page, lake: str) -> None:
     with warehouse.open(lake) as wh:
         checks = {result.check.name: result.n_rows for result in wh.check()}
         filled = wh.sql(
@@ -133,7 +133,7 @@ def test_the_tables_say_what_the_views_say(page: Page, lake: str) -> None:
     assert any("troponin_i" in tooltip for tooltip in page.tooltips)
 
 
-def test_it_obeys_day_and_group_and_says_so(lake: str, truth: dict[str, Any], tmp_path: Path) -> None:
+def test_it_obeys_day_and_group_and_names_them(lake: str, truth: dict[str, Any], tmp_path: Path) -> None:
     day, expected = next((day, found) for day, found in truth["as_of"].items() if found["patients"])
     with warehouse.open(lake) as wh:
         wh.as_of(day).report(tmp_path / "day.html", suppress=0)
@@ -223,7 +223,7 @@ def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 3000), st.data())
-def test_all_and_none_are_said_of_all_and_none_alone(n_records: int, data: st.DataObject) -> None:
+def test_100_and_0_per_cent_mean_all_and_none(n_records: int, data: st.DataObject) -> None:
     n_filled = data.draw(st.integers(0, n_records))
     share = to_percent(n_filled, n_records)
     assert (share == 0) == (n_filled == 0)

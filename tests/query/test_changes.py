@@ -54,7 +54,7 @@ def compare_rows(then: warehouse.Warehouse, now: warehouse.Warehouse) -> set[tup
     for row in old.keys() | new.keys():
         a, b = old.get(row), new.get(row)
         if a is None or b is None:
-            found.add((*row, "new" if a is None else "gone", None))
+            found.add((*row, "added" if a is None else "removed", None))
         elif differing := tuple(sorted({NAMES[name] for name in NAMES if name in a and a[name] != b[name]})):
             found.add((*row, "changed", differing))
     return found
@@ -90,7 +90,7 @@ def test_changes_are_the_rows_that_differ(lake: tuple[Path, list[int]], day: str
         assert set(shown) == compare_rows(then, now)
         assert len(shown) == len(set(shown))
         if day is None:
-            assert {row[3] for row in shown} == {"new", "changed", "gone"}
+            assert {row[3] for row in shown} == {"added", "changed", "removed"}
 
 
 def test_nothing_changed_since_the_same_snapshot(lake: tuple[Path, list[int]]) -> None:
@@ -102,7 +102,7 @@ def test_the_command_joins_changes_with_the_views(lake: tuple[Path, list[int]], 
     place, published = lake
     query = """select count(*) as n, count(images.key) as joined
                from changes left join images using (source, key)
-               where relation = 'images' and change <> 'gone'"""
+               where relation = 'images' and change <> 'removed'"""
     out = here("sql", query, "--since", published[0], "--lake", place, "--format", "json")
     assert out.returncode == 0, out.stderr
     (row,) = json.loads(out.stdout)

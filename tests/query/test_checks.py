@@ -92,7 +92,7 @@ SOUND: dict[str, bytes | str] = {
     **record("Covid2", day=LATER, SwabDate="28/02/2020", SwabStatus="0"),
 }
 
-#: Each rule's faulty objects, and what the rule must say of them: patient and key, or other cells that name the fault.
+#: Each rule's faulty objects, and what the rule must list of them: patient and key, or other cells that name the fault.
 FAULTY: dict[str, dict[str, bytes | str]] = {
     "image_of_another_patient": {
         **image("Covid10", "1", _00100020=tag("Covid1"), _00100010=tag({"Alphabetic": "Covid1"}, vr="PN")),
@@ -349,7 +349,7 @@ def test_the_table_of_all_checks(faulty: Path, here: Chest) -> None:
         assert re.search(rf"^{name} +{check.severity} +{rows} ", done.stdout, re.MULTILINE), name
 
 
-def test_one_check_says_what_it_means_and_shows_its_rows(faulty: Path, here: Chest) -> None:
+def test_a_single_check_shows_its_meaning_and_its_rows(faulty: Path, here: Chest) -> None:
     done = here("check", "identifying_attributes", "--lake", faulty, "--limit", 3)
     assert done.returncode == 1
     assert "PS3.15" in done.stdout
@@ -395,7 +395,7 @@ def test_list_needs_no_lake(here: Chest, tmp_path: Path) -> None:
     assert [row["name"] for row in listed] == list(checks.load_definitions())
 
 
-def test_every_check_says_what_it_is() -> None:
+def test_every_check_has_a_complete_header() -> None:
     for check in checks.load_definitions().values():
         assert check.title
         assert not check.title.endswith(".")
@@ -414,7 +414,7 @@ def test_the_declared_identifying_attributes_are_dicoms() -> None:
         assert row["allowed"] in ("", "the pseudonym", "1 January")
 
 
-def test_a_broken_lake_is_told_row_by_row(tmp_path: Path, here: Chest) -> None:
+def test_the_faults_of_a_broken_lake_are_listed_row_by_row(tmp_path: Path, here: Chest) -> None:
     """Nothing that our own refresh does breaks these rules, so the tables are broken by hand, and published."""
     objects = {**image("Covid1", "1"), **image("Covid1", "2"), **image("Covid1", "3")}
     objects |= {**record("Covid1"), **record("Covid2"), **record("Covid3")}

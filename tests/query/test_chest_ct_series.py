@@ -1,4 +1,4 @@
-"""Concept chest_ct_series and what view series says its images are made of, on series written as DICOM files."""
+"""Concept chest_ct_series, and the columns of view series about acquisition, on series written as DICOM files."""
 
 from pathlib import Path
 from typing import Any

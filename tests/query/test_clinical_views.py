@@ -70,7 +70,7 @@ def test_a_flip_of_a_result_and_a_death_are_dated(wh: warehouse.Warehouse) -> No
     assert not changes(wh.as_of("2020-05-08"), "field = 'death' and new_value = 'true'")
 
 
-def test_the_step_from_status_to_data_is_a_change_and_a_later_status_is_none(wh: warehouse.Warehouse) -> None:
+def test_the_step_from_status_to_data_is_a_change_and_a_later_status_is_not(wh: warehouse.Warehouse) -> None:
     status, first = key("P1", "2020-03-01", "status"), key("P1", "2020-03-20")
     assert changes(wh, "field = 'kind'") == [("2020-03-20", "kind", "status", "data", status, first)]
     assert not changes(wh, f"'{key('P1', '2020-03-25', 'status')}' in (old_key, new_key)")
@@ -116,7 +116,7 @@ def test_patients_show_course_and_outcome(wh: warehouse.Warehouse) -> None:
     assert wh.as_of("2020-03-31").sql(ask).fetchall() == [(False, None, "Negative", "White")]
 
 
-def test_issues_obey_the_as_of_date_and_tell_field_value_and_rule(wh: warehouse.Warehouse) -> None:
+def test_issues_obey_the_as_of_date_and_name_field_value_and_rule(wh: warehouse.Warehouse) -> None:
     ask = (
         "select field, column_name, raw_value, clean_value, rule, effect from clinical_issues where patient_id = 'P2' "
         "order by all"

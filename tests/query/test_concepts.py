@@ -1,5 +1,5 @@
-"""The concepts (sql/concepts) and what the views say of age, sex, centre, vendor and .dcm, on small drawn buckets."""
-# ruff: noqa: E501 (drawn tables are as wide as they are)
+"""The concepts (sql/concepts), and age, sex, centre, vendor and .dcm in the views, on small buckets."""
+# ruff: noqa: E501 (tables of examples are wide)
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import write_objects
-from drawn import build_lake, build_objects
+from example_lakes import build_lake, build_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +18,9 @@ import warehouse
 from warehouse.catalog import columns, public_views, spelling, view_lineage
 from warehouse.engine import sql_files
 
-VIEW = "patient | image | day | body | view | said | words | protocol | modality | type | runs"
+VIEW = "patient | image | day | body | view | description | words | protocol | modality | type | runs"
 
-#: What headers say, and what is to be read from it: body, view, series, study, protocol, modality, type, orientation.
+#: Attributes of headers, and what is to be read from them: body, view, series, study, protocol, modality, type, orientation.
 REGIONS: dict[str, tuple[str, str, str | None]] = {
     "CHEST | PA | | | | | |": ("chest", "frontal", "PA"),
     "CHEST | ap | | | | | |": ("chest", "frontal", "AP"),
@@ -60,9 +60,9 @@ REGIONS: dict[str, tuple[str, str, str | None]] = {
 def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     films = [VIEW]
     for n, given_ in enumerate(REGIONS):
-        body, view, said, words, protocol, modality, type_, runs = (part.strip() for part in given_.split("|"))
+        body, view, description, words, protocol, modality, type_, runs = (part.strip() for part in given_.split("|"))
         films.append(
-            f"p | i{n:02} | 2020-04-01 | {body} | {view} | {said} | {words} | {protocol} | {modality} | {type_} | {runs}"
+            f"p | i{n:02} | 2020-04-01 | {body} | {view} | {description} | {words} | {protocol} | {modality} | {type_} | {runs}"
         )
     films += [
         "p | scout | 2020-04-01 | CHEST | none | Scout | CT Thorax | | CT | |",
@@ -408,7 +408,7 @@ def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path
             assert groups in ([], [("validation",)])
 
 
-def test_a_snapshot_from_before_the_concepts_says_so(tmp_path: Path) -> None:
+def test_a_snapshot_older_than_the_concepts_is_refused(tmp_path: Path) -> None:
     wh = build_lake(tmp_path, "patient | image | day\na | a | 2020-04-01")
     wh.close()
     from warehouse.lake import location
@@ -450,12 +450,12 @@ def test_a_lake_from_before_the_columns_is_upgraded_rightly(tmp_path: Path) -> N
         assert models == [("a", "One", "2020-04-01"), ("b", "Two", "2020-04-01")]
 
 
-def test_the_drawn_objects_are_what_the_tests_say() -> None:
-    drawn = build_objects(
+def test_the_objects_have_the_values_of_the_tables() -> None:
+    objects = build_objects(
         "patient | image | sop | day\na | x | S | 2020-04-01",
         "patient | uploaded | swabs\na | 2020-04-02 | 2020-04-01 0",
     )
-    assert json.loads(drawn["training/a/images_metadata/2020-04-01/x.json"])["00080018"] == {"Value": ["S"]}
-    assert json.loads(drawn["training/a/data/2020-04-02/data.json"]) == {
+    assert json.loads(objects["training/a/images_metadata/2020-04-01/x.json"])["00080018"] == {"Value": ["S"]}
+    assert json.loads(objects["training/a/data/2020-04-02/data.json"]) == {
         "SwabDates": [{"SwabDate": "01/04/2020", "SwabStatus": "0"}]
     }

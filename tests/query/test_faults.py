@@ -98,7 +98,7 @@ def test_a_damaged_file_is_one_line(damaged: tuple[warehouse.Warehouse, str, Pat
 
 @pytest.fixture(scope="module")
 def cut_off(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[warehouse.Warehouse, str, Path]]:
-    """A lake that was opened before the server of its catalogue went."""
+    """A lake that was opened before the server of its catalogue stopped."""
     folder = tmp_path_factory.mktemp("cut")
     with contextlib.ExitStack() as running:
         server = running.enter_context(serve_postgres())
@@ -112,8 +112,8 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[warehous
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_a_catalogue_that_is_gone_is_one_line(cut_off: tuple[warehouse.Warehouse, str, Path], name: str) -> None:
-    said = meet(lambda: CATALOGUE[name](*cut_off))
-    assert said or name in ("as_of", "cursor", "group"), "these need not ask it"
+    message = meet(lambda: CATALOGUE[name](*cut_off))
+    assert message or name in ("as_of", "cursor", "group"), "these do not query it"
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """As of any day: random histories of a bucket against a plain reading of the rules of the design.
 
-Files of both layouts come, are replaced and go between refreshes; after each, what the views say as of some
-days is held against what the files that lie in the bucket say by the rules, written down once more here.
+Files of both layouts come, are replaced and go between refreshes; after each, the views as of some days
+are compared with the files in the bucket, by the same rules, written once more here.
 """
 
 import json
@@ -24,11 +24,11 @@ DAYS = [date(2020, 4, 1) + timedelta(days=n) for n in range(5)]
 PATIENTS = ["P1", "P2", "P3", "P4"]
 SETTINGS = warehouse.Settings(max_removals_percent=100)
 
-#: What a clinical file may say, and its kind in the dated layout.
+#: The values of a clinical file, and its kind in the dated layout.
 RECORDS = [({}, "data"), ({"SwabStatus": "Negative"}, "status"), ({"SwabDate": "x", "PMH CKD": 1}, "data")]
 
 
-#: What it may say of the age, what that is, and the rule that explains it.
+#: Its values for the age, the age that is read, and the rule that explains it.
 AGES: list[tuple[object, int | None, str]] = [
     (70, 70, ""),
     ("71", 71, ""),
@@ -94,7 +94,7 @@ FILES = st.one_of(
 
 
 def by_key(files: list[File]) -> dict[str, File]:
-    """At most one file a key, and at most one .dcm an image: the rules say nothing of several."""
+    """At most one file a key, and at most one .dcm an image: the rules do not cover several."""
     kept = {(f.patient, f.image) if f.what == "dcm" else f.key: f for f in files}
     return {f.key: f for f in kept.values()}
 

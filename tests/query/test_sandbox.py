@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import Chest
-from drawn import build_lake as drawn_lake
+from example_lakes import build_lake as build_example_lake
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +48,7 @@ c       | 2020-04-20 |               | Bath
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sandbox")
     (folder / "secret.txt").write_text(SECRET)
-    with drawn_lake(folder, FILMS, RECORDS):
+    with build_example_lake(folder, FILMS, RECORDS):
         return folder
 
 
@@ -128,7 +128,7 @@ def test_only_plain_names_come_through(name: str) -> None:
 
 
 def test_columns_are_named_and_none_twice() -> None:
-    for select, line, says in (
+    for select, line, message in (
         ("patient_id,\n  count(*)", 4, r"count_star\(\)' is not a valid name.*by AS"),
         ("patient_id,\n  1 as n,\n  2 as N", 6, "differs from n in letter case alone"),
         ("patient_id, patient_id", 4, "patient_id is there twice"),
@@ -136,13 +136,13 @@ def test_columns_are_named_and_none_twice() -> None:
         ("patient_id,\n $x::int", 5, "is not a valid name"),
     ):
         head = f"{HEAD}-- param x VARCHAR = '1': x\n" if "$x" in select else HEAD
-        with pytest.raises(cohorts.DefinitionError, match=says) as caught:
+        with pytest.raises(cohorts.DefinitionError, match=message) as caught:
             cohorts.check_definition(cohorts.parse(f"{head}select {select}\nfrom patients p group by all", "mine.sql"))
         assert line in {problem.line for problem in caught.value.problems}
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "message"),
     [
         ("-- param sel-ect VARCHAR = 'a': x", "'sel-ect' is not a valid name"),
         ("-- param select VARCHAR = 'a': x", "'select' is a reserved word"),
@@ -156,9 +156,9 @@ def test_columns_are_named_and_none_twice() -> None:
         ("-- param a VARCHAR = 'a' || 'b': x", "must be a literal"),
     ],
 )
-def test_names_and_defaults_of_the_header(header: str, says: str) -> None:
+def test_names_and_defaults_of_the_header(header: str, message: str) -> None:
     sql = f"{HEAD}{header}\nselect patient_id, 1 as died from patients where $a = 'a'"
-    with pytest.raises(cohorts.DefinitionError, match=says):
+    with pytest.raises(cohorts.DefinitionError, match=message):
         cohorts.check_definition(cohorts.parse(sql, "mine.sql"))
 
 
@@ -336,7 +336,7 @@ def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) 
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("-- param a: VARCHAR =" + " " * 500_000 + "x", "The parameter is not valid"),
         ("-- param " + "ab" * 100_000 + " VARCHAR = 'x': y", "at most 63"),
@@ -348,9 +348,9 @@ def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) 
         ("".join(f"-- label p{i}: x\n" for i in range(30_000)), "at most 1,000 entries"),
     ],
 )
-def test_a_long_header_is_refused_at_once_and_shortly(line: str, says: str) -> None:
+def test_a_long_header_is_refused_at_once_and_shortly(line: str, message: str) -> None:
     start = time.process_time()
-    with pytest.raises(warehouse.UsageError, match=says) as caught:
+    with pytest.raises(warehouse.UsageError, match=message) as caught:
         cohorts.parse(f"{HEAD}{line}\nselect patient_id from patients where ${'ab' * 100_000}c is null", "mine.sql")
     assert time.process_time() - start < 5
     assert len(str(caught.value)) < 20_000

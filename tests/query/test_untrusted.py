@@ -206,8 +206,10 @@ CONTEXTS = (
         )
     ),
 )
-def test_wherever_a_relation_stands(held: warehouse.Warehouse, outer: list[str], safe: str, unsafe: str) -> None:
-    """However deep, a view is let in and what is no view is not."""
+def test_a_relation_is_found_anywhere_in_a_query(
+    held: warehouse.Warehouse, outer: list[str], safe: str, unsafe: str
+) -> None:
+    """However deep, a view is admitted, and what is not a view is not."""
 
     def nested(relation: str) -> str:
         query = CONTEXTS[0].replace("R", relation)
@@ -432,7 +434,7 @@ def test_answers_are_those_of_trusted_sql(lake: str) -> None:
         assert local
 
 
-def test_admitted_says_what_it_is_made_of(held: warehouse.Warehouse) -> None:
+def test_an_admitted_query_lists_its_relations(held: warehouse.Warehouse) -> None:
     admitted = sandbox.admit_query(held.con, "with p as (from patients) select upper(sex) from p, Series")
     assert admitted.views == {"patients", "series"}
     assert admitted.functions == {"upper"}
@@ -496,7 +498,7 @@ def test_the_line_is_named_and_the_nearest_word(held: warehouse.Warehouse) -> No
 
 
 def test_the_list_of_functions_is_of_this_duckdb() -> None:
-    """Every name is one that DuckDB (or its grammar) has; none listed as repeatable is said to be otherwise."""
+    """Every name is one that DuckDB (or its grammar) has; none listed as repeatable is volatile in DuckDB."""
     rows = list(csv.DictReader((Path(warehouse.__file__).parent.parent / "sql/sandbox/functions.csv").open()))
     names = [row["name"] for row in rows]
     assert len(names) == len(set(names))

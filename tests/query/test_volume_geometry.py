@@ -39,7 +39,7 @@ def spacing_of_highdicom(stack: Stack) -> float | None:
     return get_series_volume_positions(files, orientation_tol=0.0001)[0]
 
 
-#: What may be done to a stack of evenly spaced slices; what is drawn with it, and what then is to be measured.
+#: What may be done to a stack of evenly spaced slices; the values chosen with it, and what must be measured.
 FAULTS = ("none", "gap", "double", "tilt", "uneven")
 
 
@@ -77,8 +77,8 @@ def stacks(draw: st.DrawFn) -> tuple[Stack, str, float]:
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(stacks(), min_size=25, max_size=25))
-def test_any_stack_is_measured_and_judged_as_highdicom_does(drawn: list[tuple[Stack, str, float]]) -> None:
-    named = [(stack.with_(name=f"s{n:02}"), fault, size) for n, (stack, fault, size) in enumerate(drawn)]
+def test_any_stack_is_measured_and_judged_as_highdicom_does(stacks: list[tuple[Stack, str, float]]) -> None:
+    named = [(stack.with_(name=f"s{n:02}"), fault, size) for n, (stack, fault, size) in enumerate(stacks)]
     with tempfile.TemporaryDirectory() as folder, lake(Path(folder), *(stack for stack, *_ in named)) as wh:
         found = geometry(wh)
     assert len(found) == len(named)
@@ -104,7 +104,7 @@ def test_any_stack_is_measured_and_judged_as_highdicom_does(drawn: list[tuple[St
 
 TURNED = {"ImageOrientationPatient": [1, 0, 0, 0, 0.8, 0.6]}
 
-#: A series that is no volume, or is one in spite of something, and the test that says so.
+#: A series that is not a volume, or is one in spite of something, and the test that decides it.
 JUDGED: dict[str, tuple[Stack, str]] = {
     "plain": (Stack("plain"), ""),
     "two": (Stack("two", (0, 1)), ""),

@@ -11,10 +11,10 @@ from servers import HOST, find_free_port
 
 
 class Hook:
-    """A webhook: `said` is what it took; it answers `status`, and takes nothing unless that is 200."""
+    """A webhook: `messages` are what it received; it answers `status`, and keeps nothing unless that is 200."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.status = 200
         self.url = ""
 
@@ -29,7 +29,7 @@ def serve_webhook() -> Iterator[Hook]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert self.headers["Content-Type"] == "application/json"
             if hook.status == 200:
-                hook.said.append(body["text"])
+                hook.messages.append(body["text"])
             self.send_response(hook.status)
             self.send_header("Location", hook.url)
             self.send_header("Content-Length", "0")

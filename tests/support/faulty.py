@@ -19,7 +19,7 @@ def answer_with(status: int, code: str) -> Fault:
     """Answer with one of S3's refusals."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        body = f"<Error><Code>{code}</Code><Message>said the server</Message></Error>".encode()
+        body = f"<Error><Code>{code}</Code><Message>the server failed</Message></Error>".encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/xml")
         handler.send_header("Content-Length", str(len(body)))
@@ -38,7 +38,7 @@ def reset_connection(handler: BaseHTTPRequestHandler) -> None:
 
 
 def stall(handler: BaseHTTPRequestHandler) -> None:
-    """Say nothing for longer than anybody waits, then go."""
+    """Answer nothing for longer than any timeout, then close."""
     time.sleep(3)
     handler.close_connection = True
 

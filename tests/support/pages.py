@@ -71,14 +71,14 @@ class Page(HTMLParser):
         return {name: int(number.replace(",", "")) for name, number in found}
 
 
-def drawn(
+def build_figures(
     cells: dict[tuple[str, str], int],
     studies: dict[tuple[date | None, str], int] | None = None,
     repairs: dict[tuple[str, str], tuple[int, int]] | None = None,
     filled: dict[str, tuple[int, int]] | None = None,
     found: dict[str, int] | None = None,
 ) -> Figures:
-    """Figures of patients by centre and status, studies, repairs (values and patients), and a field's completeness."""
+    """Build figures: patients by centre and status, studies, repairs (values and patients), a field's completeness."""
     by_status = {status: sum(n for (_, s), n in cells.items() if s == status) for status in STATUSES}
     studies, repairs = studies or {}, repairs or {}
     modalities: dict[str, int] = {}

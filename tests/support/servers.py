@@ -51,7 +51,7 @@ class S3:
         }
 
     def client(self) -> Any:
-        """A boto3 client of it, whatever the environment says."""
+        """A boto3 client of it, independent of the environment."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -82,7 +82,7 @@ def list_keys(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def serve_moto() -> Iterator[S3]:
-    """S3 by moto, in a thread; it keeps any key, and asks for no right unless told to.
+    """S3 by moto, in a thread; it keeps any key, and checks no permissions unless asked to.
 
     One at a time in a process, since all of them share what they hold; each begins empty.
     """

@@ -16,7 +16,7 @@ _JUDGED = {"check_plan", "check_tree", "check_scans", "check_places", "admit_que
 _QUOTES = {"identifier", "literal", "int", "len"}
 _FILES = {"read", "read_statements", "list_files"}
 _WRAPS = {"sorted", "list", "tuple", "reversed", "set", "enumerate", "dict", "zip"}
-#: Modules of ours that say what sql/ declares, and nothing that was read elsewhere.
+#: Modules of ours that return what sql/ declares, and nothing that was read elsewhere.
 _OWN = {"columns", "dicom_dictionary", "migrations", "public_views", "spelling", "sql_files"}
 _TEXT_METHODS = {"strip", "rstrip", "lstrip", "items", "values", "removeprefix", "removesuffix"}
 

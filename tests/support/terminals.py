@@ -92,7 +92,7 @@ def _open_terminal(columns: int) -> tuple[int, int]:
 
 
 def _read_all(master: int) -> bytes:
-    """What arrives until nobody has the terminal any more, or the end is said."""
+    """What arrives until nobody has the terminal any more, or the end is announced."""
     seen = b""
     with contextlib.suppress(OSError):  # EIO: nobody writes to it any more
         while not seen.endswith(_END) and (some := os.read(master, 65_536)):

@@ -1,6 +1,6 @@
 """The sample bucket: the same seed gives the same bytes, and its truth is what lies in the folder.
 
-Whether a lake refreshed from it says the same is asked in test_sample_truth.py.
+test_sample_truth.py checks that a lake refreshed from it agrees.
 """
 
 import csv
@@ -57,7 +57,7 @@ class Header(NamedTuple):
 
 
 class Bucket(NamedTuple):
-    """What a folder says about itself, read by the rules of the layouts alone."""
+    """The content of a folder, read by the rules of the layouts alone."""
 
     headers: dict[str, Header]
     stubs: set[str]
@@ -245,7 +245,7 @@ def test_files_are_as_if_written_at_noon_of_their_day(folders: dict[str, Path], 
         assert in_key is None or in_key.group() == f"{when:%Y-%m-%d}"
 
 
-def test_headers_say_what_their_keys_say(folders: dict[str, Path], truth: dict[str, Any]) -> None:
+def test_headers_agree_with_their_keys(folders: dict[str, Path], truth: dict[str, Any]) -> None:
     out, faults = folders["published"], truth["faults"]
     folder_of = {"CR": "xray", "DX": "xray", "CT": "ct", "MR": "mri"}
     for path in out.glob("training/*-metadata/*/*/*/*.json"):
@@ -279,7 +279,7 @@ def test_headers_of_a_series_differ_in_what_belongs_to_the_image_alone(buckets: 
             assert {tag for tag in first if first[tag] != other[tag]} <= {SOP, INSTANCE, POSITION, LOCATION}
 
 
-def test_the_mixture_has_what_a_warehouse_must_cope_with(buckets: dict[str, Bucket], truth: dict[str, Any]) -> None:
+def test_the_sample_covers_the_defects_of_real_buckets(buckets: dict[str, Bucket], truth: dict[str, Any]) -> None:
     bucket = buckets["published"]
     assert bucket.headers.keys() - bucket.stubs, "a header without its .dcm"
     assert bucket.stubs - bucket.headers.keys(), "a .dcm without its header"
@@ -298,7 +298,7 @@ def test_the_mixture_has_what_a_warehouse_must_cope_with(buckets: dict[str, Buck
     assert {value(header, MODALITY) for header in bucket.headers.values()} >= {"CR", "DX", "CT", "OT"}
 
 
-def test_faults_of_images_are_where_the_truth_says(buckets: dict[str, Bucket], truth: dict[str, Any]) -> None:
+def test_defects_of_images_are_those_of_the_truth(buckets: dict[str, Bucket], truth: dict[str, Any]) -> None:
     bucket, faults = buckets["dated"], truth["faults"]
     assert set(faults["metadata_without_dcm"]) == bucket.headers.keys() - bucket.stubs
     assert set(faults["dcm_without_metadata"]) == bucket.stubs - bucket.headers.keys()
@@ -334,8 +334,8 @@ def test_ages_in_headers_come_in_every_form(tmp_path: Path) -> None:
     synthetic.make_bucket(tmp_path / "b", 500, seed=2)
     forms = Counter[str]()
     for path in (tmp_path / "b").glob("training/*/images_metadata/*/*.json"):
-        said = json.loads(path.read_bytes())[AGE].get("Value", ["missing"])[0]
-        forms[re.sub(r"\d+", "", said) or "bare"] += 1
+        age = json.loads(path.read_bytes())[AGE].get("Value", ["missing"])[0]
+        forms[re.sub(r"\d+", "", age) or "bare"] += 1
     assert forms.keys() == {"Y", "M", "W", "D", "bare", "missing"}
     assert forms.most_common(1)[0][0] == "Y"
 
@@ -371,7 +371,7 @@ def test_a_clean_bucket_has_no_slips_and_no_faults(tmp_path: Path, layout: str) 
     assert truth["ct_series"].keys() <= {"even", "single", "localizer"}  # type: ignore[attr-defined]
     faults: Any = truth["faults"]
     assert not any(faults.values())
-    # Centres have units of their own, and codes that say unknown are no slip.
+    # Centres have units of their own, and codes for unknown are not errors.
     issues: Any = truth["clinical_issues"]
     assert {rule for rule in issues if not rule.startswith("unit_")} <= {"unknown_code", "outside_printed_range"}
     bucket = read(tmp_path / "b", layout)

@@ -110,7 +110,7 @@ def test_rules_as_counted(wh: warehouse.Warehouse, truth: dict[str, Any]) -> Non
     assert dict(found) == truth["clinical_issues"]
 
 
-def test_age_and_sex_are_filled_from_headers_and_say_so(wh: warehouse.Warehouse, bucket: Path) -> None:
+def test_age_and_sex_are_filled_from_headers_and_marked(wh: warehouse.Warehouse, bucket: Path) -> None:
     names = ("age", "age_source", "sex", "sex_source")
     rows = wh.sql(f"select patient_id, {', '.join(names)} from patients").fetchall()
     meant = {line["patient_id"]: tuple(line[name] for name in names) for line in lines(bucket, "patients")}

@@ -1,6 +1,6 @@
-"""Is there something new in a bucket? Asked of its event queue, which hears of every object within seconds.
+"""Detects changes of a bucket from its event queue, which has an event for every object within seconds.
 
-Belongs here: taking messages and reading them. What they miss, the next scheduled refresh finds: it alone is complete.
+Belongs here: receiving messages and parsing them. The next scheduled refresh finds whatever they miss.
 """
 
 from warehouse.change_detection.result import Changes

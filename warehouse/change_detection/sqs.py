@@ -134,7 +134,7 @@ def _collect_changes(bodies: list[str], sources: list[str]) -> Changes:
         count,
         why,
         sources=tuple(source for source in sources if source in changed),
-        # Of several sources a prefix would not say whose it is.
+        # With several sources, a prefix would not name its source.
         prefixes=find_prefixes(next(iter(changed.values()))) if len(changed) == 1 else (),
     )
 

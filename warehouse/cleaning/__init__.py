@@ -52,20 +52,10 @@ def clean(parts: Parts) -> Cleaned:
         "day": parts.records.select("row", pl.col("available_date").alias("day")),
         "centre": preparation.fold_centres(given),
     }
-    is_container, is_list, is_retired = (
-        pl.col("form") == "container",
-        pl.col("kind") == "list",
-        pl.col("kind") == "retired",
-    )
-    lists = given.filter(is_list & (pl.col("start") == "["))
-    aside = given.filter(is_container | is_list | is_retired).with_columns(
-        is_retired.alias("retired_field"),
-        (is_list & ~(pl.col("start") == "[")).alias("not_a_list"),
-        (is_container & ~is_list & ~is_retired & (pl.col("kind") != "ethnicity")).alias("wrong_type"),
-        (pl.col("kind") == "ethnicity").alias("ethnicity_not_recognised"),
-        pl.when(pl.col("kind") == "ethnicity").then(pl.lit("Unknown")).alias("clean_value"),
-    )
-    read = list(_read_by_kind(given.filter(~(is_container | is_list | is_retired)), more))
+    is_container = pl.col("form") == "container"
+    lists = given.filter((pl.col("kind") == "list") & (pl.col("start") == "["))
+    single, aside = _set_aside(given)
+    read = list(_read_by_kind(single, more))
     swabs = parts.swabs.join(lists.select("row", "is_nested"), on=["row", "is_nested"], how="semi")
     swab_parts = preparation.list_swab_parts(swabs)
     swabs_read = list(_read_by_kind(swab_parts.filter(~is_container), more))
@@ -96,6 +86,24 @@ def clean(parts: Parts) -> Cleaned:
         *(part for _, conflicts in merged for part in conflicts),
     ]
     return Cleaned(typed, pl.concat([assembly.collect_issues(frame) for frame in explained]))
+
+
+def _set_aside(given: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Separate single values from lists, objects and retired fields; the latter with a column for every rule met."""
+    import polars as pl
+
+    is_container, is_list, is_retired, is_ethnicity = (
+        pl.col("form") == "container",
+        *(pl.col("kind") == kind for kind in ("list", "retired", "ethnicity")),
+    )
+    is_single = ~(is_container | is_list | is_retired)
+    return given.filter(is_single), given.filter(~is_single).with_columns(
+        is_retired.alias("retired_field"),
+        (is_list & ~(pl.col("start") == "[")).alias("not_a_list"),
+        (is_container & ~is_list & ~is_retired & ~is_ethnicity).alias("wrong_type"),
+        is_ethnicity.alias("ethnicity_not_recognised"),
+        pl.when(is_ethnicity).then(pl.lit("Unknown")).alias("clean_value"),
+    )
 
 
 #: Rules that sql/extract/records.sql applies itself.

@@ -134,24 +134,24 @@ def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     known = _normalize_text().replace_strict(tables.read_mapping("ethnicity"), default=None, return_dtype=pl.String)
-    says = _normalize_text().str.replace_all(r"[\u2010-\u2015\u2212]", "-")
+    text = _normalize_text().str.replace_all(r"[\u2010-\u2015\u2212]", "-")
     for word in tables.read_mapping("ethnicity_contains"):
-        says = says.str.replace_all(_NEGATED.format(word=word), " ")
+        text = text.str.replace_all(_NEGATED.format(word=word), " ")
     # Whole regions and lists of all minorities do not name a second group.
-    says = says.str.replace_all(
+    text = text.str.replace_all(
         r"\b(?:south|north|east|west)(?:ern)?\s+african?\b|\bb\.?a\.?m\.?e\b.*|.*\bminorit.*", " "
     )
     groups = tables.read_mapping("ethnicity_group_word")
     named = pl.concat_list(
-        pl.when(says.str.contains(rf"\b(?:{'|'.join(w for w, g in groups.items() if g == group)})")).then(pl.lit(group))
+        pl.when(text.str.contains(rf"\b(?:{'|'.join(w for w, g in groups.items() if g == group)})")).then(pl.lit(group))
         for group in dict.fromkeys(groups.values())
     ).list.drop_nulls()
     several = (named.list.len() > 1) & (
-        named.list.contains(pl.lit("White")) & ~says.str.contains(r"\bor\b")
-        | says.str.contains(r"&|\+|/|\band\b|\bwith\b")
+        named.list.contains(pl.lit("White")) & ~text.str.contains(r"\bor\b")
+        | text.str.contains(r"&|\+|/|\band\b|\bwith\b")
     )
     by_words = pl.coalesce(
-        pl.when(says.str.contains(word, literal=True) & (pl.lit(group == "Multiple") | (named.list.len() < 2))).then(
+        pl.when(text.str.contains(word, literal=True) & (pl.lit(group == "Multiple") | (named.list.len() < 2))).then(
             pl.lit(group)
         )
         for word, group in tables.read_mapping("ethnicity_contains").items()

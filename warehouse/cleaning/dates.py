@@ -33,24 +33,8 @@ def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
     """
     import polars as pl
 
-    text = pl.when(pl.col("text").str.contains(_SAME_SIGNS)).then("text")
-    first, second = ("day", "month") if day_first else ("month", "day")
     return (
-        values.with_columns(
-            text.str.extract_groups(rf"^{_ISO}").alias("iso"),
-            text.str.extract_groups(_PARTS).alias("parts"),
-            text.str.extract_groups(_EMBEDDED).alias("embedded"),
-            pl.col("text").str.extract(_SERIAL).cast(pl.Int32).alias("serial"),
-        )
-        .with_columns(
-            pl.coalesce(_build_date("iso", "1", "2", "3"), _build_date("embedded", "1", "2", "3")).alias("in_iso"),
-            _build_date("parts", "3", **{first: "1", second: "2"}).alias("in_order"),
-            _build_date("parts", "3", **{first: "2", second: "1"}).alias("in_other_order"),
-            pl.when(pl.col("serial").is_between(*_SERIALS))
-            .then(pl.date(1899, 12, 30) + pl.duration(days=pl.col("serial")))
-            .alias("in_days"),
-        )
-        .with_columns(pl.coalesce("in_iso", "in_order", "in_other_order", "in_days").alias("read"))
+        _read_forms(values, day_first=day_first)
         .with_columns(
             (
                 (pl.col("read") < pl.date(1900, 1, 1))
@@ -76,6 +60,31 @@ def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
                 "not_a_date"
             ),
         )
+    )
+
+
+def _read_forms(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
+    """Read each form in which a date is written, and the first that is one as `read`."""
+    import polars as pl
+
+    text = pl.when(pl.col("text").str.contains(_SAME_SIGNS)).then("text")
+    first, second = ("day", "month") if day_first else ("month", "day")
+    return (
+        values.with_columns(
+            text.str.extract_groups(rf"^{_ISO}").alias("iso"),
+            text.str.extract_groups(_PARTS).alias("parts"),
+            text.str.extract_groups(_EMBEDDED).alias("embedded"),
+            pl.col("text").str.extract(_SERIAL).cast(pl.Int32).alias("serial"),
+        )
+        .with_columns(
+            pl.coalesce(_build_date("iso", "1", "2", "3"), _build_date("embedded", "1", "2", "3")).alias("in_iso"),
+            _build_date("parts", "3", **{first: "1", second: "2"}).alias("in_order"),
+            _build_date("parts", "3", **{first: "2", second: "1"}).alias("in_other_order"),
+            pl.when(pl.col("serial").is_between(*_SERIALS))
+            .then(pl.date(1899, 12, 30) + pl.duration(days=pl.col("serial")))
+            .alias("in_days"),
+        )
+        .with_columns(pl.coalesce("in_iso", "in_order", "in_other_order", "in_days").alias("read"))
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.output import Format, format_count, format_size, print_line, write_json
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def backup(
     from warehouse.cli.progress import show_progress
     from warehouse.lake import backup as backups
 
+    if not verify:
+        interruption.mark_writing()
     done: Backup | Verified
     with show_progress("files", quiet=quiet) as report:
         done = backups.verify(folder, progress=report) if verify else backups.backup(folder, lake, progress=report)
@@ -75,6 +77,7 @@ def move(
     """
     from warehouse.lake import backup as backups
 
+    interruption.mark_writing()
     done = backups.move(lake, target)
     snapshot = "nothing published yet" if done.snapshot is None else f"snapshot {done.snapshot}"
     print_line(f"{done.lake}: {snapshot}, {format_count(done.files, 'file')}, {format_size(done.bytes)}.")

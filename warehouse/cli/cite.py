@@ -52,7 +52,7 @@ def cite(
     else:
         from warehouse.manifests.manifest import open_manifest
 
-        found = cite_manifest(open_manifest(folder, say=print_note).about)
+        found = cite_manifest(open_manifest(folder, warn=print_note).about)
     if form is CitationFormat.JSON:
         write_json(found.fields)
     else:

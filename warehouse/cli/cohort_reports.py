@@ -104,7 +104,7 @@ def compare(
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """Compare a cohort's answers on two days or two snapshots: rows that came, left or changed, and why.
+    """Compare a cohort's answers on two days or two snapshots: rows that were added, changed or removed, and why.
 
     With --suppress N only the summary is written, because the rows identify patients; its rounded counts are of
     patients, not of rows.
@@ -145,7 +145,7 @@ def compare(
 
 
 def _tabulate_differences(found: list[Difference], definition: Definition) -> pa.Table:
-    """Tabulate what came, left or changed; the id column has the name that it has in the cohort."""
+    """Tabulate what was added, changed or removed; the id column has the name that it has in the cohort."""
     import pyarrow as pa
 
     columns = {
@@ -177,7 +177,7 @@ def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> Ite
 
 def _print_summary(summary: Summary) -> None:
     """Print how many there were before and after, and the reasons of the differences."""
-    counted = f"{summary.came:,} came, {summary.left:,} left, {summary.changed:,} changed"
+    counted = f"{summary.added:,} added, {summary.changed:,} changed, {summary.removed:,} removed"
     print_note(f"{summary.before:,} {summary.counted} before, {summary.after:,} after: {counted}.")
     for kind, n in summary.kinds.items():
         print_note(f"  {n:>6,}  {kind}")

@@ -33,7 +33,8 @@ def split(
         typer.Option(
             "--balance",
             metavar="COLUMNS",
-            help="Compare the sides by these columns of the answer or of the view patients, separated by commas.",
+            help="Compare the sides by these columns of the answer or of the view patients, separated by commas; "
+            "centre is in its folded spelling.",
         ),
     ] = "",
     param: Param = None,
@@ -106,15 +107,16 @@ def _join(reason: str) -> str:
     return f" {reason}" if reason.startswith("of ") else f": images {reason}"
 
 
-def _share(count: int, total: int) -> float | None:
-    return count / total if total else None
+def _find_share(found: Sides, rule: Split, side: str) -> float | None:
+    """The share of a side: of the patients who are not held out, as the target is; of all for a side held out."""
+    total = sum(n for name, n in found.patients.items() if side not in rule.shares or name in rule.shares)
+    return found.patients[side] / total if total else None
 
 
 def _to_json(found: Sides, rule: Split) -> dict[str, Any]:
-    total = sum(found.patients.values())
     return {
         "sides": [
-            {"side": side, "patients": n, "share": _share(n, total), "target": rule.shares.get(side)}
+            {"side": side, "patients": n, "share": _find_share(found, rule, side), "target": rule.shares.get(side)}
             for side, n in found.patients.items()
         ],
         "left_out": found.left_out,
@@ -136,17 +138,14 @@ def _balance_to_json(found: Balance) -> dict[str, Any]:
 def _show_sides(found: Sides, rule: Split) -> None:
     from warehouse.cli.terminal import create_console, create_table
 
-    total = sum(found.patients.values())
-    held = total - sum(n for side, n in found.patients.items() if side in rule.shares)
     rows_shown = create_table()
     for head in ("side", "patients", "share", "target"):
         rows_shown.add_column(head, justify="left" if head == "side" else "right")
     for side, n in found.patients.items():
-        # The targets are shares of those who are not held out.
-        share = _share(n, total - held if side in rule.shares else total)
+        share = _find_share(found, rule, side)
         target = f"{rule.shares[side]:.0%}" if side in rule.shares else ""
         rows_shown.add_row(side, f"{n:,}", "" if share is None else f"{share:.0%}", target)
-    rows_shown.add_row("all", f"{total:,}", "", "", style="dim")
+    rows_shown.add_row("all", f"{sum(found.patients.values()):,}", "", "", style="dim")
     create_console().print(rows_shown)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.manifest_download import LayoutOption, Output, Workers, run_download
 from warehouse.cli.manifest_options import Bucket, open_checked
 from warehouse.cli.output import Format, print_note
@@ -55,6 +55,7 @@ def download(
     from warehouse.manifests import resolving
     from warehouse.manifests.download_folder import choose_layout
 
+    interruption.mark_writing()
     choose_layout(output, layout)  # before anything is recorded
     if resolving.is_manifest(name) and not kind:
         if Path(name).name == name:  # a stranger's folder may have the name of a patient
@@ -67,5 +68,5 @@ def download(
     kinds = options.split_words(objects)
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         found = resolving.find_kind(warehouse, name, kind)
-        made = resolving.make_manifest(warehouse, name, found, output, objects=kinds, say=print_note)
+        made = resolving.make_manifest(warehouse, name, found, output, objects=kinds, warn=print_note)
     run_download(made, output, layout, workers, source or (), lake, False, form, quiet)

@@ -1,8 +1,9 @@
 """Handles signals: Ctrl-C, SIGTERM (timeout, systemd) and SIGHUP (a closed terminal), all in the same way.
 
 The first signal raises an exception in the main thread, so that every `with` block cleans up. A second one, or cleaning
-up that takes too long, ends the process at once: temporary files are removed, and what was committed is safe. Only the
-`chest` command installs this; other Python processes, and Dagster, have handlers of their own.
+up that takes too long, ends the process at once: temporary files are removed, and what was committed is safe. A command
+that writes calls `mark_writing`, and the message then states that running it again resumes it. Only the `chest` command
+installs this; other Python processes, and Dagster, have handlers of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PATIENCE = 5.0
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows does not have all of them
 
 _received = 0
-_is_lost, _has_line = False, False
+_is_lost, _has_line, _is_writing = False, False, False
 _wakeup = -1
 
 
@@ -42,6 +43,12 @@ def install_handlers() -> None:
     os.set_blocking(_wakeup, False)
     signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
     _thread.start_new_thread(_watch_signals, (watched,))
+
+
+def mark_writing() -> None:
+    """Note that the command writes to a lake or downloads: what it has committed survives a signal."""
+    global _is_writing  # noqa: PLW0603 - a process runs one command
+    _is_writing = True
 
 
 def has_arrived() -> bool:
@@ -102,7 +109,8 @@ def _write_line() -> None:
     global _has_line  # noqa: PLW0603
     _has_line = True
     by = "" if _received == signal.SIGINT else f" by {signal.Signals(_received).name}"
-    line = f"chest: interrupted{by}. What was committed is safe; run it again to resume.\n"
+    advice = " What was committed is safe; run it again to resume." if _is_writing else ""
+    line = f"chest: interrupted{by}.{advice}\n"
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     with contextlib.suppress(OSError):

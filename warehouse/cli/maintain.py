@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
 
@@ -52,6 +52,8 @@ def maintain(
     from warehouse.cli.progress import show_progress
     from warehouse.lake.maintenance import maintain as maintain_lake
 
+    if not dry_run:
+        interruption.mark_writing()
     with show_progress("tables", quiet=quiet) as report:
         result = maintain_lake(lake, keep_days=keep_days, dry_run=dry_run, allow_orphans=allow_orphans, progress=report)
     if form is Format.JSON:

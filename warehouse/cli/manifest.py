@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from warehouse.cli import cohort_split, manifest_checks, manifest_download, options, split_options
+from warehouse.cli import cohort_split, interruption, manifest_checks, manifest_download, options, split_options
 from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
@@ -87,13 +87,14 @@ def export(
     from warehouse.cohorts.balance import describe_sides
     from warehouse.manifests.export import export_manifest
 
+    interruption.mark_writing()
     kinds, names = options.split_words(objects), options.split_words(columns)
     with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
         answer = prepare(warehouse, name, param, table)
         rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
         answer = answer.split(rule) if rule else answer
         made = export_manifest(
-            answer, output, objects=kinds, columns=names, copy_tables=copy_tables, suppress=suppress, say=print_note
+            answer, output, objects=kinds, columns=names, copy_tables=copy_tables, suppress=suppress, warn=print_note
         )
         if rule:
             cohort_split.note_left_out(describe_sides(answer, suppress=suppress), suppress)

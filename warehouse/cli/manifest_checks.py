@@ -15,7 +15,9 @@ from warehouse.cli.output import Format, print_line, print_note, write_json
 
 if TYPE_CHECKING:
     from warehouse.manifests.compare import Difference
+    from warehouse.manifests.manifest import Manifest
     from warehouse.manifests.registered import Standing
+    from warehouse.manifests.verify import VerificationResult
 
 #: The most differences listed; --format json has all of them.
 _SHOWN = 20
@@ -47,20 +49,7 @@ def verify(
     with show_progress(quiet=quiet) as report:
         found = verifying.verify(opened, source=source or (), lake_address=verifying.find_lake(lake), progress=report)
     if form is Format.JSON:
-        write_json(
-            {
-                "manifest": str(folder),
-                "digest": opened.digest,
-                "seal": opened.seal or None,
-                "holds": found.holds,
-                "register": found.standing,
-                **found.counts,
-                "by_size": found.by_size,
-                "patients_gone": found.patients_gone,
-                "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
-                "problems": found.problems.to_pylist(),
-            }
-        )
+        write_json(_verification_to_json(opened, found))
     else:
         print_line(f"{folder}: " + ", ".join(f"{count:,} {status}" for status, count in found.counts.items()))
         if found.by_size:
@@ -77,6 +66,21 @@ def verify(
     _note_standing(found.standing, folder, lake, is_known=bool(seal))
     if not found.holds:
         raise typer.Exit(1)
+
+
+def _verification_to_json(opened: Manifest, found: VerificationResult) -> dict[str, Any]:
+    return {
+        "manifest": str(opened.folder),
+        "digest": opened.digest,
+        "seal": opened.seal or None,
+        "holds": found.holds,
+        "register": found.standing,
+        **found.counts,
+        "by_size": found.by_size,
+        "patients_gone": found.patients_gone,
+        "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
+        "problems": found.problems.to_pylist(),
+    }
 
 
 def _note_standing(standing: Standing | None, folder: Path, lake: str, *, is_known: bool) -> None:

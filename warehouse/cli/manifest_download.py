@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.manifest_options import Bucket, Folder, Seal, open_checked
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 
@@ -53,6 +53,7 @@ def download(
     $ chest manifest download ./covid-2020-06 -o ./data
     $ chest manifest download ./covid-2020-06 -o ./flat --layout flat
     """
+    interruption.mark_writing()
     opened = open_checked(folder, seal)
     run_download(opened, output, layout, workers, source or (), lake, unsealed, form, quiet)
 
@@ -82,7 +83,7 @@ def run_download(
             lake_address=lake,
             unsealed=unsealed,
             progress=report,
-            say=print_note,
+            warn=print_note,
         )
     _show_download(found, output, form)
     downloading.raise_for_failed(opened, output, found)

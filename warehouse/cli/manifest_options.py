@@ -29,4 +29,4 @@ def open_checked(folder: Path, seal: str = "") -> Manifest:
     """Open a manifest and check it completely; prints a note if it has no seal."""
     from warehouse.manifests.manifest import open_manifest
 
-    return open_manifest(folder, seal=seal, say=print_note)
+    return open_manifest(folder, seal=seal, warn=print_note)

@@ -39,7 +39,7 @@ def sql(
     snapshot: options.Snapshot = None,
     since: Annotated[
         int | None,
-        typer.Option("--since", metavar="SNAPSHOT", help="Add the view changes: rows new, changed or gone after it."),
+        typer.Option("--since", metavar="SNAPSHOT", help="Add the view changes: rows added, changed or removed since."),
     ] = None,
     group: options.Group = options.DEFAULT_GROUP,
     form: options.Answer = None,
@@ -55,7 +55,7 @@ def sql(
     Examples:
     $ chest sql "select count(*) from studies" --as-of 2020-06-01
     $ chest sql -f query.sql --param centre=Leeds -o answer.parquet
-    $ chest sql --since 12 "select * from changes where change = 'new'"
+    $ chest sql --since 12 "select * from changes where change = 'added'"
 
     It is read-only and reads the published snapshot. Give --untrusted with a query that somebody else wrote: it can
     then read only the views, and is stopped after CHEST_SQL_SECONDS.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def refresh(
 ) -> None:
     """Bring the lake up to date with a bucket, and publish it.
 
-    Lists the bucket, loads new and changed objects, and removes those that are gone. Without changes it does nothing.
+    Lists the bucket, loads added and changed objects, and drops removed ones. Without changes it does nothing.
     AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the rest of the usual AWS chain are honoured.
 
     --prefix and --patient may be repeated and limit the refresh to what they name; the rest of the lake stays as it is.
@@ -72,6 +72,7 @@ def refresh(
     from warehouse.ingest import refresh as run_refresh
     from warehouse.settings import load_settings
 
+    interruption.mark_writing()
     with show_progress(quiet=quiet) as report:
         result = run_refresh(
             source,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from warehouse.cli import options
+from warehouse.cli import interruption, options
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
 
 _app = typer.Typer(help="List the sources (buckets) of a lake, or remove one.", no_args_is_help=True)
@@ -63,6 +63,7 @@ def remove(
     from warehouse.cli.progress import show_progress
     from warehouse.ingest.sources import remove_source
 
+    interruption.mark_writing()
     with show_progress(quiet=quiet) as report:
         done = remove_source(source, lake, allow_removals=allow_removals, progress=report)
     print_line(f"{done.source}: {done.objects:,} objects removed. Published as snapshot {done.published.snapshot}.")

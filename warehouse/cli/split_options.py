@@ -9,7 +9,10 @@ import typer
 if TYPE_CHECKING:
     from warehouse.cohorts.split import Split
 
-_SHARES = "in per cent or as any weight: 70, 15 and 15 if none of them is given, else 0 for those left out."
+_SHARES = (
+    "of the patients who are not held out, in per cent or as any weight: 70, 15 and 15 if none of them is given, else "
+    "0 for those left out."
+)
 
 Train = Annotated[float | None, typer.Option("--train", metavar="SHARE", help=f"Share of the side train, {_SHARES}")]
 Tune = Annotated[float | None, typer.Option("--tune", metavar="SHARE", help="Share of the side tune (validation).")]

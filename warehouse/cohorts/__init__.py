@@ -4,7 +4,7 @@
 
 A cohort is one file (docs/cohorts.md): `parsing` reads it, `binding` and `validation` check it against the declared
 columns, `answer` runs it. `attrition` counts its steps, `table1` and `demographics` describe its patients, `compare`
-explains what came and left, `leakage` and `confounding` warn of what a model must not learn.
+explains what was added, changed and removed, `leakage` and `confounding` warn of what a model must not learn.
 """
 
 from warehouse.cohorts.answer import CohortAnswer, check_definition

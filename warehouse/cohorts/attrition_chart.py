@@ -67,10 +67,7 @@ def render_svg(
     people = {step.step: step for step in demographics}
     levels = demographics_bars.find_levels(demographics)
     main = _WIDE if people else _WIDTH
-    known = {step.step: step for step in steps}
-    way = [steps[-1]]
-    while way[0].after:
-        way.insert(0, known[way[0].after])
+    way = _find_main_path(steps)
     beside = [step for step in steps if step not in way]
     left = _SIDE + _GAP if beside else 0
     body: list[str] = []
@@ -102,14 +99,28 @@ def render_svg(
         legend, y = demographics_bars.draw_legend(levels, left + 20, y, main + _GAP + _SIDE - 40)
         body += [*legend]
         y += 12
+    return _render_page(title, subtitle, body, width, y)
+
+
+def _find_main_path(steps: Sequence[Count]) -> list[Count]:
+    """Find the steps that lead to the answer, first to last."""
+    known = {step.step: step for step in steps}
+    way = [steps[-1]]
+    while way[0].after:
+        way.insert(0, known[way[0].after])
+    return way
+
+
+def _render_page(title: str, subtitle: str, body: Sequence[str], width: float, height: float) -> str:
     head = f'<text class="title" x="20" y="32">{escape(title)}</text>'
     head += f'<text class="small" x="20" y="54">{escape(subtitle)}</text>'
     tip = (
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0,0 L8,4 L0,8 z" fill="#33475b"/></marker></defs>'
     )
+    size = f'width="{width}" height="{height:.0f}" viewBox="0 0 {width} {height:.0f}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y:.0f}" viewBox="0 0 {width} {y:.0f}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
         f'<style>{_STYLE}</style>{tip}<rect width="100%" height="100%" fill="#ffffff"/>{head}{"".join(body)}</svg>\n'
     )
 

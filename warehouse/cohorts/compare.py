@@ -1,9 +1,9 @@
 """Explains how the answer of a cohort differs between two days, two snapshots or two definitions.
 
-For every row that came, left or changed: the step that included or excluded it, and why. Reasons are sought in this
-order: the definition, objects of the row, the clinical file of its patient, other objects of the patient (reasons.py),
-and finally other patients, among whom a cohort may rank or sample (divergence.py). Only what a cohort reads can be a
-reason: its lineage shows the columns of images and records that it reads, through views and concepts.
+For every row that was added, changed or removed: the step that included or excluded it, and why. Reasons are sought in
+this order: the definition, objects of the row, the clinical file of its patient, other objects of the patient
+(reasons.py), and finally other patients, among whom a cohort may rank or sample (divergence.py). Only what a cohort
+reads can be a reason: its lineage shows the columns of images and records that it reads, through views and concepts.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = ["Difference", "Kind", "Reason", "compare_answers"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row that came, left or changed, with the id of its grain. `step` is where it was included or excluded; `values`
-    has the columns that differ, each with its old and new value."""
+    """A row that was added, changed or removed, with the id of its grain. `step` is where it was included or excluded;
+    `values` has the columns that differ, each with its old and new value."""
 
     id: str
     patient_id: str
@@ -55,8 +55,8 @@ def compare_answers(old: CohortAnswer, new: CohortAnswer) -> list[Difference]:
         )
     before, after = _index_by_id(old), _index_by_id(new)
     moved = {
-        **dict.fromkeys(after.keys() - before.keys(), "came"),
-        **dict.fromkeys(before.keys() - after.keys(), "left"),
+        **dict.fromkeys(after.keys() - before.keys(), "added"),
+        **dict.fromkeys(before.keys() - after.keys(), "removed"),
         **{name: "changed" for name in before.keys() & after.keys() if _compare_values(before[name], after[name])},
     }
     patients = _find_patients(moved, old, new, before, after)
@@ -65,8 +65,8 @@ def compare_answers(old: CohortAnswer, new: CohortAnswer) -> list[Difference]:
     sides = (fetch_facts(old, named, read), fetch_facts(new, named, read))
     by_definition = _explain_by_definition(old, new, moved, after)
     steps = {
-        "came": _find_excluding_steps(old, [name for name, change in moved.items() if change == "came"]),
-        "left": _find_excluding_steps(new, [name for name, change in moved.items() if change == "left"]),
+        "added": _find_excluding_steps(old, [name for name, change in moved.items() if change == "added"]),
+        "removed": _find_excluding_steps(new, [name for name, change in moved.items() if change == "removed"]),
     }
     others = _summarize_others(old, new)
     displaced = divergence.find_displaced(old, new, moved)
@@ -90,7 +90,7 @@ def compare_answers(old: CohortAnswer, new: CohortAnswer) -> list[Difference]:
                 _compare_values(before[name], after[name]) if change == "changed" else {},
             )
         )
-    order = ("came", "left", "changed")
+    order = ("added", "changed", "removed")
     return sorted(found, key=lambda d: (order.index(d.change), d.id))
 
 
@@ -143,8 +143,8 @@ def _explain_by_definition(
     return {
         name: reason
         for name, change in moved.items()
-        if (change == "came" and name not in same_data)
-        or (change == "left" and name in same_data)
+        if (change == "added" and name not in same_data)
+        or (change == "removed" and name in same_data)
         or (change == "changed" and name in same_data and _compare_values(same_data[name], after[name]))
     }
 

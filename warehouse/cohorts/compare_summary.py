@@ -1,9 +1,9 @@
-"""Counts what came, left and changed between two answers, and the kinds of reasons: rows, or patients where counts are
-rounded, because the SQL may fix how many rows a patient has.
+"""Counts what was added, changed and removed between two answers, and the kinds of reasons: rows, or patients where
+counts are rounded, because the SQL may fix how many rows a patient has.
 
-A patient with rows in both answers changed if any row came, left or changed. All numbers are sums of parts that are
-rounded together, as in attrition. The digit of the second answer comes first, so that its number of patients is rounded
-in the same way on every page.
+A patient with rows in both answers has changed if any row was added, changed or removed. All numbers are sums of parts
+that are rounded together, as in attrition. The digit of the second answer comes first, so that its number of patients
+is rounded in the same way on every page.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.reasons import Kind
 
 #: In the second answer, in the first, the same in both.
-_DIGITS = {"came": "100", "changed": "110", "left": "010", "same": "111"}
+_DIGITS = {"added": "100", "changed": "110", "removed": "010", "same": "111"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Summary:
     counted: str
     before: int
     after: int
-    came: int
-    left: int
+    added: int
     changed: int
+    removed: int
     kinds: dict[Kind, int]
 
 
@@ -63,9 +63,9 @@ def summarize_differences(
         "patients" if suppress else "rows",
         add_up(1),
         add_up(0),
-        numbers["came"],
-        numbers["left"],
+        numbers["added"],
         numbers["changed"],
+        numbers["removed"],
         dict(sorted(counts.items(), key=lambda item: -item[1])),
     )
 
@@ -93,7 +93,7 @@ def _group_patients(old: CohortAnswer, new: CohortAnswer, found: Sequence[Differ
             kinds[patient] |= {reason.kind for reason in difference.reasons}
     then, now = (set().union(*side.values()) for side in (before, after))
     changes = {**dict.fromkeys(then | now, "same"), **dict.fromkeys(moved, "changed")}
-    return {**changes, **dict.fromkeys(now - then, "came"), **dict.fromkeys(then - now, "left")}, kinds
+    return {**changes, **dict.fromkeys(now - then, "added"), **dict.fromkeys(then - now, "removed")}, kinds
 
 
 def _find_patients(cohort: CohortAnswer) -> dict[str, set[str]]:

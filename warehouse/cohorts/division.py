@@ -10,7 +10,7 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from warehouse.cohorts.header import suggest_nearest
+from warehouse.cohorts import held_out
 from warehouse.cohorts.split import COLUMN, SHARED, Split
 from warehouse.engine import sql_files
 from warehouse.engine.names import fold_name
@@ -123,40 +123,22 @@ def _place_patients(
     con: duckdb.DuckDBPyConnection, rule: Split, patients: set[str]
 ) -> tuple[dict[str, tuple[str | None, str]], frozenset[str]]:
     """Place each patient, and find those whom a record of a held-out centre moved."""
-    held_out = _spell_centres(con, rule.hold_out_centres)
+    held = held_out.spell_centres(con, rule.hold_out_centres)
     centres: dict[str, dict[str, date]] = defaultdict(dict)
     first: dict[str, date] = {}
-    if held_out or rule.by == "centre":
+    if held or rule.by == "centre":
         for patient, centre, day in fetch_of_patients(con, patients, "records"):
             centres[patient][centre] = day
-    if held_out or rule.hold_out_after:
+    if held or rule.hold_out_after:
         first = dict(fetch_of_patients(con, patients, "arrivals"))
     placed = {
-        patient: rule.place_patient(patient, centres.get(patient, ()), held_out, first.get(patient))
-        for patient in patients
+        patient: rule.place_patient(patient, centres.get(patient, ()), held, first.get(patient)) for patient in patients
     }
     held_since = {
-        patient: min((day for centre, day in known.items() if centre in held_out), default=None)
+        patient: min((day for centre, day in known.items() if centre in held), default=None)
         for patient, known in centres.items()
     }
     return placed, frozenset(patient for patient, day in held_since.items() if day and first[patient] < day)
-
-
-def _spell_centres(con: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> set[str]:
-    """The centres of these names, as in the column `centre`; UsageError for one that no record has."""
-    if not names:
-        return set()
-    sql = sql_files.read_statements("reports/split.sql")
-    known = [centre for (centre,) in con.execute(sql["centres"]).fetchall()]
-    found = con.execute(sql["spelt"], {"names": list(names)}).fetchall()
-    for given, centre in found:
-        if centre not in known:
-            raise UsageError(
-                f"The centre to hold out, {given!r}, has no clinical file."
-                f"{suggest_nearest(centre or given, known)} List the centres:  "
-                'chest sql "select distinct centre from clinical_history"'
-            )
-    return {centre for _, centre in found}
 
 
 def _place_rows(

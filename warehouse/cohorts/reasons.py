@@ -26,7 +26,7 @@ class Kind(StrEnum):
     """The cause of a difference."""
 
     DEFINITION = "changed definition"
-    NEW = "new object"
+    ADDED = "added object"
     REMOVED = "removed object"
     REPLACED = "replaced object"
     CLINICAL = "clinical file"
@@ -101,7 +101,7 @@ def _list_compared_columns() -> list[str]:
 
 
 def explain_by_objects(column: str, name: str, then: Facts, now: Facts, read: Read) -> list[Reason]:
-    """Explain by new, removed or replaced objects of the row; of the whole patient if `column` is empty.
+    """Explain by added, removed or replaced objects of the row; of the whole patient if `column` is empty.
 
     A header counts as replaced if it differs in a column that the cohorts read; a .dcm object counts only if they
     read a column about it.
@@ -110,7 +110,7 @@ def explain_by_objects(column: str, name: str, then: Facts, now: Facts, read: Re
     is_ = {key: row for key, row in now.images.items() if not column or row[column] == name}
     whose = "" if column else " of the patient"
     both = was.keys() & is_.keys()
-    found = {Kind.NEW: {*(is_.keys() - was.keys())}, Kind.REMOVED: {*(was.keys() - is_.keys())}, Kind.REPLACED: set()}
+    found = {Kind.ADDED: {*(is_.keys() - was.keys())}, Kind.REMOVED: {*(was.keys() - is_.keys())}, Kind.REPLACED: set()}
     found[Kind.REPLACED] |= {
         key
         for key in both
@@ -120,7 +120,7 @@ def explain_by_objects(column: str, name: str, then: Facts, now: Facts, read: Re
     for key in both if read.images & _DCM else ():
         before, after = (str(row["dcm_key"] or "") for row in (was[key], is_[key]))
         if before != after:
-            found[Kind.NEW] |= {after} - {""}
+            found[Kind.ADDED] |= {after} - {""}
             found[Kind.REMOVED] |= {before} - {""}
         elif was[key]["dcm_etag"] != is_[key]["dcm_etag"]:
             found[Kind.REPLACED].add(after)

@@ -44,8 +44,9 @@ _BITS = 53  # of a digest: as many as a float keeps
 class Split:
     """How patients are divided: shares in per cent, or any weights; what is held out; and the seed.
 
-    If no share is given they are 70, 15 and 15; if some are, the others are 0. `by` is what stays together: `patient`,
-    or `centre` for all patients of a centre. UsageError for an invalid rule.
+    The shares are of the patients who are not held out. If no share is given they are 70, 15 and 15; if some are, the
+    others are 0. `by` is what stays together: `patient`, or `centre` for all patients of a centre. UsageError for an
+    invalid rule.
     """
 
     train: float | None = None

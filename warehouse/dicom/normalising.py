@@ -87,7 +87,7 @@ class _Reader:
             name = name.upper() if is_tag else key
             read = self.read_attribute(name, value, depth) if is_tag else value
             if name in found and found[name] != read:
-                shown = f"the attribute {name}" if is_tag else "a member that is no DICOM tag"
+                shown = f"the attribute {name}" if is_tag else "a member that is not a DICOM tag"
                 raise UnreadableError(f"{shown} is there twice, with different values")
             found[name] = read
         return found
@@ -139,7 +139,7 @@ class _Reader:
                 read.extend(representations.split_values(item, vr))
             else:
                 read.append(item)
-        # A single empty value is no value.
+        # A single empty value counts as none.
         return [] if len(read) == 1 and read[0] in ("", None, {"Alphabetic": ""}) else read
 
 

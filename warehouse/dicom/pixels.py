@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def read_image(source: str | Path | bytes | memoryview, *, name: str = "") -> NDArray[np.float32] | NDArray[np.uint8]:
     """Read the pixels of a DICOM file, given as a path or as its bytes: float32, or integers in RGB.
 
-    `name` is that of the object in errors. UsageError if it is not a DICOM image, or if its compression needs a library
-    that is not installed: chest-data-warehouse[images] has those for JPEG 2000 and RLE.
+    `name` is that of the object in errors. UsageError if it cannot be read, is not a DICOM image, or if its
+    compression needs a library that is not installed: chest-data-warehouse[images] has those for JPEG 2000 and RLE.
     """
     given = io.BytesIO(source) if isinstance(source, bytes | memoryview) else source
     shown = name or ("The object" if isinstance(given, io.BytesIO) else str(source))
@@ -43,6 +43,10 @@ def read_image(source: str | Path | bytes | memoryview, *, name: str = "") -> ND
         return found
     except (InvalidDicomError, EOFError):
         raise UsageError(f"{shown} is not a DICOM file.") from None
+    except OSError as error:
+        raise UsageError(
+            f"{shown} cannot be read: {error.strerror or error}. Give the path of a downloaded .dcm."
+        ) from None
     except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
         words = " ".join(str(error).split())
         raise UsageError(f"{shown} has pixels that cannot be decoded: {words[:300]}") from None

@@ -39,7 +39,7 @@ _ends: ContextVar[float | None] = ContextVar("_ends", default=None)
 
 
 def claim_process() -> None:
-    """Say that this process is there for one command alone: it may be ended, and its memory limited."""
+    """Mark this process as running a single command: it may be ended, and its memory limited."""
     global _is_own_process  # noqa: PLW0603 - whose the process is, is a fact of the process
     _is_own_process = True
 

@@ -37,7 +37,7 @@ def fold_name(name: str) -> str:
 def check_names(names: Iterable[str], what: str) -> list[str]:
     """What is wrong with names of one kind (`what`: label, step …), a sentence each; none where all may be used.
 
-    A name has ASCII letters, digits and `_`, no digit first, at most 63 characters, is no reserved word of DuckDB's,
+    A name has ASCII letters, digits and `_`, no digit first, at most 63 characters, is not a reserved word of DuckDB's,
     and differs from the others in more than letter case.
     """
     return [problem for _, problem in find_wrong_names(names, what)]

@@ -1,6 +1,6 @@
 """The table of MEDS codes (sql/exports/meds_codes.csv): what it makes of the clinical fields, and its descriptions.
 
-`value` of a line says what becomes of the field: `number` (numeric_value), `flag` (the code alone, where it is true),
+`value` of a line states what becomes of the field: `number` (numeric_value), `flag` (the code alone, where it is true),
 `suffix` (the value is the end of the code), `category` (its label is), `boolean` (YES or NO is). `day` is the column
 with the day it happened, `known` (the day the record was available) or `static` (no time).
 """
@@ -39,7 +39,7 @@ def list_codes() -> list[Code]:
 
 
 def render_clinical_events() -> str:
-    """What the table says of the fields of the record, as structs of SQL; static ones are taken from view patients."""
+    """Render the lines for fields of the record as structs of SQL; static ones are taken from view patients."""
     codes = [code for code in list_codes() if code.view == "clinical" and code.day != "static"]
     return ",\n            ".join(_render_event(code) for code in codes)
 

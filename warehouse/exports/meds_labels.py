@@ -82,8 +82,8 @@ def _prepare_answers(con: duckdb.DuckDBPyConnection, cohort: CohortAnswer) -> st
         return f"cast({identifier(stated)} as date) + time '23:59:59.999999'"
     if grain == "patient_id" and "studydate" not in names:
         raise UsageError(
-            f"Cohort {cohort.definition.name} does not say when a prediction is made: its rows are patients. Give it a "
-            "column known_at with the day up to which data may be used."
+            f"Cohort {cohort.definition.name} does not state when a prediction is made: its rows are patients. Give it "
+            "a column known_at with the day up to which data may be used."
         )
     day = names.get("studydate", "the day")
     return f"cast({identifier(day)} as date) + time '23:59:59'"

@@ -38,7 +38,7 @@ class ListingCounts:
 
 
 def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = False) -> ListingCounts:
-    """List the bucket (in the run's scope) and commit what is new, changed or removed, if anything.
+    """List the bucket (in the run's scope) and commit what was added, changed or removed, if anything.
 
     Removed objects lose their rows in core. Rows of changed objects stay until the new content is read; these objects
     are pending again. With `full` every known object counts as changed, so that all are read again. Raises SourceError
@@ -72,8 +72,8 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     assert row is not None
     counts = replace(ListingCounts(*row[:4]), note=run.bucket.listing_note, skipped=len(skipped))
     odd = _compare_skipped(run, skipped)
-    has_news = bool(counts.added or counts.changed or counts.removed)
-    if has_news:
+    has_changes = bool(counts.added or counts.changed or counts.removed)
+    if has_changes:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
         readability.probe_objects(run)
@@ -81,10 +81,10 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
             sql_files.fill(sql["parsed"], **render_pattern_names()),
             {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
         )
-    if has_news or odd:
+    if has_changes or odd:
         run.commit(
             "objects",
-            lambda: _write(run, counts, has_news, odd, full),
+            lambda: _write(run, counts, has_changes, odd, full),
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
@@ -184,8 +184,8 @@ def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
         )
 
 
-def _write(run: BucketRun, counts: ListingCounts, has_news: bool, odd: int, full: bool) -> None:
-    if has_news:
+def _write(run: BucketRun, counts: ListingCounts, has_changes: bool, odd: int, full: bool) -> None:
+    if has_changes:
         _write_objects(run, counts, full)
     if odd:
         sql = sql_files.read_statements("ingest/listing.sql")
@@ -199,9 +199,9 @@ def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
     if counts.changed or counts.removed:
         for table in ("raw.objects", "ops.rejects"):
             run.con.execute(sql_files.fill(sql["delete"], table=table), source)
-        run.con.execute(sql["gone"])
+        run.con.execute(sql["removed"])
         for table in _DERIVED:
-            run.con.execute(sql_files.fill(sql["delete_gone"], table=table), source)
+            run.con.execute(sql_files.fill(sql["delete_removed"], table=table), source)
     if counts.added or counts.changed:
         run.con.execute(sql_files.fill(sql["insert"], **columns.template_values()))
         run.con.execute(sql["reject_dates"])

@@ -47,7 +47,8 @@ def admit_source(con: duckdb.DuckDBPyConnection, source: str, *, add_source: boo
 def is_known(source: str, lake_address: str, settings: Settings) -> bool:
     """Whether the lake has objects of a source; false if the lake does not exist yet. The bucket must exist.
 
-    UsageError when `source` is no bucket, SourceError when it cannot be listed, LakeError when the lake cannot be read.
+    UsageError when `source` is not a bucket, SourceError when it cannot be listed, LakeError when the lake cannot be
+    read.
     """
     from warehouse.lake import connection, location, migrations, store
     from warehouse.object_store.opening import open_bucket

@@ -46,7 +46,7 @@ class Snapshot:
         return "upkeep" in self.info
 
     @property
-    def is_news(self) -> bool:
+    def has_new_data(self) -> bool:
         """Whether it has new data that readers do not see until it is published."""
         return not (self.is_register or self.is_blocked or self.is_maintenance)
 
@@ -63,7 +63,7 @@ def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
 def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
     """Find the newest published snapshot (-1 if none), and the later commits with new data, hidden from readers."""
     last = max((s.number for s in history if s.is_published), default=-1)
-    return last, [s for s in history if s.number > last and s.is_news]
+    return last, [s for s in history if s.number > last and s.has_new_data]
 
 
 def _parse_info(text: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compares two manifests: what was asked, and which objects came, went or changed."""
+"""Compares two manifests: what was asked, and which objects were added, changed or removed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Difference:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether no object came, went or changed, etags included, which the digest does not cover."""
+        """Whether no object was added, changed or removed, etags included, which the digest does not cover."""
         return self.is_same and not self.objects.num_rows
 
 
@@ -77,7 +77,7 @@ def compare_manifests(old: Manifest, new: Manifest, settings: Settings | None = 
             ]
             if before != after
         },
-        counts={name: counts.get(name, 0) for name in ("same", "came", "went", "changed")},
+        counts={name: counts.get(name, 0) for name in ("same", "added", "changed", "removed")},
         objects=objects,
     )
 

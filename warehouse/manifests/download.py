@@ -50,14 +50,14 @@ def download(
     unsealed: bool = False,
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
-    say: Callable[[str], object] = warnings.warn,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Downloaded:
     """Fetch missing objects into a folder, from the manifest's buckets or from those given.
 
     `layout` is keys, flat or a template (layouts.py); by default, that of the folder, or keys.
 
     A bucket that is neither a source of the lake nor in `source` is not read (warehouse/manifests/sources.py), and a
-    manifest without a seal is not downloaded unless `unsealed`. `say` is called with keys that cannot be written,
+    manifest without a seal is not downloaded unless `unsealed`. `warn` is called with keys that cannot be written,
     before anything is fetched. Objects that could not be fetched are in the result's `failed`; check it, or call
     `raise_for_failed`. Raises UsageError if the folder cannot be written or a source was not named, SourceError if a
     bucket does not respond, ManifestError for an altered manifest.
@@ -85,7 +85,7 @@ def download(
             require_paths(con, chosen, refused)
         for reason, number in Counter(refused.values()).items():
             names = [uri for uri, why in refused.items() if why == reason]
-            say(f"Not fetched: {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
+            warn(f"Not fetched: {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
         job = Job(data, buckets, refused)
         total = manifest.about["counts"]["objects"]
         result = job.run(_iterate_objects(con), total, workers or settings.fetch_threads, progress)

@@ -57,14 +57,14 @@ def export_manifest(
     columns: tuple[str, ...] = (),
     copy_tables: bool = False,
     suppress: int = 0,
-    say: Callable[[str], object] = warnings.warn,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
     """Record the manifest of a cohort's answer in the lake, and write it into a new folder: whole, or not at all.
 
     `columns` are columns of view `images`, such as InstanceNumber, which its rows have after the labels.
 
     A recorded manifest is kept by maintenance and can be reproduced, so the folder does not appear before. If the lake
-    is readable only, the manifest is not recorded, and `say` is called with the reason. `copy_tables` puts a copy of
+    is readable only, the manifest is not recorded, and `warn` is called with the reason. `copy_tables` puts a copy of
     the cohort's own tables beside it. With `suppress`, an error names no patients.
 
     UsageError when the folder is in the way or cannot be written, SplitLeakError when a label `split` has a patient, an
@@ -83,7 +83,7 @@ def export_manifest(
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
     manifest = replace(made, folder=folder, home=frozenset(made.contents.sources))
     if refusal:
-        say(
+        warn(
             "The manifest was not recorded in the lake, which you may only read: maintenance may remove the snapshot "
             f"that reproduces it. {refusal}"
         )

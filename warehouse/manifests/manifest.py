@@ -24,7 +24,7 @@ from warehouse.manifests.files import Files, Part, abbreviate, find_files, split
 from warehouse.manifests.loading.loadable import Loadable
 from warehouse.manifests.rows import COLUMNS
 from warehouse.manifests.sealing import DOCUMENT, SUMS, check_seal, check_sums, compute_seal, read_file
-from warehouse.manifests.sides import Side, list_sides
+from warehouse.manifests.sides import Side, Sides, list_sides
 
 if TYPE_CHECKING:
     import polars as pl
@@ -119,9 +119,9 @@ class Manifest(Loadable):
         return find_files(self, self.polars(), Path(data), objects)
 
     @property
-    def sides(self) -> dict[str, Side]:
+    def sides(self) -> Sides:
         """The sides of the column `split`, train first, each with `polars()` and `files(data)`; rows without a side are
-        on none. UsageError if it was exported without a split."""
+        on none. UsageError for any other side, and if it was exported without a split."""
         return list_sides(self)
 
     def split(self, test: float = 0.2, by: str = "patient_id", seed: int = 0) -> tuple[Part, Part]:
@@ -133,16 +133,16 @@ class Manifest(Loadable):
         return split_rows(self, test, by, seed)
 
 
-def open_manifest(folder: Path | str, *, seal: str = "", say: Callable[[str], object] = warnings.warn) -> Manifest:
+def open_manifest(folder: Path | str, *, seal: str = "", warn: Callable[[str], object] = warnings.warn) -> Manifest:
     """Open a manifest's folder and check all of it; with `seal`, also that it has that seal.
 
-    UsageError if it is not a manifest, ManifestError if it is incomplete or was altered. `say` is called with a note if
-    it has no seal.
+    UsageError if it is not a manifest, ManifestError if it is incomplete or was altered. `warn` is called with a note
+    if it has no seal.
     """
     manifest = read_manifest(folder, seal=seal)
     _ = manifest.contents
     if not manifest.seal:
-        say(
+        warn(
             f"{folder} is of format {UNSEALED_FORMAT} and has no seal: its digest covers the content of its "
             "objects, not their location. Export it again to get a seal."
         )

@@ -71,7 +71,7 @@ def make_manifest(
     data: Path,
     *,
     objects: tuple[str, ...] = DEFAULT_OBJECTS,
-    say: Callable[[str], object] = warnings.warn,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
     """The manifest of a patient, a study or a series, in the folder of its download: opened if it is there, else made.
 
@@ -80,12 +80,12 @@ def make_manifest(
     folder = data / paths.OWN / MANIFEST
     definition = parsing.parse(sql_files.read(f"downloads/{kind}.sql"), f"sql/downloads/{kind}.sql")
     if is_manifest(str(folder)):
-        kept = open_manifest(folder, say=say)
+        kept = open_manifest(folder, warn=warn)
         _require_same(kept, session, word, kind, objects, data)
         _require_answer(kept, session, definition, word, data)
         return kept
     answer = CohortAnswer.ask(session, definition, {"id": word})
-    return export_manifest(answer, folder, objects=objects, columns=COLUMNS, say=say)
+    return export_manifest(answer, folder, objects=objects, columns=COLUMNS, warn=warn)
 
 
 def _require_answer(kept: Manifest, session: Session, definition: Definition, word: str, data: Path) -> None:

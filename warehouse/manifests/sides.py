@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts import leaks
+from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.split import order_sides
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -37,7 +38,15 @@ class Side:
         return find_files(self.manifest, self.polars(), Path(data), objects)
 
 
-def list_sides(manifest: Listing) -> dict[str, Side]:
+class Sides(dict[str, Side]):
+    """The sides of a manifest by name; UsageError for a side that it does not have."""
+
+    def __missing__(self, name: object) -> Side:
+        near = suggest_nearest(str(name), self)
+        raise UsageError(f"The manifest has no side {name!r}.{near} It has {', '.join(self) or 'none'}.")
+
+
+def list_sides(manifest: Listing) -> Sides:
     """The sides of the label `split`, train first; UsageError without that label."""
     import polars as pl
 
@@ -48,7 +57,7 @@ def list_sides(manifest: Listing) -> dict[str, Side]:
             "--tune 15 --test 15 -o DIR"
         )
     found = manifest.polars()[column].drop_nulls().cast(pl.String).unique().to_list()
-    return {name: Side(manifest, column, name) for name in order_sides(found)}
+    return Sides({name: Side(manifest, column, name) for name in order_sides(found)})
 
 
 def find_leaks(con: duckdb.DuckDBPyConnection, rows: str, labels: Sequence[str]) -> list[leaks.Leak]:

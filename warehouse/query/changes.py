@@ -1,4 +1,4 @@
-"""What is new, changed or gone between two published snapshots, as a view that queries can use."""
+"""What was added, changed or removed between two published snapshots, as a view that queries can use."""
 
 from __future__ import annotations
 

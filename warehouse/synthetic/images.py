@@ -47,7 +47,7 @@ class Image:
     body: bytes | None
     fault: str = ""
     stack: str = ""
-    """How the slices of its series lie (stacks.py); "" for what is no CT."""
+    """How the slices of its series lie (stacks.py); "" for what is not a CT."""
 
     @property
     def has_dcm(self) -> bool:

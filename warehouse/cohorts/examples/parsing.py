@@ -24,18 +24,18 @@ from warehouse.engine.names import check_names
 from warehouse.engine.query_text import find_hidden, read_text
 from warehouse.errors import UsageError
 
-#: Relations that an example may draw.
-DRAWN = ("images", "clinical")
+#: The views whose rows an example may give.
+VIEWS = ("images", "clinical")
 ANSWER = "answer"
 MOST_BYTES = 1_000_000
 
 _KEY = re.compile(r"(example|as of|group|param \w+): *(.*)")
-_SECTION = re.compile(rf"({'|'.join((*DRAWN, ANSWER))})|table (\w+)")
+_SECTION = re.compile(rf"({'|'.join((*VIEWS, ANSWER))})|table (\w+)")
 
 
 @dataclass
-class Drawn:
-    """A drawn table: its columns, and its rows with their lines; a cell left blank is None."""
+class ExampleTable:
+    """A table of an example: its columns, and its rows with their line numbers; a blank cell is None."""
 
     line: int
     columns: list[str] = field(default_factory=list)
@@ -51,9 +51,9 @@ class Example:
     as_of: str = ""
     group: str = "training"
     parameters: dict[str, object] = field(default_factory=dict)
-    drawn: dict[str, Drawn] = field(default_factory=dict)
-    tables: dict[str, Drawn] = field(default_factory=dict)
-    answer: Drawn | None = None
+    views: dict[str, ExampleTable] = field(default_factory=dict)
+    tables: dict[str, ExampleTable] = field(default_factory=dict)
+    answer: ExampleTable | None = None
 
 
 def load_examples(path: Path | str) -> list[Example]:
@@ -68,28 +68,28 @@ def parse_examples(text: str, path: str) -> list[Example]:
     """Parse a text of examples. Tables and keys before the first `example:` are shared by all."""
     shared = Example("", 1)
     found: list[Example] = []
-    at: Drawn | None = None
+    table: ExampleTable | None = None
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip()
         here = found[-1] if found else shared
         if not line or line.startswith("#"):
             continue
         if key := _KEY.fullmatch(line):
-            at = None
+            table = None
             if key[1] == "example":
                 found.append(_begin(shared, key[2], number))
             else:
                 _set(here, key[1], key[2])
-        elif section := _SECTION.fullmatch(line) if at is None or at.columns else None:
-            at = _open_section(here, section[1] or "", section[2] or "", number)
-        elif at is None:
-            near = suggest_nearest(line, (*DRAWN, ANSWER)) if len(line) < 64 else ""
+        elif section := _SECTION.fullmatch(line) if table is None or table.columns else None:
+            table = _open_section(here, section[1] or "", section[2] or "", number)
+        elif table is None:
+            near = suggest_nearest(line, (*VIEWS, ANSWER)) if len(line) < 64 else ""
             raise UsageError(
                 f"{path}:{number}: Not an example.{near} Begin with  example: NAME  and name a table: "
-                f"{', '.join(DRAWN)}, table NAME or {ANSWER}."
+                f"{', '.join(VIEWS)}, table NAME or {ANSWER}."
             )
         else:
-            _add_row(at, line, number, path)
+            _add_row(table, line, number, path)
     if not found:
         raise UsageError(f"{path}:1: There is no example. Begin one with  example: NAME")
     for example in found:
@@ -105,7 +105,7 @@ def _begin(shared: Example, name: str, line: int) -> Example:
         shared.as_of,
         shared.group,
         dict(shared.parameters),
-        dict(shared.drawn),
+        dict(shared.views),
         dict(shared.tables),
         shared.answer,
     )
@@ -122,24 +122,24 @@ def _set(example: Example, key: str, value: str) -> None:
         example.parameters[name] = values if value.startswith("[") and value.endswith("]") else value
 
 
-def _open_section(example: Example, name: str, table: str, number: int) -> Drawn:
-    drawn = Drawn(number)
-    if table:
-        example.tables[table] = drawn
+def _open_section(example: Example, name: str, own: str, number: int) -> ExampleTable:
+    table = ExampleTable(number)
+    if own:
+        example.tables[own] = table
     elif name == ANSWER:
-        example.answer = drawn
+        example.answer = table
     else:
-        example.drawn[name] = drawn
-    return drawn
+        example.views[name] = table
+    return table
 
 
-def _add_row(drawn: Drawn, line: str, number: int, path: str) -> None:
+def _add_row(table: ExampleTable, line: str, number: int, path: str) -> None:
     cells = [cell.strip() for cell in line.split("|")]
-    if not drawn.columns:
+    if not table.columns:
         if wrong := check_names(cells, "column"):
             raise UsageError(f"{path}:{number}: {wrong[0]}")
-        drawn.columns = cells
-    elif len(cells) != len(drawn.columns):
-        raise UsageError(f"{path}:{number}: The row has {len(cells)} cells, its header {len(drawn.columns)}.")
+        table.columns = cells
+    elif len(cells) != len(table.columns):
+        raise UsageError(f"{path}:{number}: The row has {len(cells)} cells, its header {len(table.columns)}.")
     else:
-        drawn.rows.append((number, [cell or None for cell in cells]))
+        table.rows.append((number, [cell or None for cell in cells]))

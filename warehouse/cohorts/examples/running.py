@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.answer import CohortAnswer
-from warehouse.cohorts.examples.drawing import open_drawn
-from warehouse.cohorts.examples.parsing import Drawn, Example, load_examples
+from warehouse.cohorts.examples.lake import open_example
+from warehouse.cohorts.examples.parsing import Example, ExampleTable, load_examples
 from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.parsing import list_shipped, load
 from warehouse.engine import limits, sql_files
@@ -40,11 +40,11 @@ class Outcome:
 
 
 def find_examples(name_or_path: str) -> Path:
-    """The file of examples that lies beside a cohort: NAME.test.txt. UsageError if there is none."""
+    """Find the file of examples beside a cohort: NAME.test.txt. UsageError if there is none."""
     shipped = name_or_path in list_shipped()
     path = sql_files.find_root() / f"cohorts/{name_or_path}.sql" if shipped else Path(name_or_path)
     found = path.with_suffix(".test.txt")
-    if not found.is_file():  # a pipe that a stranger left there would be waited for
+    if not found.is_file():  # reading a pipe that somebody else put there would block
         raise UsageError(f"There are no examples in {found}. Write them there, or name a file with --examples.")
     return found
 
@@ -59,9 +59,9 @@ def run_examples(name_or_path: str, examples: Path | str | None = None) -> list[
         load(name_or_path)
         path = Path(examples or find_examples(name_or_path))
         # Examples with the same rows share a session: opening one takes longest.
-        for _, alike in itertools.groupby(load_examples(path), lambda example: example.drawn):
+        for _, alike in itertools.groupby(load_examples(path), lambda example: example.views):
             examples_alike = list(alike)
-            with open_drawn(examples_alike[0], str(path)) as warehouse:
+            with open_example(examples_alike[0], str(path)) as warehouse:
                 found += [_run(warehouse, name_or_path, example, str(path)) for example in examples_alike]
     return found
 
@@ -71,7 +71,7 @@ def _run(opened: Session, cohort: str, example: Example, path: str) -> Outcome:
     warehouse = opened.group(example.group)
     warehouse = warehouse.as_of(example.as_of) if example.as_of else warehouse
     with warehouse.limited():
-        tables = {name: _to_frame(drawn) for name, drawn in example.tables.items()}
+        tables = {name: _to_frame(table) for name, table in example.tables.items()}
         answer = CohortAnswer.prepare(warehouse, cohort, example.parameters, tables)
         rows = answer.rows
         for column in example.answer.columns:
@@ -89,12 +89,12 @@ def _run(opened: Session, cohort: str, example: Example, path: str) -> Outcome:
     )
 
 
-def _to_frame(drawn: Drawn) -> pa.Table:
+def _to_frame(table: ExampleTable) -> pa.Table:
     import pyarrow as pa
 
-    cells = [[None if cell == "null" else cell for cell in row] for _, row in drawn.rows]
+    cells = [[None if cell == "null" else cell for cell in row] for _, row in table.rows]
     return pa.table(
-        {name: pa.array([row[place] for row in cells], pa.string()) for place, name in enumerate(drawn.columns)}
+        {name: pa.array([row[place] for row in cells], pa.string()) for place, name in enumerate(table.columns)}
     )
 
 

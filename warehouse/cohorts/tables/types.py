@@ -86,7 +86,7 @@ def _list_text_columns() -> frozenset[str]:
 
 
 def _is_identifier(column: str) -> bool:
-    """Whether the name of a column says that it is a text of the views, or an identifier."""
+    """Whether a column has the name of a text column of the views, or of an identifier."""
     folded = fold_name(column)
     return folded in _list_text_columns() or folded == "id" or folded.endswith(("_id", "uid"))
 

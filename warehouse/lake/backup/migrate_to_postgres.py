@@ -34,8 +34,8 @@ class Moved:
 def move(lake_address: str, target_address: str, *, settings: Settings | None = None) -> Moved:
     """Fill an empty PostgreSQL catalogue from a lake in a folder, whose data files were copied to the target's path.
 
-    Raises UsageError when the target is no PostgreSQL lake or is one already, LakeBusyError while either is written
-    to, LakeError when a data file has not been copied; then nothing was moved.
+    Raises UsageError when the target is not a PostgreSQL address or already has a lake, LakeBusyError while either is
+    written to, LakeError when a data file has not been copied; then nothing was moved.
     """
     settings = settings or load_settings()
     source, target = parse_address(lake_address or settings.lake), parse_address(target_address)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: What requests in flight may hold together, unless one object alone is larger.
 _MOST_BYTES = 256 << 20
-#: The columns of `rows` that tell where an object is; the others belong to the item.
+#: The columns of `rows` that locate an object; the others belong to the item.
 _WHERE = ("key", "uri", "size", "etag")
 
 

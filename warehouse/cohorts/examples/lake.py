@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
-from warehouse.cohorts.examples.parsing import Drawn, Example
+from warehouse.cohorts.examples.parsing import Example, ExampleTable
 from warehouse.cohorts.header import suggest_nearest
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -38,8 +38,8 @@ _ALWAYS = {"source": "example", "etag": "{n}", "size": "1", "group_name": "train
 
 
 @contextlib.contextmanager
-def open_drawn(example: Example, path: str) -> Iterator[Session]:
-    """Open a session on a lake with the rows that an example draws, and nothing else."""
+def open_example(example: Example, path: str) -> Iterator[Session]:
+    """Open a session on a lake with the rows of an example, and nothing else."""
     from warehouse.query.session import Session
 
     settings = load_settings()
@@ -60,22 +60,22 @@ def _make_lake() -> Path:
 
 def _fill_tables(con: Any, example: Example, path: str) -> None:
     for name in _TABLES:
-        _fill(con, name, example.drawn.get(name), path)
+        _fill(con, name, example.views.get(name), path)
 
 
-def _fill(con: Any, name: str, drawn: Drawn | None, path: str) -> None:
+def _fill(con: Any, name: str, table: ExampleTable | None, path: str) -> None:
     import duckdb
     import pyarrow as pa
 
-    table = _TABLES[name]
-    con.execute(f"delete from {table}")
-    if drawn is None or not drawn.rows:
+    target = _TABLES[name]
+    con.execute(f"delete from {target}")
+    if table is None or not table.rows:
         return
-    known = {column.name: column.type for column in next(t for t in columns.list_tables() if t.name == table).columns}
-    for column in drawn.columns:
+    known = {column.name: column.type for column in next(t for t in columns.list_tables() if t.name == target).columns}
+    for column in table.columns:
         if column not in known:
-            raise UsageError(f"{path}:{drawn.line + 1}: {name} has no column {column}.{suggest_nearest(column, known)}")
-    rows = [_complete(name, drawn.columns, cells, number) for number, cells in drawn.rows]
+            raise UsageError(f"{path}:{table.line + 1}: {name} has no column {column}.{suggest_nearest(column, known)}")
+    rows = [_complete(name, table.columns, cells, number) for number, cells in table.rows]
     names = list(dict.fromkeys(column for row in rows for column in row if column in known))
     given = pa.table({column: pa.array([row.get(column) for row in rows], pa.string()) for column in names})
     casts = ", ".join(
@@ -83,17 +83,17 @@ def _fill(con: Any, name: str, drawn: Drawn | None, path: str) -> None:
     )
     con.register("example_rows", given)
     try:
-        con.execute(f"insert into {table} by name select {casts} from example_rows")
+        con.execute(f"insert into {target} by name select {casts} from example_rows")
     except duckdb.Error as error:
         words = str(error).split("\n", maxsplit=1)[0]
-        raise UsageError(f"{path}:{drawn.line}: The rows of {name} cannot be used. {words}") from None
+        raise UsageError(f"{path}:{table.line}: The rows of {name} cannot be used. {words}") from None
     finally:
         con.unregister("example_rows")
 
 
-def _complete(name: str, drawn: list[str], cells: list[str | None], number: int) -> dict[str, str | None]:
+def _complete(name: str, names: list[str], cells: list[str | None], number: int) -> dict[str, str | None]:
     """A row with its defaults; the cell `null` is null."""
-    row = {column: cell for column, cell in zip(drawn, cells, strict=True) if cell is not None}
+    row = {column: cell for column, cell in zip(names, cells, strict=True) if cell is not None}
     full: dict[str, str] = {**_ALWAYS, **_DEFAULTS[name], **row}
     image = full.get("SOPInstanceUID", "").format(n=number) if "SOPInstanceUID" not in row else row["SOPInstanceUID"]
     full = {

@@ -1,4 +1,4 @@
-"""Tiny buckets drawn as tables in text, crawled by the real refresh: what a test shows is all there is."""
+"""Tiny buckets written as tables in a test, loaded by a real refresh: the rows in the test are all there is."""
 
 import json
 from datetime import date
@@ -15,7 +15,7 @@ _TAGS = {
     "day": "00080020",
     "modality": "00080060",
     "view": "00185101",
-    "said": "0008103E",
+    "description": "0008103E",
     "protocol": "00181030",
     "type": "00080008",
     "runs": "00200020",
@@ -26,7 +26,7 @@ _TAGS = {
     "model": "00081090",
     "sex": "00100040",
 }
-#: Columns of a drawn record and their keys in the clinical file; days are written as the centres do.
+#: Columns of a table of records and their keys in the clinical file; days are written as the centres do.
 _FIELDS = {
     "centre": "SubmittingCentre",
     "swab": "SwabDate",
@@ -57,16 +57,16 @@ _DAYS = {name for name in _FIELDS if _FIELDS[name].startswith("Date")}
 
 
 def parse_rows(table: str) -> list[dict[str, str]]:
-    """The rows of a table drawn with `|`; a cell that is left blank is not there."""
+    """Parse the rows of a table whose cells `|` separates; a blank cell is left out."""
     lines = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
     return [{name: cell for name, cell in zip(lines[0], line, strict=True) if cell} for line in lines[1:]]
 
 
 def build_objects(films: str, records: str) -> dict[str, bytes | str]:
-    """The objects, in the dated layout, of drawn films and clinical records.
+    """Build the objects, in the dated layout, of tables of films and clinical records.
 
-    A film is of the study and series of its own name unless they are drawn, is CR of the chest, from AP, and was
-    uploaded on its day; its SOPInstanceUID is its name unless `sop` is drawn. A record with a column swab or swabs
+    A film is of a study and series of its own unless the table names them, is a CR of the chest, from AP, and was
+    uploaded on its day; its SOPInstanceUID is its name unless the table has `sop`. A record with a column swab or swabs
     (`2020-04-05 0, 2020-04-06 2`) is that of a negative patient.
     """
     found: dict[str, bytes | str] = {}
@@ -107,14 +107,14 @@ def _build_value(name: str, value: str) -> str | list[dict[str, object]]:
 
 
 def build_lake(folder: Path, films: str, records: str = "patient | uploaded") -> warehouse.Warehouse:
-    """A lake of drawn films and records, opened for cohorts."""
+    """Build a lake of films and records, and open it for cohorts."""
     write_objects(folder / "bucket", build_objects(films, records))
     warehouse.refresh(str(folder / "bucket"), str(folder / "lake"), allow_removals=True)
     return warehouse.open(str(folder / "lake"), trusted=False)
 
 
 def fetch_answer(wh: warehouse.Warehouse, cohort: str, *columns: str, **parameters: object) -> list[tuple[object, ...]]:
-    """The named columns of a cohort's answer, days as text, in their order."""
+    """Fetch the named columns of a cohort's answer, sorted, with days as text."""
     found = wh.cohort(cohort, **parameters).rows.to_pylist()
     cells = (tuple(str(v) if isinstance(v, date) else v for v in (row[c] for c in columns)) for row in found)
     return sorted(cells, key=str)
