@@ -551,7 +551,7 @@ def test_pages_about_the_same_patients_show_each_number_in_one_way(lake: str, tm
     (tmp_path / "parted.sql").write_text(PARTED)
     with warehouse.open(lake) as wh:
         cohort = wh.cohort(tmp_path / "parted.sql")
-        split = cohort.split(train=50, test=50, seed=3)
+        split = cohort.split(train=50, test=50, seed=3, by="centre")  # some are on no side
         pages = [
             numbers_of_table1(cohort, by) for by in ("", "covid_status", "sex", "centre", "age_group", "itu", "died")
         ]
@@ -562,6 +562,7 @@ def test_pages_about_the_same_patients_show_each_number_in_one_way(lake: str, tm
         sides = split.sides(balance=("sex", "centre", "died", "covid_status"), suppress=BASE)
         pages += [numbers_of(one.table, one.name, "split") for one in sides.balance]
         assert all(one.table.column_totals == sides.patients for one in sides.balance)
+        assert sides.left_out
         steps = cohort.demographics(suppress=BASE).to_pylist()
         answer = [row for row in steps if row["step"] == "answer" and row["level"]]
         pages.append(

@@ -15,7 +15,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.levels import UNKNOWN, round_levels, round_levels_by
 from warehouse.cohorts.split import order_sides
 from warehouse.cohorts.table1 import AGE
-from warehouse.disclosure_control import Table, round_count
+from warehouse.disclosure_control import Table, make_table, round_count
 from warehouse.engine.names import fold_name
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import UsageError
@@ -75,9 +75,10 @@ def describe_sides(cohort: CohortAnswer, balance: Sequence[str] = (), suppress: 
         raise UsageError(
             f"{cohort.definition.name} is not split. Split it first, as in cohort.split(train=80, test=20)."
         )
-    persons = {patient: side for patient, side in divided.persons.items() if side}
+    # Those on no side are rounded with the others, as in table 1 by the sides.
+    persons = {patient: side or UNKNOWN for patient, side in divided.persons.items()}
     counts = round_levels(Counter(persons.values()), suppress)
-    sides = order_sides({*divided.rule.sides, *counts})
+    sides = order_sides({*divided.rule.sides, *counts} - {UNKNOWN})
     con = cohort.warehouse.con
     statuses = dict(division.fetch_of_patients(con, {*persons}, "attributes", attributes=", covid_status"))
     return Sides(
@@ -155,8 +156,7 @@ def _compare_sides(
         raise UsageError(
             f"{name} has more than {_MOST_VALUES} values, too many to compare sides by. Choose a column with fewer."
         )
-    table = _round(texts, persons, statuses, suppress)
-    table = replace(table, columns=order_sides(table.columns))
+    table = _leave_out(_round(texts, persons, statuses, suppress), UNKNOWN)
     means: dict[str, Summary] = {}
     if is_number:
         numbers = {patient: float(value) for patient, value in known.items()}  # type: ignore[arg-type]
@@ -181,6 +181,12 @@ def _round(levels: Mapping[str, str], persons: Mapping[str, str], statuses: Mapp
         (levels.get(patient, UNKNOWN), side, statuses.get(patient) or UNKNOWN) for patient, side in persons.items()
     )
     return round_levels_by(Counter(placed), suppress)
+
+
+def _leave_out(table: Table, column: str) -> Table:
+    columns = order_sides({*table.columns} - {column})
+    rows = [row for row in table.rows if any(table.cells[row, side] for side in columns)]
+    return make_table(rows, columns, [[table.cells[row, side] for side in columns] for row in rows], 0)
 
 
 def _summarize(numbers: Mapping[str, float], persons: Mapping[str, str]) -> dict[str, Summary]:
