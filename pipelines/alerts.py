@@ -1,8 +1,8 @@
 """Reports failures where people look: a sensor that turns failed runs and a stale `published` into one line each.
 
-Belongs here: which events are worth a line, and the line. Not: how a line gets to its place (posting.py).
+Belongs here: which events are reported, and the line. Not: how a line is delivered (notify.py).
 
-Dagster's own run_failure_sensor is not used: it passes over a run whose alert could not be delivered, and over all
+Dagster's own run_failure_sensor is not used: it skips a run whose alert could not be delivered, and over all
 that failed before its first tick.
 """
 
@@ -62,7 +62,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
 
 
 def _find_first_cursor(instance: dg.DagsterInstance) -> Cursor:
-    """Where a new sensor begins: behind what failed long before it."""
+    """Find where a new sensor starts: after the failures long before it."""
     before = dg.RunStatusChangeRecordsFilter(
         dg.DagsterEventType.RUN_FAILURE, before_timestamp=time.time() - _FIRST_LOOK_SECONDS
     )
@@ -87,7 +87,7 @@ def _find_events(instance: dg.DagsterInstance, cursor: Cursor, published: dg.Ass
 
 
 def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
-    """Job, step, reason and run in one line. Of a fault of the program only the class: its text may quote data."""
+    """Describe job, step, reason and run in one line; of a program fault only the class: its text may quote data."""
     failed = _fetch_events(instance, run, dg.DagsterEventType.STEP_FAILURE)
     steps = [e.step_key for e in failed if e.step_key] or _find_unfinished_steps(instance, run)
     reasons = [_find_reason(e) for e in failed] or [_explain_end(instance, run, event)]
@@ -117,14 +117,14 @@ def _fetch_events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.Dag
 
 
 def _find_unfinished_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
-    """The steps that a run had begun and not ended when it was gone."""
+    """Find the steps that a run had begun but not ended when its process died."""
     begun = [e.step_key for e in _fetch_events(instance, run, dg.DagsterEventType.STEP_START) if e.step_key]
     done = {e.step_key for e in _fetch_events(instance, run, dg.DagsterEventType.STEP_SUCCESS)}
     return [step for step in dict.fromkeys(begun) if step not in done]
 
 
 def _explain_end(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent | None) -> str:
-    """Why a run without a failed step is over: what Dagster observed of its process, else its own message."""
+    """Explain why a run without a failed step ended: by what Dagster observed of its process, else by its message."""
     seen = [e.message or "" for e in _fetch_events(instance, run, dg.DagsterEventType.ENGINE_EVENT)]
     crashes = [message for message in seen if message.startswith("Run execution process")]
     return to_one_line(crashes[-1] if crashes else (event and event.message) or "no reason was given")

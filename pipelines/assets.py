@@ -54,7 +54,7 @@ def _build_objects(deployment: Deployment, source: str) -> dg.AssetsDefinition:
     def objects(
         context: dg.AssetExecutionContext, config: ListingConfig, chest: ChestWarehouse
     ) -> dg.MaterializeResult[None]:
-        """Every live object of the bucket, whatever it is.
+        """Every live object of the bucket, of any kind.
 
         Lists the bucket and compares it with what was known. Objects that are replaced or gone lose their rows
         in the tables below; a listing that lacks over 10 % of the known objects is refused.

@@ -46,19 +46,19 @@ _MODALITIES = ("CR", "DX", "CT", "MR")
 
 
 def find_asset(check: Check, deployment: Deployment) -> dg.AssetKey:
-    """The asset that stands for what a check names; a table that several sources fill is that of `published`."""
+    """The asset of the table or view that a check names; for a table that several sources fill, `published`."""
     if check.table not in views.STEP_OF:
         return views.find_key(check.table)
     return PUBLISHED if deployment.sources else deployment.key(views.STEP_OF[check.table])
 
 
 def build(deployment: Deployment) -> list[dg.AssetChecksDefinition]:
-    """Two steps: `quality` has all checks but the blocking ones; `structure` asks those, by hand, of what is there."""
+    """Build two steps: `quality` runs all checks but the blocking ones; `structure`, started by hand, runs those."""
     return [_build_step(name, deployment) for name in (QUALITY, STRUCTURE)]
 
 
 def _list_checks(step: str) -> list[Check]:
-    """The checks of a step, gravest first."""
+    """List the checks of a step, most severe first."""
     is_blocking = step == STRUCTURE
     return [c for c in checks.load_definitions().values() if (c.severity is Severity.BLOCKING) == is_blocking]
 
@@ -113,19 +113,19 @@ def _build_step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
 
 
 def find_report_path(folder: Path, snapshot: int) -> Path:
-    """Where the page on a snapshot's quality lies."""
+    """The path of the quality report of a snapshot."""
     return (folder / "reports" / f"{snapshot}.html").absolute()
 
 
 def list_passed_results() -> tuple[Result, ...]:
-    """What the blocking checks found of a snapshot that is published: nothing, else it were not."""
+    """The results of the blocking checks of a published snapshot: no rows, or it would not be published."""
     import pyarrow as pa
 
     return tuple(Result(check, 0, pa.table({})) for check in _list_checks(STRUCTURE))
 
 
 def build_evaluation(instance: dg.DagsterInstance, deployment: Deployment, result: Result) -> dg.AssetCheckEvaluation:
-    """What a blocking check found, as an event that any step may log of the newest state of its asset."""
+    """The result of a blocking check, as an event that any step may log on the newest state of its asset."""
     found = _to_result(result, deployment)
     assert found.asset_key is not None
     assert found.check_name is not None
@@ -175,7 +175,7 @@ def _to_result(result: Result, deployment: Deployment) -> dg.AssetCheckResult:
 
 
 def _summarize_rows(result: Result) -> dict[str, dg.MetadataValue]:
-    """How many rows there are by what is wrong, in declared words alone: whatever else a row has is `other`."""
+    """Count the rows by what is wrong, in declared words only: anything else is `other`."""
     shown = [name for name in _SHOWN if name in result.rows.column_names]
     if not shown or not result.n_rows:
         return {}

@@ -27,7 +27,7 @@ _When = dg.AutomationCondition[Any]
 
 
 def build(deployment: Deployment) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Two assets a cohort; a file that cannot be read is shown as what it is, and does not stop the others."""
+    """Build two assets per cohort; a file that cannot be read is shown with its error, and does not stop the others."""
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
     for name in list_shipped():
         try:
@@ -51,7 +51,7 @@ def _build_unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
 
 
 def _rerun_when(changed: _When) -> _When:
-    """When something that counts has changed, or there is nothing yet; once all that is read is there and at rest."""
+    """Request a run when an input has changed or no answer exists, once all inputs exist and none is being updated."""
     when = dg.AutomationCondition
     changes: Any = when.missing().newly_true() | changed
     at_rest = ~when.any_deps_missing() & ~when.any_deps_in_progress() & ~when.in_progress()

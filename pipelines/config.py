@@ -27,12 +27,12 @@ class StepConfig(dg.Config):
 
     @property
     def prefixes(self) -> list[str]:
-        """The prefix as the library takes it."""
+        """The prefix as the library expects it."""
         return [self.prefix] if self.prefix else []
 
 
 class ListingConfig(StepConfig):
-    """How a listing is believed."""
+    """How far a listing is trusted."""
 
     allow_removals: bool = Field(False, description="Accept a listing that lacks over 10 % of the objects.")
     full: bool = Field(False, description="Read every object again, changed or not.")
@@ -42,7 +42,7 @@ class ListingConfig(StepConfig):
 
 
 class ImagesConfig(StepConfig):
-    """What images are typed."""
+    """Which images are typed again."""
 
     reextract: bool = Field(
         False, description="Extract all stored headers again, for an added column; nothing is fetched."
@@ -50,7 +50,7 @@ class ImagesConfig(StepConfig):
 
 
 class PublishConfig(dg.Config):
-    """What is published."""
+    """Under which conditions a snapshot is published."""
 
     allow_removals: bool = Field(
         False, description="Publish even if over 10 % of the rows of a source wait for content that cannot be read."

@@ -16,7 +16,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """It does; so run monitoring looks after runs that have started."""
+        """It does; so run monitoring watches runs that have started."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:

@@ -1,4 +1,4 @@
-"""Where scheduled cohorts put their manifests: a folder a cohort, in it one a snapshot; the same twice is kept once."""
+"""Stores the manifests of scheduled cohorts: a folder per cohort, in it one per snapshot, each once."""
 
 import contextlib
 import itertools

@@ -44,7 +44,7 @@ def find_column_lineage(view: str) -> Metadata:
 
 
 def render_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
-    """A small table in markdown; numbers with thousands apart. No cell can become markup, whatever it holds."""
+    """A small table in markdown; numbers with thousands separators. No cell can become markup, whatever it holds."""
     return dg.MetadataValue.md(format_table(names, rows, _format_cell))
 
 

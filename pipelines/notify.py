@@ -1,4 +1,4 @@
-"""Takes one line to the place that CHEST_ALERT names: a log file, a webhook, or a mailbox.
+"""Delivers one line to the destination in CHEST_ALERT: a log file, a webhook, or a mailbox.
 
 Independent of Dagster. A destination may contain a password or a secret path, so errors use only its `name_place()`.
 """
@@ -25,7 +25,7 @@ _SECONDS = 10.0
 
 
 class PostingError(WarehouseError):
-    """The place did not take the line: it may do so later."""
+    """The line was not delivered; a later attempt may succeed."""
 
     heals = True
 
@@ -46,13 +46,13 @@ def check_place(place: str) -> None:
 
 
 def name_place(place: str) -> str:
-    """What a place may be called in a log: without user, password, path and query."""
+    """Name a destination for a log: without user, password, path and query."""
     _split_url(place)
     return name_address(place)
 
 
 def post_line(place: str, line: str) -> None:
-    """Deliver one line. PostingError, in one line without passwords, when the place does not take it."""
+    """Deliver one line. PostingError, in one line without passwords, when it is not delivered."""
     check_place(place)
     parts = _split_url(place)
     try:
@@ -98,7 +98,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _post_to_webhook(url: str, line: str) -> None:
-    """The body that Slack, Teams, Mattermost and most others take."""
+    """Post the body that Slack, Teams, Mattermost and most others accept."""
     request = urllib.request.Request(  # noqa: S310 (http and https alone, by check())
         url, json.dumps({"text": line}).encode(), {"Content-Type": "application/json"}
     )

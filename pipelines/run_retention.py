@@ -16,7 +16,7 @@ _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How many runs were forgotten, and how many old ones stay because they are the last word on an asset."""
+    """How many runs were forgotten, and how many old ones stay because they are the last record of an asset."""
 
     runs_forgotten: int
     runs_kept: int

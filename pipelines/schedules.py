@@ -27,7 +27,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
 
 
 def _build_schedule(job: str, word: str, cron: str, timezone: str, alone: list[str]) -> dg.ScheduleDefinition:
-    """A job at its times; a tick is passed over while one of the jobs in `alone` runs or waits."""
+    """A job at its times; a tick is skipped while one of the jobs in `alone` runs or waits."""
     try:
         ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):

@@ -39,7 +39,7 @@ def build(deployment: Deployment) -> Sequence[Definition]:
 
 
 def _build_queue_sensor(deployment: Deployment) -> dg.SensorDefinition:
-    """One sensor for the queue, whatever number of sources it serves: each message can be taken once only."""
+    """One sensor for the queue, whatever number of sources it serves: each message can be received only once."""
     names = list_refresh_jobs(deployment)
 
     @dg.sensor(

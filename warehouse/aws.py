@@ -211,7 +211,7 @@ def describe_refusal(error: Exception) -> str:
 
 
 def to_connection_error(name: str, error: Exception) -> SourceError:
-    """What an error means that came instead of the very first answer."""
+    """Explain an error on the first request."""
     if _NEVER.search(str(error)):
         return _to_certificate_error(name, error)
     kind = SourceDownError if _is_retryable_error(error) else SourceError
@@ -230,7 +230,7 @@ def _to_certificate_error(name: str, error: Exception) -> SourceError:
 
 
 def _is_retryable_error(error: Exception) -> bool:
-    """Whether it is the connection that failed: nobody there, or it was reset, or nothing came in time."""
+    """Whether the connection failed: it was refused or reset, or it timed out."""
     from botocore.exceptions import (
         ConnectionClosedError,
         IncompleteReadError,

@@ -5,10 +5,10 @@
     │   └── UntrustedSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
     ├── SplitLeakError      a split has something on two sides (exit code 1)
-    ├── ManifestError       a manifest does not hold: objects gone or changed, a snapshot gone (exit code 1)
+    ├── ManifestError       a manifest does not hold: objects missing or changed, no snapshot (exit code 1)
     ├── SourceError         the bucket could not be listed or read
     │   ├── SourceDownError it did not respond, or limited requests: a retry may succeed
-    │   └── RemovalsError   the listing would remove too much to be believed (exit code 1)
+    │   └── RemovalsError   the listing would remove implausibly much (exit code 1)
     └── LakeError           the lake could not be opened or written
         ├── BlockedError    a structural check failed, so nothing was published (exit code 1)
         └── LakeBusyError   another refresh holds the lake: a retry succeeds later
@@ -64,7 +64,7 @@ class SplitLeakError(WarehouseError):
 
 
 class ManifestError(WarehouseError):
-    """A manifest does not hold: it was altered, or what it stands on is gone or has changed."""
+    """A manifest does not hold: it was altered, or what it refers to no longer exists or has changed."""
 
     exit_code = 1
 

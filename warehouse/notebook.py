@@ -31,7 +31,7 @@ def show_facts(title: str, facts: Mapping[str, object]) -> str:
 
 
 def show_rows(columns: Sequence[str], rows: Iterable[Sequence[object]], total: int) -> str:
-    """The first rows as a table, and how many there are of them; nothing where there is no row."""
+    """Show the first rows as a table, and their number; an empty text without rows."""
     shown = [row[:MOST_COLUMNS] for row, _ in zip(rows, range(MOST_ROWS), strict=False)]
     if not shown:
         return ""

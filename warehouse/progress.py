@@ -9,4 +9,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def ignore_progress(step: str, done: int, total: int) -> None:
-    """Report to nobody."""
+    """Report nothing."""

@@ -1,13 +1,13 @@
 -- title: Attribute of a header that identifies a person or an institution
 -- meaning: Headers come without names, birth dates, addresses, telephone numbers, physicians, institutions and other
 --   identifiers (DICOM PS3.15, Basic Profile, table E.1-1; the attributes are in sql/columns/identifying.csv). Allowed
---   are the patient's pseudonym where a name or identifier stands, 1 January as a birth date, and words stating that
+--   are the patient's pseudonym in place of a name or identifier, 1 January as a birth date, and words stating that
 --   something was removed. One row for each value, at whatever depth of sequences; it is shown masked, by its first
 --   character and its length. tag(header, keyword) has the value itself.
 -- severity: error
 -- table: headers
 with
--- One pass over the text: each of the attributes as it stands there, up to its end where it is evidently empty or
+-- One pass over the text: each of the attributes as written, up to its end where it is evidently empty or
 -- allowed, up to the first character of its content where it is not. JSON is parsed only where something is left.
 suspects as (
     select

@@ -1,4 +1,4 @@
--- title: A row whose object is gone or was replaced
+-- title: A row whose object was removed or replaced
 -- meaning: Every image and clinical file was read from a live object of raw.objects, of that kind and with that etag.
 --   Another etag means that the row has the earlier content of the object, which is allowed only if the object cannot be
 --   read now (rejects lists it, with the etag that was kept); no object means that it was withdrawn, perhaps by a

@@ -1,5 +1,5 @@
 -- title: Values outside their range, by centre
--- meaning: A value lies outside the limits of its column (chest describe clinical), after conversion to the column's
+-- meaning: A value is outside the limits of its column (chest describe clinical), after conversion to the column's
 --   unit. The cell is null; the raw values are in clinical_issues, rule out_of_range. Many from one centre suggest a wrong unit or
 --   swapped columns. One row for each centre and column.
 -- severity: warning

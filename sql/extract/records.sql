@@ -1,12 +1,12 @@
 -- A batch of clinical files (relation files: the columns of raw.objects, content as text, and row, its number) taken
--- apart for cleaning. One statement under each name; warehouse/ingest/extraction.py runs them, warehouse/cleaning goes on.
+-- apart for cleaning. One statement under each name; warehouse/ingest/extraction.py runs them; warehouse/cleaning does the rest.
 -- Keys of JSON are case-sensitive and white space in them counts; columns of a struct are not, so fields are
 -- reached by JSON pointers. Fields of OtherDataSources.SegmentationData count as the record's own.
 
 -- name: records
 -- The name of a file has its kind in the published layout. In the dated layout it is status when it has a
 -- field that only negative records have and none that only positive records have.
--- A text is parsed anew by every function that looks into it, which is most of what this costs: so they are few.
+-- Every function that reads a text parses it again, which is most of the cost: so they are few.
 select
     * exclude (fields, record, found, is_bounded),
     found is not null and is_bounded as is_record,

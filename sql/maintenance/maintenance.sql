@@ -1,11 +1,11 @@
 -- Maintenance of a lake's files. One statement under each name; warehouse/lake/maintenance.py runs them.
--- Days are whole days in UTC: on a SQLite catalogue a cutoff takes everything of the day that it lies in.
+-- Days are whole days in UTC: on a SQLite catalogue a cutoff covers the whole of its day.
 
 -- name: tables
 select schema_name, table_name from duckdb_tables() where database_name = 'lake' order by all;
 
 -- name: rewrite
--- Files of which a tenth or more is deleted, written anew without those rows; one file a partition.
+-- Files of which a tenth or more is deleted are rewritten without those rows; one file per partition.
 select sum(files_processed) as n_processed, sum(files_created) as n_created
 from ducklake_rewrite_data_files('lake', {{ table }}, schema => {{ schema }}, delete_threshold => 0.1);
 

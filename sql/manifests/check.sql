@@ -6,7 +6,7 @@ select column_name, column_type
 from (describe from {{ rows }}); -- noqa: PRS
 
 -- name: as_text
--- The rows with columns of types that Polars does not read as the text that stands in the CSV.
+-- The rows with columns of types that Polars does not read as the text in the CSV.
 select * replace ({{ texts }}) from {{ rows }};
 
 -- name: length

@@ -1,5 +1,5 @@
 -- How many patients, studies, series and images are in each combination of a cohort's steps, its region: a digit 1 for
--- each step that they are in, else 0. It goes on after the steps; warehouse/cohorts/attrition.py fills it.
+-- each step that they are in, else 0. The statement continues after the steps; warehouse/cohorts/attrition.py fills it.
 select
     what,
     cast(region as varchar) as region,

@@ -1,4 +1,4 @@
--- The facts that a split needs, and what stands on two sides of one. One statement under each name;
+-- The facts that a split needs, and what is on two sides of one. One statement under each name;
 -- warehouse/cohorts/division.py, held_out.py and leaks.py run them. `split_answer` has place, id and patient_id of the answer's rows
 -- (and split, for leaks), `split_patients` the patient_id of all of them.
 

@@ -35,7 +35,7 @@ from (
 );
 
 -- name: rejects
--- What follows a colon or stands in brackets may come from the object itself, and stays out.
+-- What follows a colon or is in brackets may come from the object itself, and is left out.
 select
     coalesce(kind, 'other') as kind,
     trim(regexp_replace(split_part(reason, ':', 1), '\(.*\)', '', 'g')) as reason,

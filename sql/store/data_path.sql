@@ -8,7 +8,7 @@ select
     (select max(snapshot_id) from {{ catalogue }}.ducklake_snapshot) as newest;
 
 -- name: live
--- The files that the newest snapshot stands on: path (below the data path where it is relative) and size in bytes.
+-- The files of the newest snapshot: path (below the data path where it is relative) and size in bytes.
 select
     case
         when not files.path_is_relative then files.path

@@ -172,17 +172,17 @@ def test_the_typed_columns_agree_with_the_header(wh: warehouse.Warehouse) -> Non
     assert row == ("CT", 120.0, 7, [0.5, 0.25], "2020-03-01", ["ORIGINAL", "PRIMARY"])
 
 
-def test_the_dictionary_page_is_level_with_the_tables() -> None:
+def test_the_dictionary_page_is_up_to_date() -> None:
     page = Path(warehouse.__file__).parent.parent / "docs/data_dictionary.md"
     assert page.read_text(encoding="utf-8") == data_dictionary.render_page(), "run make docs"
 
 
-def test_the_drawing_of_the_views_is_level_with_their_sql() -> None:
+def test_the_drawing_of_the_views_is_up_to_date() -> None:
     page = (Path(warehouse.__file__).parent.parent / "sql/README.md").read_text(encoding="utf-8")
     assert page == view_drawing.redraw(page), "run make docs"
 
 
-def test_the_picture_of_the_layers_is_level_with_their_contract() -> None:
+def test_the_picture_of_the_layers_is_up_to_date() -> None:
     page = (Path(warehouse.__file__).parent.parent / "docs/architecture.md").read_text(encoding="utf-8")
     assert page == layer_drawing.redraw(page), "run make docs"
 

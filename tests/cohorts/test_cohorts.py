@@ -524,7 +524,7 @@ def test_the_example_of_the_docs_runs(wh: warehouse.Warehouse, tmp_path: Path) -
     assert ids(wh, tmp_path / "example.sql") == ["A2", "B1"]
 
 
-def test_the_pages_of_the_cohorts_are_level_with_their_files() -> None:
+def test_the_pages_of_the_cohorts_are_up_to_date() -> None:
     guide = (DOCS / "cohorts.md").read_text()
     for name in cohorts.list_shipped():
         assert (DOCS / f"cohorts/{name}.md").read_text() == cohort_pages.render_page(cohorts.load(name)), (

@@ -137,7 +137,7 @@ def test_weights_and_percent_are_the_same_rule() -> None:
         ({"hold_out_after": "2020-02-31"}, "2020-02-31"),
     ],
 )
-def test_what_is_no_rule_is_refused(options: dict[str, object], message: str) -> None:
+def test_an_invalid_rule_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Split(**options)  # type: ignore[arg-type]
 

@@ -68,7 +68,7 @@ def wh(root: Path) -> Iterator[warehouse.Warehouse]:
 
 
 @pytest.mark.parametrize("grain", ["image", "series", "patient"])
-def test_each_patient_has_the_step_that_took_them_out(wh: warehouse.Warehouse, root: Path, grain: str) -> None:
+def test_each_excluded_patient_has_the_step_that_excluded_them(wh: warehouse.Warehouse, root: Path, grain: str) -> None:
     rows = wh.cohort(root / f"{grain}.sql").excluded().to_pylist()
     assert [(row["patient_id"], row["step"], row["after"]) for row in rows] == [
         ("late", "near", "films"),
@@ -82,7 +82,7 @@ def test_each_patient_has_the_step_that_took_them_out(wh: warehouse.Warehouse, r
     assert both == {row[0] for row in wh.patients().project("patient_id").fetchall()}
 
 
-def test_the_values_that_did_it_are_shown_for_each_row(wh: warehouse.Warehouse, root: Path) -> None:
+def test_the_values_that_excluded_a_row_are_shown(wh: warehouse.Warehouse, root: Path) -> None:
     cohort = wh.cohort(root / "image.sql")
     late = cohort.why("late")
     assert (late.is_in, late.step, late.after, late.n_rows) == (False, "near", "films", 2)

@@ -455,7 +455,7 @@ def test_wrong_use(here: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "table"])
-def test_a_reader_that_goes_away(lake: Path, form: str) -> None:
+def test_a_reader_that_closes_its_pipe(lake: Path, form: str) -> None:
     command = [sys.executable, "-c", "from warehouse.cli import main; main()", "sql", "--lake", str(lake)]
     query = "select range as n, repeat('x', 100) as x from range(20000)"
     with subprocess.Popen(
@@ -470,7 +470,7 @@ def test_a_reader_that_goes_away(lake: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("CHEST_THREADS", "many"), ("CHEST_MEMORY_LIMIT_MB", "-1")])
-def test_settings_that_are_no_numbers(ask: Chest, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_settings_that_are_not_numbers(ask: Chest, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     refused(ask("status"), 2, name, value)
 

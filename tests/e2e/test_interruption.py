@@ -72,7 +72,7 @@ def wait_for(folder: Path, pattern: str) -> Path:
 
 
 @pytest.mark.parametrize("number", CODES)
-def test_a_file_that_is_being_written_goes_with_the_signal(lake: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_partial_file_is_removed_after_a_signal(lake: Path, tmp_path: Path, number: signal.Signals) -> None:
     query = "select i from range(1_000_000_000_000) as n(i)"
     with started(tmp_path, "sql", query, "--lake", lake, "-o", tmp_path / "a.csv") as process:
         wait_for(tmp_path, ".chest-part-*")
@@ -91,7 +91,7 @@ def test_a_query_ends_with_the_signal(lake: Path, tmp_path: Path, number: signal
     assert not any((tmp_path / "tmp").iterdir())
 
 
-def test_what_a_library_waits_for_does_not_keep_the_process(lake: Path, tmp_path: Path) -> None:
+def test_a_blocking_library_call_does_not_keep_the_process(lake: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     query = f"from read_csv('{tmp_path}/pipe')"
     with (
@@ -142,7 +142,7 @@ def test_a_signal_that_the_parent_ignores_is_ignored(lake: Path, tmp_path: Path)
     assert "17" in out
 
 
-def test_a_refresh_goes_on_after_a_signal(tmp_path: Path) -> None:
+def test_a_refresh_resumes_after_a_signal(tmp_path: Path) -> None:
     synthetic.make_bucket(tmp_path / "bucket", 12, seed=2)
     with started(tmp_path, "refresh", tmp_path / "bucket", "--lake", tmp_path / "lake") as process:
         wait_for(tmp_path / "lake", "catalog.sqlite")

@@ -67,7 +67,7 @@ def test_what_a_scan_of_arrow_data_meets_is_a_shortage_whatever_its_class() -> N
     assert "CHEST_SQL_MEMORY_MB" in explain_shortage(met)
 
 
-def test_words_of_a_value_are_no_shortage() -> None:
+def test_words_of_a_value_are_not_a_shortage() -> None:
     with duckdb.connect() as con, pytest.raises(duckdb.ConversionException) as caught:
         con.execute("select cast(x as integer) from (values ('Out of Memory Error')) t(x)").fetchall()
     assert explain_shortage(caught.value) == ""

@@ -38,7 +38,7 @@ def test_connections_that_spill_at_once_do_not_disturb_each_other(tmp_path: Path
     assert found == wanted
 
 
-def test_a_folder_is_its_owners_alone_and_goes_with_the_process() -> None:
+def test_a_spill_folder_is_private_and_removed_with_the_process() -> None:
     code = "from warehouse.engine import spill; print(spill.find_spill_folder(), flush=True); input()"
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -123,7 +123,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_of_two_new_folders_at_once_the_second_gets_nothing_in(tmp_path: Path) -> None:
+def test_of_two_concurrent_new_folders_the_second_is_refused(tmp_path: Path) -> None:
     with contextlib.ExitStack() as second:
         (second.enter_context(files.write_folder_atomically(tmp_path / "new")) / "two").write_text("2")
         with files.write_folder_atomically(tmp_path / "new") as first:
@@ -239,7 +239,7 @@ def parts(folder: Path) -> set[Path]:
     return {path for path in folder.iterdir() if path.name.startswith(".chest-part-")}
 
 
-def test_what_the_dead_left_goes_with_the_next_start_and_what_the_living_use_stays(tmp_path: Path) -> None:
+def test_leftovers_of_dead_processes_are_removed_and_files_in_use_stay(tmp_path: Path) -> None:
     dead, theirs = hold(tmp_path)
     dead.kill()
     dead.wait()

@@ -142,7 +142,7 @@ def test_unreadable_objects_are_rejects(loaded: Any, key: str, name: str) -> Non
     assert row["first_seen"] <= row["last_seen"]
 
 
-def test_what_is_no_header_is_rejected(loaded: Any) -> None:
+def test_what_is_not_a_header_is_rejected(loaded: Any) -> None:
     found = rejects(loaded[0])
     for patient in ("H-no-tags", "H-record"):
         assert found[image_key(patient)]["reason"].startswith("a JSON object, but not a DICOM header")

@@ -82,7 +82,7 @@ def keys_of(lake: Path) -> dict[str, set[str]]:
     return {table: {row[1] for row in rows} for table, rows in content(lake).items()}
 
 
-def test_objects_come_change_and_go(bucket: Path, lake: Path, tmp_path: Path) -> None:
+def test_objects_are_added_changed_and_removed(bucket: Path, lake: Path, tmp_path: Path) -> None:
     first = refresh(bucket, lake)
     assert (first.objects.added, first.images.loaded, first.clinical.loaded) == (30, 10, 10)
     assert first.published.is_new
@@ -339,7 +339,7 @@ def stop_midway(bucket: Path, lake: Path, how: signal.Signals) -> int:
     return process.returncode
 
 
-def test_killed_refresh_goes_on(large: Path, lake: Path, large_content: Any, here: Any) -> None:
+def test_a_killed_refresh_resumes(large: Path, lake: Path, large_content: Any, here: Any) -> None:
     first = sorted(path.name for path in (large / "training").iterdir())[0]
     refresh(large, lake, prefix=f"training/{first}/")
     before = content(lake)

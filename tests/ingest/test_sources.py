@@ -37,7 +37,9 @@ def buckets(tmp_path: Path) -> dict[str, Path]:
     return {name: tmp_path / name for name in ("a", "b")}
 
 
-def test_a_second_source_is_asked_for_and_its_order_does_not_matter(buckets: dict[str, Path], tmp_path: Path) -> None:
+def test_a_second_source_must_be_requested_and_the_order_does_not_matter(
+    buckets: dict[str, Path], tmp_path: Path
+) -> None:
     answers = []
     for order in ("ab", "ba"):
         lake = str(tmp_path / f"lake_{order}")

@@ -72,7 +72,7 @@ def a_file_of(folder: Path) -> Path:
     return max((folder / "data").rglob("*.parquet"), key=lambda path: path.stat().st_size)
 
 
-def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
+def test_a_backup_restored_elsewhere_answers_the_same_and_can_be_refreshed(
     original: Path, copied: Path, bucket: Path, here: Chest
 ) -> None:
     (copied / "all.sql").write_text(COHORT)
@@ -102,9 +102,7 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_goes_on(
         assert wh.sql("select count(distinct source) from images").fetchone() == (2,)
 
 
-def test_a_second_backup_copies_only_what_is_new_and_drops_what_nobody_needs(
-    copied: Path, bucket: Path, here: Chest
-) -> None:
+def test_a_second_backup_copies_new_files_and_removes_unneeded_ones(copied: Path, bucket: Path, here: Chest) -> None:
     place = location.parse_address(str(copied / "lake"))
     unchanged = backups.backup(copied / "backup", str(copied / "lake"))
     assert (unchanged.copied, unchanged.removed) == (0, 0)
@@ -163,7 +161,7 @@ def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> Non
     assert answers(tmp_path / "half")[2:] == answers(target)[2:]
 
 
-def test_a_backup_that_was_killed_leaves_the_one_before_it_whole(copied: Path, tmp_path: Path) -> None:
+def test_a_killed_backup_leaves_the_previous_one_intact(copied: Path, tmp_path: Path) -> None:
     make_bucket(tmp_path / "more", 8)
     warehouse.refresh(str(tmp_path / "more"), str(copied / "lake"), add_source=True, settings=Settings(unit_objects=20))
     before = answers(copied / "backup")

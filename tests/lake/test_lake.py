@@ -112,7 +112,7 @@ def test_one_writer_at_a_time(filled: Path, bucket: Path, chest: Chest) -> None:
         pass
 
 
-def test_what_is_no_lake(tmp_path: Path, bucket: Path, here: Chest) -> None:
+def test_what_is_not_a_lake_is_refused(tmp_path: Path, bucket: Path, here: Chest) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine.txt").write_text("mine")
     refused(here("status", "--lake", tmp_path / "folder"), "There is no lake")

@@ -137,7 +137,7 @@ def parquet(folder: str) -> set[Path]:
     return set((Path(folder) / "data").rglob("*.parquet"))
 
 
-def test_answers_stay_and_what_nobody_needs_goes(own: dict[str, Any]) -> None:
+def test_answers_stay_and_unneeded_files_are_removed(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     before, of_manifest = answers(folder), answers(folder, numbers[1])
     files = parquet(folder)
@@ -173,7 +173,7 @@ def test_answers_stay_and_what_nobody_needs_goes(own: dict[str, Any]) -> None:
     assert warehouse.refresh(str(own["bucket"]), folder).published.is_new is False
 
 
-def test_every_snapshot_of_the_last_days_stays(own: dict[str, Any]) -> None:
+def test_snapshots_of_the_last_days_are_kept(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     before = {number: answers(folder, number) for number in numbers}
     old = "2020-01-01 00:00:00+00"
@@ -216,7 +216,7 @@ def test_a_dry_run_reports_and_changes_nothing(
     assert "0 files with deleted rows into 0" in shown.stdout
 
 
-def test_only_old_orphans_go(own: dict[str, Any]) -> None:
+def test_only_old_orphans_are_removed(own: dict[str, Any]) -> None:
     folder = own["lake"]
     dead, fresh, other = (Path(folder) / "data/core/images" / name for name in ("dead.parquet", "new.parquet", "a.txt"))
     for path in (dead, fresh, other):
@@ -239,7 +239,7 @@ def test_open_readers_continue_or_get_an_error(own: dict[str, Any]) -> None:
             gone.sql("from images")
 
 
-def test_what_waits_to_be_published_stays_and_goes_on(tmp_path: Path, new_lake: Path) -> None:
+def test_unpublished_work_is_kept_and_resumed(tmp_path: Path, new_lake: Path) -> None:
     bucket, folder = tmp_path / "bucket", str(new_lake)
     for n in range(2):
         write_objects(bucket, record(n))
@@ -292,7 +292,7 @@ def test_an_older_snapshot_is_not_read_by_newer_statistics(tmp_path: Path, new_l
         assert [anew.sql(query, trusted=False).fetchall() for query in queries] == seen
 
 
-def test_killed_at_any_moment_it_harms_nothing(own: dict[str, Any]) -> None:
+def test_a_kill_at_any_moment_loses_nothing(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     before, of_manifest = answers(folder), answers(folder, numbers[1])
     chance = random.Random(7)

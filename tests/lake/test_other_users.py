@@ -63,7 +63,7 @@ WAYS = {
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to become nobody")
-def test_a_lake_of_somebody_else_is_read_or_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lake_of_another_user_is_read_or_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHEST_SHARE", "all")
     with tempfile.TemporaryDirectory() as folder:  # those of pytest are its user's alone
         Path(folder).chmod(0o755)

@@ -126,7 +126,7 @@ def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> N
 
 
 @pytest.mark.parametrize("moment", ["listing", "checking", "compacting tables"])
-def test_a_writer_whose_connections_were_cut_does_not_go_on_without_its_lock(
+def test_a_writer_whose_connections_were_cut_stops_without_its_lock(
     server: Postgres, bucket: Path, tmp_path: Path, moment: str
 ) -> None:
     """DuckDB connects again without a word; the advisory lock went with the connection."""

@@ -116,7 +116,7 @@ def test_of_two_exports_to_one_folder_one_wins(
     assert [entry["digest"] for entry in list_entries(lake)] == [manifest.digest]
 
 
-def test_a_snapshot_that_goes_before_its_manifest_is_recorded_fails_the_export(
+def test_a_snapshot_expired_before_its_manifest_is_recorded_fails_the_export(
     export: Callable[[str], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
     process = export("is not null")

@@ -94,7 +94,7 @@ def test_a_webhook_gets_the_line_as_text(instance: dg.DagsterInstance, hook: Hoo
     assert all("\n" not in line for line in hook.messages)
 
 
-def test_a_place_that_does_not_answer_gets_the_line_with_a_later_tick(instance: dg.DagsterInstance, hook: Hook) -> None:
+def test_an_unreachable_destination_gets_the_line_with_a_later_tick(instance: dg.DagsterInstance, hook: Hook) -> None:
     hook.messages.clear()
     sensor = Sensor(instance, hook.url)
     first, second = fail(instance), fail(instance)
@@ -180,7 +180,7 @@ def test_a_stale_snapshot_is_reported_once_and_so_is_its_recovery(instance: dg.D
     assert hook.messages[1:] == ["chest: published is fresh again."]
 
 
-def test_without_a_place_the_line_is_in_dagsters_log_alone(
+def test_without_a_destination_the_line_is_only_in_dagsters_log(
     instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = fail(instance)
@@ -215,7 +215,7 @@ def test_a_password_never_travels_in_clear_nor_into_an_error() -> None:
         "smtps://{}/?to=a@b.org&from=b@b.org",
     ],
 )
-def test_nobody_there_is_one_line(place: str) -> None:
+def test_an_unreachable_server_is_one_line(place: str) -> None:
     with pytest.raises(notify.PostingError) as error:
         notify.post_line(place.format(f"{HOST}:{find_free_port()}"), "chest: hello")
     assert "\n" not in str(error.value)
@@ -244,6 +244,6 @@ def test_an_invalid_address_is_refused_when_definitions_load(place: str, word: s
     assert word in str(error.value)
 
 
-def test_a_place_is_checked_where_there_is_one() -> None:
+def test_a_destination_is_checked_if_given() -> None:
     for place in ("", "alerts.log", "/var/log/chest.log", "https://h/x", "smtp://u:p@h:25/?to=a@b.c&from=d@e.f"):
         notify.check_place(place)

@@ -162,7 +162,7 @@ def test_what_dagster_yaml_promises(tmp_path: Path) -> None:
             assert all(days > 0 for days in instance.get_tick_retention_settings(kind).values()), kind
 
 
-def test_a_run_whose_machine_went_down_is_seen_to_be_gone(tmp_path: Path) -> None:
+def test_a_run_whose_machine_went_down_is_detected(tmp_path: Path) -> None:
     job = chest_definitions({}).resolve_job_def("refresh")
     with instance_of(tmp_path, (ROOT / "dagster.yaml").read_text()) as instance:
         server = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})}

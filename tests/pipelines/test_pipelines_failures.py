@@ -168,7 +168,7 @@ def talking() -> None:
     talk()
 
 
-def test_old_runs_are_forgotten_but_not_the_last_word_on_an_asset_or_check(tmp_path: Path) -> None:
+def test_old_runs_are_deleted_but_not_the_last_record_of_an_asset_or_check(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
 
         def run(*assets: Any, **options: Any) -> str:

@@ -186,7 +186,7 @@ def test_changed_views_that_a_killed_run_did_not_report_are_reported_by_the_next
     assert house.tick() == {dg.AssetKey(["cohorts", name]) for name in READ_CLINICAL}
 
 
-def test_checks_stand_at_what_they_name_with_their_sql_and_a_summary(house: House) -> None:
+def test_checks_belong_to_the_asset_they_name_with_sql_and_summary(house: House) -> None:
     found = house.check("views/images", "metadata_without_dcm")
     assert found.severity is dg.AssetCheckSeverity.WARN
     with warehouse.open(str(house.lake)) as wh:

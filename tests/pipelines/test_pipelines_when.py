@@ -141,7 +141,7 @@ def test_an_invalid_schedule_names_its_variable(variable: str, value: str) -> No
         chest_definitions({variable: value})
 
 
-def test_a_tick_is_passed_over_while_a_refresh_runs_or_waits(kept: dg.DagsterInstance) -> None:
+def test_a_tick_is_skipped_while_a_refresh_runs_or_waits(kept: dg.DagsterInstance) -> None:
     refresh, maintenance = schedule(), schedule("maintenance")
 
     def tick(found: dg.ScheduleDefinition) -> tuple[int, str]:
@@ -232,7 +232,7 @@ def test_after_a_failed_refresh_events_wait_and_the_schedule_does_not(
     assert len(sensor.tick()) == 1
 
 
-def test_a_bucket_that_cannot_be_looked_at_is_one_line(
+def test_an_unreadable_bucket_is_one_line(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sensor = Sensor(instance)
@@ -272,7 +272,7 @@ def left(sqs: Any, queue: str) -> int:
     return sum(int(counts[name]) for name in names)
 
 
-def test_a_message_starts_one_refresh_and_is_gone(instance: dg.DagsterInstance, sqs: Any, queue: str) -> None:
+def test_a_message_starts_one_refresh_and_is_deleted(instance: dg.DagsterInstance, sqs: Any, queue: str) -> None:
     sensor = Sensor(instance, "events", CHEST_EVENT_QUEUE=queue)
     assert not sensor.tick(), "an empty queue"
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"}))

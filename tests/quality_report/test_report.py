@@ -148,7 +148,7 @@ def test_it_obeys_day_and_group_and_names_them(lake: str, truth: dict[str, Any],
     assert set(page.counts().values()) == {0}
 
 
-def test_nobody_is_on_the_page(page: Page, lake: str) -> None:
+def test_no_patient_is_on_the_page(page: Page, lake: str) -> None:
     assert not re.search(r"Covid\d", page.source)
     assert "9001" not in page.source
     with warehouse.open(lake) as wh:

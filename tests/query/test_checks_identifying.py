@@ -136,7 +136,7 @@ def is_allowed(text: str, allowed: str) -> bool:
 
 @settings(max_examples=200, deadline=None)
 @given(header=headers, style=styles)
-def test_identifying_attributes_are_found_wherever_they_stand(
+def test_identifying_attributes_are_found_anywhere(
     con: duckdb.DuckDBPyConnection, header: dict[str, Any], style: dict[str, Any]
 ) -> None:
     expected = sorted(

@@ -66,7 +66,7 @@ def test_a_manifest_keeps_its_citation(
     assert croissant["citeAs"] == here("cite", folder, "--format", "bibtex").stdout.rstrip("\n")
 
 
-def test_the_citation_of_a_strangers_manifest_is_one_line() -> None:
+def test_the_citation_of_an_untrusted_manifest_is_one_line() -> None:
     about = {
         "citation": "One\nTwo",
         "snapshot": 3,

@@ -53,7 +53,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("trusted", [True, False])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_no_lock_is_held_after_a_question(lake: Path, question: str, trusted: bool) -> None:
+def test_no_lock_is_held_after_a_query(lake: Path, question: str, trusted: bool) -> None:
     with warehouse.open(lake, trusted=trusted) as wh:
         with contextlib.suppress(warehouse.WarehouseError):
             QUESTIONS[question](wh)

@@ -248,7 +248,7 @@ def test_types_of_labels_survive(wh: warehouse.Warehouse, root: Path, tmp_path: 
         assert clinical == ((2, 2) if grain == "patient" else (1, 0)), "a label belongs to a patient or to nobody"
 
 
-def test_a_list_of_manifests_runs_nobodys_sql_unasked(here: Chest, root: Path, tmp_path: Path) -> None:
+def test_listing_manifests_runs_no_sql_unless_asked(here: Chest, root: Path, tmp_path: Path) -> None:
     place = ("--lake", root / "lake")
     made = here("manifest", "export", write(root, "select patient_id from patients"), "-o", tmp_path / "m", *place)
     assert made.returncode == 0, made.stderr
@@ -453,7 +453,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_no_text_is_refused_in_one_line(root: Path, kind: str) -> None:
+def test_what_is_not_text_is_refused_in_one_line(root: Path, kind: str) -> None:
     file = root / "odd.sql"
     file.write_bytes(ODD[kind])
     with pytest.raises(warehouse.UsageError) as caught:

@@ -356,7 +356,7 @@ def test_what_known_at_is_given_sees_no_more(lake: str) -> None:
     ],
     ids=range(14),
 )
-def test_texts_that_are_no_query_are_refused_in_words(held: warehouse.Warehouse, query: str) -> None:
+def test_texts_that_are_not_a_query_are_refused_with_an_explanation(held: warehouse.Warehouse, query: str) -> None:
     with pytest.raises(UsageError):
         held.sql(query)
 
@@ -578,7 +578,7 @@ def test_chest_sql_is_the_users_own_unless_untrusted(chest: Chest, lake: str, ro
     assert (written.returncode, written.stdout) == (2, "")
 
 
-def test_parameters_are_values_and_no_sql(held: warehouse.Warehouse) -> None:
+def test_parameters_are_values_and_not_sql(held: warehouse.Warehouse) -> None:
     def ask(query: str, **parameters: Any) -> list[Any]:
         return held.sql(query, **parameters).fetchall()
 

@@ -28,7 +28,7 @@ RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA
 
 
 class Severity(StrEnum):
-    """How grave the rows of a check are, gravest first."""
+    """How severe the rows of a check are, most severe first."""
 
     BLOCKING = "blocking"  # the snapshot is wrong
     ERROR = "error"  # a fact is wrong and would go into an answer
@@ -53,7 +53,7 @@ class Check:
 
 @cache
 def load_definitions() -> dict[str, Check]:
-    """Every check by its name, gravest first."""
+    """Every check by its name, most severe first."""
     found = [_parse(name) for name in sql_files.list_files("checks")]
     return {check.name: check for check in sorted(found, key=lambda c: (list(Severity).index(c.severity), c.name))}
 

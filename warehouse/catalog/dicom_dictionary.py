@@ -23,7 +23,7 @@ class Attribute(NamedTuple):
 def list_attributes() -> tuple[Attribute, ...]:
     """Every attribute that has a keyword, by keyword.
 
-    Attributes of repeating groups (overlays, curves) stand under their first group.
+    Attributes of repeating groups (overlays, curves) are listed under their first group.
     """
     dictionary = _import_dictionary()
     known = [

@@ -95,7 +95,7 @@ def parse_view(view: str) -> exp.Query:
 
 
 def _enclosing_queries(node: Any) -> Any:
-    """The queries that a node lies in: their steps hide views of the same name."""
+    """The queries around a node: their steps hide views of the same name."""
     while node := node.parent:
         if hasattr(node, "ctes"):
             yield node

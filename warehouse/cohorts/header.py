@@ -92,8 +92,8 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
 
 
 def choose_comparable(names: Sized, known: Collection[str]) -> Collection[str]:
-    """The known names that each of some unknown ones is compared with: none where they are too many, which no slip of
-    the pen makes, and which would take minutes."""
+    """The known names that each of some unknown ones is compared with: none where they are too many, which no typing
+    error makes, and which would take minutes."""
     return known if len(names) * len(known) <= _MOST_COMPARISONS else ()
 
 

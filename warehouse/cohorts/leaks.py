@@ -1,4 +1,4 @@
-"""Finds what stands on two sides of a split: the same patient, the same image, or the same bytes under two names.
+"""Finds what is on two sides of a split: the same patient, the same image, or the same bytes under two names.
 
 It reads the column `split` of an answer or a manifest, whoever made it. Rows without a side are on none.
 """
@@ -50,7 +50,7 @@ def find_split(names: Iterable[str]) -> str | None:
 
 
 def find_leaks(cohort: CohortAnswer) -> list[Leak]:
-    """What stands on two sides of an answer's column `split`: in the images of its rows. None without that column."""
+    """What is on two sides of an answer's column `split`: in the images of its rows. None without that column."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -66,7 +66,7 @@ def find_leaks(cohort: CohortAnswer) -> list[Leak]:
 
 
 def list_leaks(con: duckdb.DuckDBPyConnection, members: str) -> list[Leak]:
-    """What stands on two sides of a query with split, patient_id, SOPInstanceUID, etag, size and key."""
+    """What is on two sides of a query with split, patient_id, SOPInstanceUID, etag, size and key."""
     query = sql_files.fill(sql_files.read_statements("reports/split.sql")["leaks"], members=members)
     return [Leak(*row) for row in con.execute(query).fetchall()]
 

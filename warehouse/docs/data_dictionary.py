@@ -72,7 +72,7 @@ def _describe_field(column: columns.Column) -> dict[str, str]:
 
 
 def format_rows(relation: columns.Relation) -> list[dict[str, str]]:
-    """The same for a terminal: what a field has beyond the columns of the others goes into its meaning."""
+    """The same for a terminal: what a field has beyond the columns of the others is added to its meaning."""
     if not any(column.is_field for column in relation.columns):
         return list_rows(relation)
     return [
@@ -131,7 +131,7 @@ def render_page() -> str:
 def _is_much_like(
     relation: columns.Relation, other: columns.Relation, described: set[tuple[columns.Column, ...]]
 ) -> bool:
-    """Whether a relation has nearly all columns of another that stands on the page already, and some of its own."""
+    """Whether a relation has nearly all columns of another that is already on the page, and some of its own."""
     if other.columns not in described or other.columns == relation.columns:
         return False
     own = [column for column in relation.columns if column not in other.columns]
@@ -139,7 +139,7 @@ def _is_much_like(
 
 
 def _fold_rare_columns(row: dict[str, str]) -> dict[str, str]:
-    """A field's line for the page: what is seldom there goes into its meaning."""
+    """A field's line for the page: rare columns are added to its meaning."""
     if "kind" not in row:
         return row
     parts = _join_sentences({**row, "kind": "", "limits": ""})

@@ -1,4 +1,4 @@
-"""The drawing of sql/README.md: how tables, views and concepts stand on each other, read off the SQL of the views.
+"""The drawing of sql/README.md: how tables, views and concepts depend on each other, according to the SQL of the views.
 
 `python -m warehouse.docs.view_drawing sql/README.md` regenerates it (make docs); a test keeps it up to date.
 """

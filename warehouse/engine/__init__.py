@@ -1,5 +1,5 @@
-"""DuckDB itself: what has to be known of the database, whatever is stored in it.
+"""DuckDB itself: everything about the database that does not depend on what is stored in it.
 
-Belongs here: connections, names and literals, SQL files, limits, spilling, DuckDB's messages in our words.
+Belongs here: connections, names and literals, SQL files, limits, spilling, explanations of DuckDB's errors.
 Does not: what a lake is (warehouse/lake/store), which tables and views there are (warehouse/catalog).
 """

@@ -23,7 +23,7 @@ _MOST_SEARCHED = 4_000
 
 def explain_shortage(error: Exception) -> str:
     """What to do when memory or disk ran out, with the settings that help; "" for any other error."""
-    # A text of any length may be somebody else's; what DuckDB itself reports stands at its start.
+    # A text of any length may be somebody else's; what DuckDB itself reports is at its start.
     text, kind = str(error)[:_MOST_SEARCHED], type(error).__name__
     if kind in _OF_THE_QUERY:
         return ""

@@ -1,5 +1,5 @@
-"""Files that the tool writes: whole or not there at all, through no link, for owner and group alone.
+"""Files that the tool writes: complete or absent, never through a link, for owner and group only.
 
-Belongs here: writing, permissions, temporary files and what a dead process left of them. Does not: reading the
+Belongs here: writing, permissions, temporary files and what a killed process left behind. Does not: reading the
 folders of a bucket (warehouse/object_store).
 """

@@ -37,11 +37,11 @@ class HashedFile:
         return self._written
 
     def flush(self) -> None:
-        """Hand on what is buffered."""
+        """Pass on what is buffered."""
         self._file.flush()
 
     def close(self) -> None:
-        """Leave the file open: whoever opened it closes it."""
+        """Leave the file open: its opener closes it."""
         self.closed = True
 
     def readable(self) -> bool:
@@ -61,7 +61,7 @@ class HashedFile:
 def write_with_checksum(target: Path | str) -> Iterator[HashedFile]:
     """`files.write_atomically`, and a file `TARGET.sha256` after it; a pipe or a device gets none.
 
-    Each takes its place at once, the hash second: whoever looks between the two sees a hash that does not match, never
+    Each takes its place at once, the hash second: between the two, the hash does not match, but it never matches
     one that matches something else.
     """
     target = Path(target)

@@ -1,4 +1,4 @@
-"""Files and folders that are not there to stay: locked while their maker lives, removed at its end or by the next.
+"""Temporary files and folders: locked while their process lives, removed when it ends or by the next one.
 
 Each has a name that nobody can guess, and its maker holds a lock (flock) on it. The system drops the lock when the
 maker dies, however it dies. So a later process can distinguish leftovers from what is in use, also across
@@ -31,7 +31,7 @@ _swept: set[str] = set()
 
 
 def make_folder(parent: str, kind: Kind) -> str:
-    """Make a folder that nobody else may enter; OSError when the parent does not allow it."""
+    """Make a folder that no other user may enter; OSError when the parent does not allow it."""
     while True:
         path = _new_path(parent, kind)
         os.mkdir(path, 0o700)  # noqa: PTH102 - plain calls here: paths are texts, and this runs at every start
@@ -48,13 +48,13 @@ def make_file(parent: str, kind: Kind) -> tuple[str, int]:
 
 
 def release(path: str) -> None:
-    """Give away what was made: it has its name now, or is gone."""
+    """Stop managing what was made: it has its final name, or was removed."""
     if entry := _held.pop(path, None):
         os.close(entry[1])
 
 
 def remove(path: str) -> None:
-    """Remove what was made, with all that is in it. Nothing when it was given away."""
+    """Remove what was made, with all its content; does nothing if it was released."""
     if path in _held:
         _delete(path)
         release(path)
@@ -83,7 +83,7 @@ def _new_path(parent: str, kind: Kind) -> str:
 
 
 def _hold(path: str, flags: int) -> int:
-    """Open and lock what was made; 0 when somebody who swept took it for a dead one's before it was locked."""
+    """Open and lock what was made; 0 if another process removed it as a leftover before it was locked."""
     try:
         handle = os.open(path, flags | _NOFOLLOW | _CLOEXEC, 0o600)
     except FileNotFoundError:
@@ -106,7 +106,7 @@ def _hold(path: str, flags: int) -> int:
 
 
 def _remove_dead(path: str) -> None:
-    """Remove what nobody holds any more. OSError when somebody does, or when it is not ours."""
+    """Remove what no process holds any more. OSError if one does, or if it belongs to another user."""
     try:
         import fcntl
     except ImportError:

@@ -1,4 +1,4 @@
-"""Who may read what we write: the permissions that CHEST_SHARE stands for, and the umask for what libraries write."""
+"""Who may read what we write: the permissions that CHEST_SHARE sets, and the umask for what libraries write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UMASKS = {"private": 0o077, "group": 0o027, "all": 0o022}
 
 
 def find_umask() -> int:
-    """The umask that CHEST_SHARE stands for."""
+    """The umask that CHEST_SHARE sets."""
     return _UMASKS[load_share()]
 
 

@@ -67,7 +67,7 @@ def open_folder(data: Path, manifest: Manifest, layout: Layout) -> Iterator[None
 def choose_layout(data: Path, text: str = "") -> Layout:
     """The layout that was asked for, or that the folder remembers; UsageError if it has files in another layout.
 
-    A layout that was refused, or of which no file is there yet, does not bind.
+    A layout that was refused, or that has no file yet, does not bind.
     """
     remembered = read_layout(data)
     if not text or text == remembered:

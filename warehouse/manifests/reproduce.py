@@ -48,7 +48,7 @@ def reproduce(
     settings: Settings | None = None,
     tables: Given | None = None,
 ) -> Reproduction:
-    """Ask a manifest's cohort again on the lake it was made from; `newest`: on any lake, at its newest snapshot.
+    """Run a manifest's cohort again on the lake it was made from; `newest`: on any lake, at its newest snapshot.
 
     `tables` are the user's own that it was made with, by name; without them, the copies in its folder are read.
     Raises ManifestError when the snapshot is gone, when the lake is another one, or when the manifest was altered.

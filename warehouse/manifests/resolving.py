@@ -89,7 +89,7 @@ def make_manifest(
 
 
 def _require_answer(kept: Manifest, session: Session, definition: Definition, word: str, data: Path) -> None:
-    """UsageError unless a manifest has what the lake answers: a stranger's may name other objects."""
+    """UsageError unless a manifest has what the lake answers: an untrusted one may name other objects."""
     number, objects = kept.about["snapshot"], tuple(kept.about["objects"])
     columns = tuple(kept.about.get("columns", ()))
     with contextlib.ExitStack() as held:

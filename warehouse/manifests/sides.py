@@ -1,4 +1,4 @@
-"""The sides of a manifest that was exported with a split: the rows of each, and what stands on two of them."""
+"""The sides of a manifest that was exported with a split: the rows of each, and what is on two of them."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Bucket(Protocol):
 
 @dataclass(slots=True)
 class Emptied:
-    """A stand-in for a bucket whose objects are all gone."""
+    """A stand-in for a bucket that has lost all its objects."""
 
     source: str
     skipped: Sequence[Skipped] = ()

@@ -71,7 +71,7 @@ class Result:
 
 @explain_faults()
 def run_checks(warehouse: Session, name: str | None = None, *, limit: int | None = None) -> list[Result]:
-    """Run one check or all, gravest first, on what the warehouse shows: its snapshot, as-of date and group.
+    """Run one check or all, most severe first, on what the warehouse shows: its snapshot, as-of date and group.
 
     `limit` bounds the rows that a result keeps, never the count. Raises UsageError for an unknown name, LakeError when
     the snapshot lacks what a check asks for.

@@ -112,5 +112,5 @@ def cite_manifest(about: Mapping[str, Any]) -> Citation:
 
 
 def escape_tex(text: str) -> str:
-    """A text as TeX takes it."""
+    """Escape a text for TeX."""
     return re.sub(r"[&%$#_{}\\~^]", lambda sign: _TEX[sign[0]], text)

@@ -1,4 +1,4 @@
-"""DICOM files from headers in DICOM JSON (PS3.5, explicit little endian): quick, since what headers share is kept.
+"""Writes DICOM files from headers in DICOM JSON (PS3.5, explicit little endian); shared elements are encoded once.
 
 pydicom would do, but takes milliseconds for a header, of which a large bucket has hundreds of thousands; the tests
 read every file back with it.

@@ -52,7 +52,7 @@ def open_example(example: Example, path: str) -> Iterator[Session]:
 
 @cache
 def _make_lake() -> Path:
-    """An empty lake in a temporary folder, which goes with the process."""
+    """Make an empty lake in a temporary folder, which is removed when the process ends."""
     place = Path(files.make_temporary_folder()) / "lake"
     with store.open_writer(parse_address(str(place)), Settings()):
         return place

@@ -1,6 +1,6 @@
 """Reads a table of the user's own: opens it on a confined connection, gives its columns types, and digests it.
 
-The file may be a stranger's, so its connection has no lake and can read only the copy of that file, and everything that
+The file may be untrusted, so its connection has no lake and can read only the copy of that file, and everything that
 a file can state (rows, widths) is compared with a limit before it is loaded. Types are the declared ones, or inferred
 from all rows (types.py); a value that does not fit its type is an error with its row.
 """

@@ -1,6 +1,6 @@
 """Opens what was given as a table: a file, copied to a private folder and hashed, or a frame, as an Arrow table.
 
-The file may be a stranger's: only a regular file is read, once, up to a limit, and the copy is what is used.
+The file may be untrusted: only a regular file is read, once, up to a limit, and the copy is what is used.
 """
 
 from __future__ import annotations
