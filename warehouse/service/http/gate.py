@@ -21,7 +21,7 @@ from starlette.types import Scope as Connection
 from warehouse.errors import WarehouseError
 from warehouse.service.core import ForbiddenError, Service
 from warehouse.service.http.log import RequestLog
-from warehouse.service.http.problems import describe_error, handle_fault, make_problem, note_error
+from warehouse.service.http.problems import describe_error, describe_http_error, handle_fault, make_problem, note_error
 from warehouse.service.scope import split_path
 from warehouse.service.tokens import Caller, TokenFile, hash_token
 
@@ -91,7 +91,7 @@ class Gate:
             note_error(inner, error)
             await watched.answer(describe_error(error), inner, receive)
         except HTTPException as error:
-            await watched.answer(make_problem(error.status_code, error.detail), inner, receive)
+            await watched.answer(describe_http_error(error), inner, receive)
         except Exception as error:
             await watched.answer(handle_fault(error), inner, receive)
         finally:

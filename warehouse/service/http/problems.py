@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -77,7 +78,13 @@ def note_error(connection: MutableMapping[str, Any], error: WarehouseError) -> N
 async def handle_http_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
     """Handle what Starlette itself refuses: an unknown path, a method that a path does not take."""
     assert isinstance(error, HTTPException)
-    response = make_problem(error.status_code, str(error.detail))
+    return describe_http_error(error)
+
+
+def describe_http_error(error: HTTPException) -> Response:
+    """The response to an error of HTTP itself."""
+    standard, detail = HTTPStatus(error.status_code).phrase, str(error.detail)
+    response = make_problem(error.status_code, standard, "" if detail == standard else detail)
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response
