@@ -13,6 +13,8 @@ from served import Served
 
 import warehouse
 from warehouse.cohorts.parsing import list_shipped
+from warehouse.manifests.manifest import open_manifest
+from warehouse.manifests.verify import verify
 
 API = "/api/v1"
 VALUES = (
@@ -211,7 +213,7 @@ def test_a_manifest_is_a_folder_that_verifies(served: Served, served_bucket: Pat
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         archive.extractall(tmp_path / "manifest")
     manifest = open_manifest(tmp_path / "manifest")
-    assert manifest.verify(source=str(served_bucket)).holds
+    assert verify(manifest, source=str(served_bucket)).holds
     assert "objects" in problem(served.get(f"{API}/cohorts/covid_risk/manifest", params={"objects": "dmc"}), 400)
 
 

@@ -130,7 +130,7 @@ class Service:
             needed = max(needed, Rights.rows)
         self.require(caller, question.scope, needed)
         given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
-        given["most_bytes"] = self.limits.most_bytes
+        given["most_bytes"] = min(int(given.get("most_bytes") or self.limits.most_bytes), self.limits.most_bytes)
         given["suppress"] = self.find_base(caller, given.get("suppress"))
         given["digests"] = is_remembered = self.is_remembered(caller, given["suppress"])
         async with self._queue():

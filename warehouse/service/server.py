@@ -78,14 +78,38 @@ def serve(lake: str, settings: Settings, base: Scope, options: Options, announce
         uvicorn.Server(config).run(sockets=[listening])
 
 
+def serve_stdio(lake: str, settings: Settings, base: Scope, caller: Caller, log: Path | None, suppress: int) -> None:
+    """Serve one assistant over stdin and stdout until stdin ends; errors as in `serve`."""
+    require_extra()
+    import anyio
+
+    from warehouse.engine import limits
+    from warehouse.service.core import Service
+    from warehouse.service.http.log import RequestLog
+    from warehouse.service.mcp.server import run_stdio
+
+    limits.release_process()
+    service = Service(lake, settings, base, suppress=suppress, processes=1)
+    with contextlib.closing(service), _open_log(log) as file:
+        anyio.run(run_stdio, service, caller, RequestLog(file))
+
+
 def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO) -> Starlette:
     """The app of a service with all its adapters."""
     from warehouse.service.http.app import build_app
     from warehouse.service.http.log import RequestLog
+    from warehouse.service.mcp.server import HttpAdapter
 
     hosts = [*_LOOPBACK_NAMES, options.host, *options.hosts] if is_loopback(options.host) or options.hosts else []
+    assistants = HttpAdapter(service)
     return build_app(
-        service, entrance, routes=list_routes(service), hosts=hosts, origins=options.origins, log=RequestLog(log)
+        service,
+        entrance,
+        routes=[*list_routes(service), *assistants.list_routes()],
+        hosts=hosts,
+        origins=options.origins,
+        log=RequestLog(log),
+        running=[assistants.run()],
     )
 
 
@@ -125,6 +149,7 @@ def require_extra() -> None:
     """UsageError unless the libraries of the extra `serve` are installed."""
     try:
         import fastapi  # noqa: F401
+        import mcp  # noqa: F401
         import pebble  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:

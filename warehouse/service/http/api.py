@@ -195,4 +195,4 @@ class _Faults:
         except Exception as error:
             if has_begun:
                 raise
-            await handle_fault(error)(scope, receive, send)
+            await handle_fault(scope, error)(scope, receive, send)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -35,17 +36,22 @@ def build_app(
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
     log: RequestLog | None = None,
+    running: Sequence[AbstractAsyncContextManager[None]] = (),
 ) -> Starlette:
     """Build the ASGI app of a service.
 
     `hosts` are the names under which it may be addressed (all, if empty): a page of another site whose name was made to
-    lead here is refused. `origins` are those sites whose pages may read the answers; none by default.
+    lead here is refused. `origins` are those sites whose pages may read the answers; none by default. `running` is what
+    adapters need while the app runs.
     """
 
     @contextlib.asynccontextmanager
     async def live(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
-        yield
-        service.close()
+        async with contextlib.AsyncExitStack() as held:
+            held.callback(service.close)
+            for each in running:
+                await held.enter_async_context(each)
+            yield
 
     middleware = [Middleware(Gate, service=service, entrance=entrance, log=log or RequestLog(sys.stderr))]
     if origins:

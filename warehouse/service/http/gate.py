@@ -93,7 +93,7 @@ class Gate:
         except HTTPException as error:
             await watched.answer(describe_http_error(error), inner, receive)
         except Exception as error:
-            await watched.answer(handle_fault(error), inner, receive)
+            await watched.answer(handle_fault(inner, error), inner, receive)
         finally:
             self._write(inner, watched, time.monotonic() - begun)
 
