@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -53,7 +52,8 @@ def build_app(
                 await held.enter_async_context(each)
             yield
 
-    middleware = [Middleware(Gate, service=service, entrance=entrance, log=log or RequestLog(sys.stderr))]
+    log = log or RequestLog(sys.stderr)
+    middleware = [Middleware(Gate, service=service, entrance=entrance, log=log, hosts=hosts, origins=origins)]
     if origins:
         cors = Middleware(
             CORSMiddleware,
@@ -63,8 +63,6 @@ def build_app(
             expose_headers=["ETag", "Content-Range", "X-Truncated"],
         )
         middleware.insert(0, cors)
-    if hosts:
-        middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False))
     return Starlette(
         routes=[Route("/health", show_health), *routes],
         middleware=middleware,
