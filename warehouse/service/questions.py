@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,15 @@ def _run_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """The rows of a cohort: at most `most_rows`."""
     with warehouse.limited():
         return _to_answer(_prepare(warehouse, given).rows, int(given["most_rows"]))
+
+
+def _list_members(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
+    """Whom or what a cohort chose, all of it: the distinct values of the column of its grain."""
+    with warehouse.limited():
+        cohort = _prepare(warehouse, given)
+        column = cohort.definition.grain_column
+        chosen = warehouse.con.from_arrow(cohort.rows.select([column])).distinct().to_arrow_table()
+        return replace(_to_answer(chosen, chosen.num_rows), document={"column": column})
 
 
 def _count_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
@@ -127,6 +136,7 @@ def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
 KINDS: dict[str, Callable[[Warehouse, Mapping[str, Any]], Answer]] = {
     "sql": _run_sql,
     "rows": _run_cohort,
+    "members": _list_members,
     "counts": _count_cohort,
     "attrition": _follow_attrition,
     "table1": _tabulate,
