@@ -15,12 +15,12 @@ list_has_any({{ column }}, cast({{ values }} as varchar[]));
 -- name: number
 {{ column }} = {{ low }};
 
--- name: number in list
+-- name: list number
 list_contains({{ column }}, {{ low }});
 
 -- name: like
 -- Case counts, except in names of persons (PS3.4 C.2.2.2.4).
 regexp_full_match({{ column }}, {{ low }});
 
--- name: like in list
+-- name: list like
 len(list_filter({{ column }}, lambda item: regexp_full_match(item, {{ low }}))) > 0;

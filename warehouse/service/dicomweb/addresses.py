@@ -6,10 +6,13 @@ from starlette.requests import Request
 
 from warehouse.errors import UsageError
 
+#: Where the service is, below the day, snapshot, group or cohort of a path.
+PATH = "/dicomweb"
+
 
 def find_base(request: Request) -> str:
     """The address of the service as the client has it, with the day, snapshot, group or cohort of its path."""
-    return str(request.base_url).rstrip("/")
+    return f"{str(request.base_url).rstrip('/')}{PATH}"
 
 
 def get_uids(request: Request) -> dict[str, str]:

@@ -62,11 +62,11 @@ def _add(found: Conditions, attribute: Attribute, value: str) -> None:
         if high is not None:
             found.add("until", column, high)
     elif kind in _NUMBERS:
-        found.add("number in list" if is_list else "number", column, _parse_number(attribute, value))
+        found.add("list number" if is_list else "number", column, _parse_number(attribute, value))
     elif attribute.vr == "CS" and re.search(r"[\\,]", value) and not re.search(r"[*?]", value):
         found.add("any of" if is_list else "one of", column, _split(attribute, value))
     else:
-        found.add("like in list" if is_list else "like", column, _to_pattern(value, attribute.vr == "PN"))
+        found.add("list like" if is_list else "like", column, _to_pattern(value, attribute.vr == "PN"))
 
 
 def _split(attribute: Attribute, value: str) -> list[str]:

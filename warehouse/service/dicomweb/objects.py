@@ -53,6 +53,9 @@ class Buckets:
 class _ObjectFile(io.RawIOBase):
     """An object as a file that can be read and sought."""
 
+    #: What pydicom would show in its errors.
+    name = ""
+
     def __init__(self, bucket: Bucket, image: Stored) -> None:
         self._bucket, self._image = bucket, image
         self._at = 0

@@ -24,7 +24,6 @@ from warehouse.service.dicomweb.studies import Stored, Studies
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
 
-PATH = "/dicomweb"
 #: Headers that are read at a time, for metadata.
 _BATCH = 400
 _STUDY, _SERIES = "/studies/{StudyInstanceUID}", "/series/{SeriesInstanceUID}"
@@ -119,7 +118,7 @@ def list_routes(service: Service) -> list[BaseRoute]:
         f"{_INSTANCE}/frames/{{frames}}/thumbnail": retrieval.render_thumbnail,
         f"{_INSTANCE}/bulkdata/{{place:path}}": retrieval.retrieve_bulkdata,
     }
-    return [Mount(PATH, routes=[Route(path, _name(handler), methods=["GET"]) for path, handler in paths.items()])]
+    return [Mount(addresses.PATH, routes=[Route(path, _name(handler), methods=["GET"]) for path, handler in paths.items()])]
 
 
 def _name(handler: object) -> object:
