@@ -1,5 +1,8 @@
 -- Conditions of a search (PS3.4 C.2.2.2): `column` is a column of the index, `low`, `high` and `values` are parameters.
 
+-- name: one
+{{ column }} = {{ low }};
+
 -- name: one of
 {{ column }} in (select unnest(cast({{ values }} as varchar[])));
 
@@ -11,9 +14,6 @@ list_has_any({{ column }}, cast({{ values }} as varchar[]));
 
 -- name: until
 {{ column }} <= {{ high }};
-
--- name: number
-{{ column }} = {{ low }};
 
 -- name: list number
 list_contains({{ column }}, {{ low }});

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +104,8 @@ def _list_members(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     with warehouse.limited():
         cohort = _prepare(warehouse, given)
         column = cohort.definition.grain_column
-        chosen = warehouse.con.from_arrow(cohort.rows.select([column])).distinct().to_arrow_table()
-        return replace(_to_answer(chosen, chosen.num_rows), document={"column": column})
+        chosen = cohort.rows.column(column).unique().drop_null().to_pylist()
+        return Answer(document={"column": column, "members": chosen})
 
 
 def _count_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:

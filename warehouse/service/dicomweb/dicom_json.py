@@ -4,46 +4,58 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from datetime import date, time
 from typing import Any
 
+from warehouse.service.dicomweb import headers
 from warehouse.service.dicomweb.attributes import Attribute
 
-_BINARY_FLOATS = ("DS", "FD", "FL")
 
-
-def write_attribute(attribute: Attribute, value: Any) -> dict[str, Any]:
-    """An attribute of a column's value; without a value, only its VR (PS3.18 F.2.5)."""
-    if value is None or value == []:
-        return {"vr": attribute.vr}
+def choose_writer(attribute: Attribute) -> Callable[[Any], dict[str, Any]]:
+    """What writes values of an attribute; without a value there is only its VR (PS3.18 F.2.5)."""
+    vr = attribute.vr
     if attribute.type == "JSON":
-        return _read_sequence(value, attribute.vr)
-    values = value if isinstance(value, list) else [value]
-    return {"vr": attribute.vr, "Value": [_write_value(attribute.vr, item) for item in values]}
+        return lambda text: _read_sequence(text, attribute)
+    convert = _find_conversion(attribute)
+    if convert is None:  # most of them
+        return lambda value: {"vr": vr} if value is None else {"vr": vr, "Value": [value]}
+
+    def write(value: Any) -> dict[str, Any]:
+        if value is None or value == []:
+            return {"vr": vr}
+        return {"vr": vr, "Value": [convert(item) for item in (value if isinstance(value, list) else [value])]}
+
+    return write
 
 
-def write_text(vr: str, text: str) -> dict[str, Any]:
-    """An attribute of one text."""
-    return {"vr": vr, "Value": [text]}
+def _find_conversion(attribute: Attribute) -> Callable[[Any], Any] | None:
+    kind = attribute.type.removesuffix("[]")
+    if attribute.vr == "PN":
+        return lambda name: {"Alphabetic": name}
+    found: Callable[[Any], Any] | None = {"DATE": _write_date, "TIME": _write_time, "DOUBLE": _write_number}.get(kind)
+    return found or ((lambda value: value) if attribute.type.endswith("[]") else None)
 
 
-def _write_value(vr: str, value: Any) -> Any:
-    if vr == "PN":
-        return {"Alphabetic": value}
-    if isinstance(value, date):
-        return f"{value:%Y%m%d}"
-    if isinstance(value, time):
-        return f"{value:%H%M%S}" + (f".{value.microsecond:06d}" if value.microsecond else "")
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, float) and value.is_integer() and vr not in _BINARY_FLOATS:
-        return int(value)
-    return value
+def _write_date(day: date) -> str:
+    return f"{day.year:04d}{day.month:02d}{day.day:02d}"
 
 
-def _read_sequence(text: str, vr: str) -> dict[str, Any]:
+def _write_time(moment: time) -> str:
+    seconds = f"{moment.hour:02d}{moment.minute:02d}{moment.second:02d}"
+    return f"{seconds}.{moment.microsecond:06d}" if moment.microsecond else seconds
+
+
+def _write_number(number: float) -> float | None:
+    """JSON has no infinity."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _read_sequence(text: str | None, attribute: Attribute) -> dict[str, Any]:
     """A sequence as its header has it: an attribute, or the list of its items."""
-    found = json.loads(text)
-    if isinstance(found, dict) and "vr" in found:
-        return found
-    return {"vr": vr, "Value": found} if found else {"vr": vr}
+    found = json.loads(text) if text else None
+    if isinstance(found, list):
+        found = {"vr": attribute.vr, "Value": found}
+    if not isinstance(found, dict) or not found.get("Value"):
+        return {"vr": attribute.vr}
+    return headers.rewrite_items({attribute.tag: found}, "")[attribute.tag]

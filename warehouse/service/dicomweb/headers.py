@@ -73,7 +73,7 @@ def _pixels(address: str) -> dict[str, Any]:
 
 
 def _rewrite(header: dict[str, Any], image: Stored, address: str) -> dict[str, Any]:
-    found = _rewrite_items(header, f"{address}/bulkdata")
+    found = rewrite_items(header, f"{address}/bulkdata")
     found[_PATIENT_ID] = {"vr": "LO", "Value": [image.patient_id]}
     found.pop(PIXEL_DATA, None)
     if image.dcm_key:
@@ -81,8 +81,9 @@ def _rewrite(header: dict[str, Any], image: Stored, address: str) -> dict[str, A
     return dict(sorted(found.items()))
 
 
-def _rewrite_items(data_set: dict[str, Any], place: str) -> dict[str, Any]:
-    """A data set without nulls, and with bulk data at addresses below `place`: the tags and items that lead there."""
+def rewrite_items(data_set: dict[str, Any], place: str) -> dict[str, Any]:
+    """A data set without nulls, and with bulk data at addresses below `place`: the tags and items that
+    lead there; without bulk data if there is no place."""
     found: dict[str, Any] = {}
     for tag, attribute in data_set.items():
         if attribute is None:
@@ -91,11 +92,11 @@ def _rewrite_items(data_set: dict[str, Any], place: str) -> dict[str, Any]:
         if not isinstance(attribute, dict):  # no attribute: a member that no reader of DICOM JSON expects
             continue
         copy = dict(attribute)
-        if "BulkDataURI" in copy:
+        if copy.pop("BulkDataURI", None) and place:
             copy["BulkDataURI"] = f"{place}/{tag}"
         if copy.get("vr") == "SQ" and isinstance(copy.get("Value"), list):
             copy["Value"] = [
-                _rewrite_items(item or {}, f"{place}/{tag}/{number}") if isinstance(item, dict | None) else item
+                rewrite_items(item or {}, f"{place}/{tag}/{number}") if isinstance(item, dict | None) else item
                 for number, item in enumerate(copy["Value"])
             ]
         found[tag] = copy

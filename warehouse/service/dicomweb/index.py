@@ -122,7 +122,7 @@ class Indexes:
         index = Index(scope, snapshot)
         if scope.cohort:
             answer = await self.service.ask(caller, Question("members", scope, snapshot, {"name": scope.cohort}))
-            members = answer.to_table().column(0).to_pylist()
+            members = answer.document["members"]
             index = Index(scope, snapshot, answer.document["column"])
         kept = [name for number, name in self._ready if number == snapshot][1 - _MOST :]
         for key in [*self._ready]:
@@ -169,6 +169,13 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
         con.execute("drop table if exists temp.found_series")
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
+
+
+def find_patient(warehouse: Warehouse, index: Index, study: str) -> str | None:
+    """The patient of a study; None if the index has no such study."""
+    text = sql_files.fill(load("search")["owner"], studies=index.studies)
+    row = warehouse.con.execute(text, {"study": study}).fetchone()
+    return str(row[0]) if row else None
 
 
 def _remove_others(con: duckdb.DuckDBPyConnection, kept: list[str]) -> None:

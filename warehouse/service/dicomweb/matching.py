@@ -62,7 +62,7 @@ def _add(found: Conditions, attribute: Attribute, value: str) -> None:
         if high is not None:
             found.add("until", column, high)
     elif kind in _NUMBERS:
-        found.add("list number" if is_list else "number", column, _parse_number(attribute, value))
+        found.add("list number" if is_list else "one", column, _parse_number(attribute, value))
     elif attribute.vr == "CS" and re.search(r"[\\,]", value) and not re.search(r"[*?]", value):
         found.add("any of" if is_list else "one of", column, _split(attribute, value))
     else:

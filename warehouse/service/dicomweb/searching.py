@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.service.dicomweb import dicom_json, headers
-from warehouse.service.dicomweb.attributes import Attribute
-from warehouse.service.dicomweb.index import Index, load
+from warehouse.service.dicomweb.attributes import LEVELS, Attribute
+from warehouse.service.dicomweb.index import Index, find_patient, load
 from warehouse.service.dicomweb.matching import Conditions, build_conditions
 from warehouse.service.dicomweb.search_query import SearchQuery
 
@@ -32,9 +32,11 @@ class Found:
 def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int, base: str) -> Found:
     """Search for at most `most` results; `base` is the address that the results are retrieved below."""
     conditions = build_conditions(query.matches)
-    columns = [attribute.column for attribute in query.returned]
+    patient = find_patient(warehouse, index, path["StudyInstanceUID"]) if "StudyInstanceUID" in path else None
+    if patient is None and path:
+        return Found([])
     if query.level == "instance":
-        text = _ask_for_instances(index, query.returned, conditions, path)
+        text = _ask_for_instances(index, query.returned, conditions, path, patient)
     else:
         for keyword, uid in path.items():
             conditions.add("one of", f"{_TABLES[query.level]}.{sql_files.identifier(keyword)}", [uid])
@@ -46,24 +48,21 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
     kept = rows[:most]
     more = _read_more(warehouse, query, kept)
-    missing = [column for column in columns if kept and column not in kept[0]]
-    assert not missing, missing
-    return Found(
-        [_write(query, row, base, added) for row, added in zip(kept, more, strict=True)], has_more=len(rows) > most
-    )
+    return Found(_write_results(query, kept, base, more), has_more=len(rows) > most)
 
 
 _TABLES = {"study": "studies", "series": "series"}
 
 
-def _ask_for_instances(index: Index, returned: Iterable[Attribute], conditions: Conditions, path: Path) -> str:
-    """The search for instances: those of a path are found by the patient that the path has, which prunes files."""
+def _ask_for_instances(
+    index: Index, returned: Iterable[Attribute], conditions: Conditions, path: Path, patient: str | None
+) -> str:
+    """The search for instances: those of a study are found by its patient too, since files are sorted by patients."""
     of_path = Conditions(values=conditions.values)
     for keyword, uid in path.items():
         of_path.add("one of", sql_files.identifier(keyword), [uid])
-    if study := path.get("StudyInstanceUID"):
-        of_path.texts.append(f"patient_id in ({sql_files.fill(load('search')['owner'], studies=index.studies)})")
-        conditions.values["study"] = study
+    if patient:
+        of_path.add("one", sql_files.identifier("patient_id"), patient)
     names = {"study": "studies", "series": "series", "instance": "images"}
     columns = "".join(
         f", {names[attribute.level]}.{sql_files.identifier(attribute.column)}"
@@ -89,22 +88,22 @@ def _read_more(warehouse: Warehouse, query: SearchQuery, rows: list[dict[str, An
     found = headers.read_headers(warehouse, places)
     wanted = query.from_headers
     return [
-        {tag: header[tag] for tag in wanted if header.get(tag)}
+        headers.rewrite_items({tag: header[tag] for tag in wanted if tag in header}, "")
         for header in (json.loads(found.get(place[1:], "{}")) for place in places)
     ]
 
 
-def _write(query: SearchQuery, row: Mapping[str, Any], base: str, more: dict[str, Any]) -> dict[str, Any]:
-    """A result: its attributes by tag, in order."""
-    found = {**more}
-    for attribute in query.returned:
-        found[attribute.tag] = dicom_json.write_attribute(attribute, row[attribute.column])
-    parts = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")[: 1 + _DEPTH[query.level]]
-    segments = "".join(
-        f"/{name}/{row[part]}" for name, part in zip(("studies", "series", "instances"), parts, strict=False)
-    )
-    found["00081190"] = dicom_json.write_text("UR", f"{base}{segments}")
-    return dict(sorted(found.items()))
+def _write_results(query: SearchQuery, rows: list[dict[str, Any]], base: str, more: list[dict[str, Any]]) -> list[Any]:
+    """The results: the attributes of each by tag, in order."""
+    writers = [(each.tag, each.column, dicom_json.choose_writer(each)) for each in query.returned]
+    columns = dict(zip(("studies", "series", "instances"), _UIDS[: 1 + LEVELS.index(query.level)], strict=False))
+    results = []
+    for row, added in zip(rows, more, strict=True):
+        found = {tag: write(row[column]) for tag, column, write in writers}
+        segments = "".join(f"/{name}/{row[column]}" for name, column in columns.items())
+        found["00081190"] = {"vr": "UR", "Value": [f"{base}{segments}"]}
+        results.append(dict(sorted({**added, **found}.items())))
+    return results
 
 
-_DEPTH = {"study": 0, "series": 1, "instance": 2}
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
 from warehouse.errors import NotFoundError
-from warehouse.service.dicomweb.index import Index, load
+from warehouse.service.dicomweb.index import Index, find_patient, load
 
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
@@ -78,12 +78,12 @@ class Studies:
 def read_study(warehouse: Warehouse, index: Index, study: str) -> tuple[Stored, ...]:
     """Read the images of a study from the lake: by its patient, whom the index knows, since files are sorted by them."""
     con, texts = warehouse.con, load("search")
-    owner = con.execute(sql_files.fill(texts["owner"], studies=index.studies), {"study": study}).fetchone()
-    if owner is None:
+    patient = find_patient(warehouse, index, study)
+    if patient is None:
         return ()
     text = sql_files.fill(texts["study"], is_member=index.is_member)
-    rows = con.execute(text, {"patient": owner[0], "study": study}).fetchall()
+    rows = con.execute(text, {"patient": patient, "study": study}).fetchall()
     return tuple(
-        Stored(study, series, instance, source, key, patient, dcm_key or "", size or 0, etag or "")
-        for series, instance, source, key, patient, dcm_key, size, etag in rows
+        Stored(study, series, instance, source, key, patient_id, dcm_key or "", size or 0, etag or "")
+        for series, instance, source, key, patient_id, dcm_key, size, etag in rows
     )
