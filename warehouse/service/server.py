@@ -40,6 +40,7 @@ class Options:
     proxies: tuple[str, ...] = ()
     log: Path | None = None
     suppress: int = SUPPRESS
+    viewer: Path | None = None
 
 
 def serve(lake: str, settings: Settings, base: Scope, options: Options, announce: Callable[[str], object]) -> None:
@@ -83,9 +84,14 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
     from warehouse.service.http.app import build_app
     from warehouse.service.http.log import RequestLog
 
+    routes = list_routes(service)
+    if options.viewer:
+        from warehouse.service import viewer
+
+        routes += viewer.list_routes(options.viewer)
     hosts = [*_LOOPBACK_NAMES, options.host, *options.hosts] if is_loopback(options.host) or options.hosts else []
     return build_app(
-        service, entrance, routes=list_routes(service), hosts=hosts, origins=options.origins, log=RequestLog(log)
+        service, entrance, routes=routes, hosts=hosts, origins=options.origins, log=RequestLog(log)
     )
 
 
