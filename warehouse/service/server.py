@@ -90,9 +90,7 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
 
         routes += viewer.list_routes(options.viewer)
     hosts = [*_LOOPBACK_NAMES, options.host, *options.hosts] if is_loopback(options.host) or options.hosts else []
-    return build_app(
-        service, entrance, routes=routes, hosts=hosts, origins=options.origins, log=RequestLog(log)
-    )
+    return build_app(service, entrance, routes=routes, hosts=hosts, origins=options.origins, log=RequestLog(log))
 
 
 def list_routes(service: Service) -> list[BaseRoute]:

@@ -71,9 +71,7 @@ class Retrieval:
         numbers = frames.parse_frame_numbers(request.path_params["frames"])
         pixels = await self._open(image)
         pixels.require(numbers)
-        form = negotiation.choose_frames(
-            negotiation.parse_accept(request), pixels.syntax, is_single=len(numbers) == 1
-        )
+        form = negotiation.choose_frames(negotiation.parse_accept(request), pixels.syntax, is_single=len(numbers) == 1)
         address = f"{addresses.find_base(request)}{image.path}/frames"
         return await self._send_frames(pixels, numbers, form, address)
 

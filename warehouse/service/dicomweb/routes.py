@@ -118,7 +118,9 @@ def list_routes(service: Service) -> list[BaseRoute]:
         f"{_INSTANCE}/frames/{{frames}}/thumbnail": retrieval.render_thumbnail,
         f"{_INSTANCE}/bulkdata/{{place:path}}": retrieval.retrieve_bulkdata,
     }
-    return [Mount(addresses.PATH, routes=[Route(path, _name(handler), methods=["GET"]) for path, handler in paths.items()])]
+    return [
+        Mount(addresses.PATH, routes=[Route(path, _name(handler), methods=["GET"]) for path, handler in paths.items()])
+    ]
 
 
 def _name(handler: object) -> object:

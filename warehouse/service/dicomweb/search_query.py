@@ -10,9 +10,7 @@ from warehouse.service.dicomweb import attributes
 from warehouse.service.dicomweb.attributes import Attribute, Level
 
 FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-MULTIPLE = (
-    "The multiplevaluematching parameter is not supported. Multiple Value Matching has not been performed."  # PS3.18 8.3.4.6
-)
+MULTIPLE = "The multiplevaluematching parameter is not supported. Multiple Value Matching has not been performed."  # PS3.18 8.3.4.6
 EMPTY = "The emptyvaluematching parameter is not supported. Empty Value Matching has not been performed."
 
 #: Parameters that are no attributes: how to search, and what the gate has read already.

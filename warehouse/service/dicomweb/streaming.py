@@ -48,7 +48,9 @@ async def begin(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return go_on()
 
 
-async def answer_pieces(pieces: AsyncIterator[bytes], content_type: str, length: int | None = None) -> StreamingResponse:
+async def answer_pieces(
+    pieces: AsyncIterator[bytes], content_type: str, length: int | None = None
+) -> StreamingResponse:
     """A response of pieces. An error before the first is an answer of its own; after it, the connection is cut."""
     headers = {"Cache-Control": "private, no-cache"}
     if length is not None:
@@ -56,9 +58,7 @@ async def answer_pieces(pieces: AsyncIterator[bytes], content_type: str, length:
     return StreamingResponse(await begin(pieces), headers={**headers, "Content-Type": content_type})
 
 
-async def answer_parts(
-    parts: AsyncIterator[tuple[str, str, AsyncIterator[bytes]]], media: str
-) -> StreamingResponse:
+async def answer_parts(parts: AsyncIterator[tuple[str, str, AsyncIterator[bytes]]], media: str) -> StreamingResponse:
     """A response of several parts (PS3.18 8.6.1.2.1): each a Content-Type, a Content-Location, and its bytes."""
     boundary = f"chest-{secrets.token_hex(16)}"
 

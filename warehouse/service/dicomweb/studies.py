@@ -47,7 +47,9 @@ class Studies:
         self._kept: OrderedDict[tuple[int, str, str], tuple[Stored, ...]] = OrderedDict()
         self._n_images = 0
 
-    def find(self, warehouse: Warehouse, index: Index, study: str, series: str = "", instance: str = "") -> list[Stored]:
+    def find(
+        self, warehouse: Warehouse, index: Index, study: str, series: str = "", instance: str = ""
+    ) -> list[Stored]:
         """The images of a study, or of a series or instance of it; NotFoundError if none is shown."""
         key = (index.snapshot, index.name, study)
         with self._lock:
@@ -57,9 +59,7 @@ class Studies:
         if kept is None:
             kept = read_study(warehouse, index, study)
             self._keep(key, kept)
-        found = [
-            image for image in kept if series in ("", image.series) and instance in ("", image.instance)
-        ]
+        found = [image for image in kept if series in ("", image.series) and instance in ("", image.instance)]
         if not found:
             what = "instance" if instance else "series" if series else "study"
             raise NotFoundError(f"There is no such {what} in what is shown here.")
