@@ -1,4 +1,4 @@
-"""What DICOMweb answers to requests of every form: statuses, media types, rights, the log, and a bucket that changed."""
+"""What DICOMweb answers to requests of every form: statuses, media types, rights, the log, a changed bucket."""
 
 import json
 import os
@@ -158,7 +158,8 @@ def test_the_log_names_no_patient(served: Served) -> None:
 def test_an_image_that_was_sent_twice_is_shown_once(served: Served, served_lake: Path) -> None:
     with warehouse.open(str(served_lake)) as wh:
         instance, study, n_rows = wh.sql(
-            "select SOPInstanceUID, min(StudyInstanceUID), count(*) from images group by all having count(*) > 1 limit 1"
+            "select SOPInstanceUID, min(StudyInstanceUID), count(*) from images group by all "
+            "having count(*) > 1 limit 1"
         ).fetchone()
         first = wh.sql(
             "select header from headers inner join images using (source, key) where SOPInstanceUID = $uid "

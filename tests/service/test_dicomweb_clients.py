@@ -43,7 +43,8 @@ def test_searches_find_what_the_views_have(client: DICOMwebClient, wh: warehouse
     expected = {
         row[0]: row[1:]
         for row in wh.sql(
-            "select StudyInstanceUID, patient_id, n_series, strftime(StudyDate, '%Y%m%d'), ModalitiesInStudy from studies"
+            "select StudyInstanceUID, patient_id, n_series, strftime(StudyDate, '%Y%m%d'), ModalitiesInStudy "
+            "from studies"
         ).fetchall()
     }
     assert len(studies) == len(expected)
@@ -100,7 +101,8 @@ def test_series_and_instances_of_a_study(client: DICOMwebClient, wh: warehouse.W
     ).fetchone()[0]
     series = client.search_for_series(study)
     expected = wh.sql(
-        "select SeriesInstanceUID, count(distinct SOPInstanceUID) from images where StudyInstanceUID = $study group by all",
+        "select SeriesInstanceUID, count(distinct SOPInstanceUID) from images "
+        "where StudyInstanceUID = $study group by all",
         study=study,
     ).fetchall()
     assert {(get_uid(each, "0020000E"), each["00201209"]["Value"][0]) for each in series} == {*expected}
@@ -114,7 +116,8 @@ def test_series_and_instances_of_a_study(client: DICOMwebClient, wh: warehouse.W
 
 def test_metadata_are_the_headers(client: DICOMwebClient, wh: warehouse.Warehouse) -> None:
     study, series = wh.sql(
-        "select StudyInstanceUID, SeriesInstanceUID from images group by all order by count(*) desc, StudyInstanceUID, SeriesInstanceUID limit 1"
+        "select StudyInstanceUID, SeriesInstanceUID from images group by all "
+        "order by count(*) desc, StudyInstanceUID, SeriesInstanceUID limit 1"
     ).fetchone()
     metadata = client.retrieve_series_metadata(study, series)
     headers = dict(
@@ -139,7 +142,8 @@ def test_frames_are_the_pixels_of_the_files(
     client: DICOMwebClient, wh: warehouse.Warehouse, served_bucket: Path
 ) -> None:
     rows = wh.sql(
-        "select StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, min(dcm_key) from images where dcm_key is not null "
+        "select StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, min(dcm_key) from images "
+        "where dcm_key is not null "
         "group by all order by all"
     ).fetchall()
     seen = set()

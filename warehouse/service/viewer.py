@@ -3,13 +3,14 @@
     /ohif/                               its list of studies
     /asof/2020-06-01/ohif/viewer?StudyInstanceUIDs=1.2.3
 
-Its files have absolute addresses (/app.bundle.js), so that they are served at the root; its pages are below /ohif, after
-the day, snapshot, group or cohort that they show. Only its settings are ours: /app-config.js, which finds that prefix in
-the address of the page. Nothing is downloaded while it runs.
+Its files have absolute addresses (/app.bundle.js), so that they are served at the root; its pages are below /ohif,
+after the day, snapshot, group or cohort that they show. Only its settings are ours: /app-config.js, which finds that
+prefix in the address of the page. Nothing is downloaded while it runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.requests import Request
@@ -66,7 +67,7 @@ def _list_files(build: Path) -> list[BaseRoute]:
     return routes
 
 
-def _give(path: Path) -> object:
+def _give(path: Path) -> Callable[[Request], Awaitable[Response]]:
     async def give_file_of_viewer(request: Request) -> Response:  # noqa: ARG001
         return FileResponse(path, headers={"Cache-Control": "private, max-age=3600"})
 

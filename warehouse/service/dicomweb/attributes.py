@@ -16,7 +16,7 @@ Level = Literal["study", "series", "instance"]
 
 LEVELS: tuple[Level, ...] = ("study", "series", "instance")
 
-#: Attributes of the tables of the index, by level, with the type of their column where view images has none of the name.
+#: Attributes of the tables of the index, by level; with the type of their column where view images has none.
 _STUDY = {
     "StudyInstanceUID": "",
     "StudyDate": "",

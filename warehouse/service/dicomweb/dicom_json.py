@@ -33,8 +33,9 @@ def _find_conversion(attribute: Attribute) -> Callable[[Any], Any] | None:
     kind = attribute.type.removesuffix("[]")
     if attribute.vr == "PN":
         return lambda name: {"Alphabetic": name}
-    found: Callable[[Any], Any] | None = {"DATE": _write_date, "TIME": _write_time, "DOUBLE": _write_number}.get(kind)
-    return found or ((lambda value: value) if attribute.type.endswith("[]") else None)
+    if kind in _CONVERSIONS:
+        return _CONVERSIONS[kind]
+    return (lambda value: value) if attribute.type.endswith("[]") else None
 
 
 def _write_date(day: date) -> str:
@@ -51,6 +52,9 @@ def _write_number(number: float) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"DATE": _write_date, "TIME": _write_time, "DOUBLE": _write_number}
+
+
 def _read_sequence(text: str | None, attribute: Attribute) -> dict[str, Any]:
     """A sequence as its header has it: an attribute, or the list of its items."""
     found = json.loads(text) if text else None
@@ -58,4 +62,5 @@ def _read_sequence(text: str | None, attribute: Attribute) -> dict[str, Any]:
         found = {"vr": attribute.vr, "Value": found}
     if not isinstance(found, dict) or not found.get("Value"):
         return {"vr": attribute.vr}
-    return headers.rewrite_items({attribute.tag: found}, "")[attribute.tag]
+    (written,) = headers.rewrite_items({attribute.tag: found}, "").values()
+    return dict(written)

@@ -71,9 +71,7 @@ def read_stored(pixels: Pixels, number: int) -> bytes:
     file.seek(pixels.start + 12)
     offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
     try:
-        return cast(
-            bytes,
-            encaps.get_frame(
+        return encaps.get_frame(
                 file,
                 number - 1,
                 number_of_frames=pixels.n_frames,
@@ -100,7 +98,7 @@ def read_decoded(pixels: Pixels, number: int) -> bytes:
 
 def decode_frame(pixels: Pixels, number: int) -> Any:
     """The stored values of a frame as an array; colours last, and as RGB."""
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     pixels.file.seek(0)
     try:
@@ -140,11 +138,11 @@ def parse_frame_numbers(text: str) -> list[int]:
 
 
 def _find_frame_length(dataset: Dataset) -> int:
-    """The bytes of a frame that is not compressed; 0 if its bits do not fill bytes, or its colours are subsampled."""
-    bits = int(dataset.get("BitsAllocated", 0))
-    if bits % 8 or "422" in str(dataset.get("PhotometricInterpretation", "")):
-        return 0
-    return int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1)) * (bits // 8)
+    """The bytes of a frame that is not compressed; 0 if its bits do not fill bytes."""
+    bits, samples = int(dataset.get("BitsAllocated", 0)), int(dataset.get("SamplesPerPixel", 1))
+    if "422" in str(dataset.get("PhotometricInterpretation", "")):  # two pixels share their colour (PS3.3 C.7.6.3.1.2)
+        samples = 2
+    return 0 if bits % 8 else int(dataset.Rows) * int(dataset.Columns) * samples * (bits // 8)
 
 
 def _read_native(pixels: Pixels, number: int, length: int) -> bytes:

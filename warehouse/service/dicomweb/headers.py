@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PIXEL_DATA = "7FE00010"
 _PATIENT_ID = "00100020"
-_NO_BYTES = re.compile(r'\s*,\s*"InlineBinary"\s*:\s*null')
+_NO_VALUE = re.compile(r'\s*,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
 #: The patients that a header names, in most headers once and as the key does.
 _PATIENT = re.compile(r'"00100020"\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 #: An attribute without a value, which the normal form may write as null. No text matches it: quotes in it are escaped.
@@ -60,7 +60,7 @@ def write_metadata(header: str, image: Stored, address: str) -> str:
     patients = _PATIENT.findall(header)
     if len(patients) != 1 or patients[0] != image.patient_id or '"BulkDataURI"' in header or PIXEL_DATA in header:
         return json.dumps(_rewrite(json.loads(header), image, address), ensure_ascii=False)
-    text = _NULL.sub(lambda found: f'"{found[1]}": {{"vr": "{_find_vr(found[1])}"}}', _NO_BYTES.sub("", header))
+    text = _NULL.sub(lambda found: f'"{found[1]}": {{"vr": "{_find_vr(found[1])}"}}', _NO_VALUE.sub("", header))
     return f"{text.rstrip()[:-1]}, {json.dumps(_pixels(address))[1:]}" if image.dcm_key else text
 
 
@@ -95,6 +95,8 @@ def rewrite_items(data_set: dict[str, Any], place: str) -> dict[str, Any]:
         copy = dict(attribute)
         if copy.get("InlineBinary", "") is None:
             del copy["InlineBinary"]
+        if copy.get("Value") == [None]:
+            del copy["Value"]
         if copy.pop("BulkDataURI", None) and place:
             copy["BulkDataURI"] = f"{place}/{tag}"
         if copy.get("vr") == "SQ" and isinstance(copy.get("Value"), list):

@@ -102,7 +102,7 @@ def _parse_range(attribute: Attribute, kind: str, value: str) -> tuple[Any, Any]
     try:
         if dash and not any(ends):
             raise ValueError
-        return tuple(parse(text, is_end) if text else None for text, is_end in zip(ends, (False, True), strict=True))  # type: ignore[return-value]
+        return parse(ends[0], False) if ends[0] else None, parse(ends[1], True) if ends[1] else None
     except ValueError:
         shape = "YYYYMMDD" if kind == "DATE" else "HHMMSS"
         raise UsageError(f"{attribute.keyword} is {shape}, or a range of two with a hyphen between them.") from None

@@ -52,7 +52,7 @@ class Accepted:
 
 
 def parse_accept(request: Request) -> list[Accepted]:
-    """The accepted media types, best first: of the parameter `accept`, or else of the header; any, if neither is there."""
+    """The accepted media types, best first: of the parameter `accept` or of the header; any, if neither is there."""
     text = request.query_params.get("accept") or ",".join(request.headers.getlist("accept")) or "*/*"
     found = [_parse_one(part.strip()) for part in _PARTS[","].findall(text) if part.strip()]
     return sorted((each for each in found if each.quality > 0), key=lambda each: -each.quality)
@@ -99,7 +99,7 @@ def choose_instances(request: Request, *, is_single: bool) -> tuple[bool, str]:
 
 @dataclass(frozen=True, slots=True)
 class FrameForm:
-    """How frames are sent: as parts or alone, of which media type and transfer syntax, decoded or as they are stored."""
+    """How frames are sent: as parts or alone, in which media type and transfer syntax, decoded or as stored."""
 
     is_multipart: bool
     media: str

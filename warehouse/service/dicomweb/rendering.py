@@ -125,7 +125,7 @@ def _to_display(pixels: Pixels, number: int, view: View) -> Any:
 
 
 def _apply_window(values: Any, dataset: Any, view: View, np: Any) -> Any:
-    """Values from 0 to 1: by the window of the request, the VOI LUT or window of the file, or all that the frame has."""
+    """Values from 0 to 1: by the window of the request, the VOI LUT or window of the file, or the frame's range."""
     if view.window is None and dataset.get("VOILUTSequence"):
         from pydicom.pixels.processing import apply_voi
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from warehouse.service.core import Service
 from warehouse.service.dicomweb import addresses, bulkdata, frames, negotiation, rendering, streaming
+from warehouse.service.dicomweb.errors import NotAcceptableError
 from warehouse.service.dicomweb.frames import Pixels
 from warehouse.service.dicomweb.index import Index, Indexes
 from warehouse.service.dicomweb.negotiation import DICOM, EXPLICIT, STORED, FrameForm
@@ -58,7 +59,7 @@ class Retrieval:
         if syntax != STORED:
             stored = (await self.reading.run(frames.open_header, file)).syntax
             if syntax not in (stored, EXPLICIT):
-                raise negotiation.NotAcceptableError(f"This object is stored in {stored}; {syntax} is not made of it.")
+                raise NotAcceptableError(f"This object is stored in {stored}; {syntax} is not made of it.")
             file.seek(0)
             if stored != syntax:
                 made = await self.decoding.run(frames.rewrite_explicit, file)
@@ -125,7 +126,7 @@ class Retrieval:
         numbers = frames.parse_frame_numbers(request.path_params.get("frames", "1"))
         pixels.require(numbers)
         if len(numbers) > 1:
-            raise negotiation.NotAcceptableError(f"{media} has one frame; {len(numbers)} were asked for.")
+            raise NotAcceptableError(f"{media} has one frame; {len(numbers)} were asked for.")
         made = await self.decoding.run(rendering.render_frame, pixels, numbers[0], view, media)
         return Response(made, headers={"Cache-Control": "private, no-cache"}, media_type=media)
 

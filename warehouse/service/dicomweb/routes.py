@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -110,7 +110,7 @@ def list_routes(service: Service) -> list[BaseRoute]:
         f"{_STUDY}/instances": searching_.search_instances,
         f"{_STUDY}{_SERIES}/instances": searching_.search_instances,
         **{f"{place}/metadata": searching_.retrieve_metadata for place in (_STUDY, _STUDY + _SERIES, _INSTANCE)},
-        **{place: retrieval.retrieve_instances for place in (_STUDY, _STUDY + _SERIES, _INSTANCE)},
+        **dict.fromkeys((_STUDY, _STUDY + _SERIES, _INSTANCE), retrieval.retrieve_instances),
         **{f"{place}/thumbnail": retrieval.render_thumbnail for place in (_STUDY, _STUDY + _SERIES, _INSTANCE)},
         f"{_INSTANCE}/frames/{{frames}}": retrieval.retrieve_frames,
         f"{_INSTANCE}/rendered": retrieval.render_image,
@@ -123,11 +123,11 @@ def list_routes(service: Service) -> list[BaseRoute]:
     ]
 
 
-def _name(handler: object) -> object:
+def _name(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     """A handler as a function of its own name, which the log has."""
 
-    @functools.wraps(handler)  # type: ignore[arg-type]
+    @functools.wraps(handler)
     async def answer(request: Request) -> Response:
-        return await handler(request)  # type: ignore[operator,no-any-return]
+        return await handler(request)
 
     return answer

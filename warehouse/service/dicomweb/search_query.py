@@ -10,7 +10,7 @@ from warehouse.service.dicomweb import attributes
 from warehouse.service.dicomweb.attributes import Attribute, Level
 
 FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-MULTIPLE = "The multiplevaluematching parameter is not supported. Multiple Value Matching has not been performed."  # PS3.18 8.3.4.6
+MULTIPLE = "The multiplevaluematching parameter is not supported. Multiple Value Matching has not been performed."
 EMPTY = "The emptyvaluematching parameter is not supported. Empty Value Matching has not been performed."
 
 #: Parameters that are no attributes: how to search, and what the gate has read already.
@@ -97,7 +97,7 @@ _PLURALS = {"series": "series", "instance": "instances"}
 
 
 def _include(found: SearchQuery, name: str) -> None:
-    """Note an attribute to return (PS3.18 8.3.4.3); one that the lake does not have is left out, as the standard says."""
+    """Note an attribute to return (PS3.18 8.3.4.3); one that the lake does not have is left out."""
     known = attributes.map_attributes()
     if name == "all":
         found.included += [

@@ -1,4 +1,4 @@
-"""Sends what is large piece by piece: bytes are read when the client has taken those before, and no lake waits for it."""
+"""Sends what is large piece by piece: bytes are read when a client has taken those before; no lake waits for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Threads:
         """Iterate over something that blocks."""
         iterator, end = iter(items), object()
         while (found := await self.run(next, iterator, end)) is not end:
-            yield found  # type: ignore[misc]
+            yield found
 
 
 async def begin(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -76,7 +76,7 @@ class Studies:
 
 
 def read_study(warehouse: Warehouse, index: Index, study: str) -> tuple[Stored, ...]:
-    """Read the images of a study from the lake: by its patient, whom the index knows, since files are sorted by them."""
+    """Read the images of a study from the lake; by its patient too, since files are sorted by patients."""
     con, texts = warehouse.con, load("search")
     patient = find_patient(warehouse, index, study)
     if patient is None:
