@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 IMPLICIT = "1.2.840.10008.1.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 
 @dataclass
@@ -57,7 +57,7 @@ def open_header(file: BinaryIO) -> Pixels:
 def open_pixels(file: BinaryIO) -> Pixels:
     """Read the header of a DICOM object; UndecodableError if it is none, or has no pixels."""
     found = open_header(file)
-    if found.syntax != _DEFLATED and not file.read(2).startswith(b"\xe0\x7f"):
+    if found.syntax != _DEFLATED and file.read(2) not in (b"\xe0\x7f", b"\x7f\xe0"):
         raise UndecodableError("This object has no pixels.")
     return found
 
@@ -72,11 +72,10 @@ def read_stored(pixels: Pixels, number: int) -> bytes:
     offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
     try:
         return encaps.get_frame(
-                file,
-                number - 1,
-                number_of_frames=pixels.n_frames,
-                extended_offsets=cast(Any, offsets) if all(offsets) else None,
-            ),
+            file,
+            number - 1,
+            number_of_frames=pixels.n_frames,
+            extended_offsets=cast(Any, offsets) if all(offsets) else None,
         )
     except (ValueError, EOFError) as error:
         raise UndecodableError(f"Frame {number} cannot be found: {_shorten(error)}") from None
@@ -86,22 +85,29 @@ def read_decoded(pixels: Pixels, number: int) -> bytes:
     """A frame as its stored values, little endian, in the order that its header states."""
     if pixels.syntax in (EXPLICIT, IMPLICIT) and (length := _find_frame_length(pixels.dataset)):
         return _read_native(pixels, number, length)
+    return _write_values(pixels.dataset, decode_frame(pixels, number))
+
+
+def _write_values(dataset: Dataset, values: Any) -> bytes:
+    """The values of a frame as bytes, in the order that its header states."""
     import numpy as np
 
-    values = decode_frame(pixels, number)
-    if int(pixels.dataset.get("BitsAllocated", 8)) == 1:
+    if int(dataset.get("BitsAllocated", 8)) == 1:
         return np.packbits(values.astype(bool).ravel(), bitorder="little").tobytes()
-    if values.ndim == 3 and int(pixels.dataset.get("PlanarConfiguration") or 0) == 1:
+    if values.ndim == 3 and int(dataset.get("PlanarConfiguration") or 0) == 1:
         values = np.moveaxis(values, -1, 0)
     return bytes(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 def decode_frame(pixels: Pixels, number: int) -> Any:
     """The stored values of a frame as an array; colours last, and as RGB."""
+    import pydicom
     from pydicom.pixels.utils import pixel_array
 
     pixels.file.seek(0)
     try:
+        if pixels.syntax == _DEFLATED:  # of a compressed stream all has to be read
+            return pixel_array(pydicom.dcmread(pixels.file), index=number - 1)
         return pixel_array(pixels.file, index=number - 1)
     except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
         raise UndecodableError(f"Frame {number} cannot be decoded: {_shorten(error)}") from None
@@ -116,9 +122,10 @@ def rewrite_explicit(file: BinaryIO) -> bytes:
     try:
         dataset = pydicom.dcmread(file)
         if dataset.file_meta.TransferSyntaxUID.is_compressed:
-            if "PixelData" in dataset:
+            if "PixelData" in dataset and dataset.file_meta.TransferSyntaxUID.is_encapsulated:
                 dataset.decompress(generate_instance_uid=False)
-            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        elif dataset.file_meta.TransferSyntaxUID == _BIG_ENDIAN and "PixelData" in dataset:
+            _turn_bytes(dataset)
         to = io.BytesIO()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         pydicom.dcmwrite(to, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
@@ -127,6 +134,17 @@ def rewrite_explicit(file: BinaryIO) -> bytes:
     except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise UndecodableError(f"The object cannot be written without compression: {_shorten(error)}") from None
     return to.getvalue()
+
+
+def _turn_bytes(dataset: Dataset) -> None:
+    """Write the pixels of a data set anew, little endian."""
+    count = max(1, int(dataset.get("NumberOfFrames") or 1))
+    values = dataset.pixel_array
+    frames = [_write_values(dataset, frame) for frame in (values if count > 1 else [values])]
+    joined = b"".join(frames)
+    dataset.PixelData = joined + b"\0" * (len(joined) % 2)
+    if "YBR" in str(dataset.get("PhotometricInterpretation", "")):
+        dataset.PhotometricInterpretation = "RGB"
 
 
 def parse_frame_numbers(text: str) -> list[int]:
