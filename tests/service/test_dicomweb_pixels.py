@@ -13,8 +13,15 @@ from dicomweb_client.web import DICOMwebClient
 from PIL import Image
 from pydicom.pixels.processing import apply_modality_lut
 from served import Served, serve_thread
+from servers import S3
 
 import warehouse
+from warehouse.object_store.base import Buffer, Content, ReadFailure
+from warehouse.object_store.folder import FolderBucket
+from warehouse.service.dicomweb.frames import open_pixels, read_decoded
+from warehouse.service.dicomweb.objects import Buckets
+from warehouse.service.dicomweb.studies import Stored
+from warehouse.settings import Settings, load_settings
 
 #: Files of pydicom, by what is special about them.
 NAMES = {
@@ -53,20 +60,23 @@ def path_of(name: str) -> str:
     return f"/dicomweb/studies/1.2.3.{number}/series/1.2.3.{number}.1/instances/1.2.3.{number}.1.1"
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    bucket = tmp_path_factory.mktemp("pydicom") / "bucket"
+def write_bucket(bucket: Path, *names: str) -> None:
+    """A bucket with a patient for each file."""
     warnings.simplefilter("ignore")
-    for number, name in enumerate(NAMES):
-        dataset = read(name)
-        images, headers = (
-            bucket / f"training/P{number}" / part / "2020-05-01" for part in ("images", "images_metadata")
-        )
+    for name in names:
+        dataset, patient = read(name), f"training/P{[*NAMES].index(name)}"
+        images, headers = (bucket / patient / part / "2020-05-01" for part in ("images", "images_metadata"))
         images.mkdir(parents=True)
         headers.mkdir(parents=True)
         dataset.save_as(images / "1.dcm")
         header = {tag: value for tag, value in dataset.to_json_dict(suppress_invalid_tags=True).items() if tag < "7FE0"}
         (headers / "1.json").write_text(json.dumps(header))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    bucket = tmp_path_factory.mktemp("pydicom") / "bucket"
+    write_bucket(bucket, *NAMES)
     lake = bucket.with_name("lake")
     warehouse.refresh(str(bucket), str(lake))
     with serve_thread(lake) as running:
@@ -217,3 +227,60 @@ def test_bulk_data_of_pixels_are_its_frames(served: Served) -> None:
     assert b"".join(found) == dataset.pixel_array.astype("<u4").tobytes()
     assert served.get(f"{path_of('15 frames')}/bulkdata/00420011").status_code == 404
     assert served.get(f"{path_of('15 frames')}/bulkdata/../../../secret").status_code == 404
+
+
+def test_frames_come_from_s3(s3: S3, tmp_path: Path) -> None:
+    """From S3 as from a folder; an object that was written anew is refused, even with the same bytes but one."""
+    names = ("15 frames", "15 frames in RLE", "JPEG 2000")
+    write_bucket(tmp_path / "bucket", *names)
+    s3.upload(tmp_path / "bucket", "images")
+    lake = tmp_path / "lake"
+    warehouse.refresh("s3://images", str(lake))
+    with serve_thread(lake, settings=load_settings()) as other:
+        for name in names:
+            expected = read(name).pixel_array
+            number = int(read(name).get("NumberOfFrames", 1))
+            last = expected[-1] if number > 1 else expected
+            found = get(other, f"{path_of(name)}/frames/{number}", "application/octet-stream")
+            assert found == last.astype(last.dtype.newbyteorder("<")).tobytes()
+            file = get(other, path_of(name), "application/dicom; transfer-syntax=*")
+            assert np.array_equal(pydicom.dcmread(io.BytesIO(file)).pixel_array, expected)
+        key = f"training/P{[*NAMES].index(names[0])}/images/2020-05-01/1.dcm"
+        body = (tmp_path / "bucket" / key).read_bytes()
+        s3.put("images", {key: body[:-1] + bytes([body[-1] ^ 1])})
+        for path in ("", "/frames/3", "/rendered"):
+            assert other.get(f"{path_of(names[0])}{path}").status_code == 409
+
+
+def test_a_frame_is_read_without_those_before(served: Served, tmp_path: Path) -> None:
+    """Of a file of many frames only the header and the part with the frame are read."""
+    rows = columns = 256
+    dataset = read("15 frames")
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = rows, columns, 60
+    frames = np.arange(60, dtype="<u4").repeat(rows * columns)
+    dataset.PixelData = frames.tobytes()
+    path = tmp_path / "1.dcm"
+    dataset.save_as(path)
+    size = path.stat().st_size
+    image = Stored("", "", "", str(tmp_path), "", "", "1.dcm", size, f"{path.stat().st_mtime_ns}-{size}")
+
+    class Counting(FolderBucket):
+        n_bytes = 0
+
+        def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
+            content = super().stream(key, start)
+            assert isinstance(content, Content)
+
+            def count() -> Iterator[Buffer]:
+                for chunk in content.chunks:
+                    self.n_bytes += len(chunk)
+                    yield chunk
+
+            return Content(content.etag, content.size, count())
+
+    buckets = Buckets(Settings())
+    counting = buckets._open[str(tmp_path)] = Counting(tmp_path)
+    found = read_decoded(open_pixels(buckets.open(image)), 41)
+    assert np.array_equal(np.frombuffer(found, "<u4"), np.full(rows * columns, 40))
+    assert size > 15_000_000
+    assert counting.n_bytes < 4_000_000
