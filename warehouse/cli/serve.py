@@ -47,6 +47,9 @@ def serve(
         list[str] | None, typer.Option("--proxy", metavar="ADDRESS", help="Address of that proxy; this machine's else.")
     ] = None,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
+    viewer: Annotated[
+        Path | None, typer.Option("--viewer", metavar="FOLDER", help="Serve the OHIF viewer in this folder at /ohif/.")
+    ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="File for the log of requests; stderr by default.")] = None,
 ) -> None:
     """Serve the lake, read-only, to viewers (DICOMweb), programs (HTTP), people (a page) and assistants (MCP).
@@ -75,6 +78,7 @@ def serve(
         tuple(proxy or ()),
         log,
         suppress,
+        viewer,
     )
 
     def announce(address: str) -> None:

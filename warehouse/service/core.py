@@ -30,6 +30,7 @@ T = TypeVar("T")
 _NEEDS = {
     "sql": Rights.rows,
     "rows": Rights.rows,
+    "members": Rights.rows,
     "manifest": Rights.rows,
     "counts": Rights.counts,
     "attrition": Rights.counts,

@@ -99,6 +99,15 @@ def _run_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
         return _encode(_prepare(warehouse, given).relation(), given)
 
 
+def _list_members(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
+    """Whom or what a cohort chose, all of it: the distinct values of the column of its grain."""
+    with warehouse.limited():
+        cohort = _prepare(warehouse, given)
+        column = cohort.definition.grain_column
+        chosen = cohort.rows.column(column).unique().drop_null().to_pylist()
+        return Answer(document={"column": column, "members": chosen})
+
+
 def _count_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """The number of patients of a cohort, rounded."""
     from warehouse.cohorts.attrition import count_patients
@@ -162,6 +171,7 @@ def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
 KINDS: dict[str, Callable[[Warehouse, Mapping[str, Any]], Answer]] = {
     "sql": _run_sql,
     "rows": _run_cohort,
+    "members": _list_members,
     "counts": _count_cohort,
     "attrition": _follow_attrition,
     "table1": _tabulate,

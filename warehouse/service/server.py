@@ -43,6 +43,7 @@ class Options:
     suppress: int = SUPPRESS
     #: Seconds for which a client may let the server wait.
     patience: float = 30.0
+    viewer: Path | None = None
 
 
 def serve(lake: str, settings: Settings, base: Scope, options: Options, announce: Callable[[str], object]) -> None:
@@ -117,12 +118,17 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
     from warehouse.service.http.log import RequestLog
     from warehouse.service.mcp.server import HttpAdapter
 
+    routes = list_routes(service)
+    if options.viewer:
+        from warehouse.service import viewer
+
+        routes += viewer.list_routes(options.viewer)
     hosts = [*_LOOPBACK_NAMES, options.host, *options.hosts] if is_loopback(options.host) or options.hosts else []
     assistants = HttpAdapter(service)
     return build_app(
         service,
         entrance,
-        routes=[*list_routes(service), *assistants.list_routes()],
+        routes=[*routes, *assistants.list_routes()],
         hosts=hosts,
         origins=options.origins,
         log=RequestLog(log),
@@ -132,9 +138,10 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
 
 def list_routes(service: Service) -> list[BaseRoute]:
     """The routes of every adapter."""
+    from warehouse.service import dicomweb
     from warehouse.service.http import api
 
-    return [*api.list_routes(service)]
+    return [*dicomweb.list_routes(service), *api.list_routes(service)]
 
 
 def make_entrance(options: Options) -> tuple[Entrance, str]:

@@ -56,7 +56,9 @@ def make_problem(status: int, title: str, detail: str = "", **more: Any) -> Resp
 
 def describe_error(error: WarehouseError) -> Response:
     """The response to an expected error."""
-    status, title = next(((status, title) for kind, status, title in _KINDS if isinstance(error, kind)), (500, "Error"))
+    status, title = getattr(error, "http", None) or next(
+        ((status, title) for kind, status, title in _KINDS if isinstance(error, kind)), (500, "Error")
+    )
     line = getattr(error, "line", None)
     return make_problem(status, title, str(error), **({"line": line} if line else {}))
 

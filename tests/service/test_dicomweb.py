@@ -1,0 +1,246 @@
+"""What DICOMweb answers to requests of every form: statuses, media types, rights, the log, a changed bucket."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from served import Served, serve_thread
+
+import warehouse
+
+UID = "1.2.826.0.1"
+
+
+def get_uid(result: dict, tag: str = "0020000D") -> str:
+    return str(result[tag]["Value"][0])
+
+
+def find_image(served: Served, where: str = "ModalitiesInStudy=CT") -> str:
+    """The path of an image whose pixels are there."""
+    study = served.get(f"/dicomweb/studies?{where}&InstanceAvailability=ONLINE&limit=1").json()[0]
+    instance = served.get(f"/dicomweb/studies/{get_uid(study)}/instances?limit=1").json()[0]
+    return (
+        f"/dicomweb/studies/{get_uid(study)}/series/{get_uid(instance, '0020000E')}"
+        f"/instances/{get_uid(instance, '00080018')}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/studies?PatientID=nobody", 204, ""),
+        ("/studies?limit=0", 204, ""),
+        ("/studies?offset=100000", 204, ""),
+        (f"/studies?StudyInstanceUID={UID},{UID}.1", 204, ""),
+        ("/studies?limit=x", 400, "limit is a whole number"),
+        ("/studies?NoAttribute=1", 400, "knows no attribute"),
+        ("/studies?KVP=90", 400, "belongs to each instance"),
+        ("/studies?WindowCenterWidthExplanation=1", 400, "cannot be searched"),
+        ("/studies?StudyDate=2020-01-01", 400, "YYYYMMDD"),
+        ("/studies?StudyDate=20201301", 400, "YYYYMMDD"),
+        ("/studies?PatientID=a&PatientID=b", 400, "given twice"),
+        ("/studies?fuzzymatching=perhaps", 400, "true or false"),
+        ("/studies?includefield=nonsense", 400, "to include"),
+        ("/series?SeriesNumber=one", 400, "is a number"),
+        (f"/studies/{UID}/metadata", 404, "no such study"),
+        (f"/studies/{UID}/series/{UID}/instances/{UID}/frames/1", 404, "no such"),
+        ("/studies/%00/metadata", 400, "not valid"),
+        ("/nothing", 404, ""),
+    ],
+)
+def test_statuses(served: Served, path: str, status: int, words: str) -> None:
+    response = served.get(f"/dicomweb{path}")
+    assert response.status_code == status, response.text
+    assert words in response.text
+    if status >= 400:
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_results_have_what_the_standard_requires(served: Served) -> None:
+    required = {
+        "studies": "00080020 00080030 00080050 00080056 00080061 00080090 00080201 00081190 00100010 00100020 00100030 "
+        "00100040 0020000D 00200010 00201206 00201208",
+        "series": "00080060 00080201 0008103E 00081190 0020000E 00200011 00201209 00400244 00400245 00400275",
+        "instances": "00080016 00080018 00080056 00080201 00081190 00200013 00280010 00280011 00280100 00280008",
+    }
+    for name, tags in required.items():
+        result = served.get(f"/dicomweb/{name}?limit=1").json()[0]
+        assert result.keys() >= {*tags.split()}, name
+        assert all("vr" in attribute for attribute in result.values())
+
+
+def test_fields_are_included_by_keyword_and_tag(served: Served) -> None:
+    by_name = served.get("/dicomweb/studies?limit=3&includefield=StudyDescription,InstitutionName").json()
+    by_tag = served.get("/dicomweb/studies?limit=3&includefield=00081030&includefield=00080080").json()
+    assert by_name == by_tag
+    assert all("00080080" in result for result in by_name)
+    everything = served.get("/dicomweb/instances?limit=1&includefield=all").json()[0]
+    assert len(everything) > 60
+    assert "00100020" in everything
+
+
+def test_items_of_requests_are_matched(served: Served) -> None:
+    series = served.get("/dicomweb/series?RequestAttributesSequence.RequestedProcedureID=1&limit=5").json()
+    assert series
+    assert all(each["00400275"]["Value"][0]["00401001"]["Value"] == ["1"] for each in series)
+    same = served.get("/dicomweb/series?00400275.00401001=1&limit=5").json()
+    assert same == series
+    assert served.get("/dicomweb/series?RequestedProcedureID=1").status_code == 400
+
+
+def test_fuzzy_matching_is_declined_as_the_standard_says(served: Served) -> None:
+    response = served.get("/dicomweb/studies?fuzzymatching=true&limit=1")
+    assert response.status_code == 200
+    assert response.headers["warning"] == (
+        f'299 {served.address}/dicomweb "The fuzzymatching parameter is not supported. Only literal matching has been '
+        'performed."'
+    )
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/dicom+json", 200),
+        ("application/json", 200),
+        ("text/html, */*;q=0.1", 200),
+        ('multipart/related; type="application/dicom+xml"', 406),
+        ("application/dicom+json;q=0", 406),
+    ],
+)
+def test_media_types_of_searches(served: Served, accept: str, status: int) -> None:
+    assert served.get("/dicomweb/studies?limit=1", headers={"Accept": accept}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "media"),
+    [
+        ("application/octet-stream", 200, "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"),
+        ("multipart/related; type=application/octet-stream; transfer-syntax=*", 200, "multipart/related"),
+        ('multipart/related; type="image/jls"', 406, "application/problem+json"),
+        ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.81", 406, "application/problem+json"),
+        ("text/html", 406, "application/problem+json"),
+    ],
+)
+def test_media_types_of_frames(served: Served, accept: str, status: int, media: str) -> None:
+    response = served.get(f"{find_image(served)}/frames/1", headers={"Accept": accept})
+    assert (response.status_code, response.headers["content-type"].startswith(media)) == (status, True)
+
+
+def test_rights(served: Served, tokens: dict[str, str]) -> None:
+    image = find_image(served)
+    study = image.split("/series")[0]
+    for caller, searches, pixels in (("counts", 403, 403), ("rows", 200, 403), ("pixels", 200, 200)):
+        for path in ("/dicomweb/studies", f"{image}/metadata", f"{study}/metadata", f"{study}/series"):
+            assert served.get(path, tokens[caller]).status_code == searches, path
+        for path in (image, f"{image}/frames/1", f"{image}/rendered", f"{image}/thumbnail", f"{study}/thumbnail"):
+            assert served.get(path, tokens[caller]).status_code == pixels, path
+        assert served.get(f"{image}/bulkdata/7FE00010", tokens[caller]).status_code == pixels
+    assert served.get("/group/validation/dicomweb/studies", tokens["pixels"]).status_code == 403
+    assert served.get(f"/group/validation{image}/metadata", tokens["all"]).status_code == 404
+
+
+def test_the_log_names_no_patient(served: Served) -> None:
+    image = find_image(served)
+    served.get(f"{image}/metadata")
+    served.get("/dicomweb/studies?PatientID=Covid1")
+    lines = served.read_log()[-2:]
+    assert [line["asked"] for line in lines] == ["retrieve_metadata", "search_studies"]
+    assert lines[0]["rows"] == 1
+    assert "Covid1" not in json.dumps(lines)
+    assert "2.25" not in json.dumps(lines)
+
+
+def test_an_image_that_was_sent_twice_is_shown_once(served: Served, served_lake: Path) -> None:
+    with warehouse.open(str(served_lake)) as wh:
+        instance, study, n_rows = wh.sql(
+            "select SOPInstanceUID, min(StudyInstanceUID), count(*) from images group by all "
+            "having count(*) > 1 limit 1"
+        ).fetchone()
+        first = wh.sql(
+            "select header from headers inner join images using (source, key) where SOPInstanceUID = $uid "
+            "order by images.available_date, key, source limit 1",
+            uid=instance,
+        ).fetchone()
+    assert n_rows > 1
+    found = [
+        each
+        for each in served.get(f"/dicomweb/studies/{study}/metadata").json()
+        if get_uid(each, "00080018") == instance
+    ]
+    assert len(found) == 1
+    header = json.loads(first[0])
+    assert all(found[0][tag] == value for tag, value in header.items() if value and "null" not in json.dumps(value))
+    searched = served.get(f"/dicomweb/instances?SOPInstanceUID={instance}").json()
+    assert len(searched) == 1
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory, served_bucket: Path) -> Iterator[tuple[Served, Path]]:
+    """A server of a bucket of its own, which a test may change."""
+    bucket = tmp_path_factory.mktemp("changing") / "bucket"
+    shutil.copytree(served_bucket, bucket)
+    lake = bucket.with_name("lake")
+    warehouse.refresh(str(bucket), str(lake))
+    with serve_thread(lake) as running:
+        yield running, bucket
+
+
+def test_an_object_that_changed_is_never_sent(changing: tuple[Served, Path]) -> None:
+    served, bucket = changing
+    image = find_image(served)
+    uid = image.rpartition("/")[2]
+    assert served.service
+    with warehouse.open(served.service.readers.lake) as wh:
+        (key,) = wh.sql("select dcm_key from images where SOPInstanceUID = $uid", uid=uid).fetchone()
+    path = bucket / key
+    kept, stat = path.read_bytes(), path.stat()
+    everything = [image, f"{image}/frames/1", f"{image}/rendered", f"{image}/bulkdata/7FE00010"]
+    path.write_bytes(kept[:-2] + b"\1\1")
+    for place in everything:
+        response = served.get(place)
+        assert (response.status_code, response.json()["title"]) == (409, "The object has changed in the bucket")
+    path.unlink()
+    for place in everything:
+        assert served.get(place).status_code == 410
+    path.write_bytes(kept)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for place in everything:
+        assert served.get(place).status_code == 200
+
+
+def test_slow_clients_hold_no_lake_session(served: Served) -> None:
+    """More clients than there are sessions ask for a study and read nothing of it; searches go on."""
+    study = find_image(served).split("/series")[0]
+    host, _, port = served.address.removeprefix("http://").partition(":")
+    request = f"GET {study} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {served.token}\r\n\r\n".encode()
+    slow = []
+    try:
+        for _ in range(24):
+            connection = socket.create_connection((host, int(port)))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            connection.sendall(request)
+            slow.append(connection)
+        assert served.get("/dicomweb/studies?limit=1").status_code == 200
+        assert served.get(f"{study}/metadata").status_code == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_fifty_clients_at_once(served: Served) -> None:
+    image = find_image(served)
+    paths = ["/dicomweb/studies?limit=20", f"{image.split('/series')[0]}/metadata", f"{image}/rendered"]
+    expected = [served.get(path).content for path in paths]
+
+    def ask(number: int) -> bool:
+        path = number % len(paths)
+        response = served.get(paths[path])
+        return response.status_code == 200 and response.content == expected[path]
+
+    with ThreadPoolExecutor(50) as pool:
+        assert all(pool.map(ask, range(150)))

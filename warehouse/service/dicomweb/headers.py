@@ -1,0 +1,108 @@
+"""The headers of images, as the metadata of DICOMweb (PS3.18 10.4.1.1.2): DICOM JSON, with addresses of what is large.
+
+Headers are stored in normal form (warehouse/dicom). Changed here: the patient is that of the key; an attribute that is
+null gets its VR, as the standard has it; bulk data are at addresses of this server, wherever they were before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from warehouse.catalog import dicom_dictionary
+from warehouse.service.dicomweb.index import load
+from warehouse.service.dicomweb.studies import Stored
+
+if TYPE_CHECKING:
+    from warehouse.api import Warehouse
+
+PIXEL_DATA = "7FE00010"
+_PATIENT_ID = "00100020"
+_NO_VALUE = re.compile(r'\s*,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
+#: The patients that a header names, in most headers once and as the key does.
+_PATIENT = re.compile(r'"00100020"\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
+#: An attribute without a value, which the normal form may write as null. No text matches it: quotes in it are escaped.
+_NULL = re.compile(r'"([0-9A-F]{8})"\s*:\s*null')
+
+
+def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
+    """The headers of images, given by patient, source and key; by source and key."""
+    places = list(places)
+    if not places:
+        return {}
+    patients, keys = sorted({place[0] for place in places}), sorted({place[2] for place in places})
+    values = {
+        "first_patient": patients[0],
+        "last_patient": patients[-1],
+        "first_key": keys[0],
+        "last_key": keys[-1],
+        "keys": keys,
+    }
+    rows = warehouse.con.execute(load("search")["headers"], values).fetchall()
+    return {(source, key): header for source, key, header in rows}
+
+
+def read_metadata(warehouse: Warehouse, images: Sequence[Stored], base: str) -> list[str]:
+    """The metadata of images, each as JSON; `base` is the address of the service."""
+    found = read_headers(warehouse, [(image.patient_id, image.source, image.key) for image in images])
+    texts = []
+    for image in images:
+        text = found.get((image.source, image.key))
+        if text is not None:
+            texts.append(write_metadata(text, image, f"{base}{image.path}"))
+    return texts
+
+
+def write_metadata(header: str, image: Stored, address: str) -> str:
+    """The metadata of an image: its header, with the patient of the key and addresses of bulk data."""
+    patients = _PATIENT.findall(header)
+    if len(patients) != 1 or patients[0] != image.patient_id or '"BulkDataURI"' in header or PIXEL_DATA in header:
+        return json.dumps(_rewrite(json.loads(header), image, address), ensure_ascii=False)
+    text = _NULL.sub(lambda found: f'"{found[1]}": {{"vr": "{_find_vr(found[1])}"}}', _NO_VALUE.sub("", header))
+    return f"{text.rstrip()[:-1]}, {json.dumps(_pixels(address))[1:]}" if image.dcm_key else text
+
+
+def _find_vr(tag: str) -> str:
+    """The VR of a tag; the first where the dictionary gives several ("US or SS")."""
+    return dicom_dictionary.find_vr(tag).split()[0]
+
+
+def _pixels(address: str) -> dict[str, Any]:
+    return {PIXEL_DATA: {"vr": "OW", "BulkDataURI": f"{address}/bulkdata/{PIXEL_DATA}"}}
+
+
+def _rewrite(header: dict[str, Any], image: Stored, address: str) -> dict[str, Any]:
+    found = rewrite_items(header, f"{address}/bulkdata")
+    found[_PATIENT_ID] = {"vr": "LO", "Value": [image.patient_id]}
+    found.pop(PIXEL_DATA, None)
+    if image.dcm_key:
+        found |= _pixels(address)
+    return dict(sorted(found.items()))
+
+
+def rewrite_items(data_set: dict[str, Any], place: str) -> dict[str, Any]:
+    """A data set without nulls, and with bulk data at addresses below `place`: the tags and items that
+    lead there; without bulk data if there is no place."""
+    found: dict[str, Any] = {}
+    for tag, attribute in data_set.items():
+        if attribute is None:
+            found[tag] = {"vr": _find_vr(tag)}
+            continue
+        if not isinstance(attribute, dict):  # no attribute: a member that no reader of DICOM JSON expects
+            continue
+        copy = dict(attribute)
+        if copy.get("InlineBinary", "") is None:
+            del copy["InlineBinary"]
+        if copy.get("Value") == [None]:
+            del copy["Value"]
+        if copy.pop("BulkDataURI", None) and place:
+            copy["BulkDataURI"] = f"{place}/{tag}"
+        if copy.get("vr") == "SQ" and isinstance(copy.get("Value"), list):
+            copy["Value"] = [
+                rewrite_items(item or {}, f"{place}/{tag}/{number}") if isinstance(item, dict | None) else item
+                for number, item in enumerate(copy["Value"])
+            ]
+        found[tag] = copy
+    return found

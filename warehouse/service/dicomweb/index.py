@@ -1,0 +1,185 @@
+"""The index of a worklist: studies and series of a scope in memory, made when it is first asked for.
+
+Planning a query over DuckLake takes tens of milliseconds, reading one header of each study far longer; a search in the
+index takes two. It is in a database of its own within that of the snapshot, is closed with it, and may spill to disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+import duckdb
+
+from warehouse.engine import sql_files
+from warehouse.errors import LakeError
+from warehouse.service.core import Service
+from warehouse.service.dicomweb.errors import MissingIndexError
+from warehouse.service.questions import Question
+from warehouse.service.scope import Scope
+from warehouse.service.tokens import Caller, Rights
+
+if TYPE_CHECKING:
+    from warehouse.api import Warehouse
+
+T = TypeVar("T")
+
+#: Indexes that are kept of each snapshot; the one not used for longest makes room.
+_MOST = 8
+#: How often an index that was closed meanwhile is made again for one request.
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The tables of an index: of which scope and snapshot, and the column by which a cohort chooses images."""
+
+    scope: Scope
+    snapshot: int
+    member_column: str = ""
+
+    @property
+    def name(self) -> str:
+        """A name for its tables."""
+        text = f"{self.scope.as_of} {self.scope.group} {self.scope.cohort}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def studies(self) -> str:
+        """The table of studies, as SQL quotes it."""
+        return sql_files.identifier(f"studies_{self.name}")
+
+    @property
+    def series(self) -> str:
+        """The table of series."""
+        return sql_files.identifier(f"series_{self.name}")
+
+    @property
+    def members(self) -> str:
+        """The table of what a cohort chose."""
+        return sql_files.identifier(f"members_{self.name}")
+
+    @property
+    def is_member(self) -> str:
+        """The condition that an image of view `images` is one of the cohort."""
+        if not self.member_column:
+            return "true"
+        return sql_files.fill(
+            load("index")["is member"], column=sql_files.identifier(self.member_column), members=self.members
+        )
+
+
+@cache
+def load(name: str) -> dict[str, str]:
+    """The statements of a file of sql/dicomweb."""
+    return sql_files.read_statements(f"dicomweb/{name}.sql")
+
+
+class Indexes:
+    """The indexes of a service."""
+
+    def __init__(self, service: Service) -> None:
+        """Begin without any."""
+        self.service = service
+        self._ready: OrderedDict[tuple[int, str], Index] = OrderedDict()
+        self._building: anyio.Lock | None = None
+
+    async def read(self, caller: Caller, scope: Scope, snapshot: int, do: Callable[..., T], *given: object) -> T:
+        """Call `do(warehouse, index, …)` with the index of a scope, which is made if there is none.
+
+        ForbiddenError without the right to rows; NotFoundError or UsageError for a cohort that there is not.
+        """
+        self.service.require(caller, scope, Rights.rows)
+
+        async def ask() -> T:
+            index = await self._prepare(caller, scope, snapshot)
+            try:
+                return await self.service.read(caller, scope, Rights.rows, _guard(do), index, *given, snapshot=snapshot)
+            except MissingIndexError:
+                self._ready.pop((snapshot, index.name), None)
+                raise
+
+        return await _try_again(ask)
+
+    async def _prepare(self, caller: Caller, scope: Scope, snapshot: int) -> Index:
+        index = Index(scope, snapshot)
+        key = (snapshot, index.name)
+        if key not in self._ready:
+            self._building = self._building or anyio.Lock()  # belongs to the event loop that runs
+            async with self._building:
+                if key not in self._ready:
+                    self._ready[key] = await self._build(caller, scope, snapshot)
+        self._ready.move_to_end(key)
+        return self._ready[key]
+
+    async def _build(self, caller: Caller, scope: Scope, snapshot: int) -> Index:
+        members: list[str] = []
+        index = Index(scope, snapshot)
+        if scope.cohort:
+            answer = await self.service.ask(caller, Question("members", scope, snapshot, {"name": scope.cohort}))
+            members = answer.document["members"]
+            index = Index(scope, snapshot, answer.document["column"])
+        kept = [name for number, name in self._ready if number == snapshot][1 - _MOST :]
+        for key in [*self._ready]:
+            if key[0] == snapshot and key[1] not in kept:
+                del self._ready[key]
+        await self.service.read(caller, scope, Rights.rows, build, index, members, kept, snapshot=snapshot)
+        return index
+
+
+async def _try_again(ask: Callable[[], Awaitable[T]]) -> T:
+    for attempt in range(_TRIES):
+        try:
+            return await ask()
+        except MissingIndexError:
+            if attempt == _TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _guard(do: Callable[..., T]) -> Callable[..., T]:
+    def run(warehouse: Warehouse, *given: object) -> T:
+        try:
+            return do(warehouse, *given)
+        except (duckdb.CatalogException, duckdb.BinderException):
+            raise MissingIndexError("The lake was opened anew meanwhile. Try again.") from None
+
+    return run
+
+
+def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str]) -> None:
+    """Make the tables of an index, and remove those of indexes that are not to be kept."""
+    con, texts = warehouse.con, load("index")
+    warehouse.require("images", "SOPInstanceUID")
+    con.execute(texts["place"])
+    con.execute(texts["details"])
+    _remove_others(con, kept)
+    if index.member_column:
+        con.execute(sql_files.fill(texts["members"], members=index.members), {"members": members})
+    try:
+        con.execute(sql_files.fill(texts["found"], is_member=index.is_member))
+        con.execute(texts["more details"])
+        con.execute(sql_files.fill(texts["series"], series=index.series))
+        con.execute(sql_files.fill(texts["studies"], series=index.series, studies=index.studies))
+        con.execute("drop table if exists temp.found_series")
+    except duckdb.CatalogException as error:
+        raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
+
+
+def find_patient(warehouse: Warehouse, index: Index, study: str) -> str | None:
+    """The patient of a study; None if the index has no such study."""
+    text = sql_files.fill(load("search")["owner"], studies=index.studies)
+    row = warehouse.con.execute(text, {"study": study}).fetchone()
+    return str(row[0]) if row else None
+
+
+def _remove_others(con: duckdb.DuckDBPyConnection, kept: list[str]) -> None:
+    texts = load("index")
+    for (table,) in con.execute(texts["tables"]).fetchall():
+        if "_" in table and table.partition("_")[2] not in kept:
+            con.execute(sql_files.fill(texts["drop"], table=sql_files.identifier(table)))

@@ -1,0 +1,133 @@
+"""The resources of DICOMweb (PS3.18 10.1.1), and the handlers that search (QIDO-RS) and give metadata (WADO-RS)."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from warehouse.service.core import Service
+from warehouse.service.dicomweb import addresses, negotiation, searching
+from warehouse.service.dicomweb.attributes import Level
+from warehouse.service.dicomweb.headers import read_metadata
+from warehouse.service.dicomweb.index import Index, Indexes
+from warehouse.service.dicomweb.retrieval import Retrieval
+from warehouse.service.dicomweb.search_query import parse_query
+from warehouse.service.dicomweb.streaming import answer_pieces
+from warehouse.service.dicomweb.studies import Stored, Studies
+
+if TYPE_CHECKING:
+    from warehouse.api import Warehouse
+
+#: Headers that are read at a time, for metadata.
+_BATCH = 400
+_STUDY, _SERIES = "/studies/{StudyInstanceUID}", "/series/{SeriesInstanceUID}"
+_INSTANCE = f"{_STUDY}{_SERIES}/instances/{{SOPInstanceUID}}"
+
+
+class Searching:
+    """Handlers of searches and metadata."""
+
+    def __init__(self, service: Service, indexes: Indexes, studies: Studies) -> None:
+        """Answer from these."""
+        self.service, self.indexes, self.studies = service, indexes, studies
+
+    async def search_studies(self, request: Request) -> Response:
+        """Search for studies."""
+        return await self._search(request, "study")
+
+    async def search_series(self, request: Request) -> Response:
+        """Search for series, of all studies or of one."""
+        return await self._search(request, "series")
+
+    async def search_instances(self, request: Request) -> Response:
+        """Search for instances: of all studies, of one, or of a series."""
+        return await self._search(request, "instance")
+
+    async def _search(self, request: Request, level: Level) -> Response:
+        media = negotiation.require_json(request)
+        query = parse_query(level, request.query_params.multi_items())
+        most = self.service.limits.most_rows
+        asked = most if query.limit is None else min(query.limit, most)
+        base = addresses.find_base(request)
+        state = request.state
+        found = await self.indexes.read(
+            state.caller, state.scope, state.snapshot, searching.search, query, addresses.get_uids(request), asked, base
+        )
+        state.logged = {"rows": len(found.results)}
+        if found.has_more and (query.limit is None or query.limit > most):
+            query.warnings.append("There are additional results that can be requested.")
+        response = Response(status_code=204)
+        if found.results:
+            response = Response(json.dumps(found.results, ensure_ascii=False).encode(), media_type=media)
+        for warning in query.warnings:
+            response.headers.append("Warning", f'299 {base} "{warning}"')
+        response.headers["Cache-Control"] = "private, no-cache"
+        return response
+
+    async def retrieve_metadata(self, request: Request) -> Response:
+        """Give the metadata of a study, a series or an instance."""
+        media = negotiation.require_json(request)
+        state, base = request.state, addresses.find_base(request)
+        images = await self.indexes.read(
+            state.caller, state.scope, state.snapshot, self._find, list(addresses.get_uids(request).values())
+        )
+        state.logged = {"rows": len(images)}
+
+        async def write() -> AsyncIterator[bytes]:
+            before = "["
+            for start in range(0, len(images), _BATCH):
+                part = images[start : start + _BATCH]
+                texts = await self.indexes.read(state.caller, state.scope, state.snapshot, _read_metadata, part, base)
+                yield (before + ",".join(texts)).encode()
+                before = ","
+            yield b"]"
+
+        return await answer_pieces(write(), media)
+
+    def _find(self, warehouse: Warehouse, index: Index, uids: list[str]) -> list[Stored]:
+        return self.studies.find(warehouse, index, *uids)
+
+
+def _read_metadata(warehouse: Warehouse, index: Index, images: list[Stored], base: str) -> list[str]:  # noqa: ARG001
+    return read_metadata(warehouse, images, base)
+
+
+def list_routes(service: Service) -> list[BaseRoute]:
+    """The routes of DICOMweb."""
+    indexes, studies = Indexes(service), Studies()
+    searching_, retrieval = Searching(service, indexes, studies), Retrieval(service, indexes, studies)
+    paths = {
+        "/studies": searching_.search_studies,
+        "/series": searching_.search_series,
+        "/instances": searching_.search_instances,
+        f"{_STUDY}/series": searching_.search_series,
+        f"{_STUDY}/instances": searching_.search_instances,
+        f"{_STUDY}{_SERIES}/instances": searching_.search_instances,
+        **{f"{place}/metadata": searching_.retrieve_metadata for place in (_STUDY, _STUDY + _SERIES, _INSTANCE)},
+        **dict.fromkeys((_STUDY, _STUDY + _SERIES, _INSTANCE), retrieval.retrieve_instances),
+        **{f"{place}/thumbnail": retrieval.render_thumbnail for place in (_STUDY, _STUDY + _SERIES, _INSTANCE)},
+        f"{_INSTANCE}/frames/{{frames}}": retrieval.retrieve_frames,
+        f"{_INSTANCE}/rendered": retrieval.render_image,
+        f"{_INSTANCE}/frames/{{frames}}/rendered": retrieval.render_image,
+        f"{_INSTANCE}/frames/{{frames}}/thumbnail": retrieval.render_thumbnail,
+        f"{_INSTANCE}/bulkdata/{{place:path}}": retrieval.retrieve_bulkdata,
+    }
+    return [
+        Mount(addresses.PATH, routes=[Route(path, _name(handler), methods=["GET"]) for path, handler in paths.items()])
+    ]
+
+
+def _name(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """A handler as a function of its own name, which the log has."""
+
+    @functools.wraps(handler)
+    async def answer(request: Request) -> Response:
+        return await handler(request)
+
+    return answer

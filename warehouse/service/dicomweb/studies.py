@@ -1,0 +1,89 @@
+"""The images of a study, each once, with where their pixels are; the studies that were read last are remembered."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from warehouse.engine import sql_files
+from warehouse.errors import NotFoundError
+from warehouse.service.dicomweb.index import Index, find_patient, load
+
+if TYPE_CHECKING:
+    from warehouse.api import Warehouse
+
+#: Images of all remembered studies: some 60 MB.
+_MOST_IMAGES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image of a study: its UIDs, the key of its header, and its .dcm object, if it was there ("" if not)."""
+
+    study: str
+    series: str
+    instance: str
+    source: str
+    key: str
+    patient_id: str
+    dcm_key: str
+    size: int
+    etag: str
+
+    @property
+    def path(self) -> str:
+        """Its path below the address of the service."""
+        return f"/studies/{self.study}/series/{self.series}/instances/{self.instance}"
+
+
+class Studies:
+    """Remembers the images of studies. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, str, str], tuple[Stored, ...]] = OrderedDict()
+        self._n_images = 0
+
+    def find(
+        self, warehouse: Warehouse, index: Index, study: str, series: str = "", instance: str = ""
+    ) -> list[Stored]:
+        """The images of a study, or of a series or instance of it; NotFoundError if none is shown."""
+        key = (index.snapshot, index.name, study)
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+        if kept is None:
+            kept = read_study(warehouse, index, study)
+            self._keep(key, kept)
+        found = [image for image in kept if series in ("", image.series) and instance in ("", image.instance)]
+        if not found:
+            what = "instance" if instance else "series" if series else "study"
+            raise NotFoundError(f"There is no such {what} in what is shown here.")
+        return found
+
+    def _keep(self, key: tuple[int, str, str], images: tuple[Stored, ...]) -> None:
+        with self._lock:
+            if key in self._kept or len(images) > _MOST_IMAGES:
+                return
+            self._kept[key] = images
+            self._n_images += len(images) + 1
+            while self._n_images > _MOST_IMAGES:
+                self._n_images -= len(self._kept.popitem(last=False)[1]) + 1
+
+
+def read_study(warehouse: Warehouse, index: Index, study: str) -> tuple[Stored, ...]:
+    """Read the images of a study from the lake; by its patient too, since files are sorted by patients."""
+    con, texts = warehouse.con, load("search")
+    patient = find_patient(warehouse, index, study)
+    if patient is None:
+        return ()
+    text = sql_files.fill(texts["study"], is_member=index.is_member)
+    rows = con.execute(text, {"patient": patient, "study": study}).fetchall()
+    return tuple(
+        Stored(study, series, instance, source, key, patient_id, dcm_key or "", size or 0, etag or "")
+        for series, instance, source, key, patient_id, dcm_key, size, etag in rows
+    )
