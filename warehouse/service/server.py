@@ -89,9 +89,11 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
     )
 
 
-def list_routes(service: Service) -> list[BaseRoute]:  # noqa: ARG001
+def list_routes(service: Service) -> list[BaseRoute]:
     """The routes of every adapter."""
-    return []
+    from warehouse.service.explorer import routes as explorer
+
+    return [*explorer.list_routes(service)]
 
 
 def make_entrance(options: Options) -> tuple[Entrance, str]:
