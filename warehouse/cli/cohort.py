@@ -14,7 +14,7 @@ from warehouse.cli.output import Format, format_count, is_parquet, print_line, p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from warehouse.cohorts import Definition, Problem
+    from warehouse.cohorts import Problem
 
 
 cohort = typer.Typer(
@@ -44,10 +44,11 @@ def list_(form: options.TableOrJson = Format.TABLE) -> None:
     $ chest cohort list
     """
     from warehouse.cohorts import list_shipped, load
+    from warehouse.cohorts.description import describe_definition
 
     known = [load(name) for name in list_shipped()]
     if form is Format.JSON:
-        write_json([_describe(definition) for definition in known])
+        write_json([describe_definition(definition) for definition in known])
         return
     from warehouse.cli.terminal import create_console
 
@@ -61,23 +62,6 @@ def list_(form: options.TableOrJson = Format.TABLE) -> None:
     print_note("Details and steps of a cohort:  chest cohort show NAME")
 
 
-def _describe(definition: Definition) -> dict[str, Any]:
-    return {
-        "name": definition.name,
-        "title": definition.title,
-        "question": definition.question,
-        "definition": definition.definition,
-        "limits": definition.limits,
-        "grain": definition.grain,
-        "params": [
-            {"name": p.name, "type": p.type, "default": p.default, "meaning": p.meaning} for p in definition.params
-        ],
-        "labels": definition.labels,
-        "tables": definition.declared_tables,
-        "steps": [{"name": s.name, "line": s.line, "meaning": s.meaning, "reads": s.reads} for s in definition.steps],
-    }
-
-
 @cohort.command()
 def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
     """Show a cohort: question, limits, parameters, labels, steps and SQL; no lake is needed.
@@ -88,12 +72,13 @@ def show(name: Name, form: options.TableOrJson = Format.TABLE) -> None:
     """
     from warehouse import settings
     from warehouse.cohorts import load
+    from warehouse.cohorts.description import describe_definition
     from warehouse.engine import limits
 
     with limits.limit_resources(settings.load_settings()):
         definition = load(name)
     if form is Format.JSON:
-        write_json({**_describe(definition), "sql": definition.sql})
+        write_json({**describe_definition(definition), "sql": definition.sql})
         return
     from warehouse.cli.terminal import create_console
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
-from warehouse.cli.values import to_json_value
+from warehouse.engine.json_values import to_json_value
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:

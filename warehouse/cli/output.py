@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse.cli.terminal import get_plain_stream
-from warehouse.cli.values import to_json_value
+from warehouse.engine.json_values import render_json_row, to_cell, to_json_value
 from warehouse.errors import UsageError
 from warehouse.filesystem import checksums, files
 from warehouse.masking import mask_secrets
@@ -155,7 +155,7 @@ def _write_text(
             to.write("\ufeff" if is_for_excel and not file.isatty() else "")
             rows = csv.writer(to, lineterminator="\r\n" if is_for_excel else "\n")
             rows.writerow(relation.columns)
-            rows.writerows([_to_cell(value) for value in row] for row in _fetch_rows(relation))
+            rows.writerows([to_cell(value) for value in row] for row in _fetch_rows(relation))
         case Format.JSON:
             _write_json_rows(relation.columns, _fetch_rows(relation), get_plain_stream(file))
         case _ if file.isatty():
@@ -181,9 +181,7 @@ class _Lines:
 def _write_json_rows(names: Sequence[str], rows: Iterable[Sequence[object]], file: IO[str]) -> None:
     start = "["
     for row in rows:
-        file.write(
-            start + escape_json(json.dumps(to_json_value(dict(zip(names, row, strict=True))), ensure_ascii=False))
-        )
+        file.write(start + render_json_row(names, row))
         start = ",\n "
     file.write("[]\n" if start == "[" else "]\n")
 
@@ -192,13 +190,6 @@ def _fetch_rows(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
     relation.execute()
     while rows := relation.fetchmany(_BATCH):
         yield from rows
-
-
-def _to_cell(value: object) -> object:
-    value = to_json_value(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 def _write_parquet(

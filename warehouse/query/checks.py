@@ -35,13 +35,13 @@ _LACKING = ("does not exist", "not found in FROM clause")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a check found: how many faulty rows, the first of them, and of how many patients they are; None if they name
+    """What a check found: how many faulty rows, the first of them, and of which patients they are; None if they name
     no patients."""
 
     check: Check
     n_rows: int
     rows: pa.Table
-    n_patients: int | None = None
+    patients: frozenset[str] | None = None
 
     def __repr__(self) -> str:
         """Its name, severity and number of rows; the rows themselves are in `rows`."""
@@ -55,6 +55,11 @@ class Result:
         return notebook.show_facts(f"Check {self.check.name}", facts) + notebook.show_rows(
             first.column_names, rows, self.n_rows
         )
+
+    @property
+    def n_patients(self) -> int | None:
+        """Of how many patients the rows are; None if they name no patients."""
+        return None if self.patients is None else len(self.patients)
 
     @property
     def failed(self) -> bool:
@@ -110,4 +115,4 @@ def _run(warehouse: Session, check: Check, limit: int | None) -> Result:
             kept.append(batch.slice(0, None if limit is None else limit - n_rows))
         n_rows += batch.num_rows
     rows = pa.Table.from_batches(kept, reader.schema)
-    return Result(check, n_rows, rows, None if patients is None else len(patients))
+    return Result(check, n_rows, rows, None if patients is None else frozenset(patients))

@@ -10,7 +10,7 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -21,10 +21,7 @@ from warehouse.service.readers import Readers
 from warehouse.service.scope import Scope
 from warehouse.service.tokens import Caller, Rights
 from warehouse.service.workers import Workers
-from warehouse.settings import SUPPRESS, Settings
-
-if TYPE_CHECKING:
-    pass
+from warehouse.settings import SUPPRESS, Settings, require_base
 
 T = TypeVar("T")
 
@@ -51,9 +48,10 @@ class OverloadedError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the service allows: rows of an answer, seconds of a question, and requests that run or wait."""
+    """What the service allows: rows and bytes of an answer, seconds of a question, and requests that run or wait."""
 
     most_rows: int = 10_000
+    most_bytes: int = 64_000_000
     seconds: float = 60.0
     readers: int = 8
     most_waiting: int = 400
@@ -134,17 +132,24 @@ class Service:
             needed = max(needed, Rights.rows)
         self.require(caller, question.scope, needed)
         given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
-        given["suppress"] = self._find_base(caller, given.get("suppress"))
+        given["most_bytes"] = self.limits.most_bytes
+        given["suppress"] = self.find_base(caller, given.get("suppress"))
+        given["digests"] = is_remembered = self.is_remembered(caller, given["suppress"])
         async with self._queue():
             answer = await self.workers.ask(replace(question, arguments=given))
-        if caller.rights == Rights.counts and given["suppress"]:
+        if is_remembered:
             self.memory.admit(caller.name, answer.patients, given["suppress"])
-        return replace(answer, patients=frozenset())
+        return replace(answer, patients={})
 
-    def _find_base(self, caller: Caller, wanted: int | None) -> int:
-        """The base of rounding: exact counts only for those who may see rows."""
+    def is_remembered(self, caller: Caller, base: int) -> bool:
+        """Whether counts that a caller is shown are compared with earlier ones: who may see rows needs no counts."""
+        return caller.rights == Rights.counts and base > 0
+
+    def find_base(self, caller: Caller, wanted: int | None) -> int:
+        """The base of rounding that a caller wants: exact counts only for those who may see rows; ForbiddenError."""
         if wanted is None or wanted == self.suppress:
             return self.suppress
+        require_base(wanted)
         if caller.rights < Rights.rows and wanted < self.suppress:
             raise ForbiddenError(f"Counts are rounded to {self.suppress}; fewer digits need the right to rows.")
         return wanted

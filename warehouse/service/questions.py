@@ -1,7 +1,7 @@
 """The questions that run SQL of somebody else, or a cohort: what each of them returns. They run in `workers`.
 
 A question is plain data that can be sent to a process; so is its answer. Counts are rounded by `suppress` as they are
-made, and `patients` names nobody: it has a digest of each patient that was counted, for `differencing`.
+made, and `patients` names nobody: it has digests of the patients who were counted, for `differencing`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import UsageError
+from warehouse.engine.faults import require_catalogue
+from warehouse.engine.json_values import to_json_value
+from warehouse.errors import NotFoundError, UntrustedSqlError, UsageError
+from warehouse.service import counted_patients
+from warehouse.service.encoding import Form, encode_relation, encode_table
 from warehouse.service.scope import Scope
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from warehouse.api import Cohort, Warehouse
@@ -34,16 +39,23 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer: rows as an Arrow IPC stream, a document for JSON, or a file; and whether rows were left off."""
+    """The answer: rows (an Arrow IPC stream, or the form that was asked for), a document for JSON, or a file.
+
+    `truncated` says that rows were left off; `is_repeatable` that the same question gives the same answer of the same
+    snapshot. `patients` are those who were counted, by the name of what was counted (differencing.py).
+    """
 
     rows: bytes | None = None
+    n_rows: int = 0
+    columns: tuple[tuple[str, str], ...] = ()
     document: Any = None
     file: bytes | None = None
     truncated: bool = False
-    patients: frozenset[int] = frozenset()
+    is_repeatable: bool = True
+    patients: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def to_table(self) -> pa.Table:
-        """The rows as an Arrow table."""
+        """The rows as an Arrow table, if they were asked for in that form, which is the default."""
         import pyarrow as pa
 
         return pa.ipc.open_stream(self.rows or b"").read_all()
@@ -56,16 +68,35 @@ def answer_question(warehouse: Warehouse, question: Question) -> Answer:
 
 def _run_sql(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """Untrusted SQL: at most `most_rows` rows."""
-    held, most = warehouse.sandboxed(), int(given["most_rows"])
+    import duckdb
+
+    from warehouse.engine.messages import clean_message
+
+    held = warehouse.sandboxed()
     with held.limited():
         relation = held.ask(given["sql"], given.get("parameters") or {})
-        return _to_answer(relation.limit(most + 1).to_arrow_table(), most)
+        try:
+            found = _encode(relation, given)
+        except duckdb.Error as error:
+            require_catalogue(error)
+            raise UsageError(f"The query failed. {clean_message(error)}") from None
+        return replace(found, is_repeatable=_is_repeatable(held, given["sql"]))
+
+
+def _is_repeatable(held: Warehouse, sql: str) -> bool:
+    from warehouse.query.sandbox import check_tree
+
+    try:
+        check_tree(held.con, sql, repeatable=True)
+    except UntrustedSqlError:
+        return False
+    return True
 
 
 def _run_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """The rows of a cohort: at most `most_rows`."""
     with warehouse.limited():
-        return _to_answer(_prepare(warehouse, given).rows, int(given["most_rows"]))
+        return _encode(_prepare(warehouse, given).relation(), given)
 
 
 def _count_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
@@ -75,20 +106,23 @@ def _count_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     with warehouse.limited():
         cohort = _prepare(warehouse, given)
         counted = count_patients(cohort, given["suppress"])
-        return Answer(document=_describe(cohort, given, patients=counted), patients=_digest_patients(cohort))
+        document = _describe(cohort, given, patients=counted)
+        return Answer(document=document, patients=_digest(cohort, given, answer_only=True))
 
 
 def _follow_attrition(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """What remains after each step of a cohort, rounded."""
-    from warehouse.cohorts.attrition import count_steps
+    from warehouse.cohorts.attrition import count_steps, to_table
 
     with warehouse.limited():
         cohort = _prepare(warehouse, given)
+        counted = count_steps(cohort, given["suppress"])
         steps = [
             {"step": c.step, "meaning": c.meaning, "after": c.after, "line": c.line, "counts": c.counts, "lost": c.lost}
-            for c in count_steps(cohort, given["suppress"])
+            for c in counted
         ]
-        return Answer(document=_describe(cohort, given, steps=steps), patients=_digest_patients(cohort))
+        answer = _encode_table(to_table(counted), given, _describe(cohort, given, steps=steps))
+        return replace(answer, patients=_digest(cohort, given))
 
 
 def _tabulate(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
@@ -99,7 +133,8 @@ def _tabulate(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     with warehouse.limited():
         cohort = _prepare(warehouse, given)
         table = tabulate_characteristics(cohort, given.get("by"), suppress=given["suppress"])
-        return Answer(document=table1_data.to_json(table), patients=_digest_patients(cohort))
+        answer = _encode_table(table1_data.to_arrow(table), given, table1_data.to_json(table))
+        return replace(answer, patients=counted_patients.digest_characteristics(cohort) if given["digests"] else {})
 
 
 def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
@@ -141,43 +176,34 @@ def _prepare(warehouse: Warehouse, given: Mapping[str, Any]) -> Cohort:
 
     parameters = given.get("parameters") or {}
     if text := given.get("sql"):
-        return Cohort.ask(warehouse, parse(text, given.get("name") or "cohort.sql"), parameters)
+        return Cohort.ask(warehouse, parse(text, f"{Path(given.get('name') or 'cohort').stem}.sql"), parameters)
     if given["name"] not in list_shipped():  # a name from outside is never a path
-        raise UsageError(f"There is no cohort {given['name']!r}. The cohorts are {', '.join(list_shipped())}.")
+        raise NotFoundError(f"There is no cohort {given['name']!r}. The cohorts are {', '.join(list_shipped())}.")
     return warehouse.cohort(given["name"], **parameters)
 
 
 def _describe(cohort: Cohort, given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    values = {
-        name: value if isinstance(value, bool | int | float) else str(value) for name, value in cohort.values.items()
-    }
+    values = to_json_value(cohort.values)
     return {"cohort": cohort.definition.name, "parameters": values, "suppress": given["suppress"], **more}
 
 
-def _digest_patients(cohort: Cohort) -> frozenset[int]:
-    """A number for each patient of the answer, by which two answers can be compared."""
-    import pyarrow as pa
-
-    counted = cohort.warehouse.con.from_arrow(cohort.rows)
-    if "patient_id" in cohort.rows.column_names:
-        found = counted.select("hash(patient_id)").distinct().to_arrow_table()
-    else:
-        grain = cohort.definition.grain_column
-        images = cohort.warehouse.images()
-        found = (
-            images.join(counted.select(grain), grain, how="semi").select("hash(patient_id)").distinct().to_arrow_table()
-        )
-    return frozenset(found.column(0).cast(pa.uint64()).to_pylist())
+def _digest(cohort: Cohort, given: Mapping[str, Any], *, answer_only: bool = False) -> Mapping[str, frozenset[int]]:
+    """Digests of the patients, where somebody will compare them: they cost as much as the counts."""
+    return counted_patients.digest_steps(cohort, answer_only=answer_only) if given["digests"] else {}
 
 
-def _to_answer(table: pa.Table, most_rows: int) -> Answer:
-    import pyarrow as pa
+def _encode(relation: duckdb.DuckDBPyRelation, given: Mapping[str, Any], document: Any = None) -> Answer:
+    form = Form(given.get("form") or Form.arrow)
+    made = encode_relation(relation, form, int(given["most_rows"]), int(given["most_bytes"]))
+    return Answer(made.data, made.n_rows, made.columns, document, truncated=made.truncated)
 
-    kept = table.slice(0, most_rows)
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, kept.schema) as writer:
-        writer.write_table(kept)
-    return Answer(rows=sink.getvalue(), truncated=table.num_rows > most_rows)
+
+def _encode_table(table: pa.Table, given: Mapping[str, Any], document: Any) -> Answer:
+    """A document that is a table too, for the forms that have rows alone."""
+    if (given.get("form") or Form.json) == Form.json:
+        return Answer(document=document)
+    made = encode_table(table, Form(given["form"]), int(given["most_rows"]), int(given["most_bytes"]))
+    return Answer(made.data, made.n_rows, made.columns, document, truncated=made.truncated)
 
 
 def _zip_folder(folder: Path) -> bytes:

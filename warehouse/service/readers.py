@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from warehouse.api import Warehouse
@@ -57,6 +58,10 @@ class Readers:
     def find_snapshot(self, scope: Scope) -> int:
         """The number of the snapshot that a scope means now: its own, or the newest published."""
         return self._newest.find() if scope.snapshot is None else scope.snapshot
+
+    def find_time(self, number: int) -> datetime | None:
+        """The time of a snapshot that `find_snapshot` returned; None if it does not exist. Asks nothing."""
+        return self._newest.find_time(number)
 
     def list_snapshots(self) -> list[store.Snapshot]:
         """The published snapshots that the lake still has, oldest first."""
@@ -116,10 +121,8 @@ class Readers:
         # A group that has to be looked up is a query, for which the root is shared by too many.
         source = root if key.group in (*GROUPS, ALL_GROUPS) else root.cursor()
         session = source.group(key.group)
-        if key.as_of:
-            with contextlib.closing(session):
-                return session.as_of(key.as_of)
-        return session
+        # The session that it came from is not closed: DuckDB would close the one of the day with it.
+        return session.as_of(key.as_of) if key.as_of else session
 
     def _give_back(self, opened: _Opened, key: Scope, session: Warehouse) -> None:
         surplus: list[Warehouse] = []
@@ -161,6 +164,9 @@ class _Newest:
 
     def find(self) -> int:
         return store.find_published(self.list_all(), None, self.location).number
+
+    def find_time(self, number: int) -> datetime | None:
+        return next((each.time for each in self._history if each.number == number), None)
 
     @explain_faults()
     def list_all(self) -> list[store.Snapshot]:

@@ -31,7 +31,7 @@ class Workers:
     """A pool of such processes."""
 
     def __init__(self, lake: str, settings: Settings, processes: int = 0, *, seconds: float = 60.0) -> None:
-        """Prepare the pool; processes start with the first questions. `seconds` is what a question may take."""
+        """Start the pool. `seconds` is what a question may take."""
         from pebble import ProcessPool
 
         self.seconds = min(seconds, settings.sql_seconds) if settings.sql_seconds else seconds
@@ -43,6 +43,7 @@ class Workers:
             initargs=(lake, replace(settings, sql_seconds=self.seconds)),
             context=multiprocessing.get_context("spawn"),  # a fork of a process with threads may hang
         )
+        self._pool.schedule(_rest)  # they start now, not with the first question
 
     async def ask(self, question: Question) -> Answer:
         """Answer a question in a worker; the WarehouseError that it raised there, UsageError if it took too long."""
@@ -81,6 +82,10 @@ def _start(lake: str, settings: Settings) -> None:
     global _readers  # noqa: PLW0603 - what a worker keeps from one question to the next
     with contextlib.suppress(LakeError):  # each question reports it
         _readers = Readers(lake, settings)
+
+
+def _rest() -> None:
+    """Do nothing."""
 
 
 def _work(question: Question) -> Answer | tuple[str, str, int | None]:

@@ -54,7 +54,7 @@ def build_app(
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Accept", "Content-Type", "If-None-Match", "Range"],
-            expose_headers=["ETag", "Content-Range"],
+            expose_headers=["ETag", "Content-Range", "X-Truncated"],
         )
         middleware.insert(0, cors)
     if hosts:

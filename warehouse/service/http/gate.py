@@ -13,6 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
@@ -20,14 +21,15 @@ from starlette.types import Scope as Connection
 from warehouse.errors import WarehouseError
 from warehouse.service.core import ForbiddenError, Service
 from warehouse.service.http.log import RequestLog
-from warehouse.service.http.problems import describe_error, handle_fault, make_problem
+from warehouse.service.http.problems import describe_error, handle_fault, make_problem, note_error
 from warehouse.service.scope import split_path
 from warehouse.service.tokens import Caller, TokenFile, hash_token
 
 #: Paths that need no token: whether the server is there. They disclose nothing.
 _OPEN = frozenset({"/health"})
-#: Bytes of a path with its query; longer ones are refused.
+#: Bytes of a path with its query, and of a body; longer ones are refused.
 _LONGEST_PATH = 16_384
+_LONGEST_BODY = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,14 @@ class Gate:
             if response is None and inner["type"] == "websocket" and not _is_same_origin(inner):
                 response = make_problem(403, "Not allowed", "A page of another site may not connect.")
             if response is None:
-                await self.app(inner, receive, watched)
+                await self.app(inner, _limit_body(inner, receive), watched)
             else:
                 await response(inner, receive, watched)
         except WarehouseError as error:
+            note_error(inner, error)
             await watched.answer(describe_error(error), inner, receive)
+        except HTTPException as error:
+            await watched.answer(make_problem(error.status_code, error.detail), inner, receive)
         except Exception as error:
             await watched.answer(handle_fault(error), inner, receive)
         finally:
@@ -181,11 +186,31 @@ class _Watched:
         await response(inner, receive, self)
 
 
+_TOO_LONG = f"A body has at most {_LONGEST_BODY:,} bytes."
 _SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"referrer-policy", b"same-origin"),
 )
+
+
+def _limit_body(connection: Connection, receive: Receive) -> Receive:
+    """Receive a body up to its greatest length; HTTPException 413 beyond."""
+    if connection["type"] != "http":
+        return receive
+    taken = 0
+    if Headers(scope=connection).get("content-length", "0").rjust(20, "0") > str(_LONGEST_BODY).rjust(20, "0"):
+        raise HTTPException(413, _TOO_LONG)
+
+    async def receive_some() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > _LONGEST_BODY:
+            raise HTTPException(413, _TOO_LONG)
+        return message
+
+    return receive_some
 
 
 def _name_cookie(connection: Connection) -> str:

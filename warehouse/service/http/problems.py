@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import MutableMapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -60,13 +61,20 @@ def describe_error(error: WarehouseError) -> Response:
     return make_problem(status, title, str(error), **({"line": line} if line else {}))
 
 
-def handle_warehouse_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    """Handle an expected error."""
+async def handle_warehouse_error(request: Request, error: Exception) -> Response:
+    """Handle an expected error; the line of log has its class."""
     assert isinstance(error, WarehouseError)
+    note_error(request.scope, error)
     return describe_error(error)
 
 
-def handle_http_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+def note_error(connection: MutableMapping[str, Any], error: WarehouseError) -> None:
+    """Note an error for the line of log: its class, since its words may quote what was asked."""
+    state = connection.setdefault("state", {})
+    state["logged"] = {**state.get("logged", {}), "error": type(error).__name__}
+
+
+async def handle_http_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
     """Handle what Starlette itself refuses: an unknown path, a method that a path does not take."""
     assert isinstance(error, HTTPException)
     response = make_problem(error.status_code, str(error.detail))

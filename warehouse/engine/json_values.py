@@ -1,12 +1,15 @@
-"""Converts values for JSON and for table cells."""
+"""Converts what DuckDB returns for JSON and for cells of CSV: the same on the command line and in the service."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+
+from warehouse.text import escape_json
 
 
 def to_json_value(value: object) -> Any:
@@ -29,3 +32,21 @@ def to_json_value(value: object) -> Any:
         case list() | tuple():
             return [to_json_value(item) for item in value]
     return str(value)
+
+
+def render_json(value: object) -> str:
+    """Render a value as JSON on one line; control characters as `\\u…`, which parse to the same value."""
+    return escape_json(json.dumps(to_json_value(value), ensure_ascii=False))
+
+
+def render_json_row(names: Sequence[str], row: Sequence[object]) -> str:
+    """Render a row as a JSON object."""
+    return render_json(dict(zip(names, row, strict=True)))
+
+
+def to_cell(value: object) -> object:
+    """Convert a value for a cell of CSV: lists and structures as JSON."""
+    value = to_json_value(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
