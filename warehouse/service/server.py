@@ -151,6 +151,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(2048)  # a browser that is opened at once waits here for uvicorn
     except OSError as error:
         listening.close()
         raise UsageError(

@@ -53,7 +53,7 @@ def build_cohort(selection: Selection, grain: str, title: str = "") -> str:
 
 def suggest_title(selection: Selection, grain: str) -> str:
     """A title that says what is chosen, cut to the length of one."""
-    found = f"{_plural(grain).capitalize()}: {'; '.join(describe_choice(selection)) or 'everything'}"
+    found = f"{_plural(grain).capitalize()}: {'; '.join(_list_words(selection).values()) or 'everything'}"
     return found if len(found) <= _LONGEST_TITLE else f"{found[: _LONGEST_TITLE - 1]}…"
 
 
@@ -65,14 +65,16 @@ def name_file(title: str) -> str:
 
 def describe_choice(selection: Selection) -> list[str]:
     """What is chosen of each facet, in words."""
-    found = []
+    return [f"{FACETS[name].title} {words}" for name, words in _list_words(selection).items()]
+
+
+def _list_words(selection: Selection) -> dict[str, str]:
+    found = {}
     for name in selection.active:
-        facet = FACETS[name]
         if name == "month" and selection.months:
-            words = describe_months(selection.months)
+            found[name] = describe_months(selection.months)
         else:
-            words = " or ".join(facet.label(value) for value in selection.values[name])
-        found.append(f"{facet.title} {words}")
+            found[name] = " or ".join(FACETS[name].label(value) for value in selection.values[name])
     return found
 
 

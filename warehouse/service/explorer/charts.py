@@ -39,7 +39,7 @@ def draw_columns(
         words = f'<text class="tick" x="{x + wide / 2:.3f}%" y="{_FLOOR + 17}">{escape(label)}</text>' if label else ""
         body.append(
             f'<a href={quoteattr(find_address(value.value))} class="column{mark}" data-swap '
-            f'data-key={quoteattr(f"{name} {value.value}")} aria-label={quoteattr(shown)}>'
+            f"data-key={quoteattr(f'{name} {value.value}')} aria-label={quoteattr(shown)}>"
             f'<rect class="hit" x="{x:.3f}%" y="0" width="{wide:.3f}%" height="{_HEIGHT}"/>'
             f'<rect class="mark" x="{x + wide * 0.09:.3f}%" y="{_FLOOR - tall:.1f}" width="{wide * 0.82:.3f}%" '
             f'height="{tall:.1f}"/><title>{escape(shown)}</title>{words}</a>'
@@ -59,7 +59,7 @@ def fill_months(values: Sequence[Value]) -> list[Value]:
     if not months:
         return []
     (year, month), last = map(int, min(months).split("-")), max(months)
-    filled = []
+    filled: list[Value] = []
     while (key := f"{year:04}-{month:02}") <= last and len(filled) < 600:
         filled.append(months.get(key) or Value(key, key, 0, is_chosen=False))
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)
@@ -68,7 +68,7 @@ def fill_months(values: Sequence[Value]) -> list[Value]:
 
 def round_up(most: int) -> int:
     """The end of an axis: the next 1, 2 or 5 with zeros."""
-    zeros = 10 ** (len(str(max(most, 1))) - 1)
+    zeros: int = 10 ** (len(str(max(most, 1))) - 1)
     return next(end for end in (zeros, 2 * zeros, 5 * zeros, 10 * zeros) if end >= most)
 
 
@@ -105,7 +105,8 @@ def draw_timeline(events: Sequence[Event], lanes: Sequence[str], span: tuple[dat
         )
     x = find_x(min(max(day, first), last))
     body.append(f'<line class="now" x1="{x:.2f}%" x2="{x:.2f}%" y1="4" y2="{floor}"/>')
-    return f'<svg class="timeline" width="100%" height="{floor + 26}" role="img" aria-label="Timeline">{"".join(body)}</svg>'
+    size = f'width="100%" height="{floor + 26}"'
+    return f'<svg class="timeline" {size} role="img" aria-label="Timeline">{"".join(body)}</svg>'
 
 
 def _draw_grid(top: int) -> str:

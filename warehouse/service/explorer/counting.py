@@ -15,6 +15,9 @@ from warehouse.service.tokens import Caller, Rights
 if TYPE_CHECKING:
     from warehouse.service.explorer.table import FacetTable
 
+#: The name under which the patients of a page are remembered: as the answers of cohorts, so that both are compared.
+_COUNTED = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -47,7 +50,7 @@ def count_page(table: FacetTable, selection: Selection, base: int, caller: Calle
     total, counted = int(members.sum()), table.count(selection)
     is_watched = caller.rights == Rights.counts and base > 1
     if is_watched:
-        memory.admit(caller.name, table.digest(members), base)
+        memory.admit(caller.name, {_COUNTED: table.digest(members)}, base)
     facets = {}
     for name, facet in FACETS.items():
         chosen = selection.chosen(name, table.levels[name])
@@ -55,7 +58,7 @@ def count_page(table: FacetTable, selection: Selection, base: int, caller: Calle
         counts, whole, is_held_back = found.patients, found.whole, False
         if is_watched and name in selection.active:
             try:
-                memory.admit(caller.name, table.digest(found.members), base)
+                memory.admit(caller.name, {_COUNTED: table.digest(found.members)}, base)
             except DifferenceError:
                 counts = {value: n for value, n in counts.items() if value in chosen}
                 whole, is_held_back = total, True

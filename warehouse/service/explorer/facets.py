@@ -23,7 +23,21 @@ class Facet:
 
     def label(self, value: str) -> str:
         """A value as people read it."""
-        return self.missing if value == MISSING else self.labels.get(value, value)
+        if value == MISSING:
+            return self.missing
+        return capitalise_name(value) if self.name == "centre" else self.labels.get(value, value)
+
+
+_SMALL_WORDS = frozenset({"and", "of", "the", "on", "for", "in", "upon"})
+
+
+def capitalise_name(name: str) -> str:
+    """The folded name of a centre (fold_centre) with capital letters, as it is usually written."""
+    words = name.split(" ")
+    return " ".join(
+        "NHS" if word == "nhs" else word if word in _SMALL_WORDS and place else word[:1].upper() + word[1:]
+        for place, word in enumerate(words)
+    )
 
 
 #: Bands of age: the name, the youngest age, and the age below which they end (None: no end).
@@ -73,7 +87,15 @@ FACETS: dict[str, Facet] = {
             ("PA", "AP", "frontal", "lateral", "other", "unknown"),
         ),
         Facet("vendor", "Manufacturer", False, "Not stated", {**_VENDORS, "ge": "GE"}),
-        Facet("age", "Age", True, "Not stated", {name: name.replace("-", "–") for name, *_ in AGE_BANDS}, tuple(name for name, *_ in AGE_BANDS), is_chart=True),
+        Facet(
+            "age",
+            "Age",
+            True,
+            "Not stated",
+            {name: name.replace("-", "–") for name, *_ in AGE_BANDS},
+            tuple(name for name, *_ in AGE_BANDS),
+            is_chart=True,
+        ),
         Facet("centre", "Centre", True, "No record", is_chart=True),
         Facet("month", "Month of the study", False, "No date", is_chart=True),
     )

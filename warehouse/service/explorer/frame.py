@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
@@ -65,6 +65,17 @@ class Frame:
     def may_see_rows(self) -> bool:
         """Whether the caller may see rows of patients."""
         return self.caller.rights >= Rights.rows
+
+    @property
+    def all_days(self) -> Scope:
+        """The same scope without a day of its own."""
+        return replace(self.scope, as_of=self.base_scope.as_of)
+
+    @property
+    def subpage(self) -> str:
+        """The page that another scope is shown on: lists and cohorts stay, a patient may not be there."""
+        name = self.page.removeprefix("/explore")
+        return name if name in ("/patients", "/cohort") else ""
 
     @property
     def groups(self) -> list[str]:

@@ -24,11 +24,11 @@ _POLICY = (
 )
 
 
-def render(name: str, status: int = 200, **values: Any) -> Response:
+def render(template: str, code: int = 200, /, **values: Any) -> Response:
     """Render a template as a page that may not be cached: what it shows depends on who asks."""
-    page = _environment().get_template(name).render(version=_find_version(), **values)
+    page = _environment().get_template(template).render(version=_find_version(), **values)
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
-    return HTMLResponse(page, status_code=status, headers=headers)
+    return HTMLResponse(page, status_code=code, headers=headers)
 
 
 def read_asset(name: str) -> Response:

@@ -89,7 +89,7 @@ class _Explorer:
         if "first" in given:
             selection = selection.between(given["first"][:7], given.get("last", "")[:7])
         page = given.get("page", "")
-        if page not in ("", "/patients"):
+        if page not in ("", "/patients", "/cohort"):
             raise UsageError(f"There is no page {page!r}.")
         return RedirectResponse(replace(frame, selection=selection).at(scope, page), status_code=303)
 
@@ -135,9 +135,7 @@ class _Explorer:
         given = {"grain": grain, "title": title}
         name = builder.name_file(title or builder.suggest_title(frame.selection, grain))
         suggested = title or builder.suggest_title(frame.selection, grain)
-        return pages.render(
-            "cohort.html", frame=frame, sql=text, grain=grain, title=suggested, name=name, given=given
-        )
+        return pages.render("cohort.html", frame=frame, sql=text, grain=grain, title=suggested, name=name, given=given)
 
     async def download_cohort(self, request: Request) -> Response:
         """The file of the cohort."""
@@ -187,7 +185,8 @@ class _Explorer:
         )
 
     async def _find_table(self, frame: Frame) -> FacetTable:
-        return await self._read(frame, Rights.counts, self.tables.find)
+        found: FacetTable = await self._read(frame, Rights.counts, self.tables.find)
+        return found
 
     async def _read(self, frame: Frame, rights: Rights, do: Callable[..., Any], *given: Any) -> Any:
         return await self.service.read(frame.caller, frame.scope, rights, do, *given, snapshot=frame.snapshot)

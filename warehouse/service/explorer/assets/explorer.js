@@ -50,6 +50,8 @@ function toAddress(form) {
 
 function watch(page) {
   for (const picture of page.querySelectorAll("img")) {
+    if (picture.complete && picture.naturalWidth) picture.classList.add("loaded");
+    picture.addEventListener("load", () => picture.classList.add("loaded"));
     picture.addEventListener("error", () => explain(picture), { once: true });
   }
 }
