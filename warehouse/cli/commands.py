@@ -24,13 +24,14 @@ from warehouse.cli import (
     serve,
     source,
     status,
+    workbench,
 )
 from warehouse.cli.output import print_line
 
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
-    *("explore", "serve", "token"),
+    *("explore", "workbench", "serve", "token"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
@@ -73,6 +74,7 @@ backup.add_to(app)
 maintain.add_to(app)
 serve.add_to(app)
 explore.add_to(app)
+workbench.add_to(app)
 sample.add_to(app)
 
 
