@@ -7,6 +7,7 @@ import pytest
 from served import Served, serve_thread, write_tokens
 
 import warehouse
+from warehouse.service.core import Limits
 from warehouse.synthetic import make_bucket
 
 
@@ -35,6 +36,7 @@ def tokens(served_lake: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def served(served_lake: Path, tokens: dict[str, str]) -> Iterator[Served]:
     """A server of it in a thread, for the callers of `tokens`; the client's own token is that of "all"."""
-    with serve_thread(served_lake, token_file=served_lake.with_name("tokens.json")) as running:
+    limits = Limits(most_bytes=8_000_000)
+    with serve_thread(served_lake, token_file=served_lake.with_name("tokens.json"), limits=limits) as running:
         running.token = tokens["all"]
         yield running

@@ -17,6 +17,7 @@ from warehouse.cli import (
     export,
     maintain,
     manifest,
+    mcp,
     query,
     refresh,
     report,
@@ -31,7 +32,7 @@ from warehouse.cli.output import print_line
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
-    *("explore", "workbench", "serve", "token"),
+    *("explore", "workbench", "serve", "token", "mcp"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
@@ -75,6 +76,7 @@ maintain.add_to(app)
 serve.add_to(app)
 explore.add_to(app)
 workbench.add_to(app)
+mcp.add_to(app)
 sample.add_to(app)
 
 

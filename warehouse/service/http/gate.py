@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import UsageError, WarehouseError
 from warehouse.service.core import ForbiddenError, Service
 from warehouse.service.http.log import RequestLog
-from warehouse.service.http.problems import describe_error, handle_fault, make_problem, note_error
+from warehouse.service.http.problems import describe_error, describe_http_error, handle_fault, make_problem, note_error
 from warehouse.service.scope import split_path
 from warehouse.service.tokens import Caller, TokenFile, hash_token
 
@@ -30,6 +31,9 @@ _OPEN = frozenset({"/health"})
 #: Bytes of a path with its query, and of a body; longer ones are refused.
 _LONGEST_PATH = 16_384
 _LONGEST_BODY = 4_000_000
+#: How long a body may take to come, in seconds; and bytes of an answer that are sent at once.
+_BODY_SECONDS = 120.0
+_PART = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,19 @@ class Entrance:
 class Gate:
     """ASGI middleware: an app behind it sees only requests of a known caller with a valid scope."""
 
-    def __init__(self, app: ASGIApp, service: Service, entrance: Entrance, log: RequestLog) -> None:
-        """Stand in front of an app."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        entrance: Entrance,
+        log: RequestLog,
+        hosts: Collection[str] = (),
+        origins: Collection[str] = (),
+    ) -> None:
+        """Stand in front of an app that is addressed as one of `hosts` (any, if there are none)."""
         self.app, self.service, self.entrance, self.log = app, service, entrance, log
+        self.hosts = frozenset(host.lower() for host in hosts)
+        self.origins = frozenset(origins)
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -81,8 +95,6 @@ class Gate:
         watched = _Watched(send)
         try:
             response = await self._admit(inner)
-            if response is None and inner["type"] == "websocket" and not _is_same_origin(inner):
-                response = make_problem(403, "Not allowed", "A page of another site may not connect.")
             if response is None:
                 await self.app(inner, _limit_body(inner, receive), watched)
             else:
@@ -91,23 +103,31 @@ class Gate:
             note_error(inner, error)
             await watched.answer(describe_error(error), inner, receive)
         except HTTPException as error:
-            await watched.answer(make_problem(error.status_code, error.detail), inner, receive)
+            await watched.answer(describe_http_error(error), inner, receive)
         except Exception as error:
-            await watched.answer(handle_fault(error), inner, receive)
+            await watched.answer(handle_fault(inner, error), inner, receive)
         finally:
             self._write(inner, watched, time.monotonic() - begun)
 
     async def _admit(self, inner: Connection) -> Response | None:
         """Set the caller and the scope of a request; a response if it is not let in, or is led elsewhere."""
         inner["state"] = state = dict(inner.get("state") or {})
-        path = inner["path"]
+        path, headers = inner["path"], Headers(scope=inner)
+        if self.hosts and _read_host(headers) not in self.hosts:
+            return make_problem(421, "Another name", "This server does not answer to that name. Name it by --name.")
         if len(inner.get("raw_path") or b"") + len(inner["query_string"]) > _LONGEST_PATH:
             return make_problem(414, "The address is too long", f"At most {_LONGEST_PATH:,} bytes.")
         if path in _OPEN:
             return None
         if (response := self._take_token(inner)) is not None:
             return response
-        caller = self.entrance.find(inner)
+        if not self._may_come_from(inner, headers):
+            return make_problem(403, "Not allowed", "A page of another site may not ask.")
+        try:
+            caller = self.entrance.find(inner)
+        except UsageError as error:  # the file is not there or not valid: nobody is let in
+            note_error(inner, error)
+            return make_problem(503, "No tokens", "The server's token file cannot be read.")
         if caller is None:
             return make_problem(
                 401, "A token is needed", "Send it as  Authorization: Bearer TOKEN,  or open the address with ?token="
@@ -121,11 +141,23 @@ class Gate:
         if not caller.may_see(scope.group):
             raise ForbiddenError(f"Group {scope.group!r} is not among yours: {', '.join(caller.groups)}.")
         state["scope"] = scope
-        state["snapshot"] = await self.service.call(self.service.readers.find_snapshot, scope)
+        state["snapshot"] = await self.service.resolve(scope)
         state["prefix"] = taken
         inner["root_path"] = inner.get("root_path", "") + taken
         inner["path"] = inner["root_path"] + rest
         return None
+
+    def _may_come_from(self, inner: Connection, headers: Headers) -> bool:
+        """Whether a request comes from a page that may send it: of this server, or with a token of its own.
+
+        Browsers add cookies by themselves, also for a page of another port of this machine.
+        """
+        if inner["type"] == "http" and inner["method"] in ("GET", "HEAD", "OPTIONS"):
+            return True
+        origin = headers.get("origin")
+        if origin is None or "authorization" in headers or origin in self.origins:
+            return True
+        return origin.partition("://")[2] == headers.get("host")
 
     def _take_token(self, inner: Connection) -> Response | None:
         """Turn `?token=` of a page into a cookie, so that it stays in no history of addresses."""
@@ -174,7 +206,12 @@ class _Watched:
             self.status = message["status"]
             message = {**message, "headers": [*message.get("headers", []), *_SAFE_HEADERS]}
         elif message["type"] == "http.response.body":
-            self.n_bytes += len(message.get("body", b""))
+            body = message.get("body", b"")
+            self.n_bytes += len(body)
+            while len(body) > _PART:  # whoever reads slowly is seen to read (protocol.py)
+                await self._send({**message, "body": body[:_PART], "more_body": True})
+                body = body[_PART:]
+            message = {**message, "body": body}
         elif message["type"] == "websocket.accept":
             self.status = 101
         await self._send(message)
@@ -198,13 +235,19 @@ def _limit_body(connection: Connection, receive: Receive) -> Receive:
     """Receive a body up to its greatest length; HTTPException 413 beyond."""
     if connection["type"] != "http":
         return receive
-    taken = 0
+    taken, is_whole, ends = 0, False, anyio.current_time() + _BODY_SECONDS
     if Headers(scope=connection).get("content-length", "0").rjust(20, "0") > str(_LONGEST_BODY).rjust(20, "0"):
         raise HTTPException(413, _TOO_LONG)
 
     async def receive_some() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, is_whole
+        if is_whole:  # what follows is that the client has gone, at any time
+            return await receive()
+        with anyio.CancelScope(deadline=ends) as waited:
+            message = await receive()
+        if waited.cancelled_caught:
+            raise HTTPException(408, "The body did not come.")
+        is_whole = not message.get("more_body", False)
         taken += len(message.get("body", b""))
         if taken > _LONGEST_BODY:
             raise HTTPException(413, _TOO_LONG)
@@ -226,8 +269,7 @@ def _read_cookie(headers: Headers, name: str) -> str:
     return found.value if found else ""
 
 
-def _is_same_origin(connection: Connection) -> bool:
-    """Whether a websocket was opened by a page of this server; browsers send the origin, other programs need not."""
-    headers = Headers(scope=connection)
-    origin = headers.get("origin")
-    return origin is None or origin.partition("://")[2] == headers.get("host")
+def _read_host(headers: Headers) -> str:
+    """The name under which the server is addressed, without its port."""
+    host = headers.get("host", "").lower()
+    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
