@@ -19,7 +19,9 @@ def iterate_commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterato
 
 
 COMMANDS = dict(iterate_commands())
-NAMES = [" ".join(path) for path in COMMANDS]
+#: Those that run until they are stopped; they have tests of their own.
+LASTING = ("explore", "serve", "workbench")
+NAMES = [name for path in COMMANDS if (name := " ".join(path)) not in LASTING]
 
 
 def build_words(name: str, values: Mapping[str, object], **options: object) -> list[str]:

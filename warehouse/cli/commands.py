@@ -14,6 +14,7 @@ from warehouse.cli import (
     cite,
     cohort,
     download,
+    explore,
     export,
     maintain,
     manifest,
@@ -25,13 +26,14 @@ from warehouse.cli import (
     serve,
     source,
     status,
+    workbench,
 )
 from warehouse.cli.output import print_line
 
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
-    *("serve", "token", "mcp"),
+    *("explore", "workbench", "serve", "token", "mcp"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
@@ -73,6 +75,8 @@ source.add_to(app)
 backup.add_to(app)
 maintain.add_to(app)
 serve.add_to(app)
+explore.add_to(app)
+workbench.add_to(app)
 mcp.add_to(app)
 sample.add_to(app)
 

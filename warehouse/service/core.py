@@ -128,13 +128,15 @@ class Service:
             limiter = self._limit("call", self.limits.readers)
             return await anyio.to_thread.run_sync(functools.partial(do, *given, **more), limiter=limiter)
 
-    async def ask(self, caller: Caller, question: Question) -> Answer:
+    async def ask(self, caller: Caller, question: Question, *, is_ours: bool = False) -> Answer:
         """Answer a question in a worker process; counts are checked against what the caller was shown before.
+
+        `is_ours`: the SQL among the arguments was built here from what the caller chose, and is not the caller's own.
 
         ForbiddenError, OverloadedError, DifferenceError, or what the question itself raises.
         """
         needed, given = _NEEDS[question.kind], dict(question.arguments)
-        if given.get("sql"):
+        if given.get("sql") and not is_ours:
             # An error or its absence answers yes or no, exactly: SQL of one's own is for those who may see rows.
             needed = max(needed, Rights.rows)
         self.require(caller, question.scope, needed)

@@ -139,9 +139,10 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
 def list_routes(service: Service) -> list[BaseRoute]:
     """The routes of every adapter."""
     from warehouse.service import dicomweb
+    from warehouse.service.explorer import routes as explorer
     from warehouse.service.http import api
 
-    return [*dicomweb.list_routes(service), *api.list_routes(service)]
+    return [*api.list_routes(service), *dicomweb.list_routes(service), *explorer.list_routes(service)]
 
 
 def make_entrance(options: Options) -> tuple[Entrance, str]:

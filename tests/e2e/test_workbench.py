@@ -1,0 +1,127 @@
+"""The workbench: its notebooks run from top to bottom over a lake, and are copied without overwriting anything."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import S3
+
+import warehouse
+from warehouse.synthetic import make_bucket
+from warehouse.workbench import NOTEBOOKS, copy_notebooks
+
+DOCS = Path(warehouse.__file__).parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workbench") / "bucket"
+    make_bucket(folder, 40, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lake(bucket: Path) -> Path:
+    made = bucket.with_name("lake")
+    warehouse.refresh(str(bucket), str(made))
+    return made
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS])
+def test_each_notebook_runs_from_top_to_bottom_and_again(name: str, lake: Path, tmp_path: Path) -> None:
+    pytest.importorskip("marimo")
+    copy_notebooks(tmp_path / "mine")
+    for _ in range(2 if name in ("cohort_to_manifest", "images_in_a_grid") else 1):  # those find their manifest
+        ran = subprocess.run(
+            [sys.executable, tmp_path / "mine" / f"{name}.py"],
+            env={**os.environ, "CHEST_LAKE": str(lake)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert ran.returncode == 0, ran.stderr[-2000:]
+    made = {path.name for path in (tmp_path / "mine").iterdir()}
+    expected = {"quality": "report.html", "cohort_to_manifest": "manifests", "images_in_a_grid": "data"}
+    assert expected.get(name, f"{name}.py") in made
+
+
+def test_notebooks_show_what_the_lake_has(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What their cells define is what the library answers."""
+    pytest.importorskip("marimo")
+    import runpy
+
+    monkeypatch.setenv("CHEST_LAKE", str(lake))
+    copy_notebooks(tmp_path)
+    _, tour = runpy.run_path(str(tmp_path / "tour.py"))["app"].run()
+    _, prior = runpy.run_path(str(tmp_path / "prior_to_a_day.py"))["app"].run()
+    with warehouse.open(lake) as wh:
+        assert sum(tour["patients"]["patients"]) == len(wh.patients().fetchall())
+        then = wh.as_of(prior["day"].value)
+        assert prior["patients"].height == len(then.patients().fetchall())
+        headers = then.sql("select key from images").fetchall()
+        assert set(prior["objects"].filter(kind="header")["key"]) == {key for (key,) in headers}
+
+
+def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path, here: Callable[..., Any]) -> None:
+    mine = tmp_path / "notebooks"
+    mine.mkdir()
+    (mine / "tour.py").write_text("mine")
+    (mine / "quality.py").symlink_to(tmp_path / "elsewhere.py")
+    done = here("workbench", mine, "--copy-only")
+    assert done.returncode == 0
+    assert "Left as they are: tour.py, quality.py." in done.stderr
+    assert (mine / "tour.py").read_text() == "mine"
+    assert not (tmp_path / "elsewhere.py").exists()
+    assert len(done.stdout.splitlines()) == len(NOTEBOOKS) - 2
+    blocked = here("workbench", mine / "tour.py", "--copy-only")
+    assert blocked.returncode == 2
+    assert "cannot be written" in blocked.stderr
+
+
+def test_the_workbench_opens_on_the_lake_that_is_named(lake: Path, tmp_path: Path, here: Callable[..., Any]) -> None:
+    pytest.importorskip("marimo")
+    missing = here("workbench", tmp_path / "mine", "--lake", tmp_path / "nothing")
+    assert missing.returncode == 2
+    assert not (tmp_path / "mine").exists()
+    words = ["workbench", str(tmp_path / "mine"), "--lake", str(lake), "--no-open"]
+    command = [sys.executable, "-c", "from warehouse.cli import main; main()", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        assert running.stdout
+        address = next(found[0] for line in running.stdout if (found := re.search(r"http://\S+access_token=\S+", line)))
+        assert address.startswith(("http://localhost:", "http://127.0.0.1:"))
+        running.terminate()
+        running.communicate(timeout=60)
+
+
+def read_examples() -> dict[str, str]:
+    """The Python of docs/workbench.md by the heading above it."""
+    text = (DOCS / "workbench.md").read_text()
+    found: dict[str, str] = {}
+    for section in re.split(r"^##+ ", text, flags=re.MULTILINE):
+        title = section.partition("\n")[0]
+        for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+            found[title] = found.get(title, "") + block
+    return found
+
+
+def test_boto3_alone_and_the_warehouse_find_the_same_objects(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The samples of docs/workbench.md as they are printed, over a bucket of S3; ours and boto3's."""
+    folder, lake, name = tmp_path / "bucket", tmp_path / "lake", "chest-data-warehouse"
+    make_bucket(folder, 12, seed=1, clean=True)
+    s3.upload(folder, name)
+    warehouse.refresh(f"s3://{name}", str(lake))
+    monkeypatch.setenv("CHEST_LAKE", str(lake))
+    examples = read_examples()
+    for title in ("All data prior to a day", "All data of one patient"):
+        values: dict[str, Any] = {}
+        exec(examples[title], values)
+        assert values["keys"] == values["ours"], title
+        assert values["keys"], title

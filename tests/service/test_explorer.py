@@ -1,0 +1,252 @@
+"""The explorer over HTTP: counts are those of SQL and of the cohort that is built, and disclose no small number."""
+
+import html
+import re
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from served import Served
+
+import warehouse
+from warehouse.service.differencing import Memory, differ_by_few
+from warehouse.service.explorer.builder import build_cohort, name_file
+from warehouse.service.explorer.counting import count_page
+from warehouse.service.explorer.facets import FACETS, MISSING
+from warehouse.service.explorer.rounding import round_facet
+from warehouse.service.explorer.selection import Selection, parse_selection
+from warehouse.service.explorer.table import FacetTable, read_table
+from warehouse.service.tokens import Caller, Rights
+
+
+@pytest.fixture(scope="module")
+def table(served_lake: Path) -> FacetTable:
+    with warehouse.open(served_lake) as wh:
+        return read_table(wh)
+
+
+def read_total(page: str) -> str:
+    found = re.search(r'id="patients"[^>]*>([^<]*)<', page)
+    assert found, page[:500]
+    return found[1]
+
+
+def list_choices(table: FacetTable) -> list[Selection]:
+    """Each value of each facet, and some together."""
+    single = [Selection().toggle(name, level) for name in FACETS for level in table.levels[name]]
+    together = (
+        [("status", "positive"), ("modality", "CR")],
+        [("view", "PA"), ("view", MISSING), ("sex", "F")],
+        [("month", "2020-03..2020-06"), ("modality", "CT"), ("age", "60-69"), ("age", "90+")],
+        [("month", "..2020-05")],
+        [("modality", MISSING), ("vendor", MISSING)],
+    )
+    return [*single, *map(parse_selection, together)]
+
+
+def test_a_choice_counts_the_patients_of_the_cohort_that_it_builds(
+    table: FacetTable, served_lake: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "built.sql"
+    with warehouse.open(served_lake) as wh:
+        for selection in list_choices(table):
+            path.write_text(build_cohort(selection, "patient"))
+            found = set(wh.cohort(path).rows["patient_id"].to_pylist())
+            members = table.find_members(table.find_rows(selection))
+            assert found == set(table.list_patients(members, 0, 1_000)), selection
+
+
+def test_facets_count_what_sql_counts(table: FacetTable, served_lake: Path) -> None:
+    selection = parse_selection([("status", "negative"), ("modality", "CR")])
+    counted = table.count(selection)
+    with warehouse.open(served_lake) as wh:
+        rows = wh.sql(
+            "select vendor, count(distinct patient_id) from image_regions join patients using (patient_id) "
+            "where covid_status = 'negative' and Modality = 'CR' and vendor is not null group by all"
+        ).fetchall()
+        others = wh.sql(
+            "select Modality, count(distinct patient_id) from image_regions join patients using (patient_id) "
+            "where covid_status = 'negative' and Modality is not null group by all"
+        ).fetchall()
+    assert {level: n for level, n in counted["vendor"].patients.items() if level != MISSING} == dict(rows)
+    assert {level: n for level, n in counted["modality"].patients.items() if level != MISSING} == dict(others)
+
+
+@pytest.mark.parametrize("grain", ["patient", "study", "image"])
+def test_a_built_cohort_passes_the_lint_whatever_was_chosen(
+    grain: str, table: FacetTable, served_lake: Path, tmp_path: Path, here: Callable[..., Any]
+) -> None:
+    values = {name: (table.levels[name][0], MISSING) for name in FACETS if name != "month"}
+    values["centre"] = ("o'neil -- $x: {{ hole }} */", MISSING)
+    selection = Selection(values, ("2020-03", ""))
+    text = build_cohort(selection, grain, "Of all; 'quoted' -- $x: $y")
+    path = tmp_path / name_file("Of all")
+    path.write_text(text)
+    linted = here("cohort", "lint", path, "--lake", served_lake)
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+    assert here("cohort", "run", path, "--lake", served_lake).returncode == 0
+
+
+@given(
+    st.data(),
+    st.sampled_from(["status", "centre", "modality", "month"]),
+    st.lists(st.integers(0, 40), min_size=1, max_size=8),
+)
+def test_rounded_facets_are_possible_and_consistent(data: st.DataObject, name: str, numbers: list[int]) -> None:
+    """All are multiples; the chosen and the others of a partition add up; no value has more than there are."""
+    facet = FACETS[name]
+    levels = [*[*facet.order, *(f"level {place}" for place in range(8))][: len(numbers) - 1], MISSING]
+    counts = dict(zip(levels, numbers, strict=True))
+    chosen = data.draw(st.sets(st.sampled_from(levels)))
+    whole, total = sum(numbers), sum(n for level, n in counts.items() if level in chosen or not chosen)
+    if not facet.is_partition:
+        whole = data.draw(st.integers(max(numbers), whole))
+        most = max((n for level, n in counts.items() if level in chosen or not chosen), default=0)
+        total = data.draw(st.integers(most, min(total, whole))) if chosen else whole
+    shown = {value.value: value.count for value in round_facet(facet, counts, chosen, total, whole, 5)}
+    assert all(n % 5 == 0 and abs(n - counts[level]) < 5 for level, n in shown.items() if len(chosen) != 1)
+    assert all(n <= whole - whole % 5 for n in shown.values())
+    if facet.is_partition:
+        assert sum(shown.values()) == whole - whole % 5
+        assert sum(shown.get(level, 0) for level in chosen or levels) == total - total % 5
+    if len(chosen) == 1:
+        assert shown[next(iter(chosen))] == total - total % 5
+    exact = {value.value: value.count for value in round_facet(facet, counts, chosen, total, whole, 0)}
+    assert exact == {level: n for level, n in counts.items() if n or level in chosen}
+
+
+def test_a_missing_record_is_rounded_in_one_way_in_every_facet() -> None:
+    status = round_facet(FACETS["status"], {"positive": 13, "negative": 24, MISSING: 9}, (), 46, 46, 5)
+    centre = round_facet(FACETS["centre"], {"a": 7, "b": 19, "c": 11, MISSING: 9}, (), 46, 46, 5)
+    missing = [{value.value: value.count for value in shown}[MISSING] for shown in (status, centre)]
+    assert missing[0] == missing[1]
+
+
+def test_counts_that_differ_by_a_few_patients_are_refused(table: FacetTable) -> None:
+    """One who may see counts alone is refused the second of two such; one who may see rows is not asked."""
+    memory, caller = Memory(), Caller("reader", Rights.counts)
+    choices = [Selection(), *list_choices(table)]
+    sets = [table.digest(table.find_members(table.find_rows(selection))) for selection in choices]
+    first, second = next(
+        (choices[i], choices[j])
+        for i, j in combinations(range(len(choices)), 2)
+        if len(sets[i]) > 10 and len(sets[j]) > 10 and differ_by_few(sets[i], sets[j], 5)
+    )
+    count_page(table, first, 5, caller, memory)
+    with pytest.raises(warehouse.WarehouseError, match="differs from an earlier one"):
+        count_page(table, second, 5, caller, memory)
+    assert count_page(table, first, 5, caller, memory).patients
+    assert count_page(table, second, 5, Caller("owner", Rights.rows), memory).patients
+
+
+def test_other_values_are_held_back_if_their_total_would_differ_by_a_few(table: FacetTable) -> None:
+    """A shared address shows what is chosen, and not the others of that facet, if both together would disclose."""
+    memory, caller = Memory(), Caller("reader", Rights.counts)
+    everybody, positive = (
+        table.digest(table.find_members(table.find_rows(parse_selection(choice))))
+        for choice in ([], [("status", "positive")])
+    )
+    memory.admit("reader", {"": everybody - {*[*positive][:2]}}, 5)
+    page = count_page(table, parse_selection([("status", "negative")]), 5, caller, memory)
+    assert page.facets["status"].is_held_back
+    assert [value.value for value in page.facets["status"].values] == ["negative"]
+
+
+def test_a_caller_of_counts_sees_no_row_and_no_exact_number(
+    served: Served, tokens: dict[str, str], table: FacetTable
+) -> None:
+    token = tokens["counts"]
+    page = served.get("/explore?exact=1", token).text
+    assert read_total(page) == str(table.n_patients - table.n_patients % 5)
+    assert "Show exact counts" not in page
+    assert "See the patients" not in page
+    patient_id = table.patient_ids[0].as_py()
+    for path in ("patients", f"patient?id={patient_id}", "manifest.zip?modality=CR"):
+        answer = served.get(f"/explore/{path}", token)
+        assert answer.status_code == 403
+        assert "This is not shown" in answer.text
+        assert patient_id not in answer.text.replace(html.escape(path), "")
+    assert not {each.as_py() for each in table.patient_ids} & set(re.findall(r"\w+", page))
+    drawn = served.get("/explore/attrition.svg?status=negative", token)
+    assert drawn.status_code == 200
+    assert all(int(n) % 5 == 0 for n in re.findall(r"(\d+)\u00a0patient", drawn.text))
+
+
+def test_a_caller_of_rows_may_see_exact_counts(served: Served, tokens: dict[str, str], table: FacetTable) -> None:
+    page = served.get("/explore?exact=1", tokens["rows"]).text
+    assert read_total(page) == str(table.n_patients)
+    assert re.search(r"\d+ studies, \d+ images", page)
+    assert "studies, " not in served.get("/explore", tokens["rows"]).text
+
+
+def test_a_day_and_a_group_are_in_the_address(served: Served, tokens: dict[str, str], served_lake: Path) -> None:
+    went = served.get("/explore/go?as_of=2020-05-01&group=validation&sex=F", tokens["all"])
+    assert went.headers["location"] == "/asof/2020-05-01/group/validation/explore?sex=F"
+    page = served.get("/asof/2020-05-01/explore?exact=1", tokens["rows"]).text
+    with warehouse.open(served_lake) as wh:
+        assert read_total(page) == str(len(wh.as_of("2020-05-01").patients().fetchall()))
+    assert 'value="2020-05-01"' in page
+    assert served.get("/group/validation/explore", tokens["rows"]).status_code == 403
+    assert served.get("/asof/2020-05-01/explore/go?as_of=&first=2020-03&last=2020-04", tokens["rows"]).headers[
+        "location"
+    ] == ("/explore?month=2020-03..2020-04")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/explore?month=2020-13", 400, "Months are a range"),
+        ("/explore?centre=" + "x" * 300, 400, "chooses too much"),
+        ("/explore?age=7-8&grain=image", 200, "7-8"),
+        ("/explore/cohort?age=7-8", 400, "There is no band of ages"),
+        ("/explore/cohort?grain=series", 400, "cohorts of patients, studies or images"),
+        ("/explore/patient?id=Nobody", 404, "No patient"),
+        ("/explore/patient?id=x&day=soon", 404, "No patient"),
+        ("/cohort/covid_risk/explore", 400, "leave out /cohort/"),
+        ("/asof/1999-01-01/explore", 200, "No patients yet"),
+        ("/explore?centre=nowhere", 200, "Fewer than 5 patients fit"),
+        ("/explore?centre=nowhere&exact=1", 200, "Nobody fits"),
+    ],
+)
+def test_an_address_that_cannot_be_answered_is_explained_on_a_page(
+    served: Served, tokens: dict[str, str], path: str, status: int, words: str
+) -> None:
+    answer = served.get(path, tokens["rows"])
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert words in html.unescape(answer.text)
+
+
+def test_text_of_an_address_is_never_markup(served: Served, tokens: dict[str, str]) -> None:
+    hostile = '"><script>alert(1)</script>'
+    for path in ("/explore", "/explore/cohort", "/explore/patients"):
+        page = served.get(path, tokens["rows"], params={"centre": hostile, "title": hostile})
+        assert "<script>alert" not in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+    drawn = served.get("/explore/attrition.svg", tokens["rows"], params={"title": hostile, "sex": "F"})
+    assert "<script>" not in drawn.text
+
+
+def test_a_manifest_is_of_the_built_cohort(
+    served: Served, tokens: dict[str, str], served_lake: Path, tmp_path: Path, here: Callable[..., Any]
+) -> None:
+    answer = served.get("/explore/manifest.zip?modality=CR&grain=image&title=Films", tokens["rows"])
+    assert answer.headers["content-disposition"] == 'attachment; filename="films.zip"'
+    with zipfile.ZipFile(BytesIO(answer.content)) as archive:
+        archive.extractall(tmp_path / "films")
+    verified = here("manifest", "verify", tmp_path / "films", "--lake", served_lake)
+    assert verified.returncode == 0, verified.stderr
+
+
+def test_the_log_has_no_choice_and_no_patient(served: Served, tokens: dict[str, str], table: FacetTable) -> None:
+    patient_id = table.patient_ids[0].as_py()
+    served.get(f"/explore/patient?id={patient_id}&centre=leeds", tokens["rows"])
+    last = [line for line in served.read_log() if line["asked"] == "show_patient"][-1]
+    assert last["status"] == 200
+    assert patient_id not in str(last)
+    assert "leeds" not in str(last)
