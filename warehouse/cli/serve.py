@@ -69,16 +69,16 @@ def serve(
 
     base = Scope(as_of=parse_day(as_of) if as_of else None, group=group)
     given = server.Options(
-        host,
-        port,
-        token_file,
-        tuple(allow_origin or ()),
-        tuple(name or ()),
-        proxy_header,
-        tuple(proxy or ()),
-        log,
-        suppress,
-        viewer,
+        host=host,
+        port=port,
+        token_file=token_file,
+        origins=tuple(allow_origin or ()),
+        hosts=tuple(name or ()),
+        proxy_header=proxy_header,
+        proxies=tuple(proxy or ()),
+        log=log,
+        suppress=suppress,
+        viewer=viewer,
     )
 
     def announce(address: str) -> None:
