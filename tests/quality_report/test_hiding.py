@@ -35,7 +35,7 @@ OTHERS = re.compile(
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("hiding")
-    make_bucket(root / "bucket", 60, "published", 3)
+    make_bucket(root / "bucket", 120, "published", 3)
     warehouse.refresh(str(root / "bucket"), str(root / "lake"))
     return str(root / "lake")
 
