@@ -1,5 +1,6 @@
 -- How many patients of each age, sex, ethnicity and centre are in each combination of a cohort's steps, its region: a
--- digit 1 for each step that they are in, else 0. The statement continues after the steps; warehouse/cohorts/demographics.py fills it.
+-- digit 1 for each step that they are in, else 0. The steps come first; warehouse/cohorts/demographics.py
+-- fills it.
 select
     cast(people.region as varchar) as region,
     cast(floor(patients.age / 10) * 10 as integer) as decade,

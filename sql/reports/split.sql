@@ -1,5 +1,5 @@
 -- The facts that a split needs, and what is on two sides of one. One statement under each name;
--- warehouse/cohorts/division.py, held_out.py and leaks.py run them. `split_answer` has place, id and patient_id of the answer's rows
+-- warehouse/cohorts/division.py, held_out.py and leaks.py run them. `split_answer` has place, id and patient_id of its rows
 -- (and split, for leaks), `split_patients` the patient_id of all of them.
 
 -- name: members
