@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 PIXEL_DATA = "7FE00010"
 _PATIENT_ID = "00100020"
+_QUOTED_PATIENT_ID = f'"{_PATIENT_ID}"'
 _NO_VALUE = re.compile(r'\s*,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
 #: The patients that a header names, in most headers once and as the key does.
 _PATIENT = re.compile(r'"00100020"\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
-#: An attribute without a value, which the normal form may write as null. No text matches it: quotes in it are escaped.
-_NULL = re.compile(r'"([0-9A-F]{8})"\s*:\s*null')
+#: What stands for no value where the normal form has null: an attribute, its bytes, or its only value. No text matches,
+#: since quotes in it are escaped.
+_NULL = re.compile(r'"([0-9A-F]{8})"\s*:\s*null|,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
+#: The patient that a header names, in most headers once and as the key does.
+_PATIENT = re.compile(r'\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 
 
 def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
@@ -57,11 +61,17 @@ def read_metadata(warehouse: Warehouse, images: Sequence[Stored], base: str) -> 
 
 def write_metadata(header: str, image: Stored, address: str) -> str:
     """The metadata of an image: its header, with the patient of the key and addresses of bulk data."""
-    patients = _PATIENT.findall(header)
-    if len(patients) != 1 or patients[0] != image.patient_id or '"BulkDataURI"' in header or PIXEL_DATA in header:
+    place = header.find(_QUOTED_PATIENT_ID)
+    patient = _PATIENT.match(header, place + len(_QUOTED_PATIENT_ID)) if place >= 0 else None
+    is_plain = patient is not None and patient[1] == image.patient_id and header.rfind(_QUOTED_PATIENT_ID) == place
+    if not is_plain or '"BulkDataURI"' in header or PIXEL_DATA in header:
         return json.dumps(_rewrite(json.loads(header), image, address), ensure_ascii=False)
-    text = _NULL.sub(lambda found: f'"{found[1]}": {{"vr": "{_find_vr(found[1])}"}}', _NO_VALUE.sub("", header))
+    text = _NULL.sub(_fill_null, header) if "null" in header else header
     return f"{text.rstrip()[:-1]}, {json.dumps(_pixels(address))[1:]}" if image.dcm_key else text
+
+
+def _fill_null(found: re.Match[str]) -> str:
+    return f'"{found[1]}": {{"vr": "{_find_vr(found[1])}"}}' if found[1] else ""
 
 
 def _find_vr(tag: str) -> str:
