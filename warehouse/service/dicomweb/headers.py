@@ -24,9 +24,11 @@ _QUOTED_PATIENT_ID = f'"{_PATIENT_ID}"'
 _NO_VALUE = re.compile(r'\s*,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
 #: The patients that a header names, in most headers once and as the key does.
 _PATIENT = re.compile(r'"00100020"\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
-#: What stands for no value where the normal form has null: an attribute, its bytes, or its only value. No text matches,
-#: since quotes in it are escaped.
-_NULL = re.compile(r'"([0-9A-F]{8})"\s*:\s*null|,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
+#: What stands before a null that is no value of an attribute, or none of its bytes, or its only value. No text matches:
+#: quotes in it are escaped. A null is found first, since a search for the whole is slow.
+_BEFORE_NULL = re.compile(r'(?:"([0-9A-F]{8})"\s*:|(,\s*"InlineBinary"\s*:)|(,\s*"Value"\s*:\s*\[))\s*$')
+_END_OF_LIST = re.compile(r"\s*\]")
+_LONGEST_BEFORE = 64
 #: The patient that a header names, in most headers once and as the key does.
 _PATIENT = re.compile(r'\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 
@@ -66,12 +68,24 @@ def write_metadata(header: str, image: Stored, address: str) -> str:
     is_plain = patient is not None and patient[1] == image.patient_id and header.rfind(_QUOTED_PATIENT_ID) == place
     if not is_plain or '"BulkDataURI"' in header or PIXEL_DATA in header:
         return json.dumps(_rewrite(json.loads(header), image, address), ensure_ascii=False)
-    text = _NULL.sub(_fill_null, header) if "null" in header else header
+    text = _fill_nulls(header)
     return f"{text.rstrip()[:-1]}, {json.dumps(_pixels(address))[1:]}" if image.dcm_key else text
 
 
-def _fill_null(found: re.Match[str]) -> str:
-    return f'"{found[1]}": {{"vr": "{_find_vr(found[1])}"}}' if found[1] else ""
+def _fill_nulls(header: str) -> str:
+    """A header whose attributes without a value have only their VR."""
+    pieces, done, place = [], 0, header.find("null")
+    while place >= 0:
+        found, end = _BEFORE_NULL.search(header, max(done, place - _LONGEST_BEFORE), place), place + len("null")
+        closed = _END_OF_LIST.match(header, end) if found and found[3] else None
+        if found and found[1]:
+            pieces += [header[done:place], f'{{"vr": "{_find_vr(found[1])}"}}']
+            done = end
+        elif found and (found[2] or closed):
+            pieces.append(header[done : found.start()])
+            done = closed.end() if closed else end
+        place = header.find("null", end)
+    return "".join([*pieces, header[done:]])
 
 
 def _find_vr(tag: str) -> str:
