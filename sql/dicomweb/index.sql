@@ -125,19 +125,16 @@ select
     requests as RequestAttributesSequence
 from taken;
 
--- name: series
-create or replace table dicomweb.main.{{ series }} as
+-- name: detailed
+create or replace temp table detailed_series as
 select
     found_series.* exclude (first_image),
     details.* exclude (source, key),
     found_series.first_image.source as source,
-    found_series.first_image.key as key,
-    n_instances as NumberOfSeriesRelatedInstances,
-    case when n_available = n_instances then 'ONLINE' else 'UNAVAILABLE' end as InstanceAvailability
+    found_series.first_image.key as key
 from found_series
 left join dicomweb.main.details
-    on found_series.first_image.source = details.source and found_series.first_image.key = details.key
-order by StudyInstanceUID;
+    on found_series.first_image.source = details.source and found_series.first_image.key = details.key;
 
 -- name: studies
 create or replace table dicomweb.main.{{ studies }} as
@@ -162,8 +159,45 @@ select
     count(*) as NumberOfStudyRelatedSeries,
     cast(sum(n_instances) as bigint) as NumberOfStudyRelatedInstances,
     case when sum(n_available) = sum(n_instances) then 'ONLINE' else 'UNAVAILABLE' end as InstanceAvailability
-from dicomweb.main.{{ series }}
-group by patient_id, StudyInstanceUID;
+from detailed_series
+group by patient_id, StudyInstanceUID
+order by StudyInstanceUID;
+
+-- name: series
+-- With what is known of their studies, so that no search has to join.
+create or replace table dicomweb.main.{{ series }} as
+select
+    studies.* exclude (source, key, InstanceAvailability),
+    detailed_series.source,
+    detailed_series.key,
+    SeriesInstanceUID,
+    Modality,
+    SeriesNumber,
+    SeriesDate,
+    SeriesTime,
+    SeriesDescription,
+    ProtocolName,
+    BodyPartExamined,
+    Laterality,
+    Manufacturer,
+    ManufacturerModelName,
+    StationName,
+    PerformedProcedureStepStartDate,
+    PerformedProcedureStepStartTime,
+    ScheduledProcedureStepID,
+    RequestedProcedureID,
+    RequestAttributesSequence,
+    n_instances as NumberOfSeriesRelatedInstances,
+    case when n_available = n_instances then 'ONLINE' else 'UNAVAILABLE' end as InstanceAvailability
+from detailed_series
+inner join dicomweb.main.{{ studies }} as studies on detailed_series.StudyInstanceUID = studies.StudyInstanceUID
+order by StudyInstanceUID;
+
+-- name: forget
+drop table if exists temp.found_series;
+
+-- name: forget details
+drop table if exists temp.detailed_series;
 
 -- name: tables
 select table_name from duckdb_tables() where database_name = 'dicomweb';

@@ -1,7 +1,11 @@
 -- Searches of DICOMweb (PS3.18 10.6) in an index (index.sql); the conditions are those of matching.sql.
 
 -- name: studies
-select *
+select
+    source,
+    key,
+    patient_id
+    {{ columns }}
 from dicomweb.main.{{ studies }} as studies
 where {{ conditions }}
 order by StudyDate desc nulls last, StudyTime desc nulls last, StudyInstanceUID
@@ -9,23 +13,22 @@ limit $most offset $skipped;
 
 -- name: series
 select
-    series.*,
-    studies.* exclude (
-        patient_id, StudyInstanceUID, source, key, PatientName, PatientSex, PatientAge, PatientBirthDate, StudyDate,
-        StudyTime, StudyID, StudyDescription, AccessionNumber, ReferringPhysicianName, TimezoneOffsetFromUTC,
-        InstanceAvailability
-    )
+    source,
+    key,
+    patient_id
+    {{ columns }}
 from dicomweb.main.{{ series }} as series
-inner join dicomweb.main.{{ studies }} as studies on series.StudyInstanceUID = studies.StudyInstanceUID
 where {{ conditions }}
-order by studies.StudyDate desc nulls last, StudyInstanceUID, SeriesNumber nulls last, SeriesInstanceUID
+order by StudyDate desc nulls last, StudyInstanceUID, SeriesNumber nulls last, SeriesInstanceUID
 limit $most offset $skipped;
 
 -- name: instances
 -- Of an image that was sent twice the one that was there first, then that with the smaller key, as in chest_films.
 with
 shown as (
-    select *
+    select
+        *,
+        case when dcm_key is not null then 'ONLINE' else 'UNAVAILABLE' end as InstanceAvailability
     from images
     where SOPInstanceUID is not null and {{ conditions_of_path }} and {{ is_member }}
     qualify row_number() over (
@@ -37,8 +40,7 @@ shown as (
 select
     images.source,
     images.key,
-    images.patient_id,
-    case when images.dcm_key is not null then 'ONLINE' else 'UNAVAILABLE' end as InstanceAvailability
+    images.patient_id
     {{ columns }}
 from shown as images
 inner join dicomweb.main.{{ series }} as series
@@ -46,7 +48,6 @@ inner join dicomweb.main.{{ series }} as series
         images.patient_id = series.patient_id
         and images.StudyInstanceUID = series.StudyInstanceUID
         and images.SeriesInstanceUID = series.SeriesInstanceUID
-inner join dicomweb.main.{{ studies }} as studies on series.StudyInstanceUID = studies.StudyInstanceUID
 where {{ conditions }}
 order by images.StudyInstanceUID, images.SeriesInstanceUID, images.InstanceNumber nulls last, images.SOPInstanceUID
 limit $most offset $skipped;

@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 
 PIXEL_DATA = "7FE00010"
 _PATIENT_ID = "00100020"
+_QUOTED_PATIENT_ID = f'"{_PATIENT_ID}"'
 _NO_VALUE = re.compile(r'\s*,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
 #: The patients that a header names, in most headers once and as the key does.
 _PATIENT = re.compile(r'"00100020"\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
-#: An attribute without a value, which the normal form may write as null. No text matches it: quotes in it are escaped.
-_NULL = re.compile(r'"([0-9A-F]{8})"\s*:\s*null')
+#: What stands before a null that is no value of an attribute, or none of its bytes, or its only value. No text matches:
+#: quotes in it are escaped. A null is found first, since a search for the whole is slow.
+_BEFORE_NULL = re.compile(r'(?:"([0-9A-F]{8})"\s*:|(,\s*"InlineBinary"\s*:)|(,\s*"Value"\s*:\s*\[))\s*$')
+_END_OF_LIST = re.compile(r"\s*\]")
+_LONGEST_BEFORE = 64
+#: The patient that a header names, in most headers once and as the key does.
+_PATIENT = re.compile(r'\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 
 
 def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
@@ -57,11 +63,29 @@ def read_metadata(warehouse: Warehouse, images: Sequence[Stored], base: str) -> 
 
 def write_metadata(header: str, image: Stored, address: str) -> str:
     """The metadata of an image: its header, with the patient of the key and addresses of bulk data."""
-    patients = _PATIENT.findall(header)
-    if len(patients) != 1 or patients[0] != image.patient_id or '"BulkDataURI"' in header or PIXEL_DATA in header:
+    place = header.find(_QUOTED_PATIENT_ID)
+    patient = _PATIENT.match(header, place + len(_QUOTED_PATIENT_ID)) if place >= 0 else None
+    is_plain = patient is not None and patient[1] == image.patient_id and header.rfind(_QUOTED_PATIENT_ID) == place
+    if not is_plain or '"BulkDataURI"' in header or PIXEL_DATA in header:
         return json.dumps(_rewrite(json.loads(header), image, address), ensure_ascii=False)
-    text = _NULL.sub(lambda found: f'"{found[1]}": {{"vr": "{_find_vr(found[1])}"}}', _NO_VALUE.sub("", header))
+    text = _fill_nulls(header)
     return f"{text.rstrip()[:-1]}, {json.dumps(_pixels(address))[1:]}" if image.dcm_key else text
+
+
+def _fill_nulls(header: str) -> str:
+    """A header whose attributes without a value have only their VR."""
+    pieces, done, place = [], 0, header.find("null")
+    while place >= 0:
+        found, end = _BEFORE_NULL.search(header, max(done, place - _LONGEST_BEFORE), place), place + len("null")
+        closed = _END_OF_LIST.match(header, end) if found and found[3] else None
+        if found and found[1]:
+            pieces += [header[done:place], f'{{"vr": "{_find_vr(found[1])}"}}']
+            done = end
+        elif found and (found[2] or closed):
+            pieces.append(header[done : found.start()])
+            done = closed.end() if closed else end
+        place = header.find("null", end)
+    return "".join([*pieces, header[done:]])
 
 
 def _find_vr(tag: str) -> str:

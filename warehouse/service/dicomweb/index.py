@@ -164,9 +164,11 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
     try:
         con.execute(sql_files.fill(texts["found"], is_member=index.is_member))
         con.execute(texts["more details"])
-        con.execute(sql_files.fill(texts["series"], series=index.series))
-        con.execute(sql_files.fill(texts["studies"], series=index.series, studies=index.studies))
-        con.execute("drop table if exists temp.found_series")
+        con.execute(texts["detailed"])
+        con.execute(sql_files.fill(texts["studies"], studies=index.studies))
+        con.execute(sql_files.fill(texts["series"], series=index.series, studies=index.studies))
+        con.execute(texts["forget"])
+        con.execute(texts["forget details"])
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
-from warehouse.service.dicomweb.attributes import Attribute
+from warehouse.service.dicomweb.attributes import Attribute, Level
 
-#: The table of the index that an attribute of a level is matched in.
-_TABLES = {"study": "studies", "series": "series", "instance": "images"}
+#: What each image has of its own, though it is of the study or series: an image may differ from the first.
+_OF_IMAGES = ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "TimezoneOffsetFromUTC", "InstanceAvailability")
 _NUMBERS = ("INTEGER", "BIGINT", "DOUBLE")
 _MOST_VALUES = 10_000
 _TIME = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?")
@@ -39,18 +39,23 @@ class Conditions:
         return " and ".join(self.texts) if self.texts else "true"
 
 
-def build_conditions(matches: Mapping[Attribute, str]) -> Conditions:
+def quote_column(attribute: Attribute, searched: Level) -> str:
+    """The column of an attribute in a search of a level. The series of the index have what is known of their study."""
+    of_images = attribute.level == "instance" or (searched == "instance" and attribute.keyword in _OF_IMAGES)
+    table = "images" if of_images else "studies" if searched == "study" else "series"
+    return f"{sql_files.identifier(table)}.{sql_files.identifier(attribute.column)}"
+
+
+def build_conditions(matches: Mapping[Attribute, str], searched: Level) -> Conditions:
     """The conditions of what is matched; an empty value matches everything. UsageError for a value of a wrong form."""
     found = Conditions()
     for attribute, value in matches.items():
         if value and value != "*":
-            _add(found, attribute, value)
+            _add(found, attribute, quote_column(attribute, searched), value)
     return found
 
 
-def _add(found: Conditions, attribute: Attribute, value: str) -> None:
-    table = "images" if attribute.level == "instance" else _TABLES[attribute.level]
-    column = f"{sql_files.identifier(table)}.{sql_files.identifier(attribute.column)}"
+def _add(found: Conditions, attribute: Attribute, column: str, value: str) -> None:
     is_list = attribute.type.endswith("[]")
     kind = attribute.type.removesuffix("[]")
     if attribute.vr == "UI":

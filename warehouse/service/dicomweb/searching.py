@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.service.dicomweb import dicom_json, headers
-from warehouse.service.dicomweb.attributes import LEVELS, Attribute
+from warehouse.service.dicomweb.attributes import LEVELS
 from warehouse.service.dicomweb.index import Index, find_patient, load
-from warehouse.service.dicomweb.matching import Conditions, build_conditions
+from warehouse.service.dicomweb.matching import Conditions, build_conditions, quote_column
 from warehouse.service.dicomweb.search_query import SearchQuery
 
 if TYPE_CHECKING:
@@ -31,19 +31,25 @@ class Found:
 
 def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int, base: str) -> Found:
     """Search for at most `most` results; `base` is the address that the results are retrieved below."""
-    conditions = build_conditions(query.matches)
-    patient = find_patient(warehouse, index, path["StudyInstanceUID"]) if "StudyInstanceUID" in path else None
+    conditions = build_conditions(query.matches, query.level)
+    patient = find_patient(warehouse, index, path["StudyInstanceUID"]) if path else None
     if patient is None and path:
         return Found([])
-    if query.level == "instance":
-        text = _ask_for_instances(index, query.returned, conditions, path, patient)
-    else:
-        for keyword, uid in path.items():
-            conditions.add("one of", f"{_TABLES[query.level]}.{sql_files.identifier(keyword)}", [uid])
-        template = load("search")["studies" if query.level == "study" else "series"]
-        text = sql_files.fill(template, studies=index.studies, series=index.series, conditions=conditions.to_sql())
-    values = {**conditions.values, "most": most + 1, "skipped": query.offset}
-    asked = warehouse.con.execute(text, values)
+    of_path = conditions if query.level != "instance" else Conditions(values=conditions.values)
+    for keyword, uid in path.items():
+        of_path.add("one", sql_files.identifier(keyword), uid)
+    if patient and query.level == "instance":  # files are sorted by patients
+        of_path.add("one", sql_files.identifier("patient_id"), patient)
+    text = sql_files.fill(
+        load("search")[_STATEMENTS[query.level]],
+        studies=index.studies,
+        series=index.series,
+        columns=_list_columns(query),
+        conditions_of_path=of_path.to_sql(),
+        is_member=index.is_member,
+        conditions=conditions.to_sql(),
+    )
+    asked = warehouse.con.execute(text, {**conditions.values, "most": most + 1, "skipped": query.offset})
     names = [column[0] for column in asked.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
     kept = rows[:most]
@@ -51,33 +57,13 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     return Found(_write_results(query, kept, base, more), has_more=len(rows) > most)
 
 
-_TABLES = {"study": "studies", "series": "series"}
+_STATEMENTS = {"study": "studies", "series": "series", "instance": "instances"}
 
 
-def _ask_for_instances(
-    index: Index, returned: Iterable[Attribute], conditions: Conditions, path: Path, patient: str | None
-) -> str:
-    """The search for instances: those of a study are found by its patient too, since files are sorted by patients."""
-    of_path = Conditions(values=conditions.values)
-    for keyword, uid in path.items():
-        of_path.add("one of", sql_files.identifier(keyword), [uid])
-    if patient:
-        of_path.add("one", sql_files.identifier("patient_id"), patient)
-    names = {"study": "studies", "series": "series", "instance": "images"}
-    columns = "".join(
-        f", {names[attribute.level]}.{sql_files.identifier(attribute.column)}"
-        for attribute in returned
-        if attribute.column not in ("patient_id", "InstanceAvailability")
-    )
-    return sql_files.fill(
-        load("search")["instances"],
-        studies=index.studies,
-        series=index.series,
-        columns=columns,
-        conditions_of_path=of_path.to_sql(),
-        is_member=index.is_member,
-        conditions=conditions.to_sql(),
-    )
+def _list_columns(query: SearchQuery) -> str:
+    """The columns of what is returned, after those that every search has."""
+    columns = (quote_column(attribute, query.level) for attribute in query.returned if attribute.column != "patient_id")
+    return "".join(f", {column}" for column in columns)
 
 
 def _read_more(warehouse: Warehouse, query: SearchQuery, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

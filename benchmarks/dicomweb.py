@@ -1,0 +1,229 @@
+"""Measures DICOMweb beside Orthanc (Debian's orthanc and orthanc-dicomweb) with the same files and the same client.
+
+    python -m benchmarks.dicomweb [--patients 40] [--folder .benchmarks] [--rounds 60]
+
+Both servers run at once and are asked in turn, so that a drifting machine is fair to both. The sample has a series of
+300 slices added, made of one of its own.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pydicom
+
+import warehouse
+from benchmarks.measure import Row, render_table
+from warehouse import synthetic
+
+_SLICES = 300
+_CLIENTS, _TIMES = 50, 5
+_PLUGIN = "libOrthancDicomWeb.so"
+_STUDY = "2.25.300"
+#: What both are asked for, by what is measured: 100 studies; those of some patients; CT of a year.
+SEARCHES = {
+    "100 studies": "/studies?limit=100",
+    "100 studies of patients by wildcard": "/studies?PatientID=Covid1*&limit=100",
+    "100 studies by date and modality": "/studies?StudyDate=20200601-20210531&ModalitiesInStudy=CT&limit=100",
+    "series of a study": f"/studies/{_STUDY}/series",
+}
+METADATA = f"/studies/{_STUDY}/series/{_STUDY}.1/metadata"
+
+
+def main() -> None:
+    """Measure and print."""
+    words = argparse.ArgumentParser()
+    words.add_argument("--patients", type=int, default=40)
+    words.add_argument("--folder", type=Path, default=Path(".benchmarks"))
+    words.add_argument("--rounds", type=int, default=60)
+    given = words.parse_args()
+    folder = given.folder.resolve() / f"dicomweb-{given.patients}"
+    make_data(folder, given.patients)
+    print(render_table(measure(folder, given.patients, given.rounds)))
+
+
+def make_data(folder: Path, patients: int) -> None:
+    """A bucket of real DICOM files and its lake, made once."""
+    if (folder / "lake").is_dir():
+        return
+    bucket = folder / "bucket"
+    shutil.rmtree(bucket, ignore_errors=True)
+    synthetic.make_bucket(bucket, patients, seed=1)
+    add_series(bucket)
+    warehouse.refresh(str(bucket), str(folder / "lake"))
+
+
+def add_series(bucket: Path) -> None:
+    """Add a CT series of 300 slices."""
+    model = next(path for path in sorted(bucket.glob("training/*/images/*/*.dcm")) if _is_ct(path))
+    header = json.loads(Path(str(model).replace("/images/", "/images_metadata/")).with_suffix(".json").read_text())
+    dataset = pydicom.dcmread(model)
+    places = [bucket / "training/Covid300" / part / "2021-01-01" for part in ("images", "images_metadata")]
+    for place in places:
+        place.mkdir(parents=True)
+    for number in range(1, _SLICES + 1):
+        values = {
+            "00080018": ("SOPInstanceUID", f"{_STUDY}.1.{number}"),
+            "0020000D": ("StudyInstanceUID", _STUDY),
+            "0020000E": ("SeriesInstanceUID", f"{_STUDY}.1"),
+            "00200013": ("InstanceNumber", number),
+            "00100020": ("PatientID", "Covid300"),
+        }
+        for tag, (keyword, value) in values.items():
+            setattr(dataset, keyword, value)
+            header[tag] = {"vr": dataset[keyword].VR, "Value": [value]}
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(places[0] / f"{number}.dcm")
+        (places[1] / f"{number}.json").write_text(json.dumps(header))
+
+
+def _is_ct(path: Path) -> bool:
+    return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"]).get("Modality")) == "CT"
+
+
+def measure(folder: Path, patients: int, rounds: int) -> list[Row]:
+    """Searches, metadata, and 50 clients at once."""
+    rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
+    with serve_chest(folder / "lake") as ours, serve_orthanc(folder / "bucket") as theirs:
+        for name, path in SEARCHES.items():
+            rows.append(_compare(f"{name}, p50, {patients:,} patients", path, ours, theirs, rounds, "< 50 ms, ≥ 3"))
+        rows.append(
+            _compare(f"metadata of {_SLICES} slices, p50", METADATA, ours, theirs, rounds // 6, "< 300 ms, ≥ 3")
+        )
+        n_failed, rate, slowest = _ask_at_once(ours, SEARCHES["100 studies"])
+        _, other, _ = _ask_at_once(theirs, SEARCHES["100 studies"])
+        rows.append(
+            (
+                f"{_CLIENTS} clients at once, searches/s",
+                f"{rate:,.0f} (p99 {slowest:,.0f} ms, {n_failed} errors)",
+                f"{other:,.0f} (Orthanc)",
+                f"{rate / other:.1f}",
+                "0 errors",
+            )
+        )
+    return rows
+
+
+Ask = Callable[[str], bytes]
+
+
+def _compare(name: str, path: str, ours: Callable[[], Ask], theirs: Callable[[], Ask], rounds: int, must: str) -> Row:
+    sides = (ours(), theirs())
+    counts = [len(json.loads(ask(path) or b"[]")) for ask in sides]
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for ask, seconds in zip(sides, times, strict=True):
+            start = time.perf_counter()
+            ask(path)
+            seconds.append(1000 * (time.perf_counter() - start))
+    mine, other = (statistics.median(side) for side in times)
+    shown = "" if counts[0] == counts[1] else f", {counts[0]} and {counts[1]} results"
+    return f"{name}{shown}", f"{mine:,.1f} ms", f"{other:,.1f} ms (Orthanc)", f"{other / mine:.1f}", must
+
+
+def _ask_at_once(connect: Callable[[], Ask], path: str) -> tuple[int, float, float]:
+    """Errors, searches a second and the slowest of a hundred (ms), of many clients that ask five times each."""
+
+    def ask_often(_: int) -> list[float]:
+        ask, found = connect(), []
+        for _ in range(_TIMES):
+            start = time.perf_counter()
+            try:
+                ask(path)
+            except OSError:
+                continue
+            found.append(1000 * (time.perf_counter() - start))
+        return found
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(_CLIENTS) as pool:
+        times = sorted(each for found in pool.map(ask_often, range(_CLIENTS)) for each in found)
+    return _CLIENTS * _TIMES - len(times), len(times) / (time.perf_counter() - start), times[int(len(times) * 0.99) - 1]
+
+
+def _connect(port: int, root: str, headers: dict[str, str]) -> Ask:
+    """What asks on a connection of its own, which stays open."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def ask(path: str) -> bytes:
+        connection.request("GET", root + path, headers={"Accept": "application/dicom+json", **headers})
+        response = connection.getresponse()
+        body = response.read()
+        if response.status >= 300:
+            raise OSError(f"{path}: {response.status} {body[:200]!r}")
+        return body
+
+    return ask
+
+
+@contextlib.contextmanager
+def serve_chest(lake: Path) -> Iterator[Callable[[], Ask]]:
+    """`chest serve` in a process of its own."""
+    words = ["serve", "--lake", str(lake), "--port", "0", "--log", f"{lake}.requests.log"]
+    command = [sys.executable, "-c", "from warehouse.cli import main; main()", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        address, _, token = process.stdout.readline().split(" at ")[1].strip().partition("/?token=")
+        port = int(address.rpartition(":")[2])
+        try:
+            yield lambda: _connect(port, "/dicomweb", {"Authorization": f"Bearer {token}"})
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def serve_orthanc(bucket: Path) -> Iterator[Callable[[], Ask]]:
+    """Orthanc with the files of a bucket."""
+    program, port = shutil.which("Orthanc"), 18_042
+    plugins = sorted(Path("/usr").glob(f"*/orthanc/**/{_PLUGIN}"))
+    if not program or not plugins:
+        raise SystemExit("Orthanc is not installed:  apt-get install orthanc orthanc-dicomweb")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "StorageDirectory": f"{folder}/storage",
+            "IndexDirectory": f"{folder}/storage",
+            "HttpPort": port,
+            "DicomServerEnabled": False,
+            "AuthenticationEnabled": False,
+            "RemoteAccessAllowed": False,
+            "KeepAlive": True,
+            "HttpThreadsCount": 50,
+            "Plugins": [str(plugins[0])],
+            "DicomWeb": {"Enable": True, "StudiesMetadata": "MainDicomTags", "SeriesMetadata": "Full"},
+        }
+        path = Path(folder) / "orthanc.json"
+        path.write_text(json.dumps(settings))
+        with subprocess.Popen([program, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                _upload(port, bucket)
+                yield lambda: _connect(port, "/dicom-web", {})
+            finally:
+                process.terminate()
+
+
+def _upload(port: int, bucket: Path) -> None:
+    """Store the .dcm files of training, once the server listens."""
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            _connect(port, "", {})("/system")
+            break
+        time.sleep(0.1)
+    paths = sorted(bucket.glob("training/*/images/*/*.dcm"))
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for path in paths:
+        connection.request("POST", "/instances", body=path.read_bytes())
+        connection.getresponse().read()
+
+
+if __name__ == "__main__":
+    main()
