@@ -78,7 +78,17 @@ show "chest patient $patient" chest patient "$patient"
 title "Where to go next"
 cat <<END
 
+  chest explore     a page on this lake, in the browser: facets, patients, cohorts, as of any day
   README.md         what else it answers, and how to point it at your own bucket
   make dev          Dagster's UI, and a refresh that runs by itself: http://localhost:3000
   chest --help      first:  . .venv/bin/activate; export CHEST_LAKE=$CHEST_LAKE
 END
+
+# Offered to a person alone: a script that runs the demo has no terminal, and must end.
+if [ -t 0 ] && [ -t 1 ]; then
+    printf '\nOpen the page now (chest explore)? [y/N] '
+    read -r answer || answer=
+    case $answer in
+    [yY]*) exec chest explore ;;
+    esac
+fi

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.query.sandbox.plan", "sql"),
         ("warehouse.query.sandbox.plan", "con.extract_statements"),
         ("warehouse.query.sandbox.tree", "sql"),
+        ("warehouse.service.questions", "given"),
     },
     "A query of the user, which is taken apart here and not run": {},
     "A default that DuckDB has parsed as a constant just before, on a connection without a lake": {
@@ -53,6 +54,13 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.loading", "target.table"),
         ("warehouse.ingest.unreading", "table"),
         ("pipelines.metadata", "relation"),
+        ("warehouse.service.counted_patients", "cohort.definition.grain_column"),
+        ("warehouse.service.explorer.builder", "selection.active"),
+        ("warehouse.service.explorer.builder", "_COLUMNS.get"),
+    },
+    "A comment of a file that is built, in one line: what an address chooses is printable (explorer/selection.py)": {
+        ("warehouse.service.explorer.builder", "describe_months"),
+        ("warehouse.service.explorer.builder", "FACETS[name].label"),
     },
     "Quoted where it is passed: columns of the view patients, the grain; a table of ours or a file as a literal": {
         ("warehouse.cohorts.division", "holes"),
@@ -82,6 +90,8 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.context", "fetch_first"),
         ("warehouse.lake.maintenance", "str(dry_run).lower"),
         ("warehouse.manifests.layouts", "str"),
+        ("warehouse.service.counted_patients", "str(cohort.definition.grain == 'patient').lower"),
+        ("warehouse.service.explorer.builder", "str"),
     },
     "SQL that another module has quoted, or filled from sql/, as this test sees there": {
         ("warehouse.cohorts.attrition", "binding.quote_step"),
@@ -102,6 +112,8 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.lake.backup.sqlite_catalog", "json.load"),
         ("warehouse.lake.backup.migrate_to_postgres", "template.replace"),
         ("warehouse.lake.backup.migrate_to_postgres", "con.execute(sql['tables']).fetchall"),
+        ("warehouse.service.counted_patients", "attrition.build_query"),
+        ("warehouse.service.explorer.builder", "condition.replace"),
     },
     "The type of a column: one of a list of patterns, by quote_type in warehouse/cohorts/tables/types.py": {
         ("warehouse.cohorts.binding", "quote_type"),

@@ -20,7 +20,7 @@ def iterate_commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterato
 
 COMMANDS = dict(iterate_commands())
 #: Those that run until they are stopped; they have tests of their own.
-LASTING = ("explore", "serve", "workbench")
+LASTING = ("explore", "mcp", "serve", "workbench")
 NAMES = [name for path in COMMANDS if (name := " ".join(path)) not in LASTING]
 
 

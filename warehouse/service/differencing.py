@@ -64,6 +64,11 @@ class Memory:
             while self._n_bytes > _MOST_BYTES:
                 self._n_bytes -= self._seen.popitem(last=False)[1].nbytes
 
+    def recalls(self, caller: str, name: str, patients: Collection[int]) -> bool:
+        """Whether the caller was shown a count of exactly these patients before; asking this discloses nothing."""
+        with self._lock:
+            return (caller, name, _digest(_to_array(patients))) in self._seen
+
     def _compare(self, caller: str, name: str, found: Digests, base: int) -> None:
         if self._refused[caller] >= _MOST_REFUSALS:
             raise DifferenceError(
@@ -90,6 +95,8 @@ def differ_by_few(one: Digests, other: Digests, base: int) -> bool:
 def _to_array(patients: Collection[int]) -> Digests:
     import numpy as np
 
+    if isinstance(patients, np.ndarray):
+        return np.unique(patients.astype(np.uint64, copy=False))
     numbers = np.fromiter((number & 0xFFFF_FFFF_FFFF_FFFF for number in patients), np.uint64, len(patients))
     found: Digests = np.unique(numbers)
     return found

@@ -85,8 +85,8 @@ def draw_timeline(events: Sequence[Event], lanes: Sequence[str], span: tuple[dat
 
     floor = 30 * len(lanes) + 14
     body = [
-        f'<text class="tick" x="{find_x(when):.2f}%" y="{floor + 18}">{when}</text>'
-        for when in ((first, last) if first != last else (first,))
+        f'<text class="{end}" x="{find_x(when):.2f}%" y="{floor + 18}">{when}</text>'
+        for end, when in (("begin", first), ("scale", last))[: 2 if first != last else 1]
     ]
     for place, lane in enumerate(lanes):
         y = 30 * place + 22

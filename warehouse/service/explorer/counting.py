@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.disclosure_control import round_count
-from warehouse.service.differencing import DifferenceError, Memory
+from warehouse.service.differencing import Memory
 from warehouse.service.explorer.facets import FACETS, Facet
 from warehouse.service.explorer.rounding import Value, round_facet
 from warehouse.service.explorer.selection import Selection
@@ -57,11 +57,10 @@ def count_page(table: FacetTable, selection: Selection, base: int, caller: Calle
         found = counted[name]
         counts, whole, is_held_back = found.patients, found.whole, False
         if is_watched and name in selection.active:
-            try:
-                memory.admit(caller.name, {_COUNTED: table.digest(found.members)}, base)
-            except DifferenceError:
-                counts = {value: n for value, n in counts.items() if value in chosen}
-                whole, is_held_back = total, True
+            # The others of a facet would add their whole to what is shown; one that was shown before adds nothing.
+            is_held_back = not memory.recalls(caller.name, _COUNTED, table.digest(found.members))
+        if is_held_back:
+            counts, whole = {value: n for value, n in counts.items() if value in chosen}, total
         values = round_facet(facet, counts, chosen, total, whole, base) if round_count(whole, base) else []
         facets[name] = Shown(facet, values, is_held_back)
     studies, images = table.count_objects(rows) if base < 2 else (None, None)

@@ -28,6 +28,7 @@ class Frame:
     selection: Selection
     base: int
     has_pictures: bool
+    has_viewer: bool
     page: str
     query: list[tuple[str, str]]
 
@@ -101,9 +102,7 @@ def make_frame(request: Request, service: Service) -> Frame:
     selection = parse_selection(request.query_params.multi_items())
     caller: Caller = state.caller
     is_exact = selection.is_exact and caller.rights >= Rights.rows
-    pictures = caller.rights >= Rights.pixels and any(
-        str(getattr(route, "path", "")).startswith("/dicomweb") for route in request.app.routes
-    )
+    may_see_pixels = caller.rights >= Rights.pixels
     return Frame(
         caller,
         scope,
@@ -111,10 +110,16 @@ def make_frame(request: Request, service: Service) -> Frame:
         state.snapshot,
         selection,
         0 if is_exact else service.suppress,
-        pictures,
+        may_see_pixels and _serves(request, "/dicomweb"),
+        may_see_pixels and _serves(request, "/ohif"),
         request.url.path.removeprefix(state.prefix),
         request.query_params.multi_items(),
     )
+
+
+def _serves(request: Request, path: str) -> bool:
+    """Whether the server has something at a path."""
+    return any(str(getattr(route, "path", "")).startswith(path) for route in request.app.routes)
 
 
 def make_prefix(scope: Scope, base: Scope) -> str:

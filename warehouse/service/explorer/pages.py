@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from warehouse.disclosure_control import format_rounded
 from warehouse.service.explorer.charts import draw_bar
+from warehouse.service.explorer.facets import capitalise_name
 
 if TYPE_CHECKING:
     import jinja2
@@ -62,6 +63,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["rounded"] = format_rounded
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["fact"] = _format_fact
+    environment.filters["centre"] = lambda name: capitalise_name(name) if name else "–"
     return environment
 
 

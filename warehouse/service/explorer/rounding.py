@@ -56,7 +56,7 @@ def round_facet(
     kept = [value for value in given if shown[value] or value in chosen]
     return [
         Value(value, facet.label(value), shown[value], value in chosen)
-        for value in sorted(kept, key=lambda value: _place(facet, value, shown[value]))
+        for value in sorted(kept, key=lambda value: _place(facet, value, shown[value], value in chosen))
     ]
 
 
@@ -82,8 +82,9 @@ def _find(facet: Facet, value: str) -> int:
     return facet.order.index(value) if value in facet.order else len(facet.order)
 
 
-def _place(facet: Facet, value: str, shown: int) -> tuple[object, ...]:
-    """The place of a value: missing ones last, then the facet's own order or that of time, else the most first."""
+def _place(facet: Facet, value: str, shown: int, is_chosen: bool) -> tuple[object, ...]:
+    """The place of a value: the facet's own order or that of time, else the chosen and then the most first; missing
+    ones last."""
     if facet.order or facet.name == "month":
         return (value == MISSING, _find(facet, value), value)
-    return (value == MISSING, -shown, facet.label(value).casefold())
+    return (not is_chosen, value == MISSING, -shown, facet.label(value).casefold())

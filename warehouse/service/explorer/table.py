@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.service.explorer.facets import AGE_BANDS, FACETS, MISSING
@@ -109,9 +109,9 @@ class FacetTable:
 
         return self.patient_ids.take(np.flatnonzero(members)[first : first + most]).to_pylist()  # type: ignore[no-any-return]
 
-    def digest(self, members: NDArray[np.bool_]) -> frozenset[int]:
-        """A number for each patient, as `questions` makes them of cohorts."""
-        return frozenset(self.digests[members].tolist())
+    def digest(self, members: NDArray[np.bool_]) -> Any:
+        """A number for each patient, as `counted_patients` makes them of cohorts."""
+        return self.digests[members]
 
     def _join(self, masks: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
         import numpy as np
