@@ -103,17 +103,19 @@ def round_table(
     *,
     nested_rows: int = 0,
     nested_columns: int = 0,
+    row_apart: bool = False,
+    column_apart: bool = False,
 ) -> Table:
     """Round a table of counts: rows and columns each as they are by themselves, and the cells to add up to both.
 
     Rows and columns rounded to 0 are omitted, because their names would disclose that they are not empty. A total is
     the same in each table that has these rows or columns, in the same order. The last ones may be nested
-    (`round_parts`); the very last is then apart (`round_apart`).
+    (`round_parts`), and the very last apart (`round_apart`).
     """
     true = [[counts.get((row, column), 0) for column in columns] for row in rows]
     of_rows = round_parts([sum(row) for row in true], base, nested=nested_rows)
     of_columns = round_parts([sum(column) for column in _turn(true, columns)], base, nested=nested_columns)
-    rounded = round_apart(true, of_rows, of_columns, base, row_apart=nested_rows > 0, column_apart=nested_columns > 0)
+    rounded = round_apart(true, of_rows, of_columns, base, row_apart=row_apart, column_apart=column_apart)
     return make_table(rows, columns, rounded, base)
 
 
