@@ -103,17 +103,19 @@ def round_table(
     *,
     nested_rows: int = 0,
     nested_columns: int = 0,
+    row_apart: bool = False,
+    column_apart: bool = False,
 ) -> Table:
     """Round a table of counts: rows and columns each as they are by themselves, and the cells to add up to both.
 
     Rows and columns rounded to 0 are omitted, because their names would disclose that they are not empty. A total is
     the same in each table that has these rows or columns, in the same order. The last ones may be nested
-    (`round_parts`); the very last is then apart (`round_apart`).
+    (`round_parts`), and the very last apart (`round_apart`).
     """
     true = [[counts.get((row, column), 0) for column in columns] for row in rows]
     of_rows = round_parts([sum(row) for row in true], base, nested=nested_rows)
     of_columns = round_parts([sum(column) for column in _turn(true, columns)], base, nested=nested_columns)
-    rounded = round_apart(true, of_rows, of_columns, base, row_apart=nested_rows > 0, column_apart=nested_columns > 0)
+    rounded = round_apart(true, of_rows, of_columns, base, row_apart=row_apart, column_apart=column_apart)
     return make_table(rows, columns, rounded, base)
 
 
@@ -175,9 +177,10 @@ def _turn(cells: Cells, columns: Sequence[object] = ()) -> Cells:
 def round_cells(true: Cells, of_rows: list[int], of_columns: list[int], base: int) -> Cells:
     """Round the cells of a table so that they add up to rounded totals of its rows and its columns.
 
-    A cell is rounded down or up: up are those with the largest remainders, or others where the totals require it. Where
-    there is no such table, a cell is raised that is a multiple of the base, even 0: otherwise a total would have to be
-    shown in another way than elsewhere. A table that is turned, with its rows for columns, has the same cells.
+    A cell is rounded down or up: up are the first that the totals allow, because the largest remainders would disclose
+    which they are to whoever has a row or a column in another rounding (the steps of a cohort). Where there is no such
+    table, a cell is raised that is a multiple of the base, even 0: otherwise a total would have to be shown in another
+    way than elsewhere. A table that is turned, with its rows for columns, has the same cells.
     """
     if (turned := _turn(true, of_columns), of_columns, of_rows) < (true, of_rows, of_columns):
         return _turn(_raise_cells(turned, of_columns, of_rows, base), of_rows)
@@ -191,7 +194,7 @@ def _raise_cells(true: Cells, of_rows: list[int], of_columns: list[int], base: i
     lack = [(total - sum(row[j] for row in down)) // base for j, total in enumerate(of_columns)]
     raised = [[0] * len(of_columns) for _ in true]
     places = [(i, j) for i, row in enumerate(true) for j, n in enumerate(row) if n % base]
-    for i, j in sorted(places, key=lambda place: -(true[place[0]][place[1]] % base)):
+    for i, j in places:
         if lack_of_rows[i] > 0 and lack[j] > 0:
             raised[i][j] = 1
             lack_of_rows[i], lack[j] = lack_of_rows[i] - 1, lack[j] - 1

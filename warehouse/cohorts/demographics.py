@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts import attrition
 from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
-from warehouse.cohorts.levels import NO_VALUE, nest_levels, order_levels, round_levels
+from warehouse.cohorts.levels import (
+    NO_VALUE,
+    is_last_missing,
+    list_levels,
+    order_levels,
+    round_levels,
+    round_parts_in_turn,
+)
 from warehouse.cohorts.table1 import SEXES, TITLES
-from warehouse.disclosure_control import round_apart, round_parts, round_regions
+from warehouse.disclosure_control import round_apart, round_regions
 from warehouse.settings import require_base
 
 if TYPE_CHECKING:
@@ -108,8 +115,8 @@ def _count_regions(rows: Sequence[Mapping[str, Any]]) -> dict[str, _Counts]:
 def _round_levels(counts: _Counts, base: int, total: int) -> _Counts:
     rounded = {}
     for name, cells in counts.items():
-        levels, nested = nest_levels(cells)
-        shares = round_parts([cells[level] for level in levels], base, total, nested)
+        levels = list_levels(cells)
+        shares = round_parts_in_turn([cells[level] for level in levels], base, total)
         rounded[name] = Counter(dict(zip(levels, shares, strict=True)))
     return rounded
 
@@ -129,7 +136,7 @@ def _round_answer(regions: Mapping[str, _Counts], base: int, totals: Mapping[str
             [*of_levels.values()],
             [totals[region] for region in places],
             base,
-            row_apart=NO_VALUE in levels,
+            row_apart=is_last_missing(levels),
             column_apart=False,
         )
         for place, region in enumerate(places):

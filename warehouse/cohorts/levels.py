@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from warehouse.disclosure_control import Table, make_table, round_apart, round_parts, round_table
@@ -28,23 +28,36 @@ def order_levels(text: str) -> tuple[bool, bool, list[tuple[int, str]]]:
     return text in _MISSING, text == SEVERAL, parts
 
 
-def nest_levels(levels: Iterable[str]) -> tuple[list[str], int]:
-    """The levels in the order in which they are rounded, and how many of the last are nested (`round_parts`).
+def list_levels(levels: Iterable[str]) -> list[str]:
+    """The levels in the order in which they are rounded, by the sums up to each.
 
     What the record leaves out is the same patients in many characteristics. Only positive patients have an admission,
-    and those without a record no status: so positive is the first status, and all statuses are nested.
+    and those without a record no status: so positive is the first status.
     """
     found = sorted(set(levels), key=order_levels)
     if {*found} & _STATUSES and {*found} <= {*_STATUSES, SEVERAL, *_MISSING}:
         found.sort(key=lambda level: (level != _POSITIVE, order_levels(level)))
-        return found, len(found)
-    return found, sum(level in _MISSING for level in found)
+    return found
+
+
+def is_last_missing(levels: Sequence[str]) -> bool:
+    """Whether the last of these levels is that of missing values."""
+    return bool(levels) and levels[-1] in _MISSING
+
+
+def round_parts_in_turn(parts: Sequence[int], base: int, total: int | None = None) -> list[int]:
+    """Round parts by the sums up to each. The steps of a cohort are rounded so too, maybe in another order.
+
+    Two such roundings of the same patients leave two values or more of each count; one of them and one by largest
+    remainders can leave a single one.
+    """
+    return round_parts(parts, base, total, nested=len(parts))
 
 
 def round_levels(counts: Mapping[str, int], base: int) -> dict[str, int]:
     """Round the patients of each level."""
-    levels, nested = nest_levels(counts)
-    return dict(zip(levels, round_parts([counts[level] for level in levels], base, nested=nested), strict=True))
+    levels = list_levels(counts)
+    return dict(zip(levels, round_parts_in_turn([counts[level] for level in levels], base), strict=True))
 
 
 def round_levels_by(counts: Mapping[tuple[str, str, str], int], base: int) -> Table:
@@ -80,21 +93,31 @@ def _is_of_positives(counts: Mapping[tuple[str, str], int]) -> bool:
 
 
 def _round_plain(counts: Mapping[tuple[str, str], int], base: int) -> Table:
-    (rows, nested_rows), (columns, nested_columns) = (nest_levels(place[axis] for place in counts) for axis in (0, 1))
-    return round_table(rows, columns, counts, base, nested_rows=nested_rows, nested_columns=nested_columns)
+    rows, columns = (list_levels(place[axis] for place in counts) for axis in (0, 1))
+    return round_table(
+        rows,
+        columns,
+        counts,
+        base,
+        nested_rows=len(rows),
+        nested_columns=len(columns),
+        row_apart=is_last_missing(rows),
+        column_apart=is_last_missing(columns),
+    )
 
 
 def _round_within(counts: Mapping[tuple[str, str], int], statuses: Mapping[tuple[str, str], int], base: int) -> Table:
     """Round levels that only positive patients have, and with them the positive who have none."""
     all_of = _round_plain(statuses, base)
-    levels = [level for level in nest_levels(level for level, _ in counts)[0] if level not in _MISSING]
-    columns, nested = nest_levels(column for _, column in counts)
+    levels = [level for level in list_levels(level for level, _ in counts) if level not in _MISSING]
+    columns = list_levels(column for _, column in counts)
     true = [[counts.get((level, column), 0) for column in columns] for level in levels]
     known = [sum(row[j] for row in true) for j in range(len(columns))]
     true.append([statuses.get((_POSITIVE, column), 0) - n for column, n in zip(columns, known, strict=True)])
     of_columns = [all_of.cells.get((_POSITIVE, column), 0) for column in columns]
-    of_rows = round_parts([sum(row) for row in true], base, sum(of_columns), nested=1)
-    cells = round_apart(true, of_rows, of_columns, base, row_apart=True, column_apart=nested > 0)[:-1]
+    of_rows = round_parts_in_turn([sum(row) for row in true], base, sum(of_columns))
+    apart = is_last_missing(columns)
+    cells = round_apart(true, of_rows, of_columns, base, row_apart=True, column_apart=apart)[:-1]
     totals = [all_of.column_totals.get(column, 0) for column in columns]
     cells.append([total - sum(row[j] for row in cells) for j, total in enumerate(totals)])
     missing = next((level for level, _ in counts if level in _MISSING), NO_VALUE)

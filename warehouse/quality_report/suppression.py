@@ -95,7 +95,16 @@ def _round_centres(true: Mapping[tuple[str, str], int], base: int) -> Table:
     merged = {place: n for place, n in true.items() if place[0] in named}
     for status in STATUSES:
         merged["", status] = sum(true.get((name, status), 0) for name in (NOT_NAMED, NO_RECORD))
-    table = round_table([*named, ""], STATUSES, merged, base, nested_rows=1, nested_columns=len(STATUSES))
+    table = round_table(
+        [*named, ""],
+        STATUSES,
+        merged,
+        base,
+        nested_rows=len(named) + 1,
+        nested_columns=len(STATUSES),
+        row_apart=True,
+        column_apart=True,
+    )
     shown = {(centre, status): n for (centre, status), n in table.cells.items() if centre}
     for status in STATUSES:
         parts = [true.get((name, status), 0) for name in (NOT_NAMED, NO_RECORD)]
