@@ -1,4 +1,4 @@
-"""Makes conditions of what a search matches (PS3.4 C.2.2.2): templates of sql/dicomweb/matching.sql, values bound."""
+"""Makes conditions of what a search matches (PS3.4 C.2.2.2): templates of sql/expressions, values bound."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Conditions:
 
     def add(self, name: str, column: str, value: object) -> None:
         """Add a condition: the name of its template, a column that is quoted already, and its value."""
-        template = sql_files.read_expression("dicomweb/matching.sql", name)
+        template = sql_files.read_expression("expressions/dicomweb_matching.sql", name)
         number = len(self.values)
         parameter = f"$value{int(number)}"
         self.texts.append(sql_files.fill(template, column=column, low=parameter, high=parameter, values=parameter))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.engine import sql_files
 from warehouse.service.dicomweb import dicom_json, headers
 from warehouse.service.dicomweb.attributes import LEVELS
-from warehouse.service.dicomweb.index import Index, find_patient, load
+from warehouse.service.dicomweb.index import Index, find_patient
 from warehouse.service.dicomweb.matching import Conditions, build_conditions, quote_column
 from warehouse.service.dicomweb.search_query import SearchQuery
 
@@ -41,10 +41,10 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     if patient and query.level == "instance":  # files are sorted by patients
         of_path.add("one", sql_files.identifier("patient_id"), patient)
     text = sql_files.fill(
-        load("search")[_STATEMENTS[query.level]],
+        sql_files.read_statements("dicomweb/search.sql")[_STATEMENTS[query.level]],
         studies=index.studies,
         series=index.series,
-        columns=_list_columns(query),
+        **dict.fromkeys(_COLUMNS, _list_columns(query)),
         conditions_of_path=of_path.to_sql(),
         is_member=index.is_member,
         conditions=conditions.to_sql(),
@@ -57,6 +57,7 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     return Found(_write_results(query, kept, base, more), has_more=len(rows) > most)
 
 
+_COLUMNS = ("columns_of_studies", "columns_of_series", "columns_of_images")
 _STATEMENTS = {"study": "studies", "series": "series", "instance": "instances"}
 
 
