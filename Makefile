@@ -57,6 +57,7 @@ docs: $(STAMP)  ## write the data dictionary, the pages of the cohorts, the draw
 	$(BIN)/python -m warehouse.docs.view_drawing sql/README.md
 	$(BIN)/python -m warehouse.docs.layer_drawing docs/architecture.md
 	$(BIN)/python -m warehouse.docs.meds_page docs/meds.md
+	$(BIN)/python -m warehouse.docs.skill_page docs/SKILL.md
 
 bench: $(STAMP)  ## measure speed and memory beside their baselines (about half an hour)
 	$(BIN)/python -m benchmarks

@@ -32,7 +32,9 @@ def ohif(request: pytest.FixtureRequest) -> Path:
     if not (folder / "package").is_dir():
         if not shutil.which("npm"):
             pytest.skip("npm is not installed, by which OHIF is fetched")
-        packed = subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, capture_output=True, text=True)
+        packed = subprocess.run(
+            ["npm", "pack", "--silent", PACKAGE], cwd=folder, capture_output=True, text=True, check=False
+        )
         if packed.returncode:
             pytest.skip(f"npm cannot fetch {PACKAGE}: {packed.stderr[:200]}")
         with tarfile.open(folder / packed.stdout.strip()) as archive:

@@ -16,7 +16,7 @@ import uvicorn
 
 from warehouse.service.core import DEFAULT_LIMITS, EVERYTHING, Limits, Service
 from warehouse.service.scope import Scope
-from warehouse.service.server import Options, assemble, make_entrance
+from warehouse.service.server import Options, assemble, configure, make_entrance
 from warehouse.service.tokens import Caller, Rights, add_token
 from warehouse.settings import SUPPRESS, Settings
 
@@ -115,9 +115,8 @@ def serve_thread(
     entrance, token = make_entrance(given)
     service = Service(str(lake), settings or Settings(), base, limits=limits, suppress=suppress, processes=processes)
     log = io.StringIO()
-    config = uvicorn.Config(
-        assemble(service, entrance, given, log), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5
-    )
+    config = configure(assemble(service, entrance, given, log), given)
+    config.port = 0
     server, ready = _Server(config), threading.Event()
     server.ready = ready
     thread = threading.Thread(target=server.run, daemon=True)

@@ -16,6 +16,7 @@ from warehouse.cli import (
     export,
     maintain,
     manifest,
+    mcp,
     query,
     refresh,
     report,
@@ -29,7 +30,7 @@ from warehouse.cli.output import print_line
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
-    *("serve", "token"),
+    *("serve", "token", "mcp"),
     *("check", "report", "rejects", "source", "maintain", "backup", "move"),
 )
 
@@ -71,6 +72,7 @@ source.add_to(app)
 backup.add_to(app)
 maintain.add_to(app)
 serve.add_to(app)
+mcp.add_to(app)
 sample.add_to(app)
 
 

@@ -125,12 +125,21 @@ class Session(Views):
 
         UsageError for an unknown group.
         """
+        self.require_group(name)
+        return self._at(group_name=name)
+
+    def require_group(self, name: str) -> None:
+        """UsageError for an unknown group."""
         if name not in (*GROUPS, ALL_GROUPS):
             found = self.con.execute(sql_files.read_statements("reports/status.sql")["groups"]).fetchall()
             known = sorted({*GROUPS, ALL_GROUPS, *(group for (group,) in found)})
             if name not in known:
                 raise UsageError(f"There is no group {name!r}. The groups are {', '.join(known)}.")
-        return self._at(group_name=name)
+
+    @explain_faults()
+    def narrow(self, day: date | None, group: str) -> Self:
+        """The same lake as of a day, if one is given, for a known group: on one connection, which `close()` ends."""
+        return self._at(day=day, group_name=group)
 
     def without_limits(self) -> Self:
         """The same lake for all groups and without an as-of date."""

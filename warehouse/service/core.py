@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 import anyio
 
 from warehouse.errors import WarehouseError
+from warehouse.object_store.keys import GROUPS
+from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
 from warehouse.service.questions import Answer, Question
 from warehouse.service.readers import Readers
@@ -49,13 +52,15 @@ class OverloadedError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the service allows: rows and bytes of an answer, seconds of a question, and requests that run or wait."""
+    """What the service allows: rows and bytes of an answer, seconds of a question, and requests that run or wait at
+    the same time, of all and of one caller."""
 
     most_rows: int = 10_000
     most_bytes: int = 64_000_000
     seconds: float = 60.0
     readers: int = 8
     most_waiting: int = 400
+    most_of_caller: int = 300
 
 
 #: The newest snapshot, with no as-of date; and the limits where none are given.
@@ -82,8 +87,8 @@ class Service:
             pass
         self.workers = Workers(lake, settings, processes, seconds=limits.seconds)
         self.memory = Memory()
-        self._threads: anyio.CapacityLimiter | None = None
-        self._waiting = 0
+        self._limiters: dict[str, anyio.CapacityLimiter] = {}
+        self._waiting: Counter[str] = Counter()
 
     def require(self, caller: Caller, scope: Scope, rights: Rights) -> None:
         """ForbiddenError unless the caller has the rights and may see the group of the scope."""
@@ -112,13 +117,18 @@ class Service:
             with self.readers.read(scope, snapshot) as warehouse:
                 return do(warehouse, *given, **more)
 
-        async with self._queue():
-            return await anyio.to_thread.run_sync(run, limiter=self._limiter())
+        async with self._queue(caller), self._take_turn(caller, "read", self.limits.readers - 2):
+            return await anyio.to_thread.run_sync(run, limiter=self._limit("read", self.limits.readers))
+
+    async def resolve(self, scope: Scope) -> int:
+        """The number of the snapshot that a scope means now; it waits for no question of others."""
+        return await anyio.to_thread.run_sync(self.readers.find_snapshot, scope, limiter=self._limit("resolve", 4))
 
     async def call(self, do: Callable[..., T], *given: Any, **more: Any) -> T:
         """Call a function that blocks, in a thread of its own."""
         async with self._queue():
-            return await anyio.to_thread.run_sync(functools.partial(do, *given, **more), limiter=self._limiter())
+            limiter = self._limit("call", self.limits.readers)
+            return await anyio.to_thread.run_sync(functools.partial(do, *given, **more), limiter=limiter)
 
     async def ask(self, caller: Caller, question: Question) -> Answer:
         """Answer a question in a worker process; counts are checked against what the caller was shown before.
@@ -131,13 +141,13 @@ class Service:
             needed = max(needed, Rights.rows)
         self.require(caller, question.scope, needed)
         given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
-        given["most_bytes"] = self.limits.most_bytes
+        given["most_bytes"] = min(int(given.get("most_bytes") or self.limits.most_bytes), self.limits.most_bytes)
         given["suppress"] = self.find_base(caller, given.get("suppress"))
         given["digests"] = is_remembered = self.is_remembered(caller, given["suppress"])
-        async with self._queue():
+        async with self._queue(caller), self._take_turn(caller, "ask", self.workers.count - 1):
             answer = await self.workers.ask(replace(question, arguments=given))
         if is_remembered:
-            self.memory.admit(caller.name, answer.patients, given["suppress"])
+            await self.call(self.memory.admit, caller.name, answer.patients, given["suppress"])
         return replace(answer, patients={})
 
     def is_remembered(self, caller: Caller, base: int) -> bool:
@@ -154,19 +164,36 @@ class Service:
         return wanted
 
     @contextlib.asynccontextmanager
-    async def _queue(self) -> AsyncIterator[None]:
-        if self._waiting >= self.limits.most_waiting:
+    async def _queue(self, caller: Caller | None = None) -> AsyncIterator[None]:
+        """Count a request that runs or waits; OverloadedError if there are too many, of all or of this caller."""
+        name = caller.name if caller else ""
+        is_over = name and self._waiting[name] >= self.limits.most_of_caller
+        if is_over or self._waiting.total() >= self.limits.most_waiting:
             raise OverloadedError("Too many requests at the same time. Try again in a few seconds.")
-        self._waiting += 1
+        self._waiting[name] += 1
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._waiting[name] -= 1
+            if not self._waiting[name]:
+                del self._waiting[name]
 
-    def _limiter(self) -> anyio.CapacityLimiter:
-        if self._threads is None:  # belongs to the event loop that runs
-            self._threads = anyio.CapacityLimiter(self.limits.readers)
-        return self._threads
+    @contextlib.asynccontextmanager
+    async def _take_turn(self, caller: Caller, kind: str, most: int) -> AsyncIterator[None]:
+        """Wait until a caller has fewer than `most` requests of a kind that run: something is left for the others."""
+        async with self._limit(f"{kind} {caller.name}", max(1, most)):
+            yield
+
+    def _limit(self, name: str, most: int) -> anyio.CapacityLimiter:
+        """The limiter of a name. It belongs to the event loop that runs, so it is made when it is needed."""
+        if name not in self._limiters:
+            self._limiters[name] = anyio.CapacityLimiter(most)
+        return self._limiters[name]
+
+    def name_group(self, scope: Scope | None) -> str | None:
+        """The group of a scope for the log: not a text that somebody made up, since that may be anything."""
+        group = scope.group if scope else None
+        return group if group in (None, self.base.group, *GROUPS, ALL_GROUPS) else "another"
 
     def close(self) -> None:
         """Close the lake and end the workers."""

@@ -4,19 +4,29 @@ Rounding protects a number. Two rounded numbers of sets that differ by one patie
 many such pairs are asked for. So a caller who may see counts alone is remembered: what was counted for them, as sets of
 digests. Two sets may be equal, or differ by at least the base on each side on which they differ. An answer may show
 several counts, such as the steps of a cohort, which are rounded together: each is compared with its own earlier ones.
+
+A refusal discloses that there is a small difference, one bit. So after some refusals a caller gets no new counts.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from warehouse.errors import WarehouseError
 
-#: Answers that are remembered for each caller and name; older ones are forgotten.
-_MOST_ANSWERS = 1_000
-_MOST_NAMES = 10_000
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Digests = NDArray[np.uint64]
+
+#: What is remembered of all callers, in bytes; the oldest is forgotten.
+_MOST_BYTES = 512 * 2**20
+#: Refusals after which a caller is shown no new count by this server.
+_MOST_REFUSALS = 20
 
 
 class DifferenceError(WarehouseError):
@@ -26,37 +36,66 @@ class DifferenceError(WarehouseError):
 
 
 class Memory:
-    """What was counted for whom, by this server since it started."""
+    """What was counted for whom, by this server since it started. Safe to use from several threads."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self._lock = threading.Lock()
-        self._seen: OrderedDict[tuple[str, str], deque[frozenset[int]]] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str, bytes], Digests] = OrderedDict()
+        self._refused: Counter[str] = Counter()
+        self._n_bytes = 0
 
-    def admit(self, caller: str, counted: Mapping[str, frozenset[int]], base: int) -> None:
-        """Remember that the caller is shown counts of these patients, by the name of what is counted.
+    def admit(self, caller: str, counted: Mapping[str, Collection[int]], base: int) -> None:
+        """Remember that the caller is shown counts of these patients (digests), by the name of what is counted.
 
         DifferenceError if one of them must not be shown; then none is remembered.
         """
+        sets = {name: _to_array(patients) for name, patients in counted.items()}
+        keys = {name: (caller, name, _digest(found)) for name, found in sets.items()}
         with self._lock:
-            new = [name for name, patients in counted.items() if patients not in self._recall(caller, name)]
+            new = [name for name in sets if keys[name] not in self._seen]
             for name in new:
-                if any(differ_by_few(counted[name], earlier, base) for earlier in self._recall(caller, name)):
-                    raise DifferenceError(
-                        "This count is refused: it differs from an earlier one that you were shown by fewer than "
-                        f"{base} patients, who could be disclosed by the difference. Ask for sets that differ by more."
-                    )
-            for name in new:
-                self._recall(caller, name).append(counted[name])
+                self._compare(caller, name, sets[name], base)
+            for name, found in sets.items():
+                if name in new:
+                    self._n_bytes += found.nbytes
+                    self._seen[keys[name]] = found
+                self._seen.move_to_end(keys[name])
+            while self._n_bytes > _MOST_BYTES:
+                self._n_bytes -= self._seen.popitem(last=False)[1].nbytes
 
-    def _recall(self, caller: str, name: str) -> deque[frozenset[int]]:
-        seen = self._seen.setdefault((caller, name), deque(maxlen=_MOST_ANSWERS))
-        self._seen.move_to_end((caller, name))
-        while len(self._seen) > _MOST_NAMES:
-            self._seen.popitem(last=False)
-        return seen
+    def _compare(self, caller: str, name: str, found: Digests, base: int) -> None:
+        if self._refused[caller] >= _MOST_REFUSALS:
+            raise DifferenceError(
+                f"You are shown no new counts: {_MOST_REFUSALS} were refused since they differed by too few patients. "
+                "Ask who gave you the token."
+            )
+        earlier = (each for (whose, what, _), each in self._seen.items() if (whose, what) == (caller, name))
+        if any(differ_by_few(found, each, base) for each in earlier):
+            self._refused[caller] += 1
+            raise DifferenceError(
+                f"This count is refused: it differs from an earlier one that you were shown by fewer than {base} "
+                "patients, who could be disclosed by the difference. Ask for sets that differ by more."
+            )
 
 
-def differ_by_few(one: frozenset[int], other: frozenset[int], base: int) -> bool:
-    """Whether two sets differ, on one side or both, by fewer than `base` members."""
-    return any(0 < len(side) < base for side in (one - other, other - one))
+def differ_by_few(one: Digests, other: Digests, base: int) -> bool:
+    """Whether two sets (sorted, without doubles) differ, on one side or both, by fewer than `base` members."""
+    import numpy as np
+
+    n_shared = len(np.intersect1d(one, other, assume_unique=True))
+    return any(0 < len(side) - n_shared < base for side in (one, other))
+
+
+def _to_array(patients: Collection[int]) -> Digests:
+    import numpy as np
+
+    numbers = np.fromiter((number & 0xFFFF_FFFF_FFFF_FFFF for number in patients), np.uint64, len(patients))
+    found: Digests = np.unique(numbers)
+    return found
+
+
+def _digest(found: Digests) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(found.tobytes()).digest()

@@ -118,11 +118,11 @@ class Readers:
                 opened.idle.move_to_end(key)
                 return waiting.pop()
         root = opened.root
-        # A group that has to be looked up is a query, for which the root is shared by too many.
-        source = root if key.group in (*GROUPS, ALL_GROUPS) else root.cursor()
-        session = source.group(key.group)
-        # Not closed in between: DuckDB closes with a connection all that were made from it.
-        return session.as_of(key.as_of) if key.as_of else session
+        if key.group not in (*GROUPS, ALL_GROUPS):  # a query, for which the root is shared by too many
+            with contextlib.closing(root.cursor()) as own:
+                own.require_group(key.group)
+        # Of the root itself: DuckDB closes a connection with the one that it came from.
+        return root.narrow(key.as_of, key.group)
 
     def _give_back(self, opened: _Opened, key: Scope, session: Warehouse) -> None:
         surplus: list[Warehouse] = []

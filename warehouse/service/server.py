@@ -20,6 +20,7 @@ from warehouse.service.tokens import Caller, Rights, TokenFile
 from warehouse.settings import SUPPRESS, Settings
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.routing import BaseRoute
 
@@ -41,6 +42,8 @@ class Options:
     log: Path | None = None
     suppress: int = SUPPRESS
     viewer: Path | None = None
+    #: Seconds for which a client may let the server wait.
+    patience: float = 30.0
 
 
 def serve(lake: str, settings: Settings, base: Scope, options: Options, announce: Callable[[str], object]) -> None:
@@ -64,33 +67,73 @@ def serve(lake: str, settings: Settings, base: Scope, options: Options, announce
         service = Service(lake, settings, base, suppress=options.suppress)
         held.callback(service.close)
         app = assemble(service, entrance, options, held.enter_context(_open_log(options.log)))
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-            timeout_keep_alive=15,
-            h11_max_incomplete_event_size=64 * 1024,
-            limit_concurrency=1_000,
-        )
+        config = configure(app, options)
         shown = f"[{options.host}]" if ":" in options.host else options.host
         announce(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def serve_stdio(lake: str, settings: Settings, base: Scope, caller: Caller, log: Path | None, suppress: int) -> None:
+    """Serve one assistant over stdin and stdout until stdin ends; errors as in `serve`."""
+    require_extra()
+    import anyio
+
+    from warehouse.engine import limits
+    from warehouse.service.core import Service
+    from warehouse.service.http.log import RequestLog
+    from warehouse.service.mcp.server import run_stdio
+
+    limits.release_process()
+    service = Service(lake, settings, base, suppress=suppress, processes=1)
+    with contextlib.closing(service), _open_log(log) as file:
+        anyio.run(run_stdio, service, caller, RequestLog(file))
+
+
+def configure(app: Starlette, options: Options) -> uvicorn.Config:
+    """How uvicorn serves the app: without words of its own in the log, and without patience for idle clients."""
+    import logging
+
+    import uvicorn
+
+    from warehouse.service.http.protocol import ImpatientProtocol
+
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # its tracebacks may quote values
+    return uvicorn.Config(
+        app,
+        http=type("Protocol", (ImpatientProtocol,), {"patience": options.patience}),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # anybody can send them; --proxy-header is believed of its proxy alone
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=15,
+        h11_max_incomplete_event_size=64 * 1024,
+        limit_concurrency=1_000,
+    )
 
 
 def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO) -> Starlette:
     """The app of a service with all its adapters."""
     from warehouse.service.http.app import build_app
     from warehouse.service.http.log import RequestLog
+    from warehouse.service.mcp.server import HttpAdapter
 
-    routes = list_routes(service)
+    assistants = HttpAdapter(service)
+    routes = [*list_routes(service), *assistants.list_routes()]
     if options.viewer:
         from warehouse.service import viewer
 
         routes += viewer.list_routes(options.viewer)
     hosts = [*_LOOPBACK_NAMES, options.host, *options.hosts] if is_loopback(options.host) or options.hosts else []
-    return build_app(service, entrance, routes=routes, hosts=hosts, origins=options.origins, log=RequestLog(log))
+    return build_app(
+        service,
+        entrance,
+        routes=routes,
+        hosts=hosts,
+        origins=options.origins,
+        log=RequestLog(log),
+        running=[assistants.run()],
+    )
 
 
 def list_routes(service: Service) -> list[BaseRoute]:
@@ -130,6 +173,7 @@ def require_extra() -> None:
     """UsageError unless the libraries of the extra `serve` are installed."""
     try:
         import fastapi  # noqa: F401
+        import mcp  # noqa: F401
         import pebble  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
@@ -155,6 +199,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(1_024)  # now, since the address is announced next
     except OSError as error:
         listening.close()
         raise UsageError(

@@ -35,9 +35,9 @@ class Workers:
         from pebble import ProcessPool
 
         self.seconds = min(seconds, settings.sql_seconds) if settings.sql_seconds else seconds
-        count = processes or max(1, min(4, os.cpu_count() or 1))
+        self.count = processes or max(2, min(4, os.cpu_count() or 1))
         self._pool = ProcessPool(
-            max_workers=count,
+            max_workers=self.count,
             max_tasks=_QUESTIONS_A_WORKER,
             initializer=_start,
             initargs=(lake, replace(settings, sql_seconds=self.seconds)),
@@ -67,6 +67,7 @@ class Workers:
         self._pool.join()
 
 
+_opening: tuple[str, Settings] | None = None
 _readers: Readers | None = None
 
 
@@ -75,13 +76,26 @@ def _start(lake: str, settings: Settings) -> None:
     import signal
 
     from warehouse.engine import limits
-    from warehouse.service.readers import Readers
+    from warehouse.service.parentage import end_with_parent
 
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits.claim_process()
-    global _readers  # noqa: PLW0603 - what a worker keeps from one question to the next
+    global _opening  # noqa: PLW0603 - what a worker keeps from one question to the next
+    _opening = (lake, settings)
     with contextlib.suppress(LakeError):  # each question reports it
-        _readers = Readers(lake, settings)
+        _open()
+
+
+def _open() -> Readers:
+    """The lake, kept open; LakeError if it cannot be opened now."""
+    from warehouse.service.readers import Readers
+
+    global _readers  # noqa: PLW0603 - see above
+    if _readers is None:
+        assert _opening
+        _readers = Readers(*_opening)
+    return _readers
 
 
 def _rest() -> None:
@@ -93,9 +107,7 @@ def _work(question: Question) -> Answer | tuple[str, str, int | None]:
     from warehouse.service.questions import answer_question
 
     try:
-        if _readers is None:
-            raise LakeError("The lake cannot be opened. Check it with  chest status")
-        with _readers.read(question.scope, question.snapshot) as warehouse:
+        with _open().read(question.scope, question.snapshot) as warehouse:
             return answer_question(warehouse, question)
     except WarehouseError as error:
         return type(error).__name__, str(error), getattr(error, "line", None)

@@ -89,6 +89,7 @@ def build_api(service: Service) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         openapi_url=None,
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(declare_scope)],
@@ -109,15 +110,19 @@ def build_api(service: Service) -> FastAPI:
 
 async def show_openapi(request: Request) -> Response:
     """The OpenAPI document, with the address below which it was asked for."""
-    document = write_document(request.app)
+    document = await request.app.state.service.call(write_document, request.app)
     return JSONResponse({**document, "servers": [{"url": request.scope["root_path"]}]})
 
 
 def write_document(api: FastAPI) -> dict[str, Any]:
     """The OpenAPI document in version 3.0, which the page of swagger-ui 4 can show; with how a token is sent."""
+    if hasattr(api.state, "document"):
+        known: dict[str, Any] = api.state.document
+        return known
     document: dict[str, Any] = _spell_null(api.openapi())
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    return {**document, "openapi": "3.0.3", "security": [{"token": []}]}
+    api.state.document = {**document, "openapi": "3.0.3", "security": [{"token": []}]}
+    return write_document(api)
 
 
 async def handle_invalid_request(request: Request, error: Exception) -> Response:  # noqa: ARG001
@@ -195,4 +200,4 @@ class _Faults:
         except Exception as error:
             if has_begun:
                 raise
-            await handle_fault(error)(scope, receive, send)
+            await handle_fault(scope, error)(scope, receive, send)

@@ -38,8 +38,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 @router.get("/cohorts", responses={200: {"model": models.Cohorts}})
 async def list_cohorts(request: Request) -> Response:
     """The cohorts that the warehouse ships, with their questions, parameters and steps."""
-    found = [describe_definition(load(name)) for name in list_shipped()]
-    return Asking.of(request).answer_document({"cohorts": found})
+    asking = Asking.of(request)
+    return asking.answer_document({"cohorts": await asking.service.call(_describe_all)})
 
 
 @router.get("/cohorts/{name}", responses={200: {"model": models.CohortWithSql}})
@@ -47,8 +47,9 @@ async def show_cohort(request: Request, name: CohortName) -> Response:
     """The definition of a cohort, with its SQL."""
     if name not in list_shipped():
         raise NotFoundError(f"There is no cohort {name!r}. The cohorts are {', '.join(list_shipped())}.")
-    definition = load(name)
-    return Asking.of(request).answer_document({**describe_definition(definition), "sql": definition.sql})
+    asking = Asking.of(request)
+    definition = await asking.service.call(load, name)
+    return asking.answer_document({**describe_definition(definition), "sql": definition.sql})
 
 
 @router.get("/cohorts/{name}/rows", responses={200: ROWS})
@@ -146,6 +147,10 @@ async def export_manifest(
 async def post_manifest(request: Request, name: OwnName, question: models.ManifestQuestion) -> Response:
     """The same with a body."""
     return await Asking.of(request, Form.json).ask("manifest", Rights.rows, **_collect(name, question))
+
+
+def _describe_all() -> list[dict[str, Any]]:
+    return [describe_definition(load(name)) for name in list_shipped()]
 
 
 def _collect(name: str, question: models.CohortQuestion) -> dict[str, Any]:

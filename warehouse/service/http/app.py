@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -35,19 +35,25 @@ def build_app(
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
     log: RequestLog | None = None,
+    running: Sequence[AbstractAsyncContextManager[None]] = (),
 ) -> Starlette:
     """Build the ASGI app of a service.
 
     `hosts` are the names under which it may be addressed (all, if empty): a page of another site whose name was made to
-    lead here is refused. `origins` are those sites whose pages may read the answers; none by default.
+    lead here is refused. `origins` are those sites whose pages may read the answers; none by default. `running` is what
+    adapters need while the app runs.
     """
 
     @contextlib.asynccontextmanager
     async def live(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
-        yield
-        service.close()
+        async with contextlib.AsyncExitStack() as held:
+            held.callback(service.close)
+            for each in running:
+                await held.enter_async_context(each)
+            yield
 
-    middleware = [Middleware(Gate, service=service, entrance=entrance, log=log or RequestLog(sys.stderr))]
+    log = log or RequestLog(sys.stderr)
+    middleware = [Middleware(Gate, service=service, entrance=entrance, log=log, hosts=hosts, origins=origins)]
     if origins:
         cors = Middleware(
             CORSMiddleware,
@@ -57,11 +63,11 @@ def build_app(
             expose_headers=["ETag", "Content-Range", "X-Truncated"],
         )
         middleware.insert(0, cors)
-    if hosts:
-        middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False))
-    return Starlette(
+    app = Starlette(
         routes=[Route("/health", show_health), *routes],
         middleware=middleware,
         lifespan=live,
         exception_handlers={WarehouseError: handle_warehouse_error, HTTPException: handle_http_error},
     )
+    app.router.redirect_slashes = False  # to an address that whoever asks has chosen
+    return app

@@ -15,21 +15,21 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import UsageError, WarehouseError
 from warehouse.service.core import ForbiddenError, Service
 from warehouse.service.http.log import RequestLog
-from warehouse.service.http.problems import describe_error, handle_fault, make_problem, note_error
+from warehouse.service.http.problems import describe_error, describe_http_error, handle_fault, make_problem, note_error
+from warehouse.service.http.transfer import Watched, limit_body
 from warehouse.service.scope import split_path
 from warehouse.service.tokens import Caller, TokenFile, hash_token
 
 #: Paths that need no token: whether the server is there. They disclose nothing.
 _OPEN = frozenset({"/health"})
-#: Bytes of a path with its query, and of a body; longer ones are refused.
+#: Bytes of a path with its query; longer ones are refused.
 _LONGEST_PATH = 16_384
-_LONGEST_BODY = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,19 @@ class Entrance:
 class Gate:
     """ASGI middleware: an app behind it sees only requests of a known caller with a valid scope."""
 
-    def __init__(self, app: ASGIApp, service: Service, entrance: Entrance, log: RequestLog) -> None:
-        """Stand in front of an app."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        entrance: Entrance,
+        log: RequestLog,
+        hosts: Collection[str] = (),
+        origins: Collection[str] = (),
+    ) -> None:
+        """Stand in front of an app that is addressed as one of `hosts` (any, if there are none)."""
         self.app, self.service, self.entrance, self.log = app, service, entrance, log
+        self.hosts = frozenset(host.lower() for host in hosts)
+        self.origins = frozenset(origins)
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -78,36 +88,42 @@ class Gate:
             await self.app(connection, receive, send)
             return
         begun, inner = time.monotonic(), dict(connection)
-        watched = _Watched(send)
+        watched = Watched(send)
         try:
             response = await self._admit(inner)
-            if response is None and inner["type"] == "websocket" and not _is_same_origin(inner):
-                response = make_problem(403, "Not allowed", "A page of another site may not connect.")
             if response is None:
-                await self.app(inner, _limit_body(inner, receive), watched)
+                await self.app(inner, limit_body(inner, receive), watched)
             else:
                 await response(inner, receive, watched)
         except WarehouseError as error:
             note_error(inner, error)
             await watched.answer(describe_error(error), inner, receive)
         except HTTPException as error:
-            await watched.answer(make_problem(error.status_code, error.detail), inner, receive)
+            await watched.answer(describe_http_error(error), inner, receive)
         except Exception as error:
-            await watched.answer(handle_fault(error), inner, receive)
+            await watched.answer(handle_fault(inner, error), inner, receive)
         finally:
             self._write(inner, watched, time.monotonic() - begun)
 
     async def _admit(self, inner: Connection) -> Response | None:
         """Set the caller and the scope of a request; a response if it is not let in, or is led elsewhere."""
         inner["state"] = state = dict(inner.get("state") or {})
-        path = inner["path"]
+        path, headers = inner["path"], Headers(scope=inner)
+        if self.hosts and _read_host(headers) not in self.hosts:
+            return make_problem(421, "Another name", "This server does not answer to that name. Name it by --name.")
         if len(inner.get("raw_path") or b"") + len(inner["query_string"]) > _LONGEST_PATH:
             return make_problem(414, "The address is too long", f"At most {_LONGEST_PATH:,} bytes.")
         if path in _OPEN:
             return None
         if (response := self._take_token(inner)) is not None:
             return response
-        caller = self.entrance.find(inner)
+        if not self._may_come_from(inner, headers):
+            return make_problem(403, "Not allowed", "A page of another site may not ask.")
+        try:
+            caller = self.entrance.find(inner)
+        except UsageError as error:  # the file is not there or not valid: nobody is let in
+            note_error(inner, error)
+            return make_problem(503, "No tokens", "The server's token file cannot be read.")
         if caller is None:
             return make_problem(
                 401, "A token is needed", "Send it as  Authorization: Bearer TOKEN,  or open the address with ?token="
@@ -121,11 +137,23 @@ class Gate:
         if not caller.may_see(scope.group):
             raise ForbiddenError(f"Group {scope.group!r} is not among yours: {', '.join(caller.groups)}.")
         state["scope"] = scope
-        state["snapshot"] = await self.service.call(self.service.readers.find_snapshot, scope)
+        state["snapshot"] = await self.service.resolve(scope)
         state["prefix"] = taken
         inner["root_path"] = inner.get("root_path", "") + taken
         inner["path"] = inner["root_path"] + rest
         return None
+
+    def _may_come_from(self, inner: Connection, headers: Headers) -> bool:
+        """Whether a request comes from a page that may send it: of this server, or with a token of its own.
+
+        Browsers add cookies by themselves, also for a page of another port of this machine.
+        """
+        if inner["type"] == "http" and inner["method"] in ("GET", "HEAD", "OPTIONS"):
+            return True
+        origin = headers.get("origin")
+        if origin is None or "authorization" in headers or origin in self.origins:
+            return True
+        return origin.partition("://")[2] == headers.get("host")
 
     def _take_token(self, inner: Connection) -> Response | None:
         """Turn `?token=` of a page into a cookie, so that it stays in no history of addresses."""
@@ -143,7 +171,7 @@ class Gate:
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
-    def _write(self, inner: Connection, watched: _Watched, seconds: float) -> None:
+    def _write(self, inner: Connection, watched: Watched, seconds: float) -> None:
         state = inner.get("state") or {}
         scope, endpoint = state.get("scope"), inner.get("endpoint")
         self.log.write(
@@ -156,61 +184,10 @@ class Gate:
                 "caller": getattr(state.get("caller"), "name", None),
                 "snapshot": state.get("snapshot"),
                 "as_of": getattr(scope, "as_of", None),
-                "group": getattr(scope, "group", None),
+                "group": self.service.name_group(scope),
                 **state.get("logged", {}),
             }
         )
-
-
-class _Watched:
-    """Sends, and remembers the status and the number of bytes."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.status, self.n_bytes = 0, 0
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", []), *_SAFE_HEADERS]}
-        elif message["type"] == "http.response.body":
-            self.n_bytes += len(message.get("body", b""))
-        elif message["type"] == "websocket.accept":
-            self.status = 101
-        await self._send(message)
-
-    async def answer(self, response: Response, inner: Connection, receive: Receive) -> None:
-        """Send a response, unless one has begun: then the connection is cut, which a client notices."""
-        if self.status:
-            raise ConnectionResetError("the response was cut")
-        await response(inner, receive, self)
-
-
-_TOO_LONG = f"A body has at most {_LONGEST_BODY:,} bytes."
-_SAFE_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"SAMEORIGIN"),
-    (b"referrer-policy", b"same-origin"),
-)
-
-
-def _limit_body(connection: Connection, receive: Receive) -> Receive:
-    """Receive a body up to its greatest length; HTTPException 413 beyond."""
-    if connection["type"] != "http":
-        return receive
-    taken = 0
-    if Headers(scope=connection).get("content-length", "0").rjust(20, "0") > str(_LONGEST_BODY).rjust(20, "0"):
-        raise HTTPException(413, _TOO_LONG)
-
-    async def receive_some() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > _LONGEST_BODY:
-            raise HTTPException(413, _TOO_LONG)
-        return message
-
-    return receive_some
 
 
 def _name_cookie(connection: Connection) -> str:
@@ -226,8 +203,7 @@ def _read_cookie(headers: Headers, name: str) -> str:
     return found.value if found else ""
 
 
-def _is_same_origin(connection: Connection) -> bool:
-    """Whether a websocket was opened by a page of this server; browsers send the origin, other programs need not."""
-    headers = Headers(scope=connection)
-    origin = headers.get("origin")
-    return origin is None or origin.partition("://")[2] == headers.get("host")
+def _read_host(headers: Headers) -> str:
+    """The name under which the server is addressed, without its port."""
+    host = headers.get("host", "").lower()
+    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]

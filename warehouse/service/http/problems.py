@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -72,20 +72,31 @@ async def handle_warehouse_error(request: Request, error: Exception) -> Response
 
 def note_error(connection: MutableMapping[str, Any], error: WarehouseError) -> None:
     """Note an error for the line of log: its class, since its words may quote what was asked."""
+    note(connection, error=type(error).__name__)
+
+
+def note(connection: MutableMapping[str, Any], **facts: str) -> None:
+    """Note facts for the line of log."""
     state = connection.setdefault("state", {})
-    state["logged"] = {**state.get("logged", {}), "error": type(error).__name__}
+    state["logged"] = {**state.get("logged", {}), **facts}
 
 
 async def handle_http_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
     """Handle what Starlette itself refuses: an unknown path, a method that a path does not take."""
     assert isinstance(error, HTTPException)
-    response = make_problem(error.status_code, str(error.detail))
+    return describe_http_error(error)
+
+
+def describe_http_error(error: HTTPException) -> Response:
+    """The response to an error of HTTP itself."""
+    standard, detail = HTTPStatus(error.status_code).phrase, str(error.detail)
+    response = make_problem(error.status_code, standard, "" if detail == standard else detail)
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response
 
 
-def handle_fault(error: Exception) -> Response:
+def handle_fault(connection: MutableMapping[str, Any], error: Exception) -> Response:
     """Handle an error that nobody expected: the log has its class and place under a number, the response the number.
 
     The words of such an error may quote values of patients, so neither has them.
@@ -93,11 +104,17 @@ def handle_fault(error: Exception) -> Response:
     import duckdb
 
     if isinstance(error, duckdb.Error | MemoryError) and (line := explain_fault(error)):
+        note(connection, error=type(error).__name__)
         return make_problem(503, "The lake cannot be read", mask_secrets(line))
-    number = uuid.uuid4().hex[:12]
+    facts = describe_fault(error)
+    note(connection, **facts)
+    return make_problem(500, "A fault of the program", f"It is in the server's log as fault {facts['fault']}.")
+
+
+def describe_fault(error: Exception) -> dict[str, str]:
+    """The class and the place of an error that nobody expected, under a number; not its words."""
     place = error.__traceback__
     while place and place.tb_next:
         place = place.tb_next
     where = f"{place.tb_frame.f_globals.get('__name__')}:{place.tb_lineno}" if place else "?"
-    logging.getLogger("warehouse.service").error("fault %s: %s at %s", number, type(error).__name__, where)
-    return make_problem(500, "A fault of the program", f"It is in the server's log as fault {number}.")
+    return {"error": type(error).__name__, "fault": uuid.uuid4().hex[:12], "at": where}
