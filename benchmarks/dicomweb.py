@@ -156,8 +156,13 @@ def _connect(port: int, root: str, headers: dict[str, str]) -> Ask:
     connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def ask(path: str) -> bytes:
-        connection.request("GET", root + path, headers={"Accept": "application/dicom+json", **headers})
-        response = connection.getresponse()
+        try:
+            connection.request("GET", root + path, headers={"Accept": "application/dicom+json", **headers})
+            response = connection.getresponse()
+        except http.client.RemoteDisconnected:  # idle for too long, while the other was asked
+            connection.close()
+            connection.request("GET", root + path, headers={"Accept": "application/dicom+json", **headers})
+            response = connection.getresponse()
         body = response.read()
         if response.status >= 300:
             raise OSError(f"{path}: {response.status} {body[:200]!r}")

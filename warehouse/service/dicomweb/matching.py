@@ -59,7 +59,11 @@ def _add(found: Conditions, attribute: Attribute, column: str, value: str) -> No
     is_list = attribute.type.endswith("[]")
     kind = attribute.type.removesuffix("[]")
     if attribute.vr == "UI":
-        found.add("any of" if is_list else "one of", column, _split(attribute, value))
+        values = _split(attribute, value)
+        if len(values) == 1 and not is_list:
+            found.add("one", column, values[0])  # which DuckDB applies as it reads, unlike a list
+        else:
+            found.add("any of" if is_list else "one of", column, values)
     elif kind in ("DATE", "TIME"):
         low, high = _parse_range(attribute, kind, value)
         if low is not None:
