@@ -121,6 +121,7 @@ def _compare(name: str, path: str, ours: Callable[[], Ask], theirs: Callable[[],
     sides = (ours(), theirs())
     counts = [len(json.loads(ask(path) or b"[]")) for ask in sides]
     times: tuple[list[float], list[float]] = ([], [])
+    print(f"{name} …", file=sys.stderr)
     for _ in range(rounds):
         for ask, seconds in zip(sides, times, strict=True):
             start = time.perf_counter()

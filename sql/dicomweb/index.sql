@@ -195,6 +195,10 @@ drop table if exists temp.found_series;
 -- name: forget details
 drop table if exists temp.detailed_series;
 
+-- name: compress
+-- Tables in memory are compressed by a checkpoint: to an eighth.
+checkpoint dicomweb;
+
 -- name: tables
 select table_name from duckdb_tables() where database_name = 'dicomweb';
 

@@ -6,6 +6,7 @@ index takes two. It is in a database of its own within that of the snapshot, is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -164,6 +165,8 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
         con.execute(sql_files.fill(texts["series"], series=index.series, studies=index.studies))
         con.execute(texts["forget"])
         con.execute(texts["forget details"])
+        with contextlib.suppress(duckdb.TransactionException):  # while somebody searches; the next index does it
+            con.execute(texts["compress"])
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
 
