@@ -121,6 +121,7 @@ def _compare(name: str, path: str, ours: Callable[[], Ask], theirs: Callable[[],
     sides = (ours(), theirs())
     counts = [len(json.loads(ask(path) or b"[]")) for ask in sides]
     times: tuple[list[float], list[float]] = ([], [])
+    print(f"{name} …", file=sys.stderr)
     for _ in range(rounds):
         for ask, seconds in zip(sides, times, strict=True):
             start = time.perf_counter()
@@ -156,8 +157,13 @@ def _connect(port: int, root: str, headers: dict[str, str]) -> Ask:
     connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def ask(path: str) -> bytes:
-        connection.request("GET", root + path, headers={"Accept": "application/dicom+json", **headers})
-        response = connection.getresponse()
+        try:
+            connection.request("GET", root + path, headers={"Accept": "application/dicom+json", **headers})
+            response = connection.getresponse()
+        except http.client.RemoteDisconnected:  # idle for too long, while the other was asked
+            connection.close()
+            connection.request("GET", root + path, headers={"Accept": "application/dicom+json", **headers})
+            response = connection.getresponse()
         body = response.read()
         if response.status >= 300:
             raise OSError(f"{path}: {response.status} {body[:200]!r}")

@@ -4,9 +4,6 @@
 -- study to one patient: one that is filed under several belongs to that of its first image, by the day it was there;
 -- a viewer must not mix two patients. An image that was sent twice counts once, by its SOPInstanceUID.
 
--- name: place
-attach if not exists ':memory:' as dicomweb (compress);
-
 -- name: details
 -- What only the headers have, of the first image of each series: read once a snapshot.
 create table if not exists dicomweb.main.details (
@@ -75,9 +72,6 @@ semi join owners using (StudyInstanceUID, patient_id)
 where {{ is_member }}
 group by patient_id, StudyInstanceUID, SeriesInstanceUID;
 
--- name: is member
-{{ column }} in (select member from dicomweb.main.{{ members }});
-
 -- name: more details
 insert into dicomweb.main.details
 with
@@ -102,7 +96,9 @@ taken as (
             ]
         ) as single,
         array_to_string(json_extract_string(headers.header, '$."00400275".Value[*]."00400009".Value[0]'), '\') as steps,
-        array_to_string(json_extract_string(headers.header, '$."00400275".Value[*]."00401001".Value[0]'), '\') as procedures,
+        array_to_string(
+            json_extract_string(headers.header, '$."00400275".Value[*]."00401001".Value[0]'), '\'
+        ) as procedures,
         cast(json_extract(headers.header, '$."00400275"') as varchar) as requests
     from headers
     semi join wanted using (source, key)
@@ -198,6 +194,10 @@ drop table if exists temp.found_series;
 
 -- name: forget details
 drop table if exists temp.detailed_series;
+
+-- name: compress
+-- Tables in memory are compressed by a checkpoint: to an eighth.
+checkpoint dicomweb;
 
 -- name: tables
 select table_name from duckdb_tables() where database_name = 'dicomweb';

@@ -1,11 +1,10 @@
--- Searches of DICOMweb (PS3.18 10.6) in an index (index.sql); the conditions are those of matching.sql.
+-- Searches of DICOMweb (PS3.18 10.6) in an index (index.sql); the conditions are those of expressions/dicomweb_matching.sql.
 
 -- name: studies
 select
     source,
     key,
-    patient_id
-    {{ columns }}
+    patient_id{{ columns_of_studies }}
 from dicomweb.main.{{ studies }} as studies
 where {{ conditions }}
 order by StudyDate desc nulls last, StudyTime desc nulls last, StudyInstanceUID
@@ -15,8 +14,7 @@ limit $most offset $skipped;
 select
     source,
     key,
-    patient_id
-    {{ columns }}
+    patient_id{{ columns_of_series }}
 from dicomweb.main.{{ series }} as series
 where {{ conditions }}
 order by StudyDate desc nulls last, StudyInstanceUID, SeriesNumber nulls last, SeriesInstanceUID
@@ -40,8 +38,7 @@ shown as (
 select
     images.source,
     images.key,
-    images.patient_id
-    {{ columns }}
+    images.patient_id{{ columns_of_images }}
 from shown as images
 inner join dicomweb.main.{{ series }} as series
     on

@@ -62,6 +62,16 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.service.explorer.builder", "describe_months"),
         ("warehouse.service.explorer.builder", "FACETS[name].label"),
     },
+    "Of the index of DICOMweb: names that it quotes itself, conditions that are templates with bound values": {
+        ("warehouse.service.dicomweb.index", "self.members"),
+        ("warehouse.service.dicomweb.index", "index.members"),
+        ("warehouse.service.dicomweb.index", "index.studies"),
+        ("warehouse.service.dicomweb.searching", "index.studies"),
+        ("warehouse.service.dicomweb.searching", "dict.fromkeys"),
+        ("warehouse.service.dicomweb.searching", "of_path.to_sql"),
+        ("warehouse.service.dicomweb.searching", "conditions.to_sql"),
+        ("warehouse.service.dicomweb.studies", "index.is_member"),
+    },
     "Quoted where it is passed: columns of the view patients, the grain; a table of ours or a file as a literal": {
         ("warehouse.cohorts.division", "holes"),
         ("warehouse.manifests.sides", "rows"),

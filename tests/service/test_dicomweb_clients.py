@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -224,3 +226,15 @@ def test_a_cohort_is_a_worklist(served: Served, wh: warehouse.Warehouse) -> None
     other = next(uid for (uid,) in wh.sql("select StudyInstanceUID from studies").fetchall() if uid not in found)
     assert served.get(f"/cohort/longitudinal_ct/dicomweb/studies/{other}/metadata").status_code == 404
     assert served.get("/cohort/nothing/dicomweb/studies").status_code in (400, 404)
+
+
+def test_the_example_of_the_page_runs(served: Served) -> None:
+    page = (Path(warehouse.__file__).parent.parent / "docs/viewers.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    text = example.replace("http://127.0.0.1:8042", served.address).replace("Bearer TOKEN", f"Bearer {served.token}")
+    found: dict[str, Any] = {}
+    exec(text, found)
+    assert np.array_equal(
+        np.frombuffer(found["frame"], found["image"].pixel_array.dtype), found["image"].pixel_array.ravel()
+    )
+    assert len(found["studies"]) > 1

@@ -41,9 +41,9 @@ class Options:
     proxies: tuple[str, ...] = ()
     log: Path | None = None
     suppress: int = SUPPRESS
+    viewer: Path | None = None
     #: Seconds for which a client may let the server wait.
     patience: float = 30.0
-    viewer: Path | None = None
 
 
 def serve(lake: str, settings: Settings, base: Scope, options: Options, announce: Callable[[str], object]) -> None:
@@ -118,17 +118,17 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
     from warehouse.service.http.log import RequestLog
     from warehouse.service.mcp.server import HttpAdapter
 
-    routes = list_routes(service)
+    assistants = HttpAdapter(service)
+    routes = [*list_routes(service), *assistants.list_routes()]
     if options.viewer:
         from warehouse.service import viewer
 
         routes += viewer.list_routes(options.viewer)
     hosts = [*_LOOPBACK_NAMES, options.host, *options.hosts] if is_loopback(options.host) or options.hosts else []
-    assistants = HttpAdapter(service)
     return build_app(
         service,
         entrance,
-        routes=[*routes, *assistants.list_routes()],
+        routes=routes,
         hosts=hosts,
         origins=options.origins,
         log=RequestLog(log),

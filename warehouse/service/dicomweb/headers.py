@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import dicom_dictionary
-from warehouse.service.dicomweb.index import load
+from warehouse.engine import sql_files
 from warehouse.service.dicomweb.studies import Stored
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -
         "last_key": keys[-1],
         "keys": keys,
     }
-    rows = warehouse.con.execute(load("search")["headers"], values).fetchall()
+    rows = warehouse.con.execute(sql_files.read_statements("dicomweb/search.sql")["headers"], values).fetchall()
     return {(source, key): header for source, key, header in rows}
 
 

@@ -6,11 +6,11 @@ index takes two. It is in a database of its own within that of the snapshot, is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -70,14 +70,10 @@ class Index:
         if not self.member_column:
             return "true"
         return sql_files.fill(
-            load("index")["is member"], column=sql_files.identifier(self.member_column), members=self.members
+            sql_files.read_expression("expressions/dicomweb_matching.sql", "is member"),
+            column=sql_files.identifier(self.member_column),
+            members=self.members,
         )
-
-
-@cache
-def load(name: str) -> dict[str, str]:
-    """The statements of a file of sql/dicomweb."""
-    return sql_files.read_statements(f"dicomweb/{name}.sql")
 
 
 class Indexes:
@@ -154,9 +150,9 @@ def _guard(do: Callable[..., T]) -> Callable[..., T]:
 
 def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str]) -> None:
     """Make the tables of an index, and remove those of indexes that are not to be kept."""
-    con, texts = warehouse.con, load("index")
+    con, texts = warehouse.con, sql_files.read_statements("dicomweb/index.sql")
     warehouse.require("images", "SOPInstanceUID")
-    con.execute(texts["place"])
+    con.execute(sql_files.read("dicomweb/attach.sql"))
     con.execute(texts["details"])
     _remove_others(con, kept)
     if index.member_column:
@@ -169,19 +165,21 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
         con.execute(sql_files.fill(texts["series"], series=index.series, studies=index.studies))
         con.execute(texts["forget"])
         con.execute(texts["forget details"])
+        with contextlib.suppress(duckdb.TransactionException):  # while somebody searches; the next index does it
+            con.execute(texts["compress"])
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
 
 
 def find_patient(warehouse: Warehouse, index: Index, study: str) -> str | None:
     """The patient of a study; None if the index has no such study."""
-    text = sql_files.fill(load("search")["owner"], studies=index.studies)
+    text = sql_files.fill(sql_files.read_statements("dicomweb/search.sql")["owner"], studies=index.studies)
     row = warehouse.con.execute(text, {"study": study}).fetchone()
     return str(row[0]) if row else None
 
 
 def _remove_others(con: duckdb.DuckDBPyConnection, kept: list[str]) -> None:
-    texts = load("index")
+    texts = sql_files.read_statements("dicomweb/index.sql")
     for (table,) in con.execute(texts["tables"]).fetchall():
         if "_" in table and table.partition("_")[2] not in kept:
             con.execute(sql_files.fill(texts["drop"], table=sql_files.identifier(table)))

@@ -1,4 +1,4 @@
-"""Makes conditions of what a search matches (PS3.4 C.2.2.2): templates of sql/dicomweb/matching.sql, values bound."""
+"""Makes conditions of what a search matches (PS3.4 C.2.2.2): templates of sql/expressions, values bound."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Conditions:
 
     def add(self, name: str, column: str, value: object) -> None:
         """Add a condition: the name of its template, a column that is quoted already, and its value."""
-        template = sql_files.read_expression("dicomweb/matching.sql", name)
+        template = sql_files.read_expression("expressions/dicomweb_matching.sql", name)
         number = len(self.values)
         parameter = f"$value{int(number)}"
         self.texts.append(sql_files.fill(template, column=column, low=parameter, high=parameter, values=parameter))
@@ -59,7 +59,11 @@ def _add(found: Conditions, attribute: Attribute, column: str, value: str) -> No
     is_list = attribute.type.endswith("[]")
     kind = attribute.type.removesuffix("[]")
     if attribute.vr == "UI":
-        found.add("any of" if is_list else "one of", column, _split(attribute, value))
+        values = _split(attribute, value)
+        if len(values) == 1 and not is_list:
+            found.add("one", column, values[0])  # which DuckDB applies as it reads, unlike a list
+        else:
+            found.add("any of" if is_list else "one of", column, values)
     elif kind in ("DATE", "TIME"):
         low, high = _parse_range(attribute, kind, value)
         if low is not None:

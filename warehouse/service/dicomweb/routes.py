@@ -17,7 +17,7 @@ from warehouse.service.dicomweb.attributes import Level
 from warehouse.service.dicomweb.headers import read_metadata
 from warehouse.service.dicomweb.index import Index, Indexes
 from warehouse.service.dicomweb.retrieval import Retrieval
-from warehouse.service.dicomweb.search_query import parse_query
+from warehouse.service.dicomweb.search_query import parse_search
 from warehouse.service.dicomweb.streaming import answer_pieces
 from warehouse.service.dicomweb.studies import Stored, Studies
 
@@ -51,7 +51,7 @@ class Searching:
 
     async def _search(self, request: Request, level: Level) -> Response:
         media = negotiation.require_json(request)
-        query = parse_query(level, request.query_params.multi_items())
+        query = parse_search(level, request.query_params.multi_items())
         most = self.service.limits.most_rows
         asked = most if query.limit is None else min(query.limit, most)
         base = addresses.find_base(request)

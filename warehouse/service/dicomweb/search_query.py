@@ -38,7 +38,7 @@ class SearchQuery:
         return [*dict.fromkeys([*names, *self.matches, *self.included])]
 
 
-def parse_query(level: Level, pairs: Iterable[tuple[str, str]]) -> SearchQuery:
+def parse_search(level: Level, pairs: Iterable[tuple[str, str]]) -> SearchQuery:
     """Parse the parameters of a query; UsageError for one that is not valid.
 
     An attribute that a search of this level cannot match is an error, not ignored: a worklist that is longer than what

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from warehouse.engine import sql_files
+from warehouse.engine import limits, sql_files
 from warehouse.service.dicomweb import dicom_json, headers
 from warehouse.service.dicomweb.attributes import LEVELS
-from warehouse.service.dicomweb.index import Index, find_patient, load
+from warehouse.service.dicomweb.index import Index, find_patient
 from warehouse.service.dicomweb.matching import Conditions, build_conditions, quote_column
 from warehouse.service.dicomweb.search_query import SearchQuery
 
@@ -41,22 +42,28 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     if patient and query.level == "instance":  # files are sorted by patients
         of_path.add("one", sql_files.identifier("patient_id"), patient)
     text = sql_files.fill(
-        load("search")[_STATEMENTS[query.level]],
+        sql_files.read_statements("dicomweb/search.sql")[_STATEMENTS[query.level]],
         studies=index.studies,
         series=index.series,
-        columns=_list_columns(query),
+        **dict.fromkeys(_COLUMNS, _list_columns(query)),
         conditions_of_path=of_path.to_sql(),
         is_member=index.is_member,
         conditions=conditions.to_sql(),
     )
-    asked = warehouse.con.execute(text, {**conditions.values, "most": most + 1, "skipped": query.offset})
-    names = [column[0] for column in asked.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
+    is_large = query.level == "instance" and not path
+    settings = replace(warehouse.settings, sql_seconds=_SECONDS)
+    with limits.limit_resources(settings, warehouse.con) if is_large else contextlib.nullcontext():
+        asked = warehouse.con.execute(text, {**conditions.values, "most": most + 1, "skipped": query.offset})
+        names = [column[0] for column in asked.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
     kept = rows[:most]
     more = _read_more(warehouse, query, kept)
     return Found(_write_results(query, kept, base, more), has_more=len(rows) > most)
 
 
+#: What a search for instances of all studies may take: it reads every image.
+_SECONDS = 60.0
+_COLUMNS = ("columns_of_studies", "columns_of_series", "columns_of_images")
 _STATEMENTS = {"study": "studies", "series": "series", "instance": "instances"}
 
 

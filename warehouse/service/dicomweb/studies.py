@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
 from warehouse.errors import NotFoundError
-from warehouse.service.dicomweb.index import Index, find_patient, load
+from warehouse.service.dicomweb.index import Index, find_patient
 
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
@@ -77,7 +77,7 @@ class Studies:
 
 def read_study(warehouse: Warehouse, index: Index, study: str) -> tuple[Stored, ...]:
     """Read the images of a study from the lake; by its patient too, since files are sorted by patients."""
-    con, texts = warehouse.con, load("search")
+    con, texts = warehouse.con, sql_files.read_statements("dicomweb/search.sql")
     patient = find_patient(warehouse, index, study)
     if patient is None:
         return ()

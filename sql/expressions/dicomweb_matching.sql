@@ -24,3 +24,7 @@ regexp_full_match({{ column }}, {{ low }});
 
 -- name: list like
 len(list_filter({{ column }}, lambda item: regexp_full_match(item, {{ low }}))) > 0;
+
+-- name: is member
+-- Of a cohort, by the column of its grain.
+{{ column }} in (select member from dicomweb.main.{{ members }});
