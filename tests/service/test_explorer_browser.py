@@ -15,8 +15,9 @@ from served import Served
 import warehouse
 from warehouse.cohorts.parsing import parse
 from warehouse.service.explorer.facets import FACETS, MISSING
+from warehouse.service.explorer.reading import read_images, read_table
 from warehouse.service.explorer.selection import Selection
-from warehouse.service.explorer.table import FacetTable, read_table
+from warehouse.service.explorer.table import FacetTable
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def table(served_lake: Path) -> FacetTable:
     with warehouse.open(served_lake) as wh:
-        return read_table(wh)
+        return read_table(wh, read_images(wh))
 
 
 @pytest.fixture
