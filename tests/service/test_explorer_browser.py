@@ -176,6 +176,25 @@ def test_the_slider_shows_a_patient_as_known_on_each_day(tab: Watched, served_la
     assert page.locator("#day-shown").inner_text() >= str(last)
 
 
+def test_small_pictures_are_those_of_the_gateway(tab: Watched, served_lake: Path) -> None:
+    """Each series of a study has one, drawn by DICOMweb; and the page says so where one cannot be drawn."""
+    pytest.importorskip("warehouse.service.dicomweb", reason="DICOMweb is not part of this version")
+    page = tab.page
+    with warehouse.open(served_lake) as wh:
+        ((patient_id, n_series),) = wh.sql(
+            "select patient_id, n_series from patients "
+            "where n_series between 2 and 6 and patient_id in (select patient_id from images where dcm_key is not null) "
+            "order by n_cr + n_dx desc, patient_id limit 1"
+        ).fetchall()
+    page.goto(page.url.replace("/explore?exact=1", f"/explore/patient?id={patient_id}"))
+    pictures = page.locator(".pictures img, .pictures .missing")
+    for place in range(pictures.count()):
+        pictures.nth(place).scroll_into_view_if_needed()
+    page.locator(".pictures img.loaded").first.wait_for()
+    assert pictures.count() == n_series
+    tab.errors.clear()  # a picture that cannot be drawn is an error of the console
+
+
 def test_a_caller_of_counts_is_shown_no_row(
     browser: Any, served: Served, tokens: dict[str, str], table: FacetTable
 ) -> None:
