@@ -182,9 +182,8 @@ def test_small_pictures_are_those_of_the_gateway(tab: Watched, served_lake: Path
     page = tab.page
     with warehouse.open(served_lake) as wh:
         ((patient_id, n_series),) = wh.sql(
-            "select patient_id, n_series from patients "
-            "where n_series between 2 and 6 and patient_id in (select patient_id from images where dcm_key is not null) "
-            "order by n_cr + n_dx desc, patient_id limit 1"
+            "select patient_id, n_series from patients where n_series between 2 and 6 and n_cr > 0 "
+            "and patient_id in (from images select patient_id where dcm_key is not null) order by n_cr desc, 1 limit 1"
         ).fetchall()
     page.goto(page.url.replace("/explore?exact=1", f"/explore/patient?id={patient_id}"))
     pictures = page.locator(".pictures img, .pictures .missing")
