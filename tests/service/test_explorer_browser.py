@@ -194,6 +194,20 @@ def test_small_pictures_are_those_of_the_gateway(tab: Watched, served_lake: Path
     tab.errors.clear()  # a picture that cannot be drawn is an error of the console
 
 
+def test_a_server_that_refuses_or_is_gone_is_explained_above_the_page(tab: Watched, table: FacetTable) -> None:
+    page = tab.page
+    page.context.clear_cookies()
+    page.locator('[data-key="sex F"]').click()
+    page.get_by_role("alert").filter(has_text="does not know you any more").wait_for()
+    page.route("**/*", lambda route: route.abort())
+    page.locator('[data-key="sex M"]').click()
+    page.get_by_role("alert").filter(has_text="cannot be reached").wait_for()
+    assert page.locator("#patients").inner_text() == str(table.n_patients)
+    assert page.locator(".banner").count() == 1
+    assert len(tab.errors) == 2  # the two failed requests
+    tab.errors.clear()
+
+
 def test_a_caller_of_counts_is_shown_no_row(
     browser: Any, served: Served, tokens: dict[str, str], table: FacetTable
 ) -> None:
