@@ -108,6 +108,17 @@ def test_a_day_is_chosen_and_kept_in_the_address(tab: Watched, served_lake: Path
     page.wait_for_url(re.compile("^(?!.*asof).*/explore"))
 
 
+def test_a_day_is_typed_without_being_interrupted(tab: Watched) -> None:
+    """While its year is typed, the date is one of the year 2, 20 or 202: nothing is asked of those."""
+    page, asked = tab.page, []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator('[data-key="as_of"]').focus()
+    page.keyboard.type("05012020")
+    page.wait_for_url("**/asof/2020-05-01/explore*")
+    assert len([url for url in asked if "as_of=" in url]) == 1
+    assert page.evaluate("document.activeElement.dataset.key") == "as_of"
+
+
 def test_a_cohort_is_built_and_taken_away(tab: Watched, table: FacetTable, served_lake: Path) -> None:
     page = tab.page
     page.locator('[data-key="modality CR"]').click()

@@ -124,6 +124,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// While a year is typed it is one of the first centuries, which is before the least that the field takes.
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-auto]");
   if (form && event.target.checkValidity()) swap(toAddress(form));
