@@ -20,16 +20,17 @@ from warehouse.service.differencing import Memory, differ_by_few
 from warehouse.service.explorer.builder import build_cohort, name_file
 from warehouse.service.explorer.counting import count_page
 from warehouse.service.explorer.facets import FACETS, MISSING
+from warehouse.service.explorer.reading import read_images, read_table
 from warehouse.service.explorer.rounding import round_facet
 from warehouse.service.explorer.selection import Selection, parse_selection
-from warehouse.service.explorer.table import FacetTable, read_table
+from warehouse.service.explorer.table import FacetTable
 from warehouse.service.tokens import Caller, Rights
 
 
 @pytest.fixture(scope="module")
 def table(served_lake: Path) -> FacetTable:
     with warehouse.open(served_lake) as wh:
-        return read_table(wh)
+        return read_table(wh, read_images(wh))
 
 
 def read_total(page: str) -> str:
@@ -61,6 +62,25 @@ def test_a_choice_counts_the_patients_of_the_cohort_that_it_builds(
             found = set(wh.cohort(path).rows["patient_id"].to_pylist())
             members = table.find_members(table.find_rows(selection))
             assert found == set(table.list_patients(members, 0, 1_000)), selection
+
+
+def test_an_earlier_day_has_the_images_and_the_facts_of_that_day(served_lake: Path, tmp_path: Path) -> None:
+    """Images are read once for all days: on each day they are those of a session of it, as its cohorts count them."""
+    path = tmp_path / "built.sql"
+    choices = [[], [("status", "positive")], [("modality", "CT")], [("view", "PA"), ("sex", "M")], [("age", MISSING)]]
+    with warehouse.open(served_lake) as wh:
+        images = read_images(wh)
+        days = [day for (day,) in wh.sql("select distinct available_date from images order by 1").fetchall()]
+        for day in days[:: max(1, len(days) // 6)]:
+            then = wh.as_of(day)
+            known = read_table(then, images)
+            for choice in choices:
+                path.write_text(build_cohort(parse_selection(choice), "patient"))
+                members = known.find_members(known.find_rows(parse_selection(choice)))
+                expected = then.cohort(path).rows["patient_id"].to_pylist()
+                assert known.list_patients(members, 0, 1_000) == expected, (day, choice)
+            shown = then.sql("select count(distinct StudyInstanceUID), count(*) from image_regions").fetchone()
+            assert known.count_objects(known.find_rows(Selection())) == shown
 
 
 def test_facets_count_what_sql_counts(table: FacetTable, served_lake: Path) -> None:

@@ -15,8 +15,9 @@ from served import Served
 import warehouse
 from warehouse.cohorts.parsing import parse
 from warehouse.service.explorer.facets import FACETS, MISSING
+from warehouse.service.explorer.reading import read_images, read_table
 from warehouse.service.explorer.selection import Selection
-from warehouse.service.explorer.table import FacetTable, read_table
+from warehouse.service.explorer.table import FacetTable
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def table(served_lake: Path) -> FacetTable:
     with warehouse.open(served_lake) as wh:
-        return read_table(wh)
+        return read_table(wh, read_images(wh))
 
 
 @pytest.fixture
@@ -107,6 +108,17 @@ def test_a_day_is_chosen_and_kept_in_the_address(tab: Watched, served_lake: Path
     page.wait_for_url(re.compile("^(?!.*asof).*/explore"))
 
 
+def test_a_day_is_typed_without_being_interrupted(tab: Watched) -> None:
+    """While its year is typed, the date is one of the year 2, 20 or 202: nothing is asked of those."""
+    page, asked = tab.page, []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator('[data-key="as_of"]').focus()
+    page.keyboard.type("05012020")
+    page.wait_for_url("**/asof/2020-05-01/explore*")
+    assert len([url for url in asked if "as_of=" in url]) == 1
+    assert page.evaluate("document.activeElement.dataset.key") == "as_of"
+
+
 def test_a_cohort_is_built_and_taken_away(tab: Watched, table: FacetTable, served_lake: Path) -> None:
     page = tab.page
     page.locator('[data-key="modality CR"]').click()
@@ -173,6 +185,38 @@ def test_the_slider_shows_a_patient_as_known_on_each_day(tab: Watched, served_la
     page.locator(".steps", has_text="the last day").wait_for()
     assert page.evaluate("document.activeElement.id") == "day"
     assert page.locator("#day-shown").inner_text() >= str(last)
+
+
+def test_small_pictures_are_those_of_the_gateway(tab: Watched, served_lake: Path) -> None:
+    """Each series of a study has one, drawn by DICOMweb; and the page says so where one cannot be drawn."""
+    pytest.importorskip("warehouse.service.dicomweb", reason="DICOMweb is not part of this version")
+    page = tab.page
+    with warehouse.open(served_lake) as wh:
+        ((patient_id, n_series),) = wh.sql(
+            "select patient_id, n_series from patients where n_series between 2 and 6 and n_cr > 0 "
+            "and patient_id in (from images select patient_id where dcm_key is not null) order by n_cr desc, 1 limit 1"
+        ).fetchall()
+    page.goto(page.url.replace("/explore?exact=1", f"/explore/patient?id={patient_id}"))
+    pictures = page.locator(".pictures img, .pictures .missing")
+    for place in range(pictures.count()):
+        pictures.nth(place).scroll_into_view_if_needed()
+    page.locator(".pictures img.loaded").first.wait_for()
+    assert pictures.count() == n_series
+    tab.errors.clear()  # a picture that cannot be drawn is an error of the console
+
+
+def test_a_server_that_refuses_or_is_gone_is_explained_above_the_page(tab: Watched, table: FacetTable) -> None:
+    page = tab.page
+    page.context.clear_cookies()
+    page.locator('[data-key="sex F"]').click()
+    page.get_by_role("alert").filter(has_text="does not know you any more").wait_for()
+    page.route("**/*", lambda route: route.abort())
+    page.locator('[data-key="sex M"]').click()
+    page.get_by_role("alert").filter(has_text="cannot be reached").wait_for()
+    assert page.locator("#patients").inner_text() == str(table.n_patients)
+    assert page.locator(".banner").count() == 1
+    assert len(tab.errors) == 2  # the two failed requests
+    tab.errors.clear()
 
 
 def test_a_caller_of_counts_is_shown_no_row(

@@ -42,7 +42,9 @@ class Watched:
 @contextlib.contextmanager
 def open_tab(browser: Any, address: str, **options: Any) -> Iterator[Watched]:
     """A tab of its own at an address, with its own cookies."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **options})
+    context = browser.new_context(
+        **{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, "locale": "en-US", **options}
+    )
     watched = Watched(context.new_page())
     origin = "/".join(address.split("/")[:3])
     watched.page.on("console", lambda seen: watched.errors.append(seen.text) if seen.type == "error" else None)

@@ -41,6 +41,7 @@ def explore(
     $ chest explore --lake ./lake
     $ chest explore --lake ./lake --as-of 2020-06-01 --no-open
     """
+    import threading
     import webbrowser
 
     from warehouse.query.days import parse_day
@@ -54,7 +55,8 @@ def explore(
         sys.stdout.flush()
         print_note("Ctrl-C stops it.")
         if is_opened:
-            webbrowser.open(page)
+            # Beside the server, which must answer while a browser that runs in the terminal does not return.
+            threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
 
     base = Scope(as_of=parse_day(as_of) if as_of else None, group=group)
     with files.open_temporary_folder() as folder:  # on the terminal, the log of requests would cover the address

@@ -20,7 +20,8 @@ from warehouse.service.core import Service
 from warehouse.service.explorer import builder, charts, pages, timeline
 from warehouse.service.explorer.counting import count_page
 from warehouse.service.explorer.frame import Frame, make_frame
-from warehouse.service.explorer.table import FacetTable, FacetTables
+from warehouse.service.explorer.reading import FacetTables
+from warehouse.service.explorer.table import FacetTable
 from warehouse.service.http.problems import describe_error
 from warehouse.service.questions import Answer, Question
 from warehouse.service.tokens import Rights
@@ -185,7 +186,9 @@ class _Explorer:
         )
 
     async def _find_table(self, frame: Frame) -> FacetTable:
-        found: FacetTable = await self._read(frame, Rights.counts, self.tables.find)
+        latest = replace(frame, scope=replace(frame.scope, as_of=frame.base_scope.as_of))
+        images = await self._read(latest, Rights.counts, self.tables.find_images)
+        found: FacetTable = await self._read(frame, Rights.counts, self.tables.find, images)
         return found
 
     async def _read(self, frame: Frame, rights: Rights, do: Callable[..., Any], *given: Any) -> Any:

@@ -1,29 +1,22 @@
 """Facets in memory: one row per patient, study and what differs among its images, with every value as a small number.
 
-8 million images of 100,000 patients are less than a million such rows. They are read once for a snapshot, an as-of date
-and a group; counting is then arithmetic over arrays, some milliseconds for each facet, whatever the lake is stored in.
+8 million images are three million such rows at most. They are read once for a snapshot and a group, with the day on
+which each became available: an earlier day has some of them. What is known of patients depends on the day, and is read
+for each. Counting is then arithmetic over arrays, some milliseconds for each facet, whatever the lake is stored in.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse.engine import sql_files
-from warehouse.service.explorer.facets import AGE_BANDS, FACETS, MISSING
+from warehouse.service.explorer.facets import FACETS
 from warehouse.service.explorer.selection import Selection
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
-
-    from warehouse.api import Warehouse
-
-#: Tables that are kept: each day and group that somebody looks at has one.
-_MOST_TABLES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +30,11 @@ class Counted:
 
 @dataclass(frozen=True)
 class FacetTable:
-    """The facets of all patients, sorted by patient.
+    """The facets of all patients, as of a day.
 
-    `codes` has, for each facet, the place of a row's value in `levels`; `of_patients` the same of each patient for
-    those of which a patient has one value; `cells` the place of a row's patient and value in a table of both for the
-    others, so that setting it marks the patient as having the value.
+    `of_patients` has the place in `levels` of each patient's value, for facets of which a patient has one; `codes` that
+    of each row's value, for the others; `cells` the place of its value and patient in a table of both, so that setting
+    it marks the patient as having the value.
     """
 
     patient_ids: pa.Array
@@ -50,9 +43,9 @@ class FacetTable:
     study: NDArray[np.int32]
     n_images: NDArray[np.int32]
     levels: dict[str, list[str]]
-    codes: dict[str, NDArray[np.int16]]
     of_patients: dict[str, NDArray[np.int16]]
-    cells: dict[str, NDArray[np.int64]]
+    codes: dict[str, NDArray[np.int16]]
+    cells: dict[str, NDArray[np.int32]]
 
     @property
     def n_patients(self) -> int:
@@ -67,7 +60,8 @@ class FacetTable:
         for name in selection.active:
             chosen = selection.chosen(name, self.levels[name])
             allowed = np.array([level in chosen for level in self.levels[name]], dtype=bool)
-            rows[name] = allowed[self.codes[name]]
+            found = self.of_patients.get(name)
+            rows[name] = allowed[self.codes[name]] if found is None else allowed[found][self.patient]
         return rows
 
     def find_members(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -130,82 +124,3 @@ class FacetTable:
             seen.ravel()[self.cells[name][rows]] = True
             numbers = np.array([np.count_nonzero(patients) for patients in seen])
         return {level: int(n) for level, n in zip(levels, numbers, strict=True) if n}
-
-
-def read_table(warehouse: Warehouse) -> FacetTable:
-    """Read the facets of a session's day and group: one query over all its images."""
-    query = sql_files.read_statements("explorer/facets.sql")["facets"]
-    return build_table(warehouse.con.execute(query).to_arrow_table())
-
-
-def build_table(rows: pa.Table) -> FacetTable:
-    """Build the table from the rows of sql/explorer/facets.sql."""
-    import numpy as np
-
-    patients, patient_ids = _encode(rows["patient_id"])
-    studies, _ = _encode(rows["StudyInstanceUID"])
-    digests = np.zeros(len(patient_ids), dtype=np.uint64)
-    digests[patients] = rows["digest"].to_numpy()
-    made = FacetTable(
-        patient_ids, digests, patients, studies, rows["n_images"].to_numpy().astype(np.int32), {}, {}, {}, {}
-    )
-    for name, facet in FACETS.items():
-        if name == "age":
-            codes, made.levels[name] = _band_ages(rows["age"].to_numpy())
-        else:
-            found, values = _encode(rows[name])
-            made.levels[name] = [*values.to_pylist(), MISSING]
-            codes = np.where(found < 0, len(values), found)
-        made.codes[name] = codes.astype(np.int16)
-        if facet.is_partition:
-            made.of_patients[name] = np.zeros(len(patient_ids), dtype=np.int16)
-            made.of_patients[name][patients] = codes
-        else:
-            made.cells[name] = codes.astype(np.int64) * len(patient_ids) + patients
-    return made
-
-
-def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
-    """The place of each value in the list of values; -1 for null."""
-    import numpy as np
-
-    encoded = column.combine_chunks().dictionary_encode()
-    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32), encoded.dictionary
-
-
-def _band_ages(ages: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[str]]:
-    import numpy as np
-
-    names = [name for name, *_ in AGE_BANDS]
-    places = np.searchsorted([least for _, least, _ in AGE_BANDS], ages, side="right") - 1
-    return np.where(np.isnan(ages) | (places < 0), len(names), places), [*names, MISSING]
-
-
-class FacetTables:
-    """The tables that were read, by snapshot, as-of date and group; a table is read once, however many wait for it."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._lock = threading.Lock()
-        self._tables: OrderedDict[object, FacetTable] = OrderedDict()
-        self._reading: dict[object, threading.Lock] = {}
-
-    def find(self, warehouse: Warehouse) -> FacetTable:
-        """The table of a session; read now if nobody asked for it before."""
-        key = (warehouse.snapshot.number, warehouse.day, warehouse.group_name)
-        with self._lock:
-            if key in self._tables:
-                self._tables.move_to_end(key)
-                return self._tables[key]
-            reading = self._reading.setdefault(key, threading.Lock())
-        with reading:
-            with self._lock:
-                if key in self._tables:
-                    return self._tables[key]
-            table = read_table(warehouse)
-            with self._lock:
-                self._tables[key] = table
-                self._reading.pop(key, None)
-                while len(self._tables) > _MOST_TABLES:
-                    self._tables.popitem(last=False)
-            return table

@@ -16,8 +16,7 @@ async function swap(address, { push = true } = {}) {
     text = await response.text();
   } catch {
     if (mine === latest) {
-      page.removeAttribute("aria-busy");
-      say("The server cannot be reached. Is it still running?");
+      warn(page, "The server cannot be reached. Is it still running?");
     }
     return;
   }
@@ -25,7 +24,8 @@ async function swap(address, { push = true } = {}) {
   const found = new DOMParser().parseFromString(text, "text/html");
   const fresh = found.getElementById("page");
   if (!fresh) {
-    window.location.assign(address);
+    const unknown = "The server does not know you any more: it was started anew, or your token has expired. Open the address that it prints.";
+    warn(page, response.status === 401 ? unknown : `The server cannot show this now (error ${response.status}). Try again.`);
     return;
   }
   const open = [...page.querySelectorAll("section[id]")].filter((each) => each.querySelector("details[open]")).map((each) => each.id);
@@ -40,6 +40,17 @@ async function swap(address, { push = true } = {}) {
 
 function say(words) {
   document.getElementById("status").textContent = words;
+}
+
+// What went wrong, above the page that stays as it was.
+function warn(page, words) {
+  page.removeAttribute("aria-busy");
+  page.querySelector(".banner")?.remove();
+  const banner = document.createElement("p");
+  banner.className = "banner";
+  banner.setAttribute("role", "alert");
+  banner.textContent = words;
+  page.prepend(banner);
 }
 
 function toAddress(form) {
@@ -113,6 +124,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// While a year is typed it is one of the first centuries, which is before the least that the field takes.
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-auto]");
   if (form && event.target.checkValidity()) swap(toAddress(form));
