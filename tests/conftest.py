@@ -22,6 +22,8 @@ from warehouse.lake import location
 from warehouse.lake import store as lakes
 from warehouse.settings import Settings
 
+pytest_plugins = ["service_fixtures"]
+
 #: A slow machine is no fault of what is tested.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import anyio
 
 from warehouse.errors import WarehouseError
+from warehouse.object_store.keys import GROUPS
+from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
 from warehouse.service.questions import Answer, Question
 from warehouse.service.readers import Readers
@@ -188,6 +190,11 @@ class Service:
         if name not in self._limiters:
             self._limiters[name] = anyio.CapacityLimiter(most)
         return self._limiters[name]
+
+    def name_group(self, scope: Scope | None) -> str | None:
+        """The group of a scope for the log: not a text that somebody made up, since that may be anything."""
+        group = scope.group if scope else None
+        return group if group in (None, self.base.group, *GROUPS, ALL_GROUPS) else "another"
 
     def close(self) -> None:
         """Close the lake and end the workers."""

@@ -89,6 +89,7 @@ def build_api(service: Service) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         openapi_url=None,
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(declare_scope)],

@@ -63,9 +63,11 @@ def build_app(
             expose_headers=["ETag", "Content-Range", "X-Truncated"],
         )
         middleware.insert(0, cors)
-    return Starlette(
+    app = Starlette(
         routes=[Route("/health", show_health), *routes],
         middleware=middleware,
         lifespan=live,
         exception_handlers={WarehouseError: handle_warehouse_error, HTTPException: handle_http_error},
     )
+    app.router.redirect_slashes = False  # to an address that whoever asks has chosen
+    return app

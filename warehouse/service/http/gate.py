@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
-import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from warehouse.errors import UsageError, WarehouseError
@@ -30,17 +29,14 @@ from warehouse.service.http.problems import (
     make_problem,
     note_error,
 )
+from warehouse.service.http.transfer import Watched, limit_body
 from warehouse.service.scope import split_path
 from warehouse.service.tokens import Caller, TokenFile, hash_token
 
 #: Paths that need no token: whether the server is there. They disclose nothing.
 _OPEN = frozenset({"/health"})
-#: Bytes of a path with its query, and of a body; longer ones are refused.
+#: Bytes of a path with its query; longer ones are refused.
 _LONGEST_PATH = 16_384
-_LONGEST_BODY = 4_000_000
-#: How long a body may take to come, in seconds; and bytes of an answer that are sent at once.
-_BODY_SECONDS = 120.0
-_PART = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +95,11 @@ class Gate:
             await self.app(connection, receive, send)
             return
         begun, inner = time.monotonic(), dict(connection)
-        watched = _Watched(send)
+        watched = Watched(send)
         try:
             response = await self._admit(inner)
             if response is None:
-                await self.app(inner, _limit_body(inner, receive), watched)
+                await self.app(inner, limit_body(inner, receive), watched)
             else:
                 await response(inner, receive, watched)
         except WarehouseError as error:
@@ -180,7 +176,7 @@ class Gate:
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
-    def _write(self, inner: Connection, watched: _Watched, seconds: float) -> None:
+    def _write(self, inner: Connection, watched: Watched, seconds: float) -> None:
         state = inner.get("state") or {}
         scope, endpoint = state.get("scope"), inner.get("endpoint")
         self.log.write(
@@ -193,72 +189,10 @@ class Gate:
                 "caller": getattr(state.get("caller"), "name", None),
                 "snapshot": state.get("snapshot"),
                 "as_of": getattr(scope, "as_of", None),
-                "group": getattr(scope, "group", None),
+                "group": self.service.name_group(scope),
                 **state.get("logged", {}),
             }
         )
-
-
-class _Watched:
-    """Sends, and remembers the status and the number of bytes."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.status, self.n_bytes = 0, 0
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", []), *_SAFE_HEADERS]}
-        elif message["type"] == "http.response.body":
-            body = message.get("body", b"")
-            self.n_bytes += len(body)
-            while len(body) > _PART:  # whoever reads slowly is seen to read (protocol.py)
-                await self._send({**message, "body": body[:_PART], "more_body": True})
-                body = body[_PART:]
-            message = {**message, "body": body}
-        elif message["type"] == "websocket.accept":
-            self.status = 101
-        await self._send(message)
-
-    async def answer(self, response: Response, inner: Connection, receive: Receive) -> None:
-        """Send a response, unless one has begun: then the connection is cut, which a client notices."""
-        if self.status:
-            raise ConnectionResetError("the response was cut")
-        await response(inner, receive, self)
-
-
-_TOO_LONG = f"A body has at most {_LONGEST_BODY:,} bytes."
-_SAFE_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"SAMEORIGIN"),
-    (b"referrer-policy", b"same-origin"),
-)
-
-
-def _limit_body(connection: Connection, receive: Receive) -> Receive:
-    """Receive a body up to its greatest length; HTTPException 413 beyond."""
-    if connection["type"] != "http":
-        return receive
-    taken, is_whole, ends = 0, False, anyio.current_time() + _BODY_SECONDS
-    if Headers(scope=connection).get("content-length", "0").rjust(20, "0") > str(_LONGEST_BODY).rjust(20, "0"):
-        raise HTTPException(413, _TOO_LONG)
-
-    async def receive_some() -> Message:
-        nonlocal taken, is_whole
-        if is_whole:  # what follows is that the client has gone, at any time
-            return await receive()
-        with anyio.CancelScope(deadline=ends) as waited:
-            message = await receive()
-        if waited.cancelled_caught:
-            raise HTTPException(408, "The body did not come.")
-        is_whole = not message.get("more_body", False)
-        taken += len(message.get("body", b""))
-        if taken > _LONGEST_BODY:
-            raise HTTPException(413, _TOO_LONG)
-        return message
-
-    return receive_some
 
 
 def _name_cookie(connection: Connection) -> str:

@@ -48,7 +48,11 @@ class Asking:
         self.service.require(self.caller, self.scope, Rights.counts)
         if self.snapshot is None or self.scope.snapshot != before.snapshot:
             self.snapshot = await self.service.call(self.service.readers.find_snapshot, self.scope)
-        self.facts |= {"snapshot": self.snapshot, "as_of": self.scope.as_of, "group": self.scope.group}
+        self.facts |= {
+            "snapshot": self.snapshot,
+            "as_of": self.scope.as_of,
+            "group": self.service.name_group(self.scope),
+        }
 
     @property
     def may_see_rows(self) -> bool:
