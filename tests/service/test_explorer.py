@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -204,6 +205,15 @@ def test_a_caller_of_rows_may_see_exact_counts(served: Served, tokens: dict[str,
     assert read_total(page) == str(table.n_patients)
     assert re.search(r"\d+ studies, \d+ images", page)
     assert "studies, " not in served.get("/explore", tokens["rows"]).text
+
+
+def test_a_browser_without_a_token_is_shown_a_page_and_a_program_a_problem(served: Served) -> None:
+    with httpx2.Client(base_url=served.address, trust_env=False, timeout=60) as stranger:
+        page = stranger.get("/explore", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert (page.status_code, page.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert "chest explore" in page.text
+        problem = stranger.get("/explore")
+        assert (problem.status_code, problem.headers["content-type"]) == (401, "application/problem+json")
 
 
 def test_a_day_and_a_group_are_in_the_address(served: Served, tokens: dict[str, str], served_lake: Path) -> None:

@@ -21,7 +21,14 @@ from starlette.types import Scope as Connection
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.service.core import ForbiddenError, Service
 from warehouse.service.http.log import RequestLog
-from warehouse.service.http.problems import describe_error, describe_http_error, handle_fault, make_problem, note_error
+from warehouse.service.http.problems import (
+    ask_for_token,
+    describe_error,
+    describe_http_error,
+    handle_fault,
+    make_problem,
+    note_error,
+)
 from warehouse.service.http.transfer import Watched, limit_body
 from warehouse.service.scope import split_path
 from warehouse.service.tokens import Caller, TokenFile, hash_token
@@ -125,9 +132,7 @@ class Gate:
             note_error(inner, error)
             return make_problem(503, "No tokens", "The server's token file cannot be read.")
         if caller is None:
-            return make_problem(
-                401, "A token is needed", "Send it as  Authorization: Bearer TOKEN,  or open the address with ?token="
-            )
+            return ask_for_token(headers.get("accept", ""))
         state["caller"] = caller
         taken, rest, scope = split_path(path, self.service.base)
         for name, value in parse_qsl(inner["query_string"].decode("latin-1")):

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from warehouse.engine.faults import explain_fault
 from warehouse.errors import (
@@ -52,6 +52,34 @@ def make_problem(status: int, title: str, detail: str = "", **more: Any) -> Resp
         headers["Retry-After"] = "5"
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def ask_for_token(accepted: str) -> Response:
+    """The response to somebody unknown; a page, if a browser asks for one."""
+    title, detail = "A token is needed", "Send it as  Authorization: Bearer TOKEN,  or open the address with ?token="
+    if "text/html" not in accepted:
+        return make_problem(401, title, detail)
+    headers = {
+        "Cache-Control": "no-store",
+        "WWW-Authenticate": "Bearer",
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    }
+    return HTMLResponse(_SIGN_IN.format(title=title), status_code=401, headers=headers)
+
+
+_SIGN_IN = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<body style="max-width: 36em; margin: 14vh auto; padding: 0 24px; font: 16px/1.6 Helvetica, Arial, sans-serif">
+<h1 style="font-size: 26px">{title}</h1>
+<p>Open the whole address that  chest explore  or  chest serve  printed: it ends in <code>?token=…</code> and is valid
+until that server ends. With a token of your own, add it to this address: <code>?token=YOUR TOKEN</code>.</p>
+</body>
+</html>
+"""
 
 
 def describe_error(error: WarehouseError) -> Response:

@@ -21,8 +21,8 @@ async function swap(address, { push = true } = {}) {
     return;
   }
   if (mine !== latest) return;
-  const found = new DOMParser().parseFromString(text, "text/html");
-  const fresh = found.getElementById("page");
+  const found = response.status === 401 ? null : new DOMParser().parseFromString(text, "text/html");
+  const fresh = found?.getElementById("page");
   if (!fresh) {
     const unknown = "The server does not know you any more: it was started anew, or your token has expired. Open the address that it prints.";
     warn(page, response.status === 401 ? unknown : `The server cannot show this now (error ${response.status}). Try again.`);
