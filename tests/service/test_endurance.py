@@ -105,6 +105,29 @@ def wait_for_some(asked: list, number: int) -> list:  # type: ignore[type-arg]
     return [next(done).result() for _ in range(number)]
 
 
+def test_a_question_of_a_client_that_has_gone_is_stopped(served_lake: Path) -> None:
+    with serve_thread(served_lake, processes=1) as served:
+        assert served.get(COUNT).status_code == 200
+        (worker,) = list_children()
+        end = os.pidfd_open(worker)
+        query = "q=select+count(*)+from+range(1000000)+a,range(1000000)+b"
+        head = f"GET {API}/sql?{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {served.token}\r\n\r\n"
+        before = measure_work(worker)
+        with connect(served, head.encode()):
+            while measure_work(worker) < before + 20:
+                assert served.get("/health").status_code == 200
+        assert select.select([end], [], [], SECONDS)[0], "its worker goes on"
+        os.close(end)
+        assert served.get(COUNT).status_code == 200
+        assert 499 in {line["status"] for line in served.read_log()}
+
+
+def measure_work(pid: int) -> int:
+    """The processor time of a process, in hundredths of seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def list_children(parent: int | None = None) -> list[int]:
     """The worker processes of a server: not the tracker of multiprocessing, which ends by itself."""
     found = []

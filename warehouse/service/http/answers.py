@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,8 @@ from warehouse.version import __version__
 #: The service may answer with what a client holds, after it was asked; nobody between them may.
 _CACHE = "private, no-cache"
 _VARY = "Authorization, Cookie, Accept"
+#: The status of a request whose client has gone, for the log alone.
+_GONE = 499
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ class Asking:
         if etag and self.is_held(etag):
             return self.answer_unchanged(etag)
         given = {**arguments, "form": str(self.form)}
-        answer = await self.service.ask(self.caller, Question(kind, self.scope, self.snapshot, given))
+        answer = await self._ask_while_wanted(Question(kind, self.scope, self.snapshot, given))
+        if answer is None:
+            return Response(status_code=_GONE)
         if not answer.is_repeatable:
             etag = ""
         if answer.file is not None:
@@ -87,6 +92,27 @@ class Asking:
         if answer.rows is not None:
             return self.answer_rows(answer, etag)
         return self.answer_document({**self.describe_source(), **answer.document}, etag=etag)
+
+    async def _ask_while_wanted(self, question: Question) -> Answer | None:
+        """Ask a question, and stop it when the client goes away: None then."""
+        answers: list[Answer] = []
+        errors: list[Exception] = []
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                while (await self.request.receive())["type"] != "http.disconnect":
+                    pass
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            try:
+                answers.append(await self.service.ask(self.caller, question))
+            except Exception as error:  # not within a group of errors
+                errors.append(error)
+            group.cancel_scope.cancel()
+        if errors:
+            raise errors[0]
+        return answers[0] if answers else None
 
     def describe_source(self) -> dict[str, Any]:
         """The snapshot, the as-of day and the group that an answer is of."""
