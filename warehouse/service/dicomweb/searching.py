@@ -33,13 +33,13 @@ class Found:
 def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int, base: str) -> Found:
     """Search for at most `most` results; `base` is the address that the results are retrieved below."""
     conditions = build_conditions(query.matches, query.level)
-    patient = find_patient(warehouse, index, path["StudyInstanceUID"]) if path else None
-    if patient is None and path:
-        return Found([])
     of_path = conditions if query.level != "instance" else Conditions(values=conditions.values)
     for keyword, uid in path.items():
         of_path.add("one", sql_files.identifier(keyword), uid)
-    if patient and query.level == "instance":  # files are sorted by patients
+    if path and query.level == "instance":  # files are sorted by patients
+        patient = find_patient(warehouse, index, path["StudyInstanceUID"])
+        if patient is None:
+            return Found([])
         of_path.add("one", sql_files.identifier("patient_id"), patient)
     text = sql_files.fill(
         sql_files.read_statements("dicomweb/search.sql")[_STATEMENTS[query.level]],
