@@ -135,7 +135,7 @@ def measure_s3(bucket: Path, lake: Path) -> list[Row]:
     ]
 
 
-def measure_dicomweb(bucket: Path, lake: Path) -> list[Row]:
+def measure_dicomweb(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001 - as the others
     """DICOMweb beside Orthanc, if that is installed, on a sample of 40 patients and a series of 300 slices."""
     if not all(dicomweb.find_orthanc()):
         print("Orthanc is not installed: DICOMweb is not measured", file=sys.stderr)
