@@ -14,6 +14,7 @@ from warehouse.service.dicomweb.attributes import LEVELS
 from warehouse.service.dicomweb.index import Index, find_patient
 from warehouse.service.dicomweb.matching import Conditions, build_conditions, quote_column
 from warehouse.service.dicomweb.search_query import SearchQuery
+from warehouse.service.dicomweb.studies import write_path
 
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
@@ -89,12 +90,11 @@ def _read_more(warehouse: Warehouse, query: SearchQuery, rows: list[dict[str, An
 def _write_results(query: SearchQuery, rows: list[dict[str, Any]], base: str, more: list[dict[str, Any]]) -> list[Any]:
     """The results: the attributes of each by tag, in order."""
     writers = [(each.tag, each.column, dicom_json.choose_writer(each)) for each in query.returned]
-    columns = dict(zip(("studies", "series", "instances"), _UIDS[: 1 + LEVELS.index(query.level)], strict=False))
+    columns = _UIDS[: 1 + LEVELS.index(query.level)]
     results = []
     for row, added in zip(rows, more, strict=True):
         found = {tag: write(row[column]) for tag, column, write in writers}
-        segments = "".join(f"/{name}/{row[column]}" for name, column in columns.items())
-        found["00081190"] = {"vr": "UR", "Value": [f"{base}{segments}"]}
+        found["00081190"] = {"vr": "UR", "Value": [f"{base}{write_path(row[column] for column in columns)}"]}
         results.append(dict(sorted({**added, **found}.items())))
     return results
 
