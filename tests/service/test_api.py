@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -294,3 +295,31 @@ def test_the_openapi_document_and_its_page_load_nothing_from_elsewhere(served: S
     used = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert {each.split('"')[0] for each in used} <= named.keys()
     assert '"type": "null"' not in json.dumps(document)
+
+
+def test_the_page_of_the_api_works_in_a_browser(served: Served) -> None:
+    program = shutil.which("chromium")
+    if not program:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    errors: list[str] = []
+    elsewhere: list[str] = []
+
+    def watch(address: str) -> None:
+        if not address.startswith((served.address, "data:", "blob:")):
+            elsewhere.append(address)
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("console", lambda seen: errors.append(seen.text) if seen.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: watch(request.url))
+        page.goto(f"{served.address}/asof/2020-06-01/docs?token={served.token}")
+        page.click("text=/about >> nth=0", timeout=60_000)
+        page.click("button:has-text('Execute')")
+        shown = page.text_content(".responses-table.live-responses-table .microlight", timeout=60_000)
+        browser.close()
+    assert '"as_of": "2020-06-01"' in shown
+    assert (errors, elsewhere) == ([], [])

@@ -159,11 +159,17 @@ def _parse_entry(entry: Any, where: str) -> tuple[str, Caller]:
         raise UsageError(f'{where}: groups is a list of names, such as ["training"].')
     if not isinstance(sha256, str) or (sha256 and not _is_sha256(sha256)):
         raise UsageError(f"{where}: sha256 is not 64 hexadecimal digits.")
+    return sha256, Caller(entry["name"], Rights[rights], tuple(groups), _parse_expiry(entry.get("expires"), where))
+
+
+def _parse_expiry(expires: Any, where: str) -> date | None:
+    """The last day of an entry; None only if it names none."""
+    if expires is None:
+        return None
     try:
-        expires = parse_day(entry["expires"]) if entry.get("expires") else None
-    except (UsageError, TypeError):
-        raise UsageError(f"{where}: expires is a day such as 2027-01-31, not {entry['expires']!r}.") from None
-    return sha256, Caller(entry["name"], Rights[rights], tuple(groups), expires)
+        return parse_day(expires if isinstance(expires, str) else "")
+    except UsageError:
+        raise UsageError(f"{where}: expires is a day such as 2027-01-31, not {expires!r}.") from None
 
 
 def _is_sha256(text: str) -> bool:
