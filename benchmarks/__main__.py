@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 
 import warehouse
-from benchmarks import cohorts
+from benchmarks import cohorts, dicomweb
 from benchmarks.measure import Row, measure_medians, render_table, run_baseline, run_chest, run_process
 from warehouse import synthetic
 
@@ -50,6 +50,7 @@ def main() -> None:
         measure_cold_start,
         measure_answers,
         measure_downloads,
+        measure_dicomweb,
     )
     for measure in measures:
         if given.only and measure.__name__ not in given.only:
@@ -132,6 +133,16 @@ def measure_s3(bucket: Path, lake: Path) -> list[Row]:
             "≥ 4",
         )
     ]
+
+
+def measure_dicomweb(bucket: Path, lake: Path) -> list[Row]:  # noqa: ARG001 - as the others
+    """DICOMweb beside Orthanc, if that is installed, on a sample of 40 patients and a series of 300 slices."""
+    if not all(dicomweb.find_orthanc()):
+        print("Orthanc is not installed: DICOMweb is not measured", file=sys.stderr)
+        return []
+    folder = bucket.parent / "dicomweb-40"
+    dicomweb.make_data(folder, 40)
+    return dicomweb.measure(folder, 40, 60)
 
 
 @contextmanager

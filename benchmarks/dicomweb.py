@@ -49,7 +49,8 @@ def main() -> None:
     given = words.parse_args()
     folder = given.folder.resolve() / f"dicomweb-{given.patients}"
     make_data(folder, given.patients)
-    print(render_table(measure(folder, given.patients, given.rounds)))
+    head = ("what", "measured", "baseline", "ratio", "must reach")
+    print(render_table([head, *measure(folder, given.patients, given.rounds)]))
 
 
 def make_data(folder: Path, patients: int) -> None:
@@ -93,7 +94,7 @@ def _is_ct(path: Path) -> bool:
 
 def measure(folder: Path, patients: int, rounds: int) -> list[Row]:
     """Searches, metadata, and 50 clients at once."""
-    rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
+    rows: list[Row] = []
     with serve_chest(folder / "lake") as ours, serve_orthanc(folder / "bucket") as theirs:
         for name, path in SEARCHES.items():
             rows.append(_compare(f"{name}, p50, {patients:,} patients", path, ours, theirs, rounds, "< 50 ms, ≥ 3"))
@@ -187,13 +188,19 @@ def serve_chest(lake: Path) -> Iterator[Callable[[], Ask]]:
             process.terminate()
 
 
+def find_orthanc() -> tuple[str, str]:
+    """Orthanc's program and its plugin for DICOMweb; "" where they are not installed."""
+    plugins = sorted(Path("/usr").glob(f"*/orthanc/**/{_PLUGIN}"))
+    return shutil.which("Orthanc") or "", str(plugins[0]) if plugins else ""
+
+
 @contextlib.contextmanager
 def serve_orthanc(bucket: Path) -> Iterator[Callable[[], Ask]]:
     """Orthanc with the files of a bucket."""
-    program, port = shutil.which("Orthanc"), 18_042
-    plugins = sorted(Path("/usr").glob(f"*/orthanc/**/{_PLUGIN}"))
-    if not program or not plugins:
+    program, plugin = find_orthanc()
+    if not program or not plugin:
         raise SystemExit("Orthanc is not installed:  apt-get install orthanc orthanc-dicomweb")
+    port = 18_042
     with tempfile.TemporaryDirectory() as folder:
         settings = {
             "StorageDirectory": f"{folder}/storage",
@@ -204,7 +211,7 @@ def serve_orthanc(bucket: Path) -> Iterator[Callable[[], Ask]]:
             "RemoteAccessAllowed": False,
             "KeepAlive": True,
             "HttpThreadsCount": 50,
-            "Plugins": [str(plugins[0])],
+            "Plugins": [plugin],
             "DicomWeb": {"Enable": True, "StudiesMetadata": "MainDicomTags", "SeriesMetadata": "Full"},
         }
         path = Path(folder) / "orthanc.json"

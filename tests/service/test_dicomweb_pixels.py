@@ -18,9 +18,10 @@ from servers import S3
 import warehouse
 from warehouse.object_store.base import Buffer, Content, ReadFailure
 from warehouse.object_store.folder import FolderBucket
-from warehouse.service.dicomweb.frames import open_pixels, read_decoded
+from warehouse.service.dicomweb.errors import NotAcceptableError, UndecodableError
+from warehouse.service.dicomweb.frames import open_pixels, read_decoded, rewrite_explicit
 from warehouse.service.dicomweb.objects import Buckets
-from warehouse.service.dicomweb.studies import Stored
+from warehouse.service.dicomweb.studies import Stored, write_path
 from warehouse.settings import Settings, load_settings
 
 #: Files of pydicom, by what is special about them.
@@ -284,3 +285,23 @@ def test_a_frame_is_read_without_those_before(served: Served, tmp_path: Path) ->
     assert np.array_equal(np.frombuffer(found, "<u4"), np.full(rows * columns, 40))
     assert size > 15_000_000
     assert counting.n_bytes < 4_000_000
+
+
+def test_a_header_cannot_ask_for_all_memory(tmp_path: Path) -> None:
+    """A file may state any size; nothing of that size is made."""
+    dataset = read("RLE")
+    dataset.Rows = dataset.Columns = 65535
+    path = tmp_path / "1.dcm"
+    dataset.save_as(path)
+    with path.open("rb") as file:
+        pixels = open_pixels(file)
+        with pytest.raises(UndecodableError, match="is said to have more than"):
+            read_decoded(pixels, 1)
+        file.seek(0)
+        with pytest.raises(NotAcceptableError, match="too large"):
+            rewrite_explicit(file)
+
+
+def test_uids_are_quoted_in_addresses() -> None:
+    """A UID is what a header states; it must not begin a line of a response."""
+    assert write_path(("1.2", "3\r\nX: y", "a/../b")) == "/studies/1.2/series/3%0D%0AX%3A%20y/instances/a%2F..%2Fb"

@@ -86,6 +86,8 @@ def serve(
             f"Serving {escape_controls(mask_secrets(lake))} at {address}\n"
         )  # its token is meant to be seen
         sys.stdout.flush()
+        if viewer:
+            print_note("The OHIF viewer is at /ohif/ of it.")
         print_note("Ctrl-C stops it.")
 
     server.serve(lake, load_settings(), base, given, announce)

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from warehouse.errors import NotFoundError, UsageError
-from warehouse.service.dicomweb.errors import UndecodableError
+from warehouse.service.dicomweb.errors import NotAcceptableError, UndecodableError
 from warehouse.service.dicomweb.negotiation import EXPLICIT
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 IMPLICIT = "1.2.840.10008.1.2"
+#: What a frame, and a whole object, may take when it is decoded; a header may state anything.
+_MOST_BYTES_OF_FRAME, _MOST_BYTES = 1 << 29, 1 << 31
 _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 
@@ -104,6 +106,8 @@ def decode_frame(pixels: Pixels, number: int) -> Any:
     import pydicom
     from pydicom.pixels.utils import pixel_array
 
+    if _find_decoded_length(pixels.dataset) > _MOST_BYTES_OF_FRAME:
+        raise UndecodableError(f"Frame {number} is said to have more than {_MOST_BYTES_OF_FRAME:,} bytes.")
     pixels.file.seek(0)
     try:
         if pixels.syntax == _DEFLATED:  # of a compressed stream all has to be read
@@ -113,8 +117,20 @@ def decode_frame(pixels: Pixels, number: int) -> Any:
         raise UndecodableError(f"Frame {number} cannot be decoded: {_shorten(error)}") from None
 
 
+def _find_decoded_length(dataset: Dataset) -> int:
+    sizes = [int(dataset.get(name) or 1) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    return sizes[0] * sizes[1] * sizes[2] * sizes[3] // 8
+
+
 def rewrite_explicit(file: BinaryIO) -> bytes:
-    """A DICOM file in Explicit VR Little Endian, decoded; UndecodableError if its pixels cannot be."""
+    """A DICOM file in Explicit VR Little Endian, decoded.
+
+    UndecodableError if its pixels cannot be, NotAcceptableError if that would take too much memory.
+    """
+    header = open_header(file)
+    if _find_decoded_length(header.dataset) * header.n_frames > _MOST_BYTES:
+        raise NotAcceptableError("Decoded, this object is too large: accept transfer-syntax=*, or ask for its frames.")
+    file.seek(0)
     import pydicom
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import ExplicitVRLittleEndian

@@ -14,6 +14,7 @@ from warehouse.service.dicomweb.attributes import LEVELS
 from warehouse.service.dicomweb.index import Index, find_patient
 from warehouse.service.dicomweb.matching import Conditions, build_conditions, quote_column
 from warehouse.service.dicomweb.search_query import SearchQuery
+from warehouse.service.dicomweb.studies import write_path
 
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
@@ -33,13 +34,13 @@ class Found:
 def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int, base: str) -> Found:
     """Search for at most `most` results; `base` is the address that the results are retrieved below."""
     conditions = build_conditions(query.matches, query.level)
-    patient = find_patient(warehouse, index, path["StudyInstanceUID"]) if path else None
-    if patient is None and path:
-        return Found([])
     of_path = conditions if query.level != "instance" else Conditions(values=conditions.values)
     for keyword, uid in path.items():
         of_path.add("one", sql_files.identifier(keyword), uid)
-    if patient and query.level == "instance":  # files are sorted by patients
+    if path and query.level == "instance":  # files are sorted by patients
+        patient = find_patient(warehouse, index, path["StudyInstanceUID"])
+        if patient is None:
+            return Found([])
         of_path.add("one", sql_files.identifier("patient_id"), patient)
     text = sql_files.fill(
         sql_files.read_statements("dicomweb/search.sql")[_STATEMENTS[query.level]],
@@ -89,12 +90,11 @@ def _read_more(warehouse: Warehouse, query: SearchQuery, rows: list[dict[str, An
 def _write_results(query: SearchQuery, rows: list[dict[str, Any]], base: str, more: list[dict[str, Any]]) -> list[Any]:
     """The results: the attributes of each by tag, in order."""
     writers = [(each.tag, each.column, dicom_json.choose_writer(each)) for each in query.returned]
-    columns = dict(zip(("studies", "series", "instances"), _UIDS[: 1 + LEVELS.index(query.level)], strict=False))
+    columns = _UIDS[: 1 + LEVELS.index(query.level)]
     results = []
     for row, added in zip(rows, more, strict=True):
         found = {tag: write(row[column]) for tag, column, write in writers}
-        segments = "".join(f"/{name}/{row[column]}" for name, column in columns.items())
-        found["00081190"] = {"vr": "UR", "Value": [f"{base}{segments}"]}
+        found["00081190"] = {"vr": "UR", "Value": [f"{base}{write_path(row[column] for column in columns)}"]}
         results.append(dict(sorted({**added, **found}.items())))
     return results
 

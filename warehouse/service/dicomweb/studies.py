@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from warehouse.engine import sql_files
 from warehouse.errors import NotFoundError
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
 
 #: Images of all remembered studies: some 60 MB.
 _MOST_IMAGES = 100_000
+
+
+def write_path(uids: Iterable[str]) -> str:
+    """The path of a study, of a series or of an instance, by its UIDs, which are what headers state: quoted."""
+    return "".join(
+        f"/{name}/{quote(uid, safe='')}" for name, uid in zip(("studies", "series", "instances"), uids, strict=False)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class Stored:
     @property
     def path(self) -> str:
         """Its path below the address of the service."""
-        return f"/studies/{self.study}/series/{self.series}/instances/{self.instance}"
+        return write_path((self.study, self.series, self.instance))
 
 
 class Studies:
