@@ -1,6 +1,5 @@
 """The service: the lake kept open, who may ask what of it, and the questions; every adapter asks through this.
 
-async with … as service:
     answer = await service.ask(caller, Question("sql", scope, snapshot, {"sql": "from patients"}))
 """
 
@@ -28,7 +27,7 @@ from warehouse.settings import SUPPRESS, Settings, require_base
 
 T = TypeVar("T")
 
-#: The rights that a kind of question needs, and whether SQL of the caller's own is among its arguments.
+#: The rights that a kind of question needs.
 _NEEDS = {
     "sql": Rights.rows,
     "rows": Rights.rows,
