@@ -11,9 +11,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import typer
 from conftest import Chest, write_objects
 
 import warehouse
+from warehouse.cli import commands
 from warehouse.synthetic import make_bucket
 
 COMMANDS = (
@@ -109,6 +111,15 @@ def test_help_lists_every_command(here: Chest) -> None:
     for command in COMMANDS:
         assert f"  {command} " in done.stdout
     assert here("--version").stdout == f"chest {warehouse.__version__}\n"
+
+
+def test_each_command_can_be_built_alone() -> None:
+    groups = {path.stem for path in Path(commands.__file__).parent.glob("*.py") if "def add_to(" in path.read_text()}
+    assert groups == commands._MODULES.keys()
+    for module, names in commands._MODULES.items():
+        assert sorted(typer.main.get_command(commands.create_app(module)).commands) == sorted(names)  # type: ignore[attr-defined]
+    assert commands.build_command("sql").commands.keys() == {"sql", "patient"}
+    assert commands.build_command().commands.keys() == {name for names in commands._MODULES.values() for name in names}
 
 
 def test_sample_refresh_and_again(chest: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,12 @@ from typing import Any
 
 import boto3
 import pytest
-import typer
 import yaml
 from servers import serve_moto
 
 from pipelines.settings import PipelineSettings
 from warehouse import change_detection
-from warehouse.cli.commands import app
+from warehouse.cli.commands import build_command
 from warehouse.errors import WarehouseError
 from warehouse.settings import SHARE_VARIABLE, SUPPRESS_VARIABLE, Settings, load_share
 
@@ -85,7 +84,7 @@ def chest_lines() -> list[str]:
 
 @pytest.mark.parametrize("line", sorted(set(chest_lines())))
 def test_commands_on_the_page_exist_with_their_options(line: str) -> None:
-    command: Any = typer.main.get_command(app)
+    command: Any = build_command()
     words = shlex.split(line)[1:]
     while words and hasattr(command, "commands"):
         assert words[0] in command.commands, line

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import typer
-
-from warehouse.cli.commands import app
+from warehouse.cli.commands import build_command
 
 
 def iterate_commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The words of each command, and the command."""
-    command = command or typer.main.get_command(app)
+    command = command or build_command()
     if not hasattr(command, "commands"):
         yield path, command
         return

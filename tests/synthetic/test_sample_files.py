@@ -106,7 +106,7 @@ def test_the_warehouse_finds_the_volumes_that_the_truth_has(bucket: Path, tmp_pa
 
 def test_stubs_change_nothing_but_the_files(bucket: Path, tmp_path: Path) -> None:
     words = ["sample", str(tmp_path / "b"), "--patients", str(PATIENTS), "--seed", "1", "--stubs", "-q"]
-    assert CliRunner().invoke(commands.app, words).exit_code == 0
+    assert CliRunner().invoke(commands.create_app(), words).exit_code == 0
     files = [path.relative_to(bucket) for path in bucket.rglob("*") if path.is_file()]
     differ = [path for path in files if (bucket / path).read_bytes() != (tmp_path / "b" / path).read_bytes()]
     assert {path.suffix for path in differ} == {".dcm"}

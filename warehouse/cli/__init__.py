@@ -59,7 +59,7 @@ def _run() -> int:
         os.umask(permissions.find_umask())  # for what DuckDB and SQLite write
         from warehouse.cli.commands import build_command
 
-        code = build_command()(standalone_mode=False)
+        code = build_command(sys.argv[1] if len(sys.argv) > 1 else "")(standalone_mode=False)
         sys.stdout.flush()
     except WarehouseError as error:
         if not interruption.has_arrived():

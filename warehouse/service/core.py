@@ -1,7 +1,4 @@
-"""The service: the lake kept open, who may ask what of it, and the questions; every adapter asks through this.
-
-    answer = await service.ask(caller, Question("sql", scope, snapshot, {"sql": "from patients"}))
-"""
+"""The service: the lake kept open, who may ask what of it, and the questions. Every adapter asks through this."""
 
 from __future__ import annotations
 
