@@ -761,6 +761,22 @@ def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
     assert "rows" not in here("check", *place, "--suppress", BASE).stdout.split("\n")[0]
 
 
+def test_levels_that_name_patients_are_refused(lake: str) -> None:
+    """Each of five patients in a row was once a group of 5, under its pseudonym."""
+    with warehouse.open(lake) as wh:
+        cohort = wh.cohort("covid_risk")
+        assert cohort.table1("patient_id", suppress=0).groups
+        for column in ("patient_id", "Patient_ID", "StudyInstanceUID", "SOPInstanceUID"):
+            with pytest.raises(UsageError, match=r"identify patients|has no column"):
+                cohort.table1(column)
+        for ask in (
+            lambda: confounding.tabulate_confounders(cohort, "patient_id", BASE),
+            lambda: cohort.split(train=50, test=50).sides(balance=("patient_id",), suppress=BASE),
+        ):
+            with pytest.raises(UsageError, match="identify patients"):
+                ask()
+
+
 def test_a_row_of_zeros_hides_nothing() -> None:
     cells = {("a", "x"): 0, ("a", "y"): 3, ("b", "x"): 40, ("b", "y"): 60, ("c", "x"): 20, ("c", "y"): 37}
     table = round_table("abc", "xy", cells, BASE)
