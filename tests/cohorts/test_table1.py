@@ -301,7 +301,8 @@ def test_the_command_writes_every_form(here: Chest, lake: Path, wh: warehouse.Wa
     ("words", "message"),
     [
         (("--by", "covid_statu"), "Did you mean covid_status?"),
-        (("--by", "SOPInstanceUID"), "more than 40 values"),
+        (("--by", "SOPInstanceUID"), "identify patients"),
+        (("--by", "SOPInstanceUID", "--suppress", "0"), "more than 40 values"),
         (("--format", "xlsx"), "-o FILE.xlsx"),
         (("-o", "table.docx"), ".tex"),
     ],

@@ -593,6 +593,16 @@ def test_pages_about_the_same_patients_show_each_number_in_one_way(lake: str, tm
     assert tried[True] > 300
 
 
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(0, 5))
+def test_modalities_of_the_report_are_rounded_as_in_table_1(numbers: list[int], shift: int) -> None:
+    """Of patients with one modality each, in one month, in whatever order the report finds the modalities."""
+    modalities = dict(zip(("CR", "CT", "DX", "MR", "OT", "US"), numbers, strict=False))
+    found = [*modalities.items()][shift:] + [*modalities.items()][:shift]
+    figures = build_figures({("a", "positive"): sum(numbers)}, {(None, name): n for name, n in found})
+    shown = suppression.suppress_counts(figures, BASE).modalities
+    assert shown == {name: n for name, n in round_levels(modalities, BASE).items() if n}
+
+
 def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_path: Path) -> None:
     place = ("--lake", lake)
     true = json.loads(here("cohort", "attrition", "covid_risk", *place, "--suppress", 0, "--format", "json").stdout)
@@ -749,6 +759,22 @@ def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
     small = next(name for name, n in true.items() if n in SMALL)
     assert "patients   under 5" in here("check", small, *place, "--suppress", BASE).stdout
     assert "rows" not in here("check", *place, "--suppress", BASE).stdout.split("\n")[0]
+
+
+def test_levels_that_name_patients_are_refused(lake: str) -> None:
+    """Each of five patients in a row was once a group of 5, under its pseudonym."""
+    with warehouse.open(lake) as wh:
+        cohort = wh.cohort("covid_risk")
+        assert cohort.table1("patient_id", suppress=0).groups
+        for column in ("patient_id", "Patient_ID", "StudyInstanceUID", "SOPInstanceUID"):
+            with pytest.raises(UsageError, match=r"identify patients|has no column"):
+                cohort.table1(column)
+        for ask in (
+            lambda: confounding.tabulate_confounders(cohort, "patient_id", BASE),
+            lambda: cohort.split(train=50, test=50).sides(balance=("patient_id",), suppress=BASE),
+        ):
+            with pytest.raises(UsageError, match="identify patients"):
+                ask()
 
 
 def test_a_row_of_zeros_hides_nothing() -> None:

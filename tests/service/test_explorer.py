@@ -3,9 +3,10 @@
 import html
 import re
 import zipfile
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from io import BytesIO
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from served import Served
 
 import warehouse
+from warehouse.cohorts.levels import round_levels
 from warehouse.service.differencing import Memory, differ_by_few
 from warehouse.service.explorer.builder import build_cohort, name_file
 from warehouse.service.explorer.counting import count_page
@@ -148,6 +150,25 @@ def test_a_missing_record_is_rounded_in_one_way_in_every_facet() -> None:
     centre = round_facet(FACETS["centre"], {"a": 7, "b": 19, "c": 11, MISSING: 9}, (), 46, 46, 5)
     missing = [{value.value: value.count for value in shown}[MISSING] for shown in (status, centre)]
     assert missing[0] == missing[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("sex", "FMO"), ("centre", "abcd"), ("modality", ["CR", "CT", "DX", "MR"])]
+)
+def test_whoever_has_table_1_too_finds_no_small_count(name: str, values: Sequence[str]) -> None:
+    """No count from 1 to 4 is the only possible one. Four centres of 4, 3, 3 and 4 patients were once: shown here as 5,
+    0, 0 and 5, and in table 1 as 0, 5, 5 and 0."""
+    possible = defaultdict(list)
+    for numbers in product(range(10), repeat=len(values)):
+        counts = {value: n for value, n in zip(values, numbers, strict=True) if n}
+        shown = {v.value: v.count for v in round_facet(FACETS[name], counts, (), sum(numbers), sum(numbers), 5)}
+        by_level = round_levels(counts, 5)
+        if max(*shown.values(), *by_level.values(), 0, 0) <= 5:  # then none is of more than 9
+            possible[tuple((shown.get(value, 0), by_level.get(value, 0)) for value in values)].append(numbers)
+    assert len(possible) > 5
+    for worlds in possible.values():
+        for found in map(set, zip(*worlds, strict=True)):
+            assert len(found) > 1 or found <= {0, 5}
 
 
 def test_counts_that_differ_by_a_few_patients_are_refused(table: FacetTable) -> None:

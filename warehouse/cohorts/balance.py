@@ -23,7 +23,7 @@ from warehouse.catalog import columns
 from warehouse.cohorts import division, group_statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.cohorts.levels import UNKNOWN, round_levels, round_levels_by
+from warehouse.cohorts.levels import UNKNOWN, require_levels, round_levels, round_levels_by
 from warehouse.cohorts.split import order_sides
 from warehouse.cohorts.table1 import AGE
 from warehouse.disclosure_control import Table, make_table, round_count
@@ -75,6 +75,8 @@ def describe_sides(cohort: CohortAnswer, balance: Sequence[str] = (), suppress: 
         raise UsageError(
             f"{cohort.definition.name} is not split. Split it first, as in cohort.split(train=80, test=20)."
         )
+    for name in balance:
+        require_levels(name, suppress)
     # Those on no side are rounded with the others, as in table 1 by the sides.
     persons = {patient: side or UNKNOWN for patient, side in divided.persons.items()}
     counts = round_levels(Counter(persons.values()), suppress)

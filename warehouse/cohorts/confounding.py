@@ -17,7 +17,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.cohorts.levels import UNKNOWN, round_levels_by
+from warehouse.cohorts.levels import UNKNOWN, require_levels, round_levels_by
 from warehouse.disclosure_control import Table, round_count
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -114,6 +114,7 @@ def tabulate_confounders(cohort: CohortAnswer, label: str, suppress: int = 0) ->
         raise UsageError(
             f"The answer of {cohort.definition.name} has no column {label}.{suggest_nearest(label, columns)}"
         )
+    require_levels(label, suppress)
     cohort.warehouse.require("patients", "centre")
     con = cohort.warehouse.con
     con.register("cohort_answer", _fetch_answer(cohort, label))

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from warehouse.disclosure_control import Table, make_table, round_apart, round_parts, round_table
+from warehouse.engine.names import fold_name
+from warehouse.errors import UsageError
 
 #: The groups of patients with several values, and with none. No value has their form.
 SEVERAL, NO_VALUE = "(several)", "(missing)"
@@ -20,6 +22,30 @@ UNKNOWN = "not known"
 _MISSING = (NO_VALUE, UNKNOWN)
 _POSITIVE = "positive"
 _STATUSES = {_POSITIVE, "negative"}
+#: Columns whose values name a patient, or one of a patient's studies, series, images or files.
+_IDENTIFIERS = frozenset(
+    map(
+        fold_name,
+        (
+            "patient_id",
+            "StudyInstanceUID",
+            "SeriesInstanceUID",
+            "SOPInstanceUID",
+            "AccessionNumber",
+            "key",
+            "clinical_key",
+        ),
+    )
+)
+
+
+def require_levels(column: str, base: int) -> None:
+    """UsageError for a column that identifies patients, if counts are rounded: the names of levels are shown."""
+    if base and fold_name(column) in _IDENTIFIERS:
+        raise UsageError(
+            f"The values of {column} identify patients, and counts are rounded. Choose a column whose values several "
+            "patients share."
+        )
 
 
 def order_levels(text: str) -> tuple[bool, bool, list[tuple[int, str]]]:

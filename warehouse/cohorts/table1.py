@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
 from warehouse.cohorts.header import suggest_nearest
-from warehouse.cohorts.levels import NO_VALUE, SEVERAL, round_levels_by
+from warehouse.cohorts.levels import NO_VALUE, SEVERAL, require_levels, round_levels_by
 from warehouse.disclosure_control import Table
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
@@ -152,6 +152,8 @@ def tabulate_characteristics(
             f"The answer of {cohort.definition.name} has no column {by}, nor is it a characteristic of table 1."
             f"{suggest_nearest(by, known)}"
         )
+    if by is not None:
+        require_levels(by, suppress)
     cohort.warehouse.require("patients", "centre")
     counts: dict[str, dict[tuple[str, str, str], int]] = {name: defaultdict(int) for name in TITLES if name != by}
     exact: dict[str, Summary] = {}

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from warehouse.cohorts.levels import order_levels
+from warehouse.cohorts.levels import list_levels, order_levels
 from warehouse.disclosure_control import Table, find_unit, make_table, round_count, round_parts, round_table
 from warehouse.quality_report.model import (
     NO_RECORD,
@@ -46,11 +46,15 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
     if base < 2:
         return figures
     months = [*dict.fromkeys(str(count.month) for count in figures.studies)]
+    # By the sums up to each, and by name, as table 1 has them: where each patient has one modality, they are the same.
+    modalities = list_levels(figures.modalities)
     studies = round_table(
         months,
-        [*figures.modalities],
+        modalities,
         {(str(count.month), count.modality): count.n_patients for count in figures.studies},
         base,
+        nested_rows=len(months),
+        nested_columns=len(modalities),
     )
     true = {(count.centre, count.status): count.n_patients for count in figures.patients}
     patients = _round_centres(true, base)

@@ -153,12 +153,15 @@ class Service:
         return caller.rights == Rights.counts and base > 0
 
     def find_base(self, caller: Caller, wanted: int | None) -> int:
-        """The base of rounding that a caller wants: exact counts only for those who may see rows; ForbiddenError."""
+        """The base of rounding that a caller wants; ForbiddenError for another than the server's without right to rows.
+
+        A larger base is refused too: one number rounded to 5, to 6, to 7 … is exact.
+        """
         if wanted is None or wanted == self.suppress:
             return self.suppress
         require_base(wanted)
-        if caller.rights < Rights.rows and wanted < self.suppress:
-            raise ForbiddenError(f"Counts are rounded to {self.suppress}; fewer digits need the right to rows.")
+        if caller.rights < Rights.rows:
+            raise ForbiddenError(f"Counts are rounded to {self.suppress}; another base needs the right to rows.")
         return wanted
 
     @contextlib.asynccontextmanager

@@ -1,18 +1,20 @@
 """Rounds the counts of a page together (warehouse/disclosure_control.py), so that they disclose no small number.
 
 All facets count the same patients, so a number that several share is shown in one way: the total, rounded down; the
-values that are chosen, which add up to the total; and missing values, by nested sums. The values of a partition add up
-to their total. Of other facets a patient may have several values, so that theirs add up to more, but no value is shown
-with more patients than there are. Values that are rounded to 0 are left out, because their names would disclose that
-somebody has them; unless they were chosen.
+values that are chosen, which add up to the total; and missing values. The values of a partition add up to their total.
+Of other facets a patient may have several values, so that theirs add up to more, but no value is shown with more
+patients than there are. Values are rounded by the sums up to each, as table 1 rounds levels, and in its order: by the
+largest remainders they could be intersected with it. Values that are rounded to 0 are left out, because their names
+would disclose that somebody has them; unless they were chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from warehouse.disclosure_control import round_count, round_parts
+from warehouse.cohorts.levels import order_levels, round_parts_in_turn
+from warehouse.disclosure_control import round_count
 from warehouse.service.explorer.facets import MISSING, Facet
 
 
@@ -46,8 +48,8 @@ def round_facet(
     if base < 2:
         shown = given
     elif facet.is_partition:
-        left = shown_whole - (shown_total if mine else 0)
-        shown = {**_round_partition(facet, mine, base, shown_total), **_round_partition(facet, rest, base, left)}
+        names = [*_sort(facet, mine), *_sort(facet, rest)]
+        shown = dict(zip(names, round_parts_in_turn([given[name] for name in names], base), strict=True))
     else:
         most_mine = shown_total if mine else 0
         shown = {**_round_overlapping(mine, base, most_mine), **_round_overlapping(rest, base, shown_whole)}
@@ -60,19 +62,15 @@ def round_facet(
     ]
 
 
-def _round_partition(facet: Facet, counts: Mapping[str, int], base: int, total: int) -> dict[str, int]:
-    """Round counts of which every patient has one; the last are nested (the statuses, a missing value)."""
-    names = sorted(counts, key=lambda value: (value == MISSING, _find(facet, value), value))
-    nested = len(names) if facet.name == "status" else int(MISSING in counts)
-    if not names:
-        return {}
-    return dict(zip(names, round_parts([counts[name] for name in names], base, total, nested), strict=True))
+def _sort(facet: Facet, values: Iterable[str]) -> list[str]:
+    """The values in the order of table 1, missing ones last: sums up to a value are then the same on both."""
+    return sorted(values, key=lambda value: (value == MISSING, _find(facet, value), order_levels(facet.label(value))))
 
 
 def _round_overlapping(counts: Mapping[str, int], base: int, most: int) -> dict[str, int]:
     """Round counts of which a patient may have several; none is more than `most`."""
     names = sorted(value for value in counts if value != MISSING)
-    rounded = dict(zip(names, round_parts([counts[name] for name in names], base), strict=True)) if names else {}
+    rounded = dict(zip(names, round_parts_in_turn([counts[name] for name in names], base), strict=True))
     if MISSING in counts:
         rounded[MISSING] = round_count(counts[MISSING], base)
     return {name: min(n, most) for name, n in rounded.items()}
