@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from warehouse.engine.names import fold_name
 from warehouse.errors import WarehouseError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
@@ -38,6 +39,8 @@ _NEEDS = {
     "attrition": Rights.counts,
     "table1": Rights.counts,
 }
+#: The parameter of cohorts that takes pseudonyms of patients.
+_NAMES_PATIENTS = "patients"
 
 
 class ForbiddenError(WarehouseError):
@@ -141,6 +144,8 @@ class Service:
         if given.get("sql") and not is_ours:
             # An error or its absence answers yes or no, exactly: SQL of one's own is for those who may see rows.
             needed = max(needed, Rights.rows)
+        if any(fold_name(str(name)) == _NAMES_PATIENTS for name in given.get("parameters") or ()):
+            needed = max(needed, Rights.rows)  # a count of patients who were named is a fact about each of them
         self.require(caller, question.scope, needed)
         given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
         given["most_bytes"] = min(int(given.get("most_bytes") or self.limits.most_bytes), self.limits.most_bytes)
@@ -157,12 +162,12 @@ class Service:
         return caller.rights == Rights.counts and base > 0
 
     def find_base(self, caller: Caller, wanted: int | None) -> int:
-        """The base of rounding that a caller wants: exact counts only for those who may see rows; ForbiddenError."""
+        """The base of rounding that a caller wants: the server's own, unless they may see rows; ForbiddenError."""
         if wanted is None or wanted == self.suppress:
             return self.suppress
         require_base(wanted)
-        if caller.rights < Rights.rows and wanted < self.suppress:
-            raise ForbiddenError(f"Counts are rounded to {self.suppress}; fewer digits need the right to rows.")
+        if caller.rights < Rights.rows:  # several bases, also larger ones, find the exact number between them
+            raise ForbiddenError(f"Counts are rounded to {self.suppress}; another base needs the right to rows.")
         return wanted
 
     @contextlib.asynccontextmanager

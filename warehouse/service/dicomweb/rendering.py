@@ -35,7 +35,7 @@ def parse_view(given: Mapping[str, str]) -> View:
     """Parse the parameters `window`, `viewport` and `quality` (PS3.18 8.3.5.1); UsageError if they are not valid."""
     size, region = _parse_viewport(given["viewport"]) if given.get("viewport") else (None, None)
     quality = given.get("quality", "90")
-    if not (quality.isascii() and quality.isdigit() and 1 <= int(quality) <= 100):
+    if not (quality.isascii() and quality.isdigit() and len(quality) <= 3 and 1 <= int(quality) <= 100):
         raise UsageError("quality is a whole number from 1 to 100.")
     return View(_parse_window(given["window"]) if given.get("window") else None, size, region, int(quality))
 
