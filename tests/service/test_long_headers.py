@@ -1,4 +1,4 @@
-"""Headers that are made to take long to parse: they take no longer than others of their length, with or without a token."""
+"""Headers that are made to take long to parse take no longer than others of their length, with a token or without."""
 
 from types import SimpleNamespace
 from typing import Any

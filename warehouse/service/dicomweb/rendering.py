@@ -116,7 +116,10 @@ def _to_display(pixels: Pixels, number: int, view: View) -> Any:
             return (stored >> 8).astype(np.uint8) if stored.dtype.itemsize > 1 else stored
         values = apply_modality_lut(stored, dataset).astype(np.float64)
         shown = _apply_window(values, dataset, view, np)
-    except (AttributeError, ValueError, IndexError, NotImplementedError) as error:
+    except (
+        *(AttributeError, ValueError, TypeError, IndexError, KeyError),
+        *(OverflowError, NotImplementedError),
+    ) as error:
         raise UndecodableError(f"Frame {number} cannot be rendered: {' '.join(str(error).split())[:200]}") from None
     # MONOCHROME1: the smallest value is white (PS3.3 C.7.6.3.1.2); INVERSE likewise (PS3.3 C.11.6.1).
     if (photometric == "MONOCHROME1") != (str(dataset.get("PresentationLUTShape", "")) == "INVERSE"):

@@ -195,7 +195,7 @@ def _name_cookie(connection: Connection) -> str:
 
 
 def _read_cookie(headers: Headers, name: str) -> str:
-    """The value of a cookie; "" without it. (Python's own parser takes seconds for a long one that is made for that.)"""
+    """The value of a cookie; "" without it. Python's own parser can be kept busy for seconds by somebody unknown."""
     for part in headers.get("cookie", "").split(";"):
         found, _, value = part.partition("=")
         if found.strip() == name:
