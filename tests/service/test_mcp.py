@@ -164,3 +164,10 @@ def test_the_guide_is_current_and_its_queries_run(served_lake: Path) -> None:
     with warehouse.open(str(served_lake), trusted=False) as wh:
         for query in skill_page.list_examples():
             assert wh.sql(query).fetchall()
+
+
+def test_no_stream_is_held_open(served: Served, tokens: dict[str, str]) -> None:
+    # One for each of the server's connections would keep all others out.
+    for method in ("GET", "DELETE"):
+        refused = served.ask(method, "/mcp", tokens["counts"], headers={"Accept": "text/event-stream"})
+        assert refused.status_code == 405

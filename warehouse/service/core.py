@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from warehouse.engine.names import fold_name
 from warehouse.errors import WarehouseError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
@@ -34,6 +35,8 @@ _NEEDS = {
     "attrition": Rights.counts,
     "table1": Rights.counts,
 }
+#: The parameter of cohorts that takes pseudonyms of patients.
+_NAMES_PATIENTS = "patients"
 
 
 class ForbiddenError(WarehouseError):
@@ -137,6 +140,8 @@ class Service:
         if given.get("sql") and not is_ours:
             # An error or its absence answers yes or no, exactly: SQL of one's own is for those who may see rows.
             needed = max(needed, Rights.rows)
+        if any(fold_name(str(name)) == _NAMES_PATIENTS for name in given.get("parameters") or ()):
+            needed = max(needed, Rights.rows)  # a count of patients who were named is a fact about each of them
         self.require(caller, question.scope, needed)
         given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
         given["most_bytes"] = min(int(given.get("most_bytes") or self.limits.most_bytes), self.limits.most_bytes)

@@ -141,6 +141,8 @@ def _tabulate(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
 
     with warehouse.limited():
         cohort = _prepare(warehouse, given)
+        if given["digests"]:
+            _require_classes(cohort, given.get("by"))
         table = tabulate_characteristics(cohort, given.get("by"), suppress=given["suppress"])
         answer = _encode_table(table1_data.to_arrow(table), given, table1_data.to_json(table))
         return replace(answer, patients=counted_patients.digest_characteristics(cohort) if given["digests"] else {})
@@ -190,6 +192,18 @@ def _prepare(warehouse: Warehouse, given: Mapping[str, Any]) -> Cohort:
     if given["name"] not in list_shipped():  # a name from outside is never a path
         raise NotFoundError(f"There is no cohort {given['name']!r}. The cohorts are {', '.join(list_shipped())}.")
     return warehouse.cohort(given["name"], **parameters)
+
+
+def _require_classes(cohort: Cohort, by: str | None) -> None:
+    """UsageError for a column that names patients, images, days or numbers: a group would disclose whose it is."""
+    import pyarrow as pa
+
+    from warehouse.cohorts.table1 import TITLES
+
+    types = {name: cohort.rows.schema.field(name).type for name in cohort.definition.labels}
+    classes = [name for name, kind in types.items() if pa.types.is_string(kind) or pa.types.is_boolean(kind)]
+    if by is not None and by not in TITLES and by not in classes:
+        raise UsageError(f"Those who may see counts alone are shown groups by {', '.join([*classes, *TITLES])}.")
 
 
 def _describe(cohort: Cohort, given: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -38,11 +38,15 @@ def _find_conversion(attribute: Attribute) -> Callable[[Any], Any] | None:
     return (lambda value: value) if attribute.type.endswith("[]") else None
 
 
-def _write_date(day: date) -> str:
+def _write_date(day: date | str) -> str:
+    if isinstance(day, str):  # of the year 0, which Python's dates have not: 0001-03-01 (BC)
+        return f"0000{day[5:7]}{day[8:10]}"
     return f"{day.year:04d}{day.month:02d}{day.day:02d}"
 
 
-def _write_time(moment: time) -> str:
+def _write_time(moment: time | str) -> str:
+    if isinstance(moment, str):  # 24:00:00, the end of a day
+        return moment.replace(":", "")
     seconds = f"{moment.hour:02d}{moment.minute:02d}{moment.second:02d}"
     return f"{seconds}.{moment.microsecond:06d}" if moment.microsecond else seconds
 

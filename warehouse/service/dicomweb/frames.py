@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from warehouse.errors import NotFoundError, UsageError
-from warehouse.service.dicomweb.errors import NotAcceptableError, UndecodableError
+from warehouse.service.dicomweb import sizes
+from warehouse.service.dicomweb.errors import UndecodableError
 from warehouse.service.dicomweb.negotiation import EXPLICIT
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+#: What pydicom and its decoders raise for files that are not as they should be.
+_ERRORS = (
+    *(AttributeError, ValueError, TypeError, KeyError, IndexError, OverflowError, RuntimeError, NotImplementedError),
+    *(EOFError, MemoryError),
+)
 IMPLICIT = "1.2.840.10008.1.2"
-#: What a frame, and a whole object, may take when it is decoded; a header may state anything.
-_MOST_BYTES_OF_FRAME, _MOST_BYTES = 1 << 29, 1 << 31
 _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 
@@ -35,7 +39,7 @@ class Pixels:
     @property
     def n_frames(self) -> int:
         """The number of frames; 1 where the header has none."""
-        return max(1, int(self.dataset.get("NumberOfFrames") or 1))
+        return max(1, sizes.get_number(self.dataset, "NumberOfFrames", 1))
 
     def require(self, numbers: list[int]) -> None:
         """NotFoundError unless the object has frames of these numbers, counted from 1."""
@@ -49,6 +53,7 @@ def open_header(file: BinaryIO) -> Pixels:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
+    sizes.require_inflatable(file)
     try:
         dataset = pydicom.dcmread(file, stop_before_pixels=True)
         return Pixels(file, dataset, file.tell(), str(dataset.file_meta.TransferSyntaxUID))
@@ -94,7 +99,7 @@ def _write_values(dataset: Dataset, values: Any) -> bytes:
     """The values of a frame as bytes, in the order that its header states."""
     import numpy as np
 
-    if int(dataset.get("BitsAllocated", 8)) == 1:
+    if sizes.get_number(dataset, "BitsAllocated", 8) == 1:
         return np.packbits(values.astype(bool).ravel(), bitorder="little").tobytes()
     if values.ndim == 3 and int(dataset.get("PlanarConfiguration") or 0) == 1:
         values = np.moveaxis(values, -1, 0)
@@ -106,37 +111,31 @@ def decode_frame(pixels: Pixels, number: int) -> Any:
     import pydicom
     from pydicom.pixels.utils import pixel_array
 
-    if _find_decoded_length(pixels.dataset) > _MOST_BYTES_OF_FRAME:
-        raise UndecodableError(f"Frame {number} is said to have more than {_MOST_BYTES_OF_FRAME:,} bytes.")
+    sizes.require_frame(pixels.dataset)
+    if pixels.dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        sizes.require_stream(read_stored(pixels, number))
     pixels.file.seek(0)
     try:
         if pixels.syntax == _DEFLATED:  # of a compressed stream all has to be read
             return pixel_array(pydicom.dcmread(pixels.file), index=number - 1)
         return pixel_array(pixels.file, index=number - 1)
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+    except _ERRORS as error:
         raise UndecodableError(f"Frame {number} cannot be decoded: {_shorten(error)}") from None
 
 
-def _find_decoded_length(dataset: Dataset) -> int:
-    sizes = [int(dataset.get(name) or 1) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
-    return sizes[0] * sizes[1] * sizes[2] * sizes[3] // 8
-
-
 def rewrite_explicit(file: BinaryIO) -> bytes:
-    """A DICOM file in Explicit VR Little Endian, decoded.
-
-    UndecodableError if its pixels cannot be, NotAcceptableError if that would take too much memory.
-    """
-    header = open_header(file)
-    if _find_decoded_length(header.dataset) * header.n_frames > _MOST_BYTES:
-        raise NotAcceptableError("Decoded, this object is too large: accept transfer-syntax=*, or ask for its frames.")
-    file.seek(0)
+    """A DICOM file in Explicit VR Little Endian, decoded; UndecodableError if its pixels cannot be, or are too large."""
     import pydicom
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import ExplicitVRLittleEndian
 
+    sizes.require_inflatable(file)
+    if file.seek(0, io.SEEK_END) > sizes.MOST_BYTES:
+        raise UndecodableError("The object is too large to be written anew. Ask for it as stored: transfer-syntax=*")
+    file.seek(0)
     try:
         dataset = pydicom.dcmread(file)
+        _require_sizes(dataset)
         if dataset.file_meta.TransferSyntaxUID.is_compressed:
             if "PixelData" in dataset and dataset.file_meta.TransferSyntaxUID.is_encapsulated:
                 dataset.decompress(generate_instance_uid=False)
@@ -147,9 +146,20 @@ def rewrite_explicit(file: BinaryIO) -> bytes:
         pydicom.dcmwrite(to, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
     except (InvalidDicomError, EOFError):
         raise UndecodableError("This object is not a DICOM file.") from None
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except _ERRORS as error:
         raise UndecodableError(f"The object cannot be written without compression: {_shorten(error)}") from None
     return to.getvalue()
+
+
+def _require_sizes(dataset: Dataset) -> None:
+    """UndecodableError for pixels that would be too large without their compression."""
+    from pydicom import encaps
+
+    sizes.require_object(dataset)
+    if "PixelData" in dataset and dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        count = max(1, sizes.get_number(dataset, "NumberOfFrames", 1))
+        for frame in encaps.generate_frames(dataset.PixelData, number_of_frames=count):
+            sizes.require_stream(frame)
 
 
 def _turn_bytes(dataset: Dataset) -> None:
@@ -173,19 +183,19 @@ def parse_frame_numbers(text: str) -> list[int]:
 
 def _find_frame_length(dataset: Dataset) -> int:
     """The bytes of a frame that is not compressed; 0 if its bits do not fill bytes."""
-    bits, samples = int(dataset.get("BitsAllocated", 0)), int(dataset.get("SamplesPerPixel", 1))
+    bits, samples = sizes.get_number(dataset, "BitsAllocated"), sizes.get_number(dataset, "SamplesPerPixel", 1)
     if "422" in str(dataset.get("PhotometricInterpretation", "")):  # two pixels share their colour (PS3.3 C.7.6.3.1.2)
         samples = 2
-    return 0 if bits % 8 else int(dataset.Rows) * int(dataset.Columns) * samples * (bits // 8)
+    rows, columns = sizes.get_number(dataset, "Rows"), sizes.get_number(dataset, "Columns")
+    return 0 if bits % 8 else rows * columns * samples * (bits // 8)
 
 
 def _read_native(pixels: Pixels, number: int, length: int) -> bytes:
-    head = 12 if pixels.syntax == EXPLICIT else 8
-    pixels.file.seek(pixels.start + head + (number - 1) * length)
-    found = pixels.file.read(length)
-    if len(found) != length:
+    start = pixels.start + (12 if pixels.syntax == EXPLICIT else 8) + (number - 1) * length
+    if start + length > pixels.file.seek(0, io.SEEK_END):  # before memory is taken for it
         raise UndecodableError(f"Frame {number} is shorter than the header states.")
-    return found
+    pixels.file.seek(start)
+    return pixels.file.read(length)
 
 
 def _shorten(error: Exception) -> str:

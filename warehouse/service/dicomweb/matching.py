@@ -16,6 +16,8 @@ from warehouse.service.dicomweb.attributes import Attribute, Level
 _OF_IMAGES = ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "TimezoneOffsetFromUTC", "InstanceAvailability")
 _NUMBERS = ("INTEGER", "BIGINT", "DOUBLE")
 _MOST_VALUES = 10_000
+#: Of a whole number: no attribute has a larger one, and DuckDB takes none.
+_LARGEST = 2**63 - 1
 _TIME = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?")
 
 
@@ -96,7 +98,12 @@ def _to_pattern(value: str, is_name: bool) -> str:
 
 def _parse_number(attribute: Attribute, value: str) -> float | int:
     try:
-        return float(value) if attribute.vr in ("DS", "FD", "FL") else int(value)
+        if attribute.vr in ("DS", "FD", "FL"):
+            return float(value)
+        number = int(value)
+        if abs(number) > _LARGEST:
+            raise ValueError
+        return number
     except ValueError:
         raise UsageError(f"{attribute.keyword} is a number.") from None
 

@@ -36,7 +36,8 @@ _DEFAULT_SYNTAX = {
     "image/jphc": "1.2.840.10008.1.2.4.201",
 }
 _ANY = ("*/*", "application/*")
-_OUTSIDE_QUOTES = r'(?:[^{separator}"]|"(?:[^"\\]|\\.)*")+'
+#: A quote that is not closed runs to the end. Nothing is tried twice: a long header takes no longer than its length.
+_OUTSIDE_QUOTES = r'(?:[^{separator}"]|"(?:[^"\\]|\\.)*+(?:"|\\?\Z))++'
 _PARTS = {separator: re.compile(_OUTSIDE_QUOTES.format(separator=separator)) for separator in ",;"}
 
 
@@ -59,7 +60,7 @@ def parse_accept(request: Request) -> list[Accepted]:
 
 
 def _parse_one(text: str) -> Accepted:
-    media, *words = (word.strip() for word in _PARTS[";"].findall(text))
+    media, *words = (word.strip() for word in _PARTS[";"].findall(text) or [""])
     given: dict[str, str] = {}
     for word in words:
         name, _, value = word.partition("=")

@@ -35,7 +35,7 @@ def parse_view(given: Mapping[str, str]) -> View:
     """Parse the parameters `window`, `viewport` and `quality` (PS3.18 8.3.5.1); UsageError if they are not valid."""
     size, region = _parse_viewport(given["viewport"]) if given.get("viewport") else (None, None)
     quality = given.get("quality", "90")
-    if not (quality.isascii() and quality.isdigit() and 1 <= int(quality) <= 100):
+    if not (quality.isascii() and quality.isdigit() and len(quality) <= 3 and 1 <= int(quality) <= 100):
         raise UsageError("quality is a whole number from 1 to 100.")
     return View(_parse_window(given["window"]) if given.get("window") else None, size, region, int(quality))
 
@@ -116,7 +116,10 @@ def _to_display(pixels: Pixels, number: int, view: View) -> Any:
             return (stored >> 8).astype(np.uint8) if stored.dtype.itemsize > 1 else stored
         values = apply_modality_lut(stored, dataset).astype(np.float64)
         shown = _apply_window(values, dataset, view, np)
-    except (AttributeError, ValueError, IndexError, NotImplementedError) as error:
+    except (
+        *(AttributeError, ValueError, TypeError, IndexError, KeyError),
+        *(OverflowError, NotImplementedError),
+    ) as error:
         raise UndecodableError(f"Frame {number} cannot be rendered: {' '.join(str(error).split())[:200]}") from None
     # MONOCHROME1: the smallest value is white (PS3.3 C.7.6.3.1.2); INVERSE likewise (PS3.3 C.11.6.1).
     if (photometric == "MONOCHROME1") != (str(dataset.get("PresentationLUTShape", "")) == "INVERSE"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -76,7 +76,7 @@ class Retrieval:
         address = f"{addresses.find_base(request)}{image.path}/frames"
         return await self._send_frames(pixels, numbers, form, address)
 
-    async def _send_frames(self, pixels: Pixels, numbers: list[int], form: FrameForm, address: str) -> Response:
+    async def _send_frames(self, pixels: Pixels, numbers: Sequence[int], form: FrameForm, address: str) -> Response:
         read = frames.read_decoded if form.is_decoded else frames.read_stored
         if not form.is_multipart:
             frame = await self.decoding.run(read, pixels, numbers[0])
@@ -97,7 +97,7 @@ class Retrieval:
         accepted = negotiation.parse_accept(request)
         if place == bulkdata.PIXEL_DATA:
             form = negotiation.choose_frames(accepted, pixels.syntax, is_single=pixels.n_frames == 1)
-            numbers = [*range(1, pixels.n_frames + 1)]
+            numbers = range(1, pixels.n_frames + 1)  # of so many as the header states
             return await self._send_frames(pixels, numbers, form, f"{addresses.find_base(request)}{image.path}/frames")
         form = negotiation.choose_frames(accepted, EXPLICIT, is_single=True)
         value = await self.decoding.run(bulkdata.read_value, pixels.dataset, place)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from warehouse.service.explorer.timeline import Event
 
 _HEIGHT, _FLOOR, _LEFT = 190, 158, 6.0
+#: Years that the chart of months has on each side of the month with most patients.
+_MOST_YEARS = 25
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -55,12 +57,14 @@ def draw_bar(count: int, most: int) -> str:
 
 def fill_months(values: Sequence[Value]) -> list[Value]:
     """The months with those between them that have no patient to show, so that distances are those of time."""
-    months = {value.value: value for value in values}
-    if not months:
+    if not values:
         return []
+    # A wrong date would make the axis so long that nothing could be seen: what is far from most patients is left out.
+    year = int(max(values, key=lambda value: value.count).value[:4])
+    months = {value.value: value for value in values if abs(int(value.value[:4]) - year) <= _MOST_YEARS}
     (year, month), last = map(int, min(months).split("-")), max(months)
     filled: list[Value] = []
-    while (key := f"{year:04}-{month:02}") <= last and len(filled) < 600:
+    while (key := f"{year:04}-{month:02}") <= last:
         filled.append(months.get(key) or Value(key, key, 0, is_chosen=False))
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)
     return filled

@@ -88,11 +88,12 @@ def read_history(warehouse: Warehouse, patient_id: str, day: date) -> History:
     """The patient as the session of a day shows them; NotFoundError if it does not."""
     patient = find_patient(warehouse, patient_id)
     sql = sql_files.read_statements("explorer/patient.sql")
-    rows = warehouse.con.execute(sql["events"], {"patient": patient_id}).to_arrow_table().slice(0, MOST).to_pylist()
+    asked = warehouse.con.execute(sql["events"], {"patient": patient_id})
+    rows = _name_columns([column[0] for column in asked.description or ()], asked.fetchmany(MOST))
     events = [
         Event(
             row["event"],
-            row["day"],
+            row["day"] if isinstance(row["day"], date) else None,
             row["available_date"],
             row["what"] or "",
             row["detail"] or "",
@@ -103,17 +104,25 @@ def read_history(warehouse: Warehouse, patient_id: str, day: date) -> History:
         for row in rows
     ]
     changed = patient.clinical_changes()
-    changes = [] if changed is None else changed.limit(MOST).to_arrow_table().to_pylist()
+    changes = [] if changed is None else _name_columns(changed.columns, changed.fetchmany(MOST))
     series: dict[str, list[Series]] = {}
     for row in warehouse.con.execute(sql["series"], {"patient": patient_id}).fetchmany(MOST):
         study, uid, modality, description, n_images, image = row
         found = Series(study, uid, image, modality or "", description or "", n_images)
         series.setdefault(study, []).append(found)
-    (facts,) = patient.summary().to_arrow_table().to_pylist()
+    summary = patient.summary()
+    (facts,) = _name_columns(summary.columns, summary.fetchall())
     return History(patient_id, day, {name: facts[name] for name in FACTS}, events, changes, series)
 
 
 def list_patients(warehouse: Warehouse, patient_ids: list[str]) -> list[dict[str, Any]]:
     """The rows of some patients in view `patients`."""
     query = sql_files.read_statements("explorer/patient.sql")["patients"]
-    return warehouse.con.execute(query, {"patients": patient_ids}).to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+    asked = warehouse.con.execute(query, {"patients": patient_ids})
+    return _name_columns([column[0] for column in asked.description or ()], asked.fetchall())
+
+
+def _name_columns(names: list[str], rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Rows by the names of their columns. A header may have a day in the year 0, which Python's dates have not: DuckDB
+    gives it as text, where Arrow fails."""
+    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -51,8 +51,8 @@ class HttpAdapter:
         self._manager = StreamableHTTPSessionManager(server._lowlevel_server, json_response=True, stateless=True)
 
     def list_routes(self) -> list[BaseRoute]:
-        """The routes of the adapter."""
-        return [Route("/mcp", _Endpoint(self._manager), methods=["GET", "POST", "DELETE"])]
+        """The routes of the adapter: without GET, a stream of messages that is open for ever, and none would come."""
+        return [Route("/mcp", _Endpoint(self._manager), methods=["POST"])]
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

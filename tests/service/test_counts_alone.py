@@ -1,0 +1,69 @@
+"""Who may see counts alone learns no exact number, no pseudonym, and nothing of patients whom they name."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import Served, serve_thread, write_tokens
+
+from warehouse.service.tokens import Caller, Rights
+
+API = "/api/v1"
+IDENTIFIERS = re.compile(r"Covid\d|2\.25\.\d|\d{4}-\d\d-\d\d")
+
+
+@pytest.fixture
+def token(served_lake: Path, tmp_path: Path) -> Any:
+    """A server, and the token of somebody who was shown nothing before."""
+    file = tmp_path / "tokens.json"
+    tokens = write_tokens(file, Caller("somebody", Rights.counts))
+    with serve_thread(served_lake, token_file=file) as served:
+        yield served, tokens["somebody"]
+
+
+def test_several_bases_of_rounding_do_not_find_the_exact_number(token: tuple[Served, str]) -> None:
+    served, somebody = token
+    for path in ("cohorts/covid_risk/counts", "cohorts/covid_risk/attrition", "cohorts/covid_risk/table1", "checks"):
+        found = {
+            base: served.get(f"{API}/{path}", somebody, params={"suppress": base}).status_code
+            for base in (0, 5, 6, 7, 10, 12, 13, 1_000_000)
+        }
+        assert found.pop(5) == 200
+        assert set(found.values()) == {403}, path
+    body = served.post(f"{API}/cohorts/covid_risk/counts", {"suppress": 12}, somebody)
+    assert body.status_code == 403
+
+
+def test_groups_of_a_table_name_no_patient_image_or_day(token: tuple[Served, str]) -> None:
+    served, somebody = token
+    path = f"{API}/cohorts/covid_risk/table1"
+    for by in ("patient_id", "StudyInstanceUID", "SOPInstanceUID", "swab_date", "StudyDate", "days_from_swab"):
+        for answer in (
+            served.get(path, somebody, params={"by": by}),
+            served.post(path, {"by": by}, somebody),
+            served.get(path, somebody, params={"by": by, "format": "csv"}),
+        ):
+            assert answer.status_code == 400, by
+            assert not IDENTIFIERS.search(answer.text)
+    for by in ("covid_status", "centre", "sex"):
+        assert served.get(path, somebody, params={"by": by}).status_code == 200, by
+
+
+def test_nothing_is_counted_of_patients_who_are_named(token: tuple[Served, str]) -> None:
+    served, somebody = token
+    named = ["Covid1", "Covid2", "Covid3", "Covid4", "Covid5"]
+    for kind in ("counts", "attrition", "table1"):
+        path = f"{API}/cohorts/prior_data/{kind}"
+        for name in ("patients", "PATIENTS"):
+            answer = served.get(path, somebody, params={"param": [f"{name}={each}" for each in named]})
+            assert answer.status_code == 403, (kind, name)
+        assert served.post(path, {"parameters": {"patients": named}}, somebody).status_code == 403
+
+
+def test_those_who_may_see_rows_may_ask_all_of_that(served: Served, tokens: dict[str, str]) -> None:
+    path = f"{API}/cohorts/covid_risk"
+    assert served.get(f"{path}/counts", tokens["rows"], params={"suppress": 12}).status_code == 200
+    assert served.get(f"{path}/table1", tokens["rows"], params={"by": "swab_date"}).status_code == 200
+    given = {"param": ["patients=Covid1", "patients=Covid2"]}
+    assert served.get(f"{API}/cohorts/prior_data/counts", tokens["rows"], params=given).status_code == 200
