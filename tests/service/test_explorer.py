@@ -221,6 +221,18 @@ def test_a_caller_of_counts_sees_no_row_and_no_exact_number(
     assert all(int(n) % 5 == 0 for n in re.findall(r"(\d+)\u00a0patient", drawn.text))
 
 
+def test_a_caller_of_counts_chooses_one_value_of_a_facet(served: Served, tokens: dict[str, str]) -> None:
+    """The numbers of sums of large values, with the total, disclose a small value that is left."""
+    for query in ("status=negative&status=positive", "month=2020-03..2020-06", "month=..2020-06"):
+        refused = served.get(f"/explore?{query}", tokens["counts"])
+        assert refused.status_code == 403
+        assert "one value of each facet" in refused.text
+        assert served.get(f"/explore?{query}", tokens["rows"]).status_code == 200
+    page = served.get("/explore?status=negative", tokens["counts"]).text
+    assert "status=positive" in page, "another value takes the place of the chosen one"
+    assert not re.search(r"status=\w+&(amp;)?status=", page)
+
+
 def test_a_caller_of_rows_may_see_exact_counts(served: Served, tokens: dict[str, str], table: FacetTable) -> None:
     page = served.get("/explore?exact=1", tokens["rows"]).text
     assert read_total(page) == str(table.n_patients)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: What is remembered of all callers, in bytes; the oldest is forgotten.
 _MOST_BYTES = 512 * 2**20
 #: Refusals after which a caller is shown no new count by this server.
-_MOST_REFUSALS = 20
+_MOST_REFUSALS = 5
 
 
 class DifferenceError(WarehouseError):

@@ -124,7 +124,7 @@ def decode_frame(pixels: Pixels, number: int) -> Any:
 
 
 def rewrite_explicit(file: BinaryIO) -> bytes:
-    """A DICOM file in Explicit VR Little Endian, decoded; UndecodableError if its pixels cannot be, or are too large."""
+    """A DICOM file in Explicit VR Little Endian, decoded; UndecodableError if its pixels are damaged or too large."""
     import pydicom
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import ExplicitVRLittleEndian

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from warehouse.errors import UsageError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
-from warehouse.service.core import Service
+from warehouse.service.core import ForbiddenError, Service
 from warehouse.service.explorer.facets import FACETS
 from warehouse.service.explorer.selection import Selection, describe_months, parse_selection
 from warehouse.service.scope import Scope
@@ -95,12 +95,20 @@ class Frame:
 
 
 def make_frame(request: Request, service: Service) -> Frame:
-    """The frame of a request; UsageError for an address that chooses what cannot be."""
+    """The frame of a request; UsageError for an address that chooses what cannot be.
+
+    ForbiddenError for several values of a facet without the right to rows: enough rounded counts of unions of large
+    values, with the total, disclose the small value that is left.
+    """
     state, scope = request.state, request.state.scope
     if scope.cohort:
         raise UsageError("The explorer shows all that a day and a group have: leave out /cohort/… in the address.")
     selection = parse_selection(request.query_params.multi_items())
     caller: Caller = state.caller
+    if caller.rights < Rights.rows:
+        selection = replace(selection, is_single=True)
+        if selection.has_unions:
+            raise ForbiddenError("Choose one value of each facet, and one month: more at once need the right to rows.")
     is_exact = selection.is_exact and caller.rights >= Rights.rows
     may_see_pixels = caller.rights >= Rights.pixels
     return Frame(

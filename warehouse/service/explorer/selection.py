@@ -18,11 +18,15 @@ _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The values chosen of each facet (none: all), and the range of months, in which "" is open."""
+    """The values chosen of each facet (none: all), and the range of months, in which "" is open.
+
+    `is_single`: one value of a facet gives way to the next that is chosen.
+    """
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     months: tuple[str, str] | None = None
     is_exact: bool = False
+    is_single: bool = False
 
     def toggle(self, facet: str, value: str) -> Selection:
         """The selection with a value added, or removed if it was chosen."""
@@ -30,7 +34,8 @@ class Selection:
             return self.between(value, value) if self.months != (value, value) else self.without("month")
         kept = {name: values for name, values in self.values.items() if name != facet}
         chosen = self.values.get(facet, ())
-        now = tuple(each for each in chosen if each != value) if value in chosen else (*chosen, value)
+        kept_values = () if self.is_single else chosen
+        now = tuple(each for each in chosen if each != value) if value in chosen else (*kept_values, value)
         months = None if facet == "month" else self.months
         return replace(self, values={**kept, facet: now} if now else kept, months=months)
 
@@ -52,6 +57,12 @@ class Selection:
                 month for month in levels if month != MISSING and (first or month) <= month <= (last or month)
             )
         return frozenset(self.values.get(facet, ()))
+
+    @property
+    def has_unions(self) -> bool:
+        """Whether several values of a facet are chosen, or several months."""
+        is_range = self.months is not None and self.months[0] != self.months[1]
+        return is_range or any(len(values) > 1 for values in self.values.values())
 
     @property
     def active(self) -> tuple[str, ...]:
