@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations, product
 from pathlib import Path
@@ -186,6 +187,24 @@ def test_counts_that_differ_by_a_few_patients_are_refused(table: FacetTable) -> 
         count_page(table, second, 5, caller, memory)
     assert count_page(table, first, 5, caller, memory).patients
     assert count_page(table, second, 5, Caller("owner", Rights.rows), memory).patients
+
+
+def test_few_changed_records_are_refused_though_the_patients_are_the_same(table: FacetTable) -> None:
+    """As they are on another day: a facet moves by one patient."""
+
+    def change(n_patients: int) -> FacetTable:
+        values = table.of_patients["sex"].copy()
+        values[:n_patients] = (values[:n_patients] + 1) % len(table.levels["sex"])
+        return replace(table, of_patients={**table.of_patients, "sex": values})
+
+    memory, caller = Memory(), Caller("reader", Rights.counts)
+    count_page(table, Selection(), 5, caller, memory)
+    with pytest.raises(warehouse.WarehouseError, match="differs from an earlier one"):
+        count_page(change(1), Selection(), 5, caller, memory)
+    assert count_page(change(5), Selection(), 5, caller, memory).patients
+    assert count_page(table, Selection(), 5, caller, memory).patients
+    again = replace(table, levels={**table.levels}, of_patients={**table.of_patients})
+    assert (again.described == table.described).all()
 
 
 def test_other_values_are_held_back_until_their_whole_was_shown(table: FacetTable) -> None:

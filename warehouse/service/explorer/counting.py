@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The name under which the patients of a page are remembered: as the answers of cohorts, so that both are compared.
 _COUNTED = ""
+#: The name of the same patients with all that facets count of them: on another day one record may have changed.
+_DESCRIBED = "explorer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def count_page(table: FacetTable, selection: Selection, base: int, caller: Calle
     total, counted = int(members.sum()), table.count(selection)
     is_watched = caller.rights == Rights.counts and base > 1
     if is_watched:
-        memory.admit(caller.name, {_COUNTED: table.digest(members)}, base)
+        counted_sets = {_COUNTED: table.digest(members), _DESCRIBED: table.described[members]}
+        memory.admit(caller.name, counted_sets, base)
     facets = {}
     for name, facet in FACETS.items():
         chosen = selection.chosen(name, table.levels[name])
