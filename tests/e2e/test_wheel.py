@@ -66,6 +66,6 @@ def test_a_clean_environment_runs_it(wheel: Path, tmp_path: Path) -> None:
     assert {name: found[name] for name in ("objects", "image_json", "patients")} == {
         name: truth[name] for name in ("objects", "image_json", "patients")
     }
-    run(chest, "report", "--lake", "lake", "-o", "report.html")
+    run(chest, "report", "--lake", "lake", "-o", "report.html", "--suppress", "0")
     assert "</svg>" in (tmp_path / "report.html").read_text()
     assert "KVP" in run(chest, "describe", "images")

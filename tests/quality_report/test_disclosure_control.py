@@ -403,7 +403,7 @@ def test_report(centres: list[tuple[int, int]], without_record: int, data: st.Da
         attack.part(status, total)
         places = [f"{name} {status}" for name in names] if status != "none" else [f"{NO_RECORD} none"]
         for place in places:
-            attack.part(place, shown.get((place[: place.rindex(" ")], status), 0))
+            attack.cell(place, shown.get((place[: place.rindex(" ")], status), 0))
         attack.know({status: -1, **dict.fromkeys(places, 1)})
     attack.know({"patients": -1, **dict.fromkeys(STATUSES, 1)})
     shares(attack, known, names)

@@ -33,6 +33,10 @@ class Attack:
         """A count that was rounded up or down, so that it adds up with others."""
         self.unknown(name, shown - self.base + 1, shown + self.base - 1)
 
+    def cell(self, name: str, shown: int) -> None:
+        """A cell of a table: rounded down, or raised, and raised twice where its totals allow no other table."""
+        self.unknown(name, shown - 2 * self.base, shown + self.base - 1)
+
     def know(self, terms: Mapping[str, float], low: float = 0, high: float = 0) -> None:
         """A sum of counts, each with its factor, lies between two numbers; by default it is 0."""
         self.sums.append((dict(terms), low, high))
