@@ -263,3 +263,22 @@ def test_refusals_are_few(served_lake: Path) -> None:
     memory.admit("two", {"": whole - set(range(1, 7)), "a step": whole}, 5)
     with pytest.raises(DifferenceError):
         memory.admit("two", {"": whole - {1}, "a step": whole | {-7}}, 5)
+
+
+def test_workers_that_ended_by_a_fault_are_started_anew(served_lake: Path) -> None:
+    import anyio
+
+    from warehouse.service.questions import Question
+    from warehouse.service.scope import Scope
+    from warehouse.service.workers import Workers
+
+    with warehouse.open(served_lake) as wh:
+        snapshot = wh.snapshot.number
+    given = {"sql": "select 1 as n", "most_rows": 10, "most_bytes": 10_000}
+    workers = Workers(str(served_lake), Settings(), 1)
+    try:
+        for _ in range(2):
+            assert anyio.run(workers.ask, Question("sql", Scope(), snapshot, given)).n_rows == 1
+            workers._end_pool()
+    finally:
+        workers.close()

@@ -43,9 +43,12 @@ def tokens(served_lake: Path) -> dict[str, str]:
     return write_tokens(served_lake.with_name("tokens.json"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(served_lake: Path, tokens: dict[str, str]) -> Iterator[Served]:
-    """A server of it in a thread, for the callers of `tokens`; the client's own token is that of "all"."""
+    """A server of it in a thread, for the callers of `tokens`; the client's own token is that of "all".
+
+    One for each module: it remembers what a caller with counts was shown.
+    """
     from served import serve_thread
 
     from warehouse.service.core import Limits

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from warehouse.service.questions import Answer, Question
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
+    from pebble import ProcessFuture, ProcessPool
+
     from warehouse.service.readers import Readers
 
 #: After so many questions a worker is replaced, so that no memory is held for ever.
@@ -32,24 +35,38 @@ class Workers:
 
     def __init__(self, lake: str, settings: Settings, processes: int = 0, *, seconds: float = 60.0) -> None:
         """Start the pool. `seconds` is what a question may take."""
-        from pebble import ProcessPool
-
         self.seconds = min(seconds, settings.sql_seconds) if settings.sql_seconds else seconds
         self.count = processes or max(2, min(4, os.cpu_count() or 1))
-        self._pool = ProcessPool(
+        self._settings = (lake, replace(settings, sql_seconds=self.seconds))
+        self._lock, self._is_closed = threading.Lock(), False
+        self._pool = self._make_pool()
+
+    def _make_pool(self) -> ProcessPool:
+        from pebble import ProcessPool
+
+        pool = ProcessPool(
             max_workers=self.count,
             max_tasks=_QUESTIONS_A_WORKER,
             initializer=_start,
-            initargs=(lake, replace(settings, sql_seconds=self.seconds)),
+            initargs=self._settings,
             context=multiprocessing.get_context("spawn"),  # a fork of a process with threads may hang
         )
-        self._pool.schedule(_rest)  # they start now, not with the first question
+        pool.schedule(_rest)  # they start now, not with the first question
+        return pool
+
+    def _schedule(self, question: Question) -> ProcessFuture[Any]:
+        """Hand a question to the pool; one that has ended by a fault of its own is made anew."""
+        with self._lock:
+            if not self._pool.active and not self._is_closed:
+                self._end_pool()
+                self._pool = self._make_pool()
+            return self._pool.schedule(_work, args=(question,), timeout=self.seconds + _GRACE_SECONDS)
 
     async def ask(self, question: Question) -> Answer:
         """Answer a question in a worker; the WarehouseError that it raised there, UsageError if it took too long."""
         from pebble import ProcessExpired
 
-        future = self._pool.schedule(_work, args=(question,), timeout=self.seconds + _GRACE_SECONDS)
+        future = self._schedule(question)
         try:
             found = await asyncio.wrap_future(future)
         except TimeoutError:
@@ -63,6 +80,11 @@ class Workers:
 
     def close(self) -> None:
         """End the workers, whatever they are doing."""
+        with self._lock:
+            self._is_closed = True
+            self._end_pool()
+
+    def _end_pool(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
 
