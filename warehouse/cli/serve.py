@@ -29,7 +29,7 @@ def serve(
     group: options.Group = options.DEFAULT_GROUP,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; others than this machine's need tokens.")
-    ] = ("127.0.0.1"),
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8042,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="Who may ask, with which rights (chest token add).")
