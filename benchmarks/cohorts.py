@@ -182,9 +182,8 @@ def measure_export(lake_folder: Path) -> list[Row]:
 def measure_verify(bucket: Path, lake_folder: Path) -> list[Row]:
     """The manifest of all images held against its bucket, beside listing that bucket."""
     folder = lake_folder.with_name("manifest")
-    ours, alone = measure_medians(
-        lambda: run_chest("manifest", "verify", str(folder), "-q"), lambda: run_baseline("listing", str(bucket)), 5
-    )
+    words = ("manifest", "verify", str(folder), "--lake", str(lake_folder), "-q")
+    ours, alone = measure_medians(lambda: run_chest(*words), lambda: run_baseline("listing", str(bucket)), 5)
     return [_compare_seconds("verify of it, from a folder", ours, alone, "listing", "≤ 1.5")]
 
 
@@ -199,6 +198,7 @@ def measure_download(bucket: Path, lake_folder: Path, endpoint: str, environment
         share = max(1, len(patients[0]) * _DOWNLOADED // 2 // _count_images(wh))
         wh.cohort("prior_data", patients=patients[0][:share]).export(folder)
     slow = float(run_baseline("boto3_one_by_one", str(bucket), endpoint, _ONE_BY_ONE, **environment).output)
+    environment = {**environment, "CHEST_LAKE": str(lake_folder)}
     run_ = run_chest("manifest", "download", str(folder), "-o", str(data), "-q", **environment)
     files = sum(len(names) for _, _, names in os.walk(data))
     rate = files / run_.seconds
