@@ -286,8 +286,7 @@ def _count_files(bucket: Path) -> int:
 
 
 def _fetch_one(wh: warehouse.Warehouse, query: str) -> int:
-    row = wh.sql(query).fetchone()
-    assert row is not None
+    (row,) = wh.sql(query).fetchall()
     return int(row[0])
 
 

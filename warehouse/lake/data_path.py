@@ -74,13 +74,17 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     _require_files(con, location)
 
 
-def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Write the mark of the data path. Never fails, because the mark is only a safeguard."""
+def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
+    """Write the mark of the data path, and return whether it changed, that is whether something was committed.
+
+    Never fails, because the mark is only a safeguard.
+    """
     with contextlib.suppress(duckdb.Error, OSError, LakeError):
         now = _read_identity(con, location)
         if _read_mark(con, location.data_path) == now:
-            return
+            return False
         write_text(con, location.data_path + MARK, json.dumps({"lake": now[0], "snapshot": now[1]}))
+    return True
 
 
 def _find_catalogue_id(location: Location) -> str:

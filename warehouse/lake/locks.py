@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 
 import duckdb
@@ -22,6 +23,9 @@ from warehouse.settings import Settings
 _ADVISORY_KEY = 0x6368657374
 #: The variable of a writer's connection that names the PostgreSQL process with its lock.
 _HOLDER = "chest_lock_holder"
+_LOCK = "writer.lock"
+#: Attempts to take the lock, within 70 ms.
+_TRIES = 4
 
 
 def _to_busy_error(location: Location) -> LakeBusyError:
@@ -70,17 +74,38 @@ def _hold_file_lock(location: Location) -> Iterator[None]:
     import fcntl
 
     assert location.folder is not None
-    path = location.folder / "writer.lock"
+    path = location.folder / _LOCK
     try:
         handle = files.open_lock(path)
     except OSError as error:
         raise LakeError(f"The lake {location.name} cannot be written: {error.strerror} ({path.name}).") from None
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _to_busy_error(location) from None
+        for attempt in range(_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == _TRIES - 1:
+                    raise _to_busy_error(location) from None
+                time.sleep(0.01 * 2**attempt)  # a reader may have it for a moment (is_held)
         yield
+
+
+def is_held(location: Location) -> bool:
+    """Whether a writer holds the lock of a lake in a folder; true where that cannot be seen."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    assert location.folder is not None
+    try:
+        with files.open_to_read(location.folder / _LOCK) as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 @contextlib.contextmanager

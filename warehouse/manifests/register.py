@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: How long to wait for another writer, in seconds; as long as DuckLake waits for the catalogue (lake/connection.py).
 WAIT_SECONDS = 30.0
+#: Each waits as long for those who read the catalogue. More would make a process wait for its own unfinished answers.
+_TRIES = 3
 #: Messages of the operating system, SQLite, PostgreSQL and S3 for read-only access.
 _NO_RIGHT = re.compile(
     r"permission denied|operation not permitted|read-?only (?:file ?system|database|transaction)|must be owner of"
@@ -101,6 +103,7 @@ def _insert(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
         con,
         f"manifest {manifest.name}",
         lambda: con.execute(f"insert into ops.manifests ({names}) values ({marks})", values),
+        tries=_TRIES,
         manifest=manifest.digest,
     )
 
