@@ -60,7 +60,7 @@ class Form:
             try:
                 if isinstance(raw, dict) or (isinstance(raw, list) and not one.is_list):
                     raise ValueError(f"is not a {'list' if one.is_list else 'single value'}.")
-                values[one.name] = one.read(raw)
+                values[one.name] = one.read(_drop_empty(raw))
             except ValueError as error:
                 problems.append(f"{one.name} {error}")
         if problems:
@@ -92,6 +92,11 @@ def _is_empty(raw: Any) -> bool:
     if isinstance(raw, list):
         return all(_is_empty(each) for each in raw)
     return raw is None or (isinstance(raw, str) and raw.strip() in ("", "~", "null"))
+
+
+def _drop_empty(raw: Any) -> Any:
+    """A list without the lines that were left empty."""
+    return [each for each in raw if not _is_empty(each)] if isinstance(raw, list) else raw
 
 
 def _count_rest(problems: list[str]) -> str:

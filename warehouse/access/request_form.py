@@ -140,7 +140,7 @@ def _ask_data() -> tuple[Field, ...]:
         Field(
             "modalities",
             kinds.read_list(kinds.read_choice(MODALITIES), all_means_all=True),
-            "Kinds of images: CR and DX are X-rays, CT computed tomography, MR magnetic resonance. Or all. Empty: none.",
+            "Images: CR and DX are X-rays, CT computed tomography, MR magnetic resonance. Or all; empty is none.",
             [],
             is_list=True,
         ),
@@ -153,7 +153,7 @@ def _ask_data() -> tuple[Field, ...]:
         Field(
             "fields",
             kinds.read_list(kinds.read_choice(fields), all_means_all=True),
-            f"Fields of the clinical records. Or all. Empty: none. They are: {', '.join(fields)}.",
+            f"Fields of the clinical records. Or all; empty is none. They are: {', '.join(fields)}.",
             [],
             is_list=True,
         ),
@@ -174,6 +174,13 @@ def _ask_data() -> tuple[Field, ...]:
         ),
         Field("request_frequency", kinds.read_choice(FREQUENCIES), "One-off or Recurring.", "One-off"),
         Field("linkage", kinds.read_paragraphs(300), "Other data that it is linked with, and how.", "", is_long=True),
+        Field(
+            "linked_assets",
+            kinds.read_paragraphs(300),
+            "How new data made by that are kept and archived.",
+            "",
+            is_long=True,
+        ),
     )
 
 

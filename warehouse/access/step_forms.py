@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from warehouse.access import kinds, request_form, vocabulary
 from warehouse.access.forms import Field, Form
 from warehouse.engine.names import suggest_nearest
@@ -10,6 +12,7 @@ from warehouse.errors import UsageError
 #: The fields of a review that are its findings, and the criterion of each.
 FINDING_FIELDS = {name.replace(" ", "_"): name for name in vocabulary.CRITERIA}
 _SHORT_ROLES = {name.removesuffix(" advisor"): name for name in vocabulary.ROLES}
+OPT_OUT = ("Yes", "No", "Not applicable")
 #: What of a request a grant may narrow.
 NARROWED = ("groups", "modalities", "centres", "fields")
 
@@ -50,6 +53,21 @@ def build_review() -> Form:
     )
 
 
+def parse_findings(given: Iterable[str]) -> dict[str, str]:
+    """Parse findings given as CRITERION=FINDING; returns them by field. UsageError if one has another form."""
+    found = {}
+    for text in given:
+        criterion, sign, finding = text.partition("=")
+        name = "_".join(criterion.strip().lower().replace("_", " ").split())
+        if not sign or name not in FINDING_FIELDS:
+            known = kinds.list_words(vocabulary.CRITERIA)
+            raise UsageError(
+                f"{text!r} is no finding. Give CRITERION=FINDING, as benefit=met; the criteria are {known}."
+            )
+        found[name] = finding
+    return found
+
+
 def build_decision() -> Form:
     """Build the form of a decision of the committee."""
     return Form(
@@ -79,6 +97,12 @@ def build_grant() -> Form:
         (
             Field("granted_by", kinds.read_line(), "Who grants access."),
             Field("reference", kinds.read_line(), "Reference of the signed sharing agreement."),
+            Field(
+                "opt_out_applied",
+                kinds.read_choice(OPT_OUT),
+                "Whether patients of the National Data Opt-Out are excluded: Yes, No, Not applicable. Yes if empty.",
+                OPT_OUT[0],
+            ),
             Field("starts", kinds.read_day, "First day of access.", ""),
             Field("ends", kinds.read_day, "Last day of access.", ""),
             *(

@@ -97,7 +97,12 @@ def grant(events: Sequence[Event], name: str, values: Values, programme_end: dat
                 f"The grant is not valid: {day} is {terms[day]}, outside the period of the request: "
                 f"{application.request['starts']} to {application.request['ends']}."
             )
-    body = {**terms, "granted_by": values["granted_by"], "reference": values["reference"]}
+    body = {
+        **terms,
+        "granted_by": values["granted_by"],
+        "reference": values["reference"],
+        "opt_out_applied": values["opt_out_applied"],
+    }
     return [NewEvent(vocabulary.APPROVED, name, body, values["granted_by"], "handler")]
 
 
