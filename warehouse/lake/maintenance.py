@@ -20,7 +20,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError, UsageError
-from warehouse.lake import location, locks, store
+from warehouse.lake import file_records, location, locks, store
 from warehouse.object_store.inventory import MAX_AGE
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -103,6 +103,7 @@ def maintain(
         if dry_run:
             rewritten, merged = _estimate(con, place)
         else:
+            file_records.forget_vanished(con, place)
             rewritten, merged = _compact(con, progress)
         expired, kept = _expire(con, days, dry_run)
         progress("removing files", 0, 0)
@@ -130,9 +131,11 @@ def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], k
     published = [s for s in history if s.is_published]
     open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
     last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_maintenance}
+    # Of the file that it wrote itself nothing else has the checksum.
+    last_record = max((s.number for s in history if s.is_record), default=-1)
 
     def stays(s: store.Snapshot) -> bool:
-        if s.number >= newest or s.number in manifests or (keep_days and s.number in open_to_readers):
+        if s.number >= newest or s.number in manifests or s.number == last_record or (keep_days and s.number in open_to_readers):
             return True
         if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
             return True

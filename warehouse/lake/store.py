@@ -19,7 +19,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files, permissions
-from warehouse.lake import data_path, locks, migrations, secret
+from warehouse.lake import data_path, file_records, locks, migrations, secret
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
@@ -105,8 +105,15 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         secret.make_secret(con, location)
         try:
             yield con
+            _record_files(con, location, settings)
         finally:
             data_path.write_mark(con, location)
+
+
+def _record_files(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
+    """Record the checksums of what was written. Never fails: the next writer records what is left over."""
+    with contextlib.suppress(duckdb.Error, OSError, LakeError):
+        file_records.record_files(con, location, settings)
 
 
 @contextlib.contextmanager
