@@ -34,6 +34,9 @@ READERS_GRACE = timedelta(days=1)
 #: older than its files, or that of another lake, lists few of them.
 MAX_ORPHANS_PERCENT = 25
 
+#: The files that ops.files may have before they are merged: each maintenance adds one, which is no work for the next.
+_FEW_RECORDS = 16
+
 #: Whole days for which an orphan is kept, in addition to the day on which it became one.
 _GRACE_DAYS = 2
 
@@ -105,6 +108,8 @@ def maintain(
         else:
             file_records.forget_vanished(con, place)
             rewritten, merged = _compact(con, progress)
+            # Before older records expire: of the file that a record wrote itself nothing else has the checksum.
+            file_records.record_files(con, place, settings)
         expired, kept = _expire(con, days, dry_run)
         progress("removing files", 0, 0)
         removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
@@ -131,7 +136,6 @@ def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], k
     published = [s for s in history if s.is_published]
     open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
     last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_maintenance}
-    # Of the file that it wrote itself nothing else has the checksum.
     last_record = max((s.number for s in history if s.is_record), default=-1)
 
     def stays(s: store.Snapshot) -> bool:
@@ -154,7 +158,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
     )
     con.execute("set preserve_insertion_order = true")  # in patient order the rows compress and prune well
     sql = sql_files.read_statements(_SQL)
-    tables = con.execute(sql["tables"]).fetchall()
+    tables = con.execute(sql["tables"], {"few": _FEW_RECORDS}).fetchall()
     totals = {"rewrite": [0, 0], "merge": [0, 0]}
     for done, (schema, table) in enumerate(tables):
         progress("compacting tables", done, len(tables))
