@@ -34,11 +34,11 @@ _SQL = "store/data_path.sql"
 
 def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str) -> None:
     """Raise LakeError if a lake is about to be created over the files of another. `what` has the reason."""
-    if _read_mark(con, location.data_path):
+    if read_mark(con, location.data_path):
         count = "the files"
     elif n_files := sum(1 for path in _list_parquet(con, location) if _DICTIONARY not in path):
         count = f"{n_files:,} Parquet {'file' if n_files == 1 else 'files'}"
-    elif above := _find_lake_above(con, location):
+    elif above := find_lake_above(con, location):
         raise LakeError(
             f"The data path {location.data_path} is inside that of another lake ({above}), whose maintenance would "
             "remove what is written here. Choose another data path."
@@ -56,8 +56,8 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
 
     For a writer, before it writes anything.
     """
-    lake, newest = _read_identity(con, location)
-    mark = _read_mark(con, location.data_path)
+    lake, newest = read_identity(con, location)
+    mark = read_mark(con, location.data_path)
     where = location.data_path + MARK
     if mark and mark[0] != lake:
         raise LakeError(
@@ -77,8 +77,8 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
 def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Write the mark of the data path. Never fails, because the mark is only a safeguard."""
     with contextlib.suppress(duckdb.Error, OSError, LakeError):
-        now = _read_identity(con, location)
-        if _read_mark(con, location.data_path) == now:
+        now = read_identity(con, location)
+        if read_mark(con, location.data_path) == now:
             return
         write_text(con, location.data_path + MARK, json.dumps({"lake": now[0], "snapshot": now[1]}))
 
@@ -88,7 +88,8 @@ def _find_catalogue_id(location: Location) -> str:
     return f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{sql_files.identifier(schema)}"
 
 
-def _read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
+def read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
+    """The identity and the newest snapshot of the attached lake; LakeError if it has no snapshot."""
     row = fetch_first(
         con.execute(sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=_find_catalogue_id(location)))
     )
@@ -97,7 +98,7 @@ def _read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[
     return str(row[0]), int(row[1])
 
 
-def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int] | None:
+def read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int] | None:
     """Read the lake and newest snapshot in the mark of a data path; None if there is no mark.
 
     LakeError if it cannot be read: then the owner of the files is unknown.
@@ -170,14 +171,14 @@ def _raise(error: OSError) -> None:
         raise LakeError(f"{error.filename} cannot be listed: {error.strerror}.") from None
 
 
-def _find_lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
+def find_lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
     """The data path of a lake that contains this one, else ""."""
     start, sign, rest = location.data_path.rpartition("://")
     first = 1 if sign else 0  # a bucket's name is part of every path
     parents = [f"{parent}".rstrip("/") for parent in PurePosixPath(rest.rstrip("/")).parents]
     for parent in parents[: len(parents) - first]:
         path = f"{start}{sign}{parent}/"
-        if _read_mark(con, path):
+        if read_mark(con, path):
             return path
     return ""
 
