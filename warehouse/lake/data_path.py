@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import duckdb
 
@@ -105,12 +105,26 @@ def read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int]
     """
     where = data_path + MARK
     try:
-        if (text := read_text(con, where)) is None:
+        return _parse_mark(where, read_text(con, where))
+    except (OSError, duckdb.Error) as error:
+        raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def read_mark_of_folder(data_path: str) -> tuple[str, int] | None:
+    """The same for a data path that is a folder, without a connection."""
+    path = Path(data_path, MARK)
+    try:
+        return _parse_mark(str(path), path.read_text(encoding="utf-8") if path.exists() else None)
+    except OSError as error:
+        raise LakeError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _parse_mark(where: str, text: str | None) -> tuple[str, int] | None:
+    try:
+        if text is None:
             return None
         mark = json.loads(text)
         return str(mark["lake"]), int(mark["snapshot"])
-    except (OSError, duckdb.Error) as error:
-        raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
     except (ValueError, KeyError, TypeError):
         raise LakeError(
             f"{where} does not state which lake its files belong to. If they belong to this catalogue, remove it."

@@ -6,6 +6,6 @@ Belongs here: what is wrong with the storage of a lake, and what to do about it.
 
 from warehouse.lake.doctor.examination import Report, examine
 from warehouse.lake.doctor.findings import Finding, Kind
-#from warehouse.lake.doctor.repair import Repaired, repair
+from warehouse.lake.doctor.repair import Repaired, repair
 
-__all__ = ["Finding", "Kind", "Report", "examine"]
+__all__ = ["Finding", "Kind", "Repaired", "Report", "examine", "repair"]

@@ -72,18 +72,12 @@ def find_faults(con: duckdb.DuckDBPyConnection, location: Location) -> Iterator[
 
 def _find_version_faults(con: duckdb.DuckDBPyConnection, location: Location) -> Iterator[Finding]:
     try:
-        found = migrations.check_version(con, location)
+        migrations.check_version(con, location)  # an older one is upgraded by the next refresh
     except LakeError as error:
         yield Finding(Kind.VERSION, "ops.migrations", str(error), "Install the version that made it, or a later one.")
-        return
     except duckdb.Error as error:  # its file is damaged, which is a finding of its own
         what = f"The schema's version cannot be read: {first_line(error)}"
         yield Finding(Kind.VERSION, "ops.migrations", what, "Have it written again:  chest doctor --repair")
-        return
-    known = migrations.list_migrations()[-1][0]
-    if found < known:
-        what = f"The lake has schema {found}, this version of the tool {known}."
-        yield Finding(Kind.VERSION, "ops.migrations", what, "The next refresh upgrades it:  chest refresh BUCKET")
 
 
 def find_place_faults(con: duckdb.DuckDBPyConnection, location: Location, stored: dict[str, int]) -> Iterator[Finding]:
