@@ -107,6 +107,22 @@ def read_records(con: duckdb.DuckDBPyConnection, location: Location) -> dict[str
         return own
 
 
+def read_trusted_records(
+    con: duckdb.DuckDBPyConnection, location: Location, storage: Storage | None = None
+) -> dict[str, Checksum]:
+    """All recorded checksums, if the files of ops.files are those that were written; else only what commits have."""
+    own = read_own_records(con, location)
+    try:
+        records = read_records(con, location)
+    except duckdb.Error:
+        return own
+    storage = storage or open_storage(location, load_settings())
+    for file in list_files(con, location):
+        if file.table == TABLE and file.path in records and records[file.path] != storage.hash_file(file.path):
+            return own
+    return records
+
+
 def forget_vanished(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Delete the records of files that the catalogue no longer lists, for maintenance.
 

@@ -13,7 +13,10 @@ from typing import Any
 
 from warehouse.engine.sql_files import read_statements
 from warehouse.errors import LakeError
+from warehouse.lake import connection, file_records
 from warehouse.lake.backup import sqlite_catalog
+from warehouse.lake.location import Location
+from warehouse.settings import Settings
 
 #: Marks a folder as a backup.
 MARK = "BACKUP.txt"
@@ -83,3 +86,14 @@ def compute_digest(path: Path) -> str:
     """The SHA-256 of a file, which must not be the catalogue of a lake (sqlite_catalog.py gives the reason)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_written(catalogue: Path, data: str, settings: Settings) -> dict[str, str]:
+    """The SHA-256 with which the lake's files were written, by path below `data`, from a copy of its catalogue.
+
+    Empty for a lake of an older version; without ops.files where its own files cannot be read.
+    """
+    place = Location(str(catalogue.parent), data, catalogue.parent)
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
+        return {path: one.sha256 for path, one in file_records.read_trusted_records(con, place).items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -15,11 +15,9 @@ from warehouse.lake.doctor.findings import Finding, Kind, advise
 from warehouse.lake.listed_files import ListedFile
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import Snapshot
-from warehouse.lake.stored_files import Checksum, Storage, hash_files
+from warehouse.lake.stored_files import Storage, hash_files
 from warehouse.progress import Progress
 
-#: Adds a finding about a file.
-_Note = Callable[[ListedFile, Kind, str], None]
 #: Files whose footers one query reads.
 _FOOTERS = 256
 
@@ -58,7 +56,7 @@ def examine_files(
         elif stored.get(file.path, file.size) != file.size:
             what = f"The file has {stored[file.path]:,} bytes instead of {file.size:,}"
             note(file, Kind.DAMAGED, what)
-    records = _read_trusted_records(con, location, storage, files, note)
+    records = file_records.read_trusted_records(con, location, storage)
     there = [file for file in files if file.path not in faulty]
     done = 0
     for file, checksum in zip(there, hash_files(storage, (file.path for file in there)), strict=True):
@@ -97,21 +95,6 @@ def _name_snapshots(numbers: list[int], before: str) -> str:
         return ""
     ends = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     return f"{before}snapshot{'s' if len(numbers) > 1 else ''} {ends}"
-
-
-def _read_trusted_records(
-    con: duckdb.DuckDBPyConnection, location: Location, storage: Storage, files: Sequence[ListedFile], note: _Note
-) -> dict[str, Checksum]:
-    """The recorded checksums; where a file of ops.files is damaged, only what commits have recorded of its others."""
-    own = file_records.read_own_records(con, location)
-    try:
-        records = file_records.read_records(con, location)
-    except duckdb.Error:
-        return own
-    for file in files:
-        if file.table == file_records.TABLE and file.path in records and records[file.path] != storage.hash_file(file.path):
-            return own
-    return records
 
 
 def _render_key(file: ListedFile) -> str:
