@@ -91,7 +91,9 @@ def _show(report: Report, done: Repaired | None, *, is_loaded: bool) -> None:
         snapshot = f"snapshot {report.snapshot}" if report.snapshot >= 0 else "nothing published yet"
         files = f"{format_count(report.files, 'file')} ({format_size(report.bytes)})"
         print_line(f"{'lake':<{_KIND}}{report.lake}: {snapshot}, {files}")
-        print_line(f"{'checksums':<{_KIND}}{report.compared:,} compared and equal, {report.unrecorded:,} not recorded yet")
+        print_line(
+            f"{'checksums':<{_KIND}}{report.compared:,} compared and equal, {report.unrecorded:,} not recorded yet"
+        )
     else:
         print_line(f"{'lake':<{_KIND}}{report.lake}: the catalogue cannot be read")
     for text in done.done if done else ():
@@ -118,6 +120,14 @@ def _show_finding(finding: Finding) -> None:
 
 
 def _print_wrapped(name: str, text: str) -> None:
-    lines = textwrap.wrap(text, _WIDTH - _KIND, break_long_words=False, break_on_hyphens=False)
+    """Print a text in the second column; commands, set off by two spaces, are lines of their own."""
+    lines: list[str] = []
+    for piece in text.split("  "):
+        is_command = piece.startswith("chest ")
+        lines += (
+            [f"  {piece}"]
+            if is_command
+            else textwrap.wrap(piece, _WIDTH - _KIND, break_long_words=False, break_on_hyphens=False)
+        )
     for place, line in enumerate(lines):
         print_line(f"{name if not place else '':<{_KIND}}{line}")

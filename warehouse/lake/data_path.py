@@ -26,6 +26,8 @@ from warehouse.lake.text_files import read_text, write_text
 MARK = "lake.json"
 #: The advice for an incomplete lake.
 RESTORE = "Restore the lake from its last good backup (docs/operations.md, Restoring)"
+#: The advice for a damaged one.
+EXAMINE = "Examine it, and have repaired what can be:  chest doctor"
 #: The file that a first refresh writes before its first commit: the DICOM dictionary, which is not data.
 _DICTIONARY = "dicom_attributes/"
 
@@ -94,7 +96,7 @@ def read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[s
         con.execute(sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=_find_catalogue_id(location)))
     )
     if row is None or row[1] is None:
-        raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {RESTORE}.")
+        raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {EXAMINE}")
     return str(row[0]), int(row[1])
 
 
@@ -153,7 +155,7 @@ def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         odd = gone or cut
         raise LakeError(
             f"The lake {location.name} is damaged, or its catalogue is that of another lake: {len(odd):,} of the "
-            f"{len(live):,} files that it names {what}, such as {odd[0]}. {RESTORE}."
+            f"{len(live):,} files that it names {what}, such as {odd[0]}. {EXAMINE}"
         )
 
 

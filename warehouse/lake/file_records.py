@@ -1,7 +1,7 @@
 """The checksums of the lake's own Parquet files, recorded in ops.files when they have been written.
 
 `store.open_writer` records at its end, under the writer's lock, every file that the catalogue lists and that has no
-record: what was loaded, merged, rewritten, published or registered. Who writes files by other means calls `record_files`.
+record: what was loaded, merged, rewritten, published or registered. Who writes by other means calls `record_files`.
 
 The file of ops.files that a record adds cannot be in it. Its checksum is in the extra info of the commit (`files`), and
 in ops.files itself from the next record on. So a refresh without changes commits nothing.
@@ -25,7 +25,7 @@ from warehouse.settings import Settings, load_settings
 #: The table of the records.
 TABLE = "ops.files"
 #: Where a commit has the checksums of the files of the table itself.
-INFO = "files"
+INFO = "files"  # an argument of `transact` below
 
 
 def record_files(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings | None = None) -> int:
@@ -59,9 +59,7 @@ def _is_recorded(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
     return bool(row and parse_info(row[0]).get(INFO))
 
 
-def _insert(
-    con: duckdb.DuckDBPyConnection, location: Location, storage: Storage, found: dict[str, Checksum]
-) -> None:
+def _insert(con: duckdb.DuckDBPyConnection, location: Location, storage: Storage, found: dict[str, Checksum]) -> None:
     sql = sql_files.read_statements(SQL)
     own: dict[str, list[object]] = {}
 
@@ -79,7 +77,7 @@ def _insert(
             if checksum := storage.hash_file(name := shorten(location, path)):
                 own[name] = [checksum.size, checksum.sha256]
 
-    transact(con, f"checksums of {len(found):,} files", work, **{INFO: own})
+    transact(con, f"checksums of {len(found):,} files", work, files=own)
 
 
 def read_own_records(con: duckdb.DuckDBPyConnection, location: Location) -> dict[str, Checksum]:
@@ -132,4 +130,4 @@ def forget_vanished(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     vanished = _read_table(con).keys() - set(paths)
     if len(vanished) > len(paths):
         query = sql_files.read_statements(SQL)["vanished"]
-        transact(con, "maintenance: checksums", lambda: con.execute(query, {"paths": paths}), **{INFO: {}})
+        transact(con, "maintenance: checksums", lambda: con.execute(query, {"paths": paths}), files={})

@@ -47,9 +47,7 @@ def find_catalogue(location: Location, database: str = f"__ducklake_metadata_{AL
 
 def list_files(con: duckdb.DuckDBPyConnection, location: Location, catalogue: str = "") -> list[ListedFile]:
     """List the files of the attached lake, by path; reads no Parquet."""
-    query = sql_files.fill(
-        sql_files.read_statements(SQL)["listed"], catalogue=catalogue or find_catalogue(location)
-    )
+    query = sql_files.fill(sql_files.read_statements(SQL)["listed"], catalogue=catalogue or find_catalogue(location))
     return [
         ListedFile(kind, id_, of, table_id, table, shorten(location, path), size, rows, begin, end, key)
         for kind, id_, of, table_id, table, path, size, rows, begin, end, key in con.execute(query).fetchall()

@@ -139,7 +139,12 @@ def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], k
     last_record = max((s.number for s in history if s.is_record), default=-1)
 
     def stays(s: store.Snapshot) -> bool:
-        if s.number >= newest or s.number in manifests or s.number == last_record or (keep_days and s.number in open_to_readers):
+        if (
+            s.number >= newest
+            or s.number in manifests
+            or s.number == last_record
+            or (keep_days and s.number in open_to_readers)
+        ):
             return True
         if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
             return True

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.engine.connections import open_connection
-from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.engine.messages import explain_damage, explain_shortage, first_line
 from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError
@@ -124,6 +124,8 @@ def explain_errors(location: Location) -> Iterator[None]:
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be read. {shortage}") from error
+        if damage := explain_damage(error):
+            raise LakeError(f"The lake {location.name} cannot be read. {damage}") from error
         raise LakeError(f"The lake {location.name} cannot be read: {first_line(error)}") from error
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from warehouse.errors import LakeError, SourceError
 from warehouse.settings import Settings
@@ -59,7 +59,7 @@ def open_storage(location: Location, settings: Settings) -> Storage:
 def hash_files(storage: Storage, names: Iterable[str]) -> Iterator[tuple[str, Checksum | None]]:
     """Hash files, several at once, in the order given."""
     names = list(names)
-    if len(names) < 2:  # noqa: PLR2004 - one alone needs no thread
+    if len(names) < 2:
         yield from ((name, storage.hash_file(name)) for name in names)
         return
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="hash") as pool:
@@ -169,7 +169,7 @@ class _S3:
             client.copy_object(Bucket=bucket, Key=f"{key}{suffix}", CopySource={"Bucket": bucket, "Key": key})
             client.delete_object(Bucket=bucket, Key=key)
 
-    def _address(self, name: str) -> tuple[object, str, str]:
+    def _address(self, name: str) -> tuple[Any, str, str]:
         from warehouse import aws
 
         bucket, _, below = self._name.removeprefix("s3://").partition("/")

@@ -8,7 +8,15 @@ from pathlib import Path
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.lake import store
-from warehouse.lake.backup.contents import DATA, MARK, Content, compute_digest, read_checksums, read_contents, read_written
+from warehouse.lake.backup.contents import (
+    DATA,
+    MARK,
+    Content,
+    compute_digest,
+    read_checksums,
+    read_contents,
+    read_written,
+)
 from warehouse.lake.location import CATALOGUE, parse_address
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings

@@ -56,7 +56,11 @@ def examine(
     Raises LakeError if there is no lake, or its PostgreSQL or S3 does not respond.
     """
     settings = settings or load_settings()
-    place = parse_address(lake_address or settings.lake)
+    return examine_place(parse_address(lake_address or settings.lake), settings, progress)
+
+
+def examine_place(place: Location, settings: Settings, progress: Progress, *, is_locked: bool = False) -> Report:
+    """The same for a parsed address; `is_locked` if the caller holds the writer's lock."""
     left_over = surroundings.find_leftovers(place)  # before a connection of this process removes them
     if place.folder and not place.catalogue.exists() and not any((place.folder / "data").rglob("*.parquet")):
         store.require(place)
@@ -74,7 +78,7 @@ def examine(
                 place, [Finding(Kind.CATALOGUE, place.catalogue.name, what, catalogue.RESTORE), *left_over]
             )
         connection.ignore_statistics(con)
-        report = _examine_attached(con, place, settings, progress)
+        report = _examine_attached(con, place, settings, progress, is_locked=is_locked)
     return replace(report, findings=(*report.findings, *left_over))
 
 
@@ -83,7 +87,7 @@ def _report_unreadable(place: Location, findings: Sequence[Finding]) -> Report:
 
 
 def _examine_attached(
-    con: duckdb.DuckDBPyConnection, place: Location, settings: Settings, progress: Progress
+    con: duckdb.DuckDBPyConnection, place: Location, settings: Settings, progress: Progress, *, is_locked: bool
 ) -> Report:
     try:
         findings = list(catalogue.find_faults(con, place))
@@ -99,7 +103,7 @@ def _examine_attached(
     findings += catalogue.find_place_faults(con, place, stored)
     examined = contents.examine_files(con, place, storage, files, stored, history, progress)
     findings += _drop_passed(con, place, examined.findings)
-    note = surroundings.describe_lock(con, place)
+    note = "" if is_locked else surroundings.describe_lock(con, place)
     if not note:
         findings += surroundings.find_orphans(con, place, [*files, *list_files(con, place)], stored)
     return Report(

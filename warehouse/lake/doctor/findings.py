@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from warehouse.lake.listed_files import ListedFile
 
+#: What is added to the name of a damaged file that is kept.
+ASIDE = ".damaged"
 #: Tables whose rows a refresh loads again from the bucket, or that it reads again from what was loaded.
 RELOADABLE = frozenset(
     ("raw.objects", "raw.headers", "raw.records", "core.images", "core.clinical", "core.clinical_issues", "ops.rejects")

@@ -11,10 +11,10 @@ import duckdb
 
 from warehouse.engine.faults import explain_faults
 from warehouse.filesystem import leftovers, permissions
-from warehouse.lake import connection, data_path, file_records, locks
+from warehouse.lake import connection, data_path, file_records, locks, store
 from warehouse.lake.doctor import dropping, mending, restoring, surroundings
-from warehouse.lake.doctor.examination import Report, examine
-from warehouse.lake.doctor.findings import RELOADABLE, REWRITTEN, Finding, Kind
+from warehouse.lake.doctor.examination import Report, examine_place
+from warehouse.lake.doctor.findings import ASIDE, RELOADABLE, REWRITTEN, Finding, Kind
 from warehouse.lake.listed_files import ListedFile, list_files
 from warehouse.lake.location import Location, parse_address
 from warehouse.lake.maintenance import MAX_ORPHANS_PERCENT
@@ -53,26 +53,26 @@ def repair(
     settings = settings or load_settings()
     place = parse_address(lake_address or settings.lake)
     backup = restoring.require_backup(Path(from_backup)) if from_backup else None
-    before = examine(lake_address, settings=settings, progress=progress)  # also finds out whether there is a lake
-    if before.is_healthy:
-        return Repaired(before, (), before, to_load=False)
+    left_over = surroundings.find_leftovers(place)  # before a connection of this process removes them
+    if place.folder and not place.folder.exists():
+        store.require(place)
     done: list[str] = []
     with permissions.tighten_umask(), locks.hold_lock(place, settings) as holder:
-        report = examine(lake_address, settings=settings, progress=progress)
+        before = report = examine_place(place, settings, progress, is_locked=True)
         is_restored = False
         if backup and any(found.kind is Kind.CATALOGUE for found in report.findings):
             content = restoring.restore_catalogue(place, backup)
             done.append(f"The catalogue was restored from {backup}, up to snapshot {content.newest}.")
             is_restored = True
-            report = examine(lake_address, settings=settings, progress=progress)
+            report = examine_place(place, settings, progress, is_locked=True)
         if report.is_readable:
             to_load = _repair_files(place, settings, report, backup, accept_loss, holder, done) or is_restored
             if not is_restored:
                 done += _remove_orphans(place, settings, report)
         else:
             to_load = False
-        done += _remove_leftovers(place)
-    after = examine(lake_address, settings=settings, progress=progress)
+        done += _remove_leftovers(place, left_over)
+        after = examine_place(place, settings, progress, is_locked=True) if done or not before.is_healthy else before
     return Repaired(before, tuple(done), after, to_load)
 
 
@@ -139,8 +139,8 @@ def _set_aside(place: Location, settings: Settings, lost: list[Finding], done: l
     storage = open_storage(place, settings)
     for found in lost:
         if found.file and found.kind is Kind.DAMAGED and found.file.path not in needed:
-            storage.set_aside(found.file.path, restoring.ASIDE)
-            done.append(f"{found.file.path} was renamed to *{restoring.ASIDE}: older snapshots no longer read it.")
+            storage.set_aside(found.file.path, ASIDE)
+            done.append(f"{found.file.path} was renamed to *{ASIDE}: older snapshots no longer read it.")
 
 
 def _remove_orphans(place: Location, settings: Settings, report: Report) -> list[str]:
@@ -155,8 +155,7 @@ def _remove_orphans(place: Location, settings: Settings, report: Report) -> list
     return [f"{name}, which no snapshot lists, was removed." for name in orphans]
 
 
-def _remove_leftovers(place: Location) -> list[str]:
-    found = surroundings.find_leftovers(place)
+def _remove_leftovers(place: Location, found: list[Finding]) -> list[str]:
     for folder in surroundings.list_temporary_places(place):
         leftovers.remove_dead(folder)
     return [f"{one.where}, which a process left behind, was removed." for one in found]

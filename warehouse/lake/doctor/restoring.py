@@ -10,11 +10,9 @@ from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files
 from warehouse.lake import data_path
 from warehouse.lake.backup.contents import DATA, MARK, Content, compute_digest, read_checksums, read_contents
-from warehouse.lake.doctor.findings import Finding
+from warehouse.lake.doctor.findings import ASIDE, Finding
 from warehouse.lake.location import CATALOGUE, Location
 
-#: What is added to the name of a damaged file that is kept.
-ASIDE = ".damaged"
 _CHUNK = 1 << 20
 
 
@@ -54,8 +52,11 @@ def _copy(source: Path, target: Path, root: Path) -> None:
 
 
 def restore_catalogue(location: Location, backup: Path) -> Content:
-    """Replace a damaged catalogue by that of a backup, and put back the files that only the backup has; returns what the
-    catalogue lists. The damaged one is kept beside it. LakeError if the backup is of another lake, or damaged itself."""
+    """Replace a damaged catalogue by that of a backup, and put back the files that only the backup has.
+
+    Returns what the catalogue lists. The damaged one is kept beside it. LakeError if the backup is of another lake, or
+    damaged itself.
+    """
     if location.folder is None:
         raise UsageError(f"{location.name}: the catalogue is in PostgreSQL. Restore it with pg_restore.")
     with files.make_part_folder(location.folder) as part:

@@ -13,7 +13,7 @@ from warehouse.engine import sql_files
 from warehouse.filesystem import leftovers
 from warehouse.lake import locks
 from warehouse.lake.doctor.catalogue import SQL
-from warehouse.lake.doctor.findings import Finding, Kind
+from warehouse.lake.doctor.findings import ASIDE, Finding, Kind
 from warehouse.lake.listed_files import ListedFile, find_catalogue, shorten
 from warehouse.lake.location import Location
 
@@ -28,7 +28,10 @@ def find_orphans(
     for name, size in sorted(stored.items()):
         if name.endswith(".parquet") and name not in known:
             what = f"No snapshot lists this file ({size:,} bytes): a writer died before its commit, or is at work."
-            yield Finding(Kind.ORPHAN, name, what, "Remove it:  chest doctor --repair, or in two days  chest maintain")
+            yield Finding(Kind.ORPHAN, name, what, "Remove it:  chest doctor --repair")
+        elif name.endswith(ASIDE) and name.removesuffix(ASIDE) not in known:
+            what = f"A repair has set this damaged file aside ({size:,} bytes), and no snapshot needs it any more."
+            yield Finding(Kind.ORPHAN, name, what, "Remove it:  chest doctor --repair")
 
 
 def list_temporary_places(location: Location) -> list[str]:
