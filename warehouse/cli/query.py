@@ -69,6 +69,7 @@ def sql(
     with options.open_session(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
         import duckdb
 
+        from warehouse.engine.faults import require_lake
         from warehouse.engine.messages import clean_message
         from warehouse.query.origin import describe_origin
 
@@ -81,6 +82,7 @@ def sql(
         except UntrustedSqlError as error:
             raise UsageError(f"{error} If the query is your own, run it without --untrusted.") from None
         except duckdb.Error as error:
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
 
 

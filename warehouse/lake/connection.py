@@ -132,7 +132,7 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str, re
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
-        advice = f" {data_path.RESTORE}." if any(words in str(error) for words in _DAMAGED) else ""
+        advice = f" {data_path.EXAMINE}" if any(words in str(error) for words in _DAMAGED) else ""
         raise LakeError(
             f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
         ) from None

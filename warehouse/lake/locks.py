@@ -128,3 +128,15 @@ def _hold_postgres_lock(location: Location, settings: Settings) -> Iterator[int]
             # Without the server, closing an open transaction would end the process, because it rolls back.
             with contextlib.suppress(duckdb.Error):
                 con.execute("rollback")
+
+
+def list_postgres_holders(con: duckdb.DuckDBPyConnection, location: Location) -> list[tuple[int, str, str]]:
+    """The PostgreSQL processes with the writer's lock of an attached lake: number, client and start of each."""
+    key = f"{_ADVISORY_KEY} + hashtext({literal(location.schema)})"
+    query = (
+        "select pid, coalesce(host(client_addr), 'local') as client, cast(backend_start as text) as since "
+        "from pg_stat_activity where pid in (select pid from pg_locks where locktype = 'advisory' and granted "
+        f"and (cast(classid as bigint) << 32) + cast(objid as bigint) = {key})"
+    )
+    catalogue = literal(f"__ducklake_metadata_{ALIAS}")
+    return con.execute(f"select * from postgres_query({catalogue}, {literal(query)})").fetchall()

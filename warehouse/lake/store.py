@@ -14,12 +14,12 @@ from pathlib import Path
 import duckdb
 
 from warehouse.engine.connections import open_connection
-from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.engine.messages import explain_damage, explain_shortage, first_line
 from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.filesystem import files, permissions
-from warehouse.lake import data_path, locks, migrations, secret
+from warehouse.lake import data_path, file_records, locks, migrations, secret
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.read_copy import find_read_copy, renew_read_copy
@@ -106,9 +106,16 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         secret.make_secret(con, location)
         try:
             yield con
+            _record_files(con, location, settings)
         finally:
             has_changed = data_path.write_mark(con, location)
             renew_read_copy(con, location, has_changed=has_changed)
+
+
+def _record_files(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
+    """Record the checksums of what was written. Never fails: the next writer records what is left over."""
+    with contextlib.suppress(duckdb.Error, OSError, LakeError):
+        file_records.record_files(con, location, settings)
 
 
 @contextlib.contextmanager
@@ -119,6 +126,8 @@ def explain_errors(location: Location) -> Iterator[None]:
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be read. {shortage}") from error
+        if damage := explain_damage(error):
+            raise LakeError(f"The lake {location.name} cannot be read. {damage}") from error
         raise LakeError(f"The lake {location.name} cannot be read: {first_line(error)}") from error
 
 

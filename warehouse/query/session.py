@@ -18,7 +18,7 @@ import duckdb
 
 from warehouse import notebook
 from warehouse.engine import machine_memory, query_text, sql_files
-from warehouse.engine.faults import explain_faults, require_catalogue
+from warehouse.engine.faults import explain_faults, require_lake
 from warehouse.engine.messages import clean_message
 from warehouse.errors import UsageError
 from warehouse.lake import store
@@ -165,7 +165,7 @@ class Session(Views):
             try:
                 return answer.execute()
             except duckdb.Error as error:
-                require_catalogue(error)
+                require_lake(error)
                 raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
@@ -183,7 +183,7 @@ class Session(Views):
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     @explain_faults()
