@@ -2,7 +2,8 @@
 -- name; warehouse/lake/encryption.py runs them. `catalogue` is the schema where DuckLake keeps its own tables.
 
 -- name: setting
-select value from {{ catalogue }}.ducklake_metadata where key = $key and scope is null limit 1;
+-- By way of DuckLake: within a transaction, reading its tables directly would lock a SQLite catalogue against itself.
+select value from ducklake_options('lake') where option_name = $key and scope = 'GLOBAL' limit 1;
 
 -- name: add
 insert into {{ catalogue }}.ducklake_metadata (key, value) values ($key, $value);

@@ -125,7 +125,7 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) ->
     try:
         con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
-        if encryption.is_encrypted(con, location):
+        if encryption.is_encrypted(con):
             load_extension(con, encryption.CIPHERS)
             encryption.protect_spill(con)
     except duckdb.Error as error:

@@ -31,14 +31,14 @@ def find_catalogue_id(location: Location) -> str:
     return f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{sql_files.identifier(schema)}"
 
 
-def is_encrypted(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
+def is_encrypted(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether the files of the attached lake are encrypted."""
-    return read_setting(con, location, "encrypted") == "true"
+    return read_setting(con, "encrypted") == "true"
 
 
-def read_setting(con: duckdb.DuckDBPyConnection, location: Location, key: str) -> str | None:
+def read_setting(con: duckdb.DuckDBPyConnection, key: str) -> str | None:
     """A setting of the whole lake, from the catalogue; None where it is not set."""
-    row = fetch_first(con.execute(_render("setting", location), {"key": key}))
+    row = fetch_first(con.execute(sql_files.read_statements(_SQL)["setting"], {"key": key}))
     return str(row[0]) if row else None
 
 
@@ -61,7 +61,7 @@ def protect_spill(con: duckdb.DuckDBPyConnection) -> None:
 
 def require_encrypted(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
     """Raise UsageError if an encrypted lake was asked for and the attached one is not."""
-    if settings.encrypted and not is_encrypted(con, location):
+    if settings.encrypted and not is_encrypted(con):
         raise UsageError(
             f"The lake {location.name} is not encrypted: that is chosen when a lake is made. Make another one "
             f"(chest refresh BUCKET --encrypted --lake NEW), or do without --encrypted ({ENCRYPTED_VARIABLE})."

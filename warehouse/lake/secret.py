@@ -33,24 +33,33 @@ def make_secret(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     with contextlib.suppress(duckdb.Error, OSError, UnicodeError):
         if not _FORM.fullmatch(_read(con, location)):
             text = secrets.token_hex(32)
-            if encryption.is_encrypted(con, location):
+            if encryption.is_encrypted(con):
                 encryption.add_setting(con, location, _SETTING, text)
             else:
                 write_text(con, location.data_path + KEY, text)
 
 
-def compute_keyed_digest(con: duckdb.DuckDBPyConnection, location: Location, text: str) -> str | None:
-    """Compute `hmac-sha256:` and 64 hex digits of a text with the lake's secret; None if there is none to read."""
+def read_secret(con: duckdb.DuckDBPyConnection, location: Location) -> bytes | None:
+    """Read the secret of a lake; None if there is none to read."""
     try:
         secret = _read(con, location)
     except (duckdb.Error, OSError, UnicodeError):
         return None
-    if not _FORM.fullmatch(secret):
-        return None
-    return f"hmac-sha256:{hmac.digest(bytes.fromhex(secret), text.encode(), 'sha256').hex()}"
+    return bytes.fromhex(secret) if _FORM.fullmatch(secret) else None
+
+
+def compute_digest(secret: bytes, text: str) -> str:
+    """Compute `hmac-sha256:` and 64 hex digits of a text with a secret."""
+    return f"hmac-sha256:{hmac.digest(secret, text.encode(), 'sha256').hex()}"
+
+
+def compute_keyed_digest(con: duckdb.DuckDBPyConnection, location: Location, text: str) -> str | None:
+    """Compute the same with the lake's secret; None if there is none to read."""
+    secret = read_secret(con, location)
+    return compute_digest(secret, text) if secret else None
 
 
 def _read(con: duckdb.DuckDBPyConnection, location: Location) -> str:
-    if encryption.is_encrypted(con, location):
-        return encryption.read_setting(con, location, _SETTING) or ""
+    if encryption.is_encrypted(con):
+        return encryption.read_setting(con, _SETTING) or ""
     return (read_text(con, location.data_path + KEY) or "").strip()

@@ -156,7 +156,7 @@ def _attach_to_write(
         if is_new:
             attach(con, location, *([encryption.OPTION] if settings.encrypted else []))
     encryption.require_encrypted(con, location, settings)
-    if encryption.is_encrypted(con, location):
+    if encryption.is_encrypted(con):
         encryption.require_private(location)
     locks.mark_writer(con, holder)
     migrations.upgrade(con, location, transact)

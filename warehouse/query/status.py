@@ -41,7 +41,7 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
     return {
         **found,
         "lake": warehouse.location.name,
-        "encrypted": encryption.is_encrypted(warehouse.con, warehouse.location),
+        "encrypted": encryption.is_encrypted(warehouse.con),
         "group": warehouse.group_name,
         "snapshot": warehouse.snapshot.number,
         "published_at": warehouse.snapshot.time,
