@@ -1,91 +1,70 @@
-"""What of a request an agreement covers: groups, modalities, centres, fields, and the day; pure functions.
+"""What of a request an agreement covers: groups, modalities, centres and fields; pure functions.
 
-An agreement that lists nothing of a kind covers all of that kind; only groups must be listed. A request that names
-nothing of a kind asks for all of it (`None`).
+An agreement without a centre covers every centre; without a group, modality or field it covers none of them. `all` is
+every one of a kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import date
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from warehouse.access.verdict import Answer, Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from warehouse.access.agreements import Agreement
 
-#: The word for all groups (warehouse/query/session.py).
+#: The word for all of a kind; a group of that name is all groups (warehouse/query/session.py).
 ALL = "all"
-_KINDS = ("group", "modality", "centre", "field")
+_PLURALS = {"group": "groups", "modality": "modalities", "centre": "centres", "field": "fields"}
 
-
-class Terms(Protocol):
-    """What coverage reads of an agreement (warehouse/access/agreements.py)."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def groups(self) -> Collection[str]: ...
-    @property
-    def modalities(self) -> Collection[str]: ...
-    @property
-    def centres(self) -> Collection[str]: ...
-    @property
-    def fields(self) -> Collection[str]: ...
+#: Names of a kind; None for all there are.
+Names = frozenset[str] | None
+_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: names of each kind, or None for all of it."""
+    """What is asked for, by kind: names, or None for all that there is."""
 
-    groups: frozenset[str] | None = None
-    modalities: frozenset[str] | None = field(default=frozenset())
-    centres: frozenset[str] | None = field(default=frozenset())
-    fields: frozenset[str] | None = field(default=frozenset())
+    groups: Names = None
+    modalities: Names = _NOTHING
+    centres: Names = _NOTHING
+    fields: Names = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What an agreement covers, by kind; None is all. Hashable, so that sessions can be kept by it."""
+
+    agreement: str
+    groups: tuple[str, ...] | None
+    modalities: tuple[str, ...] | None = None
+    centres: tuple[str, ...] | None = None
+    fields: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, agreement: Agreement) -> Cover:
+        """What an agreement covers."""
+        return cls(
+            agreement.id,
+            _list(agreement.groups),
+            _list(name.upper() for name in agreement.modalities),
+            _list(agreement.centres) or None,
+            _list(name.casefold() for name in agreement.fields),
+        )
 
     @property
-    def by_kind(self) -> dict[str, frozenset[str] | None]:
-        """The names by kind; the group `all` is all groups."""
-        groups = None if self.groups is None or ALL in self.groups else self.groups
-        return dict(zip(_KINDS, (groups, self.modalities, self.centres, self.fields), strict=True))
+    def is_by_group(self) -> bool:
+        """Whether groups alone limit it, so that prefixes of keys can express it."""
+        return self.modalities is None and self.centres is None and self.fields is None
 
 
-def cover_request(terms: Terms, request: Request) -> Verdict:
-    """Whether an agreement covers all that a request names: a finding for each name."""
-    covered = dict(zip(_KINDS, (terms.groups, terms.modalities, terms.centres, terms.fields), strict=True))
-    found: list[Finding] = []
-    for kind, wanted in request.by_kind.items():
-        found += _cover_kind(terms.id, kind, [*covered[kind]], wanted)
-    return Verdict(tuple(found))
-
-
-def _cover_kind(agreement: str, kind: str, covered: list[str], wanted: frozenset[str] | None) -> Iterable[Finding]:
-    is_all = any(fold(name) == ALL for name in covered) or (not covered and kind != "group")
-    listed = ", ".join(covered) or "none"
-    if wanted is None:
-        answer = Answer.YES if is_all else Answer.NO
-        yield Finding(answer, kind, f"Agreement {agreement} covers {_name(kind, 2)} {listed}, not all.")
-        return
-    folded = {fold(name): name for name in covered}
-    for name in sorted(wanted):
-        if is_all or fold(name) in folded:
-            yield Finding(Answer.YES, kind, f"Agreement {agreement} covers {kind} {name}.")
-        elif kind == "centre" and (near := _find_similar(name, folded)):
-            yield Finding(
-                Answer.LOOK, kind, f"Whether centre {name} is the centre {near} of agreement {agreement} is not known."
-            )
-        else:
-            yield Finding(
-                Answer.NO,
-                kind,
-                f"Agreement {agreement} does not cover {kind} {name}; it covers {_name(kind, 2)} {listed}.",
-            )
-
-
-def _name(kind: str, number: int) -> str:
-    return kind if number == 1 else {"modality": "modalities"}.get(kind, f"{kind}s")
+def _list(names: Iterable[str]) -> tuple[str, ...] | None:
+    """The names without doubles, sorted; None if one of them is `all`."""
+    found = {fold(name): " ".join(name.split()) for name in names}
+    return None if ALL in found else tuple(found[name] for name in sorted(found))
 
 
 def fold(name: str) -> str:
@@ -93,39 +72,40 @@ def fold(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
+def cover_request(cover: Cover, request: Request) -> Verdict:
+    """Whether an agreement covers all that a request names: a finding for each name."""
+    groups = None if request.groups is None or ALL in request.groups else request.groups
+    asked = (groups, request.modalities, request.centres, request.fields)
+    covered = (cover.groups, cover.modalities, cover.centres, cover.fields)
+    found: list[Finding] = []
+    for kind, wanted, has in zip(_PLURALS, asked, covered, strict=True):
+        found += _cover_kind(cover.agreement, kind, has, wanted)
+    return Verdict(tuple(found))
+
+
+def _cover_kind(agreement: str, kind: str, covered: tuple[str, ...] | None, wanted: Names) -> Iterable[Finding]:
+    if covered is None:
+        for name in sorted(wanted or {ALL}):
+            yield Finding(Answer.YES, kind, f"Agreement {agreement} covers every {kind}, and so {name}.")
+        return
+    what = f"{_PLURALS[kind]} {', '.join(covered)}" if covered else f"no {kind}"
+    if wanted is None:
+        yield Finding(Answer.NO, kind, f"Agreement {agreement} covers {what}, not all {_PLURALS[kind]}.")
+        return
+    folded = {fold(name): name for name in covered}
+    for name in sorted(wanted):
+        if fold(name) in folded:
+            yield Finding(Answer.YES, kind, f"Agreement {agreement} covers {kind} {name}.")
+        elif kind == "centre" and (near := _find_similar(name, folded)):
+            words = f"Whether centre {name} is the centre {near} of agreement {agreement} is for a person to judge."
+            yield Finding(Answer.LOOK, kind, words)
+        else:
+            words = f"Agreement {agreement} does not cover {kind} {name}; it covers {what}."
+            yield Finding(Answer.NO, kind, words)
+
+
 def _find_similar(name: str, folded: dict[str, str]) -> str:
-    """A covered name that contains the words of this one, or the reverse: it may be the same centre."""
+    """A covered centre whose words include those of this name, or the reverse: it may be the same."""
     words = set(fold(name).split())
-    return next(
-        (given for each, given in folded.items() if words <= set(each.split()) or words >= set(each.split())), ""
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Cover:
-    """What an agreement covers, as a session is narrowed to it: empty is all of a kind. Hashable, so that sessions can
-    be kept by it."""
-
-    agreement: str
-    groups: tuple[str, ...]
-    modalities: tuple[str, ...] = ()
-    centres: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    last_day: date | None = None
-
-    @classmethod
-    def of(cls, terms: Terms, last_day: date | None = None) -> Cover:
-        """What an agreement covers."""
-        kinds = (terms.modalities, terms.centres, terms.fields)
-        narrowed = (() if any(fold(name) == ALL for name in names) else tuple(sorted(names)) for names in kinds)
-        return cls(terms.id, tuple(sorted(terms.groups)), *narrowed, last_day)
-
-    @property
-    def has_all_groups(self) -> bool:
-        """Whether it covers every group."""
-        return any(fold(name) == ALL for name in self.groups)
-
-    @property
-    def is_by_group(self) -> bool:
-        """Whether groups alone limit it, so that prefixes of keys can express it."""
-        return not (self.modalities or self.centres or self.fields)
+    near = (given for each, given in folded.items() if words <= set(each.split()) or words >= set(each.split()))
+    return next(near, "") if words else ""

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from warehouse.access.coverage import Cover, fold
+from warehouse.access.coverage import Cover, Request, cover_request, fold
+from warehouse.access.verdict import Answer
 from warehouse.catalog import columns, public_views, view_lineage
 from warehouse.engine import sql_files
 from warehouse.engine.names import fold_name
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from warehouse.query.session import Session
 
 _SQL = "access/cover.sql"
+#: Fields of the clinical records; None for all.
+Fields = tuple[str, ...] | None
 #: Fields of a record that say whose and from where it is: every agreement covers them.
 _ALWAYS = frozenset({"pseudonym", "submitting_centre"})
 #: What a view makes of the header for a field; the header's own attributes come with the image.
@@ -43,26 +46,25 @@ _MODALITIES = split_words(
 
 def require_group(cover: Cover, name: str) -> None:
     """AccessRefusedError if an agreement does not cover a group; `all` are all groups, not those that it covers."""
-    if not cover.has_all_groups and name not in cover.groups:
-        raise AccessRefusedError(
-            f"Agreement {cover.agreement} does not cover group {name!r}; it covers {', '.join(cover.groups)}. "
-            f"Give --group {cover.groups[0] if cover.groups else 'training'}."
-        )
+    judged = cover_request(cover, Request(frozenset({name})))
+    if judged.answer is not Answer.YES:
+        raise AccessRefusedError(judged.reasons[0])
 
 
 def narrow_views(session: Session, cover: Cover) -> None:
     """Create the views of an agreement on the connection of a session; the lake's other views stand on them."""
     shield = "" if session.trusted else _read("shield")
-    groups = [] if cover.has_all_groups else [f"group_name in ({_list(cover.groups)})"]
+    groups = [] if cover.groups is None else [f"group_name in ({_list(cover.groups)})"]
     modalities, centres, patients, keys = [], [], [], []
-    if cover.modalities:
-        listed = _list(name.upper() for name in cover.modalities)
+    if cover.modalities is not None:
+        listed = _list(cover.modalities)
         modalities, keys = [f"Modality in ({listed})"], [_read("keys", modalities=listed)]
-    if cover.centres:
+    if cover.centres is not None:
         listed = _list(_spell_centres(session.con, cover.centres))
         centres, patients = [f"centre in ({listed})"], [_read("patients", centres=listed)]
-    shown = _list(list_shown_columns(cover.fields))
-    fields = [f"column_name in ({shown})"] if cover.fields else []
+    fields = [] if cover.fields is None else [f"column_name in ({_list(list_shown_columns(cover.fields))})"]
+    if cover.fields == ():  # no record at all: that there is one, and of which kind, is a fact about the patient
+        centres = ["false"]
     for view, conditions in {
         "images": groups + modalities + patients,
         "headers": groups + patients + keys,
@@ -72,7 +74,7 @@ def narrow_views(session: Session, cover: Cover) -> None:
     }.items():
         if session.has(view):
             _create_view(session.con, view, _find_masked(session, view, cover.fields), conditions, shield)
-    for view in public_views.VIEW_ORDER if cover.fields else ():
+    for view in public_views.VIEW_ORDER if cover.fields is not None else ():
         # What a view makes of nothing may look like an answer: no admission to intensive care.
         if view not in _BASES and (hidden := list_hidden_columns(view, cover.fields)) and session.has(view):
             there = session.con.sql(f"from {store.ALIAS}.main.{sql_files.identifier(view)} limit 0").columns
@@ -108,17 +110,17 @@ def _read(name: str, **values: str) -> str:
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(sql_files.literal(name) for name in names)
+    """Names as a list of SQL, which is never empty: null equals nothing."""
+    return ", ".join(sql_files.literal(name) for name in names) or "null"
 
 
-def _find_masked(session: Session, view: str, fields: tuple[str, ...]) -> list[str]:
+def _find_masked(session: Session, view: str, fields: Fields) -> list[str]:
     """The columns of a view in the session's snapshot that are null under an agreement for some fields."""
-    if not fields or view not in ("images", "clinical_history"):
+    if fields is None or view not in ("images", "clinical_history"):
         return []
     there = session.con.sql(f"from {store.ALIAS}.main.{sql_files.identifier(view)} limit 0").columns
     if view == "images":
-        shown = {fold(name) for name in fields}
-        return [column for field, column in _FROM_HEADERS.items() if field not in shown and column in there]
+        return [column for field, column in _FROM_HEADERS.items() if field not in fields and column in there]
     return [name for name in there if name not in list_shown_columns(fields)]
 
 
@@ -126,7 +128,7 @@ def _find_masked(session: Session, view: str, fields: tuple[str, ...]) -> list[s
 def list_shown_columns(fields: tuple[str, ...]) -> tuple[str, ...]:
     """The columns of clinical records that an agreement for some fields shows: those, their units, and what is no
     field."""
-    shown = {fold(name) for name in fields} | _ALWAYS
+    shown = {*fields} | _ALWAYS
     known = columns.load_relations()["core.clinical"].columns
     return tuple(
         column.name
@@ -138,15 +140,15 @@ def list_shown_columns(fields: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @cache
-def list_hidden_columns(view: str, fields: tuple[str, ...]) -> frozenset[str]:
+def list_hidden_columns(view: str, fields: Fields) -> frozenset[str]:
     """The columns of a view that are made of fields that an agreement for some fields does not cover, folded."""
-    if not fields or view in _BY_ROWS:
+    if fields is None or view in _BY_ROWS:
         return frozenset()
     if view in ("clinical", "clinical_history"):
         shown = list_shown_columns(fields)
         return frozenset(c.name for c in columns.load_relations()[view].columns if c.name not in shown)
     if view == "images":
-        return frozenset(column for field, column in _FROM_HEADERS.items() if field not in map(fold, fields))
+        return frozenset(column for field, column in _FROM_HEADERS.items() if field not in fields)
     made = view_lineage.trace_columns(view)
     hidden = {
         column
@@ -170,14 +172,14 @@ def require_covered(
     for view in sorted(views & sandbox.list_public_views()):
         if lacking := sorted(named & list_hidden_columns(view, cover.fields)):
             raise AccessRefusedError(
-                f"Agreement {cover.agreement} does not cover {lacking[0]} of {view}: it covers the fields "
-                f"{', '.join(cover.fields)}. Leave it out, or ask for it:  chest access request"
+                f"Agreement {cover.agreement} does not cover the field {lacking[0]} of {view}; it covers "
+                f"{', '.join(cover.fields or ()) or 'none'}. Leave it out, or ask for it:  chest access request"
             )
     notes = []
-    if cover.modalities:
+    if cover.modalities is not None:
         asked = {text.upper() for text in constants} & _MODALITIES
-        notes += _require_some(cover.agreement, "modality", asked, {m.upper() for m in cover.modalities})
-    if cover.centres:
+        notes += _require_some(cover.agreement, "modality", asked, {*cover.modalities})
+    if cover.centres is not None:
         names = session.con.execute(f"select distinct centre from {store.ALIAS}.main.clinical_history").fetchall()
         known = {fold(name): name for (name,) in names if name}
         asked = {known[fold(text)] for text in constants if fold(text) in known}
@@ -192,7 +194,7 @@ def _require_some(agreement: str, kind: str, asked: set[str], covered: set[str])
         return []
     if not asked & covered:
         raise AccessRefusedError(
-            f"Agreement {agreement} does not cover {kind} {others}; it covers {', '.join(sorted(covered))}."
+            f"Agreement {agreement} does not cover {kind} {others}; it covers {', '.join(sorted(covered)) or 'none'}."
         )
     return [f"Agreement {agreement} does not cover {kind} {others}: their rows are not in the answer."]
 
