@@ -13,14 +13,14 @@ from warehouse import notebook, settings
 from warehouse.catalog import columns
 from warehouse.cohorts import binding, division, parameters, validation
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import DefinitionError, suggest_nearest
+from warehouse.cohorts.header import DefinitionError
 from warehouse.cohorts.parsing import load
 from warehouse.cohorts.split import COLUMN, MEANING, Split
 from warehouse.cohorts.tables import Given, Table, read_tables
 from warehouse.engine import limits
 from warehouse.engine.faults import require_catalogue
 from warehouse.engine.messages import explain_shortage
-from warehouse.engine.names import fold_name
+from warehouse.engine.names import fold_name, suggest_nearest
 from warehouse.errors import LakeError, UntrustedSqlError, UsageError
 from warehouse.lake import store
 from warehouse.query import macros, sandbox

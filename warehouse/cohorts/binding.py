@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns, public_views
 from warehouse.cohorts.definition import ANSWER, Definition, Step
-from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable, suggest_nearest
+from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable
 from warehouse.cohorts.sql_text import find_line
 from warehouse.cohorts.tables.types import quote_type
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.connections import open_connection
-from warehouse.engine.names import find_wrong_names
+from warehouse.engine.names import find_wrong_names, suggest_nearest
 from warehouse.lake import store
 from warehouse.query import macros, sandbox
 
