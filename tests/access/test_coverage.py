@@ -1,11 +1,13 @@
 """What an agreement covers, and whether a purpose fits the conditions of the data: yes, no, or a person must look."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warehouse.access.agreements import Agreement
 from warehouse.access.coverage import Cover, Request, cover_request
 from warehouse.access.duo import PERMISSIONS, Purpose, match_data_use
 from warehouse.access.verdict import Answer, Finding, Verdict
@@ -13,54 +15,77 @@ from warehouse.access.verdict import Answer, Finding, Verdict
 COVID, ASTHMA = "MONDO:0100096", "MONDO:0004979"
 
 
-@dataclass(frozen=True)
-class Agreed:
-    """The parts of an agreement that say what it covers."""
-
-    id: str = "2026-0001"
-    groups: tuple[str, ...] = ("training",)
-    modalities: tuple[str, ...] = ()
-    centres: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
+GIVEN = {"modalities": ("all",), "centres": (), "fields": ("all",)}
 
 
-def ask(agreed: Agreed, **names: str | None) -> Answer:
-    """The answer to a request of names, separated by commas."""
+def agree(groups: tuple[str, ...] = ("training",), **kinds: tuple[str, ...]) -> Cover:
+    """What an agreement covers that lists these, and else everything."""
+    agreement = Agreement(
+        id="2026-0001",
+        applicant="A. Person",
+        orcid="",
+        organisation="A University",
+        team=(),
+        title="A study",
+        purpose="teaching",
+        duo=(),
+        mondo=(),
+        groups=groups,
+        starts=date(2026, 1, 1),
+        ends=date(2026, 12, 31),
+        output="",
+        **{**GIVEN, **kinds},
+    )
+    return Cover.of(agreement)
+
+
+def ask(cover: Cover, **names: str | None) -> Answer:
+    """The answer to a request of names, separated by commas; None for all of a kind."""
     wanted = {kind: None if text is None else frozenset(text.split(",")) for kind, text in names.items()}
-    return cover_request(agreed, Request(**({"groups": frozenset({"training"})} | wanted))).answer  # type: ignore[arg-type]
+    return cover_request(cover, Request(**({"groups": frozenset({"training"})} | wanted))).answer
 
 
 def test_an_agreement_covers_what_it_lists() -> None:
-    agreed = Agreed(modalities=("CT", "DX"), centres=("Leeds Teaching Hospitals",), fields=("age", "sex"))
-    assert ask(agreed, modalities="CT") is Answer.YES
-    assert ask(agreed, modalities="ct,DX", centres="leeds  teaching hospitals", fields="age") is Answer.YES
-    assert ask(agreed, modalities="CT,MR") is Answer.NO
-    assert ask(agreed, fields="ethnicity") is Answer.NO
-    assert ask(agreed, centres="York Hospital") is Answer.NO
-    assert ask(agreed, groups="validation") is Answer.NO
-    assert ask(agreed, groups="training,validation") is Answer.NO
+    cover = agree(modalities=("CT", "dx"), centres=("Leeds Teaching Hospitals",), fields=("age", "Sex"))
+    assert ask(cover, modalities="CT") is Answer.YES
+    assert ask(cover, modalities="ct,DX", centres="leeds  teaching hospitals", fields="age") is Answer.YES
+    assert ask(cover, modalities="CT,MR") is Answer.NO
+    assert ask(cover, fields="ethnicity") is Answer.NO
+    assert ask(cover, centres="York Hospital") is Answer.NO
+    assert ask(cover, groups="validation") is Answer.NO
+    assert ask(cover, groups="training,validation") is Answer.NO
+
+
+def test_nothing_listed_is_every_centre_and_nothing_else() -> None:
+    nothing = agree(groups=(), modalities=(), centres=(), fields=())
+    assert nothing == Cover("2026-0001", (), (), None, ())
+    assert ask(nothing, groups="training") is Answer.NO
+    assert ask(agree(modalities=()), modalities="CT") is Answer.NO
+    assert ask(agree(fields=()), fields="age") is Answer.NO
+    assert ask(agree(centres=()), centres="York Hospital") is Answer.YES
 
 
 def test_a_centre_that_may_be_the_same_is_for_a_person() -> None:
-    assert ask(Agreed(centres=("Leeds Teaching Hospitals NHS Trust",)), centres="Leeds") is Answer.LOOK
+    assert ask(agree(centres=("Leeds Teaching Hospitals NHS Trust",)), centres="Leeds") is Answer.LOOK
 
 
 def test_all_of_a_kind_is_covered_by_all_of_it_alone() -> None:
-    assert ask(Agreed(), modalities=None, centres=None, fields=None) is Answer.YES
-    assert ask(Agreed(modalities=("CT",)), modalities=None) is Answer.NO
-    assert ask(Agreed(groups=("training", "validation")), groups="all") is Answer.NO
-    assert ask(Agreed(groups=("all",)), groups="all") is Answer.YES
-    assert ask(Agreed(groups=()), groups="training") is Answer.NO
+    assert ask(agree(), modalities=None, centres=None, fields=None) is Answer.YES
+    assert ask(agree(modalities=("CT",)), modalities=None) is Answer.NO
+    assert ask(agree(groups=("training", "validation")), groups="all") is Answer.NO
+    assert ask(agree(groups=("all",)), groups="all") is Answer.YES
 
 
 def test_the_reason_names_what_is_not_covered_and_what_is() -> None:
-    found = cover_request(Agreed(modalities=("CT",)), Request(frozenset({"training"}), frozenset({"CT", "MR"})))
+    found = cover_request(agree(modalities=("CT",)), Request(frozenset({"training"}), frozenset({"CT", "MR"})))
     assert found.reasons == ("Agreement 2026-0001 does not cover modality MR; it covers modalities CT.",)
+    found = cover_request(agree(fields=()), Request(frozenset({"training"}), fields=frozenset({"age"})))
+    assert found.reasons == ("Agreement 2026-0001 does not cover field age; it covers no field.",)
 
 
 def test_nothing_found_out_is_no_yes() -> None:
     assert Verdict().answer is Answer.LOOK
-    assert cover_request(Agreed(), Request(groups=frozenset())).answer is Answer.LOOK
+    assert cover_request(agree(), Request(groups=frozenset())).answer is Answer.LOOK
     assert str(Answer.LOOK) == "a person must look"
 
 
@@ -71,13 +96,11 @@ def test_reasons_begin_with_what_is_refused() -> None:
     assert (found.answer, found.reasons) == (Answer.NO, ("refused", "look"))
 
 
-def test_a_cover_has_what_the_agreement_has() -> None:
-    assert Cover.of(Agreed(modalities=("all",), fields=("sex", "age"))) == Cover(
-        "2026-0001", ("training",), fields=("age", "sex")
-    )
-    assert Cover.of(Agreed()).is_by_group
-    assert not Cover.of(Agreed(centres=("Leeds",))).is_by_group
-    assert Cover.of(Agreed(groups=("all",))).has_all_groups
+def test_only_groups_are_prefixes() -> None:
+    assert agree().is_by_group
+    assert not agree(centres=("Leeds",)).is_by_group
+    assert not agree(fields=("age",)).is_by_group
+    assert not agree(modalities=("CT",)).is_by_group
 
 
 def match(conditions: str, codes: str, diseases: str = "", **named: bool) -> Answer:
@@ -158,24 +181,22 @@ def test_what_the_request_names_meets_the_conditions_of_this_database() -> None:
         assert match(of_this, "07", COVID, **(every | {name: False})) is Answer.NO
 
 
-NAMES = st.frozensets(st.sampled_from(["a", "b", "Leeds", "Leeds General", "all"]), max_size=3)
+LISTS = st.frozensets(st.sampled_from(["a", "b", "Leeds", "Leeds General", "all"]), max_size=3).map(tuple)
 WANTED = st.one_of(st.none(), st.frozensets(st.sampled_from(["a", "b", "Leeds", "York"]), max_size=3))
 
 
 @given(
-    agreed=st.builds(
-        Agreed, groups=NAMES.map(tuple), modalities=NAMES.map(tuple), centres=NAMES.map(tuple), fields=NAMES.map(tuple)
-    ),
+    cover=st.builds(agree, groups=LISTS, modalities=LISTS, centres=LISTS, fields=LISTS),
     narrow=st.builds(Request, groups=WANTED, modalities=WANTED, centres=WANTED, fields=WANTED),
     more=st.builds(Request, groups=WANTED, modalities=WANTED, centres=WANTED, fields=WANTED),
 )
-def test_to_ask_for_more_never_turns_no_into_yes(agreed: Agreed, narrow: Request, more: Request) -> None:
+def test_to_ask_for_more_never_turns_no_into_yes(cover: Cover, narrow: Request, more: Request) -> None:
     def join(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
         return None if one is None or other is None else one | other
 
     kinds = ("groups", "modalities", "centres", "fields")
     wide = Request(**{kind: join(getattr(narrow, kind), getattr(more, kind)) for kind in kinds})
-    before, after = cover_request(agreed, narrow), cover_request(agreed, wide)
+    before, after = cover_request(cover, narrow), cover_request(cover, wide)
     assert not before.findings or after.answer <= before.answer
 
 

@@ -85,7 +85,7 @@ def cover_request(cover: Cover, request: Request) -> Verdict:
 
 def _cover_kind(agreement: str, kind: str, covered: tuple[str, ...] | None, wanted: Names) -> Iterable[Finding]:
     if covered is None:
-        for name in sorted(wanted or {ALL}):
+        for name in sorted({ALL} if wanted is None else wanted):
             yield Finding(Answer.YES, kind, f"Agreement {agreement} covers every {kind}, and so {name}.")
         return
     what = f"{_PLURALS[kind]} {', '.join(covered)}" if covered else f"no {kind}"
