@@ -62,6 +62,11 @@ class AccessRefusedError(WarehouseError):
     """No agreement covers what was asked for: it is not there, not in force, or for something else."""
 
     exit_code = 1
+    is_logged = False
+
+
+class UncoveredWarning(UserWarning):
+    """Part of what was asked for is not in the answer, because the agreement does not cover it."""
 
 
 class SplitLeakError(WarehouseError):

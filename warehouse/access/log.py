@@ -147,10 +147,12 @@ def read_rows(con: duckdb.DuckDBPyConnection) -> list[Event]:
     sql = sql_files.read_statements(_SQL)
     if not fetch_first(con.execute(sql["there"])):
         return []
-    return [
-        Event(**{("text" if name == "body" else name): value for name, value in row.items()})
-        for row in fetch_dicts(con.execute(sql["read"]))
-    ]
+    return to_events(fetch_dicts(con.execute(sql["read"])))
+
+
+def to_events(rows: Iterable[dict[str, Any]]) -> list[Event]:
+    """The events of rows of the table."""
+    return [Event(**{("text" if name == "body" else name): value for name, value in row.items()}) for row in rows]
 
 
 def find_head(events: Sequence[Event]) -> Head | None:

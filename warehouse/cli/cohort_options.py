@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from warehouse.cli import options
 from warehouse.cli.output import print_note
 from warehouse.errors import UsageError
 
@@ -43,6 +44,13 @@ def prepare(warehouse: Session, name: str, param: list[str] | None, table: list[
     asked = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param), parse_tables(table))
     note_tables(asked.tables)
     return asked
+
+
+def log_release(answer: CohortAnswer, **facts: Any) -> None:
+    """Log that a cohort's answer is about to leave, if it is under an agreement; its patients, if its rows name them."""
+    rows = answer.rows
+    named = rows.column("patient_id").to_pylist() if "patient_id" in rows.column_names else None
+    options.log_release(answer.warehouse, named, cohort=answer.definition.name, rows=rows.num_rows, **facts)
 
 
 def note_tables(tables: Mapping[str, Table]) -> None:

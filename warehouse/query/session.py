@@ -6,7 +6,7 @@ return a new session with its own connection, so a relation keeps the day that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -20,7 +20,7 @@ from warehouse import notebook
 from warehouse.engine import machine_memory, query_text, sql_files
 from warehouse.engine.faults import explain_faults, require_catalogue
 from warehouse.engine.messages import clean_message
-from warehouse.errors import UsageError
+from warehouse.errors import UncoveredWarning, UsageError
 from warehouse.lake import store
 from warehouse.lake.location import Location, parse_address
 from warehouse.object_store.keys import GROUPS
@@ -137,15 +137,15 @@ class Session(Views):
 
     def require_group(self, name: str) -> None:
         """UsageError for an unknown group, AccessRefusedError for one that the session's agreement does not cover."""
-        if self.cover:
-            from warehouse.query import covering
-
-            covering.require_group(self.cover, name)
         if name not in (*GROUPS, ALL_GROUPS):
             found = self.con.execute(sql_files.read_statements("reports/status.sql")["groups"]).fetchall()
             known = sorted({*GROUPS, ALL_GROUPS, *(group for (group,) in found)})
             if name not in known:
                 raise UsageError(f"There is no group {name!r}. The groups are {', '.join(known)}.")
+        if self.cover:
+            from warehouse.query import covering
+
+            covering.require_group(self.cover, name)
 
     @explain_faults()
     def narrow(self, day: date | None, group: str) -> Self:
@@ -221,7 +221,22 @@ class Session(Views):
             from warehouse.query import covering
 
             for note in covering.require_covered(self, self.cover, query, parameters):
-                warnings.warn(note, stacklevel=3)
+                warnings.warn(note, UncoveredWarning, stacklevel=3)
+
+    @explain_faults()
+    def log_release(self, what: str, patients: Iterable[str] | None = None, **facts: Any) -> None:
+        """Log that something is about to leave, if the session is under an agreement: the patients as a keyed digest.
+
+        LakeError if it cannot be logged: then it may not leave.
+        """
+        if self.cover:
+            from warehouse.access.enforcement import log_release
+
+            place = {"snapshot": self.snapshot.number, "group": self.group_name}
+            when = {"as_of": str(self.day)} if self.day else {}
+            log_release(
+                self.con, self.location, self.settings, self.cover.agreement, what, patients, **place, **when, **facts
+            )
 
     @explain_faults()
     def sandboxed(self) -> Self:
