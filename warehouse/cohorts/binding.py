@@ -54,7 +54,7 @@ def _create_shell() -> duckdb.DuckDBPyConnection:
 
     con = open_connection({"threads": 1, "memory_limit": "200MB"})
     con.execute(f"attach ':memory:' as {store.ALIAS}; use {store.ALIAS}")
-    con.execute("create schema raw; create schema core; create schema ops; set TimeZone = 'UTC'")
+    con.execute("create schema raw; create schema core; create schema ops; create schema access; set TimeZone = 'UTC'")
     con.execute("create table core.dicom_attributes (keyword varchar, tag varchar)")
     for table in columns.list_tables():
         con.execute(f"create table {table.name} ({columns.render_columns(table)})")
