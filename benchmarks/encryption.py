@@ -17,7 +17,7 @@ from warehouse import synthetic
 
 _SIDES = {"plain": (), "encrypted": ("--encrypted",)}
 _HEADERS = "select count(*), sum(length(header::varchar)) from headers"
-_COHORTS = ("covid_risk", "external_validation", "longitudinal_ct", "ventilation")
+_COHORTS = ("covid_risk", "longitudinal_ct", "teaching_set", "ventilation")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ whose release is remembered, but not compared.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.errors import LakeError
-from warehouse.lake import secret, store
-from warehouse.lake.waiting import open_waiting_writer
+from warehouse.lake import secret, store, waiting
 from warehouse.settings import SUPPRESS
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def admit(
     answer must not leave, since it would be forgotten.
     """
     released = Released(agreement, {name: patients}, kind, snapshot)
-    with open_waiting_writer(place, settings) as con:
+    with waiting.open_writer(place, settings) as con:
         try:
             found = store.transact(
                 con,
@@ -109,6 +108,11 @@ def admit_within(con: duckdb.DuckDBPyConnection, place: Location, released: Rele
             _compare(con, released, found, known, max(base, SUPPRESS))
         _insert(con, key, released, name=name, kind=released.kind, digest=digests[name], patients=found.tolist())
     return digests
+
+
+def plan_refusal(place: Location, agreement: str) -> Callable[[duckdb.DuckDBPyConnection], None]:
+    """What remembers, on a writer within its transaction, that an answer was refused."""
+    return lambda con: refuse_within(con, place, Released(agreement, {}))
 
 
 def refuse_within(con: duckdb.DuckDBPyConnection, place: Location, released: Released) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import AccessRefusedError
 from warehouse.lake import secret
 
 if TYPE_CHECKING:
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     Digests = NDArray[np.uint64]
 
 
-class DifferenceError(WarehouseError):
+class DifferenceError(AccessRefusedError):
     """The answer differs from an earlier one by too few patients (exit code 1: the answer is no)."""
-
-    exit_code = 1
 
 
 def digest_patients(key: bytes, patients: Iterable[str]) -> Digests:

@@ -32,8 +32,8 @@ class Snapshot:
 
     @property
     def is_register(self) -> bool:
-        """Whether it only registered a manifest, so that there is nothing to publish."""
-        return "manifest" in self.info
+        """Whether it only registered a manifest or an event of access, so that there is nothing to publish."""
+        return "manifest" in self.info or "access" in self.info
 
     @property
     def is_release(self) -> bool:
