@@ -4,6 +4,7 @@
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
     │   └── UntrustedSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
+    ├── AccessRefusedError no agreement covers what was asked for (exit code 1)
     ├── SplitLeakError      a split has something on two sides (exit code 1)
     ├── ManifestError       a manifest does not hold: objects missing or changed, no snapshot (exit code 1)
     ├── SourceError         the bucket could not be listed or read
@@ -56,6 +57,17 @@ class NotFoundError(WarehouseError):
     """The answer is "no": nothing by that name in what was asked."""
 
     exit_code = 1
+
+
+class AccessRefusedError(WarehouseError):
+    """No agreement covers what was asked for: it is not there, not in force, or for something else."""
+
+    exit_code = 1
+    is_logged = False
+
+
+class UncoveredWarning(UserWarning):
+    """Part of what was asked for is not in the answer, because the agreement does not cover it."""
 
 
 class SplitLeakError(WarehouseError):

@@ -83,6 +83,7 @@ class CohortAnswer:
         types = {name: table.columns for name, table in tables.items()}
         values, step_columns = check_definition(definition, given, types)
         held = warehouse.sandboxed()
+        held.require_covered(definition.sql, values)
         return cls(_attach_tables(held, tables), definition, values, step_columns, tables=tables)
 
     def on(self, warehouse: Session) -> Self:

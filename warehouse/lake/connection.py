@@ -14,7 +14,7 @@ from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeError
-from warehouse.lake import data_path
+from warehouse.lake import data_path, encryption
 from warehouse.lake.location import Location
 from warehouse.lake.snapshots import ALIAS
 from warehouse.settings import Settings
@@ -48,6 +48,8 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     # Packages first: DuckDB would hash each of their files (35 MB) for its signature, on every connection. pip has
     # verified the hashes of the packages, as of DuckDB itself, which has no signature.
     missing = [name for name in extensions if not _load_package(con, name)]
+    # A millisecond; only the attached lake shows whether it is encrypted, and then loading takes seventy.
+    _load_package(con, encryption.CIPHERS)
     con.execute("set allow_unsigned_extensions = false")  # cannot be undone in DuckDB
     for name in missing:
         load_extension(con, name)
@@ -129,6 +131,9 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str, re
         address = f"ducklake:sqlite:{read_copy}" if read_copy else location.attach_uri
         con.execute(f"attach {literal(address)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
+        if encryption.is_encrypted(con):
+            load_extension(con, encryption.CIPHERS)
+            encryption.protect_spill(con)
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None

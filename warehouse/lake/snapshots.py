@@ -36,6 +36,11 @@ class Snapshot:
         return "manifest" in self.info or "access" in self.info
 
     @property
+    def is_release(self) -> bool:
+        """Whether it only recorded what was released under an agreement."""
+        return "released" in self.info
+
+    @property
     def is_blocked(self) -> bool:
         """Whether it only recorded that checks blocked a refresh."""
         return "blocked" in self.info
@@ -53,7 +58,7 @@ class Snapshot:
     @property
     def has_new_data(self) -> bool:
         """Whether it has new data that readers do not see until it is published."""
-        return not (self.is_register or self.is_blocked or self.is_maintenance or self.is_record)
+        return not (self.is_register or self.is_release or self.is_blocked or self.is_maintenance or self.is_record)
 
 
 def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:

@@ -19,7 +19,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.filesystem import files, permissions
-from warehouse.lake import data_path, file_records, locks, migrations, secret
+from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.read_copy import find_read_copy, renew_read_copy
@@ -85,6 +85,8 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
     """
     if not make:
         require(location)
+    if settings.encrypted:
+        encryption.require_private(location)
     if location.folder:
         if not exists(location):
             _require_usable_folder(location)
@@ -102,7 +104,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         with explain_errors(location):
-            _attach_to_write(con, location, make, holder)
+            _attach_to_write(con, location, settings, make, holder)
         secret.make_secret(con, location)
         try:
             yield con
@@ -146,7 +148,9 @@ def _require_usable_folder(location: Location) -> None:
         data_path.require_unused(con, location, data_path.describe_missing(location))
 
 
-def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool, holder: int | None) -> None:
+def _attach_to_write(
+    con: duckdb.DuckDBPyConnection, location: Location, settings: Settings, make: bool, holder: int | None
+) -> None:
     """Attach the lake, creating it if allowed, check that catalogue and data path belong together, and upgrade it."""
     is_new = not _attach_existing(con, location)
     if not is_new and migrations.read_version(con):
@@ -161,7 +165,10 @@ def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: b
         if location.is_postgres and location.schema != "public":
             _make_postgres_schema(con, location)
         if is_new:
-            attach(con, location)
+            attach(con, location, *([encryption.OPTION] if settings.encrypted else []))
+    encryption.require_encrypted(con, location, settings)
+    if encryption.is_encrypted(con):
+        encryption.require_private(location)
     locks.mark_writer(con, holder)
     migrations.upgrade(con, location, transact)
 

@@ -11,7 +11,7 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
-from warehouse.lake import store
+from warehouse.lake import encryption, store
 from warehouse.lake.snapshots import find_blocked
 from warehouse.query.session import Session
 
@@ -41,6 +41,7 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
     return {
         **found,
         "lake": warehouse.location.name,
+        "encrypted": encryption.is_encrypted(warehouse.con),
         "group": warehouse.group_name,
         "snapshot": warehouse.snapshot.number,
         "published_at": warehouse.snapshot.time,
