@@ -47,7 +47,7 @@ def prepare(warehouse: Session, name: str, param: list[str] | None, table: list[
 
 
 def log_release(answer: CohortAnswer, **facts: Any) -> None:
-    """Log that a cohort's answer is about to leave, if it is under an agreement; its patients, if its rows name them."""
+    """Log that a cohort's answer is about to leave, if under an agreement; its patients, if its rows name them."""
     rows = answer.rows
     named = rows.column("patient_id").to_pylist() if "patient_id" in rows.column_names else None
     options.log_release(answer.warehouse, named, cohort=answer.definition.name, rows=rows.num_rows, **facts)

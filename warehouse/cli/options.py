@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,12 +40,27 @@ AsOf = Annotated[
 ]
 Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published snapshot; the newest by default.")]
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
+#: The command that runs.
+_command = ContextVar("command", default="chest")
+
+
+def _note_command(context: typer.Context, agreement: str) -> str:
+    """Note which command runs, for the log of access."""
+    names, above = [], context
+    while above.parent:
+        names.append(above.info_name or "")
+        above = above.parent
+    _command.set(" ".join(["chest", *reversed(names)]))
+    return agreement.strip()
+
+
 Agreement = Annotated[
     str,
     typer.Option(
         "--agreement",
         metavar="ID",
         envvar=AGREEMENT_VARIABLE,
+        callback=_note_command,
         help="The agreement under which it leaves (chest access list): only what it covers is in the answer.",
         show_envvar=False,
     ),
@@ -180,11 +196,8 @@ def log_refusals(warehouse: Session, agreement: str = "") -> Iterator[None]:
 
 
 def name_command() -> str:
-    """The command that runs, as `chest manifest export`."""
-    import click
-
-    context = click.get_current_context(silent=True)
-    return context.command_path if context else "chest"
+    """The command that runs, as `chest manifest export`, if it takes an agreement."""
+    return _command.get()
 
 
 def log_release(warehouse: Session, patients: Iterable[str] | None = None, **facts: Any) -> None:

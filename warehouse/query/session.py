@@ -223,6 +223,12 @@ class Session(Views):
             for note in covering.require_covered(self, self.cover, query, parameters):
                 warnings.warn(note, UncoveredWarning, stacklevel=3)
 
+    @property
+    def shown(self) -> str:
+        """What the session shows, for a message on what it does not: as of which day, under which agreement."""
+        day = f" as of {self.day}" if self.day else ""
+        return f"{day} under agreement {self.cover.agreement}" if self.cover else day
+
     @explain_faults()
     def log_release(self, what: str, patients: Iterable[str] | None = None, **facts: Any) -> None:
         """Log that something is about to leave, if the session is under an agreement: the patients as a keyed digest.
