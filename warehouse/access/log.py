@@ -155,6 +155,11 @@ def to_events(rows: Iterable[dict[str, Any]]) -> list[Event]:
     return [Event(**{("text" if name == "body" else name): value for name, value in row.items()}) for row in rows]
 
 
+def read_head(place: Location, settings: Settings) -> Head | None:
+    """Read the head of the log as it is now; None where nothing was logged yet."""
+    return find_head(read_events(place, settings))
+
+
 def find_head(events: Sequence[Event]) -> Head | None:
     """The head of a log: number and hash of its last event; None where nothing was logged yet."""
     return Head(events[-1].number, events[-1].hash) if events else None

@@ -29,6 +29,7 @@ _MODULES = {
     "mcp": ("mcp",),
     "check": ("check",),
     "report": ("report",),
+    "access": ("access",),
     "source": ("source",),
     "maintain": ("maintain", "upkeep"),
     "backup": ("backup", "move"),
@@ -37,7 +38,7 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "source", "maintain", "backup", "move"),
+    *("check", "report", "rejects", "access", "source", "maintain", "backup", "move"),
 )
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -46,9 +46,9 @@ _command = ContextVar("command", default="chest")
 
 def _note_command(context: typer.Context, agreement: str) -> str:
     """Note which command runs, for the log of access."""
-    names, above = [], context
+    names, above = [], cast(Any, context)
     while above.parent:
-        names.append(above.info_name or "")
+        names.append(above.info_name)
         above = above.parent
     _command.set(" ".join(["chest", *reversed(names)]))
     return agreement.strip()
@@ -148,7 +148,7 @@ def open_session(
     with Session.open(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
         warehouse = permit(warehouse, agreement, leaves=leaves)  # noqa: PLW2901
         with log_refusals(warehouse):
-            if group != DEFAULT_GROUP:
+            if group != DEFAULT_GROUP or warehouse.cover:
                 warehouse = warehouse.group(group)  # noqa: PLW2901
             if day:
                 warehouse = warehouse.as_of(day)  # noqa: PLW2901
@@ -169,15 +169,13 @@ def permit(warehouse: Session, agreement: str, *, leaves: bool) -> Session:
     found = find_permit(warehouse.con, place, settings, agreement, leaves=leaves, what=name_command())
     if found is None:
         return warehouse
-    with log_refusals(warehouse, agreement):
-        return warehouse.under(Cover.of(found))
+    return warehouse.under(Cover.of(found))
 
 
 @contextlib.contextmanager
-def log_refusals(warehouse: Session, agreement: str = "") -> Iterator[None]:
+def log_refusals(warehouse: Session) -> Iterator[None]:
     """Log what is refused within a `with` block, under the agreement of a session; show its warnings as notes."""
-    name = agreement or (warehouse.cover.agreement if warehouse.cover else "")
-    if not name:
+    if not warehouse.cover:
         yield
         return
     import warnings
@@ -191,7 +189,7 @@ def log_refusals(warehouse: Session, agreement: str = "") -> Iterator[None]:
         try:
             yield
         except AccessRefusedError as error:
-            log_refusal(warehouse.location, warehouse.settings, name, name_command(), error)
+            log_refusal(warehouse.location, warehouse.settings, warehouse.cover.agreement, name_command(), error)
             raise
 
 

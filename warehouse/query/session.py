@@ -154,13 +154,8 @@ class Session(Views):
 
     @explain_faults()
     def under(self, cover: Cover) -> Self:
-        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox.
-
-        AccessRefusedError if the agreement does not cover the group.
-        """
-        changed = replace(self, cover=cover)
-        changed.require_group(self.group_name)
-        return changed._at()
+        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox."""
+        return self._at(cover=cover)
 
     def without_limits(self) -> Self:
         """The same lake for all groups and without an as-of date; under an agreement, all that it covers."""

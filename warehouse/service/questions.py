@@ -152,6 +152,7 @@ def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """The folder of a cohort's manifest, as a zip file. It is not recorded in the lake, which is only read here."""
     import contextlib
 
+    from warehouse.access.log import read_head
     from warehouse.cohorts.leaks import require_no_leaks
     from warehouse.filesystem.files import open_temporary_folder
     from warehouse.manifests.export import write_files
@@ -165,7 +166,8 @@ def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
         cohort = _prepare(warehouse, given)
         with contextlib.closing(collect_rows(cohort, objects, folder)) as rows:
             require_no_leaks(cohort.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels))
-            write_files(cohort, rows, objects, folder)
+            head = read_head(warehouse.location, warehouse.settings)
+            write_files(cohort, rows, objects, folder, head=head)
         return Answer(file=_zip_folder(folder))
 
 
