@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from agreed_lakes import REVOKED, find_last, make_lake, read_log
+from agreed_lakes import REVOKED, append, find_last, make_lake, read_log
 from conftest import Chest, copy_lake
 
-from warehouse.access import log, vocabulary
+from warehouse.access import log, switch, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover
 from warehouse.api import Warehouse
@@ -291,3 +291,52 @@ def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, tmp_path_fac
     assert ask(here, lake, "select patient_id from patients", "2026-0003") == [["PatA"]]
     assert find_last(lake, vocabulary.RELEASED).about == "2026-0003"
     assert here("sql", "from patients", "--lake", lake, "--agreement", "2026-0005").returncode == 1
+
+
+def test_a_download_asks_again(here: Chest, films: str, tmp_path: Path, lake: str) -> None:
+    """An agreement that has ended since the export ends the download; one that still holds does not."""
+    own = copy_lake(Path(lake), tmp_path / "lake")
+    folder, data = tmp_path / "manifest", tmp_path / "data"
+    done = here("manifest", "export", films, "--lake", own, "--agreement", "2026-0003", "-o", folder)
+    assert done.returncode == 0, done.stderr
+    done = here("manifest", "download", folder, "-o", data, "--lake", own)
+    assert done.returncode == 0, done.stderr
+    released = find_last(str(own), vocabulary.RELEASED)
+    assert (released.about, released.body["what"]) == ("2026-0003", "chest manifest download")
+    assert (released.body["objects"], released.body["patients"]) == (4, 1)
+    done = here("manifest", "download", folder, "-o", tmp_path / "more", "--lake", tmp_path / "none")
+    assert done.returncode == 1
+    assert "can only be seen in its lake" in done.stderr
+    append(str(own), log.NewEvent(vocabulary.REVOKED, "2026-0003"))
+    done = here("manifest", "download", folder, "-o", tmp_path / "more", "--lake", own)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Agreement 2026-0003 was revoked on" in done.stderr
+    assert find_last(str(own), vocabulary.REFUSED).body["what"] == "chest manifest download"
+    assert not list((tmp_path / "more").glob("training/**/*"))
+
+
+def test_a_manifest_of_more_than_is_covered_is_not_downloaded(
+    here: Chest, films: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lake = make_lake(tmp_path_factory.mktemp("before"), enforced=False)
+    folder = tmp_path / "manifest"
+    assert here("manifest", "export", films, "--lake", lake, "-o", folder).returncode == 0
+    append(lake, switch.switch_enforcement(True))
+    done = here("manifest", "download", folder, "-o", tmp_path / "data", "--lake", lake)
+    assert done.returncode == 1
+    assert "only under an agreement" in done.stderr
+    done = here("manifest", "download", folder, "-o", tmp_path / "data", "--lake", lake, "--agreement", "2026-0003")
+    assert done.returncode == 1
+    assert "does not cover 4 of the 8 objects of the manifest" in done.stderr
+    done = here("manifest", "download", folder, "-o", tmp_path / "data", "--lake", lake, "--agreement", "2026-0001")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_patient_is_downloaded_as_far_as_covered(here: Chest, tmp_path: Path, lake: str) -> None:
+    own, data = copy_lake(Path(lake), tmp_path / "lake"), tmp_path / "data"
+    done = here("download", "PatA", "-o", data, "--lake", own, "--agreement", "2026-0002")
+    assert done.returncode == 0, done.stderr
+    assert len(list(data.rglob("*.dcm"))) == 1
+    done = here("download", "PatB", "-o", tmp_path / "more", "--lake", own, "--agreement", "2026-0003")
+    assert done.returncode == 1
+    assert "under agreement 2026-0003" in done.stderr
