@@ -25,6 +25,6 @@ def list_kept_heads(place: Location, settings: Settings) -> list[str]:
         commits = [
             snapshot.info["access"]["head"] for snapshot in store.list_snapshots(con) if "access" in snapshot.info
         ]
-        has_heads = fetch_first(con.execute(sql["manifests have heads"]))
-        manifests = [head for (head,) in con.execute(sql["heads of manifests"]).fetchall()] if has_heads else []
+        has_heads = fetch_first(con.execute(sql["manifests_have_heads"]))
+        manifests = [head for (head,) in con.execute(sql["heads_of_manifests"]).fetchall()] if has_heads else []
     return list(dict.fromkeys([*commits, *manifests]))

@@ -120,7 +120,7 @@ def append_decided(
     try:
         with waiting.open_writer(place, settings) as con:
             there = read_rows(con)
-            made = _chain(there[-1] if there else None, decide(there))
+            made = chain_events(there[-1] if there else None, decide(there))
             if made:
                 head = {"number": made[-1].number, "head": made[-1].hash}
                 store.transact(con, f"access {made[-1].event}", lambda: _insert(con, made), access=head)
@@ -197,7 +197,8 @@ def _find_lost_heads(events: Sequence[Event], heads: Iterable[str]) -> list[str]
     ]
 
 
-def _chain(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
+def chain_events(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
+    """The events that would follow the last one of a log, with their numbers, times and hashes; nothing is stored."""
     made: list[Event] = []
     for one in new:
         # A clock that was set back does not turn the order of events round.

@@ -6,12 +6,20 @@ Patient Information Regulations 2002) ceases effect".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from warehouse.access.agreements import Agreement
+from warehouse.access.agreements import Agreement, list_agreements
+from warehouse.access.applications import list_applications
+from warehouse.access.log import read_events
+from warehouse.access.switch import is_enforced
 from warehouse.errors import UsageError
 from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from warehouse.lake.location import Location
 
 VARIABLE = "CHEST_PROGRAMME_END"
 #: Warnings begin this long before an end: time to renew, and for the committee to see it.
@@ -40,6 +48,25 @@ def list_warnings(agreements: Iterable[Agreement], day: date) -> list[str]:
         f"Renew it:  chest access renew {one.id} --ends DAY"
         for one in sorted(near, key=lambda one: (one.ends, one.id))
     ]
+
+
+def summarise_access(place: Location, settings: Settings) -> dict[str, Any]:
+    """What `chest status` shows of access: {} for a lake without a log, else `access` with counts and a line."""
+    events = read_events(place, settings)
+    if not events:
+        return {}
+    today = get_today()
+    agreements = list_agreements(events, read_programme_end(settings))
+    states = Counter(one.state_on(today) for one in agreements.values())
+    waiting = sum(one.state == "submitted" for one in list_applications(events).values())
+    ending = list_warnings(agreements.values(), today)
+    parts = [f"{states['active']:,} agreement{'' if states['active'] == 1 else 's'} active", f"{waiting:,} waiting"]
+    if ending:
+        parts.append(f"{len(ending):,} ending within {WARN.days // 7} weeks (chest access list)")
+    enforced = is_enforced(events)
+    parts.append(f"enforcement {'on' if enforced else 'off'}")
+    counts = {"active": states["active"], "waiting": waiting, "ending": len(ending), "enforced": enforced}
+    return {"access": {**counts, "events": len(events), "summary": ", ".join(parts)}}
 
 
 def _count_days(days: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from warehouse.access import kinds, vocabulary
 from warehouse.access.forms import Field, Form
 from warehouse.catalog import columns
@@ -39,15 +41,17 @@ FREQUENCIES = ("One-off", "Recurring")
 ACCESS_TYPES = ("TRE", "Release")
 
 
-def list_fields() -> list[str]:
+@cache
+def list_fields() -> tuple[str, ...]:
     """The clinical fields that can be asked for: the fields of view clinical."""
-    return [column.name for column in columns.load_relations()["clinical"].columns if column.is_field]
+    return tuple(column.name for column in columns.load_relations()["clinical"].columns if column.is_field)
 
 
 def _describe(words: dict[str, str]) -> str:
     return ", ".join(f"{code} {meaning}" for code, meaning in words.items())
 
 
+@cache
 def build_form() -> Form:
     """Build the form of a request."""
     return Form(

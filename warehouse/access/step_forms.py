@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from warehouse.access import kinds, request_form, vocabulary
 from warehouse.access.forms import Field, Form
@@ -17,6 +18,7 @@ OPT_OUT = ("Yes", "No", "Not applicable")
 NARROWED = ("groups", "modalities", "centres", "fields")
 
 
+@cache
 def build_review() -> Form:
     """Build the form of a review: by one of the six roles, or by an external peer reviewer."""
     roles = (*vocabulary.ROLES, vocabulary.PEER)
@@ -68,6 +70,7 @@ def parse_findings(given: Iterable[str]) -> dict[str, str]:
     return found
 
 
+@cache
 def build_decision() -> Form:
     """Build the form of a decision of the committee."""
     return Form(
@@ -88,6 +91,7 @@ def build_decision() -> Form:
     )
 
 
+@cache
 def build_grant() -> Form:
     """Build the form of a grant: the sharing agreement is signed. What is left empty is as it was requested."""
     request = {one.name: one for one in request_form.build_form().fields}
@@ -115,6 +119,7 @@ def build_grant() -> Form:
     )
 
 
+@cache
 def build_renewal() -> Form:
     """Build the form of a renewal."""
     return Form(
@@ -128,6 +133,7 @@ def build_renewal() -> Form:
     )
 
 
+@cache
 def build_ending() -> Form:
     """Build the form of a revocation (access ends for misuse) and of a closing (it is no longer needed)."""
     return Form(

@@ -71,7 +71,7 @@ def register(
 
 
 def enforce(
-    switch: Annotated[str, typer.Argument(metavar="[on|off]", help="Without it, the present state is printed.")] = "",
+    switch: Annotated[str, typer.Argument(metavar="on|off", help="Without it, the present state is printed.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; it is logged.")] = "",
     by: By = "",
     lake: options.Lake = options.DEFAULT_LAKE,

@@ -34,7 +34,9 @@ Id = Annotated[
 ]
 File = Annotated[
     Path | None,
-    typer.Argument(metavar="[FILE]", help="The form in YAML (chest access form); - reads stdin. Options go before it."),
+    typer.Argument(
+        metavar="FILE", help="The form in YAML (chest access form); - reads stdin. Options count before it."
+    ),
 ]
 Out = Annotated[Shown, typer.Option("--format", help="Output format.")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does it; the user of the computer by default.")]

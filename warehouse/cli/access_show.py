@@ -27,7 +27,7 @@ _COVERED = ("groups", "modalities", "centres", "fields")
 
 def form(
     name: Annotated[
-        str, typer.Argument(metavar="[FORM]", help="request, review, decision, grant, renewal or ending.")
+        str, typer.Argument(metavar="FORM", help="request, review, decision, grant, renewal or ending.")
     ] = "request",
     of: Annotated[str, typer.Option("--of", metavar="ID", help="Fill in the request of this application.")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")] = None,
@@ -115,6 +115,8 @@ def _print_list(rows: Sequence[dict[str, Any]]) -> None:
             f"{row['applicant']}, {row['organisation']}",
             row["title"],
         )
+        if row["waits_for"]:
+            table.add_row("", "", "", "", row["waits_for"])
     create_console().print(table)
 
 
@@ -147,15 +149,16 @@ def describe_application(application: Application, events: Sequence[Event], sett
     from warehouse.access import programme
     from warehouse.access.agreements import list_agreements
     from warehouse.access.log import format_time
+    from warehouse.access.request_form import build_form
 
     agreement = list_agreements(events, programme.read_programme_end(settings)).get(application.id)
     return {
         "id": application.id,
         "state": application.state,
         "waits_for": application.stage,
-        "request": application.request,
-        "reviews": [{"role": role, **review} for role, review in application.reviews.items()],
-        "peer_reviews": list(application.peer_reviews),
+        "request": {one.name: application.request.get(one.name) for one in build_form().fields},
+        "reviews": [{"role": role, **_order(review)} for role, review in application.reviews.items()],
+        "peer_reviews": [_order(review) for review in application.peer_reviews],
         "decision": dict(application.decision) or None,
         "agreement": {"state": agreement.state_on(programme.get_today()), **agreement.to_terms()}
         if agreement
@@ -172,6 +175,15 @@ def describe_application(application: Application, events: Sequence[Event], sett
             for event in application.history
         ],
     }
+
+
+def _order(review: dict[str, Any]) -> dict[str, Any]:
+    """A review with its fields in the order of the form: events have them sorted."""
+    from warehouse.access.vocabulary import CRITERIA
+
+    names = ("reviewer", "organisation", "recommendation", "comment")
+    findings = {criterion: review["findings"][criterion] for criterion in CRITERIA}
+    return {**{name: review[name] for name in names}, "findings": findings}
 
 
 def _print_application(found: Application, agreement: Agreement | None) -> None:
@@ -203,16 +215,20 @@ def _print_application(found: Application, agreement: Agreement | None) -> None:
     out.print("")
     out.print("history")
     for event in found.history:
-        out.print(f"  {event.at:%Y-%m-%d %H:%M}  {event.event.partition('/')[2]} by {event.actor} ({event.role})")
+        _print_indented(
+            out, f"{event.at:%Y-%m-%d %H:%M}  {event.event.partition('/')[2]} by {event.actor} ({event.role})", 2, 20
+        )
 
 
 def _print_reviews(out: Console, found: Application) -> None:
+    from warehouse.access import vocabulary
+
     reviews = [*found.reviews.items(), *((review["organisation"], review) for review in found.peer_reviews)]
     if reviews:
         out.print("")
         out.print("reviews")
     for role, review in reviews:
-        findings = ", ".join(f"{criterion} {finding}" for criterion, finding in review["findings"].items())
+        findings = ", ".join(f"{criterion} {review['findings'][criterion]}" for criterion in vocabulary.CRITERIA)
         out.print(f"  {role}: {review['reviewer']} recommends {review['recommendation']}")
         for text in (findings, review["comment"]):
             if text:
@@ -237,10 +253,12 @@ def _print_facts(out: Console, facts: Sequence[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def _print_indented(out: Console, text: str) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
+def _print_indented(out: Console, text: str, indent: int = 4, rest: int = 4) -> None:
+    """Print a text wrapped to the width of the terminal, its first line and the rest indented."""
+    import textwrap
 
-    from warehouse.text import escape_controls
-
-    out.print(Padding(Text(escape_controls(text)), (0, 0, 0, 4)))
+    for line in text.splitlines():
+        width = max(out.width, 40)
+        parts = textwrap.wrap(line, width, initial_indent=" " * indent, subsequent_indent=" " * rest)
+        for part in parts or [""]:
+            out.print(part)

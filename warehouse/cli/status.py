@@ -40,10 +40,12 @@ def status(
     Example:
     $ chest status --as-of 2020-06-01 --format json
     """
+    from warehouse.access.programme import summarise_access
     from warehouse.query.status import measure_status
 
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
         found = measure_status(warehouse)
+        found |= summarise_access(warehouse.location, warehouse.settings)
     if form is Format.JSON:
         write_json(found)
     else:
@@ -81,6 +83,8 @@ def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
             f"           {format_count(found['unpublished_commits'], 'commit')} unpublished: "
             "a refresh is running or was interrupted"
         )
+    if line := found.get("access", {}).get("summary"):
+        out.print(f"access     {line}", markup=False)
     for source in found["sources"]:
         out.print(
             f"source     {source['source']}  "

@@ -65,10 +65,11 @@ def _render_reject_filter(warehouse: Session) -> str:
 
 
 def _count_tables(warehouse: Session, newest: int) -> dict[str, int]:
-    """Count the rows of each table at the snapshot; of the register of manifests today, as it is never published."""
+    """Count the rows of each table at the snapshot; of the register of manifests and the log of access, which are never
+    published, today."""
     sql = sql_files.read_statements(_SQL)
     there = {row["name"] for row in _fetch_rows(warehouse, sql["tables"])}
-    versions = {"ops.manifests": newest}
+    versions = {"ops.manifests": newest, "access.events": newest}
     return {
         table.name: _fetch_row(
             warehouse,
