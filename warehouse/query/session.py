@@ -154,13 +154,8 @@ class Session(Views):
 
     @explain_faults()
     def under(self, cover: Cover) -> Self:
-        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox.
-
-        AccessRefusedError if the agreement does not cover the group.
-        """
-        changed = replace(self, cover=cover)
-        changed.require_group(self.group_name)
-        return changed._at()
+        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox."""
+        return self._at(cover=cover)
 
     def without_limits(self) -> Self:
         """The same lake for all groups and without an as-of date; under an agreement, all that it covers."""
@@ -222,6 +217,12 @@ class Session(Views):
 
             for note in covering.require_covered(self, self.cover, query, parameters):
                 warnings.warn(note, UncoveredWarning, stacklevel=3)
+
+    @property
+    def shown(self) -> str:
+        """What the session shows, for a message on what it does not: as of which day, under which agreement."""
+        day = f" as of {self.day}" if self.day else ""
+        return f"{day} under agreement {self.cover.agreement}" if self.cover else day
 
     @explain_faults()
     def log_release(self, what: str, patients: Iterable[str] | None = None, **facts: Any) -> None:
