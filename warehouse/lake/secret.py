@@ -2,7 +2,8 @@
 
 A digest of rows confirms a guess of them. Where pages show digests to people who may not see rows, these are HMACs with
 a secret that whoever may read the lake's files can read, and nobody else: `lake.key` beside its Parquet files. It is
-made by the first writer that finds none, with the permissions of the lake's other files. A restored lake has a new one.
+made by the first writer that finds none, with the permissions of the lake's other files. A backup has it too: what is
+keyed with it, such as the standing list of withdrawals, stays readable in a restored lake.
 """
 
 from __future__ import annotations
@@ -30,12 +31,21 @@ def make_secret(con: duckdb.DuckDBPyConnection, location: Location) -> None:
             write_text(con, where, secrets.token_hex(32))
 
 
-def compute_keyed_digest(con: duckdb.DuckDBPyConnection, location: Location, text: str) -> str | None:
-    """Compute `hmac-sha256:` and 64 hex digits of a text with the lake's secret; None if there is none to read."""
+def read_secret(con: duckdb.DuckDBPyConnection, location: Location) -> bytes | None:
+    """Read the secret of a lake; None if there is none to read."""
     try:
         secret = (read_text(con, location.data_path + KEY) or "").strip()
     except (duckdb.Error, OSError, UnicodeError):
         return None
-    if not _FORM.fullmatch(secret):
-        return None
-    return f"hmac-sha256:{hmac.digest(bytes.fromhex(secret), text.encode(), 'sha256').hex()}"
+    return bytes.fromhex(secret) if _FORM.fullmatch(secret) else None
+
+
+def compute_digest(secret: bytes, text: str) -> str:
+    """Compute `hmac-sha256:` and 64 hex digits of a text with a secret."""
+    return f"hmac-sha256:{hmac.digest(secret, text.encode(), 'sha256').hex()}"
+
+
+def compute_keyed_digest(con: duckdb.DuckDBPyConnection, location: Location, text: str) -> str | None:
+    """Compute the same with the lake's secret; None if there is none to read."""
+    secret = read_secret(con, location)
+    return compute_digest(secret, text) if secret else None

@@ -36,6 +36,11 @@ class Snapshot:
         return "manifest" in self.info
 
     @property
+    def is_standing_list(self) -> bool:
+        """Whether it only changed the standing list of withdrawals, which the next refresh applies."""
+        return "withdrawals" in self.info
+
+    @property
     def is_blocked(self) -> bool:
         """Whether it only recorded that checks blocked a refresh."""
         return "blocked" in self.info
@@ -48,7 +53,7 @@ class Snapshot:
     @property
     def has_new_data(self) -> bool:
         """Whether it has new data that readers do not see until it is published."""
-        return not (self.is_register or self.is_blocked or self.is_maintenance)
+        return not (self.is_register or self.is_standing_list or self.is_blocked or self.is_maintenance)
 
 
 def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:

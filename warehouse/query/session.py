@@ -28,6 +28,7 @@ from warehouse.query import macros
 from warehouse.query.days import parse_day
 from warehouse.query.views import Views
 from warehouse.settings import Settings, load_settings
+from warehouse.withdrawal import hiding
 
 #: The value of `group` for all groups.
 ALL_GROUPS = "all"
@@ -87,12 +88,17 @@ class Session(Views):
             unpublished=unpublished,
             memory_mb=0 if trusted else machine_memory.untrusted_duckdb_mb(settings),
         )
+        try:
+            folder = hiding.hide_withdrawn(con, location, chosen)
+        except BaseException:
+            con.close()
+            raise
         opened = cls(con, chosen, location, settings=settings, trusted=trusted)
         _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox
 
-            sandbox.harden_connection(con, location, settings)
+            sandbox.harden_connection(con, location, settings, *([folder] if folder else []))
         return opened
 
     def __repr__(self) -> str:
