@@ -12,7 +12,8 @@ select key from parsed;
 -- name: withheld
 -- The objects that are left out.
 create or replace temp table withheld as
-select parsed.key, parsed.kind, coalesce(parsed.size, 0) as size, any_value(names.digest) as digest
+select
+    parsed.key, parsed.kind, coalesce(parsed.size, 0) as size, any_value(names.digest) as digest, false as is_by_content
 from parsed
 inner join withheld_names as names
     on
@@ -20,7 +21,7 @@ inner join withheld_names as names
         or (parsed.patient_id is null and list_contains(string_split(parsed.key, '/'), names.name))
 group by all
 union
-select parsed.key, parsed.kind, coalesce(parsed.size, 0) as size, keys.digest
+select parsed.key, parsed.kind, coalesce(parsed.size, 0) as size, keys.digest, true as is_by_content
 from parsed
 inner join withheld_keys as keys on parsed.key = keys.key;
 
@@ -28,4 +29,8 @@ inner join withheld_keys as keys on parsed.key = keys.key;
 delete from {{ table }} where key in (select key from withheld);
 
 -- name: sums
-select kind, digest, count(*) as n_objects, cast(sum(size) as bigint) as bytes from withheld group by all;
+-- Those that only their content gives away are recorded one by one already.
+select kind, digest, count(*) as n_objects, cast(sum(size) as bigint) as bytes
+from withheld
+where not is_by_content
+group by all;

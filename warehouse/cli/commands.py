@@ -30,6 +30,7 @@ _MODULES = {
     "check": ("check",),
     "report": ("report",),
     "source": ("source",),
+    "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
     "backup": ("backup", "move"),
 }
@@ -37,7 +38,7 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "source", "maintain", "backup", "move"),
+    *("check", "report", "rejects", "source", "withdraw", "maintain", "backup", "move"),
 )
 
 

@@ -37,8 +37,9 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     RemovalsError or SourceError if too much could not be read (unless `allow_removals`), BlockedError if a blocking
     check has rows; readers then keep their snapshot, and the next refresh tries again.
     """
-    withholding.remove_withdrawn(run)
     waiting = _find_waiting(run)
+    if withholding.remove_withdrawn(run, has_loaded=bool(waiting.counts["images"] or waiting.counts["clinical"])):
+        waiting = _find_waiting(run)
     version = standing_list.find_version(history := store.list_snapshots(run.con))
     if not waiting.commits and (waiting.last < 0 or standing_list.is_applied(history, waiting.last)):
         return Published(waiting.last, is_new=False, counts=waiting.counts)

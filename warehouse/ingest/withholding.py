@@ -26,12 +26,16 @@ class LeftOut:
     is_new: bool = False
 
 
-def remove_withdrawn(run: Run) -> int:
-    """Remove the rows of patients who have withdrawn since the last refresh, of all sources; returns their objects."""
+def remove_withdrawn(run: Run, *, has_loaded: bool = False) -> int:
+    """Remove the rows of patients who have withdrawn since the last refresh, of all sources; returns their objects.
+
+    If the refresh `has_loaded` objects, those that name such a patient in their content are removed as well.
+    """
     return removal.remove_withdrawn(
         run.con,
         run.place,
         lambda work, version, n_objects: run.commit("withdrawn", work, withheld=version, withdrawn=n_objects),
+        has_new=has_loaded,
     )
 
 
@@ -67,9 +71,7 @@ def drop_skipped(skipped: list[Skipped], excluded: Excluded | None) -> list[Skip
     """The entries that a listing skipped, without those whose name names an excluded patient."""
     if not excluded:
         return skipped
-    return [
-        one for one in skipped if not excluded.key.find_patients(str(one.key).split("/"), excluded.digests)
-    ]
+    return [one for one in skipped if not excluded.key.find_patients(str(one.key).split("/"), excluded.digests)]
 
 
 def _fill(run: Run, table: str, column: str, values: dict[str, str]) -> None:

@@ -45,6 +45,8 @@ class Session(Views):
     group_name: str = "training"
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
+    #: The version of the standing list whose patients are hidden here (warehouse/withdrawal); 0 where there is none.
+    standing_list: int = 0
     #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
@@ -89,11 +91,11 @@ class Session(Views):
             memory_mb=0 if trusted else machine_memory.untrusted_duckdb_mb(settings),
         )
         try:
-            folder = hiding.hide_withdrawn(con, location, chosen)
+            version, folder = hiding.hide_withdrawn(con, location, chosen)
         except BaseException:
             con.close()
             raise
-        opened = cls(con, chosen, location, settings=settings, trusted=trusted)
+        opened = cls(con, chosen, location, settings=settings, trusted=trusted, standing_list=version)
         _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox

@@ -184,7 +184,12 @@ def _commit(con: duckdb.DuckDBPyConnection, key: Key, changes: Sequence[_Change]
     import pyarrow as pa
 
     version = _find_newest(con) + 1
-    same = {"version": version, "changed_at": datetime.now(UTC), "changed_by": store.get_author(), "key_check": key.check}
+    same = {
+        "version": version,
+        "changed_at": datetime.now(UTC),
+        "changed_by": store.get_author(),
+        "key_check": key.check,
+    }
     rows = pa.Table.from_pylist([{**same, **asdict(change)} for change in changes])
     con.register("changes_of_list", rows)
     try:

@@ -29,30 +29,34 @@ _SQL = "withdrawal/hiding.sql"
 _COPY = "hidden"
 
 
-def hide_withdrawn(con: duckdb.DuckDBPyConnection, location: Location, snapshot: store.Snapshot) -> str | None:
+def hide_withdrawn(
+    con: duckdb.DuckDBPyConnection, location: Location, snapshot: store.Snapshot
+) -> tuple[int, str | None]:
     """Attach the lake anew without the rows of withdrawn patients, if the snapshot that `con` reads has any.
 
-    Returns the folder with the copy of the catalogue and the delete files, which goes with the connection; None if the
-    lake stays attached as it is. LakeError if the patients cannot be recognised for lack of the lake's key.
+    Returns the version of the standing list, and the folder with the copy of the catalogue and the delete files, which
+    goes with the connection; None if the lake stays attached as it is. LakeError if the patients cannot be recognised for lack of the lake's key.
     """
-    if standing_list.is_applied(store.list_snapshots(con), snapshot.number):
-        return None
+    history = store.list_snapshots(con)
+    version = standing_list.find_version(history)
+    if standing_list.is_applied(history, snapshot.number):
+        return version, None
     digests, checks = standing_list.list_excluded(con)
     if not digests:
-        return None
+        return version, None
     catalogue = find_catalogue(location)
     key = open_key(con, location, checks)
     data_files = stored.list_data_files(con, catalogue, location.data_path)
     found = rows.find_rows(con, data_files, rows.find_names(con, data_files, key, digests))
     if not found.rows:
-        return None
+        return version, None
     folder = files.make_temporary_folder()
     weakref.finalize(con, leftovers.remove, folder)
     deletes = stored.list_delete_files(con, catalogue, location.data_path)
     _copy_catalogue(con, location, catalogue, folder)
     _delete_rows(con, found, data_files, deletes, folder)
     _attach_copy(con, location, folder, snapshot)
-    return folder
+    return version, folder
 
 
 def find_catalogue(location: Location) -> str:
@@ -142,9 +146,7 @@ def _render_deletes(
     )
 
 
-def _attach_copy(
-    con: duckdb.DuckDBPyConnection, location: Location, folder: str, snapshot: store.Snapshot
-) -> None:
+def _attach_copy(con: duckdb.DuckDBPyConnection, location: Location, folder: str, snapshot: store.Snapshot) -> None:
     con.execute(f"use memory; detach {store.ALIAS}; detach {_COPY}")
     _attach(con, location, folder, store.ALIAS, "read_only", f"snapshot_version {int(snapshot.number)}")
     con.execute(f"use {store.ALIAS}")

@@ -58,13 +58,18 @@ def remove_withdrawn(
     con: duckdb.DuckDBPyConnection,
     place: Location,
     commit: Callable[[Callable[[], None], int, int], object],
+    *,
+    has_new: bool = False,
 ) -> int:
     """Remove the rows of excluded patients by one commit, if there are any; returns how many objects were theirs.
 
-    `commit` gets the work, the version of the list and the number of objects.
+    `commit` gets the work, the version of the list and the number of objects. Without `has_new`, nothing is searched
+    if the rows were removed before and the list has not changed since.
     """
     history = store.list_snapshots(con)
-    if standing_list.is_applied(history, history[-1].number) or not (excluded := read_excluded(con, place)):
+    if not has_new and standing_list.is_applied(history, history[-1].number):
+        return 0
+    if not (excluded := read_excluded(con, place)):
         return 0
     names = excluded.key.find_patients(matching.list_names(con), excluded.digests)
     if not names:

@@ -44,9 +44,7 @@ def list_patient_tables() -> list[str]:
     ]
 
 
-def find_names(
-    con: duckdb.DuckDBPyConnection, files: list[DataFile], key: Key, digests: set[str]
-) -> dict[str, str]:
+def find_names(con: duckdb.DuckDBPyConnection, files: list[DataFile], key: Key, digests: set[str]) -> dict[str, str]:
     """The pseudonyms of the patients with these digests that any snapshot names: pseudonym to digest."""
     texts: set[str] = set()
     for table in _LISTS:

@@ -41,12 +41,7 @@ class Entry:
     @property
     def is_excluded(self) -> bool:
         """Whether nothing of the patient is shown or loaded. Who was purged stays out until they are given back."""
-        return (
-            self.is_withdrawn
-            or (self.is_opted_out and not self.is_permitted)
-            or self.is_purged
-            or self.is_purge_due
-        )
+        return self.is_withdrawn or (self.is_opted_out and not self.is_permitted) or self.is_purged or self.is_purge_due
 
     @property
     def state(self) -> str:

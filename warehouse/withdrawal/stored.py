@@ -60,9 +60,7 @@ def list_delete_files(con: duckdb.DuckDBPyConnection, catalogue: str, data_path:
 
 def _fetch(con: duckdb.DuckDBPyConnection, name: str, catalogue: str, data_path: str) -> list[dict[str, object]]:
     query = sql_files.read_statements(_SQL)[name]
-    return fetch_dicts(
-        con.execute(sql_files.fill(query, catalogue=catalogue, data_path=sql_files.literal(data_path)))
-    )
+    return fetch_dicts(con.execute(sql_files.fill(query, catalogue=catalogue, data_path=sql_files.literal(data_path))))
 
 
 def render_scan(files: Sequence[DataFile] | Sequence[DeleteFile], *, by_name: bool = False) -> str:

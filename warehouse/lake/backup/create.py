@@ -11,7 +11,7 @@ from pathlib import Path
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.filesystem import files
-from warehouse.lake import locks, store
+from warehouse.lake import locks, secret, store
 from warehouse.lake.backup.contents import DATA, MARK, SUMS, Content, compute_digest, read_checksums, read_contents
 from warehouse.lake.location import CATALOGUE, Location, parse_address
 from warehouse.progress import Progress, ignore_progress
@@ -109,6 +109,7 @@ def _update(place: Location, target: Path, part: Path, progress: Progress) -> Ba
         _require_continuation(content, old, target)
         try:
             digests, copied = _copy_files(content, Path(place.data_path), target, progress)
+            digests |= _copy_key(Path(place.data_path), target)
         except _GoneError as error:
             gone = error
             continue
@@ -160,6 +161,17 @@ def _copy_files(content: Content, source: Path, target: Path, progress: Progress
     return digests, copied
 
 
+def _copy_key(source: Path, target: Path) -> dict[str, str]:
+    """Copy the key, with which the standing list of withdrawals is read; returns its checksum, if there is a key."""
+    try:
+        text = (source / secret.KEY).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    files.make_folder(target / DATA, below=target)
+    _replace(target / DATA / secret.KEY, text)
+    return {DATA + secret.KEY: hashlib.sha256(text.encode()).hexdigest()}
+
+
 def _copy_file(source: Path, target: Path, size: int) -> str:
     """Copy one file atomically; returns its SHA-256."""
     hashed = hashlib.sha256()
@@ -182,7 +194,9 @@ def _copy_file(source: Path, target: Path, size: int) -> str:
 def _prune(data: Path, content: Content) -> int:
     """Remove the files that no snapshot of the lake needs any more; returns how many."""
     extra = [
-        path for path in data.rglob("*") if path.is_file() and path.relative_to(data).as_posix() not in content.files
+        path
+        for path in data.rglob("*")
+        if path.is_file() and path.relative_to(data).as_posix() not in {*content.files, secret.KEY}
     ]
     for path in extra:
         path.unlink()
