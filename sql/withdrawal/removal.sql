@@ -58,6 +58,9 @@ anti join lake.access.withheld as known
 -- name: known
 select source, kind, digest, object, n_objects, bytes from lake.access.withheld where source = $source;
 
+-- name: all
+select source, kind, digest, object, n_objects, bytes from lake.access.withheld order by all;
+
 -- name: count
 select coalesce(sum(n_objects), 0)
 from lake.access.withheld at (version => {{ version }}); -- noqa: PRS, AL01, AL05

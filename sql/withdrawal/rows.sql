@@ -34,6 +34,7 @@ select
     files.begin_snapshot,
     files.end_snapshot,
     files.record_count,
+    files.row_id_start,
     coalesce(named.has_content, false) as has_content
 from {{ catalogue }}.ducklake_data_file as files
 inner join tables on files.table_id = tables.table_id

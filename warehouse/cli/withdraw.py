@@ -13,6 +13,8 @@ from warehouse.cli.output import Format, format_count, print_line, print_note, w
 from warehouse.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from warehouse.lake.location import Location
+    from warehouse.settings import Settings
     from warehouse.withdrawal.changing import Changed
     from warehouse.withdrawal.standing_list import Entry
 
@@ -58,8 +60,19 @@ def add(
     allow_returns: Annotated[
         bool, typer.Option("--allow-returns", help="Accept that many of the earlier opt-out list are no longer on it.")
     ] = False,
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="Remove the patients from every snapshot, for good; without patients, finish."),
+    ] = False,
+    backup: Annotated[
+        list[Path] | None, typer.Option("--backup", help="A backup to bring up to date with a purge; repeatable.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the certificate of a purge: .json, and .txt beside it.")
+    ] = None,
     lake: options.Lake = options.DEFAULT_LAKE,
     form: options.TableOrJson = Format.TABLE,
+    quiet: options.Quiet = False,
 ) -> None:
     """Withdraw patients, or renew the list of those who have opted out. `chest withdraw PATIENT` is the same.
 
@@ -67,9 +80,13 @@ def add(
     newest and no longer loads their objects. The lake keeps the list by keyed digest only. Patients whom the lake does
     not have are kept on it too, since they may still arrive.
 
+    --purge removes them from every snapshot, from the catalogue and from known backups, and proves it by a search; no
+    other answer changes. Nobody else may write meanwhile. Exit code 1 if anything was found afterwards.
+
     \b
     Examples:
     $ chest withdraw Covid20 --reason "letter of 3 May"
+    $ chest withdraw Covid20 --purge -o certificate.json
     $ chest withdraw --opt-out --file opt-outs.txt
     """
     from warehouse.lake.location import parse_address
@@ -79,10 +96,17 @@ def add(
     given = read_patients(patients, file)
     if opt_out and (patients or not file):
         raise UsageError("--opt-out takes the whole list from a file: --opt-out --file LIST")
-    if not given:
+    if not purge and (backup or output):
+        raise UsageError("--backup and --output belong to --purge.")
+    if purge and opt_out:
+        raise UsageError("--purge takes the patients to purge, not the opt-out list: --purge --file LIST")
+    if not given and not purge:
         raise UsageError("Name the patients, or give --file with one pseudonym a line.")
     interruption.mark_writing()
     place, settings = parse_address(lake), load_settings()
+    if purge:
+        _purge(place, settings, given, reason, backup or [], output, form, quiet)
+        return
     if opt_out:
         done = changing.replace_opt_outs(place, settings, given, reason, allow_returns=allow_returns)
     else:
@@ -187,6 +211,36 @@ def list_(
             print_line(f"{counts or 'Nobody is on the list'}. {found.withheld:,} of their objects are in the buckets.")
     if found.missing:
         raise NotFoundError(f"Not on the list: {', '.join(found.missing)}.")
+
+
+def _purge(
+    place: Location,
+    settings: Settings,
+    patients: list[str],
+    reason: str,
+    backups: list[Path],
+    output: Path | None,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Purge, write the certificate and show it; exit code 1 if something was found afterwards."""
+    from warehouse.cli.progress import show_progress
+    from warehouse.filesystem import files
+    from warehouse.withdrawal.purge import purge
+
+    with show_progress("files", quiet=quiet) as report:
+        done = purge(place, settings, patients, reason, backups=backups, progress=report)
+    if output:
+        for path, text in ((output, done.canonical + "\n"), (output.with_suffix(".txt"), done.render_text())):
+            with files.write_text_atomically(path) as file:
+                file.write(text)
+    if form is Format.JSON:
+        write_json(done.document)
+    else:
+        for line in done.render_text().splitlines():
+            print_line(line)
+    if not done.holds:
+        raise typer.Exit(1)
 
 
 def read_patients(given: list[str] | None, file: Path | None) -> list[str]:

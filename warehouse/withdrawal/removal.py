@@ -104,6 +104,19 @@ def find_live(con: duckdb.DuckDBPyConnection, key: Key, names: dict[str, str]) -
     return [Withheld(*place, n_objects=n, bytes=sums[place]) for place, n in counts.items()]
 
 
+def record_live(con: duckdb.DuckDBPyConnection, key: Key, digests: set[str]) -> None:
+    """Record how many live objects these patients have, before their rows are purged; by a commit of the list."""
+    names = key.find_patients(matching.list_names(con), digests)
+    if names and (found := find_live(con, key, names)):
+        version = standing_list.find_version(store.list_snapshots(con))
+        store.transact(con, "objects of purged patients", lambda: add_withheld(con, found), withdrawals=version)
+
+
+def read_all_withheld(con: duckdb.DuckDBPyConnection) -> list[Withheld]:
+    """What is recorded of all sources; on a writer."""
+    return [Withheld(**row) for row in fetch_dicts(con.execute(_read("all")))]
+
+
 def read_withheld(con: duckdb.DuckDBPyConnection, source: str) -> set[Withheld]:
     """What is recorded of a source."""
     return {Withheld(**row) for row in fetch_dicts(con.execute(_read("known"), {"source": source}))}

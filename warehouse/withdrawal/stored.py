@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_dicts
@@ -30,6 +30,7 @@ class DataFile:
     begin_snapshot: int
     end_snapshot: int | None
     record_count: int
+    row_id_start: int | None
     has_content: bool
 
 
@@ -58,22 +59,20 @@ def list_delete_files(con: duckdb.DuckDBPyConnection, catalogue: str, data_path:
     return [DeleteFile(**row) for row in _fetch(con, "deletes", catalogue, data_path)]
 
 
-def _fetch(con: duckdb.DuckDBPyConnection, name: str, catalogue: str, data_path: str) -> list[dict[str, object]]:
+def _fetch(con: duckdb.DuckDBPyConnection, name: str, catalogue: str, data_path: str) -> list[dict[str, Any]]:
     query = sql_files.read_statements(_SQL)[name]
     return fetch_dicts(con.execute(sql_files.fill(query, catalogue=catalogue, data_path=sql_files.literal(data_path))))
 
 
-def render_scan(files: Sequence[DataFile] | Sequence[DeleteFile], *, by_name: bool = False) -> str:
+def render_scan(files: Sequence[DataFile | DeleteFile], *, by_name: bool = False) -> str:
     """SQL that reads Parquet files with their names and positions; encrypted ones by their keys."""
     parts = [
         _render_read([file.path for file in same], key, by_name=by_name)
-        for key, same in groupby(sorted(files, key=lambda file: file.encryption_key or ""), _find_key)
+        for key, same in groupby(
+            sorted(files, key=lambda file: file.encryption_key or ""), lambda file: file.encryption_key
+        )
     ]
     return parts[0] if len(parts) == 1 else f"({' union all by name '.join(f'from {part}' for part in parts)})"
-
-
-def _find_key(file: DataFile | DeleteFile) -> str | None:
-    return file.encryption_key
 
 
 def _render_read(paths: list[str], key: str | None, *, by_name: bool) -> str:

@@ -12,6 +12,7 @@ from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.filesystem import files
 from warehouse.lake import locks, secret, store
+from warehouse.lake.backup import known
 from warehouse.lake.backup.contents import DATA, MARK, SUMS, Content, compute_digest, read_checksums, read_contents
 from warehouse.lake.location import CATALOGUE, Location, parse_address
 from warehouse.progress import Progress, ignore_progress
@@ -66,7 +67,9 @@ def backup(
         files.make_folder(target)
         with _hold_lock(target, settings), files.make_part_folder(target) as part:
             _replace(target / MARK, _ABOUT)
-            return _update(place, target, part / CATALOGUE, progress)
+            done = _update(place, target, part / CATALOGUE, progress)
+        known.remember(place, target)
+        return done
     except OSError as error:
         raise LakeError(f"The backup {target} cannot be written: {error.strerror} ({error.filename}).") from None
 
