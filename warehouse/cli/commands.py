@@ -31,6 +31,7 @@ _MODULES = {
     "report": ("report",),
     "access": ("access",),
     "source": ("source",),
+    "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
     "doctor": ("doctor",),
     "backup": ("backup", "move"),
@@ -39,7 +40,7 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "access", "source", "maintain", "doctor", "backup", "move"),
+    *("check", "report", "rejects", "access", "source", "withdraw", "maintain", "doctor", "backup", "move"),
 )
 
 

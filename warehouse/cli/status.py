@@ -89,6 +89,8 @@ def _show_snapshot(out: Console, found: dict[str, Any], lake: str) -> None:
         )
     if line := found.get("access", {}).get("summary"):
         out.print(f"access     {line}", markup=False)
+    if found["unfinished_purges"]:
+        out.print("UNFINISHED a purge of withdrawn patients. Finish it:  chest withdraw --purge", style="bold red")
     for source in found["sources"]:
         out.print(
             f"source     {source['source']}  "
@@ -112,6 +114,8 @@ def _show_counts(out: Console, found: dict[str, Any]) -> None:
         out.print(title, markup=False)
         for name in names:
             out.print(f"  {name:<14}{found[name]:>14,}")
+        if found["withheld"] and "rejected" in names:
+            out.print(f"  {'withheld':<14}{found['withheld']:>14,}  of withdrawn patients, not among the objects")
     for name, images in found["modality"].items():
         out.print(f"    {name:<12}{images:>14,}", markup=False)
     if found["reject_reasons"]:

@@ -48,8 +48,8 @@ def mark_writer(con: duckdb.DuckDBPyConnection, holder: int | None) -> None:
         con.execute(f"set variable {_HOLDER} = $holder", {"holder": holder})
 
 
-def require_lock(con: duckdb.DuckDBPyConnection) -> None:
-    """Raise LakeError if the lock of this connection is lost.
+def require_lock(con: duckdb.DuckDBPyConnection, database: str = f"__ducklake_metadata_{ALIAS}") -> None:
+    """Raise LakeError if the lock of this connection is lost; `database` is the catalogue as it is attached.
 
     If only the connections were cut, DuckDB silently opens new ones, and another writer may have the lock.
     """
@@ -57,7 +57,7 @@ def require_lock(con: duckdb.DuckDBPyConnection) -> None:
     if not row or row[0] is None:
         return
     query = f"select count(*) from pg_locks where locktype = 'advisory' and granted and pid = {int(row[0])}"
-    catalogue = literal(f"__ducklake_metadata_{ALIAS}")
+    catalogue = literal(database)
     held = fetch_first(con.execute(f"select * from postgres_query({catalogue}, {literal(query)})"))
     if not held or not held[0]:
         raise LakeError(

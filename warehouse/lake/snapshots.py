@@ -41,6 +41,11 @@ class Snapshot:
         return "released" in self.info
 
     @property
+    def is_standing_list(self) -> bool:
+        """Whether it only changed the standing list of withdrawals, which the next refresh applies."""
+        return "withdrawals" in self.info
+
+    @property
     def is_blocked(self) -> bool:
         """Whether it only recorded that checks blocked a refresh."""
         return "blocked" in self.info
@@ -58,7 +63,14 @@ class Snapshot:
     @property
     def has_new_data(self) -> bool:
         """Whether it has new data that readers do not see until it is published."""
-        return not (self.is_register or self.is_release or self.is_blocked or self.is_maintenance or self.is_record)
+        return not (
+            self.is_register
+            or self.is_release
+            or self.is_standing_list
+            or self.is_blocked
+            or self.is_maintenance
+            or self.is_record
+        )
 
 
 def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:

@@ -28,6 +28,7 @@ from warehouse.query import macros
 from warehouse.query.days import parse_day
 from warehouse.query.views import Views
 from warehouse.settings import Settings, load_settings
+from warehouse.withdrawal import hiding
 
 if TYPE_CHECKING:
     from warehouse.access.coverage import Cover
@@ -49,6 +50,8 @@ class Session(Views):
     trusted: bool = True
     #: The agreement that its views are narrowed to, if there is one.
     cover: Cover | None = None
+    #: The version of the standing list whose patients are hidden here (warehouse/withdrawal); 0 where there is none.
+    standing_list: int = 0
     #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
@@ -92,12 +95,17 @@ class Session(Views):
             unpublished=unpublished,
             memory_mb=0 if trusted else machine_memory.untrusted_duckdb_mb(settings),
         )
-        opened = cls(con, chosen, location, settings=settings, trusted=trusted)
+        try:
+            version, folder = hiding.hide_withdrawn(con, location, chosen)
+        except BaseException:
+            con.close()
+            raise
+        opened = cls(con, chosen, location, settings=settings, trusted=trusted, standing_list=version)
         _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox
 
-            sandbox.harden_connection(con, location, settings)
+            sandbox.harden_connection(con, location, settings, *([folder] if folder else []))
         return opened
 
     def __repr__(self) -> str:

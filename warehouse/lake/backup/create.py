@@ -11,7 +11,8 @@ from pathlib import Path
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import DamagedError, LakeBusyError, LakeError, UsageError
 from warehouse.filesystem import files
-from warehouse.lake import locks, store
+from warehouse.lake import locks, secret, store
+from warehouse.lake.backup import known
 from warehouse.lake.backup.contents import (
     DATA,
     MARK,
@@ -81,7 +82,9 @@ def backup(
         files.make_folder(target)
         with _hold_lock(target, settings), files.make_part_folder(target) as part:
             _replace(target / MARK, _ABOUT)
-            return _update(place, target, part / CATALOGUE, settings, progress)
+            done = _update(place, target, part / CATALOGUE, settings, progress)
+        known.remember(place, target)
+        return done
     except OSError as error:
         raise LakeError(f"The backup {target} cannot be written: {error.strerror} ({error.filename}).") from None
 
@@ -125,6 +128,7 @@ def _update(place: Location, target: Path, part: Path, settings: Settings, progr
         try:
             written = read_written(part, place.data_path, settings)
             digests, copied = _copy_files(content, written, Path(place.data_path), target, progress)
+            digests |= _copy_key(Path(place.data_path), target)
         except _GoneError as error:
             gone = error
             continue
@@ -190,6 +194,17 @@ def _copy_files(
     return digests, copied
 
 
+def _copy_key(source: Path, target: Path) -> dict[str, str]:
+    """Copy the key, with which the standing list of withdrawals is read; returns its checksum, if there is a key."""
+    try:
+        text = (source / secret.KEY).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    files.make_folder(target / DATA, below=target)
+    _replace(target / DATA / secret.KEY, text)
+    return {DATA + secret.KEY: hashlib.sha256(text.encode()).hexdigest()}
+
+
 def _copy_file(source: Path, target: Path, size: int) -> tuple[str, bool]:
     """Copy one file atomically; returns its SHA-256, and whether it has the size that the catalogue lists."""
     hashed = hashlib.sha256()
@@ -208,7 +223,9 @@ def _copy_file(source: Path, target: Path, size: int) -> tuple[str, bool]:
 def _prune(data: Path, content: Content) -> int:
     """Remove the files that no snapshot of the lake needs any more; returns how many."""
     extra = [
-        path for path in data.rglob("*") if path.is_file() and path.relative_to(data).as_posix() not in content.files
+        path
+        for path in data.rglob("*")
+        if path.is_file() and path.relative_to(data).as_posix() not in {*content.files, secret.KEY}
     ]
     for path in extra:
         path.unlink()
