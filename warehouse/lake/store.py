@@ -20,7 +20,7 @@ from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError
 from warehouse.filesystem import files, permissions
 from warehouse.lake import data_path, locks, migrations, secret
-from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
+from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics, use_threads
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
 from warehouse.lake.transactions import TRIES, get_author, transact, wait_briefly
@@ -192,6 +192,7 @@ def open_reader(
     try:
         with explain_errors(location):
             chosen = _attach_to_read(con, location, snapshot, unpublished)
+        use_threads(con, settings)
         ignore_statistics(con)
     except BaseException:
         con.close()
@@ -205,13 +206,18 @@ def _attach_to_read(
     """Attach the lake at the requested snapshot; retried if maintenance has the lake or has expired the snapshot."""
     for attempt in range(TRIES):
         try:
-            attach(con, location, "read_only")
-            migrations.check_version(con, location)
+            attach(con, location, "read_only", use=False)
             history = list_snapshots(con)
+            # What made the newest snapshot counts. Mostly it is the one to be read: then the catalogue is read once.
+            is_newest = unpublished or (history[-1].is_published and snapshot in (None, history[-1].number))
+            if not is_newest:
+                migrations.check_version(con, location)
             chosen = history[-1] if unpublished else find_published(history, snapshot, location)
             # Attached again at the snapshot, so that later commits are never visible.
-            con.execute(f"use memory; detach {ALIAS}")
+            con.execute(f"detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}")
+            if is_newest:
+                migrations.check_version(con, location)
         except (LakeError, duckdb.Error) as error:
             if attempt == TRIES - 1 or not any(words in str(error) for words in _PASSING):
                 raise
