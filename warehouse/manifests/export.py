@@ -80,6 +80,7 @@ def export_manifest(
                 head = log.read_head(answer.warehouse.location, answer.warehouse.settings)
                 write_files(answer, rows, objects, part, columns, copy_tables=copy_tables, head=head)
             made = open_manifest(part)  # what cannot be opened is not handed out
+            _log_release(answer, made, folder)
             refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
@@ -90,6 +91,14 @@ def export_manifest(
             f"that reproduces it. {refusal}"
         )
     return manifest
+
+
+def _log_release(answer: CohortAnswer, made: Manifest, folder: Path) -> None:
+    """Log a manifest under an agreement before it appears: what cannot be logged does not leave."""
+    if answer.warehouse.cover:
+        patients = made.polars().get_column("patient_id").unique().to_list()
+        counts = {name: made.about["counts"][name] for name in ("objects", "images")}
+        answer.warehouse.log_release("manifest", patients, digest=made.digest, seal=made.seal, to=str(folder), **counts)
 
 
 def write_files(
@@ -222,6 +231,7 @@ def describe_manifest(
         "attrition": _describe_attrition(answer),
         "files": files,
         "citation": " ".join(wh.settings.citation.split()),
+        **({"agreement": wh.cover.agreement} if wh.cover else {}),
         **({"tables": describe_tables(answer.tables)} if answer.tables else {}),
         **({"access": {"event": head.number, "head": head.hash}} if head else {}),
         "created_at": to_utc(datetime.now(UTC)),
