@@ -7,7 +7,7 @@ only under an agreement that is in force, and what cannot be logged does not lea
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.current import read_current
 from warehouse.access.duo import Purpose, match_data_use
+from warehouse.access.patient_sets import DifferenceError
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -113,8 +114,11 @@ def log_refusal(place: Location, settings: Settings, agreement: str, what: str, 
         return
     error.is_logged = True
     event = log.NewEvent(vocabulary.REFUSED, agreement, {"what": what, "reason": str(error)})
+    from warehouse.access import memory
+
+    also = memory.plan_refusal(place, agreement) if isinstance(error, DifferenceError) else None
     with contextlib.suppress(WarehouseError):
-        log.append(place, settings, event)
+        log.append(place, settings, event, also=also)
 
 
 def log_release(
@@ -124,14 +128,25 @@ def log_release(
     agreement: str,
     what: str,
     patients: Iterable[str] | None = None,
+    *,
+    parts: Mapping[str, Collection[str]] | None = None,
+    counts_to: int | None = None,
     **facts: Any,
 ) -> None:
     """Append a release, before anything leaves; LakeError if it cannot be logged: then nothing may leave.
 
-    Of the patients, if they are known, only their number and the keyed digest of all of them are logged.
+    Of the patients, if they are known, only their number and the keyed digest of all of them are logged. They are
+    compared with what left before under the agreement (memory.py): DifferenceError. `parts` are those of the answer
+    that are counted apart, such as its steps; with `counts_to`, counts leave and no rows, rounded to that base.
     """
+    from warehouse.access import memory
+
     body: dict[str, Any] = {"what": what, **{name: value for name, value in facts.items() if value is not None}}
     if patients is not None:
         ids = sorted({*patients})
         body |= {"patients": len(ids), "patients_digest": secret.compute_keyed_digest(con, place, "\n".join(ids))}
-    log.append(place, settings, log.NewEvent(vocabulary.RELEASED, agreement, body))
+        parts = {memory.ANSWER: ids, **(parts or {})}
+    kind = memory.ROWS if counts_to is None else memory.COUNTS
+    released = memory.Released(agreement, parts or {}, kind, facts.get("snapshot"))
+    event = log.NewEvent(vocabulary.RELEASED, agreement, body)
+    log.append(place, settings, event, also=lambda writer: memory.admit_within(writer, place, released, counts_to or 0))

@@ -100,17 +100,28 @@ def format_time(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def append(place: Location, settings: Settings, *new: NewEvent) -> list[Event]:
+def append(
+    place: Location,
+    settings: Settings,
+    *new: NewEvent,
+    also: Callable[[duckdb.DuckDBPyConnection], object] | None = None,
+) -> list[Event]:
     """Append events in one transaction, under the writer's lock; returns them as they are stored.
+
+    `also` is done on the writer within the transaction; what it raises goes on, and nothing is appended.
 
     LakeBusyError if another process writes longer than waiting.SECONDS, LakeError for any other obstacle: then nothing
     was appended.
     """
-    return append_decided(place, settings, lambda _: new)
+    return append_decided(place, settings, lambda _: new, also=also)
 
 
 def append_decided(
-    place: Location, settings: Settings, decide: Callable[[list[Event]], Sequence[NewEvent]]
+    place: Location,
+    settings: Settings,
+    decide: Callable[[list[Event]], Sequence[NewEvent]],
+    *,
+    also: Callable[[duckdb.DuckDBPyConnection], object] | None = None,
 ) -> list[Event]:
     """Append the events that `decide` makes of those already there, which nobody can add to in the meantime.
 
@@ -123,7 +134,13 @@ def append_decided(
             made = chain_events(there[-1] if there else None, decide(there))
             if made:
                 head = {"number": made[-1].number, "head": made[-1].hash}
-                store.transact(con, f"access {made[-1].event}", lambda: _insert(con, made), access=head)
+
+                def work() -> None:
+                    if also:
+                        also(con)
+                    _insert(con, made)
+
+                store.transact(con, f"access {made[-1].event}", work, access=head)
             return made
     except (LakeError, duckdb.Error) as error:
         kind = LakeBusyError if isinstance(error, LakeBusyError) else LakeError

@@ -46,11 +46,25 @@ def prepare(warehouse: Session, name: str, param: list[str] | None, table: list[
     return asked
 
 
-def log_release(answer: CohortAnswer, **facts: Any) -> None:
-    """Log that a cohort's answer is about to leave, if under an agreement; its patients, if its rows name them."""
-    rows = answer.rows
-    named = rows.column("patient_id").to_pylist() if "patient_id" in rows.column_names else None
-    options.log_release(answer.warehouse, named, cohort=answer.definition.name, rows=rows.num_rows, **facts)
+def log_release(answer: CohortAnswer, *, counts_to: int | None = None, **facts: Any) -> None:
+    """Log that a cohort's answer is about to leave, if it is under an agreement, and whose it is.
+
+    With `counts_to` only counts leave, rounded to that base: of the answer and of each of its steps.
+    """
+    from warehouse.cohorts.counted import list_patients
+
+    if not answer.warehouse.cover:
+        return
+    parts = dict(list_patients(answer, with_steps=counts_to is not None))
+    options.log_release(
+        answer.warehouse,
+        parts.pop("", None),
+        parts=parts,
+        counts_to=counts_to,
+        cohort=answer.definition.name,
+        rows=answer.rows.num_rows,
+        **facts,
+    )
 
 
 def note_tables(tables: Mapping[str, Table]) -> None:

@@ -79,7 +79,7 @@ def attrition(
     ) as warehouse:
         found = prepare(warehouse, name, param, table)
         people = follow_demographics(found, suppress) if demographics else []
-        log_release(found, to=str(output) if output else None)
+        log_release(found, counts_to=suppress, to=str(output) if output else None)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
@@ -152,7 +152,7 @@ def compare(
         found = compare_answers(old, new)
         summary = summarize_differences(old, new, found, suppress)
         for answer in (old, new):
-            log_release(answer)
+            log_release(answer, counts_to=suppress or None)
         if not suppress:
             shown = now.con.from_arrow(_tabulate_differences(found, old.definition))
             write_rows(shown, form, output, first=_WHY, origin=describe_origin(now))
@@ -233,7 +233,7 @@ def confounders(
     ) as warehouse:
         asked = prepare(warehouse, name, param, table)
         found = confounding.tabulate_confounders(asked, label, suppress)
-        log_release(asked)
+        log_release(asked, counts_to=suppress)
     if form is Format.JSON:
         write_json(_to_json(found))
         return

@@ -71,7 +71,7 @@ def split(
         answer = prepare(warehouse, name, param, table).split(rule)
         found = balancing.describe_sides(answer, columns, suppress)
         leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer), suppress)
-        log_release(answer, to=str(output) if output else None)
+        log_release(answer, counts_to=None if output else suppress, to=str(output) if output else None)
         if output:
             write_rows(warehouse.con.from_arrow(_tabulate_patients(answer)), None, output)
     if form is Format.JSON:

@@ -31,14 +31,16 @@ _MODULES = {
     "report": ("report",),
     "access": ("access",),
     "source": ("source",),
+    "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
+    "doctor": ("doctor",),
     "backup": ("backup", "move"),
 }
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "access", "source", "maintain", "backup", "move"),
+    *("check", "report", "rejects", "access", "source", "withdraw", "maintain", "doctor", "backup", "move"),
 )
 
 

@@ -49,23 +49,27 @@ def status(
     if form is Format.JSON:
         write_json(found)
     else:
-        _show_status(found)
+        _show_status(found, lake)
 
 
-def _show_status(found: dict[str, Any]) -> None:
+def _show_status(found: dict[str, Any], lake: str) -> None:
     from warehouse.cli.terminal import create_console
 
     out = create_console(soft_wrap=True)
-    _show_snapshot(out, found)
+    _show_snapshot(out, found, lake)
     _show_counts(out, found)
     _show_refreshes(out, found["refreshes"])
 
 
-def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
+def _show_snapshot(out: Console, found: dict[str, Any], lake: str) -> None:
     """Print the snapshot, the checks that block a newer one, and the sources."""
+    from warehouse.lake.encryption import describe_keys
+    from warehouse.lake.location import parse_address
     from warehouse.lake.snapshots import BLOCKED_ADVICE
 
     out.print(f"lake       {found['lake']}", markup=False)
+    if found["encrypted"]:
+        out.print(f"encrypted  {describe_keys(parse_address(lake))}", markup=False)
     out.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
     for row in found["blocked"]:
         out.print(
@@ -85,6 +89,8 @@ def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
         )
     if line := found.get("access", {}).get("summary"):
         out.print(f"access     {line}", markup=False)
+    if found["unfinished_purges"]:
+        out.print("UNFINISHED a purge of withdrawn patients. Finish it:  chest withdraw --purge", style="bold red")
     for source in found["sources"]:
         out.print(
             f"source     {source['source']}  "
@@ -108,6 +114,8 @@ def _show_counts(out: Console, found: dict[str, Any]) -> None:
         out.print(title, markup=False)
         for name in names:
             out.print(f"  {name:<14}{found[name]:>14,}")
+        if found["withheld"] and "rejected" in names:
+            out.print(f"  {'withheld':<14}{found['withheld']:>14,}  of withdrawn patients, not among the objects")
     for name, images in found["modality"].items():
         out.print(f"    {name:<12}{images:>14,}", markup=False)
     if found["reject_reasons"]:

@@ -92,7 +92,7 @@ def table1(
     ) as warehouse:
         found = prepare(warehouse, name, param, table)
         made = tabulate_characteristics(found, by, suppress, count_missing=missing is Missing.LEVEL)
-        log_release(found, to=str(output) if output else None)
+        log_release(found, counts_to=suppress, to=str(output) if output else None)
     if output is None:
         _print(made, chosen, numeric)
     else:

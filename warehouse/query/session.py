@@ -18,7 +18,7 @@ import duckdb
 
 from warehouse import notebook
 from warehouse.engine import machine_memory, query_text, sql_files
-from warehouse.engine.faults import explain_faults, require_catalogue
+from warehouse.engine.faults import explain_faults, require_lake
 from warehouse.engine.messages import clean_message
 from warehouse.errors import UncoveredWarning, UsageError
 from warehouse.lake import store
@@ -28,6 +28,7 @@ from warehouse.query import macros
 from warehouse.query.days import parse_day
 from warehouse.query.views import Views
 from warehouse.settings import Settings, load_settings
+from warehouse.withdrawal import hiding
 
 if TYPE_CHECKING:
     from warehouse.access.coverage import Cover
@@ -49,6 +50,8 @@ class Session(Views):
     trusted: bool = True
     #: The agreement that its views are narrowed to, if there is one.
     cover: Cover | None = None
+    #: The version of the standing list whose patients are hidden here (warehouse/withdrawal); 0 where there is none.
+    standing_list: int = 0
     #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
@@ -92,12 +95,17 @@ class Session(Views):
             unpublished=unpublished,
             memory_mb=0 if trusted else machine_memory.untrusted_duckdb_mb(settings),
         )
-        opened = cls(con, chosen, location, settings=settings, trusted=trusted)
+        try:
+            version, folder = hiding.hide_withdrawn(con, location, chosen)
+        except BaseException:
+            con.close()
+            raise
+        opened = cls(con, chosen, location, settings=settings, trusted=trusted, standing_list=version)
         _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox
 
-            sandbox.harden_connection(con, location, settings)
+            sandbox.harden_connection(con, location, settings, *([folder] if folder else []))
         return opened
 
     def __repr__(self) -> str:
@@ -181,7 +189,7 @@ class Session(Views):
             try:
                 return answer.execute()
             except duckdb.Error as error:
-                require_catalogue(error)
+                require_lake(error)
                 raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
@@ -202,7 +210,7 @@ class Session(Views):
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     def require_covered(self, query: str, parameters: Mapping[str, object]) -> None:
@@ -233,11 +241,10 @@ class Session(Views):
         if self.cover:
             from warehouse.access.enforcement import log_release
 
-            place = {"snapshot": self.snapshot.number, "group": self.group_name}
-            when = {"as_of": str(self.day)} if self.day else {}
-            log_release(
-                self.con, self.location, self.settings, self.cover.agreement, what, patients, **place, **when, **facts
-            )
+            facts |= {"snapshot": self.snapshot.number, "group": self.group_name}
+            if self.day:
+                facts["as_of"] = str(self.day)
+            log_release(self.con, self.location, self.settings, self.cover.agreement, what, patients, **facts)
 
     @explain_faults()
     def sandboxed(self) -> Self:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.engine.faults import require_catalogue
+from warehouse.engine.faults import require_lake
 from warehouse.engine.json_values import to_json_value
 from warehouse.errors import NotFoundError, UntrustedSqlError, UsageError
 from warehouse.service import counted_patients
@@ -78,7 +78,7 @@ def _run_sql(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
         try:
             found = _encode(relation, given)
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
         return replace(found, is_repeatable=_is_repeatable(held, given["sql"]))
 
