@@ -156,9 +156,10 @@ class Session(Views):
             covering.require_group(self.cover, name)
 
     @explain_faults()
-    def narrow(self, day: date | None, group: str) -> Self:
-        """The same lake as of a day, if one is given, for a known group: on one connection, which `close()` ends."""
-        return self._at(day=day, group_name=group)
+    def narrow(self, day: date | None, group: str, cover: Cover | None = None) -> Self:
+        """The same lake as of a day and under an agreement, if they are given, for a known group: on one connection,
+        which `close()` ends."""
+        return self._at(day=day, group_name=group, cover=cover)
 
     @explain_faults()
     def under(self, cover: Cover) -> Self:
