@@ -31,13 +31,14 @@ _MODULES = {
     "report": ("report",),
     "source": ("source",),
     "maintain": ("maintain", "upkeep"),
+    "airlock": ("airlock",),
     "backup": ("backup", "move"),
 }
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "source", "maintain", "backup", "move"),
+    *("check", "report", "rejects", "source", "maintain", "airlock", "backup", "move"),
 )
 
 
