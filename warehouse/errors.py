@@ -12,6 +12,7 @@
     │   └── RemovalsError   the listing would remove implausibly much (exit code 1)
     └── LakeError           the lake could not be opened or written
         ├── BlockedError    a structural check failed, so nothing was published (exit code 1)
+        ├── DamagedError    files of the lake are not those that were written (exit code 1)
         └── LakeBusyError   another refresh holds the lake: a retry succeeds later
 
 Every message names the thing, what is wrong with it and what to do. Anything that is not a
@@ -112,6 +113,12 @@ class BlockedError(LakeError):
     def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.results = tuple(results)
+
+
+class DamagedError(LakeError):
+    """Files of the lake are missing, or have other bytes than were written."""
+
+    exit_code = 1
 
 
 class LakeBusyError(LakeError):

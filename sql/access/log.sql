@@ -13,3 +13,12 @@ insert into access.events
     (number, "at", event, about, actor, role, body, previous_hash, hash)
 values
     ($number, $at, $event, $about, $actor, $role, $body, $previous_hash, $hash);
+
+-- name: manifests_have_heads
+select 1 from duckdb_columns()
+where schema_name = 'ops' and table_name = 'manifests' and column_name = 'access_head';
+
+-- name: heads_of_manifests
+select access_head from ops.manifests
+where access_head is not null
+order by created_at;

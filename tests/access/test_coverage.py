@@ -133,6 +133,14 @@ def match(conditions: str, codes: str, diseases: str = "", **named: bool) -> Ans
         ("06 43", "06 43", "", Answer.YES),
         ("43", "06", "", Answer.NO),
         ("11", "11", "", Answer.YES),
+        (f"07 {COVID}", "40", COVID, Answer.YES),
+        (f"07 {COVID}", "40 31", COVID, Answer.YES),
+        (f"07 {COVID}", "37", COVID, Answer.NO),
+        ("06", "37 39", "", Answer.YES),
+        ("06", "33", "", Answer.NO),
+        ("06", "32", "", Answer.NO),
+        ("42", "31", "", Answer.LOOK),
+        ("42", "06 34", "", Answer.LOOK),
         ("42", "", "", Answer.LOOK),
         ("", "06", "", Answer.LOOK),
         ("", "", "", Answer.LOOK),
@@ -147,6 +155,10 @@ def test_a_permission_includes_what_is_narrower(conditions: str, codes: str, dis
     [
         *((code, code, Answer.YES) for code in ("15", "18", "45", "46", "19", "20", "21", "24", "29", "16")),
         *((code, "", Answer.LOOK) for code in ("15", "18", "45", "46", "19", "20", "21", "24", "29")),
+        ("15", "31", Answer.NO),
+        ("15", "31 15", Answer.NO),
+        ("16", "38", Answer.LOOK),
+        ("44", "33", Answer.NO),
         ("18", "45 46", Answer.YES),
         ("18", "45", Answer.LOOK),
         ("45", "18", Answer.YES),
@@ -200,8 +212,13 @@ def test_to_ask_for_more_never_turns_no_into_yes(cover: Cover, narrow: Request, 
     assert not before.findings or after.answer <= before.answer
 
 
+INVESTIGATIONS = {f"DUO:00000{number}" for number in (31, 33, 37, 40)}
 CODES = st.frozensets(
-    st.sampled_from(sorted(PERMISSIONS | {f"DUO:00000{n}" for n in (15, 16, 18, 19, 21, 25, 26, 28, 44, 45, 46, 99)}))
+    st.sampled_from(
+        sorted(
+            PERMISSIONS | {f"DUO:00000{n}" for n in (15, 16, 18, 19, 31, 33, 37, 40, 21, 25, 26, 28, 44, 45, 46, 99)}
+        )
+    )
 )
 DISEASES = st.frozensets(st.sampled_from([COVID, ASTHMA, "MONDO:0005109"]), max_size=2)
 PURPOSES = st.builds(
@@ -215,14 +232,20 @@ PURPOSES = st.builds(
 )
 
 
-@given(conditions=CODES, of=DISEASES, purpose=PURPOSES, permission=st.sampled_from(sorted(PERMISSIONS)), other=DISEASES)
+@given(
+    conditions=CODES,
+    of=DISEASES,
+    purpose=PURPOSES,
+    permission=st.sampled_from(sorted(PERMISSIONS | INVESTIGATIONS)),
+    other=DISEASES,
+)
 def test_a_wider_purpose_never_turns_no_into_yes(
     conditions: frozenset[str], of: frozenset[str], purpose: Purpose, permission: str, other: frozenset[str]
 ) -> None:
     judged = match_data_use(conditions | of, purpose).answer
     wider = [
         replace(purpose, codes=purpose.codes | {permission}),
-        replace(purpose, codes=purpose.codes & PERMISSIONS),  # promises nothing
+        replace(purpose, codes=purpose.codes & (PERMISSIONS | INVESTIGATIONS)),  # promises nothing
         replace(purpose, names_user=False, has_end=False),
         replace(purpose, diseases=purpose.diseases | other if purpose.diseases else purpose.diseases),
         replace(purpose, diseases=frozenset()),  # any disease

@@ -119,7 +119,7 @@ def make_chain(count: int) -> list[log.Event]:
     made: list[log.Event] = []
     for number in range(count):
         new = log.NewEvent(vocabulary.REMARKED, f"2026-{number % 3:04}", {"n": number}, "somebody")
-        made += log._chain(made[-1] if made else None, [new])
+        made += log.chain_events(made[-1] if made else None, [new])
     return made
 
 
@@ -188,7 +188,7 @@ def test_a_body_whose_first_key_hides_behind_its_last_is_found() -> None:
 
 
 def make_log(*new: tuple[str, dict[str, object]]) -> list[log.Event]:
-    return log._chain(None, [log.NewEvent(event, ID, body) for event, body in new])
+    return log.chain_events(None, [log.NewEvent(event, ID, body) for event, body in new])
 
 
 def test_an_agreement_is_what_was_granted() -> None:
@@ -229,6 +229,6 @@ def test_enforcement_is_off_until_it_is_switched_on() -> None:
     events: list[log.Event] = []
     seen = [switch.is_enforced(events)]
     for on in (True, False, True):
-        events += log._chain(events[-1] if events else None, [switch.switch_enforcement(on)])
+        events += log.chain_events(events[-1] if events else None, [switch.switch_enforcement(on)])
         seen.append(switch.is_enforced(events))
     assert seen == [False, True, False, True]

@@ -55,6 +55,11 @@ class Agreement:
             return "not started"
         return "active" if day <= self.ends else "expired"
 
+    @classmethod
+    def list_terms(cls) -> tuple[str, ...]:
+        """The names of its terms, which are fields of the request too."""
+        return _TERMS
+
     def to_terms(self) -> dict[str, Any]:
         """The terms as JSON values: the body of the event that makes the agreement."""
         terms = {name: getattr(self, name) for name in _TERMS}
@@ -70,8 +75,11 @@ _DAYS = ("starts", "ends")
 _LISTS = ("team", "duo", "mondo", "groups", "modalities", "centres", "fields")
 
 
-def list_agreements(events: Sequence[Event]) -> dict[str, Agreement]:
-    """Every agreement that was ever made, by ID, as it is after these events."""
+def list_agreements(events: Sequence[Event], programme_end: date | None = None) -> dict[str, Agreement]:
+    """Every agreement that was ever made, by ID, as it is after these events.
+
+    None lasts beyond the end of the programme, even if that was a later day when it was made (programme.py).
+    """
     found: dict[str, Agreement] = {}
     for event in events:
         if event.event == vocabulary.APPROVED:
@@ -83,12 +91,14 @@ def list_agreements(events: Sequence[Event]) -> dict[str, Agreement]:
         elif event.event in (vocabulary.REVOKED, vocabulary.CLOSED):
             state = vocabulary.STATES[event.event]
             found[event.about] = replace(found[event.about], state=state, ended=event.at.date())
+    if programme_end:
+        return {name: replace(one, ends=min(one.ends, programme_end)) for name, one in found.items()}
     return found
 
 
-def find_agreement(events: Sequence[Event], name: str) -> Agreement:
+def find_agreement(events: Sequence[Event], name: str, programme_end: date | None = None) -> Agreement:
     """Find an agreement by its ID; UsageError, with near names, if there is none, or its application is undecided."""
-    known = list_agreements(events)
+    known = list_agreements(events, programme_end)
     if name in known:
         return known[name]
     if any(event.about == name and event.event == vocabulary.SUBMITTED for event in events):

@@ -30,6 +30,18 @@ _ALLOWS = {
     _CARE: {_CARE},
 }
 
+#: Investigations, by which a purpose says what it is: the permission that each needs.
+_INVESTIGATIONS = {
+    f"{_PREFIX}32": _GENERAL,  # of populations
+    f"{_PREFIX}33": _ANCESTRY,
+    f"{_PREFIX}37": _HEALTH,  # biomedical
+    f"{_PREFIX}39": _HEALTH,  # of drugs
+    f"{_PREFIX}40": _DISEASE,
+}
+#: Development of methods, which any research may be, unless it is excluded; studies of genetics.
+_METHODS, _GENETICS = f"{_PREFIX}31", f"{_PREFIX}38"
+_NO_METHODS = f"{_PREFIX}15"
+
 #: Modifiers that a promise of the same code meets, or of one of these; without a promise a person looks.
 _PROMISED = {
     f"{_PREFIX}15": (),  # no general methods research
@@ -63,8 +75,8 @@ class Purpose:
 
     @property
     def needed(self) -> frozenset[str]:
-        """The permissions that it needs."""
-        return self.codes & PERMISSIONS
+        """The permissions that it needs, by name or for what it is."""
+        return frozenset(_INVESTIGATIONS.get(code, code) for code in self.codes) & PERMISSIONS
 
 
 def match_data_use(conditions: Collection[str], purpose: Purpose) -> Verdict:
@@ -111,13 +123,15 @@ def _judge_modifier(code: str, purpose: Purpose) -> Finding:
     """What a modifier of the data says of a purpose. One that is not known here is for a person."""
     if code in _IN_WORDS:
         return Finding(Answer.LOOK, code, f"{code} restricts {_IN_WORDS[code]} in words, which a person must read.")
+    if code == _NO_METHODS and _METHODS in purpose.codes:
+        return Finding(Answer.NO, code, f"General research on methods is excluded ({code}).")
     if code in _PROMISED:
         is_met = purpose.codes & {code, *_PROMISED[code]} or (code == f"{_PREFIX}18" and purpose.codes >= _BOTH)
         if is_met:
             return Finding(Answer.YES, code, f"{code} is promised.")
         return Finding(Answer.LOOK, code, f"The data have the condition {code}, which the purpose does not promise.")
     if code == _GENETIC:
-        is_met = code in purpose.codes
+        is_met = purpose.codes & {code, _GENETICS}
         return Finding(Answer.YES if is_met else Answer.NO, code, f"The data are for genetic studies alone ({code}).")
     if code == _NO_ANCESTRY:
         return _judge_ancestry(purpose)
@@ -134,7 +148,7 @@ def _judge_modifier(code: str, purpose: Purpose) -> Finding:
 
 
 def _judge_ancestry(purpose: Purpose) -> Finding:
-    if _ANCESTRY in purpose.codes:
+    if _ANCESTRY in purpose.needed:
         return Finding(Answer.NO, _NO_ANCESTRY, f"Research on ancestry is prohibited ({_NO_ANCESTRY}).")
     wide = purpose.needed & {_GENERAL, _NO_RESTRICTION} or not purpose.needed
     answer = Answer.LOOK if wide else Answer.YES
@@ -142,4 +156,15 @@ def _judge_ancestry(purpose: Purpose) -> Finding:
 
 
 #: All codes that a purpose may have.
-_KNOWN = {*_PROMISED, *_IN_WORDS, _GENETIC, _NO_ANCESTRY, _END, _USER, _PROJECT, _INSTITUTION}
+_KNOWN = {
+    *_INVESTIGATIONS,
+    _METHODS,
+    *_PROMISED,
+    *_IN_WORDS,
+    _GENETIC,
+    _NO_ANCESTRY,
+    _END,
+    _USER,
+    _PROJECT,
+    _INSTITUTION,
+}

@@ -131,7 +131,7 @@ def append_decided(
     try:
         with waiting.open_writer(place, settings) as con:
             there = read_rows(con)
-            made = _chain(there[-1] if there else None, decide(there))
+            made = chain_events(there[-1] if there else None, decide(there))
             if made:
                 head = {"number": made[-1].number, "head": made[-1].hash}
 
@@ -172,6 +172,11 @@ def to_events(rows: Iterable[dict[str, Any]]) -> list[Event]:
     return [Event(**{("text" if name == "body" else name): value for name, value in row.items()}) for row in rows]
 
 
+def read_head(place: Location, settings: Settings) -> Head | None:
+    """Read the head of the log as it is now; None where nothing was logged yet."""
+    return find_head(read_events(place, settings))
+
+
 def find_head(events: Sequence[Event]) -> Head | None:
     """The head of a log: number and hash of its last event; None where nothing was logged yet."""
     return Head(events[-1].number, events[-1].hash) if events else None
@@ -209,7 +214,8 @@ def _find_lost_heads(events: Sequence[Event], heads: Iterable[str]) -> list[str]
     ]
 
 
-def _chain(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
+def chain_events(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
+    """The events that would follow the last one of a log, with their numbers, times and hashes; nothing is stored."""
     made: list[Event] = []
     for one in new:
         # A clock that was set back does not turn the order of events round.

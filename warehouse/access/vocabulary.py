@@ -21,13 +21,21 @@ CRITERIA = {
     "benefit": "Reasonable evidence that access to the data can benefit patients and NHS staff",
     "track record": "The track record and expertise of the applicants",
 }
-#: What the document expects the data to be used for: a short name, and its words.
+#: What the document expects the data to be used for: a short name, and its words. DUO has a term for research on a
+#: disease, and none for teaching: a person must look whether the conditions of the data allow that.
 PURPOSES = {
     "image processing software": "Develop image processing software",
     "mathematical modelling": "Mathematical Modelling",
     "validation of AI products": "Validation of AI products",
     "teaching": "Teaching resource for radiologists",
 }
+#: Who reviews where the committee lacks the expertise: "Applications are subject to external peer review".
+PEER = "external peer reviewer"
+#: What a review may find of a criterion.
+FINDINGS = ("met", "not met", "expertise missing", "not assessed")
+MET, MISSING = FINDINGS[0], FINDINGS[2]
+RECOMMENDATIONS = ("approve", "return", "reject")
+DECISIONS = ("approved", "rejected", "returned")
 
 # Events of REMS.
 SUBMITTED = "application.event/submitted"

@@ -64,7 +64,9 @@ def download(
                 f"{name} is the folder of a manifest here. Write ./{name} for the manifest, or --kind patient (study, "
                 "series) for what the lake has of that name."
             )
-        run_download(open_checked(Path(name)), output, layout, workers, source or (), lake, False, form, quiet)
+        run_download(
+            open_checked(Path(name)), output, layout, workers, source or (), lake, False, form, quiet, agreement
+        )
         return
     kinds = options.split_words(objects)
     with options.open_session(
@@ -72,4 +74,4 @@ def download(
     ) as warehouse:
         found = resolving.find_kind(warehouse, name, kind)
         made = resolving.make_manifest(warehouse, name, found, output, objects=kinds, warn=print_note)
-    run_download(made, output, layout, workers, source or (), lake, False, form, quiet)
+    run_download(made, output, layout, workers, source or (), lake, False, form, quiet, agreement)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -39,12 +40,27 @@ AsOf = Annotated[
 ]
 Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published snapshot; the newest by default.")]
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
+#: The command that runs.
+_command = ContextVar("command", default="chest")
+
+
+def _note_command(context: typer.Context, agreement: str) -> str:
+    """Note which command runs, for the log of access."""
+    names, above = [], cast(Any, context)
+    while above.parent:
+        names.append(above.info_name)
+        above = above.parent
+    _command.set(" ".join(["chest", *reversed(names)]))
+    return agreement.strip()
+
+
 Agreement = Annotated[
     str,
     typer.Option(
         "--agreement",
         metavar="ID",
         envvar=AGREEMENT_VARIABLE,
+        callback=_note_command,
         help="The agreement under which it leaves (chest access list): only what it covers is in the answer.",
         show_envvar=False,
     ),
@@ -132,7 +148,7 @@ def open_session(
     with Session.open(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
         warehouse = permit(warehouse, agreement, leaves=leaves)  # noqa: PLW2901
         with log_refusals(warehouse):
-            if group != DEFAULT_GROUP:
+            if group != DEFAULT_GROUP or warehouse.cover:
                 warehouse = warehouse.group(group)  # noqa: PLW2901
             if day:
                 warehouse = warehouse.as_of(day)  # noqa: PLW2901
@@ -153,15 +169,13 @@ def permit(warehouse: Session, agreement: str, *, leaves: bool) -> Session:
     found = find_permit(warehouse.con, place, settings, agreement, leaves=leaves, what=name_command())
     if found is None:
         return warehouse
-    with log_refusals(warehouse, agreement):
-        return warehouse.under(Cover.of(found))
+    return warehouse.under(Cover.of(found))
 
 
 @contextlib.contextmanager
-def log_refusals(warehouse: Session, agreement: str = "") -> Iterator[None]:
+def log_refusals(warehouse: Session) -> Iterator[None]:
     """Log what is refused within a `with` block, under the agreement of a session; show its warnings as notes."""
-    name = agreement or (warehouse.cover.agreement if warehouse.cover else "")
-    if not name:
+    if not warehouse.cover:
         yield
         return
     import warnings
@@ -175,16 +189,13 @@ def log_refusals(warehouse: Session, agreement: str = "") -> Iterator[None]:
         try:
             yield
         except AccessRefusedError as error:
-            log_refusal(warehouse.location, warehouse.settings, name, name_command(), error)
+            log_refusal(warehouse.location, warehouse.settings, warehouse.cover.agreement, name_command(), error)
             raise
 
 
 def name_command() -> str:
-    """The command that runs, as `chest manifest export`."""
-    import click
-
-    context = click.get_current_context(silent=True)
-    return context.command_path if context else "chest"
+    """The command that runs, as `chest manifest export`, if it takes an agreement."""
+    return _command.get()
 
 
 def log_release(warehouse: Session, patients: Iterable[str] | None = None, **facts: Any) -> None:

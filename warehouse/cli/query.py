@@ -75,6 +75,7 @@ def sql(
     ) as warehouse:
         import duckdb
 
+        from warehouse.engine.faults import require_lake
         from warehouse.engine.messages import clean_message
         from warehouse.query.origin import describe_origin
 
@@ -90,6 +91,7 @@ def sql(
         except UntrustedSqlError as error:
             raise UsageError(f"{error} If the query is your own, run it without --untrusted.") from None
         except duckdb.Error as error:
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
 
 

@@ -111,6 +111,8 @@ def _print_result(result: RefreshResult) -> None:
     if objects.skipped:
         names = "entry is not an object and was" if objects.skipped == 1 else "entries are not objects and were"
         print_note(f"{objects.skipped:,} {names} skipped:  chest rejects")
+    if objects.withheld:
+        print_note(f"{format_count(objects.withheld, 'object')} of withdrawn patients left out:  chest withdraw list")
     if objects.note:
         print_note(objects.note[0].upper() + objects.note[1:] + ".")
     if not published.is_new:

@@ -40,10 +40,12 @@ def status(
     Example:
     $ chest status --as-of 2020-06-01 --format json
     """
+    from warehouse.access.programme import summarise_access
     from warehouse.query.status import measure_status
 
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
         found = measure_status(warehouse)
+        found |= summarise_access(warehouse.location, warehouse.settings)
     if form is Format.JSON:
         write_json(found)
     else:
@@ -85,6 +87,10 @@ def _show_snapshot(out: Console, found: dict[str, Any], lake: str) -> None:
             f"           {format_count(found['unpublished_commits'], 'commit')} unpublished: "
             "a refresh is running or was interrupted"
         )
+    if line := found.get("access", {}).get("summary"):
+        out.print(f"access     {line}", markup=False)
+    if found["unfinished_purges"]:
+        out.print("UNFINISHED a purge of withdrawn patients. Finish it:  chest withdraw --purge", style="bold red")
     for source in found["sources"]:
         out.print(
             f"source     {source['source']}  "
@@ -108,6 +114,8 @@ def _show_counts(out: Console, found: dict[str, Any]) -> None:
         out.print(title, markup=False)
         for name in names:
             out.print(f"  {name:<14}{found[name]:>14,}")
+        if found["withheld"] and "rejected" in names:
+            out.print(f"  {'withheld':<14}{found['withheld']:>14,}  of withdrawn patients, not among the objects")
     for name, images in found["modality"].items():
         out.print(f"    {name:<12}{images:>14,}", markup=False)
     if found["reject_reasons"]:

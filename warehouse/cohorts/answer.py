@@ -18,7 +18,7 @@ from warehouse.cohorts.parsing import load
 from warehouse.cohorts.split import COLUMN, MEANING, Split
 from warehouse.cohorts.tables import Given, Table, read_tables
 from warehouse.engine import limits
-from warehouse.engine.faults import require_catalogue
+from warehouse.engine.faults import require_lake
 from warehouse.engine.messages import explain_shortage
 from warehouse.engine.names import fold_name, suggest_nearest
 from warehouse.errors import LakeError, UntrustedSqlError, UsageError
@@ -172,7 +172,7 @@ class CohortAnswer:
             _check_snapshot(self.warehouse, self.definition)
             raise
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             if shortage := explain_shortage(error):
                 raise UsageError(f"Cohort {self.definition.name} could not run. {shortage}") from None
             raise binding.to_definition_error(error, self.definition) from None

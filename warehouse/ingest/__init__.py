@@ -91,6 +91,7 @@ def open_run(
             refresh_id or make_id(),
             progress,
             bucket=bucket,
+            place=place,
         )
 
 
@@ -123,8 +124,9 @@ def open_lake_run(
     """Open only the lake, for `publish`, which reads no bucket: a bucket that is down does not prevent publishing data
     of others. `source` is recorded as what was refreshed."""
     settings = settings or load_settings()
-    with store.open_writer(location.parse_address(lake_address), settings) as con:
-        yield Run(con, source, settings, refresh_id=refresh_id or make_id(), progress=progress)
+    place = location.parse_address(lake_address)
+    with store.open_writer(place, settings) as con:
+        yield Run(con, source, settings, refresh_id=refresh_id or make_id(), progress=progress, place=place)
 
 
 @explain_faults()

@@ -15,6 +15,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.ingest.scope import Scope
 from warehouse.lake import store
+from warehouse.lake.location import Location
 from warehouse.object_store.base import Bucket
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings
@@ -37,6 +38,7 @@ class Run:
     scope: Scope = field(default_factory=Scope)
     refresh_id: str = field(default_factory=make_id)
     progress: Progress = ignore_progress
+    place: Location = field(kw_only=True)
 
     def within(self, key: str) -> str:
         """SQL that tests whether a key is in the run's scope; its list parameter `$prefixes` is `scope.prefixes`."""

@@ -10,11 +10,12 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError
-from warehouse.ingest import memory, readability, scope
+from warehouse.ingest import memory, readability, scope, withholding
 from warehouse.ingest.context import BucketRun
 from warehouse.lake import connection, store
 from warehouse.object_store import keys
 from warehouse.object_store.base import Skipped, listing_schema
+from warehouse.withdrawal import removal
 
 #: Tables with rows of an object, besides raw.objects and ops.rejects.
 _DERIVED = ("core.images", "raw.headers", "core.clinical", "core.clinical_issues", "raw.records")
@@ -27,7 +28,8 @@ _TYPED = {"header": "core.images", "clinical": "core.clinical"}
 @dataclass(frozen=True, slots=True)
 class ListingCounts:
     """The counts of a listing: objects listed, added, changed and removed; a note if it is not from the bucket itself;
-    and the number of entries skipped because they are not objects (links that lead out, pipes)."""
+    the number of entries skipped because they are not objects (links that lead out, pipes); and of objects of withdrawn
+    patients, which are left out and not counted as listed."""
 
     listed: int
     added: int
@@ -35,6 +37,7 @@ class ListingCounts:
     removed: int
     note: str = ""
     skipped: int = 0
+    withheld: int = 0
 
 
 def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = False) -> ListingCounts:
@@ -44,11 +47,14 @@ def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = Fals
     are pending again. With `full` every known object counts as changed, so that all are read again. Raises SourceError
     if the bucket cannot be listed or most objects cannot be read, RemovalsError if more than `max_removals_percent` of
     the source's objects would be removed; the lake is then unchanged.
+
+    Before all else the rows of patients who have withdrawn are removed, of all sources; their objects are left out.
     """
+    withholding.remove_withdrawn(run)
     with run.all_cores():
         counts = _compare_and_commit(run, allow_removals, full)
     # They can be large, and the next steps need the memory.
-    for table in ("listing", "changes", "parsed", "skipped"):
+    for table in ("listing", "changes", "parsed", "skipped", "withheld"):
         run.con.execute(f"drop table if exists {table}")
     memory.release()
     return counts
@@ -59,7 +65,8 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     source = run.source
     changes = sql_files.fill(sql["changes"], within=run.within("key"))
     wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
-    skipped = _stream_listing(run)
+    excluded = removal.read_excluded(run.con, run.place)
+    skipped = withholding.drop_skipped(_stream_listing(run), excluded)
     if run.bucket.listed_at:
         _keep_newer(run, run.bucket.listed_at)
     scope.require_objects(run.con, source, run.scope)
@@ -68,23 +75,24 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     if fetch_first(run.con.execute("from doubles limit 1")):
         run.con.execute(sql["drop_doubles"])
         run.con.execute(changes, wanted)
+    if excluded:
+        _parse_keys(run)
+    left_out = withholding.leave_out(run, excluded)
     row = fetch_first(run.con.execute(sql["counts"], {"source": source}))
     assert row is not None
     counts = replace(ListingCounts(*row[:4]), note=run.bucket.listing_note, skipped=len(skipped))
+    counts = replace(counts, withheld=left_out.n_objects)
     odd = _compare_skipped(run, skipped)
     has_changes = bool(counts.added or counts.changed or counts.removed)
     if has_changes:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
         readability.probe_objects(run)
-        run.con.execute(
-            sql_files.fill(sql["parsed"], **render_pattern_names()),
-            {"source": source, "dated": keys.DATED, "published": keys.PUBLISHED},
-        )
-    if has_changes or odd:
+        _parse_keys(run)
+    if has_changes or odd or left_out.is_new:
         run.commit(
             "objects",
-            lambda: _write(run, counts, has_changes, odd, full),
+            lambda: _write(run, counts, has_changes, odd, full, left_out),
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
@@ -92,6 +100,13 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
             **({"listed_at": int(run.bucket.listed_at.timestamp())} if run.bucket.listed_at else {}),
         )
     return counts
+
+
+def _parse_keys(run: BucketRun) -> None:
+    run.con.execute(
+        sql_files.fill(sql_files.read_statements("ingest/listing.sql")["parsed"], **render_pattern_names()),
+        {"source": run.source, "dated": keys.DATED, "published": keys.PUBLISHED},
+    )
 
 
 def render_pattern_names() -> dict[str, str]:
@@ -184,7 +199,11 @@ def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
         )
 
 
-def _write(run: BucketRun, counts: ListingCounts, has_changes: bool, odd: int, full: bool) -> None:
+def _write(
+    run: BucketRun, counts: ListingCounts, has_changes: bool, odd: int, full: bool, left_out: withholding.LeftOut
+) -> None:
+    if left_out.is_new:
+        removal.replace_withheld(run.con, run.source, left_out.found)
     if has_changes:
         _write_objects(run, counts, full)
     if odd:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
-from warehouse.ingest import publish_gate, readability
+from warehouse.ingest import publish_gate, readability, withholding
 from warehouse.ingest.context import Run
 from warehouse.ingest.recleaning import reclean
 from warehouse.lake import store
+from warehouse.withdrawal import standing_list
 
 _COUNTS = ("added", "changed", "removed", "images", "clinical", "rejected")
 
@@ -30,13 +31,17 @@ class Published:
 def publish(run: Run, allow_removals: bool = False) -> Published:
     """Publish what was committed since the last published snapshot, if anything.
 
-    Clinical files cleaned by older rules are cleaned again first, so that no snapshot mixes two sets of rules. The
+    The rows of patients who have withdrawn are removed first; a snapshot states of which version of the standing list it
+    is free. Clinical files cleaned by older rules are cleaned again first, so that no snapshot mixes two sets of rules. The
     counts are summed from the commits themselves, so they cover a refresh that was killed and resumed. Raises
     RemovalsError or SourceError if too much could not be read (unless `allow_removals`), BlockedError if a blocking
     check has rows; readers then keep their snapshot, and the next refresh tries again.
     """
     waiting = _find_waiting(run)
-    if not waiting.commits:
+    if withholding.remove_withdrawn(run, has_loaded=bool(waiting.counts["images"] or waiting.counts["clinical"])):
+        waiting = _find_waiting(run)
+    version = standing_list.find_version(history := store.list_snapshots(run.con))
+    if not waiting.commits and (waiting.last < 0 or standing_list.is_applied(history, waiting.last)):
         return Published(waiting.last, is_new=False, counts=waiting.counts)
     if reclean(run):
         waiting = _find_waiting(run)
@@ -53,7 +58,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     values = {
         "refresh_id": run.refresh_id,
         "source": run.source,
-        "started_at": waiting.commits[0].time,
+        "started_at": waiting.commits[0].time if waiting.commits else history[-1].time,
         "snapshot": number,
         "published": True,
         **waiting.counts,
@@ -65,6 +70,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
         refresh=run.refresh_id,
         source=run.source,
         published=True,
+        **({"withheld": version} if version else {}),
     )
     found = store.list_snapshots(run.con)[-1].number
     if found != number:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
@@ -56,7 +57,7 @@ def _record_blocked(run: Run, waiting: Waiting, found: list[dict[str, object]]) 
     values = {
         "refresh_id": run.refresh_id,
         "source": run.source,
-        "started_at": waiting.commits[0].time,
+        "started_at": waiting.commits[0].time if waiting.commits else datetime.now(UTC),
         "snapshot": None,
         "published": False,
         **waiting.counts,

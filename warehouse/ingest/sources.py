@@ -93,9 +93,10 @@ def remove_source(
     from warehouse.settings import load_settings
 
     settings = settings or load_settings()
-    with store.open_writer(location.parse_address(lake_address), settings, make=False) as con:
+    place = location.parse_address(lake_address)
+    with store.open_writer(place, settings, make=False) as con:
         if not fetch_first(con.execute(sql_files.read_statements(_SQL)["known"], {"source": source})):
             raise NotFoundError(f"The lake has no source {source}. List them:  chest source list")
-        run = BucketRun(con, source, settings, progress=progress, bucket=Emptied(source))
+        run = BucketRun(con, source, settings, progress=progress, bucket=Emptied(source), place=place)
         counts = list_objects(run, allow_removals)
         return Removed(source, counts.removed, publish(run, allow_removals))

@@ -2,7 +2,8 @@
 
 A digest of rows confirms a guess of them. Where pages show digests to people who may not see rows, these are HMACs with
 a secret that whoever may read the lake's files can read, and nobody else: `lake.key` beside its Parquet files. It is
-made by the first writer that finds none, with the permissions of the lake's other files. A restored lake has a new one.
+made by the first writer that finds none, with the permissions of the lake's other files. A backup has it too: what is
+keyed with it, such as the standing list of withdrawals, stays readable in a restored lake.
 
 The files of an encrypted lake may be seen by people who may not read them: its secret is in the catalogue, as the keys
 of the files are, and so it is in a backup too.

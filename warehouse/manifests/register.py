@@ -122,6 +122,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
         "snapshot_time": about["snapshot_time"],
         "tables": json.dumps(about.get("tables", []), ensure_ascii=False),
         "image_columns": about.get("columns"),
+        "access_head": about.get("access", {}).get("head"),
     }
 
 

@@ -107,8 +107,7 @@ def find_patient(session: Session, patient_id: str) -> Patient:
         )
     )
     if not found:
-        when = f" as of {session.day}" if session.day else ""
         raise NotFoundError(
-            f"No patient {patient_id!r} in group {session.group_name!r}{when}. Pseudonyms are case-sensitive."
+            f"No patient {patient_id!r} in group {session.group_name!r}{session.shown}. Pseudonyms are case-sensitive."
         )
     return Patient(session, patient_id)

@@ -18,7 +18,7 @@ import duckdb
 
 from warehouse import notebook
 from warehouse.engine import machine_memory, query_text, sql_files
-from warehouse.engine.faults import explain_faults, require_catalogue
+from warehouse.engine.faults import explain_faults, require_lake
 from warehouse.engine.messages import clean_message
 from warehouse.errors import UncoveredWarning, UsageError
 from warehouse.lake import store
@@ -28,6 +28,7 @@ from warehouse.query import macros
 from warehouse.query.days import parse_day
 from warehouse.query.views import Views
 from warehouse.settings import Settings, load_settings
+from warehouse.withdrawal import hiding
 
 if TYPE_CHECKING:
     from warehouse.access.coverage import Cover
@@ -49,6 +50,8 @@ class Session(Views):
     trusted: bool = True
     #: The agreement that its views are narrowed to, if there is one.
     cover: Cover | None = None
+    #: The version of the standing list whose patients are hidden here (warehouse/withdrawal); 0 where there is none.
+    standing_list: int = 0
     #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
@@ -92,12 +95,17 @@ class Session(Views):
             unpublished=unpublished,
             memory_mb=0 if trusted else machine_memory.untrusted_duckdb_mb(settings),
         )
-        opened = cls(con, chosen, location, settings=settings, trusted=trusted)
+        try:
+            version, folder = hiding.hide_withdrawn(con, location, chosen)
+        except BaseException:
+            con.close()
+            raise
+        opened = cls(con, chosen, location, settings=settings, trusted=trusted, standing_list=version)
         _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox
 
-            sandbox.harden_connection(con, location, settings)
+            sandbox.harden_connection(con, location, settings, *([folder] if folder else []))
         return opened
 
     def __repr__(self) -> str:
@@ -154,13 +162,8 @@ class Session(Views):
 
     @explain_faults()
     def under(self, cover: Cover) -> Self:
-        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox.
-
-        AccessRefusedError if the agreement does not cover the group.
-        """
-        changed = replace(self, cover=cover)
-        changed.require_group(self.group_name)
-        return changed._at()
+        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox."""
+        return self._at(cover=cover)
 
     def without_limits(self) -> Self:
         """The same lake for all groups and without an as-of date; under an agreement, all that it covers."""
@@ -186,7 +189,7 @@ class Session(Views):
             try:
                 return answer.execute()
             except duckdb.Error as error:
-                require_catalogue(error)
+                require_lake(error)
                 raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
@@ -207,7 +210,7 @@ class Session(Views):
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     def require_covered(self, query: str, parameters: Mapping[str, object]) -> None:
@@ -222,6 +225,12 @@ class Session(Views):
 
             for note in covering.require_covered(self, self.cover, query, parameters):
                 warnings.warn(note, UncoveredWarning, stacklevel=3)
+
+    @property
+    def shown(self) -> str:
+        """What the session shows, for a message on what it does not: as of which day, under which agreement."""
+        day = f" as of {self.day}" if self.day else ""
+        return f"{day} under agreement {self.cover.agreement}" if self.cover else day
 
     @explain_faults()
     def log_release(self, what: str, patients: Iterable[str] | None = None, **facts: Any) -> None:

@@ -14,6 +14,7 @@ from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.lake import encryption, store
 from warehouse.lake.snapshots import find_blocked
 from warehouse.query.session import Session
+from warehouse.withdrawal import removal, standing_list
 
 _SQL = "reports/status.sql"
 
@@ -23,7 +24,7 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
     """Count the contents of a lake, under the names that truth.json of synthetic data uses.
 
     `objects` to `other` are the inventory of the whole snapshot, and objects = image_json + clinical_json + rejected
-    + dcm + other. `patients`, `studies`, `series`, `images` and `modality` are those of the views, so they follow the
+    + dcm + other; beside them, `withheld` are those of withdrawn patients that the buckets have. `patients`, `studies`, `series`, `images` and `modality` are those of the views, so they follow the
     as-of date and the group. With an as-of date, `as_of` has that day's `patients` (with a clinical record), `images`
     and `latest_digest` (SHA-256 over the date of each patient's record in effect). If `unpublished_commits` is not 0, a
     refresh is running, was interrupted and will resume, or was `blocked` by the checks named there.
@@ -35,6 +36,8 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
         **_fetch_row(warehouse, sql["content"]),
         "modality": {row["modality"]: row["images"] for row in _fetch_rows(warehouse, sql["modalities"])},
         "as_of": {},
+        "withheld": removal.count_withheld(warehouse.con),
+        "unfinished_purges": sum(entry.is_purge_due for entry in standing_list.read_entries(warehouse.con)),
     }
     if warehouse.day:
         found["as_of"] = {str(warehouse.day): _count_as_of(warehouse, found["images"])}
@@ -66,10 +69,11 @@ def _render_reject_filter(warehouse: Session) -> str:
 
 
 def _count_tables(warehouse: Session, newest: int) -> dict[str, int]:
-    """Count the rows of each table at the snapshot; of the register of manifests today, as it is never published."""
+    """Count the rows of each table at the snapshot; of the register of manifests and the log of access, which are never
+    published, today."""
     sql = sql_files.read_statements(_SQL)
     there = {row["name"] for row in _fetch_rows(warehouse, sql["tables"])}
-    versions = {"ops.manifests": newest}
+    versions = {"ops.manifests": newest, "access.events": newest}
     return {
         table.name: _fetch_row(
             warehouse,

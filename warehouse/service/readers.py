@@ -22,6 +22,7 @@ from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
 from warehouse.service.scope import Scope
 from warehouse.settings import Settings
+from warehouse.withdrawal import standing_list
 
 #: Snapshots that are kept open; each has a DuckDB of its own, whose memory is given back when it is closed.
 _MOST_SNAPSHOTS = 3
@@ -52,6 +53,7 @@ class Readers:
         self._opening = threading.Lock()
         self._opened: OrderedDict[int, _Opened] = OrderedDict()
         self._newest = _Newest(self.location, settings)
+        self._version = 0  # of the standing list that the snapshots were opened with
         with self.read(Scope()):
             pass
 
@@ -94,7 +96,22 @@ class Readers:
                 self._retire(number)
         self._newest.close()
 
+    @property
+    def list_version(self) -> int:
+        """The version of the standing list of withdrawn patients that `find_snapshot` last saw. Asks nothing."""
+        return self._newest.list_version
+
+    def _close_older(self) -> None:
+        """Close every snapshot that was opened before the standing list of withdrawn patients changed."""
+        version = standing_list.find_version(self._newest.list_all())
+        with self._lock:
+            if version != self._version:
+                for number in [*self._opened]:
+                    self._retire(number)
+                self._version = version
+
     def _hold(self, number: int) -> _Opened:
+        self._close_older()
         with self._lock:
             if found := self._opened.get(number):
                 self._opened.move_to_end(number)
@@ -167,6 +184,10 @@ class _Newest:
 
     def find_time(self, number: int) -> datetime | None:
         return next((each.time for each in self._history if each.number == number), None)
+
+    @property
+    def list_version(self) -> int:
+        return standing_list.find_version(self._history)
 
     @explain_faults()
     def list_all(self) -> list[store.Snapshot]:

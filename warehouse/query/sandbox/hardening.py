@@ -13,12 +13,15 @@ from warehouse.settings import Settings
 MOST_DEPTH = 250
 
 
-def harden_connection(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
+def harden_connection(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings, *folders: str) -> None:
     """Restrict a connection with an attached lake, and all its cursors, to what reading the lake needs.
+
+    `folders` are others that it reads, such as that of the delete files that hide withdrawn patients.
 
     This cannot be undone. The catalogue file and the lake's data files stay accessible, because DuckDB's own scans need
     them; the first two layers keep queries away from them.
     """
+    readable = ", ".join(map(sql_files.literal, (location.data_path, *folders)))
     for setting in (
         "explain_output = 'all'",  # the only way to see the bound plan
         f"max_expression_depth = {MOST_DEPTH}",
@@ -27,7 +30,7 @@ def harden_connection(con: duckdb.DuckDBPyConnection, location: Location, settin
         "allow_community_extensions = false",
         "python_enable_replacements = false",
         f"max_temp_directory_size = '{settings.sql_spill_mb}MB'",
-        f"allowed_directories = [{sql_files.literal(location.data_path)}]",
+        f"allowed_directories = [{readable}]",
         "enable_external_access = false",
         "lock_configuration = true",
     ):

@@ -1,6 +1,7 @@
 """Answers over HTTP: which form is wanted, and ETags, by which a client learns that nothing changed without computing.
 
-An ETag names the snapshot, the scope, the rights and the request: all that an answer depends on.
+An ETag names the snapshot, the standing list of withdrawn patients, the scope, the rights and the request: all that an
+answer depends on.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ class Asking:
             str(self.service.readers.location),
             self.snapshot,
             self.service.readers.find_time(self.snapshot),
+            self.service.readers.list_version,
             self.scope,
             self.caller.rights.name,
             self.service.suppress,

@@ -1,0 +1,38 @@
+-- The standing list of withdrawn and opted-out patients. One statement under each name;
+-- warehouse/withdrawal/standing_list.py and changing.py run them. `version` is a snapshot of the lake: readers pin an
+-- older one, and the list is always read at the newest.
+
+-- name: entries
+-- What holds for each patient: the last word of each pair of actions.
+with
+changes as (
+    select * from lake.access.withdrawals at (version => {{ version }}) -- noqa: PRS, AL01, AL05
+)
+
+select
+    digest,
+    coalesce(max(version) filter (action = 'withdrawn'), 0)
+    > coalesce(max(version) filter (action = 'returned'), 0) as is_withdrawn,
+    coalesce(max(version) filter (action = 'opted out'), 0)
+    > coalesce(max(version) filter (action = 'opt-out ended'), 0) as is_opted_out,
+    coalesce(max(version) filter (action = 'permitted'), 0)
+    > coalesce(max(version) filter (action = 'permission ended'), 0) as is_permitted,
+    coalesce(max(version) filter (action = 'purge begun'), 0)
+    > coalesce(max(version) filter (action in ('returned', 'purged')), 0) as is_purge_due,
+    coalesce(max(version) filter (action = 'purged'), 0)
+    > coalesce(max(version) filter (action = 'returned'), 0) as is_purged,
+    max(changed_at) filter (action in ('withdrawn', 'opted out')) as since,
+    arg_max(changed_by, version) filter (action in ('withdrawn', 'opted out')) as changed_by,
+    arg_max(reason, version) filter (action in ('withdrawn', 'opted out')) as reason,
+    arg_max(allowed_by, version) filter (action = 'permitted') as allowed_by,
+    max(changed_at) filter (action = 'purged') as purged_at,
+    any_value(key_check) as key_check
+from changes
+group by digest
+order by since, digest;
+
+-- name: newest
+select coalesce(max(version), 0) as version from lake.access.withdrawals;
+
+-- name: insert
+insert into lake.access.withdrawals by name select * from changes_of_list;

@@ -1,0 +1,33 @@
+"""Remembers where backups of a lake were made, so that a purge of patients can bring them up to date."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.filesystem import files
+
+if TYPE_CHECKING:
+    from warehouse.lake.location import Location
+
+#: The file in the folder of the lake, with the folder of a backup on each line.
+NAME = "backups.txt"
+
+
+def list_known(place: Location) -> list[str]:
+    """The folders of backups, as far as the lake remembers them."""
+    if place.folder is None:
+        return []
+    with contextlib.suppress(OSError, UnicodeError):
+        return [line for line in (place.folder / NAME).read_text(encoding="utf-8").splitlines() if line]
+    return []
+
+
+def remember(place: Location, folder: Path) -> None:
+    """Remember the folder of a backup. Never fails: whoever makes a backup may be unable to write to the lake."""
+    known = list_known(place)
+    if place.folder is None or str(folder) in known:
+        return
+    with contextlib.suppress(OSError), files.write_text_atomically(place.folder / NAME) as file:
+        file.write("".join(f"{one}\n" for one in (*known, folder)))

@@ -1,0 +1,158 @@
+"""Proves a purge: searches every file of a lake, its catalogue and its backups for the patients, values and bytes.
+
+Values are searched decoded; bytes as they are, for what is in no value (statistics of files, free pages). Where no
+pseudonym is known any longer, because an interrupted purge had removed them all, the keys and contents are searched by
+digest.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
+from warehouse.errors import LakeError
+from warehouse.lake.location import Location, parse_address
+from warehouse.withdrawal import catalogue as catalogues
+from warehouse.withdrawal import raw_search, rows, stored
+from warehouse.withdrawal.redaction import Patterns
+from warehouse.withdrawal.stored import DataFile
+
+if TYPE_CHECKING:
+    from warehouse.settings import Settings
+    from warehouse.withdrawal.cleaning_up import KnownBackup
+    from warehouse.withdrawal.digests import Key
+
+_SQL = "withdrawal/proof.sql"
+#: Columns that name a patient, where a short pseudonym is searched as a whole value.
+_NAMING = ("patient_id", "PatientID", "pseudonym")
+
+
+@dataclass(slots=True)
+class Proof:
+    """What was searched, and where a patient was found; nothing found is the proof."""
+
+    files: int = 0
+    bytes: int = 0
+    catalogues: list[str] = field(default_factory=list)
+    by: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    backups: list[tuple[str, str]] = field(default_factory=list)
+
+
+def search(
+    place: Location,
+    settings: Settings,
+    names: dict[str, str],
+    digests: set[str],
+    key: Key,
+    known: Sequence[KnownBackup],
+) -> Proof:
+    """Search a lake and its backups; no finding names a patient."""
+    found = Proof(backups=[(one.folder, one.problem) for one in known])
+    patterns = Patterns.of(names)
+    found.by = ["digest of each name", *(["values"] if names else []), *(["bytes"] if patterns.distinctive else [])]
+    for lake in (place, *(parse_address(one.folder) for one in known if not one.problem)):
+        with catalogues.open_catalogue(lake, settings) as catalogue:
+            files = stored.list_data_files(catalogue.con, catalogue.schema, lake.data_path)
+            if rows.find_names(catalogue.con, files, key, digests):
+                found.findings.append(f"{lake.name}: a name in a table")
+            others = _list_others(catalogue, files)
+            _search_files(catalogue, lake, files, patterns, names, others, found)
+            _search_catalogue(catalogue, patterns, found)
+        if not lake.is_postgres and patterns.distinctive:
+            _search_bytes_apart(lake.catalogue, patterns, others, found)
+        found.catalogues.append(lake.name)
+    return found
+
+
+def _list_others(catalogue: catalogues.Catalogue, files: list[DataFile]) -> list[str]:
+    """Everybody whom the lake still names, whose pseudonyms may contain a purged one."""
+    found: set[str] = set()
+    if chosen := [file for file in files if file.table_name == "raw.objects"]:
+        query = sql_files.fill(sql_files.read_statements("withdrawal/rows.sql")["names by_key"],
+                               scan=stored.render_scan(chosen))  # fmt: skip
+        found.update(name for (name,) in catalogue.con.execute(query).fetchall())
+    return sorted(found)
+
+
+def _search_files(
+    catalogue: catalogues.Catalogue,
+    lake: Location,
+    files: list[DataFile],
+    patterns: Patterns,
+    names: dict[str, str],
+    others: list[str],
+    found: Proof,
+) -> None:
+    """Search every Parquet file below the data path, whether the catalogue names it or not."""
+    con, sql = catalogue.con, sql_files.read_statements(_SQL)
+    keys = {file.path: file.encryption_key for file in files}
+    keys |= {file.path: file.encryption_key for file in stored.list_delete_files(con, catalogue.schema, lake.data_path)}
+    query = sql_files.fill(sql["files"], pattern=sql_files.literal(f"{lake.data_path}**/*.parquet"))
+    for (path,) in con.execute(query).fetchall():
+        file = DataFile(0, 0, "", path, path, keys.get(path), 0, None, 0, None, has_content=False)
+        if names and (path in keys or not any(keys.values())):  # nobody can read a file whose key is gone
+            tests = _render_tests(catalogue, file, patterns)
+            row = fetch_first(con.execute(sql_files.fill(sql["values"], scan=stored.render_scan([file]), tests=tests)))
+            if row and row[0]:
+                found.findings.append(f"{_shorten(lake, path)}: {row[0]:,} rows")
+        row = fetch_first(con.execute(sql_files.fill(sql["blob"], path=sql_files.literal(path))))
+        data = bytes(row[0]) if row else b""
+        found.files, found.bytes = found.files + 1, found.bytes + len(data)
+        if raw_search.count_words(data, [*patterns.distinctive], others):
+            found.findings.append(f"{_shorten(lake, path)}: bytes")
+
+
+def _render_tests(catalogue: catalogues.Catalogue, file: DataFile, patterns: Patterns) -> str:
+    relation = catalogue.con.sql(f"from {stored.render_scan([file])}")
+    tests = ["false"]
+    for name in relation.columns:
+        if name in ("filename", "file_row_number", "file_path"):
+            continue
+        text = f"cast({sql_files.identifier(name)} as varchar)"
+        if patterns.words:
+            tests.append(f"regexp_matches({text}, {sql_files.literal(patterns.words)})")
+        if name in _NAMING:
+            tests += [f"{text} = {sql_files.literal(one)}" for one in patterns.short]
+        if name == "key":
+            tests += [f"list_contains(string_split({text}, '/'), {sql_files.literal(one)})" for one in patterns.short]
+    return " or ".join(tests)
+
+
+def _search_catalogue(catalogue: catalogues.Catalogue, patterns: Patterns, found: Proof) -> None:
+    """Search every text of DuckLake's tables."""
+    place = catalogue.place
+    schema = sql_files.literal(place.schema if place.is_postgres else "main")
+    for table, column in catalogue.run("tables", database=sql_files.literal("catalogue"), schema=schema):
+        holes = {"table": sql_files.identifier(table), "column": sql_files.identifier(column)}
+        n_texts = sum(patterns.find(text) or text in patterns.short for (text,) in catalogue.run("texts", **holes))
+        if n_texts:
+            found.findings.append(f"{place.name}, catalogue, {table}.{column}: {n_texts:,} values")
+
+
+def _search_bytes_apart(path: Path, patterns: Patterns, others: list[str], found: Proof) -> None:
+    """Search the bytes of a SQLite catalogue and of its journals."""
+    beside = [path, *(path.with_name(path.name + end) for end in ("-journal", "-wal"))]
+    there = [str(one) for one in beside if one.exists()]
+    request = {"paths": there, "words": [*patterns.distinctive], "longer": others}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-I", raw_search.__file__],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LakeError(f"{path} cannot be searched: {done.stderr.strip().splitlines()[-1]}")
+    found.findings += [f"{one}: bytes" for one, count in json.loads(done.stdout).items() if count]
+
+
+def _shorten(lake: Location, path: str) -> str:
+    return f"{lake.name}, {path.removeprefix(lake.data_path)}"
