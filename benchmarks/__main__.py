@@ -20,7 +20,7 @@ import duckdb
 
 import warehouse
 from benchmarks import cohorts, dicomweb
-from benchmarks.measure import Row, measure_medians, render_table, run_baseline, run_chest, run_process
+from benchmarks.measure import Row, measure_medians, render_row, render_table, run_baseline, run_chest, run_process
 from warehouse import synthetic
 
 _HEADERS_BASELINE = 3000
@@ -41,7 +41,7 @@ def main() -> None:
     if not (bucket / "truth.json").exists():
         print(f"making a sample bucket of {given.patients:,} patients …", file=sys.stderr)
         synthetic.make_bucket(bucket, given.patients, stubs=True)
-    rows: list[Row] = [("what", "measured", "baseline", "ratio", "must reach")]
+    print(render_table([("what", "measured", "baseline", "ratio", "must reach")]))
     measures = (
         measure_folder,
         measure_second_refresh,
@@ -56,10 +56,14 @@ def main() -> None:
         if given.only and measure.__name__ not in given.only:
             continue
         print(f"{measure.__name__} …", file=sys.stderr)
-        rows += measure(bucket, folder / "lake")
+        _print_rows(measure(bucket, folder / "lake"))
     if given.million:
-        rows += measure_million(bucket, folder)
-    print(render_table(rows))
+        _print_rows(measure_million(bucket, folder))
+
+
+def _print_rows(rows: list[Row]) -> None:
+    """Print the rows as they are measured, so that what was measured is kept when a later part fails."""
+    print("\n".join(render_row(row) for row in rows), flush=True)
 
 
 def measure_folder(bucket: Path, lake: Path) -> list[Row]:
@@ -282,8 +286,7 @@ def _count_files(bucket: Path) -> int:
 
 
 def _fetch_one(wh: warehouse.Warehouse, query: str) -> int:
-    row = wh.sql(query).fetchone()
-    assert row is not None
+    (row,) = wh.sql(query).fetchall()
     return int(row[0])
 
 

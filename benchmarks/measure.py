@@ -62,4 +62,9 @@ def render_table(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     head, *body = rows
     lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(map(render_row, lines))
+
+
+def render_row(row: Sequence[str]) -> str:
+    """A row of it."""
+    return "| " + " | ".join(row) + " |"

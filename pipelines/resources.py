@@ -7,6 +7,7 @@ Does not: any work on the data.
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -33,6 +34,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     lake: str = ""
     first_wait: float = retries.FIRST_WAIT  # seconds until a step that may heal is tried again
     manifests: str = ""
+    encrypted: bool = False  # a new lake is made with encrypted files, and no other is written
     sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
@@ -42,7 +44,8 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     @property
     def settings(self) -> Settings:
         """The settings as they are now."""
-        return load_settings()
+        found = load_settings()
+        return replace(found, encrypted=1) if self.encrypted else found
 
     @property
     def folder(self) -> Path:

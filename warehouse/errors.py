@@ -4,6 +4,7 @@
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
     │   └── UntrustedSqlError what somebody else's SQL may not do
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
+    ├── AccessRefusedError no agreement covers what was asked for (exit code 1)
     ├── SplitLeakError      a split has something on two sides (exit code 1)
     ├── ManifestError       a manifest does not hold: objects missing or changed, no snapshot (exit code 1)
     ├── SourceError         the bucket could not be listed or read
@@ -11,6 +12,7 @@
     │   └── RemovalsError   the listing would remove implausibly much (exit code 1)
     └── LakeError           the lake could not be opened or written
         ├── BlockedError    a structural check failed, so nothing was published (exit code 1)
+        ├── DamagedError    files of the lake are not those that were written (exit code 1)
         └── LakeBusyError   another refresh holds the lake: a retry succeeds later
 
 Every message names the thing, what is wrong with it and what to do. Anything that is not a
@@ -57,6 +59,17 @@ class NotFoundError(WarehouseError):
     exit_code = 1
 
 
+class AccessRefusedError(WarehouseError):
+    """No agreement covers what was asked for: it is not there, not in force, or for something else."""
+
+    exit_code = 1
+    is_logged = False
+
+
+class UncoveredWarning(UserWarning):
+    """Part of what was asked for is not in the answer, because the agreement does not cover it."""
+
+
 class SplitLeakError(WarehouseError):
     """A split has the same patient, the same image or the same bytes on two sides."""
 
@@ -100,6 +113,12 @@ class BlockedError(LakeError):
     def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.results = tuple(results)
+
+
+class DamagedError(LakeError):
+    """Files of the lake are missing, or have other bytes than were written."""
+
+    exit_code = 1
 
 
 class LakeBusyError(LakeError):

@@ -18,6 +18,8 @@ T = TypeVar("T")
 LAKE_VARIABLE = "CHEST_LAKE"
 SOURCE_VARIABLE = "CHEST_SOURCE"
 SHARE_VARIABLE = "CHEST_SHARE"
+ENCRYPTED_VARIABLE = "CHEST_ENCRYPTED"
+AGREEMENT_VARIABLE = "CHEST_AGREEMENT"
 #: CHEST_SQL_MEMORY_MB where it is not given: half of the machine's memory (machine_memory.py).
 HALF_OF_MACHINE = -1
 SUPPRESS_VARIABLE = "CHEST_SUPPRESS"
@@ -51,6 +53,8 @@ class Settings:
     citation: str = ""  # how the owner of the data asks to be cited
     # the conditions of use: for research on COVID-19, for a time, by named users
     data_use: str = "DUO:0000007 MONDO:0100096 DUO:0000025 DUO:0000026"
+    programme_end: str = ""  # the day on which the programme ends, and every agreement with it
+    encrypted: int = 0  # 1: only lakes with encrypted files are written; a new one is made so
     keep_days: int = 90  # that published snapshots are kept, and the history of runs
 
     def __repr__(self) -> str:

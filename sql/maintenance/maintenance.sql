@@ -2,7 +2,15 @@
 -- Days are whole days in UTC: on a SQLite catalogue a cutoff covers the whole of its day.
 
 -- name: tables
-select schema_name, table_name from duckdb_tables() where database_name = 'lake' order by all;
+select schema_name, table_name
+from duckdb_tables()
+where
+    database_name = 'lake'
+    and (
+        (schema_name, table_name) <> ('ops', 'files')
+        or (select count(*) from ducklake_list_files('lake', 'files', schema => 'ops')) > $few
+    )
+order by all;
 
 -- name: rewrite
 -- Files of which a tenth or more is deleted are rewritten without those rows; one file per partition.
@@ -57,7 +65,12 @@ files as (
     from {{ catalogue }}.ducklake_data_file as files
     left join deleted on files.data_file_id = deleted.data_file_id
     left join partitions on files.data_file_id = partitions.data_file_id
-    where files.end_snapshot is null
+    where
+        files.end_snapshot is null
+        -- The few files of ops.files wait until they are many.
+        and files.table_id not in (
+            select table_id from {{ catalogue }}.ducklake_table where table_name = 'files'
+        )
 ),
 
 mergeable as (

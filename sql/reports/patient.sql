@@ -1,6 +1,6 @@
 -- name: records
 select history.available_date, history.kind, history.key, records.record
-from lake.main.clinical_history as history
+from clinical_history as history
 inner join lake.raw.records as records on history.source = records.source and history.key = records.key
 where history.patient_id = $patient
 order by history.available_date, history.last_modified, history.key;
@@ -15,7 +15,7 @@ select
     n_images,
     available_date,
     StudyInstanceUID as id
-from lake.main.studies
+from studies
 where patient_id = $patient
 union all by name
 select
@@ -25,6 +25,6 @@ select
     submitting_centre as detail,
     available_date,
     key as id
-from lake.main.clinical_history
+from clinical_history
 where patient_id = $patient
 order by day nulls last, event, id;

@@ -11,15 +11,29 @@ group by all;
 select
     month,
     modality,
-    count(distinct StudyInstanceUID) as n_studies,
-    count(distinct patient_id) as n_patients
+    count(distinct StudyInstanceUID) as n_studies
 from (
     select
         cast(date_trunc('month', StudyDate) as date) as month,
         unnest(case when len(ModalitiesInStudy) > 0 then ModalitiesInStudy else ['none'] end) as modality,
-        StudyInstanceUID,
-        patient_id
+        StudyInstanceUID
     from lake.main.studies
+)
+group by all
+order by all;
+
+-- name: imaged
+-- A patient counts once in a month, by all modalities of the studies in it, as in table 1.
+select month, modalities, count(*) as n_patients
+from (
+    select
+        cast(date_trunc('month', StudyDate) as date) as month,
+        patient_id,
+        list_sort(list_distinct(flatten(list(
+            case when len(ModalitiesInStudy) > 0 then ModalitiesInStudy else ['none'] end
+        )))) as modalities
+    from lake.main.studies
+    group by all
 )
 group by all
 order by all;

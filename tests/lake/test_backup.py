@@ -108,7 +108,7 @@ def test_a_second_backup_copies_new_files_and_removes_unneeded_ones(copied: Path
     assert (unchanged.copied, unchanged.removed) == (0, 0)
     warehouse.refresh(str(bucket), str(copied / "lake"), add_source=True)
     with store.open_writer(place, Settings()) as con:
-        newest = store.list_snapshots(con)[-1].number
+        newest, _ = store.find_unpublished(store.list_snapshots(con))
         con.execute("call ducklake_merge_adjacent_files('lake')")
         con.execute(f"call ducklake_expire_snapshots('lake', versions => {list(range(1, newest))})")
         con.execute("call ducklake_cleanup_old_files('lake', cleanup_all => true)")

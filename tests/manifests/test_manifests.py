@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import warehouse
-from warehouse.lake import location
+from warehouse.lake import location, waiting
 from warehouse.lake import store as lakes
 from warehouse.manifests import paths, register
 from warehouse.manifests.checksums import compute_etag
@@ -735,7 +735,7 @@ def test_exports_are_recorded_and_marked_when_their_answer_changes(
 def test_an_export_from_a_lake_that_stays_busy_is_an_error_and_leaves_nothing(
     lake: str, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(register, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "SECONDS", 0.0)
     with (
         warehouse.open(lake) as wh,
         lakes.open_writer(location.parse_address(lake), Settings()),
@@ -762,7 +762,7 @@ def test_an_export_from_a_lake_that_stays_busy_is_an_error_and_leaves_nothing(
     ],
 )
 def test_a_missing_right_is_distinguished_from_a_failure(words: str, may_read_only: bool) -> None:
-    assert register.is_right_missing(words) is may_read_only
+    assert waiting.is_right_missing(words) is may_read_only
 
 
 def test_a_lake_of_before_the_register_gets_it(ask: Chest, lake: str, cohort: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from datetime import date
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -601,6 +602,52 @@ def test_modalities_of_the_report_are_rounded_as_in_table_1(numbers: list[int], 
     figures = build_figures({("a", "positive"): sum(numbers)}, {(None, name): n for name, n in found})
     shown = suppression.suppress_counts(figures, BASE).modalities
     assert shown == {name: n for name, n in round_levels(modalities, BASE).items() if n}
+
+
+MARCH, APRIL = date(2020, 3, 1), date(2020, 4, 1)
+#: Kinds of patients, each by the modalities of a month; and of how many values an attacker must be left in doubt.
+KINDS = [
+    (4, 14, [{MARCH: ("CR",)}, {MARCH: ("CR", "CT")}, {MARCH: ("CT",)}, {}]),
+    (4, 14, [{MARCH: ("CR",)}, {MARCH: ("CR", "CT")}, {MARCH: ("CT",)}, {MARCH: ("none",)}]),
+    (4, 14, [{MARCH: ("CR",)}, {MARCH: ("CR", "CT")}, {MARCH: ("CT",)}, {APRIL: ("CR",)}]),
+    # In both months: there each is counted twice, and once in table 1.
+    (2, 17, [{MARCH: ("CR",)}, {MARCH: ("CT",)}, {MARCH: ("CR",), APRIL: ("CR",)}, {MARCH: ("CR",), APRIL: ("CT",)}]),
+]
+
+
+@pytest.mark.parametrize(("least", "most", "kinds"), KINDS)
+def test_the_report_beside_table_1_discloses_no_small_number(
+    least: int, most: int, kinds: list[dict[date, tuple[str, ...]]]
+) -> None:
+    """Whoever tries all numbers of patients of each kind; with modalities rounded by themselves, 2 or 3 were left."""
+    giving = defaultdict(list)
+    for numbers in product(range(most + 1), repeat=len(kinds)):
+        if sum(numbers) > most:
+            continue
+        imaged: Counter[tuple[date | None, tuple[str, ...]]] = Counter()
+        studies, levels = Counter[tuple[date | None, str]](), Counter[str]()
+        for kind, n in zip(kinds, numbers, strict=True):
+            for month, modalities in kind.items():
+                imaged[month, modalities] += n
+                studies.update({(month, modality): n for modality in modalities})
+            known = sorted({name for modalities in kind.values() for name in modalities if name != "none"})
+            levels[" + ".join(known) or NO_VALUE] += n
+        figures = build_figures({("a", "positive"): sum(numbers)}, dict(studies), imaged=dict(imaged))
+        report = suppression.suppress_counts(figures, BASE)
+        shown = [(str(count.month), count.modality, count.n_studies) for count in report.studies]
+        assert all(n <= report.totals.n_patients for _, _, n in shown), "a part is never more than all"
+        table1 = round_levels(levels, BASE)
+        page = (report.totals.n_patients, *sorted(shown), *sorted(table1.items()))
+        giving[page].append((*numbers, *imaged.values(), *studies.values(), *levels.values()))
+    tried = 0
+    for (total, *_), worlds in giving.items():
+        if total + BASE - 1 > most:
+            continue  # larger tables are shown alike
+        for values in map(set, zip(*worlds, strict=True)):
+            if values & {*SMALL}:
+                tried += 1
+                assert len(values) >= least
+    assert tried
 
 
 def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_path: Path) -> None:

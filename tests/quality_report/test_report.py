@@ -238,7 +238,7 @@ def test_the_chart_of_studies_shows_the_four_years_with_most(months: dict[date, 
     def place(month: date) -> int:
         return 12 * month.year + month.month
 
-    span = bar_charts.find_shown_months([Studies(month, "CT", n, n) for month, n in months.items()])
+    span = bar_charts.find_shown_months([Studies(month, "CT", n) for month, n in months.items()])
     if not months:
         assert span is None
         return

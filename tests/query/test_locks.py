@@ -1,6 +1,7 @@
 """A reader between two questions holds no lock: whoever refreshes the lake need not wait for an idle notebook."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import copy_lake
 
 import warehouse
+from warehouse.lake.read_copy import READ_COPY
+from warehouse.manifests import register
 from warehouse.query.status import measure_status
 from warehouse.synthetic import make_bucket
 
@@ -61,3 +65,41 @@ def test_no_lock_is_held_after_a_query(lake: Path, question: str, trusted: bool)
             [sys.executable, "-c", ASK, str(lake / "catalog.sqlite")], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_of_half_an_answer_keeps_nobody_from_writing_or_reading(lake: Path, tmp_path: Path) -> None:
+    with warehouse.open(lake) as wh:
+        answer = wh.sql("select patient_id from patients order by patient_id")
+        first = answer.fetchone()
+        done = subprocess.run(
+            [sys.executable, "-c", ASK, str(lake / "catalog.sqlite")], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        manifest = wh.cohort("covid_risk").export(tmp_path / "manifest")
+        assert [entry["digest"] for entry in register.list_entries(str(lake))].count(manifest.digest) == 1
+        assert first not in answer.fetchall()
+
+
+def test_a_catalogue_that_was_put_back_is_read_and_not_the_copy_of_the_later_one(lake: Path, tmp_path: Path) -> None:
+    place = copy_lake(lake, tmp_path / "lake")
+    older = (place / "catalog.sqlite").read_bytes()
+    make_bucket(tmp_path / "bucket", 9, seed=3, stubs=True)
+    warehouse.refresh(tmp_path / "bucket", place, add_source=True)
+    with warehouse.open(place) as wh:
+        newer = wh.snapshot.number
+    (place / "catalog.sqlite").write_bytes(older)
+    with warehouse.open(place) as wh:
+        assert wh.snapshot.number < newer
+
+
+def test_the_copy_of_a_writer_that_died_is_not_read(lake: Path, tmp_path: Path) -> None:
+    place = copy_lake(lake, tmp_path / "lake")
+    kept = (place / READ_COPY).read_bytes(), (place / READ_COPY).stat()
+    make_bucket(tmp_path / "bucket", 9, seed=3, stubs=True)
+    warehouse.refresh(tmp_path / "bucket", place, add_source=True)
+    with warehouse.open(place) as wh:
+        newer = wh.snapshot.number
+    (place / READ_COPY).write_bytes(kept[0])
+    os.utime(place / READ_COPY, ns=(kept[1].st_atime_ns, kept[1].st_mtime_ns))
+    with warehouse.open(place) as wh:
+        assert wh.snapshot.number == newer

@@ -10,6 +10,7 @@ from warehouse.quality_report.model import (
     Checked,
     Figures,
     Filled,
+    Imaged,
     Patients,
     Repairs,
     Rule,
@@ -77,10 +78,15 @@ def build_figures(
     repairs: dict[tuple[str, str], tuple[int, int]] | None = None,
     filled: dict[str, tuple[int, int]] | None = None,
     found: dict[str, int] | None = None,
+    imaged: dict[tuple[date | None, tuple[str, ...]], int] | None = None,
 ) -> Figures:
-    """Build figures: patients by centre and status, studies, repairs (values and patients), a field's completeness."""
+    """Build figures: patients by centre and status, studies, repairs (values and patients), a field's completeness.
+
+    Patients of a month by their modalities (`imaged`) are those of a study each, unless given.
+    """
     by_status = {status: sum(n for (_, s), n in cells.items() if s == status) for status in STATUSES}
     studies, repairs = studies or {}, repairs or {}
+    imaged = imaged or {(month, (modality,)): n for (month, modality), n in studies.items()}
     modalities: dict[str, int] = {}
     for (_, modality), n in studies.items():
         modalities[modality] = modalities.get(modality, 0) + n
@@ -107,7 +113,8 @@ def build_figures(
             n_rejects=0,
             inventory=dict.fromkeys(("objects", "image_json", "clinical_json", "dcm", "other", "rejected"), 0),
         ),
-        [Studies(month, modality, n, n) for (month, modality), n in studies.items()],
+        [Studies(month, modality, n) for (month, modality), n in studies.items()],
+        [Imaged(month, modalities, n) for (month, modalities), n in imaged.items()],
         modalities,
         [Patients(centre, status, n) for (centre, status), n in cells.items()],
         centres,

@@ -34,6 +34,7 @@ def check(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     unpublished: Annotated[
         bool, typer.Option("--unpublished", help="Check the unpublished state: shows why publishing is blocked.")
     ] = False,
@@ -57,7 +58,10 @@ def check(
     if list_:
         _show_list(wanted, form)
         return
-    with options.open_session(lake, as_of, snapshot, group, unpublished=unpublished) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, unpublished=unpublished, agreement=agreement, leaves=bool(name) and not suppress
+    ) as warehouse:
+        options.log_release(warehouse, check=name)
         results = checks.run_checks(warehouse, name, limit=0 if suppress else limit)
         if form is Format.JSON:
             write_json([_to_json(result, suppress) for result in results])

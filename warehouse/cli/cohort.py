@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from warehouse.cli import cohort_examples, cohort_patients, cohort_reports, cohort_split, options, table1
-from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
+from warehouse.cli.cohort_options import (
+    Name,
+    Param,
+    Tables,
+    log_release,
+    note_tables,
+    parse_parameters,
+    parse_tables,
+    prepare,
+)
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, is_parquet, print_line, print_note, write_json, write_rows
 
@@ -128,6 +137,7 @@ def run(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
@@ -146,9 +156,12 @@ def run(
     from warehouse.disclosure_control import format_rounded
     from warehouse.query.origin import describe_origin
 
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=True
+    ) as warehouse:
         found = prepare(warehouse, name, param, table)
         origin = describe_origin(warehouse, compute_digest(found) if is_parquet(form, output) else None)
+        log_release(found, to=str(output) if output else None)
         write_rows(found.relation(), form, output, origin=origin)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         n_rows = found.rows.num_rows
@@ -169,6 +182,7 @@ def lint(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Check a cohort for errors before it runs, and for leakage: facts dated after its images.
@@ -199,7 +213,9 @@ def lint(
             needed = [f"--param {p.name}" for p in definition.params if p.default is None and p.name not in given]
             needed += [f"--table {name}" for name in definition.declared_tables if name not in files]
             if exists(location.parse_address(lake)) and not needed:
-                with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+                with options.open_session(
+                    lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+                ) as warehouse:
                     asked = prepare(warehouse, name, param, table)
                     problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
                     problems += leaks.find_problems(asked, suppress)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from warehouse.cli import options
 from warehouse.cli.output import print_note
 from warehouse.errors import UsageError
 
@@ -43,6 +44,27 @@ def prepare(warehouse: Session, name: str, param: list[str] | None, table: list[
     asked = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param), parse_tables(table))
     note_tables(asked.tables)
     return asked
+
+
+def log_release(answer: CohortAnswer, *, counts_to: int | None = None, **facts: Any) -> None:
+    """Log that a cohort's answer is about to leave, if it is under an agreement, and whose it is.
+
+    With `counts_to` only counts leave, rounded to that base: of the answer and of each of its steps.
+    """
+    from warehouse.cohorts.counted import list_patients
+
+    if not answer.warehouse.cover:
+        return
+    parts = dict(list_patients(answer, with_steps=counts_to is not None))
+    options.log_release(
+        answer.warehouse,
+        parts.pop("", None),
+        parts=parts,
+        counts_to=counts_to,
+        cohort=answer.definition.name,
+        rows=answer.rows.num_rows,
+        **facts,
+    )
 
 
 def note_tables(tables: Mapping[str, Table]) -> None:

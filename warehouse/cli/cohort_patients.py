@@ -23,6 +23,7 @@ def why(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
@@ -36,9 +37,12 @@ def why(
     """
     from warehouse.cohorts.why import explain_patient, to_table
 
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=True
+    ) as warehouse:
         found = prepare(warehouse, name, param, table)
         why = explain_patient(found, patient)
+        options.log_release(warehouse, [patient])
         if not why.is_in or form or output:
             write_rows(warehouse.con.from_arrow(to_table(why)), form, output, first=_REASONS)
         print_note(str(why))
@@ -52,6 +56,7 @@ def excluded(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
@@ -63,6 +68,9 @@ def excluded(
     """
     from warehouse.cohorts.exclusion import list_excluded
 
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=True
+    ) as warehouse:
         found = list_excluded(prepare(warehouse, name, param, table))
+        options.log_release(warehouse, found.column("patient_id").to_pylist(), rows=found.num_rows)
         write_rows(warehouse.con.from_arrow(found), form, output, first=found.column_names)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options, table1_layout
-from warehouse.cli.cohort_options import Name, Param, Tables, note_tables, parse_parameters, parse_tables, prepare
+from warehouse.cli.cohort_options import (
+    Name,
+    Param,
+    Tables,
+    log_release,
+    note_tables,
+    parse_parameters,
+    parse_tables,
+    prepare,
+)
 from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
 
@@ -41,6 +50,7 @@ def attrition(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.Answer = None,
     output: Annotated[
         Path | None,
@@ -64,9 +74,12 @@ def attrition(
     from warehouse.cohorts.demographics import to_table as demographics_table
     from warehouse.query.origin import describe_origin
 
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+    ) as warehouse:
         found = prepare(warehouse, name, param, table)
         people = follow_demographics(found, suppress) if demographics else []
+        log_release(found, counts_to=suppress, to=str(output) if output else None)
         if output and output.suffix.lower() in (".svg", ".png"):
             day = f" as of {warehouse.day}" if warehouse.day else ""
             where = f"{found.definition.name}, group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}"
@@ -101,6 +114,7 @@ def compare(
     suppress: options.Suppress = options.NO_SUPPRESS,
     lake: options.Lake = options.DEFAULT_LAKE,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
@@ -129,7 +143,7 @@ def compare(
         read, read_too = ({fold_name(t) for t in cohorts.load(which).tables_read} for which in (name, with_))
         also = {t: path for t, path in tables.items() if fold_name(t) in read_too}
         tables = {t: path for t, path in tables.items() if fold_name(t) in read or t not in also}
-    with _open_sides(lake, from_, to, group) as (then, now):
+    with _open_sides(lake, from_, to, group, agreement, not suppress) as (then, now):
         old = cohorts.CohortAnswer.prepare(then, name, given, tables)
         new = cohorts.CohortAnswer.prepare(now, with_ or name, given, also)
         note_tables({**old.tables, **new.tables})
@@ -137,6 +151,8 @@ def compare(
             raise UsageError("--suppress writes no rows: leave out -o and --format.")
         found = compare_answers(old, new)
         summary = summarize_differences(old, new, found, suppress)
+        for answer in (old, new):
+            log_release(answer, counts_to=suppress or None)
         if not suppress:
             shown = now.con.from_arrow(_tabulate_differences(found, old.definition))
             write_rows(shown, form, output, first=_WHY, origin=describe_origin(now))
@@ -160,16 +176,19 @@ def _tabulate_differences(found: list[Difference], definition: Definition) -> pa
 
 
 @contextlib.contextmanager
-def _open_sides(lake: str, from_: str | None, to: str | None, group: str) -> Iterator[tuple[Session, Session]]:
+def _open_sides(
+    lake: str, from_: str | None, to: str | None, group: str, agreement: str, leaves: bool
+) -> Iterator[tuple[Session, Session]]:
     """Open a session for each answer: at a snapshot if a number is given, else as of a day.
 
     Two days share one open lake; without `from_`, both sessions are the second.
     """
     numbers = [int(when) if when and when.isdigit() else None for when in (from_, to)]
     days = [when if number is None else None for when, number in zip((from_, to), numbers, strict=True)]
-    with options.open_session(lake, days[1], numbers[1], group, trusted=False) as now:
+    under: Any = {"trusted": False, "agreement": agreement, "leaves": leaves}
+    with options.open_session(lake, days[1], numbers[1], group, **under) as now:
         if numbers[0] is not None or (numbers[1] is not None and days[0]):
-            with options.open_session(lake, days[0], numbers[0], group, trusted=False) as then:
+            with options.open_session(lake, days[0], numbers[0], group, **under) as then:
                 yield then, now
         else:
             yield (now.as_of(days[0]) if days[0] else now), now
@@ -193,6 +212,7 @@ def confounders(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Measure the association of a label with centre, scanner, projection, month, sex and age.
@@ -208,8 +228,12 @@ def confounders(
     """
     from warehouse.cohorts import confounding
 
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
-        found = confounding.tabulate_confounders(prepare(warehouse, name, param, table), label, suppress)
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+    ) as warehouse:
+        asked = prepare(warehouse, name, param, table)
+        found = confounding.tabulate_confounders(asked, label, suppress)
+        log_release(asked, counts_to=suppress)
     if form is Format.JSON:
         write_json(_to_json(found))
         return

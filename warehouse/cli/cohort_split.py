@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options, split_options
-from warehouse.cli.cohort_options import Name, Param, Tables, prepare
+from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def split(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.TableOrJson = Format.TABLE,
     output: options.Target = None,
 ) -> None:
@@ -64,10 +65,13 @@ def split(
 
     rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed) or Split()
     columns = options.split_words(balance)
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress or output is not None
+    ) as warehouse:
         answer = prepare(warehouse, name, param, table).split(rule)
         found = balancing.describe_sides(answer, columns, suppress)
         leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer), suppress)
+        log_release(answer, counts_to=None if output else suppress, to=str(output) if output else None)
         if output:
             write_rows(warehouse.con.from_arrow(_tabulate_patients(answer)), None, output)
     if form is Format.JSON:

@@ -29,16 +29,18 @@ _MODULES = {
     "mcp": ("mcp",),
     "check": ("check",),
     "report": ("report",),
+    "access": ("access",),
     "source": ("source",),
     "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
+    "doctor": ("doctor",),
     "backup": ("backup", "move"),
 }
 #: In the order in which a new user needs them: create, inspect, query, export, maintain.
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "source", "withdraw", "maintain", "backup", "move"),
+    *("check", "report", "rejects", "access", "source", "withdraw", "maintain", "doctor", "backup", "move"),
 )
 
 

@@ -38,6 +38,7 @@ def download(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
@@ -63,10 +64,14 @@ def download(
                 f"{name} is the folder of a manifest here. Write ./{name} for the manifest, or --kind patient (study, "
                 "series) for what the lake has of that name."
             )
-        run_download(open_checked(Path(name)), output, layout, workers, source or (), lake, False, form, quiet)
+        run_download(
+            open_checked(Path(name)), output, layout, workers, source or (), lake, False, form, quiet, agreement
+        )
         return
     kinds = options.split_words(objects)
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=True
+    ) as warehouse:
         found = resolving.find_kind(warehouse, name, kind)
         made = resolving.make_manifest(warehouse, name, found, output, objects=kinds, warn=print_note)
-    run_download(made, output, layout, workers, source or (), lake, False, form, quiet)
+    run_download(made, output, layout, workers, source or (), lake, False, form, quiet, agreement)

@@ -56,6 +56,7 @@ def export(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: Annotated[Layout, typer.Option("--format", help="parquet, csv, json or meds")] = Layout.PARQUET,
     cohort: Annotated[
         str | None, typer.Option("--cohort", metavar="NAME|FILE.sql", help="With meds: also write its labels.")
@@ -81,7 +82,9 @@ def export(
     if (param or table) and not cohort:
         raise UsageError("--param and --table are for a cohort: give --cohort NAME.")
     files.require_vacant(output)
-    with options.open_session(lake, as_of, snapshot, group) as warehouse:
+    with options.open_session(lake, as_of, snapshot, group, agreement=agreement, leaves=True) as warehouse:
+        shown = warehouse.patients().select("patient_id").fetchall() if warehouse.cover else []
+        options.log_release(warehouse, (name for (name,) in shown), to=str(output), form=str(form))
         if form is Layout.MEDS:
             _export_meds(warehouse, output, prepare(warehouse, cohort, param, table) if cohort else None)
         else:
@@ -99,7 +102,7 @@ def _export_views(warehouse: Session, output: Path, form: Format) -> None:
             # A snapshot has only the views that existed when it was published.
             for view in filter(warehouse.has, EXPORTED):
                 query = f"from {sql_files.identifier(view)} order by all"
-                write_rows(warehouse.sql(query), form, part / f"{view}.{form}", origin=origin, is_alone=False)
+                write_rows(warehouse.con.sql(query), form, part / f"{view}.{form}", origin=origin, is_alone=False)
                 print_note(f"{view}.{form}")
             checksums.write_sums(part)
     except OSError as error:

@@ -68,6 +68,7 @@ def export(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Write the manifest of a cohort: its objects with sizes, etags and labels, and the question with its parameters.
@@ -89,7 +90,9 @@ def export(
 
     interruption.mark_writing()
     kinds, names = options.split_words(objects), options.split_words(columns)
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=True
+    ) as warehouse:
         answer = prepare(warehouse, name, param, table)
         rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed)
         answer = answer.split(rule) if rule else answer

@@ -40,6 +40,7 @@ def download(
         bool, typer.Option("--unsealed", help="Accept a manifest of format 1, which has no seal.")
     ] = False,
     lake: options.Lake = options.DEFAULT_LAKE,
+    agreement: options.Agreement = "",
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
@@ -55,7 +56,7 @@ def download(
     """
     interruption.mark_writing()
     opened = open_checked(folder, seal)
-    run_download(opened, output, layout, workers, source or (), lake, unsealed, form, quiet)
+    run_download(opened, output, layout, workers, source or (), lake, unsealed, form, quiet, agreement)
 
 
 def run_download(
@@ -68,6 +69,7 @@ def run_download(
     unsealed: bool,
     form: Format,
     quiet: bool,
+    agreement: str = "",
 ) -> None:
     """Download an open manifest and print what was done; ManifestError names what is missing."""
     from warehouse.cli.progress import show_progress
@@ -81,6 +83,8 @@ def run_download(
             workers=workers,
             source=source,
             lake_address=lake,
+            agreement=agreement,
+            what=options.name_command(),
             unsealed=unsealed,
             progress=report,
             warn=print_note,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from warehouse.cli.output import Format
-from warehouse.errors import UsageError
-from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, SUPPRESS, SUPPRESS_VARIABLE, require_base
+from warehouse.errors import AccessRefusedError, UncoveredWarning, UsageError
+from warehouse.settings import (
+    AGREEMENT_VARIABLE,
+    LAKE_VARIABLE,
+    SOURCE_VARIABLE,
+    SUPPRESS,
+    SUPPRESS_VARIABLE,
+    require_base,
+)
 
 if TYPE_CHECKING:
     from warehouse.query.session import Session
@@ -32,6 +40,31 @@ AsOf = Annotated[
 ]
 Snapshot = Annotated[int | None, typer.Option("--snapshot", help="A published snapshot; the newest by default.")]
 Group = Annotated[str, typer.Option("--group", help="Group of patients: training, validation or all.")]
+#: The command that runs.
+_command = ContextVar("command", default="chest")
+
+
+def _note_command(context: typer.Context, agreement: str) -> str:
+    """Note which command runs, for the log of access."""
+    names, above = [], cast(Any, context)
+    while above.parent:
+        names.append(above.info_name)
+        above = above.parent
+    _command.set(" ".join(["chest", *reversed(names)]))
+    return agreement.strip()
+
+
+Agreement = Annotated[
+    str,
+    typer.Option(
+        "--agreement",
+        metavar="ID",
+        envvar=AGREEMENT_VARIABLE,
+        callback=_note_command,
+        help="The agreement under which it leaves (chest access list): only what it covers is in the answer.",
+        show_envvar=False,
+    ),
+]
 Answer = Annotated[Format | None, typer.Option("--format", help="Output format.")]
 
 
@@ -93,10 +126,16 @@ def open_session(
     *,
     unpublished: bool = False,
     trusted: bool = True,
+    is_ours: bool = True,
+    agreement: str = "",
+    leaves: bool = False,
 ) -> Iterator[Session]:
     """Open the session that the options describe; prints a note if the as-of date is in the future.
 
     Without `trusted`, SQL runs in the sandbox, and the block is limited to the time and memory of untrusted SQL.
+
+    `leaves` says that the command shows rows, or exact counts: where a lake enforces agreements it needs one.
+    Under an `agreement` the session shows what that covers; without `is_ours`, the SQL is then sandboxed in any case.
     """
     from datetime import UTC, datetime
 
@@ -105,12 +144,60 @@ def open_session(
     from warehouse.query.session import Session
 
     day = parse_day(as_of) if as_of else None
+    trusted = trusted and (is_ours or not agreement)
     with Session.open(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
-        if group != DEFAULT_GROUP:
-            warehouse = warehouse.group(group)  # noqa: PLW2901
-        if day:
-            warehouse = warehouse.as_of(day)  # noqa: PLW2901
-            if day > datetime.now(UTC).date():
-                print_note(f"{day} is in the future: showing everything available today.")
-        with contextlib.nullcontext() if trusted else warehouse.limited():
-            yield warehouse
+        warehouse = permit(warehouse, agreement, leaves=leaves)  # noqa: PLW2901
+        with log_refusals(warehouse):
+            if group != DEFAULT_GROUP or warehouse.cover:
+                warehouse = warehouse.group(group)  # noqa: PLW2901
+            if day:
+                warehouse = warehouse.as_of(day)  # noqa: PLW2901
+                if day > datetime.now(UTC).date():
+                    print_note(f"{day} is in the future: showing everything available today.")
+            with contextlib.nullcontext() if trusted else warehouse.limited():
+                yield warehouse
+
+
+def permit(warehouse: Session, agreement: str, *, leaves: bool) -> Session:
+    """The session under its agreement, if there is one; AccessRefusedError if it is needed, or not in force."""
+    if not agreement and not leaves:
+        return warehouse
+    from warehouse.access.coverage import Cover
+    from warehouse.access.enforcement import find_permit
+
+    place, settings = warehouse.location, warehouse.settings
+    found = find_permit(warehouse.con, place, settings, agreement, leaves=leaves, what=name_command())
+    if found is None:
+        return warehouse
+    return warehouse.under(Cover.of(found))
+
+
+@contextlib.contextmanager
+def log_refusals(warehouse: Session) -> Iterator[None]:
+    """Log what is refused within a `with` block, under the agreement of a session; show its warnings as notes."""
+    if not warehouse.cover:
+        yield
+        return
+    import warnings
+
+    from warehouse.access.enforcement import log_refusal
+    from warehouse.cli.output import print_note
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UncoveredWarning)
+        warnings.showwarning = lambda message, *_, **__: print_note(str(message))
+        try:
+            yield
+        except AccessRefusedError as error:
+            log_refusal(warehouse.location, warehouse.settings, warehouse.cover.agreement, name_command(), error)
+            raise
+
+
+def name_command() -> str:
+    """The command that runs, as `chest manifest export`, if it takes an agreement."""
+    return _command.get()
+
+
+def log_release(warehouse: Session, patients: Iterable[str] | None = None, **facts: Any) -> None:
+    """Log what a command is about to let leave, if the session is under an agreement."""
+    warehouse.log_release(name_command(), patients, **facts)

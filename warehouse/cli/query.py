@@ -13,7 +13,10 @@ from warehouse.cli.output import Format, format_count, print_note, write_json, w
 from warehouse.errors import UntrustedSqlError, UsageError
 
 if TYPE_CHECKING:
+    import duckdb
+
     from warehouse.query.patient import Patient
+    from warehouse.query.session import Session
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,6 +45,7 @@ def sql(
         typer.Option("--since", metavar="SNAPSHOT", help="Add the view changes: rows added, changed or removed since."),
     ] = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.Answer = None,
     output: options.Target = None,
     untrusted: Annotated[
@@ -66,9 +70,12 @@ def sql(
         )
     text = _read_query(query, file)
     parameters = dict(_parse_parameter(word) for word in param or [])
-    with options.open_session(lake, as_of, snapshot, group, trusted=not untrusted) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=not untrusted, is_ours=False, agreement=agreement, leaves=True
+    ) as warehouse:
         import duckdb
 
+        from warehouse.engine.faults import require_lake
         from warehouse.engine.messages import clean_message
         from warehouse.query.origin import describe_origin
 
@@ -77,11 +84,23 @@ def sql(
 
             create_changes_view(warehouse, since)
         try:
-            write_rows(warehouse.ask(text, parameters), form, output, origin=describe_origin(warehouse))
+            answer = warehouse.ask(text, parameters)
+            if warehouse.cover:
+                answer = _release(warehouse, answer, output)
+            write_rows(answer, form, output, origin=describe_origin(warehouse))
         except UntrustedSqlError as error:
             raise UsageError(f"{error} If the query is your own, run it without --untrusted.") from None
         except duckdb.Error as error:
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
+
+
+def _release(warehouse: Session, answer: duckdb.DuckDBPyRelation, output: Path | None) -> duckdb.DuckDBPyRelation:
+    """Log the answer before it leaves; of which patients it is, if it says so."""
+    rows = answer.to_arrow_table()
+    named = rows.column("patient_id").to_pylist() if "patient_id" in rows.column_names else None
+    options.log_release(warehouse, named, rows=rows.num_rows, to=str(output) if output else None)
+    return warehouse.con.from_arrow(rows)
 
 
 def _read_query(query: str | None, file: Path | None) -> str:
@@ -116,6 +135,7 @@ def patient(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
     """Show the data of one patient as a timeline; --format json includes complete records and objects.
@@ -126,8 +146,9 @@ def patient(
     """
     from warehouse.query.patient import find_patient
 
-    with options.open_session(lake, as_of, snapshot, group) as warehouse:
+    with options.open_session(lake, as_of, snapshot, group, agreement=agreement, leaves=True) as warehouse:
         found = find_patient(warehouse, patient_id)
+        options.log_release(warehouse, [patient_id])
         if form is Format.JSON:
             write_json(_collect_all(found))
         else:

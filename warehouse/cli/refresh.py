@@ -31,6 +31,13 @@ Reextract = Annotated[
     bool,
     typer.Option("--reextract", help="Extract the columns of all stored headers again, for a column that was added."),
 ]
+Encrypted = Annotated[
+    bool,
+    typer.Option(
+        "--encrypted",
+        help="Encrypt the files of a new lake; its catalogue has the keys. An existing lake must be encrypted already.",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,6 +55,7 @@ def refresh(
     allow_removals: AllowRemovals = False,
     add_source: AddSource = False,
     reextract: Reextract = False,
+    encrypted: Encrypted = False,
     form: options.TableOrJson = Format.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
@@ -73,6 +81,7 @@ def refresh(
     from warehouse.settings import load_settings
 
     interruption.mark_writing()
+    settings = load_settings()
     with show_progress(quiet=quiet) as report:
         result = run_refresh(
             source,
@@ -83,7 +92,7 @@ def refresh(
             allow_removals=allow_removals,
             add_source=add_source,
             reextract_headers=reextract,
-            settings=replace(load_settings(), inventory=inventory),
+            settings=replace(settings, inventory=inventory, encrypted=int(encrypted or settings.encrypted)),
             progress=report,
         )
     if form is Format.JSON:

@@ -23,6 +23,7 @@ def report(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
 ) -> None:
     """Write one self-contained page on data quality: counts, charts and checks, without values of individual patients.
 
@@ -38,7 +39,8 @@ def report(
     """
     from warehouse import quality_report
 
-    with options.open_session(lake, as_of, snapshot, group) as warehouse:
+    with options.open_session(lake, as_of, snapshot, group, agreement=agreement, leaves=not suppress) as warehouse:
+        options.log_release(warehouse, to=str(output))
         quality_report.write_report(warehouse, output, suppress)
         day = f" as of {warehouse.day}" if warehouse.day else ""
         print_line(f"{output}: group {warehouse.group_name}{day}, snapshot {warehouse.snapshot.number}")

@@ -40,30 +40,36 @@ def status(
     Example:
     $ chest status --as-of 2020-06-01 --format json
     """
+    from warehouse.access.programme import summarise_access
     from warehouse.query.status import measure_status
 
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
         found = measure_status(warehouse)
+        found |= summarise_access(warehouse.location, warehouse.settings)
     if form is Format.JSON:
         write_json(found)
     else:
-        _show_status(found)
+        _show_status(found, lake)
 
 
-def _show_status(found: dict[str, Any]) -> None:
+def _show_status(found: dict[str, Any], lake: str) -> None:
     from warehouse.cli.terminal import create_console
 
     out = create_console(soft_wrap=True)
-    _show_snapshot(out, found)
+    _show_snapshot(out, found, lake)
     _show_counts(out, found)
     _show_refreshes(out, found["refreshes"])
 
 
-def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
+def _show_snapshot(out: Console, found: dict[str, Any], lake: str) -> None:
     """Print the snapshot, the checks that block a newer one, and the sources."""
+    from warehouse.lake.encryption import describe_keys
+    from warehouse.lake.location import parse_address
     from warehouse.lake.snapshots import BLOCKED_ADVICE
 
     out.print(f"lake       {found['lake']}", markup=False)
+    if found["encrypted"]:
+        out.print(f"encrypted  {describe_keys(parse_address(lake))}", markup=False)
     out.print(f"snapshot   {found['snapshot']}, published {found['published_at']:%Y-%m-%d %H:%M} UTC")
     for row in found["blocked"]:
         out.print(
@@ -81,6 +87,8 @@ def _show_snapshot(out: Console, found: dict[str, Any]) -> None:
             f"           {format_count(found['unpublished_commits'], 'commit')} unpublished: "
             "a refresh is running or was interrupted"
         )
+    if line := found.get("access", {}).get("summary"):
+        out.print(f"access     {line}", markup=False)
     if found["unfinished_purges"]:
         out.print("UNFINISHED a purge of withdrawn patients. Finish it:  chest withdraw --purge", style="bold red")
     for source in found["sources"]:

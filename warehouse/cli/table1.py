@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options, table1_layout
-from warehouse.cli.cohort_options import Name, Param, Tables, prepare
+from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare
 from warehouse.cli.output import write_json
 from warehouse.cli.terminal import get_plain_stream
 from warehouse.errors import UsageError
@@ -65,6 +65,7 @@ def table1(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: Annotated[Form | None, typer.Option("--format", help="Output format.")] = None,
     output: Annotated[
         Path | None,
@@ -86,9 +87,12 @@ def table1(
     chosen = form or _find_form(output)
     if chosen is Form.XLSX and output is None:
         raise UsageError("An Excel workbook cannot be printed. Write it to a file:  -o FILE.xlsx")
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+    ) as warehouse:
         found = prepare(warehouse, name, param, table)
         made = tabulate_characteristics(found, by, suppress, count_missing=missing is Missing.LEVEL)
+        log_release(found, counts_to=suppress, to=str(output) if output else None)
     if output is None:
         _print(made, chosen, numeric)
     else:

@@ -13,14 +13,14 @@ from warehouse import notebook, settings
 from warehouse.catalog import columns
 from warehouse.cohorts import binding, division, parameters, validation
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import DefinitionError, suggest_nearest
+from warehouse.cohorts.header import DefinitionError
 from warehouse.cohorts.parsing import load
 from warehouse.cohorts.split import COLUMN, MEANING, Split
 from warehouse.cohorts.tables import Given, Table, read_tables
 from warehouse.engine import limits
-from warehouse.engine.faults import require_catalogue
+from warehouse.engine.faults import require_lake
 from warehouse.engine.messages import explain_shortage
-from warehouse.engine.names import fold_name
+from warehouse.engine.names import fold_name, suggest_nearest
 from warehouse.errors import LakeError, UntrustedSqlError, UsageError
 from warehouse.lake import store
 from warehouse.query import macros, sandbox
@@ -83,6 +83,7 @@ class CohortAnswer:
         types = {name: table.columns for name, table in tables.items()}
         values, step_columns = check_definition(definition, given, types)
         held = warehouse.sandboxed()
+        held.require_covered(definition.sql, values)
         return cls(_attach_tables(held, tables), definition, values, step_columns, tables=tables)
 
     def on(self, warehouse: Session) -> Self:
@@ -171,7 +172,7 @@ class CohortAnswer:
             _check_snapshot(self.warehouse, self.definition)
             raise
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             if shortage := explain_shortage(error):
                 raise UsageError(f"Cohort {self.definition.name} could not run. {shortage}") from None
             raise binding.to_definition_error(error, self.definition) from None

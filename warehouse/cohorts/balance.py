@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 from warehouse.catalog import columns
 from warehouse.cohorts import division, group_statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.levels import UNKNOWN, require_levels, round_levels, round_levels_by
 from warehouse.cohorts.split import order_sides
 from warehouse.cohorts.table1 import AGE
 from warehouse.disclosure_control import Table, make_table, round_count
-from warehouse.engine.names import fold_name
+from warehouse.engine.names import fold_name, suggest_nearest
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import UsageError
 from warehouse.settings import require_base

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns, public_views
 from warehouse.cohorts.definition import ANSWER, Definition, Step
-from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable, suggest_nearest
+from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable
 from warehouse.cohorts.sql_text import find_line
 from warehouse.cohorts.tables.types import quote_type
 from warehouse.engine import query_text, sql_files
 from warehouse.engine.connections import open_connection
-from warehouse.engine.names import find_wrong_names
+from warehouse.engine.names import find_wrong_names, suggest_nearest
 from warehouse.lake import store
 from warehouse.query import macros, sandbox
 
@@ -54,7 +54,7 @@ def _create_shell() -> duckdb.DuckDBPyConnection:
 
     con = open_connection({"threads": 1, "memory_limit": "200MB"})
     con.execute(f"attach ':memory:' as {store.ALIAS}; use {store.ALIAS}")
-    con.execute("create schema raw; create schema core; create schema ops; set TimeZone = 'UTC'")
+    con.execute("create schema raw; create schema core; create schema ops; create schema access; set TimeZone = 'UTC'")
     con.execute("create table core.dicom_attributes (keyword varchar, tag varchar)")
     for table in columns.list_tables():
         con.execute(f"create table {table.name} ({columns.render_columns(table)})")

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.levels import UNKNOWN, require_levels, round_levels_by
 from warehouse.disclosure_control import Table, round_count
 from warehouse.engine import sql_files
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 from warehouse.settings import require_base
 

@@ -5,14 +5,13 @@ Indented lines (`--   …`) continue the text of an entry.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from warehouse.cohorts.tables.declaration import Declaration, parse_declaration
-from warehouse.engine.names import MOST_CHARACTERS, explain_name, fold_name, quote_name
+from warehouse.engine.names import explain_name, fold_name, quote_name, suggest_nearest
 from warehouse.engine.query_text import shorten
 from warehouse.errors import UsageError
 
@@ -79,16 +78,6 @@ class Parameter:
     def is_list(self) -> bool:
         """Whether it takes several values."""
         return self.type.endswith("[]")
-
-
-def suggest_nearest(name: str, known: Iterable[str]) -> str:
-    """Return `Did you mean x?` for the nearest known name, ignoring case, or an empty string."""
-    known = list(known)
-    if len(name) > MOST_CHARACTERS or len(known) > _MOST_ENTRIES:
-        return ""
-    lower = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    return f" Did you mean {lower[near[0]]}?" if near else ""
 
 
 def choose_comparable(names: Sized, known: Collection[str]) -> Collection[str]:

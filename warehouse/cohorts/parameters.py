@@ -8,8 +8,8 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import Parameter, suggest_nearest
-from warehouse.engine.names import fold_name
+from warehouse.cohorts.header import Parameter
+from warehouse.engine.names import fold_name, suggest_nearest
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.query import sandbox

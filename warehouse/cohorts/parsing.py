@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.cohorts import header
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable, suggest_nearest
+from warehouse.cohorts.header import DefinitionError, Problem, choose_comparable
 from warehouse.cohorts.sql_text import (
     find_deepest_line,
     find_line,
@@ -23,7 +23,7 @@ from warehouse.cohorts.sql_text import (
 )
 from warehouse.cohorts.steps import cut_steps, find_misnamed, find_tables_read, find_unused
 from warehouse.engine import sql_files
-from warehouse.engine.names import fold_name, quote_name
+from warehouse.engine.names import fold_name, quote_name, suggest_nearest
 from warehouse.engine.query_text import find_hidden, read_text
 from warehouse.errors import UsageError
 from warehouse.query.sandbox import TOO_DEEP

@@ -22,7 +22,7 @@ from datetime import date
 from itertools import accumulate
 from typing import Any, Self
 
-from warehouse.cohorts.header import suggest_nearest
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 from warehouse.query.days import parse_day
 

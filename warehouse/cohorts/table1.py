@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts import group_statistics as statistics
 from warehouse.cohorts.group_statistics import FEWEST, Summary
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.levels import NO_VALUE, SEVERAL, require_levels, round_levels_by
 from warehouse.disclosure_control import Table
 from warehouse.engine import sql_files
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 from warehouse.settings import SUPPRESS, require_base
 

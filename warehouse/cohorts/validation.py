@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.cohorts.definition import Definition
-from warehouse.cohorts.header import Problem, choose_comparable, suggest_nearest
+from warehouse.cohorts.header import Problem, choose_comparable
 from warehouse.cohorts.sql_text import find_line
 from warehouse.cohorts.tables.declaration import explain_table_name
-from warehouse.engine.names import fold_name, quote_name
+from warehouse.engine.names import fold_name, quote_name, suggest_nearest
 from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.query import sandbox
 

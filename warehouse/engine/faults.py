@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import duckdb
 
-from warehouse.engine.messages import clean_message, explain_shortage
+from warehouse.engine.messages import EXAMINE, clean_message, explain_damage, explain_shortage
 from warehouse.errors import LakeError
 
 #: A bug in our own SQL.
@@ -39,9 +39,10 @@ def explain_faults() -> Iterator[None]:
         raise
 
 
-def require_catalogue(error: Exception) -> None:
-    """Raise LakeError if a query failed because the catalogue does not respond: the query itself may be correct."""
-    if any(words in str(error)[:_MOST_SEARCHED] for words in _CUT_OFF):
+def require_lake(error: Exception) -> None:
+    """Raise LakeError if a query failed because the catalogue does not respond or a file of the lake is missing or
+    damaged: the query itself may be correct."""
+    if explain_damage(error) or any(words in str(error)[:_MOST_SEARCHED] for words in _CUT_OFF):
         raise LakeError(explain_fault(error)) from error
 
 
@@ -49,6 +50,8 @@ def explain_fault(error: Exception) -> str:
     """A duckdb.Error or MemoryError in one line; "" for a bug in the program."""
     if shortage := explain_shortage(error):
         return shortage
+    if damage := explain_damage(error):
+        return damage
     line = " ".join(clean_message(error).split())
     if any(words in line[:_MOST_SEARCHED] for words in _CUT_OFF):
         return f"The lake's catalogue does not respond: {line.rstrip('.')}. Try again when its server is back."
@@ -56,9 +59,12 @@ def explain_fault(error: Exception) -> str:
         return ""
     if "Permission denied" in line:
         return f"The lake cannot be read or written: {line.rstrip('.')}. Ask its owner for access."
-    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.FatalException):
-        return (
-            f"The lake cannot be read or written: {line.rstrip('.')}. If a file is missing or truncated, "
-            "restore the lake from its last good backup (docs/operations.md, Restoring)."
-        )
+    if is_of_a_file(error):
+        return f"The lake cannot be read or written: {line.rstrip('.')}. {EXAMINE}"
     return line
+
+
+def is_of_a_file(error: Exception) -> bool:
+    """Whether a file that is missing or damaged may be the cause: Parquet's own errors have no class of theirs."""
+    kinds = (duckdb.IOException, duckdb.InvalidInputException, duckdb.FatalException)
+    return isinstance(error, kinds) or type(error) is duckdb.Error

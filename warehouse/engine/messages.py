@@ -15,6 +15,13 @@ _NO_MEMORY = re.compile(
 #: Where what does not fit into memory does not fit onto disk either: by the limit that DuckDB has for it.
 _NO_SPILL = re.compile(r"max_temp_directory_size|temp[a-z_]* directory|offload data block", re.IGNORECASE)
 _NO_DISK = re.compile(r"no space left on device|disk is full", re.IGNORECASE)
+#: How DuckDB reports that a Parquet file of the lake is missing or damaged: by its name, or without any.
+_DAMAGE = re.compile(
+    r"ducklake-[0-9a-f]{8}-[0-9a-f-]{27}\S*\.parquet|TProtocolException|don't know what type|invalid TType|"
+    r"Out of buffer|in Parquet file|in value construction|converted type|too small to be a Parquet"
+)
+#: The advice about such a file.
+EXAMINE = "If a file of the lake is missing or damaged, this finds it and says what to do:  chest doctor"
 #: Errors about the query or a value in it, not about the machine.
 _OF_THE_QUERY = ("ParserException", "BinderException", "CatalogException", "ConversionException", "OutOfRangeException")
 #: Characters of an error that are searched for what it is about.
@@ -41,6 +48,15 @@ def explain_shortage(error: Exception) -> str:
         "It needs more memory than it may have. Ask for less, or allow more: CHEST_MEMORY_LIMIT_MB (of DuckDB, in MB), "
         "and CHEST_SQL_MEMORY_MB (of the process) for untrusted SQL, cohorts and manifests."
     )
+
+
+def explain_damage(error: Exception) -> str:
+    """A missing or damaged file of the lake in one line, which quotes nothing of it; "" for any other error."""
+    text, kind = str(error)[:_MOST_SEARCHED], type(error).__name__
+    if kind in _OF_THE_QUERY or not (found := _DAMAGE.search(text)):
+        return ""
+    name = f" ({found[0]})" if found[0].startswith("ducklake-") else ""
+    return f"A file of the lake{name} is missing, or is not what was written. Examine the lake:  chest doctor"
 
 
 def clean_message(error: Exception) -> str:

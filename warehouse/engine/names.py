@@ -5,11 +5,14 @@ A name goes into SQL as `sql_files.identifier()` quotes it; that it has nothing 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
 #: As PostgreSQL cuts names, and more than a reader takes in.
 MOST_CHARACTERS = 63
+#: Among more than these no nearest name is looked for: it would take seconds.
+_MOST_KNOWN = 1_000
 
 _NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{MOST_CHARACTERS - 1}}}")
 _CAPITALS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -74,3 +77,13 @@ def explain_name(name: str) -> str:
 def quote_name(name: str, most: int = 40) -> str:
     """A text that may be anything, to be shown in a message: quoted, escaped, cut."""
     return ascii(name) if len(name) <= most else f"{name[:most]!a}…"
+
+
+def suggest_nearest(name: str, known: Iterable[str]) -> str:
+    """Return `Did you mean x?` for the nearest known name, ignoring case, or an empty string."""
+    known = list(known)
+    if len(name) > MOST_CHARACTERS or len(known) > _MOST_KNOWN:
+        return ""
+    lower = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return f" Did you mean {lower[near[0]]}?" if near else ""

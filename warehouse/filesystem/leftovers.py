@@ -78,6 +78,36 @@ def sweep_leftovers(folder: str) -> None:
                 _remove_dead(path)
 
 
+def find_dead(folder: str) -> list[str]:
+    """What dead processes of the same user have left in a folder; empty if it cannot be read."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for path in [entry.path for entry in entries if _NAME.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError, ImportError):
+                if _is_dead(path):
+                    found.append(path)
+    return sorted(found)
+
+
+def remove_dead(folder: str) -> None:
+    """Remove what dead processes of the same user have left in a folder, now."""
+    for path in find_dead(folder):
+        with contextlib.suppress(OSError):
+            _remove_dead(path)
+
+
+def _is_dead(path: str) -> bool:
+    """Whether no process holds it any more. OSError if one does, ImportError on Windows, which has no such locks."""
+    import fcntl
+
+    handle = os.open(path, os.O_RDONLY | _NOFOLLOW | _NONBLOCK | _CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return os.fstat(handle).st_uid == os.geteuid()
+    finally:
+        os.close(handle)
+
+
 def _new_path(parent: str, kind: Kind) -> str:
     return os.path.join(parent, f"{_NAMES[kind]}{os.urandom(16).hex()}")  # noqa: PTH118
 

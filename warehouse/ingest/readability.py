@@ -116,6 +116,10 @@ def _count_unread(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Un
             return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
     except (duckdb.BinderException, duckdb.CatalogException):  # a snapshot from before rows were kept
         return {}
+    except (duckdb.IOException, duckdb.InvalidInputException):
+        if not version:
+            raise
+        return {}  # a file of that snapshot is damaged, and the doctor has dropped it since
 
 
 def _summarize_reasons(run: Run, source: str) -> str:

@@ -14,7 +14,7 @@ from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeError
-from warehouse.lake import data_path
+from warehouse.lake import data_path, encryption
 from warehouse.lake.location import Location
 from warehouse.lake.snapshots import ALIAS
 from warehouse.settings import Settings
@@ -24,6 +24,8 @@ from warehouse.settings import Settings
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
 #: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
 WRITER_MB = 320
+#: How long a statement waits for a SQLite catalogue that another connection has locked, in milliseconds.
+BUSY_MS = 30_000
 #: SQLite's messages for a truncated or overwritten catalogue.
 _DAMAGED = ("is malformed", "is not a database", "disk I/O error")
 
@@ -46,6 +48,8 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     # Packages first: DuckDB would hash each of their files (35 MB) for its signature, on every connection. pip has
     # verified the hashes of the packages, as of DuckDB itself, which has no signature.
     missing = [name for name in extensions if not _load_package(con, name)]
+    # A millisecond; only the attached lake shows whether it is encrypted, and then loading takes seventy.
+    _load_package(con, encryption.CIPHERS)
     con.execute("set allow_unsigned_extensions = false")  # cannot be undone in DuckDB
     for name in missing:
         load_extension(con, name)
@@ -112,21 +116,28 @@ def _create_s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     con.execute(f"create or replace secret lake_data (type s3, {words})")
 
 
-def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str) -> None:
-    """Attach the lake and `USE` it; LakeError gives the reason if that fails."""
+def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str, read_copy: Path | None = None) -> None:
+    """Attach the lake and `USE` it, by the readers' copy of its catalogue if that is given (read_copy.py).
+
+    LakeError gives the reason if that fails.
+    """
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
         words += [f"meta_schema {literal(location.schema)}", f"meta_secret {literal(_CATALOGUE_SECRET)}"]
     else:
         # The data of such a lake are beside its catalogue, wherever its folder was moved or copied to.
-        words += ["meta_busy_timeout 30000", "override_data_path true"]
+        words += [f"meta_busy_timeout {BUSY_MS}", "override_data_path true"]
     try:
-        con.execute(f"attach {literal(location.attach_uri)} as {ALIAS} ({', '.join(words)})")
+        address = f"ducklake:sqlite:{read_copy}" if read_copy else location.attach_uri
+        con.execute(f"attach {literal(address)} as {ALIAS} ({', '.join(words)})")
         con.execute(f"use {ALIAS}")
+        if encryption.is_encrypted(con):
+            load_extension(con, encryption.CIPHERS)
+            encryption.protect_spill(con)
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
-        advice = f" {data_path.RESTORE}." if any(words in str(error) for words in _DAMAGED) else ""
+        advice = f" {data_path.EXAMINE}" if any(words in str(error) for words in _DAMAGED) else ""
         raise LakeError(
             f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
         ) from None

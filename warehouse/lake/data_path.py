@@ -11,21 +11,23 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
+from warehouse.lake.encryption import find_catalogue_id
 from warehouse.lake.location import CATALOGUE, Location
-from warehouse.lake.snapshots import ALIAS
 from warehouse.lake.text_files import read_text, write_text
 
 #: The file that names the lake of a data path.
 MARK = "lake.json"
 #: The advice for an incomplete lake.
 RESTORE = "Restore the lake from its last good backup (docs/operations.md, Restoring)"
+#: The advice for a damaged one.
+EXAMINE = "Examine it, and have repaired what can be:  chest doctor"
 #: The file that a first refresh writes before its first commit: the DICOM dictionary, which is not data.
 _DICTIONARY = "dicom_attributes/"
 
@@ -34,11 +36,11 @@ _SQL = "store/data_path.sql"
 
 def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str) -> None:
     """Raise LakeError if a lake is about to be created over the files of another. `what` has the reason."""
-    if _read_mark(con, location.data_path):
+    if read_mark(con, location.data_path):
         count = "the files"
     elif n_files := sum(1 for path in _list_parquet(con, location) if _DICTIONARY not in path):
         count = f"{n_files:,} Parquet {'file' if n_files == 1 else 'files'}"
-    elif above := _find_lake_above(con, location):
+    elif above := find_lake_above(con, location):
         raise LakeError(
             f"The data path {location.data_path} is inside that of another lake ({above}), whose maintenance would "
             "remove what is written here. Choose another data path."
@@ -56,8 +58,8 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
 
     For a writer, before it writes anything.
     """
-    lake, newest = _read_identity(con, location)
-    mark = _read_mark(con, location.data_path)
+    lake, newest = read_identity(con, location)
+    mark = read_mark(con, location.data_path)
     where = location.data_path + MARK
     if mark and mark[0] != lake:
         raise LakeError(
@@ -74,42 +76,56 @@ def require_match(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     _require_files(con, location)
 
 
-def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Write the mark of the data path. Never fails, because the mark is only a safeguard."""
+def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
+    """Write the mark of the data path, and return whether it changed, that is whether something was committed.
+
+    Never fails, because the mark is only a safeguard.
+    """
     with contextlib.suppress(duckdb.Error, OSError, LakeError):
-        now = _read_identity(con, location)
-        if _read_mark(con, location.data_path) == now:
-            return
+        now = read_identity(con, location)
+        if read_mark(con, location.data_path) == now:
+            return False
         write_text(con, location.data_path + MARK, json.dumps({"lake": now[0], "snapshot": now[1]}))
+    return True
 
 
-def _find_catalogue_id(location: Location) -> str:
-    schema = location.schema if location.is_postgres else "main"
-    return f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{sql_files.identifier(schema)}"
-
-
-def _read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
+def read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
+    """The identity and the newest snapshot of the attached lake; LakeError if it has no snapshot."""
     row = fetch_first(
-        con.execute(sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=_find_catalogue_id(location)))
+        con.execute(sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=find_catalogue_id(location)))
     )
     if row is None or row[1] is None:
-        raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {RESTORE}.")
+        raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {EXAMINE}")
     return str(row[0]), int(row[1])
 
 
-def _read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int] | None:
+def read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int] | None:
     """Read the lake and newest snapshot in the mark of a data path; None if there is no mark.
 
     LakeError if it cannot be read: then the owner of the files is unknown.
     """
     where = data_path + MARK
     try:
-        if (text := read_text(con, where)) is None:
+        return _parse_mark(where, read_text(con, where))
+    except (OSError, duckdb.Error) as error:
+        raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def read_mark_of_folder(data_path: str) -> tuple[str, int] | None:
+    """The same for a data path that is a folder, without a connection."""
+    path = Path(data_path, MARK)
+    try:
+        return _parse_mark(str(path), path.read_text(encoding="utf-8") if path.exists() else None)
+    except OSError as error:
+        raise LakeError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _parse_mark(where: str, text: str | None) -> tuple[str, int] | None:
+    try:
+        if text is None:
             return None
         mark = json.loads(text)
         return str(mark["lake"]), int(mark["snapshot"])
-    except (OSError, duckdb.Error) as error:
-        raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
     except (ValueError, KeyError, TypeError):
         raise LakeError(
             f"{where} does not state which lake its files belong to. If they belong to this catalogue, remove it."
@@ -120,7 +136,7 @@ def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Raise LakeError if files of the newest snapshot are missing or have another size."""
     query = sql_files.fill(
         sql_files.read_statements(_SQL)["live"],
-        catalogue=_find_catalogue_id(location),
+        catalogue=find_catalogue_id(location),
         data_path=sql_files.literal(location.data_path),
     )
     live = con.execute(query).fetchall()
@@ -138,7 +154,7 @@ def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         odd = gone or cut
         raise LakeError(
             f"The lake {location.name} is damaged, or its catalogue is that of another lake: {len(odd):,} of the "
-            f"{len(live):,} files that it names {what}, such as {odd[0]}. {RESTORE}."
+            f"{len(live):,} files that it names {what}, such as {odd[0]}. {EXAMINE}"
         )
 
 
@@ -170,14 +186,14 @@ def _raise(error: OSError) -> None:
         raise LakeError(f"{error.filename} cannot be listed: {error.strerror}.") from None
 
 
-def _find_lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
+def find_lake_above(con: duckdb.DuckDBPyConnection, location: Location) -> str:
     """The data path of a lake that contains this one, else ""."""
     start, sign, rest = location.data_path.rpartition("://")
     first = 1 if sign else 0  # a bucket's name is part of every path
     parents = [f"{parent}".rstrip("/") for parent in PurePosixPath(rest.rstrip("/")).parents]
     for parent in parents[: len(parents) - first]:
         path = f"{start}{sign}{parent}/"
-        if _read_mark(con, path):
+        if read_mark(con, path):
             return path
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 
 import duckdb
@@ -22,6 +23,9 @@ from warehouse.settings import Settings
 _ADVISORY_KEY = 0x6368657374
 #: The variable of a writer's connection that names the PostgreSQL process with its lock.
 _HOLDER = "chest_lock_holder"
+_LOCK = "writer.lock"
+#: Attempts to take the lock, within 70 ms.
+_TRIES = 4
 
 
 def _to_busy_error(location: Location) -> LakeBusyError:
@@ -70,17 +74,38 @@ def _hold_file_lock(location: Location) -> Iterator[None]:
     import fcntl
 
     assert location.folder is not None
-    path = location.folder / "writer.lock"
+    path = location.folder / _LOCK
     try:
         handle = files.open_lock(path)
     except OSError as error:
         raise LakeError(f"The lake {location.name} cannot be written: {error.strerror} ({path.name}).") from None
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _to_busy_error(location) from None
+        for attempt in range(_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == _TRIES - 1:
+                    raise _to_busy_error(location) from None
+                time.sleep(0.01 * 2**attempt)  # a reader may have it for a moment (is_held)
         yield
+
+
+def is_held(location: Location) -> bool:
+    """Whether a writer holds the lock of a lake in a folder; true where that cannot be seen."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    assert location.folder is not None
+    try:
+        with files.open_to_read(location.folder / _LOCK) as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -103,3 +128,15 @@ def _hold_postgres_lock(location: Location, settings: Settings) -> Iterator[int]
             # Without the server, closing an open transaction would end the process, because it rolls back.
             with contextlib.suppress(duckdb.Error):
                 con.execute("rollback")
+
+
+def list_postgres_holders(con: duckdb.DuckDBPyConnection, location: Location) -> list[tuple[int, str, str]]:
+    """The PostgreSQL processes with the writer's lock of an attached lake: number, client and start of each."""
+    key = f"{_ADVISORY_KEY} + hashtext({literal(location.schema)})"
+    query = (
+        "select pid, coalesce(host(client_addr), 'local') as client, cast(backend_start as text) as since "
+        "from pg_stat_activity where pid in (select pid from pg_locks where locktype = 'advisory' and granted "
+        f"and (cast(classid as bigint) << 32) + cast(objid as bigint) = {key})"
+    )
+    catalogue = literal(f"__ducklake_metadata_{ALIAS}")
+    return con.execute(f"select * from postgres_query({catalogue}, {literal(query)})").fetchall()

@@ -20,7 +20,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError, UsageError
-from warehouse.lake import location, locks, store
+from warehouse.lake import file_records, location, locks, store
 from warehouse.object_store.inventory import MAX_AGE
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -33,6 +33,9 @@ READERS_GRACE = timedelta(days=1)
 #: With more orphans than this, none is removed without consent: killed refreshes leave few, while a catalogue that is
 #: older than its files, or that of another lake, lists few of them.
 MAX_ORPHANS_PERCENT = 25
+
+#: The files that ops.files may have before they are merged: each maintenance adds one, which is no work for the next.
+_FEW_RECORDS = 16
 
 #: Whole days for which an orphan is kept, in addition to the day on which it became one.
 _GRACE_DAYS = 2
@@ -103,7 +106,10 @@ def maintain(
         if dry_run:
             rewritten, merged = _estimate(con, place)
         else:
+            file_records.forget_vanished(con, place)
             rewritten, merged = _compact(con, progress)
+            # Before older records expire: of the file that a record wrote itself nothing else has the checksum.
+            file_records.record_files(con, place, settings)
         expired, kept = _expire(con, days, dry_run)
         progress("removing files", 0, 0)
         removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
@@ -130,9 +136,15 @@ def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], k
     published = [s for s in history if s.is_published]
     open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
     last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_maintenance}
+    last_record = max((s.number for s in history if s.is_record), default=-1)
 
     def stays(s: store.Snapshot) -> bool:
-        if s.number >= newest or s.number in manifests or (keep_days and s.number in open_to_readers):
+        if (
+            s.number >= newest
+            or s.number in manifests
+            or s.number == last_record
+            or (keep_days and s.number in open_to_readers)
+        ):
             return True
         if s.info.get("step") == "objects" and s.time >= now - MAX_AGE:
             return True
@@ -151,7 +163,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
     )
     con.execute("set preserve_insertion_order = true")  # in patient order the rows compress and prune well
     sql = sql_files.read_statements(_SQL)
-    tables = con.execute(sql["tables"]).fetchall()
+    tables = con.execute(sql["tables"], {"few": _FEW_RECORDS}).fetchall()
     totals = {"rewrite": [0, 0], "merge": [0, 0]}
     for done, (schema, table) in enumerate(tables):
         progress("compacting tables", done, len(tables))

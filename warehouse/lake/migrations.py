@@ -76,10 +76,11 @@ def _migrate(con: duckdb.DuckDBPyConnection, number: int, name: str) -> None:
         {"number": number, "name": PurePath(name).stem, "tool": __version__},
     )
     if number == 1:
-        _write_dicom_attributes(con)
+        write_dicom_attributes(con)
 
 
-def _write_dicom_attributes(con: duckdb.DuckDBPyConnection) -> None:
+def write_dicom_attributes(con: duckdb.DuckDBPyConnection) -> None:
+    """Fill core.dicom_attributes, which is empty, from the DICOM dictionary of this version."""
     import pyarrow as pa
 
     from warehouse.catalog import dicom_dictionary

@@ -4,6 +4,9 @@ A digest of rows confirms a guess of them. Where pages show digests to people wh
 a secret that whoever may read the lake's files can read, and nobody else: `lake.key` beside its Parquet files. It is
 made by the first writer that finds none, with the permissions of the lake's other files. A backup has it too: what is
 keyed with it, such as the standing list of withdrawals, stays readable in a restored lake.
+
+The files of an encrypted lake may be seen by people who may not read them: its secret is in the catalogue, as the keys
+of the files are, and so it is in a backup too.
 """
 
 from __future__ import annotations
@@ -15,26 +18,32 @@ import secrets
 
 import duckdb
 
+from warehouse.lake import encryption
 from warehouse.lake.location import Location
 from warehouse.lake.text_files import read_text, write_text
 
 #: The file with the secret, as 64 hex digits.
 KEY = "lake.key"
+#: The setting of the catalogue with the secret of an encrypted lake.
+_SETTING = "chest_key"
 _FORM = re.compile("[0-9a-f]{64}")
 
 
 def make_secret(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Make the secret of a lake unless it has one. Never fails: without it, no digest is shown."""
-    where = location.data_path + KEY
     with contextlib.suppress(duckdb.Error, OSError, UnicodeError):
-        if not _FORM.fullmatch((read_text(con, where) or "").strip()):
-            write_text(con, where, secrets.token_hex(32))
+        if not _FORM.fullmatch(_read(con, location)):
+            text = secrets.token_hex(32)
+            if encryption.is_encrypted(con):
+                encryption.add_setting(con, location, _SETTING, text)
+            else:
+                write_text(con, location.data_path + KEY, text)
 
 
 def read_secret(con: duckdb.DuckDBPyConnection, location: Location) -> bytes | None:
     """Read the secret of a lake; None if there is none to read."""
     try:
-        secret = (read_text(con, location.data_path + KEY) or "").strip()
+        secret = _read(con, location)
     except (duckdb.Error, OSError, UnicodeError):
         return None
     return bytes.fromhex(secret) if _FORM.fullmatch(secret) else None
@@ -49,3 +58,9 @@ def compute_keyed_digest(con: duckdb.DuckDBPyConnection, location: Location, tex
     """Compute the same with the lake's secret; None if there is none to read."""
     secret = read_secret(con, location)
     return compute_digest(secret, text) if secret else None
+
+
+def _read(con: duckdb.DuckDBPyConnection, location: Location) -> str:
+    if encryption.is_encrypted(con):
+        return encryption.read_setting(con, _SETTING) or ""
+    return (read_text(con, location.data_path + KEY) or "").strip()

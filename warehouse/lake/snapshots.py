@@ -32,8 +32,13 @@ class Snapshot:
 
     @property
     def is_register(self) -> bool:
-        """Whether it only registered a manifest, so that there is nothing to publish."""
-        return "manifest" in self.info
+        """Whether it only registered a manifest or an event of access, so that there is nothing to publish."""
+        return "manifest" in self.info or "access" in self.info
+
+    @property
+    def is_release(self) -> bool:
+        """Whether it only recorded what was released under an agreement."""
+        return "released" in self.info
 
     @property
     def is_standing_list(self) -> bool:
@@ -51,9 +56,21 @@ class Snapshot:
         return "upkeep" in self.info
 
     @property
+    def is_record(self) -> bool:
+        """Whether it only recorded the checksums of files."""
+        return "files" in self.info
+
+    @property
     def has_new_data(self) -> bool:
         """Whether it has new data that readers do not see until it is published."""
-        return not (self.is_register or self.is_standing_list or self.is_blocked or self.is_maintenance)
+        return not (
+            self.is_register
+            or self.is_release
+            or self.is_standing_list
+            or self.is_blocked
+            or self.is_maintenance
+            or self.is_record
+        )
 
 
 def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
@@ -62,7 +79,7 @@ def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
         "select snapshot_id, snapshot_time, commit_message, commit_extra_info "
         f"from ducklake_snapshots('{ALIAS}') order by 1"
     ).fetchall()
-    return [Snapshot(number, when, message or "", _parse_info(extra)) for number, when, message, extra in rows]
+    return [Snapshot(number, when, message or "", parse_info(extra)) for number, when, message, extra in rows]
 
 
 def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
@@ -71,7 +88,8 @@ def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
     return last, [s for s in history if s.number > last and s.has_new_data]
 
 
-def _parse_info(text: str | None) -> dict[str, Any]:
+def parse_info(text: str | None) -> dict[str, Any]:
+    """The extra info of a commit; empty if it is not that of one of our commits."""
     try:
         info = json.loads(text or "{}")
     except ValueError:

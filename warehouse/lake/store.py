@@ -14,14 +14,15 @@ from pathlib import Path
 import duckdb
 
 from warehouse.engine.connections import open_connection
-from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.engine.messages import explain_damage, explain_shortage, first_line
 from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
-from warehouse.errors import LakeError, UsageError
+from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.filesystem import files, permissions
-from warehouse.lake import data_path, locks, migrations, secret
+from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
 from warehouse.lake.location import CATALOGUE, Location
+from warehouse.lake.read_copy import find_read_copy, renew_read_copy
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
 from warehouse.lake.transactions import TRIES, get_author, transact, wait_briefly
 from warehouse.settings import Settings
@@ -84,6 +85,8 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
     """
     if not make:
         require(location)
+    if settings.encrypted:
+        encryption.require_private(location)
     if location.folder:
         if not exists(location):
             _require_usable_folder(location)
@@ -101,12 +104,20 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         with explain_errors(location):
-            _attach_to_write(con, location, make, holder)
+            _attach_to_write(con, location, settings, make, holder)
         secret.make_secret(con, location)
         try:
             yield con
+            _record_files(con, location, settings)
         finally:
-            data_path.write_mark(con, location)
+            has_changed = data_path.write_mark(con, location)
+            renew_read_copy(con, location, has_changed=has_changed)
+
+
+def _record_files(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings) -> None:
+    """Record the checksums of what was written. Never fails: the next writer records what is left over."""
+    with contextlib.suppress(duckdb.Error, OSError, LakeError):
+        file_records.record_files(con, location, settings)
 
 
 @contextlib.contextmanager
@@ -117,6 +128,8 @@ def explain_errors(location: Location) -> Iterator[None]:
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be read. {shortage}") from error
+        if damage := explain_damage(error):
+            raise LakeError(f"The lake {location.name} cannot be read. {damage}") from error
         raise LakeError(f"The lake {location.name} cannot be read: {first_line(error)}") from error
 
 
@@ -135,7 +148,9 @@ def _require_usable_folder(location: Location) -> None:
         data_path.require_unused(con, location, data_path.describe_missing(location))
 
 
-def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: bool, holder: int | None) -> None:
+def _attach_to_write(
+    con: duckdb.DuckDBPyConnection, location: Location, settings: Settings, make: bool, holder: int | None
+) -> None:
     """Attach the lake, creating it if allowed, check that catalogue and data path belong together, and upgrade it."""
     is_new = not _attach_existing(con, location)
     if not is_new and migrations.read_version(con):
@@ -150,7 +165,10 @@ def _attach_to_write(con: duckdb.DuckDBPyConnection, location: Location, make: b
         if location.is_postgres and location.schema != "public":
             _make_postgres_schema(con, location)
         if is_new:
-            attach(con, location)
+            attach(con, location, *([encryption.OPTION] if settings.encrypted else []))
+    encryption.require_encrypted(con, location, settings)
+    if encryption.is_encrypted(con):
+        encryption.require_private(location)
     locks.mark_writer(con, holder)
     migrations.upgrade(con, location, transact)
 
@@ -203,16 +221,21 @@ def _attach_to_read(
     con: duckdb.DuckDBPyConnection, location: Location, snapshot: int | None, unpublished: bool
 ) -> Snapshot:
     """Attach the lake at the requested snapshot; retried if maintenance has the lake or has expired the snapshot."""
+    read_copy = None if unpublished else find_read_copy(location)
     for attempt in range(TRIES):
         try:
-            attach(con, location, "read_only")
+            attach(con, location, "read_only", read_copy=read_copy)
             migrations.check_version(con, location)
             history = list_snapshots(con)
             chosen = history[-1] if unpublished else find_published(history, snapshot, location)
             # Attached again at the snapshot, so that later commits are never visible.
             con.execute(f"use memory; detach {ALIAS}")
-            attach(con, location, "read_only", f"snapshot_version {chosen.number}")
-        except (LakeError, duckdb.Error) as error:
+            attach(con, location, "read_only", f"snapshot_version {chosen.number}", read_copy=read_copy)
+        except (WarehouseError, duckdb.Error) as error:
+            if read_copy:  # a writer may have published since
+                con.execute(f"use memory; detach database if exists {ALIAS}")
+                read_copy = None
+                continue
             if attempt == TRIES - 1 or not any(words in str(error) for words in _PASSING):
                 raise
             con.execute(f"use memory; detach database if exists {ALIAS}")

@@ -20,7 +20,8 @@ from warehouse.masking import mask_secrets, mask_within
 from warehouse.version import __version__
 
 T = TypeVar("T")
-_BUSY = ("database is locked", "Transaction conflict", "could not serialize access", "deadlock detected")
+_LOCKED = "database is locked"
+_BUSY = (_LOCKED, "Transaction conflict", "could not serialize access", "deadlock detected")
 TRIES = 8
 
 
@@ -69,6 +70,12 @@ def _to_lake_error(error: duckdb.Error) -> Exception:
     """Convert an external problem to a LakeError; return any other error unchanged."""
     if shortage := explain_shortage(error):
         return LakeError(f"The lake could not be written. {shortage} What was committed before is safe; run it again.")
+    if _LOCKED in str(error):
+        return LakeError(
+            "The lake could not be written: its catalogue is being read. An answer that was read only in part "
+            "(fetchone, fetchmany) holds it until it is read to its end or its lake is closed. What was committed "
+            "before is safe; run it again."
+        )
     if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
         return LakeError(
             f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."

@@ -17,7 +17,9 @@ from warehouse.engine.names import check_names
 from warehouse.errors import ManifestError
 
 #: The format number of manifest.json; later formats are refused.
-FORMAT = 3
+FORMAT = 4
+#: That of a manifest of a lake without a log of access: nothing in it needs a later version.
+FORMAT_WITHOUT_ACCESS = 3
 #: The last format without a seal.
 UNSEALED_FORMAT = 1
 SCHEMA = "manifest.schema.json"

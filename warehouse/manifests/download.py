@@ -29,6 +29,7 @@ from warehouse.manifests.download_job import Downloaded, Job, Wanted
 from warehouse.manifests.files import abbreviate, name_source_folders
 from warehouse.manifests.layouts import Layout, read_types, require_paths
 from warehouse.manifests.manifest import Manifest
+from warehouse.manifests.permit import permit_manifest
 from warehouse.manifests.sources import resolve_sources
 from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
@@ -47,14 +48,19 @@ def download(
     workers: int = 0,
     source: str | Sequence[str] = (),
     lake_address: str = "",
+    agreement: str = "",
     unsealed: bool = False,
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
     warn: Callable[[str], object] = warnings.warn,
+    what: str = "download",
 ) -> Downloaded:
     """Fetch missing objects into a folder, from the manifest's buckets or from those given.
 
     `layout` is keys, flat or a template (layouts.py); by default, that of the folder, or keys.
+
+    Under an `agreement`, by default the one that the manifest names, the lake is asked whether that still covers it:
+    AccessRefusedError if not, or if the lake enforces agreements and none is named.
 
     A bucket that is neither a source of the lake nor in `source` is not read (warehouse/manifests/sources.py), and a
     manifest without a seal is not downloaded unless `unsealed`. `warn` is called with keys that cannot be written,
@@ -72,6 +78,7 @@ def download(
             f"{manifest.folder} has no seal (format 1), so nothing proves that its objects are those of its digest. "
             "Export it again, or give --unsealed if you trust its origin."
         )
+    permit_manifest(manifest, lake_address, agreement, what=what, settings=settings)
     asked = resolve_sources(manifest, manifest.sources, source, lake_address, settings)
     buckets = {home: open_bucket(place, settings) for home, place in asked.items()}
     chosen = choose_layout(data, layout)

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse.access import log
 from warehouse.catalog.columns import load_relations
 from warehouse.cohorts.attrition import count_steps
 from warehouse.cohorts.leaks import require_no_leaks
@@ -31,7 +32,7 @@ from warehouse.lake import store
 from warehouse.manifests import croissant, register
 from warehouse.manifests.checking import LABEL_TYPES
 from warehouse.manifests.data_use import parse_conditions
-from warehouse.manifests.document import FORMAT, SCHEMA, read_schema, to_utc
+from warehouse.manifests.document import FORMAT, FORMAT_WITHOUT_ACCESS, SCHEMA, read_schema, to_utc
 from warehouse.manifests.manifest import Manifest, open_manifest
 from warehouse.manifests.rows import DEFAULT_OBJECTS, Rows, check_columns, collect_rows, write_s5cmd
 from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
@@ -76,8 +77,10 @@ def export_manifest(
         with contextlib.ExitStack() as held, write_folder_atomically(folder) as part:
             with contextlib.closing(collect_rows(answer, objects, part, columns)) as rows:
                 require_no_leaks(answer.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels), suppress)
-                write_files(answer, rows, objects, part, columns, copy_tables=copy_tables)
+                head = log.read_head(answer.warehouse.location, answer.warehouse.settings)
+                write_files(answer, rows, objects, part, columns, copy_tables=copy_tables, head=head)
             made = open_manifest(part)  # what cannot be opened is not handed out
+            _log_release(answer, made, folder)
             refusal = held.enter_context(register.hold_record(made, answer.warehouse.location, target=folder))
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from None
@@ -90,6 +93,14 @@ def export_manifest(
     return manifest
 
 
+def _log_release(answer: CohortAnswer, made: Manifest, folder: Path) -> None:
+    """Log a manifest under an agreement before it appears: what cannot be logged does not leave."""
+    if answer.warehouse.cover:
+        patients = made.polars().get_column("patient_id").unique().to_list()
+        counts = {name: made.about["counts"][name] for name in ("objects", "images")}
+        answer.warehouse.log_release("manifest", patients, digest=made.digest, seal=made.seal, to=str(folder), **counts)
+
+
 def write_files(
     answer: CohortAnswer,
     rows: Rows,
@@ -98,8 +109,12 @@ def write_files(
     columns: tuple[str, ...] = (),
     *,
     copy_tables: bool = False,
+    head: log.Head | None = None,
 ) -> None:
-    """Write the files of a manifest into a folder that is there: the one that the rows were collected for."""
+    """Write the files of a manifest into a folder that is there: the one that the rows were collected for.
+
+    `head` is that of the log of access, if the lake has one.
+    """
     folder = folder.resolve()
     _settle_types(rows)
     _copy_table(rows.con, "manifest_rows", folder / "manifest.csv", _CSV)
@@ -109,7 +124,7 @@ def write_files(
     _copy_table(rows.con, "manifest_records", folder / "records.parquet", parquet)
     files = {name: _describe_file(folder / name) for name in ("manifest.csv", "manifest.parquet", "records.parquet")}
     copies = write_copies(answer.tables, folder, answer.warehouse.settings) if copy_tables else []
-    described = describe_manifest(answer, rows, objects, files, columns)
+    described = describe_manifest(answer, rows, objects, files, columns, head)
     for source in described["sources"]:
         if _CONTROL.search(source):
             raise UsageError(
@@ -180,6 +195,7 @@ def describe_manifest(
     objects: tuple[str, ...],
     files: dict[str, dict[str, Any]],
     columns: tuple[str, ...] = (),
+    head: log.Head | None = None,
 ) -> dict[str, Any]:
     """The content of manifest.json (warehouse/manifests/manifest.schema.json)."""
     import duckdb
@@ -190,7 +206,7 @@ def describe_manifest(
     sources = rows.con.sql("select distinct left(uri, length(uri) - length(key) - 1) from manifest_rows order by 1")
     return {
         "$schema": SCHEMA,
-        "format": FORMAT,
+        "format": FORMAT if head else FORMAT_WITHOUT_ACCESS,
         "digest": rows.digest,
         "cohort": {
             "name": cohort.name,
@@ -215,7 +231,9 @@ def describe_manifest(
         "attrition": _describe_attrition(answer),
         "files": files,
         "citation": " ".join(wh.settings.citation.split()),
+        **({"agreement": wh.cover.agreement} if wh.cover else {}),
         **({"tables": describe_tables(answer.tables)} if answer.tables else {}),
+        **({"access": {"event": head.number, "head": head.hash}} if head else {}),
         "created_at": to_utc(datetime.now(UTC)),
         "created_by": store.get_author(),
         "tool": {"name": "chest", "version": __version__, "duckdb": duckdb.__version__},

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.engine import sql_files
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 from warehouse.manifests import paths
 from warehouse.manifests.document import escape_for_message

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,23 +17,13 @@ from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import LakeBusyError, LakeError, ManifestError, WarehouseError
 from warehouse.filesystem import files
-from warehouse.lake import connection, location, store
+from warehouse.lake import connection, location, store, waiting
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.rows import collect_rows
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from warehouse.query.session import Session
-
-
-#: How long to wait for another writer, in seconds; as long as DuckLake waits for the catalogue (lake/connection.py).
-WAIT_SECONDS = 30.0
-#: Messages of the operating system, SQLite, PostgreSQL and S3 for read-only access.
-_NO_RIGHT = re.compile(
-    r"permission denied|operation not permitted|read-?only (?:file ?system|database|transaction)|must be owner of"
-    r"|AccessDenied|HTTP 403|Forbidden",
-    re.IGNORECASE,
-)
 
 
 def record(manifest: Manifest, place: location.Location, settings: Settings | None = None) -> str:
@@ -53,13 +40,13 @@ def hold_record(
 
     Nobody else can finish a manifest in the meantime, and maintenance cannot expire the snapshot before it is recorded.
     Yields "" if it was recorded, or the reason if the lake is readable only. ManifestError if the snapshot no longer
-    exists, LakeBusyError if another process writes longer than WAIT_SECONDS, LakeError for any other obstacle,
+    exists, LakeBusyError if another process writes longer than waiting.SECONDS, LakeError for any other obstacle,
     UsageError if `target`, the folder of the manifest, exists by now.
     """
     settings = settings or load_settings()
     with contextlib.ExitStack() as held:
         try:
-            con = _wait_for_lock(held, place, settings)
+            con = held.enter_context(waiting.open_writer(place, settings))
             if target:
                 files.require_vacant(target)
             _require_snapshot(con, manifest)
@@ -67,30 +54,10 @@ def hold_record(
             refusal = ""
         except (LakeError, duckdb.Error) as error:
             refusal = first_line(error)
-            if not is_right_missing(refusal):
+            if not waiting.is_right_missing(refusal):
                 raise _failed(error, refusal) from None
             _require_still_there(manifest, place, settings)
         yield refusal
-
-
-def is_right_missing(reason: str) -> bool:
-    """Whether a lake could not be written for lack of the right to write, and not for another reason."""
-    return _NO_RIGHT.search(reason) is not None
-
-
-def _wait_for_lock(
-    held: contextlib.ExitStack, place: location.Location, settings: Settings
-) -> duckdb.DuckDBPyConnection:
-    """Open the lake for writing until `held` is closed; waits for another writer."""
-    ends = time.monotonic() + WAIT_SECONDS
-    for attempt in itertools.count():
-        try:
-            return held.enter_context(store.open_writer(place, settings, make=False))
-        except LakeBusyError:
-            if time.monotonic() >= ends:
-                raise
-            store.wait_briefly(attempt)
-    raise AssertionError("unreachable")
 
 
 def _insert(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
@@ -155,6 +122,7 @@ def _collect_values(manifest: Manifest) -> dict[str, Any]:
         "snapshot_time": about["snapshot_time"],
         "tables": json.dumps(about.get("tables", []), ensure_ascii=False),
         "image_columns": about.get("columns"),
+        "access_head": about.get("access", {}).get("head"),
     }
 
 

@@ -51,10 +51,10 @@ def find_kind(session: Session, word: str, kind: str = "") -> str:
     found = [name for (name,) in session.con.execute(sql, {"id": word}).fetchall()]
     shown = escape_for_message(word)
     if not found:
-        when = f" as of {session.day}" if session.day else ""
         raise NotFoundError(
             f"{shown} is neither the folder of a manifest, nor a patient, StudyInstanceUID or SeriesInstanceUID in "
-            f"group {session.group_name!r}{when}. Names are case-sensitive. Look for it:  chest sql 'from patients'"
+            f"group {session.group_name!r}{session.shown}. Names are case-sensitive. "
+            "Look for it:  chest sql 'from patients'"
         )
     if kind and kind not in found:
         raise NotFoundError(f"{shown} is not a {kind}, but a {' and a '.join(found)}.")

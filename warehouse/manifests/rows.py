@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from warehouse.catalog.columns import load_relations
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.engine import confined, sql_files
-from warehouse.engine.names import fold_name
+from warehouse.engine.names import fold_name, suggest_nearest
 from warehouse.engine.rows import fetch_dicts
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import UsageError

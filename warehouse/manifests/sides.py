@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts import leaks
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.split import order_sides
 from warehouse.engine import sql_files
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 from warehouse.manifests.files import Files, Listing, find_files
 

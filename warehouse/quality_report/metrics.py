@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from warehouse.catalog import columns
 from warehouse.cleaning import tables
@@ -18,6 +17,7 @@ from warehouse.quality_report.model import (
     Checked,
     Figures,
     Filled,
+    Imaged,
     Patients,
     Rejected,
     Repairs,
@@ -36,6 +36,9 @@ from warehouse.version import __version__
 
 if TYPE_CHECKING:
     from warehouse.query.session import Session
+
+#: What is counted.
+Name = TypeVar("Name")
 
 #: Control, format (direction, zero width), surrogate, private and unassigned characters, line and paragraph separators.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -72,6 +75,7 @@ def collect_metrics(warehouse: Session, results: Sequence[checks.Result] | None 
         ),
         _collect_totals(status, found),
         studies,
+        _collect_imaged(found["imaged"]),
         _sum_counts((count.modality, count.n_studies) for count in studies),
         patients,
         _sum_counts((count.centre, count.n_patients) for count in patients),
@@ -86,8 +90,8 @@ def collect_metrics(warehouse: Session, results: Sequence[checks.Result] | None 
     )
 
 
-def _sum_counts(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
-    totals: dict[str, int] = {}
+def _sum_counts(counts: Iterable[tuple[Name, int]]) -> dict[Name, int]:
+    totals: dict[Name, int] = {}
     for name, count in counts:
         totals[name] = totals.get(name, 0) + count
     return totals
@@ -140,12 +144,15 @@ def _collect_totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
 
 def _collect_studies(rows: Rows) -> list[Studies]:
     """Merge modalities that differ only in unprintable characters."""
-    counts: dict[tuple[date | None, str], tuple[int, int]] = {}
-    for row in rows:
-        place = row["month"], _to_printable(row["modality"])
-        n_studies, n_patients = counts.get(place, (0, 0))
-        counts[place] = n_studies + row["n_studies"], n_patients + row["n_patients"]
-    return [Studies(month, modality, *numbers) for (month, modality), numbers in counts.items()]
+    counts = _sum_counts(((row["month"], _to_printable(row["modality"])), row["n_studies"]) for row in rows)
+    return [Studies(month, modality, n_studies) for (month, modality), n_studies in counts.items()]
+
+
+def _collect_imaged(rows: Rows) -> list[Imaged]:
+    counts = _sum_counts(
+        ((row["month"], tuple(sorted({*map(_to_printable, row["modalities"])}))), row["n_patients"]) for row in rows
+    )
+    return [Imaged(month, modalities, n_patients) for (month, modalities), n_patients in counts.items()]
 
 
 def _collect_patients(rows: Rows, names: dict[str | None, str]) -> list[Patients]:

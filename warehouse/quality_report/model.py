@@ -14,6 +14,9 @@ from warehouse.query import checks
 #: The name shown for a missing centre.
 NOT_NAMED, NO_RECORD = "(centre not named)", "(no clinical record)"
 
+#: The modality of studies whose images have none.
+NO_MODALITY = "none"
+
 #: The COVID-19 statuses of patients, in display order; none is that of patients without a clinical record.
 STATUSES = ("positive", "negative", "none")
 
@@ -55,11 +58,19 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Studies:
-    """Studies of a month and modality, and their patients; without a month, those without a StudyDate."""
+    """Studies of a month and modality; without a month, those without a StudyDate."""
 
     month: date | None
     modality: str
     n_studies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imaged:
+    """Patients of a month by all modalities of their studies in it (NO_MODALITY is one): each patient counts once."""
+
+    month: date | None
+    modalities: tuple[str, ...]
     n_patients: int
 
 
@@ -145,6 +156,7 @@ class Figures:
     scope: Scope
     totals: Totals
     studies: list[Studies]
+    imaged: list[Imaged]
     modalities: dict[str, int]
     patients: list[Patients]
     centres: dict[str, int]

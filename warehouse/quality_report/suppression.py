@@ -4,6 +4,9 @@ Where a number is not of patients, each of whom may have equally many of what is
 and modalities count the patients with a study, and rules and checks the patients concerned; studies, series, images and
 files are only counted as a whole, to a unit that is more than the base's number of patients have together.
 
+Of months and modalities the patients by all their modalities are rounded, as in table 1, and a modality has the sum of
+these: rounded by themselves, its patients and those of table 1 together left a single number of some.
+
 Patients and months are tables whose cells add up to rounded totals. A number of patients who are a subset of others is
 never greater than the number shown for those. Centres, months and shares rounded to 0 are omitted. Lists are sorted
 again by the rounded numbers, because a position in an order discloses a number too. Of fewer patients than the base
@@ -12,18 +15,22 @@ nothing is shown at all: what is found would be known of a handful.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
-from warehouse.cohorts.levels import list_levels, order_levels
+from warehouse.cohorts.levels import NO_VALUE, order_levels
 from warehouse.disclosure_control import Table, find_unit, make_table, round_count, round_parts, round_table
 from warehouse.quality_report.model import (
+    NO_MODALITY,
     NO_RECORD,
     NOT_NAMED,
     STATUSES,
     Checked,
     Figures,
     Filled,
+    Imaged,
     Repairs,
     Rule,
     Totals,
@@ -45,27 +52,18 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
     """
     if base < 2:
         return figures
-    months = [*dict.fromkeys(str(count.month) for count in figures.studies)]
-    # By the sums up to each, and by name, as table 1 has them: where each patient has one modality, they are the same.
-    modalities = list_levels(figures.modalities)
-    studies = round_table(
-        months,
-        modalities,
-        {(str(count.month), count.modality): count.n_patients for count in figures.studies},
-        base,
-        nested_rows=len(months),
-        nested_columns=len(modalities),
-    )
     true = {(count.centre, count.status): count.n_patients for count in figures.patients}
     patients = _round_centres(true, base)
-    totals = _round_totals(figures.totals, studies, patients, base)
+    studies, n_undated = _round_studies(figures.imaged, patients.total, base)
+    totals = _round_totals(figures.totals, n_undated, patients, base)
     wholes = _list_wholes(figures.totals, totals)
     repairs, rules = _round_repairs(figures, patients, wholes, base) if patients.total else ([], [])
     by_month = [
-        replace(count, n_studies=n, n_patients=n)
-        for count in figures.studies
-        if (n := studies.cells.get((str(count.month), count.modality)))
+        replace(count, n_studies=n) for count in figures.studies if (n := studies.get((count.month, count.modality)))
     ]
+    modalities = Counter[str]()
+    for count in by_month:
+        modalities[count.modality] += count.n_studies
     by_centre = [
         replace(count, n_patients=n)
         for count in figures.patients
@@ -75,7 +73,8 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         figures,
         totals=totals,
         studies=by_month,
-        modalities=studies.column_totals,
+        imaged=[],
+        modalities=dict(modalities),
         patients=sorted(by_centre, key=lambda count: order_by_size(count.centre, patients.row_totals[count.centre])),
         centres=patients.row_totals,
         completeness=[shown for cell in figures.completeness if (shown := _round_filled(cell, true, patients, base))],
@@ -87,6 +86,32 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         base=base,
         unit=find_unit(figures.totals.most_objects, base),
     )
+
+
+def _round_studies(
+    imaged: Sequence[Imaged], n_patients: int, base: int
+) -> tuple[dict[tuple[date | None, str], int], int]:
+    """Round the patients of each month and modality, and those without a StudyDate, to at most all that are shown.
+
+    Sets of modalities are rounded by the sums up to each, in the order of table 1: where each patient has studies in
+    one month, both show each number in one way.
+    """
+    months = [*dict.fromkeys(str(count.month) for count in imaged)]
+    sets = [str(modalities) for modalities in sorted({count.modalities for count in imaged}, key=_order_sets)]
+    true = {(str(count.month), str(count.modalities)): count.n_patients for count in imaged}
+    table = round_table(months, sets, true, base, nested_rows=len(months), nested_columns=len(sets))
+    shown = Counter[tuple[date | None, str]]()
+    for count in imaged:
+        for modality in count.modalities:
+            shown[count.month, modality] += table.cells.get((str(count.month), str(count.modalities)), 0)
+    undated = table.row_totals.get(_UNDATED, 0)
+    return {place: min(n, n_patients) for place, n in shown.items()}, min(undated, n_patients)
+
+
+def _order_sets(modalities: tuple[str, ...]) -> tuple[object, ...]:
+    """The key that sorts sets as table 1 sorts them, which ignores images without a modality if there are others."""
+    known = " + ".join(modality for modality in modalities if modality != NO_MODALITY)
+    return *order_levels(known or NO_VALUE), NO_MODALITY in modalities
 
 
 def _round_centres(true: Mapping[tuple[str, str], int], base: int) -> Table:
@@ -118,7 +143,7 @@ def _round_centres(true: Mapping[tuple[str, str], int], base: int) -> Table:
     return make_table(names, STATUSES, [[shown.get((name, status), 0) for status in STATUSES] for name in names], base)
 
 
-def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) -> Totals:
+def _round_totals(totals: Totals, n_undated: int, patients: Table, base: int) -> Totals:
     unit = find_unit(totals.most_objects, base)
     return replace(
         totals,
@@ -127,7 +152,7 @@ def _round_totals(totals: Totals, studies: Table, patients: Table, base: int) ->
         n_negative=patients.column_totals.get("negative", 0),
         n_without_record=patients.column_totals.get("none", 0),
         n_studies=round_count(totals.n_studies, unit),
-        n_undated_studies=studies.row_totals.get(_UNDATED, 0),
+        n_undated_studies=n_undated,
         n_series=round_count(totals.n_series, unit),
         n_images=round_count(totals.n_images, unit),
         n_clinical_files=round_count(totals.n_clinical_files, unit),

@@ -12,7 +12,6 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import NotFoundError
-from warehouse.lake import store
 from warehouse.query.days import parse_day
 from warehouse.query.session import Session
 
@@ -37,7 +36,7 @@ class Patient:
     @explain_faults()
     def _rows(self, view: str, order: str) -> duckdb.DuckDBPyRelation:
         return self.warehouse.con.sql(
-            f"from {store.ALIAS}.main.{sql_files.identifier(view)} where patient_id = $patient order by {order}",
+            f"from {sql_files.identifier(view)} where patient_id = $patient order by {order}",
             params={"patient": self.patient_id},
         )
 
@@ -103,13 +102,12 @@ def find_patient(session: Session, patient_id: str) -> Patient:
     """Find a patient by pseudonym; NotFoundError if the session does not show them."""
     found = fetch_first(
         session.con.execute(
-            f"select patient_id from {store.ALIAS}.main.patients where patient_id = $patient",
+            "select patient_id from patients where patient_id = $patient",
             {"patient": patient_id},
         )
     )
     if not found:
-        when = f" as of {session.day}" if session.day else ""
         raise NotFoundError(
-            f"No patient {patient_id!r} in group {session.group_name!r}{when}. Pseudonyms are case-sensitive."
+            f"No patient {patient_id!r} in group {session.group_name!r}{session.shown}. Pseudonyms are case-sensitive."
         )
     return Patient(session, patient_id)

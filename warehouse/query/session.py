@@ -6,21 +6,21 @@ return a new session with its own connection, so a relation keeps the day that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
 from warehouse import notebook
 from warehouse.engine import machine_memory, query_text, sql_files
-from warehouse.engine.faults import explain_faults, require_catalogue
+from warehouse.engine.faults import explain_faults, require_lake
 from warehouse.engine.messages import clean_message
-from warehouse.errors import UsageError
+from warehouse.errors import UncoveredWarning, UsageError
 from warehouse.lake import store
 from warehouse.lake.location import Location, parse_address
 from warehouse.object_store.keys import GROUPS
@@ -29,6 +29,9 @@ from warehouse.query.days import parse_day
 from warehouse.query.views import Views
 from warehouse.settings import Settings, load_settings
 from warehouse.withdrawal import hiding
+
+if TYPE_CHECKING:
+    from warehouse.access.coverage import Cover
 
 #: The value of `group` for all groups.
 ALL_GROUPS = "all"
@@ -45,6 +48,8 @@ class Session(Views):
     group_name: str = "training"
     settings: Settings = field(default_factory=Settings)
     trusted: bool = True
+    #: The agreement that its views are narrowed to, if there is one.
+    cover: Cover | None = None
     #: The version of the standing list whose patients are hidden here (warehouse/withdrawal); 0 where there is none.
     standing_list: int = 0
     #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
@@ -107,6 +112,7 @@ class Session(Views):
         """The lake, the snapshot, the group and the as-of date."""
         day = f", as of {self.day}" if self.day else ""
         held = "" if self.trusted else ", sandboxed"
+        held += f", agreement {self.cover.agreement}" if self.cover else ""
         shown = f"snapshot {self.snapshot.number}, group {self.group_name}{day}{held}"
         return f"<{type(self).__name__} {self.location.name}: {shown}>"
 
@@ -120,6 +126,7 @@ class Session(Views):
                 "group": self.group_name,
                 "as of": self.day,
                 "SQL": "" if self.trusted else "sandboxed",
+                "agreement": self.cover.agreement if self.cover else "",
             },
         )
 
@@ -137,20 +144,29 @@ class Session(Views):
         return self._at(group_name=name)
 
     def require_group(self, name: str) -> None:
-        """UsageError for an unknown group."""
+        """UsageError for an unknown group, AccessRefusedError for one that the session's agreement does not cover."""
         if name not in (*GROUPS, ALL_GROUPS):
             found = self.con.execute(sql_files.read_statements("reports/status.sql")["groups"]).fetchall()
             known = sorted({*GROUPS, ALL_GROUPS, *(group for (group,) in found)})
             if name not in known:
                 raise UsageError(f"There is no group {name!r}. The groups are {', '.join(known)}.")
+        if self.cover:
+            from warehouse.query import covering
+
+            covering.require_group(self.cover, name)
 
     @explain_faults()
     def narrow(self, day: date | None, group: str) -> Self:
         """The same lake as of a day, if one is given, for a known group: on one connection, which `close()` ends."""
         return self._at(day=day, group_name=group)
 
+    @explain_faults()
+    def under(self, cover: Cover) -> Self:
+        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox."""
+        return self._at(cover=cover)
+
     def without_limits(self) -> Self:
-        """The same lake for all groups and without an as-of date."""
+        """The same lake for all groups and without an as-of date; under an agreement, all that it covers."""
         return self._at(day=None, group_name=ALL_GROUPS)
 
     @explain_faults()
@@ -165,7 +181,7 @@ class Session(Views):
         UsageError if it is not exactly one query or DuckDB reports an error. Pass `trusted=False` for a query that
         somebody else wrote: it can then read only the views, and is stopped if it takes too long.
         """
-        if trusted and self.trusted:
+        if trusted and self.trusted and not self.cover:
             return self.ask(query, parameters)
         held = self.sandboxed()
         with held.limited():
@@ -173,7 +189,7 @@ class Session(Views):
             try:
                 return answer.execute()
             except duckdb.Error as error:
-                require_catalogue(error)
+                require_lake(error)
                 raise UsageError(f"The query failed. {clean_message(error)}") from None
 
     def ask(self, query: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
@@ -181,18 +197,54 @@ class Session(Views):
 
         UntrustedSqlError for anything not allowed in untrusted SQL.
         """
+        if self.trusted and self.cover:
+            raise UsageError("Under an agreement SQL runs in the sandbox.")
         if self.trusted:
             check_query(self.con, query)
         else:
             from warehouse.query import sandbox
 
+            self.require_covered(query, parameters)
             sandbox.admit_query(self.con, query, parameters)
         macros.choose_tag_reading(self.con, query)
         try:
             return self.con.sql(query, params=dict(parameters)) if parameters else self.con.sql(query)
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
+
+    def require_covered(self, query: str, parameters: Mapping[str, object]) -> None:
+        """AccessRefusedError if a query names what the session's agreement, if it has one, does not cover.
+
+        A warning names what else is not in the answer.
+        """
+        if self.cover:
+            import warnings
+
+            from warehouse.query import covering
+
+            for note in covering.require_covered(self, self.cover, query, parameters):
+                warnings.warn(note, UncoveredWarning, stacklevel=3)
+
+    @property
+    def shown(self) -> str:
+        """What the session shows, for a message on what it does not: as of which day, under which agreement."""
+        day = f" as of {self.day}" if self.day else ""
+        return f"{day} under agreement {self.cover.agreement}" if self.cover else day
+
+    @explain_faults()
+    def log_release(self, what: str, patients: Iterable[str] | None = None, **facts: Any) -> None:
+        """Log that something is about to leave, if the session is under an agreement: the patients as a keyed digest.
+
+        LakeError if it cannot be logged: then it may not leave.
+        """
+        if self.cover:
+            from warehouse.access.enforcement import log_release
+
+            facts |= {"snapshot": self.snapshot.number, "group": self.group_name}
+            if self.day:
+                facts["as_of"] = str(self.day)
+            log_release(self.con, self.location, self.settings, self.cover.agreement, what, patients, **facts)
 
     @explain_faults()
     def sandboxed(self) -> Self:
@@ -201,13 +253,13 @@ class Session(Views):
             return self
         if not self._counterpart:
             self._counterpart.append(self._attach(self.location, self.settings, self.snapshot.number, trusted=False))
-        return self._counterpart[0]._at(day=self.day, group_name=self.group_name)
+        return self._counterpart[0]._at(day=self.day, group_name=self.group_name, cover=self.cover)
 
     @explain_faults()
     def at_snapshot(self, number: int) -> Self:
         """The same lake, day and group at another published snapshot; UsageError if it is gone. Close it after use."""
         opened = self._attach(self.location, self.settings, number, trusted=self.trusted)
-        return opened._at(day=self.day, group_name=self.group_name)
+        return opened._at(day=self.day, group_name=self.group_name, cover=self.cover)
 
     def fork(self) -> Self:
         """The same session with its own temporary tables."""
@@ -247,6 +299,10 @@ def _prepare_connection(session: Session) -> None:
         con.execute(f"set variable as_of = cast({sql_files.literal(str(session.day))} as date)")
     con.execute(f"set variable group_name = {sql_files.literal(session.group_name)}")
     macros.create_macros(con)
+    if session.cover:
+        from warehouse.query import covering
+
+        covering.narrow_views(session, session.cover)
 
 
 def check_query(con: duckdb.DuckDBPyConnection, query: str) -> None:

@@ -11,7 +11,7 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
-from warehouse.lake import store
+from warehouse.lake import encryption, store
 from warehouse.lake.snapshots import find_blocked
 from warehouse.query.session import Session
 from warehouse.withdrawal import removal, standing_list
@@ -44,6 +44,7 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
     return {
         **found,
         "lake": warehouse.location.name,
+        "encrypted": encryption.is_encrypted(warehouse.con),
         "group": warehouse.group_name,
         "snapshot": warehouse.snapshot.number,
         "published_at": warehouse.snapshot.time,
@@ -68,10 +69,11 @@ def _render_reject_filter(warehouse: Session) -> str:
 
 
 def _count_tables(warehouse: Session, newest: int) -> dict[str, int]:
-    """Count the rows of each table at the snapshot; of the register of manifests today, as it is never published."""
+    """Count the rows of each table at the snapshot; of the register of manifests and the log of access, which are never
+    published, today."""
     sql = sql_files.read_statements(_SQL)
     there = {row["name"] for row in _fetch_rows(warehouse, sql["tables"])}
-    versions = {"ops.manifests": newest}
+    versions = {"ops.manifests": newest, "access.events": newest}
     return {
         table.name: _fetch_row(
             warehouse,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import duckdb
 
 from warehouse.engine import sql_files
@@ -9,6 +11,9 @@ from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake import store
+
+if TYPE_CHECKING:
+    from warehouse.access.coverage import Cover
 
 
 class Views:
@@ -18,11 +23,13 @@ class Views:
 
     con: duckdb.DuckDBPyConnection
     snapshot: store.Snapshot
+    cover: Cover | None
 
     @explain_faults()
     def _view(self, name: str) -> duckdb.DuckDBPyRelation:
         try:
-            return self.con.sql(f"from {store.ALIAS}.main.{sql_files.identifier(name)}")
+            place = "" if self.cover else f"{store.ALIAS}.main."
+            return self.con.sql(f"from {place}{sql_files.identifier(name)}")
         except duckdb.CatalogException:
             self.require(name)
             raise

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from warehouse.access.patient_sets import DifferenceError
 from warehouse.api import Warehouse
 from warehouse.disclosure_control import round_count
 from warehouse.query.checks import Result, run_checks
-from warehouse.service.differencing import DifferenceError, Memory
+from warehouse.service.differencing import Memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from warehouse.catalog import columns
-from warehouse.cohorts.header import suggest_nearest
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import NotFoundError
 
 

@@ -15,24 +15,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from warehouse.errors import WarehouseError
+from warehouse.access.patient_sets import DifferenceError, differ_by_few, digest_set, to_array
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Digests = NDArray[np.uint64]
+    from warehouse.access.patient_sets import Digests
 
 #: What is remembered of all callers, in bytes; the oldest is forgotten.
 _MOST_BYTES = 512 * 2**20
 #: Refusals after which a caller is shown no new count by this server.
 _MOST_REFUSALS = 5
-
-
-class DifferenceError(WarehouseError):
-    """The answer differs from an earlier one by too few patients (exit code 1: the answer is no)."""
-
-    exit_code = 1
 
 
 class Memory:
@@ -50,8 +41,8 @@ class Memory:
 
         DifferenceError if one of them must not be shown; then none is remembered.
         """
-        sets = {name: _to_array(patients) for name, patients in counted.items()}
-        keys = {name: (caller, name, _digest(found)) for name, found in sets.items()}
+        sets = {name: to_array(patients) for name, patients in counted.items()}
+        keys = {name: (caller, name, digest_set(found)) for name, found in sets.items()}
         with self._lock:
             new = [name for name in sets if keys[name] not in self._seen]
             for name in new:
@@ -67,7 +58,7 @@ class Memory:
     def recalls(self, caller: str, name: str, patients: Collection[int]) -> bool:
         """Whether the caller was shown a count of exactly these patients before; asking this discloses nothing."""
         with self._lock:
-            return (caller, name, _digest(_to_array(patients))) in self._seen
+            return (caller, name, digest_set(to_array(patients))) in self._seen
 
     def _compare(self, caller: str, name: str, found: Digests, base: int) -> None:
         if self._refused[caller] >= _MOST_REFUSALS:
@@ -82,27 +73,3 @@ class Memory:
                 f"This count is refused: it differs from an earlier one that you were shown by fewer than {base} "
                 "patients, who could be disclosed by the difference. Ask for sets that differ by more."
             )
-
-
-def differ_by_few(one: Digests, other: Digests, base: int) -> bool:
-    """Whether two sets (sorted, without doubles) differ, on one side or both, by fewer than `base` members."""
-    import numpy as np
-
-    n_shared = len(np.intersect1d(one, other, assume_unique=True))
-    return any(0 < len(side) - n_shared < base for side in (one, other))
-
-
-def _to_array(patients: Collection[int]) -> Digests:
-    import numpy as np
-
-    if isinstance(patients, np.ndarray):
-        return np.unique(patients.astype(np.uint64, copy=False))
-    numbers = np.fromiter((number & 0xFFFF_FFFF_FFFF_FFFF for number in patients), np.uint64, len(patients))
-    found: Digests = np.unique(numbers)
-    return found
-
-
-def _digest(found: Digests) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(found.tobytes()).digest()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.engine.faults import require_catalogue
+from warehouse.engine.faults import require_lake
 from warehouse.engine.json_values import to_json_value
 from warehouse.errors import NotFoundError, UntrustedSqlError, UsageError
 from warehouse.service import counted_patients
@@ -78,7 +78,7 @@ def _run_sql(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
         try:
             found = _encode(relation, given)
         except duckdb.Error as error:
-            require_catalogue(error)
+            require_lake(error)
             raise UsageError(f"The query failed. {clean_message(error)}") from None
         return replace(found, is_repeatable=_is_repeatable(held, given["sql"]))
 
@@ -152,6 +152,7 @@ def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """The folder of a cohort's manifest, as a zip file. It is not recorded in the lake, which is only read here."""
     import contextlib
 
+    from warehouse.access.log import read_head
     from warehouse.cohorts.leaks import require_no_leaks
     from warehouse.filesystem.files import open_temporary_folder
     from warehouse.manifests.export import write_files
@@ -165,7 +166,8 @@ def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
         cohort = _prepare(warehouse, given)
         with contextlib.closing(collect_rows(cohort, objects, folder)) as rows:
             require_no_leaks(cohort.definition.name, find_leaks(rows.con, "manifest_rows", rows.labels))
-            write_files(cohort, rows, objects, folder)
+            head = read_head(warehouse.location, warehouse.settings)
+            write_files(cohort, rows, objects, folder, head=head)
         return Answer(file=_zip_folder(folder))
 
 

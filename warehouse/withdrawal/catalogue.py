@@ -28,9 +28,18 @@ _NAME = "catalogue"
 #: DuckDB's types of the types that DuckLake names; the statistics of others are left as they are.
 _TYPES = {
     **{name: name for name in ("varchar", "date", "time", "timestamp", "timestamptz", "uuid", "blob")},
-    **{"json": "varchar", "int8": "tinyint", "int16": "smallint", "int32": "integer", "int64": "bigint"},
-    **{"int128": "hugeint", "uint8": "utinyint", "uint16": "usmallint", "uint32": "uinteger", "uint64": "ubigint"},
-    **{"float32": "float", "float64": "double"},
+    "json": "varchar",
+    "int8": "tinyint",
+    "int16": "smallint",
+    "int32": "integer",
+    "int64": "bigint",
+    "int128": "hugeint",
+    "uint8": "utinyint",
+    "uint16": "usmallint",
+    "uint32": "uinteger",
+    "uint64": "ubigint",
+    "float32": "float",
+    "float64": "double",
 }
 
 

@@ -11,9 +11,8 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError, UsageError
-from warehouse.lake import store
+from warehouse.lake import store, waiting
 from warehouse.lake.location import Location
-from warehouse.lake.waiting import open_waiting_writer
 from warehouse.settings import Settings
 from warehouse.withdrawal import matching, standing_list
 from warehouse.withdrawal.digests import Key, open_key
@@ -150,7 +149,7 @@ def record_purge(con: duckdb.DuckDBPyConnection, key: Key, digests: Iterable[str
 def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: Plan) -> Changed:
     for patient in patients:
         check_patient(patient)
-    with open_waiting_writer(place, settings) as con:
+    with waiting.open_writer(place, settings) as con:
         entries = {entry.digest: entry for entry in standing_list.read_entries(con)}
         key = open_key(con, place, {entry.key_check for entry in entries.values()})
         given = {key.digest_patient(patient): patient for patient in patients}

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
 from warehouse.errors import LakeError, WarehouseError
-from warehouse.lake import backup, locks
+from warehouse.lake import backup, locks, waiting
 from warehouse.lake.backup import compaction
 from warehouse.lake.backup.contents import MARK
 from warehouse.lake.backup.known import list_known
-from warehouse.lake.waiting import open_waiting_writer
 from warehouse.withdrawal import catalogue as catalogues
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class KnownBackup:
 def remove_files(place: Location, settings: Settings) -> list[str]:
     """Remove the files that no snapshot names any longer, those of maintenance too, and those that none ever did."""
     sql = sql_files.read_statements(_SQL)
-    with open_waiting_writer(place, settings) as con:
+    with waiting.open_writer(place, settings) as con:
         removed = [str(path) for (path,) in con.execute(sql["cleanup"]).fetchall()]
         query = sql_files.fill(sql["orphans"], dry_run="false")
         return removed + [str(path) for (path,) in con.execute(query).fetchall()]

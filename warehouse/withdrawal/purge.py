@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import UsageError
-from warehouse.lake import locks
-from warehouse.lake.waiting import open_waiting_writer
+from warehouse.lake import locks, waiting
 from warehouse.progress import Progress, ignore_progress
 from warehouse.withdrawal import catalogue as catalogues
 from warehouse.withdrawal import changing, cleaning_up, mentions, proof, removal, rewriting, rows, standing_list, stored
@@ -83,14 +82,14 @@ def purge(
     found = proof.search(place, settings, done.names, done.digests, key, known)
     certificate = build_certificate(place, done, found)
     if certificate.holds:
-        with open_waiting_writer(place, settings) as con:
+        with waiting.open_writer(place, settings) as con:
             changing.record_purge(con, key, sorted(done.digests), certificate.digest)
     return certificate
 
 
 def _begin(place: Location, settings: Settings, patients: Sequence[str]) -> tuple[Purge, Key]:
     """Record that the purge has begun, and how many objects the patients have in the buckets."""
-    with open_waiting_writer(place, settings) as con:
+    with waiting.open_writer(place, settings) as con:
         entries = standing_list.read_entries(con)
         key = open_key(con, place, {entry.key_check for entry in entries})
         names = {patient: key.digest_patient(patient) for patient in patients}

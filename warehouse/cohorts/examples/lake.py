@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.cohorts.examples.parsing import Example, ExampleTable
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.engine import sql_files
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 from warehouse.lake import store

@@ -19,8 +19,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from warehouse.cohorts.header import suggest_nearest
-from warehouse.engine.names import check_names
+from warehouse.engine.names import check_names, suggest_nearest
 from warehouse.engine.query_text import find_hidden, read_text
 from warehouse.errors import UsageError
 

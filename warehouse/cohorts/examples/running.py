@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from warehouse.cohorts.answer import CohortAnswer
 from warehouse.cohorts.examples.lake import open_example
 from warehouse.cohorts.examples.parsing import Example, ExampleTable, load_examples
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.parsing import list_shipped, load
 from warehouse.engine import limits, sql_files
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 from warehouse.settings import load_settings
 

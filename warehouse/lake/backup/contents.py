@@ -9,10 +9,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from warehouse.engine.sql_files import read_statements
 from warehouse.errors import LakeError
+from warehouse.lake import connection, file_records
 from warehouse.lake.backup import sqlite_catalog
+from warehouse.lake.location import Location
+from warehouse.settings import Settings
 
 #: Marks a folder as a backup.
 MARK = "BACKUP.txt"
@@ -34,16 +38,28 @@ class Content:
     is_sound: bool
 
 
-def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
-    """The content of a catalogue; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
-    asked = read_statements("backup/catalogue.sql")
-    request = {"catalogue": str(catalogue), "copy": str(copy) if copy else None, "queries": asked}
+def _ask(catalogue: Path, copy: Path | None, queries: dict[str, str]) -> dict[str, Any]:
+    """Query a catalogue in another process; LakeError when it cannot be read."""
+    request = {"catalogue": str(catalogue), "copy": str(copy) if copy else None, "queries": queries}
     command = [sys.executable, "-I", sqlite_catalog.__file__]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         why = done.stderr.strip().split("\n")[-1]
         raise LakeError(f"The catalogue {catalogue} cannot be read: {why}.")
-    answer = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def check_integrity(catalogue: Path) -> list[str]:
+    """What SQLite finds wrong with the pages of a catalogue; empty if nothing. LakeError when it cannot be read."""
+    queries = {"integrity": read_statements("backup/catalogue.sql")["integrity"]}
+    found = [line for (line,) in _ask(catalogue, None, queries)["integrity"]]
+    return [] if found == ["ok"] else found
+
+
+def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
+    """The content of a catalogue; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
+    answer = _ask(catalogue, copy, read_statements("backup/catalogue.sql"))
     if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in answer["files"]):
         raise LakeError(
             f"{catalogue} lists files outside the lake's folder. Such a lake cannot be backed up with chest backup."
@@ -70,3 +86,14 @@ def compute_digest(path: Path) -> str:
     """The SHA-256 of a file, which must not be the catalogue of a lake (sqlite_catalog.py gives the reason)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_written(catalogue: Path, data: str, settings: Settings) -> dict[str, str]:
+    """The SHA-256 with which the lake's files were written, by path below `data`, from a copy of its catalogue.
+
+    Empty for a lake of an older version; without ops.files where its own files cannot be read.
+    """
+    place = Location(str(catalogue.parent), data, catalogue.parent)
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
+        return {path: one.sha256 for path, one in file_records.read_trusted_records(con, place).items()}

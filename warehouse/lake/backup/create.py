@@ -9,16 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.engine.faults import explain_faults
-from warehouse.errors import LakeBusyError, LakeError, UsageError
+from warehouse.errors import DamagedError, LakeBusyError, LakeError, UsageError
 from warehouse.filesystem import files
 from warehouse.lake import locks, secret, store
 from warehouse.lake.backup import known
-from warehouse.lake.backup.contents import DATA, MARK, SUMS, Content, compute_digest, read_checksums, read_contents
+from warehouse.lake.backup.contents import (
+    DATA,
+    MARK,
+    SUMS,
+    Content,
+    compute_digest,
+    read_checksums,
+    read_contents,
+    read_written,
+)
 from warehouse.lake.location import CATALOGUE, Location, parse_address
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
 
 _CHUNK = 1 << 20
+#: How many damaged files an error names.
+_NAMED = 20
 #: How often the backup starts again because of maintenance.
 _TRIES = 3
 
@@ -40,6 +51,10 @@ class Backup:
     copied: int
     copied_bytes: int
     removed: int
+
+
+#: The advice about a damaged lake.
+_EXAMINE = "Examine it:  chest doctor --lake LAKE"
 
 
 class _GoneError(Exception):
@@ -67,7 +82,7 @@ def backup(
         files.make_folder(target)
         with _hold_lock(target, settings), files.make_part_folder(target) as part:
             _replace(target / MARK, _ABOUT)
-            done = _update(place, target, part / CATALOGUE, progress)
+            done = _update(place, target, part / CATALOGUE, settings, progress)
         known.remember(place, target)
         return done
     except OSError as error:
@@ -102,7 +117,7 @@ def _hold_lock(target: Path, settings: Settings) -> Iterator[None]:
         raise LakeBusyError(f"Another backup is writing to {target}. Wait until it is done.") from None
 
 
-def _update(place: Location, target: Path, part: Path, progress: Progress) -> Backup:
+def _update(place: Location, target: Path, part: Path, settings: Settings, progress: Progress) -> Backup:
     """Update the backup, with the catalogue last, by way of the private file `part`."""
     old = read_contents(target / CATALOGUE) if (target / CATALOGUE).exists() else None
     gone: Exception | None = None
@@ -111,7 +126,8 @@ def _update(place: Location, target: Path, part: Path, progress: Progress) -> Ba
         content = read_contents(place.catalogue, part)
         _require_continuation(content, old, target)
         try:
-            digests, copied = _copy_files(content, Path(place.data_path), target, progress)
+            written = read_written(part, place.data_path, settings)
+            digests, copied = _copy_files(content, written, Path(place.data_path), target, progress)
             digests |= _copy_key(Path(place.data_path), target)
         except _GoneError as error:
             gone = error
@@ -127,16 +143,15 @@ def _update(place: Location, target: Path, part: Path, progress: Progress) -> Ba
             copied_bytes=sum(content.files[path] for path in copied),
             removed=_prune(target / DATA, content),
         )
-    raise LakeError(
-        f"The lake {place.name} is damaged: its catalogue lists {gone}, which does not exist. "
-        "Restore the lake from its last good backup."
+    raise DamagedError(
+        f"The lake {place.name} is damaged: its catalogue lists {gone}, which does not exist. {_EXAMINE}"
     )
 
 
 def _require_continuation(content: Content, old: Content | None, target: Path) -> None:
     """Raise UsageError if the existing backup is of another lake, or newer than this one."""
     if not content.is_sound:
-        raise LakeError("The lake's catalogue is damaged. Restore the lake from its last good backup.")
+        raise DamagedError(f"The lake's catalogue is damaged. {_EXAMINE}")
     if old and old.identity != content.identity:
         raise UsageError(f"{target} is the backup of another lake. Choose another folder.")
     if old and old.newest > content.newest:
@@ -146,21 +161,36 @@ def _require_continuation(content: Content, old: Content | None, target: Path) -
         )
 
 
-def _copy_files(content: Content, source: Path, target: Path, progress: Progress) -> tuple[dict[str, str], list[str]]:
-    """Copy missing files; returns the checksums of all, and which were copied."""
+def _copy_files(
+    content: Content, written: dict[str, str], source: Path, target: Path, progress: Progress
+) -> tuple[dict[str, str], list[str]]:
+    """Copy missing files; returns the checksums of all, and which were copied.
+
+    DamagedError names the files whose copies are not what was written. They are removed, the others stay for the next
+    backup, and the previous backup stays as it was.
+    """
     known = read_checksums(target)
-    digests, copied = {CATALOGUE: content.sha256}, []
+    digests, copied, damaged = {CATALOGUE: content.sha256}, [], []
     for done, (path, size) in enumerate(content.files.items(), 1):
         name = DATA + path
         there = target / name
         if there.exists() and there.stat().st_size == size:
             # Copied completely by an earlier run that was interrupted before it wrote the checksum.
             digests[name] = known.get(name) or compute_digest(there)
-        else:
+        if digests.get(name) is None or written.get(path, digests[name]) != digests[name]:
             files.make_folder(there.parent, below=target)
-            digests[name] = _copy_file(source / path, there, size)
+            digests[name], is_whole = _copy_file(source / path, there, size)
             copied.append(path)
+            if not is_whole or written.get(path, digests[name]) != digests[name]:
+                there.unlink(missing_ok=True)
+                damaged.append(path)
         progress("copying", done, len(content.files))
+    if damaged:
+        more = f" and {len(damaged) - _NAMED:,} more" if len(damaged) > _NAMED else ""
+        raise DamagedError(
+            f"The lake is damaged: {len(damaged):,} of its files are not what was written: "
+            f"{', '.join(damaged[:_NAMED])}{more}. The previous backup stays as it was. {_EXAMINE}"
+        )
     return digests, copied
 
 
@@ -175,8 +205,8 @@ def _copy_key(source: Path, target: Path) -> dict[str, str]:
     return {DATA + secret.KEY: hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _copy_file(source: Path, target: Path, size: int) -> str:
-    """Copy one file atomically; returns its SHA-256."""
+def _copy_file(source: Path, target: Path, size: int) -> tuple[str, bool]:
+    """Copy one file atomically; returns its SHA-256, and whether it has the size that the catalogue lists."""
     hashed = hashlib.sha256()
     try:
         given = source.open("rb")
@@ -186,12 +216,8 @@ def _copy_file(source: Path, target: Path, size: int) -> str:
         while chunk := given.read(_CHUNK):
             hashed.update(chunk)
             taken.write(chunk)
-        if taken.tell() != size:
-            raise LakeError(
-                f"The lake is damaged: {source} has {taken.tell():,} bytes instead of {size:,}. "
-                "Restore the lake from its last good backup."
-            )
-    return hashed.hexdigest()
+        is_whole = taken.tell() == size
+    return hashed.hexdigest(), is_whole
 
 
 def _prune(data: Path, content: Content) -> int:

@@ -8,7 +8,15 @@ from pathlib import Path
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.lake import store
-from warehouse.lake.backup.contents import DATA, MARK, Content, compute_digest, read_checksums, read_contents
+from warehouse.lake.backup.contents import (
+    DATA,
+    MARK,
+    Content,
+    compute_digest,
+    read_checksums,
+    read_contents,
+    read_written,
+)
 from warehouse.lake.location import CATALOGUE, parse_address
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -44,22 +52,38 @@ def verify(folder: str | Path, *, settings: Settings | None = None, progress: Pr
     except LakeError as error:
         return Verified(str(target), None, 0, 0, (str(error),))
     known = read_checksums(target)
+    settings = settings or load_settings()
+    written = _read_written(target, settings)
     faults = [] if content.is_sound and known.get(CATALOGUE) == content.sha256 else [f"{CATALOGUE} was changed."]
     for done, (path, size) in enumerate(content.files.items(), 1):
-        faults += _find_faults(target, DATA + path, size, known)
+        faults += _find_faults(target, path, size, known, written)
         progress("verifying", done, len(content.files))
     if not faults:
-        faults += _find_opening_errors(target, settings or load_settings(), content)
+        faults += _find_opening_errors(target, settings, content)
     return Verified(str(target), content.published, len(content.files), sum(content.files.values()), tuple(faults))
 
 
-def _find_faults(target: Path, name: str, size: int, known: dict[str, str]) -> list[str]:
+def _read_written(target: Path, settings: Settings) -> dict[str, str]:
+    """The checksums with which the lake's files were written; empty if the backup does not open."""
+    try:
+        return read_written(target / CATALOGUE, f"{target / DATA}/", settings)
+    except WarehouseError:
+        return {}
+
+
+def _find_faults(target: Path, path: str, size: int, known: dict[str, str], written: dict[str, str]) -> list[str]:
+    name = DATA + path
     file = target / name
     if not file.exists():
         return [f"{name} is missing."]
     if (found := file.stat().st_size) != size:
         return [f"{name} has {found:,} bytes instead of {size:,}."]
-    return [] if known.get(name) == compute_digest(file) else [f"{name} was changed: its checksum differs."]
+    digest = compute_digest(file)
+    if known.get(name) != digest:
+        return [f"{name} was changed: its checksum differs."]
+    if written.get(path, digest) != digest:
+        return [f"{name} was copied from a damaged lake: it is not what was written. Examine that:  chest doctor"]
+    return []
 
 
 def _find_opening_errors(target: Path, settings: Settings, content: Content) -> list[str]:

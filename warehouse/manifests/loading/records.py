@@ -7,8 +7,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from warehouse.cohorts.header import suggest_nearest
 from warehouse.cohorts.split import order_sides
+from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from warehouse.access.patient_sets import DifferenceError
 from warehouse.engine.faults import explain_fault
 from warehouse.errors import (
     LakeError,
@@ -24,7 +25,6 @@ from warehouse.errors import (
 )
 from warehouse.masking import mask_secrets
 from warehouse.service.core import ForbiddenError, OverloadedError
-from warehouse.service.differencing import DifferenceError
 
 MEDIA_TYPE = "application/problem+json"
 

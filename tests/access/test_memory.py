@@ -1,0 +1,141 @@
+"""The memory of an agreement: what differs by a few patients from what left before does not leave."""
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import Chest
+
+import warehouse
+from warehouse.access import memory
+from warehouse.access.memory import ANSWER, ROWS, Released, admit
+from warehouse.access.patient_sets import DifferenceError, digest_patients
+from warehouse.errors import LakeError
+from warehouse.lake import location, store
+from warehouse.settings import Settings
+
+ALL = [f"Covid{number}" for number in range(100)]
+
+
+class Agreement:
+    """A lake in which sets are released under one agreement."""
+
+    def __init__(self, lake: Path, name: str = "2026-0001") -> None:
+        self.place, self.name = location.parse_address(str(lake)), name
+
+    def release(self, patients: list[str], base: int = 5, part: str = ANSWER, kind: str = memory.COUNTS) -> str:
+        return admit(self.place, Settings(), self.name, part, patients, base, kind=kind)
+
+    def refuses(self, patients: list[str], base: int = 5, part: str = ANSWER, kind: str = memory.COUNTS) -> bool:
+        try:
+            self.release(patients, base, part, kind)
+        except DifferenceError:
+            return True
+        return False
+
+
+@pytest.fixture
+def agreement(new_lake: Path) -> Agreement:
+    return Agreement(new_lake)
+
+
+def test_a_set_that_differs_by_few_is_refused_and_the_same_one_never(agreement: Agreement) -> None:
+    first = agreement.release(ALL)
+    assert agreement.release(ALL[::-1]) == first
+    for differing in (ALL[1:], ALL[:-4], [*ALL, "Covid100"], [*ALL[1:], "Covid100"]):
+        assert agreement.refuses(differing)
+    assert agreement.release(ALL[:-5]) != first
+
+
+def test_counts_are_of_persons_and_not_of_rows(agreement: Agreement) -> None:
+    """Ten images of one more patient are one more patient."""
+    assert agreement.release([*ALL, *ALL]) == agreement.release(ALL)
+    assert agreement.refuses([*ALL, *["Covid100"] * 10])
+
+
+@pytest.mark.parametrize("base", [0, 1, 5, 10])
+def test_exact_counts_are_protected_as_rounded_ones_are(agreement: Agreement, base: int) -> None:
+    agreement.release(ALL, base)
+    threshold = max(base, 5)
+    assert agreement.refuses(ALL[threshold - 1 :], base)
+    assert not agreement.refuses(ALL[threshold:], base)
+
+
+def test_each_agreement_has_its_own_memory(agreement: Agreement) -> None:
+    agreement.release(ALL)
+    assert not Agreement(agreement.place.folder or Path(), "2026-0002").refuses(ALL[1:])
+
+
+def test_parts_of_an_answer_are_compared_with_the_same_part(agreement: Agreement) -> None:
+    agreement.release(ALL, part="mine: adults")
+    assert agreement.refuses(ALL[1:], part="mine: adults")
+    assert not agreement.refuses(ALL[1:], part="mine: with a CT")
+
+
+def test_rows_are_compared_with_counts_and_not_with_rows(agreement: Agreement) -> None:
+    agreement.release(ALL, kind=ROWS)
+    assert not agreement.refuses(ALL[1:], kind=ROWS)
+    assert agreement.refuses(ALL[2:])
+    assert not agreement.refuses(ALL)  # whoever has the rows has counted them
+    assert not agreement.refuses(ALL[1:61])
+    assert agreement.refuses(ALL[1:62], kind=ROWS)  # with the count, the rows would show who is missing
+
+
+def test_an_answer_is_admitted_whole_or_not_at_all(agreement: Agreement) -> None:
+    agreement.release(ALL)
+    with store.open_writer(agreement.place, Settings()) as con:
+        both = Released(agreement.name, {"mine: adults": ALL[:50], ANSWER: ALL[1:]})
+        with pytest.raises(DifferenceError):
+            store.transact(con, "two", lambda: memory.admit_within(con, agreement.place, both, 5), released="x")
+        assert [row["name"] for row in memory.list_releases(con, agreement.name)] == [ANSWER]
+    assert not agreement.refuses(ALL[1:50], part="mine: adults")
+
+
+def test_after_five_refusals_reviewers_decide(agreement: Agreement) -> None:
+    agreement.release(ALL)
+    for _ in range(memory.MOST_REFUSALS):
+        assert agreement.refuses(ALL[1:])
+    assert agreement.refuses(ALL[:20])
+    assert agreement.release(ALL)  # what was seen before discloses nothing
+    reviewed = Released(agreement.name, {ANSWER: ALL[1:]}, is_reviewed=True)
+    with store.open_writer(agreement.place, Settings()) as con:
+        store.transact(con, "reviewed", lambda: memory.admit_within(con, agreement.place, reviewed, 5), released="x")
+    assert not agreement.refuses(ALL[1:21])
+    assert agreement.refuses(ALL[1:20])
+
+
+def test_the_memory_names_nobody_and_holds_eight_bytes_a_patient(agreement: Agreement) -> None:
+    many = [f"Covid{number}" for number in range(20_000)]
+    agreement.release(many)
+    folder = Path(agreement.place.data_path) / "access/releases"
+    files = list(folder.rglob("*.parquet"))
+    assert files
+    assert all(b"Covid" not in path.read_bytes() for path in files)
+    assert sum(path.stat().st_size for path in files) < 10 * len(many)
+    # The catalogue, which has the least and greatest value of each column, names nobody either, and stays small.
+    assert b"Covid1" not in agreement.place.catalogue.read_bytes()
+    with duckdb.connect() as con:
+        found = con.execute("select * from read_parquet($files)", {"files": [str(path) for path in files]}).fetchall()
+    assert "Covid" not in str(found)
+
+
+def test_a_lake_with_another_secret_compares_nothing(agreement: Agreement) -> None:
+    agreement.release(ALL)
+    key = Path(agreement.place.data_path) / "lake.key"
+    key.write_text("ab" * 32)
+    with pytest.raises(LakeError, match="is not the one that its memory"):
+        agreement.release(ALL[:50])
+    one, other = (digest_patients(bytes([number]) * 32, ALL) for number in range(2))
+    assert not set(one.tolist()) & set(other.tolist())
+
+
+def test_what_is_remembered_publishes_nothing(tmp_path: Path, samples: Path, here: Chest) -> None:
+    shutil.copytree(samples / "dated", tmp_path / "bucket")
+    lake = tmp_path / "lake"
+    published = warehouse.refresh(tmp_path / "bucket", lake).published.snapshot
+    Agreement(lake).release(ALL)
+    done = here("status", "--lake", lake)
+    assert (done.returncode, "unpublished" in done.stdout) == (0, False)
+    again = warehouse.refresh(tmp_path / "bucket", lake)
+    assert (again.published.snapshot, again.published.is_new) == (published, False)

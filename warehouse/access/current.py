@@ -1,0 +1,30 @@
+"""The log as it is now, for readers whose connection is pinned at a published snapshot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warehouse.access.log import Event, to_events
+from warehouse.engine import sql_files
+from warehouse.engine.faults import explain_faults
+from warehouse.engine.rows import fetch_dicts, fetch_first
+from warehouse.lake.snapshots import ALIAS
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.lake.location import Location
+
+_SQL = "access/current.sql"
+
+
+@explain_faults()
+def read_current(con: duckdb.DuckDBPyConnection, place: Location) -> list[Event]:
+    """Read the whole log over a reader's connection, whatever snapshot that is pinned at; quick where it is empty."""
+    sql = sql_files.read_statements(_SQL)
+    schema = sql_files.identifier(place.schema if place.is_postgres else "main")
+    catalogue = f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{schema}"
+    found = fetch_first(con.execute(sql_files.fill(sql["newest"], catalogue=catalogue)))
+    if not found or found[0] is None:
+        return []
+    return to_events(fetch_dicts(con.execute(sql_files.fill(sql["events"], lake=ALIAS, newest=str(int(found[0]))))))

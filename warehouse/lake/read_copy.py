@@ -1,0 +1,64 @@
+"""A copy of a SQLite catalogue for readers, so that readers and writers never wait for each other.
+
+A reader holds SQLite's shared lock for as long as it reads an answer. A commit must wait for it, and meanwhile SQLite
+lets no new reader in. If the commit gives up, DuckDB's extension keeps its lock until the process ends (DuckDB 1.5.5).
+So readers attach a copy, which is renewed at the end of each writer's session: replaced by renaming, never changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import duckdb
+
+from warehouse.engine.sql_files import identifier, literal
+from warehouse.filesystem import files
+from warehouse.lake import locks
+from warehouse.lake.location import Location
+from warehouse.lake.snapshots import ALIAS
+
+#: The copy's name, beside the catalogue.
+READ_COPY = "catalog.read.sqlite"
+
+
+def find_read_copy(location: Location) -> Path | None:
+    """The copy that readers of a lake attach; None for the catalogue itself.
+
+    A copy is as old as the catalogue, to the nanosecond, unless a writer is at work, when it has what was there before.
+    Otherwise a writer died before it renewed the copy, or the catalogue was restored: then the copy does not count.
+    """
+    if location.folder is None:
+        return None
+    path = location.folder / READ_COPY
+    try:
+        is_current = path.stat().st_mtime_ns == location.catalogue.stat().st_mtime_ns
+    except OSError:
+        return None
+    return path if is_current or locks.is_held(location) else None
+
+
+def renew_read_copy(con: duckdb.DuckDBPyConnection, location: Location, *, has_changed: bool) -> None:
+    """Renew the copy if the session committed something, or the catalogue's time differs: for a writer, at its end.
+
+    Both, because not every change makes a snapshot, and some file systems count time in seconds. Never fails, because
+    readers attach the catalogue where the copy is older.
+    """
+    if location.folder is None:
+        return
+    target = location.folder / READ_COPY
+    with contextlib.suppress(duckdb.Error, OSError):
+        written = location.catalogue.stat()
+        if not has_changed and target.exists() and target.stat().st_mtime_ns == written.st_mtime_ns:
+            return
+        with files.make_part_folder(location.folder) as folder:
+            part = folder / READ_COPY
+            con.execute(f"attach {literal(str(part))} as read_copy (type sqlite)")
+            try:
+                con.execute(f"copy from database {identifier(f'__ducklake_metadata_{ALIAS}')} to read_copy")
+            finally:
+                con.execute("detach read_copy")
+            part.chmod(written.st_mode & 0o777)
+            os.utime(part, ns=(written.st_atime_ns, written.st_mtime_ns))
+            part.replace(target)
