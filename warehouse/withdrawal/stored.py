@@ -78,7 +78,7 @@ def render_scan(files: Sequence[DataFile | DeleteFile], *, by_name: bool = False
 def _render_read(paths: list[str], key: str | None, *, by_name: bool) -> str:
     listed = ", ".join(map(sql_files.literal, paths))
     options = "filename = true, file_row_number = true, hive_partitioning = false"
-    if by_name:
+    if by_name and not key:  # DuckDB 1.5.5 fails with both; these are read one by one in any case
         options += ", union_by_name = true"
     return f"read_parquet([{listed}], {options}{render_encryption(key, '=')})"
 
