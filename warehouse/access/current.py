@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from warehouse.access.log import Event, to_events
+from warehouse.access.log import Event, read_events, to_events
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
+from warehouse.lake.read_copy import is_current
 from warehouse.lake.snapshots import ALIAS
+from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,7 +22,12 @@ _SQL = "access/current.sql"
 
 @explain_faults()
 def read_current(con: duckdb.DuckDBPyConnection, place: Location) -> list[Event]:
-    """Read the whole log over a reader's connection, whatever snapshot that is pinned at; quick where it is empty."""
+    """Read the whole log over a reader's connection, whatever snapshot that is pinned at; quick where it is empty.
+
+    A reader of a SQLite catalogue has a copy of it: where the lake was written to since, the log is read anew.
+    """
+    if not is_current(con, place):
+        return read_events(place, load_settings())
     sql = sql_files.read_statements(_SQL)
     schema = sql_files.identifier(place.schema if place.is_postgres else "main")
     catalogue = f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{schema}"
