@@ -15,7 +15,7 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.current import read_current
 from warehouse.access.duo import Purpose, match_data_use
-from warehouse.access.patient_sets import DifferenceError
+from warehouse.access.patient_sets import DifferenceError, digest_patients, digest_set
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -145,6 +145,8 @@ def log_release(
     if patients is not None:
         ids = sorted({*patients})
         body |= {"patients": len(ids), "patients_digest": secret.compute_keyed_digest(con, place, "\n".join(ids))}
+        if key := secret.read_secret(con, place):  # by which audit.py finds the set; without a key, memory.py refuses
+            body["patients_set"] = digest_set(digest_patients(key, ids)).hex()
         parts = {memory.ANSWER: ids, **(parts or {})}
     kind = memory.ROWS if counts_to is None else memory.COUNTS
     released = memory.Released(agreement, parts or {}, kind, facts.get("snapshot"))

@@ -30,6 +30,7 @@ _MODULES = {
     "check": ("check",),
     "report": ("report",),
     "access": ("access",),
+    "audit": ("audit",),
     "source": ("source",),
     "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
@@ -40,7 +41,7 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "access", "source", "withdraw", "maintain", "doctor", "backup", "move"),
+    *("check", "report", "rejects", "access", "audit", "source", "withdraw", "maintain", "doctor", "backup", "move"),
 )
 
 
