@@ -16,6 +16,7 @@ from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.current import read_current
 from warehouse.access.duo import Purpose, match_data_use
 from warehouse.access.patient_sets import DifferenceError, digest_patients, digest_set
+from warehouse.access.programme import read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -99,7 +100,7 @@ def find_permit(
 
 
 def _permit(events: Sequence[Event], place: Location, settings: Settings, name: str, what: str) -> Agreement:
-    found = find_agreement(events, name)
+    found = find_agreement(events, name, read_programme_end(settings))
     try:
         require_in_force(found, settings.data_use.split())
     except AccessRefusedError as error:

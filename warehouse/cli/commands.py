@@ -34,6 +34,7 @@ _MODULES = {
     "source": ("source",),
     "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
+    "airlock": ("airlock",),
     "doctor": ("doctor",),
     "backup": ("backup", "move"),
 }
@@ -41,7 +42,8 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "access", "audit", "source", "withdraw", "maintain", "doctor", "backup", "move"),
+    *("check", "report", "rejects", "access", "audit", "airlock", "source", "withdraw"),
+    *("maintain", "doctor", "backup", "move"),
 )
 
 
