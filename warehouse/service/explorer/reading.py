@@ -49,12 +49,12 @@ class FacetTables:
 
     def find_images(self, warehouse: Warehouse) -> ImageRows:
         """The images of a session, which is as of the latest day that may be asked for."""
-        key = (warehouse.snapshot.number, warehouse.standing_list, warehouse.day, warehouse.group_name)
+        key = (warehouse.snapshot.number, warehouse.standing_list, warehouse.day, warehouse.group_name, warehouse.cover)
         return self._images.find(key, lambda: read_images(warehouse))
 
     def find(self, warehouse: Warehouse, images: ImageRows) -> FacetTable:
         """The facets as of a session's day; `images` are those of the same snapshot and group, as of a later day."""
-        key = (warehouse.snapshot.number, warehouse.standing_list, warehouse.day, warehouse.group_name)
+        key = (warehouse.snapshot.number, warehouse.standing_list, warehouse.day, warehouse.group_name, warehouse.cover)
         return self._tables.find(key, lambda: read_table(warehouse, images))
 
 
