@@ -293,13 +293,15 @@ class Session(Views):
 
 
 def _prepare_connection(session: Session) -> None:
-    """Set up a connection: the lake, the session variables that the views use, and the macros."""
+    """Set up a connection: the macros, the lake, and the session variables that the views use."""
     con = session.con
+    # In the lake DuckDB would look for every function of the macros in the lake first, which takes three times as long.
+    con.execute("use memory")
+    macros.create_macros(con)
     con.execute(f"use {store.ALIAS}")
     if session.day:
         con.execute(f"set variable as_of = cast({sql_files.literal(str(session.day))} as date)")
     con.execute(f"set variable group_name = {sql_files.literal(session.group_name)}")
-    macros.create_macros(con)
     if session.cover:
         from warehouse.query import covering
 
