@@ -15,7 +15,8 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.current import read_current
 from warehouse.access.duo import Purpose, match_data_use
-from warehouse.access.patient_sets import DifferenceError
+from warehouse.access.programme import read_programme_end
+from warehouse.access.patient_sets import DifferenceError, digest_patients, digest_set
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -99,7 +100,7 @@ def find_permit(
 
 
 def _permit(events: Sequence[Event], place: Location, settings: Settings, name: str, what: str) -> Agreement:
-    found = find_agreement(events, name)
+    found = find_agreement(events, name, read_programme_end(settings))
     try:
         require_in_force(found, settings.data_use.split())
     except AccessRefusedError as error:
@@ -145,6 +146,8 @@ def log_release(
     if patients is not None:
         ids = sorted({*patients})
         body |= {"patients": len(ids), "patients_digest": secret.compute_keyed_digest(con, place, "\n".join(ids))}
+        if key := secret.read_secret(con, place):  # by which audit.py finds the set; without a key, memory.py refuses
+            body["patients_set"] = digest_set(digest_patients(key, ids)).hex()
         parts = {memory.ANSWER: ids, **(parts or {})}
     kind = memory.ROWS if counts_to is None else memory.COUNTS
     released = memory.Released(agreement, parts or {}, kind, facts.get("snapshot"))

@@ -17,6 +17,7 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover, Request, cover_request
 from warehouse.access.enforcement import require_in_force
+from warehouse.access.programme import read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -55,7 +56,7 @@ class Permits:
         if not caller.agreement:
             return replace(scope, cover=None)
         try:
-            found = find_agreement(events, caller.agreement)
+            found = find_agreement(events, caller.agreement, read_programme_end(self.settings))
             require_in_force(found, self.settings.data_use.split())
             cover = Cover.of(found)
             judged = cover_request(cover, Request(frozenset({scope.group})))
