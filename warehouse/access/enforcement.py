@@ -15,8 +15,8 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.current import read_current
 from warehouse.access.duo import Purpose, match_data_use
-from warehouse.access.programme import read_programme_end
 from warehouse.access.patient_sets import DifferenceError, digest_patients, digest_set
+from warehouse.access.programme import read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
