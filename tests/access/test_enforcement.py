@@ -269,6 +269,22 @@ def test_exports_have_what_is_covered(here: Chest, lake: str, tmp_path: Path) ->
     assert "agreement 2026-0003" in done.stderr
 
 
+def test_whole_files_and_tables_are_of_no_agreement(here: Chest, lake: str, under: Under) -> None:
+    done = here("patient", "PatA", "--lake", lake, "--agreement", "2026-0004", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert [row["record"] for row in json.loads(done.stdout)["clinical_history"]] == [None]
+    done = here("sql", "from changes", "--since", "1", "--lake", lake, "--agreement", "2026-0001")
+    assert done.returncode == 1
+    assert "does not cover changes" in done.stderr
+    with pytest.raises(AccessRefusedError, match="does not cover check new_field"):
+        under("2026-0001").check("new_field")
+    names = {result.check.name for result in under("2026-0003").check()}
+    assert "images_without_clinical" in names
+    assert "same_bytes" not in names
+    assert under("2026-0003").check("images_without_clinical")[0].n_rows == 0
+    assert under("2026-0001").check("images_without_clinical")[0].n_rows == 1
+
+
 def test_the_environment_names_the_agreement(here: Chest, lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHEST_AGREEMENT", "2026-0003")
     done = here("sql", "select patient_id from patients", "--lake", lake, "--format", "csv")

@@ -33,7 +33,9 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.query.sandbox.tree", "sql"),
         ("warehouse.service.questions", "given"),
     },
-    "A query of the user, which is taken apart here and not run": {},
+    "A query of the user, which is taken apart here and not run": {
+        ("warehouse.query.covering", "query"),
+    },
     "A default that DuckDB has parsed as a constant just before, on a connection without a lake": {
         ("warehouse.cohorts.parameters", "param.default"),
     },
@@ -101,6 +103,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.context", "fetch_first"),
         ("warehouse.lake.maintenance", "str(dry_run).lower"),
         ("warehouse.manifests.layouts", "str"),
+        ("warehouse.access.current", "str"),
         ("warehouse.service.counted_patients", "str(cohort.definition.grain == 'patient').lower"),
         ("warehouse.service.explorer.builder", "str"),
     },
@@ -110,6 +113,8 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.compare", "binding.quote_step"),
         ("warehouse.cohorts.exclusion", "binding.quote_step"),
         ("warehouse.cohorts.divergence", "binding.quote_step"),
+        ("warehouse.query.covering", "known_at.replace"),
+        ("warehouse.query.covering", "values"),
         ("warehouse.lake.connection", "options"),
         ("warehouse.ingest.extraction", "query"),
         ("warehouse.manifests.export", "render_metadata"),

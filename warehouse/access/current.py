@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from warehouse.access.log import Event, read_events, to_events
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
@@ -15,6 +14,7 @@ from warehouse.settings import load_settings
 if TYPE_CHECKING:
     import duckdb
 
+    from warehouse.access.log import Event
     from warehouse.lake.location import Location
 
 _SQL = "access/current.sql"
@@ -26,12 +26,22 @@ def read_current(con: duckdb.DuckDBPyConnection, place: Location) -> list[Event]
 
     A reader of a SQLite catalogue has a copy of it: where the lake was written to since, the log is read anew.
     """
+    from warehouse.access.log import read_events, to_events
+
     if not is_current(con, place):
         return read_events(place, load_settings())
-    sql = sql_files.read_statements(_SQL)
+    newest = find_newest(con, place)
+    if newest is None:
+        return []
+    query = sql_files.fill(sql_files.read_statements(_SQL)["events"], lake=ALIAS, newest=str(newest))
+    return to_events(fetch_dicts(con.execute(query)))
+
+
+@explain_faults()
+def find_newest(con: duckdb.DuckDBPyConnection, place: Location) -> int | None:
+    """The newest snapshot of all if the log has events, else None; asked whenever rows leave, so little is imported."""
     schema = sql_files.identifier(place.schema if place.is_postgres else "main")
     catalogue = f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{schema}"
-    found = fetch_first(con.execute(sql_files.fill(sql["newest"], catalogue=catalogue)))
-    if not found or found[0] is None:
-        return []
-    return to_events(fetch_dicts(con.execute(sql_files.fill(sql["events"], lake=ALIAS, newest=str(int(found[0]))))))
+    query = sql_files.fill(sql_files.read_statements(_SQL)["newest"], catalogue=catalogue)
+    found = fetch_first(con.execute(query))
+    return int(found[0]) if found and found[0] is not None else None

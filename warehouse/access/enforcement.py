@@ -155,7 +155,7 @@ def log_release(
     event = log.NewEvent(vocabulary.RELEASED, agreement, body)
 
     def decide(events: Sequence[Event]) -> list[log.NewEvent]:
-        require_in_force(find_agreement(events, agreement), settings.data_use.split())
+        require_in_force(find_agreement(events, agreement, read_programme_end(settings)), settings.data_use.split())
         return [event]
 
     try:
