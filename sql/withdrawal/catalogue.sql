@@ -96,3 +96,6 @@ order by table_name;
 
 -- name: execute
 call postgres_execute('catalogue', {{ statement }}, use_transaction => false);
+
+-- name: encrypted
+select 1 from {{ catalogue }}.ducklake_metadata where "key" = 'encrypted' and "value" = 'true' and "scope" is null;

@@ -33,7 +33,7 @@ copy (
     order by pos
 ) to {{ target }} (
     format parquet,
-    field_ids {file_path: 2147483646, pos: 2147483645, _ducklake_internal_snapshot_id: 2147483539},
+    field_ids {file_path: 2147483646, pos: 2147483645, _ducklake_internal_snapshot_id: 2147483539}{{ encryption }},
     return_stats
 );
 
@@ -58,7 +58,7 @@ select
     $delete_count as delete_count,
     $file_size as file_size_bytes,
     $footer_size as footer_size,
-    cast(null as varchar) as encryption_key,
+    $key as encryption_key,
     $partial_max as partial_max
 from hidden.main.ducklake_data_file
 where data_file_id = $file_id;

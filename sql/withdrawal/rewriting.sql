@@ -6,6 +6,17 @@
 select name, type, converted_type, logical_type, coalesce(num_children, 0) as n_children, field_id
 from parquet_schema({{ path }});
 
+-- name: columns
+-- The columns of a table as the catalogue has them, which gives them the ids of the fields.
+select
+    column_id,
+    arg_max(column_name, begin_snapshot) as column_name,
+    any_value(parent_column) as parent_column
+from {{ catalogue }}.ducklake_column
+where table_id = $table_id
+group by column_id
+order by column_id;
+
 -- name: rows_a_group
 select max(row_group_num_rows) from parquet_metadata({{ path }});
 

@@ -62,3 +62,9 @@ def renew_read_copy(con: duckdb.DuckDBPyConnection, location: Location, *, has_c
             part.chmod(written.st_mode & 0o777)
             os.utime(part, ns=(written.st_atime_ns, written.st_mtime_ns))
             part.replace(target)
+
+
+def remove_read_copy(location: Location) -> None:
+    """Remove the copy after a change that readers must not miss; the next writer makes it anew."""
+    if location.folder is not None:
+        (location.folder / READ_COPY).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
-from warehouse.lake import connection, locks
+from warehouse.lake import connection, encryption, locks
 from warehouse.withdrawal.redaction import Patterns
 from warehouse.withdrawal.rewriting import Written
 from warehouse.withdrawal.stored import DataFile, DeleteFile
@@ -92,6 +92,9 @@ def open_catalogue(place: Location, settings: Settings) -> Iterator[Catalogue]:
         else:
             con.execute(f"attach {sql_files.literal(str(place.catalogue))} as {_NAME} (type sqlite)")
         con.execute("set preserve_insertion_order = true")
+        if Catalogue(con, place).run("encrypted"):
+            connection.load_extension(con, encryption.CIPHERS)
+            encryption.protect_spill(con)
         yield Catalogue(con, place)
 
 

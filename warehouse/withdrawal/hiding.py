@@ -118,6 +118,7 @@ def _delete_rows(
             "delete_id": next_id + place,
             "file_id": file_id,
             "path": target,
+            "key": file.encryption_key,
             "delete_count": written[1],
             "file_size": written[2],
             "footer_size": written[3],
@@ -143,6 +144,7 @@ def _render_deletes(
         begin=str(file.begin_snapshot),
         earlier=earlier,
         target=sql_files.literal(target),
+        encryption=stored.render_encryption(file.encryption_key),
     )
 
 

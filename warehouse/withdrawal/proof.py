@@ -19,6 +19,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake.location import Location, parse_address
+from warehouse.lake.read_copy import READ_COPY
 from warehouse.withdrawal import catalogue as catalogues
 from warehouse.withdrawal import raw_search, rows, stored
 from warehouse.withdrawal.redaction import Patterns
@@ -138,8 +139,8 @@ def _search_catalogue(catalogue: catalogues.Catalogue, patterns: Patterns, found
 
 
 def _search_bytes_apart(path: Path, patterns: Patterns, others: list[str], found: Proof) -> None:
-    """Search the bytes of a SQLite catalogue and of its journals."""
-    beside = [path, *(path.with_name(path.name + end) for end in ("-journal", "-wal"))]
+    """Search the bytes of a SQLite catalogue, of its journals and of the copy for readers."""
+    beside = [path, path.with_name(READ_COPY), *(path.with_name(path.name + end) for end in ("-journal", "-wal"))]
     there = [str(one) for one in beside if one.exists()]
     request = {"paths": there, "words": [*patterns.distinctive], "longer": others}
     done = subprocess.run(  # noqa: S603

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import UsageError
 from warehouse.lake import locks, waiting
+from warehouse.lake.read_copy import remove_read_copy
 from warehouse.progress import Progress, ignore_progress
 from warehouse.withdrawal import catalogue as catalogues
 from warehouse.withdrawal import changing, cleaning_up, mentions, proof, removal, rewriting, rows, standing_list, stored
@@ -123,7 +124,9 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
         others: list[tuple[stored.DeleteFile, rewriting.Written | None]] = []
         for place_of, file in enumerate(touched, 1):
             positions = found.rows.get(file.file_id, [])
-            new = rewriting.rewrite_data_file(con, file, positions, named.replaced.get(file.file_id, {}))
+            new = rewriting.rewrite_data_file(
+                con, catalogue.schema, file, positions, named.replaced.get(file.file_id, {})
+            )
             written.append((file, new, positions))
             for delete in deletes[file.file_id]:
                 others.append(
@@ -136,6 +139,8 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
             done.changes.append(FileChange.of(con, place, file, new, len(positions)))
             progress("rewriting", place_of, len(touched))
         _commit(catalogue, done, patterns, written, others)
+    # Readers of it would miss the old files; it has least and greatest values, too.
+    remove_read_copy(place)
 
 
 def _commit(

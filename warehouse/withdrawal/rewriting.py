@@ -10,12 +10,12 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.errors import LakeError
-from warehouse.withdrawal.stored import DataFile, DeleteFile, render_scan
+from warehouse.withdrawal.stored import DataFile, DeleteFile, render_encryption, render_scan
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,6 +25,9 @@ _SQL = "withdrawal/rewriting.sql"
 _ROW_ID, _ROW_ID_FIELD = "_ducklake_internal_row_id", 2147483540
 _SNAPSHOT, _SNAPSHOT_FIELD = "_ducklake_internal_snapshot_id", 2147483539
 _DELETE_FIELDS = {"file_path": 2147483646, "pos": 2147483645}
+#: What a scan adds to the columns of a file.
+_OF_SCAN = ("filename", "file_row_number")
+_LEAST_GROUP = 2048
 _NAMES = re.compile(r'"((?:[^"]|"")*)"')
 
 
@@ -78,7 +81,7 @@ class _Node:
 
 
 def rewrite_data_file(
-    con: duckdb.DuckDBPyConnection, file: DataFile, positions: list[int], replaced: dict[str, str]
+    con: duckdb.DuckDBPyConnection, catalogue: str, file: DataFile, positions: list[int], replaced: dict[str, str]
 ) -> Written:
     """Write a data file without the rows at these positions; `replaced` has columns and what is put in their place.
 
@@ -88,21 +91,24 @@ def rewrite_data_file(
     if len(positions) == file.record_count:
         return Written(target, stored, 0, 0, 0)
     con.execute(_read("doomed"), {"positions": positions})
-    nodes = _read_schema(con, file)
+    nodes = _read_schema(con, catalogue, file)
     names = [node.name for node in nodes]
     columns = ", ".join(replaced.get(name, sql_files.identifier(name)) for name in names)
     if _ROW_ID not in names:
         columns += f", {file.row_id_start or 0} + file_row_number as {_ROW_ID}"
         nodes.append(_Node(_ROW_ID, _ROW_ID_FIELD, ()))
-    row = fetch_first(con.execute(sql_files.fill(_read("rows_a_group"), path=_render_path(file))))
+    n_group = _LEAST_GROUP
+    if not file.encryption_key:  # whose layout cannot be asked for
+        row = fetch_first(con.execute(sql_files.fill(_read("rows_a_group"), path=sql_files.literal(file.path))))
+        n_group = max(n_group, int(row[0] or 0)) if row else n_group
     query = sql_files.fill(
         _read("write"),
         columns=columns,
         scan=render_scan([file]),
         target=sql_files.literal(target),
-        rows_a_group=str(max(int(row[0]) if row and row[0] else 0, 2048)),
+        rows_a_group=str(n_group),
         field_ids=f"{{{', '.join(node.render() for node in nodes)}}}",
-        encryption=_render_encryption(file.encryption_key),
+        encryption=render_encryption(file.encryption_key),
     )
     ((_, n_rows, size, footer, found, *_),) = con.execute(query).fetchall()
     by_name = {place: field for node in nodes for place, field in node.walk()}
@@ -113,7 +119,7 @@ def rewrite_data_file(
         and by_name[place] < _SNAPSHOT_FIELD
     )
     done = Written(target, stored, n_rows, size, footer, statistics)
-    _compare(con, file, done, names, replaced, len(positions))
+    _compare(con, catalogue, file, done, names, replaced, len(positions))
     return done
 
 
@@ -134,7 +140,7 @@ def rewrite_delete_file(
         scan=render_scan([file]),
         target=sql_files.literal(target),
         field_ids=f"{{{', '.join(f'{name}: {field}' for name, field in fields.items())}}}",
-        encryption=_render_encryption(file.encryption_key),
+        encryption=render_encryption(file.encryption_key),
     )
     ((_, n_rows, size, footer, *_),) = con.execute(query).fetchall()
     return Written(target, stored, n_rows, size, footer)
@@ -146,8 +152,11 @@ def _name_new(file: DataFile | DeleteFile) -> tuple[str, str]:
     return (f"{file.path.rpartition('/')[0]}/{name}", f"{file.stored_path.rpartition('/')[0]}/{name}".lstrip("/"))
 
 
-def _read_schema(con: duckdb.DuckDBPyConnection, file: DataFile) -> list[_Node]:
-    query = sql_files.fill(_read("schema"), path=_render_path(file))
+def _read_schema(con: duckdb.DuckDBPyConnection, catalogue: str, file: DataFile) -> list[_Node]:
+    """The columns of a file with their field ids; those of an encrypted file from the catalogue, where they are too."""
+    if file.encryption_key:
+        return _build_schema(con, catalogue, file)
+    query = sql_files.fill(_read("schema"), path=sql_files.literal(file.path))
     rows = iter(fetch_dicts(con.execute(query)))
     root = next(rows)
 
@@ -161,12 +170,32 @@ def _read_schema(con: duckdb.DuckDBPyConnection, file: DataFile) -> list[_Node]:
     return [read_node() for _ in range(root["n_children"])]
 
 
+def _build_schema(con: duckdb.DuckDBPyConnection, catalogue: str, file: DataFile) -> list[_Node]:
+    query = sql_files.fill(_read("columns"), catalogue=catalogue)
+    columns = fetch_dicts(con.execute(query, {"table_id": file.table_id}))
+
+    def build(row: dict[str, Any]) -> _Node:
+        inner = [each for each in columns if each["parent_column"] == row["column_id"]]
+        return _Node(row["column_name"], row["column_id"], tuple(map(build, inner)))
+
+    top = {row["column_name"]: row for row in columns if row["parent_column"] is None}
+    own = {_ROW_ID: _ROW_ID_FIELD, _SNAPSHOT: _SNAPSHOT_FIELD}
+    names = [name for name in con.sql(f"from {render_scan([file])}").columns if name not in _OF_SCAN]
+    return [_Node(name, own[name], ()) if name in own else build(top[name]) for name in names]
+
+
 def _compare(
-    con: duckdb.DuckDBPyConnection, file: DataFile, done: Written, names: list[str], replaced: dict[str, str], gone: int
+    con: duckdb.DuckDBPyConnection,
+    catalogue: str,
+    file: DataFile,
+    done: Written,
+    names: list[str],
+    replaced: dict[str, str],
+    gone: int,
 ) -> None:
     """LakeError unless the new file has the rows, types and field ids of the old one, apart from what is purged."""
     written = replace(file, path=done.path)
-    old, new = _read_schema(con, file), _read_schema(con, written)
+    old, new = _read_schema(con, catalogue, file), _read_schema(con, catalogue, written)
     same = [sql_files.identifier(name) for name in names if name not in replaced]
     kept = (
         f"(select {', '.join(same)} from {render_scan([file])} where file_row_number not in (select pos from doomed))"
@@ -194,16 +223,6 @@ def _to_statistics(column_id: int, values: dict[str, str]) -> Statistics:
         values.get("max"),
         values["has_nan"] == "true" if "has_nan" in values else None,
     )
-
-
-def _render_path(file: DataFile | DeleteFile) -> str:
-    key = file.encryption_key
-    options = f", encryption_config = {{footer_key_value: {sql_files.literal(key)}}}" if key else ""
-    return f"{sql_files.literal(file.path)}{options}"
-
-
-def _render_encryption(key: str | None) -> str:
-    return f", encryption_config {{footer_key_value: {sql_files.literal(key)}}}" if key else ""
 
 
 def _read(name: str) -> str:

@@ -78,8 +78,12 @@ def render_scan(files: Sequence[DataFile | DeleteFile], *, by_name: bool = False
 def _render_read(paths: list[str], key: str | None, *, by_name: bool) -> str:
     listed = ", ".join(map(sql_files.literal, paths))
     options = "filename = true, file_row_number = true, hive_partitioning = false"
-    if by_name:
+    if by_name and not key:  # DuckDB 1.5.5 fails with both; these are read one by one in any case
         options += ", union_by_name = true"
-    if key:
-        options += f", encryption_config = {{footer_key_value: {sql_files.literal(key)}}}"
-    return f"read_parquet([{listed}], {options})"
+    return f"read_parquet([{listed}], {options}{render_encryption(key, '=')})"
+
+
+def render_encryption(key: str | None, sign: str = "") -> str:
+    """The option of a file that is encrypted, after others. A text of 24 characters would be taken for the key itself,
+    but is one of 16 bytes in base 64."""
+    return f", encryption_config {sign} {{footer_key_value: from_base64({sql_files.literal(key)})}}" if key else ""

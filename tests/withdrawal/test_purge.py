@@ -1,0 +1,278 @@
+"""A purge removes patients from every snapshot, and nothing else; it can be finished wherever it was killed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import Chest, copy_lake
+
+import warehouse
+from warehouse.catalog import public_views
+from warehouse.engine.connections import open_connection
+from warehouse.lake import connection, location, store
+from warehouse.lake.maintenance import maintain
+from warehouse.query.status import measure_status
+from warehouse.settings import Settings
+from warehouse.synthetic import make_bucket
+from warehouse.withdrawal.certificate import Certificate
+from warehouse.withdrawal.purge import purge
+
+GONE = ("Covid1", "Covid10")
+TABLES = ("raw.objects", "raw.headers", "raw.records", "core.images", "core.clinical", "core.clinical_issues")
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("purge") / "bucket"
+    make_bucket(root, 12)
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with a history: loaded in two steps, rows deleted and updated, files rewritten and merged, a manifest that
+    names a purged patient in its parameters, and texts that name one in other patients' rows."""
+    lake = tmp_path_factory.mktemp("lakes") / "lake"
+    fill(bucket, str(lake))
+    return lake
+
+
+def fill(bucket: Path, lake: str) -> None:
+    away = bucket.parent / "away"
+    away.mkdir()
+    for name in ("Covid10", "Covid11", "Covid12"):
+        shutil.move(bucket / "training" / name, away / name)
+    warehouse.refresh(str(bucket), lake)
+    for path in away.iterdir():
+        shutil.move(path, bucket / "training" / path.name)
+    away.rmdir()
+    warehouse.refresh(str(bucket), lake)
+    maintain(lake)
+    place = location.parse_address(lake)
+    edits = {
+        "removed": ["delete from core.images where patient_id in ('Covid2', 'Covid1') and key like '%a%'"],
+        "replaced": ["update core.images set dcm_size = 1 where patient_id in ('Covid3', 'Covid1', 'Covid10')"],
+        "removed again": ["delete from core.images where patient_id = 'Covid4'"],
+        "texts": [
+            "update core.images set SeriesDescription = 'like Covid1, unlike Covid12' where patient_id = 'Covid5'",
+            "insert into ops.manifests (cohort, parameters, \"sql\", digest) "
+            "values ('one', '{\"patient\": \"Covid10\"}', 'select ''Covid10''', 'sha256:1')",
+        ],
+    }
+    with store.open_writer(place, Settings()) as con:
+        for message, statements in edits.items():
+            store.transact(con, message, lambda s=statements: [con.execute(one) for one in s], published=True)
+        work = "delete from core.images where patient_id = 'Covid7' and key like '%b%'"
+        store.transact(con, "notes of Covid1", lambda: con.execute(work), published=True)
+        con.execute("call ducklake_rewrite_data_files('lake', 'images', schema => 'core', delete_threshold => 0.9)")
+        store.transact(con, "published", lambda: con.execute("delete from core.images where patient_id = 'Covid6'"), published=True)  # fmt: skip
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path) -> Iterator[Path]:
+    return copy_lake(made, tmp_path / "lake")
+
+
+def read_everything(address: str) -> dict[int, dict[str, list[str]]]:
+    """Every view and table at every published snapshot, opened with our own code."""
+    with warehouse.open(address) as wh:
+        published = [s.number for s in store.list_snapshots(wh.con) if s.is_published]
+    found = {}
+    for number in published:
+        with warehouse.open(address, snapshot=number) as opened:
+            wh = opened.group("all")
+            names = [*public_views.VIEW_ORDER, *TABLES, "ops.rejects", "ops.refreshes"]
+            found[number] = {
+                name: sorted(str(row) for row in wh.sql(f"select * from {name}").fetchall()) for name in names
+            }
+    return found
+
+
+def read_as_plain(place: location.Location) -> dict[str, list[str]]:
+    """Every table at every snapshot as DuckLake shows it, with the ids of rows: without our sessions."""
+    con = connection.connect(Settings(), place)
+    connection.attach(con, place, "read_only")
+    found = {}
+    for (number,) in con.execute("select snapshot_id from ducklake_snapshots('lake')").fetchall():
+        for table in TABLES:
+            query = f"select rowid, * from lake.{table} at (version => {number})"
+            try:
+                found[f"{table} {number}"] = sorted(str(row) for row in con.execute(query).fetchall())
+            except duckdb.CatalogException:
+                continue
+    con.close()
+    return found
+
+
+def drop_gone(rows: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The rows without those of purged patients, and without their names in others."""
+    found = {}
+    for table, texts in rows.items():
+        kept = [row for row in texts if not any(f"'{name}'" in row for name in GONE)]
+        found[table] = sorted(row.replace("like Covid1, unlike", "like withdrawn, unlike") for row in kept)
+    return found
+
+
+def purge_all(address: str, **options: object) -> Certificate:
+    return purge(location.parse_address(address), Settings(), GONE, "letter", **options)  # type: ignore[arg-type]
+
+
+def test_every_answer_of_every_snapshot_stays_as_it_was_without_the_patients(lake: Path) -> None:
+    place = location.parse_address(str(lake))
+    plain = read_as_plain(place)
+    hidden_before = None
+    from warehouse.withdrawal import changing
+
+    changing.withdraw(place, Settings(), GONE, "letter")
+    hidden_before = read_everything(str(lake))
+    done = purge_all(str(lake))
+    assert done.holds, done.document["findings"]
+    after = read_as_plain(place)
+    assert {name: after[name] for name in plain} == drop_gone(plain)
+    seen = read_everything(str(lake))
+    assert {number: _redact(views) for number, views in hidden_before.items()} == seen
+    assert done.document["rows_removed"]["core.images"] > 0
+    assert done.document["texts_redacted"]["rows"] > 0
+
+
+def _redact(views: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {
+        name: sorted(row.replace("like Covid1, unlike", "like withdrawn, unlike") for row in rows)
+        for name, rows in views.items()
+    }
+
+
+def test_no_byte_and_no_value_of_the_patients_is_left(lake: Path) -> None:
+    purge_all(str(lake))
+    others = [b"Covid11", b"Covid12"]
+    for path in (path for path in lake.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        for other in others:
+            data = data.replace(other, b"")
+        assert b"Covid1" not in data, path
+    con = open_connection()
+    for path in (lake / "data").rglob("*.parquet"):
+        for row in con.execute(f"select * from read_parquet('{path}')").fetchall():
+            text = str(row).replace("Covid11", "").replace("Covid12", "")
+            assert "Covid1" not in text, path
+
+
+def test_the_certificate_names_nobody_and_what_was_done(lake: Path, tmp_path: Path, here: Chest) -> None:
+    done = here("withdraw", *GONE, "--purge", "--lake", lake, "-o", tmp_path / "certificate.json", "-q")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "certificate.json").read_text())
+    text = (tmp_path / "certificate.txt").read_text()
+    assert done.stdout == text
+    for name in GONE:
+        assert f"{name}" not in json.dumps(document).replace(str(lake), "").replace("Covid11", "")
+        assert name not in text
+    assert len(document["patients"]) == 2
+    assert document["findings"] == []
+    for change in document["files"]:
+        assert not (lake / "data" / change["old_file"]).exists()
+        if change["new_file"] is None:
+            assert change["rows_left"] == 0
+            continue
+        new = lake / "data" / change["new_file"]
+        found = open_connection().execute(f"select sha256(content) from read_blob('{new}')").fetchall()
+        assert found == [(change["new_sha256"],)]
+    assert sum(one["objects"] for one in document["objects_in_buckets"]) > 0
+    with warehouse.open(lake) as wh:
+        newest = store.list_snapshots(wh.con)[-1].number
+        rows = wh.sql(f"select distinct certificate from access.withdrawals at (version => {newest}) "
+                      "where action = 'purged'").fetchall()  # fmt: skip
+    assert rows == [(text.splitlines()[-1].removeprefix("digest     "),)]
+
+
+def test_a_purged_lake_goes_on(bucket: Path, lake: Path) -> None:
+    purge_all(str(lake))
+    with warehouse.open(lake) as wh:
+        before = measure_status(wh.group("all"))
+    done = warehouse.refresh(str(bucket), str(lake), full=True)
+    assert done.objects.withheld > 0
+    with warehouse.open(lake) as wh:
+        assert not any(one.n_rows for one in wh.check() if one.check.severity.name == "BLOCKING")
+        assert measure_status(wh.group("all"))["withheld"] == before["withheld"] > 0
+        assert not wh.sql("select 1 from images where patient_id in ('Covid1', 'Covid10')").fetchall()
+    maintain(str(lake), keep_days=0)
+    with warehouse.open(lake) as wh:
+        assert not wh.sql("select 1 from patients where patient_id in ('Covid1', 'Covid10')").fetchall()
+    assert purge_all(str(lake)).holds
+
+
+def test_the_register_and_messages_of_commits_no_longer_name_them(lake: Path) -> None:
+    purge_all(str(lake))
+    with warehouse.open(lake) as wh:
+        newest = store.list_snapshots(wh.con)[-1].number
+        rows = wh.sql(f'select parameters, "sql" from ops.manifests at (version => {newest})').fetchall()
+        assert rows == [('{"patient": "withdrawn"}', "select 'withdrawn'")]
+        assert "notes of withdrawn" in [s.message for s in store.list_snapshots(wh.con)]
+
+
+def test_backups_are_brought_up_to_date(here: Chest, lake: Path, tmp_path: Path) -> None:
+    for name in ("known", "lost"):
+        assert here("backup", tmp_path / name, "--lake", lake).returncode == 0
+    shutil.rmtree(tmp_path / "lost")
+    done = purge_all(str(lake))
+    assert {Path(one["folder"]).name: one["renewed"] for one in done.document["backups"]} == {
+        "known": True,
+        "lost": False,
+    }
+    assert here("backup", tmp_path / "known", "--verify").returncode == 0
+    for path in (path for path in (tmp_path / "known").rglob("*") if path.is_file()):
+        assert b"Covid10" not in path.read_bytes()
+
+
+#: Runs a purge that kills its own process where a file of the lake appears or a function of ours is reached.
+KILLED = """
+import os, signal, sys
+from warehouse.lake import location
+from warehouse.settings import Settings
+from warehouse.withdrawal import purge
+step = int(sys.argv[2])
+seen = 0
+def trace(frame, event, arg):
+    global seen
+    if event == "call" and "/withdrawal/" in frame.f_code.co_filename:
+        seen += 1
+        if seen == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.setprofile(trace)
+purge.purge(location.parse_address(sys.argv[1]), Settings(), ["Covid1", "Covid10"], "letter")
+sys.setprofile(None)
+print(seen)
+"""
+
+
+def test_a_purge_killed_anywhere_is_finished_by_the_next(lake: Path, made: Path, tmp_path: Path) -> None:
+    whole = subprocess.run([sys.executable, "-c", KILLED, str(lake), "0"], capture_output=True, text=True, check=True)
+    n_steps = int(whole.stdout)
+    expected = read_as_plain(location.parse_address(str(lake)))
+    picked = random.Random(15).sample(range(1, n_steps), int(os.environ.get("CHEST_KILLS", "3")))
+    for step in picked:
+        killed = copy_lake(made, tmp_path / f"killed {step}")
+        done = subprocess.run([sys.executable, "-c", KILLED, str(killed), str(step)], capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL
+        place = location.parse_address(str(killed))
+        with warehouse.open(killed) as wh:
+            is_begun = measure_status(wh)["unfinished_purges"]
+            plain = read_as_plain(place)
+        again = purge(place, Settings(), () if is_begun else GONE)
+        assert again.holds, (step, again.document["findings"])
+        after = read_as_plain(place)
+        assert {name: rows for name, rows in after.items() if name in expected} == {
+            name: rows for name, rows in expected.items() if name in after
+        }, step
+        assert set(plain) <= set(after)
+        with warehouse.open(killed) as wh:
+            assert measure_status(wh)["unfinished_purges"] == 0
+        for path in (path for path in killed.rglob("*") if path.is_file()):
+            assert b"Covid10" not in path.read_bytes(), (step, path)
