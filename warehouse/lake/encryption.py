@@ -7,8 +7,6 @@ from those who see the files without the catalogue: whoever runs the bucket or t
 
 from __future__ import annotations
 
-import base64
-import secrets
 import stat
 
 import duckdb
@@ -47,21 +45,6 @@ def read_setting(con: duckdb.DuckDBPyConnection, key: str) -> str | None:
 def add_setting(con: duckdb.DuckDBPyConnection, location: Location, key: str, value: str) -> None:
     """Add a setting of the whole lake to the catalogue; for a writer, outside of a transaction."""
     con.execute(_render("add", location), {"key": key, "value": value})
-
-
-def render_key(key: str) -> str:
-    """The key of a file, as the catalogue has it (base64), in SQL that DuckDB takes for a key of Parquet."""
-    return f"from_base64({sql_files.literal(key)})"
-
-
-def make_key() -> str:
-    """A new key of a file, as the catalogue has it; of the length of DuckLake's own."""
-    return base64.b64encode(secrets.token_bytes(16)).decode()
-
-
-def render_option(key: str | None) -> str:
-    """The further option of COPY that encrypts a Parquet file by a key of the catalogue; "" without one."""
-    return f", encryption_config {{footer_key_value: {render_key(key)}}}" if key else ""
 
 
 def count_keys(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[int, int]:
