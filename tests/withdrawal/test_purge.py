@@ -63,7 +63,7 @@ def fill(bucket: Path, lake: str) -> None:
         "removed again": ["delete from core.images where patient_id = 'Covid4'"],
         "texts": [
             "update core.images set SeriesDescription = 'like Covid1, unlike Covid12' where patient_id = 'Covid5'",
-            "insert into ops.manifests (cohort, parameters, \"sql\", digest) "
+            'insert into ops.manifests (cohort, parameters, "sql", digest) '
             "values ('one', '{\"patient\": \"Covid10\"}', 'select ''Covid10''', 'sha256:1')",
         ],
     }
