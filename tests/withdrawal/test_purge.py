@@ -70,7 +70,7 @@ def fill(bucket: Path, lake: str) -> None:
     with store.open_writer(place, Settings()) as con:
         for message, statements in edits.items():
             store.transact(con, message, lambda s=statements: [con.execute(one) for one in s], published=True)
-        work = "delete from core.images where patient_id = 'Covid7' and key like '%b%'"
+        work = "delete from core.images where patient_id = 'Covid7'"
         store.transact(con, "notes of Covid1", lambda: con.execute(work), published=True)
         con.execute("call ducklake_rewrite_data_files('lake', 'images', schema => 'core', delete_threshold => 0.9)")
         store.transact(con, "published", lambda: con.execute("delete from core.images where patient_id = 'Covid6'"), published=True)  # fmt: skip
