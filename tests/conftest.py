@@ -26,6 +26,10 @@ from warehouse.settings import Settings
 
 pytest_plugins = ["service_fixtures"]
 
+#: The workers share the cores already, and DuckDB's threads wait busily for the next of many small queries: two take a third
+#: more of a core's time than one. tests/query/test_threads.py shows that answers do not depend on their number.
+os.environ["CHEST_THREADS"] = "1"
+
 #: A slow machine is not a fault of what is tested.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
@@ -74,6 +78,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "CHEST_", "DAGSTER_")) and name != "AWS_CA_BUNDLE":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("CHEST_THREADS", "1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")

@@ -10,6 +10,7 @@ The only module that knows all that can be made of a lake; each of them is impor
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from warehouse.cohorts.answer import CohortAnswer
 from warehouse.engine.faults import explain_faults
 from warehouse.query.session import Session
-from warehouse.settings import SUPPRESS, Settings
+from warehouse.settings import AGREEMENT_VARIABLE, SUPPRESS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,11 +202,31 @@ def open(
     unpublished: bool = False,
     settings: Settings | None = None,
     trusted: bool = True,
+    agreement: str = "",
 ) -> Warehouse:
     """Open a lake for reading, at its newest published snapshot or at the one given.
 
     `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError if there is no lake or it cannot be opened,
     UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
     `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
+
+    Under an `agreement` (by default CHEST_AGREEMENT) it shows what that covers; where the lake enforces agreements, one
+    is needed. AccessRefusedError, which is logged, if it does not hold; opening it is logged as a release.
     """
-    return Warehouse.open(lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted)
+    from warehouse.access.coverage import Cover
+    from warehouse.access.enforcement import find_permit
+
+    opened = Warehouse.open(
+        lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted
+    )
+    name, what = agreement or os.environ.get(AGREEMENT_VARIABLE, ""), "warehouse.open"
+    try:
+        found = find_permit(opened.con, opened.location, opened.settings, name, leaves=True, what=what)
+        if found is None:
+            return opened
+        held = opened.under(Cover.of(found))
+        held.log_release(what)
+    except BaseException:
+        opened.close()
+        raise
+    return held

@@ -55,6 +55,7 @@ class Settings:
     data_use: str = "DUO:0000007 MONDO:0100096 DUO:0000025 DUO:0000026"
     programme_end: str = ""  # the day on which the programme ends, and every agreement with it
     encrypted: int = 0  # 1: only lakes with encrypted files are written; a new one is made so
+    airlock: str = ""  # where files wait for review; by default `airlock` in the folder of the lake
     keep_days: int = 90  # that published snapshots are kept, and the history of runs
 
     def __repr__(self) -> str:

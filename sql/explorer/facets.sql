@@ -10,7 +10,7 @@ select
     strftime(StudyDate, '%Y-%m') as month,
     available_date,
     count(*) as n_images
-from lake.main.image_regions
+from image_regions
 group by all;
 
 -- name: patients
@@ -22,5 +22,5 @@ select
     centre,
     sex,
     age
-from lake.main.patients
+from patients
 order by patient_id;

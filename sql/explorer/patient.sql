@@ -1,11 +1,11 @@
 -- name: days
 -- The days on which something about the patient became available.
 select distinct available_date as day
-from lake.main.images
+from images
 where patient_id = $patient
 union
 select available_date
-from lake.main.clinical_history
+from clinical_history
 where patient_id = $patient
 order by day;
 
@@ -19,7 +19,7 @@ select
     StudyDescription as detail,
     n_images,
     StudyInstanceUID as id
-from lake.main.studies
+from studies
 where patient_id = $patient
 union all by name
 select
@@ -29,7 +29,7 @@ select
     kind as what,
     submitting_centre as detail,
     key as id
-from lake.main.clinical_history
+from clinical_history
 where patient_id = $patient
 order by available_date, day nulls last, event, id;
 
@@ -42,7 +42,7 @@ select
     SeriesDescription,
     count(*) as n_images,
     quantile_disc(SOPInstanceUID, 0.5 order by InstanceNumber, SOPInstanceUID) as SOPInstanceUID
-from lake.main.images
+from images
 where patient_id = $patient and SOPInstanceUID is not null and StudyInstanceUID is not null
 group by all
 order by StudyInstanceUID, min(SeriesNumber), SeriesInstanceUID;
@@ -50,6 +50,6 @@ order by StudyInstanceUID, min(SeriesNumber), SeriesInstanceUID;
 -- name: patients
 -- The patients of a list, for a page of it.
 select patient_id, covid_status, centre, age, sex, n_studies, n_images, first_study_date, last_study_date
-from lake.main.patients
+from patients
 where patient_id in (select unnest($patients))
 order by patient_id;

@@ -3,7 +3,7 @@
 
 -- name: covid_status
 select covid_status, count(*) as n_patients
-from lake.main.patients
+from patients
 group by all;
 
 -- name: studies
@@ -17,7 +17,7 @@ from (
         cast(date_trunc('month', StudyDate) as date) as month,
         unnest(case when len(ModalitiesInStudy) > 0 then ModalitiesInStudy else ['none'] end) as modality,
         StudyInstanceUID
-    from lake.main.studies
+    from studies
 )
 group by all
 order by all;
@@ -32,7 +32,7 @@ from (
         list_sort(list_distinct(flatten(list(
             case when len(ModalitiesInStudy) > 0 then ModalitiesInStudy else ['none'] end
         )))) as modalities
-    from lake.main.studies
+    from studies
     group by all
 )
 group by all
@@ -50,17 +50,17 @@ from (
 
 -- name: dated_studies
 select count(distinct StudyInstanceUID) filter (StudyDate is not null) as n_dated
-from lake.main.studies;
+from studies;
 
 -- name: spellings
 select coalesce(centre, '') as centre, coalesce(submitting_centre, '') as spelling, count(*) as n_files
-from lake.main.clinical_history
+from clinical_history
 group by all
 order by all;
 
 -- name: centres
 select case when has_clinical then coalesce(centre, '') end as centre, covid_status, count(*) as n_patients
-from lake.main.patients
+from patients
 group by all
 order by all;
 
@@ -70,13 +70,13 @@ select
     coalesce(centre, '') as centre,
     cast(sum(n_records) as bigint) as n_records,
     cast(sum(n_filled) as bigint) as n_filled
-from lake.main.completeness
+from completeness
 group by all
 order by all;
 
 -- name: issues
 select coalesce(centre, '') as centre, rule, count(*) as n_values, count(distinct patient_id) as n_patients
-from lake.main.clinical_issues
+from clinical_issues
 group by all
 order by all;
 
@@ -87,7 +87,7 @@ select
     count(*) as n_values,
     count(distinct patient_id) as n_patients,
     count(distinct coalesce(centre, '')) as n_centres
-from lake.main.clinical_issues
+from clinical_issues
 group by all
 order by n_values desc, rule;
 

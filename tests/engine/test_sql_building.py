@@ -87,6 +87,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "A number, or a truth value": {
         ("warehouse.query.sandbox.hardening", "settings.sql_spill_mb"),
+        ("warehouse.lake.connection", "settings.threads"),
         ("warehouse.lake.store", "settings.threads"),
         ("warehouse.lake.store", "max"),
         ("warehouse.query.macros", "str(calls >= _MANY_TAGS).lower"),

@@ -75,7 +75,12 @@ def grant(events: list[log.Event], name: str, end: date | None = None, **values:
     return extend(events, steps.grant(events, name, parse("grant", **given), end))
 
 
-def make_agreement() -> list[log.Event]:
+def make_agreement(**changes: Any) -> list[log.Event]:
     """The log of one agreement, from the request to the grant."""
-    events = submit([])
+    events = submit([], **changes)
     return grant(decide(review_by_all(events, events[0].about), events[0].about, "approved"), events[0].about)
+
+
+def to_new(events: list[log.Event]) -> list[log.NewEvent]:
+    """Events of a log that is only in memory, to be appended to that of a lake."""
+    return [log.NewEvent(event.event, event.about, event.body, event.actor, event.role) for event in events]

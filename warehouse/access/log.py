@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ import duckdb
 from warehouse.engine import sql_files
 from warehouse.engine.messages import first_line
 from warehouse.engine.rows import fetch_dicts, fetch_first
-from warehouse.errors import LakeBusyError, LakeError
+from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.lake import connection, store, waiting
 from warehouse.lake.location import Location
 from warehouse.settings import Settings
@@ -209,9 +210,19 @@ def _find_lost_heads(events: Sequence[Event], heads: Iterable[str]) -> list[str]
     there = {event.hash for event in events}
     return [
         f"The log has no event with the hash {head}: events were removed from its end, or it is another log."
-        for head in dict.fromkeys(f"sha256:{head.strip().lower().removeprefix('sha256:')}" for head in heads)
+        for head in dict.fromkeys(map(parse_head, heads))
         if head not in there
     ]
+
+
+def parse_head(text: str) -> str:
+    """Parse the hash of an event, with or without `sha256:`; UsageError if it is none."""
+    digits = text.strip().lower().removeprefix("sha256:")
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise UsageError(
+            f"{text!r} is no head of a log. Give sha256: and 64 hex digits, as chest access verify prints."
+        )
+    return f"sha256:{digits}"
 
 
 def chain_events(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:

@@ -46,10 +46,13 @@ _CHECK = "releases"
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """An answer that is to leave: the patients of each of its parts (`counted`), and whether it is counts or rows."""
+    """An answer that is to leave: the patients of each of its parts (`counted`), and whether it is counts or rows.
+
+    A part is names of patients, or a set that `digest_names` made of them.
+    """
 
     agreement: str
-    counted: Mapping[str, Collection[str]]
+    counted: Mapping[str, Collection[str] | Digests]
     kind: str = COUNTS
     snapshot: int | None = None
     is_reviewed: bool = False
@@ -98,7 +101,7 @@ def admit_within(con: duckdb.DuckDBPyConnection, place: Location, released: Rele
     key = _read_key(con, place, released.agreement)
     digests = {}
     for name, patients in released.counted.items():
-        found = digest_patients(key, patients)
+        found = _digest(key, patients)
         digests[name] = digest_set(found).hex()
         known = _list_known(con, released.agreement, name)
         # Whoever has the rows can count them; whoever has the count has not seen the rows.
@@ -108,6 +111,23 @@ def admit_within(con: duckdb.DuckDBPyConnection, place: Location, released: Rele
             _compare(con, released, found, known, max(base, SUPPRESS))
         _insert(con, key, released, name=name, kind=released.kind, digest=digests[name], patients=found.tolist())
     return digests
+
+
+def digest_names(con: duckdb.DuckDBPyConnection, place: Location, patients: Collection[str]) -> Digests:
+    """The set of patients in the digest form of this lake; LakeError without its secret."""
+    return digest_patients(_read_key(con, place, ""), patients)
+
+
+def find_difference(con: duckdb.DuckDBPyConnection, place: Location, released: Released, base: int) -> str:
+    """Why an answer would be refused, "" if it would not; nothing is remembered."""
+    key = _read_key(con, place, released.agreement)
+    try:
+        for name, patients in released.counted.items():
+            known = _list_known(con, released.agreement, name)
+            _compare(con, released, _digest(key, patients), known, max(base, SUPPRESS))
+    except DifferenceError as error:
+        return str(error)
+    return ""
 
 
 def plan_refusal(place: Location, agreement: str) -> Callable[[duckdb.DuckDBPyConnection], None]:
@@ -124,6 +144,12 @@ def refuse_within(con: duckdb.DuckDBPyConnection, place: Location, released: Rel
 def list_releases(con: duckdb.DuckDBPyConnection, agreement: str) -> list[dict[str, Any]]:
     """List what was released under an agreement, oldest first: when, what, of how many patients."""
     return fetch_dicts(con.execute(sql_files.read_statements(_SQL)["list"], {"agreement": agreement}))
+
+
+def _digest(key: bytes, patients: Collection[str] | Digests) -> Digests:
+    import numpy as np
+
+    return patients if isinstance(patients, np.ndarray) else digest_patients(key, patients)
 
 
 def _compare(

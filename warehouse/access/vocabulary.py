@@ -53,6 +53,9 @@ RENEWED = "agreement.event/renewed"
 ENFORCEMENT_CHANGED = "enforcement.event/changed"
 RELEASED = "release.event/released"
 REFUSED = "release.event/refused"
+AIRLOCK_REQUESTED = "airlock.event/requested"
+AIRLOCK_REVIEWED = "airlock.event/reviewed"
+AIRLOCK_RELEASED = "airlock.event/released"
 
 #: The states of an application, as REMS names them (application.state/…), and the event that leads to each.
 STATES = {

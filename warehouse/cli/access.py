@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from warehouse.cli import access_log, access_show, access_steps
+from warehouse.cli import access_log, access_policy, access_show, access_steps
 
 access = typer.Typer(
     name="access",
@@ -25,4 +25,5 @@ def add_to(app: typer.Typer) -> None:
     access.command()(access_log.verify)
     access.command()(access_log.register)
     access.command()(access_log.enforce)
+    access.command()(access_policy.policy)
     app.add_typer(access)

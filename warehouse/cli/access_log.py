@@ -32,8 +32,7 @@ def verify(
     from warehouse.access import heads, log
 
     place, settings = find_place(lake)
-    events = log.read_events(place, settings)
-    kept = heads.list_kept_heads(place, settings)
+    events, kept = heads.read_with_heads(place, settings)
     problems = log.verify_chain(events, [*(head or ()), *kept])
     last = log.find_head(events)
     if form is not Shown.TABLE:

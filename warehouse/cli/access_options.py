@@ -75,8 +75,14 @@ def take_step(
 
     interruption.mark_writing()
     place, settings = find_place(lake)
-    made = log.append_decided(place, settings, lambda events: decide(events, settings))
-    events = log.read_events(place, settings)
+    events: list[Event] = []
+
+    def take(there: list[Event]) -> Sequence[NewEvent]:
+        events[:] = there
+        return decide(there, settings)
+
+    made = log.append_decided(place, settings, take)
+    events += made
     application = find_application(events, made[-1].about)
     if form is not Shown.TABLE:
         from warehouse.cli.access_show import describe_application

@@ -33,6 +33,7 @@ _MODULES = {
     "source": ("source",),
     "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
+    "airlock": ("airlock",),
     "doctor": ("doctor",),
     "backup": ("backup", "move"),
 }
@@ -40,7 +41,7 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "access", "source", "withdraw", "maintain", "doctor", "backup", "move"),
+    *("check", "report", "rejects", "access", "airlock", "source", "withdraw", "maintain", "doctor", "backup", "move"),
 )
 
 

@@ -24,6 +24,7 @@ def explore(
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8043,
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     is_opened: Annotated[
@@ -60,5 +61,5 @@ def explore(
 
     base = Scope(as_of=parse_day(as_of) if as_of else None, group=group)
     with files.open_temporary_folder() as folder:  # on the terminal, the log of requests would cover the address
-        given = server.Options(port=port, suppress=suppress, log=log or folder / "requests.log")
+        given = server.Options(port=port, suppress=suppress, agreement=agreement, log=log or folder / "requests.log")
         server.serve(lake, load_settings(), base, given, announce)

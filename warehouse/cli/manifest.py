@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from warehouse.cli import cohort_split, interruption, manifest_checks, manifest_download, options, split_options
+from warehouse.cli import (
+    cohort_split,
+    interruption,
+    manifest_checks,
+    manifest_download,
+    manifest_presign,
+    options,
+    split_options,
+)
 from warehouse.cli.cohort_options import Name, Param, Tables, prepare
 from warehouse.cli.former_names import add_former_name
 from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
@@ -32,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
         manifest_checks.reproduce,
         manifest_checks.compare,
         manifest_download.download,
+        manifest_presign.presign,
     ):
         manifest.command()(command)
     manifest.command("list")(list_)

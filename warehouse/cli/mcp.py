@@ -23,6 +23,7 @@ def mcp(
     lake: options.Lake = options.DEFAULT_LAKE,
     as_of: options.AsOf = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     rights: Annotated[
         str, typer.Option("--rights", help="What the assistant may see: counts (rounded), or rows of patients too.")
     ] = "counts",
@@ -47,6 +48,6 @@ def mcp(
     if rights not in ("counts", "rows"):
         raise UsageError(f"--rights is counts or rows, not {rights!r}.")
     base = Scope(as_of=parse_day(as_of) if as_of else None, group=group)
-    caller = Caller("assistant", Rights[rights], (group,))
+    caller = Caller("assistant", Rights[rights], (group,), agreement=agreement)
     with contextlib.redirect_stdout(get_plain_stream(sys.stdout)):  # messages, not text for a terminal
         server.serve_stdio(lake, load_settings(), base, caller, log, suppress)

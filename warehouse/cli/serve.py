@@ -46,6 +46,7 @@ def serve(
     proxy: Annotated[
         list[str] | None, typer.Option("--proxy", metavar="ADDRESS", help="Address of that proxy; this machine's else.")
     ] = None,
+    agreement: options.Agreement = "",
     suppress: options.Suppress = options.DEFAULT_SUPPRESS,
     viewer: Annotated[
         Path | None, typer.Option("--viewer", metavar="FOLDER", help="Serve the OHIF viewer in this folder at /ohif/.")
@@ -79,6 +80,7 @@ def serve(
         log=log,
         suppress=suppress,
         viewer=viewer,
+        agreement=agreement,
     )
 
     def announce(address: str) -> None:
@@ -104,6 +106,10 @@ def add(
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="DAY", help="The last day on which it is valid.")
     ] = None,
+    agreement: Annotated[
+        str,
+        typer.Option("--agreement", metavar="ID", help="The agreement under which it is given: nothing else is shown."),
+    ] = "",
     by_proxy: Annotated[
         bool, typer.Option("--by-proxy", help="No token: a reverse proxy vouches for the name.")
     ] = False,
@@ -120,7 +126,8 @@ def add(
     if rights not in Rights.__members__:
         raise UsageError(f"--rights is {', '.join(Rights.__members__)}, not {rights!r}.")
     day = parse_day(expires) if expires else None
-    made = add_token(file, Caller(name, Rights[rights], tuple(group or ("training",)), day), by_proxy=by_proxy)
+    caller = Caller(name, Rights[rights], tuple(group or ("training",)), day, agreement)
+    made = add_token(file, caller, by_proxy=by_proxy)
     if made:
         print_line(made)
     print_note(f"{file}: {name} may see {rights} of {', '.join(group or ['training'])}.")
@@ -155,8 +162,9 @@ def list_(file: Annotated[Path, typer.Argument(help="The token file.")]) -> None
     from warehouse.service.tokens import list_callers
 
     table = create_table()
-    for head in ("name", "rights", "groups", "expires", "recognised by"):
+    for head in ("name", "rights", "groups", "expires", "agreement", "recognised by"):
         table.add_column(head)
     for caller, kind in list_callers(file):
-        table.add_row(caller.name, caller.rights.name, ", ".join(caller.groups), str(caller.expires or ""), kind)
+        groups, expires = ", ".join(caller.groups), str(caller.expires or "")
+        table.add_row(caller.name, caller.rights.name, groups, expires, caller.agreement, kind)
     create_console().print(table)

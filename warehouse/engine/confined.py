@@ -20,9 +20,8 @@ def connect(settings: Settings, *folders: Path, files: Sequence[Path] = ()) -> d
     `files` are further files that it may read. Paths below the folders are to be given as `Path.resolve()` gives them.
     """
 
-    con = open_connection({"memory_limit": f"{machine_memory.confined_duckdb_mb(settings)}MB"})
-    if settings.threads:
-        con.execute("set threads = $threads", {"threads": settings.threads})
+    threads = {"threads": str(settings.threads)} if settings.threads else {}
+    con = open_connection({"memory_limit": f"{machine_memory.confined_duckdb_mb(settings)}MB", **threads})
     allowed = ", ".join(sql_files.literal(f"{folder.resolve()}/") for folder in folders)
     paths = ", ".join(sql_files.literal(str(file)) for file in files)
     for setting in (

@@ -98,6 +98,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
             removed=counts.removed,
             rejected=odd,
             **({"listed_at": int(run.bucket.listed_at.timestamp())} if run.bucket.listed_at else {}),
+            **({"full": 1} if full and not run.scope.prefixes else {}),
         )
     return counts
 

@@ -15,6 +15,9 @@ from warehouse.withdrawal import standing_list
 
 _COUNTS = ("added", "changed", "removed", "images", "clinical", "rejected")
 
+#: Those that a refresh with `full` begins anew.
+_RELOADED = ("changed", "images", "clinical", "rejected")
+
 #: From this many data files of core.images on, small ones are merged first: a thousand slow a query 25 times.
 _MERGE_FROM = 256
 
@@ -82,5 +85,19 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
 
 def _find_waiting(run: Run) -> publish_gate.Waiting:
     last, commits = store.find_unpublished(store.list_snapshots(run.con))
-    counts = {name: sum(int(s.info.get(name, 0)) for s in commits) for name in _COUNTS}
-    return publish_gate.Waiting(last, commits, counts)
+    return publish_gate.Waiting(last, commits, _sum_counts(commits))
+
+
+def _sum_counts(commits: list[store.Snapshot]) -> dict[str, int]:
+    """Sum the counts of commits. A full listing begins those of its source anew, as all is read again: what was added
+    stays added, and is no change."""
+    sums: dict[str, dict[str, int]] = {}
+    for commit in commits:
+        counts = {name: int(commit.info.get(name, 0)) for name in _COUNTS}
+        so_far = sums.setdefault(str(commit.info.get("source", "")), dict.fromkeys(_COUNTS, 0))
+        if commit.info.get("full"):
+            counts["changed"] = max(counts["changed"] - so_far["added"], 0)
+            so_far.update(dict.fromkeys(_RELOADED, 0))
+        for name, count in counts.items():
+            so_far[name] += count
+    return {name: sum(so_far[name] for so_far in sums.values()) for name in _COUNTS}

@@ -33,15 +33,14 @@ _DAMAGED = ("is malformed", "is not a database", "disk I/O error")
 def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
 
+    It has one thread until `use_threads`: on the many small queries that open a lake, others only wait, and wait busily.
     `memory_mb` applies if CHEST_MEMORY_LIMIT_MB is not set; 0 is DuckDB's default: most of the memory, then disk.
     """
     limit = settings.memory_limit_mb or memory_mb
     config = {"memory_limit": f"{limit}MB"} if limit else {}
-    con = open_connection({**config, "allow_unsigned_extensions": "true"})
+    con = open_connection({**config, "allow_unsigned_extensions": "true", "threads": "1"})
     con.execute("set TimeZone = 'UTC'")
     con.execute(f"set temp_directory = {literal(spill.find_spill_folder())}")
-    if settings.threads:
-        con.execute("set threads = $threads", {"threads": settings.threads})
     extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
     if location.data_path.startswith("s3://"):
         extensions.append("httpfs")
@@ -59,6 +58,11 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
         words = "".join(f", {name} {literal(value)}" for name, value in location.login.items())
         con.execute(f"create or replace secret {_CATALOGUE_SECRET} (type postgres{words})")
     return con
+
+
+def use_threads(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Let queries use the threads of the settings; without any, all cores."""
+    con.execute(f"set threads = {settings.threads}" if settings.threads else "reset threads")
 
 
 def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -116,10 +120,16 @@ def _create_s3_secret(con: duckdb.DuckDBPyConnection, data_path: str) -> None:
     con.execute(f"create or replace secret lake_data (type s3, {words})")
 
 
-def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str, read_copy: Path | None = None) -> None:
-    """Attach the lake and `USE` it, by the readers' copy of its catalogue if that is given (read_copy.py).
+def attach(
+    con: duckdb.DuckDBPyConnection,
+    location: Location,
+    *options: str,
+    read_copy: Path | None = None,
+    use: bool = True,
+) -> None:
+    """Attach the lake and `USE` it, which reads its catalogue; LakeError gives the reason if that fails.
 
-    LakeError gives the reason if that fails.
+    With `read_copy`, by the readers' copy of its catalogue (read_copy.py).
     """
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
@@ -130,7 +140,8 @@ def attach(con: duckdb.DuckDBPyConnection, location: Location, *options: str, re
     try:
         address = f"ducklake:sqlite:{read_copy}" if read_copy else location.attach_uri
         con.execute(f"attach {literal(address)} as {ALIAS} ({', '.join(words)})")
-        con.execute(f"use {ALIAS}")
+        if use:
+            con.execute(f"use {ALIAS}")
         if encryption.is_encrypted(con):
             load_extension(con, encryption.CIPHERS)
             encryption.protect_spill(con)

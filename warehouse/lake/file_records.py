@@ -116,7 +116,8 @@ def read_trusted_records(
         return own
     storage = storage or open_storage(location, load_settings())
     for file in list_files(con, location):
-        if file.table == TABLE and file.path in records and records[file.path] != storage.hash_file(file.path):
+        is_read = file.table == TABLE and file.is_live and file.path in records
+        if is_read and records[file.path] != storage.hash_file(file.path):
             return own
     return records
 

@@ -21,6 +21,7 @@ from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake import file_records, location, locks, store
+from warehouse.lake.backup import contents
 from warehouse.object_store.inventory import MAX_AGE
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -115,9 +116,18 @@ def maintain(
         removed, orphans = (len(_remove(con, name, dry_run)) for name in ("cleanup", "orphans"))
         newest, waiting = store.find_unpublished(store.list_snapshots(con))
         after = _measure_space(con, place)
+    if not dry_run and place.folder:
+        _shrink_catalogue(place, settings)
     return MaintenanceResult(
         dry_run, newest, len(waiting), rewritten, merged, expired, kept, removed, orphans, before, after
     )
+
+
+def _shrink_catalogue(place: location.Location, settings: Settings) -> None:
+    """Give back what expired snapshots leave free in a SQLite catalogue. Never fails: the next maintenance tries again,
+    and PostgreSQL does it by itself."""
+    with contextlib.suppress(LakeError), locks.hold_lock(place, settings):
+        contents.shrink_catalogue(place.catalogue)
 
 
 def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_days: int) -> set[int]:

@@ -20,7 +20,7 @@ from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.filesystem import files, permissions
 from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret
-from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics
+from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics, use_threads
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.read_copy import find_read_copy, renew_read_copy
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
@@ -210,6 +210,7 @@ def open_reader(
     try:
         with explain_errors(location):
             chosen = _attach_to_read(con, location, snapshot, unpublished)
+        use_threads(con, settings)
         ignore_statistics(con)
     except BaseException:
         con.close()
@@ -224,13 +225,18 @@ def _attach_to_read(
     read_copy = None if unpublished else find_read_copy(location)
     for attempt in range(TRIES):
         try:
-            attach(con, location, "read_only", read_copy=read_copy)
-            migrations.check_version(con, location)
+            attach(con, location, "read_only", read_copy=read_copy, use=False)
             history = list_snapshots(con)
+            # What made the newest snapshot counts. Mostly it is the one to be read: then the catalogue is read once.
+            is_newest = unpublished or (history[-1].is_published and snapshot in (None, history[-1].number))
+            if not is_newest:
+                migrations.check_version(con, location)
             chosen = history[-1] if unpublished else find_published(history, snapshot, location)
             # Attached again at the snapshot, so that later commits are never visible.
-            con.execute(f"use memory; detach {ALIAS}")
+            con.execute(f"detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}", read_copy=read_copy)
+            if is_newest:
+                migrations.check_version(con, location)
         except (WarehouseError, duckdb.Error) as error:
             if read_copy:  # a writer may have published since
                 con.execute(f"use memory; detach database if exists {ALIAS}")

@@ -6,8 +6,8 @@ ended. A manifest of before, or of somebody else, may have more than an agreemen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from warehouse.access import log, vocabulary
 from warehouse.access.agreements import Agreement
@@ -28,12 +28,19 @@ if TYPE_CHECKING:
 
 @explain_faults()
 def permit_manifest(
-    manifest: Manifest, lake_address: str = "", agreement: str = "", *, what: str, settings: Settings | None = None
+    manifest: Manifest,
+    lake_address: str = "",
+    agreement: str = "",
+    *,
+    what: str,
+    settle: Callable[[Agreement], Mapping[str, Any]] = lambda _: {},
+    settings: Settings | None = None,
 ) -> Agreement | None:
     """Refuse to hand out the objects of a manifest unless its lake allows it; log it if it is under an agreement.
 
     `agreement` is by default the one that the manifest names. Returns it, or None where the lake enforces nothing and
-    none is named. AccessRefusedError with the reason, which is logged; LakeError if it cannot be logged.
+    none is named. `settle` settles on what the log has about it, or refuses it. AccessRefusedError with the reason,
+    which is logged; LakeError if it cannot be logged.
     """
     settings = settings or load_settings()
     place = parse_address(lake_address or settings.lake)
@@ -52,17 +59,17 @@ def permit_manifest(
         found = find_permit(session.con, place, settings, name, leaves=True, what=what)
         if found is None:
             return None
-        if not _was_released(events, found, manifest):
-            try:
+        try:
+            if not _was_released(events, found, manifest):
                 _require_covered(session, Cover.of(found), manifest)
-            except AccessRefusedError as error:
-                log_refusal(place, settings, name, what, error)
-                raise
+            settled = settle(found)
+        except AccessRefusedError as error:
+            log_refusal(place, settings, name, what, error)
+            raise
         patients = manifest.polars().get_column("patient_id").unique().to_list()
         counts = {kind: manifest.about["counts"][kind] for kind in ("objects", "images")}
-        log_release(
-            session.con, place, settings, name, what, patients, digest=manifest.digest, seal=manifest.seal, **counts
-        )
+        facts = {"digest": manifest.digest, "seal": manifest.seal, **counts, **settled}
+        log_release(session.con, place, settings, name, what, patients, **facts)
         return found
 
 

@@ -7,8 +7,10 @@ per column. obstore would be as fast, but its paths drop leading and trailing sl
 from __future__ import annotations
 
 import html
+import random
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,10 @@ _GOES_ON = b"<IsTruncated>true</IsTruncated>"
 _IS_ENCODED = b"<EncodingType>url</EncodingType>"
 
 
+#: How often a page is asked for that comes broken.
+_TRIES = 4
+
+
 class NotAListingError(Exception):
     """An answer that is not a complete listing, and must not be mistaken for an empty bucket."""
 
@@ -37,12 +43,25 @@ def list_pages(client: Any, bucket: str, prefix: str) -> Iterator[pa.RecordBatch
     """
     more: dict[str, str] = {}
     while True:
-        page = _fetch_page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
-        yield _build_batch(page)
+        page, batch = _fetch_whole_page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
+        yield batch
         found = _NEXT.search(page)
         if not found:
             return
         more = {"ContinuationToken": html.unescape(found[1].decode())}
+
+
+def _fetch_whole_page(client: Any, **asked: str) -> tuple[bytes, pa.RecordBatch]:
+    """Fetch a page and build its batch; a broken one is asked for again, as boto3 does with refused requests."""
+    for attempt in range(_TRIES):
+        try:
+            page = _fetch_page(client, **asked)
+            return page, _build_batch(page)
+        except NotAListingError:
+            if attempt == _TRIES - 1:
+                raise
+            time.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)  # noqa: S311 - jitter
+    raise AssertionError("unreachable")
 
 
 def _fetch_page(client: Any, **asked: str) -> bytes:
@@ -78,17 +97,20 @@ def _build_batch(page: bytes) -> pa.RecordBatch:
     is_whole = _WHOLE.search(page) and len(keys) == len(sizes) == len(etags) == len(times) == page.count(b"<Contents>")
     if not is_whole or (_GOES_ON in page and not _NEXT.search(page)):
         raise NotAListingError
-    names = pa.array(_decode_keys(keys, is_encoded=_IS_ENCODED in page), pa.string())
-    tags = [html.unescape(etag.decode()) if b"&" in etag else etag.decode() for etag in etags]
-    return pa.record_batch(
-        [
-            names,
-            pa.array([*map(int, sizes)], pa.int64()),
-            pc.utf8_trim(pa.array(tags, pa.string()), '"'),
-            pa.array(times, pa.binary()).cast(pa.string()).cast(pa.timestamp("us", tz="UTC")),
-        ],
-        listing_schema(),
-    )
+    try:
+        names = pa.array(_decode_keys(keys, is_encoded=_IS_ENCODED in page), pa.string())
+        tags = [html.unescape(etag.decode()) if b"&" in etag else etag.decode() for etag in etags]
+        return pa.record_batch(
+            [
+                names,
+                pa.array([*map(int, sizes)], pa.int64()),
+                pc.utf8_trim(pa.array(tags, pa.string()), '"'),
+                pa.array(times, pa.binary()).cast(pa.string()).cast(pa.timestamp("us", tz="UTC")),
+            ],
+            listing_schema(),
+        )
+    except ValueError:  # a size, a time or a text that is none
+        raise NotAListingError from None
 
 
 def _decode_keys(found: list[bytes], *, is_encoded: bool) -> list[str]:

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 import anyio
 
+from warehouse.access.current import read_current
+from warehouse.access.log import Event
 from warehouse.engine.names import fold_name
 from warehouse.errors import WarehouseError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
+from warehouse.service.permits import Permits
 from warehouse.service.questions import Answer, Question
 from warehouse.service.readers import Readers
 from warehouse.service.scope import Scope
@@ -86,8 +89,14 @@ class Service:
             pass
         self.workers = Workers(lake, settings, processes, seconds=limits.seconds)
         self.memory = Memory()
+        self.permits = Permits(self.readers.location, settings, self._read_log)
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._waiting: Counter[str] = Counter()
+
+    def _read_log(self) -> list[Event]:
+        """The log of access as it is now."""
+        with self.readers.read(self.base) as warehouse:
+            return read_current(warehouse.con, warehouse.location)
 
     def require(self, caller: Caller, scope: Scope, rights: Rights) -> None:
         """ForbiddenError unless the caller has the rights and may see the group of the scope."""
@@ -95,6 +104,14 @@ class Service:
             raise ForbiddenError(f"This needs the right to {rights.name}; yours is to {caller.rights.name}.")
         if not caller.may_see(scope.group):
             raise ForbiddenError(f"Group {scope.group!r} is not among yours: {', '.join(caller.groups)}.")
+        self.permits.require(caller, scope, rights)
+
+    async def permit(self, caller: Caller, scope: Scope) -> Scope:
+        """The scope of a request under the caller's agreement, if there is one: asked for each request, by the gate.
+
+        AccessRefusedError if the agreement does not hold any more, or does not cover the group.
+        """
+        return await anyio.to_thread.run_sync(self.permits.narrow, caller, scope, limiter=self._limit("permit", 4))
 
     async def read(
         self,
@@ -111,6 +128,7 @@ class Service:
         ForbiddenError as in `require`, OverloadedError when too many wait.
         """
         self.require(caller, scope, rights)
+        await self._note_release(caller, scope, rights, snapshot)
 
         def run() -> T:
             with self.readers.read(scope, snapshot) as warehouse:
@@ -140,18 +158,29 @@ class Service:
         if given.get("sql") and not is_ours:
             # An error or its absence answers yes or no, exactly: SQL of one's own is for those who may see rows.
             needed = max(needed, Rights.rows)
+        given["suppress"] = self.find_base(caller, given.get("suppress"))
+        if not given["suppress"] and self.permits.is_enforced:  # exact counts are as good as rows
+            needed = max(needed, Rights.rows)
         if any(fold_name(str(name)) == _NAMES_PATIENTS for name in given.get("parameters") or ()):
             needed = max(needed, Rights.rows)  # a count of patients who were named is a fact about each of them
         self.require(caller, question.scope, needed)
+        await self._note_release(caller, question.scope, needed, question.snapshot)
         given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
         given["most_bytes"] = min(int(given.get("most_bytes") or self.limits.most_bytes), self.limits.most_bytes)
-        given["suppress"] = self.find_base(caller, given.get("suppress"))
         given["digests"] = is_remembered = self.is_remembered(caller, given["suppress"])
         async with self._queue(caller), self._take_turn(caller, "ask", self.workers.count - 1):
             answer = await self.workers.ask(replace(question, arguments=given))
         if is_remembered:
             await self.call(self.memory.admit, caller.name, answer.patients, given["suppress"])
         return replace(answer, patients={})
+
+    async def _note_release(self, caller: Caller, scope: Scope, rights: Rights, snapshot: int | None) -> None:
+        """Log that rows are released under an agreement, before they are."""
+        if scope.cover and rights >= Rights.rows:
+            number = await self.resolve(scope) if snapshot is None else snapshot
+            await anyio.to_thread.run_sync(
+                self.permits.note_release, caller, scope, rights, number, limiter=self._limit("permit", 4)
+            )
 
     def is_remembered(self, caller: Caller, base: int) -> bool:
         """Whether counts that a caller is shown are compared with earlier ones: who may see rows needs no counts."""

@@ -77,7 +77,7 @@ class Readers:
         does not exist.
         """
         opened = self._hold(self.find_snapshot(scope) if snapshot is None else snapshot)
-        key = Scope(as_of=scope.as_of, group=scope.group)
+        key = Scope(as_of=scope.as_of, group=scope.group, cover=scope.cover)
         try:
             session = self._take(opened, key)
             try:
@@ -139,7 +139,7 @@ class Readers:
             with contextlib.closing(root.cursor()) as own:
                 own.require_group(key.group)
         # Of the root itself: DuckDB closes a connection with the one that it came from.
-        return root.narrow(key.as_of, key.group)
+        return root.narrow(key.as_of, key.group, key.cover)
 
     def _give_back(self, opened: _Opened, key: Scope, session: Warehouse) -> None:
         surplus: list[Warehouse] = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from urllib.parse import unquote
 
+from warehouse.access.coverage import Cover
 from warehouse.errors import UsageError
 from warehouse.query.days import parse_day
 
@@ -27,6 +28,8 @@ class Scope:
     snapshot: int | None = None
     group: str = "training"
     cohort: str = ""
+    #: What the agreement of whoever asks covers, if there is one: set by the service, never by an address.
+    cover: Cover | None = None
 
     def set(self, name: str, value: str) -> Scope:
         """The scope with one part set from text: `asof`, `snapshot`, `group` or `cohort`; UsageError if invalid.

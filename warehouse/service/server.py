@@ -42,6 +42,8 @@ class Options:
     log: Path | None = None
     suppress: int = SUPPRESS
     viewer: Path | None = None
+    #: The agreement of the token that is made at start.
+    agreement: str = ""
     #: Seconds for which a client may let the server wait.
     patience: float = 30.0
 
@@ -154,7 +156,8 @@ def make_entrance(options: Options) -> tuple[Entrance, str]:
         proxies = options.proxies or ("127.0.0.1", "::1")
         return Entrance(file=file, proxy_header=options.proxy_header, proxies=proxies), ""
     token = secrets.token_urlsafe(32)
-    return Entrance(token=token, owner=Caller("owner", Rights.pixels, (ALL_GROUPS,))), token
+    owner = Caller("owner", Rights.pixels, (ALL_GROUPS,), agreement=options.agreement)
+    return Entrance(token=token, owner=owner), token
 
 
 def require_closed(options: Options) -> None:

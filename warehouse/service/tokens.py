@@ -36,12 +36,13 @@ class Rights(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a name for the log, the rights, the groups, and the last day of both (None: no end)."""
+    """Who asks: a name for the log, the rights, the groups, the last day of both (None: no end), and the agreement."""
 
     name: str
     rights: Rights
     groups: tuple[str, ...] = ("training",)
     expires: date | None = None
+    agreement: str = ""
 
     def may_see(self, group: str) -> bool:
         """Whether the caller may ask about a group; `all` only with the right to all groups."""
@@ -49,7 +50,7 @@ class Caller:
 
 
 #: Fields of an entry; anything else is an error, so that a misspelt limit is not overlooked.
-_FIELDS = frozenset({"name", "sha256", "rights", "groups", "expires"})
+_FIELDS = frozenset({"name", "sha256", "rights", "groups", "expires", "agreement"})
 
 
 class TokenFile:
@@ -123,6 +124,8 @@ def add_token(path: Path, caller: Caller, *, by_proxy: bool = False) -> str:
         entry["sha256"] = hash_token(token)
     if caller.expires:
         entry["expires"] = str(caller.expires)
+    if caller.agreement:
+        entry["agreement"] = caller.agreement
     document["tokens"].append(entry)
     _write(path, document)
     return token
@@ -159,7 +162,11 @@ def _parse_entry(entry: Any, where: str) -> tuple[str, Caller]:
         raise UsageError(f'{where}: groups is a list of names, such as ["training"].')
     if not isinstance(sha256, str) or (sha256 and not _is_sha256(sha256)):
         raise UsageError(f"{where}: sha256 is not 64 hexadecimal digits.")
-    return sha256, Caller(entry["name"], Rights[rights], tuple(groups), _parse_expiry(entry.get("expires"), where))
+    agreement = entry.get("agreement", "")
+    if not isinstance(agreement, str):
+        raise UsageError(f"{where}: agreement is an ID such as 2026-0001, not {agreement!r}.")
+    expires = _parse_expiry(entry.get("expires"), where)
+    return sha256, Caller(entry["name"], Rights[rights], tuple(groups), expires, agreement)
 
 
 def _parse_expiry(expires: Any, where: str) -> date | None:

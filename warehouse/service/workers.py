@@ -11,11 +11,12 @@ import contextlib
 import multiprocessing
 import os
 import threading
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from warehouse import errors
-from warehouse.errors import LakeError, UsageError, WarehouseError
+from warehouse.errors import LakeError, UncoveredWarning, UsageError, WarehouseError
 from warehouse.service.questions import Answer, Question
 from warehouse.settings import Settings
 
@@ -101,6 +102,7 @@ def _start(lake: str, settings: Settings) -> None:
     from warehouse.service.parentage import end_with_parent
 
     end_with_parent()
+    warnings.filterwarnings("ignore", category=UncoveredWarning)  # nobody reads the worker's stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits.claim_process()
     global _opening  # noqa: PLW0603 - what a worker keeps from one question to the next

@@ -22,6 +22,8 @@ from warehouse.settings import Settings
 MARK = "BACKUP.txt"
 #: As `sha256sum` writes and checks it.
 SUMS = "SHA256SUMS"
+#: How much of a catalogue may be free pages: later commits fill them again.
+_FREE_PART = 0.25
 #: The folder of a lake's data files.
 DATA = "data/"
 
@@ -38,9 +40,9 @@ class Content:
     is_sound: bool
 
 
-def _ask(catalogue: Path, copy: Path | None, queries: dict[str, str]) -> dict[str, Any]:
-    """Query a catalogue in another process; LakeError when it cannot be read."""
-    request = {"catalogue": str(catalogue), "copy": str(copy) if copy else None, "queries": queries}
+def _ask(catalogue: Path, **asked: object) -> dict[str, Any]:
+    """Have another process read or shrink a catalogue; LakeError when that fails."""
+    request = {"catalogue": str(catalogue), **asked}
     command = [sys.executable, "-I", sqlite_catalog.__file__]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -53,13 +55,22 @@ def _ask(catalogue: Path, copy: Path | None, queries: dict[str, str]) -> dict[st
 def check_integrity(catalogue: Path) -> list[str]:
     """What SQLite finds wrong with the pages of a catalogue; empty if nothing. LakeError when it cannot be read."""
     queries = {"integrity": read_statements("backup/catalogue.sql")["integrity"]}
-    found = [line for (line,) in _ask(catalogue, None, queries)["integrity"]]
+    found = [line for (line,) in _ask(catalogue, copy=None, queries=queries)["integrity"]]
     return [] if found == ["ok"] else found
+
+
+def shrink_catalogue(catalogue: Path) -> bool:
+    """Shrink a catalogue of which more than a quarter is free pages; whether it was done. LakeError if it cannot be.
+
+    With the writer's lock, and with no lake attached in this process.
+    """
+    return bool(_ask(catalogue, shrink=_FREE_PART)["is_shrunk"])
 
 
 def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
     """The content of a catalogue; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
-    answer = _ask(catalogue, copy, read_statements("backup/catalogue.sql"))
+    queries = read_statements("backup/catalogue.sql")
+    answer = _ask(catalogue, copy=str(copy) if copy else None, queries=queries)
     if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in answer["files"]):
         raise LakeError(
             f"{catalogue} lists files outside the lake's folder. Such a lake cannot be backed up with chest backup."

@@ -1,4 +1,4 @@
-"""Copies and queries a SQLite catalogue: a script that contents.py runs in a separate process.
+"""Copies, queries and shrinks a SQLite catalogue: a script that contents.py runs in a separate process.
 
 A process that has attached a lake must not open its catalogue again: closing the second handle drops the locks of the
 first, and commits are lost. So a child process does this in any case. It uses only the standard library; the request is
@@ -26,6 +26,16 @@ def copy(catalogue: Path, target: Path) -> None:
         con.execute("vacuum into ?", [str(target)])
 
 
+def shrink(catalogue: Path, least: float) -> dict[str, Any]:
+    """Give the free pages of the catalogue back to the disk, if they are more than this part of it. It is whole at any
+    moment: SQLite writes a journal first. Readers of this moment wait, as for a commit."""
+    with contextlib.closing(_open(catalogue, "rw")) as con:
+        (free,), (pages,) = (con.execute(f"pragma {name}").fetchone() for name in ("freelist_count", "page_count"))
+        if is_due := free > least * pages:
+            con.execute("vacuum")
+    return {"is_shrunk": is_due}
+
+
 def query(catalogue: Path, queries: dict[str, str]) -> dict[str, Any]:
     """The rows of each query, and the SHA-256 of the file."""
     digest = hashlib.sha256(catalogue.read_bytes()).hexdigest()
@@ -38,10 +48,14 @@ def _open(catalogue: Path, mode: str) -> sqlite3.Connection:
 
 
 def main() -> int:
-    """Do what stdin asks for: `{"catalogue": …, "copy": … or null, "queries": {…}}`; 1 and a line on stderr if not."""
+    """Do what stdin asks for: `{"catalogue": …, "copy": … or null, "queries": {…}}`, or `"shrink": part` instead of the
+    last two; 1 and a line on stderr if that fails."""
     request = json.load(sys.stdin)
     catalogue = Path(request["catalogue"])
     try:
+        if "shrink" in request:
+            json.dump(shrink(catalogue, request["shrink"]), sys.stdout)
+            return 0
         if request["copy"]:
             copy(catalogue, Path(request["copy"]))
             catalogue = Path(request["copy"])

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import duckdb
 
 from warehouse.engine import sql_files
-from warehouse.engine.messages import first_line
 from warehouse.errors import LakeError
 from warehouse.lake import data_path, migrations
 from warehouse.lake.backup.contents import check_integrity
@@ -75,9 +74,8 @@ def _find_version_faults(con: duckdb.DuckDBPyConnection, location: Location) -> 
         migrations.check_version(con, location)  # an older one is upgraded by the next refresh
     except LakeError as error:
         yield Finding(Kind.VERSION, "ops.migrations", str(error), "Install the version that made it, or a later one.")
-    except duckdb.Error as error:  # its file is damaged, which is a finding of its own
-        what = f"The schema's version cannot be read: {first_line(error)}"
-        yield Finding(Kind.VERSION, "ops.migrations", what, "Have it written again:  chest doctor --repair")
+    except duckdb.Error:  # its file is damaged, which is a finding of its own
+        return
 
 
 def find_place_faults(con: duckdb.DuckDBPyConnection, location: Location, stored: dict[str, int]) -> Iterator[Finding]:

@@ -57,9 +57,8 @@ def examine_files(
             note(file, Kind.DAMAGED, what)
     records = file_records.read_trusted_records(con, location, storage)
     there = [file for file in files if file.path not in faulty]
-    done = 0
-    for file, checksum in zip(there, hash_files(storage, (file.path for file in there)), strict=True):
-        _, actual = checksum
+    hashed = hash_files(storage, (file.path for file in there))
+    for done, (file, (_, actual)) in enumerate(zip(there, hashed, strict=True), 1):
         recorded = records.get(file.path)
         if actual is None:
             note(file, Kind.MISSING, "The file is not there")
@@ -71,7 +70,6 @@ def examine_files(
             note(file, Kind.DAMAGED, "The file is not whole Parquet")
         else:
             found.unrecorded += 1
-        done += 1
         progress("reading files", done, len(there))
     sound = [file for file in there if file.path not in faulty]
     found.findings += _compare_counts(con, location, sound)

@@ -1,4 +1,4 @@
-"""Drops files from the newest state of a lake in its catalogue, because what cannot be read cannot be deleted by DuckDB.
+"""Drops files from the newest state of a lake in its catalogue: DuckDB cannot delete rows that it cannot read.
 
 It does to the catalogue what DuckLake does when a deletion takes all rows of a file: a new snapshot in which the file
 ends. The lake must not be attached anywhere in this process meanwhile, and the writer's lock must be held.

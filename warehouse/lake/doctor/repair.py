@@ -44,10 +44,10 @@ def repair(
 ) -> Repaired:
     """Repair a lake as far as that is safe, under the writer's lock.
 
-    From a backup, lost files are put back byte for byte, and a damaged catalogue is replaced. Other lost files leave the
-    newest state, so that the next refresh loads their rows from the bucket; those of tables that no bucket has (such
-    as ops.manifests) only with `accept_loss`. What older snapshots had of them stays lost, and reading it is an error.
-    Orphans and leftovers are removed. Raises LakeBusyError while a refresh runs, LakeError if there is no lake,
+    From a backup, lost files are put back byte for byte, and a damaged catalogue is replaced. Other lost files leave
+    the newest state, so that the next refresh loads their rows from the bucket; those of tables that no bucket has
+    (such as ops.manifests) only with `accept_loss`. What older snapshots had of them stays lost, and reading it is an
+    error. Orphans and leftovers are removed. Raises LakeBusyError while a refresh runs, LakeError if there is no lake,
     UsageError if `from_backup` is no backup.
     """
     settings = settings or load_settings()
@@ -94,12 +94,16 @@ def _repair_files(
     gone = [found.file for found in lost if found.file and _may_drop(found.file, accept_loss)]
     if any(found.kind in (Kind.CATALOGUE, Kind.PLACE) for found in report.findings):
         return False  # what a catalogue lists that is wrong itself is not dropped
+    if not lost:
+        return False
     with _attach(place, settings, holder) as con:
-        dropped = dropping.choose_files(gone, list_files(con, place))
+        listed = list_files(con, place)
+    dropped = dropping.choose_files(gone, listed)
     if dropped:
         dropping.drop_files(place, settings, dropped)
         done += [_describe_drop(file) for file in dropped if file.kind == "data"]
-    _set_aside(place, settings, lost, done)
+    needed = {file.path for file in listed if file.is_live} - {file.path for file in dropped}
+    _set_aside(place, settings, [found for found in lost if found.where not in needed], done)
     tables = {file.table for file in dropped}
     with _attach(place, settings, holder) as con:
         if "ops.migrations" in tables:
@@ -133,14 +137,12 @@ def _attach(place: Location, settings: Settings, holder: int | None) -> Iterator
 
 
 def _set_aside(place: Location, settings: Settings, lost: list[Finding], done: list[str]) -> None:
-    """Rename damaged files that the newest state does not need: older snapshots fail then, and do not answer wrongly."""
-    with _attach(place, settings, None) as con:
-        needed = {file.path for file in list_files(con, place) if file.is_live}
+    """Rename damaged files that the newest state does not need: what reads an older snapshot fails then."""
     storage = open_storage(place, settings)
     for found in lost:
-        if found.file and found.kind is Kind.DAMAGED and found.file.path not in needed:
-            storage.set_aside(found.file.path, ASIDE)
-            done.append(f"{found.file.path} was renamed to *{ASIDE}: older snapshots no longer read it.")
+        if found.kind is Kind.DAMAGED:
+            storage.set_aside(found.where, ASIDE)
+            done.append(f"{found.where} was renamed to *{ASIDE}: older snapshots no longer read it.")
 
 
 def _remove_orphans(place: Location, settings: Settings, report: Report) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,8 +34,9 @@ def find_orphans(
 
 
 def list_temporary_places(location: Location) -> list[str]:
-    """The folders where this tool puts temporary files for a lake."""
-    places = [tempfile.gettempdir()]
+    """The folders of a lake where this tool puts temporary files. Those in the system's temporary folder, every command
+    removes at its start."""
+    places = []
     if location.folder:
         places.append(str(location.folder))
     if "://" not in location.data_path:

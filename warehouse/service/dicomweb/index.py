@@ -46,7 +46,7 @@ class Index:
     @property
     def name(self) -> str:
         """A name for its tables."""
-        text = f"{self.scope.as_of} {self.scope.group} {self.scope.cohort}"
+        text = f"{self.scope.as_of} {self.scope.group} {self.scope.cohort} {self.scope.cover or ''}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -140,7 +140,7 @@ class Gate:
                 scope = scope.set(part, value)
         if not caller.may_see(scope.group):
             raise ForbiddenError(f"Group {scope.group!r} is not among yours: {', '.join(caller.groups)}.")
-        state["scope"] = scope
+        state["scope"] = scope = await self.service.permit(caller, scope)
         state["snapshot"] = await self.service.resolve(scope)
         state["prefix"] = taken
         inner["root_path"] = inner.get("root_path", "") + taken
@@ -189,6 +189,7 @@ class Gate:
                 "snapshot": state.get("snapshot"),
                 "as_of": getattr(scope, "as_of", None),
                 "group": self.service.name_group(scope),
+                **({"agreement": scope.cover.agreement} if scope and scope.cover else {}),
                 **state.get("logged", {}),
             }
         )

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from warehouse.access.patient_sets import DifferenceError
 from warehouse.engine.faults import explain_fault
 from warehouse.errors import (
+    AccessRefusedError,
     LakeError,
     ManifestError,
     NotFoundError,
@@ -31,6 +32,7 @@ MEDIA_TYPE = "application/problem+json"
 #: The first class that fits gives the status and the title.
 _KINDS: tuple[tuple[type[WarehouseError], int, str], ...] = (
     (ForbiddenError, 403, "Not allowed"),
+    (AccessRefusedError, 403, "Not covered by an agreement"),
     (DifferenceError, 403, "Too small a difference"),
     (OverloadedError, 503, "Too many requests"),
     (NotFoundError, 404, "Not found"),

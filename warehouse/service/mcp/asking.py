@@ -45,6 +45,7 @@ class Asking:
             self.scope = self.scope.set("group", group)
         if snapshot is not None:
             self.scope = self.scope.set("snapshot", str(snapshot))
+        self.scope = await self.service.permit(self.caller, self.scope)
         self.service.require(self.caller, self.scope, Rights.counts)
         if self.snapshot is None or self.scope.snapshot != before.snapshot:
             self.snapshot = await self.service.call(self.service.readers.find_snapshot, self.scope)

@@ -1,0 +1,274 @@
+"""The airlock: nothing leaves without two reviewers who have not asked for it, and what waits is what is released."""
+
+import json
+import stat
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import Chest, copy_lake
+from test_memory_commands import ID, TERMS
+
+import warehouse
+from warehouse.access import log, memory, vocabulary
+from warehouse.access.airlock import kinds, patterns
+from warehouse.access.airlock.inspection import inspect_file
+from warehouse.access.patient_sets import DifferenceError
+from warehouse.lake import location, store
+from warehouse.settings import Settings
+from warehouse.synthetic import make_bucket
+
+PATIENTS = frozenset({"Covid1", "Covid12", "Covid3"})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("airlock")
+    make_bucket(root / "bucket", 3, stubs=True)
+    warehouse.refresh(root / "bucket", root / "lake")
+    ended = {**TERMS, "ends": "2020-06-30"}
+    events = (log.NewEvent(vocabulary.APPROVED, ID, TERMS), log.NewEvent(vocabulary.APPROVED, "2026-0002", ended))
+    log.append(location.parse_address(str(root / "lake")), Settings(), *events)
+    return root / "lake"
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path) -> Path:
+    return copy_lake(made, tmp_path / "lake")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "table.csv").write_text("centre,patients\nLeeds,30\nOxford,55\n")
+    return tmp_path / "table.csv"
+
+
+class Airlock:
+    """The commands over a lake, by whom."""
+
+    def __init__(self, here: Chest, lake: Path) -> None:
+        self.here, self.lake, self.place = here, lake, location.parse_address(str(lake))
+        self.id = ""
+
+    def ask(self, command: str, *words: object, by: str = "Ann") -> tuple[int, str, str]:
+        by_whom = () if command in ("list", "show") else ("--by", by)
+        done = self.here("airlock", command, *words, *by_whom, "--lake", self.lake)
+        return done.returncode, done.stdout, done.stderr
+
+    def request(
+        self, *files: Path, agreement: str = ID, by: str = "Ann", reason: str = "Table 1"
+    ) -> tuple[int, str, str]:
+        done = self.ask("request", *files, "--agreement", agreement, "--reason", reason, by=by)
+        self.id = done[1].split(" ")[0]
+        return done
+
+    def review(self, by: str, decision: str = "approve", comment: str = "Large counts only") -> tuple[int, str, str]:
+        return self.ask("review", self.id, "--decision", decision, "--comment", comment, by=by)
+
+    def release(self, target: Path) -> tuple[int, str, str]:
+        return self.ask("release", self.id, "-o", target)
+
+    def events(self) -> list[log.Event]:
+        return [event for event in log.read_events(self.place, Settings()) if event.event.startswith("airlock")]
+
+
+@pytest.fixture
+def airlock(here: Chest, lake: Path) -> Airlock:
+    return Airlock(here, lake)
+
+
+def test_two_reviewers_release_and_all_of_it_is_logged(airlock: Airlock, table: Path, tmp_path: Path) -> None:
+    assert airlock.request(table)[0] == 0
+    target = tmp_path / "out"
+    assert airlock.release(target)[0] == 2
+    assert airlock.review("Bob")[:2] == (0, f"{airlock.id} is waiting for one more reviewer.\n")
+    code, _, error = airlock.release(target)
+    assert (code, "waits for one more reviewer" in error, target.exists()) == (2, True, False)
+    assert airlock.review("Cy")[:2] == (0, f"{airlock.id} is approved.\n")
+    assert airlock.release(target)[0] == 0
+    assert (target / "table.csv").read_bytes() == table.read_bytes()
+    assert [*(path.name for path in target.iterdir())] == ["table.csv"]
+    assert airlock.release(tmp_path / "again")[0] == 2
+    found = airlock.events()
+    assert [(event.event.rpartition("/")[2], event.about, event.actor) for event in found] == [
+        ("requested", ID, "Ann"),
+        ("reviewed", ID, "Bob"),
+        ("reviewed", ID, "Cy"),
+        ("released", ID, "Ann"),
+    ]
+    assert found[-1].body["reviewers"] == ["Bob", "Cy"]
+    assert log.verify_chain(log.read_events(airlock.place, Settings())) == []
+
+
+def test_nobody_reviews_what_they_asked_for_or_twice(airlock: Airlock, table: Path) -> None:
+    airlock.request(table)
+    for who in ("Ann", "ann ", " ANN"):
+        assert "has made request" in airlock.review(who)[2]
+    assert airlock.review("Bob Lee")[0] == 0
+    assert "has reviewed request" in airlock.review("bob  lee")[2]
+    assert len(airlock.events()) == 2
+    assert airlock.review("Cy", comment=" ")[0] == 2
+
+
+def test_a_rejection_is_final(airlock: Airlock, table: Path, tmp_path: Path) -> None:
+    airlock.request(table)
+    assert airlock.review("Bob", "reject")[1] == f"{airlock.id} is rejected.\n"
+    assert airlock.review("Cy")[0] == 2
+    assert airlock.release(tmp_path / "out")[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_changed_while_it_waited_is_not_released(airlock: Airlock, table: Path, tmp_path: Path) -> None:
+    airlock.request(table)
+    airlock.review("Bob")
+    airlock.review("Cy")
+    held = airlock.lake / "airlock" / airlock.id / "table.csv"
+    held.write_text(held.read_text().replace("30", "31"))
+    code, _, error = airlock.release(tmp_path / "out")
+    assert (code, "is not what was requested and reviewed" in error, (tmp_path / "out").exists()) == (1, True, False)
+    assert [event.event for event in airlock.events()][-1] == vocabulary.AIRLOCK_REVIEWED
+
+
+def test_only_reviewers_read_what_waits(airlock: Airlock, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHEST_SHARE", "all")
+    table.chmod(0o644)
+    airlock.request(table)
+    folder = airlock.lake / "airlock"
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, *sorted(folder.rglob("*")))]
+    assert modes == [0o700, 0o700, 0o600]
+    folder.chmod(0o2770)  # set up for the group of reviewers
+    airlock.request(table)
+    group = folder / airlock.id
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (group, group / "table.csv")] == [0o2750, 0o640]
+    assert group.stat().st_gid == folder.stat().st_gid
+
+
+def test_a_request_needs_an_agreement_in_force(airlock: Airlock, table: Path, tmp_path: Path) -> None:
+    assert airlock.request(table, agreement="2026-0002")[0] == 1
+    assert airlock.request(table, agreement="2026-0009")[0] == 2
+    assert airlock.request(tmp_path / "not-there.csv")[0] == 2
+    assert not (airlock.lake / "airlock").exists()
+    assert airlock.events() == []
+
+
+def test_an_agreement_that_has_ended_meanwhile_releases_nothing(airlock: Airlock, table: Path, tmp_path: Path) -> None:
+    airlock.request(table)
+    airlock.review("Bob")
+    airlock.review("Cy")
+    log.append(airlock.place, Settings(), log.NewEvent(vocabulary.REVOKED, ID))
+    code, _, error = airlock.release(tmp_path / "out")
+    assert (code, "was revoked" in error, (tmp_path / "out").exists()) == (1, True, False)
+
+
+def test_no_pseudonym_gets_into_the_log(airlock: Airlock, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "Covid1.csv").write_text("a\n1\n")
+    assert airlock.request(tmp_path / "Covid1.csv")[0] == 2
+    assert airlock.request(table, reason="without Covid1")[0] == 2
+    table.write_text("patient_id,age\nCovid1,60\n")
+    code, shown, _ = airlock.request(table)
+    assert (code, "Names a patient of the lake by pseudonym" in shown) == (0, True)
+    assert airlock.review("Bob", comment="Covid1 is in it")[0] == 2
+    assert not any("Covid1" in event.text for event in airlock.events())
+
+
+def test_what_reviewers_release_is_remembered_and_may_differ_by_few(
+    airlock: Airlock, table: Path, tmp_path: Path
+) -> None:
+    cohort = tmp_path / "some.sql"
+    cohort.write_text("-- title: Some\n-- question: Who?\n-- grain: patient\nselect patient_id from patients\n")
+    with warehouse.open(str(airlock.lake)) as wh:
+        chosen = [name for (name,) in wh.sql("select patient_id from patients").fetchall()]
+
+    def compare() -> str:
+        words = ("--agreement", ID, "--reason", "Table 1", "--cohort", cohort, "--format", "json")
+        found = json.loads(airlock.ask("request", table, *words)[1])
+        airlock.id = found["id"]
+        assert found["n_patients"] == len(chosen)
+        return next(str(finding["grade"]) for finding in found["findings"] if finding["check"] == "differences")
+
+    assert compare() == "fine"
+    memory.admit(airlock.place, Settings(), ID, memory.ANSWER, [*chosen, "Covid999"], 5)
+    assert compare() == "problem"
+    with pytest.raises(DifferenceError):
+        memory.admit(airlock.place, Settings(), ID, memory.ANSWER, chosen, 5)
+    airlock.review("Bob")
+    airlock.review("Cy")
+    assert airlock.release(tmp_path / "out")[0] == 0
+    assert memory.admit(airlock.place, Settings(), ID, memory.ANSWER, chosen, 5)
+    with store.open_writer(airlock.place, Settings()) as con:
+        assert [row["reviewed"] for row in memory.list_releases(con, ID)] == [False, False, True]
+
+
+def test_a_lake_in_postgresql_names_its_folder(here: Chest, table: Path) -> None:
+    address = "postgres://nobody@127.0.0.1:1/none?data_path=/nowhere"
+    done = here("airlock", "request", table, "--agreement", ID, "--reason", "Table 1", "--lake", address)
+    assert (done.returncode, "CHEST_AIRLOCK=/PATH" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "check", "grade"),
+    [
+        ("a.csv", "centre,n\nLeeds,30\n", "small counts", "fine"),
+        ("a.csv", "centre,n\nLeeds,3\n", "small counts", "look"),
+        ("a.csv", "centre;n\nLeeds;4.0\n", "small counts", "look"),
+        ("a.json", '{"rows": [{"n": 30}, {"n": 1}]}', "small counts", "look"),
+        ("a.csv", "x,n\nCovid12,30\n", "rows of patients", "problem"),
+        ("a.txt", "training/Covid12/film.dcm", "rows of patients", "problem"),
+        ("a.txt", "2.25.1.2.840.10008.1", "rows of patients", "problem"),
+        ("a.csv", "Patient_ID,n\nA,30\n", "rows of patients", "problem"),
+        ("a.csv", "k,n\n" + "".join(f"{i},30\n" for i in range(40)), "rows of patients", "look"),
+        ("a.txt", "NHS 943 476 5919", "identifying text", "problem"),
+        ("a.txt", "born 3/4/1960", "identifying text", "look"),
+        ("a.md", "SMITH^Jane", "identifying text", "look"),
+        ("a.txt", "a.b@nhs.uk", "identifying text", "look"),
+        ("a.txt", "no person at all", "identifying text", "fine"),
+        ("a.png", "\x89PNG\r\n\x1a\n", "file type", "look"),
+        ("a.bin", "\x00\x01\x02", "file type", "look"),
+        ("a.csv", "\x00" * 128 + "DICM", "file type", "problem"),
+        ("a.csv", "PK\x03\x04", "file type", "look"),
+    ],
+)
+def test_what_the_checks_find(tmp_path: Path, name: str, content: str, check: str, grade: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content.encode("latin-1"))
+    found = inspect_file(path, PATIENTS, 5)
+    assert grade in [finding.grade for finding in found.findings if finding.check == check]
+    assert not any("Covid" in finding.detail for finding in found.findings)
+
+
+def test_parquet_and_archives_are_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"who": ["Covid3"], "n": [3]}), tmp_path / "a.parquet", compression="zstd")
+    found = inspect_file(tmp_path / "a.parquet", PATIENTS, 5)
+    assert (found.kind, found.patients) == ("parquet", {"Covid3"})
+    assert {finding.check for finding in found.findings if finding.grade != "fine"} == {
+        "rows of patients",
+        "small counts",
+    }
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", "<t>Covid12</t>")
+    found = inspect_file(tmp_path / "a.xlsx", PATIENTS, 5)
+    assert (found.kind, found.patients) == ("xlsx", {"Covid12"})
+
+
+def test_kinds_are_those_of_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    for content, kind in (
+        (b"a,b\n", "csv"),
+        (b"PAR1", "parquet"),
+        (b"PARE", "encrypted parquet"),
+        (b"%PDF-1.7", "pdf"),
+    ):
+        path.write_bytes(content)
+        assert kinds.find_kind(path) == kind
+    path.write_bytes("é".encode() * 4096)
+    assert kinds.find_kind(path) == "csv"
+    (tmp_path / "link.csv").symlink_to(path)
+    with pytest.raises(OSError, match="link"):
+        kinds.find_kind(tmp_path / "link.csv")
+
+
+def test_words_that_contain_a_pseudonym_are_not_one() -> None:
+    assert patterns.find_pseudonyms("Covid123 Covid Covid-19 xCovid1", PATIENTS) == set()
+    assert patterns.find_pseudonyms("(Covid1) 'Covid12', Covid3.json", PATIENTS) == PATIENTS

@@ -1,0 +1,85 @@
+"""The folder where files wait: copies that only the owner reads, or the reviewers' group where that has been set up.
+
+A request's event in the log has the hash of each file: what was changed while it waited is not released.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import LakeError, ManifestError, UsageError
+from warehouse.filesystem import held
+from warehouse.filesystem.files import open_to_read
+from warehouse.lake.location import Location
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file that waits: its name, size and SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def find_folder(place: Location, settings: Settings) -> Path:
+    """Where files of a lake wait: CHEST_AIRLOCK, or `airlock` in the folder of the lake; UsageError without either."""
+    if settings.airlock:
+        return Path(settings.airlock).expanduser().absolute()
+    if place.folder is None:
+        raise UsageError(f"{place.name} has no folder of its own. Name one for the airlock:  CHEST_AIRLOCK=/PATH")
+    return place.folder / "airlock"
+
+
+def hold_files(folder: Path, request: str, paths: Sequence[Path]) -> tuple[Held, ...]:
+    """Copy files into the folder of a request; UsageError if one cannot be read or has the name of another."""
+    names = [path.name for path in paths]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise UsageError(f"Two files are named {twice}. Give them different names.")
+    target = folder / request
+    try:
+        held.make_folder(folder)
+        held.make_folder(target)
+        return tuple(Held(path.name, *held.copy_file(path, target / path.name)) for path in paths)
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise LakeError(f"The airlock {folder} cannot be written: {error.strerror} ({error.filename}).") from None
+
+
+def hold_bytes(folder: Path, request: str, name: str, content: bytes) -> None:
+    """Write what is kept beside the files of a request."""
+    held.write_file(folder / request / name, content)
+
+
+def read_bytes(folder: Path, request: str, name: str) -> bytes | None:
+    """Read what is kept beside the files of a request; None if there is nothing of that name."""
+    try:
+        with open_to_read(folder / request / name) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LakeError(f"The airlock {folder} cannot be read: {error.strerror} ({request}).") from None
+
+
+def discard(folder: Path, request: str) -> None:
+    """Remove what a request holds; nothing if it is not there."""
+    shutil.rmtree(folder / request, ignore_errors=True)
+
+
+def release_files(folder: Path, request: str, given: Sequence[Held], target: Path) -> None:
+    """Copy the files of a request into a folder; ManifestError if one is not what was requested."""
+    for file in given:
+        try:
+            found = Held(file.name, *held.copy_file(folder / request / file.name, target / file.name))
+        except OSError as error:
+            raise LakeError(f"{file.name} of request {request} cannot be read: {error.strerror}.") from None
+        if found != file:
+            raise ManifestError(
+                f"{file.name} of request {request} is not what was requested and reviewed: its SHA-256 is "
+                f"{found.sha256}, not {file.sha256}. Request it again."
+            )

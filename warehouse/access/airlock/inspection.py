@@ -1,0 +1,210 @@
+"""Inspects a file that waits in the airlock: what it is, and what in it could disclose a patient.
+
+Findings help reviewers, and replace none: a picture, an archive or a model can hold anything. They name no patient, no
+value and no line of text, because they go into the log.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from warehouse.access.airlock import kinds, patterns
+from warehouse.errors import UsageError
+from warehouse.filesystem import files
+
+Grade = Literal["fine", "look", "problem"]
+#: A larger file does not wait here: nobody can review it.
+MOST_MB = 200
+#: From this many rows on, a table with a column of different values is probably one of rows, not of counts.
+_ROWS = 25
+#: Names of columns that rows have and tables of counts have not.
+_KEYS = {
+    "patient_id", "patientid", "pseudonym", "key", "uri", "etag", "sopinstanceuid", "seriesinstanceuid",
+    "studyinstanceuid", "nhs_number", "accessionnumber",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found in a file: fine, something that a person must look at, or a problem."""
+
+    check: str
+    grade: Grade
+    detail: str
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What was found in a file, and the pseudonyms that it names, which are shown to nobody."""
+
+    kind: str
+    findings: tuple[Finding, ...]
+    patients: frozenset[str] = field(default_factory=frozenset, repr=False)
+
+
+def inspect_file(path: Path, patients: Set[str], base: int) -> Inspected:
+    """Inspect a file; `patients` are those of the lake. UsageError if it cannot be read, or is too large."""
+    try:
+        if path.stat().st_size > MOST_MB * 2**20:
+            raise UsageError(f"{path} is larger than {MOST_MB} MB. Nobody can review it: release less.")
+        kind = kinds.find_kind(path)
+        text, tables = _read(path, kind)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
+    named = patterns.find_pseudonyms(text, patients)
+    findings = [
+        _judge_kind(kind),
+        *_judge_rows(text, tables, len(named)),
+        *_judge_words(text, kind),
+        *_judge_counts(tables, kind, base),
+    ]
+    return Inspected(kind, tuple(Finding(f.check, f.grade, f.detail, path.name) for f in findings), frozenset(named))
+
+
+def _judge_kind(kind: str) -> Finding:
+    if kind == "dicom":
+        return Finding("file type", "problem", "A DICOM object: images leave by a manifest, not through here.")
+    if kind in kinds.OPAQUE:
+        return Finding("file type", "look", f"The content ({kind}) was not inspected: look at what is in it.")
+    if kind in ("image", "pdf"):
+        return Finding("file type", "look", f"A page or picture ({kind}), which was not read: look at it.")
+    return Finding("file type", "fine", kind)
+
+
+def _judge_rows(text: str, tables: Sequence[_Table], n_named: int) -> Iterator[Finding]:
+    if n_named:
+        people = "a patient" if n_named == 1 else f"{n_named:,} patients"
+        yield Finding("rows of patients", "problem", f"Names {people} of the lake by pseudonym.")
+    if n_uids := patterns.count_uids(text):
+        yield Finding("rows of patients", "problem", f"Has {n_uids:,} UIDs, which name images, series or studies.")
+    for table in tables:
+        if keys := [name for name in table.columns if name.strip().lower() in _KEYS]:
+            yield Finding("rows of patients", "problem", f"A table has the column {keys[0].strip()}.")
+        elif len(table.rows) >= _ROWS and table.has_key:
+            detail = f"A table has {len(table.rows):,} rows and a column in which no value occurs twice."
+            yield Finding("rows of patients", "look", detail)
+
+
+def _judge_words(text: str, kind: str) -> Iterator[Finding]:
+    looks = patterns.find_looks(text)
+    for what, count in looks.items():
+        places = "one place looks" if count == 1 else f"{count:,} places look"
+        yield Finding("identifying text", "problem" if what == "an NHS number" else "look", f"{places} like {what}.")
+    if not looks and kind not in kinds.OPAQUE | {"image", "pdf", "dicom"}:
+        yield Finding("identifying text", "fine", "nothing looks like it")
+
+
+def _judge_counts(tables: Sequence[_Table], kind: str, base: int) -> Iterator[Finding]:
+    if not tables:
+        if kind in ("text", "json"):
+            yield Finding("small counts", "look", "It has no table that could be read: look for small numbers.")
+        return
+    small = [(row, name) for table in tables for row, name in table.find_small(base)]
+    if not small:
+        yield Finding("small counts", "fine", f"no cell of a table is from 1 to {base - 1}")
+        return
+    places = ", ".join(f"row {row} of {name or 'a column'}" for row, name in small[:3])
+    more = f" and {len(small) - 3:,} more" if len(small) > 3 else ""
+    cells = "a cell is" if len(small) == 1 else f"{len(small):,} cells are"
+    yield Finding("small counts", "look", f"{cells} from 1 to {base - 1}: {places}{more}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a column has another value in each row."""
+        return any(len(set(values)) == len(self.rows) for values in zip(*self.rows, strict=False))
+
+    def find_small(self, base: int) -> Iterator[tuple[int, str]]:
+        """The cells that are counts under the base, by row and column."""
+        for number, row in enumerate(self.rows, 1):
+            for name, cell in zip(self.columns, row, strict=False):
+                if (text := cell.strip().removesuffix(".0")).isdecimal() and 0 < int(text[:9]) < base:
+                    yield number, name.strip()
+
+
+def _read(path: Path, kind: str) -> tuple[str, list[_Table]]:
+    """All the text of a file that can be read, and the tables in it."""
+    if kind == "parquet":
+        table = _read_parquet(path)
+        return "\n".join(["\t".join(table.columns), *("\t".join(row) for row in table.rows)]), [table]
+    if kind in ("xlsx", "zip"):
+        return _read_members(path), []
+    if kind not in ("csv", "json", "text"):
+        return "", []
+    with files.open_to_read(path) as file:
+        text = file.read().decode("utf-8", errors="replace")
+    if kind == "csv":
+        return text, _read_csv(text)
+    return text, _read_json(text) if kind == "json" else []
+
+
+def _read_csv(text: str) -> list[_Table]:
+    first = text.partition("\n")[0]
+    separator = max(",\t;", key=first.count)
+    try:
+        head, *rows = list(csv.reader(io.StringIO(text), delimiter=separator)) or [[]]
+    except csv.Error:
+        return []
+    return [_Table(tuple(head), tuple(map(tuple, rows)))]
+
+
+def _read_json(text: str) -> list[_Table]:
+    """The lists of objects in a JSON text, at whatever depth, each as a table."""
+    try:
+        return list(_find_tables(json.loads(text)))
+    except (ValueError, RecursionError):
+        return []
+
+
+def _find_tables(value: Any) -> Iterator[_Table]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _find_tables(inner)
+        numbers = {name: str(cell) for name, cell in value.items() if isinstance(cell, int | float | str)}
+        yield _Table(tuple(numbers), (tuple(numbers.values()),))
+    elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        columns = tuple(dict.fromkeys(name for row in value for name in row))
+        yield _Table(columns, tuple(tuple(str(row.get(name, "")) for name in columns) for row in value))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _find_tables(inner)
+
+
+def _read_parquet(path: Path) -> _Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise UsageError(f"{path} is not a Parquet file that can be read: {str(error).splitlines()[0]}.") from None
+    rows = zip(*(map(str, column.to_pylist()) for column in table.columns), strict=True)
+    return _Table(tuple(table.column_names), tuple(rows))
+
+
+def _read_members(path: Path) -> str:
+    """The texts in an archive or workbook, as far as they can be read and are not larger than a file may be."""
+    parts, left = [], MOST_MB * 2**20
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                left -= member.file_size
+                if left < 0:
+                    break
+                parts.append(f"{member.filename}\n{archive.read(member).decode('utf-8', errors='ignore')}")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError):
+        return ""
+    return "\n".join(parts)

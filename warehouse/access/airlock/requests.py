@@ -1,0 +1,114 @@
+"""The requests of the airlock as the log has them: what waits, who has reviewed it, what was released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from warehouse.access import vocabulary
+from warehouse.access.airlock.holding import Held
+from warehouse.access.airlock.inspection import Finding
+from warehouse.access.log import Event
+from warehouse.engine.names import suggest_nearest
+from warehouse.errors import UsageError
+
+State = Literal["waiting", "approved", "rejected", "released"]
+#: Reviewers who must approve before anything is released.
+REVIEWERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a reviewer decided, and why."""
+
+    reviewer: str
+    at: datetime
+    approves: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class AirlockRequest:
+    """A request to release files under an agreement, with the findings of the checks and the reviews so far."""
+
+    id: str
+    agreement: str
+    requester: str
+    at: datetime
+    reason: str
+    files: tuple[Held, ...]
+    findings: tuple[Finding, ...]
+    n_patients: int | None
+    reviews: tuple[Review, ...] = ()
+    released_by: str = ""
+
+    @property
+    def state(self) -> State:
+        """Waiting, approved, rejected or released."""
+        if self.released_by:
+            return "released"
+        if any(not review.approves for review in self.reviews):
+            return "rejected"
+        return "approved" if len(self.reviews) >= REVIEWERS else "waiting"
+
+    def require_reviewer(self, name: str) -> None:
+        """Raise UsageError if this person may not review it: the requester, or who has reviewed it already."""
+        if self.state in ("rejected", "released"):
+            raise UsageError(f"Request {self.id} was {self.state} already. Make another one:  chest airlock request")
+        if _fold(name) == _fold(self.requester):
+            raise UsageError(f"{name} has made request {self.id}, and cannot review it. Two others must.")
+        if any(_fold(name) == _fold(review.reviewer) for review in self.reviews):
+            raise UsageError(f"{name} has reviewed request {self.id} already. Another reviewer must.")
+
+
+def list_requests(events: Sequence[Event]) -> dict[str, AirlockRequest]:
+    """Every request of the airlock by ID, as it is after these events."""
+    found: dict[str, AirlockRequest] = {}
+    for event in events:
+        name = str(event.body.get("request", ""))
+        if event.event == vocabulary.AIRLOCK_REQUESTED:
+            found[name] = _read_request(name, event)
+        elif name not in found:
+            continue
+        elif event.event == vocabulary.AIRLOCK_REVIEWED:
+            review = Review(event.actor, event.at, event.body["decision"] == "approve", event.body["comment"])
+            found[name] = replace(found[name], reviews=(*found[name].reviews, review))
+        elif event.event == vocabulary.AIRLOCK_RELEASED:
+            found[name] = replace(found[name], released_by=event.actor)
+    return found
+
+
+def find_request(events: Sequence[Event], name: str) -> AirlockRequest:
+    """Find a request by its ID; UsageError, with near names, if there is none."""
+    known = list_requests(events)
+    if name not in known:
+        raise UsageError(
+            f"There is no airlock request {name!r}.{suggest_nearest(name, known)} List them:  chest airlock list"
+        )
+    return known[name]
+
+
+def find_next_id(events: Sequence[Event], year: int) -> str:
+    """The ID of the next request: A2026-0001."""
+    numbers = [int(name.rpartition("-")[2]) for name in list_requests(events) if name.startswith(f"A{year}-")]
+    return f"A{year}-{max(numbers, default=0) + 1:04}"
+
+
+def _read_request(name: str, event: Event) -> AirlockRequest:
+    body: dict[str, Any] = event.body
+    return AirlockRequest(
+        id=name,
+        agreement=event.about,
+        requester=event.actor,
+        at=event.at,
+        reason=body["reason"],
+        files=tuple(Held(**file) for file in body["files"]),
+        findings=tuple(Finding(**finding) for finding in body["findings"]),
+        n_patients=body["patients"],
+    )
+
+
+def _fold(name: str) -> str:
+    return " ".join(name.split()).casefold()

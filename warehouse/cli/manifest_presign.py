@@ -1,0 +1,84 @@
+"""chest manifest presign: addresses of a manifest's objects, for those who have no login of the bucket."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warehouse.cli import interruption, options
+from warehouse.cli.manifest_options import Folder, Seal, open_checked
+from warehouse.cli.output import print_line, print_note
+from warehouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from warehouse.access.agreements import Agreement
+
+#: The forms of a file of addresses, by its extension, and how to fetch from each.
+_FORMS = {
+    ".csv": ("csv", "a column url"),
+    ".aria2": ("aria2", "aria2c -i {file} -d DATA"),
+    ".curl": ("curl", "curl --create-dirs --fail -K {file}"),
+}
+
+
+def presign(
+    folder: Folder,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File of the addresses: .csv, .aria2 (aria2c -i) or .curl (curl -K).")
+    ],
+    length: Annotated[
+        str,
+        typer.Option("--for", metavar="TIME", help="How long they are valid: 45m, 12h, 7d; max: while they may be."),
+    ] = "1h",
+    seal: Seal = "",
+    lake: options.Lake = options.DEFAULT_LAKE,
+    agreement: options.Agreement = "",
+) -> None:
+    """Sign an address for each object of a manifest: whoever has it can read the object, without a login.
+
+    No address outlives the agreement, the token of the credentials that sign it, or seven days. If that is before what
+    --for asks for, nothing is signed: exit code 1. Keep the file as you keep the data.
+
+    \b
+    Examples:
+    $ chest manifest presign ./covid-2020-06 -o addresses.csv --for 12h
+    $ chest manifest presign ./covid-2020-06 -o addresses.aria2 && aria2c -i addresses.aria2 -d ./data
+    """
+    from warehouse.access.enforcement import find_end
+    from warehouse.filesystem import files
+    from warehouse.manifests import presigning
+    from warehouse.manifests.permit import permit_manifest
+
+    if output.suffix not in _FORMS:
+        raise UsageError(f"{output}: the extension is {', '.join(_FORMS)}.")
+    form, how = _FORMS[output.suffix]
+    asked = None if length == "max" else presigning.parse_length(length)
+    interruption.mark_writing()
+    opened = open_checked(folder, seal)
+    if not all(source.startswith("s3://") for source in opened.sources):
+        raise UsageError(f"{folder} has objects in a folder, which have no addresses. Use chest manifest download.")
+    signer, now = presigning.Signer(), datetime.now(UTC)
+
+    def find_ends(agreed: Agreement | None) -> presigning.End:
+        latest = find_end(agreed) if agreed else None
+        return presigning.compute_end(now, asked, agreement=latest, token=signer.token_end)
+
+    found = permit_manifest(
+        opened,
+        lake,
+        agreement,
+        what=options.name_command(),
+        settle=lambda agreed: {"to": str(output), "ends": presigning.format_moment(find_ends(agreed).at)},
+    )
+    end = find_ends(found)
+    rows = opened.polars().select("uri", "key", "object", "size", "etag").iter_rows()
+    with files.write_text_atomically(output) as file:
+        for line in presigning.render_addresses(presigning.sign_rows(signer, rows, end.at), form, end.at):
+            file.write(line)
+    print_line(
+        f"{output}: {opened.about['counts']['objects']:,} addresses, valid until {presigning.format_moment(end.at)}"
+    )
+    print_note(f"They end with {end.by}. To fetch:  {how.format(file=output)}")
