@@ -63,7 +63,7 @@ def fill(bucket: Path, lake: str) -> None:
         "removed again": ["delete from core.images where patient_id = 'Covid4'"],
         "texts": [
             "update core.images set SeriesDescription = 'like Covid1, unlike Covid12' where patient_id = 'Covid5'",
-            "insert into ops.manifests (cohort, parameters, \"sql\", digest) "
+            'insert into ops.manifests (cohort, parameters, "sql", digest) '
             "values ('one', '{\"patient\": \"Covid10\"}', 'select ''Covid10''', 'sha256:1')",
         ],
     }
@@ -73,7 +73,8 @@ def fill(bucket: Path, lake: str) -> None:
         work = "delete from core.images where patient_id = 'Covid7'"
         store.transact(con, "notes of Covid1", lambda: con.execute(work), published=True)
         con.execute("call ducklake_rewrite_data_files('lake', 'images', schema => 'core', delete_threshold => 0.9)")
-        store.transact(con, "published", lambda: con.execute("delete from core.images where patient_id = 'Covid6'"), published=True)  # fmt: skip
+        work = "delete from core.images where patient_id = 'Covid6'"
+        store.transact(con, "published", lambda: con.execute(work), published=True)
 
 
 @pytest.fixture

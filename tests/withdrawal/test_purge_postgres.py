@@ -57,5 +57,3 @@ def read_published(lake: str) -> dict[int, list[str]]:
             rows = [wh.sql(f"from {name}").fetchall() for name in ("images", "clinical", "patients", "core.images")]
             found[number] = sorted(str(row) for each in rows for row in each)
     return found
-
-
