@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +41,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 @pytest.fixture
-def exported(made: Prepared, here: Chest, tmp_path: Path) -> Iterator[Exported]:
+def exported(made: Prepared, here: Chest, tmp_path: Path) -> Exported:
     lake = copy_lake(made.lake, tmp_path / "lake")
     (tmp_path / "everybody.sql").write_text(EVERYBODY)
     done = here("manifest", "export", tmp_path / "everybody.sql", "-o", tmp_path / "manifest", "--lake", lake)
     assert done.returncode == 0, done.stderr
     found = re.search("digest (sha256:[0-9a-f]{64})", done.stdout)
     assert found
-    yield Exported(lake, tmp_path / "manifest", found[1])
+    return Exported(lake, tmp_path / "manifest", found[1])
 
 
 def withdraw(exported: Exported) -> None:
