@@ -22,21 +22,58 @@ create table if not exists dicomweb.main.details (
 -- name: members
 create or replace table dicomweb.main.{{ members }} as select unnest(cast($members as varchar[])) as member;
 
--- name: found
-create or replace temp table found_series as
+-- name: repeated
+-- UIDs of images that were sent twice, as digests: all UIDs together are gigabytes.
+create or replace temp table repeated_images as
+select hash(SOPInstanceUID) as digest
+from images
+where SOPInstanceUID is not null and StudyInstanceUID is not null and SeriesInstanceUID is not null
+group by digest
+having count(*) > 1;
+
+-- name: shared
+-- The studies that are filed under several patients, and the patient that each belongs to.
+create or replace temp table shared_studies as
 with
 shown as (
-    select *
+    select
+        StudyInstanceUID,
+        patient_id,
+        available_date,
+        key,
+        source
     from images
     where SOPInstanceUID is not null and StudyInstanceUID is not null and SeriesInstanceUID is not null
 ),
 
-owners as (
-    select
-        StudyInstanceUID,
-        arg_min(patient_id, (available_date, key, source)) as patient_id
+several as (
+    select hash(StudyInstanceUID) as digest
     from shown
-    group by StudyInstanceUID
+    group by digest
+    having min(hash(patient_id)) <> max(hash(patient_id))
+)
+
+select
+    StudyInstanceUID,
+    arg_min(patient_id, (available_date, key, source)) as owner
+from shown
+where hash(StudyInstanceUID) in (select digest from several)
+group by StudyInstanceUID;
+
+-- name: found
+create or replace temp table found_series as
+with
+shown as (
+    select
+        images.*,
+        hash(images.SOPInstanceUID) in (select digest from repeated_images) as is_repeated
+    from images
+    left join shared_studies on images.StudyInstanceUID = shared_studies.StudyInstanceUID
+    where
+        images.SOPInstanceUID is not null
+        and images.StudyInstanceUID is not null
+        and images.SeriesInstanceUID is not null
+        and coalesce(shared_studies.owner, images.patient_id) = images.patient_id
 )
 
 select
@@ -65,10 +102,10 @@ select
     arg_min(StationName, (key, source)) as StationName,
     list(distinct Modality) filter (Modality is not null) as modalities,
     list(distinct SOPClassUID) filter (SOPClassUID is not null) as classes,
-    count(distinct SOPInstanceUID) as n_instances,
-    count(distinct SOPInstanceUID) filter (dcm_key is not null) as n_available
+    count(*) filter (not is_repeated) + count(distinct SOPInstanceUID) filter (is_repeated) as n_instances,
+    count(*) filter (not is_repeated and dcm_key is not null)
+    + count(distinct SOPInstanceUID) filter (is_repeated and dcm_key is not null) as n_available
 from shown
-semi join owners using (StudyInstanceUID, patient_id)
 where {{ is_member }}
 group by patient_id, StudyInstanceUID, SeriesInstanceUID;
 
@@ -191,6 +228,12 @@ order by StudyInstanceUID;
 
 -- name: forget
 drop table if exists temp.found_series;
+
+-- name: forget repeated
+drop table if exists temp.repeated_images;
+
+-- name: forget shared
+drop table if exists temp.shared_studies;
 
 -- name: forget details
 drop table if exists temp.detailed_series;

@@ -30,11 +30,15 @@ def test_the_page_is_opened_in_the_browser(
         if is_opened:
             assert seen.read_text() == address  # waits for the browser
         with httpx2.Client(trust_env=False, follow_redirects=True, timeout=100) as client:
-            page = client.get(address)
+            while (page := client.get(address)).status_code == 202:  # the lake is being read
+                assert "Reading the lake" in page.text
             assert page.status_code == 200
             assert " as of 2020-06-01" in page.text
             assert "token=" not in str(page.url)
-            assert client.get(str(page.url).replace("/explore", "/asof/2021-01-01/explore")).text.count("2020-06-01")
+            other = str(page.url).replace("/explore", "/asof/2021-01-01/explore")
+            while (narrower := client.get(other)).status_code == 202:
+                pass
+            assert narrower.text.count("2020-06-01")
         assert httpx2.get(str(page.url), trust_env=False, timeout=100).status_code == 401
         running.terminate()
         running.communicate(timeout=60)

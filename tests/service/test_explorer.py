@@ -28,13 +28,14 @@ from warehouse.service.explorer.reading import read_images, read_table
 from warehouse.service.explorer.rounding import round_facet
 from warehouse.service.explorer.selection import Selection, parse_selection
 from warehouse.service.explorer.table import FacetTable
+from warehouse.service.preparing import Progress
 from warehouse.service.tokens import Caller, Rights
 
 
 @pytest.fixture(scope="module")
 def table(served_lake: Path) -> FacetTable:
     with warehouse.open(served_lake) as wh:
-        return read_table(wh, read_images(wh))
+        return read_table(wh, read_images(wh, Progress("")), Progress(""))
 
 
 def read_total(page: str) -> str:
@@ -73,11 +74,11 @@ def test_an_earlier_day_has_the_images_and_the_facts_of_that_day(served_lake: Pa
     path = tmp_path / "built.sql"
     choices = [[], [("status", "positive")], [("modality", "CT")], [("view", "PA"), ("sex", "M")], [("age", MISSING)]]
     with warehouse.open(served_lake) as wh:
-        images = read_images(wh)
+        images = read_images(wh, Progress(""))
         days = [day for (day,) in wh.sql("select distinct available_date from images order by 1").fetchall()]
         for day in days[:: max(1, len(days) // 6)]:
             then = wh.as_of(day)
-            known = read_table(then, images)
+            known = read_table(then, images, Progress(""))
             for choice in choices:
                 path.write_text(build_cohort(parse_selection(choice), "patient"))
                 members = known.find_members(known.find_rows(parse_selection(choice)))

@@ -18,6 +18,7 @@ from warehouse.service.explorer.facets import FACETS, MISSING
 from warehouse.service.explorer.reading import read_images, read_table
 from warehouse.service.explorer.selection import Selection
 from warehouse.service.explorer.table import FacetTable
+from warehouse.service.preparing import Progress
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def table(served_lake: Path) -> FacetTable:
     with warehouse.open(served_lake) as wh:
-        return read_table(wh, read_images(wh))
+        return read_table(wh, read_images(wh, Progress("")), Progress(""))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from warehouse.service.core import DEFAULT_LIMITS, EVERYTHING, Limits, Service
+from warehouse.service.core import EVERYTHING, Limits, Service
 from warehouse.service.scope import Scope
 from warehouse.service.server import Options, assemble, configure, make_entrance
 from warehouse.service.tokens import Caller, Rights, add_token
@@ -23,6 +23,8 @@ from warehouse.settings import SUPPRESS, Settings
 HOST = "127.0.0.1"
 #: A slow machine is no fault of what is tested.
 SECONDS = 120.0
+#: A page waits until the lake has been read.
+PATIENT = Limits(page_patience=SECONDS, search_patience=SECONDS)
 
 
 @dataclass
@@ -105,7 +107,7 @@ def serve_thread(
     *,
     token_file: Path | None = None,
     settings: Settings | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits = PATIENT,
     suppress: int = SUPPRESS,
     processes: int = 1,
     **options: Any,

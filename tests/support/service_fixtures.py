@@ -49,11 +49,11 @@ def served(served_lake: Path, tokens: dict[str, str]) -> Iterator[Served]:
 
     One for each module: it remembers what a caller with counts was shown.
     """
-    from served import serve_thread
+    from dataclasses import replace
 
-    from warehouse.service.core import Limits
+    from served import PATIENT, serve_thread
 
-    limits = Limits(most_bytes=8_000_000)
+    limits = replace(PATIENT, most_bytes=8_000_000)
     with serve_thread(served_lake, token_file=served_lake.with_name("tokens.json"), limits=limits) as running:
         running.token = tokens["all"]
         yield running

@@ -30,6 +30,7 @@ def explore(
     is_opened: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser, or only print its address.")
     ] = True,
+    is_warmed: options.Warm = True,
     log: Annotated[Path | None, typer.Option("--log", help="File for the log of requests; none by default.")] = None,
 ) -> None:
     """Open a page on the lake: choose patients by facets, see one patient's history, make a cohort and its manifest.
@@ -61,5 +62,11 @@ def explore(
 
     base = Scope(as_of=parse_day(as_of) if as_of else None, group=group)
     with files.open_temporary_folder() as folder:  # on the terminal, the log of requests would cover the address
-        given = server.Options(port=port, suppress=suppress, agreement=agreement, log=log or folder / "requests.log")
-        server.serve(lake, load_settings(), base, given, announce)
+        given = server.Options(
+            port=port,
+            suppress=suppress,
+            agreement=agreement,
+            log=log or folder / "requests.log",
+            is_warmed=is_warmed,
+        )
+        server.serve(lake, load_settings(), base, given, announce, print_note)

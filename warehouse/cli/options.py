@@ -101,6 +101,11 @@ Suppress = Annotated[
     ),
 ]
 
+Warm = Annotated[
+    bool,
+    typer.Option("--warm/--no-warm", help="Read what is shown when it starts, or only when somebody asks."),
+]
+
 DEFAULT_LAKE = "./lake"
 DEFAULT_GROUP = "training"
 #: For commands whose output is meant to be shared; for commands that return rows of patients anyway.

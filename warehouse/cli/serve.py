@@ -51,6 +51,7 @@ def serve(
     viewer: Annotated[
         Path | None, typer.Option("--viewer", metavar="FOLDER", help="Serve the OHIF viewer in this folder at /ohif/.")
     ] = None,
+    is_warmed: options.Warm = True,
     log: Annotated[Path | None, typer.Option("--log", help="File for the log of requests; stderr by default.")] = None,
 ) -> None:
     """Serve the lake, read-only, to viewers (DICOMweb), programs (HTTP), people (a page) and assistants (MCP).
@@ -81,6 +82,7 @@ def serve(
         suppress=suppress,
         viewer=viewer,
         agreement=agreement,
+        is_warmed=is_warmed,
     )
 
     def announce(address: str) -> None:
@@ -92,7 +94,7 @@ def serve(
             print_note("The OHIF viewer is at /ohif/ of it.")
         print_note("Ctrl-C stops it.")
 
-    server.serve(lake, load_settings(), base, given, announce)
+    server.serve(lake, load_settings(), base, given, announce, print_note)
 
 
 @token.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
 from warehouse.service.permits import Permits
+from warehouse.service.preparing import Preparing
 from warehouse.service.questions import Answer, Question
 from warehouse.service.readers import Readers
 from warehouse.service.scope import Scope
@@ -55,7 +56,8 @@ class OverloadedError(WarehouseError):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the service allows: rows and bytes of an answer, seconds of a question, and requests that run or wait at
-    the same time, of all and of one caller."""
+    the same time, of all and of one caller. For what is still being read a page waits `page_patience` seconds, a search
+    `search_patience`; then either says so."""
 
     most_rows: int = 10_000
     most_bytes: int = 64_000_000
@@ -63,6 +65,8 @@ class Limits:
     readers: int = 8
     most_waiting: int = 400
     most_of_caller: int = 300
+    page_patience: float = 1.5
+    search_patience: float = 20.0
 
 
 #: The newest snapshot, with no as-of date; and the limits where none are given.
@@ -88,8 +92,10 @@ class Service:
         with self.readers.read(base):
             pass
         self.workers = Workers(lake, settings, processes, seconds=limits.seconds)
-        self.memory = Memory()
+        self.memory, self.preparing = Memory(), Preparing()
         self.permits = Permits(self.readers.location, settings, self._read_log)
+        #: What adapters can read before anybody asks.
+        self.preparations: list[Callable[[], Awaitable[object]]] = []
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._waiting: Counter[str] = Counter()
 

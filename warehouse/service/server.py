@@ -46,10 +46,20 @@ class Options:
     agreement: str = ""
     #: Seconds for which a client may let the server wait.
     patience: float = 30.0
+    #: Whether all that is shown is read when the server starts, and not when somebody asks.
+    is_warmed: bool = False
 
 
-def serve(lake: str, settings: Settings, base: Scope, options: Options, announce: Callable[[str], object]) -> None:
-    """Serve a lake until the process is interrupted; `announce` is given the address with its token, once it listens.
+def serve(
+    lake: str,
+    settings: Settings,
+    base: Scope,
+    options: Options,
+    announce: Callable[[str], object],
+    report: Callable[[str], object],
+) -> None:
+    """Serve a lake until the process is interrupted; `announce` is given the address with its token, once it listens,
+    and `report` lines about what is being read.
 
     LakeError if the lake cannot be opened; UsageError if the address cannot be used, or would be open to others without
     a token file, or if the extra `serve` is not installed.
@@ -68,7 +78,7 @@ def serve(lake: str, settings: Settings, base: Scope, options: Options, announce
         entrance, token = make_entrance(options)
         service = Service(lake, settings, base, suppress=options.suppress)
         held.callback(service.close)
-        app = assemble(service, entrance, options, held.enter_context(_open_log(options.log)))
+        app = assemble(service, entrance, options, held.enter_context(_open_log(options.log)), report)
         config = configure(app, options)
         shown = f"[{options.host}]" if ":" in options.host else options.host
         announce(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
@@ -114,8 +124,11 @@ def configure(app: Starlette, options: Options) -> uvicorn.Config:
     )
 
 
-def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO) -> Starlette:
-    """The app of a service with all its adapters."""
+def assemble(
+    service: Service, entrance: Entrance, options: Options, log: TextIO, report: Callable[[str], object] = len
+) -> Starlette:
+    """The app of a service with all its adapters; `report` is given a line when all has been read."""
+    from warehouse.service import warming
     from warehouse.service.http.app import build_app
     from warehouse.service.http.log import RequestLog
     from warehouse.service.mcp.server import HttpAdapter
@@ -134,7 +147,7 @@ def assemble(service: Service, entrance: Entrance, options: Options, log: TextIO
         hosts=hosts,
         origins=options.origins,
         log=RequestLog(log),
-        running=[assistants.run()],
+        running=[assistants.run(), *([warming.warm(service, report)] if options.is_warmed else [])],
     )
 
 

@@ -20,6 +20,7 @@ from warehouse.engine import sql_files
 from warehouse.errors import LakeError
 from warehouse.service.core import Service
 from warehouse.service.dicomweb.errors import MissingIndexError
+from warehouse.service.preparing import Progress
 from warehouse.service.questions import Question
 from warehouse.service.scope import Scope
 from warehouse.service.tokens import Caller, Rights
@@ -84,16 +85,24 @@ class Indexes:
         self.service = service
         self._ready: OrderedDict[tuple[int, str], Index] = OrderedDict()
         self._building: anyio.Lock | None = None
+        service.preparations.append(self.prepare_all)
+
+    async def prepare_all(self) -> None:
+        """Make the index of all that the server shows."""
+        scope = self.service.base
+        caller = Caller("the server itself", Rights.rows, (scope.group,))
+        await self._prepare(caller, scope, await self.service.resolve(scope), patience=None)
 
     async def read(self, caller: Caller, scope: Scope, snapshot: int, do: Callable[..., T], *given: object) -> T:
         """Call `do(warehouse, index, …)` with the index of a scope, which is made if there is none.
 
-        ForbiddenError without the right to rows; NotFoundError or UsageError for a cohort that there is not.
+        PreparingError while that takes long; ForbiddenError without the right to rows; NotFoundError or UsageError for
+        a cohort that there is not.
         """
         self.service.require(caller, scope, Rights.rows)
 
         async def ask() -> T:
-            index = await self._prepare(caller, scope, snapshot)
+            index = await self._prepare(caller, scope, snapshot, self.service.limits.search_patience)
             try:
                 return await self.service.read(caller, scope, Rights.rows, _guard(do), index, *given, snapshot=snapshot)
             except MissingIndexError:
@@ -102,18 +111,21 @@ class Indexes:
 
         return await _try_again(ask)
 
-    async def _prepare(self, caller: Caller, scope: Scope, snapshot: int) -> Index:
-        index = Index(scope, snapshot)
-        key = (snapshot, index.name)
-        if key not in self._ready:
+    async def _prepare(self, caller: Caller, scope: Scope, snapshot: int, patience: float | None) -> Index:
+        key = (snapshot, Index(scope, snapshot).name)
+        if key in self._ready:
+            self._ready.move_to_end(key)
+            return self._ready[key]
+
+        async def make(progress: Progress) -> Index:
             self._building = self._building or anyio.Lock()  # belongs to the event loop that runs
             async with self._building:
-                if key not in self._ready:
-                    self._ready[key] = await self._build(caller, scope, snapshot)
-        self._ready.move_to_end(key)
-        return self._ready[key]
+                self._ready[key] = found = await self._build(caller, scope, snapshot, progress)
+            return found
 
-    async def _build(self, caller: Caller, scope: Scope, snapshot: int) -> Index:
+        return await self.service.preparing.wait(("index", *key), "Studies", make, patience)
+
+    async def _build(self, caller: Caller, scope: Scope, snapshot: int, progress: Progress) -> Index:
         members: list[str] = []
         index = Index(scope, snapshot)
         if scope.cohort:
@@ -124,7 +136,8 @@ class Indexes:
         for key in [*self._ready]:
             if key[0] == snapshot and key[1] not in kept:
                 del self._ready[key]
-        await self.service.read(caller, scope, Rights.rows, build, index, members, kept, snapshot=snapshot)
+        given = (index, members, kept, progress)
+        await self.service.read(caller, scope, Rights.rows, build, *given, snapshot=snapshot)
         return index
 
 
@@ -148,7 +161,7 @@ def _guard(do: Callable[..., T]) -> Callable[..., T]:
     return run
 
 
-def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str]) -> None:
+def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str], progress: Progress) -> None:
     """Make the tables of an index, and remove those of indexes that are not to be kept."""
     con, texts = warehouse.con, sql_files.read_statements("dicomweb/index.sql")
     warehouse.require("images", "SOPInstanceUID")
@@ -158,13 +171,19 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
     if index.member_column:
         con.execute(sql_files.fill(texts["members"], members=index.members), {"members": members})
     try:
-        con.execute(sql_files.fill(texts["found"], is_member=index.is_member))
-        con.execute(texts["more details"])
-        con.execute(texts["detailed"])
-        con.execute(sql_files.fill(texts["studies"], studies=index.studies))
-        con.execute(sql_files.fill(texts["series"], series=index.series, studies=index.studies))
-        con.execute(texts["forget"])
-        con.execute(texts["forget details"])
+        with progress.follow(con, 0.1):
+            con.execute(texts["repeated"])
+            con.execute(texts["shared"])
+        with progress.follow(con, 0.5):
+            con.execute(sql_files.fill(texts["found"], is_member=index.is_member))
+        with progress.follow(con, 0.8):
+            con.execute(texts["more details"])
+        with progress.follow(con, 0.95):
+            con.execute(texts["detailed"])
+            con.execute(sql_files.fill(texts["studies"], studies=index.studies))
+            con.execute(sql_files.fill(texts["series"], series=index.series, studies=index.studies))
+        for name in ("forget", "forget details", "forget repeated", "forget shared"):
+            con.execute(texts[name])
         with contextlib.suppress(duckdb.TransactionException):  # while somebody searches; the next index does it
             con.execute(texts["compress"])
     except duckdb.CatalogException as error:

@@ -1,17 +1,15 @@
-"""Reads the facets of a lake into memory (table.py), and keeps them: images by snapshot and group, patients by day."""
+"""Reads the facets of a lake into memory (table.py)."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
 from warehouse.service.explorer.facets import AGE_BANDS, FACETS, MISSING
 from warehouse.service.explorer.table import FacetTable
+from warehouse.service.preparing import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,11 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from warehouse.api import Warehouse
-
-T = TypeVar("T")
-
-#: What is kept: groups of images, and days of patients. A million patients with 8 million images are 0.1 GB each.
-_MOST_IMAGES, _MOST_TABLES = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +32,13 @@ class ImageRows:
     codes: dict[str, NDArray[np.int16]]
 
 
-class FacetTables:
-    """The facets that were read. Each is read once, however many wait for it."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._images: _Kept[ImageRows] = _Kept(_MOST_IMAGES)
-        self._tables: _Kept[FacetTable] = _Kept(_MOST_TABLES)
-
-    def find_images(self, warehouse: Warehouse) -> ImageRows:
-        """The images of a session, which is as of the latest day that may be asked for."""
-        key = (warehouse.snapshot.number, warehouse.standing_list, warehouse.day, warehouse.group_name)
-        return self._images.find(key, lambda: read_images(warehouse))
-
-    def find(self, warehouse: Warehouse, images: ImageRows) -> FacetTable:
-        """The facets as of a session's day; `images` are those of the same snapshot and group, as of a later day."""
-        key = (warehouse.snapshot.number, warehouse.standing_list, warehouse.day, warehouse.group_name)
-        return self._tables.find(key, lambda: read_table(warehouse, images))
-
-
-class _Kept(Generic[T]):
-    """Keeps the latest of what was made, by key."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._made: OrderedDict[object, T] = OrderedDict()
-        self._making: dict[object, threading.Lock] = {}
-
-    def find(self, key: object, make: Callable[[], T]) -> T:
-        with self._lock:
-            if key in self._made:
-                self._made.move_to_end(key)
-                return self._made[key]
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
-            with self._lock:
-                if key in self._made:
-                    return self._made[key]
-            made = make()
-            with self._lock:
-                self._made[key] = made
-                self._making.pop(key, None)
-                while len(self._made) > self._most:
-                    self._made.popitem(last=False)
-            return made
-
-
-def read_images(warehouse: Warehouse) -> ImageRows:
+def read_images(warehouse: Warehouse, progress: Progress) -> ImageRows:
     """Read what differs among the images of a session: one query over all of them."""
     import numpy as np
 
     query = sql_files.read_statements("explorer/facets.sql")["images"]
-    rows = warehouse.con.execute(query).to_arrow_table()
+    with progress.follow(warehouse.con, 0.8):
+        rows = warehouse.con.execute(query).to_arrow_table()
     patient, patient_ids = _encode(rows["patient_id"])
     order = np.argsort(patient, kind="stable")
     study, _ = _encode(rows["StudyInstanceUID"])
@@ -104,13 +51,14 @@ def read_images(warehouse: Warehouse) -> ImageRows:
     return ImageRows(patient_ids, patient[order], study[order], n_images[order], available[order], levels, codes)
 
 
-def read_table(warehouse: Warehouse, images: ImageRows) -> FacetTable:
+def read_table(warehouse: Warehouse, images: ImageRows, progress: Progress) -> FacetTable:
     """Read what is known of the patients of a session, and put the images to them that were available on its day."""
     import numpy as np
     import pyarrow.compute as pc
 
     query = sql_files.read_statements("explorer/facets.sql")["patients"]
-    rows = warehouse.con.execute(query).to_arrow_table()
+    with progress.follow(warehouse.con, 0.8):
+        rows = warehouse.con.execute(query).to_arrow_table()
     patient_ids = rows["patient_id"].combine_chunks()
     levels, of_patients = {**images.levels}, {}
     for name in (name for name, facet in FACETS.items() if facet.is_partition):

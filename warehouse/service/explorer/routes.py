@@ -20,9 +20,10 @@ from warehouse.service.core import Service
 from warehouse.service.explorer import builder, charts, pages, timeline
 from warehouse.service.explorer.counting import count_page
 from warehouse.service.explorer.frame import Frame, make_frame
-from warehouse.service.explorer.reading import FacetTables
+from warehouse.service.explorer.keeping import FacetTables
 from warehouse.service.explorer.table import FacetTable
 from warehouse.service.http.problems import describe_error
+from warehouse.service.preparing import PreparingError
 from warehouse.service.questions import Answer, Question
 from warehouse.service.tokens import Rights
 
@@ -48,12 +49,15 @@ def list_routes(service: Service) -> list[BaseRoute]:
 
 
 def _as_page(handler: Handler) -> Handler:
-    """Show the errors of a handler as a page, with the same status."""
+    """Show the errors of a handler as a page, with the same status, and how far it is while something is read."""
 
     @functools.wraps(handler)
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
+        except PreparingError as error:
+            # 202, since proxies replace the body of a 503 by a page of their own.
+            return pages.render("waiting.html", 202, root=request.state.prefix, progress=error.progress)
         except WarehouseError as error:
             status = describe_error(error).status_code
             root = getattr(request.state, "prefix", "")
@@ -67,7 +71,7 @@ class _Explorer:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.tables = FacetTables()
+        self.tables = FacetTables(service)
 
     async def show_facets(self, request: Request) -> Response:
         """The page of facets."""
@@ -186,10 +190,8 @@ class _Explorer:
         )
 
     async def _find_table(self, frame: Frame) -> FacetTable:
-        latest = replace(frame, scope=replace(frame.scope, as_of=frame.base_scope.as_of))
-        images = await self._read(latest, Rights.counts, self.tables.find_images)
-        found: FacetTable = await self._read(frame, Rights.counts, self.tables.find, images)
-        return found
+        latest, patience = replace(frame.scope, as_of=frame.base_scope.as_of), self.service.limits.page_patience
+        return await self.tables.find(frame.caller, frame.scope, latest, frame.snapshot, patience)
 
     async def _read(self, frame: Frame, rights: Rights, do: Callable[..., Any], *given: Any) -> Any:
         return await self.service.read(frame.caller, frame.scope, rights, do, *given, snapshot=frame.snapshot)

@@ -48,6 +48,7 @@ def build_app(
     async def live(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
         async with contextlib.AsyncExitStack() as held:
             held.callback(service.close)
+            held.callback(service.preparing.close)
             for each in running:
                 await held.enter_async_context(each)
             yield

@@ -60,6 +60,10 @@ function toAddress(form) {
 }
 
 function watch(page) {
+  if (page.dataset.again) {
+    // The lake is still being read: ask again, unless somebody has gone to another page meanwhile.
+    setTimeout(() => page.isConnected && swap(window.location.href, { push: false }), Number(page.dataset.again));
+  }
   for (const picture of page.querySelectorAll("img")) {
     if (picture.complete && picture.naturalWidth) picture.classList.add("loaded");
     picture.addEventListener("load", () => picture.classList.add("loaded"));
@@ -146,4 +150,4 @@ document.addEventListener("input", (event) => {
 });
 
 window.addEventListener("popstate", () => swap(window.location.href, { push: false }));
-watch(document);
+watch(document.getElementById("page"));
