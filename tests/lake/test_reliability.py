@@ -102,6 +102,6 @@ def test_a_listing_that_stays_broken_may_heal_later(
     bucket: Faulty, tmp_path: Path, when: Callable[[str], bool]
 ) -> None:
     bucket.fail(shorten_body, when=when)
-    with pytest.raises(SourceDownError, match="not a listing, or was incomplete|a fault of its own") as caught:
+    with pytest.raises(SourceDownError, match=r"not a listing, or was incomplete|a fault of its own") as caught:
         warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT)
     assert caught.value.heals
