@@ -156,6 +156,16 @@ def test_the_log_names_no_patient(served: Served) -> None:
     assert "2.25" not in json.dumps(lines)
 
 
+def test_the_series_of_a_study_are_those_of_a_search_by_its_uid(served: Served) -> None:
+    """In the same order, page by page: the one is sorted by Python, the other by SQL."""
+    most = max(served.get("/dicomweb/studies").json(), key=lambda study: study["00201206"]["Value"][0])
+    by_path, by_uid = f"/dicomweb/studies/{get_uid(most)}/series", f"/dicomweb/series?StudyInstanceUID={get_uid(most)}"
+    found = served.get(by_path).json()
+    assert len(found) == most["00201206"]["Value"][0] > 1
+    assert found == served.get(by_uid).json()
+    assert found[1:2] == served.get(f"{by_path}?limit=1&offset=1").json()
+
+
 @pytest.mark.parametrize("prefix", ["", "/asof/2020-06-01", "/cohort/longitudinal_ct"])
 @pytest.mark.parametrize("limit", [1, 7, 60])
 def test_all_instances_are_paged(limit: int, prefix: str, served: Served) -> None:
