@@ -20,6 +20,41 @@ where {{ conditions }}
 order by StudyDate desc nulls last, StudyInstanceUID, SeriesNumber nulls last, SeriesInstanceUID
 limit $most offset $skipped;
 
+-- name: series within
+-- Sorted by who asks: here that takes as long as finding them.
+select
+    source,
+    key,
+    patient_id{{ columns_of_series }}
+from dicomweb.main.{{ series }} as series
+where {{ conditions }};
+
+-- name: page
+-- The patients of a page of all instances, and how many instances those before them have.
+with
+counted as (
+    select
+        patient_id,
+        sum(NumberOfStudyRelatedInstances) as n_instances
+    from dicomweb.main.{{ studies }}
+    group by patient_id
+),
+
+running as (
+    select
+        patient_id,
+        n_instances,
+        sum(n_instances) over (order by patient_id) as upto
+    from counted
+)
+
+select
+    min(patient_id) as first_patient,
+    max(patient_id) as last_patient,
+    cast(min(upto - n_instances) as bigint) as n_before
+from running
+where upto > $skipped and upto - n_instances < $skipped + $most;
+
 -- name: instances
 -- Of an image that was sent twice the one that was there first, then that with the smaller key, as in chest_films.
 with
@@ -30,7 +65,7 @@ shown as (
     from images
     where SOPInstanceUID is not null and {{ conditions_of_path }} and {{ is_member }}
     qualify row_number() over (
-        partition by StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID
+        partition by patient_id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID
         order by available_date, key, source
     ) = 1
 )
@@ -46,7 +81,9 @@ inner join dicomweb.main.{{ series }} as series
         and images.StudyInstanceUID = series.StudyInstanceUID
         and images.SeriesInstanceUID = series.SeriesInstanceUID
 where {{ conditions }}
-order by images.StudyInstanceUID, images.SeriesInstanceUID, images.InstanceNumber nulls last, images.SOPInstanceUID
+order by
+    images.patient_id, images.StudyInstanceUID, images.SeriesInstanceUID, images.InstanceNumber nulls last,
+    images.SOPInstanceUID
 limit $most offset $skipped;
 
 -- name: headers

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from served import CALLERS, Served, serve_thread, write_tokens
 
+from warehouse.service.scope import Scope
 from warehouse.service.tokens import Caller, Rights, remove_token
 from warehouse.settings import Settings
 
@@ -216,6 +217,31 @@ def test_pages_of_other_sites_read_and_ask_nothing(served: Served, served_lake: 
             asked = {**cookie, "Origin": origin}
             sent = open_to_one.client.post(f"{API}/cohorts/covid_risk/counts", json={}, headers=asked)
             assert sent.status_code == status, origin
+
+
+def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(served_lake: Path) -> None:
+    """X-Forwarded-Proto counts from the proxy's address alone; addresses in answers begin as the client's do."""
+    for proxies, is_believed in (((), True), (("192.0.2.7",), False)):
+        with serve_thread(served_lake, proxies=proxies) as served:
+            path, unknown = f"/docs?token={served.token}", {"Authorization": ""}
+            for scheme, is_secure in (("https", is_believed), ("http", False), ("https, http", False)):
+                entered = served.client.get(path, headers={**unknown, "X-Forwarded-Proto": scheme})
+                assert ("; secure" in entered.headers["set-cookie"].lower()) is is_secure, (proxies, scheme)
+            assert "; secure" not in served.client.get(path, headers=unknown).headers["set-cookie"].lower()
+            served.client.cookies.clear()
+            found = served.get("/dicomweb/studies?limit=1", headers={"X-Forwarded-Proto": "https"}).json()
+            assert found[0]["00081190"]["Value"][0].startswith("https://" if is_believed else "http://")
+
+
+def test_a_server_of_an_earlier_day_discloses_no_time_of_a_later_snapshot(served_lake: Path) -> None:
+    with serve_thread(served_lake, Scope(as_of=date(2020, 6, 1))) as served:
+        about, snapshots = (served.get(f"{API}/{name}").json() for name in ("about", "snapshots"))
+        assert about["snapshot_time"] is None
+        assert about["snapshot"] == snapshots["snapshots"][-1]["number"]
+        assert {each["time"] for each in snapshots["snapshots"]} == {None}
+    with serve_thread(served_lake, Scope(as_of=datetime.now(UTC).date())) as served:
+        assert served.get(f"{API}/about").json()["snapshot_time"]
+        assert served.get(f"/asof/2020-06-01{API}/about").json()["snapshot_time"], "the client's own day hides nothing"
 
 
 @pytest.mark.parametrize(

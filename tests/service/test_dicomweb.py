@@ -6,10 +6,11 @@ import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from served import Served, serve_thread
+from served import PATIENT, Served, serve_thread
 
 import warehouse
 
@@ -153,6 +154,45 @@ def test_the_log_names_no_patient(served: Served) -> None:
     assert lines[0]["rows"] == 1
     assert "Covid1" not in json.dumps(lines)
     assert "2.25" not in json.dumps(lines)
+
+
+def test_the_series_of_a_study_are_those_of_a_search_by_its_uid(served: Served) -> None:
+    """In the same order, page by page: the one is sorted by Python, the other by SQL."""
+    most = max(served.get("/dicomweb/studies").json(), key=lambda study: study["00201206"]["Value"][0])
+    by_path, by_uid = f"/dicomweb/studies/{get_uid(most)}/series", f"/dicomweb/series?StudyInstanceUID={get_uid(most)}"
+    found = served.get(by_path).json()
+    assert len(found) == most["00201206"]["Value"][0] > 1
+    assert found == served.get(by_uid).json()
+    assert found[1:2] == served.get(f"{by_path}?limit=1&offset=1").json()
+
+
+@pytest.mark.parametrize("prefix", ["", "/asof/2020-06-01", "/cohort/longitudinal_ct"])
+@pytest.mark.parametrize("limit", [1, 7, 60])
+def test_all_instances_are_paged(limit: int, prefix: str, served: Served) -> None:
+    """Page by page all are there, once, in the order of a single page; a page that is cut short says so."""
+    place = f"{prefix}/dicomweb/instances"
+    everything = served.get(place)
+    assert "warning" not in everything.headers
+    uids = [get_uid(each, "00080018") for each in everything.json()]
+    studies = served.get(f"{prefix}/dicomweb/studies").json()
+    assert len(uids) == sum(each["00201208"]["Value"][0] for each in studies) > 2
+    found = list[str]()
+    for offset in range(0, len(uids), limit) if limit > 1 else (0, 1, len(uids) // 2, len(uids) - 1):
+        page = served.get(f"{place}?limit={limit}&offset={offset}").json()
+        assert [get_uid(each, "00080018") for each in page] == uids[offset : offset + limit]
+        found += uids[offset : offset + limit]
+    assert limit == 1 or found == uids
+    assert served.get(f"{place}?offset={len(uids)}").status_code == 204
+
+
+def test_a_search_for_everything_has_a_limit_and_says_so(served_lake: Path) -> None:
+    with serve_thread(served_lake, limits=replace(PATIENT, most_rows=5)) as running:
+        for more in ("", "?limit=100"):
+            answer = running.get(f"/dicomweb/instances{more}")
+            assert len(answer.json()) == 5
+            assert answer.headers["warning"].startswith("299 ")
+            assert "There are additional results that can be requested." in answer.headers["warning"]
+        assert "warning" not in running.get("/dicomweb/instances?limit=5").headers, "as many as were asked for"
 
 
 def test_an_image_that_was_sent_twice_is_shown_once(served: Served, served_lake: Path) -> None:

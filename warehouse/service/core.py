@@ -7,6 +7,7 @@ import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import anyio
@@ -144,6 +145,14 @@ class Service:
     async def resolve(self, scope: Scope) -> int:
         """The number of the snapshot that a scope means now; it waits for no question of others."""
         return await anyio.to_thread.run_sync(self.readers.find_snapshot, scope, limiter=self._limit("resolve", 4))
+
+    def find_time(self, number: int) -> datetime | None:
+        """The time of a snapshot that `resolve` returned; None if the server's own day is before it, or it is gone."""
+        return self.show_time(self.readers.find_time(number))
+
+    def show_time(self, time: datetime | None) -> datetime | None:
+        """The time of a snapshot, unless the server shows the lake as of an earlier day."""
+        return None if time and self.base.as_of and time.date() > self.base.as_of else time
 
     async def call(self, do: Callable[..., T], *given: Any, **more: Any) -> T:
         """Call a function that blocks, in a thread of its own."""

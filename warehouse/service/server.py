@@ -164,13 +164,13 @@ def make_entrance(options: Options) -> tuple[Entrance, str]:
     """How callers are recognised; and the token of this run, if no token file was given."""
     from warehouse.service.http.gate import Entrance
 
+    proxies = options.proxies or ("127.0.0.1", "::1")
     if options.token_file:
         file = TokenFile(options.token_file)
-        proxies = options.proxies or ("127.0.0.1", "::1")
         return Entrance(file=file, proxy_header=options.proxy_header, proxies=proxies), ""
     token = secrets.token_urlsafe(32)
     owner = Caller("owner", Rights.pixels, (ALL_GROUPS,), agreement=options.agreement)
-    return Entrance(token=token, owner=owner), token
+    return Entrance(token=token, owner=owner, proxies=proxies), token
 
 
 def require_closed(options: Options) -> None:

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import threading
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,10 @@ class Workers:
         return pool
 
     def _schedule(self, question: Question) -> ProcessFuture[Any]:
-        """Hand a question to the pool; one that has ended by a fault of its own is made anew."""
+        """Hand a question to the pool, which is made anew if it has ended.
+
+        Pebble ends a pool when a worker dies that has nothing to do, such as by the system for want of memory.
+        """
         with self._lock:
             if not self._pool.active and not self._is_closed:
                 self._end_pool()
@@ -67,9 +71,13 @@ class Workers:
         """Answer a question in a worker; the WarehouseError that it raised there, UsageError if it took too long."""
         from pebble import ProcessExpired
 
-        future = self._schedule(question)
         try:
-            found = await asyncio.wrap_future(future)
+            try:
+                found = await asyncio.wrap_future(self._schedule(question))
+            except BrokenProcessPool:  # before it was begun
+                found = await asyncio.wrap_future(self._schedule(question))
+        except BrokenProcessPool:
+            raise UsageError("The processes that answer queries end again and again. Try again later.") from None
         except TimeoutError:
             raise UsageError(f"The query took longer than {self.seconds:g} s and was stopped. Ask for less.") from None
         except ProcessExpired:

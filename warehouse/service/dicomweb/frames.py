@@ -55,7 +55,9 @@ def open_header(file: BinaryIO) -> Pixels:
 
     sizes.require_inflatable(file)
     try:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        # A deflated file is read as a whole: its size without compression was checked.
+        bounded = file if sizes.is_deflated(file) else cast(BinaryIO, sizes.HeaderFile(file))
+        dataset = pydicom.dcmread(bounded, stop_before_pixels=True)
         return Pixels(file, dataset, file.tell(), str(dataset.file_meta.TransferSyntaxUID))
     except (InvalidDicomError, EOFError, AttributeError, ValueError, KeyError):
         raise UndecodableError("This object is not a DICOM file.") from None

@@ -42,8 +42,17 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
         if patient is None:
             return Found([])
         of_path.add("one", sql_files.identifier("patient_id"), patient)
+    skipped, is_of_study = query.offset, bool(path) and query.level == "series"
+    if query.level == "instance" and not path and not query.matches:  # all of them: files are sorted by patients
+        page = _find_page(warehouse, index, skipped, most + 1)
+        if page is None:
+            return Found([])
+        first, last, n_before = page
+        of_path.add("from", sql_files.identifier("patient_id"), first)
+        of_path.add("until", sql_files.identifier("patient_id"), last)
+        skipped -= n_before
     text = sql_files.fill(
-        sql_files.read_statements("dicomweb/search.sql")[_STATEMENTS[query.level]],
+        sql_files.read_statements("dicomweb/search.sql")["series within" if is_of_study else _STATEMENTS[query.level]],
         studies=index.studies,
         series=index.series,
         **dict.fromkeys(_COLUMNS, _list_columns(query)),
@@ -54,15 +63,30 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     is_large = query.level == "instance" and not path
     settings = replace(warehouse.settings, sql_seconds=_SECONDS)
     with limits.limit_resources(settings, warehouse.con) if is_large else contextlib.nullcontext():
-        asked = warehouse.con.execute(text, {**conditions.values, "most": most + 1, "skipped": query.offset})
+        page_of = {} if is_of_study else {"most": most + 1, "skipped": skipped}
+        asked = warehouse.con.execute(text, {**conditions.values, **page_of})
         names = [column[0] for column in asked.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
+    if is_of_study:
+        rows = sorted(rows, key=_order_series)[skipped : skipped + most + 1]
     kept = rows[:most]
     more = _read_more(warehouse, query, kept)
     return Found(_write_results(query, kept, base, more), has_more=len(rows) > most)
 
 
-#: What a search for instances of all studies may take: it reads every image.
+def _order_series(row: Mapping[str, Any]) -> tuple[bool, int, str]:
+    """The key that sorts the series of a study as a search for all series does."""
+    return row["SeriesNumber"] is None, row["SeriesNumber"] or 0, row["SeriesInstanceUID"]
+
+
+def _find_page(warehouse: Warehouse, index: Index, skipped: int, most: int) -> tuple[str, str, int] | None:
+    """The first and the last patient of a page of all instances, and how many instances stand before theirs."""
+    text = sql_files.fill(sql_files.read_statements("dicomweb/search.sql")["page"], studies=index.studies)
+    row = warehouse.con.execute(text, {"skipped": skipped, "most": most}).fetchone()
+    return None if row is None or row[0] is None else (str(row[0]), str(row[1]), int(row[2]))
+
+
+#: What a search for instances of all studies by an attribute may take: it reads every image.
 _SECONDS = 60.0
 _COLUMNS = ("columns_of_studies", "columns_of_series", "columns_of_images")
 _STATEMENTS = {"study": "studies", "series": "series", "instance": "instances"}

@@ -22,6 +22,10 @@ MOST_VALUES = 50_000_000
 #: The most bytes of an object that is written anew, or inflated.
 MOST_BYTES = 1 << 30
 
+#: The most bytes of all that stands before the pixels: headers of thousands of frames have some ten million.
+MOST_HEADER_BYTES = 1 << 26
+_HEADER_TOO_LARGE = "What stands before the pixels is too large to be read here. Ask for the object: transfer-syntax=*"
+
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _HEAD, _CHUNK = 144, 1 << 20
 _TOO_LARGE = "The image is too large to be decoded here. Ask for it as it is stored: transfer-syntax=*"
@@ -33,6 +37,29 @@ def get_number(dataset: Dataset, name: str, default: int = 0) -> int:
         return int(dataset.get(name) or default)
     except (TypeError, ValueError, OverflowError):
         raise UndecodableError(f"{name} of this object is not a number.") from None
+
+
+class HeaderFile:
+    """A file of which no more than a header is read: an element may state to have gigabytes, and have them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Read a file from where it is."""
+        self._file, self._left = file, MOST_HEADER_BYTES
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        """Read so many bytes; UndecodableError, before memory is taken, if they are more than a header may have."""
+        if not 0 <= n_bytes <= self._left:
+            raise UndecodableError(_HEADER_TOO_LARGE)
+        self._left -= n_bytes
+        return self._file.read(n_bytes)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to another place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place that is read next."""
+        return self._file.tell()
 
 
 def require_frame(dataset: Dataset) -> None:
@@ -57,10 +84,7 @@ def require_stream(frame: bytes) -> None:
 
 def require_inflatable(file: BinaryIO) -> None:
     """UndecodableError if a DICOM file is deflated, and is too large when it is inflated; then read from the start."""
-    file.seek(0)
-    head = file.read(_HEAD)
-    n_meta = struct.unpack("<I", head[-4:])[0] if len(head) == _HEAD else 0
-    if 0 < n_meta < _CHUNK and _DEFLATED in file.read(n_meta):
+    if _skip_meta(file):
         inflating, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), 0
         try:
             while (chunk := inflating.unconsumed_tail or file.read(_CHUNK)) and not inflating.eof:
@@ -70,6 +94,21 @@ def require_inflatable(file: BinaryIO) -> None:
         except zlib.error:
             raise UndecodableError("This object cannot be inflated.") from None
     file.seek(0)
+
+
+def is_deflated(file: BinaryIO) -> bool:
+    """Whether a DICOM file is deflated; then read from the start."""
+    found = _skip_meta(file)
+    file.seek(0)
+    return found
+
+
+def _skip_meta(file: BinaryIO) -> bool:
+    """Read the meta information of a file; whether it states that all that follows is deflated."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    n_meta = struct.unpack("<I", head[-4:])[0] if len(head) == _HEAD else 0
+    return 0 < n_meta < _CHUNK and _DEFLATED in file.read(n_meta)
 
 
 def _count_values(dataset: Dataset) -> int:

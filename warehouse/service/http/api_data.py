@@ -33,7 +33,7 @@ async def show_about(request: Request) -> Response:
         {
             "version": __version__,
             **asking.describe_source(),
-            "snapshot_time": asking.service.readers.find_time(asking.snapshot),
+            "snapshot_time": asking.service.find_time(asking.snapshot),
             "caller": caller.name,
             "rights": caller.rights.name,
             "groups": caller.groups,
@@ -49,7 +49,10 @@ async def list_snapshots(request: Request) -> Response:
     """The published snapshots that the lake still has, oldest first."""
     asking = Asking.of(request)
     found = await asking.service.call(asking.service.readers.list_snapshots)
-    return asking.answer_document({"snapshots": [{"number": each.number, "time": each.time} for each in found]})
+    show_time = asking.service.show_time
+    return asking.answer_document(
+        {"snapshots": [{"number": each.number, "time": show_time(each.time)} for each in found]}
+    )
 
 
 @router.get("/tables", responses={200: {"model": models.Tables}})

@@ -71,7 +71,7 @@ class About(Source):
     """The service, and what the caller may ask."""
 
     version: str
-    snapshot_time: datetime | None
+    snapshot_time: datetime | None = Field(description="None if it is later than the day that the server shows.")
     caller: str
     rights: str = Field(description="counts, rows (and counts) or pixels (and rows).")
     groups: list[str]
@@ -84,7 +84,7 @@ class SnapshotModel(BaseModel):
     """A published snapshot."""
 
     number: int
-    time: datetime
+    time: datetime | None = Field(description="None if it is later than the day that the server shows.")
 
 
 class Snapshots(BaseModel):

@@ -42,7 +42,7 @@ _LONGEST_PATH = 16_384
 class Entrance:
     """How callers are recognised: by a token made at start, by a token file, by a header of a reverse proxy.
 
-    The header counts only from the addresses in `proxies`.
+    The header counts only from the addresses in `proxies`, and so does X-Forwarded-Proto.
     """
 
     token: str = ""
@@ -66,9 +66,17 @@ class Entrance:
         if (token := _read_cookie(headers, _name_cookie(connection))) and (found := self.find_by_token(token)):
             return found
         if self.proxy_header and self.file and (name := headers.get(self.proxy_header)):
-            peer = (connection.get("client") or ("",))[0]
-            return self.file.find_by_name(name) if peer in self.proxies else None
+            return self.file.find_by_name(name) if self._is_of_proxy(connection) else None
         return None
+
+    def find_scheme(self, connection: Connection) -> str:
+        """By which scheme a client asks, which may be another than that by which its proxy does."""
+        scheme = str(connection.get("scheme") or "http")
+        forwarded = Headers(scope=connection).get("x-forwarded-proto", "").strip().lower()
+        return "https" if forwarded == "https" and scheme == "http" and self._is_of_proxy(connection) else scheme
+
+    def _is_of_proxy(self, connection: Connection) -> bool:
+        return (connection.get("client") or ("",))[0] in self.proxies
 
 
 class Gate:
@@ -93,7 +101,7 @@ class Gate:
         if connection["type"] == "lifespan":
             await self.app(connection, receive, send)
             return
-        begun, inner = time.monotonic(), dict(connection)
+        begun, inner = time.monotonic(), {**connection, "scheme": self.entrance.find_scheme(connection)}
         watched = Watched(send)
         try:
             response = await self._admit(inner)

@@ -84,7 +84,7 @@ def _(films, mo, warehouse, wh):
 
 @app.cell
 def _(Image, io, np):
-    def draw(path):
+    def draw(path) -> bytes:
         """A film as PNG, between its 1st and 99th percentile."""
         import warehouse
 
