@@ -37,10 +37,13 @@ _NEEDED = (
 class Permits:
     """Which agreements of a lake hold. Safe to use from several threads."""
 
-    def __init__(self, place: Location, settings: Settings, read: Callable[[], list[log.Event]]) -> None:
-        """Read the log by `read`, when it is needed."""
+    def __init__(
+        self, place: Location, settings: Settings, read: Callable[[], list[log.Event]], find_commit: Callable[[], int]
+    ) -> None:
+        """Read the log by `read`, when it is needed and there is a newer commit."""
         self.place, self.settings, self._read = place, settings, read
         self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._find_commit, self._commit = find_commit, -1
         self._events: list[log.Event] = []
         self._known_until = 0.0
         self._noted: set[tuple[object, ...]] = set()
@@ -116,6 +119,7 @@ class Permits:
     def _find_events(self) -> list[log.Event]:
         with self._lock:
             if time.monotonic() >= self._known_until:
-                self._events = self._read()
+                if (commit := self._find_commit()) != self._commit:
+                    self._events, self._commit = self._read(), commit
                 self._known_until = time.monotonic() + _SECONDS
             return self._events
