@@ -14,7 +14,8 @@ where
     agreement = $agreement
     and kind = 'refused'
     and released_at > coalesce(
-        (select max(released_at) from access.releases where agreement = $agreement and reviewed), timestamptz '1970-01-01'
+        (select max(released_at) from access.releases where agreement = $agreement and reviewed),
+        timestamptz '1970-01-01'
     );
 
 -- name: key checks

@@ -13,6 +13,8 @@ from warehouse.access.memory import ANSWER, ROWS, Released, admit
 from warehouse.access.patient_sets import DifferenceError, digest_patients
 from warehouse.errors import LakeError
 from warehouse.lake import location, store
+from warehouse.service.differencing import Memory
+from warehouse.service.tokens import Caller, Rights
 from warehouse.settings import Settings
 
 ALL = [f"Covid{number}" for number in range(100)]
@@ -139,3 +141,15 @@ def test_what_is_remembered_publishes_nothing(tmp_path: Path, samples: Path, her
     assert (done.returncode, "unpublished" in done.stdout) == (0, False)
     again = warehouse.refresh(tmp_path / "bucket", lake)
     assert (again.published.snapshot, again.published.is_new) == (published, False)
+
+
+def test_tokens_of_one_agreement_share_the_memory_of_the_server() -> None:
+    seen = Memory()
+    one, two, other = (
+        Caller(name, Rights.counts, agreement=agreement)
+        for name, agreement in (("a", "2026-0001"), ("b", "2026-0001"), ("c", ""))
+    )
+    seen.admit(one.remembered_as, {"": range(100)}, 5)
+    with pytest.raises(DifferenceError):
+        seen.admit(two.remembered_as, {"": range(1, 100)}, 5)
+    seen.admit(other.remembered_as, {"": range(1, 100)}, 5)

@@ -137,6 +137,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.cohorts.attrition", "binding.quote_step"),
         ("warehouse.cohorts.demographics", "attrition.build_query"),
         ("warehouse.cohorts.counted", "attrition.build_query"),
+        ("warehouse.lake.data_path", "find_catalogue_id"),
         ("warehouse.cohorts.compare", "binding.quote_step"),
         ("warehouse.cohorts.exclusion", "binding.quote_step"),
         ("warehouse.cohorts.divergence", "binding.quote_step"),

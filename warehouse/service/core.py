@@ -184,7 +184,7 @@ class Service:
         async with self._queue(caller), self._take_turn(caller, "ask", self.workers.count - 1):
             answer = await self.workers.ask(replace(question, arguments=given))
         if is_remembered:
-            await self.call(self.memory.admit, caller.name, answer.patients, given["suppress"])
+            await self.call(self.memory.admit, caller.remembered_as, answer.patients, given["suppress"])
         return replace(answer, patients={})
 
     async def _note_release(self, caller: Caller, scope: Scope, rights: Rights, snapshot: int | None) -> None:

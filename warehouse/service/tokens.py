@@ -44,6 +44,11 @@ class Caller:
     expires: date | None = None
     agreement: str = ""
 
+    @property
+    def remembered_as(self) -> str:
+        """The name that counts are remembered under: tokens of an agreement share one, others have their own."""
+        return f"agreement {self.agreement}" if self.agreement else f"token {self.name}"
+
     def may_see(self, group: str) -> bool:
         """Whether the caller may ask about a group; `all` only with the right to all groups."""
         return ALL_GROUPS in self.groups or group in self.groups

@@ -53,7 +53,7 @@ def count_page(table: FacetTable, selection: Selection, base: int, caller: Calle
     is_watched = caller.rights == Rights.counts and base > 1
     if is_watched:
         counted_sets = {_COUNTED: table.digest(members), _DESCRIBED: table.described[members]}
-        memory.admit(caller.name, counted_sets, base)
+        memory.admit(caller.remembered_as, counted_sets, base)
     facets = {}
     for name, facet in FACETS.items():
         chosen = selection.chosen(name, table.levels[name])
@@ -61,7 +61,7 @@ def count_page(table: FacetTable, selection: Selection, base: int, caller: Calle
         counts, whole, is_held_back = found.patients, found.whole, False
         if is_watched and name in selection.active:
             # The others of a facet would add their whole to what is shown; one that was shown before adds nothing.
-            is_held_back = not memory.recalls(caller.name, _COUNTED, table.digest(found.members))
+            is_held_back = not memory.recalls(caller.remembered_as, _COUNTED, table.digest(found.members))
         if is_held_back:
             counts, whole = {value: n for value, n in counts.items() if value in chosen}, total
         values = round_facet(facet, counts, chosen, total, whole, base) if round_count(whole, base) else []

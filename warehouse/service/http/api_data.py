@@ -124,7 +124,7 @@ async def list_checks(request: Request, suppress: Suppress = None) -> Response:
     base = service.find_base(caller, suppress)
     memory = service.memory if service.is_remembered(caller, base) else None
     found = await service.read(
-        caller, asking.scope, Rights.counts, check_data, base, memory, caller.name, snapshot=asking.snapshot
+        caller, asking.scope, Rights.counts, check_data, base, memory, caller.remembered_as, snapshot=asking.snapshot
     )
     if found.n_withheld:
         asking.log(refused="DifferenceError", withheld=found.n_withheld)
