@@ -18,7 +18,7 @@ _NO_DISK = re.compile(r"no space left on device|disk is full", re.IGNORECASE)
 #: How DuckDB reports that a Parquet file of the lake is missing or damaged: by its name, or without any.
 _DAMAGE = re.compile(
     r"ducklake-[0-9a-f]{8}-[0-9a-f-]{27}\S*\.parquet|TProtocolException|don't know what type|invalid TType|"
-    r"Out of buffer|in Parquet file|in value construction|converted type|too small to be a Parquet"
+    r"Out of buffer|Computed AES tag|in Parquet file|in value construction|converted type|too small to be a Parquet"
 )
 #: The advice about such a file.
 EXAMINE = "If a file of the lake is missing or damaged, this finds it and says what to do:  chest doctor"

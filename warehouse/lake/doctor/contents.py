@@ -100,7 +100,7 @@ def _render_key(file: ListedFile) -> str:
     """The argument of read_parquet for a file of an encrypted lake."""
     if not file.key:
         return ""
-    return f", encryption_config => {{footer_key_value: {sql_files.literal(file.key)}}}"
+    return f", encryption_config => {{footer_key_value: from_base64({sql_files.literal(file.key)})}}"
 
 
 def _find_path(location: Location, file: ListedFile) -> str:
