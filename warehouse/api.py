@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from warehouse.access.current import find_newest
 from warehouse.cohorts.answer import CohortAnswer
 from warehouse.engine.faults import explain_faults
 from warehouse.query.session import Session
@@ -213,14 +214,16 @@ def open(
     Under an `agreement` (by default CHEST_AGREEMENT) it shows what that covers; where the lake enforces agreements, one
     is needed. AccessRefusedError, which is logged, if it does not hold; opening it is logged as a release.
     """
-    from warehouse.access.coverage import Cover
-    from warehouse.access.enforcement import find_permit
-
     opened = Warehouse.open(
         lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted
     )
     name, what = agreement or os.environ.get(AGREEMENT_VARIABLE, ""), "warehouse.open"
     try:
+        if not name and find_newest(opened.con, opened.location) is None:
+            return opened
+        from warehouse.access.coverage import Cover
+        from warehouse.access.enforcement import find_permit
+
         found = find_permit(opened.con, opened.location, opened.settings, name, leaves=True, what=what)
         if found is None:
             return opened

@@ -4,15 +4,22 @@
 select 1 from duckdb_tables() where schema_name = 'access' and table_name = 'events';
 
 -- name: read
-select number, "at", event, about, actor, role, body, previous_hash, hash
+select number, "at", event, about, actor, role, body, previous_hash, hash -- noqa: RF06
 from access.events
 order by number, hash;
 
 -- name: append
-insert into access.events
-    (number, "at", event, about, actor, role, body, previous_hash, hash)
-values
-    ($number, $at, $event, $about, $actor, $role, $body, $previous_hash, $hash);
+insert into access.events by name
+select
+    $number as number,
+    $at as "at", -- noqa: RF06
+    $event as event,
+    $about as about,
+    $actor as actor,
+    $role as role,
+    $body as body,
+    $previous_hash as previous_hash,
+    $hash as hash;
 
 -- name: manifests_have_heads
 select 1 from duckdb_columns()

@@ -189,6 +189,19 @@ def test_an_address_gives_the_object_without_a_login(here: Chest, folder: Path, 
     assert "TESTSECRET" not in file.read_text()
 
 
+def test_a_registered_manifest_is_named_by_its_digest(here: Chest, folder: Path, lake: str, tmp_path: Path) -> None:
+    digest = json.loads((folder / "manifest.json").read_text())["digest"].removeprefix("sha256:")[:12]
+    given = ("manifest", "presign", digest, "-o", tmp_path / "a.csv", "--lake", lake)
+    done = here(*given, "--agreement", "2026-0003")
+    assert done.returncode == 0, done.stderr
+    assert [row["key"].split("/")[1] for row in read_addresses(tmp_path / "a.csv")] == ["PatA"] * 4
+    done = here(*given, "--agreement", "2026-0002")
+    assert done.returncode == 1
+    assert "differ in this lake as agreement 2026-0002 covers it" in done.stderr
+    assert here(*given).returncode == 1
+    assert "has no manifest 00000000" in here("manifest", "presign", "00000000", "-o", "a.csv", "--lake", lake).stderr
+
+
 @pytest.mark.parametrize(("name", "first"), [("a.aria2", "http://"), ("a.curl", 'url = "http://')])
 def test_other_programs_can_fetch(here: Chest, folder: Path, lake: str, tmp_path: Path, name: str, first: str) -> None:
     done = here("manifest", "presign", folder, "-o", tmp_path / name, "--lake", lake)

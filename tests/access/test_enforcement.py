@@ -12,9 +12,11 @@ import pytest
 from agreed_lakes import REVOKED, append, find_last, make_lake, read_log
 from conftest import Chest, copy_lake
 
+import warehouse
 from warehouse.access import log, switch, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover
+from warehouse.access.current import read_current
 from warehouse.api import Warehouse
 from warehouse.errors import AccessRefusedError, UsageError
 from warehouse.lake import location, store, waiting
@@ -267,6 +269,22 @@ def test_exports_have_what_is_covered(here: Chest, lake: str, tmp_path: Path) ->
     assert "agreement 2026-0003" in done.stderr
 
 
+def test_whole_files_and_tables_are_of_no_agreement(here: Chest, lake: str, under: Under) -> None:
+    done = here("patient", "PatA", "--lake", lake, "--agreement", "2026-0004", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert [row["record"] for row in json.loads(done.stdout)["clinical_history"]] == [None]
+    done = here("sql", "from changes", "--since", "1", "--lake", lake, "--agreement", "2026-0001")
+    assert done.returncode == 1
+    assert "does not cover changes" in done.stderr
+    with pytest.raises(AccessRefusedError, match="does not cover check new_field"):
+        under("2026-0001").check("new_field")
+    names = {result.check.name for result in under("2026-0003").check()}
+    assert "images_without_clinical" in names
+    assert "same_bytes" not in names
+    assert under("2026-0003").check("images_without_clinical")[0].n_rows == 0
+    assert under("2026-0001").check("images_without_clinical")[0].n_rows == 1
+
+
 def test_the_environment_names_the_agreement(here: Chest, lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHEST_AGREEMENT", "2026-0003")
     done = here("sql", "select patient_id from patients", "--lake", lake, "--format", "csv")
@@ -291,6 +309,20 @@ def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, tmp_path_fac
     assert ask(here, lake, "select patient_id from patients", "2026-0003") == [["PatA"]]
     assert find_last(lake, vocabulary.RELEASED).about == "2026-0003"
     assert here("sql", "from patients", "--lake", lake, "--agreement", "2026-0005").returncode == 1
+
+
+def test_an_agreement_revoked_while_a_lake_is_open_lets_nothing_more_leave(
+    films: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lake = make_lake(tmp_path_factory.mktemp("revoked"))
+    with warehouse.open(lake, agreement="2026-0001") as wh, Warehouse.open(lake) as other:
+        assert wh.cohort(films).export(tmp_path / "before").digest
+        append(lake, log.NewEvent(vocabulary.REVOKED, "2026-0001"))
+        assert find_last(lake, vocabulary.REVOKED) == read_current(other.con, other.location)[-1]
+        with pytest.raises(AccessRefusedError, match="2026-0001 was revoked"):
+            wh.cohort(films).export(tmp_path / "after")
+    assert not (tmp_path / "after").exists()
+    assert find_last(lake, vocabulary.REFUSED).about == "2026-0001"
 
 
 def test_a_download_asks_again(here: Chest, films: str, tmp_path: Path, lake: str) -> None:

@@ -22,7 +22,7 @@ from pipelines.settings import PipelineSettings
 from warehouse import change_detection
 from warehouse.cli.commands import build_command
 from warehouse.errors import WarehouseError
-from warehouse.settings import SHARE_VARIABLE, SUPPRESS_VARIABLE, Settings, load_share
+from warehouse.settings import AGREEMENT_VARIABLE, SHARE_VARIABLE, SUPPRESS_VARIABLE, Settings, load_share
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -43,6 +43,7 @@ def test_the_table_has_every_setting_with_its_default() -> None:
     }
     expected[SHARE_VARIABLE] = load_share({})  # it is the process's, as a umask is, and no field
     expected["CHEST_SQL_MEMORY_MB"] = "half of the machine's"  # a number of the machine, not of the tool
+    expected[AGREEMENT_VARIABLE] = ""  # of the commands that take --agreement
     expected[SUPPRESS_VARIABLE] = ""  # of the commands that take --suppress, each with a default of its own
     assert set(rows) == set(expected)
     for name, default in expected.items():

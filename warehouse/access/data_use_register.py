@@ -69,7 +69,7 @@ def render_register(events: Sequence[Event], settings: Settings) -> tuple[str, i
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(FIELDS)
-    for name in reversed(agreements):
+    for name in (name for name in reversed(agreements) if name in applications):
         values = _describe(applications[name], agreements[name])
         rows.writerow([_defuse(values[field]) for field in FIELDS])
     return file.getvalue(), len(agreements)

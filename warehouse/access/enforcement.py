@@ -15,7 +15,8 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.current import read_current
 from warehouse.access.duo import Purpose, match_data_use
-from warehouse.access.patient_sets import DifferenceError
+from warehouse.access.patient_sets import DifferenceError, digest_patients, digest_set
+from warehouse.access.programme import read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -99,7 +100,7 @@ def find_permit(
 
 
 def _permit(events: Sequence[Event], place: Location, settings: Settings, name: str, what: str) -> Agreement:
-    found = find_agreement(events, name)
+    found = find_agreement(events, name, read_programme_end(settings))
     try:
         require_in_force(found, settings.data_use.split())
     except AccessRefusedError as error:
@@ -135,6 +136,7 @@ def log_release(
 ) -> None:
     """Append a release, before anything leaves; LakeError if it cannot be logged: then nothing may leave.
 
+    AccessRefusedError if the agreement has ended since the lake was opened: it is looked at again under the writer's lock.
     Of the patients, if they are known, only their number and the keyed digest of all of them are logged. They are
     compared with what left before under the agreement (memory.py): DifferenceError. `parts` are those of the answer
     that are counted apart, such as its steps; with `counts_to`, counts leave and no rows, rounded to that base.
@@ -145,8 +147,21 @@ def log_release(
     if patients is not None:
         ids = sorted({*patients})
         body |= {"patients": len(ids), "patients_digest": secret.compute_keyed_digest(con, place, "\n".join(ids))}
+        if key := secret.read_secret(con, place):  # by which audit.py finds the set; without a key, memory.py refuses
+            body["patients_set"] = digest_set(digest_patients(key, ids)).hex()
         parts = {memory.ANSWER: ids, **(parts or {})}
     kind = memory.ROWS if counts_to is None else memory.COUNTS
     released = memory.Released(agreement, parts or {}, kind, facts.get("snapshot"))
     event = log.NewEvent(vocabulary.RELEASED, agreement, body)
-    log.append(place, settings, event, also=lambda writer: memory.admit_within(writer, place, released, counts_to or 0))
+
+    def decide(events: Sequence[Event]) -> list[log.NewEvent]:
+        require_in_force(find_agreement(events, agreement, read_programme_end(settings)), settings.data_use.split())
+        return [event]
+
+    try:
+        log.append_decided(
+            place, settings, decide, also=lambda writer: memory.admit_within(writer, place, released, counts_to or 0)
+        )
+    except AccessRefusedError as error:
+        log_refusal(place, settings, agreement, what, error)
+        raise

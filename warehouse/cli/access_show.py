@@ -215,7 +215,7 @@ def _print_application(found: Application, agreement: Agreement | None) -> None:
     out.print("")
     out.print("history")
     for event in found.history:
-        _print_indented(
+        print_indented(
             out, f"{event.at:%Y-%m-%d %H:%M}  {event.event.partition('/')[2]} by {event.actor} ({event.role})", 2, 20
         )
 
@@ -232,13 +232,13 @@ def _print_reviews(out: Console, found: Application) -> None:
         out.print(f"  {role}: {review['reviewer']} recommends {review['recommendation']}")
         for text in (findings, review["comment"]):
             if text:
-                _print_indented(out, text)
+                print_indented(out, text)
     if found.decision:
         out.print("")
         out.print(f"decision: {found.decision['decision']}")
         for text in (found.decision["comment"], found.decision["no_peer_review"]):
             if text:
-                _print_indented(out, text)
+                print_indented(out, text)
 
 
 def _print_facts(out: Console, facts: Sequence[tuple[str, str]]) -> None:
@@ -253,7 +253,7 @@ def _print_facts(out: Console, facts: Sequence[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def _print_indented(out: Console, text: str, indent: int = 4, rest: int = 4) -> None:
+def print_indented(out: Console, text: str, indent: int = 4, rest: int = 4) -> None:
     """Print a text wrapped to the width of the terminal, its first line and the rest indented."""
     import textwrap
 

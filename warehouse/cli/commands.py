@@ -30,6 +30,7 @@ _MODULES = {
     "check": ("check",),
     "report": ("report",),
     "access": ("access",),
+    "audit": ("audit",),
     "source": ("source",),
     "withdraw": ("withdraw",),
     "maintain": ("maintain", "upkeep"),
@@ -41,7 +42,8 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "access", "airlock", "source", "withdraw", "maintain", "doctor", "backup", "move"),
+    *("check", "report", "rejects", "access", "audit", "airlock", "source", "withdraw"),
+    *("maintain", "doctor", "backup", "move"),
 )
 
 

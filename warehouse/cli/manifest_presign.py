@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from warehouse.cli import interruption, options
-from warehouse.cli.manifest_options import Folder, Seal, open_checked
+from warehouse.cli.manifest_options import Seal, open_checked
 from warehouse.cli.output import print_line, print_note
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
     from warehouse.access.agreements import Agreement
+    from warehouse.manifests.manifest import Manifest
 
 #: The forms of a file of addresses, by its extension, and how to fetch from each.
 _FORMS = {
@@ -25,7 +28,10 @@ _FORMS = {
 
 
 def presign(
-    folder: Folder,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="DIGEST|FOLDER", help="The folder of a manifest, or the digest of a registered one."),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File of the addresses: .csv, .aria2 (aria2c -i) or .curl (curl -K).")
     ],
@@ -45,21 +51,48 @@ def presign(
     \b
     Examples:
     $ chest manifest presign ./covid-2020-06 -o addresses.csv --for 12h
+    $ chest manifest presign 4aea399f7ecf -o addresses.csv
     $ chest manifest presign ./covid-2020-06 -o addresses.aria2 && aria2c -i addresses.aria2 -d ./data
     """
+    from warehouse.manifests import presigning
+
+    if output.suffix not in _FORMS:
+        raise UsageError(f"{output}: the extension is {', '.join(_FORMS)}.")
+    form = _FORMS[output.suffix][0]
+    asked = None if length == "max" else presigning.parse_length(length)
+    interruption.mark_writing()
+    with _open_manifest(name, seal, lake, agreement) as opened:
+        _sign(opened, output, form, asked, lake, agreement)
+
+
+@contextlib.contextmanager
+def _open_manifest(name: str, seal: str, lake: str, agreement: str) -> Iterator[Manifest]:
+    """Open a manifest in its folder; or make one that the lake's register has, by its digest."""
+    from warehouse.manifests import remaking
+
+    if not remaking.is_digest(name):
+        yield open_checked(Path(name), seal)
+        return
+    from warehouse.filesystem import files
+
+    entry = remaking.find_entry(lake, name)
+    at = (None, entry["snapshot"], entry["group_name"])
+    with (
+        files.open_temporary_folder() as above,
+        options.open_session(lake, *at, trusted=False, agreement=agreement, leaves=True) as session,
+    ):
+        yield remaking.remake_manifest(session, entry, above / "manifest")
+
+
+def _sign(opened: Manifest, output: Path, form: str, asked: timedelta | None, lake: str, agreement: str) -> None:
+    """Write the addresses of a manifest's objects."""
     from warehouse.access.enforcement import find_end
     from warehouse.filesystem import files
     from warehouse.manifests import presigning
     from warehouse.manifests.permit import permit_manifest
 
-    if output.suffix not in _FORMS:
-        raise UsageError(f"{output}: the extension is {', '.join(_FORMS)}.")
-    form, how = _FORMS[output.suffix]
-    asked = None if length == "max" else presigning.parse_length(length)
-    interruption.mark_writing()
-    opened = open_checked(folder, seal)
     if not all(source.startswith("s3://") for source in opened.sources):
-        raise UsageError(f"{folder} has objects in a folder, which have no addresses. Use chest manifest download.")
+        raise UsageError("Its objects are in a folder, and have no addresses. Use chest manifest download.")
     signer, now = presigning.Signer(), datetime.now(UTC)
 
     def find_ends(agreed: Agreement | None) -> presigning.End:
@@ -81,4 +114,5 @@ def presign(
     print_line(
         f"{output}: {opened.about['counts']['objects']:,} addresses, valid until {presigning.format_moment(end.at)}"
     )
-    print_note(f"They end with {end.by}. To fetch:  {how.format(file=output)}")
+    how = _FORMS[output.suffix][1].format(file=output)
+    print_note(f"They end with {end.by}. To fetch:  {how}")

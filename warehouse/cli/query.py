@@ -161,7 +161,8 @@ def _collect_all(patient: Patient) -> dict[str, Any]:
     return {
         "patient": patient.summary().to_arrow_table().to_pylist()[0],
         "clinical_history": [
-            {**row, "record": json.loads(row["record"])} for row in patient.records().to_arrow_table().to_pylist()
+            {**row, "record": json.loads(row["record"] or "null")}
+            for row in patient.records().to_arrow_table().to_pylist()
         ],
         **{
             view: rows.to_arrow_table().to_pylist()

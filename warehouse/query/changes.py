@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from warehouse.catalog import public_views
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
-from warehouse.errors import UsageError
+from warehouse.errors import AccessRefusedError, UsageError
 from warehouse.lake import snapshots, store
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ def create_changes_view(session: Session, since: int) -> None:
 
     UsageError if that is not a published snapshot that the lake still has, or if it is later than the session's.
     """
+    if session.cover:
+        raise AccessRefusedError(
+            f"Agreement {session.cover.agreement} does not cover changes: they are of tables, which have more than its "
+            "views."
+        )
     if not session.trusted:
         raise UsageError("Changes since a snapshot are not available to untrusted SQL: run your own query.")
     if since > session.snapshot.number:

@@ -91,10 +91,15 @@ class Patient:
 
     @explain_faults()
     def records(self) -> duckdb.DuckDBPyRelation:
-        """The complete clinical files as submitted, oldest first; only those available on the as-of date."""
-        return self.warehouse.con.sql(
+        """The complete clinical files as submitted, oldest first; only those available on the as-of date.
+
+        Under an agreement for some fields `record` is null: a file has all of them.
+        """
+        found = self.warehouse.con.sql(
             sql_files.read_statements("reports/patient.sql")["records"], params={"patient": self.patient_id}
         )
+        cover = self.warehouse.cover
+        return found if cover is None or cover.fields is None else found.project("* replace (null as record)")
 
 
 @explain_faults()

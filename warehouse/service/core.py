@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from warehouse.access.current import read_current
-from warehouse.access.log import Event
+from warehouse.access import log
 from warehouse.engine.names import fold_name
 from warehouse.errors import WarehouseError
 from warehouse.object_store.keys import GROUPS
@@ -93,16 +92,15 @@ class Service:
             pass
         self.workers = Workers(lake, settings, processes, seconds=limits.seconds)
         self.memory, self.preparing = Memory(), Preparing()
-        self.permits = Permits(self.readers.location, settings, self._read_log)
+        self.permits = Permits(self.readers.location, settings, self._read_log, self.readers.find_newest_commit)
         #: What adapters can read before anybody asks.
         self.preparations: list[Callable[[], Awaitable[object]]] = []
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._waiting: Counter[str] = Counter()
 
-    def _read_log(self) -> list[Event]:
-        """The log of access as it is now."""
-        with self.readers.read(self.base) as warehouse:
-            return read_current(warehouse.con, warehouse.location)
+    def _read_log(self) -> list[log.Event]:
+        """The log as it is now, by a new connection: those that are open may have an older catalogue."""
+        return log.read_events(self.readers.location, self.settings)
 
     def require(self, caller: Caller, scope: Scope, rights: Rights) -> None:
         """ForbiddenError unless the caller has the rights and may see the group of the scope."""

@@ -17,6 +17,7 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover, Request, cover_request
 from warehouse.access.enforcement import require_in_force
+from warehouse.access.programme import read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -36,10 +37,13 @@ _NEEDED = (
 class Permits:
     """Which agreements of a lake hold. Safe to use from several threads."""
 
-    def __init__(self, place: Location, settings: Settings, read: Callable[[], list[log.Event]]) -> None:
-        """Read the log by `read`, when it is needed."""
+    def __init__(
+        self, place: Location, settings: Settings, read: Callable[[], list[log.Event]], find_commit: Callable[[], int]
+    ) -> None:
+        """Read the log by `read`, when it is needed and there is a newer commit."""
         self.place, self.settings, self._read = place, settings, read
         self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._find_commit, self._commit = find_commit, -1
         self._events: list[log.Event] = []
         self._known_until = 0.0
         self._noted: set[tuple[object, ...]] = set()
@@ -55,7 +59,7 @@ class Permits:
         if not caller.agreement:
             return replace(scope, cover=None)
         try:
-            found = find_agreement(events, caller.agreement)
+            found = find_agreement(events, caller.agreement, read_programme_end(self.settings))
             require_in_force(found, self.settings.data_use.split())
             cover = Cover.of(found)
             judged = cover_request(cover, Request(frozenset({scope.group})))
@@ -115,6 +119,7 @@ class Permits:
     def _find_events(self) -> list[log.Event]:
         with self._lock:
             if time.monotonic() >= self._known_until:
-                self._events = self._read()
+                if (commit := self._find_commit()) != self._commit:
+                    self._events, self._commit = self._read(), commit
                 self._known_until = time.monotonic() + _SECONDS
             return self._events

@@ -61,6 +61,10 @@ class Readers:
         """The number of the snapshot that a scope means now: its own, or the newest published."""
         return self._newest.find() if scope.snapshot is None else scope.snapshot
 
+    def find_newest_commit(self) -> int:
+        """The number of the newest snapshot of all, which may only have an event of the log."""
+        return self._newest.list_all()[-1].number
+
     def find_time(self, number: int) -> datetime | None:
         """The time of a snapshot that `find_snapshot` returned; None if it does not exist. Asks nothing."""
         return self._newest.find_time(number)

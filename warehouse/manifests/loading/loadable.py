@@ -46,6 +46,7 @@ class Loadable:
         rank: tuple[int, int] | None = None,
         source: str | Sequence[str] = (),
         lake_address: str = "",
+        agreement: str = "",
         settings: Settings | None = None,
     ) -> Any:
         """A data set of PyTorch: of downloaded files, or with `stream` straight from the bucket.
@@ -54,7 +55,8 @@ class Loadable:
         `read` makes the image of a path, or of bytes and `name=`; by default `warehouse.read_image`, for headers the
         path or bytes as they are. `split` takes one side of a split. `stream`: `seed` shuffles (`set_epoch`),
         `in_flight` limits requests, `on_error="skip"` skips objects that are not as in the manifest, with a warning
-        and the count `skipped`; `rank` is (rank, ranks) of a distributed run, found by itself under torch.distributed.
+        and the count `skipped`; `rank` is (rank, ranks) of a distributed run, found by itself under torch.distributed;
+        `agreement` as for a download, by default that of the manifest.
         """
         if stream is (data is not None):
             raise UsageError("Give either data=, the folder of a download, or stream=True.")
@@ -71,12 +73,14 @@ class Loadable:
             files = _find_files(made, rows, data, objects)
             return datasets.FileDataset(files, rows["key"].to_list(), names, read, transform)
         from warehouse.manifests.loading.streaming import Stream
+        from warehouse.manifests.permit import permit_manifest
         from warehouse.manifests.sources import resolve_sources
         from warehouse.settings import load_settings
 
         if not made.seal:
             raise ManifestError(f"{made.folder} has no seal (format 1): export it again to stream its objects.")
         settings = settings or load_settings()
+        permit_manifest(made, lake_address, agreement, what="to_torch", settings=settings)
         places = resolve_sources(made, made.sources, source, lake_address, settings)
         table = rows.select("key", "uri", "size", "etag", "patient_id", *names).to_arrow()
         opened = Stream(table, places, settings, in_flight, seed, on_error == "skip")

@@ -88,7 +88,9 @@ class Indexes:
         service.preparations.append(self.prepare_all)
 
     async def prepare_all(self) -> None:
-        """Make the index of all that the server shows."""
+        """Make the index of all that the server shows; under agreements each has its own, made when it is asked for."""
+        if await self.service.call(lambda: self.service.permits.is_enforced):
+            return
         scope = self.service.base
         caller = Caller("the server itself", Rights.rows, (scope.group,))
         await self._prepare(caller, scope, await self.service.resolve(scope), patience=None)
