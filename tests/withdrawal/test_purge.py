@@ -21,6 +21,7 @@ from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
+from warehouse.withdrawal import changing
 from warehouse.withdrawal.certificate import Certificate
 from warehouse.withdrawal.purge import purge
 
@@ -128,9 +129,6 @@ def purge_all(address: str, **options: object) -> Certificate:
 def test_every_answer_of_every_snapshot_stays_as_it_was_without_the_patients(lake: Path) -> None:
     place = location.parse_address(str(lake))
     plain = read_as_plain(place)
-    hidden_before = None
-    from warehouse.withdrawal import changing
-
     changing.withdraw(place, Settings(), GONE, "letter")
     hidden_before = read_everything(str(lake))
     done = purge_all(str(lake))
@@ -304,3 +302,20 @@ def test_a_purge_killed_anywhere_is_finished_by_the_next(
     for path in (path for path in lake.rglob("*") if path.is_file()):
         data = path.read_bytes().replace(b"Covid11", b"")
         assert b"Covid1" not in data, path
+
+
+def test_an_encrypted_lake_hides_and_purges_too(tmp_path: Path) -> None:
+    make_bucket(tmp_path / "bucket", 3)
+    settings = Settings(encrypted=1)
+    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"), settings=settings)
+    place = location.parse_address(str(tmp_path / "lake"))
+    changing.withdraw(place, settings, ["Covid1"])
+    names = "select patient_id from patients order by all"
+    with warehouse.open(tmp_path / "lake", settings=settings) as wh:
+        assert wh.sql(names).fetchall() == wh.sql(names, trusted=False).fetchall() == [("Covid2",), ("Covid3",)]
+    done = purge(place, settings, ["Covid1"])
+    assert done.holds, done.document["findings"]
+    assert done.document["rows_removed"]["core.images"] > 0
+    found = read_as_plain(place)
+    assert found
+    assert not any("'Covid1'" in row for rows in found.values() for row in rows)
