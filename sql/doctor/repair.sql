@@ -7,8 +7,8 @@ insert into {{ catalogue }}.ducklake_snapshot (
     snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id
 )
 select
-    snapshot_id + 1,
-    now(),
+    snapshot_id + 1 as snapshot_id,
+    now() as snapshot_time,
     schema_version,
     next_catalog_id,
     next_file_id
@@ -21,11 +21,11 @@ insert into {{ catalogue }}.ducklake_snapshot_changes (
     snapshot_id, changes_made, author, commit_message, commit_extra_info
 )
 select
-    max(snapshot_id),
-    $changes,
-    $author,
-    $message,
-    $info
+    max(snapshot_id) as snapshot_id,
+    $changes as changes_made,
+    $author as author,
+    $message as commit_message,
+    $info as commit_extra_info
 from {{ catalogue }}.ducklake_snapshot;
 
 -- name: drop
@@ -53,18 +53,26 @@ known as (
     select source, key, etag, 'clinical' as kind, group_name, patient_id, available_date, null as image_id
     from core.clinical
     union all
-    select source, dcm_key, dcm_etag, 'dcm' as kind, group_name, patient_id, dcm_available_date, image_id
+    select
+        source,
+        dcm_key as key,
+        dcm_etag as etag,
+        'dcm' as kind,
+        group_name,
+        patient_id,
+        dcm_available_date as available_date,
+        image_id
     from core.images
     where dcm_key is not null
     union all
     select
         source,
-        earlier_dcm.dcm_key,
-        earlier_dcm.dcm_etag,
+        earlier_dcm.dcm_key as key,
+        earlier_dcm.dcm_etag as etag,
         'dcm' as kind,
         group_name,
         patient_id,
-        earlier_dcm.dcm_available_date,
+        earlier_dcm.dcm_available_date as available_date,
         image_id
     from core.images
     where earlier_dcm is not null

@@ -21,7 +21,7 @@ delete from {{ catalogue }}.ducklake_delete_file where delete_file_id = $file_id
 -- name: schedule
 -- DuckLake removes the old file as it does those of maintenance; a purge has it do so at once.
 insert into {{ catalogue }}.ducklake_files_scheduled_for_deletion
-    (data_file_id, path, path_is_relative, schedule_start)
+(data_file_id, path, path_is_relative, schedule_start)
 values ($file_id, $path, {{ relative }}, {{ now }});
 
 -- name: forget_statistics
@@ -76,7 +76,8 @@ where table_id = $table_id and (min_value is not null or max_value is not null);
 -- name: tables
 select table_name, column_name
 from duckdb_columns()
-where database_name = {{ database }} and schema_name = {{ schema }} and data_type = 'VARCHAR'
+where
+    database_name = {{ database }} and schema_name = {{ schema }} and data_type = 'VARCHAR'
     and table_name like 'ducklake%'
 order by all;
 
@@ -98,4 +99,4 @@ order by table_name;
 call postgres_execute('catalogue', {{ statement }}, use_transaction => false);
 
 -- name: encrypted
-select 1 from {{ catalogue }}.ducklake_metadata where "key" = 'encrypted' and "value" = 'true' and "scope" is null;
+select 1 from {{ catalogue }}.ducklake_metadata where key = 'encrypted' and value = 'true' and scope is null;

@@ -20,7 +20,7 @@ create view hidden.{{ schema }}.{{ table }} as select * from main.{{ table }};
 -- name: deletes
 -- The positions to delete in one data file: those of the patients since the file is there, the others since they were
 -- deleted.
-copy (
+copy ( -- noqa: PRS
     select
         {{ path }} as file_path,
         cast(pos as bigint) as pos,

@@ -12,6 +12,6 @@ select patient_id as name from lake.ops.rejects where patient_id is not null
 union
 select unnest(string_split(key, '/')) as name from lake.ops.rejects where patient_id is null
 union
-select trim("PatientID") as name from lake.core.images where trim("PatientID") <> patient_id
+select trim(PatientID) as name from lake.core.images where trim(PatientID) <> patient_id
 union
 select trim(pseudonym) as name from lake.core.clinical where trim(pseudonym) <> patient_id;

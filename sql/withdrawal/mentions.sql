@@ -6,6 +6,6 @@ create or replace temp table doomed as select unnest(cast($positions as bigint[]
 
 -- name: count
 -- How many rows of a file name a purged patient in a text, all together and by column.
-select count(*) filter ({{ any }}), {{ counts }}
+select count(*) filter ({{ tests }}), {{ counts }} -- noqa: PRS, AL02, AL03
 from {{ scan }}
 where file_row_number not in (select pos from doomed);

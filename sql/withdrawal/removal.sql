@@ -6,7 +6,7 @@
 create or replace temp table withdrawn_objects as
 select images.source, unnest([images.key, images.dcm_key]) as key, names.digest
 from lake.core.images as images
-inner join withdrawn_names as names on trim(images."PatientID") = names.name
+inner join withdrawn_names as names on trim(images.PatientID) = names.name
 where images.patient_id not in (select name from withdrawn_names)
 union
 select clinical.source, clinical.key, names.digest

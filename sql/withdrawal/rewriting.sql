@@ -22,7 +22,7 @@ select max(row_group_num_rows) from parquet_metadata({{ path }});
 
 -- name: write
 -- In the order of the file; the row ids stay what they were, in a column of their own.
-copy (
+copy ( -- noqa: PRS
     select {{ columns }}
     from {{ scan }}
     anti join doomed on file_row_number = doomed.pos
@@ -30,7 +30,7 @@ copy (
 ) to {{ target }} (
     format parquet, compression zstd, row_group_size {{ rows_a_group }}, field_ids {{ field_ids }}{{ encryption }},
     return_stats
-);
+); -- noqa: PRS
 
 -- name: compare
 -- Rows of one file that the other does not have, in either direction, as numbers.

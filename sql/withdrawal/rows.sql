@@ -6,14 +6,21 @@
 -- Every data file that any snapshot needs, and whether it has the column that names a patient in the contents.
 with
 tables as (
-    select table_id, any_value(schema_id) as schema_id, any_value(path) as path,
-        any_value(path_is_relative) as path_is_relative, arg_max(table_name, begin_snapshot) as table_name
+    select
+        table_id,
+        any_value(schema_id) as schema_id,
+        any_value(path) as path,
+        any_value(path_is_relative) as path_is_relative,
+        arg_max(table_name, begin_snapshot) as table_name
     from {{ catalogue }}.ducklake_table
     group by table_id
 ),
 
 schemas as (
-    select schema_id, any_value(path) as path, any_value(path_is_relative) as path_is_relative,
+    select
+        schema_id,
+        any_value(path) as path,
+        any_value(path_is_relative) as path_is_relative,
         any_value(schema_name) as schema_name
     from {{ catalogue }}.ducklake_schema
     group by schema_id
@@ -53,7 +60,10 @@ order by file_id;
 -- Every delete file, with the data file that it belongs to.
 with
 tables as (
-    select table_id, any_value(schema_id) as schema_id, any_value(path) as path,
+    select
+        table_id,
+        any_value(schema_id) as schema_id,
+        any_value(path) as path,
         any_value(path_is_relative) as path_is_relative
     from {{ catalogue }}.ducklake_table
     group by table_id

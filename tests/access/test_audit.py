@@ -97,3 +97,10 @@ def test_manifests_without_an_agreement_are_listed(here: Chest, lake: str, tmp_p
     assert one["snapshot"] > 0
     by_patient = here("audit", "--lake", lake, "--patient", "PatX")
     assert "1 manifest exported without an agreement: whether the patient is in it is not recorded" in by_patient.stderr
+
+
+def test_the_end_of_the_programme_ends_what_is_taken(here: Chest, lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHEST_PROGRAMME_END", str(find_today() - timedelta(days=1)))
+    refused = here("sql", "select 1 from patients", "--lake", lake, "--agreement", "2026-0010")
+    assert (refused.returncode, f"ended on {find_today() - timedelta(days=1)}" in refused.stderr) == (1, True)
+    assert run(lake, agreement="2026-0010")[0]["kind"] == "refused"

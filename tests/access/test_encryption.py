@@ -252,3 +252,28 @@ def test_dagster_makes_it_too(made: Path, tmp_path: Path) -> None:
     assert run(tmp_path / "new").success
     assert seen == [True]
     assert not run(copy_lake(made / "plain", tmp_path / "plain")).success
+
+
+def test_patients_are_withdrawn_and_purged_from_it(lake: Path, made: Path, here: Chest, tmp_path: Path) -> None:
+    """DuckDB reads no metadata of an encrypted file, and not several by name: issue 21508."""
+    numbers = list_published(lake)
+    (name,) = answers_to(lake, "select patient_id from patients order by all limit 1")[0]
+    before = {
+        number: answers_to(lake, f"from headers where patient_id <> '{name}' order by all", number)
+        for number in numbers
+    }
+    assert here("withdraw", "add", name, "--lake", lake).returncode == 0
+    assert answers_to(lake, f"from images where patient_id = '{name}'") == []
+    done = here("withdraw", "add", name, "--purge", "--lake", lake)
+    assert done.returncode == 0, done.stderr
+    for number in numbers:
+        assert answers_to(lake, "from headers order by all", number) == before[number]
+    assert find_plain(lake / "data", (*MARKS, *read_values(made))) == []
+    with warehouse.open(str(lake)) as wh:
+        n_files, n_keys = encryption.count_keys(wh.con, wh.location)
+    assert n_files == n_keys
+
+
+def answers_to(address: object, question: str, snapshot: int | None = None) -> list[Any]:
+    with warehouse.open(str(address), snapshot=snapshot) as wh:
+        return wh.sql(question).fetchall()

@@ -12,9 +12,11 @@ import pytest
 from agreed_lakes import REVOKED, append, find_last, make_lake, read_log
 from conftest import Chest, copy_lake
 
+import warehouse
 from warehouse.access import log, switch, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover
+from warehouse.access.current import read_current
 from warehouse.api import Warehouse
 from warehouse.errors import AccessRefusedError, UsageError
 from warehouse.lake import location, store, waiting
@@ -307,6 +309,20 @@ def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, tmp_path_fac
     assert ask(here, lake, "select patient_id from patients", "2026-0003") == [["PatA"]]
     assert find_last(lake, vocabulary.RELEASED).about == "2026-0003"
     assert here("sql", "from patients", "--lake", lake, "--agreement", "2026-0005").returncode == 1
+
+
+def test_an_agreement_revoked_while_a_lake_is_open_lets_nothing_more_leave(
+    films: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lake = make_lake(tmp_path_factory.mktemp("revoked"))
+    with warehouse.open(lake, agreement="2026-0001") as wh, Warehouse.open(lake) as other:
+        assert wh.cohort(films).export(tmp_path / "before").digest
+        append(lake, log.NewEvent(vocabulary.REVOKED, "2026-0001"))
+        assert find_last(lake, vocabulary.REVOKED) == read_current(other.con, other.location)[-1]
+        with pytest.raises(AccessRefusedError, match="2026-0001 was revoked"):
+            wh.cohort(films).export(tmp_path / "after")
+    assert not (tmp_path / "after").exists()
+    assert find_last(lake, vocabulary.REFUSED).about == "2026-0001"
 
 
 def test_a_download_asks_again(here: Chest, films: str, tmp_path: Path, lake: str) -> None:

@@ -56,6 +56,8 @@ def test_a_request_is_read_into_its_canonical_values() -> None:
         ("legal_basis_article_6", "9", r"legal_basis_article_6 is '9', which is not known.*Allowed: 6\(1\)\(a\)"),
         ("access_type", "USB stick", "Allowed: TRE, Release"),
         ("centres", [""], "centres is empty"),
+        ("output", "As for 943 476 5919.", "output has what may be an NHS number"),
+        ("output", "As for 9434765919", "output has what may be an NHS number"),
         ("hobby", "x", "it has no field 'hobby'. The fields are applicant"),
     ],
 )
@@ -65,6 +67,11 @@ def test_a_mistake_is_one_line_with_field_and_allowed_values(field: str, value: 
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("The request is not valid: ")
     assert error.value.exit_code == 2
+
+
+def test_numbers_that_are_no_nhs_number_are_kept() -> None:
+    text = "Grant 943 476 5918, 0000-0002-1825-0097, 94347659191, 10.1101/2021.05.25.21257785"
+    assert parse("request", **{**REQUEST, "technical_summary": text})["technical_summary"] == text
 
 
 def test_several_mistakes_are_counted() -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
+from warehouse.lake.read_copy import is_current
 from warehouse.lake.snapshots import ALIAS
+from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,9 +22,14 @@ _SQL = "access/current.sql"
 
 @explain_faults()
 def read_current(con: duckdb.DuckDBPyConnection, place: Location) -> list[Event]:
-    """Read the whole log over a reader's connection, whatever snapshot that is pinned at; quick where it is empty."""
-    from warehouse.access.log import to_events
+    """Read the whole log over a reader's connection, whatever snapshot that is pinned at; quick where it is empty.
 
+    A reader of a SQLite catalogue has a copy of it: where the lake was written to since, the log is read anew.
+    """
+    from warehouse.access.log import read_events, to_events
+
+    if not is_current(con, place):
+        return read_events(place, load_settings())
     newest = find_newest(con, place)
     if newest is None:
         return []

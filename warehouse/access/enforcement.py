@@ -136,6 +136,7 @@ def log_release(
 ) -> None:
     """Append a release, before anything leaves; LakeError if it cannot be logged: then nothing may leave.
 
+    AccessRefusedError if the agreement has ended since the lake was opened: it is looked at again under the writer's lock.
     Of the patients, if they are known, only their number and the keyed digest of all of them are logged. They are
     compared with what left before under the agreement (memory.py): DifferenceError. `parts` are those of the answer
     that are counted apart, such as its steps; with `counts_to`, counts leave and no rows, rounded to that base.
@@ -152,4 +153,15 @@ def log_release(
     kind = memory.ROWS if counts_to is None else memory.COUNTS
     released = memory.Released(agreement, parts or {}, kind, facts.get("snapshot"))
     event = log.NewEvent(vocabulary.RELEASED, agreement, body)
-    log.append(place, settings, event, also=lambda writer: memory.admit_within(writer, place, released, counts_to or 0))
+
+    def decide(events: Sequence[Event]) -> list[log.NewEvent]:
+        require_in_force(find_agreement(events, agreement, read_programme_end(settings)), settings.data_use.split())
+        return [event]
+
+    try:
+        log.append_decided(
+            place, settings, decide, also=lambda writer: memory.admit_within(writer, place, released, counts_to or 0)
+        )
+    except AccessRefusedError as error:
+        log_refusal(place, settings, agreement, what, error)
+        raise

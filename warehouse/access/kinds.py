@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from warehouse.access import duo_terms
+from warehouse.access.airlock.patterns import find_looks
 from warehouse.engine.names import quote_name, suggest_nearest
 
 Read = Callable[[Any], Any]
@@ -137,6 +138,8 @@ def _require_text(value: Any) -> str:
         raise ValueError("is empty.")
     if _CONTROL.search(value):
         raise ValueError("has control characters.")
+    if "an NHS number" in find_looks(value):
+        raise ValueError("has what may be an NHS number. The log never forgets, so it has no identifier of a patient.")
     try:
         value.encode()
     except UnicodeError:

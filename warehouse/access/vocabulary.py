@@ -40,7 +40,6 @@ DECISIONS = ("approved", "rejected", "returned")
 # Events of REMS.
 SUBMITTED = "application.event/submitted"
 RETURNED = "application.event/returned"
-REVIEW_REQUESTED = "application.event/review-requested"
 REVIEWED = "application.event/reviewed"
 DECIDED = "application.event/decided"
 REMARKED = "application.event/remarked"

@@ -42,8 +42,8 @@ _MODULES = {
 _ORDER = (
     *("sample", "refresh", "status", "describe", "sql", "patient", "cohort", "manifest", "download", "export", "cite"),
     *("explore", "workbench", "serve", "token", "mcp"),
-    *("check", "report", "rejects", "access", "airlock", "audit", "source", "withdraw", "maintain", "doctor", "backup"),
-    "move",
+    *("check", "report", "rejects", "access", "audit", "airlock", "source", "withdraw"),
+    *("maintain", "doctor", "backup", "move"),
 )
 
 

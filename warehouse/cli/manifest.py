@@ -13,6 +13,7 @@ from warehouse.cli import (
     interruption,
     manifest_checks,
     manifest_download,
+    manifest_past,
     manifest_presign,
     options,
     split_options,
@@ -44,6 +45,8 @@ def add_to(app: typer.Typer) -> None:
     ):
         manifest.command()(command)
     manifest.command("list")(list_)
+    manifest.command("used-by")(manifest_past.used_by)
+    manifest.command("model")(manifest_past.model)
     add_former_name(manifest, "repeat", manifest_checks.reproduce)
     app.add_typer(manifest)
 

@@ -61,6 +61,7 @@ def verify(
         print_note(
             f"No longer in the lake: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}"
         )
+    _note_withdrawn(found.withdrawn)
     if found.leaks:
         print_note(f"Its split leaks: {describe_leaks(found.leaks)}.")
     _note_standing(found.standing, folder, lake, is_known=bool(seal))
@@ -78,9 +79,18 @@ def _verification_to_json(opened: Manifest, found: VerificationResult) -> dict[s
         **found.counts,
         "by_size": found.by_size,
         "patients_gone": found.patients_gone,
+        "withdrawn": found.withdrawn,
         "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
         "problems": found.problems.to_pylist(),
     }
+
+
+def _note_withdrawn(patients: tuple[str, ...]) -> None:
+    """Note who has withdrawn, and what follows from it."""
+    from warehouse.manifests.past import explain_withdrawn
+
+    if patients:
+        print_note(explain_withdrawn(patients, "The lake leaves them out: delete your copies of their data."))
 
 
 def _note_standing(standing: Standing | None, folder: Path, lake: str, *, is_known: bool) -> None:
@@ -138,6 +148,7 @@ def reproduce(
                 "is_same_digest": found.difference.is_same,
                 "is_same_csv": found.is_same_csv,
                 "patients_gone": found.patients_gone,
+                "withdrawn": found.withdrawn,
                 "differences": found.difference.objects.to_pylist(),
             }
         )
@@ -152,6 +163,7 @@ def reproduce(
         print_note(
             f"No longer in the lake: {len(found.patients_gone):,} patients: {abbreviate(found.patients_gone, 20)}"
         )
+    _note_withdrawn(found.withdrawn)
     if not found.holds or not (found.is_same_csv or newest):
         raise typer.Exit(1)
 

@@ -16,9 +16,12 @@ from warehouse.filesystem.files import open_to_read
 _CHUNK = 1 << 20
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder; one that is there keeps its mode. OSError if a link or a file is in its place."""
-    is_shared = _is_shared(folder.parent)
+def make_folder(folder: Path, *, is_private: bool = False) -> None:
+    """Make a folder; one that is there keeps its mode. OSError if a link or a file is in its place.
+
+    `is_private`: its owner's alone, whatever the group of the folder above it.
+    """
+    is_shared = not is_private and _is_shared(folder.parent)
     try:
         folder.mkdir(0o700)
     except FileExistsError:

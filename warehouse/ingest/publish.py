@@ -34,9 +34,9 @@ class Published:
 def publish(run: Run, allow_removals: bool = False) -> Published:
     """Publish what was committed since the last published snapshot, if anything.
 
-    The rows of patients who have withdrawn are removed first; a snapshot states of which version of the standing list it
-    is free. Clinical files cleaned by older rules are cleaned again first, so that no snapshot mixes two sets of rules. The
-    counts are summed from the commits themselves, so they cover a refresh that was killed and resumed. Raises
+    The rows of patients who have withdrawn are removed first; a snapshot states of which version of the standing list
+    it is free. Clinical files cleaned by older rules are cleaned again, so that no snapshot mixes two sets of rules.
+    The counts are summed from the commits themselves, so they cover a refresh that was killed and resumed. Raises
     RemovalsError or SourceError if too much could not be read (unless `allow_removals`), BlockedError if a blocking
     check has rows; readers then keep their snapshot, and the next refresh tries again.
     """

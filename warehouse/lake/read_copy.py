@@ -14,8 +14,9 @@ from pathlib import Path
 import duckdb
 
 from warehouse.engine.sql_files import identifier, literal
+from warehouse.errors import LakeError
 from warehouse.filesystem import files
-from warehouse.lake import locks
+from warehouse.lake import data_path, locks
 from warehouse.lake.location import Location
 from warehouse.lake.snapshots import ALIAS
 
@@ -37,6 +38,22 @@ def find_read_copy(location: Location) -> Path | None:
     except OSError:
         return None
     return path if is_current or locks.is_held(location) else None
+
+
+def is_current(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
+    """Whether nothing was committed to a lake since a reader attached it; always true with PostgreSQL.
+
+    By the mark of the data path, which each writer writes at its end, after the last change of the catalogue.
+    """
+    if location.folder is None:
+        return True
+    try:
+        marked, written = Path(location.data_path, data_path.MARK).stat(), location.catalogue.stat()
+        if marked.st_mtime_ns < written.st_mtime_ns:
+            return False
+        return data_path.read_mark_of_folder(location.data_path) == data_path.read_identity(con, location)
+    except (OSError, LakeError):
+        return False
 
 
 def renew_read_copy(con: duckdb.DuckDBPyConnection, location: Location, *, has_changed: bool) -> None:

@@ -21,7 +21,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import ManifestError, UsageError
 from warehouse.filesystem import files
-from warehouse.manifests import paths
+from warehouse.manifests import past, paths
 from warehouse.manifests.contents import Contents, connect
 from warehouse.manifests.document import escape_for_message
 from warehouse.manifests.download_folder import check_room, choose_layout, finish_folder, open_folder, write_tables
@@ -93,6 +93,10 @@ def download(
         for reason, number in Counter(refused.values()).items():
             names = [uri for uri, why in refused.items() if why == reason]
             warn(f"Not fetched: {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
+        withdrawn = past.find_withdrawn(manifest, lake_address, settings)
+        refused |= past.refuse_withdrawn(con, contents.rows, withdrawn)
+        if withdrawn:
+            warn(past.explain_withdrawn(withdrawn, "Their objects are not fetched; delete copies that are there."))
         job = Job(data, buckets, refused)
         total = manifest.about["counts"]["objects"]
         result = job.run(_iterate_objects(con), total, workers or settings.fetch_threads, progress)

@@ -18,6 +18,7 @@ from warehouse.engine.sql_files import identifier
 from warehouse.errors import LakeBusyError, LakeError, ManifestError, WarehouseError
 from warehouse.filesystem import files
 from warehouse.lake import connection, location, store, waiting
+from warehouse.manifests import past
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.rows import collect_rows
 from warehouse.settings import Settings, load_settings
@@ -50,7 +51,7 @@ def hold_record(
             if target:
                 files.require_vacant(target)
             _require_snapshot(con, manifest)
-            _insert(con, manifest)
+            _insert(con, manifest, place, settings)
             refusal = ""
         except (LakeError, duckdb.Error) as error:
             refusal = first_line(error)
@@ -60,16 +61,17 @@ def hold_record(
         yield refusal
 
 
-def _insert(con: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+def _insert(con: duckdb.DuckDBPyConnection, manifest: Manifest, place: location.Location, settings: Settings) -> None:
+    patients = past.describe_patients(con, place, manifest, settings)
     values = _collect_values(manifest)
     names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
-    store.transact(
-        con,
-        f"manifest {manifest.name}",
-        lambda: con.execute(f"insert into ops.manifests ({names}) values ({marks})", values),
-        manifest=manifest.digest,
-    )
+
+    def work() -> None:
+        con.execute(f"insert into ops.manifests ({names}) values ({marks})", values)
+        past.insert_patients(con, patients)
+
+    store.transact(con, f"manifest {manifest.name}", work, manifest=manifest.digest)
 
 
 def _failed(error: Exception, reason: str) -> LakeError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import ManifestError, UsageError
 from warehouse.filesystem import files
+from warehouse.manifests import past
 from warehouse.manifests.compare import Difference, compare_manifests
 from warehouse.manifests.document import to_utc
 from warehouse.manifests.export import write_files
@@ -32,11 +33,12 @@ class Reproduction:
     is_same_csv: bool
     difference: Difference
     patients_gone: tuple[str, ...]
+    withdrawn: tuple[str, ...] = ()  # who are left out of the new answer
 
     @property
     def holds(self) -> bool:
-        """Whether the answer is the same, and all its patients are still in the warehouse."""
-        return self.difference.is_same and not self.patients_gone
+        """Whether the answer is the same, all its patients are still in the warehouse, and none has withdrawn."""
+        return self.difference.is_same and not self.patients_gone and not self.withdrawn
 
 
 @explain_faults()
@@ -77,6 +79,7 @@ def reproduce(
             is_same_csv=_find_csv_hash(manifest) == _find_csv_hash(again),
             difference=compare_manifests(manifest, again, settings),
             patients_gone=tuple(find_missing_patients(manifest, lake_address, settings)),
+            withdrawn=past.find_withdrawn(manifest, lake_address, settings or load_settings()),
         )
 
 

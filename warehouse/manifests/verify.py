@@ -17,7 +17,7 @@ from warehouse.engine.faults import explain_faults
 from warehouse.ingest import extraction, record_extraction
 from warehouse.ingest.listing import render_pattern_names
 from warehouse.lake import location
-from warehouse.manifests import paths
+from warehouse.manifests import past, paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.registered import Standing, find_standing
@@ -51,11 +51,12 @@ class VerificationResult:
     patients_gone: tuple[str, ...]  # no longer in the bucket or the lake
     standing: Standing | None = None  # its entry in the lake's register, if there is a lake
     leaks: tuple[Leak, ...] = ()  # what its label `split` has on two sides
+    withdrawn: tuple[str, ...] = ()  # patients who have withdrawn or opted out, if there is a lake
 
     @property
     def holds(self) -> bool:
         """Whether all objects are present, unchanged and not superseded, and nothing is on two sides of a split."""
-        is_whole = not self.problems.num_rows and not self.patients_gone and not self.leaks
+        is_whole = not (self.problems.num_rows or self.patients_gone or self.leaks or self.withdrawn)
         return is_whole and self.standing is not Standing.OTHER_ROWS
 
 
@@ -104,6 +105,7 @@ def verify(
             patients_gone=tuple(sorted(gone)),
             standing=standing,
             leaks=tuple(find_leaks(con, contents.rows, manifest.labels)),
+            withdrawn=past.find_withdrawn(manifest, lake_address, settings) if lake_address else (),
         )
 
 

@@ -121,6 +121,7 @@ class S3Bucket:
     def _find_region(self, client: Any) -> str:
         """The region of the bucket, which may differ from the profile's; SourceError if it is not accessible."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             answer = client.list_objects_v2(Bucket=self._name, Prefix=self._below, MaxKeys=1)
@@ -128,6 +129,8 @@ class S3Bucket:
             raise aws.to_source_error(self.source, error) from None
         except BotoCoreError as error:
             raise aws.to_connection_error(self.source, error) from None
+        except ResponseParserError:  # neither of boto3's other errors
+            raise self._to_listing_error() from None
         except RecursionError:  # boto3 looks for a region in each redirection
             raise SourceError(f"{self.source}: the server redirects every request. Check AWS_ENDPOINT_URL.") from None
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
@@ -151,10 +154,13 @@ class S3Bucket:
         except (ClientError, BotoCoreError) as error:
             raise aws.to_source_error(self.source, error) from None
         except NotAListingError:
-            raise SourceDownError(
-                f"{self.source}: the answer was not a listing, or was incomplete. Nothing was changed. Check for a "
-                "proxy or a login page in between, and run it again."
-            ) from None
+            raise self._to_listing_error() from None
+
+    def _to_listing_error(self) -> SourceDownError:
+        return SourceDownError(
+            f"{self.source}: the answer was not a listing, or was incomplete. Nothing was changed. Check for a proxy "
+            "or a login page in between, and run it again."
+        )
 
     def page(
         self, below: str, after: str, *, delimiter: str = "", most: int = 1000
@@ -163,6 +169,7 @@ class S3Bucket:
         if there is a delimiter, and the key after which the next page begins ("" if this was the last).
         """
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         cut = len(self._below)
         try:
@@ -175,6 +182,8 @@ class S3Bucket:
             )
         except (ClientError, BotoCoreError) as error:
             raise aws.to_source_error(self.source, error) from None
+        except ResponseParserError:
+            raise self._to_listing_error() from None
         rows = [(row["Key"][cut:], int(row["Size"]), row["ETag"].strip('"')) for row in answer.get("Contents", [])]
         folders = [found["Prefix"][cut:] for found in answer.get("CommonPrefixes", [])]
         last = max([*(key for key, _, _ in rows[-1:]), *(f"{folder}\U0010ffff" for folder in folders[-1:])], default="")

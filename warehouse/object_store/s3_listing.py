@@ -53,11 +53,13 @@ def list_pages(client: Any, bucket: str, prefix: str) -> Iterator[pa.RecordBatch
 
 def _fetch_whole_page(client: Any, **asked: str) -> tuple[bytes, pa.RecordBatch]:
     """Fetch a page and build its batch; a broken one is asked for again, as boto3 does with refused requests."""
+    from botocore.exceptions import IncompleteReadError, ResponseStreamingError
+
     for attempt in range(_TRIES):
         try:
             page = _fetch_page(client, **asked)
             return page, _build_batch(page)
-        except NotAListingError:
+        except (NotAListingError, IncompleteReadError, ResponseStreamingError):
             if attempt == _TRIES - 1:
                 raise
             time.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)  # noqa: S311 - jitter
@@ -65,12 +67,16 @@ def _fetch_whole_page(client: Any, **asked: str) -> tuple[bytes, pa.RecordBatch]
 
 
 def _fetch_page(client: Any, **asked: str) -> bytes:
-    """Fetch the XML of one page."""
+    """Fetch the XML of one page; NotAListingError if it is none."""
+    from botocore.parsers import ResponseParserError
+
     client.meta.events.register(_ANSWERED, _keep_xml, unique_id="chest-listing")  # registered only once
     kept: list[bytes] = []
     _answers.kept = kept
     try:
         client.list_objects_v2(**asked)
+    except ResponseParserError:
+        raise NotAListingError from None
     finally:
         _answers.kept = None
     if not kept:

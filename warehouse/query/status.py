@@ -24,8 +24,8 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
     """Count the contents of a lake, under the names that truth.json of synthetic data uses.
 
     `objects` to `other` are the inventory of the whole snapshot, and objects = image_json + clinical_json + rejected
-    + dcm + other; beside them, `withheld` are those of withdrawn patients that the buckets have. `patients`, `studies`, `series`, `images` and `modality` are those of the views, so they follow the
-    as-of date and the group. With an as-of date, `as_of` has that day's `patients` (with a clinical record), `images`
+    + dcm + other; beside them, `withheld` are those of withdrawn patients that the buckets have. `patients`, `studies`,
+    `series`, `images` and `modality` are those of the views, so they follow the as-of date and the group. With an as-of date, `as_of` has that day's `patients` (with a clinical record), `images`
     and `latest_digest` (SHA-256 over the date of each patient's record in effect). If `unpublished_commits` is not 0, a
     refresh is running, was interrupted and will resume, or was `blocked` by the checks named there.
     """

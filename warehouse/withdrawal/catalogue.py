@@ -6,7 +6,7 @@ The lake must not be attached in this process, and the writer's lock must be hel
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -55,10 +55,10 @@ class Catalogue:
         """The schema with DuckLake's tables, quoted."""
         return f"{_NAME}.{sql_files.identifier(self.place.schema if self.place.is_postgres else 'main')}"
 
-    def run(self, name: str, values: dict[str, Any] | None = None, **holes: str) -> list[tuple[Any, ...]]:
+    def run(self, name: str, values: Mapping[str, Any] | None = None, /, **holes: str) -> list[tuple[Any, ...]]:
         """Run a statement of sql/withdrawal/catalogue.sql."""
         query = sql_files.fill(sql_files.read_statements(_SQL)[name], catalogue=self.schema, **holes)
-        return (self.con.execute(query, values) if values else self.con.execute(query)).fetchall()
+        return (self.con.execute(query, dict(values)) if values else self.con.execute(query)).fetchall()
 
     def list_snapshots(self, files: Sequence[DataFile]) -> set[int]:
         """The snapshots that need one of these files."""

@@ -128,7 +128,7 @@ def _render_lines(document: dict[str, Any], digest: str) -> Iterator[str]:
     removed = ", ".join(f"{rows:,} of {table}" for table, rows in document["rows_removed"].items() if rows)
     yield f"rows       {removed or 'none were left'}"
     texts = document["texts_redacted"]
-    yield f"texts      {texts['rows']:,} rows and {texts['catalogue']:,} entries of the catalogue named them, and no longer do"
+    yield f"texts      {texts['rows']:,} rows of others and {texts['catalogue']:,} entries of the catalogue named them"
     yield f"snapshots  {', '.join(map(str, document['snapshots'])) or 'none had rows of theirs'}"
     for change in document["files"]:
         yield f"file       {change['table']}: {change['old_file']} ({change['old_sha256']})"
@@ -140,7 +140,8 @@ def _render_lines(document: dict[str, Any], digest: str) -> Iterator[str]:
         f"catalogues, by {', '.join(searched['by'])}"
     )
     for backup in document["backups"]:
-        yield f"backup     {backup['folder']}: {'renewed' if backup['renewed'] else 'NOT renewed, ' + backup['problem']}"
+        state = "renewed" if backup["renewed"] else f"NOT renewed, {backup['problem']}"
+        yield f"backup     {backup['folder']}: {state}"
     for one in found:
         yield f"FOUND      {one}"
     yield from _render_objects(document["objects_in_buckets"])

@@ -35,7 +35,8 @@ def hide_withdrawn(
     """Attach the lake anew without the rows of withdrawn patients, if the snapshot that `con` reads has any.
 
     Returns the version of the standing list, and the folder with the copy of the catalogue and the delete files, which
-    goes with the connection; None if the lake stays attached as it is. LakeError if the patients cannot be recognised for lack of the lake's key.
+    goes with the connection; None if the lake stays attached as it is. LakeError if the patients cannot be recognised
+    for lack of the lake's key.
     """
     history = store.list_snapshots(con)
     version = standing_list.find_version(history)

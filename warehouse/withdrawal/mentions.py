@@ -67,7 +67,7 @@ def _search(
     ]
     counts = ", ".join(f"count(*) filter ({test})" for test in tests)
     query = sql_files.fill(
-        sql_files.read_statements(_SQL)["count"], counts=counts, any=" or ".join(tests), scan=render_scan([file])
+        sql_files.read_statements(_SQL)["count"], counts=counts, tests=" or ".join(tests), scan=render_scan([file])
     )
     con.execute(sql_files.read_statements(_SQL)["doomed"], {"positions": doomed})
     (row,) = con.execute(query).fetchall()

@@ -42,7 +42,7 @@ def hold_files(folder: Path, request: str, paths: Sequence[Path]) -> tuple[Held,
         raise UsageError(f"Two files are named {twice}. Give them different names.")
     target = folder / request
     try:
-        held.make_folder(folder)
+        held.make_folder(folder, is_private=True)
         held.make_folder(target)
         return tuple(Held(path.name, *held.copy_file(path, target / path.name)) for path in paths)
     except OSError as error:

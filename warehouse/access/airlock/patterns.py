@@ -6,7 +6,7 @@ import re
 from collections.abc import Set
 
 _UID = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\d.])")
-_TEN = re.compile(r"(?<![\d.])\d{3}[ -]?\d{3}[ -]?\d{4}(?![\d.])")
+_TEN = re.compile(r"(?<![\d.])\d{3}[ -]?\d{3}[ -]?\d{4}(?!\.?\d)")  # a full stop may follow, a decimal may not
 _WORD = re.compile(r"[\w.-]+")
 #: Each kind with its expression.
 _LOOKS = {

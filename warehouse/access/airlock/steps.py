@@ -14,6 +14,7 @@ from warehouse.access.agreements import find_agreement
 from warehouse.access.airlock import holding, patterns
 from warehouse.access.airlock.inspection import Finding, inspect_file
 from warehouse.access.airlock.requests import REVIEWERS, AirlockRequest, find_next_id, find_request, list_requests
+from warehouse.access.programme import read_programme_end
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
 from warehouse.filesystem.files import write_folder_atomically
@@ -48,7 +49,9 @@ def request(
     """
     folder = holding.find_folder(place, settings)
     events = log.read_events(place, settings)
-    enforcement.require_in_force(find_agreement(events, agreement), settings.data_use.split())
+    enforcement.require_in_force(
+        find_agreement(events, agreement, read_programme_end(settings)), settings.data_use.split()
+    )
     with _open_lake(place, settings) as (con, known):
         _refuse_names([reason, *(path.name for path in paths)], known)
         inspected = [inspect_file(path, known, SUPPRESS) for path in paths]
@@ -106,7 +109,9 @@ def release(place: Location, settings: Settings, name: str, target: Path, actor:
     folder = holding.find_folder(place, settings)
     events = log.read_events(place, settings)
     found = _require_approved(events, name)
-    enforcement.require_in_force(find_agreement(events, found.agreement), settings.data_use.split())
+    enforcement.require_in_force(
+        find_agreement(events, found.agreement, read_programme_end(settings)), settings.data_use.split()
+    )
     digests = holding.read_bytes(folder, name, _PATIENTS)
 
     def remember(con: duckdb.DuckDBPyConnection) -> None:

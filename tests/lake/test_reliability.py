@@ -1,0 +1,107 @@
+"""What trials found: a catalogue that only grew, counts that added up over killed tries, broken pages of a listing."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import write_objects
+from faulty import Fault, Faulty, answer_with_page, cut_off, serve_faulty, shorten_body
+from servers import S3
+
+import warehouse
+from warehouse.errors import SourceDownError
+from warehouse.ingest import list_objects, load_clinical, open_run
+from warehouse.lake import location, store
+from warehouse.lake.maintenance import maintain
+from warehouse.settings import Settings
+
+PATIENT = Settings(request_seconds=5)
+
+
+def record(n: int) -> dict[str, bytes | str]:
+    content = {"Pseudonym": f"New{n}", "SwabStatus": "Negative", "SubmittingCentre": "Leeds"}
+    return {f"training/New{n}/data/2020-03-01/data.json": json.dumps(content)}
+
+
+def test_maintenance_shrinks_the_catalogue(tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    catalogue = tmp_path / "lake/catalog.sqlite"
+    for n in range(8):
+        write_objects(tmp_path / "bucket", record(n))
+        warehouse.refresh(str(tmp_path / "bucket"), lake)
+    grown = catalogue.stat().st_size
+    maintain(lake, keep_days=0)
+    with sqlite3.connect(catalogue) as con:
+        (free,), (pages,) = (con.execute(f"pragma {name}").fetchone() for name in ("freelist_count", "page_count"))
+    assert free <= pages / 4
+    with warehouse.open(lake) as wh:
+        assert len(wh.sql("from patients").fetchall()) == 8
+    for n in range(8):
+        write_objects(tmp_path / "bucket", record(100 + n))
+        warehouse.refresh(str(tmp_path / "bucket"), lake)
+    maintain(lake, keep_days=0)
+    assert catalogue.stat().st_size < grown * 1.25  # what is kept grows with the tables, not with the refreshes
+
+
+def test_a_full_refresh_counts_once_however_often_it_was_killed(tmp_path: Path) -> None:
+    for n in range(3):
+        write_objects(tmp_path / "bucket", record(n))
+    bucket, lake = str(tmp_path / "bucket"), str(tmp_path / "lake")
+
+    def stop_before_publishing() -> None:
+        with open_run(bucket, lake) as run:
+            list_objects(run, full=True)
+            load_clinical(run)
+
+    stop_before_publishing()  # of a new lake: all are added
+    first = warehouse.refresh(bucket, lake, full=True).published.counts
+    assert (first["added"], first["changed"], first["clinical"]) == (3, 0, 3)
+    for _ in range(2):
+        stop_before_publishing()
+    again = warehouse.refresh(bucket, lake, full=True).published.counts
+    assert (again["added"], again["changed"], again["clinical"]) == (0, 3, 3)
+    with store.open_writer(location.parse_address(lake), Settings()) as con:
+        rows = con.execute("select added, changed, clinical from ops.refreshes order by finished_at").fetchall()
+    assert rows == [(3, 0, 3), (0, 3, 3)]
+
+
+@pytest.fixture(scope="module")
+def proxy(server: S3) -> Iterator[Faulty]:
+    server.put("chest", record(1))
+    with serve_faulty(server) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(proxy: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
+    for name, value in proxy.s3.environment.items():
+        monkeypatch.setenv(name, value)
+    proxy.fail(None)
+    return proxy
+
+
+def is_page(path: str) -> bool:
+    return "list-type" in path and "max-keys=1&" not in f"{path}&"
+
+
+def is_first(path: str) -> bool:
+    return "max-keys=1&" in f"{path}&"
+
+
+@pytest.mark.parametrize("fault", [shorten_body, cut_off, answer_with_page], ids=["short", "cut", "page"])
+def test_a_broken_page_of_a_listing_is_asked_for_again(bucket: Faulty, tmp_path: Path, fault: Fault) -> None:
+    bucket.fail(fault, times=2, when=is_page)
+    assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT).clinical.loaded == 1
+    assert bucket.failed == 2
+
+
+@pytest.mark.parametrize("when", [is_page, is_first], ids=["page", "first"])
+def test_a_listing_that_stays_broken_may_heal_later(
+    bucket: Faulty, tmp_path: Path, when: Callable[[str], bool]
+) -> None:
+    bucket.fail(shorten_body, when=when)
+    with pytest.raises(SourceDownError, match=r"not a listing, or was incomplete|a fault of its own") as caught:
+        warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT)
+    assert caught.value.heals
