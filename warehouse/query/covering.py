@@ -106,7 +106,8 @@ def _create_view(
 
 
 def _read(name: str, **values: str) -> str:
-    return sql_files.fill(sql_files.read_statements(_SQL)[name], lake=store.ALIAS, **values)
+    file = _SQL if name == "view" else "expressions/cover.sql"
+    return sql_files.fill(sql_files.read_statements(file)[name], lake=store.ALIAS, **values)
 
 
 def _list(names: Iterable[str]) -> str:
