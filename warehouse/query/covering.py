@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from warehouse.query.session import Session
 
-_SQL = "access/cover.sql"
+_SQL = "expressions/cover.sql"
 #: Fields of the clinical records; None for all.
 Fields = tuple[str, ...] | None
 #: Fields of a record that say whose and from where it is: every agreement covers them.
@@ -106,8 +106,7 @@ def _create_view(
 
 
 def _read(name: str, **values: str) -> str:
-    file = _SQL if name == "view" else "expressions/cover.sql"
-    return sql_files.fill(sql_files.read_statements(file)[name], lake=store.ALIAS, **values)
+    return sql_files.fill(sql_files.read_statements(_SQL)[name], lake=store.ALIAS, **values)
 
 
 def _list(names: Iterable[str]) -> str:
