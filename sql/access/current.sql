@@ -19,6 +19,6 @@ where
     );
 
 -- name: events
-select number, "at", event, about, actor, role, body, previous_hash, hash
-from {{ lake }}.access.events at (version => {{ newest }})
+select *
+from {{ events }}
 order by number, hash;

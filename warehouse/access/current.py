@@ -33,7 +33,8 @@ def read_current(con: duckdb.DuckDBPyConnection, place: Location) -> list[Event]
     newest = find_newest(con, place)
     if newest is None:
         return []
-    query = sql_files.fill(sql_files.read_statements(_SQL)["events"], lake=ALIAS, newest=str(newest))
+    events = f"{ALIAS}.access.events at (version => {int(newest)})"
+    query = sql_files.fill(sql_files.read_statements(_SQL)["events"], events=events)
     return to_events(fetch_dicts(con.execute(query)))
 
 

@@ -136,7 +136,8 @@ def log_release(
 ) -> None:
     """Append a release, before anything leaves; LakeError if it cannot be logged: then nothing may leave.
 
-    AccessRefusedError if the agreement has ended since the lake was opened: it is looked at again under the writer's lock.
+    AccessRefusedError if the agreement has ended since the lake was opened: it is looked at again under the
+    writer's lock.
     Of the patients, if they are known, only their number and the keyed digest of all of them are logged. They are
     compared with what left before under the agreement (memory.py): DifferenceError. `parts` are those of the answer
     that are counted apart, such as its steps; with `counts_to`, counts leave and no rows, rounded to that base.

@@ -30,7 +30,7 @@ _FORMS = {
 def presign(
     name: Annotated[
         str,
-        typer.Argument(metavar="DIGEST|FOLDER", help="The folder of a manifest, or the digest of a registered one."),
+        typer.Argument(metavar="DIGEST|FOLDER", help="Folder of a manifest, or digest of a registered one."),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File of the addresses: .csv, .aria2 (aria2c -i) or .curl (curl -K).")

@@ -28,7 +28,7 @@ def is_digest(word: str) -> bool:
 
 
 def find_entry(lake_address: str, digest: str) -> dict[str, Any]:
-    """Find a manifest in a lake's register, the newest of its digest; NotFoundError, or UsageError if several begin so."""
+    """Find a manifest in a lake's register, the newest of its digest; UsageError if several begin with it."""
     digits = digest.removeprefix("sha256:")
     found = [e for e in register.list_entries(lake_address) if e["digest"].removeprefix("sha256:").startswith(digits)]
     if not found:

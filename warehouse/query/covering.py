@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from warehouse.query.session import Session
 
-_SQL = "access/cover.sql"
+_SQL = "expressions/cover.sql"
 #: Fields of the clinical records; None for all.
 Fields = tuple[str, ...] | None
 #: Fields of a record that say whose and from where it is: every agreement covers them.

@@ -4,7 +4,7 @@
 
 -- name: view
 create or replace temp view {{ view }} as
-from (select * {{ masked }} from {{ lake }}.main.{{ view }} where {{ covered }}) {{ shield }}
+from (select * {{ masked }} from {{ lake }}.main.{{ view }} where {{ covered }}) {{ shield }};
 
 -- name: shield
 using sample 100 percent (system)
