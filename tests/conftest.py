@@ -26,8 +26,8 @@ from warehouse.settings import Settings
 
 pytest_plugins = ["service_fixtures"]
 
-#: The workers share the cores already, and DuckDB's threads wait busily for the next of many small queries: two take a third
-#: more of a core's time than one. tests/query/test_threads.py shows that answers do not depend on their number.
+#: The workers share the cores already, and DuckDB's threads wait busily for the next of many small queries: two take a
+#: third more of a core's time than one. tests/query/test_threads.py shows that answers do not depend on their number.
 os.environ["CHEST_THREADS"] = "1"
 
 #: A slow machine is not a fault of what is tested.

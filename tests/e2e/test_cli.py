@@ -160,6 +160,14 @@ def test_status_has_the_names_of_truth(ask: Chest, bucket: Path, truth: dict[str
         "ops.rejects",
         "ops.refreshes",
         "ops.manifests",
+        "ops.files",
+    } | {
+        "access.events",
+        "access.releases",
+        "access.withdrawals",
+        "access.withheld",
+        "access.manifest_patients",
+        "access.models",
     }
     assert (found["blocked"], found["newest_published"]) == ([], found["snapshot"])
 

@@ -13,7 +13,7 @@ from functools import cached_property
 _RUN = {"execute", "executemany", "sql", "query", "extract_statements", "fetch", "followed_by"}
 _JUDGED = {"check_plan", "check_tree", "check_scans", "check_places", "admit_query", "parse_query", "extract_rows"}
 #: Calls whose result is SQL whatever they are given.
-_QUOTES = {"identifier", "literal", "int", "len"}
+_QUOTES = {"identifier", "literal", "int", "len", "find_catalogue"}
 _FILES = {"read", "read_statements", "list_files"}
 _WRAPS = {"sorted", "list", "tuple", "reversed", "set", "enumerate", "dict", "zip"}
 #: Modules of ours that return what sql/ declares, and nothing that was read elsewhere.

@@ -8,7 +8,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.lake.read_copy import is_current
-from warehouse.lake.snapshots import ALIAS
+from warehouse.lake.snapshots import ALIAS, find_catalogue
 from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ def read_current(con: duckdb.DuckDBPyConnection, place: Location) -> list[Event]
 @explain_faults()
 def find_newest(con: duckdb.DuckDBPyConnection, place: Location) -> int | None:
     """The newest snapshot of all if the log has events, else None; asked whenever rows leave, so little is imported."""
-    schema = sql_files.identifier(place.schema if place.is_postgres else "main")
-    catalogue = f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{schema}"
-    query = sql_files.fill(sql_files.read_statements(_SQL)["newest"], catalogue=catalogue)
+    query = sql_files.fill(sql_files.read_statements(_SQL)["newest"], catalogue=find_catalogue(place))
     found = fetch_first(con.execute(query))
     return int(found[0]) if found and found[0] is not None else None

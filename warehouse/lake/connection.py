@@ -33,7 +33,7 @@ _DAMAGED = ("is malformed", "is not a database", "disk I/O error")
 def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection with the extensions and limits that a lake needs; nothing attached yet.
 
-    It has one thread until `use_threads`: on the many small queries that open a lake, others only wait, and wait busily.
+    It has one thread until `use_threads`: on the many small queries that open a lake, others wait, and that busily.
     `memory_mb` applies if CHEST_MEMORY_LIMIT_MB is not set; 0 is DuckDB's default: most of the memory, then disk.
     """
     limit = settings.memory_limit_mb or memory_mb

@@ -18,8 +18,8 @@ import duckdb
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
-from warehouse.lake.encryption import find_catalogue_id
 from warehouse.lake.location import CATALOGUE, Location
+from warehouse.lake.snapshots import find_catalogue
 from warehouse.lake.text_files import read_text, write_text
 
 #: The file that names the lake of a data path.
@@ -92,7 +92,7 @@ def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
 def read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
     """The identity and the newest snapshot of the attached lake; LakeError if it has no snapshot."""
     row = fetch_first(
-        con.execute(sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=find_catalogue_id(location)))
+        con.execute(sql_files.fill(sql_files.read_statements(_SQL)["identity"], catalogue=find_catalogue(location)))
     )
     if row is None or row[1] is None:
         raise LakeError(f"The catalogue of {location.name} is damaged: it has no snapshot. {EXAMINE}")
@@ -136,7 +136,7 @@ def _require_files(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Raise LakeError if files of the newest snapshot are missing or have another size."""
     query = sql_files.fill(
         sql_files.read_statements(_SQL)["live"],
-        catalogue=find_catalogue_id(location),
+        catalogue=find_catalogue(location),
         data_path=sql_files.literal(location.data_path),
     )
     live = con.execute(query).fetchall()

@@ -15,7 +15,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.lake.location import CATALOGUE, Location
-from warehouse.lake.snapshots import ALIAS
+from warehouse.lake.snapshots import find_catalogue
 from warehouse.settings import ENCRYPTED_VARIABLE, SHARE_VARIABLE, Settings, load_share
 
 _SQL = "store/encryption.sql"
@@ -23,12 +23,6 @@ _SQL = "store/encryption.sql"
 CIPHERS = "httpfs"
 #: The option of ATTACH that makes a new lake encrypted.
 OPTION = "encrypted true"
-
-
-def find_catalogue_id(location: Location) -> str:
-    """The schema where DuckLake keeps its own tables, as SQL names it while the lake is attached."""
-    schema = location.schema if location.is_postgres else "main"
-    return f"{sql_files.identifier(f'__ducklake_metadata_{ALIAS}')}.{sql_files.identifier(schema)}"
 
 
 def is_encrypted(con: duckdb.DuckDBPyConnection) -> bool:
@@ -88,4 +82,4 @@ def describe_keys(location: Location) -> str:
 
 
 def _render(name: str, location: Location) -> str:
-    return sql_files.fill(sql_files.read_statements(_SQL)[name], catalogue=find_catalogue_id(location))
+    return sql_files.fill(sql_files.read_statements(_SQL)[name], catalogue=find_catalogue(location))

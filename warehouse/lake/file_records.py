@@ -15,9 +15,9 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
-from warehouse.lake.listed_files import SQL, find_catalogue, list_files, shorten
+from warehouse.lake.listed_files import SQL, list_files, shorten
 from warehouse.lake.location import Location
-from warehouse.lake.snapshots import parse_info
+from warehouse.lake.snapshots import find_catalogue, parse_info
 from warehouse.lake.stored_files import Checksum, Storage, hash_files, open_storage
 from warehouse.lake.transactions import transact
 from warehouse.settings import Settings, load_settings

@@ -8,7 +8,7 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.lake.location import Location
-from warehouse.lake.snapshots import ALIAS
+from warehouse.lake.snapshots import find_catalogue
 
 SQL = "store/files.sql"
 
@@ -37,12 +37,6 @@ class ListedFile:
     def is_live(self) -> bool:
         """Whether the newest snapshot needs it."""
         return self.end is None
-
-
-def find_catalogue(location: Location, database: str = f"__ducklake_metadata_{ALIAS}") -> str:
-    """The schema with DuckLake's own tables, as SQL: of the attached lake, or of a catalogue attached as `database`."""
-    schema = location.schema if location.is_postgres else "main"
-    return f"{sql_files.identifier(database)}.{sql_files.identifier(schema)}"
 
 
 def list_files(con: duckdb.DuckDBPyConnection, location: Location, catalogue: str = "") -> list[ListedFile]:

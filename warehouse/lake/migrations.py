@@ -10,6 +10,7 @@ from warehouse.catalog import columns, public_views
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
+from warehouse.lake.snapshots import find_catalogue
 from warehouse.version import __version__
 
 if TYPE_CHECKING:
@@ -57,8 +58,12 @@ def upgrade(con: duckdb.DuckDBPyConnection, location: Location, transact: Transa
     for number, name in list_migrations():
         if number > found:
             transact(con, f"migration {number}", lambda n=number, f=name: _migrate(con, n, f), migration=number)
-    missing, unlike = _find_missing_columns(con)
-    stale = _find_stale_views(con)
+    con.execute("begin")  # one transaction reads the catalogue once
+    try:
+        missing, unlike = _find_missing_columns(con, location)
+        stale = _find_stale_views(con)
+    finally:
+        con.execute("rollback")
     if missing or unlike or stale:
         transact(
             con,
@@ -95,21 +100,23 @@ def write_dicom_attributes(con: duckdb.DuckDBPyConnection) -> None:
     con.unregister("dicom_attributes_given")
 
 
-def _find_missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, columns.Column]], int]:
+def _find_missing_columns(
+    con: duckdb.DuckDBPyConnection, location: Location
+) -> tuple[list[tuple[str, columns.Column]], int]:
     """Declared columns the lake does not have yet, and how many others have another comment than declared.
 
     A column whose type was changed is a user's mistake.
     """
-    rows = con.execute(
-        "select schema_name || '.' || table_name, column_name, data_type, comment "
-        "from duckdb_columns() where database_name = 'lake'"
-    ).fetchall()
-    there = {(table, name): kind for table, name, kind, _ in rows}
-    comments = {(table, name): comment for table, name, _, comment in rows}
+    query = sql_files.fill(
+        sql_files.read_statements("store/columns.sql")["comments"], catalogue=find_catalogue(location)
+    )
+    comments = {(table, name): comment for table, name, comment in con.execute(query).fetchall()}
     missing, unlike = [], 0
     for table in columns.list_tables():
+        there = con.sql(f"from {table.name}")
+        kinds = dict(zip(there.columns, map(str, there.types), strict=True))
         for column in table.columns:
-            kind = there.get((table.name, column.name))
+            kind = kinds.get(column.name)
             if kind is None:
                 missing.append((table.name, column))
             elif _normalize_type(kind) != _normalize_type(column.type):
@@ -117,7 +124,7 @@ def _find_missing_columns(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[st
                     f"{table.name}.{column.name} is {kind} in the lake and {column.type} in sql/columns. "
                     "Declare it with its old type, or create a new lake."
                 )
-            elif comments[table.name, column.name] != column.comment:
+            elif comments.get((table.name, column.name)) != column.comment:
                 unlike += 1
     return missing, unlike
 

@@ -11,9 +11,17 @@ from typing import Any
 import duckdb
 
 from warehouse.catalog import check_rules
+from warehouse.engine.sql_files import identifier
+from warehouse.lake.location import Location
 
 #: The name under which a lake is attached; views and macros refer to it.
 ALIAS = "lake"
+
+
+def find_catalogue(location: Location, database: str = f"__ducklake_metadata_{ALIAS}") -> str:
+    """The schema with DuckLake's own tables, quoted: of the attached lake, or of a catalogue attached as `database`."""
+    schema = location.schema if location.is_postgres else "main"
+    return f"{identifier(database)}.{identifier(schema)}"
 
 
 @dataclass(frozen=True, slots=True)

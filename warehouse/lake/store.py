@@ -23,7 +23,7 @@ from warehouse.lake import data_path, encryption, file_records, locks, migration
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics, use_threads
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.read_copy import find_read_copy, renew_read_copy
-from warehouse.lake.snapshots import ALIAS, Snapshot, find_unpublished, list_snapshots
+from warehouse.lake.snapshots import ALIAS, Snapshot, find_catalogue, find_unpublished, list_snapshots
 from warehouse.lake.transactions import TRIES, get_author, transact, wait_briefly
 from warehouse.settings import Settings
 
@@ -31,6 +31,7 @@ __all__ = [
     "ALIAS",
     "Snapshot",
     "exists",
+    "find_catalogue",
     "find_published",
     "find_unpublished",
     "get_author",

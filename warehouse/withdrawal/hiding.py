@@ -45,7 +45,7 @@ def hide_withdrawn(
     digests, checks = standing_list.list_excluded(con)
     if not digests:
         return version, None
-    catalogue = find_catalogue(location)
+    catalogue = store.find_catalogue(location)
     key = open_key(con, location, checks)
     data_files = stored.list_data_files(con, catalogue, location.data_path)
     found = rows.find_rows(con, data_files, rows.find_names(con, data_files, key, digests))
@@ -58,12 +58,6 @@ def hide_withdrawn(
     _delete_rows(con, found, data_files, deletes, folder)
     _attach_copy(con, location, folder, snapshot)
     return version, folder
-
-
-def find_catalogue(location: Location) -> str:
-    """The schema with DuckLake's own tables while a lake is attached, quoted."""
-    schema = location.schema if location.is_postgres else "main"
-    return f"{sql_files.identifier(f'__ducklake_metadata_{store.ALIAS}')}.{sql_files.identifier(schema)}"
 
 
 def _find_file(folder: str) -> str:

@@ -11,8 +11,8 @@ from warehouse.errors import LakeError
 from warehouse.lake import data_path, migrations
 from warehouse.lake.backup.contents import check_integrity
 from warehouse.lake.doctor.findings import Finding, Kind
-from warehouse.lake.listed_files import find_catalogue
 from warehouse.lake.location import CATALOGUE, Location
+from warehouse.lake.snapshots import find_catalogue
 
 SQL = "doctor/catalogue.sql"
 RESTORE = "Restore it from the newest backup:  chest doctor --repair --from-backup DIR"

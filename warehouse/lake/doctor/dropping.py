@@ -16,8 +16,9 @@ from warehouse.engine import sql_files
 from warehouse.engine.messages import first_line
 from warehouse.errors import LakeError
 from warehouse.lake import connection
-from warehouse.lake.listed_files import ListedFile, find_catalogue
+from warehouse.lake.listed_files import ListedFile
 from warehouse.lake.location import Location
+from warehouse.lake.snapshots import find_catalogue
 from warehouse.lake.transactions import get_author
 from warehouse.settings import Settings
 from warehouse.version import __version__

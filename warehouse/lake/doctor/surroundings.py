@@ -13,8 +13,9 @@ from warehouse.filesystem import leftovers
 from warehouse.lake import locks
 from warehouse.lake.doctor.catalogue import SQL
 from warehouse.lake.doctor.findings import ASIDE, Finding, Kind
-from warehouse.lake.listed_files import ListedFile, find_catalogue, shorten
+from warehouse.lake.listed_files import ListedFile, shorten
 from warehouse.lake.location import Location
+from warehouse.lake.snapshots import find_catalogue
 
 
 def find_orphans(
