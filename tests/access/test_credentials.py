@@ -166,7 +166,7 @@ def read_addresses(file: Path) -> list[dict[str, str]]:
 
 
 def find_end_of(url: str) -> datetime:
-    """When an address ends, as it says itself."""
+    """When an address ends, as it states itself."""
     query = parse_qs(urlsplit(url).query)
     signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     return signed + timedelta(seconds=int(query["X-Amz-Expires"][0]))
@@ -231,7 +231,7 @@ def test_no_address_outlives_its_token(
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")
     done = here("manifest", "presign", folder, "-o", tmp_path / "a.csv", "--lake", lake)
     assert done.returncode == 2
-    assert "does not say when it ends" in done.stderr
+    assert "does not state when it ends" in done.stderr
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=40)
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", ends.isoformat())
     done = here("manifest", "presign", folder, "-o", tmp_path / "a.csv", "--for", "12h", "--lake", lake)

@@ -26,7 +26,7 @@ COHORT = """\
 select patient_id from patients
 """
 QUESTIONS = tuple(f"from {view} order by all" for view in ("patients", "clinical", "images", "headers"))
-#: What every Parquet file says in plain bytes: its first four, and the names of its columns in its last ones.
+#: What every Parquet file has in plain bytes: its first four, and the names of its columns in its last ones.
 MARKS = (b"PAR1", b"patient_id", b"sha256", b"Covid", b"SOPInstanceUID")
 
 

@@ -23,7 +23,7 @@ from warehouse.lake.listed_files import list_files
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
 
-#: The tables that a repair and a refresh restore, and the columns that say when something was done.
+#: The tables that a repair and a refresh restore, and the columns that state when something was done.
 TABLES = {
     "raw.objects": "",
     "raw.headers": "",

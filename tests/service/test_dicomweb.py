@@ -169,7 +169,7 @@ def test_the_series_of_a_study_are_those_of_a_search_by_its_uid(served: Served) 
 @pytest.mark.parametrize("prefix", ["", "/asof/2020-06-01", "/cohort/longitudinal_ct"])
 @pytest.mark.parametrize("limit", [1, 7, 60])
 def test_all_instances_are_paged(limit: int, prefix: str, served: Served) -> None:
-    """Page by page all are there, once, in the order of a single page; a page that is cut short says so."""
+    """Page by page all are there, once, in the order of a single page; a page that is cut short states it."""
     place = f"{prefix}/dicomweb/instances"
     everything = served.get(place)
     assert "warning" not in everything.headers

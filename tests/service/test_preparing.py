@@ -1,4 +1,4 @@
-"""What takes long to read: a page that says so and shows itself again, a search to be asked again, a line when done."""
+"""What takes long to read: a page that states it and reloads itself, a search to be asked again, a line when done."""
 
 import time
 from collections.abc import Iterator

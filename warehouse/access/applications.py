@@ -20,7 +20,7 @@ from warehouse.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application after the events of the log: its state, the request as last submitted, and what was said of it.
+    """An application after the events of the log: its state, the request as last submitted, and the comments on it.
 
     `reviews` has the last review of each role since then, `peer_reviews` those of external reviewers, `decision` the
     committee's decision that counts; {} without one.

@@ -30,7 +30,7 @@ _ALLOWS = {
     _CARE: {_CARE},
 }
 
-#: Investigations, by which a purpose says what it is: the permission that each needs.
+#: Investigations, by which a purpose states what it is: the permission that each needs.
 _INVESTIGATIONS = {
     f"{_PREFIX}32": _GENERAL,  # of populations
     f"{_PREFIX}33": _ANCESTRY,
@@ -120,7 +120,7 @@ def _judge_permission(allowed: str, diseases: set[str], needed: str, purpose: Pu
 
 
 def _judge_modifier(code: str, purpose: Purpose) -> Finding:
-    """What a modifier of the data says of a purpose. One that is not known here is for a person."""
+    """What a modifier of the data requires of a purpose. One that is not known here is for a person."""
     if code in _IN_WORDS:
         return Finding(Answer.LOOK, code, f"{code} restricts {_IN_WORDS[code]} in words, which a person must read.")
     if code == _NO_METHODS and _METHODS in purpose.codes:

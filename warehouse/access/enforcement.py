@@ -80,7 +80,7 @@ def find_permit(
 ) -> Agreement | None:
     """The agreement under which something is asked; None where none is given and none is needed.
 
-    `con` has the lake attached, at any snapshot. `leaves` says that rows, or exact counts, would leave: then one is
+    `con` has the lake attached, at any snapshot. `leaves`: rows, or exact counts, would leave: then one is
     needed where enforcement is on. `what` is the command, for the log. AccessRefusedError, logged, if it may not be;
     UsageError for an unknown agreement.
     """

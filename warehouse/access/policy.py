@@ -78,7 +78,9 @@ def list_patient_prefixes(uris: Iterable[tuple[str, str]]) -> dict[str, list[str
 def split_source(source: str) -> tuple[str, str]:
     """The bucket of a source, and the prefix below which its keys are; UsageError for a folder."""
     if not source.startswith("s3://"):
-        raise UsageError(f"{source} is a folder: its access is that of the operating system, and AWS has no say in it.")
+        raise UsageError(
+            f"{source} is a folder: its access is that of the operating system, and AWS does not control it."
+        )
     bucket, _, below = source.removeprefix("s3://").partition("/")
     return bucket, f"{below.strip('/')}/" if below.strip("/") else ""
 

@@ -1,4 +1,4 @@
-"""The steps of an application and its agreement: each makes the events to append, or says why it may not be taken.
+"""The steps of an application and its agreement: each makes the events to append, or states why it may not be taken.
 
 The values are those of forms (request_form.py, step_forms.py), read and checked. What is taken under an agreement is
 not here but in release events, which the commands that release append.

@@ -139,7 +139,7 @@ def open_session(
 
     Without `trusted`, SQL runs in the sandbox, and the block is limited to the time and memory of untrusted SQL.
 
-    `leaves` says that the command shows rows, or exact counts: where a lake enforces agreements it needs one.
+    `leaves`: the command shows rows, or exact counts: where a lake enforces agreements it needs one.
     Under an `agreement` the session shows what that covers; without `is_ours`, the SQL is then sandboxed in any case.
     """
     from datetime import UTC, datetime

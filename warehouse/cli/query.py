@@ -96,7 +96,7 @@ def sql(
 
 
 def _release(warehouse: Session, answer: duckdb.DuckDBPyRelation, output: Path | None) -> duckdb.DuckDBPyRelation:
-    """Log the answer before it leaves; of which patients it is, if it says so."""
+    """Log the answer before it leaves; of which patients it is, if it names them."""
     rows = answer.to_arrow_table()
     named = rows.column("patient_id").to_pylist() if "patient_id" in rows.column_names else None
     options.log_release(warehouse, named, rows=rows.num_rows, to=str(output) if output else None)

@@ -21,7 +21,7 @@ _DAMAGE = re.compile(
     r"Out of buffer|Computed AES tag|in Parquet file|in value construction|converted type|too small to be a Parquet"
 )
 #: The advice about such a file.
-EXAMINE = "If a file of the lake is missing or damaged, this finds it and says what to do:  chest doctor"
+EXAMINE = "If a file of the lake is missing or damaged, this finds it and states what to do:  chest doctor"
 #: Errors about the query or a value in it, not about the machine.
 _OF_THE_QUERY = ("ParserException", "BinderException", "CatalogException", "ConversionException", "OutOfRangeException")
 #: Characters of an error that are searched for what it is about.

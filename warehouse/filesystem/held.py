@@ -1,7 +1,7 @@
 """Folders and files that wait for somebody's review: their owner reads them, and the group of the folder if it has one.
 
 A folder whose group is inherited (setgid, `chmod g+s`) was set up for a group: what is made in it is readable to that
-group. Otherwise it is private, whatever CHEST_SHARE says.
+group. Otherwise it is private, whatever CHEST_SHARE is.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def record_files(con: duckdb.DuckDBPyConnection, location: Location, settings: S
     """Hash every file that the catalogue lists and that has no record, and record it; returns their number.
 
     `con` has the lake attached to write, holds the writer's lock and is in no transaction. Call it after the commit
-    that wrote the files, and before they may be damaged: whatever rewrites files (a purge, say) needs no call of its
+    that wrote the files, and before they may be damaged: whatever rewrites files (such as a purge) needs no call of its
     own inside `store.open_writer`, which calls this at its end, and one call where it bypasses that. A file that is
     gone since the catalogue was read is left out. One commit, which publishes nothing; none if all are recorded.
     Raises LakeError if a file cannot be read.

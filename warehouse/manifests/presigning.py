@@ -1,7 +1,7 @@
 """Presigned addresses of a manifest's objects: whoever has one can read the object until it ends, and needs no login.
 
 An address ends when the first of these does: what was asked for, the agreement, the token of temporary credentials that
-signs it (S3 refuses it from then on, whatever the address says), and seven days (Signature Version 4). The end is
+signs it (S3 refuses it from then on, whatever the address states), and seven days (Signature Version 4). The end is
 computed before anything is signed, and refused if it is before what was asked for.
 """
 
@@ -45,7 +45,7 @@ class Signer:
     """Signs addresses with the credentials that there are now: later ones have another end."""
 
     def __init__(self) -> None:
-        """Find the credentials; SourceError without any, or if a token does not say when it ends."""
+        """Find the credentials; SourceError without any, or if a token does not state when it ends."""
         from botocore.config import Config
 
         session = aws.create_session()
@@ -80,7 +80,7 @@ def _find_token_end(held: Any, frozen: Any) -> datetime | None:
     ends = getattr(held, "_expiry_time", None)
     if ends is None:
         raise SourceError(
-            "The credentials have a token that does not say when it ends, so neither can the addresses. Set "
+            "The credentials have a token that does not state when it ends, so neither can the addresses. Set "
             "AWS_CREDENTIAL_EXPIRATION, as  aws configure export-credentials --format env  prints it."
         )
     return ends.astimezone(UTC)  # type: ignore[no-any-return]

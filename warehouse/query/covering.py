@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SQL = "expressions/cover.sql"
 #: Fields of the clinical records; None for all.
 Fields = tuple[str, ...] | None
-#: Fields of a record that say whose and from where it is: every agreement covers them.
+#: Fields of a record that state whose and from where it is: every agreement covers them.
 _ALWAYS = frozenset({"pseudonym", "submitting_centre"})
 #: What a view makes of the header for a field; the header's own attributes come with the image.
 _FROM_HEADERS = {"age": "header_age", "sex": "header_sex"}

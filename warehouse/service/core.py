@@ -57,7 +57,7 @@ class OverloadedError(WarehouseError):
 class Limits:
     """What the service allows: rows and bytes of an answer, seconds of a question, and requests that run or wait at
     the same time, of all and of one caller. For what is still being read a page waits `page_patience` seconds, a search
-    `search_patience`; then either says so."""
+    `search_patience`; then either reports it."""
 
     most_rows: int = 10_000
     most_bytes: int = 64_000_000

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _SQL = "withdrawal/mentions.sql"
-#: Columns that say which row it is: they are not edited.
+#: Columns that identify a row: they are not edited.
 _KEYS = ("source", "key", "patient_id", "dcm_key")
 _TEXTS = ("VARCHAR", "JSON", "VARCHAR[]")
 

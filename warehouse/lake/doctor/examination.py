@@ -25,7 +25,7 @@ from warehouse.settings import Settings, load_settings
 @dataclass(frozen=True, slots=True)
 class Report:
     """What was examined and found. `compared` files have the checksum that was recorded; `unrecorded` files have none
-    yet and could be read. `snapshot` is the newest published one, -1 if unknown; `note` says who is writing."""
+    yet and could be read. `snapshot` is the newest published one, -1 if unknown; `note` names who is writing."""
 
     lake: str
     snapshot: int
