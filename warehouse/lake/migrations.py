@@ -55,9 +55,12 @@ def check_version(con: duckdb.DuckDBPyConnection, location: Location) -> int:
 def upgrade(con: duckdb.DuckDBPyConnection, location: Location, transact: Transact) -> None:
     """Upgrade the attached lake's schema to this version; returns quickly if it is up to date."""
     found = check_version(con, location)
-    for number, name in list_migrations():
-        if number > found:
-            transact(con, f"migration {number}", lambda n=number, f=name: _migrate(con, n, f), migration=number)
+    pending = [(number, name) for number, name in list_migrations() if number > found]
+    # Tables have settings only once they are committed (0002 sets those of 0001); the others share a commit.
+    for together in ([one for one in pending if one[0] == 1], [one for one in pending if one[0] > 1]):
+        if together:
+            message = f"migration {', '.join(str(number) for number, _ in together)}"
+            transact(con, message, lambda t=together: [_migrate(con, *one) for one in t], migration=together[-1][0])
     con.execute("begin")  # one transaction reads the catalogue once
     try:
         missing, unlike = _find_missing_columns(con, location)
