@@ -60,7 +60,7 @@ def upgrade(con: duckdb.DuckDBPyConnection, location: Location, transact: Transa
     for together in ([one for one in pending if one[0] == 1], [one for one in pending if one[0] > 1]):
         if together:
             message = f"migration {', '.join(str(number) for number, _ in together)}"
-            transact(con, message, lambda t=together: [_migrate(con, *one) for one in t], migration=together[-1][0])
+            transact(con, message, lambda t=together: _migrate(con, t), migration=together[-1][0])
     con.execute("begin")  # one transaction reads the catalogue once
     try:
         missing, unlike = _find_missing_columns(con, location)
@@ -78,14 +78,15 @@ def upgrade(con: duckdb.DuckDBPyConnection, location: Location, transact: Transa
         )
 
 
-def _migrate(con: duckdb.DuckDBPyConnection, number: int, name: str) -> None:
-    con.execute(sql_files.fill(sql_files.read(name), lake="lake", **columns.template_values()))
-    con.execute(
-        "insert into ops.migrations values ($number, $name, now(), $tool)",
-        {"number": number, "name": PurePath(name).stem, "tool": __version__},
-    )
-    if number == 1:
-        write_dicom_attributes(con)
+def _migrate(con: duckdb.DuckDBPyConnection, pending: list[tuple[int, str]]) -> None:
+    for number, name in pending:
+        con.execute(sql_files.fill(sql_files.read(name), lake="lake", **columns.template_values()))
+        con.execute(
+            "insert into ops.migrations values ($number, $name, now(), $tool)",
+            {"number": number, "name": PurePath(name).stem, "tool": __version__},
+        )
+        if number == 1:
+            write_dicom_attributes(con)
 
 
 def write_dicom_attributes(con: duckdb.DuckDBPyConnection) -> None:
