@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse.access.current import find_newest
+from warehouse.access.current import may_have_events
 from warehouse.cohorts.answer import CohortAnswer
 from warehouse.engine.faults import explain_faults
 from warehouse.query.session import Session
@@ -89,7 +89,7 @@ class Warehouse(Session):
         """
         from warehouse.query.changes import create_changes_view
 
-        forked = self.fork()
+        forked = self.with_history()
         create_changes_view(forked, snapshot)
         return forked.con.sql("from changes")
 
@@ -219,7 +219,7 @@ def open(
     )
     name, what = agreement or os.environ.get(AGREEMENT_VARIABLE, ""), "warehouse.open"
     try:
-        if not name and find_newest(opened.con, opened.location) is None:
+        if not name and not may_have_events(opened.con, opened.location):
             return opened
         from warehouse.access.coverage import Cover
         from warehouse.access.enforcement import find_permit

@@ -16,7 +16,7 @@ select
     coalesce(max(version) filter (action = 'opted out'), 0)
     > coalesce(max(version) filter (action = 'opt-out ended'), 0) as is_opted_out,
     coalesce(max(version) filter (action = 'permitted'), 0)
-    > coalesce(max(version) filter (action = 'permission ended'), 0) as is_permitted,
+    > coalesce(max(version) filter (action in ('permission ended', 'opt-out ended')), 0) as is_permitted,
     coalesce(max(version) filter (action = 'purge begun'), 0)
     > coalesce(max(version) filter (action in ('returned', 'purged')), 0) as is_purge_due,
     coalesce(max(version) filter (action = 'purged'), 0)

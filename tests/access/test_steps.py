@@ -114,11 +114,25 @@ def test_a_review_says_why_it_is_against_and_nobody_reviews_their_own() -> None:
     for values in ({"recommendation": "reject"}, {"benefit": "not met"}):
         with pytest.raises(UsageError, match="comment is empty"):
             review(events, ID, "system", **values)
-    for name in ("ada young", "Cy Lin"):
+    for name in ("ada young", "Cy Lin", "Young, Ada", "Ada\N{NO-BREAK SPACE} Young"):
         with pytest.raises(UsageError, match=f"takes part in {ID} and cannot review it"):
             review(events, ID, "system", reviewer=name)
     with pytest.raises(UsageError, match=r"comment is empty. Give the reasons why .* is returned"):
         decide(events, ID, "returned", comment="")
+
+
+def test_each_role_is_another_person_and_no_applicant_takes_a_step_of_the_committee() -> None:
+    events = review(submit([]), ID, vocabulary.ROLES[0], reviewer="Di Poe")
+    with pytest.raises(UsageError, match=f"Poe, Di has reviewed {ID} as {vocabulary.ROLES[0]}"):
+        review(events, ID, vocabulary.ROLES[1], reviewer="Poe, Di")
+    assert review(events, ID, vocabulary.ROLES[0], reviewer="Di Poe")
+    for role in vocabulary.ROLES[1:]:
+        events = review(events, ID, role)
+    with pytest.raises(UsageError, match=f"Ada Young takes part in {ID} and cannot decide on it"):
+        decide(events, ID, "approved", decided_by="Ada Young")
+    events = decide(events, ID, "approved")
+    with pytest.raises(UsageError, match=f"Cy Lin takes part in {ID} and cannot grant it"):
+        grant(events, ID, granted_by="Cy Lin")
 
 
 def test_a_role_that_reviews_again_replaces_its_review() -> None:

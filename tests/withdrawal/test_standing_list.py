@@ -1,5 +1,6 @@
 """Withdrawn and opted-out patients: on the list by digest only, hidden from every reader, left out of every refresh."""
 
+import gc
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from conftest import Chest, Prepared, copy_lake, write_objects
 
 import warehouse
 from warehouse.catalog import public_views
-from warehouse.errors import LakeError, RemovalsError
+from warehouse.errors import LakeError, RemovalsError, UsageError
 from warehouse.lake import location, store
 from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
@@ -131,6 +132,58 @@ def test_the_newest_may_be_compared_with_a_snapshot_that_had_the_patient(lake: P
         assert {row[0] for row in wh.changes_since(first).project("patient_id").fetchall()} == {"P3", "P20"}
         rows = wh.sql(f"select patient_id from core.images at (version => {first})").fetchall()
         assert rows == [("P1",)]
+
+
+def test_older_snapshots_do_not_show_who_was_removed_from_the_newest(here: Chest, bucket: str, lake: Path) -> None:
+    first, *_ = list_published(lake)
+    withdraw(lake, "P2")
+    warehouse.refresh(bucket, str(lake))
+    with warehouse.open(lake) as wh:
+        assert "P2" not in {row[0] for row in wh.changes_since(first).project("patient_id").fetchall()}
+        for relation in ("core.images", "lake.main.patients"):
+            with pytest.raises(UsageError, match="Older snapshots still have patients"):
+                wh.sql(f"select patient_id from {relation} AT /* then */ (version => {first})")
+        with wh.at_snapshot(first) as then:
+            assert "P2" not in {row[0] for row in then.as_of("2030-01-01").patients().project("patient_id").fetchall()}
+    done = here("sql", "--since", first, "select distinct patient_id from changes", "--lake", lake, "--format", "csv")
+    assert "P2" not in done.stdout.split()
+    assert done.stdout.startswith("patient_id")
+
+
+def test_sessions_derived_from_one_that_hides_patients_outlive_it(lake: Path) -> None:
+    withdraw(lake, "P2")
+    derived = warehouse.open(lake).group("training").as_of("2030-01-01")
+    gc.collect()
+    assert "P2" not in {row[0] for row in derived.patients().project("patient_id").fetchall()}
+    derived.close()
+
+
+def test_the_list_outlives_maintenance_that_keeps_nothing(here: Chest, bucket: str, lake: Path, tmp_path: Path) -> None:
+    with warehouse.open(lake) as wh:
+        wh.cohort("prior_data", patients=["P2"]).export(tmp_path / "kept")
+        first = wh.snapshot.number
+    withdraw(lake, "P2")
+    warehouse.refresh(bucket, str(lake))
+    for _ in range(3):
+        maintain(str(lake), keep_days=0)
+    assert not any("'P2'" in row for rows in read_all(lake, first).values() for row in rows)
+    assert "1 withdrawn" in here("withdraw", "list", "--lake", lake).stdout
+    assert warehouse.refresh(bucket, str(lake)).objects.withheld == 7
+    assert not any("'P2'" in row for rows in read_all(lake).values() for row in rows)
+
+
+def test_a_permission_does_not_outlive_the_opt_out_that_it_was_for(lake: Path) -> None:
+    def shown() -> bool:
+        with warehouse.open(lake) as wh:
+            return ("P1",) in wh.patients().project("patient_id").fetchall()
+
+    opt_out(lake, "P1")
+    assert not shown()
+    changing.permit(location.parse_address(lake), Settings(), [], "Dr A. Jones", "COPI notice")
+    assert shown()
+    opt_out(lake)
+    opt_out(lake, "P1")
+    assert not shown()
 
 
 def test_the_next_refresh_removes_the_rows_and_counts_the_objects(made: Made, bucket: str, lake: Path) -> None:

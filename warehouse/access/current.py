@@ -38,6 +38,11 @@ def read_current(con: duckdb.DuckDBPyConnection, place: Location) -> list[Event]
     return to_events(fetch_dicts(con.execute(query)))
 
 
+def may_have_events(con: duckdb.DuckDBPyConnection, place: Location) -> bool:
+    """Whether the log has events, or may have: quick for a reader of a lake that has none."""
+    return not is_current(con, place) or find_newest(con, place) is not None
+
+
 @explain_faults()
 def find_newest(con: duckdb.DuckDBPyConnection, place: Location) -> int | None:
     """The newest snapshot of all if the log has events, else None; asked whenever rows leave, so little is imported."""

@@ -26,6 +26,7 @@ from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.lake import connection, store, waiting
 from warehouse.lake.location import Location
+from warehouse.lake.read_copy import drop_read_copy
 from warehouse.settings import Settings
 
 _SQL = "access/log.sql"
@@ -141,6 +142,7 @@ def append_decided(
                         also(con)
                     _insert(con, made)
 
+                drop_read_copy(place)
                 store.transact(con, f"access {made[-1].event}", work, access=head)
             return made
     except (LakeError, duckdb.Error) as error:

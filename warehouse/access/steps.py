@@ -6,6 +6,7 @@ not here but in release events, which the commands that release append.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -42,9 +43,13 @@ def review(events: Sequence[Event], name: str, values: Values) -> list[NewEvent]
         raise UsageError("The review is not valid: comment is empty, which gives the reasons of anything but approval.")
     if values["role"] == vocabulary.PEER and not values["organisation"]:
         raise UsageError("The review is not valid: organisation is empty, and an external peer reviewer has one.")
-    people = [application.request["applicant"], *application.request["team"]]
-    if values["reviewer"].casefold() in {person.casefold() for person in people}:
-        raise UsageError(f"{values['reviewer']} takes part in {name} and cannot review it. Name another reviewer.")
+    _require_outsider(application, values["reviewer"], "review")
+    others = {role: each["reviewer"] for role, each in application.reviews.items() if role != values["role"]}
+    if held := [role for role, person in others.items() if _same_person(person, values["reviewer"])]:
+        raise UsageError(
+            f"{values['reviewer']} has reviewed {name} as {held[0]}: each role is another person's. "
+            "Name another reviewer."
+        )
     body = {
         "findings": findings,
         "recommendation": values["recommendation"],
@@ -62,6 +67,7 @@ def decide(events: Sequence[Event], name: str, values: Values) -> list[NewEvent]
     decision, comment = values["decision"], values["comment"]
     if decision != "approved" and not comment:
         raise UsageError(f"The decision is not valid: comment is empty. Give the reasons why {name} is {decision}.")
+    _require_outsider(application, values["decided_by"], "decide on")
     by = {"actor": values["decided_by"], "role": "handler"}
     if decision == "returned":
         return [NewEvent(vocabulary.RETURNED, name, {"comment": comment}, **by)]
@@ -82,6 +88,7 @@ def grant(events: Sequence[Event], name: str, values: Values, programme_end: dat
     """Grant access as decided: the terms are those of the request, or less."""
     application = find_application(events, name)
     _require_state(application, "granted", "submitted")
+    _require_outsider(application, values["granted_by"], "grant")
     if application.decision.get("decision") != "approved":
         raise UsageError(
             f"{name} cannot be granted: the committee has not approved it. {application.stage}.".replace("..", ".")
@@ -118,6 +125,7 @@ def renew(events: Sequence[Event], name: str, values: Values, day: date, program
         raise UsageError(
             f"The renewal is not valid: ends is {values['ends']}, and {name} lasts until {agreement.ends} already."
         )
+    _require_outsider(find_application(events, name), values["renewed_by"], "renew")
     _require_period("renewal", agreement.starts.isoformat(), values["ends"], programme_end)
     body = {"ends": values["ends"], "reason": values["reason"]}
     return [NewEvent(vocabulary.RENEWED, name, body, values["renewed_by"], "handler")]
@@ -155,6 +163,18 @@ def _make_terms(application: Application, values: Values) -> dict[str, Any]:
 def find_excess(granted: Sequence[str], asked: Sequence[str]) -> list[str]:
     """What is granted and was not asked for; `all` is every one of a kind."""
     return [] if kinds.ALL in asked else [name for name in granted if name not in asked]
+
+
+def _require_outsider(application: Application, person: str, what: str) -> None:
+    """UsageError if the applicant, or one of the team, takes a step of the committee."""
+    if any(_same_person(person, one) for one in (application.request["applicant"], *application.request["team"])):
+        raise UsageError(f"{person} takes part in {application.id} and cannot {what} it. Name somebody else.")
+
+
+def _same_person(one: str, other: str) -> bool:
+    """Whether two names are the same but for case, order and signs, as `Ada Young` and `Young, Ada`."""
+    words = [sorted(re.findall(r"\w+", name.casefold())) for name in (one, other)]
+    return words[0] == words[1]
 
 
 def _require_open(application: Application, what: str) -> None:

@@ -82,6 +82,7 @@ def sql(
         if since is not None:
             from warehouse.query.changes import create_changes_view
 
+            warehouse = warehouse.with_history()  # noqa: PLW2901 - what else is asked is asked there
             create_changes_view(warehouse, since)
         try:
             answer = warehouse.ask(text, parameters)

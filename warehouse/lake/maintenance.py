@@ -130,6 +130,10 @@ def _shrink_catalogue(place: location.Location, settings: Settings) -> None:
         contents.shrink_catalogue(place.catalogue)
 
 
+#: The newest commit with each of these is needed for what it states.
+_LASTING = ("files", "withdrawals", "withheld")
+
+
 def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], keep_days: int) -> set[int]:
     """The numbers of the snapshots that stay: everything since the newest published one, that one, those published in
     the last days, and those of registered manifests; all, when nothing is published yet. Listings stay while an
@@ -146,13 +150,14 @@ def find_needed(con: duckdb.DuckDBPyConnection, history: list[store.Snapshot], k
     published = [s for s in history if s.is_published]
     open_to_readers = {old.number for old, new in pairwise(published) if new.time >= now - READERS_GRACE}
     last_of_run = {s.info["upkeep"]: s.number for s in history if s.is_maintenance}
-    last_record = max((s.number for s in history if s.is_record), default=-1)
+    # The newest record of checksums; and what the standing list of withdrawals is known by, and where it was applied.
+    last_of = {max((s.number for s in history if name in s.info), default=-1) for name in _LASTING}
 
     def stays(s: store.Snapshot) -> bool:
         if (
             s.number >= newest
             or s.number in manifests
-            or s.number == last_record
+            or s.number in last_of
             or (keep_days and s.number in open_to_readers)
         ):
             return True

@@ -40,6 +40,20 @@ def find_read_copy(location: Location) -> Path | None:
     return path if is_current or locks.is_held(location) else None
 
 
+def drop_read_copy(location: Location, *, only_stale: bool = False) -> None:
+    """Remove the copy, so that readers attach the catalogue; for a writer, which holds the lock.
+
+    At the start of its session if the copy is not that of the catalogue (`only_stale`), because readers believe it
+    while a writer is at work; and before a commit that must be seen at once: a withdrawal, or an event of access.
+    """
+    if location.folder is None:
+        return
+    path = location.folder / READ_COPY
+    with contextlib.suppress(FileNotFoundError):
+        if not only_stale or path.stat().st_mtime_ns != location.catalogue.stat().st_mtime_ns:
+            path.unlink()
+
+
 def is_current(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
     """Whether nothing was committed to a lake since a reader attached it; always true with PostgreSQL.
 

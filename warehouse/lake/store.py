@@ -22,7 +22,7 @@ from warehouse.filesystem import files, permissions
 from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret
 from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics, use_threads
 from warehouse.lake.location import CATALOGUE, Location
-from warehouse.lake.read_copy import find_read_copy, renew_read_copy
+from warehouse.lake.read_copy import drop_read_copy, find_read_copy, renew_read_copy
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_catalogue, find_unpublished, list_snapshots
 from warehouse.lake.transactions import TRIES, get_author, transact, wait_briefly
 from warehouse.settings import Settings
@@ -102,6 +102,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         locks.hold_lock(location, settings) as holder,
         contextlib.closing(connect(settings, location)) as con,
     ):
+        drop_read_copy(location, only_stale=True)
         con.execute("set preserve_insertion_order = false")
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         with explain_errors(location):

@@ -6,6 +6,7 @@ return a new session with its own connection, so a relation keeps the day that i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from warehouse.withdrawal import hiding
 if TYPE_CHECKING:
     from warehouse.access.coverage import Cover
 
+#: What reads other snapshots than that of the session.
+_OLDER = re.compile(r"\bat(?:\s|--[^\n]*\n|/\*.*?\*/)*\(|ducklake_table_", re.IGNORECASE | re.DOTALL)
 #: The value of `group` for all groups.
 ALL_GROUPS = "all"
 
@@ -52,6 +55,8 @@ class Session(Views):
     cover: Cover | None = None
     #: The version of the standing list whose patients are hidden here (warehouse/withdrawal); 0 where there is none.
     standing_list: int = 0
+    #: Whether they are hidden at every snapshot that can be read here: else their rows are gone from this one alone.
+    is_history_hidden: bool = False
     #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
@@ -87,6 +92,7 @@ class Session(Views):
         *,
         unpublished: bool = False,
         trusted: bool,
+        with_history: bool = False,
     ) -> Self:
         con, chosen = store.open_reader(
             location,
@@ -96,11 +102,19 @@ class Session(Views):
             memory_mb=0 if trusted else machine_memory.untrusted_duckdb_mb(settings),
         )
         try:
-            version, folder = hiding.hide_withdrawn(con, location, chosen)
+            version, folder = hiding.hide_withdrawn(con, location, chosen, with_history=with_history)
         except BaseException:
             con.close()
             raise
-        opened = cls(con, chosen, location, settings=settings, trusted=trusted, standing_list=version)
+        opened = cls(
+            con,
+            chosen,
+            location,
+            settings=settings,
+            trusted=trusted,
+            standing_list=version,
+            is_history_hidden=folder is not None,
+        )
         _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox
@@ -202,6 +216,16 @@ class Session(Views):
             raise UsageError("Under an agreement SQL runs in the sandbox.")
         if self.trusted:
             check_query(self.con, query)
+            if (
+                self.standing_list
+                and not self.is_history_hidden
+                and _OLDER.search(query)
+                and not hiding.is_history_clean(self.con)
+            ):
+                raise UsageError(
+                    "Older snapshots still have patients who have withdrawn since, so a query cannot read one beside "
+                    "another. Open the lake at that snapshot (--snapshot N), or ask for changes (--since N)."
+                )
         else:
             from warehouse.query import sandbox
 
@@ -260,6 +284,15 @@ class Session(Views):
     def at_snapshot(self, number: int) -> Self:
         """The same lake, day and group at another published snapshot; UsageError if it is gone. Close it after use."""
         opened = self._attach(self.location, self.settings, number, trusted=self.trusted)
+        return opened._at(day=self.day, group_name=self.group_name, cover=self.cover)
+
+    @explain_faults()
+    def with_history(self) -> Self:
+        """The same session, for reading older snapshots too: without patients who have withdrawn, at any of them."""
+        if self.is_history_hidden or hiding.is_history_clean(self.con):
+            return self.fork()
+        number = self.snapshot.number
+        opened = self._attach(self.location, self.settings, number, trusted=self.trusted, with_history=True)
         return opened._at(day=self.day, group_name=self.group_name, cover=self.cover)
 
     def fork(self) -> Self:

@@ -16,6 +16,7 @@ from typing import Any
 
 from warehouse.api import Warehouse
 from warehouse.engine.faults import explain_faults
+from warehouse.errors import LakeBusyError
 from warehouse.lake import connection, store
 from warehouse.lake.location import Location, parse_address
 from warehouse.object_store.keys import GROUPS
@@ -29,6 +30,8 @@ _MOST_SNAPSHOTS = 3
 #: Scopes with idle sessions, and idle sessions a scope.
 _MOST_SCOPES = 32
 _MOST_IDLE = 8
+#: Attempts to open a lake at the standing list of withdrawn patients as it is.
+_TRIES = 8
 
 
 @dataclass(slots=True)
@@ -114,6 +117,16 @@ class Readers:
                     self._retire(number)
                 self._version = version
 
+    def _open(self, number: int) -> Warehouse:
+        """Open a snapshot with the standing list as it is: a copy of the catalogue may be of a moment before."""
+        for attempt in range(_TRIES):
+            root = Warehouse.open(self.lake, snapshot=number, settings=self.settings)
+            if root.standing_list >= self._version:
+                return root
+            root.close()
+            store.wait_briefly(attempt)
+        raise LakeBusyError(f"The lake {self.location.name} is being written to. Ask again in a moment.")
+
     def _hold(self, number: int) -> _Opened:
         self._close_older()
         with self._lock:
@@ -126,7 +139,7 @@ class Readers:
                 if found := self._opened.get(number):
                     found.used += 1
                     return found
-            root = Warehouse.open(self.lake, snapshot=number, settings=self.settings)
+            root = self._open(number)
             with self._lock:
                 found = self._opened[number] = _Opened(root, used=1)
                 while len(self._opened) > _MOST_SNAPSHOTS:

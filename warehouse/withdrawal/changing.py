@@ -13,6 +13,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError, UsageError
 from warehouse.lake import store, waiting
 from warehouse.lake.location import Location
+from warehouse.lake.read_copy import drop_read_copy
 from warehouse.settings import Settings
 from warehouse.withdrawal import matching, standing_list
 from warehouse.withdrawal.digests import Key, open_key
@@ -154,6 +155,7 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
         key = open_key(con, place, {entry.key_check for entry in entries.values()})
         given = {key.digest_patient(patient): patient for patient in patients}
         changes = plan(entries, set(given))
+        drop_read_copy(place)  # readers see the change from its commit on
         version = _commit(con, key, changes) if changes else _find_newest(con)
         there = key.find_patients(matching.list_names(con), set(given))
     ended = sum(change.action in ("returned", "opt-out ended", "permission ended") for change in changes)

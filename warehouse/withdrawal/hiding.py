@@ -7,13 +7,12 @@ and nothing of the lake changes. A snapshot that was published without them is r
 
 from __future__ import annotations
 
-import weakref
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
-from warehouse.filesystem import files, leftovers
+from warehouse.filesystem import files
 from warehouse.lake import connection, store
 from warehouse.withdrawal import rows, standing_list, stored
 from warehouse.withdrawal.digests import open_key
@@ -30,17 +29,18 @@ _COPY = "hidden"
 
 
 def hide_withdrawn(
-    con: duckdb.DuckDBPyConnection, location: Location, snapshot: store.Snapshot
+    con: duckdb.DuckDBPyConnection, location: Location, snapshot: store.Snapshot, *, with_history: bool = False
 ) -> tuple[int, str | None]:
     """Attach the lake anew without the rows of withdrawn patients, if the snapshot that `con` reads has any.
 
-    Returns the version of the standing list, and the folder with the copy of the catalogue and the delete files, which
-    goes with the connection; None if the lake stays attached as it is. LakeError if the patients cannot be recognised
-    for lack of the lake's key.
+    If the snapshot that is read has any; `with_history`, if any snapshot has. Returns the version of the standing list,
+    and the folder with the copy of the catalogue and the delete files, which goes with the process, because cursors
+    and answers need it; None if the lake stays attached as it is. LakeError if the patients cannot be
+    recognised for lack of the lake's key.
     """
     history = store.list_snapshots(con)
     version = standing_list.find_version(history)
-    if standing_list.is_applied(history, snapshot.number):
+    if standing_list.is_applied(history, history[0].number if with_history else snapshot.number):
         return version, None
     digests, checks = standing_list.list_excluded(con)
     if not digests:
@@ -52,12 +52,17 @@ def hide_withdrawn(
     if not found.rows:
         return version, None
     folder = files.make_temporary_folder()
-    weakref.finalize(con, leftovers.remove, folder)
     deletes = stored.list_delete_files(con, catalogue, location.data_path)
     _copy_catalogue(con, location, catalogue, folder)
     _delete_rows(con, found, data_files, deletes, folder)
     _attach_copy(con, location, folder, snapshot)
     return version, folder
+
+
+def is_history_clean(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether no snapshot of the attached lake has rows of anybody on the standing list, as far as is known."""
+    history = store.list_snapshots(con)
+    return standing_list.is_applied(history, history[0].number)
 
 
 def _find_file(folder: str) -> str:

@@ -53,14 +53,14 @@ class Studies:
     def __init__(self) -> None:
         """Begin with none."""
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, str, str], tuple[Stored, ...]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, str, str], tuple[Stored, ...]] = OrderedDict()
         self._n_images = 0
 
     def find(
         self, warehouse: Warehouse, index: Index, study: str, series: str = "", instance: str = ""
     ) -> list[Stored]:
         """The images of a study, or of a series or instance of it; NotFoundError if none is shown."""
-        key = (index.snapshot, index.name, study)
+        key = (index.snapshot, warehouse.standing_list, index.name, study)
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -74,7 +74,7 @@ class Studies:
             raise NotFoundError(f"There is no such {what} in what is shown here.")
         return found
 
-    def _keep(self, key: tuple[int, str, str], images: tuple[Stored, ...]) -> None:
+    def _keep(self, key: tuple[int, int, str, str], images: tuple[Stored, ...]) -> None:
         with self._lock:
             if key in self._kept or len(images) > _MOST_IMAGES:
                 return
