@@ -1,4 +1,4 @@
-"""A year of one agreement, as a data manager plays it with commands and forms, and as an auditor reads it afterwards."""
+"""A year of an agreement: a data manager plays it with commands and forms, and an auditor reads it afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from access_steps import REQUEST, TODAY
 from conftest import Chest, write_objects
 from servers import serve_postgres
 
-import warehouse
 from warehouse.access import log, vocabulary
 from warehouse.lake import location
 from warehouse.settings import Settings
