@@ -37,7 +37,7 @@ select patient_id from filmed
 """
 #: What the log has of the year, in order.
 EVENTS = [
-    (vocabulary.ENFORCEMENT_CHANGED, "enforce"),
+    (vocabulary.ENFORCEMENT_CHANGED, "handler"),
     (vocabulary.REFUSED, "chest manifest export"),  # without an agreement
     (vocabulary.SUBMITTED, "applicant"),
     *((vocabulary.REVIEWED, role) for role in vocabulary.ROLES),
@@ -276,6 +276,9 @@ def look_back(year: Year, first: dict[str, Any]) -> None:
         event.number for event in events if event.event.startswith("release.") and event.about == ID
     ]
     assert {one["event"] for one in year.audit()} - {one["event"] for one in taken} == {2}
+    for patient in (OPTED_OUT, WITHDRAWN):
+        held = {one["digest"] for one in year.audit("--patient", patient)}
+        assert held == {first["digest"]}, "nothing later than the first manifest has them"
     year.do("access", "register", "-o", year.folder / "register.csv")
     (row,) = csv.DictReader((year.folder / "register.csv").read_text(encoding="utf-8").splitlines())
     assert (row["Project ID"], row["Project end date"]) == (ID, str(PROGRAMME_END))
