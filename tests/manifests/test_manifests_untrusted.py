@@ -237,7 +237,7 @@ def test_each_field_of_manifest_json_altered_is_refused(untrusted: Path) -> None
         lambda about: about | {"format": 0},
         lambda about: about | {"format": "2"},
         lambda about: about | {"format": None},
-        lambda about: about | {"format": 4},
+        lambda about: about | {"format": 5},
         lambda about: about | {"files": about["files"] | {"../x": about["files"]["manifest.csv"]}},
         lambda about: about | {"files": {k: v for k, v in about["files"].items() if k != "croissant.json"}},
         lambda about: about | {"cohort": about["cohort"] | {"name": "../../evil"}},

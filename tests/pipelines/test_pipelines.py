@@ -197,12 +197,14 @@ def test_counts_of_a_refresh_of_few_patients_are_hidden(tmp_path: Path, instance
 @pytest.mark.usefixtures("exact")
 def test_a_second_refresh_does_nothing(loaded: Loaded, instance: dg.DagsterInstance) -> None:
     with warehouse.open(str(loaded.lake)) as reader:
-        before = reader.snapshot.number
+        before, newest = reader.snapshot.number, lake.list_snapshots(reader.con)[-1].number
     second = metadata(run(instance, loaded.bucket, loaded.lake))
     assert set(second) == set(STEPS)
     assert second["objects"]["added"] == second["images"]["loaded"] == second["clinical"]["loaded"] == 0
     assert second["published"]["is_new"] is False
-    assert {values["snapshot"] for values in second.values()} == {before}
+    assert {values["snapshot"] for values in second.values()} == {before, newest}
+    with warehouse.open(str(loaded.lake)) as reader:
+        assert lake.list_snapshots(reader.con)[-1].number == newest
 
 
 @pytest.mark.usefixtures("exact")
