@@ -189,6 +189,21 @@ def test_an_address_gives_the_object_without_a_login(here: Chest, folder: Path, 
     assert "TESTSECRET" not in file.read_text()
 
 
+def test_nothing_is_handed_out_of_a_patient_who_has_withdrawn(
+    here: Chest, server: S3, s3: S3, films: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    lake = make_lake(tmp_path_factory.mktemp("withdrawn"), bucket=f"s3://{BUCKET}")
+    given = ("--lake", lake, "--agreement", "2026-0001")
+    assert here("manifest", "export", films, *given, "-o", tmp_path / "all").returncode == 0
+    assert here("withdraw", "PatA", "--lake", lake).returncode == 0
+    done = here("manifest", "presign", tmp_path / "all", *given, "-o", tmp_path / "all.csv", "--for", "1h")
+    assert (done.returncode, "1 patient has withdrawn" in done.stderr) == (0, True), done.stderr
+    assert "PatB" in (signed := (tmp_path / "all.csv").read_text())
+    assert "PatA" not in signed
+    done = here("access", "policy", "2026-0001", "--manifest", tmp_path / "all", "--lake", lake)
+    assert ("PatA" in done.stdout, "PatB" in done.stdout) == (False, True)
+
+
 def test_a_registered_manifest_is_named_by_its_digest(here: Chest, folder: Path, lake: str, tmp_path: Path) -> None:
     digest = json.loads((folder / "manifest.json").read_text())["digest"].removeprefix("sha256:")[:12]
     given = ("manifest", "presign", digest, "-o", tmp_path / "a.csv", "--lake", lake)

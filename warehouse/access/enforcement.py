@@ -62,7 +62,7 @@ def require_in_force(agreement: Agreement, conditions: Sequence[str], day: date 
     if state != "active":
         when = {
             "not started": f"starts on {agreement.starts}",
-            "expired": f"ended on {agreement.ends}. Renew it:  chest access renew {agreement.id}",
+            "expired": f"ended on {agreement.ends}. Apply again:  chest access form --of {agreement.id}",
             "revoked": f"was revoked on {agreement.ended}",
             "closed": f"was closed on {agreement.ended}",
         }[state]

@@ -97,11 +97,14 @@ def _list_prefixes(
     if manifest is None:
         return policies.list_group_prefixes(sources, cover.groups)
     from warehouse.cli.manifest_options import open_checked
+    from warehouse.manifests.past import leave_out_withdrawn
     from warehouse.manifests.permit import permit_manifest
+    from warehouse.settings import load_settings
 
     opened = open_checked(manifest)
     permit_manifest(opened, lake, agreement.id, what="chest access policy")
-    rows = opened.polars().select("uri", "key").unique().iter_rows()
+    left = leave_out_withdrawn(opened, lake, load_settings(), print_note)
+    rows = left.select("uri", "key").unique().iter_rows()
     return policies.list_patient_prefixes((uri.removesuffix(f"/{key}"), key) for uri, key in rows)
 
 

@@ -89,7 +89,9 @@ def _sign(opened: Manifest, output: Path, form: str, asked: timedelta | None, la
     from warehouse.access.enforcement import find_end
     from warehouse.filesystem import files
     from warehouse.manifests import presigning
+    from warehouse.manifests.past import leave_out_withdrawn
     from warehouse.manifests.permit import permit_manifest
+    from warehouse.settings import load_settings
 
     if not all(source.startswith("s3://") for source in opened.sources):
         raise UsageError("Its objects are in a folder, and have no addresses. Use chest manifest download.")
@@ -107,12 +109,11 @@ def _sign(opened: Manifest, output: Path, form: str, asked: timedelta | None, la
         settle=lambda agreed: {"to": str(output), "ends": presigning.format_moment(find_ends(agreed).at)},
     )
     end = find_ends(found)
-    rows = opened.polars().select("uri", "key", "object", "size", "etag").iter_rows()
+    left = leave_out_withdrawn(opened, lake, load_settings(), print_note)
+    rows = left.select("uri", "key", "object", "size", "etag").iter_rows()
     with files.write_text_atomically(output) as file:
         for line in presigning.render_addresses(presigning.sign_rows(signer, rows, end.at), form, end.at):
             file.write(line)
-    print_line(
-        f"{output}: {opened.about['counts']['objects']:,} addresses, valid until {presigning.format_moment(end.at)}"
-    )
+    print_line(f"{output}: {left.height:,} addresses, valid until {presigning.format_moment(end.at)}")
     how = _FORMS[output.suffix][1].format(file=output)
     print_note(f"They end with {end.by}. To fetch:  {how}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from warehouse.withdrawal.digests import open_key
 
 if TYPE_CHECKING:
     import duckdb
+    import polars as pl
 
     from warehouse.manifests.manifest import Manifest
 
@@ -82,6 +83,23 @@ def find_withdrawn(manifest: Manifest, lake_address: str, settings: Settings) ->
             return ()
         key = open_key(con, place, checks)
     return tuple(sorted(key.find_patients(_list_patients(manifest, settings), digests)))
+
+
+def leave_out_withdrawn(
+    manifest: Manifest,
+    lake_address: str,
+    settings: Settings,
+    warn: Callable[[str], object],
+) -> pl.DataFrame:
+    """The rows of a manifest without those of patients who have withdrawn since; `warn` is called with who they are."""
+    import polars as pl
+
+    rows = manifest.polars()
+    withdrawn = find_withdrawn(manifest, lake_address, settings)
+    if not withdrawn:
+        return rows
+    warn(explain_withdrawn(withdrawn, "Their objects are left out."))
+    return rows.filter(~pl.col("patient_id").is_in(list(withdrawn)))
 
 
 def refuse_withdrawn(con: duckdb.DuckDBPyConnection, rows: str, patients: Sequence[str]) -> dict[str, str]:

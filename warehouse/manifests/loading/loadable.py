@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +74,7 @@ class Loadable:
             files = _find_files(made, rows, data, objects)
             return datasets.FileDataset(files, rows["key"].to_list(), names, read, transform)
         from warehouse.manifests.loading.streaming import Stream
+        from warehouse.manifests.past import leave_out_withdrawn
         from warehouse.manifests.permit import permit_manifest
         from warehouse.manifests.sources import resolve_sources
         from warehouse.settings import load_settings
@@ -82,6 +84,8 @@ class Loadable:
         settings = settings or load_settings()
         permit_manifest(made, lake_address, agreement, what="to_torch", settings=settings)
         places = resolve_sources(made, made.sources, source, lake_address, settings)
+        left = leave_out_withdrawn(made, lake_address, settings, warnings.warn)
+        rows = rows.join(left.select("uri").unique(), on="uri", how="semi", maintain_order="left")
         table = rows.select("key", "uri", "size", "etag", "patient_id", *names).to_arrow()
         opened = Stream(table, places, settings, in_flight, seed, on_error == "skip")
         return datasets.StreamDataset(opened, read, transform, rank)
