@@ -19,6 +19,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.errors import AccessRefusedError, UsageError
 from warehouse.lake import store
 from warehouse.lake.location import parse_address
+from warehouse.manifests.past import leave_out_withdrawn
 from warehouse.query.session import ALL_GROUPS, Session
 from warehouse.settings import Settings, load_settings
 
@@ -66,8 +67,11 @@ def permit_manifest(
         except AccessRefusedError as error:
             log_refusal(place, settings, name, what, error)
             raise
-        patients = manifest.polars().get_column("patient_id").unique().to_list()
+        rows = leave_out_withdrawn(manifest, lake_address, settings, lambda _: None)
+        patients = rows.get_column("patient_id").unique().to_list()
         counts = {kind: manifest.about["counts"][kind] for kind in ("objects", "images")}
+        if len(patients) < manifest.about["counts"]["patients"]:  # some have withdrawn: nothing of theirs is handed out
+            counts = {"objects": rows.height}
         facts = {"digest": manifest.digest, "seal": manifest.seal, **counts, **settled}
         log_release(session.con, place, settings, name, what, patients, **facts)
         return found
