@@ -53,7 +53,7 @@ def explain_shortage(error: Exception) -> str:
 def explain_damage(error: Exception) -> str:
     """A missing or damaged file of the lake in one line, which quotes nothing of it; "" for any other error."""
     text, kind = str(error)[:_MOST_SEARCHED], type(error).__name__
-    if kind in _OF_THE_QUERY or not (found := _DAMAGE.search(text)):
+    if kind in _OF_THE_QUERY or "Permission denied" in text or not (found := _DAMAGE.search(text)):
         return ""
     name = f" ({found[0]})" if found[0].startswith("ducklake-") else ""
     return f"A file of the lake{name} is missing, or is not what was written. Examine the lake:  chest doctor"
