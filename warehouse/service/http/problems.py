@@ -32,8 +32,8 @@ MEDIA_TYPE = "application/problem+json"
 #: The first class that fits gives the status and the title.
 _KINDS: tuple[tuple[type[WarehouseError], int, str], ...] = (
     (ForbiddenError, 403, "Not allowed"),
+    (DifferenceError, 403, "Too small a difference"),  # one of the next, so it comes first
     (AccessRefusedError, 403, "Not covered by an agreement"),
-    (DifferenceError, 403, "Too small a difference"),
     (OverloadedError, 503, "Too many requests"),
     (NotFoundError, 404, "Not found"),
     (UntrustedSqlError, 400, "SQL that is not allowed"),
