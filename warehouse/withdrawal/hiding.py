@@ -62,7 +62,10 @@ def hide_withdrawn(
 def is_history_clean(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether no snapshot of the attached lake has rows of anybody on the standing list, as far as is known."""
     history = store.list_snapshots(con)
-    return standing_list.is_applied(history, history[0].number)
+    if standing_list.is_applied(history, history[0].number):
+        return True
+    excluded = (entry for entry in standing_list.read_entries(con) if entry.is_excluded)
+    return all(entry.is_purged and not entry.is_purge_due for entry in excluded)
 
 
 def _find_file(folder: str) -> str:
