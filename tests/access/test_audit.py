@@ -13,7 +13,7 @@ from conftest import Chest
 
 from warehouse.access import vocabulary
 from warehouse.access.audit import audit_releases
-from warehouse.access.enforcement import find_today
+from warehouse.access.programme import get_today
 from warehouse.lake import location
 from warehouse.settings import Settings
 
@@ -57,9 +57,9 @@ def test_who_took_what_is_found_by_agreement_patient_and_day(here: Chest, lake: 
     assert run(lake, patient="PatB") == everything[:1]
     assert run(lake, patient="PatX") == []
     assert run(lake, patient="PatA", agreement="2026-0001") == everything[:1]
-    assert run(lake, since=find_today()) == everything
-    assert run(lake, since=find_today() + timedelta(days=1)) == []
-    shown = here("audit", "--lake", lake, "--patient", "PatB", "--since", find_today(), "--format", "json")
+    assert run(lake, since=get_today()) == everything
+    assert run(lake, since=get_today() + timedelta(days=1)) == []
+    shown = here("audit", "--lake", lake, "--patient", "PatB", "--since", get_today(), "--format", "json")
     assert [one["agreement"] for one in json.loads(shown.stdout)] == ["2026-0001"]
     text = here("audit", "--lake", lake).stdout
     assert "released under 2026-0001: chest sql, by " in text
@@ -100,7 +100,7 @@ def test_manifests_without_an_agreement_are_listed(here: Chest, lake: str, tmp_p
 
 
 def test_the_end_of_the_programme_ends_what_is_taken(here: Chest, lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHEST_PROGRAMME_END", str(find_today() - timedelta(days=1)))
+    monkeypatch.setenv("CHEST_PROGRAMME_END", str(get_today() - timedelta(days=1)))
     refused = here("sql", "select 1 from patients", "--lake", lake, "--agreement", "2026-0010")
-    assert (refused.returncode, f"ended on {find_today() - timedelta(days=1)}" in refused.stderr) == (1, True)
+    assert (refused.returncode, f"ended on {get_today() - timedelta(days=1)}" in refused.stderr) == (1, True)
     assert run(lake, agreement="2026-0010")[0]["kind"] == "refused"

@@ -9,7 +9,7 @@ from conftest import write_objects
 
 import warehouse
 from warehouse.access import log, switch, vocabulary
-from warehouse.access.enforcement import find_today
+from warehouse.access.programme import get_today
 from warehouse.lake import location
 from warehouse.settings import Settings
 
@@ -28,8 +28,8 @@ TERMS: dict[str, Any] = {
     "modalities": ["all"],
     "centres": [],
     "fields": ["all"],
-    "starts": str(find_today() - timedelta(days=100)),
-    "ends": str(find_today() + timedelta(days=100)),
+    "starts": str(get_today() - timedelta(days=100)),
+    "ends": str(get_today() + timedelta(days=100)),
     "output": "a model",
 }
 #: Agreements by ID: how each differs from that.
@@ -38,8 +38,8 @@ AGREEMENTS: dict[str, dict[str, Any]] = {
     "2026-0002": {"modalities": ["CT"]},
     "2026-0003": {"centres": [LEEDS]},
     "2026-0004": {"fields": ["age"]},
-    "2026-0005": {"ends": str(find_today() - timedelta(days=1))},
-    "2026-0006": {"starts": str(find_today() + timedelta(days=1))},
+    "2026-0005": {"ends": str(get_today() - timedelta(days=1))},
+    "2026-0006": {"starts": str(get_today() + timedelta(days=1))},
     "2026-0007": {},  # revoked
     "2026-0008": {"duo": ["DUO:0000042"]},
     "2026-0009": {"fields": []},

@@ -16,7 +16,7 @@ from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.current import read_current
 from warehouse.access.duo import Purpose, match_data_use
 from warehouse.access.patient_sets import DifferenceError, digest_patients, digest_set
-from warehouse.access.programme import read_programme_end
+from warehouse.access.programme import get_today, read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from warehouse.access.log import Event
     from warehouse.lake.location import Location
     from warehouse.settings import Settings
-
-
-def find_today() -> date:
-    """The day on which agreements are judged: UTC, as their days are."""
-    return datetime.now(UTC).date()
 
 
 def find_end(agreement: Agreement) -> datetime:
@@ -58,7 +53,7 @@ def require_in_force(agreement: Agreement, conditions: Sequence[str], day: date 
 
     AccessRefusedError with the reason. Returns what a person must look at, and has by granting it.
     """
-    state = agreement.state_on(day or find_today())
+    state = agreement.state_on(day or get_today())
     if state != "active":
         when = {
             "not started": f"starts on {agreement.starts}",

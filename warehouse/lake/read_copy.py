@@ -44,7 +44,7 @@ def drop_read_copy(location: Location, *, only_stale: bool = False) -> None:
     """Remove the copy, so that readers attach the catalogue; for a writer, which holds the lock.
 
     At the start of its session if the copy is not that of the catalogue (`only_stale`), because readers believe it
-    while a writer is at work; and before a commit that must be seen at once: a withdrawal, or an event of access.
+    while a writer is at work; and where a change must be seen at once: a withdrawal, a purge, an event of access.
     """
     if location.folder is None:
         return
@@ -93,9 +93,3 @@ def renew_read_copy(con: duckdb.DuckDBPyConnection, location: Location, *, has_c
             part.chmod(written.st_mode & 0o777)
             os.utime(part, ns=(written.st_atime_ns, written.st_mtime_ns))
             part.replace(target)
-
-
-def remove_read_copy(location: Location) -> None:
-    """Remove the copy after a change that readers must not miss; the next writer makes it anew."""
-    if location.folder is not None:
-        (location.folder / READ_COPY).unlink(missing_ok=True)

@@ -16,6 +16,9 @@ from warehouse.lake.location import Location
 
 #: The name under which a lake is attached; views and macros refer to it.
 ALIAS = "lake"
+#: Commits that publish nothing have one of these in their info: a manifest, an event of access, what was released, the
+#: standing list of withdrawals, checksums of files; that checks blocked a refresh; the same rows in other files.
+_QUIET = {"manifest", "access", "released", "withdrawals", "files", "blocked", "upkeep"}
 
 
 def find_catalogue(location: Location, database: str = f"__ducklake_metadata_{ALIAS}") -> str:
@@ -39,21 +42,6 @@ class Snapshot:
         return bool(self.info.get("published"))
 
     @property
-    def is_register(self) -> bool:
-        """Whether it only registered a manifest or an event of access, so that there is nothing to publish."""
-        return "manifest" in self.info or "access" in self.info
-
-    @property
-    def is_release(self) -> bool:
-        """Whether it only recorded what was released under an agreement."""
-        return "released" in self.info
-
-    @property
-    def is_standing_list(self) -> bool:
-        """Whether it only changed the standing list of withdrawals, which the next refresh applies."""
-        return "withdrawals" in self.info
-
-    @property
     def is_blocked(self) -> bool:
         """Whether it only recorded that checks blocked a refresh."""
         return "blocked" in self.info
@@ -64,21 +52,9 @@ class Snapshot:
         return "upkeep" in self.info
 
     @property
-    def is_record(self) -> bool:
-        """Whether it only recorded the checksums of files."""
-        return "files" in self.info
-
-    @property
     def has_new_data(self) -> bool:
         """Whether it has new data that readers do not see until it is published."""
-        return not (
-            self.is_register
-            or self.is_release
-            or self.is_standing_list
-            or self.is_blocked
-            or self.is_maintenance
-            or self.is_record
-        )
+        return not _QUIET & self.info.keys()
 
 
 def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:

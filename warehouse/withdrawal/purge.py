@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import UsageError
 from warehouse.lake import locks, waiting
-from warehouse.lake.read_copy import remove_read_copy
+from warehouse.lake.read_copy import drop_read_copy
 from warehouse.progress import Progress, ignore_progress
 from warehouse.withdrawal import catalogue as catalogues
 from warehouse.withdrawal import changing, cleaning_up, mentions, proof, removal, rewriting, rows, standing_list, stored
@@ -140,7 +140,7 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
             progress("rewriting", place_of, len(touched))
         _commit(catalogue, done, patterns, written, others)
     # Readers of it would miss the old files; it has least and greatest values, too.
-    remove_read_copy(place)
+    drop_read_copy(place)
 
 
 def _commit(
