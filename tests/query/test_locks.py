@@ -12,9 +12,11 @@ import pytest
 from conftest import copy_lake
 
 import warehouse
-from warehouse.lake.read_copy import READ_COPY
+from warehouse.lake import location, store
+from warehouse.lake.read_copy import READ_COPY, find_read_copy
 from warehouse.manifests import register
 from warehouse.query.status import measure_status
+from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
 
 # In a process of its own: a second SQLite library in this one would drop the reader's locks.
@@ -103,3 +105,12 @@ def test_the_copy_of_a_writer_that_died_is_not_read(lake: Path, tmp_path: Path) 
     os.utime(place / READ_COPY, ns=(kept[1].st_atime_ns, kept[1].st_mtime_ns))
     with warehouse.open(place) as wh:
         assert wh.snapshot.number == newer
+
+
+def test_a_writer_drops_the_copy_of_one_that_died_before_anybody_can_believe_it(lake: Path, tmp_path: Path) -> None:
+    place = location.parse_address(str(copy_lake(lake, tmp_path / "lake")))
+    warehouse.refresh(lake.parent / "bucket", tmp_path / "lake", add_source=True)
+    assert find_read_copy(place)
+    os.utime(tmp_path / "lake" / READ_COPY, ns=(1, 1))
+    with store.open_writer(place, Settings(), make=False):
+        assert find_read_copy(place) is None
