@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from conftest import copy_lake
 from dicomweb_client.web import DICOMwebClient
 from PIL import Image
 from pydicom.pixels.processing import apply_modality_lut
-from served import Served, serve_thread
+from served import Served, serve_process, serve_thread
 from servers import S3
 
 import warehouse
+from warehouse.lake import location
 from warehouse.object_store.base import Buffer, Content, ReadFailure
 from warehouse.object_store.folder import FolderBucket
 from warehouse.service.dicomweb.errors import UndecodableError
@@ -23,6 +25,7 @@ from warehouse.service.dicomweb.frames import open_pixels, read_decoded, rewrite
 from warehouse.service.dicomweb.objects import Buckets
 from warehouse.service.dicomweb.studies import Stored, write_path
 from warehouse.settings import Settings, load_settings
+from warehouse.withdrawal import changing
 
 #: Files of pydicom, by what is special about them.
 NAMES = {
@@ -305,3 +308,14 @@ def test_a_header_cannot_ask_for_all_memory(tmp_path: Path) -> None:
 def test_uids_are_quoted_in_addresses() -> None:
     """A UID is what a header states; it must not begin a line of a response."""
     assert write_path(("1.2", "3\r\nX: y", "a/../b")) == "/studies/1.2/series/3%0D%0AX%3A%20y/instances/a%2F..%2Fb"
+
+
+def test_no_pixels_of_a_patient_who_has_withdrawn_are_kept(served_lake: Path, tmp_path: Path) -> None:
+    lake = copy_lake(served_lake, tmp_path / "lake")
+    with serve_process(lake, tmp_path / "log") as served:
+        study = served.get("/dicomweb/studies?limit=1").json()[0]
+        patient, uid = study["00100020"]["Value"][0], study["0020000D"]["Value"][0]
+        assert served.get(f"/dicomweb/studies/{uid}").status_code == 200
+        changing.withdraw(location.parse_address(str(lake)), Settings(), [patient])
+        assert served.get(f"/dicomweb/studies/{uid}").status_code == 404
+        assert served.get(f"/dicomweb/studies/{uid}/metadata").status_code in (204, 404)

@@ -133,11 +133,11 @@ def _render_lines(document: dict[str, Any], digest: str) -> Iterator[str]:
     for change in document["files"]:
         yield f"file       {change['table']}: {change['old_file']} ({change['old_sha256']})"
         new = f"{change['new_file']} ({change['new_sha256']})" if change["new_file"] else "nothing: all its rows"
-        yield f"       →   {new}, {change['rows_removed']:,} rows removed"
+        yield f"       →   {new}, rows removed: {change['rows_removed']:,}"
     searched = document["searched"]
     yield (
-        f"searched   {searched['files']:,} files, {searched['bytes']:,} bytes, {len(searched['catalogues']):,} "
-        f"catalogues, by {', '.join(searched['by'])}"
+        f"searched   files: {searched['files']:,}, bytes: {searched['bytes']:,}, catalogues: "
+        f"{len(searched['catalogues']):,}, by {', '.join(searched['by'])}"
     )
     for backup in document["backups"]:
         state = "renewed" if backup["renewed"] else f"NOT renewed, {backup['problem']}"
@@ -153,5 +153,5 @@ def _render_objects(objects: list[dict[str, Any]]) -> Iterator[str]:
         yield "bucket     no object of theirs was known"
         return
     for one in objects:
-        yield f"bucket     {one['source']}: {one['objects']:,} objects ({one['kind']}, {one['bytes']:,} bytes)"
+        yield f"bucket     {one['source']}: objects of kind {one['kind']}: {one['objects']:,} ({one['bytes']:,} bytes)"
     yield "           These are the sender's, and remain: delete them there, with all versions of a versioned bucket."
