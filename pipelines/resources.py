@@ -34,6 +34,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     lake: str = ""
     first_wait: float = retries.FIRST_WAIT  # seconds until a step that may heal is tried again
     manifests: str = ""
+    engine: str = ""  # a Spark cluster that loads many objects: sc://HOST:15002, spark://HOST:7077, yarn
     encrypted: bool = False  # a new lake is made with encrypted files, and no other is written
     sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
@@ -45,7 +46,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def settings(self) -> Settings:
         """The settings as they are now."""
         found = load_settings()
-        return replace(found, encrypted=1) if self.encrypted else found
+        return replace(found, encrypted=int(self.encrypted or found.encrypted), engine=self.engine or found.engine)
 
     @property
     def folder(self) -> Path:

@@ -38,6 +38,7 @@ class Settings:
     )
     threads: int = 0  # of DuckDB; 0: one per core, less one in a refresh, which fetches and extracts on it
     workers: int = 0  # processes that load many objects in a refresh; 0: one per core, 1: none but its own
+    engine: str = ""  # a Spark cluster that loads many objects in a refresh: sc://HOST:15002, spark://HOST:7077, yarn
     fetch_threads: int = 32  # requests in flight to S3
     request_seconds: float = 20.0  # that S3 or SQS may be silent; about twice that is tried again
     unit_objects: int = 8_192  # objects fetched, extracted and committed together ...

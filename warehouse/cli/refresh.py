@@ -23,6 +23,14 @@ Inventory = Annotated[
         show_default=False,
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        envvar="CHEST_ENGINE",
+        help="Load many objects by a Spark cluster: sc://HOST:15002, spark://HOST:7077, yarn, local-cluster.",
+        show_default=False,
+    ),
+]
 AllowRemovals = Annotated[
     bool, typer.Option("--allow-removals", help="Accept that over 10 % of the objects are gone or unreadable.")
 ]
@@ -52,6 +60,7 @@ def refresh(
     patient: Patient = None,
     full: Full = False,
     inventory: Inventory = "",
+    engine: Engine = "",
     allow_removals: AllowRemovals = False,
     add_source: AddSource = False,
     reextract: Reextract = False,
@@ -68,6 +77,8 @@ def refresh(
 
     With --inventory the newest complete S3 Inventory replaces the listing of the whole bucket. It does not undo changes
     that the lake has loaded since. Parts of the bucket (--prefix, --patient) are always listed directly.
+
+    With --engine a Spark cluster loads what does not fit into a single unit of 8,192 objects (docs/scale.md).
 
     \b
     Examples:
@@ -92,7 +103,9 @@ def refresh(
             allow_removals=allow_removals,
             add_source=add_source,
             reextract_headers=reextract,
-            settings=replace(settings, inventory=inventory, encrypted=int(encrypted or settings.encrypted)),
+            settings=replace(
+                settings, inventory=inventory, engine=engine, encrypted=int(encrypted or settings.encrypted)
+            ),
             progress=report,
         )
     if form is Format.JSON:

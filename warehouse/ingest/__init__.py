@@ -15,6 +15,7 @@ from warehouse.ingest.listing import ListingCounts, list_objects
 from warehouse.ingest.loading import LoadCounts, load_clinical, load_images
 from warehouse.ingest.publish import Published, publish
 from warehouse.ingest.rereading import reextract
+from warehouse.ingest.units import engines
 from warehouse.lake import location, store
 from warehouse.lake.location import Location
 from warehouse.object_store.base import Bucket
@@ -77,13 +78,17 @@ def open_run(
     settings = settings or load_settings()
     memory.bound_memory()
     scope.check_scope(prefixes, patients)
+    if settings.engine:
+        from warehouse.ingest.units.sessions import require_engine
+
+        require_engine(settings.engine)
     place = location.parse_address(lake_address)
     is_limited = any(prefixes) or patients or changed_prefixes
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
     _require_apart(bucket, place)
     with store.open_writer(place, settings) as con, contextlib.closing(Kept()) as kept:
         sources.admit_source(con, bucket.source, add_source=add_source)
-        yield BucketRun(
+        run = BucketRun(
             con,
             bucket.source,
             settings,
@@ -94,6 +99,8 @@ def open_run(
             place=place,
             kept=kept,
         )
+        engines.require_engine(run)
+        yield run
 
 
 def _require_apart(bucket: Bucket, place: Location) -> None:

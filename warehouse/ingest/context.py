@@ -21,7 +21,7 @@ from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
-    from warehouse.ingest.units.local import LocalWorkers
+    from warehouse.ingest.units.unit import Workers
 
 T = TypeVar("T")
 
@@ -73,9 +73,9 @@ class Run:
 
 @dataclass(slots=True)
 class Kept:
-    """What is kept open from one step to the next, until the run ends: worker processes."""
+    """What is kept open from one step to the next, until the run ends: workers."""
 
-    workers: LocalWorkers | None = None
+    workers: Workers | None = None
 
     def close(self) -> None:
         """Close it."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from warehouse.engine import machine_memory, sql_files
+from warehouse.errors import UsageError
 from warehouse.ingest import readability
-from warehouse.ingest.context import BucketRun
+from warehouse.ingest.context import BucketRun, Run
 from warehouse.ingest.object_kinds import KINDS
 from warehouse.ingest.planning import Unit
-from warehouse.ingest.units.layouts import read_layouts
+from warehouse.ingest.units.layouts import Layout, read_layouts
 from warehouse.ingest.units.local import LocalWorkers
 from warehouse.ingest.units.registering import register_receipts
-from warehouse.ingest.units.unit import UnitTask, Work
+from warehouse.ingest.units.unit import UnitTask, Work, Workers
 from warehouse.lake import encryption
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 #: The fewest objects for each worker: with fewer, starting it takes longer than what it saves.
 OBJECTS_A_WORKER = 32_768
+#: Units that an engine gets at a time.
+MOST_UNITS = 32
 #: Memory that a worker may take, in MB (measured: docs/performance.md).
 WORKER_MB = 500
 
@@ -32,8 +36,11 @@ def count_workers(run: BucketRun, n_objects: int) -> int:
     """How many worker processes should load so many objects; 0 if this process does it alone.
 
     As many as cores, if there are enough objects and memory for them, or as CHEST_WORKERS says. The files of an
-    encrypted lake are written by DuckLake alone, which makes their keys.
+    encrypted lake are written by DuckLake alone, which makes their keys. With an engine: how many units it gets at a
+    time; 0 if a single one has all objects.
     """
+    if run.settings.engine:
+        return (run.settings.workers or MOST_UNITS) if n_objects > run.settings.unit_objects else 0
     if encryption.is_encrypted(run.con) or run.settings.workers == 1:
         return 0
     if run.settings.workers:
@@ -55,13 +62,32 @@ def open_loader(
         with pipelining.open_loader(run, kind, tool) as load:
             yield load
         return
-    work = Work(run.bucket.source, run.place.data_path, layouts, run.settings)
-    run.kept.workers = run.kept.workers or LocalWorkers(work, count)
+    run.kept.workers = run.kept.workers or _open_workers(run, layouts, count)
     yield partial(_load, run, kind, tool, run.kept.workers)
 
 
+def require_engine(run: Run) -> None:
+    """Raise UsageError if the engine of the settings cannot load into the lake."""
+    if run.settings.engine and encryption.is_encrypted(run.con):
+        raise UsageError(
+            f"The lake {run.place.name} is encrypted: only the process that holds it can write its files. Refresh it "
+            "without an engine (--engine, CHEST_ENGINE)."
+        )
+
+
+def _open_workers(run: BucketRun, layouts: dict[str, Layout], count: int) -> Workers:
+    # No address goes along: that of a catalogue or of a cluster may have a login.
+    settings = replace(run.settings, lake="", source="", sources="", engine="", inventory="", airlock="")
+    work = Work(run.bucket.source, run.place.data_path, layouts, settings)
+    if run.settings.engine:
+        from warehouse.ingest.units.spark import SparkWorkers
+
+        return SparkWorkers(work, run.settings.engine, count)
+    return LocalWorkers(work, count)
+
+
 def _load(
-    run: BucketRun, kind: ObjectKind, tool: str, workers: LocalWorkers, units: list[Unit]
+    run: BucketRun, kind: ObjectKind, tool: str, workers: Workers, units: list[Unit]
 ) -> Iterator[tuple[int, int, int]]:
     known: set[str] = set()
     for done in workers.run_units(kind.step, _read_units(run, units), len(units)):

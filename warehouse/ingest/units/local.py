@@ -17,26 +17,13 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from warehouse.errors import LakeError
-from warehouse.ingest.rejects import build_rejects
+from warehouse.ingest.units.batches import Batch, group_units, split
 from warehouse.ingest.units.unit import Receipt, UnitTask, Work
-from warehouse.object_store.base import ReadFailure
 
 #: The most units that a worker gets at a time: while one is extracted, the next is fetched.
 _MOST_AT_A_TIME = 4
-#: How often a unit may end its worker before it is halved: once may be chance, such as somebody's kill.
-_CHANCES = 2
 #: How many workers in a row may end before they have started.
 _MOST_STILLBORN = 4
-_DEADLY = ReadFailure("ended the process that read it, again and again; another version tries again", retry=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Units of a step that a worker does in order, and how often they have ended one."""
-
-    step: str
-    units: tuple[UnitTask, ...]
-    deaths: int = 0
 
 
 @dataclass(slots=True)
@@ -46,7 +33,7 @@ class _Process:
     program: subprocess.Popen[bytes]
     link: Connection
     is_ready: bool = False
-    batch: _Batch | None = None
+    batch: Batch | None = None
 
 
 @dataclass(slots=True)
@@ -88,8 +75,8 @@ class LocalWorkers:
 
         Raises the SourceError or LakeError of a worker, and LakeError if workers end before they have begun.
         """
-        waiting = _group(step, units, max(1, min(_MOST_AT_A_TIME, number // (2 * self.count))))
-        again: deque[_Batch] = deque()
+        waiting = group_units(step, units, max(1, min(_MOST_AT_A_TIME, number // (2 * self.count))))
+        again: deque[Batch] = deque()
         while True:
             while self._is_free() and (batch := again.popleft() if again else next(waiting, None)):
                 if not self._hand_over(batch):
@@ -108,7 +95,7 @@ class LocalWorkers:
     def _is_free(self) -> bool:
         return len(self._running) < self.count or any(process.batch is None for process in self._running)
 
-    def _hand_over(self, batch: _Batch) -> bool:
+    def _hand_over(self, batch: Batch) -> bool:
         """Give a batch to a free worker; false if that has ended meanwhile."""
         free = next((process for process in self._running if process.batch is None), None) or self._start()
         try:
@@ -119,7 +106,7 @@ class LocalWorkers:
         free.batch = batch
         return True
 
-    def _collect(self, process: _Process) -> tuple[list[tuple[UnitTask, Receipt]], list[_Batch]]:
+    def _collect(self, process: _Process) -> tuple[list[tuple[UnitTask, Receipt]], list[Batch]]:
         """The receipts of a worker; or if it has died, what is to be done again."""
         batch = process.batch
         assert batch
@@ -127,7 +114,7 @@ class LocalWorkers:
             found: Any = process.link.recv()
         except (EOFError, ConnectionError):
             self._bury(process)
-            return _split(batch) if process.is_ready else ([], [batch])
+            return split(batch) if process.is_ready else ([], [batch])
         if not process.is_ready:
             process.is_ready, self._stillborn = True, 0
             return [], []
@@ -145,29 +132,3 @@ class LocalWorkers:
                 f"Worker processes end as soon as they are started (exit code {process.program.returncode}). Load "
                 "within one process:  CHEST_WORKERS=1"
             )
-
-
-def _group(step: str, units: Iterable[UnitTask], size: int) -> Iterator[_Batch]:
-    group: list[UnitTask] = []
-    for unit in units:
-        group.append(unit)
-        if len(group) == size:
-            yield _Batch(step, tuple(group))
-            group = []
-    if group:
-        yield _Batch(step, tuple(group))
-
-
-def _split(batch: _Batch) -> tuple[list[tuple[UnitTask, Receipt]], list[_Batch]]:
-    """What becomes of a batch whose worker has died: its units one at a time, then halves, then a reject."""
-    deaths = batch.deaths + 1
-    if len(batch.units) > 1:
-        return [], [_Batch(batch.step, (unit,), deaths) for unit in batch.units]
-    (unit,) = batch.units
-    if deaths < _CHANCES:
-        return [], [_Batch(batch.step, (unit,), deaths)]
-    if unit.objects.num_rows > 1:
-        return [], [_Batch(batch.step, (half,), deaths) for half in unit.halve()]
-    keys = unit.objects.column("key").to_pylist()
-    rejects = build_rejects(unit.objects, dict.fromkeys(keys, _DEADLY))
-    return [(unit, Receipt(unit.id, rejects=rejects, missed=frozenset(keys)))], []

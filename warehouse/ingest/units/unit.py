@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from warehouse.ingest.units.layouts import Layout
 from warehouse.lake.stored_files import Checksum
@@ -77,3 +78,15 @@ class Receipt:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     retried: list[str] = field(default_factory=list)
     missed: frozenset[str] = frozenset()
+
+
+class Workers(Protocol):
+    """What loads units: processes of this machine, or a cluster."""
+
+    def run_units(self, step: str, units: Iterable[UnitTask], number: int) -> Iterator[list[tuple[UnitTask, Receipt]]]:
+        """Load a number of units of a step, in any order; yields what was done since the last time."""
+        ...
+
+    def close(self) -> None:
+        """End what runs."""
+        ...
