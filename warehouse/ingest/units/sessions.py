@@ -22,6 +22,8 @@ _MASTER = re.compile(r"spark://\S+|k8s://\S+|yarn|local-cluster(?:\[\d+,\d+,\d+\
 _CONNECT = re.compile(r"sc://[^\s/;]+(?:/\S*)?")
 #: How a line begins with which Java reports an exception.
 _JAVA = re.compile(r"^:? ?(?:[\w$]+\.)+[\w$]+: ")
+#: How the error of Python ends a traceback.
+_PYTHON = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): .*?(?=\.?$)", re.MULTILINE)
 _TOKEN = re.compile(r";token=([^;]+)")
 #: What a session of our own is set to. The page of Spark on the driver has no login; logs below ERROR are Spark's own.
 _CONFIG = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
@@ -106,7 +108,9 @@ def _keep_interrupts() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error of Spark that states something, with a full stop."""
+    """The line of an error of Spark that states something, with a full stop: its first, or that of Python's error."""
+    if raised := _PYTHON.findall(str(error)):
+        return f"{raised[-1]}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith(("JVM stacktrace", "An error occurred"))), "")
     text = _JAVA.sub("", text) or type(error).__name__
