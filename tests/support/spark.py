@@ -23,7 +23,9 @@ _SECONDS = 120
 
 @dataclass(frozen=True)
 class Spark:
-    """A running cluster: the addresses of its master and of its Connect server, and its workers' processes."""
+    """A running cluster: its folder, the addresses of its master and of its Connect server, its workers' processes."""
+
+    folder: Path
 
     master: str
     connect: str
@@ -103,7 +105,7 @@ def serve_spark(folder: Path, environment: dict[str, str]) -> Iterator[Spark]:
         for n in (1, 2):
             _wait_for(folder / f"worker{n}.log", "Successfully registered with master")
         _wait_for(folder / "connect.log", "Spark Connect server started")
-        yield Spark(master, f"sc://{HOST}:{connect_port}", workers)
+        yield Spark(folder, master, f"sc://{HOST}:{connect_port}", workers)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
