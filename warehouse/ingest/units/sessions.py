@@ -9,11 +9,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from warehouse.errors import LakeError, UsageError
 from warehouse.masking import mask_secrets, remember_secret
@@ -24,6 +26,9 @@ _CONNECT = re.compile(r"sc://[^\s/;]+(?:/\S*)?")
 _JAVA = re.compile(r"^:? ?(?:[\w$]+\.)+[\w$]+: ")
 #: How the error of Python ends a traceback.
 _PYTHON = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): .*?(?=\.?$)", re.MULTILINE)
+_CONNECT_PORT = 15002
+#: How long a Connect server may take to accept a connection.
+_KNOCK_SECONDS = 20
 _TOKEN = re.compile(r";token=([^;]+)")
 #: What a session of our own is set to. The page of Spark on the driver has no login; logs below ERROR are Spark's own.
 _CONFIG = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
@@ -57,6 +62,7 @@ def open_session(engine: str) -> tuple[Any, bool]:
         if _is_connect(engine):
             from pyspark.sql.connect.session import SparkSession as Remote
 
+            _knock(engine)
             session = Remote.builder.remote(engine).create()
             _ = session.version  # the first request
             return session, True
@@ -75,6 +81,13 @@ def open_session(engine: str) -> tuple[Any, bool]:
         for name, value in config.items():
             builder = builder.config(name, value)
         return builder.getOrCreate(), is_own
+
+
+def _knock(engine: str) -> None:
+    """Raise OSError if nothing listens at a Connect server's address; Spark's client would try for ten minutes."""
+    place = urlsplit(engine)
+    if not any(name in os.environ for name in ("grpc_proxy", "https_proxy", "http_proxy")):
+        socket.create_connection((place.hostname or "", place.port or _CONNECT_PORT), _KNOCK_SECONDS).close()
 
 
 @contextlib.contextmanager
