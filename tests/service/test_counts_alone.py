@@ -67,3 +67,40 @@ def test_those_who_may_see_rows_may_ask_all_of_that(served: Served, tokens: dict
     assert served.get(f"{path}/table1", tokens["rows"], params={"by": "swab_date"}).status_code == 200
     given = {"param": ["patients=Covid1", "patients=Covid2"]}
     assert served.get(f"{API}/cohorts/prior_data/counts", tokens["rows"], params=given).status_code == 200
+
+
+def test_a_count_that_fails_is_a_refusal(served_lake: Path) -> None:
+    """Whether it fails may depend on one patient: days added to an admission told its day, if asked often enough."""
+    import anyio
+
+    import warehouse
+    from warehouse.access.patient_sets import DifferenceError
+    from warehouse.service.core import Service
+    from warehouse.service.questions import Question
+    from warehouse.settings import Settings
+
+    with warehouse.open(served_lake) as wh:
+        number = wh.snapshot.number
+    service = Service(str(served_lake), Settings(), processes=1)
+    somebody = Caller("somebody", Rights.counts)
+    head = "-- title: All\n-- question: Who?\n-- grain: patient\nselect patient_id from patients\n"
+
+    async def ask_all() -> list[str]:
+        found = []
+        for condition in ("true", *["error(patient_id) is null"] * 5, "sex = 'F'", "error('no') is null", "true"):
+            given = {"name": "own", "sql": f"{head}where {condition}"}
+            try:
+                await service.ask(somebody, Question("counts", service.base, number, given), is_ours=True)
+                found.append("")
+            except DifferenceError as error:
+                found.append(str(error))
+        return found
+
+    try:
+        first, *failed, other, failed_again, again = anyio.run(ask_all)
+    finally:
+        service.close()
+    assert (first, again) == ("", "")
+    assert {*failed} == {"This count is refused. own cannot be counted with these parameters. Ask with others."}
+    assert other.startswith("You are shown no new counts")
+    assert failed_again == other
