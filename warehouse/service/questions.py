@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.engine.faults import require_lake
 from warehouse.engine.json_values import to_json_value
+from warehouse.engine.names import fold_name
 from warehouse.errors import CountFailedError, NotFoundError, UntrustedSqlError, UsageError
 from warehouse.service import counted_patients
 from warehouse.service.encoding import Form, encode_relation, encode_table
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.api import Cohort, Warehouse
+
+
+#: Parameters of the included cohorts that fix how many patients are drawn, or draw others.
+FIXING = frozenset({"per_answer", "draw"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +208,29 @@ def _prepare_count(warehouse: Warehouse, given: Mapping[str, Any]) -> Iterator[C
 
     with warehouse.limited():
         cohort = _prepare(warehouse, given)
+        if given["digests"]:
+            _require_plain(cohort, given.get("parameters") or {})
         try:
             yield cohort
         except DefinitionError:
             if not given["digests"]:
                 raise
             raise CountFailedError(f"{cohort.definition.name} cannot be counted with these parameters.") from None
+
+
+def _require_plain(cohort: Cohort, parameters: Mapping[str, Any]) -> None:
+    """UsageError for parameters that put numbers or sums together: of enough of them the small number left is known.
+
+    With 20 to 24 others of whom all are drawn, rounded numbers show how many the rest are; so do unions of centres.
+    """
+    chosen = {fold_name(name) for name in parameters}
+    for name, value in cohort.values.items():
+        if fold_name(name) in chosen and name in FIXING:
+            raise UsageError(
+                f"Those who may see counts alone cannot choose {name}: it fixes how many are drawn, or whom."
+            )
+        if fold_name(name) in chosen and isinstance(value, list) and len(value) > 1:
+            raise UsageError(f"Those who may see counts alone choose one value of {name}, not {len(value)}.")
 
 
 def _require_classes(cohort: Cohort, by: str | None) -> None:
