@@ -82,6 +82,27 @@ def test_no_known_number_is_added_and_no_values_are_united(token: tuple[Served, 
         assert served.post(f"{API}/cohorts/{name}/counts", {"parameters": given}, somebody).status_code in (200, 403)
 
 
+def test_steps_of_two_cohorts_that_begin_alike_are_compared(token: tuple[Served, str], served_lake: Path) -> None:
+    """Ranges of ages of one and of the other could have been subtracted: no film has a swab 1 day before and after."""
+    import warehouse
+
+    served, somebody = token
+    never = {"days_before": -1, "days_after": -1}
+    with warehouse.open(served_lake) as wh:
+        steps = {age: wh.cohort("covid_risk", min_age=age, **never).steps() for age in range(18, 90, 3)}
+    n = {
+        age: next(step.counts["patients"] or 0 for step in found if step.step == "of_age")
+        for age, found in steps.items()
+    }
+    one, other = next((a, b) for a in n for b in n if 0 < n[a] - n[b] < 5)
+    asked = [("covid_risk", one, 200), ("teaching_set", one, 200), ("teaching_set", other, 403)]
+    for name, age, status in asked:
+        given = {"parameters": {**never, "min_age": age}}
+        assert served.post(f"{API}/cohorts/{name}/attrition", given, somebody).status_code == status
+    fresh = {"parameters": {**never, "min_age": other}}
+    assert served.post(f"{API}/cohorts/covid_risk/attrition", fresh, somebody).status_code == 403
+
+
 def test_parameters_that_limit_how_many_are_drawn_are_known() -> None:
     """They are compared with a place in an order, or are part of the text whose digest orders."""
     from sqlglot import exp, parse_one
