@@ -4,7 +4,9 @@
     layouts      how the lake stores its tables
     writing      writes the rows of a unit as Parquet files, into the partitions of the lake
     working      a worker: fetches, extracts and writes units
+    batches      what becomes of units whose worker has died
     local        worker processes on this machine
+    spark        executors of a Spark cluster; its sessions (sessions), what they get (shipping), what they do (executing)
     registering  makes the files of receipts part of the lake, in one transaction
     engines      chooses the workers, and drives them
 
