@@ -6,7 +6,7 @@
     working      a worker: fetches, extracts and writes units
     batches      what becomes of units whose worker has died
     local        worker processes on this machine
-    spark        executors of a Spark cluster; its sessions (sessions), what they get (shipping), what they do (executing)
+    spark        executors of a Spark cluster: its `sessions`, what they get (`shipping`), what they do (`executing`)
     registering  makes the files of receipts part of the lake, in one transaction
     engines      chooses the workers, and drives them
 
