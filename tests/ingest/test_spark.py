@@ -215,3 +215,13 @@ def test_few_objects_need_no_cluster(bucket: Path, tmp_path: Path, calm: Tables)
     require_spark()
     warehouse.refresh(bucket, tmp_path / "lake", settings=Settings(engine="sc://127.0.0.1:1"))
     assert read_tables(tmp_path / "lake") == calm
+
+
+def test_dagsters_resource_has_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.resources import ChestWarehouse
+
+    monkeypatch.setenv("CHEST_ENGINE", "yarn")
+    assert ChestWarehouse().settings.engine == "yarn"
+    secret = "sc://cluster/;token=s3cr3t-word"
+    assert ChestWarehouse(engine=secret).settings.engine == secret
+    assert "s3cr3t-word" not in repr(ChestWarehouse(engine=secret))
