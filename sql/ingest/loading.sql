@@ -19,6 +19,7 @@ left join {{ table }} as loaded on objects.source = loaded.source and objects.ke
 where
     objects.source = $source
     and objects.kind = {{ kind }}
+    and {{ of_keys }}
     and {{ within }}
     and (
         coalesce(rejects.retry, true)
@@ -61,7 +62,10 @@ select
     row_number() over () as place,
     *
 from (
-    select headers.*, paired.* exclude (key)
+    select
+        headers.*,
+        paired.* exclude (key),
+        case when ends_with(headers.key, '.json') then 'json' else 'dcm' end as header_source
     from headers
     left join paired on headers.key = paired.key
     order by headers.group_name, headers.patient_id, headers.key
@@ -80,7 +84,7 @@ from (
 );
 
 -- name: sizes
-select place, size from pending order by place;
+select place, least(size, $most) as size from pending order by place;
 
 -- name: unit
 select * exclude (place) from pending where place between $first and $last order by place;
@@ -105,6 +109,17 @@ select
 from batch
 left join readings_read as readings on batch.key = readings.key
 where batch.key not in (select key from rows_read where not is_header);
+
+-- name: name_patients
+-- What the header named, where the key does not.
+update raw.objects
+set patient_id = named.patient_id
+from (select source, key, patient_id from rows_read where is_header) as named
+where
+    objects.source = named.source
+    and objects.key = named.key
+    and objects.layout = 'any'
+    and objects.patient_id is distinct from named.patient_id;
 
 -- name: insert_clinical
 insert into core.clinical by name select {{ names_core_clinical }} from rows_read where is_record;

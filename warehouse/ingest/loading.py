@@ -18,6 +18,7 @@ from warehouse.catalog import columns
 from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
 from warehouse.ingest import (
+    dcm_reading,
     extraction,
     fetching,
     header_extraction,
@@ -28,6 +29,7 @@ from warehouse.ingest import (
 )
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.fetching import Fetched
+from warehouse.ingest.header_sources import choose_headers
 from warehouse.ingest.planning import Unit
 from warehouse.ingest.recleaning import reclean
 from warehouse.ingest.rejects import collect_rejects, reject_oversized, write_rejects
@@ -69,6 +71,10 @@ class _ObjectKind:
     beside: tuple[str, ...]
     #: The digest of the rules that read it.
     rules: Callable[[], str]
+    #: Its objects, by their keys.
+    of_keys: str = "true"
+    #: Whether its headers are read from .dcm objects.
+    is_dcm: bool = False
     #: Extraction threads; with one, headers and the writer keep two cores busy. As many units are in memory at once, so
     #: each is correspondingly smaller.
     extractors: int = 1
@@ -85,6 +91,13 @@ _IMAGES = _ObjectKind(
     ("insert_images", "insert_headers"),
     ("raw.headers",),
     normal_form.compute_rules_digest,
+    of_keys="ends_with(objects.key, '.json')",
+)
+_DCM = replace(
+    _IMAGES,
+    inserts=("insert_images", "insert_headers", "name_patients"),
+    of_keys="not ends_with(objects.key, '.json')",
+    is_dcm=True,
 )
 _CLINICAL = _ObjectKind(
     "clinical",
@@ -116,10 +129,24 @@ class _Unit:
 def load_images(run: BucketRun) -> LoadCounts:
     """Load the pending headers into core.images and raw.headers; SourceError if the bucket fails midway.
 
+    Those of .json objects come before those that are read from .dcm objects, if the layout of the source has these.
     First, stored headers that were read by other rules are read again, without being fetched.
     """
     reread(run)
-    return _load(run, _IMAGES)
+    counts = _load(run, _IMAGES)
+    choose_headers(run)
+    if run.layout.reads_dcm:
+        counts = _add_dcm(run, counts)
+    return counts
+
+
+def _add_dcm(run: BucketRun, counts: LoadCounts) -> LoadCounts:
+    """Load the pending headers of .dcm objects; what a unit had no room for is pending still."""
+    is_cut = True
+    while is_cut:
+        found, is_cut = _load_some(run, _DCM)
+        counts = replace(counts, loaded=counts.loaded + found.loaded, rejected=counts.rejected + found.rejected)
+    return counts
 
 
 def load_clinical(run: BucketRun) -> LoadCounts:
@@ -132,30 +159,39 @@ def load_clinical(run: BucketRun) -> LoadCounts:
 
 
 def _load(run: BucketRun, target: _ObjectKind) -> LoadCounts:
+    return _load_some(run, target)[0]
+
+
+def _load_some(run: BucketRun, target: _ObjectKind) -> tuple[LoadCounts, bool]:
+    """Load pending objects; also whether some were left out for lack of room in their unit."""
     tool = f"{__version__} {target.rules()}"
     unloaded = sql_files.fill(
         sql_files.read_statements(_SQL)["unloaded"],
         kind=sql_files.literal(target.kind),
+        of_keys=target.of_keys,
         table=target.table,
         within=run.within("objects.key"),
         tool=sql_files.literal(tool),
     )
     most, room = (limit // target.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
     run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))
-    done, loaded, rejected = 0, 0, 0
+    done, loaded, rejected, is_cut = 0, 0, 0, False
     idle: list[extraction.Extractor] = []
     run.progress(target.step, 0, 0)
     with contextlib.ExitStack() as stack:
-        for total, spans in planning.make_plans(run, unloaded, paired=target is _IMAGES):
+        for total, spans in planning.make_plans(
+            run, unloaded, paired=target is not _CLINICAL, most_bytes=dcm_reading.UNIT_BYTES if target.is_dcm else 0
+        ):
             run.progress(target.step, done, total)
             idle = idle or [stack.enter_context(extraction.open_extractor()) for _ in range(target.extractors)]
-            rejected += reject_oversized(run, target.step, tool)
-            for unit in _prepare_units(run, target, idle, spans):
+            rejected += 0 if target.is_dcm else reject_oversized(run, target.step, tool)
+            for span, unit in zip(spans, _prepare_units(run, target, idle, spans), strict=True):
                 counts = _store(run, target, tool, unit)
+                is_cut = is_cut or unit.fetched.objects.num_rows < span.count
                 loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
                 done += unit.fetched.objects.num_rows
                 run.progress(target.step, done, total)
-    return LoadCounts(loaded, rejected)
+    return LoadCounts(loaded, rejected), is_cut
 
 
 def _prepare_units(
@@ -177,7 +213,11 @@ def _prepare_units(
         try:
             for span in spans:
                 objects = run.con.execute(statement, span.places).to_arrow_table()
-                fetched = fetchers.submit(fetching.fetch, run, objects, buffers[0])
+                fetched = (
+                    fetchers.submit(dcm_reading.fetch, run.bucket, run.settings, objects)
+                    if target.is_dcm
+                    else fetchers.submit(fetching.fetch, run, objects, buffers[0])
+                )
                 ahead.append(extractors.submit(_extract, target, idle, fetched))
                 buffers.rotate(-1)
                 if len(ahead) > _AHEAD:

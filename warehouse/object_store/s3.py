@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
 from warehouse.errors import SourceDownError, SourceError, UsageError
-from warehouse.object_store.base import DELETED_SINCE_LISTING, DENIED, Buffer, Content, Facts, ReadFailure, Skipped
+from warehouse.object_store.base import (
+    CHANGED_SINCE_LISTING,
+    DELETED_SINCE_LISTING,
+    DENIED,
+    Buffer,
+    Content,
+    Facts,
+    ReadFailure,
+    Skipped,
+)
 from warehouse.object_store.s3_listing import NotAListingError, list_pages
 from warehouse.object_store.s3_reading import Etags, read_all
 from warehouse.settings import Settings
@@ -225,6 +234,40 @@ class S3Bucket:
                 else ReadFailure("it cannot be read", error=error)
             )
 
+    def read_range(self, key: str, etag: str, start: int, stop: int) -> bytes | ReadFailure:
+        """Read a part of an object; SourceError for an error of the bucket."""
+        import obstore
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+        if not is_spellable(f"{self._below}{key}"):
+            return self._read_range_with_boto3(key, etag, start, stop)
+        try:
+            answer = obstore.get(self._store, f"{self._below}{key}", options={"range": (start, stop)})
+            found, given = bytes(answer.bytes()), (answer.meta["e_tag"] or "").strip('"')
+        except (FileNotFoundError, ValueError):
+            return self._read_range_with_boto3(key, etag, start, stop)
+        except (PermissionError, PermissionDeniedError, UnauthenticatedError):
+            return DENIED
+        except BaseError as error:
+            return self._to_read_failure(error)
+        return found if given == etag and len(found) == stop - start else CHANGED_SINCE_LISTING
+
+    def _read_range_with_boto3(self, key: str, etag: str, start: int, stop: int) -> bytes | ReadFailure:
+        """The same for a key that obstore cannot represent, or to confirm that it is gone."""
+        try:
+            content = self._stream_with_boto3(key, start, stop)
+            if isinstance(content, ReadFailure):
+                return content
+            found = b"".join(content.chunks)
+        except SourceError as error:
+            cause = error.__context__
+            return (
+                self._to_read_failure(cause)
+                if isinstance(cause, Exception)
+                else ReadFailure("it cannot be read", error=error)
+            )
+        return found if content.etag == etag and len(found) == stop - start else CHANGED_SINCE_LISTING
+
     def _to_read_failure(self, error: Exception) -> ReadFailure:
         """Convert an error about an object; raises SourceError for an error about the bucket."""
         if "InvalidObjectState" in str(error):
@@ -268,13 +311,12 @@ class S3Bucket:
         except BaseError as error:
             raise aws.to_source_error(self.source, error) from None
 
-    def _stream_with_boto3(self, key: str, start: int) -> Content | ReadFailure:
+    def _stream_with_boto3(self, key: str, start: int, stop: int = 0) -> Content | ReadFailure:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        wanted = {"Range": f"bytes={start}-{stop - 1 if stop else ''}"} if start or stop else {}
         try:
-            answer = self._client.get_object(
-                Bucket=self._name, Key=f"{self._below}{key}", **({"Range": f"bytes={start}-"} if start else {})
-            )
+            answer = self._client.get_object(Bucket=self._name, Key=f"{self._below}{key}", **wanted)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in ("NoSuchKey", "404"):
