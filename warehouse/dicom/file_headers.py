@@ -1,4 +1,4 @@
-"""Reads the header of a DICOM file (PS3.10) up to its pixels, from the first bytes of the file, as DICOM JSON (PS3.18 F).
+"""Reads the header of a DICOM file (PS3.10), from its first bytes up to the pixels, as DICOM JSON (PS3.18 F).
 
 pydicom parses the file; its elements are converted here, because values in their usual form need no object each: a
 header takes a quarter of the time. What is not in its usual form is left to pydicom, and what that cannot read keeps
@@ -12,9 +12,10 @@ import io
 import logging
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from warehouse.dicom import file_elements, file_starts
 from warehouse.dicom.normal_form import MAX_DEPTH
@@ -74,7 +75,7 @@ class _Start(io.BytesIO):
 
 
 def read_header(content: bytes, size: int) -> FileHeader:
-    """Read the header of a file of `size` bytes from its first bytes.
+    """Read the header of a file of `size` bytes from its first bytes, which are all or at least 132.
 
     NeedMoreError if it does not end within them, UnreadableError with the reason if it is not a DICOM file or cannot be
     read.
@@ -140,7 +141,7 @@ def _convert(dataset: Dataset) -> FileHeader:
 
 _lock = threading.Lock()
 _n_quiet = 0
-_former: tuple[Any, int] | None = None
+_former = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
@@ -150,21 +151,27 @@ def quiet_pydicom() -> Iterator[None]:
     Its settings belong to the process, so several threads share one change of them. Whoever reads many headers enters
     it once for all.
     """
-    global _n_quiet, _former  # noqa: PLW0603
-    from pydicom import config
-
-    log = logging.getLogger("pydicom")
+    global _n_quiet  # noqa: PLW0603
     with _lock:
         if not _n_quiet:
-            _former = (config.settings.reading_validation_mode, log.level)
-            config.settings.reading_validation_mode = config.IGNORE
-            log.setLevel(logging.CRITICAL + 1)
+            _silence()
         _n_quiet += 1
     try:
         yield
     finally:
         with _lock:
             _n_quiet -= 1
-            if not _n_quiet and _former:
-                config.settings.reading_validation_mode = _former[0]
-                log.setLevel(_former[1])
+            if not _n_quiet:
+                _former.close()
+
+
+def _silence() -> None:
+    from pydicom import config
+
+    log = logging.getLogger("pydicom")
+    _former.callback(setattr, config.settings, "reading_validation_mode", config.settings.reading_validation_mode)
+    _former.callback(log.setLevel, log.level)
+    _former.enter_context(warnings.catch_warnings())
+    config.settings.reading_validation_mode = config.IGNORE
+    log.setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore", UserWarning)

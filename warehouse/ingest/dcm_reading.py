@@ -63,7 +63,7 @@ def fetch(bucket: Bucket, settings: Settings, objects: pa.Table) -> Fetched:
 
 def _name_patient(
     layout: str, patient: str | None, header: file_headers.FileHeader | ReadFailure
-) -> str | None | ReadFailure:
+) -> str | ReadFailure | None:
     """The patient of an object, or why it has none."""
     if isinstance(header, ReadFailure) or layout != "any":
         return header if isinstance(header, ReadFailure) else patient

@@ -52,8 +52,8 @@ def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) 
     """Plan the wanted objects batch by batch; each is in the temporary table `pending` while it is processed.
 
     Each is yielded with the total number of wanted objects. Headers are `paired` with their .dcm. With `most_bytes`,
-    objects of any size are wanted, and count as no more than that, because only their beginning is read. A batch begins after
-    the last object of the previous one, so failed objects are not tried twice.
+    objects of any size are wanted, and count as no more than that, because only their beginning is read. A batch begins
+    after the last object of the previous one, so failed objects are not tried twice.
     """
     query = sql_files.fill(sql_files.read_statements(_SQL)["waiting"], wanted=wanted)
     after, found, total = ("", "", ""), _PLAN_SIZE, 0

@@ -99,7 +99,7 @@ class Bucket(Protocol):
         """
 
     def read_range(self, key: str, etag: str, start: int, stop: int) -> bytes | ReadFailure:
-        """Read bytes `start` to `stop` (exclusive; not beyond its end) of an object with the etag it was listed with."""
+        """Read the bytes from `start` to before `stop`, which all exist, of an object that has this etag."""
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read one object of any size from an offset; reading its bytes may raise OSError or SourceError."""

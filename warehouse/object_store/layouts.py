@@ -12,8 +12,8 @@
 A pattern is the only definition of its layout, as those of keys.py are: DuckDB's RE2 parses tens of millions of keys by
 it (sql/ingest/layouts.sql), and `parse_key` does the same in Python, which a property test compares.
 
-Groups: a key is in the group that its pattern names. If it names none, it is in `validation`, which is held back, if one
-of its folders is named like a held-back set; otherwise in the group chosen for the source (`--group`); otherwise in
+Groups: a key is in the group that its pattern names. If it names none, it is in `validation`, which is held back, if
+one of its folders is named like a held-back set; otherwise in the group chosen for the source (`--group`); otherwise in
 `validation` if the source's own address has such a folder, and in `training`, which is open, if not.
 """
 

@@ -204,27 +204,35 @@ class S3Bucket:
         """Read objects with many concurrent requests; SourceError if the bucket denies access altogether."""
         return read_all(self._get, self.facts, self._etags, self._threads, buffer, keys, etags, sizes)
 
-    def _get(self, key: str) -> tuple[str, bytes] | ReadFailure:
-        """Get the etag and bytes of a small object, or the reason of the failure."""
+    def read_range(self, key: str, etag: str, start: int, stop: int) -> bytes | ReadFailure:
+        """Read a part of an object; SourceError for an error of the bucket."""
+        found = self._get(key, start, stop)
+        if isinstance(found, ReadFailure):
+            return found
+        return found[1] if found[0] == etag and len(found[1]) == stop - start else CHANGED_SINCE_LISTING
+
+    def _get(self, key: str, start: int = 0, stop: int = 0) -> tuple[str, bytes] | ReadFailure:
+        """Get the etag and bytes of a small object, or of a part of one, or the reason of the failure."""
         import obstore
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
         if not is_spellable(f"{self._below}{key}"):
-            return self._get_with_boto3(key)
+            return self._get_with_boto3(key, start, stop)
+        part: Any = {"range": (start, stop)} if stop else {}
         try:
-            answer = obstore.get(self._store, f"{self._below}{key}")
+            answer = obstore.get(self._store, f"{self._below}{key}", options=part)
             return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
         except (FileNotFoundError, ValueError):
-            return self._get_with_boto3(key)
+            return self._get_with_boto3(key, start, stop)
         except (PermissionError, PermissionDeniedError, UnauthenticatedError):
             return DENIED
         except BaseError as error:
             return self._to_read_failure(error)
 
-    def _get_with_boto3(self, key: str) -> tuple[str, bytes] | ReadFailure:
+    def _get_with_boto3(self, key: str, start: int, stop: int) -> tuple[str, bytes] | ReadFailure:
         """The same for a key that obstore cannot represent, or to confirm that it is gone."""
         try:
-            content = self._stream_with_boto3(key, 0)
+            content = self._stream_with_boto3(key, start, stop)
             return content if isinstance(content, ReadFailure) else (content.etag, b"".join(content.chunks))
         except SourceError as error:
             cause = error.__context__
@@ -233,40 +241,6 @@ class S3Bucket:
                 if isinstance(cause, Exception)
                 else ReadFailure("it cannot be read", error=error)
             )
-
-    def read_range(self, key: str, etag: str, start: int, stop: int) -> bytes | ReadFailure:
-        """Read a part of an object; SourceError for an error of the bucket."""
-        import obstore
-        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-
-        if not is_spellable(f"{self._below}{key}"):
-            return self._read_range_with_boto3(key, etag, start, stop)
-        try:
-            answer = obstore.get(self._store, f"{self._below}{key}", options={"range": (start, stop)})
-            found, given = bytes(answer.bytes()), (answer.meta["e_tag"] or "").strip('"')
-        except (FileNotFoundError, ValueError):
-            return self._read_range_with_boto3(key, etag, start, stop)
-        except (PermissionError, PermissionDeniedError, UnauthenticatedError):
-            return DENIED
-        except BaseError as error:
-            return self._to_read_failure(error)
-        return found if given == etag and len(found) == stop - start else CHANGED_SINCE_LISTING
-
-    def _read_range_with_boto3(self, key: str, etag: str, start: int, stop: int) -> bytes | ReadFailure:
-        """The same for a key that obstore cannot represent, or to confirm that it is gone."""
-        try:
-            content = self._stream_with_boto3(key, start, stop)
-            if isinstance(content, ReadFailure):
-                return content
-            found = b"".join(content.chunks)
-        except SourceError as error:
-            cause = error.__context__
-            return (
-                self._to_read_failure(cause)
-                if isinstance(cause, Exception)
-                else ReadFailure("it cannot be read", error=error)
-            )
-        return found if content.etag == etag and len(found) == stop - start else CHANGED_SINCE_LISTING
 
     def _to_read_failure(self, error: Exception) -> ReadFailure:
         """Convert an error about an object; raises SourceError for an error about the bucket."""
