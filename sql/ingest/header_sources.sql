@@ -1,5 +1,12 @@
 -- Where the headers of images are from. One statement under each name; warehouse/ingest/header_sources.py runs them.
 
+-- name: name_patients
+-- What headers named, where keys do not (relation named_found: key, patient_id).
+update raw.objects
+set patient_id = named_found.patient_id
+from named_found
+where objects.source = $source and objects.key = named_found.key;
+
 -- name: changes
 -- The .dcm objects in the standard layouts whose header is to be read from themselves, or no longer: a header as .json,
 -- once it is loaded, takes precedence. Those outside the part that is refreshed can only give way.

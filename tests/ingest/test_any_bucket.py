@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest, copy_lake, write_objects
-from dicom_files import PIXELS, build_dataset, build_deflated, build_file, write_file
+from dicom_files import PIXELS, build_deflated, build_file
 from servers import S3
 
 import warehouse
@@ -111,6 +111,7 @@ def test_headers_of_a_sample_are_those_of_its_json(new_lake: Path, tmp_path: Pat
     assert found == [row for row in ask(by_json, query) if row[0] in {uid for uid, *_ in found}]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_pattern_names_what_keys_say(s3: S3, new_lake: Path) -> None:
     s3.put(
         "hospital",
@@ -224,11 +225,14 @@ def test_a_download_has_each_file_once(fill: Callable[..., Path], new_lake: Path
         assert wh.group("all").as_of("2020-05-05").sql("select count(*) from images").fetchall() == [(0,)]
 
 
-def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path], new_lake: Path) -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path], new_lake: Path, workers: int) -> None:
     long = {f"{n}.dcm": build_file("P1", f"1.{n}", ImageComments="x" * 900_000) for n in range(5)}
-    bucket = fill({**long, "z.dcm": write_file(build_dataset("P1", "1.9", ImageComments="x" * 1_100_000))})
-    done = refresh(bucket, new_lake, unit_mb=1, max_object_mb=1)
+    bucket = fill({**long, "z.dcm": build_file("P1", "1.9", ImageComments="x" * 1_100_000)})
+    done = refresh(bucket, new_lake, unit_mb=1, max_object_mb=1, workers=workers)
     assert (done.images.loaded, done.images.rejected) == (5, 1)
+    assert ask(new_lake, "select distinct patient_id from raw.objects order by all") == [("P1",), (None,)]
     assert ask(new_lake, "select reason from lake.ops.rejects") == [
         ("a header of more than 1 MB (CHEST_MAX_OBJECT_MB): not read",)
     ]

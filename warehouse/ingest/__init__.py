@@ -10,7 +10,7 @@ from pathlib import Path
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import UsageError
 from warehouse.ingest import memory, scope, source_layouts, sources
-from warehouse.ingest.context import BucketRun, Run, make_id
+from warehouse.ingest.context import BucketRun, Kept, Run, make_id
 from warehouse.ingest.listing import ListingCounts, list_objects
 from warehouse.ingest.loading import LoadCounts, load_clinical, load_images
 from warehouse.ingest.publish import Published, publish
@@ -81,7 +81,7 @@ def open_run(
     is_limited = any(prefixes) or patients or changed_prefixes
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
     _require_apart(bucket, place)
-    with store.open_writer(place, settings) as con:
+    with store.open_writer(place, settings) as con, contextlib.closing(Kept()) as kept:
         sources.admit_source(con, bucket.source, add_source=add_source)
         layout = source_layouts.find_layout(con, bucket.source, settings.layout, settings.layout_group)
         source_layouts.check_patients(layout, patients)
@@ -95,6 +95,7 @@ def open_run(
             bucket=bucket,
             layout=layout,
             place=place,
+            kept=kept,
         )
 
 

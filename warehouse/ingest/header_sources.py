@@ -1,5 +1,6 @@
 """Decides, in the standard layouts, which .dcm objects have their headers read from themselves: those whose .json is
-missing or unreadable. A .json that is loaded later takes the place of what was read from its .dcm."""
+missing or unreadable. A .json that is loaded later takes the place of what was read from its .dcm. Also writes which
+patients the headers have named."""
 
 from __future__ import annotations
 
@@ -21,6 +22,17 @@ def choose_headers(run: BucketRun) -> None:
     """Commit which .dcm objects are headers from now on, if that has changed."""
     if run.layout.text == WITH_DCM and _find_changes(run):
         run.commit("header sources", lambda: _write(run))
+
+
+def write_patients(run: BucketRun, patients: dict[str, str]) -> None:
+    """Write the patients that headers have named to their objects, by key; within a transaction."""
+    import pyarrow as pa
+
+    if patients:
+        found = {"key": pa.array(list(patients), pa.string()), "patient_id": pa.array(patients.values(), pa.string())}
+        run.con.register("named_found", pa.table(found))
+        run.con.execute(sql_files.read_statements(_SQL)["name_patients"], {"source": run.source})
+        run.con.unregister("named_found")
 
 
 def give_up_headers(run: BucketRun) -> None:
