@@ -153,6 +153,8 @@ def _print_result(result: RefreshResult) -> None:
         f"{format_count(counts['clinical'], 'clinical file')}; {counts['rejected']:,} rejected. "
         f"Published as snapshot {published.snapshot}."
     )
+    if objects.added and not (result.images.loaded or result.clinical.loaded or counts["rejected"]):
+        print_note("No header was found. If the bucket has .dcm files without .json:  chest refresh … --layout any")
     if result.clinical.recleaned:
         print_line(f"Cleaned {format_count(result.clinical.recleaned, 'clinical file')} again: the rules have changed.")
     if counts["rejected"]:
