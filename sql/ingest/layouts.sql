@@ -2,10 +2,11 @@
 -- key_parsing.py run them.
 
 -- name: layout
--- What the lake remembers of a source that it still has objects of.
-select layout, group_name
-from ops.layouts
-where source = $source and source in (select source from raw.objects);
+select layout, group_name from ops.layouts where source = $source;
+
+-- name: keyed
+-- Whether a layout has said anything of an object.
+select 1 from raw.objects where source = $source and kind <> 'other' limit 1;
 
 -- name: forget
 delete from ops.layouts where source = $source;

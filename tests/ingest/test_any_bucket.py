@@ -135,8 +135,10 @@ def test_a_pattern_names_what_keys_say(s3: S3, new_lake: Path) -> None:
     assert not refresh("s3://hospital", new_lake, "").published.is_new
 
 
-def test_a_lake_remembers_the_layout(fill: Callable[..., Path], new_lake: Path) -> None:
+def test_a_lake_remembers_the_layout(fill: Callable[..., Path], new_lake: Path, here: Chest) -> None:
     bucket = fill({"P9/a.dcm": build_file("P1", "1.1")})
+    done = here("refresh", bucket, "--lake", new_lake, "-q")
+    assert "chest refresh … --layout any" in done.stderr + done.stdout
     refresh(bucket, new_lake, "any", "validation")
     assert ask(new_lake, "select patient_id, group_name from images") == [("P1", "validation")]
     write_objects(bucket, {"P9/b.dcm": build_file("P2", "2.1")})

@@ -64,6 +64,8 @@ def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = Fals
 def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> ListingCounts:
     sql = sql_files.read_statements("ingest/listing.sql")
     source = run.source
+    is_new_layout = source_layouts.is_new(run)
+    full = full or (is_new_layout and not run.layout.is_standard)  # every key is parsed again
     changes = sql_files.fill(sql["changes"], within=run.within("key"))
     wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
     excluded = removal.read_excluded(run.con, run.place)
@@ -90,7 +92,6 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
             _refuse_removals(run, counts.removed, before=row[4])
         readability.probe_objects(run)
         parse_keys(run.con, run.source, run.layout)
-    is_new_layout = source_layouts.is_new(run)
     n_archives = _count_archives(run) if has_changes else 0
     if has_changes or odd or left_out.is_new or is_new_layout:
         run.commit(

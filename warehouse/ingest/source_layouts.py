@@ -23,15 +23,16 @@ def find_layout(con: duckdb.DuckDBPyConnection, source: str, text: str, group: s
     """Find the layout for a refresh: the remembered one if none is given.
 
     UsageError for another one than the lake remembers: each object would have another patient or group. Only standard
-    and standard+dcm may follow each other.
+    and standard+dcm may follow each other, and any layout one that has fitted no key.
     """
-    known = recall_layout(con, source)
+    known = _recall_layout(con, source)
     if not text:
-        if group and group != (known or Layout()).group:
+        if group and group != known.group:
             raise UsageError("--group goes with --layout any or with a pattern. Give both.")
-        return known or Layout()
+        return known
     given = parse_layout(text, group)
-    if known and known != given and not (known.is_standard and given.is_standard):
+    is_bound = fetch_first(con.execute(sql_files.read_statements(_SQL)["keyed"], {"source": source}))
+    if is_bound and known != given and not (known.is_standard and given.is_standard):
         raise UsageError(
             f"The lake has {source} by the layout {known.describe()}, not {given.describe()}. Refresh it without "
             "--layout, or load it anew:  chest source remove SOURCE --allow-removals  and then refresh with the other."
@@ -39,10 +40,9 @@ def find_layout(con: duckdb.DuckDBPyConnection, source: str, text: str, group: s
     return given
 
 
-def recall_layout(con: duckdb.DuckDBPyConnection, source: str) -> Layout | None:
-    """The layout by which the lake has objects of a source; None if it has none."""
+def _recall_layout(con: duckdb.DuckDBPyConnection, source: str) -> Layout:
     row = fetch_first(con.execute(sql_files.read_statements(_SQL)["layout"], {"source": source}))
-    return Layout(row[0], row[1]) if row else None
+    return Layout(row[0], row[1]) if row else Layout()
 
 
 def check_patients(layout: Layout, patients: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ def check_patients(layout: Layout, patients: Sequence[str]) -> None:
 
 def is_new(run: BucketRun) -> bool:
     """Whether the lake remembers another layout of the source than that of the run."""
-    return (recall_layout(run.con, run.source) or Layout()) != run.layout
+    return _recall_layout(run.con, run.source) != run.layout
 
 
 def remember(run: BucketRun) -> None:
