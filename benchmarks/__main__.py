@@ -26,7 +26,7 @@ from warehouse import synthetic
 _HEADERS_BASELINE = 3000
 _DAY = "2020-12-31"
 #: Patients of the bucket of real .dcm files, about six each.
-_DCM_PATIENTS = 2_000
+_DCM_PATIENTS = 1_000
 #: Who fetches ranges and does nothing else.
 _RANGED = {"ranged_boto3": "boto3", "ranged_obstore": "obstore"}
 _KEYS = {"AWS_ACCESS_KEY_ID": "TESTKEY", "AWS_SECRET_ACCESS_KEY": "TESTSECRET", "AWS_REGION": "us-east-1"}

@@ -33,7 +33,7 @@ _GROWTH = 8
 _PATIENCE = 32
 
 
-def fetch(bucket: Bucket, settings: Settings, objects: pa.Table) -> Fetched:
+def fetch_headers(bucket: Bucket, settings: Settings, objects: pa.Table) -> Fetched:
     """Read the headers of the planned objects; SourceError if the bucket denies access.
 
     The patient is the one that the header names, where the key does not. Once the headers have twice the bytes that a

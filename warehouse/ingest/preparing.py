@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
-from warehouse.ingest import dcm_reading, extraction, fetching
+from warehouse.ingest import dcm_reading, extraction
+from warehouse.ingest.fetching import fetch as fetch_texts
 from warehouse.ingest.rejects import collect_rejects
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class Prepared:
 def fetch(kind: ObjectKind, bucket: Bucket, settings: Settings, objects: pa.Table, buffer: bytearray) -> Fetched:
     """Fetch the objects of a unit; SourceError if the bucket denies access."""
     if kind.is_dcm:
-        return dcm_reading.fetch(bucket, settings, objects)
-    return fetching.fetch(bucket, objects, buffer)
+        return dcm_reading.fetch_headers(bucket, settings, objects)
+    return fetch_texts(bucket, objects, buffer)
 
 
 def prepare(kind: ObjectKind, extractor: Extractor, fetched: Fetched) -> Prepared:
