@@ -115,7 +115,7 @@ def _read_one(bucket: Bucket, key: str, etag: str, size: int, most: int) -> file
     content = b""
     end = min(size, FIRST_BYTES)
     while True:
-        more = bucket.read_range(key, etag, len(content), end) if end > len(content) else b""
+        more = bucket.read_range(key, etag, size, len(content), end) if end > len(content) else b""
         if isinstance(more, ReadFailure):
             return more
         content += more

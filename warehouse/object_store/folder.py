@@ -84,7 +84,7 @@ class FolderBucket:
         stat = os.fstat(handle)
         return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _read_chunks(os.fdopen(handle, "rb"), start))
 
-    def read_range(self, key: str, etag: str, start: int, stop: int) -> bytes | ReadFailure:
+    def read_range(self, key: str, etag: str, size: int, start: int, stop: int) -> bytes | ReadFailure:
         """Read a part of a file that has not changed since it was listed."""
         with self._open_folder() as (root, real):
             handle = _open_handle(root, real, key)
@@ -92,7 +92,7 @@ class FolderBucket:
             return handle
         try:
             stat = os.fstat(handle)
-            if f"{stat.st_mtime_ns}-{stat.st_size}" != etag:
+            if stat.st_size != size or f"{stat.st_mtime_ns}-{stat.st_size}" != etag:
                 return CHANGED_SINCE_LISTING
             found = os.pread(handle, stop - start, start)
         except OSError as error:
