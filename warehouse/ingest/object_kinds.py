@@ -58,7 +58,7 @@ IMAGES = ObjectKind(
     of_keys="ends_with(objects.key, '.json')",
 )
 #: Headers that are read from .dcm objects.
-DCM = replace(IMAGES, name="dcm", of_keys="not ends_with(objects.key, '.json')", is_dcm=True, weight=8)
+DCM = replace(IMAGES, name="dcm", of_keys="not ends_with(objects.key, '.json')", is_dcm=True, weight=16)
 CLINICAL = ObjectKind(
     "clinical",
     "clinical",
