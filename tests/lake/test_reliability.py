@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_objects
-from faulty import Fault, Faulty, answer_with_page, cut_off, serve_faulty, shorten_body
+from faulty import Fault, Faulty, answer_with_page, cut_off, is_page, serve_faulty, shorten_body
 from servers import S3
 
 import warehouse
@@ -80,10 +80,6 @@ def bucket(proxy: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
         monkeypatch.setenv(name, value)
     proxy.fail(None)
     return proxy
-
-
-def is_page(path: str) -> bool:
-    return "list-type" in path and "max-keys=1&" not in f"{path}&"
 
 
 def is_first(path: str) -> bool:
