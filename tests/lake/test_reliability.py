@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from servers import S3
 import warehouse
 from warehouse.errors import SourceDownError
 from warehouse.ingest import list_objects, load_clinical, open_run
-from warehouse.lake import location, store
+from warehouse.lake import doctor, location, store
 from warehouse.lake.maintenance import maintain
 from warehouse.settings import Settings
 
@@ -65,6 +67,43 @@ def test_a_full_refresh_counts_once_however_often_it_was_killed(tmp_path: Path) 
     with store.open_writer(location.parse_address(lake), Settings()) as con:
         rows = con.execute("select added, changed, clinical from ops.refreshes order by finished_at").fetchall()
     assert rows == [(3, 0, 3), (0, 3, 3)]
+
+
+#: A writer that dies within a commit: SQLite has written pages and their journal.
+DIES = """
+import os, signal, sqlite3, sys
+con = sqlite3.connect(sys.argv[1], isolation_level=None)
+con.execute("pragma cache_size = 1")
+con.execute("begin immediate")
+con.execute("update ducklake_snapshot set schema_version = 999")
+con.execute("create table half (i)")
+numbers = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9999) select i from n"
+con.execute(f"insert into half {numbers}")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_readers_read_on_when_a_writer_has_died_within_a_commit(tmp_path: Path) -> None:
+    write_objects(tmp_path / "bucket", record(1))
+    lake = tmp_path / "lake"
+    warehouse.refresh(str(tmp_path / "bucket"), str(lake))
+    catalogue, journal = lake / "catalog.sqlite", lake / "catalog.sqlite-journal"
+
+    def die() -> None:
+        subprocess.run([sys.executable, "-c", DIES, str(catalogue)], check=False)
+        assert journal.stat().st_size > 0
+
+    for with_copy in (True, False):
+        die()
+        if not with_copy:
+            (lake / "catalog.read.sqlite").unlink()
+        with warehouse.open(str(lake)) as wh:
+            assert len(wh.sql("from patients").fetchall()) == 1
+        assert not journal.exists()
+    die()
+    assert doctor.examine(str(lake)).is_healthy
+    die()
+    assert not warehouse.refresh(str(tmp_path / "bucket"), str(lake)).published.is_new
 
 
 @pytest.fixture(scope="module")

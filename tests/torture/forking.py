@@ -4,6 +4,7 @@ Starting Python and importing DuckDB, pyarrow and boto3 costs more than most of 
 hits an import shows nothing. A fork is a process of its own all the same, with its own memory, files and locks.
 """
 
+import ctypes
 import functools
 import json
 import os
@@ -17,15 +18,17 @@ from typing import Any
 
 def import_everything() -> None:
     """What commands import late; no connection, no thread: neither outlives a fork."""
-    for name in ("duckdb", "pyarrow.compute", "obstore.store", "obstore.auth.boto3", "sqlglot", "polars"):
+    for name in ("duckdb", "pyarrow.compute", "obstore.store", "obstore.auth.boto3", "sqlglot"):
         import_module(name)
     for name in ("cli.commands", "cli.progress", "ingest", "lake.doctor", "lake.backup", "lake.maintenance", "api"):
         import_module(f"warehouse.{name}")
     for name in ("manifests.export", "withdrawal.purge", "query.session"):
         import_module(f"warehouse.{name}")
     import boto3
+    import duckdb
     from botocore.loaders import JSONFileLoader
 
+    duckdb.close()  # the connection that importing it opens has a thread, for which a child would wait at its end
     read = functools.cache(JSONFileLoader().load_file)  # S3's model is a megabyte of JSON
     JSONFileLoader.load_file = lambda _self, path: read(path)  # type: ignore[method-assign, misc]
     boto3.Session("key", "secret", region_name="us-east-1").client("s3")
@@ -82,10 +85,11 @@ def run(asked: dict[str, Any]) -> None:
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
     os.environ.clear()
     os.environ.update(asked["env"])
-    os.chdir(asked["folder"])
-    if asked.get("largest"):
+    if asked["largest"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest"], asked["largest"]))
-    if call := asked.get("call"):
+    if asked["is_powerless"] and not os.getuid():
+        drop_capabilities()
+    if call := asked["call"]:
         module, _, name = call.partition(":")
         getattr(import_module(module), name)(*asked["words"])
         return
@@ -93,6 +97,13 @@ def run(asked: dict[str, Any]) -> None:
 
     sys.argv = ["chest", *asked["words"]]
     main()
+
+
+def drop_capabilities() -> None:
+    """Let permissions hold for root, too: capset(2) with no capabilities at all."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+    if ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 if __name__ == "__main__":

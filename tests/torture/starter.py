@@ -50,6 +50,10 @@ class Command:
         out, err = (path.read_text("utf-8", "replace") for path in self._prints)
         return Outcome(self.words, code, out, err)
 
+    def count_lines(self) -> int:
+        """How many lines it has printed."""
+        return self._prints[0].read_bytes().count(b"\n") if self._prints[0].exists() else 0
+
     @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
@@ -95,9 +99,17 @@ class Starter:
             return self.codes[pid]
 
     def start(
-        self, *words: object, env: dict[str, str] | None = None, largest: int = 0, call: str = "", folder: Path = HOME
+        self,
+        *words: object,
+        env: dict[str, str] | None = None,
+        largest: int = 0,
+        call: str = "",
+        is_powerless: bool = False,
     ) -> Command:
-        """Start `chest WORDS`, or a function `module:name` with these words; `largest` limits its files, in bytes."""
+        """Start `chest WORDS`, or a function `module:name` with these words.
+
+        `largest` limits its files, in bytes; permissions hold for one that `is_powerless`, though it be root's.
+        """
         texts = tuple(str(word) for word in words)
         number = next(self._numbers)
         prints = (self.folder / f"{number}.out", self.folder / f"{number}.err")
@@ -108,7 +120,7 @@ class Starter:
             "err": str(prints[1]),
             "largest": largest,
             "call": call,
-            "folder": str(folder),
+            "is_powerless": is_powerless,
         }
         with self._one:
             assert self.process.stdin is not None
