@@ -12,6 +12,8 @@ from .moments import Pace, choose_moment, measure_pace, strike_at
 from .starter import Command
 from .verdicts import CLEAR, EQUAL, SKIPPED, Verdict
 
+Torture = Callable[[World, dict[str, Pace], int], Verdict]
+
 #: The size of the small disk.
 _MIB = 24
 #: The least size of a file to which a process is limited: what it prints must fit.
@@ -72,7 +74,7 @@ def torture_closed(world: World, paces: dict[str, Pace], seed: int) -> Verdict:
             heal()
 
 
-def torture_limited(world: World, paces: dict[str, Pace], seed: int) -> Verdict:
+def torture_limited(world: World, _: dict[str, Pace], seed: int) -> Verdict:
     """No file may grow beyond a size, so that a write fails in the middle of a file."""
     chance = random.Random(f"limited/{seed}")
     with world.folder() as folder:

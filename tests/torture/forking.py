@@ -6,6 +6,7 @@ hits an import shows nothing. A fork is a process of its own all the same, with 
 
 import ctypes
 import functools
+import gc
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ def import_everything() -> None:
         import_module(f"warehouse.{name}")
     for name in ("manifests.export", "withdrawal.purge", "query.session"):
         import_module(f"warehouse.{name}")
+    import_module("warehouse.cli.commands").build_command("")  # imports every command
     import boto3
     import duckdb
     from botocore.loaders import JSONFileLoader
@@ -32,6 +34,8 @@ def import_everything() -> None:
     read = functools.cache(JSONFileLoader().load_file)  # S3's model is a megabyte of JSON
     JSONFileLoader.load_file = lambda _self, path: read(path)  # type: ignore[method-assign, misc]
     boto3.Session("key", "secret", region_name="us-east-1").client("s3")
+    gc.collect()
+    gc.freeze()  # or the first collection of each child would copy all of this
 
 
 def serve() -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import warehouse
 
-from .lakes import Calm, World, keep_calm, list_lake_files, require_equal, require_sound
+from .lakes import Calm, World, list_lake_files, require_equal, require_sound
 from .moments import Pace, Struck, await_end, choose_moment, kill_someone, measure_pace, strike_at
 from .verdicts import CLEAR, EQUAL, Verdict
 
@@ -93,12 +93,11 @@ def _purge(_: World, folder: Path) -> tuple[object, ...]:
 
 
 def _check_purged(world: World, folder: Path) -> None:
-    rows = world.root / "purged.duckdb"
-    if not rows.exists():
-        lake = world.second.copy(world.root / "purged")
+    def make(lake: Path) -> None:
+        world.second.copy(lake)
         world.starter.must("withdraw", "add", _PATIENT, "--purge", "--reason", "letter", "--lake", lake, "-q")
-        keep_calm(lake, rows)
-    require_equal(folder / "lake", Calm(world.root / "purged", rows))
+
+    require_equal(folder / "lake", world.find_calm("purged", make))
     require_sound(folder / "lake")
 
 

@@ -28,9 +28,10 @@ class Outcome:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it failed as a user may see it: exit code 1 or 2, a line that says what is wrong, no traceback."""
+        """Whether it failed as a user may see it: exit code 1 or 2, no traceback, and a line with what is wrong and, in
+        another sentence, what to do."""
         lines = [line for line in self.err.splitlines() if line.startswith("chest: ")]
-        return self.code in (1, 2) and bool(lines) and "Traceback" not in self.err
+        return self.code in (1, 2) and "Traceback" not in self.err and any(". " in line for line in lines)
 
     def __str__(self) -> str:
         last = " | ".join(self.err.strip().splitlines()[-4:])[-700:]
@@ -151,7 +152,7 @@ class Starter:
             "AWS_EC2_METADATA_DISABLED": "true",
             "CHEST_THREADS": "1",
             "CHEST_FETCH_THREADS": "4",
-            "CHEST_UNIT_OBJECTS": "4",
+            "CHEST_UNIT_OBJECTS": "6",
         }
 
 
