@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_objects
-from faulty import Fault, Faulty, answer_with_page, cut_off, is_page, serve_faulty, shorten_body
+from faulty import Fault, Faulty, answer_with_page, cut_off, is_page, repeat_page, serve_faulty, shorten_body
 from servers import S3
 
 import warehouse
@@ -140,3 +140,20 @@ def test_a_listing_that_stays_broken_may_heal_later(
     with pytest.raises(SourceDownError, match=r"not a listing, or was incomplete|a fault of its own") as caught:
         warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT)
     assert caught.value.heals
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000])
+def test_a_page_that_is_repeated_does_not_go_round_for_ever(bucket: Faulty, tmp_path: Path, times: int) -> None:
+    for n in (2, 3):
+        bucket.s3.put("chest", record(n))
+    bucket.page_size = 1
+    try:
+        bucket.fail(repeat_page, times=times, when=lambda path: is_page(path) and "continuation-token" in path)
+        if times == 1:
+            assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT).objects.listed == 3
+            return
+        with pytest.raises(SourceDownError, match="not a listing, or was incomplete") as caught:
+            warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT)
+        assert caught.value.heals
+    finally:
+        bucket.page_size = 0

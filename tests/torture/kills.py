@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import warehouse
@@ -34,6 +34,7 @@ class Target:
     check: Callable[[World, Path], None]
     #: Whether readers of folder/lake are looked at after every kill.
     is_read: bool = True
+    env: dict[str, str] = field(default_factory=dict)
 
 
 def _check_refreshed(calm: Callable[[World], Calm]) -> Callable[[World, Path], None]:
@@ -104,15 +105,24 @@ def _check_purged(world: World, folder: Path) -> None:
 TARGETS = (
     Target(
         "kill first refresh",
-        25,
+        15,
         lambda _, folder: (folder / "lake").mkdir(),
         lambda world, folder: world.refresh_words(folder / "lake"),
         "lake",
         _check_refreshed(lambda world: world.whole),
     ),
     Target(
+        "kill refresh with workers",
+        15,
+        lambda _, folder: (folder / "lake").mkdir(),
+        lambda world, folder: world.refresh_words(folder / "lake"),
+        "lake",
+        _check_refreshed(lambda world: world.whole),
+        env={"CHEST_WORKERS": "2"},
+    ),
+    Target(
         "kill refresh",
-        25,
+        20,
         lambda world, folder: world.first.copy(folder / "lake"),  # type: ignore[arg-type, return-value]
         lambda world, folder: world.refresh_words(folder / "lake"),
         "lake",
@@ -148,7 +158,9 @@ def torture(world: World, target: Target, paces: dict[str, Pace], seed: int) -> 
         with world.folder() as folder:
             target.prepare(world, folder)
             words = target.words(world, folder)
-            paces[target.name] = measure_pace(lambda: world.starter.start(*words), [folder / target.watched])
+            paces[target.name] = measure_pace(
+                lambda: world.starter.start(*words, env=target.env), [folder / target.watched]
+            )
             target.check(world, folder)
     verdict = Verdict(EQUAL)
     with world.folder() as folder:
@@ -158,7 +170,7 @@ def torture(world: World, target: Target, paces: dict[str, Pace], seed: int) -> 
                 break
             if target.is_read:
                 world.require_seen(folder / "lake")
-        done = world.starter.must(*target.words(world, folder))
+        done = world.starter.must(*target.words(world, folder), env=target.env)
         assert "Traceback" not in done.err, str(done)
         target.check(world, folder)
     return verdict
@@ -169,7 +181,7 @@ def _kill_once(world: World, target: Target, folder: Path, pace: Pace, chance: r
     children: list[int] = []
     words = target.words(world, folder)
     command, struck = strike_at(
-        lambda: world.starter.start(*words),
+        lambda: world.starter.start(*words, env=target.env),
         [folder / target.watched],
         choose_moment(chance, pace),
         kill_someone(chance, children),
