@@ -13,7 +13,7 @@ from faulty import Fault, Faulty, answer_with_page, cut_off, is_page, repeat_pag
 from servers import S3
 
 import warehouse
-from warehouse.errors import SourceDownError
+from warehouse.errors import LakeError, SourceDownError
 from warehouse.ingest import list_objects, load_clinical, open_run
 from warehouse.lake import doctor, location, store
 from warehouse.lake.maintenance import maintain
@@ -67,6 +67,17 @@ def test_a_full_refresh_counts_once_however_often_it_was_killed(tmp_path: Path) 
     with store.open_writer(location.parse_address(lake), Settings()) as con:
         rows = con.execute("select added, changed, clinical from ops.refreshes order by finished_at").fetchall()
     assert rows == [(3, 0, 3), (0, 3, 3)]
+
+
+def test_a_first_refresh_that_was_killed_before_its_first_commit_is_run_again(tmp_path: Path) -> None:
+    write_objects(tmp_path / "bucket", record(1))
+    lake = tmp_path / "lake"
+    for table in ("core/dicom_attributes", "ops/migrations"):  # what it had written, and no tables yet
+        write_objects(lake, {f"data/{table}/ducklake-1.parquet": b"PAR1"})
+    assert warehouse.refresh(str(tmp_path / "bucket"), str(lake)).clinical.loaded == 1
+    write_objects(tmp_path / "other", {"data/raw/objects/ducklake-1.parquet": b"PAR1"})
+    with pytest.raises(LakeError, match="has 1 Parquet file of a lake"):
+        warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "other"))
 
 
 #: A writer that dies within a commit: SQLite has written pages and their journal.
