@@ -13,24 +13,24 @@ KINDS = ("flipped", "cut", "empty", "missing", "longer", "overwritten")
 def torture(world: World, seed: int) -> Verdict:
     """Damage one file, ask, examine, repair, refresh, compare."""
     chance = random.Random(f"damage/{seed}")
-    starter, backup = world.starter, world.root / "backup"
+    backup = world.root / "backup"
     if not backup.exists():
-        starter.must("backup", backup, "--lake", world.second.lake, "-q")
+        world.must("backup", backup, "--lake", world.second.lake, "-q")
     with world.folder() as folder:
         lake = world.second.copy(folder / "lake")
         path = chance.choice(list_lake_files(lake))
         kind = _damage(path, chance)
         name = f"{path.relative_to(lake).as_posix()} {kind}"
-        asked = starter.run("sql", "select count(*) from images", "--lake", lake)
+        asked = world.run("sql", "select count(*) from images", "--lake", lake)
         assert asked.code == 0 or asked.is_clear, f"{name}: {asked}"
-        examined = starter.run("doctor", "--lake", lake, "-q")
+        examined = world.run("doctor", "--lake", lake, "-q")
         assert examined.code in (0, 1) or examined.is_clear, f"{name}: {examined}"
         assert "Traceback" not in examined.err, f"{name}: {examined}"
         if examined.code:
-            repaired = starter.run("doctor", "--repair", "--lake", lake, "--from-backup", backup, "-q")
+            repaired = world.run("doctor", "--repair", "--lake", lake, "--from-backup", backup, "-q")
             assert "Traceback" not in repaired.err, f"{name}: {repaired}"
             assert repaired.code in (0, 1), f"{name}: {repaired}"
-        refreshed = starter.run(*world.refresh_words(lake))
+        refreshed = world.run(*world.refresh_words(lake))
         assert refreshed.code == 0, f"{name}: doctor {examined.code}: {examined.out[-300:]}: {refreshed}"
         try:
             require_equal(lake, world.second)

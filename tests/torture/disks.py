@@ -81,10 +81,10 @@ def torture_limited(world: World, _: dict[str, Pace], seed: int) -> Verdict:
         lake = world.first.copy(folder / "lake")
         most = max(path.stat().st_size for path in lake.rglob("*") if path.is_file())
         largest = round(_LEAST * (most * 1.1 / _LEAST) ** chance.random())
-        done = world.starter.start(*world.refresh_words(lake), largest=largest).wait()
+        done = world.start(*world.refresh_words(lake), largest=largest).wait()
         assert done.code == 0 or done.is_clear, f"files of {largest} bytes at most: {done}"
         world.require_seen(lake)
-        world.starter.must(*world.refresh_words(lake))
+        world.must(*world.refresh_words(lake))
         require_equal(lake, world.second)
         require_sound(lake)
         note = f"files of {largest:,} bytes at most; {done.err.strip()[-160:]}"
@@ -105,17 +105,17 @@ def _torture(
     words = world.refresh_words(lake)
     if "disk" not in paces:
         world.first.copy(lake)
-        paces["disk"] = measure_pace(lambda: world.starter.start(*words), [lake])
+        paces["disk"] = measure_pace(lambda: world.start(*words), [lake])
         subprocess.run(["rm", "-r", str(lake)], check=True)
     world.first.copy(lake)
     moment = choose_moment(chance, paces["disk"])
-    start = lambda: world.starter.start(*words, is_powerless=is_powerless)  # noqa: E731
+    start = lambda: world.start(*words, is_powerless=is_powerless)  # noqa: E731
     command, struck = strike_at(start, [lake], moment, strike)
     done = command.wait()
     assert done.code == 0 or done.is_clear, str(done)
     world.require_seen(lake)
     heal()
-    world.starter.must(*words)
+    world.must(*words)
     require_equal(lake, world.second)
     require_sound(lake)
     note = f"after {struck.changes} changes; {done.err.strip()[-200:]}"

@@ -22,14 +22,14 @@ def torture(world: World, n_refreshes: int, seed: int) -> Verdict:
         sizes = []
         for number in range(n_refreshes):
             _change(bucket, number, chance)
-            world.starter.must("refresh", bucket, "--lake", lake, "-q", "--allow-removals")
+            world.must("refresh", bucket, "--lake", lake, "-q", "--allow-removals")
             if number == 0:
                 first = _measure(lake)
             if number in (n_refreshes // 2, n_refreshes - 1):
                 grown = _measure(lake)
-                world.starter.must("maintain", "--keep-days", "0", "--lake", lake, "-q")
+                world.must("maintain", "--keep-days", "0", "--lake", lake, "-q")
                 sizes.append((grown, _measure(lake)))
-        world.starter.must("refresh", bucket, "--lake", folder / "calm", "-q")
+        world.must("refresh", bucket, "--lake", folder / "calm", "-q")
         require_equal(lake, keep_calm(folder / "calm", folder / "calm.duckdb"), refreshes="none")
         require_sound(lake)
         (grown, half), (_, end) = sizes

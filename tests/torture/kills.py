@@ -50,7 +50,7 @@ def _copy_second(world: World, folder: Path) -> None:
 
 
 def _check_backup(world: World, folder: Path) -> None:
-    world.starter.must("backup", "--verify", folder / "out", "-q")
+    world.must("backup", "--verify", folder / "out", "-q")
     require_equal(folder / "out", world.second)
     require_equal(folder / "lake", world.second)
 
@@ -77,7 +77,7 @@ def _check_manifests(_: World, folder: Path) -> None:
 def _check_export(world: World, folder: Path) -> None:
     calm = world.root / "export"
     if not calm.exists():
-        world.starter.must("export", "-o", calm, "--format", "csv", "--lake", world.second.lake)
+        world.must("export", "-o", calm, "--format", "csv", "--lake", world.second.lake)
     ours, theirs = (
         {path.name: path.read_bytes() for path in list_lake_files(place) if path.suffix == ".csv"}
         for place in (folder / "out/views", calm)
@@ -96,7 +96,7 @@ def _purge(_: World, folder: Path) -> tuple[object, ...]:
 def _check_purged(world: World, folder: Path) -> None:
     def make(lake: Path) -> None:
         world.second.copy(lake)
-        world.starter.must("withdraw", "add", _PATIENT, "--purge", "--reason", "letter", "--lake", lake, "-q")
+        world.must("withdraw", "add", _PATIENT, "--purge", "--reason", "letter", "--lake", lake, "-q")
 
     require_equal(folder / "lake", world.find_calm("purged", make))
     require_sound(folder / "lake")
@@ -158,9 +158,7 @@ def torture(world: World, target: Target, paces: dict[str, Pace], seed: int) -> 
         with world.folder() as folder:
             target.prepare(world, folder)
             words = target.words(world, folder)
-            paces[target.name] = measure_pace(
-                lambda: world.starter.start(*words, env=target.env), [folder / target.watched]
-            )
+            paces[target.name] = measure_pace(lambda: world.start(*words, env=target.env), [folder / target.watched])
             target.check(world, folder)
     verdict = Verdict(EQUAL)
     with world.folder() as folder:
@@ -170,7 +168,7 @@ def torture(world: World, target: Target, paces: dict[str, Pace], seed: int) -> 
                 break
             if target.is_read:
                 world.require_seen(folder / "lake")
-        done = world.starter.must(*target.words(world, folder), env=target.env)
+        done = world.must(*target.words(world, folder), env=target.env)
         assert "Traceback" not in done.err, str(done)
         target.check(world, folder)
     return verdict
@@ -181,7 +179,7 @@ def _kill_once(world: World, target: Target, folder: Path, pace: Pace, chance: r
     children: list[int] = []
     words = target.words(world, folder)
     command, struck = strike_at(
-        lambda: world.starter.start(*words, env=target.env),
+        lambda: world.start(*words, env=target.env),
         [folder / target.watched],
         choose_moment(chance, pace),
         kill_someone(chance, children),

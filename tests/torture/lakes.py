@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -17,7 +18,7 @@ from warehouse.object_store.keys import ANSWERS
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
 
-from .starter import Starter
+from .starter import Command, Outcome, Starter
 
 #: Left out of a comparison: when something was done, by which run, and in which snapshot; and what follows from these.
 LEFT_OUT = frozenset(
@@ -215,7 +216,21 @@ class World:
     @property
     def whole(self) -> Calm:
         """The second state loaded into a new lake."""
-        return self.find_calm("whole", lambda lake: self.starter.must(*self.refresh_words(lake), env=self.env))
+        return self.find_calm("whole", lambda lake: self.must(*self.refresh_words(lake)))
+
+    def start(self, *words: object, env: dict[str, str] | None = None, **more: Any) -> Command:
+        """Start a command that reaches the bucket (starter.py)."""
+        return self.starter.start(*words, env={**self.env, **(env or {})}, **more)
+
+    def run(self, *words: object) -> Outcome:
+        """Run it to its end."""
+        return self.start(*words).wait()
+
+    def must(self, *words: object, env: dict[str, str] | None = None) -> Outcome:
+        """The same for one that nothing disturbs; AssertionError if it fails."""
+        done = self.start(*words, env=env).wait()
+        assert done.code == 0, f"undisturbed, but: {done}"
+        return done
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
@@ -254,7 +269,8 @@ def make_calm(
         lake = root / name
         if start:
             shutil.copytree(start, lake)
-        starter.must("refresh", bucket, "--lake", lake, "-q", env=env)
+        done = starter.start("refresh", bucket, "--lake", lake, "-q", env=env).wait()
+        assert done.code == 0, f"undisturbed, but: {done}"
         return keep_calm(lake, root / f"{name}.duckdb")
 
     first = load("first")

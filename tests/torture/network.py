@@ -106,7 +106,7 @@ def torture(world: World, proxy: Faulty, kind: str, rate: int, seed: int) -> Ver
         proxy.follow(make_plan(kind, rate, seed))
         try:
             more = () if kind in _OF_PAGES else ("--full",)  # so that all objects are asked for
-            done = world.starter.run(*world.refresh_words(lake, *more), env=world.env)
+            done = world.run(*world.refresh_words(lake, *more))
             note = f"{proxy.failed} of {proxy.asked} requests failed"
         finally:
             proxy.follow(None)
@@ -119,6 +119,6 @@ def torture(world: World, proxy: Faulty, kind: str, rate: int, seed: int) -> Ver
             if not find_differences(lake, world.second, refreshes="none" if more else "rows"):
                 return Verdict(EQUAL, note)
         last = done.err.strip().splitlines()[-1][:160] if done.code else done.out.strip().splitlines()[-1][:160]
-        world.starter.must(*world.refresh_words(lake), env=world.env)
+        world.must(*world.refresh_words(lake))
         require_equal(lake, world.second, refreshes="none" if more else "sums")
         return Verdict(CLEAR if done.code else HEALED, f"{note}; {last}")

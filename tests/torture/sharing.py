@@ -44,17 +44,17 @@ def torture_readers(world: World, n_readers: int, n_refreshes: int, seed: int) -
         lake, bucket, stop = folder / "lake", folder / "bucket", folder / "stop"
         chance = random.Random(f"readers/{seed}")
         _write_patient(bucket, 0, chance)
-        world.starter.must("refresh", bucket, "--lake", lake, "-q")
+        world.must("refresh", bucket, "--lake", lake, "-q")
         known = [fingerprint_published(lake)]
-        readers = [world.starter.start(lake, stop, call=f"{_SELF}:read_on") for _ in range(n_readers)]
+        readers = [world.start(lake, stop, call=f"{_SELF}:read_on") for _ in range(n_readers)]
         try:
             for number in range(1, n_refreshes + 1):
                 _await_answers(readers, number)
                 _write_patient(bucket, number, chance)
-                world.starter.must("refresh", bucket, "--lake", lake, "-q")
+                world.must("refresh", bucket, "--lake", lake, "-q")
                 known.append(fingerprint_published(lake))
             _await_answers(readers, n_refreshes + 1)
-            world.starter.must("maintain", "--lake", lake, "-q")
+            world.must("maintain", "--lake", lake, "-q")
             assert fingerprint_published(lake) == known[-1], "maintenance has changed an answer"
         finally:
             stop.touch()
@@ -99,18 +99,18 @@ def torture_writers(world: World, paces: dict[str, Pace], seed: int) -> Verdict:
         words = world.refresh_words(lake)
         if "writers" not in paces:
             world.first.copy(lake)
-            paces["writers"] = measure_pace(lambda: world.starter.start(*words), [lake])
+            paces["writers"] = measure_pace(lambda: world.start(*words), [lake])
             lake.rename(folder / "undisturbed")
         world.first.copy(lake)
         second = words if chance.random() < 0.7 else ("maintain", "--keep-days", "0", "--lake", lake, "-q")
         others: list[Command] = []
 
         def start_another(_: Command) -> str:
-            others.append(world.starter.start(*second))
+            others.append(world.start(*second))
             return "none"
 
         one, struck = strike_at(
-            lambda: world.starter.start(*words), [lake], choose_moment(chance, paces["writers"]), start_another
+            lambda: world.start(*words), [lake], choose_moment(chance, paces["writers"]), start_another
         )
         ended = [command.wait() for command in (one, *others)]
         for done in ended:
@@ -118,7 +118,7 @@ def torture_writers(world: World, paces: dict[str, Pace], seed: int) -> Verdict:
         busy = [done for done in ended if done.code]
         assert all("Another refresh is writing" in done.err for done in busy), str(busy[0])
         world.require_seen(lake)
-        world.starter.must(*words)
+        world.must(*words)
         require_equal(lake, world.second)
         require_sound(lake)
         note = f"the second after {struck.changes} changes: {second[0]}; {len(busy)} were told that the lake is busy"

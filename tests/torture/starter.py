@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +86,8 @@ class Starter:
                     self.codes[found["ended"]] = found["code"]
                 self._changed.notify_all()
 
-    def _take_pid(self) -> int:
+    def take_pid(self) -> int:
+        """The number of the process that was started last."""
         with self._changed:
             if not self._changed.wait_for(lambda: bool(self._pids), _SECONDS):
                 raise TimeoutError("the process that starts commands does not answer")
@@ -128,17 +129,7 @@ class Starter:
             self.process.stdin.write(json.dumps(asked).encode() + b"\n")
             self.process.stdin.flush()
             self.n_started += 1
-            return Command(self, self._take_pid(), texts, prints)
-
-    def run(self, *words: object, env: dict[str, str] | None = None) -> Outcome:
-        """Run a command to its end."""
-        return self.start(*words, env=env).wait()
-
-    def must(self, *words: object, env: dict[str, str] | None = None, codes: Sequence[int] = (0,)) -> Outcome:
-        """The same for one that nothing disturbs; AssertionError if it fails."""
-        done = self.run(*words, env=env)
-        assert done.code in codes, f"undisturbed, but: {done}"
-        return done
+            return Command(self, self.take_pid(), texts, prints)
 
     def environment(self) -> dict[str, str]:
         """What every command sees: nothing of whoever runs this; small units, so that there are many commits."""
@@ -171,7 +162,7 @@ def open_starter(folder: Path) -> Iterator[Starter]:
         starter = Starter(process, folder)
         threading.Thread(target=starter.listen, daemon=True).start()
         try:
-            starter._take_pid()
+            starter.take_pid()
             yield starter
         finally:
             assert process.stdin is not None
