@@ -56,6 +56,6 @@ def test_two_writers(world: World) -> None:
     require(sharing.torture_writers(world, PACES, 1))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [2])
 def test_damage_to_any_file(world: World, seed: int) -> None:
     require(damage.torture(world, seed))
