@@ -24,7 +24,7 @@ from .starter import Command, Outcome, Starter
 LEFT_OUT = frozenset(
     (
         *("first_seen", "last_seen", "started_at", "finished_at", "applied_at", "created_at", "recorded_at"),
-        *("refresh_id", "snapshot", "snapshot_time", "seal"),
+        *("refresh_id", "snapshot", "snapshot_time", "seal", "since"),
     )
 )
 #: The lake's own files, whose names and number differ from lake to lake; `chest doctor` compares them with the disk.
