@@ -28,6 +28,8 @@ WRITER_MB = 320
 BUSY_MS = 30_000
 #: SQLite's messages for a truncated or overwritten catalogue.
 _DAMAGED = ("is malformed", "is not a database", "disk I/O error")
+#: SQLite's message for a catalogue that is opened to read, and whose last commit must be rolled back first.
+_ROLLBACK_DUE = "attempt to write a readonly database"
 
 
 def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
@@ -139,7 +141,14 @@ def attach(
         words += [f"meta_busy_timeout {BUSY_MS}", "override_data_path true"]
     try:
         address = f"ducklake:sqlite:{read_copy}" if read_copy else location.attach_uri
-        con.execute(f"attach {literal(address)} as {ALIAS} ({', '.join(words)})")
+        statement = f"attach {literal(address)} as {ALIAS} ({', '.join(words)})"
+        try:
+            con.execute(statement)
+        except duckdb.Error as error:
+            if _ROLLBACK_DUE not in str(error) or read_copy or location.is_postgres:
+                raise
+            _roll_back(con, location)
+            con.execute(statement)
         if use:
             con.execute(f"use {ALIAS}")
         if encryption.is_encrypted(con):
@@ -151,6 +160,24 @@ def attach(
         advice = f" {data_path.EXAMINE}" if any(words in str(error) for words in _DAMAGED) else ""
         raise LakeError(
             f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
+        ) from None
+
+
+def _roll_back(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Have SQLite roll back the commit within which a writer died; LakeError if this user may not.
+
+    SQLite does so, under its own locks, when somebody reads who may write.
+    """
+    try:
+        con.execute(f"attach {literal(str(location.catalogue))} as died (type sqlite)")
+        try:
+            con.execute("select count(*) from died.ducklake_metadata").fetchall()
+        finally:
+            con.execute("detach died")
+    except duckdb.Error as error:
+        raise LakeError(
+            f"The lake {location.name} cannot be opened: a writer died within a commit, which only those who may write "
+            f"can roll back ({first_line(error).rstrip('. ')}). Ask one of them to run:  chest status"
         ) from None
 
 
