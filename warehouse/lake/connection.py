@@ -129,7 +129,8 @@ def attach(
 ) -> None:
     """Attach the lake and `USE` it, which reads its catalogue; LakeError gives the reason if that fails.
 
-    With `read_copy`, by the readers' copy of its catalogue (read_copy.py).
+    With `read_copy`, by the readers' copy of its catalogue (read_copy.py). Without `use` nothing of the catalogue is
+    read yet, so that it may be attached again at another snapshot: rows need `prepare_encrypted` first.
     """
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
@@ -142,9 +143,7 @@ def attach(
         con.execute(f"attach {literal(address)} as {ALIAS} ({', '.join(words)})")
         if use:
             con.execute(f"use {ALIAS}")
-        if encryption.is_encrypted(con):
-            load_extension(con, encryption.CIPHERS)
-            encryption.protect_spill(con)
+            prepare_encrypted(con)
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
@@ -152,6 +151,13 @@ def attach(
         raise LakeError(
             f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
         ) from None
+
+
+def prepare_encrypted(con: duckdb.DuckDBPyConnection) -> None:
+    """Load the ciphers if the attached lake is encrypted, and encrypt what spills; reads the catalogue."""
+    if encryption.is_encrypted(con):
+        load_extension(con, encryption.CIPHERS)
+        encryption.protect_spill(con)
 
 
 def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:

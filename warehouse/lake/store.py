@@ -20,7 +20,14 @@ from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, UsageError, WarehouseError
 from warehouse.filesystem import files, permissions
 from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret
-from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics, use_threads
+from warehouse.lake.connection import (
+    attach,
+    attach_postgres,
+    connect,
+    ignore_statistics,
+    prepare_encrypted,
+    use_threads,
+)
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.read_copy import drop_read_copy, find_read_copy, renew_read_copy
 from warehouse.lake.snapshots import ALIAS, Snapshot, find_catalogue, find_unpublished, list_snapshots
@@ -232,6 +239,7 @@ def _attach_to_read(
             # What made the newest snapshot counts. Mostly it is the one to be read: then the catalogue is read once.
             is_newest = unpublished or (history[-1].is_published and snapshot in (None, history[-1].number))
             if not is_newest:
+                prepare_encrypted(con)
                 migrations.check_version(con, location)
             chosen = history[-1] if unpublished else find_published(history, snapshot, location)
             # Attached again at the snapshot, so that later commits are never visible.
