@@ -37,6 +37,7 @@ class Settings:
         0  # of DuckDB; 0: 320 in a refresh, whose process stays under 1 GiB, and a share of the machine's for readers
     )
     threads: int = 0  # of DuckDB; 0: one per core, less one in a refresh, which fetches and extracts on it
+    workers: int = 0  # processes that load many objects in a refresh; 0: one per core, 1: none but its own
     fetch_threads: int = 32  # requests in flight to S3
     request_seconds: float = 20.0  # that S3 or SQS may be silent; about twice that is tried again
     unit_objects: int = 8_192  # objects fetched, extracted and committed together ...

@@ -89,11 +89,10 @@ select * exclude (place) from pending where place between $first and $last order
 -- The rows of earlier content, now that the new one is loaded.
 delete from {{ table }} where source = $source and key in (select key from rows_read where {{ flag }});
 
--- name: insert_images
-insert into core.images by name select {{ names_core_images }} from rows_read where is_header;
+-- name: image_rows
+select {{ names_core_images }} from rows_read where is_header;
 
--- name: insert_headers
-insert into raw.headers by name
+-- name: header_rows
 select
     batch.source,
     batch.key,
@@ -106,17 +105,19 @@ from batch
 left join readings_read as readings on batch.key = readings.key
 where batch.key not in (select key from rows_read where not is_header);
 
--- name: insert_clinical
-insert into core.clinical by name select {{ names_core_clinical }} from rows_read where is_record;
+-- name: clinical_rows
+select {{ names_core_clinical }} from rows_read where is_record;
 
--- name: insert_issues
-insert into core.clinical_issues by name select {{ names_core_clinical_issues }} from issues_read;
+-- name: issue_rows
+select {{ names_core_clinical_issues }} from issues_read;
 
--- name: insert_records
-insert into raw.records by name
+-- name: record_rows
 select source, key, group_name, patient_id, available_date, content as record
 from batch
 where key not in (select key from rows_read where not is_record);
+
+-- name: insert
+insert into {{ table }} by name select * from ({{ rows }});
 
 -- name: sample
 -- An arbitrary sample of all objects, for when those of a unit cannot be read.

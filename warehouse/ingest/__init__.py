@@ -10,7 +10,7 @@ from pathlib import Path
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import UsageError
 from warehouse.ingest import memory, scope, sources
-from warehouse.ingest.context import BucketRun, Run, make_id
+from warehouse.ingest.context import BucketRun, Kept, Run, make_id
 from warehouse.ingest.listing import ListingCounts, list_objects
 from warehouse.ingest.loading import LoadCounts, load_clinical, load_images
 from warehouse.ingest.publish import Published, publish
@@ -81,7 +81,7 @@ def open_run(
     is_limited = any(prefixes) or patients or changed_prefixes
     bucket = open_bucket(source, settings) if is_limited else open_listed(source, settings)
     _require_apart(bucket, place)
-    with store.open_writer(place, settings) as con:
+    with store.open_writer(place, settings) as con, contextlib.closing(Kept()) as kept:
         sources.admit_source(con, bucket.source, add_source=add_source)
         yield BucketRun(
             con,
@@ -92,6 +92,7 @@ def open_run(
             progress,
             bucket=bucket,
             place=place,
+            kept=kept,
         )
 
 

@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
@@ -19,6 +19,9 @@ from warehouse.lake.location import Location
 from warehouse.object_store.base import Bucket
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from warehouse.ingest.units.local import LocalWorkers
 
 T = TypeVar("T")
 
@@ -68,8 +71,21 @@ class Run:
             self.con.execute(f"set threads = {row[0]}")
 
 
+@dataclass(slots=True)
+class Kept:
+    """What is kept open from one step to the next, until the run ends: worker processes."""
+
+    workers: LocalWorkers | None = None
+
+    def close(self) -> None:
+        """Close it."""
+        if self.workers:
+            self.workers.close()
+
+
 @dataclass(frozen=True, slots=True)
 class BucketRun(Run):
     """A run with its bucket opened, for the steps that list and read it."""
 
     bucket: Bucket = field(kw_only=True)
+    kept: Kept = field(default_factory=Kept, kw_only=True)

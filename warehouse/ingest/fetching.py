@@ -9,9 +9,8 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from warehouse.ingest import reject_reasons
-from warehouse.ingest.context import BucketRun
 from warehouse.ingest.planning import PLAN_ONLY
-from warehouse.object_store.base import ReadFailure
+from warehouse.object_store.base import Bucket, ReadFailure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,10 +34,10 @@ class Fetched:
         return [found for found in self.odd.values() if isinstance(found, ReadFailure)]
 
 
-def fetch(run: BucketRun, objects: pa.Table, buffer: bytearray) -> Fetched:
+def fetch(bucket: Bucket, objects: pa.Table, buffer: bytearray) -> Fetched:
     """Read the objects of a unit into a buffer; SourceError if the bucket denies access."""
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
-    unread = run.bucket.read_into(memoryview(buffer), keys, etags, sizes)
+    unread = bucket.read_into(memoryview(buffer), keys, etags, sizes)
     texts, odd = _build_texts(buffer, sizes, unread)
     return Fetched(objects, objects.drop_columns(PLAN_ONLY).append_column(_json_field("content", texts), texts), odd)
 

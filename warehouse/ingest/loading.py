@@ -1,46 +1,29 @@
-"""Steps 2 and 3, images and clinical: load pending objects, unit by unit.
+"""Steps 2 and 3, images and clinical: load pending objects, unit by unit. Unreadable objects go to ops.rejects.
 
-While a unit of some thousand objects is written and committed, the next is extracted and the one after that is
-fetched; memory is bounded by the units in flight. Unreadable objects go to ops.rejects.
+A few objects are loaded by this process (pipelining.py), many by worker processes (units/), each by the same functions.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
-from warehouse import cleaning
-from warehouse.catalog import columns
-from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
-from warehouse.ingest import (
-    extraction,
-    fetching,
-    header_extraction,
-    planning,
-    readability,
-    record_extraction,
-    reject_reasons,
-)
+from warehouse.ingest import pipelining, planning
 from warehouse.ingest.context import BucketRun
-from warehouse.ingest.fetching import Fetched
+from warehouse.ingest.object_kinds import CLINICAL, IMAGES, ObjectKind
 from warehouse.ingest.planning import Unit
 from warehouse.ingest.recleaning import reclean
-from warehouse.ingest.rejects import collect_rejects, reject_oversized, write_rejects
+from warehouse.ingest.rejects import reject_oversized
 from warehouse.ingest.rereading import reread
+from warehouse.ingest.units import engines
 from warehouse.version import __version__
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-#: Units in progress ahead of the one being written: one is extracted, one is fetched.
-_AHEAD = 2
-
 _SQL = "ingest/loading.sql"
+
+#: Loads the planned units, each yielded with its number of objects, of rows loaded and of objects rejected.
+_Loader = Callable[[list[Unit]], Iterator[tuple[int, int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,74 +35,13 @@ class LoadCounts:
     recleaned: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _ObjectKind:
-    """The tables and rules of a kind of object."""
-
-    step: str
-    kind: str
-    table: str
-    wanted: str
-    flag: str
-    extract: Callable[[extraction.Extractor, pa.Table], tuple[pa.Table, ...]]
-    #: The name of its rows in the statements that insert them.
-    relations: tuple[str, ...]
-    inserts: tuple[str, ...]
-    #: Tables with rows of an object, besides `table`.
-    beside: tuple[str, ...]
-    #: The digest of the rules that read it.
-    rules: Callable[[], str]
-    #: Extraction threads; with one, headers and the writer keep two cores busy. As many units are in memory at once, so
-    #: each is correspondingly smaller.
-    extractors: int = 1
-
-
-_IMAGES = _ObjectKind(
-    "images",
-    "header",
-    "core.images",
-    reject_reasons.HEADER,
-    "is_header",
-    header_extraction.extract_headers,
-    ("rows_read", "readings_read"),
-    ("insert_images", "insert_headers"),
-    ("raw.headers",),
-    normal_form.compute_rules_digest,
-)
-_CLINICAL = _ObjectKind(
-    "clinical",
-    "clinical",
-    "core.clinical",
-    reject_reasons.RECORD,
-    "is_record",
-    record_extraction.extract_records,
-    ("rows_read", "issues_read"),
-    ("insert_clinical", "insert_issues", "insert_records"),
-    ("core.clinical_issues", "raw.records"),
-    cleaning.compute_rules_digest,
-    extractors=2,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """A unit ready to commit: the fetched objects, the rows extracted from them, and the failures by key.
-
-    The rows are followed by the readings of headers, or the issues of records.
-    """
-
-    fetched: Fetched
-    rows: tuple[pa.Table, ...]
-    failed: dict[str, str]
-
-
 def load_images(run: BucketRun) -> LoadCounts:
     """Load the pending headers into core.images and raw.headers; SourceError if the bucket fails midway.
 
     First, stored headers that were read by other rules are read again, without being fetched.
     """
     reread(run)
-    return _load(run, _IMAGES)
+    return _load(run, IMAGES)
 
 
 def load_clinical(run: BucketRun) -> LoadCounts:
@@ -128,98 +50,37 @@ def load_clinical(run: BucketRun) -> LoadCounts:
     First, stored files that were cleaned by other rules are cleaned again, without being fetched.
     """
     recleaned = reclean(run)
-    return replace(_load(run, _CLINICAL), recleaned=recleaned)
+    return replace(_load(run, CLINICAL), recleaned=recleaned)
 
 
-def _load(run: BucketRun, target: _ObjectKind) -> LoadCounts:
-    tool = f"{__version__} {target.rules()}"
+def _load(run: BucketRun, kind: ObjectKind) -> LoadCounts:
+    tool = f"{__version__} {kind.rules()}"
     unloaded = sql_files.fill(
         sql_files.read_statements(_SQL)["unloaded"],
-        kind=sql_files.literal(target.kind),
-        table=target.table,
+        kind=sql_files.literal(kind.kind),
+        table=kind.table,
         within=run.within("objects.key"),
         tool=sql_files.literal(tool),
     )
-    most, room = (limit // target.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
+    most, room = (limit // kind.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
     run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))
     done, loaded, rejected = 0, 0, 0
-    idle: list[extraction.Extractor] = []
-    run.progress(target.step, 0, 0)
+    load: _Loader | None = None
+    run.progress(kind.step, 0, 0)
     with contextlib.ExitStack() as stack:
-        for total, spans in planning.make_plans(run, unloaded, paired=target is _IMAGES):
-            run.progress(target.step, done, total)
-            idle = idle or [stack.enter_context(extraction.open_extractor()) for _ in range(target.extractors)]
-            rejected += reject_oversized(run, target.step, tool)
-            for unit in _prepare_units(run, target, idle, spans):
-                counts = _store(run, target, tool, unit)
-                loaded, rejected = loaded + counts.loaded, rejected + counts.rejected
-                done += unit.fetched.objects.num_rows
-                run.progress(target.step, done, total)
+        for total, units in planning.make_plans(run, unloaded, paired=kind is IMAGES):
+            run.progress(kind.step, done, total)
+            load = load or stack.enter_context(_open_loader(run, kind, tool, total))
+            rejected += reject_oversized(run, kind.step, tool)
+            for n_objects, n_loaded, n_rejected in load(units):
+                done, loaded, rejected = done + n_objects, loaded + n_loaded, rejected + n_rejected
+                run.progress(kind.step, done, total)
     return LoadCounts(loaded, rejected)
 
 
-def _prepare_units(
-    run: BucketRun, target: _ObjectKind, idle: list[extraction.Extractor], spans: list[Unit]
-) -> Iterator[_Unit]:
-    """The planned units in order.
-
-    While one is written the next is extracted, in a connection of its own, and the one after that is fetched,
-    into one of three buffers used in turn.
-    """
-    statement = sql_files.read_statements(_SQL)["unit"]
-    room = max((span.size for span in spans), default=0)
-    buffers = deque(bytearray(room) for _ in range(min(_AHEAD + 1, len(spans))))
-    ahead: deque[Future[_Unit]] = deque()
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="fetch") as fetchers,
-        ThreadPoolExecutor(len(idle), thread_name_prefix="extract") as extractors,
-    ):
-        try:
-            for span in spans:
-                objects = run.con.execute(statement, span.places).to_arrow_table()
-                fetched = fetchers.submit(fetching.fetch, run, objects, buffers[0])
-                ahead.append(extractors.submit(_extract, target, idle, fetched))
-                buffers.rotate(-1)
-                if len(ahead) > _AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for pool in (fetchers, extractors):
-                pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _extract(target: _ObjectKind, idle: list[extraction.Extractor], fetched: Future[Fetched]) -> _Unit:
-    extractor = idle.pop()
-    try:
-        return _Unit(fetched.result(), *extraction.extract_piecemeal(target.extract, extractor, fetched.result().batch))
-    finally:
-        idle.append(extractor)
-
-
-def _store(run: BucketRun, target: _ObjectKind, tool: str, unit: _Unit) -> LoadCounts:
-    """Commit the rows and rejects of a unit; SourceError if not only these objects are unreadable, but all."""
-    readability.require_bucket(run, unit.fetched)
-    run.con.register("batch", extraction.drop_unreadable(unit.fetched.batch, unit.failed))
-    for name, rows in zip(target.relations, unit.rows, strict=True):
-        run.con.register(name, rows)
-    unread = {row[0] for row in run.con.execute(f"select key from rows_read where not {target.flag}").fetchall()}
-    rejects, retried = collect_rejects(unit.fetched, unread, unit.failed, target.wanted)
-    loaded = unit.fetched.objects.num_rows - len(unread) - len(unit.failed)
-    if loaded or rejects:
-        counts = {target.step: loaded, "rejected": len(rejects)}
-        replaces = bool(loaded) and any(unit.fetched.objects.column("is_loaded").to_pylist())
-        run.commit(target.step, lambda: _write(run, target, tool, rejects, retried, replaces), **counts)
-    return LoadCounts(loaded, len(rejects))
-
-
-def _write(
-    run: BucketRun, target: _ObjectKind, tool: str, rejects: list[dict[str, Any]], retried: list[str], replaces: bool
-) -> None:
-    write_rejects(run, rejects, retried, tool)
-    if replaces:
-        for table in (target.table, *target.beside):
-            forget = sql_files.fill(sql_files.read_statements(_SQL)["replace"], table=table, flag=target.flag)
-            run.con.execute(forget, {"source": run.source})
-    for name in target.inserts:
-        run.con.execute(sql_files.fill(sql_files.read_statements(_SQL)[name], **columns.template_values()))
+def _open_loader(run: BucketRun, kind: ObjectKind, tool: str, total: int) -> contextlib.AbstractContextManager[_Loader]:
+    """Choose who loads: worker processes if there are enough objects for them, or else this process."""
+    workers = engines.count_workers(run, total)
+    if workers:
+        return engines.open_loader(run, kind, tool, workers)
+    return pipelining.open_loader(run, kind, tool)

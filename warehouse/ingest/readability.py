@@ -15,7 +15,6 @@ import duckdb
 from warehouse.engine import sql_files
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.ingest.context import BucketRun, Run
-from warehouse.ingest.fetching import Fetched
 from warehouse.lake import connection
 from warehouse.object_store.base import DENIED, ReadFailure
 
@@ -43,9 +42,9 @@ def probe_objects(run: BucketRun) -> None:
         )
 
 
-def require_bucket(run: BucketRun, unit: Fetched) -> None:
+def require_bucket(run: BucketRun, n_objects: int, n_unread: int) -> None:
     """Raise SourceError if nothing of a unit could be read, and most other objects cannot be read either."""
-    if unit.unread and len(unit.unread) == unit.objects.num_rows:
+    if n_unread and n_unread == n_objects:
         query = sql_files.read_statements("ingest/loading.sql")["sample"]
         sample = run.con.execute(query, {"source": run.source, "most": _SAMPLE}).fetchall()
         _require_readable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
@@ -12,6 +12,9 @@ from warehouse.ingest import reject_reasons
 from warehouse.ingest.context import Run
 from warehouse.ingest.fetching import Fetched
 from warehouse.object_store.base import ReadFailure
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SQL = "ingest/loading.sql"
 
@@ -58,6 +61,11 @@ def _find_failure(unit: Fetched, place: int, failed: str | None, wanted: str) ->
         if isinstance(content, ReadFailure)
         else ReadFailure(reject_reasons.find_reason(content, wanted), retry=False)
     )
+
+
+def build_rejects(objects: pa.Table, failures: dict[str, ReadFailure]) -> list[dict[str, Any]]:
+    """The rejects of planned objects, by the reasons for their keys."""
+    return [_build_reject(row, failures[row["key"]]) for row in objects.to_pylist() if row["key"] in failures]
 
 
 def _build_reject(row: dict[str, Any], unread: ReadFailure) -> dict[str, Any]:

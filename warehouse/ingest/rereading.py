@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from warehouse.catalog import columns
 from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
-from warehouse.ingest import extraction, header_extraction, planning, reject_reasons, unreading
+from warehouse.ingest import extraction, header_extraction, planning, preparing, reject_reasons, unreading
 from warehouse.ingest.context import Run
+from warehouse.ingest.object_kinds import IMAGES
 from warehouse.ingest.scope import Scope
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def _store(run: Run, extractor: extraction.Extractor, batch: pa.Table) -> None:
     source = {"source": run.source}
     rows, readings = header_extraction.extract_headers(extractor, batch.drop_columns(["old_reading"]))
     run.con.register("rows_read", rows)
-    run.con.execute(
-        sql_files.fill(sql_files.read_statements("ingest/loading.sql")["insert_images"], **columns.template_values())
-    )
+    insert = sql_files.read_statements("ingest/loading.sql")["insert"]
+    table = IMAGES.table
+    run.con.execute(sql_files.fill(insert, table=table, rows=preparing.list_rows(IMAGES)[table]))
     unreading.reject_rows(run, rows, batch, flag="is_header", wanted=reject_reasons.HEADER, table="raw.headers")
     stored = batch.select(["key", "patient_id", "old_reading"])
     joined = stored.set_column(2, "old_reading", stored.column("old_reading").cast("string")).join(readings, "key")

@@ -64,20 +64,26 @@ def _insert(con: duckdb.DuckDBPyConnection, location: Location, storage: Storage
     own: dict[str, list[object]] = {}
 
     def work() -> None:
-        now = datetime.now(UTC)
-        values = {
-            "paths": [*found],
-            "sizes": [one.size for one in found.values()],
-            "digests": [one.sha256 for one in found.values()],
-            "recorded_at": now,
-        }
-        con.execute(sql["insert"], values)
+        now = add_records(con, found)
         own.clear()
         for (path,) in con.execute(sql["written"], {"recorded_at": now}).fetchall():
             if checksum := storage.hash_file(name := shorten(location, path)):
                 own[name] = [checksum.size, checksum.sha256]
 
     transact(con, f"checksums of {len(found):,} files", work, files=own)
+
+
+def add_records(con: duckdb.DuckDBPyConnection, found: dict[str, Checksum]) -> datetime:
+    """Add the checksums of files to the table within an open transaction; returns the time by which they are found."""
+    now = datetime.now(UTC)
+    values = {
+        "paths": [*found],
+        "sizes": [one.size for one in found.values()],
+        "digests": [one.sha256 for one in found.values()],
+        "recorded_at": now,
+    }
+    con.execute(sql_files.read_statements(SQL)["insert"], values)
+    return now
 
 
 def read_own_records(con: duckdb.DuckDBPyConnection, location: Location) -> dict[str, Checksum]:

@@ -107,7 +107,7 @@ def _start(lake: str, settings: Settings) -> None:
     import signal
 
     from warehouse.engine import limits
-    from warehouse.service.parentage import end_with_parent
+    from warehouse.engine.parentage import end_with_parent
 
     end_with_parent()
     warnings.filterwarnings("ignore", category=UncoveredWarning)  # nobody reads the worker's stderr

@@ -1,0 +1,82 @@
+"""Chooses the workers of a loading step, hands them its units, and registers their receipts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from warehouse.engine import machine_memory, sql_files
+from warehouse.ingest import readability
+from warehouse.ingest.context import BucketRun
+from warehouse.ingest.object_kinds import KINDS
+from warehouse.ingest.planning import Unit
+from warehouse.ingest.units.layouts import read_layouts
+from warehouse.ingest.units.local import LocalWorkers
+from warehouse.ingest.units.registering import register_receipts
+from warehouse.ingest.units.unit import UnitTask, Work
+from warehouse.lake import encryption
+
+if TYPE_CHECKING:
+    from warehouse.ingest.object_kinds import ObjectKind
+
+#: The fewest objects for each worker: with fewer, starting it takes longer than what it saves.
+OBJECTS_A_WORKER = 32_768
+#: Memory that a worker may take, in MB (measured: docs/performance.md).
+WORKER_MB = 500
+
+
+def count_workers(run: BucketRun, n_objects: int) -> int:
+    """How many worker processes should load so many objects; 0 if this process does it alone.
+
+    As many as cores, if there are enough objects and memory for them, or as CHEST_WORKERS says. The files of an
+    encrypted lake are written by DuckLake alone, which makes their keys.
+    """
+    if encryption.is_encrypted(run.con) or run.settings.workers == 1:
+        return 0
+    if run.settings.workers:
+        return run.settings.workers
+    room = machine_memory.total_mb() // 2 // WORKER_MB
+    count = min(os.cpu_count() or 1, n_objects // OBJECTS_A_WORKER, room)
+    return count if count > 1 else 0
+
+
+@contextlib.contextmanager
+def open_loader(
+    run: BucketRun, kind: ObjectKind, tool: str, count: int
+) -> Iterator[Callable[[list[Unit]], Iterator[tuple[int, int, int]]]]:
+    """Open a loader of planned units by so many worker processes, as pipelining.open_loader within this one."""
+    layouts = read_layouts(run.con, run.place, [table for each in KINDS.values() for table in each.rows])
+    if layouts is None:  # a lake that somebody has arranged otherwise
+        from warehouse.ingest import pipelining
+
+        with pipelining.open_loader(run, kind, tool) as load:
+            yield load
+        return
+    work = Work(run.bucket.source, run.place.data_path, layouts, run.settings)
+    run.kept.workers = run.kept.workers or LocalWorkers(work, count)
+    yield partial(_load, run, kind, tool, run.kept.workers)
+
+
+def _load(
+    run: BucketRun, kind: ObjectKind, tool: str, workers: LocalWorkers, units: list[Unit]
+) -> Iterator[tuple[int, int, int]]:
+    known: set[str] = set()
+    for done in workers.run_units(kind.step, _read_units(run, units), len(units)):
+        new = []
+        for unit, receipt in done:
+            readability.require_bucket(run, unit.objects.num_rows, receipt.unread)
+            if unit.id not in known:
+                new.append((unit, receipt))
+                known.add(unit.id)
+        loaded, rejected = register_receipts(run, kind, tool, new)
+        yield sum(unit.objects.num_rows for unit, _ in new), loaded, rejected
+
+
+def _read_units(run: BucketRun, units: list[Unit]) -> Iterator[UnitTask]:
+    """The planned objects of units, each read when a worker is about to get it."""
+    statement = sql_files.read_statements("ingest/loading.sql")["unit"]
+    for unit in units:
+        yield UnitTask.of(run.con.execute(statement, unit.places).to_arrow_table())
