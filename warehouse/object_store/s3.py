@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from warehouse import aws
 from warehouse.errors import SourceDownError, SourceError, UsageError
 from warehouse.object_store.base import DELETED_SINCE_LISTING, DENIED, Buffer, Content, Facts, ReadFailure, Skipped
-from warehouse.object_store.s3_listing import NotAListingError, list_pages
+from warehouse.object_store.s3_listing import NotAListingError
+from warehouse.object_store.s3_ranges import list_by_ranges
 from warehouse.object_store.s3_reading import Etags, read_all
 from warehouse.settings import Settings
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from obstore.store import S3Store
 
+#: The most threads that list a bucket. More save little time: taking a page apart takes a thread's turn.
+_MOST_LISTERS = 16
 #: The least chunk size of a stream, in bytes.
 _CHUNK = 1 << 20
 
@@ -71,6 +74,7 @@ class S3Bucket:
         self.source = f"s3://{self._name}/{self._below}".rstrip("/")
         _refuse_fork(self.source)
         self._threads = settings.fetch_threads
+        self._listers = min(_MOST_LISTERS, settings.fetch_threads)
         self._etags = Etags(is_compared=bool(settings.check_etags))
         self._client, self._store = self._connect(settings)
 
@@ -83,7 +87,7 @@ class S3Bucket:
         try:
             session = aws.create_session()
             region = session.region_name or "us-east-1"
-            config = Config(**aws.client_timeouts(settings))
+            config = Config(max_pool_connections=_MOST_LISTERS, **aws.client_timeouts(settings))
             bundle = aws.find_ca_bundle(session)
             if aws.find_credentials(session, self.source) is None:
                 raise SourceError(
@@ -136,10 +140,12 @@ class S3Bucket:
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """Stream the listing in the order of S3, with keys relative to the bucket's prefix."""
+        """Stream the listing, a large one in any order, with keys relative to the bucket's prefix."""
         import pyarrow.compute as pc
 
-        for batch in self._iterate_answers(list_pages(self._client, self._name, f"{self._below}{prefix}")):
+        for batch in self._iterate_answers(
+            list_by_ranges(self._client, self._name, f"{self._below}{prefix}", self._listers)
+        ):
             if not self._below:
                 yield batch
                 continue

@@ -28,6 +28,8 @@ _GOES_ON = b"<IsTruncated>true</IsTruncated>"
 _IS_ENCODED = b"<EncodingType>url</EncodingType>"
 
 
+#: The most keys of a page, by S3's API.
+PAGE_SIZE = 1000
 #: How often a page is asked for that comes broken.
 _TRIES = 4
 
@@ -36,22 +38,26 @@ class NotAListingError(Exception):
     """An answer that is not a complete listing, and must not be mistaken for an empty bucket."""
 
 
-def list_pages(client: Any, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
-    """Stream every object below a prefix, one batch per page, in a listing's columns.
+def list_pages(
+    client: Any, bucket: str, prefix: str, after: str = "", most: int = PAGE_SIZE
+) -> Iterator[pa.RecordBatch]:
+    """Stream every object below a prefix with a key after `after`, one batch per page, in a listing's columns.
 
     Raises boto3's errors unchanged, and NotAListingError for an answer that is not a complete listing.
     """
-    more: dict[str, str] = {}
+    more: dict[str, Any] = {"StartAfter": after} if after else {}
+    if most != PAGE_SIZE:
+        more["MaxKeys"] = most
     while True:
         page, batch = _fetch_whole_page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
         yield batch
         found = _NEXT.search(page)
         if not found:
             return
-        more = {"ContinuationToken": html.unescape(found[1].decode())}
+        more["ContinuationToken"] = html.unescape(found[1].decode())
 
 
-def _fetch_whole_page(client: Any, **asked: str) -> tuple[bytes, pa.RecordBatch]:
+def _fetch_whole_page(client: Any, **asked: Any) -> tuple[bytes, pa.RecordBatch]:
     """Fetch a page and build its batch; a broken one is asked for again, as boto3 does with refused requests."""
     from botocore.exceptions import IncompleteReadError, ResponseStreamingError
 
@@ -66,7 +72,7 @@ def _fetch_whole_page(client: Any, **asked: str) -> tuple[bytes, pa.RecordBatch]
     raise AssertionError("unreachable")
 
 
-def _fetch_page(client: Any, **asked: str) -> bytes:
+def _fetch_page(client: Any, **asked: Any) -> bytes:
     """Fetch the XML of one page; NotAListingError if it is none."""
     from botocore.parsers import ResponseParserError
 
