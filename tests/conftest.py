@@ -35,8 +35,8 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 SAMPLES = Path(__file__).parent / "samples"
-#: Modules that take longest, longest first (by the seconds of a core that they took). Workers take whole modules in order: the short ones are left for the end,
-#: so that no worker waits for another's long one.
+#: Modules that take longest, longest first, by the seconds of a core that they took. Workers take whole modules in
+#: order: the short ones are left for the end, so that no worker waits for another's long one.
 LONGEST = [
     f"test_{name}.py"
     for name in (
