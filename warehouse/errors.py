@@ -2,7 +2,8 @@
 
     WarehouseError          exit code 2 unless a class states another
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
-    │   └── UntrustedSqlError what somebody else's SQL may not do
+    │   ├── UntrustedSqlError what somebody else's SQL may not do
+    │   └── CountFailedError a count failed while its query ran
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
     ├── AccessRefusedError no agreement covers what was asked for (exit code 1)
     ├── SplitLeakError      a split has something on two sides (exit code 1)
@@ -51,6 +52,10 @@ class UntrustedSqlError(UsageError):
         super().__init__(f"Line {line}: {reason}" if line else reason)
         self.reason = mask_secrets(reason)
         self.line = line
+
+
+class CountFailedError(UsageError):
+    """A count failed while its query ran: that may depend on who is counted, so it discloses something of them."""
 
 
 class NotFoundError(WarehouseError):

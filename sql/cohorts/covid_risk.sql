@@ -49,7 +49,8 @@ near_swab as (
     inner join swabs on of_age.patient_id = swabs.patient_id
     where
         (swabs.covid_status is not null or swabs.kind = 'status')
-        and of_age.StudyDate - swabs.swab_date between -$days_before and $days_after
+        and swabs.swab_date - of_age.StudyDate <= $days_before
+        and of_age.StudyDate - swabs.swab_date <= $days_after
 ),
 
 -- Each film with its nearest swab.

@@ -45,7 +45,9 @@ in_course as (
     select dated.*, dated.StudyDate - first_positive.swab_date as days_from_swab
     from dated
     inner join first_positive on dated.patient_id = first_positive.patient_id
-    where dated.StudyDate - first_positive.swab_date between -$days_before and $days_after
+    where
+        first_positive.swab_date - dated.StudyDate <= $days_before
+        and dated.StudyDate - first_positive.swab_date <= $days_after
 ),
 
 -- Studies of patients scanned on enough days, far enough apart.

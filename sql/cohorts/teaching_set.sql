@@ -66,7 +66,8 @@ near_swab as (
     inner join swabs on not_intubated.patient_id = swabs.patient_id
     where
         (swabs.covid_status is not null or swabs.kind = 'status')
-        and not_intubated.StudyDate - swabs.swab_date between -$days_before and $days_after
+        and swabs.swab_date - not_intubated.StudyDate <= $days_before
+        and not_intubated.StudyDate - swabs.swab_date <= $days_after
 ),
 
 -- Each film with its nearest swab.

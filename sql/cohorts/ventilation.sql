@@ -70,7 +70,8 @@ swabbed as (
             where
                 swabs.patient_id = of_age.patient_id
                 and swabs.covid_status = 'positive'
-                and swabs.swab_date - of_age.admission_date between -$swab_days_before and $swab_days_after
+                and of_age.admission_date - swabs.swab_date <= $swab_days_before
+                and swabs.swab_date - of_age.admission_date <= $swab_days_after
         )
 ),
 
@@ -78,7 +79,7 @@ swabbed as (
 index_films as (
     select *
     from swabbed
-    where StudyDate between admission_date - 1 and admission_date + $days_after
+    where StudyDate - admission_date between -1 and $days_after
     qualify row_number() over (partition by patient_id order by StudyDate, StudyInstanceUID) = 1
 ),
 
@@ -94,15 +95,15 @@ followed as (
     select
         *,
         case
-            when intubation_date <= StudyDate + $horizon then true
+            when intubation_date - StudyDate <= $horizon then true
             when was_intubated is null or (was_intubated and intubation_date is null) then null
-            when death_date <= StudyDate + $horizon or follow_up_end >= StudyDate + $horizon then false
+            when death_date - StudyDate <= $horizon or follow_up_end - StudyDate >= $horizon then false
         end as is_ventilated,
         case
-            when death_date <= StudyDate + $horizon then true
+            when death_date - StudyDate <= $horizon then true
             when has_died and death_date is null then null
             when is_death_contradicted then null
-            when follow_up_end >= StudyDate + $horizon then false
+            when follow_up_end - StudyDate >= $horizon then false
         end as is_dead
     from at_risk
 )
@@ -119,5 +120,5 @@ select
     greatest(follow_up_end - StudyDate, 0) as days_followed,
     not coalesce(is_ventilated, false)
     and not coalesce(is_dead, false)
-    and coalesce(follow_up_end < StudyDate + $horizon, true) as is_censored
+    and coalesce(follow_up_end - StudyDate < $horizon, true) as is_censored
 from followed

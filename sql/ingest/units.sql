@@ -9,7 +9,9 @@ select * from ({{ rows }}) where year({{ column }}) = {{ year }};
 
 -- name: write
 copy (select {{ columns }} from ({{ rows }}))
-to {{ path }} (format parquet, compression {{ compression }}, row_group_size {{ row_group_size }}); -- noqa: PRS
+to {{ path }} ( -- noqa: PRS
+    format parquet, compression {{ compression }}, row_group_size {{ row_group_size }}, field_ids {{ field_ids }}
+);
 
 -- name: register
 call ducklake_add_data_files({{ lake }}, {{ table }}, $paths, schema => {{ schema }});

@@ -1,6 +1,21 @@
 -- How DuckLake stores the tables, for files that are written outside of it; warehouse/ingest/units/layouts.py runs it.
 -- `catalogue` is the schema of DuckLake's own tables.
 
+-- name: columns
+-- The columns of every table with their ids, by which DuckLake finds them in files; also those inside a list or structure.
+select
+    schemas.schema_name || '.' || tables.table_name as table_name,
+    columns.column_id,
+    columns.parent_column,
+    columns.column_name
+from {{ catalogue }}.ducklake_column as columns
+inner join {{ catalogue }}.ducklake_table as tables
+    on columns.table_id = tables.table_id and tables.end_snapshot is null
+inner join {{ catalogue }}.ducklake_schema as schemas
+    on tables.schema_id = schemas.schema_id and schemas.end_snapshot is null
+where columns.end_snapshot is null
+order by columns.column_id;
+
 -- name: layouts
 -- The folder of each table below the data path (whole, if the catalogue has it so), the options of its files, and how
 -- many columns partition it: of one, the transform and its name.

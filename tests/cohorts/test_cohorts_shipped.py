@@ -346,3 +346,17 @@ def test_every_shipped_cohort_states_its_definition_limits_and_steps() -> None:
         assert all(step.meaning for step in definition.steps), name
         assert not definition.warnings, name
         cohorts.check_definition(definition)
+
+
+@pytest.mark.parametrize("name", cohorts.list_shipped())
+def test_no_parameter_makes_a_shipped_cohort_fail(name: str) -> None:
+    """A day plus a parameter may be out of range, of some patients alone: whether it failed told their days.
+
+    Dates are subtracted from each other, which gives a number that parameters are compared with.
+    """
+    from sqlglot import exp, parse_one
+
+    parsed = parse_one(cohorts.load(name).sql, dialect="duckdb")
+    reckoned = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Cast)
+    for parameter in parsed.find_all(exp.Parameter, exp.Placeholder):
+        assert not isinstance(parameter.parent, reckoned), parameter.parent.sql("duckdb")

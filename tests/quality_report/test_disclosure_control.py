@@ -419,14 +419,11 @@ def test_report(centres: list[tuple[int, int]], without_record: int, data: st.Da
 
 
 def shares(attack: Attack, known: suppression.Figures, names: list[str]) -> None:
-    """A share is known to half a step of the base, and what is filled is a part of the centre's patients."""
+    """What is filled is a cell, and a part of the centre's patients."""
     for cell in known.completeness:
-        own, share, steps = f"filled {cell.centre}", cell.n_filled // BASE, cell.n_records // BASE
-        parts = {f"{cell.centre} positive", f"{cell.centre} negative"}
-        attack.unknown(own)
-        attack.never_more(own, *parts)
-        attack.know({own: steps, **dict.fromkeys(parts, -(share - 0.5))}, 0, float("inf"))
-        attack.know({own: steps, **dict.fromkeys(parts, -(share + 0.5))}, -float("inf"), 0)
+        own = f"filled {cell.centre}"
+        attack.cell(own, cell.n_filled)
+        attack.never_more(own, f"{cell.centre} positive", f"{cell.centre} negative")
     assert {cell.centre for cell in known.completeness} <= {*names}
 
 

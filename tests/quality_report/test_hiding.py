@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from pages import Page, build_figures
 
 import warehouse
+from warehouse.cohorts.levels import NO_VALUE, round_levels_by
 from warehouse.disclosure_control import find_unit, round_count
 from warehouse.quality_report import html as page
 from warehouse.quality_report import metrics, suppression
-from warehouse.quality_report.model import NO_RECORD, STATUSES, Figures
+from warehouse.quality_report.model import NO_RECORD, NOT_NAMED, STATUSES, Figures
 from warehouse.synthetic import make_bucket
 
 BASE = 5
@@ -170,8 +171,30 @@ def test_a_share_is_shown_in_steps_of_the_base(n_records: int, data: st.DataObje
         return
     (cell,) = known.completeness
     assert cell.n_records == shown
-    assert cell.n_filled % BASE == 0
-    assert abs(cell.n_filled / shown - n_filled / n_records) <= BASE / 2 / shown + 1e-9
+    assert cell.n_filled == round_count(n_filled, BASE)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 30)] * 3), min_size=1, max_size=5), st.integers(0, 9), st.data())
+def test_completeness_is_rounded_as_in_table_1(
+    centres: list[tuple[int, int, int]], n_without: int, data: st.DataObject
+) -> None:
+    """Of a field of positive records: by the nearest share, 2 of three centres were left, beside a sum of 5 or 6."""
+    cells = {(NO_RECORD, "none"): n_without, (NOT_NAMED, "positive"): data.draw(st.integers(0, 9))}
+    levels: dict[tuple[str, str, str], int] = {(NO_VALUE, NO_VALUE, NO_VALUE): n_without}
+    levels[NO_VALUE, NO_VALUE, "positive"] = cells[NOT_NAMED, "positive"]
+    filled = {NOT_NAMED: (0, cells[NOT_NAMED, "positive"])}
+    for name, (n_filled, n_lacking, n_negative) in zip("abcde", centres, strict=False):
+        filled[name] = (n_filled, n_filled + n_lacking)
+        cells |= {(name, "positive"): n_filled + n_lacking, (name, "negative"): n_negative}
+        levels |= {("yes", name, "positive"): n_filled, (NO_VALUE, name, "positive"): n_lacking}
+        levels[NO_VALUE, name, "negative"] = n_negative
+    if not sum(n for n, _, _ in centres) or not sum(n for _, _, n in centres):
+        return  # a field of all records, which is rounded as such
+    known = suppression.suppress_counts(build_figures(cells, filled=filled), BASE)
+    table1 = round_levels_by({place: n for place, n in levels.items() if n}, BASE)
+    assert {cell.centre: cell.n_filled for cell in known.completeness} == {
+        cell.centre: table1.cells.get(("yes", cell.centre), 0) for cell in known.completeness
+    }
 
 
 def test_the_order_of_rows_discloses_nothing() -> None:

@@ -19,9 +19,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import groupby
 
-from warehouse.cohorts.levels import NO_VALUE, order_levels
-from warehouse.disclosure_control import Table, find_unit, make_table, round_count, round_parts, round_table
+from warehouse.cohorts.levels import NO_VALUE, order_levels, round_parts_in_turn
+from warehouse.disclosure_control import (
+    Table,
+    find_unit,
+    make_table,
+    round_apart,
+    round_count,
+    round_parts,
+    round_table,
+)
 from warehouse.quality_report.model import (
     NO_MODALITY,
     NO_RECORD,
@@ -77,7 +86,7 @@ def suppress_counts(figures: Figures, base: int) -> Figures:
         modalities=dict(modalities),
         patients=sorted(by_centre, key=lambda count: order_by_size(count.centre, patients.row_totals[count.centre])),
         centres=patients.row_totals,
-        completeness=[shown for cell in figures.completeness if (shown := _round_filled(cell, true, patients, base))],
+        completeness=_round_completeness(figures.completeness, true, patients, base),
         repairs=repairs,
         rules=rules,
         checks=[_round_checked(checked, figures.totals, totals, wholes, base) for checked in figures.checks]
@@ -184,18 +193,52 @@ def _round_part(count: int, wholes: Sequence[tuple[int, int]], base: int) -> int
     return min([round_count(count, base), *(shown for whole, shown in wholes if whole >= count)])
 
 
-def _round_filled(cell: Filled, true: Mapping[tuple[str, str], int], patients: Table, base: int) -> Filled | None:
-    """Round a share of the centre's shown patients to multiples of the base; None if there are too few."""
-    of, shown = (
-        [counts.get((cell.centre, status), 0) for status in ("positive", "negative")]
-        for counts in (true, patients.cells)
-    )
-    wholes = {sum(of): sum(shown), of[0]: shown[0]}
-    n_records = wholes.get(cell.n_records, min(round_count(cell.n_records, base), sum(shown)))
-    if n_records < 2 * base:
-        return None
-    n_filled = base * round(cell.n_filled * n_records / (cell.n_records * base))
-    return replace(cell, percent=to_percent(n_filled, n_records), n_filled=n_filled, n_records=n_records)
+def _round_completeness(
+    cells: Sequence[Filled], true: Mapping[tuple[str, str], int], patients: Table, base: int
+) -> list[Filled]:
+    return [
+        shown
+        for _, column in groupby(cells, key=lambda cell: cell.column)
+        for shown in _round_column([*column], true, patients, base)
+    ]
+
+
+def _round_column(
+    cells: Sequence[Filled], true: Mapping[tuple[str, str], int], patients: Table, base: int
+) -> list[Filled]:
+    """Round how many records of each centre have a value, so that those without are as many as in table 1 by centre.
+
+    Rounded to the nearest share, they could be intersected with table 1. Centres with too few records are left out.
+    """
+    statuses = _find_statuses(cells, true)
+    named = sorted({centre for centre, _ in true} - {NOT_NAMED, NO_RECORD}, key=order_levels)
+    groups = [*((name,) for name in named), (NOT_NAMED, NO_RECORD)]
+
+    def add_up(counts: Mapping[tuple[str, str], int], centres: tuple[str, ...]) -> int:
+        return sum(counts.get((centre, status), 0) for centre in centres for status in statuses)
+
+    filled = {cell.centre: cell.n_filled for cell in cells}
+    have = [sum(filled.get(name, 0) for name in centres) for centres in groups]
+    lack = [add_up(true, centres) - n for centres, n in zip(groups, have, strict=True)]
+    shown = [add_up(patients.cells, centres) for centres in groups]
+    of_rows = round_parts_in_turn([sum(have), sum(lack)], base, sum(shown))
+    of_groups = round_apart([have, lack], of_rows, shown, base, row_apart=True, column_apart=True)[0]
+    rounded = {name: n for centres, n in zip(groups, of_groups, strict=True) for name in centres}
+    found = []
+    for cell in cells:
+        n_records = add_up(patients.cells, (cell.centre,))
+        if n_records >= 2 * base:
+            n = min(rounded[cell.centre], n_records)
+            found.append(replace(cell, percent=to_percent(n, n_records), n_filled=n, n_records=n_records))
+    return found
+
+
+def _find_statuses(cells: Sequence[Filled], true: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
+    """Whose records a column applies to: those of all patients, who may have none, or of positive or negative ones."""
+    for statuses in (STATUSES, ("positive",), ("negative",)):
+        if all(cell.n_records == sum(true.get((cell.centre, status), 0) for status in statuses) for cell in cells):
+            return statuses
+    return ()
 
 
 def _round_repairs(

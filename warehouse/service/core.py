@@ -14,7 +14,7 @@ import anyio
 
 from warehouse.access import log
 from warehouse.engine.names import fold_name
-from warehouse.errors import WarehouseError
+from warehouse.errors import CountFailedError, WarehouseError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
@@ -182,7 +182,10 @@ class Service:
         given["most_bytes"] = min(int(given.get("most_bytes") or self.limits.most_bytes), self.limits.most_bytes)
         given["digests"] = is_remembered = self.is_remembered(caller, given["suppress"])
         async with self._queue(caller), self._take_turn(caller, "ask", self.workers.count - 1):
-            answer = await self.workers.ask(replace(question, arguments=given))
+            try:
+                answer = await self.workers.ask(replace(question, arguments=given))
+            except CountFailedError as error:
+                raise self.memory.refuse(caller.remembered_as, str(error)) from None
         if is_remembered:
             await self.call(self.memory.admit, caller.remembered_as, answer.patients, given["suppress"])
         return replace(answer, patients={})

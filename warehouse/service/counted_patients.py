@@ -6,6 +6,7 @@ the answer itself.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.cohorts.answer import CohortAnswer
+    from warehouse.cohorts.definition import Definition
 
 
 def digest_steps(cohort: CohortAnswer, *, answer_only: bool = False) -> Mapping[str, frozenset[int]]:
@@ -26,13 +28,25 @@ def digest_steps(cohort: CohortAnswer, *, answer_only: bool = False) -> Mapping[
     found = cohort.fetch(attrition.build_query(cohort, steps, "reports/attrition_patients.sql"))
     digests = _to_numbers(found)
     regions = found["region"].to_pylist()
-    name = cohort.definition.name
+    names = _name_steps(cohort.definition)
     return {
-        f"{name}: {step.name}" if place else "": frozenset(
+        names[step.name] if place else "": frozenset(
             digest for digest, region in zip(digests, regions, strict=True) if region[place] == "1"
         )
         for place, step in enumerate(steps)
     }
+
+
+def _name_steps(definition: Definition) -> dict[str, str]:
+    """The names under which steps are compared: by their text and that of the steps they read, where values are
+    parameters, because several included cohorts begin alike; else by their own, because the text has the values."""
+    if not definition.params:
+        return {step.name: f"{definition.name}: {step.name}" for step in definition.steps}
+    names: dict[str, str] = {}
+    for step in definition.steps:
+        text = "\n".join([definition.sql[step.start : step.end], *(names.get(read, read) for read in step.reads)])
+        names[step.name] = f"step {hashlib.sha256(text.encode()).hexdigest()}"
+    return names
 
 
 def digest_characteristics(cohort: CohortAnswer) -> Mapping[str, frozenset[int]]:

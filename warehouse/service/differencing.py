@@ -5,7 +5,8 @@ many such pairs are asked for. So a caller who may see counts alone is remembere
 digests. Two sets may be equal, or differ by at least the base on each side on which they differ. An answer may show
 several counts, such as the steps of a cohort, which are rounded together: each is compared with its own earlier ones.
 
-A refusal discloses that there is a small difference, one bit. So after some refusals a caller gets no new counts.
+A refusal discloses that there is a small difference, one bit. So after some refusals a caller gets no new counts. A
+count that fails as its query runs discloses one bit as well, and is a refusal.
 """
 
 from __future__ import annotations
@@ -60,12 +61,23 @@ class Memory:
         with self._lock:
             return (caller, name, digest_set(to_array(patients))) in self._seen
 
-    def _compare(self, caller: str, name: str, found: Digests, base: int) -> None:
+    def refuse(self, caller: str, reason: str) -> DifferenceError:
+        """The error of a count that failed, which discloses one bit too, and counts as a refusal."""
+        with self._lock:
+            self._require_patience(caller)
+            self._refused[caller] += 1
+        return DifferenceError(f"This count is refused. {reason} Ask with others.")
+
+    def _require_patience(self, caller: str) -> None:
+        """DifferenceError after too many refusals."""
         if self._refused[caller] >= _MOST_REFUSALS:
             raise DifferenceError(
-                f"You are shown no new counts: {_MOST_REFUSALS} were refused since they differed by too few patients. "
-                "Ask who gave you the token."
+                f"You are shown no new counts: {_MOST_REFUSALS} were refused since they differed by too few patients, "
+                "or failed. Ask who gave you the token."
             )
+
+    def _compare(self, caller: str, name: str, found: Digests, base: int) -> None:
+        self._require_patience(caller)
         earlier = (each for (whose, what, _), each in self._seen.items() if (whose, what) == (caller, name))
         if any(differ_by_few(found, each, base) for each in earlier):
             self._refused[caller] += 1

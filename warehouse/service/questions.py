@@ -6,16 +6,18 @@ made, and `patients` names nobody: it has digests of the patients who were count
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine.faults import require_lake
 from warehouse.engine.json_values import to_json_value
-from warehouse.errors import NotFoundError, UntrustedSqlError, UsageError
+from warehouse.engine.names import fold_name
+from warehouse.errors import CountFailedError, NotFoundError, UntrustedSqlError, UsageError
 from warehouse.service import counted_patients
 from warehouse.service.encoding import Form, encode_relation, encode_table
 from warehouse.service.scope import Scope
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.api import Cohort, Warehouse
+
+
+#: Parameters of the included cohorts that fix how many patients are drawn, or draw others.
+FIXING = frozenset({"per_answer", "draw"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +118,7 @@ def _count_cohort(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """The number of patients of a cohort, rounded."""
     from warehouse.cohorts.attrition import count_patients
 
-    with warehouse.limited():
-        cohort = _prepare(warehouse, given)
+    with _prepare_count(warehouse, given) as cohort:
         counted = count_patients(cohort, given["suppress"])
         document = _describe(cohort, given, patients=counted)
         return Answer(document=document, patients=_digest(cohort, given, answer_only=True))
@@ -123,8 +128,7 @@ def _follow_attrition(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """What remains after each step of a cohort, rounded."""
     from warehouse.cohorts.attrition import count_steps, to_table
 
-    with warehouse.limited():
-        cohort = _prepare(warehouse, given)
+    with _prepare_count(warehouse, given) as cohort:
         counted = count_steps(cohort, given["suppress"])
         steps = [
             {"step": c.step, "meaning": c.meaning, "after": c.after, "line": c.line, "counts": c.counts, "lost": c.lost}
@@ -139,8 +143,7 @@ def _tabulate(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     from warehouse.cohorts import table1_data
     from warehouse.cohorts.table1 import tabulate_characteristics
 
-    with warehouse.limited():
-        cohort = _prepare(warehouse, given)
+    with _prepare_count(warehouse, given) as cohort:
         if given["digests"]:
             _require_classes(cohort, given.get("by"))
         table = tabulate_characteristics(cohort, given.get("by"), suppress=given["suppress"])
@@ -150,8 +153,6 @@ def _tabulate(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
 
 def _export_manifest(warehouse: Warehouse, given: Mapping[str, Any]) -> Answer:
     """The folder of a cohort's manifest, as a zip file. It is not recorded in the lake, which is only read here."""
-    import contextlib
-
     from warehouse.access.log import read_head
     from warehouse.cohorts.leaks import require_no_leaks
     from warehouse.filesystem.files import open_temporary_folder
@@ -194,6 +195,42 @@ def _prepare(warehouse: Warehouse, given: Mapping[str, Any]) -> Cohort:
     if given["name"] not in list_shipped():  # a name from outside is never a path
         raise NotFoundError(f"There is no cohort {given['name']!r}. The cohorts are {', '.join(list_shipped())}.")
     return warehouse.cohort(given["name"], **parameters)
+
+
+@contextlib.contextmanager
+def _prepare_count(warehouse: Warehouse, given: Mapping[str, Any]) -> Iterator[Cohort]:
+    """A cohort that is counted, within the limits.
+
+    CountFailedError if its query fails as it runs, where counts are remembered: whether it does may depend on a single
+    patient, such as a date that a parameter is added to.
+    """
+    from warehouse.cohorts import DefinitionError
+
+    with warehouse.limited():
+        cohort = _prepare(warehouse, given)
+        if given["digests"]:
+            _require_plain(cohort, given.get("parameters") or {})
+        try:
+            yield cohort
+        except DefinitionError:
+            if not given["digests"]:
+                raise
+            raise CountFailedError(f"{cohort.definition.name} cannot be counted with these parameters.") from None
+
+
+def _require_plain(cohort: Cohort, parameters: Mapping[str, Any]) -> None:
+    """UsageError for parameters that put numbers or sums together: of enough of them the small number left is known.
+
+    With 20 to 24 others of whom all are drawn, rounded numbers show how many the rest are; so do unions of centres.
+    """
+    chosen = {fold_name(name) for name in parameters}
+    for name, value in cohort.values.items():
+        if fold_name(name) in chosen and name in FIXING:
+            raise UsageError(
+                f"Those who may see counts alone cannot choose {name}: it fixes how many are drawn, or whom."
+            )
+        if fold_name(name) in chosen and isinstance(value, list) and len(value) > 1:
+            raise UsageError(f"Those who may see counts alone choose one value of {name}, not {len(value)}.")
 
 
 def _require_classes(cohort: Cohort, by: str | None) -> None:

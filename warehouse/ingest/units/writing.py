@@ -74,6 +74,7 @@ def _write(con: duckdb.DuckDBPyConnection, path: str, table: str, layout: Layout
                 path=sql_files.literal(path),
                 compression=sql_files.literal(layout.compression),
                 row_group_size=str(layout.row_group_size),
+                field_ids=layout.field_ids,
             )
         )
     )
