@@ -35,6 +35,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     first_wait: float = retries.FIRST_WAIT  # seconds until a step that may heal is tried again
     manifests: str = ""
     encrypted: bool = False  # a new lake is made with encrypted files, and no other is written
+    layout: str = ""  # of the keys (CHEST_LAYOUT); empty: as the environment or the lake has it
     sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
@@ -45,6 +46,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def settings(self) -> Settings:
         """The settings as they are now."""
         found = load_settings()
+        found = replace(found, layout=self.layout) if self.layout else found
         return replace(found, encrypted=1) if self.encrypted else found
 
     @property

@@ -23,6 +23,23 @@ Inventory = Annotated[
         show_default=False,
     ),
 ]
+Layout = Annotated[
+    str,
+    typer.Option(
+        envvar="CHEST_LAYOUT",
+        help="How keys are laid out: standard; standard+dcm, which reads the headers of .dcm files without .json; any; "
+        "or a pattern, such as '{patient}/{date}/{image}.dcm'. The lake remembers it.",
+        show_default=False,
+    ),
+]
+Group = Annotated[
+    str,
+    typer.Option(
+        envvar="CHEST_LAYOUT_GROUP",
+        help="With --layout any or a pattern: the group of keys that name none, training or validation.",
+        show_default=False,
+    ),
+]
 AllowRemovals = Annotated[
     bool, typer.Option("--allow-removals", help="Accept that over 10 % of the objects are gone or unreadable.")
 ]
@@ -51,6 +68,8 @@ def refresh(
     prefix: Prefix = None,
     patient: Patient = None,
     full: Full = False,
+    layout: Layout = "",
+    group: Group = "",
     inventory: Inventory = "",
     allow_removals: AllowRemovals = False,
     add_source: AddSource = False,
@@ -66,6 +85,9 @@ def refresh(
 
     --prefix and --patient may be repeated and limit the refresh to what they name; the rest of the lake stays as it is.
 
+    With --layout any, a bucket of DICOM files without .json headers is loaded: the headers are read from the files, by
+    ranged requests up to the pixels (docs/any_bucket.md).
+
     With --inventory the newest complete S3 Inventory replaces the listing of the whole bucket. It does not undo changes
     that the lake has loaded since. Parts of the bucket (--prefix, --patient) are always listed directly.
 
@@ -73,6 +95,7 @@ def refresh(
     Examples:
     $ chest refresh s3://chest-data-warehouse --lake ./lake
     $ chest refresh ./bucket --patient Covid12 --patient Covid20 --full
+    $ chest refresh s3://public-collection --layout any
     """
     from dataclasses import asdict, replace
 
@@ -92,7 +115,13 @@ def refresh(
             allow_removals=allow_removals,
             add_source=add_source,
             reextract_headers=reextract,
-            settings=replace(settings, inventory=inventory, encrypted=int(encrypted or settings.encrypted)),
+            settings=replace(
+                settings,
+                layout=layout,
+                layout_group=group,
+                inventory=inventory,
+                encrypted=int(encrypted or settings.encrypted),
+            ),
             progress=report,
         )
     if form is Format.JSON:
@@ -124,6 +153,8 @@ def _print_result(result: RefreshResult) -> None:
         f"{format_count(counts['clinical'], 'clinical file')}; {counts['rejected']:,} rejected. "
         f"Published as snapshot {published.snapshot}."
     )
+    if objects.added and not (result.images.loaded or result.clinical.loaded or counts["rejected"]):
+        print_note("No header was found. If the bucket has .dcm files without .json:  chest refresh … --layout any")
     if result.clinical.recleaned:
         print_line(f"Cleaned {format_count(result.clinical.recleaned, 'clinical file')} again: the rules have changed.")
     if counts["rejected"]:

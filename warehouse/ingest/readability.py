@@ -32,9 +32,10 @@ def probe_objects(run: BucketRun) -> None:
     Call it after the listing, whose temporary tables it queries.
     """
     sql = sql_files.read_statements("ingest/listing.sql")
-    probes = run.con.execute(sql["probes"]).fetchall()
+    wanted = {"reads_dcm": run.layout.reads_dcm}
+    probes = run.con.execute(sql["probes"], wanted).fetchall()
     if probes and len(_read_sample(run, probes)) == len(probes):
-        sample = run.con.execute(sql["sample"], {"most": _SAMPLE}).fetchall()
+        sample = run.con.execute(sql["sample"], {**wanted, "most": _SAMPLE}).fetchall()
         _require_readable(
             run,
             sample,
