@@ -73,10 +73,10 @@ def refused(lake: Path) -> WarehouseError:
 )
 @pytest.mark.parametrize("when", [is_page, is_object], ids=["listing", "reading"])
 def test_what_may_heal_is_marked(
-    bucket: Faulty, tmp_path: Path, fault: Fault, words: str, when: Callable[[str], bool]
+    bucket: Faulty, new_lake: Path, fault: Fault, words: str, when: Callable[[str], bool]
 ) -> None:
     bucket.fail(fault, when=when)
-    error = refused(tmp_path / "lake")
+    error = refused(new_lake)
     assert isinstance(error, SourceDownError), error
     assert error.heals
     assert re.search(words, str(error)), error
@@ -85,7 +85,7 @@ def test_what_may_heal_is_marked(
     )  # tried again, but a listing that broke off in the middle: that is left to the next run
     if fault is cut_off and when is is_object:  # what was left undone, the next refresh does
         bucket.fail(None)
-        assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=SETTINGS).clinical.loaded == 30
+        assert warehouse.refresh("s3://chest", str(new_lake), settings=SETTINGS).clinical.loaded == 30
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
     sql = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["skipped"], within=run.within("key"))
     run.con.register("skipped_found", pa.table(found))
-    run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
+    with connection.plan_as_written(run.con):
+        run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
     run.con.unregister("skipped_found")
     row = fetch_first(run.con.execute("select count(*) from skipped"))
     return int(row[0]) if row else 0

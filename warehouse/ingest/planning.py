@@ -9,6 +9,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.ingest import memory
 from warehouse.ingest.context import Run
+from warehouse.lake import connection
 
 #: Objects planned at a time: bounds the memory of a plan, at the cost of another scan of raw.objects for each.
 _PLAN_SIZE = 200_000
@@ -61,7 +62,8 @@ def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) 
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
         limits = {"source": run.source, "prefixes": list(run.scope.prefixes), "most": _PLAN_SIZE}
         with run.all_cores():
-            run.con.execute(query, {**limits, **places})
+            with connection.plan_as_written(run.con):
+                run.con.execute(query, {**limits, **places})
             row = fetch_first(run.con.execute(sql_files.read_statements(_SQL)["stretch"]))
             assert row is not None
             found, after = row

@@ -112,7 +112,7 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
 def _count_unread(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
     query = sql_files.fill(sql_files.read_statements("ingest/publish.sql")["unread"], version=version)
     try:
-        with connection.ignore_statistics_within(con):
+        with connection.plan_as_written(con):
             return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
     except (duckdb.BinderException, duckdb.CatalogException):  # a snapshot from before rows were kept
         return {}

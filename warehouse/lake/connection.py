@@ -131,7 +131,8 @@ def attach(
 ) -> None:
     """Attach the lake and `USE` it, which reads its catalogue; LakeError gives the reason if that fails.
 
-    With `read_copy`, by the readers' copy of its catalogue (read_copy.py).
+    With `read_copy`, by the readers' copy of its catalogue (read_copy.py). Without `use` nothing of the catalogue is
+    read yet, so that it may be attached again at another snapshot: rows need `prepare_encrypted` first.
     """
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
@@ -151,9 +152,7 @@ def attach(
             con.execute(statement)
         if use:
             con.execute(f"use {ALIAS}")
-        if encryption.is_encrypted(con):
-            load_extension(con, encryption.CIPHERS)
-            encryption.protect_spill(con)
+            prepare_encrypted(con)
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
@@ -181,6 +180,13 @@ def _roll_back(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         ) from None
 
 
+def prepare_encrypted(con: duckdb.DuckDBPyConnection) -> None:
+    """Load the ciphers if the attached lake is encrypted, and encrypt what spills; reads the catalogue."""
+    if encryption.is_encrypted(con):
+        load_extension(con, encryption.CIPHERS)
+        encryption.protect_spill(con)
+
+
 def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
     """Attach a catalogue in PostgreSQL as a plain database; duckdb.Error if it cannot be reached."""
     con.execute(f"attach {literal(location.postgres or '')} as {name} (type postgres, secret {_CATALOGUE_SECRET})")
@@ -199,6 +205,21 @@ def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
 def ignore_statistics_within(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """The same within a `with` block, for a writer that reads an older snapshot."""
     ignore_statistics(con)
+    try:
+        yield
+    finally:
+        con.execute("reset disabled_optimizers")
+
+
+@contextlib.contextmanager
+def plan_as_written(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The same, and joins in the order in which they are written, which must be a good one: outer joins of a large
+    table with smaller ones.
+
+    DuckLake 1.5.5 does not remember that a table which never had a row has no statistics: it asks the catalogue again
+    for each column and operator, which takes longer than the query (fixed after 1.5.5).
+    """
+    con.execute("set disabled_optimizers = 'statistics_propagation,join_order'")
     try:
         yield
     finally:
