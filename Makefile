@@ -7,7 +7,7 @@ DEMO := demo
 PORT := 3000
 IMAGES := 8000000
 
-.PHONY: help setup demo dev test check lint fix docs bench large lock clean
+.PHONY: help setup demo dev test torture check lint fix docs bench large lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -36,6 +36,10 @@ dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3
 
 test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# FLAGS="--only damage --seed 7 --tries 1" repeats one try.
+torture: $(STAMP)  ## kill, starve and damage: a hundred kills, a lying bucket, full disks (about an hour)
+	$(BIN)/python -m tests.torture $(FLAGS)
 
 check: $(STAMP)  ## under a minute: format, lint, types, layers, and the quick tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,47 @@ def _drop_null_attributes(header: dict[str, Any]) -> dict[str, Any]:
             }
         found[tag] = attribute
     return found
+
+
+def ranged_boto3(bucket: str, endpoint: str) -> float:
+    """Objects a second: the first 32 kB of each .dcm by boto3 with 32 threads, fetching only."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client("s3", endpoint_url=endpoint, config=Config(max_pool_connections=32))
+
+    def fetch(key: str) -> int:
+        return len(client.get_object(Bucket="bucket", Key=key, Range="bytes=0-32767")["Body"].read())
+
+    return _time_threads(fetch, bucket)
+
+
+def ranged_obstore(bucket: str, endpoint: str) -> float:
+    """The same by obstore, with which a refresh fetches."""
+    import obstore
+    from obstore.store import S3Store
+
+    store = S3Store(
+        "bucket", endpoint=endpoint, virtual_hosted_style_request=False, client_options={"allow_http": True}
+    )
+    sizes = {path.relative_to(bucket).as_posix(): path.stat().st_size for path in Path(bucket).rglob("*.dcm")}
+
+    def fetch(key: str) -> int:
+        # rclone answers some ranges by all of an object, which obstore takes for an error.
+        part: Any = {"range": (0, 32_768)} if sizes[key] > 32_768 else {}
+        return len(obstore.get(store, key, options=part).bytes())
+
+    return _time_threads(fetch, bucket)
+
+
+def _time_threads(fetch: Callable[[str], int], bucket: str) -> float:
+    keys = [path.relative_to(bucket).as_posix() for path in Path(bucket).rglob("*.dcm")]
+    fetch(keys[0])
+    start = time.perf_counter()
+    with ThreadPoolExecutor(32) as pool:
+        for _ in pool.map(fetch, keys):
+            pass
+    return len(keys) / (time.perf_counter() - start)
 
 
 def boto3_threads(bucket: str, endpoint: str, count: str) -> float:

@@ -36,6 +36,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     manifests: str = ""
     engine: str = ""  # a Spark cluster that loads many objects: sc://HOST:15002, spark://HOST:7077, yarn
     encrypted: bool = False  # a new lake is made with encrypted files, and no other is written
+    layout: str = ""  # of the keys (CHEST_LAYOUT); empty: as the environment or the lake has it
     sources: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
@@ -46,6 +47,7 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def settings(self) -> Settings:
         """The settings as they are now."""
         found = load_settings()
+        found = replace(found, layout=self.layout) if self.layout else found
         return replace(found, encrypted=int(self.encrypted or found.encrypted), engine=self.engine or found.engine)
 
     @property

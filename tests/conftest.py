@@ -35,14 +35,17 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 SAMPLES = Path(__file__).parent / "samples"
-#: Modules that take longest, longest first. Workers take whole modules in order: the short ones are left for the end,
-#: so that no worker waits for another's long one.
+#: Modules that take longest, longest first, by the seconds of a core that they took. Workers take whole modules in
+#: order: the short ones are left for the end, so that no worker waits for another's long one.
 LONGEST = [
     f"test_{name}.py"
     for name in (
-        *("unreadable", "pipelines_daemon", "pipelines_graph", "manifests", "maintenance", "backup", "s3"),
-        *("manifests_untrusted", "cohorts", "refresh", "inventory", "masking", "untrusted", "terminal", "gate"),
-        *("pipelines_when", "pipelines_failures", "pipelines", "manifests_s3", "healing", "point_in_time", "sandbox"),
+        *("unreadable", "pipelines_daemon", "pipelines_graph", "manifests", "maintenance", "pipelines"),
+        *("enforcement", "year", "doctor", "refresh", "sandbox", "masking", "untrusted", "inventory", "backup"),
+        *("splits", "cohorts_shipped", "encryption", "units", "manifests_untrusted", "terminal", "s3"),
+        *("manifests_s3", "credentials", "table1", "threads", "cohorts", "healing", "cleaning_properties"),
+        *("memory_commands", "point_in_time", "gate", "access_commands", "examples", "airlock", "splits_leaks"),
+        *("agreed_service", "pipelines_failures", "memory", "tables", "pipelines_when"),
     )
 ]
 

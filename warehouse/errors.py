@@ -3,7 +3,7 @@
     WarehouseError          exit code 2 unless a class states another
     ├── UsageError          what was asked for cannot be: a malformed date, an unknown snapshot
     │   ├── UntrustedSqlError what somebody else's SQL may not do
-    │   └── CountFailedError a count failed while its query ran
+    │   └── CountFailedError  a count failed while its query ran
     ├── NotFoundError       the answer is "no": no such patient in what was asked (exit code 1)
     ├── AccessRefusedError no agreement covers what was asked for (exit code 1)
     ├── SplitLeakError      a split has something on two sides (exit code 1)

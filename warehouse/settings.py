@@ -51,6 +51,8 @@ class Settings:
     sql_spill_mb: int = 4096  # that untrusted SQL may put on disk while it runs
     max_removals_percent: float = 10.0
     sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"
+    layout: str = ""  # of the keys: standard, standard+dcm, any, or a pattern; "": as the lake remembers the source
+    layout_group: str = ""  # the group of keys that name none, where the layout is `any` or a pattern
     inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
     citation: str = ""  # how the owner of the data asks to be cited
     # the conditions of use: for research on COVID-19, for a time, by named users

@@ -18,7 +18,10 @@ images_by_bytes as (
         list_sort(list(distinct group_name)) as group_names,
         min(key) filter ({{ in_group }}) as key
     from raw.objects
-    where kind = 'dcm' and available_date <= {{ as_of }} and regexp_full_match(etag, '[0-9a-f]{32}')
+    where
+        (kind = 'dcm' or (kind = 'header' and not ends_with(key, '.json')))
+        and available_date <= {{ as_of }}
+        and regexp_full_match(etag, '[0-9a-f]{32}')
     group by etag, size
 )
 

@@ -63,7 +63,7 @@ known as (
         dcm_available_date as available_date,
         image_id
     from core.images
-    where dcm_key is not null
+    where dcm_key is not null and dcm_key <> key
     union all
     select
         source,

@@ -94,7 +94,7 @@ from changes;
 select listing.key, listing.etag, listing.size
 from listing
 semi join (from changes where change <> 'removed') as current on listing.key = current.key
-where listing.key like '%.json' and listing.size < 1_000_000
+where (listing.key like '%.json' or $reads_dcm) and listing.size < 1_000_000
 order by listing.size, listing.key
 limit 3;
 
@@ -102,7 +102,7 @@ limit 3;
 -- An arbitrary sample of all objects, for when those cannot be read.
 select key, etag, size
 from listing
-where key like '%.json' and size < 1_000_000
+where (key like '%.json' or $reads_dcm) and size < 1_000_000
 order by hash(key)
 limit $most;
 
@@ -277,7 +277,8 @@ loaded as (
             images.group_name = touched.group_name
             and images.patient_id = touched.patient_id
             and images.image_id = touched.image_id
-    where images.source = $source
+    -- The .dcm that a header was read from stays what it was, until its new content is read.
+    where images.source = $source and images.header_source = 'json'
 ),
 
 headers as (

@@ -19,6 +19,7 @@ left join {{ table }} as loaded on objects.source = loaded.source and objects.ke
 where
     objects.source = $source
     and objects.kind = {{ kind }}
+    and {{ of_keys }}
     and {{ within }}
     and (
         coalesce(rejects.retry, true)
@@ -61,7 +62,10 @@ select
     row_number() over () as place,
     *
 from (
-    select headers.*, paired.* exclude (key)
+    select
+        headers.*,
+        paired.* exclude (key),
+        case when ends_with(headers.key, '.json') then 'json' else 'dcm' end as header_source
     from headers
     left join paired on headers.key = paired.key
     order by headers.group_name, headers.patient_id, headers.key
@@ -80,7 +84,7 @@ from (
 );
 
 -- name: sizes
-select place, size from pending order by place;
+select place, least(size, $most) as size from pending order by place;
 
 -- name: unit
 select * exclude (place) from pending where place between $first and $last order by place;

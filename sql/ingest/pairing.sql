@@ -3,12 +3,15 @@
 -- mirrors that of the header, else the earliest, else that with the smallest key. If the mirrored one came later than
 -- another, the earliest other is kept too (earlier_dcm): it was the image's .dcm until then. Nearly every .dcm is found
 -- by its mirrored key, in a join that can spill to disk; the aggregate is for the few whose key does not mirror a
--- header's.
+-- header's. A header that was read from a .dcm belongs to that.
 with
 dcm as (
     select key, size, etag, available_date, group_name, patient_id, image_id
     from raw.objects
-    where source = $source and kind = 'dcm' and available_date is not null
+    where
+        source = $source
+        and (kind = 'dcm' or (kind = 'header' and not ends_with(key, '.json')))
+        and available_date is not null
 ),
 
 mirrored as (
@@ -29,6 +32,7 @@ mirrored as (
             and headers.group_name = dcm.group_name
             and headers.patient_id = dcm.patient_id
             and headers.image_id = dcm.image_id
+    where ends_with(headers.key, '.json')
 ),
 
 others as (
@@ -65,3 +69,13 @@ select
     end as earlier_dcm
 from mirrored
 left join others on mirrored.key = others.key
+union all
+select
+    key,
+    key as dcm_key,
+    size as dcm_size,
+    etag as dcm_etag,
+    available_date as dcm_available_date,
+    null as earlier_dcm
+from headers
+where not ends_with(key, '.json')

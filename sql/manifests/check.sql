@@ -54,14 +54,14 @@ select
 from {{ rows }};
 
 -- name: images
--- Images are counted by their headers, one each.
+-- Images are counted by their headers, one each; some are not objects of their own, but in the .dcm.
 select
     count(distinct patient_id) as patients,
     count(distinct StudyInstanceUID) as studies,
     count(distinct SeriesInstanceUID) as series,
-    count(*) as images
+    count(*) filter (object = 'json') + $headers_in_dcm as images
 from {{ rows }}
-where object = 'json';
+where object in ('json', 'dcm');
 
 -- name: record_problems
 select

@@ -53,7 +53,8 @@ objects as (
         available_date, group_name, patient_id, StudyInstanceUID, SeriesInstanceUID,
         SOPInstanceUID, Modality{{ labels }}
     from picked
-    where list_contains($objects, 'json')
+    -- A header that was read from the .dcm is no object of its own.
+    where list_contains($objects, 'json') and key is distinct from dcm_key
     union all
     select
         history.source, history.key, 'clinical' as object, history.size, history.etag,
@@ -120,7 +121,8 @@ select
     count(distinct StudyInstanceUID) as studies,
     count(distinct SeriesInstanceUID) as series,
     count(*) as images,
-    count(*) filter (dcm_key is null) as images_without_dcm
+    count(*) filter (dcm_key is null) as images_without_dcm,
+    count(*) filter (dcm_key = key) as headers_in_dcm
 from picked;
 
 -- name: unmatched

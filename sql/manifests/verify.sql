@@ -105,7 +105,11 @@ inner join parsed as new
     on
         old.group_name = new.group_name
         and old.patient_id = new.patient_id
-        and old.object = case new.kind when 'header' then 'json' else new.kind end
+        and old.object = case
+            when new.kind <> 'header' then new.kind
+            when ends_with(new.key, '.json') then 'json'
+            else 'dcm'
+        end
         and parse_filename(old.key, true) = new.image_id
         and old.available_date < new.available_date
 where old.place = $place and new.available_date <= coalesce(cast($as_of as date), date '9999-12-31')

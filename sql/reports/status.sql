@@ -1,7 +1,8 @@
 -- What `chest status` shows. One statement under each name.
 
 -- name: inventory
--- Every live object is one of these: objects = image_json + clinical_json + rejected + dcm + other.
+-- Every live object is one of these: objects = image_json + clinical_json + rejected + dcm + other. A .dcm from which
+-- the header was read is a dcm.
 with
 rejected as (
     select source, key from lake.ops.rejects where {{ apart }}
@@ -9,13 +10,13 @@ rejected as (
 
 select
     count(*) as objects,
-    count(*) filter (kind = 'header' and not is_rejected) as image_json,
+    count(*) filter (kind = 'header' and is_json and not is_rejected) as image_json,
     count(*) filter (kind = 'clinical' and not is_rejected) as clinical_json,
     count(*) filter (is_rejected) as rejected,
-    count(*) filter (kind = 'dcm' and not is_rejected) as dcm,
+    count(*) filter ((kind = 'dcm' or (kind = 'header' and not is_json)) and not is_rejected) as dcm,
     count(*) filter (kind = 'other' and not is_rejected) as other
 from (
-    select objects.kind, rejected.key is not null as is_rejected
+    select objects.kind, ends_with(objects.key, '.json') as is_json, rejected.key is not null as is_rejected
     from lake.raw.objects
     left join rejected on objects.source = rejected.source and objects.key = rejected.key
 );

@@ -3,8 +3,15 @@
 -- `catalogue` is the schema with DuckLake's tables.
 
 -- name: data_file
+-- The new file has the ids of its columns, and a column with the ids of rows, which no mapping of names knows: files that
+-- worker processes have written are registered with one.
 update {{ catalogue }}.ducklake_data_file
-set path = $path, record_count = $n_rows, file_size_bytes = $file_size, footer_size = $footer_size
+set
+    path = $path,
+    record_count = $n_rows,
+    file_size_bytes = $file_size,
+    footer_size = $footer_size,
+    mapping_id = null
 where data_file_id = $file_id;
 
 -- name: delete_file

@@ -23,7 +23,10 @@ select
     objects.kind,
     coalesce(objects.size, 0) as size,
     any_value(coalesce(named.digest, by_key.digest, by_segment.digest)) as digest,
-    bool_and(by_key.digest is null and by_segment.digest is null) as is_by_content
+    -- In the layout `any` the patient was read from the header.
+    bool_and(
+        coalesce(objects.layout = 'any', false) or (by_key.digest is null and by_segment.digest is null)
+    ) as is_by_content
 from lake.raw.objects as objects
 left join withdrawn_names as by_key on objects.patient_id = by_key.name
 left join withdrawn_objects as named on objects.source = named.source and objects.key = named.key

@@ -159,6 +159,7 @@ def test_status_has_the_names_of_truth(ask: Chest, bucket: Path, truth: dict[str
     } | {
         "ops.rejects",
         "ops.refreshes",
+        "ops.layouts",
         "ops.manifests",
         "ops.files",
     } | {

@@ -2,18 +2,20 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import write_objects
-from faulty import Fault, Faulty, answer_with_page, cut_off, serve_faulty, shorten_body
+from faulty import Fault, Faulty, answer_with_page, cut_off, is_page, repeat_page, serve_faulty, shorten_body
 from servers import S3
 
 import warehouse
-from warehouse.errors import SourceDownError
+from warehouse.errors import LakeError, SourceDownError
 from warehouse.ingest import list_objects, load_clinical, open_run
-from warehouse.lake import location, store
+from warehouse.lake import doctor, location, store
 from warehouse.lake.maintenance import maintain
 from warehouse.settings import Settings
 
@@ -67,6 +69,54 @@ def test_a_full_refresh_counts_once_however_often_it_was_killed(tmp_path: Path) 
     assert rows == [(3, 0, 3), (0, 3, 3)]
 
 
+def test_a_first_refresh_that_was_killed_before_its_first_commit_is_run_again(tmp_path: Path) -> None:
+    write_objects(tmp_path / "bucket", record(1))
+    lake = tmp_path / "lake"
+    for table in ("core/dicom_attributes", "ops/migrations"):  # what it had written, and no tables yet
+        write_objects(lake, {f"data/{table}/ducklake-1.parquet": b"PAR1"})
+    assert warehouse.refresh(str(tmp_path / "bucket"), str(lake)).clinical.loaded == 1
+    write_objects(tmp_path / "other", {"data/raw/objects/ducklake-1.parquet": b"PAR1"})
+    with pytest.raises(LakeError, match="has 1 Parquet file of a lake"):
+        warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "other"))
+
+
+#: A writer that dies within a commit: SQLite has written pages and their journal.
+DIES = """
+import os, signal, sqlite3, sys
+con = sqlite3.connect(sys.argv[1], isolation_level=None)
+con.execute("pragma cache_size = 1")
+con.execute("begin immediate")
+con.execute("update ducklake_snapshot set schema_version = 999")
+con.execute("create table half (i)")
+numbers = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9999) select i from n"
+con.execute(f"insert into half {numbers}")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_readers_read_on_when_a_writer_has_died_within_a_commit(tmp_path: Path) -> None:
+    write_objects(tmp_path / "bucket", record(1))
+    lake = tmp_path / "lake"
+    warehouse.refresh(str(tmp_path / "bucket"), str(lake))
+    catalogue, journal = lake / "catalog.sqlite", lake / "catalog.sqlite-journal"
+
+    def die() -> None:
+        subprocess.run([sys.executable, "-c", DIES, str(catalogue)], check=False)
+        assert journal.stat().st_size > 0
+
+    for with_copy in (True, False):
+        die()
+        if not with_copy:
+            (lake / "catalog.read.sqlite").unlink()
+        with warehouse.open(str(lake)) as wh:
+            assert len(wh.sql("from patients").fetchall()) == 1
+        assert not journal.exists()
+    die()
+    assert doctor.examine(str(lake)).is_healthy
+    die()
+    assert not warehouse.refresh(str(tmp_path / "bucket"), str(lake)).published.is_new
+
+
 @pytest.fixture(scope="module")
 def proxy(server: S3) -> Iterator[Faulty]:
     server.put("chest", record(1))
@@ -80,10 +130,6 @@ def bucket(proxy: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
         monkeypatch.setenv(name, value)
     proxy.fail(None)
     return proxy
-
-
-def is_page(path: str) -> bool:
-    return "list-type" in path and "max-keys=1&" not in f"{path}&"
 
 
 def is_first(path: str) -> bool:
@@ -105,3 +151,20 @@ def test_a_listing_that_stays_broken_may_heal_later(
     with pytest.raises(SourceDownError, match=r"not a listing, or was incomplete|a fault of its own") as caught:
         warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT)
     assert caught.value.heals
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000])
+def test_a_page_that_is_repeated_does_not_go_round_for_ever(bucket: Faulty, tmp_path: Path, times: int) -> None:
+    for n in (2, 3):
+        bucket.s3.put("chest", record(n))
+    bucket.page_size = 1
+    try:
+        bucket.fail(repeat_page, times=times, when=lambda path: is_page(path) and "continuation-token" in path)
+        if times == 1:
+            assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT).objects.listed == 3
+            return
+        with pytest.raises(SourceDownError, match="not a listing, or was incomplete") as caught:
+            warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=PATIENT)
+        assert caught.value.heals
+    finally:
+        bucket.page_size = 0

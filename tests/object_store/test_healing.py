@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Chest
-from faulty import Fault, Faulty, answer_with, cut_off, reset_connection, serve_faulty, stall
+from faulty import Fault, Faulty, answer_with, cut_off, is_page, reset_connection, serve_faulty, stall
 from servers import S3, serve_moto
 
 import warehouse
@@ -44,10 +44,6 @@ def bucket(proxy: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
     return proxy
 
 
-def is_listing(path: str) -> bool:
-    return "list-type" in path and "max-keys=1&" not in f"{path}&"
-
-
 def is_object(path: str) -> bool:
     return "data.json" in path.partition("?")[0]
 
@@ -75,12 +71,12 @@ def refused(lake: Path) -> WarehouseError:
     ],
     ids=["slow_down", "limit", "broken", "reset", "hang", "cut"],
 )
-@pytest.mark.parametrize("when", [is_listing, is_object], ids=["listing", "reading"])
+@pytest.mark.parametrize("when", [is_page, is_object], ids=["listing", "reading"])
 def test_what_may_heal_is_marked(
-    bucket: Faulty, tmp_path: Path, fault: Fault, words: str, when: Callable[[str], bool]
+    bucket: Faulty, new_lake: Path, fault: Fault, words: str, when: Callable[[str], bool]
 ) -> None:
     bucket.fail(fault, when=when)
-    error = refused(tmp_path / "lake")
+    error = refused(new_lake)
     assert isinstance(error, SourceDownError), error
     assert error.heals
     assert re.search(words, str(error)), error
@@ -89,7 +85,7 @@ def test_what_may_heal_is_marked(
     )  # tried again, but a listing that broke off in the middle: that is left to the next run
     if fault is cut_off and when is is_object:  # what was left undone, the next refresh does
         bucket.fail(None)
-        assert warehouse.refresh("s3://chest", str(tmp_path / "lake"), settings=SETTINGS).clinical.loaded == 30
+        assert warehouse.refresh("s3://chest", str(new_lake), settings=SETTINGS).clinical.loaded == 30
 
 
 @pytest.mark.parametrize(
@@ -104,7 +100,7 @@ def test_what_may_heal_is_marked(
     ids=["denied", "expired", "unknown_key", "wrong_key", "no_bucket"],
 )
 def test_what_will_not_heal_is_not_tried_again(bucket: Faulty, tmp_path: Path, fault: Fault, words: str) -> None:
-    for when in (is_listing, lambda path: True):
+    for when in (is_page, lambda path: True):
         bucket.fail(fault, when=when)
         error = refused(tmp_path / "lake")
         assert not error.heals, error

@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from faulty import answer_with, serve_faulty
 from servers import S3, serve_moto
-from throttled import serve_gate
 
 import warehouse
 from pipelines import retries, run_retention
@@ -68,8 +68,11 @@ def test_a_throttled_bucket_heals(
 ) -> None:
     for name, value in {**server.environment, "CHEST_SUPPRESS": "0"}.items():
         monkeypatch.setenv(name, value)
-    with serve_gate(server.endpoint, 5) as slow:  # the library itself asks four times, so one try of the step is lost
-        monkeypatch.setenv("AWS_ENDPOINT_URL", slow.endpoint)
+    with serve_faulty(server) as slow:
+        slow.fail(
+            answer_with(503, "SlowDown"), times=5
+        )  # the library itself asks four times: one try of the step is lost
+        monkeypatch.setenv("AWS_ENDPOINT_URL", slow.s3.endpoint)
         result = refresh(instance, "s3://chest", new_lake)
     assert result.success
     assert tries(result, "objects") == ["again", "done"]
@@ -89,8 +92,9 @@ def test_a_forbidden_bucket_fails_once(
 ) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    with serve_gate(server.endpoint, 10**6, 403) as closed:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", closed.endpoint)
+    with serve_faulty(server) as closed:
+        closed.fail(answer_with(403, "AccessDenied"))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", closed.s3.endpoint)
         result = refresh(instance, "s3://chest", new_lake)
     assert tries(result, "objects") == ["failed"]
     line = result.failure_data_for_node("objects").user_failure_data.description  # type: ignore[union-attr]

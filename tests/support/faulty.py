@@ -1,4 +1,4 @@
-"""A proxy in front of a real S3 server that fails on demand: throttles, breaks, resets, hangs, denies."""
+"""A proxy in front of a real S3 server that fails on demand: throttles, breaks, resets, hangs, denies, lies."""
 
 import contextlib
 import http.client
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from botocore.config import Config
 from servers import HOST, S3
 
 Fault = Callable[[BaseHTTPRequestHandler], None]
@@ -56,6 +57,37 @@ def shorten_body(handler: BaseHTTPRequestHandler) -> None:
     """Let the server answer, but hand on half of the body as if it were all."""
 
 
+def lengthen_body(handler: BaseHTTPRequestHandler) -> None:
+    """Let the server answer, but add some bytes to the body, and to its length."""
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    """Let the server answer, but hand the body on in pieces with pauses."""
+
+
+def hold_body(handler: BaseHTTPRequestHandler) -> None:
+    """Let the server answer, but stop in the middle of the body for longer than a client waits."""
+
+
+def recall_page(handler: BaseHTTPRequestHandler) -> None:
+    """Answer with the page of the listing that was recorded earlier (`Faulty.earlier`), as a cache does."""
+
+
+def repeat_page(handler: BaseHTTPRequestHandler) -> None:
+    """Answer with the page of the listing before, so that it comes twice."""
+
+
+#: Faults with which the server is asked all the same; what it answers is altered on the way.
+_ON_THE_WAY = (cut_off, alter_byte, shorten_body, lengthen_body, drip, hold_body, recall_page, repeat_page)
+#: Seconds between the pieces of a body that drips, and those for which it is held.
+_PAUSE, _HOLD = 0.05, 2.0
+
+
+def is_page(path: str) -> bool:
+    """Whether a request is for a page of a listing, and not the first look at whether there is a bucket."""
+    return "list-type" in path and "max-keys=1&" not in f"{path}&"
+
+
 def answer_with_page(handler: BaseHTTPRequestHandler) -> None:
     """Answer with a login page, as a proxy does."""
     body = b"<!DOCTYPE html><html><body>Please log in</body></html>"
@@ -70,13 +102,23 @@ def answer_with_page(handler: BaseHTTPRequestHandler) -> None:
 
 @dataclass
 class Faulty:
-    """The proxy: `fault` answers the requests that `when` chooses, at most `times` of them."""
+    """The proxy: `fault` answers the requests that `when` chooses, at most `times` of them; or a `plan` chooses faults.
+
+    `page_size` makes pages of a listing smaller than the server's; `earlier` has those that were handed on while
+    `is_recording`, by the path that was asked for.
+    """
 
     s3: S3
     fault: Fault | None = None
     times: int = 1_000_000
     when: Callable[[str], bool] = lambda path: True
+    plan: Callable[[str], Fault | None] | None = None
     failed: int = 0
+    asked: int = 0
+    page_size: int = 0
+    is_recording: bool = False
+    earlier: dict[str, bytes] = field(default_factory=dict)
+    previous: bytes = b""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail(
@@ -85,14 +127,58 @@ class Faulty:
         """From now on fail so."""
         with self.lock:
             self.fault, self.times, self.when, self.failed = fault, times, when, 0
+            self.plan, self.asked, self.previous = None, 0, b""
+
+    def follow(self, plan: Callable[[str], Fault | None] | None) -> None:
+        """From now on fail as a plan says, which is called with the path of each request, one at a time."""
+        self.fail(None)
+        with self.lock:
+            self.plan = plan
 
     def take(self, path: str) -> Fault | None:
         """The fault for a request, if it is to fail."""
         with self.lock:
+            self.asked += 1
+            if self.plan:
+                fault = self.plan(path)
+                self.failed += fault is not None
+                return fault
             if self.fault is None or self.failed >= self.times or not self.when(path):
                 return None
             self.failed += 1
             return self.fault
+
+
+def alter(state: Faulty, fault: Fault | None, path: str, content: bytes) -> bytes:
+    """The body that a fault makes of what the server has answered; itself, if it makes none."""
+    if fault is alter_byte and len(content) > 1:
+        content = content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+    elif fault is shorten_body:
+        content = content[: len(content) // 2]
+    elif fault is lengthen_body:
+        content += b"  more"
+    elif fault is recall_page:
+        content = state.earlier.get(path, content)
+    elif fault is repeat_page:
+        content = state.previous or content
+    if is_page(path):
+        with state.lock:
+            state.previous = content
+            if state.is_recording:
+                state.earlier[path] = content
+    return content
+
+
+def sign(server: S3, path: str) -> tuple[str, dict[str, str]]:
+    """A path as the server's own client would ask for it, and the headers that sign it."""
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    request = AWSRequest("GET", server.endpoint + path)
+    request.context["client_config"] = Config()
+    S3SigV4Auth(Credentials(server.key, server.secret), "s3", "us-east-1").add_auth(request)
+    return path, dict(request.headers.items())
 
 
 @contextlib.contextmanager
@@ -103,28 +189,44 @@ def serve_faulty(server: S3) -> Iterator[Faulty]:
         protocol_version = "HTTP/1.1"
 
         def forward(self) -> None:
-            if fault := state.take(self.path):
+            fault = state.take(self.path)
+            if fault and fault not in _ON_THE_WAY:
                 fault(self)
-                if fault not in (cut_off, alter_byte, shorten_body):
-                    return
-            length = int(self.headers.get("Content-Length") or 0)
-            behind = http.client.HTTPConnection(server.endpoint.removeprefix("http://"))
-            behind.request(self.command, self.path, self.rfile.read(length) if length else None, dict(self.headers))
-            answer = behind.getresponse()
-            content = answer.read()
-            if fault is alter_byte:
-                content = content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
-            if fault is shorten_body:
-                content = content[: len(content) // 2]
+                return
+            answer, content = self.ask_server()
+            whole = answer.getheader("Content-Length") or str(len(content))
+            altered = content if self.command == "HEAD" else alter(state, fault, self.path, content)
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
                     self.send_header(name, value)
-            whole = len(content) if fault is shorten_body else answer.getheader("Content-Length") or len(content)
-            self.send_header("Content-Length", str(whole))
+            self.send_header("Content-Length", whole if altered is content else str(len(altered)))
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if fault is cut_off else content)
+            self.hand_on(fault, altered)
+
+        def ask_server(self) -> tuple[http.client.HTTPResponse, bytes]:
+            length = int(self.headers.get("Content-Length") or 0)
+            path, headers = self.path, dict(self.headers)
+            if state.page_size and is_page(path) and "max-keys" not in path:
+                path, headers = sign(server, f"{path}&max-keys={state.page_size}")
+            behind = http.client.HTTPConnection(server.endpoint.removeprefix("http://"))
+            behind.request(self.command, path, self.rfile.read(length) if length else None, headers)
+            answer = behind.getresponse()
+            content = answer.read()
             behind.close()
+            return answer, content
+
+        def hand_on(self, fault: Fault | None, content: bytes) -> None:
+            half = len(content) // 2
+            if fault is cut_off:
+                fault(self)
+                self.wfile.write(content[:half])
+            elif fault in (drip, hold_body):
+                self.wfile.write(content[:half])
+                time.sleep(_HOLD if fault is hold_body else _PAUSE)
+                self.wfile.write(content[half:])
+            else:
+                self.wfile.write(content)
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815
 

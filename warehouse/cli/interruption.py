@@ -70,6 +70,7 @@ def conclude() -> int:
 
 def end_at_once_from_now_on() -> None:
     """Let a signal end the process at once from now on: the work is done."""
+    global _wakeup  # noqa: PLW0603
     for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is _raise_interruption:
@@ -77,6 +78,7 @@ def end_at_once_from_now_on() -> None:
     if _wakeup >= 0:
         signal.set_wakeup_fd(-1)
         os.close(_wakeup)
+        _wakeup = -1
 
 
 def _raise_interruption(number: int, frame: FrameType | None) -> None:
@@ -92,6 +94,7 @@ def _watch_signals(watched: int) -> None:
     if number := os.read(watched, 1):  # empty when the pipe was closed without a signal
         time.sleep(_PATIENCE)
         _end_at_once(number[0], None)
+    os.close(watched)  # not before: a second signal is written to it too
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler

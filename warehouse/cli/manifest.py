@@ -158,6 +158,9 @@ def _note_gaps(about: dict[str, Any], suppress: int) -> None:
     if "dcm" in about["objects"] and (n := counts["images_without_dcm"]):
         some = "Some images have" if suppress else f"{format_count(n, 'image')} {'has' if n == 1 else 'have'}"
         print_note(f"{some} a header but no .dcm: the manifest has no pixels for them.")
+    if "dcm" not in about["objects"] and (n := counts.get("headers_in_dcm", 0)):
+        some = "Some images have" if suppress else f"{format_count(n, 'image')} {'has' if n == 1 else 'have'}"
+        print_note(f"{some} no .json: the header is in the .dcm. Take these too:  --objects dcm,json")
     if n := counts["rows_without_images"]:
         some = "Some rows" if suppress else f"{n:,} of {counts['rows']:,} rows"
         print_note(f"{some} have no image{'' if suppress else ' (listed in without_images)'}.")

@@ -31,6 +31,23 @@ Engine = Annotated[
         show_default=False,
     ),
 ]
+Layout = Annotated[
+    str,
+    typer.Option(
+        envvar="CHEST_LAYOUT",
+        help="How keys are laid out: standard; standard+dcm, which reads the headers of .dcm files without .json; any; "
+        "or a pattern, such as '{patient}/{date}/{image}.dcm'. The lake remembers it.",
+        show_default=False,
+    ),
+]
+Group = Annotated[
+    str,
+    typer.Option(
+        envvar="CHEST_LAYOUT_GROUP",
+        help="With --layout any or a pattern: the group of keys that name none, training or validation.",
+        show_default=False,
+    ),
+]
 AllowRemovals = Annotated[
     bool, typer.Option("--allow-removals", help="Accept that over 10 % of the objects are gone or unreadable.")
 ]
@@ -59,6 +76,8 @@ def refresh(
     prefix: Prefix = None,
     patient: Patient = None,
     full: Full = False,
+    layout: Layout = "",
+    group: Group = "",
     inventory: Inventory = "",
     engine: Engine = "",
     allow_removals: AllowRemovals = False,
@@ -75,6 +94,9 @@ def refresh(
 
     --prefix and --patient may be repeated and limit the refresh to what they name; the rest of the lake stays as it is.
 
+    With --layout any, a bucket of DICOM files without .json headers is loaded: the headers are read from the files, by
+    ranged requests up to the pixels (docs/any_bucket.md).
+
     With --inventory the newest complete S3 Inventory replaces the listing of the whole bucket. It does not undo changes
     that the lake has loaded since. Parts of the bucket (--prefix, --patient) are always listed directly.
 
@@ -84,6 +106,7 @@ def refresh(
     Examples:
     $ chest refresh s3://chest-data-warehouse --lake ./lake
     $ chest refresh ./bucket --patient Covid12 --patient Covid20 --full
+    $ chest refresh s3://public-collection --layout any
     """
     from dataclasses import asdict, replace
 
@@ -104,7 +127,12 @@ def refresh(
             add_source=add_source,
             reextract_headers=reextract,
             settings=replace(
-                settings, inventory=inventory, engine=engine, encrypted=int(encrypted or settings.encrypted)
+                settings,
+                layout=layout,
+                layout_group=group,
+                inventory=inventory,
+                engine=engine,
+                encrypted=int(encrypted or settings.encrypted),
             ),
             progress=report,
         )
@@ -137,6 +165,8 @@ def _print_result(result: RefreshResult) -> None:
         f"{format_count(counts['clinical'], 'clinical file')}; {counts['rejected']:,} rejected. "
         f"Published as snapshot {published.snapshot}."
     )
+    if objects.added and not (result.images.loaded or result.clinical.loaded or counts["rejected"]):
+        print_note("No header was found. If the bucket has .dcm files without .json:  chest refresh … --layout any")
     if result.clinical.recleaned:
         print_line(f"Cleaned {format_count(result.clinical.recleaned, 'clinical file')} again: the rules have changed.")
     if counts["rejected"]:

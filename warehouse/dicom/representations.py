@@ -108,7 +108,7 @@ def decode(encoded: object, vr: str, character_set: str) -> list[str | int | flo
     if not content:
         return []
     if vr in _NUMBERS:
-        return _unpack(content, _NUMBERS[vr], _to_shortest if vr == "FL" else lambda number: number)
+        return _unpack(content, _NUMBERS[vr], shorten_single if vr == "FL" else lambda number: number)
     if vr == "AT":
         parts = _unpack(content, "HH", lambda number: number) or []
         return [f"{group:04X}{element:04X}" for group, element in zip(parts[::2], parts[1::2], strict=True)] or None
@@ -125,7 +125,7 @@ def _unpack(content: bytes, code: str, read: Callable[[float], float]) -> list[s
     return [read(number) for number in numbers] if all(map(math.isfinite, numbers)) else None
 
 
-def _to_shortest(number: float) -> float:
+def shorten_single(number: float) -> float:
     """The shortest decimal that is the same 32-bit number."""
     return next((near for digits in range(6, 9) if _to_single(near := float(f"{number:.{digits}g}")) == number), number)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import UsageError
-from warehouse.ingest import memory, scope, sources
+from warehouse.ingest import memory, scope, source_layouts, sources
 from warehouse.ingest.context import BucketRun, Kept, Run, make_id
 from warehouse.ingest.listing import ListingCounts, list_objects
 from warehouse.ingest.loading import LoadCounts, load_clinical, load_images
@@ -88,6 +88,8 @@ def open_run(
     _require_apart(bucket, place)
     with store.open_writer(place, settings) as con, contextlib.closing(Kept()) as kept:
         sources.admit_source(con, bucket.source, add_source=add_source)
+        layout = source_layouts.find_layout(con, bucket.source, settings.layout, settings.layout_group)
+        source_layouts.check_patients(layout, patients)
         run = BucketRun(
             con,
             bucket.source,
@@ -96,6 +98,7 @@ def open_run(
             refresh_id or make_id(),
             progress,
             bucket=bucket,
+            layout=layout,
             place=place,
             kept=kept,
         )

@@ -17,6 +17,7 @@ from warehouse.ingest.scope import Scope
 from warehouse.lake import store
 from warehouse.lake.location import Location
 from warehouse.object_store.base import Bucket
+from warehouse.object_store.layouts import Layout
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings
 
@@ -88,4 +89,5 @@ class BucketRun(Run):
     """A run with its bucket opened, for the steps that list and read it."""
 
     bucket: Bucket = field(kw_only=True)
+    layout: Layout = field(default_factory=Layout, kw_only=True)
     kept: Kept = field(default_factory=Kept, kw_only=True)

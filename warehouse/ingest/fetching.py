@@ -39,10 +39,12 @@ def fetch(bucket: Bucket, objects: pa.Table, buffer: bytearray) -> Fetched:
     keys, etags, sizes = (objects.column(name).to_pylist() for name in ("key", "etag", "size"))
     unread = bucket.read_into(memoryview(buffer), keys, etags, sizes)
     texts, odd = _build_texts(buffer, sizes, unread)
-    return Fetched(objects, objects.drop_columns(PLAN_ONLY).append_column(_json_field("content", texts), texts), odd)
+    return Fetched(
+        objects, objects.drop_columns(PLAN_ONLY).append_column(make_json_field("content", texts), texts), odd
+    )
 
 
-def _json_field(name: str, texts: pa.Array) -> pa.Field:
+def make_json_field(name: str, texts: pa.Array) -> pa.Field:
     """The field for texts of a JSON column, marked so that DuckDB does not parse them again: the extraction has parsed
     them all."""
     import pyarrow as pa

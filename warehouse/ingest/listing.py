@@ -10,8 +10,9 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError
-from warehouse.ingest import memory, readability, scope, withholding
+from warehouse.ingest import header_sources, memory, readability, scope, source_layouts, withholding
 from warehouse.ingest.context import BucketRun
+from warehouse.ingest.key_parsing import parse_keys
 from warehouse.lake import connection, store
 from warehouse.object_store import keys
 from warehouse.object_store.base import Skipped, listing_schema
@@ -63,6 +64,8 @@ def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = Fals
 def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> ListingCounts:
     sql = sql_files.read_statements("ingest/listing.sql")
     source = run.source
+    is_new_layout = source_layouts.is_new(run)
+    full = full or (is_new_layout and not run.layout.is_standard)  # every key is parsed again
     changes = sql_files.fill(sql["changes"], within=run.within("key"))
     wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
     excluded = removal.read_excluded(run.con, run.place)
@@ -76,7 +79,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
         run.con.execute(sql["drop_doubles"])
         run.con.execute(changes, wanted)
     if excluded:
-        _parse_keys(run)
+        parse_keys(run.con, run.source, run.layout)
     left_out = withholding.leave_out(run, excluded)
     row = fetch_first(run.con.execute(sql["counts"], {"source": source}))
     assert row is not None
@@ -88,34 +91,27 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
         readability.probe_objects(run)
-        _parse_keys(run)
-    if has_changes or odd or left_out.is_new:
+        parse_keys(run.con, run.source, run.layout)
+    n_archives = _count_archives(run) if has_changes else 0
+    if has_changes or odd or left_out.is_new or is_new_layout:
         run.commit(
             "objects",
             lambda: _write(run, counts, has_changes, odd, full, left_out),
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
-            rejected=odd,
+            rejected=odd + n_archives,
             **({"listed_at": int(run.bucket.listed_at.timestamp())} if run.bucket.listed_at else {}),
             **({"full": 1} if full and not run.scope.prefixes else {}),
         )
     return counts
 
 
-def _parse_keys(run: BucketRun) -> None:
-    run.con.execute(
-        sql_files.fill(sql_files.read_statements("ingest/listing.sql")["parsed"], **render_pattern_names()),
-        {"source": run.source, "dated": keys.DATED, "published": keys.PUBLISHED},
-    )
-
-
-def render_pattern_names() -> dict[str, str]:
-    """Render the named groups of the key patterns for regexp_extract."""
-    return {
-        "dated_names": ", ".join(f"'{name}'" for name in keys.list_group_names(keys.DATED)),
-        "published_names": ", ".join(f"'{name}'" for name in keys.list_group_names(keys.PUBLISHED)),
-    }
+def _count_archives(run: BucketRun) -> int:
+    if run.layout.is_standard:
+        return 0
+    row = fetch_first(run.con.execute(sql_files.read_statements("ingest/layouts.sql")["archives"]))
+    return int(row[0]) if row else 0
 
 
 def _stream_listing(run: BucketRun) -> list[Skipped]:
@@ -158,7 +154,8 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
     sql = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["skipped"], within=run.within("key"))
     run.con.register("skipped_found", pa.table(found))
-    run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
+    with connection.plan_as_written(run.con):
+        run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
     run.con.unregister("skipped_found")
     row = fetch_first(run.con.execute("select count(*) from skipped"))
     return int(row[0]) if row else 0
@@ -205,6 +202,9 @@ def _write(
 ) -> None:
     if left_out.is_new:
         removal.replace_withheld(run.con, run.source, left_out.found)
+    if source_layouts.is_new(run):
+        source_layouts.remember(run)
+        header_sources.give_up_headers(run)
     if has_changes:
         _write_objects(run, counts, full)
     if odd:
@@ -225,6 +225,8 @@ def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
     if counts.added or counts.changed:
         run.con.execute(sql_files.fill(sql["insert"], **columns.template_values()))
         run.con.execute(sql["reject_dates"])
+        if not run.layout.is_standard:
+            run.con.execute(sql_files.read_statements("ingest/layouts.sql")["reject_archives"])
     if full and counts.changed:
         for whole, typed in _WHOLE.items():
             run.con.execute(sql_files.fill(sql["unpaired"], whole=whole, typed=typed), source)

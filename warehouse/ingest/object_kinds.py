@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from warehouse import cleaning
@@ -32,6 +32,12 @@ class ObjectKind:
     #: Extraction threads; with one, headers and the writer keep two cores busy. As many units are in memory at once, so
     #: each is correspondingly smaller.
     extractors: int = 1
+    #: What distinguishes it from others of its step, and the condition on the keys of its objects.
+    name: str = ""
+    of_keys: str = "true"
+    #: Whether its headers are read from .dcm objects; and how many other objects it takes the time of.
+    is_dcm: bool = False
+    weight: int = 1
 
     @property
     def table(self) -> str:
@@ -48,7 +54,11 @@ IMAGES = ObjectKind(
     ("rows_read", "readings_read"),
     {"core.images": "image_rows", "raw.headers": "header_rows"},
     normal_form.compute_rules_digest,
+    name="images",
+    of_keys="ends_with(objects.key, '.json')",
 )
+#: Headers that are read from .dcm objects.
+DCM = replace(IMAGES, name="dcm", of_keys="not ends_with(objects.key, '.json')", is_dcm=True, weight=16)
 CLINICAL = ObjectKind(
     "clinical",
     "clinical",
@@ -59,6 +69,7 @@ CLINICAL = ObjectKind(
     {"core.clinical": "clinical_rows", "core.clinical_issues": "issue_rows", "raw.records": "record_rows"},
     cleaning.compute_rules_digest,
     extractors=2,
+    name="clinical",
 )
-#: By their steps, by which a unit names its kind to another process.
-KINDS = {kind.step: kind for kind in (IMAGES, CLINICAL)}
+#: By their names, by which a unit names its kind to another process.
+KINDS = {kind.name: kind for kind in (IMAGES, DCM, CLINICAL)}

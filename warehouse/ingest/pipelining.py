@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from warehouse.engine import sql_files
-from warehouse.ingest import extraction, fetching, preparing, readability
+from warehouse.ingest import extraction, header_sources, preparing, readability
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.fetching import Fetched
 from warehouse.ingest.object_kinds import ObjectKind
@@ -68,7 +68,7 @@ def _prepare_units(
         try:
             for unit in units:
                 objects = run.con.execute(statement, unit.places).to_arrow_table()
-                fetched = fetchers.submit(fetching.fetch, run.bucket, objects, buffers[0])
+                fetched = fetchers.submit(preparing.fetch, kind, run.bucket, run.settings, objects, buffers[0])
                 ahead.append(extractors.submit(_prepare, kind, idle, fetched))
                 buffers.rotate(-1)
                 if len(ahead) > _AHEAD:
@@ -96,3 +96,4 @@ def _write(run: BucketRun, kind: ObjectKind, tool: str, unit: Prepared) -> None:
             run.con.execute(forget, {"source": run.source})
     for table, rows in preparing.list_rows(kind).items():
         run.con.execute(sql_files.fill(sql_files.read_statements(_SQL)["insert"], table=table, rows=rows))
+    header_sources.write_patients(run, unit.patients)

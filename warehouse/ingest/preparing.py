@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
-from warehouse.ingest import extraction
+from warehouse.ingest import dcm_reading, extraction
+from warehouse.ingest.fetching import fetch as fetch_texts
 from warehouse.ingest.rejects import collect_rejects
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from warehouse.ingest.extraction import Extractor
     from warehouse.ingest.fetching import Fetched
     from warehouse.ingest.object_kinds import ObjectKind
+    from warehouse.object_store.base import Bucket
+    from warehouse.settings import Settings
 
 _SQL = "ingest/loading.sql"
 
@@ -43,11 +46,27 @@ class Prepared:
         return len(self.fetched.objects) - len(self.missed)
 
     @property
+    def patients(self) -> dict[str, str]:
+        """The patients that headers have named, by key, where they differ from what was known."""
+        known = self.fetched.objects.column("patient_id").to_pylist()
+        found = self.fetched.batch.column("patient_id").to_pylist()
+        keys = self.fetched.objects.column("key").to_pylist()
+        rows = zip(keys, known, found, strict=True)
+        return {key: new for key, old, new in rows if new != old and key not in self.missed}
+
+    @property
     def replaces(self) -> bool:
         """Whether it has objects whose earlier content has rows in the lake."""
         import pyarrow.compute as pc
 
         return bool(self.loaded) and bool(pc.any(self.fetched.objects.column("is_loaded")).as_py())
+
+
+def fetch(kind: ObjectKind, bucket: Bucket, settings: Settings, objects: pa.Table, buffer: bytearray) -> Fetched:
+    """Fetch the objects of a unit; SourceError if the bucket denies access."""
+    if kind.is_dcm:
+        return dcm_reading.fetch_headers(bucket, settings, objects)
+    return fetch_texts(bucket, objects, buffer)
 
 
 def prepare(kind: ObjectKind, extractor: Extractor, fetched: Fetched) -> Prepared:

@@ -32,9 +32,10 @@ def probe_objects(run: BucketRun) -> None:
     Call it after the listing, whose temporary tables it queries.
     """
     sql = sql_files.read_statements("ingest/listing.sql")
-    probes = run.con.execute(sql["probes"]).fetchall()
+    wanted = {"reads_dcm": run.layout.reads_dcm}
+    probes = run.con.execute(sql["probes"], wanted).fetchall()
     if probes and len(_read_sample(run, probes)) == len(probes):
-        sample = run.con.execute(sql["sample"], {"most": _SAMPLE}).fetchall()
+        sample = run.con.execute(sql["sample"], {**wanted, "most": _SAMPLE}).fetchall()
         _require_readable(
             run,
             sample,
@@ -111,7 +112,7 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
 def _count_unread(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
     query = sql_files.fill(sql_files.read_statements("ingest/publish.sql")["unread"], version=version)
     try:
-        with connection.ignore_statistics_within(con):
+        with connection.plan_as_written(con):
             return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
     except (duckdb.BinderException, duckdb.CatalogException):  # a snapshot from before rows were kept
         return {}

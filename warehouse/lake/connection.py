@@ -28,6 +28,8 @@ WRITER_MB = 320
 BUSY_MS = 30_000
 #: SQLite's messages for a truncated or overwritten catalogue.
 _DAMAGED = ("is malformed", "is not a database", "disk I/O error")
+#: SQLite's message for a catalogue that is opened to read, and whose last commit must be rolled back first.
+_ROLLBACK_DUE = "attempt to write a readonly database"
 
 
 def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) -> duckdb.DuckDBPyConnection:
@@ -129,7 +131,8 @@ def attach(
 ) -> None:
     """Attach the lake and `USE` it, which reads its catalogue; LakeError gives the reason if that fails.
 
-    With `read_copy`, by the readers' copy of its catalogue (read_copy.py).
+    With `read_copy`, by the readers' copy of its catalogue (read_copy.py). Without `use` nothing of the catalogue is
+    read yet, so that it may be attached again at another snapshot: rows need `prepare_encrypted` first.
     """
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
@@ -139,12 +142,17 @@ def attach(
         words += [f"meta_busy_timeout {BUSY_MS}", "override_data_path true"]
     try:
         address = f"ducklake:sqlite:{read_copy}" if read_copy else location.attach_uri
-        con.execute(f"attach {literal(address)} as {ALIAS} ({', '.join(words)})")
+        statement = f"attach {literal(address)} as {ALIAS} ({', '.join(words)})"
+        try:
+            con.execute(statement)
+        except duckdb.Error as error:
+            if _ROLLBACK_DUE not in str(error) or read_copy or location.is_postgres:
+                raise
+            _roll_back(con, location)
+            con.execute(statement)
         if use:
             con.execute(f"use {ALIAS}")
-        if encryption.is_encrypted(con):
-            load_extension(con, encryption.CIPHERS)
-            encryption.protect_spill(con)
+            prepare_encrypted(con)
     except duckdb.Error as error:
         if shortage := explain_shortage(error):
             raise LakeError(f"The lake {location.name} cannot be opened. {shortage}") from None
@@ -152,6 +160,31 @@ def attach(
         raise LakeError(
             f"The lake {location.name} cannot be opened: {first_line(error).rstrip('. ')}.{advice}"
         ) from None
+
+
+def _roll_back(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Have SQLite roll back the commit within which a writer died; LakeError if this user may not.
+
+    SQLite does so, under its own locks, when somebody reads who may write.
+    """
+    try:
+        con.execute(f"attach {literal(str(location.catalogue))} as died (type sqlite)")
+        try:
+            con.execute("select count(*) from died.ducklake_metadata").fetchall()
+        finally:
+            con.execute("detach died")
+    except duckdb.Error as error:
+        raise LakeError(
+            f"The lake {location.name} cannot be opened: a writer died within a commit, which only those who may write "
+            f"can roll back ({first_line(error).rstrip('. ')}). Ask one of them to run:  chest status"
+        ) from None
+
+
+def prepare_encrypted(con: duckdb.DuckDBPyConnection) -> None:
+    """Load the ciphers if the attached lake is encrypted, and encrypt what spills; reads the catalogue."""
+    if encryption.is_encrypted(con):
+        load_extension(con, encryption.CIPHERS)
+        encryption.protect_spill(con)
 
 
 def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
@@ -172,6 +205,21 @@ def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
 def ignore_statistics_within(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """The same within a `with` block, for a writer that reads an older snapshot."""
     ignore_statistics(con)
+    try:
+        yield
+    finally:
+        con.execute("reset disabled_optimizers")
+
+
+@contextlib.contextmanager
+def plan_as_written(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The same, and joins in the order in which they are written, which must be a good one: outer joins of a large
+    table with smaller ones.
+
+    DuckLake 1.5.5 does not remember that a table which never had a row has no statistics: it asks the catalogue again
+    for each column and operator, which takes longer than the query (fixed after 1.5.5).
+    """
+    con.execute("set disabled_optimizers = 'statistics_propagation,join_order'")
     try:
         yield
     finally:

@@ -28,8 +28,8 @@ MARK = "lake.json"
 RESTORE = "Restore the lake from its last good backup (docs/operations.md, Restoring)"
 #: The advice for a damaged one.
 EXAMINE = "Examine it, and have repaired what can be:  chest doctor"
-#: The file that a first refresh writes before its first commit: the DICOM dictionary, which is not data.
-_DICTIONARY = "dicom_attributes/"
+#: Where a first refresh writes before its first commit: the DICOM dictionary and the number of the schema, not data.
+_OF_NEW_LAKES = ("dicom_attributes/", "ops/migrations/")
 
 _SQL = "store/data_path.sql"
 
@@ -38,7 +38,7 @@ def require_unused(con: duckdb.DuckDBPyConnection, location: Location, what: str
     """Raise LakeError if a lake is about to be created over the files of another. `what` has the reason."""
     if read_mark(con, location.data_path):
         count = "the files"
-    elif n_files := sum(1 for path in _list_parquet(con, location) if _DICTIONARY not in path):
+    elif n_files := sum(not any(name in path for name in _OF_NEW_LAKES) for path in _list_parquet(con, location)):
         count = f"{n_files:,} Parquet {'file' if n_files == 1 else 'files'}"
     elif above := find_lake_above(con, location):
         raise LakeError(

@@ -12,7 +12,9 @@ import duckdb
 
 from warehouse.catalog import check_rules
 from warehouse.engine.sql_files import identifier
+from warehouse.errors import LakeError, UsageError
 from warehouse.lake.location import Location
+from warehouse.version import __version__
 
 #: The name under which a lake is attached; views and macros refer to it.
 ALIAS = "lake"
@@ -66,10 +68,60 @@ def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
     return [Snapshot(number, when, message or "", parse_info(extra)) for number, when, message, extra in rows]
 
 
+def find_published(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
+    """Find a published snapshot of a lake's history, the newest by default; LakeError if there is none yet, UsageError
+    if `wanted` was not published or is gone."""
+    published = [s for s in history if s.is_published]
+    if not published and (refusals := [s for s in history if s.is_blocked]):
+        names = ", ".join(str(one["check"]) for one in refusals[-1].info["blocked"])
+        raise LakeError(
+            f"The lake {location.name} has no published snapshot yet: its first refresh was blocked ({names}). "
+            f"See the rows:  chest check {names.split(', ')[0]} --unpublished"
+        )
+    if not published:
+        raise LakeError(
+            f"The lake {location.name} has no published snapshot yet. Finish a refresh:  chest refresh BUCKET"
+        )
+    if wanted is None:
+        return published[-1]
+    for snapshot in published:
+        if snapshot.number == wanted:
+            return snapshot
+    if 0 <= wanted < history[-1].number and wanted not in {s.number for s in history}:
+        raise UsageError(
+            f"Snapshot {wanted} of {location.name} is gone: maintenance keeps those published in the last days and "
+            "those of registered manifests (chest maintain --help). "
+            f"Published are: {_format_snapshots(published)}."
+        )
+    raise UsageError(
+        f"Snapshot {wanted} is not a published snapshot of {location.name}. "
+        f"Published are: {_format_snapshots(published)}."
+    )
+
+
+def _format_snapshots(published: list[Snapshot]) -> str:
+    numbers = [str(s.number) for s in published]
+    return ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])
+
+
 def find_unpublished(history: list[Snapshot]) -> tuple[int, list[Snapshot]]:
     """Find the newest published snapshot (-1 if none), and the later commits with new data, hidden from readers."""
     last = max((s.number for s in history if s.is_published), default=-1)
     return last, [s for s in history if s.number > last and s.has_new_data]
+
+
+def has_newest_schema(history: list[Snapshot], wanted: int | None) -> bool:
+    """Whether the snapshot `wanted`, or the newest that is published, certainly has the schema of the newest of all.
+
+    It has if all commits since are still listed, and were made by this version, which upgrades a lake before all else.
+    """
+    if wanted is None:
+        wanted = max((snapshot.number for snapshot in history if snapshot.is_published), default=-1)
+    later = [snapshot for snapshot in history if snapshot.number > wanted]
+    is_whole = len(later) == history[-1].number - wanted
+    return is_whole and all(
+        snapshot.info.get("tool") == __version__ and "migration" not in snapshot.info for snapshot in later
+    )
 
 
 def parse_info(text: str | None) -> dict[str, Any]:

@@ -17,13 +17,28 @@ from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_damage, explain_shortage, first_line
 from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
-from warehouse.errors import LakeError, UsageError, WarehouseError
+from warehouse.errors import LakeError, WarehouseError
 from warehouse.filesystem import files, permissions
 from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret
-from warehouse.lake.connection import attach, attach_postgres, connect, ignore_statistics, use_threads
+from warehouse.lake.connection import (
+    attach,
+    attach_postgres,
+    connect,
+    ignore_statistics,
+    prepare_encrypted,
+    use_threads,
+)
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.read_copy import drop_read_copy, find_read_copy, renew_read_copy
-from warehouse.lake.snapshots import ALIAS, Snapshot, find_catalogue, find_unpublished, list_snapshots
+from warehouse.lake.snapshots import (
+    ALIAS,
+    Snapshot,
+    find_catalogue,
+    find_published,
+    find_unpublished,
+    has_newest_schema,
+    list_snapshots,
+)
 from warehouse.lake.transactions import TRIES, get_author, transact, wait_briefly
 from warehouse.settings import Settings
 
@@ -229,15 +244,17 @@ def _attach_to_read(
         try:
             attach(con, location, "read_only", read_copy=read_copy, use=False)
             history = list_snapshots(con)
-            # What made the newest snapshot counts. Mostly it is the one to be read: then the catalogue is read once.
-            is_newest = unpublished or (history[-1].is_published and snapshot in (None, history[-1].number))
-            if not is_newest:
+            # What made the newest snapshot counts. Mostly the one to be read has the same schema: then the catalogue is
+            # read once.
+            is_alike = has_newest_schema(history, history[-1].number if unpublished else snapshot)
+            if not is_alike:
+                prepare_encrypted(con)
                 migrations.check_version(con, location)
             chosen = history[-1] if unpublished else find_published(history, snapshot, location)
             # Attached again at the snapshot, so that later commits are never visible.
             con.execute(f"detach {ALIAS}")
             attach(con, location, "read_only", f"snapshot_version {chosen.number}", read_copy=read_copy)
-            if is_newest:
+            if is_alike:
                 migrations.check_version(con, location)
         except (WarehouseError, duckdb.Error) as error:
             if read_copy:  # a writer may have published since
@@ -251,39 +268,3 @@ def _attach_to_read(
         else:
             return chosen
     raise AssertionError("unreachable")
-
-
-def find_published(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
-    """Find a published snapshot of a lake's history, the newest by default; LakeError if there is none yet, UsageError
-    if `wanted` was not published or is gone."""
-    published = [s for s in history if s.is_published]
-    if not published and (refusals := [s for s in history if s.is_blocked]):
-        names = ", ".join(str(one["check"]) for one in refusals[-1].info["blocked"])
-        raise LakeError(
-            f"The lake {location.name} has no published snapshot yet: its first refresh was blocked ({names}). "
-            f"See the rows:  chest check {names.split(', ')[0]} --unpublished"
-        )
-    if not published:
-        raise LakeError(
-            f"The lake {location.name} has no published snapshot yet. Finish a refresh:  chest refresh BUCKET"
-        )
-    if wanted is None:
-        return published[-1]
-    for snapshot in published:
-        if snapshot.number == wanted:
-            return snapshot
-    if 0 <= wanted < history[-1].number and wanted not in {s.number for s in history}:
-        raise UsageError(
-            f"Snapshot {wanted} of {location.name} is gone: maintenance keeps those published in the last days and "
-            "those of registered manifests (chest maintain --help). "
-            f"Published are: {_format_snapshots(published)}."
-        )
-    raise UsageError(
-        f"Snapshot {wanted} is not a published snapshot of {location.name}. "
-        f"Published are: {_format_snapshots(published)}."
-    )
-
-
-def _format_snapshots(published: list[Snapshot]) -> str:
-    numbers = [str(s.number) for s in published]
-    return ", ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "…", *numbers[-4:]])

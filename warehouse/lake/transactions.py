@@ -21,6 +21,8 @@ from warehouse.version import __version__
 
 T = TypeVar("T")
 _LOCKED = "database is locked"
+#: DuckDB's beginning of an error of the catalogue at a commit, such as a write that the system refused.
+_NOT_COMMITTED = "Failed to commit"
 _BUSY = (_LOCKED, "Transaction conflict", "could not serialize access", "deadlock detected")
 TRIES = 8
 
@@ -76,7 +78,7 @@ def _to_lake_error(error: duckdb.Error) -> Exception:
             "(fetchone, fetchmany) holds it until it is read to its end or its lake is closed. What was committed "
             "before is safe; run it again."
         )
-    if isinstance(error, duckdb.IOException) or any(w in str(error) for w in _BUSY):
+    if isinstance(error, duckdb.IOException) or any(w in str(error) for w in (*_BUSY, _NOT_COMMITTED)):
         return LakeError(
             f"The lake could not be written: {first_line(error)}. What was committed before is safe; run it again."
         )

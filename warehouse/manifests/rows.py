@@ -107,6 +107,8 @@ def collect_rows(
             "rows_without_images": len(unmatched),
             **counts,
         }
+        if not counts["headers_in_dcm"]:
+            del counts["headers_in_dcm"]
         con = confined.connect(held.settings, *([folder] if folder else []))
         try:
             for table in ("manifest_rows", "manifest_records"):

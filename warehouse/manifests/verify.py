@@ -15,7 +15,7 @@ from warehouse.cohorts.leaks import Leak
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.ingest import extraction, record_extraction
-from warehouse.ingest.listing import render_pattern_names
+from warehouse.ingest.key_parsing import parse_keys
 from warehouse.lake import location
 from warehouse.manifests import past, paths
 from warehouse.manifests.contents import connect
@@ -23,9 +23,9 @@ from warehouse.manifests.manifest import Manifest
 from warehouse.manifests.registered import Standing, find_standing
 from warehouse.manifests.sides import find_leaks
 from warehouse.manifests.sources import resolve_sources
-from warehouse.object_store import keys
 from warehouse.object_store.base import Bucket, listing_schema
 from warehouse.object_store.folder import FolderBucket
+from warehouse.object_store.layouts import Layout
 from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -126,10 +126,7 @@ def _compare_bucket(
         con.execute(sql["listed_once"], {"place": place})
     con.execute(sql["others"], {"place": place})
     con.execute(sql["changes"])
-    con.execute(
-        sql_files.fill(sql_files.read_statements("ingest/listing.sql")["parsed"], **render_pattern_names()),
-        {"source": bucket.source, "dated": keys.DATED, "published": keys.PUBLISHED},
-    )
+    parse_keys(con, bucket.source, Layout(), is_known=False)
     con.execute(sql["sent_again"], {"place": place, "as_of": as_of})
     con.execute(sql["clinical"], {"place": place, "as_of": as_of, "is_home": is_home})
     _read_kinds(con, bucket, place)

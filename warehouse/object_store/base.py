@@ -98,6 +98,9 @@ class Bucket(Protocol):
         Returns the failures by position; the content of the buffer for these is undefined.
         """
 
+    def read_range(self, key: str, etag: str, size: int, start: int, stop: int) -> bytes | ReadFailure:
+        """Read the bytes from `start` to before `stop` of an object as it was listed."""
+
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read one object of any size from an offset; reading its bytes may raise OSError or SourceError."""
 
@@ -129,6 +132,10 @@ class Emptied:
     ) -> dict[int, ReadFailure]:
         """All are missing."""
         return dict.fromkeys(range(len(keys)), DELETED_SINCE_LISTING)
+
+    def read_range(self, key: str, etag: str, size: int, start: int, stop: int) -> bytes | ReadFailure:  # noqa: ARG002
+        """It is missing."""
+        return DELETED_SINCE_LISTING
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:  # noqa: ARG002
         """It is missing."""

@@ -84,6 +84,23 @@ class FolderBucket:
         stat = os.fstat(handle)
         return Content(f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size, _read_chunks(os.fdopen(handle, "rb"), start))
 
+    def read_range(self, key: str, etag: str, size: int, start: int, stop: int) -> bytes | ReadFailure:
+        """Read a part of a file that has not changed since it was listed."""
+        with self._open_folder() as (root, real):
+            handle = _open_handle(root, real, key)
+        if isinstance(handle, ReadFailure):
+            return handle
+        try:
+            stat = os.fstat(handle)
+            if stat.st_size != size or f"{stat.st_mtime_ns}-{stat.st_size}" != etag:
+                return CHANGED_SINCE_LISTING
+            found = os.pread(handle, stop - start, start)
+        except OSError as error:
+            return ReadFailure(f"cannot be read: {error.strerror}")
+        finally:
+            os.close(handle)
+        return found if len(found) == stop - start else CHANGED_SINCE_LISTING
+
     @contextlib.contextmanager
     def _open_folder(self) -> Iterator[tuple[int, str]]:
         """Open the folder and yield its descriptor and real path; paths relative to a descriptor resolve faster."""

@@ -49,22 +49,26 @@ def list_pages(
     if most != PAGE_SIZE:
         more["MaxKeys"] = most
     while True:
-        page, batch = _fetch_whole_page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
+        batch, token = _fetch_whole_page(client, Bucket=bucket, Prefix=prefix, EncodingType="url", **more)
         yield batch
-        found = _NEXT.search(page)
-        if not found:
+        if not token:
             return
-        more["ContinuationToken"] = html.unescape(found[1].decode())
+        more["ContinuationToken"] = token
 
 
-def _fetch_whole_page(client: Any, **asked: Any) -> tuple[bytes, pa.RecordBatch]:
-    """Fetch a page and build its batch; a broken one is asked for again, as boto3 does with refused requests."""
+def _fetch_whole_page(client: Any, **asked: Any) -> tuple[pa.RecordBatch, str]:
+    """Fetch a page and build its batch, with the token of the next page; a broken one is asked for again, as boto3 does
+    with refused requests. Broken is one that names itself as the next, too: the listing would never end."""
     from botocore.exceptions import IncompleteReadError, ResponseStreamingError
 
     for attempt in range(_TRIES):
         try:
             page = _fetch_page(client, **asked)
-            return page, _build_batch(page)
+            found = _NEXT.search(page)
+            token = html.unescape(found[1].decode()) if found else ""
+            if token and token == asked.get("ContinuationToken"):
+                raise NotAListingError
+            return _build_batch(page), token
         except (NotAListingError, IncompleteReadError, ResponseStreamingError):
             if attempt == _TRIES - 1:
                 raise

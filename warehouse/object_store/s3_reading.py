@@ -91,7 +91,7 @@ def read_all(
         if patience.is_over:
             return NOT_TRIED
         key, etag, size = keys[place], etags[place], sizes[place]
-        answer = _read_as_listed(get, lambda: facts(key), seen, key, etag, size)
+        answer = read_as_listed(get, lambda: facts(key), seen, key, etag, size)
         patience.note(answer)
         if isinstance(answer, ReadFailure):
             return answer
@@ -105,9 +105,10 @@ def read_all(
         return {place: answer for place, answer in answers if answer}
 
 
-def _read_as_listed(
+def read_as_listed(
     get: Get, facts: Callable[[], Facts], seen: Etags, key: str, etag: str, size: int
 ) -> bytes | ReadFailure:
+    """Read an object, again if it does not have the etag, size and bytes of its listing."""
     fault = CHANGED_SINCE_LISTING
     for _ in range(_TRIES):
         found = get(key)

@@ -90,15 +90,15 @@ def _load(
     run: BucketRun, kind: ObjectKind, tool: str, workers: Workers, units: list[Unit]
 ) -> Iterator[tuple[int, int, int]]:
     known: set[str] = set()
-    for done in workers.run_units(kind.step, _read_units(run, units), len(units)):
+    for done in workers.run_units(kind.name, _read_units(run, units), len(units)):
         new = []
         for unit, receipt in done:
-            readability.require_bucket(run, unit.objects.num_rows, receipt.unread)
+            readability.require_bucket(run, unit.objects.num_rows - receipt.left, receipt.unread)
             if unit.id not in known:
                 new.append((unit, receipt))
                 known.add(unit.id)
         loaded, rejected = register_receipts(run, kind, tool, new)
-        yield sum(unit.objects.num_rows for unit, _ in new), loaded, rejected
+        yield sum(unit.objects.num_rows - receipt.left for unit, receipt in new), loaded, rejected
 
 
 def _read_units(run: BucketRun, units: list[Unit]) -> Iterator[UnitTask]:

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
+from warehouse.ingest import header_sources
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.rejects import write_rejects
 from warehouse.ingest.units.unit import Receipt, UnitTask
@@ -57,6 +58,7 @@ def _write(run: BucketRun, kind: ObjectKind, tool: str, done: Sequence[tuple[Uni
             schema=sql_files.literal(schema),
         )
         run.con.execute(statement, {"paths": [run.place.data_path + file.path for file in files]})
+    header_sources.write_patients(run, {key: one for _, receipt in done for key, one in receipt.patients.items()})
     file_records.add_records(run.con, {file.path: file.checksum for file in written})
 
 

@@ -68,7 +68,8 @@ class Receipt:
     """What became of a unit: its files, the number of objects with rows, and of those that could not be read at all;
     its new rejects, and the keys whose earlier reject is out of date.
 
-    `missed` has the keys of objects without rows.
+    `missed` has the keys of objects without rows. `left` of them were not tried, for lack of room. `patients` are those
+    that headers have named, by key.
     """
 
     id: str
@@ -78,6 +79,8 @@ class Receipt:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     retried: list[str] = field(default_factory=list)
     missed: frozenset[str] = frozenset()
+    left: int = 0
+    patients: dict[str, str] = field(default_factory=dict)
 
 
 class Workers(Protocol):

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from warehouse.ingest import extraction, fetching, preparing
+from warehouse.ingest import extraction, preparing
 from warehouse.ingest.fetching import Fetched
 from warehouse.ingest.object_kinds import KINDS, ObjectKind
 from warehouse.ingest.units.unit import Receipt, UnitTask, Work
@@ -45,19 +45,21 @@ class Worker:
 
         SourceError if the bucket denies access.
         """
-        buffers = [bytearray(max((unit.size for unit in units), default=0)) for _ in units[:2]]
+        kind = KINDS[step]
+        buffers = [bytearray(0 if kind.is_dcm else max((unit.size for unit in units), default=0)) for _ in units[:2]]
         ahead: Future[Fetched] | None = None
         for place, unit in enumerate(units):
-            fetched = (ahead or self._fetch(unit, buffers[0])).result()
-            ahead = self._fetch(units[place + 1], buffers[(place + 1) % 2]) if place + 1 < len(units) else None
-            yield self._load(KINDS[step], unit, fetched)
+            fetched = (ahead or self._fetch(kind, unit, buffers[0])).result()
+            ahead = self._fetch(kind, units[place + 1], buffers[(place + 1) % 2]) if place + 1 < len(units) else None
+            yield self._load(kind, unit, fetched)
 
-    def _fetch(self, unit: UnitTask, buffer: bytearray) -> Future[Fetched]:
-        return self._fetchers.submit(fetching.fetch, self._bucket, unit.objects, buffer)
+    def _fetch(self, kind: ObjectKind, unit: UnitTask, buffer: bytearray) -> Future[Fetched]:
+        return self._fetchers.submit(preparing.fetch, kind, self._bucket, self._work.settings, unit.objects, buffer)
 
     def _load(self, kind: ObjectKind, unit: UnitTask, fetched: Fetched) -> Receipt:
         found = preparing.prepare(kind, self._extractor, fetched)
         written = tuple(write_unit(self._con, self._storage, self._work, kind, found)) if found.loaded else ()
+        left = unit.objects.column("key").to_pylist()[found.fetched.objects.num_rows :]
         return Receipt(
             unit.id,
             written,
@@ -65,5 +67,7 @@ class Worker:
             unread=len(fetched.unread),
             rejects=found.rejects,
             retried=found.retried,
-            missed=frozenset(found.missed),
+            missed=frozenset([*found.missed, *left]),
+            left=len(left),
+            patients=found.patients,
         )

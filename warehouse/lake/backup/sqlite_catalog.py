@@ -39,7 +39,7 @@ def shrink(catalogue: Path, least: float) -> dict[str, Any]:
 def query(catalogue: Path, queries: dict[str, str]) -> dict[str, Any]:
     """The rows of each query, and the SHA-256 of the file."""
     digest = hashlib.sha256(catalogue.read_bytes()).hexdigest()
-    with contextlib.closing(_open(catalogue, "ro")) as con:
+    with contextlib.closing(_open(catalogue, "rw")) as con:  # for the same reason
         return {"sha256": digest} | {name: con.execute(query).fetchall() for name, query in queries.items()}
 
 

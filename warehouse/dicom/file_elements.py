@@ -1,0 +1,196 @@
+"""Converts the elements of a DICOM file, as pydicom has read them, to DICOM JSON in normal form (normal_form.py)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import struct
+from collections.abc import Callable, Sequence
+from functools import cache
+from json.encoder import encode_basestring as quote
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from warehouse.catalog import dicom_dictionary
+from warehouse.dicom import representations
+from warehouse.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+#: Longer binary values are left out: what they hold (palettes, waveforms, private blobs) is in the file.
+MAX_BINARY = 1024
+
+_PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_PATIENT_ID, _REPRESENTATION = 0x00100020, 0x00280103
+_UNDEFINED = 0xFFFFFFFF
+_BINARY = representations.BINARY | {"UN"}
+#: Those that SpecificCharacterSet applies to, besides PN (PS3.5 6.1.2.3).
+_ENCODED = frozenset(["LO", "LT", "SH", "ST", "UC", "UT"])
+_ONE_TEXT = frozenset(["LT", "ST", "UT", "UR"])
+_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+class Converted(NamedTuple):
+    """A data set as DICOM JSON, and its PatientID ("" if it has none)."""
+
+    text: str
+    patient_id: str
+
+
+def convert_dataset(dataset: Dataset, depth: int) -> Converted:
+    """Convert a data set whose sequences are nested at most `depth` deep; UnreadableError for one that is cut short."""
+    if depth < 0:
+        raise UnreadableError("sequences nested too deeply")
+    encodings = dataset.original_character_set or []
+    encodings = [encodings] if isinstance(encodings, str) else encodings
+    items: dict[int, Any] = {int(tag): item for tag, item in dataset.items()}
+    is_signed = _REPRESENTATION in items and items[_REPRESENTATION].value in (b"\1\0", b"\0\1", 1)
+    parts: list[str] = []
+    for tag in sorted(items):
+        # Not group lengths, commands, file meta information and padding.
+        if tag & 0xFFFF and tag >> 16 not in (0, 2) and tag != 0xFFFCFFFC:
+            parts.append(f'"{tag:08X}":{_convert_element(dataset, tag, items[tag], encodings, is_signed, depth)}')
+    return Converted("{" + ",".join(parts) + "}", _read_patient_id(items.get(_PATIENT_ID), encodings))
+
+
+def _convert_element(
+    dataset: Dataset, tag: int, item: Any, encodings: Sequence[str], is_signed: bool, depth: int
+) -> str:
+    value = item.value
+    vr = find_vr(tag, item.VR, is_signed)
+    if tag in _PIXEL_TAGS:
+        return _leave_out("OW", tag)
+    if value is None or isinstance(value, bytes):
+        if value is not None and getattr(item, "length", _UNDEFINED) not in (len(value), _UNDEFINED):
+            raise UnreadableError("truncated: the file ends within its header")
+        # Of a private element of unknown VR pydicom may know what it is.
+        if vr != "SQ" and (vr != "UN" or not tag >> 16 & 1):
+            return _convert_bytes(dataset, tag, vr, value or b"", encodings, getattr(item, "is_little_endian", True))
+    return _convert_by_pydicom(dataset, tag, item, encodings, depth)
+
+
+@cache
+def find_vr(tag: int, stated: str | None, is_signed: bool) -> str:
+    """The VR of an element: the stated one; if there is none, or UN, that of the dictionary (PS3.5 6.2.2)."""
+    if stated in representations.KNOWN and stated != "UN":
+        return str(stated)
+    known = dicom_dictionary.find_vr(f"{tag:08X}")
+    if known.startswith("US or SS"):
+        return "SS" if is_signed else "US"
+    return {"OB or OW": "OW", "US or OW": "OW"}.get(known, known)
+
+
+def _convert_binary(vr: str, tag: int, value: object) -> str:
+    if not value:
+        return f'{{"vr":"{vr}"}}'
+    if not isinstance(value, bytes) or len(value) > MAX_BINARY:
+        return _leave_out(vr, tag)
+    return f'{{"vr":"{vr}","InlineBinary":"{base64.b64encode(value).decode()}"}}'
+
+
+def _leave_out(vr: str, tag: int) -> str:
+    """An attribute whose value is in the file alone."""
+    return f'{{"vr":"{vr}","BulkDataURI":"#{tag:08X}"}}'
+
+
+def _convert_bytes(
+    dataset: Dataset, tag: int, vr: str, value: bytes, encodings: Sequence[str], is_little_endian: bool
+) -> str:
+    if vr in _BINARY:
+        return _convert_binary(vr, tag, value)
+    if vr in _NUMBERS:
+        values = _convert_numbers(vr, value, is_little_endian)
+    elif vr == "AT":
+        values = _convert_tags(value, is_little_endian)
+    elif vr in ("DS", "IS"):
+        values = [
+            part if _JSON_NUMBER.fullmatch(part) else quote(part)
+            for part in representations.split_values(value.decode("latin-1"), vr)
+        ]
+    elif vr == "PN":
+        values = _convert_names(dataset, tag, value)
+    else:
+        text = _decode(value, vr, encodings)
+        if not _ONE_TEXT & {vr} and "\\" in text:
+            values = [quote(part) for part in representations.split_values(text, vr)]
+        else:
+            values = [quote(representations.strip_padding(text, vr))]
+    if values is None:
+        return _convert_binary(vr, tag, value)
+    if not values or values in (['""'], ['{"Alphabetic":""}']):
+        return f'{{"vr":"{vr}"}}'
+    return f'{{"vr":"{vr}","Value":[{",".join(values)}]}}'
+
+
+def _convert_numbers(vr: str, value: bytes, is_little_endian: bool) -> list[str] | None:
+    """The numbers of a value; None if its length is not theirs."""
+    code = _NUMBERS[vr]
+    size = struct.calcsize(f"<{code}")
+    if len(value) % size:
+        return None
+    found = struct.unpack(f"{'<' if is_little_endian else '>'}{len(value) // size}{code}", value)
+    if code not in "fd":
+        return [str(number) for number in found]
+    shown: Callable[[float], float] = representations.shorten_single if code == "f" else float
+    return [repr(shown(number)) if math.isfinite(number) else quote(str(number)) for number in found]
+
+
+def _convert_tags(value: bytes, is_little_endian: bool) -> list[str] | None:
+    if len(value) % 4:
+        return None
+    parts = struct.unpack(f"{'<' if is_little_endian else '>'}{len(value) // 2}H", value)
+    return [f'"{group:04X}{element:04X}"' for group, element in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def _decode(value: bytes, vr: str, encodings: Sequence[str]) -> str:
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii")
+    if vr not in _ENCODED:
+        return value.decode("latin-1")
+    from pydicom import charset
+
+    return charset.decode_bytes(value, [*encodings] or ["latin-1"], set() if vr in _ONE_TEXT else {0x5C})
+
+
+def _convert_names(dataset: Dataset, tag: int, value: bytes) -> list[str]:
+    """Names as objects of their forms (PS3.5 6.2.1)."""
+    if value.isascii() and b"\x1b" not in value:
+        texts = [part.split("=", 2) for part in value.decode("ascii").split("\\")]
+    else:
+        found = dataset[tag].value
+        names = found if hasattr(found, "append") else [found]
+        texts = [[name.alphabetic, name.ideographic, name.phonetic] for name in names]
+    return [_convert_name([part.strip(" \0") for part in forms]) for forms in texts]
+
+
+def _convert_name(forms: list[str]) -> str:
+    others = zip(("Ideographic", "Phonetic"), forms[1:], strict=False)
+    rest = "".join(f',"{name}":{quote(part)}' for name, part in others if part)
+    return f'{{"Alphabetic":{quote(forms[0])}{rest}}}'
+
+
+def _convert_by_pydicom(dataset: Dataset, tag: int, item: Any, encodings: Sequence[str], depth: int) -> str:
+    """Convert a sequence, a private element of unknown VR, of which pydicom knows some, or what it has converted."""
+    raw = item.value if isinstance(item.value, bytes) else b""
+    try:
+        element = dataset[tag]
+        vr = str(element.VR)
+        if vr != "SQ" and not raw:
+            return json.dumps(element.to_json_dict(None, 0), ensure_ascii=False, allow_nan=False)
+    except Exception:  # whatever pydicom may meet in an invalid value
+        return _convert_binary("UN", tag, raw)
+    if vr == "SQ":
+        values = ",".join(convert_dataset(one, depth - 1).text for one in element.value or [])
+        return f'{{"vr":"SQ","Value":[{values}]}}' if values else '{"vr":"SQ"}'
+    known = vr if vr in representations.KNOWN else "UN"
+    return _convert_bytes(dataset, tag, known, raw, encodings, getattr(item, "is_little_endian", True))
+
+
+def _read_patient_id(item: Any, encodings: Sequence[str]) -> str:
+    value = item.value if item is not None else b""
+    return representations.strip_padding(
+        _decode(value, "LO", encodings) if isinstance(value, bytes) else str(value or ""), "LO"
+    )
