@@ -9,21 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from importlib.abc import MetaPathFinder
 
-from warehouse.cli import interruption
-
-
-class _WithoutPandas(MetaPathFinder):
-    """Hides pandas from the libraries.
-
-    Where it is installed, DuckDB and pyarrow import it as soon as a value is bound, to check for pandas types: a third
-    of a second and 40 MB for something that no command uses.
-    """
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
-        if fullname == "pandas":
-            raise ModuleNotFoundError("chest does not use pandas", name=fullname)
+from warehouse.cli import hidden_pandas, interruption
 
 
 def main() -> None:
@@ -33,7 +20,7 @@ def main() -> None:
 
     interruption.install_handlers()
     limits.claim_process()
-    sys.meta_path.insert(0, _WithoutPandas())
+    hidden_pandas.hide_pandas()
     with terminal.escape_output():
         try:
             code = _run()

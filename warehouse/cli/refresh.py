@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import interruption, options
+from warehouse.cli import hidden_pandas, interruption, options
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ def refresh(
     from warehouse.settings import load_settings
 
     interruption.mark_writing()
+    if engine:
+        hidden_pandas.show_pandas()
     settings = load_settings()
     with show_progress(quiet=quiet) as report:
         result = run_refresh(
