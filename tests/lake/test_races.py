@@ -13,7 +13,7 @@ from conftest import Prepared, copy_lake, write_objects
 
 import warehouse
 from warehouse.errors import UsageError
-from warehouse.lake import location, maintenance, store
+from warehouse.lake import location, maintenance, snapshots, store
 from warehouse.manifests.register import list_entries
 from warehouse.manifests.reproduce import reproduce
 from warehouse.settings import Settings
@@ -155,12 +155,12 @@ def test_maintenance_keeps_what_a_manifest_is_being_made_from(
 
 
 def between(name: str, step: Callable[[], object], work: Callable[[], Any]) -> Any:
-    """Do `work`, and `step` once in its middle: when the function `name` of the lake's store has returned."""
+    """Do `work`, and `step` once in its middle: when the function `name` of the lake's snapshots has returned."""
     stepped: list[object] = []
 
     def watch(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event == "return" and code.co_name == name and code.co_filename == store.__file__ and not stepped:
+        if event == "return" and code.co_name == name and code.co_filename == snapshots.__file__ and not stepped:
             stepped.append(frame)
             sys.setprofile(None)
             step()
