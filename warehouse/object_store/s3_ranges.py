@@ -205,16 +205,17 @@ def _find_sibling(listing: _Listing, other: _Range, at: str, end: str | None) ->
     Of `training/Covid00123/…` that is `training/Covid00` if all keys begin so: then other patients follow after
     `training/Covid001`. How many characters all have alike is found by bisection, a request for each step.
     """
-    few, many = _count_common(at, end) - (end is None), len(at)
+    least = few = _count_common(at, end) - (end is None)
+    many = len(at)
     while many - few > 1:
         length = (few + many) // 2
         if _has_key(listing, at[:length] + _END, end):
             many = length
         else:
             few = length
-    # The texts after which keys follow, and after which none do.
+    # The texts after which keys follow, and after which none do: if that was asked.
     longer, shorter = at[:many] + _END, at[:few] + _END
-    if few >= 0 and (end is None or shorter < end):
+    if few > least and shorter > at and (end is None or shorter < end):
         _shorten(listing, other, end, shorter)
         end = shorter
     return (longer if many < len(at) else None), end
