@@ -243,7 +243,7 @@ def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path]
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_small_objects_that_expand_stop_nothing(fill: Callable[..., Path], new_lake: Path, workers: int) -> None:
-    """Two bytes each become six, and so on: 700 kB of numbers, deflated to a few kB, are 2 MB of JSON. The others are loaded."""
+    """700 kB of numbers, deflated to a few kB, are 2 MB of JSON. The others are loaded."""
     numbers = build_dataset("P1", "1.2")
     for n in range(12):
         numbers.add_new(0x00310010 + (n << 17), "LO", "x")
