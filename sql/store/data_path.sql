@@ -34,6 +34,42 @@ inner join (
 ) as schemas on tables.schema_id = schemas.schema_id
 order by path;
 
+-- name: named
+-- Every path that a catalogue names, to write to or to remove; whole, unless what it names is below the data path.
+with
+tables as (
+    select distinct
+        tables.table_id,
+        case
+            when not tables.path_is_relative then tables.path
+            when not schemas.path_is_relative then schemas.path || tables.path
+            else {{ data_path }} || schemas.path || tables.path
+        end as path
+    from {{ catalogue }}.ducklake_table as tables
+    inner join {{ catalogue }}.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
+),
+
+files as (
+    select table_id, path, path_is_relative from {{ catalogue }}.ducklake_data_file
+    union all
+    select table_id, path, path_is_relative from {{ catalogue }}.ducklake_delete_file
+)
+
+-- A file of no table counts from the data path.
+select
+    case when files.path_is_relative then coalesce(tables.path, {{ data_path }}) || files.path else files.path end
+        as path
+from files
+left join tables on files.table_id = tables.table_id
+union all
+select path || 'any' as path from tables
+union all
+select case when path_is_relative then {{ data_path }} || path else path end || 'any' as path
+from {{ catalogue }}.ducklake_schema
+union all
+select case when path_is_relative then {{ data_path }} || path else path end as path
+from {{ catalogue }}.ducklake_files_scheduled_for_deletion;
+
 -- name: stored
 -- The Parquet files of a data path on S3.
 select file from glob({{ pattern }});

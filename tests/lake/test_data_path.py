@@ -1,9 +1,12 @@
 """A catalogue and a data path that do not belong together: nothing is written, and no file is lost."""
 
+import contextlib
 import hmac
 import os
 import shutil
+import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,77 @@ def test_maintenance_makes_no_lake_and_many_orphans_stay(made: Path, tmp_path: P
     assert (done.returncode, "30 of the" in done.stderr) == (2, True)
     assert len(list(lake.rglob("core/images/*.parquet"))) == 30
     assert maintain(str(lake), allow_orphans=True).removed_orphans == 30
+
+
+def _change(lake: Path, *statements: str) -> None:
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:
+        for statement in statements:
+            con.execute(statement)
+
+
+def _remove(path: str, *, is_relative: int) -> str:
+    values = f"(1, '{path}', {is_relative}, '2020-01-01 00:00:00+00')"
+    return f"insert into ducklake_files_scheduled_for_deletion values {values}"
+
+
+def _by_whole_path(lake: Path, there: Path) -> None:
+    _change(lake, _remove(f"{there}/precious", is_relative=0))
+
+
+def _by_dots(lake: Path, there: Path) -> None:
+    _change(lake, _remove(f"core/../../../{there.name}/precious", is_relative=1))
+
+
+def _by_dots_of_a_whole_path(lake: Path, there: Path) -> None:
+    _change(lake, _remove(f"{lake}/data/../../{there.name}/precious", is_relative=0))
+
+
+def _by_a_link(lake: Path, there: Path) -> None:
+    (lake / "data/link").symlink_to(there)
+    _change(lake, _remove("link/precious", is_relative=1))
+
+
+def _by_the_path_of_a_table(lake: Path, there: Path) -> None:
+    _change(lake, f"update ducklake_table set path = '{there}/', path_is_relative = 0 where table_name = 'rejects'")
+
+
+def _by_the_path_of_a_schema(lake: Path, there: Path) -> None:
+    _change(lake, f"update ducklake_schema set path = '../../{there.name}/' where schema_name = 'main'")
+
+
+def _by_a_file_of_no_table(lake: Path, there: Path) -> None:
+    _change(lake, f"update ducklake_data_file set table_id = 999, path = '../../{there.name}/precious' where rowid = 1")
+
+
+@pytest.mark.parametrize(
+    "lead_out",
+    [
+        _by_whole_path,
+        _by_dots,
+        _by_dots_of_a_whole_path,
+        _by_a_link,
+        _by_the_path_of_a_table,
+        _by_the_path_of_a_schema,
+        _by_a_file_of_no_table,
+    ],
+)
+def test_a_catalogue_that_names_other_folders_neither_writes_nor_removes_there(
+    lead_out: Callable[[Path, Path], None], made: Path, tmp_path: Path, here: Chest
+) -> None:
+    """A lake may come from somebody else: whoever maintains, repairs or refreshes it loses nothing of their own."""
+    lake, there = tmp_path / "lake", tmp_path / "mine"
+    shutil.copytree(made / "lake", lake)
+    there.mkdir()
+    (there / "precious").write_text("precious")
+    lead_out(lake, there)
+    for words in (["maintain"], ["maintain", "--keep-days", "0", "--allow-orphans"], ["refresh", made / "bucket"]):
+        refused = here(*words, "--lake", lake)
+        assert refused.returncode == 2, words
+        assert "outside its data path" in refused.stderr, words
+    found = here("doctor", "--repair", "--accept-loss", "--lake", lake)
+    assert found.returncode == 1
+    assert "outside the data path" in found.stdout
+    assert [path.name for path in there.iterdir()] == ["precious"]
 
 
 def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> None:

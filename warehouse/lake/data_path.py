@@ -89,6 +89,44 @@ def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
     return True
 
 
+def require_within(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Raise LakeError if the attached catalogue names a file or folder outside the data path, or beyond a link in it.
+
+    For a writer, before it writes anything: a lake may come from somebody else, and maintenance removes what its
+    catalogue has marked for that, as a refresh writes where its tables are said to be.
+    """
+    if outside := find_outside(con, location):
+        raise LakeError(
+            f"The lake {location.name} cannot be written: its catalogue names {len(outside):,} "
+            f"{'place' if len(outside) == 1 else 'places'} outside its data path, such as {outside[0]}, which would be "
+            "written to or removed. Do not use it unless you know why; make a lake of your own from the bucket:  "
+            "chest refresh BUCKET --lake DIR"
+        )
+
+
+def find_outside(con: duckdb.DuckDBPyConnection, location: Location) -> list[str]:
+    """The paths that the attached catalogue names and that are not below the data path, links resolved."""
+    query = sql_files.fill(
+        sql_files.read_statements(_SQL)["named"],
+        catalogue=find_catalogue(location),
+        data_path=sql_files.literal(location.data_path),
+    )
+    root = os.path.realpath(location.data_path)
+    resolved: dict[str, bool] = {}
+
+    def is_within(path: str | None) -> bool:
+        if path is None or not path.startswith(location.data_path) or {".", ".."} & set(path.split("/")):
+            return False
+        if "://" in location.data_path:
+            return True
+        folder = os.path.dirname(path)  # noqa: PTH120 - of thousands of files
+        if folder not in resolved:
+            resolved[folder] = os.path.join(os.path.realpath(folder), "").startswith(os.path.join(root, ""))  # noqa: PTH118
+        return resolved[folder]
+
+    return sorted({str(path) for (path,) in con.execute(query).fetchall() if not is_within(path)})
+
+
 def read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:
     """The identity and the newest snapshot of the attached lake; LakeError if it has no snapshot."""
     row = fetch_first(

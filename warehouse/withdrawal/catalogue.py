@@ -169,12 +169,14 @@ def _describe(done: Written) -> dict[str, Any]:
 
 
 def _schedule(catalogue: Catalogue, file_id: int, path: str) -> None:
-    values = {"file_id": file_id, "path": path}
+    data_path = catalogue.place.data_path
+    is_below = path.startswith(data_path)  # so that a lake that is moved before it is cleaned up removes its own files
+    values = {"file_id": file_id, "path": path.removeprefix(data_path)}
     now = sql_files.literal(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}+00")
     if catalogue.place.is_postgres:
-        catalogue.run("schedule", values, relative="false", now=f"cast({now} as timestamptz)")
+        catalogue.run("schedule", values, relative=str(is_below).lower(), now=f"cast({now} as timestamptz)")
     else:
-        catalogue.run("schedule", values, relative="0", now=now)
+        catalogue.run("schedule", values, relative=str(int(is_below)), now=now)
 
 
 def _find_size(catalogue: Catalogue, file: DataFile) -> int:
