@@ -99,6 +99,51 @@ def test_the_workbench_opens_on_the_lake_that_is_named(lake: Path, tmp_path: Pat
         running.communicate(timeout=60)
 
 
+def read_settings(folder: Path, home: Path) -> str:
+    """The settings that marimo itself finds for what is in a folder, its user's home being another."""
+    shown = subprocess.run(
+        [sys.executable, "-P", "-m", "marimo", "config", "show"],
+        cwd=folder,
+        env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return shown.stdout
+
+
+def test_marimo_takes_no_settings_from_the_folder_where_the_workbench_is_started(
+    tmp_path: Path, here: Callable[..., Any]
+) -> None:
+    """It may be somebody else's: settings can put their files before all modules, and name servers for one's words."""
+    pytest.importorskip("marimo")
+    home, theirs = tmp_path / "home", tmp_path / "theirs"
+    home.mkdir()
+    theirs.mkdir()
+    (theirs / "pyproject.toml").write_text('[tool.marimo.runtime]\npythonpath = ["."]\n')
+    (theirs / "workbench").mkdir()
+    assert f'pythonpath = ["{theirs}"]' in read_settings(theirs / "workbench", home)
+    assert here("workbench", theirs / "workbench", "--copy-only").returncode == 0
+    assert "pythonpath" not in read_settings(theirs / "workbench", home)
+    (theirs / "workbench/pyproject.toml").write_text("mine")
+    assert here("workbench", theirs / "workbench", "--copy-only").returncode == 0
+    assert (theirs / "workbench/pyproject.toml").read_text() == "mine"
+
+
+def test_settings_of_marimo_in_the_working_directory_are_refused(
+    lake: Path, tmp_path: Path, here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("marimo")
+    (tmp_path / ".marimo.toml").write_text("[runtime]\npythonpath = ['theirs']\n")
+    (tmp_path / "below").mkdir()
+    for folder in (tmp_path, tmp_path / "below"):
+        monkeypatch.chdir(folder)
+        refused = here("workbench", "mine", "--lake", lake, "--no-open")
+        assert refused.returncode == 2
+        assert f"{tmp_path / '.marimo.toml'} would set marimo up" in refused.stderr
+        assert not (folder / "mine").exists()
+
+
 def read_examples() -> dict[str, str]:
     """The Python of docs/workbench.md by the heading above it."""
     text = (DOCS / "workbench.md").read_text()

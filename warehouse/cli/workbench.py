@@ -52,6 +52,7 @@ def workbench(
 
     if not is_copied_only:
         require_marimo()
+        notebooks.require_own_settings(Path.cwd(), Path.home())
         require(parse_address(lake))
     copied = notebooks.copy_notebooks(folder)
     for path in copied.written:
