@@ -14,7 +14,7 @@ from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeError
-from warehouse.lake import data_path, encryption
+from warehouse.lake import data_path, encryption, stored_sql
 from warehouse.lake.location import Location
 from warehouse.lake.snapshots import ALIAS
 from warehouse.settings import Settings
@@ -132,7 +132,8 @@ def attach(
     """Attach the lake and `USE` it, which reads its catalogue; LakeError gives the reason if that fails.
 
     With `read_copy`, by the readers' copy of its catalogue (read_copy.py). Without `use` nothing of the catalogue is
-    read yet, so that it may be attached again at another snapshot: rows need `prepare_encrypted` first.
+    read yet, so that it may be attached again at another snapshot: rows need `stored_sql.require_plain` and
+    `prepare_encrypted` first.
     """
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
@@ -152,6 +153,7 @@ def attach(
             con.execute(statement)
         if use:
             con.execute(f"use {ALIAS}")
+            stored_sql.require_plain(con, location)
             prepare_encrypted(con)
     except duckdb.Error as error:
         if shortage := explain_shortage(error):

@@ -19,7 +19,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError, WarehouseError
 from warehouse.filesystem import files, permissions
-from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret
+from warehouse.lake import data_path, encryption, file_records, locks, migrations, secret, stored_sql
 from warehouse.lake.connection import (
     attach,
     attach_postgres,
@@ -250,6 +250,7 @@ def _attach_to_read(
             # read once.
             is_alike = has_newest_schema(history, history[-1].number if unpublished else snapshot)
             if not is_alike:
+                stored_sql.require_plain(con, location)
                 prepare_encrypted(con)
                 migrations.check_version(con, location)
             chosen = history[-1] if unpublished else find_published(history, snapshot, location)

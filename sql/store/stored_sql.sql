@@ -1,0 +1,41 @@
+-- The SQL that a catalogue stores. One statement under each name; warehouse/lake/stored_sql.py runs them. `catalogue` is
+-- the schema where DuckLake keeps its own tables.
+
+-- name: macros
+select macro_name from {{ catalogue }}.ducklake_macro limit 1;
+
+-- name: inlined
+-- Names of tables with rows in the catalogue itself: DuckLake puts them into its queries as they are.
+select table_name
+from {{ catalogue }}.ducklake_inlined_data_tables
+where not coalesce(regexp_full_match(table_name, '[A-Za-z0-9_]+'), false)
+limit 1;
+
+-- name: views
+-- The views of the snapshot that is attached whose parsed text may name more than tables and views of the lake. A
+-- quotation mark within a text has a \ before it, so that no literal looks like a node of the tree. DuckLake replaces the
+-- placeholder too, as a view is used.
+with
+attached as (
+    select id as snapshot_id from ducklake_current_snapshot('lake')
+),
+
+parsed as (
+    select views.view_name, json_serialize_sql(replace(views.sql, '{DUCKLAKE_CATALOG}.', 'lake.')) as tree
+    from {{ catalogue }}.ducklake_view as views
+    cross join attached
+    where
+        views.begin_snapshot <= attached.snapshot_id
+        and (views.end_snapshot is null or views.end_snapshot > attached.snapshot_id)
+)
+
+select view_name, tree
+from parsed
+where
+    contains(tree, '"TABLE_FUNCTION"')
+    or contains(tree, '"SHOW_REF"')
+    or contains(tree, '"error":true')
+    or regexp_matches(tree, '"(catalog_name|catalog)":"[^"]')
+    or regexp_matches(tree, '"table_name":"[A-Za-z0-9_]*[^A-Za-z0-9_"]')
+    or contains(regexp_replace(tree, '"schema_name":"(main|core|raw|ops)?"', '', 'g'), '"schema_name":"')
+order by view_name;

@@ -1,0 +1,133 @@
+"""Somebody else's lake: opening and reading it runs no SQL of theirs that reads, writes or removes files."""
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from conftest import Chest, write_objects
+
+import warehouse
+from warehouse.errors import LakeError
+from warehouse.lake import store
+from warehouse.lake.location import parse_address
+from warehouse.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made")
+    write_objects(root / "bucket", {"training/P1/data/2020-03-01/data.json": '{"Age": "5"}'})
+    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    return root / "lake"
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path) -> Path:
+    """A lake of somebody else, without the copy for readers, beside a file of whoever opens it."""
+    shutil.copytree(made, tmp_path / "lake", ignore=shutil.ignore_patterns("catalog.read.sqlite"))
+    (tmp_path / "mine.csv").write_text("precious\n1\n")
+    return tmp_path / "lake"
+
+
+def change(lake: Path, statement: str, *values: object) -> None:
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:
+        con.execute(statement, values)
+
+
+def require_refusal(lake: Path, here: Chest) -> None:
+    """Every command that reads or writes refuses, and the folder is as it was."""
+    for words in (
+        ["sql", "select count(*) from patients"],
+        ["sql", "--untrusted", "select 1"],
+        ["status"],
+        ["check"],
+        ["maintain"],
+        ["refresh", lake.parent / "bucket"],
+        ["doctor", "--repair"],
+        ["access", "list"],
+        ["backup", lake.parent / "backup"],
+    ):
+        (lake.parent / "bucket").mkdir(exist_ok=True)
+        refused = here(*words, "--lake", lake)
+        assert refused.returncode in (1, 2), words
+        assert "is not opened" in " ".join((refused.stdout + refused.stderr).split()), words
+    assert (lake.parent / "mine.csv").read_text() == "precious\n1\n"
+    assert {path.name for path in lake.parent.iterdir()} <= {"lake", "mine.csv", "bucket", "backup"}
+    with pytest.raises(LakeError, match="is not opened"):
+        warehouse.open(str(lake))
+
+
+REMOVE = "insert into ducklake_files_scheduled_for_deletion values (1, ?, 0, '2020-01-01 00:00:00+00')"
+
+
+@pytest.mark.parametrize("schema", ["main", "ops"])
+def test_a_view_that_removes_files_is_not_run_by_reading(schema: str, lake: Path, here: Chest) -> None:
+    """DuckLake's own clean-up removes the file before it finds that the lake is attached to be read."""
+    change(lake, REMOVE, str(lake.parent / "mine.csv"))
+    text = "select 'x' as patient_id, path from ducklake_cleanup_old_files('lake', cleanup_all => true)"
+    change(
+        lake,
+        "update ducklake_view set sql = ?, schema_id = (select schema_id from ducklake_schema where schema_name = ?) "
+        "where view_name = 'patients'",
+        text,
+        schema,
+    )
+    require_refusal(lake, here)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 'x' as patient_id from enable_logging(storage := 'file', storage_path := '{mine}.d')",
+        "select 'x' as patient_id, content from read_text('{mine}')",
+        "select 'x' as patient_id, (select content from system.main.read_text('{mine}')) as content",
+        "from '{mine}'",
+        'select * from "{mine}"',
+        "select 'x' as patient_id, * from query('from read_text(''{mine}'')')",
+        "with a as (select 1), b as materialized (select * from read_csv('{mine}')) select * from a, b",
+        "select 1 where exists (select 1 from range(3) union all from read_csv('{mine}'))",
+        "select * from (summarize '{mine}')",
+        "from system.information_schema.tables",
+        "this is no SQL",
+    ],
+)
+def test_a_view_of_more_than_the_lake_is_not_run(text: str, lake: Path, here: Chest) -> None:
+    change(
+        lake,
+        "update ducklake_view set sql = ? where view_name = 'patients'",
+        text.format(mine=lake.parent / "mine.csv"),
+    )
+    require_refusal(lake, here)
+
+
+def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) -> None:
+    with store.open_writer(parse_address(lake), Settings()) as con:
+        con.execute("create macro lower(text) as 'theirs'")
+    (lake / "catalog.read.sqlite").unlink(missing_ok=True)
+    require_refusal(lake, here)
+
+
+def test_sql_in_the_name_of_a_table_of_inlined_rows_is_not_run(lake: Path, here: Chest) -> None:
+    """DuckLake puts that name into its query: this one writes a file as soon as the table is read."""
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:
+        (table,) = con.execute("select table_id from ducklake_table where table_name = 'clinical'").fetchone()
+        named = con.execute("select distinct column_name from ducklake_column where table_id = ?", (table,)).fetchall()
+        columns = ", ".join(f'"{name}" varchar' for (name,) in named)
+        con.execute(f"create table theirs (row_id bigint, begin_snapshot bigint, end_snapshot bigint, {columns})")
+        text = (
+            f"theirs; copy (select 'theirs') to '{lake.parent}/theirs.csv'; "
+            "select * from (select 1 as row_id, 1 as begin_snapshot, 1 as end_snapshot)"
+        )
+        con.execute("insert into ducklake_inlined_data_tables values (?, ?, 1)", (table, text))
+    require_refusal(lake, here)
+
+
+def test_views_of_one_s_own_that_compute_are_read(lake: Path, here: Chest) -> None:
+    with store.open_writer(parse_address(lake), Settings()) as con:
+        con.execute(
+            "create view lake.main.mine as select 'from read_text(x), \"TABLE_FUNCTION\"' as words, unnest([1]) as a, "
+            "b from lake.core.clinical, range(2) as r(b)"
+        )
+    assert here("sql", "select count(*) from clinical", "--lake", lake).returncode == 0

@@ -1,0 +1,95 @@
+"""Checks the SQL that a catalogue stores before any of it runs: it may be somebody else's, and reads with one's rights.
+
+A view that calls a table function could read, write or remove any file of whoever reads the lake (`read_text`, logs and
+profiles of DuckDB, DuckLake's own clean-up), and a macro could take the name of a function that our queries call.
+DuckLake itself (1.5.5) puts the names of tables of inlined rows into its queries without quoting them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from warehouse.engine import sql_files
+from warehouse.errors import LakeError
+from warehouse.lake.snapshots import ALIAS, find_catalogue
+from warehouse.text import escape_controls
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from warehouse.lake.location import Location
+
+_SQL = "store/stored_sql.sql"
+#: Table functions that compute, and open nothing.
+_HARMLESS = frozenset(("unnest", "range", "generate_series", "json_each", "json_tree"))
+_CATALOGS = frozenset(("", ALIAS))
+_SCHEMAS = frozenset(("", "main", "core", "raw", "ops"))
+
+
+def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Raise LakeError if a catalogue has macros, views of more than tables and views of the lake, or SQL as a name.
+
+    Looks at all views of the snapshot that is attached, and runs none of them.
+    """
+    sql = sql_files.read_statements(_SQL)
+    catalogue = find_catalogue(location)
+    macros, inlined, views = (
+        con.execute(sql_files.fill(sql[name], catalogue=catalogue)).fetchall()
+        for name in ("macros", "inlined", "views")
+    )
+    if macros:
+        _refuse(location, f"it has a macro, {_shorten(macros[0][0])}")
+    if inlined:
+        _refuse(location, "the name of a table of inlined rows is SQL")
+    # Mostly none: DuckDB has searched the parsed texts, which takes a tenth of the time.
+    for name, tree in views:
+        try:
+            fault = next(_find_faults(json.loads(tree)), None)
+        except RecursionError:
+            fault = "is nested too deeply to be examined"
+        if fault:
+            _refuse(location, f"its view {_shorten(name)} {fault}")
+
+
+def _refuse(location: Location, why: str) -> None:
+    raise LakeError(
+        f"The lake {location.name} is not opened: {why}, which could read, write or remove files of yours. Lakes that "
+        "chest makes have nothing of the kind. If it came from somebody else, make one of your own from the bucket; if "
+        "it is yours, drop that with DuckDB."
+    )
+
+
+def _shorten(name: str) -> str:
+    return escape_controls(name[:63], keep_lines=False)
+
+
+def _find_faults(tree: Any) -> Iterator[str]:
+    """What a parsed view has that may not be in it."""
+    if isinstance(tree, list):
+        for part in tree:
+            yield from _find_faults(part)
+    if not isinstance(tree, dict):
+        return
+    kind = tree.get("type")
+    if tree.get("error") is True:
+        yield "cannot be read as a query"
+    if kind == "TABLE_FUNCTION":
+        function = tree.get("function", {})
+        name = str(function.get("function_name", "")).lower()
+        if name not in _HARMLESS or function.get("schema") or function.get("catalog"):
+            yield f"calls the function {_shorten(name)}"
+    elif kind == "SHOW_REF":
+        yield "shows what is not in the lake"
+    elif kind == "BASE_TABLE":
+        name = str(tree.get("table_name", ""))
+        is_odd = (
+            not name.isidentifier()
+            or tree.get("schema_name") not in _SCHEMAS
+            or tree.get("catalog_name") not in _CATALOGS
+        )
+        if is_odd:
+            yield f"reads {_shorten(name)}"
+    for part in tree.values():
+        yield from _find_faults(part)
