@@ -1,5 +1,6 @@
 """S3 Inventories stand in for listings: the same answers, nothing undone, nothing half believed."""
 
+import hashlib
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -250,11 +251,15 @@ def test_a_damaged_file_leaves_the_lake_as_it_was(s3: S3, new_lake: Path, damage
         ({"fields": ("Bucket", "Key", "Size")}, "has no ETag, LastModifiedDate"),
         ({"fields": (*PLAIN, "VersionId")}, "has no IsLatest, IsDeleteMarker"),
         ({"taken_at": datetime.now(UTC) - timedelta(days=10)}, "more than 9 days"),
+        ({"taken_at": datetime.now(UTC) + timedelta(days=2)}, "which is yet to come"),
+        ({"stated": "9" * 400}, "manifest.json is not valid"),
+        ({"stated": 1e400}, "manifest.json is not valid"),
+        ({"stated": "999999999999999999"}, "manifest.json is not valid"),
     ],
-    ids=["fields", "versions", "old"],
+    ids=["fields", "versions", "old", "future", "number", "infinite", "year"],
 )
 def test_an_unusable_inventory_states_the_remedy(s3: S3, tmp_path: Path, more: Any, words: str) -> None:
-    bucket = "wrong" + str(len(words))
+    bucket = "wrong" + hashlib.sha256(repr(more).encode()).hexdigest()[:8]
     s3.put(bucket, {key(1): RECORD})
     write_inventory(s3, bucket, "CSV", **more)
     with pytest.raises(SourceError, match=words):

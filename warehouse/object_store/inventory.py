@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MAX_AGE = timedelta(days=9)
 
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}Z")
+#: How far the clocks of S3 and of this machine may differ.
+_MOST_AHEAD = timedelta(hours=1)
 #: How many of the newest inventories are searched for a complete one.
 _LOOK_BACK = 10
 
@@ -170,7 +172,7 @@ def _check_manifest(store: S3Bucket, name: str, text: bytes, source_bucket: str,
             [(str(file["key"]), str(file["MD5checksum"])) for file in manifest["files"]],
             notes,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError) as error:
         raise SourceError(
             f"{store.source}/{name}: its manifest.json is not valid ({error!r}). Unset CHEST_INVENTORY."
         ) from None
@@ -192,6 +194,12 @@ def _check_manifest(store: S3Bucket, name: str, text: bytes, source_bucket: str,
         raise SourceError(
             f"{store.source}: the newest complete inventory is of {found.taken_at:%Y-%m-%d}, more than {MAX_AGE.days} "
             "days ago. Check why there is no newer one, or unset CHEST_INVENTORY to list the bucket."
+        )
+    if found.taken_at - datetime.now(UTC) > _MOST_AHEAD:
+        # What the lake has learnt since a later time would count as older, and be undone.
+        raise SourceError(
+            f"{store.source}/{name} states that it is of {found.taken_at:%Y-%m-%d %H:%M} UTC, which is yet to come. "
+            "Check the clock of this machine, or unset CHEST_INVENTORY to list the bucket."
         )
     return found
 
