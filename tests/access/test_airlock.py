@@ -131,6 +131,24 @@ def test_what_was_changed_while_it_waited_is_not_released(airlock: Airlock, tabl
     assert [event.event for event in airlock.events()][-1] == vocabulary.AIRLOCK_REVIEWED
 
 
+@pytest.mark.parametrize("name", ["../escaped.csv", "/tmp/escaped.csv", "..", ""])
+def test_a_log_that_names_files_elsewhere_releases_none(
+    airlock: Airlock, table: Path, tmp_path: Path, name: str
+) -> None:
+    """The log of a lake may be somebody else's."""
+    airlock.request(table)
+    requested = airlock.events()[-1]
+    (airlock.lake / "airlock" / "escaped.csv").write_bytes(table.read_bytes())
+    body = {**requested.body, "files": [{**requested.body["files"][0], "name": name}]}
+    log.append(airlock.place, Settings(), log.NewEvent(requested.event, ID, body, "Ann"))
+    airlock.review("Bob")
+    airlock.review("Cy")
+    before = {*tmp_path.iterdir()}
+    code, _, error = airlock.release(tmp_path / "out")
+    assert (code, "which is no name" in error) == (1, True)
+    assert {*tmp_path.iterdir()} == before
+
+
 def test_the_airlocks_own_names_are_taken(airlock: Airlock, table: Path, tmp_path: Path) -> None:
     """A file named as the set of patients that it keeps beside the files was remembered as what was released."""
     (tmp_path / ".patients").write_bytes(bytes(range(16)))

@@ -79,6 +79,8 @@ def discard(folder: Path, request: str) -> None:
 def release_files(folder: Path, request: str, given: Sequence[Held], target: Path) -> None:
     """Copy the files of a request into a folder; ManifestError if one is not what was requested."""
     for file in given:
+        if file.name != Path(file.name).name or file.name in ("", "..") or request != Path(request).name:
+            raise ManifestError(f"Request {request!r} has a file {file.name!r}, which is no name. Request it again.")
         try:
             found = Held(file.name, *held.copy_file(folder / request / file.name, target / file.name))
         except OSError as error:
