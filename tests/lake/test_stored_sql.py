@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,41 @@ def test_sql_in_the_name_of_a_table_of_inlined_rows_is_not_run(lake: Path, here:
             "select * from (select 1 as row_id, 1 as begin_snapshot, 1 as end_snapshot)"
         )
         con.execute("insert into ducklake_inlined_data_tables values (?, ?, 1)", (table, text))
+    require_refusal(lake, here)
+
+
+def name_in_journal(catalogue: Path, name: bytes) -> None:
+    """Write the journal of a writer that died within a commit to several databases, with the name of their journal."""
+    size, pages = 4096, catalogue.stat().st_size // 4096
+    magic = bytes.fromhex("d9d505f920a163d7")
+    head = magic + struct.pack(">5I", 0, 1, pages, 512, size)
+    tail = struct.pack(">I", 0x40000000 // size + 1) + name + struct.pack(">2I", len(name), sum(name)) + magic
+    Path(f"{catalogue}-journal").write_bytes(head.ljust(512, b"\0") + tail)
+
+
+def test_a_journal_does_not_have_sqlite_remove_another_file(lake: Path, here: Chest) -> None:
+    name_in_journal(lake / "catalog.sqlite", str(lake.parent / "mine.csv").encode())
+    require_refusal(lake, here)
+
+
+def test_the_journal_of_the_copy_for_readers_does_not_either(made: Path, lake: Path, here: Chest) -> None:
+    shutil.copy2(made / "catalog.read.sqlite", lake)
+    name_in_journal(lake / "catalog.read.sqlite", str(lake.parent / "mine.csv").encode())
+    refused = here("status", "--lake", lake)
+    assert (refused.returncode, "is not opened" in refused.stderr) == (2, True)
+    assert (lake.parent / "mine.csv").exists()
+
+
+def test_sqlite_itself_removes_what_such_a_journal_names(lake: Path) -> None:
+    """So the journal of these tests is one that SQLite believes."""
+    name_in_journal(lake / "catalog.sqlite", str(lake.parent / "mine.csv").encode())
+    change(lake, "delete from ducklake_metadata where false")
+    assert not (lake.parent / "mine.csv").exists()
+
+
+@pytest.mark.parametrize("ending", ["-journal", "-wal", "-shm"])
+def test_a_journal_that_is_a_link_is_not_written_to(ending: str, lake: Path, here: Chest) -> None:
+    (lake / f"catalog.sqlite{ending}").symlink_to(lake.parent / "theirs")
     require_refusal(lake, here)
 
 

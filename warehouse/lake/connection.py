@@ -14,8 +14,8 @@ from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeError
-from warehouse.lake import data_path, encryption, stored_sql
-from warehouse.lake.location import Location
+from warehouse.lake import data_path, encryption, journals, stored_sql
+from warehouse.lake.location import CATALOGUE, READ_COPY, Location
 from warehouse.lake.snapshots import ALIAS
 from warehouse.settings import Settings
 
@@ -38,6 +38,9 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     It has one thread until `use_threads`: on the many small queries that open a lake, others wait, and that busily.
     `memory_mb` applies if CHEST_MEMORY_LIMIT_MB is not set; 0 is DuckDB's default: most of the memory, then disk.
     """
+    if not location.is_postgres:
+        for name in (CATALOGUE, READ_COPY):
+            journals.require_own_journals(location.catalogue.with_name(name))
     limit = settings.memory_limit_mb or memory_mb
     config = {"memory_limit": f"{limit}MB"} if limit else {}
     con = open_connection({**config, "allow_unsigned_extensions": "true", "threads": "1"})

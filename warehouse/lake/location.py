@@ -18,6 +18,8 @@ from warehouse.errors import UsageError
 from warehouse.masking import find_secrets, has_login, mask_secrets, remember_secret
 
 CATALOGUE = "catalog.sqlite"
+#: The copy for readers, beside the catalogue (read_copy.py).
+READ_COPY = "catalog.read.sqlite"
 
 #: The scheme of a PostgreSQL address; other spellings are refused with a hint.
 _POSTGRES = re.compile("postgres(?:ql)?://", re.IGNORECASE)

@@ -17,11 +17,8 @@ from warehouse.engine.sql_files import identifier, literal
 from warehouse.errors import LakeError
 from warehouse.filesystem import files
 from warehouse.lake import data_path, locks
-from warehouse.lake.location import Location
+from warehouse.lake.location import READ_COPY, Location
 from warehouse.lake.snapshots import ALIAS
-
-#: The copy's name, beside the catalogue.
-READ_COPY = "catalog.read.sqlite"
 
 
 def find_read_copy(location: Location) -> Path | None:

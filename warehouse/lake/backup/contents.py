@@ -13,7 +13,7 @@ from typing import Any
 
 from warehouse.engine.sql_files import read_statements
 from warehouse.errors import LakeError
-from warehouse.lake import connection, file_records
+from warehouse.lake import connection, file_records, journals
 from warehouse.lake.backup import sqlite_catalog
 from warehouse.lake.location import Location
 from warehouse.settings import Settings
@@ -42,6 +42,7 @@ class Content:
 
 def _ask(catalogue: Path, **asked: object) -> dict[str, Any]:
     """Have another process read or shrink a catalogue; LakeError when that fails."""
+    journals.require_own_journals(catalogue)
     request = {"catalogue": str(catalogue), **asked}
     command = [sys.executable, "-I", sqlite_catalog.__file__]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)  # noqa: S603
