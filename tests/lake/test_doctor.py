@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest, write_objects
+from torture.moments import list_children
 
 import warehouse
 from warehouse.errors import DamagedError, LakeError, UsageError
@@ -248,6 +250,29 @@ def test_an_older_catalogue_is_restored_and_what_came_later_is_loaded_again(orig
         assert read_rows(lake) == expected
     finally:
         shutil.rmtree(original / "bucket/training/Late")
+
+
+@pytest.mark.parametrize("words", [("doctor", "--repair", "--from-backup", "BACKUP"), ("backup", "--verify", "BACKUP")])
+def test_a_catalogue_that_could_not_be_read_is_not_called_damaged(
+    original: Path, lake: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """What reads it is killed, as the system does when memory runs out, while it waits for another process."""
+    backup = shutil.copytree(original / "backup", tmp_path / "backup")
+    read = (backup if "--verify" in words else lake) / "catalog.sqlite"
+    before = read.read_bytes()
+    command = [sys.executable, "-c", "from warehouse.cli import main; main()"]
+    given = [str(backup) if word == "BACKUP" else word for word in words]
+    with contextlib.closing(sqlite3.connect(read)) as con:
+        con.execute("begin exclusive")
+        with subprocess.Popen([*command, *given], env={**os.environ, "CHEST_LAKE": str(lake)}, stderr=-1) as process:
+            while not (children := list_children(process.pid)):
+                assert process.poll() is None
+            os.kill(children[0], signal.SIGKILL)
+            error = process.communicate()[1].decode()
+    assert process.returncode == 2
+    assert "reading the catalogue" in error
+    assert "was killed (SIGKILL)" in error
+    assert read.read_bytes() == before
 
 
 def test_a_row_of_the_catalogue_that_refers_to_nothing_is_found(lake: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
-from warehouse.errors import LakeError, WarehouseError
+from warehouse.engine.programs import run_apart
+from warehouse.errors import WarehouseError
 from warehouse.lake import backup, locks, waiting
 from warehouse.lake.backup import compaction
 from warehouse.lake.backup.contents import MARK
@@ -45,14 +44,7 @@ def compact_catalogue(place: Location, settings: Settings) -> None:
     """Write the catalogue anew, so that no page or row version of it holds what was removed."""
     with locks.hold_lock(place, settings):
         if not place.is_postgres:
-            done = subprocess.run(  # noqa: S603
-                [sys.executable, "-I", compaction.__file__, str(place.catalogue)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise LakeError(f"The catalogue cannot be compacted: {done.stderr.strip()}. Run it again.")
+            run_apart(compaction.__file__, str(place.catalogue), f"compacting the catalogue {place.catalogue}")
             return
     with catalogues.open_catalogue(place, settings) as catalogue:
         catalogue.compact()

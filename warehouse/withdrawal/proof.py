@@ -7,17 +7,14 @@ digest.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
+from warehouse.engine.programs import run_apart
 from warehouse.engine.rows import fetch_first
-from warehouse.errors import LakeError
 from warehouse.lake.location import Location, parse_address
 from warehouse.lake.read_copy import READ_COPY
 from warehouse.withdrawal import catalogue as catalogues
@@ -143,16 +140,8 @@ def _search_bytes_apart(path: Path, patterns: Patterns, others: list[str], found
     beside = [path, path.with_name(READ_COPY), *(path.with_name(path.name + end) for end in ("-journal", "-wal"))]
     there = [str(one) for one in beside if one.exists()]
     request = {"paths": there, "words": [*patterns.distinctive], "longer": others}
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-I", raw_search.__file__],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise LakeError(f"{path} cannot be searched: {done.stderr.strip().splitlines()[-1]}")
-    found.findings += [f"{one}: bytes" for one, count in json.loads(done.stdout).items() if count]
+    counts = run_apart(raw_search.__file__, request, f"searching {path}")
+    found.findings += [f"{one}: bytes" for one, count in counts.items() if count]
 
 
 def _shorten(lake: Location, path: str) -> str:
