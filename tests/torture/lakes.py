@@ -220,13 +220,13 @@ class World:
         """Start a command that reaches the bucket (starter.py)."""
         return self.starter.start(*words, env={**self.env, **(env or {})}, **more)
 
-    def run(self, *words: object) -> Outcome:
+    def run(self, *words: object, env: dict[str, str] | None = None) -> Outcome:
         """Run it to its end."""
-        return self.start(*words).wait()
+        return self.start(*words, env=env).wait()
 
     def must(self, *words: object, env: dict[str, str] | None = None) -> Outcome:
         """The same for one that nothing disturbs; AssertionError if it fails."""
-        done = self.start(*words, env=env).wait()
+        done = self.run(*words, env=env)
         assert done.code == 0, f"undisturbed, but: {done}"
         return done
 
