@@ -201,6 +201,18 @@ def test_a_healthy_lake_and_one_that_is_not_on_the_command_line(original: Path, 
     assert here("doctor", "--lake", lake, "--source", original / "bucket").returncode == 2
 
 
+def test_lost_files_are_put_back_from_a_backup_byte_for_byte(original: Path, lake: Path, here: Chest) -> None:
+    lost = [path for path in list_parquet(lake) if "/data/ops/" not in path.as_posix()]
+    for path in lost:
+        path.unlink()
+    what = [found.what for found in doctor.examine(str(lake)).findings]
+    assert len(what) == len(lost)
+    assert any("only in snapshot" in one for one in what)  # older ones need it
+    done = here("doctor", "--lake", lake, "-q", "--repair", "--from-backup", original / "backup")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Repaired: nothing is left.")
+    assert all(path.read_bytes() == (original / path.relative_to(lake.parent)).read_bytes() for path in lost)
+
+
 def test_repair_with_a_source_loads_again_what_was_dropped(
     original: Path, lake: Path, rows: dict[str, list[Any]], here: Chest
 ) -> None:
