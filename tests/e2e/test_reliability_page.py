@@ -1,4 +1,4 @@
-"""What docs/reliability.md promises: each promise names tests that exist, and the scenarios are those of the torture."""
+"""What docs/reliability.md promises: each promise names tests that exist; the scenarios are those of the torture."""
 
 import re
 from pathlib import Path
