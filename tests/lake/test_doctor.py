@@ -312,6 +312,16 @@ def test_a_restored_catalogue_and_a_second_lake_on_the_data_path(lake: Path) -> 
     assert "lies in another" in " ".join(one.what for one in doctor.examine(str(lake)).findings)
 
 
+@pytest.mark.parametrize("name", ["data/lake.json", "data/lake.key"])
+def test_small_files_that_are_no_longer_text_are_explained(original: Path, lake: Path, name: str, here: Chest) -> None:
+    with (lake / name).open("ab") as file:
+        file.write(b"\x91\xff")
+    for words in (("sql", "select 1"), ("doctor", "-q"), ("refresh", original / "bucket", "-q")):
+        done = here(*words, "--lake", lake)  # which fails for a traceback
+        assert done.returncode == 0 or ". " in done.stderr or done.stdout.splitlines()[-1] != "Healthy.", words
+    assert (lake / name).read_bytes()
+
+
 def test_orphans_and_what_dead_processes_left_are_removed(lake: Path) -> None:
     write_objects(lake / "data", {"core/images/ducklake-dead.parquet": "PAR1"})
     (lake / f"data/chest-tmp-{'0' * 32}").mkdir()

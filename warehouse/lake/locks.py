@@ -78,7 +78,10 @@ def _hold_file_lock(location: Location) -> Iterator[None]:
     try:
         handle = files.open_lock(path)
     except OSError as error:
-        raise LakeError(f"The lake {location.name} cannot be written: {error.strerror} ({path.name}).") from None
+        raise LakeError(
+            f"The lake {location.name} cannot be written: {error.strerror} ({path.name}). Give this user the right to "
+            "write there."
+        ) from None
     with handle:
         for attempt in range(_TRIES):
             try:

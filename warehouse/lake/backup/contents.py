@@ -94,7 +94,7 @@ def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
 def read_checksums(target: Path) -> dict[str, str]:
     """The checksums of the last backup, by name; empty for a new one."""
     with contextlib.suppress(FileNotFoundError):
-        lines = (target / SUMS).read_text(encoding="utf-8").splitlines()
+        lines = (target / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
         return {name: found for found, _, name in (line.partition("  ") for line in lines)}
     return {}
 
