@@ -1,7 +1,6 @@
 """A part of the torture (`make torture`; tests/torture), always with the same seeds: ten of each.
 
-Faults come in a row on one lake wherever each leaves it usable, so that a comparison serves several. What stays out
-for its price is in docs/reliability.md.
+Faults come in a row on one lake wherever each leaves it usable, so that a comparison serves several.
 """
 
 from collections.abc import Iterator
