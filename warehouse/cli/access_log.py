@@ -22,6 +22,8 @@ def verify(
 ) -> None:
     """Verify the log: that no event was changed, removed or moved. Exit code 1 if one was.
 
+    The standing list of withdrawals is compared with what the log states of it.
+
     Events removed from the end show only by a head that was kept elsewhere: each manifest has one (access in
     manifest.json), and the manifests that the lake has registered are compared without being asked for.
 
@@ -30,10 +32,11 @@ def verify(
     $ chest access verify --head sha256:4b7c…
     """
     from warehouse.access import heads, log
+    from warehouse.withdrawal.recording import verify_list
 
     place, settings = find_place(lake)
     events, kept = heads.read_with_heads(place, settings)
-    problems = log.verify_chain(events, [*(head or ()), *kept])
+    problems = [*log.verify_chain(events, [*(head or ()), *kept]), *verify_list(place, settings)]
     last = log.find_head(events)
     if form is not Shown.TABLE:
         write_value(

@@ -1,6 +1,7 @@
 """Purges withdrawn patients: removes them from every snapshot of a lake, so that no byte of theirs stays.
 
-1. The list records that the purge has begun, so that it can be finished whatever happens.
+1. The list records that the purge has begun, so that it can be finished whatever happens, and the log of access, which
+   of its own texts name the patients.
 2. Every Parquet file with rows of the patients, of any snapshot, is written anew without them, and so is what names
    rows by their position. Nothing refers to the new files yet.
 3. One transaction of the catalogue puts them in the place of the old ones, with their statistics, and hands the old
@@ -26,8 +27,19 @@ from warehouse.errors import UsageError
 from warehouse.lake import locks, waiting
 from warehouse.lake.read_copy import drop_read_copy
 from warehouse.progress import Progress, ignore_progress
+from warehouse.withdrawal import (
+    announcing,
+    changing,
+    cleaning_up,
+    mentions,
+    proof,
+    removal,
+    rewriting,
+    rows,
+    standing_list,
+    stored,
+)
 from warehouse.withdrawal import catalogue as catalogues
-from warehouse.withdrawal import changing, cleaning_up, mentions, proof, removal, rewriting, rows, standing_list, stored
 from warehouse.withdrawal.certificate import Certificate, FileChange, build_certificate
 from warehouse.withdrawal.digests import Key, open_key
 from warehouse.withdrawal.redaction import Patterns
@@ -73,6 +85,10 @@ def purge(
         changing.withdraw(place, settings, patients, reason)
     done, key = _begin(place, settings, patients)
     progress("searching", 0, 0)
+    with catalogues.open_catalogue(place, settings) as catalogue:
+        data_files = stored.list_data_files(catalogue.con, catalogue.schema, place.data_path)
+        done.names |= rows.find_names(catalogue.con, data_files, key, done.digests)
+    announcing.announce(place, settings, done.names)
     _rewrite(place, settings, done, key, progress)
     progress("removing files", 0, 0)
     done.removed_files = cleaning_up.remove_files(place, settings)
