@@ -126,9 +126,9 @@ def test_a_list_of_before_the_log_is_covered_by_the_first_event(here: Chest, lak
 def test_a_purge_redacts_the_log_and_it_can_still_be_verified(here: Chest, lake: Path) -> None:
     """Somebody has written a pseudonym into a comment and into a reason: the chain holds, and no other change does."""
     place = location.parse_address(str(lake))
-    changing.withdraw(place, Settings(), ["Pat10"], "as for Pat13")
-    log.append(place, Settings(), log.NewEvent(vocabulary.REMARKED, "2026-0001", {"comment": 'Pat13, and "Pat13"'}))
-    purge(place, Settings(), ["Pat13"], "letter")
+    changing.withdraw(place, Settings(), ["Pat10"], "as for Pat99")  # whom the lake does not have yet
+    log.append(place, Settings(), log.NewEvent(vocabulary.REMARKED, "2026-0001", {"comment": 'Pat99, and "Pat99"'}))
+    purge(place, Settings(), ["Pat99"], "letter")
     events = read(lake)
     assert events[1].body == {"comment": 'withdrawn, and "withdrawn"'}
     assert [event.event for event in events].count(vocabulary.REDACTED) == 1
@@ -136,8 +136,20 @@ def test_a_purge_redacts_the_log_and_it_can_still_be_verified(here: Chest, lake:
     assert done.returncode == 0, done.stdout
     assert "names of purged patients removed" in here("audit", "--lake", lake).stdout
     for path in (path for path in lake.rglob("*") if path.is_file()):
-        assert b"Pat13" not in path.read_bytes(), path
+        assert b"Pat99" not in path.read_bytes(), path
     edit(lake, 'update access.events set body = \'{"comment":"withdrawn"}\' where number = 2')
     assert (
         "Event 2 (application.event/remarked 2026-0001) was changed" in here("access", "verify", "--lake", lake).stdout
     )
+
+
+def test_a_text_of_the_log_that_names_a_patient_of_the_lake_is_refused(here: Chest, lake: Path) -> None:
+    for words in (
+        ("withdraw", "Pat10", "--reason", "as for Pat13."),
+        ("withdraw", "Pat10", "--reason", "see training/Pat13/data.json"),
+        ("access", "enforce", "on", "--reason", "since Pat13 left"),
+    ):
+        done = here(*words, "--lake", lake)
+        assert (done.returncode, done.stderr.count("\n"), "Pat13" in done.stderr) == (2, 1, False)
+        assert "names a patient" in done.stderr
+    assert read(lake) == []

@@ -87,6 +87,7 @@ def enforce(
     $ chest access enforce on
     """
     from warehouse.access import log
+    from warehouse.access.naming import refuse_names
     from warehouse.access.switch import is_enforced, switch_enforcement
     from warehouse.errors import UsageError
 
@@ -95,7 +96,8 @@ def enforce(
     place, settings = find_place(lake)
     if switch:
         interruption.mark_writing()
-        (made,) = log.append(place, settings, switch_enforcement(switch == "on", by, reason))
+        new = switch_enforcement(switch == "on", by, reason)
+        (made,) = log.append(place, settings, new, also=lambda con: refuse_names(con, [by, reason]))
         print_note(f"Logged as event {made.number}: {made.hash}")
     state = "on" if is_enforced(log.read_events(place, settings)) else "off"
     print_line(f"Enforcement of agreements is {state}.")

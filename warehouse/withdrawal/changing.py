@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from warehouse.access import log
+from warehouse.access.naming import refuse_names
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
@@ -156,6 +157,7 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
         key = open_key(con, place, {entry.key_check for entry in entries.values()})
         given = {key.digest_patient(patient): patient for patient in patients}
         changes = plan(entries, set(given))
+        refuse_names(con, {text for change in changes for text in (change.reason, change.allowed_by)})
         drop_read_copy(place)  # readers see the change from its commit on
         version = _commit(con, key, changes) if changes else _find_newest(con)
         there = key.find_patients(matching.list_names(con), set(given))
