@@ -61,7 +61,7 @@ class Purge:
     n_rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     n_mentions: int = 0
     n_texts: int = 0
-    removed_files: list[str] = field(default_factory=list)
+    removed: cleaning_up.Removed = field(default_factory=lambda: cleaning_up.Removed([]))
 
 
 @explain_faults()
@@ -91,12 +91,13 @@ def purge(
     announcing.announce(place, settings, done.names)
     _rewrite(place, settings, done, key, progress)
     progress("removing files", 0, 0)
-    done.removed_files = cleaning_up.remove_files(place, settings)
+    done.removed = cleaning_up.remove_files(place, settings)
     cleaning_up.compact_catalogue(place, settings)
     progress("backups", 0, 0)
     known = cleaning_up.renew_backups(place, settings, backups)
     progress("searching what is left", 0, 0)
     found = proof.search(place, settings, done.names, done.digests, key, known)
+    found.findings += cleaning_up.describe_left(place, done.removed)
     certificate = build_certificate(place, done, found)
     if certificate.holds:
         with waiting.open_writer(place, settings) as con:
