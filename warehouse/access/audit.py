@@ -41,7 +41,11 @@ _COLUMNS = {
     "digest": "digest",
     "seal": "seal",
 }
-_KINDS = {vocabulary.RELEASED: "released", vocabulary.REFUSED: "refused"}
+_KINDS = {
+    vocabulary.RELEASED: "released",
+    vocabulary.REFUSED: "refused",
+    vocabulary.AIRLOCK_RELEASED: "released",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def _list_releases(events: Sequence[Event]) -> Iterable[Taking]:
         if event.event in _KINDS:
             facts = {name: value for name, value in event.body.items() if name != "what"}
             kind, what = _KINDS[event.event], str(event.body.get("what", ""))
+            if event.event == vocabulary.AIRLOCK_RELEASED:
+                what = f"airlock request {event.body['request']}, files: {len(event.body['files']):,}"
             yield Taking(event.at, kind, event.about, event.actor, what, {**facts, "event": event.number})
 
 

@@ -5,15 +5,20 @@ A versioned bucket keeps a file that is removed or overwritten as an earlier ver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from warehouse import aws
 
 if TYPE_CHECKING:
     from warehouse.lake.location import Location
 
-#: Parts of names of files that have rows of the lake; its other files (lake.json, lake.key) have none.
+#: A part of the names of files that have rows; the other files of a lake (lake.json, lake.key) have none.
 _ROWS = ".parquet"
+Named = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,79 +32,78 @@ class Versions:
     unknown: str = ""
 
 
-def remove_versions(location: Location) -> Versions | None:
+def remove_versions(location: Location) -> Versions:
     """Remove the earlier versions of Parquet files below a data path on S3, and unfinished uploads.
 
-    For a writer that holds the lock: an upload there is nobody's. None for a data path that is not on S3. What S3
-    refuses is counted as left, and never an error.
+    For a writer that holds the lock: an upload there is nobody's. What S3 refuses is counted as left, never an error.
     """
-    if not location.data_path.startswith("s3://"):
-        return None
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from warehouse import aws
-
     bucket, _, prefix = location.data_path.removeprefix("s3://").partition("/")
     client = aws.create_session().client("s3")
-    uploads, refused = _try_each(
-        lambda: _list_uploads(client, bucket, prefix), lambda one: client.abort_multipart_upload(Bucket=bucket, **one)
-    )
+    uploads = _list_uploads(client, bucket, prefix)
+    open_uploads = _remove_each(uploads, lambda one: client.abort_multipart_upload(Bucket=bucket, **one))
+    n_uploads = len(uploads) - len(open_uploads)
+    status = _find_status(client, bucket)
+    if status == "":
+        return _count(open_uploads, n_uploads)
     try:
-        if not client.get_bucket_versioning(Bucket=bucket).get("Status"):
-            return Versions(uploads=uploads, left=len(refused), why=_first(refused))
-        is_versioned = True
-    except (BotoCoreError, ClientError):  # not every server knows it, and not everybody may ask
-        is_versioned = False
-    try:
-        removed, more = _try_each(
-            lambda: _list_versions(client, bucket, prefix), lambda one: client.delete_object(Bucket=bucket, **one)
-        )
+        versions, marks = _list_versions(client, bucket, prefix)
     except (BotoCoreError, ClientError) as error:
-        if is_versioned:
-            return Versions(uploads=uploads, left=1, why=_explain(error))
-        return Versions(uploads=uploads, unknown=_explain(error))
-    refused += more
-    return Versions(removed, len(refused), uploads, _first(refused))
+        if status:
+            return _count([*open_uploads, ({}, _explain(error))], n_uploads)
+        return _count(open_uploads, n_uploads, unknown=_explain(error))
+    kept = _remove_each(versions, lambda one: client.delete_object(Bucket=bucket, **one))
+    # Without its mark of deletion, a version that is left would be the file again.
+    names = {one["Key"] for one, _ in kept}
+    marks = [one for one in marks if one["Key"] not in names]
+    kept_marks = _remove_each(marks, lambda one: client.delete_object(Bucket=bucket, **one))
+    removed = len(versions) + len(marks) - len(kept) - len(kept_marks)
+    return _count([*open_uploads, *kept, *kept_marks], n_uploads, removed)
 
 
-def _try_each(
-    find: Callable[[], Iterator[dict[str, str]]], remove: Callable[[dict[str, str]], object]
-) -> tuple[int, list[str]]:
-    """Remove each; how many were, and why each of the others was not."""
-    from botocore.exceptions import ClientError
+def _count(left: list[tuple[Named, str]], uploads: int, removed: int = 0, unknown: str = "") -> Versions:
+    return Versions(removed, len(left), uploads, left[0][1] if left else "", unknown)
 
-    done, refused = 0, []
-    for one in list(find()):
+
+def _remove_each(ones: Iterable[Named], remove: Callable[[Named], object]) -> list[tuple[Named, str]]:
+    """Remove each; those that were not, and why."""
+    left = []
+    for one in ones:
         try:
             remove(one)
-            done += 1
-        except ClientError as error:
-            refused.append(_explain(error))
-    return done, refused
+        except (BotoCoreError, ClientError) as error:
+            left.append((one, _explain(error)))
+    return left
 
 
-def _list_versions(client: Any, bucket: str, prefix: str) -> Iterator[dict[str, str]]:
+def _find_status(client: Any, bucket: str) -> str | None:
+    """Enabled, Suspended, or "" for a bucket that never had versions; None if that cannot be asked."""
+    try:
+        return str(client.get_bucket_versioning(Bucket=bucket).get("Status", ""))
+    except (BotoCoreError, ClientError):  # not every server knows it, and not everybody may ask
+        return None
+
+
+def _list_versions(client: Any, bucket: str, prefix: str) -> tuple[list[Named], list[Named]]:
     """Versions that are not the newest of their key, and marks of deletion."""
+    versions, marks = [], []
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
-        for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-            is_mark = "Size" not in one
-            if _ROWS in one["Key"] and (is_mark or not one["IsLatest"]):
-                yield {"Key": one["Key"], "VersionId": one["VersionId"]}
+        versions += [one for one in page.get("Versions", ()) if not one["IsLatest"]]
+        marks += page.get("DeleteMarkers", ())
+    return _name(versions), _name(marks)
 
 
-def _list_uploads(client: Any, bucket: str, prefix: str) -> Iterator[dict[str, str]]:
-    from botocore.exceptions import BotoCoreError, ClientError
+def _name(found: list[dict[str, Any]]) -> list[Named]:
+    return [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found if _ROWS in one["Key"]]
 
+
+def _list_uploads(client: Any, bucket: str, prefix: str) -> list[Named]:
+    found: list[Named] = []
     try:
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-            for one in page.get("Uploads", ()):
-                yield {"Key": one["Key"], "UploadId": one["UploadId"]}
-    except (BotoCoreError, ClientError):  # a server without them
-        return
-
-
-def _first(refused: list[str]) -> str:
-    return refused[0] if refused else ""
+            found += [{"Key": one["Key"], "UploadId": one["UploadId"]} for one in page.get("Uploads", ())]
+    except (BotoCoreError, ClientError):  # a server without them, or who may not list them
+        return found
+    return found
 
 
 def _explain(error: Exception) -> str:

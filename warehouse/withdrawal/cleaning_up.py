@@ -20,11 +20,11 @@ from warehouse.lake.backup.known import list_known
 from warehouse.lake.doctor.findings import ASIDE
 from warehouse.lake.doctor.surroundings import list_temporary_places
 from warehouse.lake.stored_files import open_storage
-from warehouse.lake.stored_versions import Versions, remove_versions
 from warehouse.withdrawal import catalogue as catalogues
 
 if TYPE_CHECKING:
     from warehouse.lake.location import Location
+    from warehouse.lake.stored_versions import Versions
     from warehouse.settings import Settings
 
 _SQL = "withdrawal/proof.sql"
@@ -64,6 +64,10 @@ def remove_files(place: Location, settings: Settings) -> Removed:
             removed.append(str(path))
         for folder in (*list_temporary_places(place), tempfile.gettempdir()):
             leftovers.remove_dead(folder)
+        if not place.data_path.startswith("s3://"):
+            return Removed(removed)
+        from warehouse.lake.stored_versions import remove_versions
+
         return Removed(removed, remove_versions(place))
 
 
