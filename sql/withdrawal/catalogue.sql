@@ -108,7 +108,7 @@ call postgres_execute('catalogue', {{ statement }}, use_transaction => false);
 -- name: planner
 -- What PostgreSQL keeps of values for its planner.
 select relation, attribute, texts
-from postgres_query('catalogue', {{ statement }}) as kept (relation, attribute, texts)
+from postgres_query('catalogue', {{ statement }}) as kept (relation, attribute, texts) -- noqa: AL05
 where texts is not null;
 
 -- name: encrypted

@@ -64,7 +64,7 @@ def search(
     found.by = ["digest of each name", *(["values"] if names else []), *(["bytes"] if patterns.distinctive else [])]
     for lake in (place, *(parse_address(one.folder) for one in known if not one.problem)):
         with catalogues.open_catalogue(lake, settings) as catalogue:
-            files = stored.list_data_files(catalogue.con, catalogue.schema, lake.data_path)
+            files = stored.list_data_files(catalogue.con, lake, catalogue.schema)
             if rows.find_names(catalogue.con, files, key, digests):
                 found.findings.append(f"{lake.name}: a name in a table")
             others = _list_others(catalogue, files)
@@ -100,7 +100,7 @@ def _search_files(
     of Parquet, the bytes of all."""
     con, sql = catalogue.con, sql_files.read_statements(_SQL)
     keys = {file.path: file.encryption_key for file in files}
-    keys |= {file.path: file.encryption_key for file in stored.list_delete_files(con, catalogue.schema, lake.data_path)}
+    keys |= {file.path: file.encryption_key for file in stored.list_delete_files(con, lake, catalogue.schema)}
     for path in _list_paths(lake, settings):
         name = f"{lake.name}, {patterns.redact(path.removeprefix(lake.data_path).removeprefix(f'{lake.folder}/'))}"
         if patterns.find(path.rpartition("/")[2]):

@@ -86,7 +86,7 @@ def purge(
     done, key = _begin(place, settings, patients)
     progress("searching", 0, 0)
     with catalogues.open_catalogue(place, settings) as catalogue:
-        data_files = stored.list_data_files(catalogue.con, catalogue.schema, place.data_path)
+        data_files = stored.list_data_files(catalogue.con, place, catalogue.schema)
         done.names |= rows.find_names(catalogue.con, data_files, key, done.digests)
     announcing.announce(place, settings, done.names)
     _rewrite(place, settings, done, key, progress)
@@ -127,7 +127,7 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
     with locks.hold_lock(place, settings) as holder, catalogues.open_catalogue(place, settings) as catalogue:
         con = catalogue.con
         locks.mark_writer(con, holder)
-        data_files = stored.list_data_files(con, catalogue.schema, place.data_path)
+        data_files = stored.list_data_files(con, place, catalogue.schema)
         done.names |= rows.find_names(con, data_files, key, done.digests)
         found = rows.find_rows(con, data_files, done.names)
         patterns = Patterns.of(done.names)
@@ -135,7 +135,7 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
         done.n_mentions = named.n_rows
         touched = [file for file in data_files if file.file_id in found.rows or file.file_id in named.replaced]
         deletes: dict[int, list[stored.DeleteFile]] = defaultdict(list)
-        for delete in stored.list_delete_files(con, catalogue.schema, place.data_path):
+        for delete in stored.list_delete_files(con, place, catalogue.schema):
             deletes[delete.file_id].append(delete)
         written: list[tuple[stored.DataFile, rewriting.Written, list[int]]] = []
         others: list[tuple[stored.DeleteFile, rewriting.Written | None]] = []
