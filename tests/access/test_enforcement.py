@@ -26,9 +26,17 @@ Under = Callable[[str], Warehouse]
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+def free(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake that enforces nothing; it is copied, and does not change."""
+    return Path(make_lake(tmp_path_factory.mktemp("free"), enforced=False))
+
+
+@pytest.fixture(scope="module")
+def lake(free: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A lake that enforces its agreements; its log grows, and nothing else of it changes."""
-    return make_lake(tmp_path_factory.mktemp("agreed"))
+    lake = str(copy_lake(free, tmp_path_factory.mktemp("agreed") / "lake"))
+    append(lake, switch.switch_enforcement(True))
+    return lake
 
 
 @pytest.fixture(scope="module")
@@ -302,8 +310,8 @@ def test_what_cannot_be_logged_does_not_leave(
     assert "The log of access cannot be written" in done.stderr
 
 
-def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    lake = make_lake(tmp_path_factory.mktemp("free"), enforced=False)
+def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, free: Path, tmp_path: Path) -> None:
+    lake = str(copy_lake(free, tmp_path / "lake"))
     done = here("sql", "select patient_id from patients order by 1", "--lake", lake, "--format", "csv")
     assert done.stdout.split() == ["patient_id", "PatA", "PatB", "PatC"]
     assert ask(here, lake, "select patient_id from patients", "2026-0003") == [["PatA"]]
@@ -312,9 +320,10 @@ def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, tmp_path_fac
 
 
 def test_an_agreement_revoked_while_a_lake_is_open_lets_nothing_more_leave(
-    films: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    films: str, tmp_path: Path, free: Path
 ) -> None:
-    lake = make_lake(tmp_path_factory.mktemp("revoked"))
+    lake = str(copy_lake(free, tmp_path / "lake"))
+    append(lake, switch.switch_enforcement(True))
     with warehouse.open(lake, agreement="2026-0001") as wh, Warehouse.open(lake) as other:
         assert wh.cohort(films).export(tmp_path / "before").digest
         append(lake, log.NewEvent(vocabulary.REVOKED, "2026-0001"))
@@ -348,9 +357,9 @@ def test_a_download_asks_again(here: Chest, films: str, tmp_path: Path, lake: st
 
 
 def test_a_manifest_of_more_than_is_covered_is_not_downloaded(
-    here: Chest, films: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    here: Chest, films: str, tmp_path: Path, free: Path
 ) -> None:
-    lake = make_lake(tmp_path_factory.mktemp("before"), enforced=False)
+    lake = str(copy_lake(free, tmp_path / "lake"))
     folder = tmp_path / "manifest"
     assert here("manifest", "export", films, "--lake", lake, "-o", folder).returncode == 0
     append(lake, switch.switch_enforcement(True))

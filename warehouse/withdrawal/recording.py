@@ -41,7 +41,7 @@ def describe_change(con: duckdb.DuckDBPyConnection, events: Sequence[Event], row
         body["certificate"] = certificate
     if version > 1 and not any(event.event == vocabulary.LIST_CHANGED for event in events):
         body["earlier"] = digest_rows(read_changes(con))
-    return NewEvent(vocabulary.LIST_CHANGED, body=body)
+    return NewEvent(vocabulary.LIST_CHANGED, body=body, role="handler")
 
 
 def digest_rows(rows: Iterable[Row]) -> str:
