@@ -5,6 +5,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -121,6 +123,18 @@ def test_an_agreement_that_is_not_in_force_is_refused(here: Chest, lake: str, ag
     refusal = find_last(lake, vocabulary.REFUSED)
     assert (refusal.about, refusal.body["what"]) == (agreement, "chest sql")
     assert reason in refusal.body["reason"]
+
+
+def test_a_clock_that_is_set_back_makes_no_agreement_valid(here: Chest, free: Path, tmp_path: Path) -> None:
+    """The log has an event of a later day than this computer's clock shows, on which the agreement had ended."""
+    own = copy_lake(free, tmp_path / "lake")
+    with store.open_writer(location.parse_address(str(own)), Settings()) as con:
+        last = replace(log.read_rows(con)[-1], at=datetime.now(UTC) + timedelta(days=150))
+        (later,) = log.chain_events(last, [log.NewEvent(vocabulary.REMARKED, "2026-0001")])
+        store.transact(con, "later", lambda: log.insert_events(con, [later]), access=log.describe_head([later]))
+    done = here("sql", "from patients", "--lake", own, "--agreement", "2026-0001", "-o", tmp_path / "rows.csv")
+    assert (done.returncode, done.stdout, (tmp_path / "rows.csv").exists()) == (1, "", False)
+    assert "Agreement 2026-0001 ended on" in done.stderr
 
 
 def test_an_unknown_agreement_is_a_wrong_word(here: Chest, lake: str) -> None:

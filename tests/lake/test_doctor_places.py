@@ -1,4 +1,4 @@
-"""chest doctor where a lake is not a folder with plain files: files on S3, a catalogue in PostgreSQL, an encrypted lake."""
+"""chest doctor on files on S3 with a catalogue in PostgreSQL, and on an encrypted lake."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -53,7 +53,9 @@ def request(
     folder = holding.find_folder(place, settings)
     events = log.read_events(place, settings)
     enforcement.require_in_force(
-        find_agreement(events, agreement, read_programme_end(settings)), settings.data_use.split()
+        find_agreement(events, agreement, read_programme_end(settings)),
+        settings.data_use.split(),
+        enforcement.find_day(events),
     )
     with _open_lake(place, settings) as (con, known):
         _refuse_names([reason, *(path.name for path in paths)], known)
@@ -113,7 +115,9 @@ def release(place: Location, settings: Settings, name: str, target: Path, actor:
     events = log.read_events(place, settings)
     found = _require_approved(events, name)
     enforcement.require_in_force(
-        find_agreement(events, found.agreement, read_programme_end(settings)), settings.data_use.split()
+        find_agreement(events, found.agreement, read_programme_end(settings)),
+        settings.data_use.split(),
+        enforcement.find_day(events),
     )
     digests = _read_counted(folder, found)
 
