@@ -337,7 +337,7 @@ def test_an_encrypted_lake_hides_and_purges_too(tmp_path: Path) -> None:
 
 
 def test_what_lies_beside_the_catalogue_is_removed_or_found(lake: Path, tmp_path: Path) -> None:
-    """A catalogue and a file that a repair has set aside, what a killed writer left, and files that others put there."""
+    """What a repair has set aside, what a killed writer left, and files that others put there."""
     shutil.copy(lake / "catalog.sqlite", lake / "catalog.sqlite.damaged")
     data = next(path for path in (lake / "data/raw/objects").rglob("*.parquet"))
     shutil.copy(data, data.with_name("old.parquet.damaged"))
