@@ -1,6 +1,7 @@
 """Every change of the standing list is an event of the log of access, and the log's chain covers the list."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,7 @@ def test_a_purge_redacts_the_log_and_it_can_still_be_verified(here: Chest, lake:
     assert [event.event for event in events].count(vocabulary.REDACTED) == 1
     done = here("access", "verify", "--lake", lake, "--head", events[1].hash)
     assert done.returncode == 0, done.stdout
+    assert "A purge has put 'withdrawn' in a patient's place in event 2.\n" in done.stdout
     assert "names of purged patients removed" in here("audit", "--lake", lake).stdout
     for path in (path for path in lake.rglob("*") if path.is_file()):
         assert b"Pat99" not in path.read_bytes(), path
@@ -153,3 +155,16 @@ def test_a_text_of_the_log_that_names_a_patient_of_the_lake_is_refused(here: Che
         assert (done.returncode, done.stderr.count("\n"), "Pat13" in done.stderr) == (2, 1, False)
         assert "names a patient" in done.stderr
     assert read(lake) == []
+
+
+def test_an_announcement_alone_lets_nobody_alter_an_event(here: Chest, lake: Path) -> None:
+    """Only the word that a purge writes is accepted, and which events have it is printed."""
+    place = location.parse_address(str(lake))
+    first, _ = log.append(
+        place, Settings(), *(log.NewEvent(vocabulary.REMARKED, "", {"by": n}) for n in ("Ann", "Ben"))
+    )
+    altered = replace(first, text='{"by":"Cy"}')
+    log.append(place, Settings(), log.NewEvent(vocabulary.REDACTED, body={"events": [[1, altered.compute_hash()]]}))
+    edit(lake, 'update access.events set body = \'{"by":"Cy"}\' where number = 1')
+    done = here("access", "verify", "--lake", lake)
+    assert (done.returncode, "Event 1 (application.event/remarked ) was changed" in done.stdout) == (1, True)

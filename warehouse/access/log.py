@@ -205,7 +205,7 @@ def verify_chain(events: Sequence[Event], heads: Iterable[str] = ()) -> list[str
             return [*problems, *_find_lost_heads(events, heads)]
         if event.previous_hash != previous:
             problems.append(f"Event {place} does not follow event {place - 1}: one of them was replaced.")
-        if event.compute_hash() not in (event.hash, announced.get(place)):
+        if event.hash != event.compute_hash() and not _is_redacted(event, announced):
             problems.append(
                 f"Event {place} ({event.event} {event.about}) was changed: its hash is not that of its content."
             )
@@ -221,6 +221,17 @@ def find_announced(events: Sequence[Event], what: str = "events") -> dict[int, s
     announced = (event for event in events if event.event == vocabulary.REDACTED)
     pairs = [(event, number, text) for event in announced for number, text in event.body.get(what) or ()]
     return {int(number): str(text) for event, number, text in pairs if what != "events" or number < event.number}
+
+
+def list_redacted(events: Sequence[Event]) -> list[int]:
+    """The numbers of events that a purge has redacted: only their announcement proves what else they had."""
+    announced = find_announced(events)
+    return [event.number for event in events if event.hash != event.compute_hash() and _is_redacted(event, announced)]
+
+
+def _is_redacted(event: Event, announced: dict[int, str]) -> bool:
+    texts = f"{event.about} {event.actor} {event.role} {event.text}"
+    return vocabulary.REPLACEMENT in texts and announced.get(event.number) == event.compute_hash()
 
 
 def _find_lost_heads(events: Sequence[Event], heads: Iterable[str]) -> list[str]:

@@ -32,21 +32,33 @@ def verify(
     $ chest access verify --head sha256:4b7c…
     """
     from warehouse.access import heads, log
+    from warehouse.access.vocabulary import REPLACEMENT
     from warehouse.withdrawal.recording import verify_list
 
     place, settings = find_place(lake)
     events, kept = heads.read_with_heads(place, settings)
     problems = [*log.verify_chain(events, [*(head or ()), *kept]), *verify_list(place, settings)]
-    last = log.find_head(events)
+    last, redacted = log.find_head(events), log.list_redacted(events)
     if form is not Shown.TABLE:
         write_value(
-            {"events": len(events), "head": last.hash if last else None, "heads": len(kept), "problems": problems}, form
+            {
+                "events": len(events),
+                "head": last.hash if last else None,
+                "heads": len(kept),
+                "redacted": redacted,
+                "problems": problems,
+            },
+            form,
         )
     else:
         for problem in problems:
             print_line(problem)
         if not problems:
             print_line(f"{format_count(len(events), 'event')}: none was changed, removed or moved.")
+        if redacted:
+            print_line(
+                f"A purge has put {REPLACEMENT!r} in a patient's place in event {', '.join(map(str, redacted))}."
+            )
         if last:
             print_line(f"head   {last.hash}")
     if problems:

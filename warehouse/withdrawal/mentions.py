@@ -7,10 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from warehouse.access.vocabulary import REPLACEMENT
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
-from warehouse.withdrawal.redaction import REPLACEMENT, Patterns
+from warehouse.withdrawal.redaction import Patterns
 from warehouse.withdrawal.rows import list_patient_tables
 from warehouse.withdrawal.stored import DataFile, render_scan
 

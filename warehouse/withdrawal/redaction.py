@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from warehouse.access.naming import is_distinctive
-
-#: What stands where a purged patient was named.
-REPLACEMENT = "withdrawn"
+from warehouse.access.vocabulary import REPLACEMENT
 
 
 @dataclass(frozen=True, slots=True)
