@@ -24,8 +24,12 @@ from warehouse.errors import UnreadableError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-#: The first tag that is not read: pixel data, in any of its forms, and what comes after it.
-_PIXELS = 0x7FE00000
+#: The first tag that is not read: pixel data, in any of its forms, after the length of its group, and what follows.
+_PIXELS = 0x7FE00001
+#: The length of pixels that are compressed: they end where a delimiter says so (PS3.5 A.4).
+_UNDEFINED = 0xFFFFFFFF
+#: The transfer syntax of a deflated data set.
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 #: The most bytes that a deflated data set is inflated to.
 MAX_INFLATED = 64_000_000
 #: Media Storage Directory Storage: a DICOMDIR.
@@ -102,18 +106,55 @@ def read_header(content: bytes, size: int) -> FileHeader:
 def _read_dataset(content: bytes, size: int) -> Dataset:
     from pydicom import filereader
 
+    if _DEFLATED not in content:
+        dataset = _read_to_pixels(content, size)
+        if dataset is not None:
+            return dataset
     start = _Start(content, size)
     try:
-        return filereader.read_partial(start, _is_at_pixels, force=True)
+        return filereader.read_partial(start, _StopAtPixels(start, size), force=True)
     except _DeflatedError:
         if len(content) < size:
             raise NeedMoreError(size) from None
         inflated = _inflate(content[start.tell() :])
-        return filereader.read_dataset(_Start(inflated, len(inflated)), False, True, stop_when=_is_at_pixels)
+        start = _Start(inflated, len(inflated))
+        return filereader.read_dataset(start, False, True, stop_when=_StopAtPixels(start, len(inflated)))
 
 
-def _is_at_pixels(tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG001
-    return int(tag) >= _PIXELS  # a comparison of pydicom's tags takes five times as long
+def _read_to_pixels(content: bytes, size: int) -> Dataset | None:
+    """Read a header that has pixels behind it, all within `content`; None for any other, which _Start explains.
+
+    A header that was cut ends without the tag of the pixels, since pydicom reads on from the end of the content. So
+    nothing has to watch over each read, which takes a tenth of the time.
+    """
+    from pydicom import filereader
+
+    file = io.BytesIO(content)
+    stop = _StopAtPixels(file, size)
+    try:
+        dataset = filereader.read_partial(file, stop, force=True)
+    except UnreadableError:
+        raise
+    except Exception:  # as at any end
+        return None
+    return dataset if stop.is_reached else None
+
+
+class _StopAtPixels:
+    """pydicom's condition to stop: at the first element of the pixels, whose value must end within the file."""
+
+    __slots__ = ("_file", "_size", "is_reached")
+
+    def __init__(self, file: io.BytesIO, size: int) -> None:
+        self._file, self._size, self.is_reached = file, size, False
+
+    def __call__(self, tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG002
+        if int(tag) < _PIXELS:  # a comparison of pydicom's tags takes five times as long
+            return False
+        self.is_reached = True
+        if length != _UNDEFINED and self._file.tell() + length > self._size:
+            raise UnreadableError("truncated: the file ends within its pixels")
+        return True
 
 
 def _inflate(deflated: bytes) -> bytes:
