@@ -94,7 +94,7 @@ def open_run(
             con,
             bucket.source,
             settings,
-            scope.find_scope(con, bucket.source, prefixes, patients, changed_prefixes),
+            scope.find_scope(con, bucket.source, prefixes, patients, changed_prefixes, layout),
             refresh_id or make_id(),
             progress,
             bucket=bucket,
