@@ -155,19 +155,21 @@ class Objects:
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         self._con = con
-        self._sql = sql_files.read_statements(_SQL)
 
     def stream(self) -> Iterator[pa.RecordBatch]:
         """Stream the objects of which the table has size, etag and time."""
         import pyarrow as pa
 
-        for batch in self._con.execute(self._sql["complete"]).to_arrow_reader(_BATCH):
+        for batch in self._con.execute(sql_files.read_statements(_SQL)["complete"]).to_arrow_reader(_BATCH):
             columns = [*batch.columns[:3], to_utc(batch.column("last_modified"))]
             yield pa.record_batch(columns, listing_schema())
 
     def list_incomplete(self, most: int) -> list[str]:
         """List the keys of the others, `most` at most."""
-        return [key for (key,) in self._con.execute(self._sql["incomplete"], {"most": most}).fetchall()]
+        return [
+            key
+            for (key,) in self._con.execute(sql_files.read_statements(_SQL)["incomplete"], {"most": most}).fetchall()
+        ]
 
 
 @contextlib.contextmanager
