@@ -45,7 +45,7 @@ def count_pending(run: Run, wanted: str) -> int:
     """Count the objects of the query `wanted`."""
     query = sql_files.fill(sql_files.read_statements(_SQL)["count"], wanted=wanted)
     with run.all_cores():
-        row = fetch_first(run.con.execute(query, {"source": run.source, "prefixes": list(run.scope.prefixes)}))
+        row = fetch_first(run.con.execute(query, {"source": run.source, **run.scope.parameters}))
     return int(row[0]) if row else 0
 
 
@@ -60,7 +60,7 @@ def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) 
     after, found, total = ("", "", ""), _PLAN_SIZE, 0
     while found == _PLAN_SIZE:
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
-        limits = {"source": run.source, "prefixes": list(run.scope.prefixes), "most": _PLAN_SIZE}
+        limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
         with run.all_cores():
             with connection.plan_as_written(run.con):
                 run.con.execute(query, {**limits, **places})
