@@ -39,8 +39,8 @@ class Row:
     """
 
     name: str
-    unit: str
-    values: Sequence[float]
+    unit: str = ""
+    values: Sequence[float] = ()
     baseline: str = ""
     baseline_values: Sequence[float] = ()
     target: str = ""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import os
+import pickle
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,12 +22,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse import synthetic
 from warehouse.object_store import keys as key_grammar
 from warehouse.object_store.base import Content, Facts, ReadFailure, listing_schema
 
 #: The patients of the pool.
 _PATIENTS = 60
+#: Where the pool is kept; remove it after a change of the sample's patients.
+_KEPT = Path(__file__).parents[1] / ".benchmarks" / "pool"
 #: What stands in templates for the number of the copy, of as many digits.
 COPY, _DIGITS = "~" * 8, 8
 #: The characters of a key before that number.
@@ -59,7 +62,21 @@ def _make_template(text: str) -> str:
 
 @functools.cache
 def make_pool() -> Pool:
-    """Make the pool from a sample of patients, always the same."""
+    """The pool, always the same; made once and kept in a file, so that no refresh is measured with it."""
+    if not _KEPT.exists():
+        keys, bodies = zip(*_make_templates(), strict=True)
+        _KEPT.parent.mkdir(exist_ok=True)
+        new = _KEPT.with_suffix(f".{os.getpid()}")
+        new.write_bytes(pickle.dumps((keys, bodies)))
+        new.replace(_KEPT)
+    keys, bodies = pickle.loads(_KEPT.read_bytes())
+    sizes = tuple(len(body) if body else _DCM_BYTES for body in bodies)
+    return Pool(keys, bodies, sizes, {key: place for place, key in enumerate(keys)})
+
+
+def _make_templates() -> list[tuple[str, bytes | None]]:
+    from warehouse import synthetic
+
     found: list[tuple[str, bytes | None]] = []
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder, "bucket")
@@ -71,10 +88,7 @@ def make_pool() -> Pool:
             # The last character is that of the generation.
             body = f"{_make_template(path.read_text(encoding='utf-8'))}\n" if path.suffix == ".json" else None
             found.append((_make_template(key), body.encode() if body else None))
-    found.sort()
-    keys, bodies = zip(*found, strict=True)
-    sizes = tuple(len(body) if body else _DCM_BYTES for body in bodies)
-    return Pool(keys, bodies, sizes, {key: place for place, key in enumerate(keys)})
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)
