@@ -1,10 +1,10 @@
-"""How a refresh grows with its bucket: first, with nothing new, and with 0.1 % changed, of 10 thousand objects and more.
+"""How a refresh grows with its bucket: first, with nothing new, with 0.1 % changed; of 10 thousand objects and more.
 
-    python -m benchmarks.growth [--sizes 10000 100000 1000000 10000000] [--rounds 5] [--minutes 60] [--folder .benchmarks]
+    python -m benchmarks.growth [--sizes 10000 100000 1000000 10000000] [--rounds 5] [--minutes 60] [--folder …]
 
 The buckets are made on the fly (synthetic_store.py), behind the interface of buckets in the process of the refresh, and
-behind HTTP by a stand-in for S3, which takes its CPU from the same cores. The largest size is refreshed once, in process
-alone. Results are saved after each refresh, and what would not fit into the minutes is left out.
+behind HTTP by a stand-in for S3, which takes its CPU from the same cores. The largest size is refreshed once, in
+process alone. Results are saved after each refresh, and what would not fit into the minutes is left out.
 """
 
 import argparse

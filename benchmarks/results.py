@@ -9,6 +9,7 @@ A row is saved as soon as it is measured, and replaces an earlier one of the sam
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,8 @@ from typing import Any
 
 from benchmarks import machine
 
-FOLDER = Path(__file__).with_name("results")
+#: Where they are; BENCHMARK_RESULTS names another folder, to try a benchmark without publishing what it measures.
+FOLDER = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).with_name("results"))
 
 _CONDITION = re.compile(r"(ratio|value) (<=|>=|<|>) ([0-9.]+)")
 _COMPARE = {
@@ -131,16 +133,28 @@ def put_row(part: Part, row: Row) -> None:
 def save_part(part: Part, folder: Path = FOLDER) -> None:
     """Write a part; whole or not at all."""
     used = {row.run for row in part.rows}
-    found = {
-        "part": part.name,
-        "runs": {name: facts for name, facts in sorted(part.runs.items()) if name in used},
-        "rows": [_shorten(row) for row in part.rows],
-    }
+    runs = [f"  {_write(name)}: {_write(facts)}" for name, facts in sorted(part.runs.items()) if name in used]
+    rows = [f"  {_write(_shorten(row))}" for row in part.rows]
+    lines = [
+        "{",
+        f' "part": {_write(part.name)},',
+        ' "runs": {',
+        ",\n".join(runs),
+        " },",
+        ' "rows": [',
+        ",\n".join(rows),
+        " ]",
+        "}",
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{part.name}.json"
     new = path.with_suffix(".json.part")
-    new.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    new.write_text("\n".join(lines) + "\n", encoding="utf-8")
     new.replace(path)
+
+
+def _write(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _shorten(row: Row) -> dict[str, Any]:

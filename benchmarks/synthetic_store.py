@@ -1,8 +1,8 @@
 """A bucket of any number of objects, made on the fly: the key and the body of an object are computed from its number.
 
 A pool of a few sample patients (`chest sample`) is repeated: copy 7 of the pool has other patients, and other UIDs in
-keys and bodies, and is otherwise the same, faults too. So memory and disk do not grow with the bucket. A .dcm has half a
-megabyte of zeros, which nobody fetches in this layout.
+keys and bodies, and is otherwise the same, faults too. So memory and disk do not grow with the bucket. A .dcm has half
+a megabyte of zeros, which nobody fetches in this layout.
 """
 
 from __future__ import annotations
@@ -177,7 +177,11 @@ class SyntheticBucket:
             )
 
     def read_into(
-        self, buffer: memoryview, keys: Sequence[str], etags: Sequence[str], sizes: Sequence[int]
+        self,
+        buffer: memoryview,
+        keys: Sequence[str],
+        etags: Sequence[str],  # noqa: ARG002
+        sizes: Sequence[int],
     ) -> dict[int, ReadFailure]:
         """Make the bodies of objects into a buffer."""
         at = 0
@@ -188,7 +192,7 @@ class SyntheticBucket:
             at += size
         return {}
 
-    def read_range(self, key: str, etag: str, size: int, start: int, stop: int) -> bytes | ReadFailure:
+    def read_range(self, key: str, etag: str, size: int, start: int, stop: int) -> bytes | ReadFailure:  # noqa: ARG002
         """A part of a body."""
         number = self._store.find_number(key)
         assert number is not None
@@ -201,6 +205,6 @@ class SyntheticBucket:
         body = self._store.make_body(number)
         return Content(self._store.make_etag(number), len(body), iter([body[start:]]))
 
-    def facts(self, key: str) -> Facts:
+    def facts(self, key: str) -> Facts:  # noqa: ARG002
         """Nothing more is known."""
         return Facts()
