@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 
@@ -58,15 +58,3 @@ def measure_pairs(
             work()
             seconds.append(time.perf_counter() - start)
     return times[0][warm_up:], times[1][warm_up:]
-
-
-def render_table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(map(render_row, lines))
-
-
-def render_row(row: Sequence[str]) -> str:
-    """A row of it."""
-    return "| " + " | ".join(row) + " |"

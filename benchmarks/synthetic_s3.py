@@ -27,8 +27,8 @@ from urllib.request import urlopen
 import boto3
 from botocore.config import Config
 
-from benchmarks.measure import render_table
 from benchmarks.synthetic_store import WRITTEN_AT, Store
+from benchmarks.tables import render_table
 from warehouse.object_store.s3_ranges import list_by_ranges
 
 #: What a client needs besides the endpoint.
