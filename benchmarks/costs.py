@@ -123,7 +123,7 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
         table.append(
             (f"cores that one driver feeds, {engine}", f"{_UNIT:,} c / d", f"{_UNIT * per_object / slope:,.0f}")
         )
-    table.append(("dollars for requests", "list prices of S3, below", f"{price(requests):,.0f}"))
+    table.append(("dollars for requests", "list prices of S3 ([table](performance.md#growth))", f"{price(requests):,.0f}"))
     return f"{tables.render_table(table)}\n\n{_describe_planning(driver)}\n"
 
 
@@ -138,6 +138,6 @@ def _describe_planning(driver: Part) -> str:
     return (
         f"Planning is not in this. It took {tables.format_number(row.median)} s of the driver for "
         f"{row.at['objects']:,} objects and grows with the exponent {power:.2f}, since each batch of 200,000 objects "
-        f"reads all of `raw.objects` again: {hours:,.0f} hours for {_OBJECTS:,} objects if it stays so. So a bucket of "
-        "that size is to be loaded by parts (`--prefix`), or as several sources."
+        f"reads all of `raw.objects`\nagain: {hours:,.0f} hours for {_OBJECTS:,} objects if it stays so. So a bucket of"
+        "\nthat size is to be loaded by parts (`--prefix`), or as several sources."
     )

@@ -26,8 +26,10 @@ _CONFIG = {
     "font": "DejaVu Sans, Verdana, sans-serif",
     "view": {"stroke": None},
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e3e7eb"},
-    "legend": {"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 320, "symbolSize": 90},
+    "legend": {"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 320},
 }
+#: Lines as they are drawn, without a title.
+_LEGEND = alt.Legend(title=None, symbolType="stroke", symbolSize=500, symbolStrokeWidth=2)
 _IDENTIFIER = re.compile(r'\bid="([^"]+)"')
 
 
@@ -77,10 +79,10 @@ def _draw(lines: list[tuple[str, str, list[tuple[int, float, float, float]]]], u
     dashes = [[1, 0] if by_store.index(store) == 0 else [6, 4] for store in stores]
     base = alt.Chart(alt.Data(values=values), width=520, height=300).encode(
         x=alt.X("objects:Q", scale=alt.Scale(type="log"), axis=_build_axis("objects in the bucket", values, "objects")),
-        color=alt.Color("line:N", scale=alt.Scale(domain=labels, range=colours), legend=alt.Legend(title=None)),
+        color=alt.Color("line:N", scale=alt.Scale(domain=labels, range=colours), legend=_LEGEND),
     )
     y = alt.Y("median:Q", scale=alt.Scale(type="log"), axis=_build_axis(unit, values, "median"))
-    dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=labels, range=dashes), legend=alt.Legend(title=None))
+    dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=labels, range=dashes), legend=_LEGEND)
     marks: alt.TopLevelMixin = alt.layer(
         base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
         base.mark_rule(strokeWidth=2).encode(y="least:Q", y2="most:Q"),

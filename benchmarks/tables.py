@@ -76,8 +76,6 @@ def render_pivot(part: Part, dimensions: Sequence[str], measures: Sequence[str],
     heads = [f"{name}, {units[name]}" if units.get(name) not in ("", "s", None) else name for name in measures]
     table = [(*dimensions, *heads, "runs", "when")]
     places = list(dict.fromkeys(tuple(row.at[name] for name in dimensions) for row in rows))
-    if "objects" in dimensions:
-        places.sort(key=lambda place: [value for value in place if not isinstance(value, int)])
     for place in places:
         here = {row.name: row for row in rows if tuple(row.at[name] for name in dimensions) == place}
         cells = [format_values(here[name].values, here[name].median) if name in here else "" for name in measures]
