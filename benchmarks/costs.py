@@ -80,7 +80,8 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
     first = find_largest(growth, "CPU seconds", store="http", refresh="first")
     again = find_largest(growth, "seconds", store="process", refresh="nothing new")
     requests = count_requests(growth, "first", _OBJECTS)
-    slopes = {row.at["engine"]: row.median for row in workers.rows if "engine" in row.at}
+    slopes = {row.at["engine"]: row.median for row in workers.rows if row.name == "driver's own CPU a unit"}
+    rests = {row.at["engine"]: row.median for row in workers.rows if row.name.startswith("driver's own CPU an object")}
     if first is None or again is None or requests is None or not slopes:
         return f"{_NONE}\n"
     fetched = find_largest(growth, "GET requests", store="http", refresh="first")
@@ -118,13 +119,24 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
         ),
     ]
     for engine, slope in slopes.items():
-        table.append((f"driver's own CPU a unit, d, {engine}", "slope, measured", f"{slope:.3f} s"))
-        table.append((f"driver's CPU for all units, {engine}", "U d", f"{units * slope / 3600:.1f} h"))
-        table.append(
-            (f"cores that one driver feeds, {engine}", f"{_UNIT:,} c / d", f"{_UNIT * per_object / slope:,.0f}")
-        )
-    table.append(("dollars for requests", "list prices of S3 ([table](performance.md#growth))", f"{price(requests):,.0f}"))
+        table += _list_driver(engine, slope, rests.get(engine, 0.0) / 1e6, per_object, units)
+    prices = "list prices of S3 ([table](performance.md#growth))"
+    table.append(("dollars for requests", prices, f"{price(requests):,.0f}"))
     return f"{tables.render_table(table)}\n\n{_describe_planning(driver)}\n"
+
+
+def _list_driver(engine: str, slope: float, rest: float, per_object: float, units: float) -> list[tuple[str, str, str]]:
+    """The driver's own CPU for units of 8,192 objects, and the cores that it feeds."""
+    full = slope + _UNIT * rest
+    return [
+        (
+            f"driver's own CPU a unit, d, {engine}",
+            f"slope {slope:.3f} s, and {rest * 1e6:.0f} µs for each of {_UNIT:,} objects",
+            f"{full:.3f} s",
+        ),
+        (f"driver's CPU for all units, {engine}", "U d", f"{units * full / 3600:.1f} h"),
+        (f"cores that one driver feeds, {engine}", f"{_UNIT:,} c / d", f"{_UNIT * per_object / full:,.0f}"),
+    ]
 
 
 def _describe_planning(driver: Part) -> str:
