@@ -19,9 +19,7 @@ def render_table(rows: Sequence[Sequence[str]]) -> str:
 
 def format_number(value: float) -> str:
     """A number with three digits or all of its whole ones."""
-    if value == 0 or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def format_values(values: Sequence[float], median: float, unit: str = "") -> str:
@@ -66,7 +64,7 @@ def render_rows(part: Part, rows: Sequence[Row]) -> str:
         if row.baseline_median is not None:
             baseline = f"{format_values(row.baseline_values, row.baseline_median, row.unit)}: {row.baseline}"
         cells = (format_values(row.values, row.median, row.unit), baseline, format_ratio(row.ratio), format_target(row))
-        table.append((f"{row.name}{at}{note}", *cells, str(len(row.values)), format_run(part, row.run)))
+        table.append((f"{row.name}{at}{note}", *cells, _count_runs(part, row), format_run(part, row.run)))
     return f"{render_table(table)}\n\n{describe_runs(part, [row.run for row in rows])}"
 
 
@@ -82,7 +80,7 @@ def render_pivot(part: Part, dimensions: Sequence[str], measures: Sequence[str],
         first = next(iter(here.values()))
         shown = [f"{value:,}" if isinstance(value, int) else value for value in place]
         shown[0] += "".join(f" ({row.note})" for row in here.values() if row.note)
-        table.append((*shown, *cells, str(len(first.values)), format_run(part, first.run)))
+        table.append((*shown, *cells, _count_runs(part, first), format_run(part, first.run)))
     return f"{render_table(table)}\n\n{describe_runs(part, [row.run for row in rows])}"
 
 
@@ -90,6 +88,11 @@ def format_run(part: Part, run: str) -> str:
     """When a run was, and the load of the machine."""
     facts = part.runs[run]
     return f"{run[:10]}, load {facts['load']:g}" if "load" in facts else run
+
+
+def _count_runs(part: Part, row: Row) -> str:
+    """The number of values; of an earlier median it is not known of how many it was."""
+    return str(len(row.values)) if "cores" in part.runs[row.run] else ""
 
 
 def describe_runs(part: Part, runs: Sequence[str]) -> str:

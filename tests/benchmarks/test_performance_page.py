@@ -48,7 +48,7 @@ def test_a_row_replaces_the_one_of_its_name_and_place_and_keeps_all_values(tmp_p
     assert len(part.runs) <= 2
     assert json.loads((tmp_path / "made.json").read_text())["part"] == "made"
     shown = tables.render_rows(part, part.rows[:1])
-    assert "| 3.00 s (1.00–9.00) | 2.00 s: listing | 1.50 | ≤ 1.3, **not reached** | 5 |" in shown
+    assert "| 3 s (1–9) | 2 s: listing | 1.50 | ≤ 1.3, **not reached** | 5 |" in shown
 
 
 @pytest.mark.parametrize(
