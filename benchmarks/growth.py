@@ -24,6 +24,8 @@ SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 STORES = {"process": "behind the bucket interface", "http": "behind HTTP"}
 #: By HTTP, the stand-in takes more of the machine than the refresh: larger buckets are measured in process.
 _MOST_BY_HTTP = 1_000_000
+#: About the seconds of a round that no object takes: three commands start.
+_START = 5.0
 #: The refreshes of a round, and the generation of the bucket that each finds.
 REFRESHES = {"first": 0, "nothing new": 0, "0.1 % changed": 1}
 #: What is measured of each: names and units.
@@ -79,7 +81,10 @@ def _expect_seconds(found: dict[tuple[str, int], list[float]], store: str, size:
     if (store, size) in found:
         return found[store, size][-1]
     smaller = [other for name, other in found if name == store and other < size]
-    return found[store, max(smaller)][-1] * size / max(smaller) if smaller else 0.0
+    if not smaller:
+        return 0.0
+    last = found[store, max(smaller)][-1]
+    return _START + max(last - _START, last / 5) * size / max(smaller)
 
 
 def _add(

@@ -72,6 +72,8 @@ def _measure_slope(bucket: Path, lake: Path, rounds: int, name: str, **how: Any)
     for _ in range(min(rounds, 3)):
         runs = [_refresh(bucket, lake, prefix=_FEW, unit_objects=size, **how) for size in _UNIT_OBJECTS]
         units, cpu = [run["units"] for run in runs], [run["driver_cpu"] for run in runs]
+        if len(set(units)) < 2:
+            raise SystemExit(f"{bucket} has too few patients to divide them into different numbers of units.")
         slope, rest = statistics.linear_regression(units, cpu)
         row.values = [*row.values, slope]
         beside.values = [*beside.values, 1e6 * rest / runs[0]["loaded"]]
