@@ -3,11 +3,11 @@
 -- grain: patient
 -- label covid_status: positive or negative
 with
-some as (
+chosen as (
     select patient_id, covid_status
     from patients
     where patient_id between 'Covid90001' and 'Covid90005'
 )
 
 select patient_id, covid_status
-from some;
+from chosen;
