@@ -8,10 +8,12 @@ from typing import Any
 import httpx2
 import pytest
 from browser import open_browser, open_tab
+from conftest import copy_lake
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.session_utils import create_session
 from served import SECONDS, Served, serve_process, serve_thread
 
+import warehouse
 from warehouse.service.core import Limits
 
 #: Nobody waits for what is not there at once.
@@ -31,6 +33,14 @@ def ask_until(served: Served, path: str, status: int) -> tuple[list[httpx2.Respo
         waiting.append(found)
         assert time.monotonic() < ends
     return waiting, found
+
+
+def wait_for_line(file: Path, text: str) -> None:
+    """Wait until a file has a text."""
+    ends = time.monotonic() + SECONDS
+    while text not in file.read_text():
+        assert time.monotonic() < ends, file.read_text()
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("path", ["/explore", "/explore/patients"])
@@ -85,9 +95,7 @@ def test_the_lake_is_read_when_the_server_starts(served_lake: Path, tmp_path: Pa
     log = tmp_path / "log"
     errors = tmp_path / "log.stderr"
     with serve_process(served_lake, log) as served:
-        ends = time.monotonic() + SECONDS
-        while "The lake has been read in " not in errors.read_text():
-            assert time.monotonic() < ends, errors.read_text()
+        wait_for_line(errors, "The lake has been read in ")
         assert "Reading the lake for the explorer and for searches, in the background." in errors.read_text()
         assert served.get("/explore").status_code == 200
         assert served.get("/dicomweb/studies").status_code == 200
@@ -95,6 +103,17 @@ def test_the_lake_is_read_when_the_server_starts(served_lake: Path, tmp_path: Pa
         _, found = ask_until(served, "/explore", 202)
         assert found.status_code == 200
     assert "lake" not in errors.read_text()
+
+
+def test_a_snapshot_is_read_when_it_is_published(served_bucket: Path, served_lake: Path, tmp_path: Path) -> None:
+    """Without anybody asking: the first who does need not wait."""
+    lake = copy_lake(served_lake, tmp_path / "lake")
+    with serve_process(lake, tmp_path / "log") as served:
+        errors = tmp_path / "log.stderr"
+        wait_for_line(errors, "The lake has been read in ")
+        number = warehouse.refresh(str(served_bucket), str(lake), full=True).published.snapshot
+        wait_for_line(errors, f"Snapshot {number} was published, and has been read in ")
+        assert served.get("/explore").status_code == 200
 
 
 def test_a_server_that_reads_can_be_ended(served_lake: Path, tmp_path: Path) -> None:

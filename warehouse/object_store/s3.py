@@ -273,7 +273,7 @@ class S3Bucket:
             return self._stream_with_boto3(key, start)
         try:
             answer = obstore.get(
-                self._store, f"{self._below}{key}", options={"range": {"offset": start}} if start else {}
+                self._store, f"{self._below}{key}", options={"range": {"offset": start}} if start else None
             )
         except (FileNotFoundError, ValueError):
             return self._stream_with_boto3(key, start)
@@ -284,13 +284,13 @@ class S3Bucket:
                 return ReadFailure("archived by S3: restore it first")
             raise aws.to_source_error(self.source, error) from None
         meta = answer.meta
-        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer))
+        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer, meta["size"]))
 
-    def _read_chunks(self, answer: Any) -> Iterator[Buffer]:
+    def _read_chunks(self, answer: Any, size: int) -> Iterator[Buffer]:
         from obstore.exceptions import BaseError
 
         try:
-            if answer.meta["size"] <= _CHUNK:  # a stream of one chunk costs a fifth more
+            if size <= _CHUNK:  # a stream of one chunk costs a fifth more
                 yield memoryview(answer.bytes())
                 return
             for chunk in answer.stream(min_chunk_size=_CHUNK):

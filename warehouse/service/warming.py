@@ -1,4 +1,5 @@
-"""Reads what is shown of the newest snapshot when the server starts, so that the first who asks need not wait."""
+"""Reads what is shown of the newest snapshot, at the start and after each publish, so that the first who asks need not
+wait."""
 
 from __future__ import annotations
 
@@ -10,24 +11,38 @@ from collections.abc import AsyncIterator, Callable
 from warehouse.errors import WarehouseError
 from warehouse.service.core import Service
 
+#: Seconds between two looks for a new snapshot: a look at a file's time, or with PostgreSQL one small query.
+_PAUSE = 5.0
+
 
 @contextlib.asynccontextmanager
 async def warm(service: Service, report: Callable[[str], object]) -> AsyncIterator[None]:
-    """Read it in the background of a block; `report` is given a line at the beginning and one at the end."""
-    task = asyncio.create_task(_read(service, report))
+    """Read it in the background of a block; `report` is given a line at the beginning and one at each end."""
+    task = asyncio.create_task(_follow(service, report))
     try:
         yield
     finally:
         task.cancel()
 
 
-async def _read(service: Service, report: Callable[[str], object]) -> None:
-    begun = time.monotonic()
+async def _follow(service: Service, report: Callable[[str], object]) -> None:
+    """Read the snapshot that the server shows, and each that is published after it."""
     report("Reading the lake for the explorer and for searches, in the background.")
-    try:
-        for prepare in service.preparations:
-            await prepare()
-    except WarehouseError as error:  # who asks is answered with the same
-        report(f"The lake could not be read: {error}")
-    else:
-        report(f"The lake has been read in {time.monotonic() - begun:.0f} s.")
+    seen, failed = -1, ""
+    while True:
+        begun = time.monotonic()
+        try:
+            number = await service.resolve(service.base)
+            if number != seen:
+                for prepare in service.preparations:
+                    await prepare()
+                what = "The lake has" if seen < 0 else f"Snapshot {number} was published, and has"
+                report(f"{what} been read in {time.monotonic() - begun:.0f} s.")
+                seen, failed = number, ""
+        except WarehouseError as error:  # who asks is answered with the same; read again once it is gone
+            if str(error) != failed:
+                failed = str(error)
+                report(f"The lake could not be read: {failed}")
+        if service.base.snapshot is not None:
+            return
+        await asyncio.sleep(_PAUSE)

@@ -7,10 +7,11 @@ import multiprocessing
 import random
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.context import get_spawning_popen
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from warehouse.errors import ManifestError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: What requests in flight may hold together, unless one object alone is larger.
 _MOST_BYTES = 256 << 20
+#: The most objects, and bytes, that a thread reads before it hands them over.
+_MOST_IN_BLOCK, _BLOCK_BYTES = 16, 1 << 20
 #: The columns of `rows` that locate an object; the others belong to the item.
 _WHERE = ("key", "uri", "size", "etag")
 
@@ -117,19 +120,20 @@ class Stream:
     def _read_ahead(
         self, buckets: dict[str, Any], share: Sequence[int]
     ) -> Generator[tuple[dict[str, Any], Wanted, bytes | Failed], None, None]:
-        ahead: deque[tuple[dict[str, Any], Wanted, Future[bytes | Failed]]] = deque()
-        held = 0
+        ahead: deque[tuple[_Block, Future[list[bytes | Failed]]]] = deque()
+        held, is_over = 0, Event()
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="stream") as pool:
             try:
-                for item, wanted in self._list_wanted(share):
-                    while ahead and (len(ahead) >= self.in_flight or held + wanted.size > _MOST_BYTES):
-                        held -= ahead[0][1].size
-                        yield _settle(ahead)
-                    ahead.append((item, wanted, pool.submit(read_object, buckets[wanted.source], wanted)))
-                    held += wanted.size
+                for block in _group(self._list_wanted(share), len(share) // (4 * self.in_flight)):
+                    while ahead and (len(ahead) >= self.in_flight or held + block.size > _MOST_BYTES):
+                        held -= ahead[0][0].size
+                        yield from _settle(ahead)
+                    ahead.append((block, pool.submit(block.read, buckets, is_over)))
+                    held += block.size
                 while ahead:
-                    yield _settle(ahead)
+                    yield from _settle(ahead)
             finally:
+                is_over.set()
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _list_wanted(self, share: Sequence[int]) -> Iterator[tuple[dict[str, Any], Wanted]]:
@@ -141,6 +145,34 @@ class Stream:
                 yield {"key": key, **row}, wanted
 
 
-def _settle(ahead: deque[tuple[dict[str, Any], Wanted, Future[bytes | Failed]]]) -> Any:
-    item, wanted, future = ahead.popleft()
-    return item, wanted, future.result()
+@dataclass(slots=True)
+class _Block:
+    """Objects that one thread reads one after another: to hand over each of many small ones costs half a request."""
+
+    items: list[tuple[dict[str, Any], Wanted]] = field(default_factory=list)
+    size: int = 0
+
+    def read(self, buckets: dict[str, Any], is_over: Event) -> list[bytes | Failed]:
+        """Read the objects, unless nobody waits for them any more."""
+        return [read_object(buckets[wanted.source], wanted) for _, wanted in self.items if not is_over.is_set()]
+
+
+def _group(wanted: Iterable[tuple[dict[str, Any], Wanted]], most: int) -> Iterator[_Block]:
+    """Group objects into blocks of at most `most`, and so small that a large object is alone."""
+    block = _Block()
+    for each in wanted:
+        if block.items and (len(block.items) >= min(most, _MOST_IN_BLOCK) or block.size + each[1].size > _BLOCK_BYTES):
+            yield block
+            block = _Block()
+        block.items.append(each)
+        block.size += each[1].size
+    if block.items:
+        yield block
+
+
+def _settle(
+    ahead: deque[tuple[_Block, Future[list[bytes | Failed]]]],
+) -> Iterator[tuple[dict[str, Any], Wanted, bytes | Failed]]:
+    block, future = ahead.popleft()
+    for (item, wanted), content in zip(block.items, future.result(), strict=True):
+        yield item, wanted, content
