@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from benchmarks import tables
-from benchmarks.fits import build_curve, find_largest
+from benchmarks.fits import Curve, build_curve, find_largest
 from benchmarks.growth import REFRESHES
 from benchmarks.results import Part
 
@@ -77,17 +77,15 @@ def render_extrapolation(part: Part) -> str:
 
 def render_night(growth: Part, workers: Part, driver: Part) -> str:
     """On paper: 1.5 billion objects in a night, as a part of docs/scale.md."""
-    first = find_largest(growth, "CPU seconds", store="http", refresh="first")
-    again = find_largest(growth, "seconds", store="process", refresh="nothing new")
+    first = build_curve(growth, "CPU seconds", store="http", refresh="first")
+    fetched = build_curve(growth, "GET requests", store="http", refresh="first")
+    again = build_curve(growth, "seconds", store="process", refresh="nothing new")
     requests = count_requests(growth, "first", _OBJECTS)
     slopes = {row.at["engine"]: row.median for row in workers.rows if row.name == "driver's own CPU a unit"}
     rests = {row.at["engine"]: row.median for row in workers.rows if row.name.startswith("driver's own CPU an object")}
-    if first is None or again is None or requests is None or not slopes:
+    if not (first.points and again.points and requests and slopes):
         return f"{_NONE}\n"
-    fetched = find_largest(growth, "GET requests", store="http", refresh="first")
-    assert fetched is not None
-    per_object = first.median / fetched.median
-    listing = again.median / again.at["objects"]
+    per_object, listing = first.step / fetched.step, again.step
     units = requests["GET"] / _UNIT
     left = _HOURS * 3600 - listing * _OBJECTS
     cores = requests["GET"] * per_object / left
@@ -98,13 +96,13 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
         ("fetched, G", "in proportion to the largest bucket by HTTP", f"{requests['GET']:,.0f}"),
         (
             "CPU of a fetched object, c",
-            f"first refresh of {first.at['objects']:,} objects by HTTP, all CPU / GET requests",
+            f"first refreshes by HTTP: the difference of all CPU, by that of GET requests, {_name_sizes(first)}",
             f"{per_object * 1e6:,.0f} µs",
         ),
         ("units, U", f"G / {_UNIT:,}", f"{units:,.0f}"),
         (
             "listing and comparing, t",
-            f"refresh of {again.at['objects']:,} objects with nothing new, times N / {again.at['objects']:,}",
+            f"refreshes with nothing new: the difference of seconds, by that of objects, {_name_sizes(again)}",
             f"{listing * _OBJECTS / 3600:.1f} h",
         ),
         (
@@ -123,6 +121,10 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
     prices = "list prices of S3 ([table](performance.md#growth))"
     table.append(("dollars for requests", prices, f"{price(requests):,.0f}"))
     return f"{tables.render_table(table)}\n\n{_describe_planning(driver)}\n"
+
+
+def _name_sizes(curve: Curve) -> str:
+    return " and ".join(f"{size:,}" for size, _ in curve.points[-2:])
 
 
 def _list_driver(engine: str, slope: float, rest: float, per_object: float, units: float) -> list[tuple[str, str, str]]:

@@ -26,6 +26,13 @@ class Curve:
         """That between the two largest sizes: what the start of a program costs is no longer in it."""
         return _fit(self.points[-2:])
 
+    @property
+    def step(self) -> float:
+        """What an object more costs between the two largest sizes; of one size, its value by its objects."""
+        size, value = self.points[-1]
+        smaller, less = self.points[-2] if len(self.points) > 1 else (0, 0.0)
+        return (value - less) / (size - smaller)
+
     def extrapolate(self, n_objects: int) -> float:
         """The value at another size, from the largest one with the exponent of the two largest, but no less than 1."""
         size, value = self.points[-1]

@@ -31,6 +31,8 @@ _AIMS = (
     ("questions", "cohort `ventilation`"),
     ("questions", "cohort `longitudinal_ct`"),
 )
+#: The least objects of a bucket whose memory is compared with that of one a tenth as large.
+_LEAST_FOR_MEMORY = 1_000_000
 
 
 class Page:
@@ -62,7 +64,8 @@ class Page:
         """The memory of a first refresh of the largest bucket, beside that of one a tenth as large."""
         part = self.load("growth")
         rows = {row.at["objects"]: row for row in part.rows if _is_at(row, "peak memory", "process", "first")}
-        if not rows or (largest := rows[max(rows)]).at["objects"] // 10 not in rows:
+        # In smaller ones the buffers are not full.
+        if not rows or max(rows) < _LEAST_FOR_MEMORY or (largest := rows[max(rows)]).at["objects"] // 10 not in rows:
             return None
         size = largest.at["objects"]
         smaller = rows[size // 10]
