@@ -82,7 +82,6 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
     again = build_curve(growth, "seconds", store="process", refresh="nothing new")
     requests = count_requests(growth, "first", _OBJECTS)
     slopes = {row.at["engine"]: row.median for row in workers.rows if row.name == "driver's own CPU a unit"}
-    rests = {row.at["engine"]: row.median for row in workers.rows if row.name.startswith("driver's own CPU an object")}
     if not (first.points and again.points and requests and slopes):
         return f"{_NONE}\n"
     per_object, listing = first.step / fetched.step, again.step
@@ -117,7 +116,7 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
         ),
     ]
     for engine, slope in slopes.items():
-        table += _list_driver(engine, slope, rests.get(engine, 0.0) / 1e6, per_object, units)
+        table += _list_driver(engine, slope, per_object, units)
     prices = "list prices of S3 ([table](performance.md#growth))"
     table.append(("dollars for requests", prices, f"{price(requests):,.0f}"))
     return f"{tables.render_table(table)}\n\n{_describe_planning(driver)}\n"
@@ -127,17 +126,12 @@ def _name_sizes(curve: Curve) -> str:
     return " and ".join(f"{size:,}" for size, _ in curve.points[-2:])
 
 
-def _list_driver(engine: str, slope: float, rest: float, per_object: float, units: float) -> list[tuple[str, str, str]]:
-    """The driver's own CPU for units of 8,192 objects, and the cores that it feeds."""
-    full = slope + _UNIT * rest
+def _list_driver(engine: str, slope: float, per_object: float, units: float) -> list[tuple[str, str, str]]:
+    """The driver's own CPU for units, and the cores that it feeds."""
     return [
-        (
-            f"driver's own CPU a unit, d, {engine}",
-            f"slope {slope:.3f} s, and {rest * 1e6:.0f} µs for each of {_UNIT:,} objects",
-            f"{full:.3f} s",
-        ),
-        (f"driver's CPU for all units, {engine}", "U d", f"{units * full / 3600:.1f} h"),
-        (f"cores that one driver feeds, {engine}", f"{_UNIT:,} c / d", f"{_UNIT * per_object / full:,.0f}"),
+        (f"driver's own CPU a unit, d, {engine}", "slope over the number of units", f"{slope:.3f} s"),
+        (f"driver's CPU for all units, {engine}", "U d", f"{units * slope / 3600:.1f} h"),
+        (f"cores that one driver feeds, {engine}", f"{_UNIT:,} c / d", f"{_UNIT * per_object / slope:,.0f}"),
     ]
 
 

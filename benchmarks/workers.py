@@ -66,19 +66,16 @@ def measure_spark(bucket: Path, lake: Path, rounds: int) -> Iterator[Row]:
 
 
 def _measure_slope(bucket: Path, lake: Path, rounds: int, name: str, **how: Any) -> Iterator[Row]:
-    """The driver's CPU as a line over the number of units, by least squares in each round: a unit, and an object."""
+    """The slope of the driver's CPU over the number of units of the same objects, by least squares in each round."""
     row = Row("driver's own CPU a unit", "CPU s", [], at={"engine": name})
-    beside = Row("driver's own CPU an object, beside units", "CPU µs", [], at={"engine": name})
     for _ in range(min(rounds, 3)):
         runs = [_refresh(bucket, lake, prefix=_FEW, unit_objects=size, **how) for size in _UNIT_OBJECTS]
         units, cpu = [run["units"] for run in runs], [run["driver_cpu"] for run in runs]
         if len(set(units)) < 2:
             raise SystemExit(f"{bucket} has too few patients to divide them into different numbers of units.")
-        slope, rest = statistics.linear_regression(units, cpu)
-        row.values = [*row.values, slope]
-        beside.values = [*beside.values, 1e6 * rest / runs[0]["loaded"]]
+        row.values = [*row.values, statistics.linear_regression(units, cpu).slope]
         row.note = f"{min(units):.0f} to {max(units):.0f} units of the same {runs[0]['loaded']:,.0f} objects"
-        yield from (row, beside)
+        yield row
 
 
 def _sum(steps: dict[str, float]) -> float:
