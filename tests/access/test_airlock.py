@@ -131,6 +131,15 @@ def test_what_was_changed_while_it_waited_is_not_released(airlock: Airlock, tabl
     assert [event.event for event in airlock.events()][-1] == vocabulary.AIRLOCK_REVIEWED
 
 
+def test_the_airlocks_own_names_are_taken(airlock: Airlock, table: Path, tmp_path: Path) -> None:
+    """A file named as the set of patients that it keeps beside the files was remembered as what was released."""
+    (tmp_path / ".patients").write_bytes(bytes(range(16)))
+    for files in ((tmp_path / ".patients",), (table, tmp_path / ".patients")):
+        code, _, error = airlock.request(*files)
+        assert (code, error) == (2, "chest: .patients begins with a dot. Give the file a name that people see.\n")
+    assert not airlock.events()
+
+
 def test_only_reviewers_read_what_waits(airlock: Airlock, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHEST_SHARE", "all")
     table.chmod(0o644)
@@ -267,6 +276,11 @@ def test_kinds_are_those_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to(path)
     with pytest.raises(OSError, match="link"):
         kinds.find_kind(tmp_path / "link.csv")
+
+
+def test_long_words_are_read_once() -> None:
+    """A million letters were read from each of them to their end: half a million times as long."""
+    assert patterns.find_looks(f"{'x' * 1_000_000} and Smith^John") == {"a name": 1}
 
 
 def test_words_that_contain_a_pseudonym_are_not_one() -> None:

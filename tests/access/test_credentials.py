@@ -5,6 +5,7 @@ import json
 import re
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,16 +13,20 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import botocore.auth
 import pytest
-from agreed_lakes import append, end_of, find_last, make_lake, make_objects
+from agreed_lakes import TERMS, append, end_of, find_last, make_lake, make_objects
 from botocore.exceptions import ClientError
 from conftest import Chest
+from dicom_files import build_file
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import S3, serve_rclone
 
+import warehouse
 from warehouse.access import log, policy, vocabulary
 from warehouse.errors import AccessRefusedError, UsageError
+from warehouse.lake.location import parse_address
 from warehouse.manifests.presigning import LONGEST, Signer, compute_end, format_length, parse_length
+from warehouse.settings import Settings, load_settings
 
 BUCKET = "chest-agreed"
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -110,6 +115,61 @@ def test_no_policy_is_made_of_an_agreement_that_has_ended(here: Chest, s3: S3, l
     done = here("access", "policy", "2026-0005", "--lake", lake)
     assert (done.returncode, done.stdout) == (1, "")
     assert find_last(lake, vocabulary.REFUSED).body["what"] == "chest access policy"
+
+
+def test_no_policy_is_made_of_keys_that_do_not_begin_with_group_and_patient(
+    here: Chest, s3: S3, films: str, tmp_path: Path
+) -> None:
+    """By day and site, a prefix of one patient's key was that of all patients of the day and site."""
+    s3.put(
+        "chest-by-day", {f"2020-03-02/leeds/{name}/1.dcm": build_file(name, f"1.{name[-1]}") for name in ("P1", "P2")}
+    )
+    place = tmp_path / "lake"
+    warehouse.refresh(
+        "s3://chest-by-day",
+        str(place),
+        settings=replace(load_settings(), layout="{date}/{*}/{patient}/{image}.dcm", layout_group="training"),
+    )
+    log.append(parse_address(str(place)), Settings(), log.NewEvent(vocabulary.APPROVED, "2026-0001", TERMS))
+    one = tmp_path / "one.sql"
+    one.write_text(Path(films).read_text().rstrip() + " where patient_id = 'P1'\n")
+    given = ("--lake", place, "--agreement", "2026-0001")
+    assert here("manifest", "export", one, *given, "-o", tmp_path / "m", "--objects", "dcm").returncode == 0
+    for more in (
+        (),
+        ("--manifest", tmp_path / "m"),
+        ("--manifest", tmp_path / "m", "--principal", "arn:aws:iam::1:role/r"),
+    ):
+        done = here("access", "policy", "2026-0001", *more, "--lake", place)
+        assert (done.returncode, done.stdout) == (1, ""), done.stdout
+        assert "its keys are laid out by '{date}/{*}/{patient}/{image}.dcm'" in done.stderr
+        assert "chest manifest presign" in done.stderr
+    done = here("manifest", "presign", tmp_path / "m", "-o", tmp_path / "a.csv", "--lake", place)
+    assert done.returncode == 0, done.stderr
+    assert [row["key"] for row in read_addresses(tmp_path / "a.csv")] == ["2020-03-02/leeds/P1/1.dcm"]
+
+
+def test_nothing_is_signed_on_the_word_of_a_manifest_alone(here: Chest, s3: S3, films: str, tmp_path: Path) -> None:
+    """A stranger's manifest names objects of any bucket that its opener can read: who gets the addresses gets them."""
+    objects = {key: text.encode() if isinstance(text, str) else text for key, text in make_objects().items()}
+    for name in ("chest-ours", "chest-private"):
+        s3.put(name, objects)
+        warehouse.refresh(f"s3://{name}", str(tmp_path / name))
+    theirs = tmp_path / "theirs"
+    assert here("manifest", "export", films, "--lake", tmp_path / "chest-private", "-o", theirs).returncode == 0
+    for lake in (tmp_path / "chest-ours", tmp_path / "none"):
+        done = here("manifest", "presign", theirs, "-o", tmp_path / "a.csv", "--lake", lake)
+        assert done.returncode == 2
+        assert f"theirs points to s3://chest-private, which the lake {lake} does not have" in done.stderr
+        assert not (tmp_path / "a.csv").exists()
+    for more, bucket in (
+        (("--source", "s3://chest-private"), "chest-private"),
+        (("--source", "s3://chest-private=s3://chest-ours"), "chest-ours"),
+        (("--source", "s3://chest-ours"), "chest-ours"),
+    ):
+        done = here("manifest", "presign", theirs, "-o", tmp_path / "a.csv", "--lake", tmp_path / "chest-ours", *more)
+        assert done.returncode == 0, done.stderr
+        assert {urlsplit(row["url"]).path.split("/")[1] for row in read_addresses(tmp_path / "a.csv")} == {bucket}
 
 
 def test_a_policy_fits_where_its_size_lets_it() -> None:

@@ -135,6 +135,7 @@ def test_values_stay_the_texts_that_they_were() -> None:
     [
         (b"a: 1\na: 2\n", "f.yaml, line 2 cannot be read as YAML: a is there twice"),
         (b"title: Risk: an answer\n", "f.yaml, line 1 cannot be read as YAML.*needs quotes"),
+        (b"a: &a [~]\nb: [*a, *a]\n", r"f.yaml, line 2 cannot be read as YAML: an alias \(\*name\) is not allowed"),
         (b"- a\n- b\n", "f.yaml has no fields. Get an empty form:  chest access form -o f.yaml"),
         (b"", "f.yaml has no fields"),
         (b"a: \xff\n", "f.yaml is not valid UTF-8"),

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import math
+import struct
+import zlib
 from pathlib import Path
 
 import pydicom
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from warehouse.dicom import file_headers
+from warehouse.dicom import file_elements, file_headers
 from warehouse.dicom.normalising import normalise
 from warehouse.errors import UnreadableError
 
@@ -115,6 +117,59 @@ def test_deflated_headers_are_inflated_within_limits() -> None:
     bomb = write_file(build_dataset("P1", "1.2.3", ImageComments="x"), "1.2.840.10008.1.2.1.99", b"\0" * 70_000_000)
     with pytest.raises(UnreadableError, match="larger than 64 MB"):
         read(bomb)
+
+
+def add_raw(group: int, element: int, vr: bytes, value: bytes) -> bytes:
+    """An element in explicit VR, little endian."""
+    long = vr in (b"SQ", b"UC", b"UN", b"OB")
+    return struct.pack("<HH2sHI" if long else "<HH2sH", group, element, vr, *([0] if long else []), len(value)) + value
+
+
+def write_raw(elements: bytes, *, is_deflated: bool = False) -> bytes:
+    """A file of elements, without pixels."""
+    syntax = b"1.2.840.10008.1.2.1.99" if is_deflated else b"1.2.840.10008.1.2.1\0"
+    meta = add_raw(2, 0x10, b"UI", syntax)
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = add_raw(8, 0x18, b"UI", b"1.2.3\0") + add_raw(0x10, 0x20, b"LO", b"P1") + elements
+    head = bytes(128) + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(meta)) + meta
+    return head + (deflater.compress(body) + deflater.flush() if is_deflated else body)
+
+
+@pytest.mark.parametrize("is_deflated", [False, True])
+def test_small_files_that_expand_to_objects_are_refused(is_deflated: bool) -> None:
+    """Of each 58 kB took 5 GB and half a minute, and several are read at the same time."""
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    items = add_raw(0x40, 0x275, b"SQ", item * (file_headers.MAX_ITEMS + 1))
+    with pytest.raises(UnreadableError, match="more than 100,000 items"):
+        read(write_raw(items, is_deflated=is_deflated))
+    elements = b"".join(
+        add_raw(0x31 + 2 * (n // 60_000), 0x100 + n % 60_000, b"LO", b"") for n in range(file_headers.MAX_ELEMENTS)
+    )
+    with pytest.raises(UnreadableError, match="more than 100,000 elements"):
+        read(write_raw(elements, is_deflated=is_deflated))
+    many = read(write_raw(add_raw(0x40, 0x275, b"SQ", item * 40_000), is_deflated=is_deflated))
+    assert len(many["00400275"]["Value"]) == 40_000  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("vr", "value"), [(b"UC", b"\\"), (b"UC", b"1\\"), (b"UN", b"1\\")])
+def test_more_values_than_a_column_has_are_left_out_and_named(vr: bytes, value: bytes) -> None:
+    creator = add_raw(0x19, 0x10, b"LO", b"GEMS_ACQU_01")
+    few, many = (creator + add_raw(0x19, 0x1002, vr, value * n) for n in (1_000, file_elements.MAX_VALUES + 2))
+    assert "BulkDataURI" not in read(write_raw(few))["00191002"]
+    assert read(write_raw(many))["00191002"]["BulkDataURI"] == "#00191002"
+    dataset = build_dataset("P1", "1.2.3")
+    dataset.add_new(0x00283006, "US", [1] * (file_elements.MAX_VALUES + 1))
+    assert read(write_file(dataset, ImplicitVRLittleEndian))["00283006"]["BulkDataURI"] == "#00283006"
+
+
+def test_of_what_is_deflated_the_header_is_limited_and_the_pixels_are_not_kept() -> None:
+    long = add_raw(0x31, 0x110, b"UC", b"x" * file_headers.MAX_INFLATED_HEADER)
+    with pytest.raises(UnreadableError, match="header is larger than 16 MB"):
+        read(write_raw(long, is_deflated=True))
+    image = write_file(build_dataset("P1", "1.2.3"), "1.2.840.10008.1.2.1.99", bytes(40_000_000))
+    assert read(image) == read(build_file("P1", "1.2.3"))
+    with pytest.raises(UnreadableError, match="truncated"):
+        read(image[:-10])
 
 
 @pytest.mark.parametrize(

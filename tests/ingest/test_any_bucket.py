@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import Chest, copy_lake, write_objects
-from dicom_files import PIXELS, build_deflated, build_file
+from dicom_files import PIXELS, build_dataset, build_deflated, build_file, write_file
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from servers import S3
 
 import warehouse
@@ -236,6 +237,24 @@ def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path]
     assert (done.images.loaded, done.images.rejected) == (5, 1)
     assert ask(new_lake, "select distinct patient_id from raw.objects order by all") == [("P1",), (None,)]
     assert ask(new_lake, "select reason from lake.ops.rejects") == [
+        ("a header of more than 1 MB (CHEST_MAX_OBJECT_MB): not read",)
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_small_objects_that_expand_stop_nothing(fill: Callable[..., Path], new_lake: Path, workers: int) -> None:
+    """700 kB of numbers, deflated to a few kB, are 2 MB of JSON. The others are loaded."""
+    numbers = build_dataset("P1", "1.2")
+    for n in range(12):
+        numbers.add_new(0x00310010 + (n << 17), "LO", "x")
+        numbers.add_new(0x00311001 + (n << 17), "US", [65_535] * 29_000)
+    bomb = write_file(numbers, DeflatedExplicitVRLittleEndian)
+    assert len(bomb) < 20_000
+    bombs = {f"{n}.dcm": bomb for n in range(3)}
+    bucket = fill(bombs | {f"good/{n}.dcm": build_file("P1", f"1.{n}") for n in range(4)})
+    done = refresh(bucket, new_lake, max_object_mb=1, workers=workers)
+    assert (done.images.loaded, done.images.rejected) == (4, 3)
+    assert ask(new_lake, "select distinct reason from lake.ops.rejects") == [
         ("a header of more than 1 MB (CHEST_MAX_OBJECT_MB): not read",)
     ]
 

@@ -223,6 +223,19 @@ warehouse.refresh({str(bucket)!r}, {str(lake)!r}, settings=Settings(workers=2, u
     assert read_tables(lake) == calm
 
 
+def test_workers_run_nothing_of_the_working_directory(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that is a folder, or a manifest, may be where a refresh is started, and have programs in it."""
+    ran = tmp_path / "ran"
+    (tmp_path / "strange").mkdir()
+    for name in ("multiprocessing", "traceback", "json", "warehouse"):
+        (tmp_path / f"strange/{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    monkeypatch.chdir(tmp_path / "strange")
+    warehouse.refresh(bucket, tmp_path / "lake", settings=WORKERS)
+    assert not ran.exists()
+
+
 def test_workers_that_cannot_start_end_the_refresh(
     bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

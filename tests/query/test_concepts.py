@@ -343,6 +343,21 @@ def test_folding_is_total_and_settles(names: list[str]) -> None:
     assert [padded[f"\u00a0 {name}\t\u2003"] for name in names] == [once[name] for name in names]
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20))
+def test_names_are_put_in_order_as_they_are_folded(names: list[str]) -> None:
+    names += [
+        *SPELLINGS,
+        "Sheffield Children\u2019s NHS FT",
+        "Norfolk & Norwich University Hospitals",
+        "St\u2011Mary\u00b4s",
+    ]
+    folded = {name: spelling.fold_origin(name) for name in names}
+    ours = {name: spelling.fold_origin(text or "") for name, text in spelling.fold_centres(names).items()}
+    assert folded == ours
+    assert {maker: spelling.fold_origin(maker) for maker in VENDORS} == VENDORS
+
+
 VENDORS = {
     "SIEMENS": "siemens",
     "Siemens Healthineers": "siemens",

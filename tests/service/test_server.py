@@ -128,3 +128,21 @@ def test_a_misspelt_entry_is_an_error_not_a_wider_right(tmp_path: Path, here: Ch
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_processes_of_a_server_run_nothing_of_the_working_directory(
+    served_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """multiprocessing starts them by `python -c`, which imports from there first."""
+    ran = tmp_path / "ran"
+    (tmp_path / "strange").mkdir()
+    for name in ("multiprocessing", "pebble", "duckdb", "warehouse"):
+        (tmp_path / f"strange/{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin/chest"  # as it is installed
+    script.write_text("from warehouse.cli import main\n\nif __name__ == '__main__':\n    main()\n")
+    monkeypatch.chdir(tmp_path / "strange")
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with serve_process(served_lake, tmp_path / "log", program=[str(script)]) as served:
+        assert served.get("/api/v1/sql", params={"q": "select 1 as one"}).status_code == 200
+    assert not ran.exists()

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,13 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve_process(lake: object, log: Path, *words: object, **environment: str) -> Iterator[Served]:
+def serve_process(
+    lake: object,
+    log: Path,
+    *words: object,
+    program: Sequence[str] = ("-c", "from warehouse.cli import main; main()"),
+    **environment: str,
+) -> Iterator[Served]:
     """`chest serve` on a free port, in a process of its own; `words` are more of its options.
 
     It is ended by SIGTERM, and has to end by itself then.
@@ -79,7 +85,7 @@ def serve_process(lake: object, log: Path, *words: object, **environment: str) -
     import os
 
     given = ["serve", "--lake", lake, "--port", 0, "--log", log, *words]
-    command = [sys.executable, "-c", "from warehouse.cli import main; main()", *map(str, given)]
+    command = [sys.executable, *program, *map(str, given)]
     errors = log.with_name(f"{log.name}.stderr")
     with (
         errors.open("w") as to,

@@ -68,11 +68,20 @@ def render_yaml(value: object) -> str:
 
 
 def _create_loader() -> Any:
-    """Create a loader that makes texts of all values, and refuses a key that is there twice."""
+    """Create a loader that makes texts of all values, and refuses a key that is there twice, and aliases.
+
+    Aliases of aliases are some bytes that stand for more values than can be read.
+    """
     import yaml
 
     class Loader(yaml.BaseLoader):  # type: ignore[misc]
-        """Its mappings have each key once."""
+        """Its mappings have each key once, and it has no aliases."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                mark = self.peek_event().start_mark
+                raise yaml.composer.ComposerError(None, None, "an alias (*name) is not allowed: repeat the text", mark)
+            return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ARG002
             seen: set[str] = set()

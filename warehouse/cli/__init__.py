@@ -19,6 +19,9 @@ def main() -> None:
     from warehouse.engine import limits
 
     interruption.install_handlers()
+    # Processes that this one starts by `python -c` or `-m` (those of multiprocessing) import nothing from the working
+    # directory: it may be a bucket, or a manifest of somebody else.
+    os.environ["PYTHONSAFEPATH"] = "1"
     limits.claim_process()
     hidden_pandas.hide_pandas()
     with terminal.escape_output():

@@ -13,7 +13,9 @@ from warehouse.cli.output import print_note, write_json
 from warehouse.errors import AccessRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import duckdb
 
     from warehouse.access.agreements import Agreement
     from warehouse.access.coverage import Cover
@@ -61,9 +63,7 @@ def policy(
         assert found
         cover = Cover.of(found)
         _require_prefixes(cover)
-        sources = sorted(
-            source for (source,) in session.con.execute("select distinct source from lake.raw.objects").fetchall()
-        )
+        sources = _list_sources(session.con)
     prefixes = _list_prefixes(manifest, found, cover, sources, lake)
     period = policies.Period(datetime.combine(found.starts, time(), UTC), find_end(found))
     made = policies.build_policy(prefixes, period, principal=principal, denies_others=deny_others)
@@ -79,6 +79,34 @@ def policy(
     )
 
 
+def _list_sources(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The sources of a lake, each with the layout of its keys."""
+    import duckdb
+
+    from warehouse.engine import sql_files
+    from warehouse.object_store.layouts import STANDARD
+
+    found = {source: STANDARD for (source,) in con.execute(sql_files.read("access/sources.sql")).fetchall()}
+    try:
+        return found | dict(con.execute(sql_files.read("access/source_layouts.sql")).fetchall())
+    except duckdb.CatalogException:  # a lake of before there were others
+        return found
+
+
+def _require_standard(sources: Mapping[str, str], needed: Iterable[str]) -> None:
+    """AccessRefusedError unless the keys of all sources begin with group and patient, as prefixes have them."""
+    from warehouse.object_store.layouts import Layout
+
+    for source in sorted(needed):
+        if source not in sources:
+            raise AccessRefusedError(f"No policy is made for {source}, which the lake does not have. {_PRESIGN}")
+        if not Layout(sources[source]).is_standard:
+            raise AccessRefusedError(
+                f"No policy can be made for {source}: its keys are laid out by {sources[source]!r}, so that a prefix "
+                f"may have other groups and patients too. {_PRESIGN}"
+            )
+
+
 def _require_prefixes(cover: Cover) -> None:
     """AccessRefusedError unless prefixes of keys can express what an agreement covers."""
     limited = {"modalities": cover.modalities, "centres": cover.centres, "fields": cover.fields}
@@ -90,11 +118,13 @@ def _require_prefixes(cover: Cover) -> None:
 
 
 def _list_prefixes(
-    manifest: Path | None, agreement: Agreement, cover: Cover, sources: Sequence[str], lake: str
+    manifest: Path | None, agreement: Agreement, cover: Cover, sources: Mapping[str, str], lake: str
 ) -> dict[str, list[str]]:
     from warehouse.access import policy as policies
 
     if manifest is None:
+        if cover.groups is not None:
+            _require_standard(sources, sources)
         return policies.list_group_prefixes(sources, cover.groups)
     from warehouse.cli.manifest_options import open_checked
     from warehouse.manifests.past import leave_out_withdrawn
@@ -102,6 +132,7 @@ def _list_prefixes(
     from warehouse.settings import load_settings
 
     opened = open_checked(manifest)
+    _require_standard(sources, opened.sources)
     permit_manifest(opened, lake, agreement.id, what="chest access policy")
     left = leave_out_withdrawn(opened, lake, load_settings(), print_note)
     rows = left.select("uri", "key").unique().iter_rows()

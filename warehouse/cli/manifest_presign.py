@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import interruption, options
-from warehouse.cli.manifest_options import Seal, open_checked
+from warehouse.cli.manifest_options import Bucket, Seal, open_checked
 from warehouse.cli.output import print_line, print_note
 from warehouse.errors import UsageError
 
@@ -39,6 +39,7 @@ def presign(
         str,
         typer.Option("--for", metavar="TIME", help="How long they are valid: 45m, 12h, 7d; max: while they may be."),
     ] = "1h",
+    source: Bucket = None,
     seal: Seal = "",
     lake: options.Lake = options.DEFAULT_LAKE,
     agreement: options.Agreement = "",
@@ -46,7 +47,8 @@ def presign(
     """Sign an address for each object of a manifest: whoever has it can read the object, without a login.
 
     No address outlives the agreement, the token of the credentials that sign it, or seven days. If that is before what
-    --for asks for, nothing is signed: exit code 1. Keep the file as you keep the data.
+    --for asks for, nothing is signed: exit code 1. Keep the file as you keep the data. Only objects of sources that the
+    lake has, or that --source names, are signed: a manifest of somebody else may name any object that you can read.
 
     \b
     Examples:
@@ -62,7 +64,7 @@ def presign(
     asked = None if length == "max" else presigning.parse_length(length)
     interruption.mark_writing()
     with _open_manifest(name, seal, lake, agreement) as opened:
-        _sign(opened, output, form, asked, lake, agreement)
+        _sign(opened, output, form, asked, source or (), lake, agreement)
 
 
 @contextlib.contextmanager
@@ -84,16 +86,27 @@ def _open_manifest(name: str, seal: str, lake: str, agreement: str) -> Iterator[
         yield remaking.remake_manifest(session, entry, above / "manifest")
 
 
-def _sign(opened: Manifest, output: Path, form: str, asked: timedelta | None, lake: str, agreement: str) -> None:
+def _sign(
+    opened: Manifest,
+    output: Path,
+    form: str,
+    asked: timedelta | None,
+    given: Sequence[str],
+    lake: str,
+    agreement: str,
+) -> None:
     """Write the addresses of a manifest's objects."""
     from warehouse.access.enforcement import find_end
     from warehouse.filesystem import files
     from warehouse.manifests import presigning
     from warehouse.manifests.past import leave_out_withdrawn
     from warehouse.manifests.permit import permit_manifest
+    from warehouse.manifests.sources import resolve_sources
     from warehouse.settings import load_settings
 
-    if not all(source.startswith("s3://") for source in opened.sources):
+    settings = load_settings()
+    places = resolve_sources(opened, opened.sources, given, lake, settings)
+    if not all(place.startswith("s3://") for place in places.values()):
         raise UsageError("Its objects are in a folder, and have no addresses. Use chest manifest download.")
     signer, now = presigning.Signer(), datetime.now(UTC)
 
@@ -109,10 +122,10 @@ def _sign(opened: Manifest, output: Path, form: str, asked: timedelta | None, la
         settle=lambda agreed: {"to": str(output), "ends": presigning.format_moment(find_ends(agreed).at)},
     )
     end = find_ends(found)
-    left = leave_out_withdrawn(opened, lake, load_settings(), print_note)
+    left = leave_out_withdrawn(opened, lake, settings, print_note)
     rows = left.select("uri", "key", "object", "size", "etag").iter_rows()
     with files.write_text_atomically(output) as file:
-        for line in presigning.render_addresses(presigning.sign_rows(signer, rows, end.at), form, end.at):
+        for line in presigning.render_addresses(presigning.sign_rows(signer, rows, places, end.at), form, end.at):
             file.write(line)
     print_line(f"{output}: {left.height:,} addresses, valid until {presigning.format_moment(end.at)}")
     how = _FORMS[output.suffix][1].format(file=output)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from warehouse.catalog.spelling import fold_origin
 from warehouse.disclosure_control import Table, make_table, round_apart, round_parts, round_table
 from warehouse.engine.names import fold_name
 from warehouse.errors import UsageError
@@ -48,10 +49,15 @@ def require_levels(column: str, base: int) -> None:
         )
 
 
-def order_levels(text: str) -> tuple[bool, bool, list[tuple[int, str]]]:
-    """The key that sorts names with their numbers as numbers, the groups of several or no values last."""
-    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
-    return text in _MISSING, text == SEVERAL, parts
+def order_levels(text: str) -> tuple[bool, bool, list[tuple[int, str]], str]:
+    """The key that sorts names with their numbers as numbers, the groups of several or no values last.
+
+    A centre and a vendor have one place, whatever spelling a page shows: each page chooses the most frequent one of its
+    own rows, and in another order it would round other sums.
+    """
+    folded = fold_origin(text)
+    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", folded) if part]
+    return text in _MISSING, text == SEVERAL, parts, text
 
 
 def list_levels(levels: Iterable[str]) -> list[str]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Longer binary values are left out: what they hold (palettes, waveforms, private blobs) is in the file.
 MAX_BINARY = 1024
+#: So are more values than this, each of which would be an object of Python: no column has such a list.
+MAX_VALUES = 65_536
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _PATIENT_ID, _REPRESENTATION = 0x00100020, 0x00280103
@@ -101,6 +103,8 @@ def _convert_bytes(
 ) -> str:
     if vr in _BINARY:
         return _convert_binary(vr, tag, value)
+    if _has_many(vr, value):
+        return _leave_out(vr, tag)
     if vr in _NUMBERS:
         values = _convert_numbers(vr, value, is_little_endian)
     elif vr == "AT":
@@ -123,6 +127,15 @@ def _convert_bytes(
     if not values or values in (['""'], ['{"Alphabetic":""}']):
         return f'{{"vr":"{vr}"}}'
     return f'{{"vr":"{vr}","Value":[{",".join(values)}]}}'
+
+
+def _has_many(vr: str, value: bytes) -> bool:
+    """Whether a value has more than MAX_VALUES parts."""
+    if len(value) <= MAX_VALUES or vr in _ONE_TEXT:
+        return False
+    code = "I" if vr == "AT" else _NUMBERS.get(vr)
+    n_values = len(value) // struct.calcsize(f"<{code}") if code else value.count(b"\\") + 1
+    return n_values > MAX_VALUES
 
 
 def _convert_numbers(vr: str, value: bytes, is_little_endian: bool) -> list[str] | None:
@@ -175,6 +188,8 @@ def _convert_name(forms: list[str]) -> str:
 def _convert_by_pydicom(dataset: Dataset, tag: int, item: Any, encodings: Sequence[str], depth: int) -> str:
     """Convert a sequence, a private element of unknown VR, of which pydicom knows some, or what it has converted."""
     raw = item.value if isinstance(item.value, bytes) else b""
+    if item.VR != "SQ" and _has_many("UN", raw):
+        return _convert_binary("UN", tag, raw)
     try:
         element = dataset[tag]
         vr = str(element.VR)

@@ -2,7 +2,11 @@
 
 pydicom parses the file; its elements are converted here, because values in their usual form need no object each: a
 header takes a quarter of the time. What is not in its usual form is left to pydicom, and what that cannot read keeps
-its bytes. Pixels are never read. Binary values over MAX_BINARY bytes are left out, with a BulkDataURI in their place.
+its bytes. Pixels are never read. Values that are long (file_elements.py) are left out, with a BulkDataURI in their
+place.
+
+A small file can expand: what is deflated, and what has an object of Python for every eight bytes. So of what is
+deflated only the header is kept, elements and items are limited, and large headers are read one at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from warehouse.dicom import file_elements, file_starts
@@ -26,8 +30,16 @@ if TYPE_CHECKING:
 
 #: The first tag that is not read: pixel data, in any of its forms, and what comes after it.
 _PIXELS = 0x7FE00000
-#: The most bytes that a deflated data set is inflated to.
-MAX_INFLATED = 64_000_000
+#: The most bytes that a deflated data set is inflated to, and how many of them its header may have.
+MAX_INFLATED, MAX_INFLATED_HEADER = 64_000_000, 16_000_000
+#: The most elements of a data set, not counting those within sequences, and the most items of all sequences. Enhanced
+#: images of 10,000 frames have fewer items; no object has a tenth of the elements.
+MAX_ELEMENTS, MAX_ITEMS = 100_000, 100_000
+#: Larger headers are read one at a time in a process: each may take a hundred times as much memory.
+_LARGE = 262_144
+_CHUNK = 1_000_000
+#: How an item of a sequence begins, by the order of bytes.
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 #: Media Storage Directory Storage: a DICOMDIR.
 _DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -83,8 +95,7 @@ def read_header(content: bytes, size: int) -> FileHeader:
     file_starts.check_start(content, size)
     with quiet_pydicom():
         try:
-            dataset = _read_dataset(content, size)
-            return _convert(dataset)
+            return _read(content, size)
         except (NeedMoreError, UnreadableError):
             raise
         except RecursionError:
@@ -99,34 +110,73 @@ def read_header(content: bytes, size: int) -> FileHeader:
             raise UnreadableError(f"not DICOM that can be read: {type(error).__name__}") from None
 
 
-def _read_dataset(content: bytes, size: int) -> Dataset:
+def _read(content: bytes, size: int) -> FileHeader:
     from pydicom import filereader
 
     start = _Start(content, size)
     try:
-        return filereader.read_partial(start, _is_at_pixels, force=True)
+        with _take_turn(content):
+            return _convert(filereader.read_partial(start, _find_pixels(), force=True))
     except _DeflatedError:
         if len(content) < size:
             raise NeedMoreError(size) from None
-        inflated = _inflate(content[start.tell() :])
-        return filereader.read_dataset(_Start(inflated, len(inflated)), False, True, stop_when=_is_at_pixels)
+    with _take_turn(content, is_deflated=True):
+        inflated, length = _inflate(content[start.tell() :])
+        _require_few_items(inflated)
+        try:
+            return _convert(filereader.read_dataset(_Start(inflated, length), False, True, stop_when=_find_pixels()))
+        except NeedMoreError:
+            raise UnreadableError(
+                f"deflated, and its header is larger than {MAX_INFLATED_HEADER // 1_000_000} MB inflated"
+            ) from None
 
 
-def _is_at_pixels(tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG001
-    return int(tag) >= _PIXELS  # a comparison of pydicom's tags takes five times as long
+@contextlib.contextmanager
+def _take_turn(content: bytes, *, is_deflated: bool = False) -> Iterator[None]:
+    """Wait until no other large header is being read."""
+    if len(content) <= _LARGE and not is_deflated:
+        yield
+        return
+    _require_few_items(content)
+    with _one_large:
+        yield
 
 
-def _inflate(deflated: bytes) -> bytes:
+def _require_few_items(content: bytes) -> None:
+    if sum(map(content.count, _ITEMS)) > MAX_ITEMS:
+        raise UnreadableError(f"its sequences have more than {MAX_ITEMS:,} items")
+
+
+def _find_pixels() -> Callable[[int, str | None, int], bool]:
+    """What pydicom asks of each element of a data set: whether the pixels begin."""
+    n_elements = 0
+
+    def is_at_pixels(tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG001
+        nonlocal n_elements
+        n_elements += 1
+        if n_elements > MAX_ELEMENTS:
+            raise UnreadableError(f"it has more than {MAX_ELEMENTS:,} elements before the pixels")
+        return int(tag) >= _PIXELS  # a comparison of pydicom's tags takes five times as long
+
+    return is_at_pixels
+
+
+def _inflate(deflated: bytes) -> tuple[bytes, int]:
+    """The first bytes of what is deflated, as many as a header may have, and the length of the whole."""
     try:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        found = inflater.decompress(deflated, MAX_INFLATED)
+        found = inflater.decompress(deflated, MAX_INFLATED_HEADER)
+        length = len(found)
+        while not inflater.eof and length <= MAX_INFLATED:
+            more = inflater.decompress(inflater.unconsumed_tail, _CHUNK)
+            length += len(more)
+            if not more and not inflater.eof:
+                raise UnreadableError("truncated: the file ends within its deflated part")
     except zlib.error:
         raise UnreadableError("not DICOM that can be read: its deflated part is damaged") from None
-    if inflater.unconsumed_tail:
+    if length > MAX_INFLATED:
         raise UnreadableError(f"deflated, and larger than {MAX_INFLATED // 1_000_000} MB inflated")
-    if not inflater.eof:
-        raise UnreadableError("truncated: the file ends within its deflated part")
-    return found
+    return found, length
 
 
 def _convert(dataset: Dataset) -> FileHeader:
@@ -139,7 +189,7 @@ def _convert(dataset: Dataset) -> FileHeader:
     return FileHeader(found.text, found.patient_id)
 
 
-_lock = threading.Lock()
+_lock, _one_large = threading.Lock(), threading.Lock()
 _n_quiet = 0
 _former = contextlib.ExitStack()
 

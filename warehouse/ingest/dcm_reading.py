@@ -119,13 +119,15 @@ def _read_one(bucket: Bucket, key: str, etag: str, size: int, most: int) -> file
         if isinstance(more, ReadFailure):
             return more
         content += more
+        too_large = ReadFailure(
+            f"a header of more than {most // 1_000_000} MB (CHEST_MAX_OBJECT_MB): not read", retry=True
+        )
         try:
-            return file_headers.read_header(content, size)
+            found = file_headers.read_header(content, size)
+            return found if len(found.text) <= most else too_large
         except UnreadableError as error:
             return ReadFailure(str(error), retry=False)
         except file_headers.NeedMoreError as short:
             if len(content) >= min(size, most):
-                return ReadFailure(
-                    f"a header of more than {most // 1_000_000} MB (CHEST_MAX_OBJECT_MB): not read", retry=True
-                )
+                return too_large
             end = min(size, most, max(short.needed, _GROWTH * len(content)))

@@ -7,7 +7,7 @@ computed before anything is signed, and refused if it is before what was asked f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,10 +128,15 @@ def format_moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def sign_rows(signer: Signer, rows: Iterator[Sequence[Any]], end: datetime) -> Iterator[Address]:
-    """Sign the objects of rows of uri, key, object, size and etag."""
+def sign_rows(
+    signer: Signer, rows: Iterator[Sequence[Any]], places: Mapping[str, str], end: datetime
+) -> Iterator[Address]:
+    """Sign the objects of rows of uri, key, object, size and etag; `places` has the bucket to read for each source.
+
+    The credentials that sign can read more than the manifest's reader meant: no other source is signed (KeyError).
+    """
     for uri, key, kind, size, etag in rows:
-        source = uri.removesuffix(f"/{key}")
+        source = places[uri.removesuffix(f"/{key}")]
         if not source.startswith("s3://"):
             raise UsageError(f"{source} is a folder: only objects of S3 have addresses. Use chest manifest download.")
         yield Address(key, kind, size, etag, signer.sign(source, key, end))

@@ -36,8 +36,13 @@ def find_folder(place: Location, settings: Settings) -> Path:
 
 
 def hold_files(folder: Path, request: str, paths: Sequence[Path]) -> tuple[Held, ...]:
-    """Copy files into the folder of a request; UsageError if one cannot be read or has the name of another."""
+    """Copy files into the folder of a request; UsageError if one cannot be read or has the name of another.
+
+    Names that begin with a dot are the airlock's own (`hold_bytes`): nobody else says whose data was released.
+    """
     names = [path.name for path in paths]
+    if hidden := next((name for name in names if name.startswith(".")), ""):
+        raise UsageError(f"{hidden} begins with a dot. Give the file a name that people see.")
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise UsageError(f"Two files are named {twice}. Give them different names.")
     target = folder / request

@@ -16,7 +16,9 @@ _LOOKS = {
         r"(?<![\d.])(?:\+44|0044|\(?0)[ -]?[1-37]\d{1,4}\)?[ -]\d{3,4}[ -]?\d{2,4}(?![\d.])"
     ),
     "a date of birth": re.compile(r"(?i)\b(?:d\.?o\.?b|date of birth|birth ?date|born)\b[^0-9\n]{0,8}\d"),
-    "a name": re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.? *[A-Z][a-z'’-]+|[A-Za-z'’-]{2,}\^[A-Za-z]"),
+    "a name": re.compile(
+        r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.? *[A-Z][a-z'’-]+|(?<![A-Za-z'’-])[A-Za-z'’-]{2,}\^[A-Za-z]"
+    ),
 }
 
 

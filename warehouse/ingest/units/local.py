@@ -60,7 +60,8 @@ class LocalWorkers:
         ours, theirs = Pipe()
         with theirs:
             program = subprocess.Popen(  # noqa: S603 - our own program, by the interpreter that runs
-                [sys.executable, "-m", "warehouse.ingest.units.process", str(theirs.fileno())],
+                # -P: not from the working directory, which may be a bucket that somebody else fills.
+                [sys.executable, "-P", "-m", "warehouse.ingest.units.process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -69,7 +69,7 @@ def _sort(facet: Facet, values: Iterable[str]) -> list[str]:
 
 def _round_overlapping(counts: Mapping[str, int], base: int, most: int) -> dict[str, int]:
     """Round counts of which a patient may have several; none is more than `most`."""
-    names = sorted(value for value in counts if value != MISSING)
+    names = sorted((value for value in counts if value != MISSING), key=order_levels)
     rounded = dict(zip(names, round_parts_in_turn([counts[name] for name in names], base), strict=True))
     if MISSING in counts:
         rounded[MISSING] = round_count(counts[MISSING], base)
