@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from warehouse.engine import sql_files
@@ -87,11 +87,23 @@ def _plan(run: Run, paired: bool, most_bytes: int) -> list[Unit]:
         run.con.execute(sql["pending_alone"], limit)
     run.con.execute("set preserve_insertion_order = false")
     most, room = max(1, run.settings.unit_objects), run.settings.unit_mb * 1_000_000
-    spans: list[Unit] = []
-    for place, size in run.con.execute(sql["sizes"], {"most": most_bytes or _ANY_SIZE}).fetchall():
-        now = spans[-1] if spans else None
-        if now and now.count < most and now.size + size <= room:
-            spans[-1] = Unit(now.first, place, now.size + size)
-        else:
-            spans.append(Unit(place, place, size))
-    return spans
+    return divide(run.con.execute(sql["sizes"], {"most": most_bytes or _ANY_SIZE}).fetchall(), most, room)
+
+
+def divide(sizes: Iterable[tuple[int, int]], most: int, room: int) -> list[Unit]:
+    """Divide consecutive objects, given by position and size, into units of at most so many and so many bytes.
+
+    An object that is larger than that is a unit of its own.
+    """
+    units: list[Unit] = []
+    first = last = count = total = 0
+    for place, size in sizes:
+        if count and (count == most or total + size > room):
+            units.append(Unit(first, last, total))
+            count = 0
+        if not count:
+            first, total = place, 0
+        last, count, total = place, count + 1, total + size
+    if count:
+        units.append(Unit(first, last, total))
+    return units
