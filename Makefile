@@ -7,7 +7,7 @@ DEMO := demo
 PORT := 3000
 IMAGES := 8000000
 
-.PHONY: help setup demo dev test torture check lint fix docs bench large lock clean
+.PHONY: help setup demo dev test torture check lint fix docs bench performance large lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -62,9 +62,13 @@ docs: $(STAMP)  ## write the data dictionary, the pages of the cohorts, the draw
 	$(BIN)/python -m warehouse.docs.layer_drawing docs/architecture.md
 	$(BIN)/python -m warehouse.docs.meds_page docs/meds.md
 	$(BIN)/python -m warehouse.docs.skill_page docs/SKILL.md
+	$(BIN)/python -m benchmarks.page
 
-bench: $(STAMP)  ## measure speed and memory beside their baselines (about half an hour)
+bench: $(STAMP)  ## measure speed and memory beside their baselines (about an hour), for `make performance`
 	$(BIN)/python -m benchmarks
+
+performance: $(STAMP)  ## write docs/performance.md, its plots and docs/scale.md's calculation from what was measured
+	$(BIN)/python -m benchmarks.page
 
 large: $(STAMP)  ## measures questions to a lake of 8 million images (hours; IMAGES=1000000 is quicker)
 	$(BIN)/python -m benchmarks.large_lake --images $(IMAGES)

@@ -72,11 +72,8 @@ def ranged_boto3(bucket: str, endpoint: str) -> float:
 def ranged_obstore(bucket: str, endpoint: str) -> float:
     """The same by obstore, with which a refresh fetches."""
     import obstore
-    from obstore.store import S3Store
 
-    store = S3Store(
-        "bucket", endpoint=endpoint, virtual_hosted_style_request=False, client_options={"allow_http": True}
-    )
+    store = _open_obstore(endpoint, "bucket")
     sizes = {path.relative_to(bucket).as_posix(): path.stat().st_size for path in Path(bucket).rglob("*.dcm")}
 
     def fetch(key: str) -> int:
@@ -133,19 +130,42 @@ def obstore_threads(folder: str, threads: str) -> float:
     """Objects a second: obstore's `get` on as many threads, fetching the objects of a manifest and no more."""
     import obstore
     import polars as pl
-    from obstore.store import S3Store
 
     keys = pl.read_parquet(f"{folder}/manifest.parquet", columns=["key"])["key"].to_list()
-    store = S3Store(
-        "bucket",
-        endpoint=os.environ["AWS_ENDPOINT_URL"],
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": True},
-    )
+    store = _open_obstore(os.environ["AWS_ENDPOINT_URL"], "bucket")
     start = time.perf_counter()
     with ThreadPoolExecutor(int(threads)) as pool:
         list(pool.map(lambda key: len(bytes(obstore.get(store, key).bytes())), keys))
     return len(keys) / (time.perf_counter() - start)
+
+
+def obstore_store(endpoint: str, n_objects: str) -> float:
+    """Objects a second: obstore's `get` on 32 threads of what a refresh of the stand-in for S3 fetches, and no more."""
+    import obstore
+
+    from benchmarks.synthetic_store import Store
+
+    of, store = Store(int(n_objects)), _open_obstore(endpoint, "chest")
+    keys = [of.make_key(number) for number in range(of.n_objects) if of.is_small(number)]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(32) as pool:
+        for _ in pool.map(lambda key: len(bytes(obstore.get(store, key).bytes())), keys):
+            pass
+    return len(keys) / (time.perf_counter() - start)
+
+
+def list_s3(endpoint: str) -> float:
+    """Objects of a bucket, listed by obstore."""
+    import obstore
+
+    return float(sum(len(page) for page in obstore.list(_open_obstore(endpoint, "bucket"), chunk_size=10_000)))
+
+
+def _open_obstore(endpoint: str, bucket: str) -> Any:
+    """The bucket, with keys of the environment."""
+    from obstore.store import S3Store
+
+    return S3Store(bucket, endpoint=endpoint, virtual_hosted_style_request=False, client_options={"allow_http": True})
 
 
 def stream_manifest(folder: str, threads: str) -> float:

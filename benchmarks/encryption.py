@@ -2,17 +2,17 @@
 
     python -m benchmarks.encryption [--patients 2000] [--rounds 8] [--folder .benchmarks]
 
-CPU seconds of the whole process, since a machine is shared; medians, and the median of the ratios of the pairs.
+CPU seconds of the whole process, since a machine is shared.
 """
 
 import argparse
 import shutil
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import Measured, Row, render_table, run_chest
+from benchmarks.measure import Measured, run_chest
+from benchmarks.results import Recorder, Row
 from warehouse import synthetic
 
 _SIDES = {"plain": (), "encrypted": ("--encrypted",)}
@@ -21,7 +21,7 @@ _COHORTS = ("covid_risk", "longitudinal_ct", "teaching_set", "ventilation")
 
 
 def main() -> None:
-    """Measure and print a Markdown table."""
+    """Measure and save."""
     words = argparse.ArgumentParser()
     words.add_argument("--patients", type=int, default=2_000)
     words.add_argument("--rounds", type=int, default=8)
@@ -41,14 +41,12 @@ def main() -> None:
             for name in _COHORTS
         },
     }
-    rows: list[Row] = [("what, CPU seconds", "encrypted", "not encrypted", "ratio", "ratios of the pairs")]
+    recorder = Recorder("encryption")
     for name, measure in work.items():
         print(name, file=sys.stderr)
-        rows.append(_measure_pairs(name, measure, given.rounds))
-        print(rows[-1], file=sys.stderr)
+        recorder.save([_measure_pairs(name, measure, given.rounds)])
     plain, encrypted = (_measure_size(folder / side) for side in _SIDES)
-    rows.append(("size, MB", f"{encrypted:.2f}", f"{plain:.2f}", f"{encrypted / plain:.3f}", ""))
-    print(render_table(rows))
+    recorder.save([Row("size of the Parquet files", "MB", [encrypted], "not encrypted", [plain])])
 
 
 def _refresh(bucket: Path, lake: Path, *words: str) -> Measured:
@@ -61,21 +59,13 @@ def _ask(lake: Path, *words: str) -> Measured:
 
 
 def _measure_pairs(name: str, measure: Callable[[str], Measured], rounds: int) -> Row:
-    """Both sides in turn, the first of a pair changing; the first pair is not counted."""
+    """CPU seconds of both sides in turn, the first of a pair changing; the first pair is not counted."""
     found: list[dict[str, float]] = []
     for turn in range(rounds + 1):
         sides = list(_SIDES) if turn % 2 else list(_SIDES)[::-1]
         found.append({side: measure(side).cpu_seconds for side in sides})
-    pairs = found[1:]
-    ratios = sorted(pair["encrypted"] / pair["plain"] for pair in pairs)
-    plain, encrypted = (statistics.median(pair[side] for pair in pairs) for side in _SIDES)
-    return (
-        name,
-        f"{encrypted:.2f}",
-        f"{plain:.2f}",
-        f"{statistics.median(ratios):.3f}",
-        f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
-    )
+    plain, encrypted = ([pair[side] for pair in found[1:]] for side in _SIDES)
+    return Row(name, "CPU s", encrypted, "not encrypted", plain)
 
 
 def _measure_size(lake: Path) -> float:

@@ -1,15 +1,11 @@
 """Runs a command and measures it as a whole: seconds, peak memory, output."""
 
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from dataclasses import dataclass
-
-#: What, measured, baseline, ratio, what it must reach.
-Row = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +44,17 @@ def run_baseline(name: str, *words: str, **environment: str) -> Measured:
     return run_process(sys.executable, "-m", "benchmarks.baselines", name, *words, **environment)
 
 
-def measure_medians(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Median seconds of two pieces of work, done in turn so that a drifting machine is fair to both."""
+def measure_pairs(
+    first: Callable[[], object], second: Callable[[], object], rounds: int, warm_up: int = 1
+) -> tuple[list[float], list[float]]:
+    """Seconds of two pieces of work, done in turn so that a drifting machine is fair to both.
+
+    The first runs of both, by which files get into memory, are not counted.
+    """
     times: tuple[list[float], list[float]] = ([], [])
-    for work, seconds in [(work, times[i]) for _ in range(rounds) for i, work in enumerate((first, second))]:
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(times[0][1:]), statistics.median(times[1][1:])
-
-
-def render_table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(map(render_row, lines))
-
-
-def render_row(row: Sequence[str]) -> str:
-    """A row of it."""
-    return "| " + " | ".join(row) + " |"
+    for _ in range(rounds + warm_up):
+        for work, seconds in zip((first, second), times, strict=True):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+    return times[0][warm_up:], times[1][warm_up:]

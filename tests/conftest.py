@@ -24,7 +24,7 @@ from warehouse.lake import location
 from warehouse.lake import store as lakes
 from warehouse.settings import Settings
 
-pytest_plugins = ["service_fixtures"]
+pytest_plugins = ["service_fixtures", "unit_fixtures"]
 
 #: The workers share the cores already, and DuckDB's threads wait busily for the next of many small queries: two take a
 #: third more of a core's time than one. tests/query/test_threads.py shows that answers do not depend on their number.

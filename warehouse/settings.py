@@ -53,7 +53,7 @@ class Settings:
     sources: str = ""  # several buckets of one lake, as in "training=s3://a validation=s3://b"
     layout: str = ""  # of the keys: standard, standard+dcm, any, or a pattern; "": as the lake remembers the source
     layout_group: str = ""  # the group of keys that name none, where the layout is `any` or a pattern
-    inventory: str = ""  # s3://BUCKET/PREFIX/CONFIG of an S3 Inventory that stands in for the listing
+    inventory: str = ""  # S3 Inventory, or table of S3 Metadata, that stands in for the listing
     citation: str = ""  # how the owner of the data asks to be cited
     # the conditions of use: for research on COVID-19, for a time, by named users
     data_use: str = "DUO:0000007 MONDO:0100096 DUO:0000025 DUO:0000026"

@@ -10,14 +10,14 @@ from (
     union all
     select key from raw.objects where source = $source
 )
-where list_bool_or(list_transform($prefixes, lambda prefix: starts_with(key, prefix)))
+where {{ within }}
 limit 1;
 
 -- name: before
 -- The same in an earlier version of the lake, so that removed objects match too.
 select 1
 from raw.objects at (version => {{ version }}) -- noqa: PRS, AL01, AL05
-where source = $source and list_bool_or(list_transform($prefixes, lambda prefix: starts_with(key, prefix)))
+where source = $source and {{ within }}
 limit 1;
 
 -- name: within
@@ -26,3 +26,13 @@ limit 1;
     len($prefixes) = 0
     or list_bool_or(list_transform($prefixes, lambda prefix: starts_with({{ key }}, prefix)))
 );
+
+-- name: within_patients
+-- The same for a part with patients, whom the pattern of the layout finds in keys; it has no part that is the whole bucket.
+( -- noqa: PRS
+    coalesce(list_bool_or(list_transform($prefixes, lambda prefix: starts_with({{ key }}, prefix))), false)
+    or list_contains($patients, trim(regexp_extract({{ key }}, '^(?:' || $pattern || ')$', {{ number }})))
+);
+
+-- name: leave_out
+delete from listing where not {{ within }};

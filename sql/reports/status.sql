@@ -70,3 +70,12 @@ limit 10;
 -- name: groups
 -- The groups of patients that the lake has.
 select distinct group_name from lake.raw.objects where group_name is not null order by group_name;
+
+-- name: most
+-- The most that one patient has, for rounding.
+select coalesce(max(n), 0) as most
+from (
+    select count(*) as n from lake.raw.objects where patient_id is not null group by patient_id
+    union all
+    select count(*) as n from lake.core.clinical_issues group by patient_id
+);

@@ -38,7 +38,10 @@ files as (
         record_count as n_rows,
         begin_snapshot,
         end_snapshot,
-        encryption_key
+        encryption_key,
+        row_id_start,
+        'parquet' as format,
+        cast(null as bigint) as partial_max
     from {{ catalogue }}.ducklake_data_file
     union all
     select
@@ -52,7 +55,10 @@ files as (
         delete_count as n_rows,
         begin_snapshot,
         end_snapshot,
-        encryption_key
+        encryption_key,
+        cast(null as bigint) as row_id_start,
+        format,
+        partial_max
     from {{ catalogue }}.ducklake_delete_file
 )
 
@@ -61,17 +67,21 @@ select
     files.id,
     files.data_file,
     files.table_id,
-    coalesce(schemas.schema_name || '.' || tables.table_name, '') as table_name,
+    coalesce(schemas.schema_name || '.' || tables.table_name, '') as "table", -- noqa: RF06
     case
         when not files.path_is_relative then files.path
         when not tables.path_is_relative then tables.path || files.path
         else coalesce(schemas.path || tables.path, '') || files.path
     end as path,
+    files.path as stored_path,
     files.size,
-    files.n_rows,
-    files.begin_snapshot,
-    files.end_snapshot,
-    files.encryption_key
+    files.n_rows as "rows", -- noqa: RF06
+    files.begin_snapshot as "begin", -- noqa: RF06
+    files.end_snapshot as "end",
+    files.encryption_key as "key", -- noqa: RF06
+    files.row_id_start as first_row_id,
+    files.format,
+    files.partial_max
 from files
 left join tables on files.table_id = tables.table_id
 left join schemas on tables.schema_id = schemas.schema_id

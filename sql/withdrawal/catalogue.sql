@@ -105,5 +105,11 @@ order by table_name;
 -- name: execute
 call postgres_execute('catalogue', {{ statement }}, use_transaction => false);
 
+-- name: planner
+-- What PostgreSQL keeps of values for its planner.
+select relation, attribute, texts
+from postgres_query('catalogue', {{ statement }}) as kept (relation, attribute, texts) -- noqa: AL05
+where texts is not null;
+
 -- name: encrypted
 select 1 from {{ catalogue }}.ducklake_metadata where key = 'encrypted' and value = 'true' and scope is null;

@@ -1,9 +1,6 @@
 -- Searches what is left for purged patients. One statement under each name; warehouse/withdrawal/proof.py and
 -- cleaning_up.py run them.
 
--- name: files
-select file from glob({{ pattern }}) order by all;
-
 -- name: values
 select count(*) from {{ scan }} where {{ tests }};
 

@@ -1,5 +1,5 @@
 -- The standing list of withdrawn and opted-out patients. One statement under each name;
--- warehouse/withdrawal/standing_list.py and changing.py run them. `version` is a snapshot of the lake: readers pin an
+-- warehouse/withdrawal/standing_list.py, changing.py and recording.py run them. `version` is a snapshot of the lake: readers pin an
 -- older one, and the list is always read at the newest.
 
 -- name: entries
@@ -36,3 +36,11 @@ select coalesce(max(version), 0) as version from lake.access.withdrawals;
 
 -- name: insert
 insert into lake.access.withdrawals by name select * from changes_of_list;
+
+-- name: there
+select 1 from duckdb_tables() where schema_name = 'access' and table_name = 'withdrawals';
+
+-- name: changes
+select version, changed_at, changed_by, action, digest, reason, allowed_by, certificate, key_check -- noqa: RF06
+from lake.access.withdrawals
+order by all;

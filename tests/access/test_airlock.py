@@ -1,7 +1,10 @@
 """The airlock: nothing leaves without two reviewers who have not asked for it, and what waits is what is released."""
 
+import hashlib
+import hmac
 import json
 import stat
+import sys
 import zipfile
 from pathlib import Path
 
@@ -107,9 +110,52 @@ def test_nobody_reviews_what_they_asked_for_or_twice(airlock: Airlock, table: Pa
     for who in ("Ann", "ann ", " ANN"):
         assert "has made request" in airlock.review(who)[2]
     assert airlock.review("Bob Lee")[0] == 0
-    assert "has reviewed request" in airlock.review("bob  lee")[2]
+    for who in ("bob  lee", "Lee, Bob"):
+        assert "has reviewed request" in airlock.review(who)[2]
     assert len(airlock.events()) == 2
     assert airlock.review("Cy", comment=" ")[0] == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, None])
+def test_whose_data_are_counted_cannot_be_altered_while_it_waits(
+    airlock: Airlock, tmp_path: Path, content: bytes | None
+) -> None:
+    """Otherwise nobody would be remembered, and a later answer that differs by one patient would be allowed."""
+    (tmp_path / "named.csv").write_text("patient_id,n\nCovid1,7\nCovid2,9\n")
+    airlock.request(tmp_path / "named.csv")
+    for who in ("Bob", "Cy"):
+        airlock.review(who)
+    (held,) = (airlock.lake / "airlock").rglob(".patients")
+    kept = held.read_bytes()
+    held.unlink()
+    if content is not None:
+        held.write_bytes(content)
+    code, _, error = airlock.release(tmp_path / "out")
+    assert (code, error.count("\n"), (tmp_path / "out").exists()) == (1, 1, False)
+    assert "is not what was requested" in error
+    held.write_bytes(kept)
+    assert airlock.release(tmp_path / "out")[0] == 0
+    by_patient = airlock.here("audit", "--lake", airlock.lake, "--patient", "Covid1").stdout
+    assert f"released under {ID}: airlock request {airlock.id}, files: 1, by Ann" in by_patient
+    assert "2 patients" in by_patient
+    assert "airlock" not in airlock.here("audit", "--lake", airlock.lake, "--patient", "Covid3").stdout
+
+
+def test_the_set_beside_the_files_names_nobody_without_the_lakes_secret(airlock: Airlock, tmp_path: Path) -> None:
+    """Pseudonyms can be enumerated: no digest of them that needs no secret is among what is kept."""
+    (tmp_path / "named.csv").write_text("patient_id,n\nCovid1,7\n")
+    airlock.request(tmp_path / "named.csv")
+    (held,) = (airlock.lake / "airlock").rglob(".patients")
+    content = held.read_bytes()
+    assert len(content) == 8
+    secret = bytes.fromhex((airlock.lake / "data/lake.key").read_text().strip())
+    for key, is_found in ((secret, True), (b"", False), (b"\0" * 32, False)):
+        digest = hmac.digest(key, b"released patient Covid1", "sha256")[:8]
+        assert (int.from_bytes(digest, "big").to_bytes(8, sys.byteorder) == content) is is_found
+    for name in ("md5", "sha1", "sha256", "sha512", "blake2b"):
+        for text in (b"Covid1", b"released patient Covid1"):
+            assert content not in (hashlib.new(name, text).digest()[:8], hashlib.new(name, text).digest()[7::-1])
+    assert not [path for path in (airlock.lake / "airlock").rglob("*") if path.name == "lake.key"]
 
 
 def test_a_rejection_is_final(airlock: Airlock, table: Path, tmp_path: Path) -> None:

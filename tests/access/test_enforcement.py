@@ -5,6 +5,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -26,9 +28,17 @@ Under = Callable[[str], Warehouse]
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+def free(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake that enforces nothing; it is copied, and does not change."""
+    return Path(make_lake(tmp_path_factory.mktemp("free"), enforced=False))
+
+
+@pytest.fixture(scope="module")
+def lake(free: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A lake that enforces its agreements; its log grows, and nothing else of it changes."""
-    return make_lake(tmp_path_factory.mktemp("agreed"))
+    lake = str(copy_lake(free, tmp_path_factory.mktemp("agreed") / "lake"))
+    append(lake, switch.switch_enforcement(True))
+    return lake
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +123,18 @@ def test_an_agreement_that_is_not_in_force_is_refused(here: Chest, lake: str, ag
     refusal = find_last(lake, vocabulary.REFUSED)
     assert (refusal.about, refusal.body["what"]) == (agreement, "chest sql")
     assert reason in refusal.body["reason"]
+
+
+def test_a_clock_that_is_set_back_makes_no_agreement_valid(here: Chest, free: Path, tmp_path: Path) -> None:
+    """The log has an event of a later day than this computer's clock shows, on which the agreement had ended."""
+    own = copy_lake(free, tmp_path / "lake")
+    with store.open_writer(location.parse_address(str(own)), Settings()) as con:
+        last = replace(log.read_rows(con)[-1], at=datetime.now(UTC) + timedelta(days=150))
+        (later,) = log.chain_events(last, [log.NewEvent(vocabulary.REMARKED, "2026-0001")])
+        store.transact(con, "later", lambda: log.insert_events(con, [later]), access=log.describe_head([later]))
+    done = here("sql", "from patients", "--lake", own, "--agreement", "2026-0001", "-o", tmp_path / "rows.csv")
+    assert (done.returncode, done.stdout, (tmp_path / "rows.csv").exists()) == (1, "", False)
+    assert "Agreement 2026-0001 ended on" in done.stderr
 
 
 def test_an_unknown_agreement_is_a_wrong_word(here: Chest, lake: str) -> None:
@@ -302,8 +324,8 @@ def test_what_cannot_be_logged_does_not_leave(
     assert "The log of access cannot be written" in done.stderr
 
 
-def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    lake = make_lake(tmp_path_factory.mktemp("free"), enforced=False)
+def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, free: Path, tmp_path: Path) -> None:
+    lake = str(copy_lake(free, tmp_path / "lake"))
     done = here("sql", "select patient_id from patients order by 1", "--lake", lake, "--format", "csv")
     assert done.stdout.split() == ["patient_id", "PatA", "PatB", "PatC"]
     assert ask(here, lake, "select patient_id from patients", "2026-0003") == [["PatA"]]
@@ -312,9 +334,10 @@ def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, tmp_path_fac
 
 
 def test_an_agreement_revoked_while_a_lake_is_open_lets_nothing_more_leave(
-    films: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    films: str, tmp_path: Path, free: Path
 ) -> None:
-    lake = make_lake(tmp_path_factory.mktemp("revoked"))
+    lake = str(copy_lake(free, tmp_path / "lake"))
+    append(lake, switch.switch_enforcement(True))
     with warehouse.open(lake, agreement="2026-0001") as wh, Warehouse.open(lake) as other:
         assert wh.cohort(films).export(tmp_path / "before").digest
         append(lake, log.NewEvent(vocabulary.REVOKED, "2026-0001"))
@@ -348,9 +371,9 @@ def test_a_download_asks_again(here: Chest, films: str, tmp_path: Path, lake: st
 
 
 def test_a_manifest_of_more_than_is_covered_is_not_downloaded(
-    here: Chest, films: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    here: Chest, films: str, tmp_path: Path, free: Path
 ) -> None:
-    lake = make_lake(tmp_path_factory.mktemp("before"), enforced=False)
+    lake = str(copy_lake(free, tmp_path / "lake"))
     folder = tmp_path / "manifest"
     assert here("manifest", "export", films, "--lake", lake, "-o", folder).returncode == 0
     append(lake, switch.switch_enforcement(True))

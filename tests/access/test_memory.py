@@ -50,6 +50,35 @@ def test_a_set_that_differs_by_few_is_refused_and_the_same_one_never(agreement: 
     assert agreement.release(ALL[:-5]) != first
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_two_answers_that_add_up_to_nearly_a_third_are_compared_with_it(
+    agreement: Agreement, order: tuple[int, int, int]
+) -> None:
+    """Men, women and all: each differs from each by many, and their counts disclose the few who are neither."""
+    sets = (ALL[:50], ALL[50:97], ALL)
+    first, second, third = (sets[place] for place in order)
+    agreement.release(first)
+    agreement.release(second)
+    assert agreement.refuses(third)
+    assert not agreement.refuses(ALL[:50] + ALL[50:90] if order == (0, 1, 2) else ALL[20:80])
+
+
+def test_two_answers_that_add_up_exactly_or_overlap_are_not_refused(agreement: Agreement) -> None:
+    agreement.release(ALL[:50])
+    agreement.release(ALL[50:])
+    assert not agreement.refuses(ALL)
+    assert not agreement.refuses(ALL[25:75])
+
+
+def test_a_service_compares_with_sums_too() -> None:
+    seen = Memory()
+    seen.admit("ann", {"": range(50)}, 5)
+    seen.admit("ann", {"": range(50, 97)}, 5)
+    with pytest.raises(DifferenceError, match="from the sum of two"):
+        seen.admit("ann", {"": range(100)}, 5)
+    seen.admit("ben", {"": range(100)}, 5)
+
+
 def test_counts_are_of_persons_and_not_of_rows(agreement: Agreement) -> None:
     """Ten images of one more patient are one more patient."""
     assert agreement.release([*ALL, *ALL]) == agreement.release(ALL)

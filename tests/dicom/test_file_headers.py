@@ -21,8 +21,8 @@ from warehouse.errors import UnreadableError
 
 #: pydicom's own test files, where they are installed.
 FILES = sorted((Path(pydicom.__file__).parent / "data/test_files").glob("*.dcm"))
-#: A truncated header, and one that begins with a byte of nothing.
-REFUSED = {"rtplan_truncated.dcm", "no_meta.dcm"}
+#: A truncated header, truncated pixels, and one that begins with a byte of nothing.
+REFUSED = {"rtplan_truncated.dcm", "MR_truncated.dcm", "no_meta.dcm"}
 #: pydicom cannot write these as JSON.
 ODD = {"UN_sequence.dcm", "nested_priv_SQ.dcm", "priv_SQ.dcm", "meta_missing_tsyntax.dcm"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest, copy_lake, write_objects
-from dicom_files import PIXELS, build_dataset, build_deflated, build_file, write_file
+from dicom_files import PIXELS, build_compressed, build_dataset, build_deflated, build_file, write_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from servers import S3
 
@@ -148,13 +148,75 @@ def test_a_lake_remembers_the_layout(fill: Callable[..., Path], new_lake: Path, 
     for layout, group in (("any", ""), ("standard", ""), ("{patient}/{image}.dcm", "")):
         with pytest.raises(UsageError, match="load it anew"):
             refresh(bucket, new_lake, layout, group)
-    with pytest.raises(UsageError, match="limited to patients"):
+    with pytest.raises(UsageError, match="do not name patients: only the headers do"):
         warehouse.refresh(str(bucket), str(new_lake), patients=["P1"])
     from warehouse.ingest.sources import remove_source
 
     remove_source(str(bucket), str(new_lake), allow_removals=True)
     refresh(bucket, new_lake, "{patient}/{image}.dcm")
     assert ask(new_lake, "select distinct patient_id, group_name from images") == [("P9", "training")]
+
+
+@pytest.mark.parametrize(
+    ("layout", "start"),
+    [
+        ("{patient}/{image}.dcm", ""),
+        ("sites/{patient}/{image}.dcm", "sites/"),
+        ("{group}/{patient}/{image}.dcm", "training/"),
+        ("(?P<group>[^/]+)/(?P<patient>[^/]+)/.*", "training/"),
+    ],
+)
+def test_a_refresh_is_limited_to_patients_whom_keys_name(
+    fill: Callable[..., Path], new_lake: Path, layout: str, start: str
+) -> None:
+    patients = ("P1", "P10", "P2", " P1", "P 1")
+    bucket = fill({f"{start}{name}/a.dcm": build_file("x", f"1.{place}") for place, name in enumerate(patients)})
+    write_objects(bucket, {f"{start}README": b"", "P1.txt": b"", "sites/P1x": b""})
+
+    def limited(*names: str, prefix: str = "") -> Any:
+        settings = Settings(layout=layout, max_removals_percent=100)
+        return warehouse.refresh(str(bucket), str(new_lake), patients=names, prefix=prefix, settings=settings)
+
+    loaded = "select patient_id, count(*) from images group by all order by all"
+    done = limited("P1").objects
+    assert (done.listed, done.added) == (2, 2)
+    assert ask(new_lake, loaded) == [("P1", 2)]
+    assert not limited("P1").published.is_new
+    assert limited("P1", "P2", prefix=f"{start}P 1/").objects.added == 2
+    assert ask(new_lake, loaded) == [("P 1", 1), ("P1", 2), ("P2", 1)]
+    write_objects(bucket, {f"{start}{name}/b.dcm": build_file("x", f"2.{name}") for name in ("P1", "P2")})
+    (bucket / f"{start}P1/a.dcm").unlink()
+    done = limited("P1").objects
+    assert (done.added, done.removed) == (1, 1)  # P2 stays as it was
+    with pytest.raises(UsageError, match="patient 2 of those given matches no object, no object is of that name"):
+        limited("P1", "P3")
+    whole = refresh(bucket, new_lake, "").objects
+    assert (whole.added, whole.removed) == (5, 0)
+    for path in bucket.rglob("P2/*.dcm"):
+        path.unlink()
+    assert limited("P2").objects.removed == 2
+    assert not limited("P2").published.is_new  # gone before: repeating it is no mistake
+
+
+def test_a_file_that_ends_within_its_pixels_is_rejected(fill: Callable[..., Path], new_lake: Path) -> None:
+    whole, compressed = build_file("P1", "1.1"), build_compressed("P1", "1.2")
+    objects = {
+        "whole.dcm": whole,
+        "cut.dcm": build_file("P1", "1.3")[:-1],
+        "no pixels.dcm": build_file("P1", "1.4")[: -len(PIXELS)],
+        "long.dcm": build_file("P1", "1.5", PixelData=bytes(100_000))[:-10],
+        "compressed.dcm": compressed,
+        "compressed and cut.dcm": compressed[:-20],  # ends where a delimiter would say so
+    }
+    bucket = fill(objects)
+    done = refresh(bucket, new_lake)
+    assert (done.images.loaded, done.images.rejected) == (3, 3)
+    cut = {"cut.dcm", "no pixels.dcm", "long.dcm"}
+    reason = "truncated: the file ends within its pixels"
+    assert {*ask(new_lake, "select key, reason from lake.ops.rejects")} == {(key, reason) for key in cut}
+    assert not refresh(bucket, new_lake).published.is_new
+    write_objects(bucket, {"cut.dcm": build_file("P1", "1.3")})  # sent again, whole
+    assert refresh(bucket, new_lake).images.loaded == 1
 
 
 def test_a_json_takes_the_place_of_its_dcm(fill: Callable[..., Path], new_lake: Path) -> None:

@@ -17,7 +17,7 @@ from conftest import Chest, write_objects
 from faulty import answer_with, reset_connection, serve_faulty
 from servers import S3, find_free_port, serve_postgres
 from spark import Spark, require_spark, serve_spark
-from test_units import ALONE, build_objects, read_rejects, read_tables
+from unit_fixtures import ALONE, build_objects, read_rejects, read_tables
 
 import warehouse
 from warehouse.errors import LakeError, SourceError, UsageError
@@ -35,44 +35,29 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("units") / "bucket"
-    write_objects(folder, build_objects(range(70)))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def calm(bucket: Path) -> Tables:
-    """The tables of a lake that one process has loaded."""
-    lake = bucket.with_name("calm")
-    warehouse.refresh(bucket, lake, settings=ALONE)
-    return read_tables(lake)
-
-
 def load_by(engine: str) -> Settings:
     """Settings of a refresh by an engine, with several units of a bucket of two hundred objects."""
     return Settings(engine=engine, unit_objects=20)
 
 
 def test_spark_connect_loads_what_one_process_loads(
-    spark: Spark, bucket: Path, tmp_path: Path, calm: Tables, chest: Chest, here: Chest
+    spark: Spark, unit_bucket: Path, tmp_path: Path, calm_tables: Tables, chest: Chest, here: Chest
 ) -> None:
     lake = tmp_path / "lake"
     # By the command, which hides pandas from libraries that can do without; PySpark cannot.
-    words = ("refresh", bucket, "--lake", lake, "--engine", spark.connect, "--quiet", "--format", "json")
+    words = ("refresh", unit_bucket, "--lake", lake, "--engine", spark.connect, "--quiet", "--format", "json")
     made = chest(*words, env={**os.environ, "CHEST_UNIT_OBJECTS": "20"})
     assert made.returncode == 0, made.stderr
     images = json.loads(made.stdout)["images"]
     assert (images["loaded"], images["rejected"]) == (62, 8)
-    assert read_tables(lake) == calm
+    assert read_tables(lake) == calm_tables
     # Every file is recorded with its checksum, and is where DuckLake would have put it.
     assert here("doctor", "--lake", lake).returncode == 0
-    assert not warehouse.refresh(bucket, lake, settings=load_by(spark.connect)).published.is_new
+    assert not warehouse.refresh(unit_bucket, lake, settings=load_by(spark.connect)).published.is_new
 
 
 def test_an_application_writes_to_s3_with_its_own_keys(
-    spark: Spark, bucket: Path, calm: Tables, s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    spark: Spark, unit_bucket: Path, calm_tables: Tables, s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The catalogue is PostgreSQL's. The cluster knows neither its login nor, until it is told, the endpoint of S3."""
     s3.client().create_bucket(Bucket="lakes")
@@ -84,8 +69,8 @@ def test_an_application_writes_to_s3_with_its_own_keys(
         postgres.run("create database spark")
         lake = postgres.address("spark", "s3://lakes/spark")
         monkeypatch.setenv("CHEST_LAKE", lake)
-        warehouse.refresh(bucket, lake, settings=load_by(spark.master))
-        assert read_tables(lake) == calm
+        warehouse.refresh(unit_bucket, lake, settings=load_by(spark.master))
+        assert read_tables(lake) == calm_tables
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -146,15 +131,15 @@ def test_an_object_that_ends_every_process_is_rejected_and_an_error_of_the_bucke
 
 
 def test_an_executor_with_another_duckdb_is_refused(
-    spark: Spark, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: Spark, unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.10.0")
     with pytest.raises(LakeError, match=r"executor \S+ \(.*\) has DuckDB .*, and the driver 0\.10\.0"):
-        warehouse.refresh(bucket, tmp_path / "lake", settings=load_by(spark.connect))
+        warehouse.refresh(unit_bucket, tmp_path / "lake", settings=load_by(spark.connect))
 
 
 def test_a_worker_that_is_killed_in_the_middle_takes_nothing_with_it(
-    spark: Spark, bucket: Path, tmp_path: Path, calm: Tables, server: S3, monkeypatch: pytest.MonkeyPatch
+    spark: Spark, unit_bucket: Path, tmp_path: Path, calm_tables: Tables, server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last test with both workers: the machine whose executor asks for a certain object is no more."""
     killed: list[int] = []
@@ -168,7 +153,7 @@ def test_a_worker_that_is_killed_in_the_middle_takes_nothing_with_it(
             os.kill(pid, signal.SIGKILL)
         reset_connection(handler)
 
-    server.upload(bucket, "films")
+    server.upload(unit_bucket, "films")
     with serve_faulty(server) as proxy:
         for name, value in proxy.s3.environment.items():
             monkeypatch.setenv(name, value)
@@ -180,46 +165,46 @@ def test_a_worker_that_is_killed_in_the_middle_takes_nothing_with_it(
 
 
 @pytest.mark.parametrize("engine", ["flink", "spark://", "sc://", "local-cluster[2]", "http://127.0.0.1:7077"])
-def test_an_unknown_engine_is_refused_in_one_line(bucket: Path, tmp_path: Path, here: Chest, engine: str) -> None:
-    done = here("refresh", bucket, "--lake", tmp_path / "lake", "--engine", engine)
+def test_an_unknown_engine_is_refused_in_one_line(unit_bucket: Path, tmp_path: Path, here: Chest, engine: str) -> None:
+    done = here("refresh", unit_bucket, "--lake", tmp_path / "lake", "--engine", engine)
     assert done.returncode == 2
     assert f"{engine} is not an engine" in done.stderr
     assert not (tmp_path / "lake").exists()
 
 
-def test_without_pyspark_its_extra_is_named(bucket: Path, here: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyspark_its_extra_is_named(unit_bucket: Path, here: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("CHEST_ENGINE", "sc://cluster:15002/;token=s3cr3t-word")
-    done = here("refresh", bucket)
+    done = here("refresh", unit_bucket)
     assert done.returncode == 2
     assert "pip install 'chest-data-warehouse[spark]'" in done.stderr
     assert "s3cr3t-word" not in done.stdout + done.stderr
 
 
 def test_a_cluster_that_does_not_answer_is_reported_in_one_line(
-    bucket: Path, tmp_path: Path, here: Chest, monkeypatch: pytest.MonkeyPatch
+    unit_bucket: Path, tmp_path: Path, here: Chest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_spark()
     engine = f"sc://127.0.0.1:{find_free_port()}"
     monkeypatch.setenv("CHEST_UNIT_OBJECTS", "20")
-    done = here("refresh", bucket, "--lake", tmp_path / "lake", "--engine", engine, "--quiet")
+    done = here("refresh", unit_bucket, "--lake", tmp_path / "lake", "--engine", engine, "--quiet")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert f"Spark at {engine} does not answer" in done.stderr
 
 
-def test_an_encrypted_lake_is_refused(bucket: Path, tmp_path: Path) -> None:
+def test_an_encrypted_lake_is_refused(unit_bucket: Path, tmp_path: Path) -> None:
     require_spark()
     settings = Settings(engine="sc://127.0.0.1:1", encrypted=1)
     with pytest.raises(UsageError, match="is encrypted: only the process that holds it"):
-        warehouse.refresh(bucket, tmp_path / "lake", settings=settings)
+        warehouse.refresh(unit_bucket, tmp_path / "lake", settings=settings)
 
 
-def test_few_objects_need_no_cluster(bucket: Path, tmp_path: Path, calm: Tables) -> None:
+def test_few_objects_need_no_cluster(unit_bucket: Path, tmp_path: Path, calm_tables: Tables) -> None:
     """The engine is not even asked, for what a single unit has."""
     require_spark()
-    warehouse.refresh(bucket, tmp_path / "lake", settings=Settings(engine="sc://127.0.0.1:1"))
-    assert read_tables(tmp_path / "lake") == calm
+    warehouse.refresh(unit_bucket, tmp_path / "lake", settings=Settings(engine="sc://127.0.0.1:1"))
+    assert read_tables(tmp_path / "lake") == calm_tables
 
 
 def test_dagsters_resource_has_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Worker processes load what one process loads, whoever is killed; what they have written is a lake like any other."""
 
 import contextlib
-import json
 import os
 import select
 import shutil
@@ -10,85 +9,34 @@ import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
-import duckdb
 import pytest
 from conftest import Chest, copy_lake, write_objects
 from faulty import reset_connection, serve_faulty
 from servers import S3, serve_postgres, serve_rclone
+from unit_fixtures import ALONE, build_objects, read_rejects, read_tables, write_header
 
 import warehouse
 from warehouse.errors import LakeError
-from warehouse.lake import location
-from warehouse.lake import store as lakes
 from warehouse.settings import Settings
 
-TABLES = ("raw.objects", "raw.headers", "raw.records", "core.images", "core.clinical", "core.clinical_issues")
 #: Several units for each worker, of a bucket of two hundred objects.
 WORKERS = Settings(workers=2, unit_objects=20)
-ALONE = Settings(workers=1)
-
-
-def write_header(number: int, modality: str = "CR") -> str:
-    return json.dumps(
-        {"00080060": {"vr": "CS", "Value": [modality]}, "0020000D": {"vr": "UI", "Value": [f"1.{number}"]}}
-    )
-
-
-def build_objects(patients: range) -> dict[str, bytes | str]:
-    """A film and a record of each patient, over three years; every ninth is not what its key states."""
-    objects: dict[str, bytes | str] = {}
-    for n in patients:
-        day = f"{2020 + n % 3}-03-0{1 + n % 9}"
-        place = f"training/P{n}"
-        objects[f"{place}/images/{day}/{n}.dcm"] = b"film"
-        objects[f"{place}/images_metadata/{day}/{n}.json"] = write_header(n) if n % 9 else "no header"
-        objects[f"{place}/data/{day}/data.json"] = (
-            json.dumps({"Pseudonym": f"P{n}", "SwabStatus": "Negative", "Age": f"{n}"}) if n % 9 != 4 else b"\xff"
-        )
-    return objects
-
-
-def read_tables(lake: object) -> dict[str, duckdb.DuckDBPyRelation]:
-    """The rows of every table that a refresh fills, in an order of their own; rejects without their times."""
-    con, _ = lakes.open_reader(location.parse_address(str(lake)), Settings())
-    try:
-        wanted = {name: f"select * from {name}" for name in TABLES}
-        wanted["ops.rejects"] = "select * exclude (first_seen, last_seen) from ops.rejects"
-        return {name: sorted(con.execute(query).fetchall(), key=repr) for name, query in wanted.items()}
-    finally:
-        con.close()
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("units") / "bucket"
-    write_objects(folder, build_objects(range(70)))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def calm(bucket: Path) -> dict[str, duckdb.DuckDBPyRelation]:
-    """The tables of a lake that one process has loaded."""
-    lake = bucket.with_name("calm")
-    warehouse.refresh(bucket, lake, settings=ALONE)
-    return read_tables(lake)
-
-
-@pytest.fixture(scope="module")
-def loaded(bucket: Path) -> Path:
+def loaded(unit_bucket: Path) -> Path:
     """A lake that two workers have loaded."""
-    lake = bucket.with_name("loaded")
-    warehouse.refresh(bucket, lake, settings=WORKERS)
+    lake = unit_bucket.with_name("loaded")
+    warehouse.refresh(unit_bucket, lake, settings=WORKERS)
     return lake
 
 
-def test_workers_load_what_one_process_loads(
-    loaded: Path, calm: dict[str, duckdb.DuckDBPyRelation], here: Chest
-) -> None:
-    assert read_tables(loaded) == calm
-    assert len(calm["core.images"]) == 62
-    assert len(calm["ops.rejects"]) == 16
+def test_workers_load_what_one_process_loads(loaded: Path, calm_tables: dict[str, Any], here: Chest) -> None:
+    assert read_tables(loaded) == calm_tables
+    assert len(calm_tables["core.images"]) == 62
+    assert len(calm_tables["ops.rejects"]) == 16
     # Every file is recorded with its checksum, and is where DuckLake would have put it.
     assert here("doctor", "--lake", loaded).returncode == 0
     assert {path.parent.name for path in (loaded / "data" / "core" / "images").rglob("*.parquet")} == {
@@ -99,26 +47,26 @@ def test_workers_load_what_one_process_loads(
 
 
 def test_what_has_changed_is_replaced_and_what_has_been_mended_is_no_reject(
-    loaded: Path, bucket: Path, tmp_path: Path, here: Chest
+    loaded: Path, unit_bucket: Path, tmp_path: Path, here: Chest
 ) -> None:
     lake = copy_lake(loaded, tmp_path / "lake")
-    kept = shutil.copytree(bucket, tmp_path / "kept")
+    kept = shutil.copytree(unit_bucket, tmp_path / "kept")
     try:
         objects = build_objects(range(70))
         changed = {key: write_header(1, "CT") for key in objects if key.endswith(("/9.json", "/10.json", "/11.json"))}
-        write_objects(bucket, dict(changed))
-        warehouse.refresh(bucket, lake, settings=WORKERS)
+        write_objects(unit_bucket, dict(changed))
+        warehouse.refresh(unit_bucket, lake, settings=WORKERS)
         alone = tmp_path / "alone"
-        warehouse.refresh(bucket, alone, settings=ALONE)
+        warehouse.refresh(unit_bucket, alone, settings=ALONE)
         assert read_tables(lake) == read_tables(alone)
         # What was written outside of DuckLake is merged, expired and removed like any other file.
         assert here("maintain", "--lake", lake).returncode == 0
         assert read_tables(lake) == read_tables(alone)
-        again = warehouse.refresh(bucket, lake, settings=WORKERS)
+        again = warehouse.refresh(unit_bucket, lake, settings=WORKERS)
         assert not again.published.is_new
     finally:
-        shutil.rmtree(bucket)
-        shutil.copytree(kept, bucket)
+        shutil.rmtree(unit_bucket)
+        shutil.copytree(kept, unit_bucket)
 
 
 def list_workers(parent: int) -> list[int]:
@@ -132,9 +80,7 @@ def list_workers(parent: int) -> list[int]:
     return found
 
 
-def test_a_killed_worker_takes_nothing_with_it(
-    bucket: Path, tmp_path: Path, calm: dict[str, duckdb.DuckDBPyRelation]
-) -> None:
+def test_a_killed_worker_takes_nothing_with_it(unit_bucket: Path, tmp_path: Path, calm_tables: dict[str, Any]) -> None:
     killed: list[int] = []
 
     def kill_once(step: str, done: int, total: int) -> None:
@@ -144,9 +90,9 @@ def test_a_killed_worker_takes_nothing_with_it(
                 killed.append(pid)
 
     lake = tmp_path / "lake"
-    warehouse.refresh(bucket, lake, settings=WORKERS, progress=kill_once)
+    warehouse.refresh(unit_bucket, lake, settings=WORKERS, progress=kill_once)
     assert killed
-    assert read_tables(lake) == calm
+    assert read_tables(lake) == calm_tables
     assert not list_workers(os.getpid())
 
 
@@ -189,14 +135,8 @@ def test_an_object_that_ends_every_worker_is_rejected_and_stops_no_other(
     assert not retry
 
 
-def read_rejects(lake: Path, kind: str) -> list[tuple[str, str, bool]]:
-    con, _ = lakes.open_reader(location.parse_address(str(lake)), Settings())
-    with contextlib.closing(con):
-        return con.execute("select key, reason, retry from ops.rejects where kind = $kind", {"kind": kind}).fetchall()
-
-
 def test_no_worker_outlives_its_refresh_and_the_next_one_finishes(
-    bucket: Path, tmp_path: Path, calm: dict[str, duckdb.DuckDBPyRelation]
+    unit_bucket: Path, tmp_path: Path, calm_tables: dict[str, Any]
 ) -> None:
     lake = tmp_path / "lake"
     code = f"""
@@ -206,7 +146,7 @@ def die(step, done, total):
     if step == "images" and done:
         print(os.getpid(), flush=True)
         signal.pause()
-warehouse.refresh({str(bucket)!r}, {str(lake)!r}, settings=Settings(workers=2, unit_objects=20), progress=die)
+warehouse.refresh({str(unit_bucket)!r}, {str(lake)!r}, settings=Settings(workers=2, unit_objects=20), progress=die)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout
@@ -219,8 +159,8 @@ warehouse.refresh({str(bucket)!r}, {str(lake)!r}, settings=Settings(workers=2, u
         waiting.register(end, select.POLLIN)
         assert waiting.poll(60_000), "a worker outlived its refresh"
         os.close(end)
-    warehouse.refresh(bucket, lake, settings=WORKERS)
-    assert read_tables(lake) == calm
+    warehouse.refresh(unit_bucket, lake, settings=WORKERS)
+    assert read_tables(lake) == calm_tables
 
 
 def test_workers_run_nothing_of_the_working_directory(
@@ -237,20 +177,20 @@ def test_workers_run_nothing_of_the_working_directory(
 
 
 def test_workers_that_cannot_start_end_the_refresh(
-    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(LakeError, match="CHEST_WORKERS=1"):
-        warehouse.refresh(bucket, tmp_path / "lake", settings=WORKERS)
+        warehouse.refresh(unit_bucket, tmp_path / "lake", settings=WORKERS)
 
 
 def test_workers_write_to_s3_and_never_get_the_login_of_the_catalogue(
-    bucket: Path, calm: dict[str, duckdb.DuckDBPyRelation], s3: S3
+    unit_bucket: Path, calm_tables: dict[str, Any], s3: S3
 ) -> None:
     s3.client().create_bucket(Bucket="lakes")
     with serve_postgres() as postgres:
         postgres.run("create database units")
         lake = postgres.address("units", "s3://lakes/units")
-        warehouse.refresh(bucket, lake, settings=WORKERS)
-        assert read_tables(lake) == calm
-        assert not warehouse.refresh(bucket, lake, settings=WORKERS).published.is_new
+        warehouse.refresh(unit_bucket, lake, settings=WORKERS)
+        assert read_tables(lake) == calm_tables
+        assert not warehouse.refresh(unit_bucket, lake, settings=WORKERS).published.is_new

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Chest, write_objects
+from torture.moments import list_children
 
 import warehouse
 from warehouse.errors import DamagedError, LakeError, UsageError
@@ -199,6 +201,18 @@ def test_a_healthy_lake_and_one_that_is_not_on_the_command_line(original: Path, 
     assert here("doctor", "--lake", lake, "--source", original / "bucket").returncode == 2
 
 
+def test_lost_files_are_put_back_from_a_backup_byte_for_byte(original: Path, lake: Path, here: Chest) -> None:
+    lost = [path for path in list_parquet(lake) if "/data/ops/" not in path.as_posix()]
+    for path in lost:
+        path.unlink()
+    what = [found.what for found in doctor.examine(str(lake)).findings]
+    assert len(what) == len(lost)
+    assert any("only in snapshot" in one for one in what)  # older ones need it
+    done = here("doctor", "--lake", lake, "-q", "--repair", "--from-backup", original / "backup")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Repaired: nothing is left.")
+    assert all(path.read_bytes() == (original / path.relative_to(lake.parent)).read_bytes() for path in lost)
+
+
 def test_repair_with_a_source_loads_again_what_was_dropped(
     original: Path, lake: Path, rows: dict[str, list[Any]], here: Chest
 ) -> None:
@@ -250,6 +264,29 @@ def test_an_older_catalogue_is_restored_and_what_came_later_is_loaded_again(orig
         shutil.rmtree(original / "bucket/training/Late")
 
 
+@pytest.mark.parametrize("words", [("doctor", "--repair", "--from-backup", "BACKUP"), ("backup", "--verify", "BACKUP")])
+def test_a_catalogue_that_could_not_be_read_is_not_called_damaged(
+    original: Path, lake: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """What reads it is killed, as the system does when memory runs out, while it waits for another process."""
+    backup = shutil.copytree(original / "backup", tmp_path / "backup")
+    read = (backup if "--verify" in words else lake) / "catalog.sqlite"
+    before = read.read_bytes()
+    command = [sys.executable, "-c", "from warehouse.cli import main; main()"]
+    given = [str(backup) if word == "BACKUP" else word for word in words]
+    with contextlib.closing(sqlite3.connect(read)) as con:
+        con.execute("begin exclusive")
+        with subprocess.Popen([*command, *given], env={**os.environ, "CHEST_LAKE": str(lake)}, stderr=-1) as process:
+            while not (children := list_children(process.pid)):
+                assert process.poll() is None
+            os.kill(children[0], signal.SIGKILL)
+            error = process.communicate()[1].decode()
+    assert process.returncode == 2
+    assert "reading the catalogue" in error
+    assert "was killed (SIGKILL)" in error
+    assert read.read_bytes() == before
+
+
 def test_a_row_of_the_catalogue_that_refers_to_nothing_is_found(lake: Path) -> None:
     in_process(lake, "con.execute('update ducklake_data_file set table_id = 999 where data_file_id = 7')")
     (found,) = [one for one in doctor.examine(str(lake)).findings if one.kind is Kind.CATALOGUE]
@@ -273,6 +310,16 @@ def test_a_restored_catalogue_and_a_second_lake_on_the_data_path(lake: Path) -> 
     mark.write_text(json.dumps(there), encoding="utf-8")
     write_objects(lake / "data", {"inside/lake.json": json.dumps(there)})
     assert "lies in another" in " ".join(one.what for one in doctor.examine(str(lake)).findings)
+
+
+@pytest.mark.parametrize("name", ["data/lake.json", "data/lake.key"])
+def test_small_files_that_are_no_longer_text_are_explained(original: Path, lake: Path, name: str, here: Chest) -> None:
+    with (lake / name).open("ab") as file:
+        file.write(b"\x91\xff")
+    for words in (("sql", "select 1"), ("doctor", "-q"), ("refresh", original / "bucket", "-q")):
+        done = here(*words, "--lake", lake)  # which fails for a traceback
+        assert done.returncode == 0 or ". " in done.stderr or done.stdout.splitlines()[-1] != "Healthy.", words
+    assert (lake / name).read_bytes()
 
 
 def test_orphans_and_what_dead_processes_left_are_removed(lake: Path) -> None:

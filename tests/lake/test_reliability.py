@@ -1,10 +1,12 @@
 """What trials found: a catalogue that only grew, counts that added up over killed tries, broken pages of a listing."""
 
+import fcntl
 import json
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from faulty import Fault, Faulty, answer_with_page, cut_off, is_page, repeat_pag
 from servers import S3
 
 import warehouse
-from warehouse.errors import LakeError, SourceDownError
+from warehouse.errors import LakeBusyError, LakeError, SourceDownError
 from warehouse.ingest import list_objects, load_clinical, open_run
 from warehouse.lake import doctor, location, store
 from warehouse.lake.maintenance import maintain
@@ -168,3 +170,23 @@ def test_a_page_that_is_repeated_does_not_go_round_for_ever(bucket: Faulty, tmp_
         assert caught.value.heals
     finally:
         bucket.page_size = 0
+
+
+def test_readers_that_look_at_the_lock_keep_no_writer_out(new_lake: Path) -> None:
+    """A reader that looks whether anybody writes has the lock for a moment; on a busy machine, for longer."""
+    place = location.parse_address(str(new_lake))
+
+    def write() -> str:
+        with store.open_writer(place, Settings()):
+            return "written"
+
+    with (new_lake / "writer.lock").open("rb") as reader, ThreadPoolExecutor(1) as threads:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        writing = threads.submit(write)
+        with pytest.raises(TimeoutError):
+            writing.result(0.5)  # it waits
+        fcntl.flock(reader, fcntl.LOCK_UN)
+        assert writing.result(60) == "written"
+        fcntl.flock(reader, fcntl.LOCK_EX)  # as a writer
+        with pytest.raises(LakeBusyError, match="Another refresh is writing"):
+            write()

@@ -1,22 +1,21 @@
 """S3 Inventories stand in for listings: the same answers, nothing undone, nothing half believed."""
 
 import hashlib
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Chest
-from inventories import CONFIG, PLAIN, build_listing, inventory_address, write_inventory
+from inventories import CONFIG, PLAIN, answers, build_listing, inventory_address, write_inventory
 from servers import S3
 
 import warehouse
 from warehouse.errors import SourceError, UsageError
 from warehouse.ingest import list_objects, load_clinical, open_run, publish
-from warehouse.object_store.inventory import InventoryBucket, open_listed
+from warehouse.object_store.inventory import InventoryBucket
+from warehouse.object_store.listed import open_listed
 from warehouse.object_store.s3 import S3Bucket
-from warehouse.query.status import measure_status
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
 
@@ -35,34 +34,6 @@ def by_inventory(bucket: str, below: str = "") -> tuple[str, Settings]:
 def refresh(bucket: str, lake: Path, below: str = "", **more: Any) -> warehouse.RefreshResult:
     source, settings = by_inventory(bucket, below)
     return warehouse.refresh(source, str(lake), settings=settings, **more)
-
-
-def answers(lake: Path) -> dict[str, Any]:
-    """All answers of a lake, except those about the refresh itself; with the digest of a cohort."""
-    with warehouse.open(str(lake)) as wh, tempfile.TemporaryDirectory() as folder:
-        everything = wh.group("all")
-        found: dict[str, Any] = {
-            name: sorted(map(str, everything.sql(f"from {name}").fetchall()))
-            for name in ("patients", "studies", "series", "images", "clinical", "clinical_history", "headers")
-        }
-        found["objects"] = everything.sql(
-            "select key, size, etag, date_trunc('second', last_modified), kind, available_date "
-            "from raw.objects order by key"
-        ).fetchall()
-        patients = [patient for (patient,) in wh.patients().select("patient_id").fetchall()]
-        found["digest"] = wh.cohort("prior_data", patients=patients).export(f"{folder}/prior_data").digest
-        of_refresh = (
-            "lake",
-            "snapshot",
-            "newest_published",
-            "published_at",
-            "refreshes",
-            "tables",
-            "reject_reasons",
-            "sources",
-        )
-        found["status"] = {name: value for name, value in measure_status(everything).items() if name not in of_refresh}
-    return found
 
 
 @pytest.fixture(scope="module")

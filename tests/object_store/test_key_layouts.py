@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from warehouse.errors import UsageError
 from warehouse.ingest.key_parsing import parse_keys
+from warehouse.ingest.scope import Scope
 from warehouse.object_store.layouts import Layout, parse_layout
 
 WRITTEN = datetime(2020, 5, 6, 12, tzinfo=UTC)
@@ -132,3 +133,22 @@ def test_held_back_folders_are_held_back(source: str, key: str, group: str, foun
 def test_wrong_patterns_are_refused(text: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         parse_layout(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["{patient}/{**}", "x {patient}_{image}.dcm", "{group}/{patient}/{**}", LAYOUTS[4].text]
+)
+@given(segments=st.lists(SEGMENT, min_size=1, max_size=3), start=st.sampled_from(["", "x ", "x  ", " ", "g/"]))
+@example(segments=["P1_2", "i.dcm"], start="")
+@example(segments=["P1_i.dcm"], start="x  ")
+def test_the_keys_of_a_patient_are_found_alike(
+    con: duckdb.DuckDBPyConnection, text: str, segments: list[str], start: str
+) -> None:
+    layout, key = parse_layout(text), start + "/".join(segments)
+    found = layout.find_patient(key)
+    for patient in {found, "P1", "P2"} - {""}:
+        scope = Scope({}, {"patient 1": patient}, layout)
+        assert scope.covers(key) == (found == patient)
+        (row,) = con.execute(f"select {scope.render_within('$key')}", {"key": key, **scope.parameters}).fetchall()
+        assert row == (found == patient,)
+        assert found != patient or key.startswith(scope.prefixes)

@@ -13,7 +13,8 @@ from conftest import copy_lake
 
 import warehouse
 from warehouse.lake import location, store
-from warehouse.lake.read_copy import READ_COPY, find_read_copy
+from warehouse.lake.location import READ_COPY
+from warehouse.lake.read_copy import find_read_copy
 from warehouse.manifests import register
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings

@@ -4,7 +4,8 @@ import io
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 #: Bytes that occur in no header.
@@ -37,7 +38,7 @@ def write_file(dataset: Dataset, syntax: str = ExplicitVRLittleEndian, pixels: b
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    if pixels:
+    if pixels and "PixelData" not in dataset:
         dataset.add_new(0x7FE00010, "OB", pixels)
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
@@ -52,3 +53,11 @@ def build_file(patient: str, image: str, **attributes: Any) -> bytes:
 def build_deflated(patient: str, image: str, **attributes: Any) -> bytes:
     """The same in the deflated transfer syntax."""
     return write_file(build_dataset(patient, image, **attributes), DeflatedExplicitVRLittleEndian)
+
+
+def build_compressed(patient: str, image: str) -> bytes:
+    """The same with pixels that are encapsulated, as those of any compressed image."""
+    dataset = build_dataset(patient, image)
+    dataset.add_new(0x7FE00010, "OB", encapsulate([PIXELS]))
+    dataset["PixelData"].is_undefined_length = True
+    return write_file(dataset, RLELossless, pixels=b"")

@@ -5,13 +5,18 @@ import gzip
 import hashlib
 import io
 import json
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
 import pyarrow as pa
 from pyarrow import orc, parquet
 from servers import S3
+
+import warehouse
+from warehouse.query.status import measure_status
 
 DESTINATION, PREFIX, CONFIG = "inventories", "lists", "weekly"
 #: Name in CSV, name and type in the others.
@@ -26,6 +31,34 @@ FIELDS = {
     "ETag": ("e_tag", pa.string()),
 }
 PLAIN = ("Bucket", "Key", "Size", "LastModifiedDate", "ETag")
+
+
+def answers(lake: Path) -> dict[str, Any]:
+    """All answers of a lake, except those about the refresh itself; with the digest of a cohort."""
+    with warehouse.open(str(lake)) as wh, tempfile.TemporaryDirectory() as folder:
+        everything = wh.group("all")
+        found: dict[str, Any] = {
+            name: sorted(map(str, everything.sql(f"from {name}").fetchall()))
+            for name in ("patients", "studies", "series", "images", "clinical", "clinical_history", "headers")
+        }
+        found["objects"] = everything.sql(
+            "select key, size, etag, date_trunc('second', last_modified), kind, available_date "
+            "from raw.objects order by key"
+        ).fetchall()
+        patients = [patient for (patient,) in wh.patients().select("patient_id").fetchall()]
+        found["digest"] = wh.cohort("prior_data", patients=patients).export(f"{folder}/prior_data").digest
+        of_refresh = (
+            "lake",
+            "snapshot",
+            "newest_published",
+            "published_at",
+            "refreshes",
+            "tables",
+            "reject_reasons",
+            "sources",
+        )
+        found["status"] = {name: value for name, value in measure_status(everything).items() if name not in of_refresh}
+    return found
 
 
 def inventory_address(bucket: str) -> str:

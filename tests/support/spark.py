@@ -43,13 +43,16 @@ def require_spark() -> Path:
 
 
 @contextlib.contextmanager
-def serve_spark(folder: Path, environment: dict[str, str]) -> Iterator[Spark]:
-    """Run a cluster whose executors have an environment; it ends with the block, and all that it has started."""
+def serve_spark(folder: Path, environment: dict[str, str], cores: int = 2) -> Iterator[Spark]:
+    """Run a cluster whose executors have an environment; it ends with the block, and all that it has started.
+
+    As many executors as `cores`, each of one core.
+    """
     home = require_spark()
     conf = folder / "conf"
     conf.mkdir(parents=True)
     settings = {
-        "spark.cores.max": "2",
+        "spark.cores.max": str(cores),
         "spark.executor.cores": "1",
         "spark.executor.memory": "512m",
         "spark.executor.extraJavaOptions": _JAVA,

@@ -18,8 +18,11 @@ from typing import Any
 
 
 def import_everything() -> None:
-    """What commands import late; no connection, no thread: neither outlives a fork."""
-    for name in ("duckdb", "pyarrow.compute", "obstore.store", "obstore.auth.boto3", "sqlglot"):
+    """What commands import late; no connection, no thread that works: neither outlives a fork."""
+    for name in (
+        *("duckdb", "pyarrow.compute", "pyarrow.dataset", "obstore.store", "obstore.auth.boto3", "sqlglot", "polars"),
+        *("pytz", "zoneinfo", "rich.filesize", "pydantic.type_adapter", "pydantic.main", "typer._adapters"),
+    ):
         import_module(name)
     for name in ("cli.commands", "cli.progress", "ingest", "lake.doctor", "lake.backup", "lake.maintenance", "api"):
         import_module(f"warehouse.{name}")

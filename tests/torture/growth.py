@@ -30,7 +30,7 @@ def torture(world: World, n_refreshes: int, seed: int) -> Verdict:
                 world.must("maintain", "--keep-days", "0", "--lake", lake, "-q")
                 sizes.append((grown, _measure(lake)))
         world.must("refresh", bucket, "--lake", folder / "calm", "-q")
-        require_equal(lake, keep_calm(folder / "calm", folder / "calm.duckdb"), refreshes="none")
+        require_equal(lake, keep_calm(folder / "calm"), refreshes="none")
         require_sound(lake)
         (grown, half), (_, end) = sizes
         per_refresh = (grown - first) / max(1, n_refreshes // 2)

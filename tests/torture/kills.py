@@ -151,8 +151,8 @@ TARGETS = (
 )
 
 
-def torture(world: World, target: Target, paces: dict[str, Pace], seed: int) -> Verdict:
-    """Kill a command one to three times in a row, let it end, and compare."""
+def torture(world: World, target: Target, paces: dict[str, Pace], seed: int, in_a_row: int = 0) -> Verdict:
+    """Kill a command one to three times in a row (or up to `in_a_row`), let it end, and compare."""
     chance = random.Random(f"{target.name}/{seed}")
     if target.name not in paces:
         with world.folder() as folder:
@@ -163,7 +163,7 @@ def torture(world: World, target: Target, paces: dict[str, Pace], seed: int) -> 
     verdict = Verdict(EQUAL)
     with world.folder() as folder:
         target.prepare(world, folder)
-        for _ in range(chance.choice(_KILLS_IN_A_ROW)):
+        for _ in range(in_a_row or chance.choice(_KILLS_IN_A_ROW)):
             if not _kill_once(world, target, folder, paces[target.name], chance, verdict):
                 break
             if target.is_read:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,10 +63,10 @@ def _write(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Calm:
-    """A lake that nothing disturbed, to start from, and its rows in a DuckDB file, to compare with."""
+    """A lake that nothing disturbed, to start from, and its rows, to compare with."""
 
     lake: Path
-    rows: Path
+    rows: "Rows"
 
     def copy(self, place: Path) -> Path:
         """A copy of the lake."""
@@ -73,14 +74,17 @@ class Calm:
         return place
 
 
-def keep_calm(lake: Path, rows: Path) -> Calm:
+@dataclass(frozen=True)
+class Rows:
+    """The rows of each table of a lake as text, each with its number, and the sums of its refreshes."""
+
+    tables: dict[str, Counter[str]]
+    sums: tuple[Any, ...]
+
+
+def keep_calm(lake: Path) -> Calm:
     """Keep the rows of a lake."""
-    with _open_plain(lake) as con:
-        con.execute(f"attach '{rows}' as calm")
-        for table in _list_tables(con, "lake"):
-            con.execute(f"create schema if not exists calm.{table.split('.')[0]}")
-            con.execute(f"create table calm.{table} as from lake.{table}")
-    return Calm(lake, rows)
+    return Calm(lake, read_rows(lake))
 
 
 @contextlib.contextmanager
@@ -93,12 +97,21 @@ def _open_plain(lake: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield con
 
 
-def _list_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
+def read_rows(lake: Path) -> Rows:
+    """All rows of a lake, without the columns that are not compared."""
     query = (
         "select schema_name || '.' || table_name from duckdb_tables() "
-        "where database_name = ? and schema_name in ('raw', 'core', 'ops') order by all"
+        "where database_name = 'lake' and schema_name in ('raw', 'core', 'ops') order by all"
     )
-    return [row[0] for row in con.execute(query, [database]).fetchall() if row[0] not in NOT_COMPARED]
+    with _open_plain(lake) as con:
+        names = [name for (name,) in con.execute(query).fetchall() if name not in NOT_COMPARED]
+        tables = {}
+        for name in names:
+            columns = [column for column, *_ in con.execute(f"describe lake.{name}").fetchall()]
+            wanted = ", ".join(f'"{column}"' for column in columns if column not in LEFT_OUT)
+            tables[name] = Counter(map(str, con.execute(f"select {wanted} from lake.{name}").fetchall()))
+        sums = con.execute(f"select {', '.join(f'sum({name})' for name in SUMS)} from lake.ops.refreshes").fetchone()
+    return Rows(tables, sums or ())
 
 
 def find_differences(lake: Path, calm: Calm, *, refreshes: str = "rows") -> list[str]:
@@ -106,33 +119,18 @@ def find_differences(lake: Path, calm: Calm, *, refreshes: str = "rows") -> list
 
     Of ops.refreshes the rows are compared, or the sums of what they did, or nothing (`rows`, `sums`, `none`).
     """
-    with _open_plain(lake) as con:
-        con.execute(f"attach '{calm.rows}' as calm (read_only)")
-        tables = _list_tables(con, "calm")
-        if (found := _list_tables(con, "lake")) != tables:
-            return [f"tables {found} instead of {tables}"]
-        different = []
-        for table in tables:
-            if table == "ops.refreshes" and refreshes != "rows":
-                if refreshes == "sums":
-                    different += _compare_sums(con, table)
-                continue
-            described = con.execute(f"describe calm.{table}").fetchall()
-            columns = ", ".join(f'"{name}"' for name, *_ in described if name not in LEFT_OUT)
-            ours, theirs = (f"select {columns} from {database}.{table}" for database in ("lake", "calm"))
-            for what, query in (
-                ("too many", f"{ours} except all {theirs}"),
-                ("missing", f"{theirs} except all {ours}"),
-            ):
-                rows = con.execute(f"from ({query}) limit 3").fetchall()
-                different += [f"{table}: {what}: {str(row)[:300]}" for row in rows]
-        return different
-
-
-def _compare_sums(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
-    columns = ", ".join(f"sum({name})" for name in SUMS)
-    ours, theirs = (con.execute(f"select {columns} from {d}.{table}").fetchone() for d in ("lake", "calm"))
-    return [] if ours == theirs else [f"{table}: sums {ours} instead of {theirs}"]
+    ours, theirs = read_rows(lake), calm.rows
+    if ours.tables.keys() != theirs.tables.keys():
+        return [f"tables {[*ours.tables]} instead of {[*theirs.tables]}"]
+    different = []
+    if refreshes == "sums" and ours.sums != theirs.sums:
+        different.append(f"ops.refreshes: sums {ours.sums} instead of {theirs.sums}")
+    for table, rows in theirs.tables.items():
+        if table == "ops.refreshes" and refreshes != "rows":
+            continue
+        for what, some in (("too many", ours.tables[table] - rows), ("missing", rows - ours.tables[table])):
+            different += [f"{table}: {what}: {row[:300]}" for row in [*some.elements()][:3]]
+    return different
 
 
 def require_equal(lake: Path, calm: Calm, *, refreshes: str = "rows") -> None:
@@ -210,7 +208,7 @@ class World:
         if name not in self.others:
             lake = self.root / name
             make(lake)
-            self.others[name] = keep_calm(lake, self.root / f"{name}.duckdb")
+            self.others[name] = keep_calm(lake)
         return self.others[name]
 
     @property
@@ -222,13 +220,13 @@ class World:
         """Start a command that reaches the bucket (starter.py)."""
         return self.starter.start(*words, env={**self.env, **(env or {})}, **more)
 
-    def run(self, *words: object) -> Outcome:
+    def run(self, *words: object, env: dict[str, str] | None = None) -> Outcome:
         """Run it to its end."""
-        return self.start(*words).wait()
+        return self.start(*words, env=env).wait()
 
     def must(self, *words: object, env: dict[str, str] | None = None) -> Outcome:
         """The same for one that nothing disturbs; AssertionError if it fails."""
-        done = self.start(*words, env=env).wait()
+        done = self.run(*words, env=env)
         assert done.code == 0, f"undisturbed, but: {done}"
         return done
 
@@ -271,7 +269,7 @@ def make_calm(
             shutil.copytree(start, lake)
         done = starter.start("refresh", bucket, "--lake", lake, "-q", env=env).wait()
         assert done.code == 0, f"undisturbed, but: {done}"
-        return keep_calm(lake, root / f"{name}.duckdb")
+        return keep_calm(lake)
 
     first = load("first")
     between()

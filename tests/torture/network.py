@@ -99,14 +99,14 @@ def open_world(root: Path, starter: Starter, seed: int) -> Iterator[tuple[World,
         yield make_calm(root / "s3", starter, "s3://chest", bucket, env, forget), proxy
 
 
-def torture(world: World, proxy: Faulty, kind: str, rate: int, seed: int) -> Verdict:
-    """One refresh with faults, from the lake of the first state, and one without."""
+def torture(world: World, proxy: Faulty, kind: str, rate: int, seed: int, env: dict[str, str] | None = None) -> Verdict:
+    """One refresh with faults, from the lake of the first state, and one without; `env` is for the first."""
     with world.folder() as folder:
         lake = world.first.copy(folder / "lake")
         proxy.follow(make_plan(kind, rate, seed))
         try:
             more = () if kind in _OF_PAGES else ("--full",)  # so that all objects are asked for
-            done = world.run(*world.refresh_words(lake, *more))
+            done = world.run(*world.refresh_words(lake, *more), env=env)
             note = f"{proxy.failed} of {proxy.asked} requests failed"
         finally:
             proxy.follow(None)

@@ -17,7 +17,7 @@ _BREATH = 0.05
 _SELF = "tests.torture.sharing"
 
 
-def read_on(lake: str, stop: str) -> None:
+def read_on(lake: str, stop: str, breath: str) -> None:
     """Be a reader: print snapshot and fingerprint of the lake, opened anew each time, until the file `stop` is there.
 
     The last answer is asked of the session that was opened first, which must still have what it had.
@@ -33,12 +33,12 @@ def read_on(lake: str, stop: str) -> None:
                 print(json.dumps([wh.snapshot.number, fingerprint(wh)]), flush=True)
             if is_last:
                 break
-            time.sleep(_BREATH)
+            time.sleep(float(breath))
         if fingerprint(oldest) != seen:
             sys.exit("the session that was opened first has changed")
 
 
-def torture_readers(world: World, n_readers: int, n_refreshes: int, seed: int) -> Verdict:
+def torture_readers(world: World, n_readers: int, n_refreshes: int, seed: int, breath: float = _BREATH) -> Verdict:
     """Readers open the lake again and again, while it is refreshed and maintained."""
     with world.folder() as folder:
         lake, bucket, stop = folder / "lake", folder / "bucket", folder / "stop"
@@ -46,7 +46,7 @@ def torture_readers(world: World, n_readers: int, n_refreshes: int, seed: int) -
         _write_patient(bucket, 0, chance)
         world.must("refresh", bucket, "--lake", lake, "-q")
         known = [fingerprint_published(lake)]
-        readers = [world.start(lake, stop, call=f"{_SELF}:read_on") for _ in range(n_readers)]
+        readers = [world.start(lake, stop, breath, call=f"{_SELF}:read_on") for _ in range(n_readers)]
         try:
             for number in range(1, n_refreshes + 1):
                 _await_answers(readers, number)

@@ -82,6 +82,7 @@ class Starter:
             with self._changed:
                 if "pid" in found:
                     self._pids.append(found["pid"])
+                    self.codes.pop(found["pid"], None)  # of an earlier child: the system uses numbers again
                 else:
                     self.codes[found["ended"]] = found["code"]
                 self._changed.notify_all()

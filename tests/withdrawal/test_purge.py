@@ -14,6 +14,7 @@ import pytest
 from conftest import Chest, copy_lake
 
 import warehouse
+from warehouse.access import log, vocabulary
 from warehouse.catalog import public_views
 from warehouse.engine.connections import open_connection
 from warehouse.lake import connection, location, store
@@ -21,7 +22,7 @@ from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
-from warehouse.withdrawal import changing
+from warehouse.withdrawal import changing, recording
 from warehouse.withdrawal.certificate import Certificate
 from warehouse.withdrawal.purge import purge
 
@@ -250,6 +251,8 @@ purge.purge(location.parse_address(sys.argv[1]), Settings(), ["Covid1", "Covid10
 SEAMS = {
     "the list has not begun": "record_purge:1",
     "nothing is written": "record_live:1",
+    "the log does not know what will be redacted": "announce:1",
+    "the log knows what will be redacted": "_rewrite:1",
     "some files are written": "rewrite_data_file:3",
     "files are swapped within the transaction": "swap_data_file:2",
     "statistics are renewed within the transaction": "renew_table_statistics:1",
@@ -260,7 +263,12 @@ SEAMS = {
     "nothing is proven": "search:1",
     "the certificate is not recorded": "build_certificate:1",
 }
-_FEW = ("some files are written", "the transaction is not committed", "old files are there")
+_FEW = (
+    "the log knows what will be redacted",
+    "some files are written",
+    "the transaction is not committed",
+    "old files are there",
+)
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +285,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
     with store.open_writer(place, Settings()) as con:
         work = "update core.images set dcm_size = 1 where patient_id in ('Covid2', 'Covid1')"
         store.transact(con, "edit", lambda: con.execute(work), published=True)
+    log.append(place, Settings(), log.NewEvent(vocabulary.REMARKED, "2026-0001", {"comment": "as Covid10"}))
     return root / "lake", drop_gone(read_as_plain(place))
 
 
@@ -290,6 +299,7 @@ def test_a_purge_killed_anywhere_is_finished_by_the_next(
     place = location.parse_address(str(lake))
     found = drop_gone(read_as_plain(place))
     assert {name: found[name] for name in expected} == expected
+    assert log.verify_chain(log.read_events(place, Settings())) == recording.verify_list(place, Settings()) == []
     with warehouse.open(lake) as wh:
         assert not wh.sql("select 1 from patients where patient_id in ('Covid1', 'Covid10')").fetchall()
         is_begun = bool(measure_status(wh)["unfinished_purges"])
@@ -300,6 +310,10 @@ def test_a_purge_killed_anywhere_is_finished_by_the_next(
     assert {name: after[name] for name in expected} == expected
     with warehouse.open(lake) as wh:
         assert measure_status(wh)["unfinished_purges"] == 0
+    events = log.read_events(place, Settings())
+    assert log.verify_chain(events) == recording.verify_list(place, Settings()) == []
+    assert events[0].body == {"comment": "as withdrawn"}
+    assert [event.event for event in events].count(vocabulary.REDACTED) == 1
     for path in (path for path in lake.rglob("*") if path.is_file()):
         data = path.read_bytes().replace(b"Covid11", b"")
         assert b"Covid1" not in data, path
@@ -320,3 +334,28 @@ def test_an_encrypted_lake_hides_and_purges_too(tmp_path: Path) -> None:
     found = read_as_plain(place)
     assert found
     assert not any("'Covid1'" in row for rows in found.values() for row in rows)
+
+
+def test_what_lies_beside_the_catalogue_is_removed_or_found(lake: Path, tmp_path: Path) -> None:
+    """What a repair has set aside, what a killed writer left, and files that others put there."""
+    shutil.copy(lake / "catalog.sqlite", lake / "catalog.sqlite.damaged")
+    data = next(path for path in (lake / "data/raw/objects").rglob("*.parquet"))
+    shutil.copy(data, data.with_name("old.parquet.damaged"))
+    part = lake / f".chest-part-{'0' * 32}"
+    part.mkdir()
+    shutil.copy(lake / "catalog.sqlite", part / "catalog.read.sqlite")
+    (lake / "airlock/A2026-0001").mkdir(parents=True)
+    (lake / "airlock/A2026-0001/table.csv").write_text("patient_id\nCovid10\n")
+    (lake / "Covid10.txt").write_text("a note")
+    done = purge_all(str(lake))
+    assert not done.holds
+    assert {one.removeprefix(f"{lake}, ") for one in done.document["findings"]} == {
+        "airlock/A2026-0001/table.csv: bytes",
+        "withdrawn.txt: the name of the file",
+    }
+    assert not [path for path in lake.rglob("*") if path.name.endswith(".damaged") or path == part]
+    with warehouse.open(lake) as wh:
+        assert measure_status(wh)["unfinished_purges"] == 2
+    (lake / "Covid10.txt").unlink()
+    shutil.rmtree(lake / "airlock")
+    assert purge(location.parse_address(str(lake)), Settings(), GONE).holds

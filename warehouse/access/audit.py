@@ -1,4 +1,5 @@
-"""Who took what, when, from which snapshot and under which agreement: releases and refusals, and manifests of before.
+"""Who took what, when, from which snapshot and under which agreement: releases and refusals, and manifests of before;
+and who changed the standing list of withdrawals, which changes what there is to take.
 
 A release is an event whose body has `what` (the command), `snapshot`, `group`, the number of `patients`, and
 `patients_set`: the digest of their set, under which access.releases (memory.py) has its members as keyed digests. So a
@@ -40,12 +41,18 @@ _COLUMNS = {
     "digest": "digest",
     "seal": "seal",
 }
-_KINDS = {vocabulary.RELEASED: "released", vocabulary.REFUSED: "refused"}
+_KINDS = {
+    vocabulary.RELEASED: "released",
+    vocabulary.REFUSED: "refused",
+    vocabulary.AIRLOCK_RELEASED: "released",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Something that was released or refused, or a manifest without an agreement (`kind`: released, refused, manifest).
+    """What was released or refused, a manifest without an agreement, or a change of the standing list.
+
+    `kind` is released, refused, manifest or list.
 
     `facts` has what else is known: snapshot, group, as_of, patients, images, digest, reason …
     """
@@ -73,7 +80,8 @@ class Audit:
 def audit_releases(
     place: Location, settings: Settings, *, agreement: str = "", patient: str = "", since: date | None = None
 ) -> Audit:
-    """Find what was taken: under an agreement, with a patient in it, since a day (UTC), or all.
+    """Find what was taken: under an agreement, with a patient in it, since a day (UTC), or all. Changes of the standing
+    list, which name no patient and concern every agreement, are listed where neither is asked for.
 
     UsageError for an unknown agreement, LakeError if the secret that releases are searched with cannot be read.
     """
@@ -87,7 +95,7 @@ def audit_releases(
         sets = _find_sets(con, place, patient) if patient and "access.releases" in there else set()
     if agreement and all(event.about != agreement for event in events):
         find_application(events, agreement)
-    found = [*_list_releases(events), *_list_manifests(events, manifests)]
+    found = [*_list_releases(events), *_list_manifests(events, manifests), *_list_changes(events)]
     begin = datetime(since.year, since.month, since.day, tzinfo=UTC) if since else None
     found = [one for one in found if (not agreement or one.agreement == agreement) and (not begin or one.at >= begin)]
     unknown = sum(one.kind == "manifest" for one in found) if patient else 0
@@ -113,6 +121,8 @@ def _list_releases(events: Sequence[Event]) -> Iterable[Taking]:
         if event.event in _KINDS:
             facts = {name: value for name, value in event.body.items() if name != "what"}
             kind, what = _KINDS[event.event], str(event.body.get("what", ""))
+            if event.event == vocabulary.AIRLOCK_RELEASED:
+                what = f"airlock request {event.body['request']}, files: {len(event.body['files']):,}"
             yield Taking(event.at, kind, event.about, event.actor, what, {**facts, "event": event.number})
 
 
@@ -126,3 +136,15 @@ def _list_manifests(events: Sequence[Event], manifests: Sequence[dict[str, Any]]
                 name: str(value) if name == "as_of" else value for name, value in facts.items() if value is not None
             }
             yield Taking(row["created_at"], "manifest", "", row["created_by"], f"manifest of {row['cohort']}", facts)
+
+
+def _list_changes(events: Sequence[Event]) -> Iterable[Taking]:
+    """Changes of the standing list, and what purges have announced to redact in the log."""
+    for event in events:
+        if event.event == vocabulary.LIST_CHANGED:
+            counts = ", ".join(f"{n:,} {action}" for action, n in sorted(event.body["changes"].items()))
+            facts = {**event.body, "event": event.number}
+            yield Taking(event.at, "list", "", event.actor, f"standing list {event.body['list']}, {counts}", facts)
+        elif event.event == vocabulary.REDACTED:
+            what = "names of purged patients removed from texts"
+            yield Taking(event.at, "list", "", event.actor, what, {**event.body, "event": event.number})

@@ -35,6 +35,11 @@ def find_end(agreement: Agreement) -> datetime:
     return datetime.combine(agreement.ends + timedelta(days=1), time(), UTC)
 
 
+def find_day(events: Sequence[Event]) -> date:
+    """Today (UTC), but never before the last event of the log: a clock that is set back makes no agreement valid."""
+    return max(get_today(), events[-1].at.astimezone(UTC).date()) if events else get_today()
+
+
 def judge_purpose(agreement: Agreement, conditions: Sequence[str]) -> Verdict:
     """Whether the conditions of the data allow the purpose of an agreement."""
     purpose = Purpose(
@@ -97,7 +102,7 @@ def find_permit(
 def _permit(events: Sequence[Event], place: Location, settings: Settings, name: str, what: str) -> Agreement:
     found = find_agreement(events, name, read_programme_end(settings))
     try:
-        require_in_force(found, settings.data_use.split())
+        require_in_force(found, settings.data_use.split(), find_day(events))
     except AccessRefusedError as error:
         log_refusal(place, settings, name, what, error)
         raise
@@ -151,7 +156,8 @@ def log_release(
     event = log.NewEvent(vocabulary.RELEASED, agreement, body)
 
     def decide(events: Sequence[Event]) -> list[log.NewEvent]:
-        require_in_force(find_agreement(events, agreement, read_programme_end(settings)), settings.data_use.split())
+        found = find_agreement(events, agreement, read_programme_end(settings))
+        require_in_force(found, settings.data_use.split(), find_day(events))
         return [event]
 
     try:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from warehouse.access import vocabulary
 from warehouse.engine import sql_files
 from warehouse.engine.messages import first_line
 from warehouse.engine.rows import fetch_dicts, fetch_first
@@ -135,20 +136,24 @@ def append_decided(
             there = read_rows(con)
             made = chain_events(there[-1] if there else None, decide(there))
             if made:
-                head = {"number": made[-1].number, "head": made[-1].hash}
 
                 def work() -> None:
                     if also:
                         also(con)
-                    _insert(con, made)
+                    insert_events(con, made)
 
                 drop_read_copy(place)
-                store.transact(con, f"access {made[-1].event}", work, access=head)
+                store.transact(con, f"access {made[-1].event}", work, access=describe_head(made))
             return made
     except (LakeError, duckdb.Error) as error:
         kind = LakeBusyError if isinstance(error, LakeBusyError) else LakeError
         reason = first_line(error).rstrip(".")
         raise kind(f"The log of access cannot be written: {reason}. Nothing was recorded.") from None
+
+
+def describe_head(made: Sequence[Event]) -> dict[str, object]:
+    """What the commit that appends events keeps of them in its extra info (`access`): the head of the log after it."""
+    return {"number": made[-1].number, "head": made[-1].hash}
 
 
 def read_events(place: Location, settings: Settings) -> list[Event]:
@@ -189,8 +194,10 @@ def verify_chain(events: Sequence[Event], heads: Iterable[str] = ()) -> list[str
     """Verify a log, and that it still has the heads that somebody kept; returns what is wrong, a sentence each.
 
     A head may be without its `sha256:`. A change, a removal, an addition or another order of events is always found,
-    at the end of the log by a head of that time or later.
+    at the end of the log by a head of that time or later. What a purge put in the place of a pseudonym is no change
+    where a later event announces it.
     """
+    announced = find_announced(events)
     problems, previous = [], ""
     for place, event in enumerate(events, 1):
         if event.number != place:
@@ -198,7 +205,7 @@ def verify_chain(events: Sequence[Event], heads: Iterable[str] = ()) -> list[str
             return [*problems, *_find_lost_heads(events, heads)]
         if event.previous_hash != previous:
             problems.append(f"Event {place} does not follow event {place - 1}: one of them was replaced.")
-        if event.hash != event.compute_hash():
+        if event.hash != event.compute_hash() and not _is_redacted(event, announced):
             problems.append(
                 f"Event {place} ({event.event} {event.about}) was changed: its hash is not that of its content."
             )
@@ -206,6 +213,25 @@ def verify_chain(events: Sequence[Event], heads: Iterable[str] = ()) -> list[str
             problems.append(f"Event {place} ({event.event} {event.about}) has a body that is not canonical JSON.")
         previous = event.hash
     return [*problems, *_find_lost_heads(events, heads)]
+
+
+def find_announced(events: Sequence[Event], what: str = "events") -> dict[int, str]:
+    """What purges have announced to redact: the hash of each event (by number) as it is without the pseudonyms, or of
+    each version of the standing list (`what`: list)."""
+    announced = (event for event in events if event.event == vocabulary.REDACTED)
+    pairs = [(event, number, text) for event in announced for number, text in event.body.get(what) or ()]
+    return {int(number): str(text) for event, number, text in pairs if what != "events" or number < event.number}
+
+
+def list_redacted(events: Sequence[Event]) -> list[int]:
+    """The numbers of events that a purge has redacted: only their announcement proves what else they had."""
+    announced = find_announced(events)
+    return [event.number for event in events if event.hash != event.compute_hash() and _is_redacted(event, announced)]
+
+
+def _is_redacted(event: Event, announced: dict[int, str]) -> bool:
+    texts = f"{event.about} {event.actor} {event.role} {event.text}"
+    return vocabulary.REPLACEMENT in texts and announced.get(event.number) == event.compute_hash()
 
 
 def _find_lost_heads(events: Sequence[Event], heads: Iterable[str]) -> list[str]:
@@ -249,7 +275,8 @@ def chain_events(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
     return made
 
 
-def _insert(con: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+def insert_events(con: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    """Insert events that follow the last one of the log (`chain_events`), on a writer within its transaction."""
     query = sql_files.read_statements(_SQL)["append"]
     for event in events:
         values = asdict(event)

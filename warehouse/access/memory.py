@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from warehouse.access.patient_sets import DifferenceError, differ_by_few, digest_patients, digest_set, to_array
+from warehouse.access.patient_sets import (
+    DifferenceError,
+    adds_up_to_nearly,
+    differ_by_few,
+    digest_patients,
+    digest_set,
+    to_array,
+)
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_dicts, fetch_first
@@ -168,6 +175,12 @@ def _compare(
                 f"This answer is refused under agreement {released.agreement}: it differs from an earlier one by fewer "
                 f"than {base} patients, who could be disclosed by the difference. {advice}"
             )
+    counts = [earlier for _, kind, earlier in known if COUNTS in (kind, released.kind)]
+    if adds_up_to_nearly(found, counts, base):
+        raise DifferenceError(
+            f"This answer is refused under agreement {released.agreement}: it and two earlier ones add up, but for "
+            f"fewer than {base} patients, who could be disclosed by the difference. {advice}"
+        )
 
 
 def _list_known(con: duckdb.DuckDBPyConnection, agreement: str, name: str) -> list[tuple[str, str, Digests]]:

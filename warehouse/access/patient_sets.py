@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from warehouse.errors import AccessRefusedError
@@ -48,3 +49,30 @@ def differ_by_few(one: Digests, other: Digests, base: int) -> bool:
 
     n_shared = len(np.intersect1d(one, other, assume_unique=True))
     return any(0 < len(side) - n_shared < base for side in (one, other))
+
+
+def adds_up_to_nearly(found: Digests, earlier: Sequence[Digests], base: int) -> bool:
+    """Whether one of the sets is, but for fewer than `base` members, two others that have nobody in common.
+
+    `found` is one of the three. Whoever has the three counts has their difference: men, women, and all. Counts of sets
+    that overlap do not add up, so these are not looked at.
+    """
+    return any(
+        _is_nearly(whole, one, other, base)
+        for first, second in itertools.combinations(earlier, 2)
+        for whole, one, other in ((found, first, second), (first, found, second), (second, found, first))
+    )
+
+
+def _is_nearly(whole: Digests, one: Digests, other: Digests, base: int) -> bool:
+    import numpy as np
+
+    # The sizes first, which rule out nearly all.
+    if not (len(one) and len(other)) or abs(len(whole) - len(one) - len(other)) >= base:
+        return False
+    both = np.union1d(one, other)
+    if len(both) < len(one) + len(other):
+        return False
+    n_shared = len(np.intersect1d(whole, both, assume_unique=True))
+    missing, more = len(both) - n_shared, len(whole) - n_shared
+    return missing < base and more < base and bool(missing or more)

@@ -6,7 +6,6 @@ not here but in release events, which the commands that release append.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -15,6 +14,7 @@ from warehouse.access import kinds, step_forms, vocabulary
 from warehouse.access.agreements import Agreement, find_agreement
 from warehouse.access.applications import Application, find_application, list_applications
 from warehouse.access.log import Event, NewEvent
+from warehouse.access.people import is_same_person
 from warehouse.access.programme import VARIABLE
 from warehouse.errors import UsageError
 
@@ -45,7 +45,7 @@ def review(events: Sequence[Event], name: str, values: Values) -> list[NewEvent]
         raise UsageError("The review is not valid: organisation is empty, and an external peer reviewer has one.")
     _require_outsider(application, values["reviewer"], "review")
     others = {role: each["reviewer"] for role, each in application.reviews.items() if role != values["role"]}
-    if held := [role for role, person in others.items() if _same_person(person, values["reviewer"])]:
+    if held := [role for role, person in others.items() if is_same_person(person, values["reviewer"])]:
         raise UsageError(
             f"{values['reviewer']} has reviewed {name} as {held[0]}: each role is another person's. "
             "Name another reviewer."
@@ -167,14 +167,8 @@ def find_excess(granted: Sequence[str], asked: Sequence[str]) -> list[str]:
 
 def _require_outsider(application: Application, person: str, what: str) -> None:
     """UsageError if the applicant, or one of the team, takes a step of the committee."""
-    if any(_same_person(person, one) for one in (application.request["applicant"], *application.request["team"])):
+    if any(is_same_person(person, one) for one in (application.request["applicant"], *application.request["team"])):
         raise UsageError(f"{person} takes part in {application.id} and cannot {what} it. Name somebody else.")
-
-
-def _same_person(one: str, other: str) -> bool:
-    """Whether two names are the same but for case, order and signs, as `Ada Young` and `Young, Ada`."""
-    words = [sorted(re.findall(r"\w+", name.casefold())) for name in (one, other)]
-    return words[0] == words[1]
 
 
 def _require_open(application: Application, what: str) -> None:

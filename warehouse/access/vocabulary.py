@@ -55,6 +55,11 @@ REFUSED = "release.event/refused"
 AIRLOCK_REQUESTED = "airlock.event/requested"
 AIRLOCK_REVIEWED = "airlock.event/reviewed"
 AIRLOCK_RELEASED = "airlock.event/released"
+# The standing list of withdrawn and opted-out patients, by counts and a digest.
+LIST_CHANGED = "withdrawal.event/changed"
+REDACTED = "withdrawal.event/redacted"
+#: What stands where a purged patient was named.
+REPLACEMENT = "withdrawn"
 
 #: The states of an application, as REMS names them (application.state/…), and the event that leads to each.
 STATES = {

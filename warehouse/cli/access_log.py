@@ -22,6 +22,8 @@ def verify(
 ) -> None:
     """Verify the log: that no event was changed, removed or moved. Exit code 1 if one was.
 
+    The standing list of withdrawals is compared with what the log states of it.
+
     Events removed from the end show only by a head that was kept elsewhere: each manifest has one (access in
     manifest.json), and the manifests that the lake has registered are compared without being asked for.
 
@@ -30,20 +32,33 @@ def verify(
     $ chest access verify --head sha256:4b7c…
     """
     from warehouse.access import heads, log
+    from warehouse.access.vocabulary import REPLACEMENT
+    from warehouse.withdrawal.recording import verify_list
 
     place, settings = find_place(lake)
     events, kept = heads.read_with_heads(place, settings)
-    problems = log.verify_chain(events, [*(head or ()), *kept])
-    last = log.find_head(events)
+    problems = [*log.verify_chain(events, [*(head or ()), *kept]), *verify_list(place, settings)]
+    last, redacted = log.find_head(events), log.list_redacted(events)
     if form is not Shown.TABLE:
         write_value(
-            {"events": len(events), "head": last.hash if last else None, "heads": len(kept), "problems": problems}, form
+            {
+                "events": len(events),
+                "head": last.hash if last else None,
+                "heads": len(kept),
+                "redacted": redacted,
+                "problems": problems,
+            },
+            form,
         )
     else:
         for problem in problems:
             print_line(problem)
         if not problems:
             print_line(f"{format_count(len(events), 'event')}: none was changed, removed or moved.")
+        if redacted:
+            print_line(
+                f"A purge has put {REPLACEMENT!r} in a patient's place in event {', '.join(map(str, redacted))}."
+            )
         if last:
             print_line(f"head   {last.hash}")
     if problems:
@@ -84,6 +99,7 @@ def enforce(
     $ chest access enforce on
     """
     from warehouse.access import log
+    from warehouse.access.naming import refuse_names
     from warehouse.access.switch import is_enforced, switch_enforcement
     from warehouse.errors import UsageError
 
@@ -92,7 +108,8 @@ def enforce(
     place, settings = find_place(lake)
     if switch:
         interruption.mark_writing()
-        (made,) = log.append(place, settings, switch_enforcement(switch == "on", by, reason))
+        new = switch_enforcement(switch == "on", by, reason)
+        (made,) = log.append(place, settings, new, also=lambda con: refuse_names(con, [by, reason]))
         print_note(f"Logged as event {made.number}: {made.hash}")
     state = "on" if is_enforced(log.read_events(place, settings)) else "off"
     print_line(f"Enforcement of agreements is {state}.")

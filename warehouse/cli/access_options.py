@@ -15,6 +15,8 @@ from warehouse.cli.terminal import get_plain_stream
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
+    import duckdb
+
     from warehouse.access.forms import Form
     from warehouse.access.log import Event, NewEvent
     from warehouse.lake.location import Location
@@ -72,16 +74,23 @@ def take_step(
     """Append the events of a step, and print what became of the application."""
     from warehouse.access import log
     from warehouse.access.applications import find_application
+    from warehouse.access.naming import refuse_names
 
     interruption.mark_writing()
     place, settings = find_place(lake)
     events: list[Event] = []
 
+    new: list[NewEvent] = []
+
     def take(there: list[Event]) -> Sequence[NewEvent]:
         events[:] = there
-        return decide(there, settings)
+        new[:] = decide(there, settings)
+        return new
 
-    made = log.append_decided(place, settings, take)
+    def refuse(con: duckdb.DuckDBPyConnection) -> None:
+        refuse_names(con, [text for one in new for text in (one.actor, log.render_canonical(one.body))])
+
+    made = log.append_decided(place, settings, take, also=refuse)
     events += made
     application = find_application(events, made[-1].about)
     if form is not Shown.TABLE:

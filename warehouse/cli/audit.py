@@ -46,6 +46,8 @@ def audit(
 ) -> None:
     """Show who took what, when, from which snapshot and under which agreement: releases, refusals, and manifests.
 
+    Without --agreement and --patient, changes of the standing list of withdrawals are shown too, by their numbers.
+
     Releases are found by a patient through keyed digests; of a manifest that was exported without an agreement it is
     not known whether a patient is in it (chest manifest used-by).
 

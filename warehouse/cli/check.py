@@ -62,6 +62,7 @@ def check(
         lake, as_of, snapshot, group, unpublished=unpublished, agreement=agreement, leaves=bool(name) and not suppress
     ) as warehouse:
         options.log_release(warehouse, check=name)
+        suppress = suppress or options.find_base(warehouse)
         results = checks.run_checks(warehouse, name, limit=0 if suppress else limit)
         if form is Format.JSON:
             write_json([_to_json(result, suppress) for result in results])

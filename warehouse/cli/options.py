@@ -181,6 +181,18 @@ def permit(warehouse: Session, agreement: str, *, leaves: bool) -> Session:
     return warehouse.under(Cover.of(found))
 
 
+def find_base(warehouse: Session) -> int:
+    """The base to which counts are rounded that a command shows without being asked to: where the lake enforces
+    agreements and there is none, else 0."""
+    from warehouse.access.current import may_have_events, read_current
+
+    if warehouse.cover or not may_have_events(warehouse.con, warehouse.location):
+        return 0
+    from warehouse.access.switch import is_enforced
+
+    return SUPPRESS if is_enforced(read_current(warehouse.con, warehouse.location)) else 0
+
+
 @contextlib.contextmanager
 def log_refusals(warehouse: Session) -> Iterator[None]:
     """Log what is refused within a `with` block, under the agreement of a session; show its warnings as notes."""

@@ -19,7 +19,8 @@ Inventory = Annotated[
     str,
     typer.Option(
         envvar="CHEST_INVENTORY",
-        help="Use this S3 Inventory as the listing: s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION.",
+        help="Use this S3 Inventory as the listing: s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION; or this table of "
+        "S3 Metadata: its ARN, ….metadata.json or …/*.parquet.",
         show_default=False,
     ),
 ]
@@ -97,8 +98,9 @@ def refresh(
     With --layout any, a bucket of DICOM files without .json headers is loaded: the headers are read from the files, by
     ranged requests up to the pixels (docs/any_bucket.md).
 
-    With --inventory the newest complete S3 Inventory replaces the listing of the whole bucket. It does not undo changes
-    that the lake has loaded since. Parts of the bucket (--prefix, --patient) are always listed directly.
+    With --inventory the newest complete S3 Inventory, or a live inventory table of S3 Metadata (docs/operations.md),
+    replaces the listing of the whole bucket. It does not undo changes that the lake has loaded since. Parts of the
+    bucket (--prefix, --patient) are always listed directly.
 
     With --engine a Spark cluster loads what does not fit into a single unit of 8,192 objects (docs/scale.md).
 

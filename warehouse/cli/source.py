@@ -8,6 +8,7 @@ import typer
 
 from warehouse.cli import interruption, options
 from warehouse.cli.output import Format, format_size, print_line, print_note, write_json
+from warehouse.cli.status import ROUNDED
 
 _app = typer.Typer(help="List the sources (buckets) of a lake, or remove one.", no_args_is_help=True)
 
@@ -23,7 +24,8 @@ def list_(
     snapshot: options.Snapshot = None,
     form: options.TableOrJson = Format.TABLE,
 ) -> None:
-    """List the sources of a lake, with the objects, size and patients of each.
+    """List the sources of a lake, with the objects, size and patients of each; where the lake enforces agreements,
+    rounded.
 
     \b
     Example:
@@ -33,13 +35,24 @@ def list_(
 
     with options.open_session(lake, None, snapshot, options.DEFAULT_GROUP) as warehouse:
         rows = list_sources(warehouse)
+        if base := options.find_base(warehouse):
+            from warehouse.disclosure_control import find_unit, round_count
+            from warehouse.query.rounded_status import find_most
+
+            unit = find_unit(find_most(warehouse), base)
+            rounded = [(round_count(row["objects"], unit), round_count(row["patients"], base)) for row in rows]
+            rows = [
+                row | {"objects": n, "patients": m, "bytes": None} for row, (n, m) in zip(rows, rounded, strict=True)
+            ]
+            print_note(ROUNDED.format(base=base))
     if form is Format.JSON:
         write_json(rows)
         return
     for row in rows:
         print_line(
-            f"{row['source']}  {row['objects']:,} objects, {format_size(row['bytes'])}, {row['patients']:,} patients, "
-            f"newest object {row['newest_object']:%Y-%m-%d}"
+            f"{row['source']}  {row['objects']:,} objects, "
+            + (f"{format_size(row['bytes'])}, " if row["bytes"] is not None else "")
+            + f"{row['patients']:,} patients, newest object {row['newest_object']:%Y-%m-%d}"
         )
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.output import Format, format_count, format_size, write_json, write_rows
+from warehouse.cli.output import Format, format_count, format_size, print_note, write_json, write_rows
 from warehouse.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: The note beside figures that were rounded without being asked to.
+ROUNDED = "This lake enforces agreements: numbers of patients are rounded to {base}, and others to what hides as many."
 #: The width that a meaning should get in a table, and the least width of a name.
 _MEANING, _NAME = 38, 26
 _GAP = 2  # between two columns
@@ -34,7 +36,8 @@ def status(
 ) -> None:
     """Show sources, the published snapshot, counts, rejects and the last refreshes.
 
-    The inventory counts the whole lake; patients, studies, series and images follow --as-of and --group.
+    The inventory counts the whole lake; patients, studies, series and images follow --as-of and --group. Where the lake
+    enforces agreements, numbers are rounded, so that no small one is disclosed.
 
     \b
     Example:
@@ -46,6 +49,11 @@ def status(
     with options.open_session(lake, as_of, snapshot, group) as warehouse:
         found = measure_status(warehouse)
         found |= summarise_access(warehouse.location, warehouse.settings)
+        if base := options.find_base(warehouse):
+            from warehouse.query.rounded_status import round_status
+
+            found = round_status(warehouse, found, base)
+            print_note(ROUNDED.format(base=base))
     if form is Format.JSON:
         write_json(found)
     else:
@@ -94,7 +102,8 @@ def _show_snapshot(out: Console, found: dict[str, Any], lake: str) -> None:
     for source in found["sources"]:
         out.print(
             f"source     {source['source']}  "
-            f"({format_count(source['objects'], 'object')}, {format_size(source['bytes'])})",
+            f"({format_count(source['objects'], 'object')}"
+            + (f", {format_size(source['bytes'])})" if source["bytes"] is not None else ")"),
             markup=False,
         )
 
@@ -147,10 +156,12 @@ def rejects(
     as_of: options.AsOf = None,
     snapshot: options.Snapshot = None,
     group: options.Group = options.DEFAULT_GROUP,
+    agreement: options.Agreement = "",
     form: options.Answer = None,
     output: options.Target = None,
 ) -> None:
-    """List the objects that could not be read, and why.
+    """List the objects that could not be read, and why. Their keys name patients: where the lake enforces agreements,
+    it needs one of everything, and chest status counts them by reason.
 
     \b
     Example:
@@ -158,8 +169,10 @@ def rejects(
     """
     from warehouse.query.origin import describe_origin
 
-    with options.open_session(lake, as_of, snapshot, group) as warehouse:
-        write_rows(warehouse.rejects(), form, output, origin=describe_origin(warehouse))
+    with options.open_session(lake, as_of, snapshot, group, agreement=agreement, leaves=True) as warehouse:
+        rows = warehouse.rejects()
+        options.log_release(warehouse, rows=len(rows))
+        write_rows(rows, form, output, origin=describe_origin(warehouse))
 
 
 def describe(

@@ -8,7 +8,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from json.encoder import encode_basestring as quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,12 @@ _UNDEFINED = 0xFFFFFFFF
 _BINARY = representations.BINARY | {"UN"}
 #: Those that SpecificCharacterSet applies to, besides PN (PS3.5 6.1.2.3).
 _ENCODED = frozenset(["LO", "LT", "SH", "ST", "UC", "UT"])
+#: Those whose value may have to be decoded.
+_TEXTS = _ENCODED | {"PN"}
+#: The most bytes of a value that is converted once for all files that have it.
+_SHORT = 64
+#: The most bytes of a sequence that is converted so.
+_MODERATE = 2048
 _ONE_TEXT = frozenset(["LT", "ST", "UT", "UR"])
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -54,24 +60,79 @@ def convert_dataset(dataset: Dataset, depth: int) -> Converted:
     for tag in sorted(items):
         # Not group lengths, commands, file meta information and padding.
         if tag & 0xFFFF and tag >> 16 not in (0, 2) and tag != 0xFFFCFFFC:
-            parts.append(f'"{tag:08X}":{_convert_element(dataset, tag, items[tag], encodings, is_signed, depth)}')
+            parts.append(_convert_element(dataset, tag, items[tag], encodings, is_signed, depth))
     return Converted("{" + ",".join(parts) + "}", _read_patient_id(items.get(_PATIENT_ID), encodings))
 
 
 def _convert_element(
     dataset: Dataset, tag: int, item: Any, encodings: Sequence[str], is_signed: bool, depth: int
 ) -> str:
-    value = item.value
-    vr = find_vr(tag, item.VR, is_signed)
+    """An element as a member of a JSON object."""
+    if isinstance(item, tuple):  # as it was read; pydicom has converted no other
+        _, stated, length, value, _, is_implicit, is_little_endian = item[:7]
+        value = value or b""
+        if length not in (len(value), _UNDEFINED):
+            raise UnreadableError("truncated: the file ends within its header")
+        if len(value) <= _SHORT:
+            if text := _convert_short(tag, stated, value, is_signed, is_little_endian):
+                return text
+        elif tag not in _PIXEL_TAGS:
+            vr = find_vr(tag, stated, is_signed)
+            if vr == "SQ" and stated != "UN":
+                convert = _convert_sequence if len(value) <= _MODERATE else _convert_sequence.__wrapped__
+                return f'"{tag:08X}":{convert(tag, value, is_implicit, is_little_endian, tuple(encodings), depth)}'
+            if _is_known(tag, vr):
+                return f'"{tag:08X}":{_convert_bytes(dataset, tag, vr, value, encodings, is_little_endian)}'
+    return f'"{tag:08X}":{_convert_other(dataset, tag, item, encodings, is_signed, depth)}'
+
+
+@lru_cache(maxsize=16_384)
+def _convert_short(tag: int, stated: str | None, value: bytes, is_signed: bool, is_little_endian: bool) -> str:
+    """A member of a JSON object for a value that needs nothing else of its data set; "" for another.
+
+    Images of a series have most of them in common.
+    """
+    vr = find_vr(tag, stated, is_signed)
+    is_plain = vr not in _TEXTS or (value.isascii() and b"\x1b" not in value)
+    if tag in _PIXEL_TAGS or not _is_known(tag, vr) or not is_plain:
+        return ""
+    return f'"{tag:08X}":{_convert_bytes(None, tag, vr, value, (), is_little_endian)}'
+
+
+def _is_known(tag: int, vr: str) -> bool:
+    """Whether the value is converted here. Of a private element of unknown VR pydicom may know what it is."""
+    return vr != "SQ" and (vr != "UN" or not tag >> 16 & 1)
+
+
+def _convert_other(dataset: Dataset, tag: int, item: Any, encodings: Sequence[str], is_signed: bool, depth: int) -> str:
     if tag in _PIXEL_TAGS:
         return _leave_out("OW", tag)
+    value = item.value
     if value is None or isinstance(value, bytes):
-        if value is not None and getattr(item, "length", _UNDEFINED) not in (len(value), _UNDEFINED):
-            raise UnreadableError("truncated: the file ends within its header")
-        # Of a private element of unknown VR pydicom may know what it is.
-        if vr != "SQ" and (vr != "UN" or not tag >> 16 & 1):
-            return _convert_bytes(dataset, tag, vr, value or b"", encodings, getattr(item, "is_little_endian", True))
+        vr = find_vr(tag, item.VR, is_signed)
+        if _is_known(tag, vr):
+            is_little_endian = getattr(item, "is_little_endian", True)
+            return _convert_bytes(dataset, tag, vr, value or b"", encodings, is_little_endian)
     return _convert_by_pydicom(dataset, tag, item, encodings, depth)
+
+
+@lru_cache(maxsize=1024)
+def _convert_sequence(
+    tag: int, value: bytes, is_implicit: bool, is_little_endian: bool, encodings: tuple[str, ...], depth: int
+) -> str:
+    """A sequence; those of images of a series are often the same."""
+    from pydicom import values
+
+    try:
+        items = values.convert_SQ(value, is_implicit, is_little_endian, [*encodings])
+    except Exception:  # whatever pydicom may meet in a damaged sequence
+        return _convert_binary("UN", tag, value)
+    return _convert_items(items, depth)
+
+
+def _convert_items(items: Any, depth: int) -> str:
+    found = ",".join(convert_dataset(one, depth - 1).text for one in items or [])
+    return f'{{"vr":"SQ","Value":[{found}]}}' if found else '{"vr":"SQ"}'
 
 
 @cache
@@ -99,7 +160,7 @@ def _leave_out(vr: str, tag: int) -> str:
 
 
 def _convert_bytes(
-    dataset: Dataset, tag: int, vr: str, value: bytes, encodings: Sequence[str], is_little_endian: bool
+    dataset: Dataset | None, tag: int, vr: str, value: bytes, encodings: Sequence[str], is_little_endian: bool
 ) -> str:
     if vr in _BINARY:
         return _convert_binary(vr, tag, value)
@@ -168,11 +229,12 @@ def _decode(value: bytes, vr: str, encodings: Sequence[str]) -> str:
     return charset.decode_bytes(value, [*encodings] or ["latin-1"], set() if vr in _ONE_TEXT else {0x5C})
 
 
-def _convert_names(dataset: Dataset, tag: int, value: bytes) -> list[str]:
+def _convert_names(dataset: Dataset | None, tag: int, value: bytes) -> list[str]:
     """Names as objects of their forms (PS3.5 6.2.1)."""
     if value.isascii() and b"\x1b" not in value:
         texts = [part.split("=", 2) for part in value.decode("ascii").split("\\")]
     else:
+        assert dataset is not None
         found = dataset[tag].value
         names = found if hasattr(found, "append") else [found]
         texts = [[name.alphabetic, name.ideographic, name.phonetic] for name in names]
@@ -198,8 +260,7 @@ def _convert_by_pydicom(dataset: Dataset, tag: int, item: Any, encodings: Sequen
     except Exception:  # whatever pydicom may meet in an invalid value
         return _convert_binary("UN", tag, raw)
     if vr == "SQ":
-        values = ",".join(convert_dataset(one, depth - 1).text for one in element.value or [])
-        return f'{{"vr":"SQ","Value":[{values}]}}' if values else '{"vr":"SQ"}'
+        return _convert_items(element.value, depth)
     known = vr if vr in representations.KNOWN else "UN"
     return _convert_bytes(dataset, tag, known, raw, encodings, getattr(item, "is_little_endian", True))
 

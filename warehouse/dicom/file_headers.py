@@ -28,8 +28,10 @@ from warehouse.errors import UnreadableError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-#: The first tag that is not read: pixel data, in any of its forms, and what comes after it.
-_PIXELS = 0x7FE00000
+#: The first tag that is not read: pixel data, in any of its forms, after the length of its group, and what follows.
+_PIXELS = 0x7FE00001
+#: The length of pixels that are compressed: they end where a delimiter says so (PS3.5 A.4).
+_UNDEFINED = 0xFFFFFFFF
 #: The most bytes that a deflated data set is inflated to, and how many of them its header may have.
 MAX_INFLATED, MAX_INFLATED_HEADER = 64_000_000, 16_000_000
 #: The most elements of a data set, not counting those within sequences, and the most items of all sequences. Enhanced
@@ -116,7 +118,7 @@ def _read(content: bytes, size: int) -> FileHeader:
     start = _Start(content, size)
     try:
         with _take_turn(content):
-            return _convert(filereader.read_partial(start, _find_pixels(), force=True))
+            return _convert(filereader.read_partial(start, _find_pixels(start, size), force=True))
     except _DeflatedError:
         if len(content) < size:
             raise NeedMoreError(size) from None
@@ -124,7 +126,9 @@ def _read(content: bytes, size: int) -> FileHeader:
         inflated, length = _inflate(content[start.tell() :])
         _require_few_items(inflated)
         try:
-            return _convert(filereader.read_dataset(_Start(inflated, length), False, True, stop_when=_find_pixels()))
+            start = _Start(inflated, length)
+            stop = _find_pixels(start, length)
+            return _convert(filereader.read_dataset(start, False, True, stop_when=stop))
         except NeedMoreError:
             raise UnreadableError(
                 f"deflated, and its header is larger than {MAX_INFLATED_HEADER // 1_000_000} MB inflated"
@@ -147,8 +151,8 @@ def _require_few_items(content: bytes) -> None:
         raise UnreadableError(f"its sequences have more than {MAX_ITEMS:,} items")
 
 
-def _find_pixels() -> Callable[[int, str | None, int], bool]:
-    """What pydicom asks of each element of a data set: whether the pixels begin."""
+def _find_pixels(file: io.BytesIO, size: int) -> Callable[[int, str | None, int], bool]:
+    """What pydicom asks of each element: whether the pixels begin, whose value must end within the file."""
     n_elements = 0
 
     def is_at_pixels(tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG001
@@ -156,7 +160,11 @@ def _find_pixels() -> Callable[[int, str | None, int], bool]:
         n_elements += 1
         if n_elements > MAX_ELEMENTS:
             raise UnreadableError(f"it has more than {MAX_ELEMENTS:,} elements before the pixels")
-        return int(tag) >= _PIXELS  # a comparison of pydicom's tags takes five times as long
+        if int(tag) < _PIXELS:  # a comparison of pydicom's tags takes five times as long
+            return False
+        if length != _UNDEFINED and file.tell() + length > size:
+            raise UnreadableError("truncated: the file ends within its pixels")
+        return True
 
     return is_at_pixels
 

@@ -20,7 +20,7 @@ from warehouse.lake import location, store
 from warehouse.lake.location import Location
 from warehouse.object_store.base import Bucket
 from warehouse.object_store.folder import FolderBucket
-from warehouse.object_store.inventory import open_listed
+from warehouse.object_store.listed import open_listed
 from warehouse.object_store.opening import open_bucket
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -94,7 +94,7 @@ def open_run(
             con,
             bucket.source,
             settings,
-            scope.find_scope(con, bucket.source, prefixes, patients, changed_prefixes),
+            scope.find_scope(con, bucket.source, prefixes, patients, changed_prefixes, layout),
             refresh_id or make_id(),
             progress,
             bucket=bucket,

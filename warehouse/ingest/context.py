@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.ingest.scope import Scope
 from warehouse.lake import store
@@ -45,8 +44,8 @@ class Run:
     place: Location = field(kw_only=True)
 
     def within(self, key: str) -> str:
-        """SQL that tests whether a key is in the run's scope; its list parameter `$prefixes` is `scope.prefixes`."""
-        return sql_files.fill(sql_files.read_statements("ingest/scope.sql")["within"], key=key)
+        """SQL that tests whether a key is in the run's scope; its parameters are `scope.parameters`."""
+        return self.scope.render_within(key)
 
     def commit(self, step: str, work: Callable[[], T], **counts: int) -> T:
         """Do work in one transaction, recorded with this refresh, the step and its counts."""

@@ -43,7 +43,7 @@ def give_up_headers(run: BucketRun) -> None:
 
 def _find_changes(run: BucketRun) -> bool:
     sql = sql_files.read_statements(_SQL)
-    values = {"source": run.source, "reads_dcm": run.layout.reads_dcm, "prefixes": list(run.scope.prefixes)}
+    values = {"source": run.source, "reads_dcm": run.layout.reads_dcm, **run.scope.parameters}
     run.con.execute(sql_files.fill(sql["changes"], within=run.within("key")), values)
     row = fetch_first(run.con.execute(sql["count"]))
     return bool(row and row[0])

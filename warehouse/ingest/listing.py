@@ -67,9 +67,11 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     is_new_layout = source_layouts.is_new(run)
     full = full or (is_new_layout and not run.layout.is_standard)  # every key is parsed again
     changes = sql_files.fill(sql["changes"], within=run.within("key"))
-    wanted = {"source": source, "full": full, "prefixes": list(run.scope.prefixes)}
+    wanted = {"source": source, "full": full, **run.scope.parameters}
     excluded = removal.read_excluded(run.con, run.place)
-    skipped = withholding.drop_skipped(_stream_listing(run), excluded)
+    skipped = [one for one in _stream_listing(run) if run.scope.covers(one.key)]
+    skipped = withholding.drop_skipped(skipped, excluded)
+    scope.leave_out_others(run.con, run.scope)
     if run.bucket.listed_at:
         _keep_newer(run, run.bucket.listed_at)
     scope.require_objects(run.con, source, run.scope)
@@ -155,7 +157,7 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     sql = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["skipped"], within=run.within("key"))
     run.con.register("skipped_found", pa.table(found))
     with connection.plan_as_written(run.con):
-        run.con.execute(sql, {"source": run.source, "prefixes": list(run.scope.prefixes)})
+        run.con.execute(sql, {"source": run.source, **run.scope.parameters})
     run.con.unregister("skipped_found")
     row = fetch_first(run.con.execute("select count(*) from skipped"))
     return int(row[0]) if row else 0

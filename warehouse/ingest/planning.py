@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from warehouse.engine import sql_files
@@ -45,7 +45,7 @@ def count_pending(run: Run, wanted: str) -> int:
     """Count the objects of the query `wanted`."""
     query = sql_files.fill(sql_files.read_statements(_SQL)["count"], wanted=wanted)
     with run.all_cores():
-        row = fetch_first(run.con.execute(query, {"source": run.source, "prefixes": list(run.scope.prefixes)}))
+        row = fetch_first(run.con.execute(query, {"source": run.source, **run.scope.parameters}))
     return int(row[0]) if row else 0
 
 
@@ -60,7 +60,7 @@ def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) 
     after, found, total = ("", "", ""), _PLAN_SIZE, 0
     while found == _PLAN_SIZE:
         places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
-        limits = {"source": run.source, "prefixes": list(run.scope.prefixes), "most": _PLAN_SIZE}
+        limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
         with run.all_cores():
             with connection.plan_as_written(run.con):
                 run.con.execute(query, {**limits, **places})
@@ -87,11 +87,23 @@ def _plan(run: Run, paired: bool, most_bytes: int) -> list[Unit]:
         run.con.execute(sql["pending_alone"], limit)
     run.con.execute("set preserve_insertion_order = false")
     most, room = max(1, run.settings.unit_objects), run.settings.unit_mb * 1_000_000
-    spans: list[Unit] = []
-    for place, size in run.con.execute(sql["sizes"], {"most": most_bytes or _ANY_SIZE}).fetchall():
-        now = spans[-1] if spans else None
-        if now and now.count < most and now.size + size <= room:
-            spans[-1] = Unit(now.first, place, now.size + size)
-        else:
-            spans.append(Unit(place, place, size))
-    return spans
+    return divide(run.con.execute(sql["sizes"], {"most": most_bytes or _ANY_SIZE}).fetchall(), most, room)
+
+
+def divide(sizes: Iterable[tuple[int, int]], most: int, room: int) -> list[Unit]:
+    """Divide consecutive objects, given by position and size, into units of at most so many and so many bytes.
+
+    An object that is larger than that is a unit of its own.
+    """
+    units: list[Unit] = []
+    first = last = count = total = 0
+    for place, size in sizes:
+        if count and (count == most or total + size > room):
+            units.append(Unit(first, last, total))
+            count = 0
+        if not count:
+            first, total = place, 0
+        last, count, total = place, count + 1, total + size
+    if count:
+        units.append(Unit(first, last, total))
+    return units

@@ -42,7 +42,7 @@ def _find_rules() -> str:
 def _reread(run: Run, wanted: str) -> int:
     sql = sql_files.read_statements(_SQL)
     source = {"source": run.source}
-    scope = {**source, "prefixes": list(run.scope.prefixes)}
+    scope = {**source, **run.scope.parameters}
     within = run.within("key")
     unread = sql_files.fill(sql["unread"], within=run.within("objects.key"))
 

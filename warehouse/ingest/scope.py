@@ -1,5 +1,8 @@
 """The part of a bucket that a refresh covers: keys by prefix, or all keys of some patients.
 
+In the standard layouts the keys of a patient have known prefixes. By a pattern the patient may be anywhere in a key:
+then wider prefixes are listed, and the keys that name other patients are left out.
+
 Messages never repeat a prefix or a patient, because they go into logs, where pseudonyms must not appear.
 """
 
@@ -14,6 +17,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.lake import connection
 from warehouse.object_store import keys
+from warehouse.object_store.layouts import Layout
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,15 +34,50 @@ _CHANGED = "changed_prefixes"
 class Scope:
     """The requested part: the union of prefixes and patients; without either, the whole bucket.
 
-    `prefixes` are the resulting prefixes, none within another; () is the whole bucket.
+    `parts` are prefixes by the name of what was asked for; `patients`, likewise by name, those whom the pattern of
+    `layout` finds in keys. `prefixes` are the prefixes to list, none within another; () is the whole bucket.
     """
 
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    patients: dict[str, str] = field(default_factory=dict)
+    layout: Layout = field(default_factory=Layout)
 
     @property
     def prefixes(self) -> tuple[str, ...]:
         """Prefixes such that each key of the part starts with exactly one of them."""
-        return _drop_covered(prefix for part in self.parts.values() for prefix in part)
+        of_patients = (prefix for one in self.patients.values() for prefix in self.layout.list_prefixes(one))
+        return _drop_covered([*(prefix for part in self.parts.values() for prefix in part), *of_patients])
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of `render_within`."""
+        if not self.patients:
+            return {"prefixes": list(self.prefixes)}
+        asked = _drop_covered(prefix for part in self.parts.values() for prefix in part)
+        return {"prefixes": list(asked), **_name_patients(self.layout, self.patients.values())}
+
+    def render_within(self, key: str) -> str:
+        """SQL that tests whether a key is in the part."""
+        if not self.patients:
+            return sql_files.fill(sql_files.read_statements(_SQL)["within"], key=key)
+        return _render_test(self.layout, key)
+
+    def covers(self, key: str) -> bool:
+        """Whether a key is in the part; the same in Python."""
+        if not self.patients:
+            return not self.parts or key.startswith(self.prefixes)
+        asked = tuple(prefix for part in self.parts.values() for prefix in part)
+        return key.startswith(asked) or self.layout.find_patient(key) in self.patients.values()
+
+
+def _name_patients(layout: Layout, patients: Iterable[str]) -> dict[str, Any]:
+    return {"patients": list(patients), "pattern": layout.pattern}
+
+
+def _render_test(layout: Layout, key: str) -> str:
+    """SQL that tests a key against `$prefixes`, and the patient that the pattern finds in it against `$patients`."""
+    sql = sql_files.read_statements(_SQL)["within_patients"]
+    return sql_files.fill(sql, key=key, number=str(layout.groups["patient"]))
 
 
 def check_scope(prefixes: Sequence[str], patients: Sequence[str]) -> None:
@@ -63,12 +102,19 @@ def find_scope(
     prefixes: Sequence[str],
     patients: Sequence[str],
     changed_prefixes: Sequence[str] = (),
+    layout: Layout | None = None,
 ) -> Scope:
-    """Resolve the part of a source: patients in every group that the lake has of it, in both layouts."""
+    """Resolve the part of a source: patients in every group that the lake has of it, in both standard layouts; or by
+    the pattern of its layout."""
     check_scope(prefixes, patients)
+    layout = layout or Layout()
     parts: dict[str, tuple[str, ...]] = {
         f"prefix {place}": (prefix,) for place, prefix in enumerate(prefixes, 1) if prefix
     }
+    changed = {_CHANGED: tuple(changed_prefixes)} if changed_prefixes else {}
+    named = {f"patient {place}": patient.strip(" ") for place, patient in enumerate(patients, 1)}
+    if not layout.is_standard:
+        return Scope(parts | changed, named, layout)
     if patients:
         known = con.execute(sql_files.read_statements(_SQL)["groups"], {"source": source}).fetchall()
         groups = sorted({*keys.GROUPS, *(group for (group,) in known)})
@@ -76,20 +122,31 @@ def find_scope(
             f"patient {place}": tuple(prefix for group in groups for prefix in keys.list_prefixes(patient, group))
             for place, patient in enumerate(patients, 1)
         }
-    return Scope(parts | ({_CHANGED: tuple(changed_prefixes)} if changed_prefixes else {}))
+    return Scope(parts | changed)
+
+
+def leave_out_others(con: duckdb.DuckDBPyConnection, asked: Scope) -> None:
+    """Drop the keys of `listing` that are not in the part, where the prefixes that were listed are wider."""
+    if asked.patients:
+        query = sql_files.fill(sql_files.read_statements(_SQL)["leave_out"], within=asked.render_within("key"))
+        con.execute(query, asked.parameters)
 
 
 def require_objects(con: duckdb.DuckDBPyConnection, source: str, asked: Scope) -> None:
     """Raise UsageError for a part that has no object, neither in the table `listing` nor in the lake."""
     query = sql_files.read_statements(_SQL)["any"]
-    for name, prefixes in asked.parts.items():
-        wanted: dict[str, Any] = {"source": source, "prefixes": list(prefixes)}
-        if name != _CHANGED and not fetch_first(con.execute(query, wanted)) and not _was_removed_before(con, wanted):
+    of_prefixes = [Scope({name: prefixes}) for name, prefixes in asked.parts.items() if name != _CHANGED]
+    of_patients = [Scope({}, {name: patient}, asked.layout) for name, patient in asked.patients.items()]
+    for part in (*of_prefixes, *of_patients):
+        wanted = {"source": source, **part.parameters}
+        found = con.execute(sql_files.fill(query, within=part.render_within("key")), wanted)
+        if not fetch_first(found) and not _was_removed_before(con, part, wanted):
+            (name,) = (*part.parts, *part.patients)
             what = "no key starts with it" if name.startswith("prefix") else "no object is of that name"
             raise UsageError(f"{source}: {name} of those given matches no object, {what}. Names are case-sensitive.")
 
 
-def _was_removed_before(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) -> bool:
+def _was_removed_before(con: duckdb.DuckDBPyConnection, part: Scope, wanted: dict[str, Any]) -> bool:
     """Whether the last listings removed such keys: then repeating their refresh is not a mistake."""
     from warehouse.lake import store
 
@@ -101,9 +158,10 @@ def _was_removed_before(con: duckdb.DuckDBPyConnection, wanted: dict[str, Any]) 
         if place and snapshot.info.get("source") == wanted["source"] and snapshot.info.get("removed")
     ]
     query = sql_files.read_statements(_SQL)["before"]
+    within = part.render_within("key")
     with connection.ignore_statistics_within(con):
         return any(
-            fetch_first(con.execute(sql_files.fill(query, version=str(number)), wanted))
+            fetch_first(con.execute(sql_files.fill(query, version=str(number), within=within), wanted))
             for number in before[-_LOOK_BACK:]
         )
 

@@ -46,11 +46,11 @@ def _recall_layout(con: duckdb.DuckDBPyConnection, source: str) -> Layout:
 
 
 def check_patients(layout: Layout, patients: Sequence[str]) -> None:
-    """Raise UsageError for patients of a source whose keys are not in the standard layouts."""
-    if patients and not layout.is_standard:
+    """Raise UsageError for patients of a source whose keys do not name them."""
+    if patients and not layout.is_standard and "patient" not in layout.groups:
         raise UsageError(
-            f"The keys of this source are laid out by {layout.describe()}: a refresh cannot be limited to patients. "
-            "Limit it to keys with --prefix, or refresh all."
+            f"The keys of this source, laid out by {layout.describe()}, do not name patients: only the headers do. A "
+            "refresh cannot be limited to patients. Limit it to keys with --prefix, or refresh all."
         )
 
 

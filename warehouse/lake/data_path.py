@@ -153,7 +153,7 @@ def read_mark_of_folder(data_path: str) -> tuple[str, int] | None:
     """The same for a data path that is a folder, without a connection."""
     path = Path(data_path, MARK)
     try:
-        return _parse_mark(str(path), path.read_text(encoding="utf-8") if path.exists() else None)
+        return _parse_mark(str(path), path.read_text("utf-8", "replace") if path.exists() else None)
     except OSError as error:
         raise LakeError(f"{path} cannot be read: {error.strerror}.") from None
 

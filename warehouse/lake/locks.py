@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import IO
 
 import duckdb
 
@@ -24,8 +25,9 @@ _ADVISORY_KEY = 0x6368657374
 #: The variable of a writer's connection that names the PostgreSQL process with its lock.
 _HOLDER = "chest_lock_holder"
 _LOCK = "writer.lock"
-#: Attempts to take the lock, within 70 ms.
-_TRIES = 4
+#: How long a writer waits for readers that look at the lock (is_held), and how long between two attempts, in seconds.
+#: Each has it for a moment, but on a busy machine many may follow one another.
+_PATIENCE, _PAUSE = 60.0, 0.01
 
 
 def _to_busy_error(location: Location) -> LakeBusyError:
@@ -78,17 +80,29 @@ def _hold_file_lock(location: Location) -> Iterator[None]:
     try:
         handle = files.open_lock(path)
     except OSError as error:
-        raise LakeError(f"The lake {location.name} cannot be written: {error.strerror} ({path.name}).") from None
+        raise LakeError(
+            f"The lake {location.name} cannot be written: {error.strerror} ({path.name}). Give this user the right to "
+            "write there."
+        ) from None
     with handle:
-        for attempt in range(_TRIES):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == _TRIES - 1:
-                    raise _to_busy_error(location) from None
-                time.sleep(0.01 * 2**attempt)  # a reader may have it for a moment (is_held)
+        until = time.monotonic() + _PATIENCE
+        while not _take(handle, fcntl.LOCK_EX):
+            if not _take(handle, fcntl.LOCK_SH) or time.monotonic() > until:  # readers share it, a writer does not
+                raise _to_busy_error(location)
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            time.sleep(_PAUSE)
         yield
+
+
+def _take(handle: IO[bytes], kind: int) -> bool:
+    """Whether a lock of a kind could be taken at once."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def is_held(location: Location) -> bool:

@@ -17,7 +17,7 @@ def read_text(con: duckdb.DuckDBPyConnection, where: str) -> str | None:
     """Read a file; None if there is none, OSError or duckdb.Error if it cannot be read."""
     if "://" not in where:
         path = Path(where)
-        return path.read_text(encoding="utf-8") if path.exists() else None
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
     try:
         query = sql_files.fill(sql_files.read_statements(_SQL)["read_text"], path=sql_files.literal(where))
         row = fetch_first(con.execute(query))

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.errors import SourceError, UsageError
 from warehouse.filesystem import files
 from warehouse.object_store import inventory_files
-from warehouse.object_store.base import Bucket, ReadFailure, listing_schema
-from warehouse.object_store.opening import open_bucket
+from warehouse.object_store.base import ReadFailure, listing_schema
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
 
@@ -51,35 +50,15 @@ class Inventory:
     notes: tuple[str, ...] = ()
 
 
-def open_listed(source: str, settings: Settings) -> Bucket:
-    """Open the bucket of a source, listed by its inventory if `settings.inventory` names one; see `open_bucket`.
-
-    The setting may have several addresses, separated by white space, each for the source whose bucket it names. If
-    several sources are configured, one without an inventory is listed directly; otherwise that is a UsageError.
-    """
-    if not settings.inventory or not (source.startswith("s3://") or not settings.sources):
-        return open_bucket(source, settings)
-    name = source.removeprefix("s3://").partition("/")[0]
-    addresses = settings.inventory.split()
-    mine = [address for address in addresses if _split_address(address)[1] == name]
-    if not source.startswith("s3://"):
-        raise UsageError(f"{source} is a folder: only buckets on S3 have inventories. Unset CHEST_INVENTORY.")
-    if mine:
-        return InventoryBucket(source, settings, mine[0])
-    if settings.sources:
-        return open_bucket(source, settings)
-    other = _split_address(addresses[0])[1]
-    raise UsageError(f"{addresses[0]} is the inventory of the bucket {other}, not of {name}. Correct CHEST_INVENTORY.")
-
-
-def _split_address(address: str) -> tuple[str, str]:
-    """Split an address into its path without a trailing slash, and the bucket of the inventory."""
+def split_address(address: str) -> tuple[str, str]:
+    """Split an address into its path without a trailing slash, and the bucket of the inventory; UsageError if it has
+    another form."""
     place = address.rstrip("/")
     parts = place.removeprefix("s3://").split("/")
     if not place.startswith("s3://") or len(parts) < 3:
         raise UsageError(
             f"{address} is not an inventory. Give  s3://BUCKET/PREFIX/SOURCE-BUCKET/CONFIGURATION,  the folder with "
-            "subfolders named by date."
+            "subfolders named by date, or a table of S3 Metadata: its ARN, its  ….metadata.json  or  …/*.parquet."
         )
     return place, parts[-2]
 
@@ -89,7 +68,7 @@ class InventoryBucket(S3Bucket):
 
     def __init__(self, url: str, settings: Settings, address: str) -> None:
         super().__init__(url, settings)
-        self._address, _ = _split_address(address)
+        self._address, _ = split_address(address)
         self._check_filter()
         self._place = S3Bucket(self._address, settings)
         self._inventory = find_newest(self._place, self._name)

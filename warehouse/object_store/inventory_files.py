@@ -126,7 +126,7 @@ def _to_listing(batch: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch:
             found.cast(pa.string()),
             size,
             pc.utf8_trim(batch.column("etag").cast(pa.string()), '"'),
-            _to_utc(when),
+            to_utc(when),
         ],
         listing_schema(),
     )
@@ -144,7 +144,8 @@ def _decode_keys(found: pa.Array) -> pa.Array:
     return pc.replace_with_mask(found, odd, spelt)
 
 
-def _to_utc(when: Any) -> Any:
+def to_utc(when: Any) -> Any:
+    """Convert times, those without a time zone being UTC, to a listing's type."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -97,6 +97,23 @@ class Layout:
         held = any(re.fullmatch(HELD_BACK, segment) for segment in source.split("/"))
         return self.group or ("validation" if held else "training")
 
+    def find_patient(self, key: str) -> str:
+        """The patient that the pattern finds in a key; "" if it finds none."""
+        match = re.fullmatch(self.pattern, key)
+        return (match.groupdict().get("patient") or "").strip(" ") if match else ""
+
+    def list_prefixes(self, patient: str) -> list[str]:
+        """Prefixes of all keys that name a patient; of keys of other patients too, such as P10 beside P1.
+
+        Only a template that begins with the patient, or with fixed text and the patient, needs less than all of the
+        keys with that text. In a key there may be spaces before the patient.
+        """
+        if "(?P<" in self.text:
+            return [""]
+        first = _PLACEHOLDER.search(self.text)
+        start = self.text[: first.start()] if first else self.text
+        return [f"{start}{patient}", f"{start} "] if first and first[1] == "patient" else [start]
+
     def parse_key(self, key: str, source: str = "") -> FoundKey:
         """Parse a key; not for the standard layouts."""
         if re.fullmatch(_ARCHIVE, key):

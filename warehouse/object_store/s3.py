@@ -1,19 +1,19 @@
 """Buckets on S3: reading through obstore, with boto3's credentials; boto3 for everything else.
 
 obstore is many times faster, but its paths cannot represent every S3 key (leading or trailing slashes, empty segments,
-`.`, control characters): such keys are read with boto3. Keys are listed unchanged (s3_listing.py).
+`.`, control characters): such keys are read with boto3. Keys are listed unchanged (s3_listing.py). Both clients are of
+s3_connecting.py.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
-from warehouse.errors import SourceDownError, SourceError, UsageError
+from warehouse.errors import SourceError, UsageError
+from warehouse.object_store import s3_connecting
 from warehouse.object_store.base import (
     CHANGED_SINCE_LISTING,
     DELETED_SINCE_LISTING,
@@ -31,10 +31,7 @@ from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from obstore.store import S3Store
 
-#: The most threads that list a bucket. More save little time: taking a page apart takes a thread's turn.
-_MOST_LISTERS = 16
 #: The least chunk size of a stream, in bytes.
 _CHUNK = 1 << 20
 
@@ -42,25 +39,6 @@ _CHUNK = 1 << 20
 def is_spellable(key: str) -> bool:
     """Whether obstore can read a key unchanged: it drops outer slashes and refuses some segments."""
     return key.isprintable() and not any(segment in ("", ".", "..") for segment in key.split("/"))
-
-
-def _certificate_options(bundle: str) -> dict[str, Any]:
-    """obstore's options for a certificate bundle that replaces the system's certificates, as for boto3."""
-    return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True} if bundle else {}
-
-
-def _refuse_fork(source: str) -> None:
-    """Raise UsageError in a process that was forked from one that has read S3: obstore would wait forever there."""
-    process = os.getpid()
-    if _read_in.setdefault("process", process) != process:
-        raise UsageError(
-            f"{source} cannot be read in a forked process, because the process that started it has read S3. Start "
-            "workers by spawn:  DataLoader(…, multiprocessing_context='spawn')"
-        )
-
-
-#: The process that has started obstore's threads, which do not outlive a fork.
-_read_in: dict[str, int] = {}
 
 
 class S3Bucket:
@@ -81,72 +59,10 @@ class S3Bucket:
         if not self._name:
             raise UsageError(f"{url}: the name of the bucket is missing. Example: s3://chest-data-warehouse")
         self.source = f"s3://{self._name}/{self._below}".rstrip("/")
-        _refuse_fork(self.source)
         self._threads = settings.fetch_threads
-        self._listers = min(_MOST_LISTERS, settings.fetch_threads)
+        self._listers = min(s3_connecting.MOST_LISTERS, settings.fetch_threads)
         self._etags = Etags(is_compared=bool(settings.check_etags))
-        self._client, self._store = self._connect(settings)
-
-    def _connect(self, settings: Settings) -> tuple[Any, S3Store]:
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-        from obstore.auth.boto3 import Boto3CredentialProvider
-        from obstore.store import S3Store
-
-        try:
-            session = aws.create_session()
-            region = session.region_name or "us-east-1"
-            config = Config(max_pool_connections=_MOST_LISTERS, **aws.client_timeouts(settings))
-            bundle = aws.find_ca_bundle(session)
-            if aws.find_credentials(session, self.source) is None:
-                raise SourceError(
-                    f"{self.source}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
-                )
-            client = session.client("s3", region_name=region, config=config)
-            region = self._find_region(client) or region
-            url = aws.find_endpoint(session)
-        except (BotoCoreError, ValueError) as error:
-            raise SourceError(f"{self.source}: {aws.to_one_line(error)} Check the AWS settings.") from None
-        seconds = settings.request_seconds
-        where: dict[str, Any] = {"endpoint": url, "virtual_hosted_style_request": False} if url else {}
-        options = {
-            "allow_http": url.startswith("http://"),
-            "pool_max_idle_per_host": str(self._threads),
-            "connect_timeout": timedelta(seconds=min(5.0, seconds)),
-            "read_timeout": timedelta(seconds=seconds),
-            **_certificate_options(bundle),
-        }
-        store = S3Store(
-            self._name,
-            region=region,
-            credential_provider=Boto3CredentialProvider(session),
-            client_options=options,  # type: ignore[arg-type]  # its stubs lack the certificates
-            # Long enough for brief throttling to pass, short enough that a user does not think it hangs.
-            retry_config={
-                "max_retries": 10,
-                "backoff": {"max_backoff": timedelta(seconds=5)},
-                "retry_timeout": timedelta(seconds=2 * seconds),
-            },
-            **where,
-        )
-        return client, store
-
-    def _find_region(self, client: Any) -> str:
-        """The region of the bucket, which may differ from the profile's; SourceError if it is not accessible."""
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        try:
-            answer = client.list_objects_v2(Bucket=self._name, Prefix=self._below, MaxKeys=1)
-        except ClientError as error:
-            raise aws.to_source_error(self.source, error) from None
-        except BotoCoreError as error:
-            raise aws.to_connection_error(self.source, error) from None
-        except ResponseParserError:  # neither of boto3's other errors
-            raise self._to_listing_error() from None
-        except RecursionError:  # boto3 looks for a region in each redirection
-            raise SourceError(f"{self.source}: the server redirects every request. Check AWS_ENDPOINT_URL.") from None
-        return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+        self._client, self._store = s3_connecting.connect(self.source, self._name, self._below, settings)
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
         """Stream the listing, a large one in any order, with keys relative to the bucket's prefix."""
@@ -169,13 +85,7 @@ class S3Bucket:
         except (ClientError, BotoCoreError) as error:
             raise aws.to_source_error(self.source, error) from None
         except NotAListingError:
-            raise self._to_listing_error() from None
-
-    def _to_listing_error(self) -> SourceDownError:
-        return SourceDownError(
-            f"{self.source}: the answer was not a listing, or was incomplete. Nothing was changed. Check for a proxy "
-            "or a login page in between, and run it again."
-        )
+            raise s3_connecting.to_listing_error(self.source) from None
 
     def page(
         self, below: str, after: str, *, delimiter: str = "", most: int = 1000
@@ -198,7 +108,7 @@ class S3Bucket:
         except (ClientError, BotoCoreError) as error:
             raise aws.to_source_error(self.source, error) from None
         except ResponseParserError:
-            raise self._to_listing_error() from None
+            raise s3_connecting.to_listing_error(self.source) from None
         rows = [(row["Key"][cut:], int(row["Size"]), row["ETag"].strip('"')) for row in answer.get("Contents", [])]
         folders = [found["Prefix"][cut:] for found in answer.get("CommonPrefixes", [])]
         last = max([*(key for key, _, _ in rows[-1:]), *(f"{folder}\U0010ffff" for folder in folders[-1:])], default="")

@@ -9,7 +9,7 @@ import duckdb
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
-from warehouse.errors import LakeError
+from warehouse.errors import AccessRefusedError, LakeError
 from warehouse.lake import store
 
 if TYPE_CHECKING:
@@ -127,5 +127,12 @@ class Views:
         """One row per reject: key, etag, reason, first_seen, last_seen and more.
 
         Limited to the session's group, but not by as-of date, because the date of an unreadable object is uncertain.
+        AccessRefusedError under an agreement that covers not everything of a group: what an object is that could not be
+        read is not known.
         """
+        if self.cover and not self.cover.is_by_group:
+            raise AccessRefusedError(
+                f"Agreement {self.cover.agreement} does not cover rejects: of what they are is not known, and it is "
+                "limited to modalities, centres or fields."
+            )
         return self.con.sql(sql_files.read_statements("reports/rejects.sql")["rejects"])

@@ -2,7 +2,8 @@
 
 Rounding protects a number. Two rounded numbers of sets that differ by one patient can still disclose that patient, when
 many such pairs are asked for. So a caller who may see counts alone is remembered: what was counted for them, as sets of
-digests. Two sets may be equal, or differ by at least the base on each side on which they differ. An answer may show
+digests. Two sets may be equal, or differ by at least the base on each side on which they differ; and so may a set and
+two others together that have nobody in common. An answer may show
 several counts, such as the steps of a cohort, which are rounded together: each is compared with its own earlier ones.
 
 A refusal discloses that there is a small difference, one bit. So after some refusals a caller gets no new counts. A
@@ -16,7 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from warehouse.access.patient_sets import DifferenceError, differ_by_few, digest_set, to_array
+from warehouse.access.patient_sets import DifferenceError, adds_up_to_nearly, differ_by_few, digest_set, to_array
 
 if TYPE_CHECKING:
     from warehouse.access.patient_sets import Digests
@@ -78,10 +79,11 @@ class Memory:
 
     def _compare(self, caller: str, name: str, found: Digests, base: int) -> None:
         self._require_patience(caller)
-        earlier = (each for (whose, what, _), each in self._seen.items() if (whose, what) == (caller, name))
-        if any(differ_by_few(found, each, base) for each in earlier):
+        earlier = [each for (whose, what, _), each in self._seen.items() if (whose, what) == (caller, name)]
+        if any(differ_by_few(found, each, base) for each in earlier) or adds_up_to_nearly(found, earlier, base):
             self._refused[caller] += 1
             raise DifferenceError(
-                f"This count is refused: it differs from an earlier one that you were shown by fewer than {base} "
-                "patients, who could be disclosed by the difference. Ask for sets that differ by more."
+                "This count is refused: it differs from an earlier one that you were shown, or from the sum of two, by "
+                f"fewer than {base} patients, who could be disclosed by the difference. Ask for sets that differ by "
+                "more."
             )

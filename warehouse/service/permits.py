@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from warehouse.access import log, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover, Request, cover_request
-from warehouse.access.enforcement import require_in_force
+from warehouse.access.enforcement import find_day, require_in_force
 from warehouse.access.programme import read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer
@@ -60,7 +60,7 @@ class Permits:
             return replace(scope, cover=None)
         try:
             found = find_agreement(events, caller.agreement, read_programme_end(self.settings))
-            require_in_force(found, self.settings.data_use.split())
+            require_in_force(found, self.settings.data_use.split(), find_day(events))
             cover = Cover.of(found)
             judged = cover_request(cover, Request(frozenset({scope.group})))
             if judged.answer is not Answer.YES:

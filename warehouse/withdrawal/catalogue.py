@@ -70,12 +70,23 @@ class Catalogue:
         }
 
     def compact(self) -> None:
-        """Write PostgreSQL's tables of the catalogue anew, without the versions of rows that are gone."""
+        """Write PostgreSQL's tables of the catalogue anew, without the versions of rows that are gone, and what its
+        planner knows of their values; as far as this user may, PostgreSQL skips the rest."""
         schema = sql_files.identifier(self.place.schema)
         names = [name for (name,) in self.run("table_names", schema=sql_files.literal(self.place.schema))]
         for name in names:
-            statement = sql_files.literal(f"vacuum full {schema}.{sql_files.identifier(name)}")
+            statement = sql_files.literal(f"vacuum (full, analyze) {schema}.{sql_files.identifier(name)}")
             self.run("execute", statement=statement)
+        self.run("execute", statement=sql_files.literal("vacuum full pg_catalog.pg_statistic"))
+
+    def list_planner_texts(self) -> list[tuple[str, str, str]]:
+        """What PostgreSQL's planner knows of values of the catalogue's tables: table, column and values."""
+        schema = sql_files.literal(self.place.schema)
+        statement = (
+            "select tablename::text, attname::text, concat(most_common_vals::text, histogram_bounds::text) "
+            f"from pg_stats where schemaname = {schema}"
+        )
+        return self.run("planner", statement=sql_files.literal(statement))
 
     def require_lock(self) -> None:
         """LakeError if the writer's lock was lost meanwhile."""

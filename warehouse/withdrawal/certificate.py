@@ -100,7 +100,8 @@ def build_certificate(place: Location, done: Purge, found: Proof) -> Certificate
         "texts_redacted": {"rows": done.n_mentions, "catalogue": done.n_texts},
         "snapshots": sorted(done.snapshots),
         "files": [asdict(change) for change in done.changes],
-        "files_removed": len(done.removed_files),
+        "files_removed": len(done.removed.files),
+        "versions": asdict(done.removed.versions) if done.removed.versions else None,
         "objects_in_buckets": [
             {"source": one.source, "kind": one.kind, "objects": one.n_objects, "bytes": one.bytes}
             for one in sorted(done.withheld, key=lambda one: (one.source, one.kind))
@@ -139,6 +140,7 @@ def _render_lines(document: dict[str, Any], digest: str) -> Iterator[str]:
         f"searched   files: {searched['files']:,}, bytes: {searched['bytes']:,}, catalogues: "
         f"{len(searched['catalogues']):,}, by {', '.join(searched['by'])}"
     )
+    yield from _render_versions(document["versions"])
     for backup in document["backups"]:
         state = "renewed" if backup["renewed"] else f"NOT renewed, {backup['problem']}"
         yield f"backup     {backup['folder']}: {state}"
@@ -146,6 +148,17 @@ def _render_lines(document: dict[str, Any], digest: str) -> Iterator[str]:
         yield f"FOUND      {one}"
     yield from _render_objects(document["objects_in_buckets"])
     yield f"digest     {digest}"
+
+
+def _render_versions(versions: dict[str, Any] | None) -> Iterator[str]:
+    if not versions:
+        return
+    yield (
+        f"versions   earlier versions removed: {versions['removed']:,}, unfinished uploads: {versions['uploads']:,}, "
+        f"left: {versions['left']:,}"
+    )
+    if versions["unknown"]:
+        yield f"           Whether the bucket keeps others is not known ({versions['unknown']}): ask whoever runs it."
 
 
 def _render_objects(objects: list[dict[str, Any]]) -> Iterator[str]:

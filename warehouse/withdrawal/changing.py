@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from warehouse.access import log
+from warehouse.access.naming import refuse_names
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
@@ -15,7 +17,7 @@ from warehouse.lake import store, waiting
 from warehouse.lake.location import Location
 from warehouse.lake.read_copy import drop_read_copy
 from warehouse.settings import Settings
-from warehouse.withdrawal import matching, standing_list
+from warehouse.withdrawal import matching, recording, standing_list
 from warehouse.withdrawal.digests import Key, open_key
 from warehouse.withdrawal.standing_list import Entry
 
@@ -155,6 +157,7 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
         key = open_key(con, place, {entry.key_check for entry in entries.values()})
         given = {key.digest_patient(patient): patient for patient in patients}
         changes = plan(entries, set(given))
+        refuse_names(con, {text for change in changes for text in (change.reason, change.allowed_by)})
         drop_read_copy(place)  # readers see the change from its commit on
         version = _commit(con, key, changes) if changes else _find_newest(con)
         there = key.find_patients(matching.list_names(con), set(given))
@@ -191,13 +194,18 @@ def _commit(con: duckdb.DuckDBPyConnection, key: Key, changes: Sequence[_Change]
         "changed_by": store.get_author(),
         "key_check": key.check,
     }
-    rows = pa.Table.from_pylist([{**same, **asdict(change)} for change in changes])
-    con.register("changes_of_list", rows)
+    rows = [{**same, **asdict(change)} for change in changes]
+    there = log.read_rows(con)
+    made = log.chain_events(there[-1] if there else None, [recording.describe_change(con, there, rows)])
+    con.register("changes_of_list", pa.Table.from_pylist(rows))
+
+    def work() -> None:
+        con.execute(sql_files.read_statements(_SQL)["insert"])
+        log.insert_events(con, made)
+
     try:
-        insert = sql_files.read_statements(_SQL)["insert"]
-        store.transact(
-            con, f"standing list {version}", lambda: con.execute(insert), withdrawals=version, changes=len(changes)
-        )
+        facts = {"withdrawals": version, "changes": len(changes)}
+        store.transact(con, f"standing list {version}", work, access=log.describe_head(made), **facts)
     finally:
         con.unregister("changes_of_list")
     return version

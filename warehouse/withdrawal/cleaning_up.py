@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
-from warehouse.errors import LakeError, WarehouseError
+from warehouse.engine.programs import run_apart
+from warehouse.errors import WarehouseError
+from warehouse.filesystem import leftovers
 from warehouse.lake import backup, locks, waiting
 from warehouse.lake.backup import compaction
 from warehouse.lake.backup.contents import MARK
 from warehouse.lake.backup.known import list_known
+from warehouse.lake.doctor.findings import ASIDE
+from warehouse.lake.doctor.surroundings import list_temporary_places
+from warehouse.lake.stored_files import open_storage
 from warehouse.withdrawal import catalogue as catalogues
 
 if TYPE_CHECKING:
     from warehouse.lake.location import Location
+    from warehouse.lake.stored_versions import Versions
     from warehouse.settings import Settings
 
 _SQL = "withdrawal/proof.sql"
@@ -32,27 +37,55 @@ class KnownBackup:
     problem: str
 
 
-def remove_files(place: Location, settings: Settings) -> list[str]:
-    """Remove the files that no snapshot names any longer, those of maintenance too, and those that none ever did."""
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The files that were removed; and what a bucket kept of such files, None for a folder."""
+
+    files: list[str]
+    versions: Versions | None = None
+
+
+def remove_files(place: Location, settings: Settings) -> Removed:
+    """Remove the files that no snapshot names any longer, those of maintenance too, and those that none ever did; what
+    a repair has set aside, what processes that were killed have left behind, and earlier versions in a bucket."""
     sql = sql_files.read_statements(_SQL)
     with waiting.open_writer(place, settings) as con:
         removed = [str(path) for (path,) in con.execute(sql["cleanup"]).fetchall()]
         query = sql_files.fill(sql["orphans"], dry_run="false")
-        return removed + [str(path) for (path,) in con.execute(query).fetchall()]
+        removed += [str(path) for (path,) in con.execute(query).fetchall()]
+        storage = open_storage(place, settings)
+        for name in storage.list_files():
+            if name.endswith(ASIDE):
+                storage.remove(name)
+                removed.append(place.data_path + name)
+        for path in place.folder.glob(f"*{ASIDE}") if place.folder else ():
+            path.unlink(missing_ok=True)
+            removed.append(str(path))
+        for folder in (*list_temporary_places(place), tempfile.gettempdir()):
+            leftovers.remove_dead(folder)
+        if not place.data_path.startswith("s3://"):
+            return Removed(removed)
+        from warehouse.lake.stored_versions import remove_versions
+
+        return Removed(removed, remove_versions(place))
+
+
+def describe_left(place: Location, removed: Removed) -> list[str]:
+    """What a bucket did not let go, as a finding: nobody has read it, so nothing proves that it names nobody."""
+    if not removed.versions or not removed.versions.left:
+        return []
+    return [
+        f"{place.data_path}: {removed.versions.left:,} earlier versions or unfinished uploads of files of the lake are "
+        f"left ({removed.versions.why}). Remove them, or let the purge do it: s3:ListBucketVersions, "
+        "s3:DeleteObjectVersion, s3:AbortMultipartUpload"
+    ]
 
 
 def compact_catalogue(place: Location, settings: Settings) -> None:
     """Write the catalogue anew, so that no page or row version of it holds what was removed."""
     with locks.hold_lock(place, settings):
         if not place.is_postgres:
-            done = subprocess.run(  # noqa: S603
-                [sys.executable, "-I", compaction.__file__, str(place.catalogue)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise LakeError(f"The catalogue cannot be compacted: {done.stderr.strip()}. Run it again.")
+            run_apart(compaction.__file__, str(place.catalogue), f"compacting the catalogue {place.catalogue}")
             return
     with catalogues.open_catalogue(place, settings) as catalogue:
         catalogue.compact()

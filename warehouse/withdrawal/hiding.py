@@ -47,12 +47,12 @@ def hide_withdrawn(
         return version, None
     catalogue = store.find_catalogue(location)
     key = open_key(con, location, checks)
-    data_files = stored.list_data_files(con, catalogue, location.data_path)
+    data_files = stored.list_data_files(con, location, catalogue)
     found = rows.find_rows(con, data_files, rows.find_names(con, data_files, key, digests))
     if not found.rows:
         return version, None
     folder = files.make_temporary_folder()
-    deletes = stored.list_delete_files(con, catalogue, location.data_path)
+    deletes = stored.list_delete_files(con, location, catalogue)
     _copy_catalogue(con, location, catalogue, folder)
     _delete_rows(con, found, data_files, deletes, folder)
     _attach_copy(con, location, folder, snapshot)

@@ -7,9 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from warehouse.access.vocabulary import REPLACEMENT
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
-from warehouse.withdrawal.redaction import REPLACEMENT, Patterns
+from warehouse.engine.rows import fetch_first
+from warehouse.withdrawal.redaction import Patterns
 from warehouse.withdrawal.rows import list_patient_tables
 from warehouse.withdrawal.stored import DataFile, render_scan
 
@@ -75,13 +77,25 @@ def _search(
     return found, int(row[0]) if found else 0
 
 
+def redact_texts(con: duckdb.DuckDBPyConnection, texts: list[str], pattern: str) -> list[str]:
+    """What a purge makes of texts, by the same expression as in the files."""
+    query = f"select list_transform($texts, lambda item: {_render_redaction('item', pattern)})"
+    row = fetch_first(con.execute(query, {"texts": texts}))
+    return list(row[0]) if row else []
+
+
 def _render_replacement(column: columns.Column, pattern: str) -> str:
     name = sql_files.identifier(column.name)
-    value = "item" if column.type.endswith("[]") else f"cast({name} as varchar)"
+    if column.type.endswith("[]"):
+        value = f"list_transform({name}, lambda item: {_render_redaction('item', pattern)})"
+    else:
+        value = _render_redaction(f"cast({name} as varchar)", pattern)
+    return f"cast({value} as {column.type}) as {name}"
+
+
+def _render_redaction(value: str, pattern: str) -> str:
     before, after = ("\\1", "\\2") if re.compile(pattern).groups == 2 else ("\\1\\3", "\\2\\4")
     replacement = sql_files.literal(f"{before}{REPLACEMENT}{after}")
     for _ in range(2):  # two that share a space between them
         value = f"regexp_replace({value}, {sql_files.literal(pattern)}, {replacement}, 'g')"
-    if column.type.endswith("[]"):
-        value = f"list_transform({name}, lambda item: {value})"
-    return f"cast({value} as {column.type}) as {name}"
+    return value

@@ -7,19 +7,18 @@ digest.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from warehouse.engine import sql_files
+from warehouse.engine.programs import run_apart
 from warehouse.engine.rows import fetch_first
-from warehouse.errors import LakeError
-from warehouse.lake.location import Location, parse_address
-from warehouse.lake.read_copy import READ_COPY
+from warehouse.lake.location import READ_COPY, Location, parse_address
+from warehouse.lake.stored_files import open_storage
 from warehouse.withdrawal import catalogue as catalogues
 from warehouse.withdrawal import raw_search, rows, stored
 from warehouse.withdrawal.redaction import Patterns
@@ -61,11 +60,11 @@ def search(
     found.by = ["digest of each name", *(["values"] if names else []), *(["bytes"] if patterns.distinctive else [])]
     for lake in (place, *(parse_address(one.folder) for one in known if not one.problem)):
         with catalogues.open_catalogue(lake, settings) as catalogue:
-            files = stored.list_data_files(catalogue.con, catalogue.schema, lake.data_path)
+            files = stored.list_data_files(catalogue.con, lake, catalogue.schema)
             if rows.find_names(catalogue.con, files, key, digests):
                 found.findings.append(f"{lake.name}: a name in a table")
             others = _list_others(catalogue, files)
-            _search_files(catalogue, lake, files, patterns, names, others, found)
+            _search_files(catalogue, lake, settings, files, patterns, names, others, found)
             _search_catalogue(catalogue, patterns, found)
         if not lake.is_postgres and patterns.distinctive:
             _search_bytes_apart(lake.catalogue, patterns, others, found)
@@ -86,29 +85,54 @@ def _list_others(catalogue: catalogues.Catalogue, files: list[DataFile]) -> list
 def _search_files(
     catalogue: catalogues.Catalogue,
     lake: Location,
+    settings: Settings,
     files: list[DataFile],
     patterns: Patterns,
     names: dict[str, str],
     others: list[str],
     found: Proof,
 ) -> None:
-    """Search every Parquet file below the data path, whether the catalogue names it or not."""
+    """Search every file below the data path and in the lake's folder, whether the catalogue names it or not: the values
+    of Parquet, the bytes of all."""
     con, sql = catalogue.con, sql_files.read_statements(_SQL)
     keys = {file.path: file.encryption_key for file in files}
-    keys |= {file.path: file.encryption_key for file in stored.list_delete_files(con, catalogue.schema, lake.data_path)}
-    query = sql_files.fill(sql["files"], pattern=sql_files.literal(f"{lake.data_path}**/*.parquet"))
-    for (path,) in con.execute(query).fetchall():
+    keys |= {file.path: file.encryption_key for file in stored.list_delete_files(con, lake, catalogue.schema)}
+    for path in _list_paths(lake, settings):
+        name = f"{lake.name}, {patterns.redact(path.removeprefix(lake.data_path).removeprefix(f'{lake.folder}/'))}"
+        if patterns.find(path.rpartition("/")[2]):
+            found.findings.append(f"{name}: the name of the file")
         file = DataFile(0, 0, "", path, path, keys.get(path), 0, None, 0, None, has_content=False)
-        if names and (path in keys or not any(keys.values())):  # nobody can read a file whose key is gone
-            tests = _render_tests(catalogue, file, patterns)
-            row = fetch_first(con.execute(sql_files.fill(sql["values"], scan=stored.render_scan([file]), tests=tests)))
-            if row and row[0]:
-                found.findings.append(f"{_shorten(lake, path)}: {row[0]:,} rows")
-        row = fetch_first(con.execute(sql_files.fill(sql["blob"], path=sql_files.literal(path))))
+        has_values = path.endswith(".parquet") and (path in keys or not any(keys.values()))  # else the key is gone
+        try:
+            if names and has_values:
+                tests = _render_tests(catalogue, file, patterns)
+                query = sql_files.fill(sql["values"], scan=stored.render_scan([file]), tests=tests)
+                row = fetch_first(con.execute(query))
+                if row and row[0]:
+                    found.findings.append(f"{name}: {row[0]:,} rows")
+            row = fetch_first(con.execute(sql_files.fill(sql["blob"], path=sql_files.literal(path))))
+        except duckdb.Error as error:
+            # Its text may quote a value.
+            found.findings.append(f"{name}: cannot be read ({type(error).__name__})")
+            continue
         data = bytes(row[0]) if row else b""
         found.files, found.bytes = found.files + 1, found.bytes + len(data)
         if raw_search.count_words(data, [*patterns.distinctive], others):
-            found.findings.append(f"{_shorten(lake, path)}: bytes")
+            found.findings.append(f"{name}: bytes")
+
+
+def _list_paths(lake: Location, settings: Settings) -> list[str]:
+    """Every file of a lake but those of its catalogue, which this process must not open."""
+    paths = {f"{lake.data_path}{name}" for name in open_storage(lake, settings).list_files()}
+    if lake.folder:
+        theirs = set(_list_catalogue_files(lake.catalogue))
+        paths |= {str(path) for path in lake.folder.rglob("*") if path.is_file() and path not in theirs}
+    return sorted(paths)
+
+
+def _list_catalogue_files(path: Path) -> list[Path]:
+    """A SQLite catalogue, its journals, and the copy for readers."""
+    return [path, path.with_name(READ_COPY), *(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))]
 
 
 def _render_tests(catalogue: catalogues.Catalogue, file: DataFile, patterns: Patterns) -> str:
@@ -128,7 +152,7 @@ def _render_tests(catalogue: catalogues.Catalogue, file: DataFile, patterns: Pat
 
 
 def _search_catalogue(catalogue: catalogues.Catalogue, patterns: Patterns, found: Proof) -> None:
-    """Search every text of DuckLake's tables."""
+    """Search every text of DuckLake's tables, and what PostgreSQL has taken from them for its planner."""
     place = catalogue.place
     schema = sql_files.literal(place.schema if place.is_postgres else "main")
     for table, column in catalogue.run("tables", database=sql_files.literal("catalogue"), schema=schema):
@@ -136,24 +160,14 @@ def _search_catalogue(catalogue: catalogues.Catalogue, patterns: Patterns, found
         n_texts = sum(patterns.find(text) or text in patterns.short for (text,) in catalogue.run("texts", **holes))
         if n_texts:
             found.findings.append(f"{place.name}, catalogue, {table}.{column}: {n_texts:,} values")
+    for table, column, texts in catalogue.list_planner_texts() if place.is_postgres else ():
+        if patterns.find(texts):
+            found.findings.append(f"{place.name}, statistics of PostgreSQL's planner, {table}.{column}: values")
 
 
 def _search_bytes_apart(path: Path, patterns: Patterns, others: list[str], found: Proof) -> None:
     """Search the bytes of a SQLite catalogue, of its journals and of the copy for readers."""
-    beside = [path, path.with_name(READ_COPY), *(path.with_name(path.name + end) for end in ("-journal", "-wal"))]
-    there = [str(one) for one in beside if one.exists()]
+    there = [str(one) for one in _list_catalogue_files(path) if one.exists()]
     request = {"paths": there, "words": [*patterns.distinctive], "longer": others}
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-I", raw_search.__file__],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise LakeError(f"{path} cannot be searched: {done.stderr.strip().splitlines()[-1]}")
-    found.findings += [f"{one}: bytes" for one, count in json.loads(done.stdout).items() if count]
-
-
-def _shorten(lake: Location, path: str) -> str:
-    return f"{lake.name}, {path.removeprefix(lake.data_path)}"
+    counts = run_apart(raw_search.__file__, request, f"searching {path}")
+    found.findings += [f"{one}: bytes" for one, count in counts.items() if count]

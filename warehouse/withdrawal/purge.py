@@ -1,6 +1,7 @@
 """Purges withdrawn patients: removes them from every snapshot of a lake, so that no byte of theirs stays.
 
-1. The list records that the purge has begun, so that it can be finished whatever happens.
+1. The list records that the purge has begun, so that it can be finished whatever happens, and the log of access, which
+   of its own texts name the patients.
 2. Every Parquet file with rows of the patients, of any snapshot, is written anew without them, and so is what names
    rows by their position. Nothing refers to the new files yet.
 3. One transaction of the catalogue puts them in the place of the old ones, with their statistics, and hands the old
@@ -26,8 +27,19 @@ from warehouse.errors import UsageError
 from warehouse.lake import locks, waiting
 from warehouse.lake.read_copy import drop_read_copy
 from warehouse.progress import Progress, ignore_progress
+from warehouse.withdrawal import (
+    announcing,
+    changing,
+    cleaning_up,
+    mentions,
+    proof,
+    removal,
+    rewriting,
+    rows,
+    standing_list,
+    stored,
+)
 from warehouse.withdrawal import catalogue as catalogues
-from warehouse.withdrawal import changing, cleaning_up, mentions, proof, removal, rewriting, rows, standing_list, stored
 from warehouse.withdrawal.certificate import Certificate, FileChange, build_certificate
 from warehouse.withdrawal.digests import Key, open_key
 from warehouse.withdrawal.redaction import Patterns
@@ -49,7 +61,7 @@ class Purge:
     n_rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     n_mentions: int = 0
     n_texts: int = 0
-    removed_files: list[str] = field(default_factory=list)
+    removed: cleaning_up.Removed = field(default_factory=lambda: cleaning_up.Removed([]))
 
 
 @explain_faults()
@@ -73,14 +85,19 @@ def purge(
         changing.withdraw(place, settings, patients, reason)
     done, key = _begin(place, settings, patients)
     progress("searching", 0, 0)
+    with catalogues.open_catalogue(place, settings) as catalogue:
+        data_files = stored.list_data_files(catalogue.con, place, catalogue.schema)
+        done.names |= rows.find_names(catalogue.con, data_files, key, done.digests)
+    announcing.announce(place, settings, done.names)
     _rewrite(place, settings, done, key, progress)
     progress("removing files", 0, 0)
-    done.removed_files = cleaning_up.remove_files(place, settings)
+    done.removed = cleaning_up.remove_files(place, settings)
     cleaning_up.compact_catalogue(place, settings)
     progress("backups", 0, 0)
     known = cleaning_up.renew_backups(place, settings, backups)
     progress("searching what is left", 0, 0)
     found = proof.search(place, settings, done.names, done.digests, key, known)
+    found.findings += cleaning_up.describe_left(place, done.removed)
     certificate = build_certificate(place, done, found)
     if certificate.holds:
         with waiting.open_writer(place, settings) as con:
@@ -110,7 +127,7 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
     with locks.hold_lock(place, settings) as holder, catalogues.open_catalogue(place, settings) as catalogue:
         con = catalogue.con
         locks.mark_writer(con, holder)
-        data_files = stored.list_data_files(con, catalogue.schema, place.data_path)
+        data_files = stored.list_data_files(con, place, catalogue.schema)
         done.names |= rows.find_names(con, data_files, key, done.digests)
         found = rows.find_rows(con, data_files, done.names)
         patterns = Patterns.of(done.names)
@@ -118,7 +135,7 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
         done.n_mentions = named.n_rows
         touched = [file for file in data_files if file.file_id in found.rows or file.file_id in named.replaced]
         deletes: dict[int, list[stored.DeleteFile]] = defaultdict(list)
-        for delete in stored.list_delete_files(con, catalogue.schema, place.data_path):
+        for delete in stored.list_delete_files(con, place, catalogue.schema):
             deletes[delete.file_id].append(delete)
         written: list[tuple[stored.DataFile, rewriting.Written, list[int]]] = []
         others: list[tuple[stored.DeleteFile, rewriting.Written | None]] = []

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: What stands where a purged patient was named.
-REPLACEMENT = "withdrawn"
-#: A pseudonym of letters and digits that is at least so long is found in any text, as a word.
-_LEAST = 5
+from warehouse.access.naming import is_distinctive
+from warehouse.access.vocabulary import REPLACEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +47,6 @@ class Patterns:
     def find(self, text: str) -> bool:
         """Whether a text names one of them."""
         return self.redact(text) != text
-
-
-def is_distinctive(name: str) -> bool:
-    """Whether a word like this in any text means the patient: letters and digits, and long enough."""
-    return len(name) >= _LEAST and bool(re.search("[A-Za-z]", name)) and bool(re.search("[0-9]", name))
 
 
 def _join(names: Iterable[str]) -> str:

@@ -1,17 +1,19 @@
-"""The Parquet files of a lake, as its catalogue lists them for all snapshots together; read without DuckLake."""
+"""The Parquet files of a lake, as its catalogue lists them for all snapshots together, to be read without DuckLake."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from warehouse.engine import sql_files
-from warehouse.engine.rows import fetch_dicts
+from warehouse.lake.listed_files import ListedFile, find_path, list_files
 
 if TYPE_CHECKING:
     import duckdb
+
+    from warehouse.lake.location import Location
 
 _SQL = "withdrawal/rows.sql"
 
@@ -49,19 +51,49 @@ class DeleteFile:
     partial_max: int | None
 
 
-def list_data_files(con: duckdb.DuckDBPyConnection, catalogue: str, data_path: str) -> list[DataFile]:
-    """List the data files of all snapshots; `catalogue` is the schema with DuckLake's tables, quoted."""
-    return [DataFile(**row) for row in _fetch(con, "files", catalogue, data_path)]
+def list_data_files(con: duckdb.DuckDBPyConnection, location: Location, catalogue: str) -> list[DataFile]:
+    """List the data files of all snapshots, by id; `catalogue` is the schema with DuckLake's tables, quoted."""
+    query = sql_files.fill(sql_files.read_statements(_SQL)["with content"], catalogue=catalogue)
+    with_content = {file_id for (file_id,) in con.execute(query).fetchall()}
+    return [
+        DataFile(
+            file_id=file.id,
+            table_id=file.table_id,
+            table_name=file.table,
+            path=find_path(location, file),
+            stored_path=file.stored_path,
+            encryption_key=file.key,
+            begin_snapshot=file.begin,
+            end_snapshot=file.end,
+            record_count=file.rows,
+            row_id_start=file.first_row_id,
+            has_content=file.id in with_content,
+        )
+        for file in _list(con, location, catalogue, "data")
+    ]
 
 
-def list_delete_files(con: duckdb.DuckDBPyConnection, catalogue: str, data_path: str) -> list[DeleteFile]:
-    """List the delete files of all snapshots."""
-    return [DeleteFile(**row) for row in _fetch(con, "deletes", catalogue, data_path)]
+def list_delete_files(con: duckdb.DuckDBPyConnection, location: Location, catalogue: str) -> list[DeleteFile]:
+    """List the delete files of all snapshots, by id."""
+    return [
+        DeleteFile(
+            delete_id=file.id,
+            file_id=file.data_file,
+            path=find_path(location, file),
+            stored_path=file.stored_path,
+            format=file.format,
+            encryption_key=file.key,
+            begin_snapshot=file.begin,
+            end_snapshot=file.end,
+            partial_max=file.partial_max,
+        )
+        for file in _list(con, location, catalogue, "delete")
+    ]
 
 
-def _fetch(con: duckdb.DuckDBPyConnection, name: str, catalogue: str, data_path: str) -> list[dict[str, Any]]:
-    query = sql_files.read_statements(_SQL)[name]
-    return fetch_dicts(con.execute(sql_files.fill(query, catalogue=catalogue, data_path=sql_files.literal(data_path))))
+def _list(con: duckdb.DuckDBPyConnection, location: Location, catalogue: str, kind: str) -> list[ListedFile]:
+    found = (file for file in list_files(con, location, catalogue) if file.kind == kind and file.table)
+    return sorted(found, key=lambda file: file.id)
 
 
 def render_scan(files: Sequence[DataFile | DeleteFile], *, by_name: bool = False) -> str:

@@ -11,6 +11,7 @@ from warehouse.access import vocabulary
 from warehouse.access.airlock.holding import Held
 from warehouse.access.airlock.inspection import Finding
 from warehouse.access.log import Event
+from warehouse.access.people import is_same_person
 from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 
@@ -31,7 +32,10 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class AirlockRequest:
-    """A request to release files under an agreement, with the findings of the checks and the reviews so far."""
+    """A request to release files under an agreement, with the findings of the checks and the reviews so far.
+
+    `patients_set` is the digest of the set of those whom the files count; "" where that is not known.
+    """
 
     id: str
     agreement: str
@@ -41,6 +45,7 @@ class AirlockRequest:
     files: tuple[Held, ...]
     findings: tuple[Finding, ...]
     n_patients: int | None
+    patients_set: str = ""
     reviews: tuple[Review, ...] = ()
     released_by: str = ""
 
@@ -57,9 +62,9 @@ class AirlockRequest:
         """Raise UsageError if this person may not review it: the requester, or who has reviewed it already."""
         if self.state in ("rejected", "released"):
             raise UsageError(f"Request {self.id} was {self.state} already. Make another one:  chest airlock request")
-        if _fold(name) == _fold(self.requester):
+        if is_same_person(name, self.requester):
             raise UsageError(f"{name} has made request {self.id}, and cannot review it. Two others must.")
-        if any(_fold(name) == _fold(review.reviewer) for review in self.reviews):
+        if any(is_same_person(name, review.reviewer) for review in self.reviews):
             raise UsageError(f"{name} has reviewed request {self.id} already. Another reviewer must.")
 
 
@@ -107,8 +112,5 @@ def _read_request(name: str, event: Event) -> AirlockRequest:
         files=tuple(Held(**file) for file in body["files"]),
         findings=tuple(Finding(**finding) for finding in body["findings"]),
         n_patients=body["patients"],
+        patients_set=str(body.get("patients_set") or ""),
     )
-
-
-def _fold(name: str) -> str:
-    return " ".join(name.split()).casefold()

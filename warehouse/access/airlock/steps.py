@@ -14,9 +14,10 @@ from warehouse.access.agreements import find_agreement
 from warehouse.access.airlock import holding, patterns
 from warehouse.access.airlock.inspection import Finding, inspect_file
 from warehouse.access.airlock.requests import REVIEWERS, AirlockRequest, find_next_id, find_request, list_requests
+from warehouse.access.patient_sets import digest_set, to_array
 from warehouse.access.programme import read_programme_end
 from warehouse.engine import sql_files
-from warehouse.errors import UsageError
+from warehouse.errors import ManifestError, UsageError
 from warehouse.filesystem.files import write_folder_atomically
 from warehouse.lake import store
 from warehouse.settings import SUPPRESS
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from warehouse.access.patient_sets import Digests
     from warehouse.lake.location import Location
     from warehouse.settings import Settings
 
-#: Beside the files of a request: whose data they are, as a set of digests (memory.py).
+#: Beside the files of a request: whose data they are, as a set of digests that are keyed with the secret of the lake,
+#: which is not in this folder (patient_sets.py). The event of the request has the digest of the set.
 _PATIENTS = ".patients"
 
 
@@ -50,7 +53,9 @@ def request(
     folder = holding.find_folder(place, settings)
     events = log.read_events(place, settings)
     enforcement.require_in_force(
-        find_agreement(events, agreement, read_programme_end(settings)), settings.data_use.split()
+        find_agreement(events, agreement, read_programme_end(settings)),
+        settings.data_use.split(),
+        enforcement.find_day(events),
     )
     with _open_lake(place, settings) as (con, known):
         _refuse_names([reason, *(path.name for path in paths)], known)
@@ -70,7 +75,7 @@ def request(
         held = holding.hold_files(folder, taken, paths)
         if digests is not None:
             holding.hold_bytes(folder, taken, _PATIENTS, digests.tobytes())
-        return [_to_event(agreement, taken, reason, requester, held, findings, counted)]
+        return [_to_event(agreement, taken, reason, requester, held, findings, digests)]
 
     try:
         made = log.append_decided(place, settings, decide)
@@ -110,27 +115,48 @@ def release(place: Location, settings: Settings, name: str, target: Path, actor:
     events = log.read_events(place, settings)
     found = _require_approved(events, name)
     enforcement.require_in_force(
-        find_agreement(events, found.agreement, read_programme_end(settings)), settings.data_use.split()
+        find_agreement(events, found.agreement, read_programme_end(settings)),
+        settings.data_use.split(),
+        enforcement.find_day(events),
     )
-    digests = holding.read_bytes(folder, name, _PATIENTS)
+    digests = _read_counted(folder, found)
 
     def remember(con: duckdb.DuckDBPyConnection) -> None:
         if digests is not None:
-            import numpy as np
-
-            counted = {memory.ANSWER: np.frombuffer(digests, np.uint64)}
+            counted = {memory.ANSWER: digests}
             memory.admit_within(con, place, memory.Released(found.agreement, counted, is_reviewed=True), SUPPRESS)
 
     def decide(there: Sequence[log.Event]) -> list[log.NewEvent]:
         _require_approved(there, name)
         files = [{"name": file.name, "sha256": file.sha256} for file in found.files]
-        body = {"request": name, "to": str(target), "files": files, "reviewers": [r.reviewer for r in found.reviews]}
+        body = {
+            "request": name,
+            "to": str(target),
+            "files": files,
+            "reviewers": [r.reviewer for r in found.reviews],
+            "patients": found.n_patients,
+            "patients_set": found.patients_set or None,
+        }
         return [log.NewEvent(vocabulary.AIRLOCK_RELEASED, found.agreement, body, actor)]
 
     with write_folder_atomically(target) as part:
         holding.release_files(folder, name, found.files, part)
         log.append_decided(place, settings, decide, also=remember)
     return find_request(log.read_events(place, settings), name)
+
+
+def _read_counted(folder: Path, found: AirlockRequest) -> Digests | None:
+    """The set of those whom the files count; ManifestError if it is not the one of the request."""
+    import numpy as np
+
+    content = holding.read_bytes(folder, found.id, _PATIENTS)
+    digests = None if content is None else to_array(np.frombuffer(content, np.uint64))
+    if found.patients_set and (digests is None or digest_set(digests).hex() != found.patients_set):
+        raise ManifestError(
+            f"Whose data request {found.id} counts is not what was requested: {_PATIENTS} was altered or removed. "
+            "Request it again."
+        )
+    return digests
 
 
 def find_year() -> int:
@@ -156,7 +182,7 @@ def _to_event(
     requester: str,
     held: Sequence[holding.Held],
     findings: Sequence[Finding],
-    counted: Set[str] | None,
+    counted: Digests | None,
 ) -> log.NewEvent:
     body = {
         "request": name,
@@ -164,6 +190,7 @@ def _to_event(
         "files": [asdict(file) for file in held],
         "findings": [asdict(finding) for finding in findings],
         "patients": None if counted is None else len(counted),
+        "patients_set": None if counted is None else digest_set(counted).hex(),
         "user": store.get_author(),
     }
     return log.NewEvent(vocabulary.AIRLOCK_REQUESTED, agreement, body, requester, "applicant")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,8 +44,10 @@ class UnitTask:
 
         digest = hashlib.sha256()
         for name in ("key", "etag"):
-            for text in objects.column(name).to_pylist():
-                digest.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
+            texts = objects.column(name).to_pylist()
+            # The lengths first, so that no two lists of texts are alike; all at once, as there are millions of objects.
+            digest.update(array("Q", map(len, texts)).tobytes())
+            digest.update("".join(texts).encode("utf-8", "surrogatepass"))
         return cls(digest.hexdigest()[:32], objects, pc.sum(objects.column("size")).as_py() or 0)
 
     def halve(self) -> list[UnitTask]:

@@ -6,6 +6,7 @@ VACUUM writes the file anew, without the pages that hold deleted rows; sqlite_ca
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ _SECONDS = 60.0
 
 
 def main() -> int:
-    """Compact the catalogue that is the only argument; 1 and a line on stderr if that fails."""
-    path = Path(sys.argv[1])
+    """Compact the catalogue whose path is on stdin; 1 and a line on stderr if that fails."""
+    path = Path(json.load(sys.stdin))
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_SECONDS)

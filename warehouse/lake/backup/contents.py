@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from warehouse.engine.programs import run_apart
 from warehouse.engine.sql_files import read_statements
-from warehouse.errors import LakeError
+from warehouse.errors import DamagedError, LakeError
 from warehouse.lake import connection, file_records, journals
 from warehouse.lake.backup import sqlite_catalog
 from warehouse.lake.location import Location
@@ -40,23 +38,31 @@ class Content:
     is_sound: bool
 
 
-def _ask(catalogue: Path, **asked: object) -> dict[str, Any]:
-    """Have another process read or shrink a catalogue; LakeError when that fails."""
+def _request(catalogue: Path, **asked: object) -> dict[str, Any]:
+    """What another process reads of a catalogue, or how it is damaged (`fault`).
+
+    LakeError if that process cannot do it (the catalogue stays locked, memory runs out): no damage is shown by this.
+    """
     journals.require_own_journals(catalogue)
     request = {"catalogue": str(catalogue), **asked}
-    command = [sys.executable, "-I", sqlite_catalog.__file__]
-    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        why = done.stderr.strip().split("\n")[-1]
-        raise LakeError(f"The catalogue {catalogue} cannot be read: {why}.")
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = run_apart(sqlite_catalog.__file__, request, f"reading the catalogue {catalogue}")
+    return answer
+
+
+def _ask(catalogue: Path, **asked: object) -> dict[str, Any]:
+    """The same; DamagedError if the catalogue is damaged."""
+    answer = _request(catalogue, **asked)
+    if fault := answer.get("fault"):
+        raise DamagedError(
+            f"The catalogue {catalogue} cannot be read: {fault}. Examine it:  chest doctor --lake {catalogue.parent}"
+        )
     return answer
 
 
 def check_integrity(catalogue: Path) -> list[str]:
-    """What SQLite finds wrong with the pages of a catalogue; empty if nothing. LakeError when it cannot be read."""
-    queries = {"integrity": read_statements("backup/catalogue.sql")["integrity"]}
-    found = [line for (line,) in _ask(catalogue, copy=None, queries=queries)["integrity"]]
+    """What SQLite finds wrong with the pages of a catalogue; empty if nothing. LakeError if it cannot be examined."""
+    answer = _request(catalogue, queries={"integrity": read_statements("backup/catalogue.sql")["integrity"]}, copy=None)
+    found = [answer["fault"]] if "fault" in answer else [line for (line,) in answer["integrity"]]
     return [] if found == ["ok"] else found
 
 
@@ -69,7 +75,7 @@ def shrink_catalogue(catalogue: Path) -> bool:
 
 
 def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
-    """The content of a catalogue; with `copy`, of a consistent copy made there. LakeError when it cannot be read."""
+    """The content of a catalogue; with `copy`, of a consistent copy made there. DamagedError when it cannot be read."""
     queries = read_statements("backup/catalogue.sql")
     answer = _ask(catalogue, copy=str(copy) if copy else None, queries=queries)
     if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in answer["files"]):
@@ -89,7 +95,7 @@ def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
 def read_checksums(target: Path) -> dict[str, str]:
     """The checksums of the last backup, by name; empty for a new one."""
     with contextlib.suppress(FileNotFoundError):
-        lines = (target / SUMS).read_text(encoding="utf-8").splitlines()
+        lines = (target / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
         return {name: found for found, _, name in (line.partition("  ") for line in lines)}
     return {}
 

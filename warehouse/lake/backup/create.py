@@ -86,7 +86,10 @@ def backup(
         known.remember(place, target)
         return done
     except OSError as error:
-        raise LakeError(f"The backup {target} cannot be written: {error.strerror} ({error.filename}).") from None
+        raise LakeError(
+            f"The backup {target} cannot be written: {error.strerror} ({error.filename}). The previous backup stays as "
+            "it was; name a place with room that this user may write."
+        ) from None
 
 
 def _require_backup_possible(place: Location, target: Path) -> None:
@@ -200,6 +203,8 @@ def _copy_key(source: Path, target: Path) -> dict[str, str]:
         text = (source / secret.KEY).read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except UnicodeError:
+        raise DamagedError(f"The lake's key ({secret.KEY}) is damaged. {_EXAMINE}") from None
     files.make_folder(target / DATA, below=target)
     _replace(target / DATA / secret.KEY, text)
     return {DATA + secret.KEY: hashlib.sha256(text.encode()).hexdigest()}

@@ -17,6 +17,13 @@ from typing import Any
 
 #: A writer locks the catalogue for some milliseconds per commit; merging metadata of a large lake may take longer.
 _SECONDS = 60.0
+#: What SQLite reports of the moment or of the machine, not of the catalogue; anything else is damage.
+_PASSING = frozenset(
+    (
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT),
+    )
+)
 
 
 def copy(catalogue: Path, target: Path) -> None:
@@ -49,7 +56,7 @@ def _open(catalogue: Path, mode: str) -> sqlite3.Connection:
 
 def main() -> int:
     """Do what stdin asks for: `{"catalogue": …, "copy": … or null, "queries": {…}}`, or `"shrink": part` instead of the
-    last two; 1 and a line on stderr if that fails."""
+    last two; `{"fault": …}` if the catalogue is damaged, 1 and a line on stderr if it cannot be examined."""
     request = json.load(sys.stdin)
     catalogue = Path(request["catalogue"])
     try:
@@ -60,7 +67,12 @@ def main() -> int:
             copy(catalogue, Path(request["copy"]))
             catalogue = Path(request["copy"])
         json.dump(query(catalogue, request["queries"]), sys.stdout)
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            sys.stderr.write(str(error))
+            return 1
+        json.dump({"fault": str(error)}, sys.stdout)
+    except OSError as error:
         sys.stderr.write(str(error))
         return 1
     return 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.engine.faults import explain_faults
-from warehouse.errors import LakeError, UsageError, WarehouseError
+from warehouse.errors import DamagedError, UsageError, WarehouseError
 from warehouse.lake import store
 from warehouse.lake.backup.contents import (
     DATA,
@@ -49,7 +49,7 @@ def verify(folder: str | Path, *, settings: Settings | None = None, progress: Pr
         raise UsageError(f"{target} is not a backup: {MARK} is missing. Make one:  chest backup {target}")
     try:
         content = read_contents(target / CATALOGUE)
-    except LakeError as error:
+    except DamagedError as error:
         return Verified(str(target), None, 0, 0, (str(error),))
     known = read_checksums(target)
     settings = settings or load_settings()

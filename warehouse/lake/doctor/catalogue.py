@@ -39,10 +39,7 @@ def find_file_faults(location: Location) -> list[Finding]:
         raise LakeError(f"The lake {location.name} cannot be opened: {error.strerror}.") from None
     if not size:
         return [Finding(Kind.CATALOGUE, CATALOGUE, "The catalogue is empty, so no file can be read.", RESTORE)]
-    try:
-        faults = check_integrity(location.catalogue)
-    except LakeError as error:
-        faults = [str(error)]
+    faults = check_integrity(location.catalogue)
     if not faults:
         return []
     what = f"The catalogue is damaged: {faults[0].rstrip('.')}."

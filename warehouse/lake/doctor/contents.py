@@ -11,7 +11,7 @@ from warehouse.engine import sql_files
 from warehouse.lake import file_records
 from warehouse.lake.doctor.catalogue import RESTORE, SQL
 from warehouse.lake.doctor.findings import Finding, Kind, advise
-from warehouse.lake.listed_files import ListedFile
+from warehouse.lake.listed_files import ListedFile, find_path
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import Snapshot
 from warehouse.lake.stored_files import Storage, hash_files
@@ -103,14 +103,9 @@ def _render_key(file: ListedFile) -> str:
     return f", encryption_config => {{footer_key_value: from_base64({sql_files.literal(file.key)})}}"
 
 
-def _find_path(location: Location, file: ListedFile) -> str:
-    is_whole = "://" in file.path or file.path.startswith("/")
-    return file.path if is_whole else location.data_path + file.path
-
-
 def _is_whole(con: duckdb.DuckDBPyConnection, location: Location, file: ListedFile) -> bool:
     """Whether all values of a Parquet file can be read. DuckDB's reason is left out: it may quote a value."""
-    path = sql_files.literal(_find_path(location, file))
+    path = sql_files.literal(find_path(location, file))
     query = sql_files.fill(sql_files.read_statements(SQL)["decode"], path=path, key=_render_key(file))
     try:
         con.execute(query).fetchall()
@@ -127,14 +122,14 @@ def _compare_counts(
     stated: dict[str, int] = {}
     plain = [file for file in files if not file.key]
     for first in range(0, len(plain), _FOOTERS):
-        paths = ", ".join(sql_files.literal(_find_path(location, file)) for file in plain[first : first + _FOOTERS])
+        paths = ", ".join(sql_files.literal(find_path(location, file)) for file in plain[first : first + _FOOTERS])
         stated |= dict(con.execute(sql_files.fill(sql["footers"], paths=f"[{paths}]")).fetchall())
     for file in files:
         if file.key:
-            path = sql_files.literal(_find_path(location, file))
+            path = sql_files.literal(find_path(location, file))
             row = con.execute(sql_files.fill(sql["count"], path=path, key=_render_key(file))).fetchone()
-            stated[_find_path(location, file)] = row[0] if row else -1
+            stated[find_path(location, file)] = row[0] if row else -1
     for file in files:
-        if (rows := stated.get(_find_path(location, file))) not in (None, file.rows):
+        if (rows := stated.get(find_path(location, file))) not in (None, file.rows):
             what = f"The catalogue gives {file.path} {file.rows:,} rows, the file itself {rows:,}."
             yield Finding(Kind.CATALOGUE, CATALOGUE, what, RESTORE)

@@ -1,0 +1,232 @@
+"""Every command where agreements are enforced and none is named: docs/access.md lists what each shows, and it is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agreed_lakes import append, find_last, make_lake
+from conftest import Chest
+
+from warehouse.access import switch, vocabulary
+from warehouse.cli.commands import build_command
+
+DOCS = Path(__file__).parents[2] / "docs/access.md"
+#: Commands that are refused, as a user types them. What is below TMP must not be written.
+REFUSED = {
+    "sql": "'from patients'",
+    "patient": "PatA",
+    "cohort run": "FILMS",
+    "cohort why": "FILMS PatA",
+    "cohort excluded": "FILMS",
+    "manifest export": "FILMS -o TMP/m",
+    "manifest download": "MANIFEST -o TMP/d",
+    "download": "PatA -o TMP/data",
+    "export": "-o TMP/views",
+    "rejects": "",
+}
+#: Commands that show rounded counts, and the option with which they would show exact ones, and are refused.
+ROUNDED = {
+    "status": ("", ""),
+    "source list": ("", ""),
+    "check": ("", "images_without_clinical"),
+    "report": ("-o TMP/report.html", "--suppress 0"),
+    "cohort attrition": ("FILMS", "--suppress 0"),
+    "cohort table1": ("FILMS", "--suppress 0"),
+    "cohort split": ("FILMS", "--suppress 0"),
+    "cohort confounders": ("FILMS --label Modality", "--suppress 0"),
+    "cohort compare": ("FILMS --with OTHER --suppress 5", "--suppress 0"),
+    "cohort lint": ("FILMS", "--suppress 0"),
+}
+#: Commands that show nothing of patients. Without words: they take a form or wait, and other tests run them.
+NOTHING = {
+    "describe": "clinical",
+    "cohort list": "",
+    "cohort show": "FILMS",
+    "cohort test": "FILMS",
+    "manifest verify": "MANIFEST",
+    "manifest reproduce": "MANIFEST",
+    "manifest compare": "MANIFEST MANIFEST",
+    "manifest list": "",
+    "manifest used-by": "--withdrawn",
+    "manifest model": "DIGEST net-1",
+    "cite": "",
+    "access list": "",
+    "access show": "2026-0001",
+    "access verify": "",
+    "access register": "",
+    "access enforce": "",
+    "access policy": "2026-0001",
+    "audit": "",
+    "airlock list": "",
+    "withdraw list": "",
+    "refresh": "BUCKET",
+    "maintain": "",
+    "doctor": "",
+}
+#: Pseudonyms and UIDs of the lake's patients.
+_NAMES = re.compile(r"\bPat[ABCV]\b|\b1\.2\.[1-5]\b|\b1\.9\.\d\d")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A lake that enforces agreements, a bucket, cohorts, and a manifest of before."""
+
+    root: Path
+
+    def fill(self, words: str, target: Path) -> list[str]:
+        places = {
+            "FILMS": self.root / "films.sql",
+            "OTHER": self.root / "other.sql",
+            "MANIFEST": self.root / "m",
+            "BUCKET": self.root / "bucket",
+            "TMP": target,
+            "DIGEST": json.loads((self.root / "m/manifest.json").read_text())["digest"],
+        }
+        for name, place in places.items():
+            words = words.replace(name, str(place))
+        return shlex.split(words)
+
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command that can be run and is listed, by its words."""
+    if not hasattr(command, "list_commands"):
+        yield " ".join(path), command
+        return
+    for name in command.list_commands(None):
+        found = command.get_command(None, name)
+        if not found.hidden:
+            yield from walk(found, (*path, name))
+
+
+COMMANDS = dict(walk(build_command()))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    root = tmp_path_factory.mktemp("commands")
+    make_lake(root, enforced=False)
+    for name in ("films", "other"):
+        (root / f"{name}.sql").write_text(
+            "-- title: All images\n-- question: Which images are there?\n-- grain: image\n"
+            f"with {name} as (select * from images) select SOPInstanceUID, patient_id, Modality from {name}\n"
+        )
+    (root / "films.test.txt").write_text("")
+    return Made(root)
+
+
+@pytest.fixture
+def run(made: Made, here: Chest, tmp_path: Path) -> Any:
+    """Run a command on the lake, which enforces agreements; its code and all that it printed and wrote."""
+    lake = made.root / "lake"
+    if not (made.root / "m").exists():
+        assert (
+            here("manifest", "export", made.root / "films.sql", "-o", made.root / "m", "--lake", lake).returncode == 0
+        )
+        append(str(lake), switch.switch_enforcement(True))
+
+    def go(name: str, words: str) -> tuple[int, str, list[Path]]:
+        given = made.fill(words, tmp_path)
+        if any(parameter.name == "lake" for parameter in COMMANDS[name].params):
+            given += ["--lake", str(lake)]
+        done = here(*name.split(), *given)
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        text = "".join([done.stdout, done.stderr, *(path.read_bytes().decode("latin-1") for path in files)])
+        return done.returncode, text, files
+
+    return go
+
+
+def read_documented() -> dict[str, str]:
+    """The commands of the table in docs/access.md, each with what it does where agreements are enforced."""
+    section = DOCS.read_text().partition("| where agreements are enforced, and none is named |")[2].partition("\n\n")[0]
+    found: dict[str, str] = {}
+    for row in section.splitlines()[2:]:
+        kind, commands = row.strip("|").split("|")
+        for name in re.findall("`([^`]+)`", commands):
+            assert name not in found, f"{name} is there twice"
+            found[name] = kind.strip()
+    return found
+
+
+def test_every_command_is_listed_with_what_it_shows() -> None:
+    """A new command fails here until somebody has decided what it may show."""
+    documented = read_documented()
+    assert documented.keys() == COMMANDS.keys()
+    for kind, names in (("refused", REFUSED), ("rounded", ROUNDED), ("nothing of a patient", NOTHING)):
+        assert {name for name, each in documented.items() if kind in each} >= set(names), kind
+    # That presigning is refused needs a bucket on S3: tests/access/test_credentials.py.
+    assert {name for name, each in documented.items() if each == "it is refused"} == {*REFUSED, "manifest presign"}
+    assert {name for name, each in documented.items() if "rounded" in each} == ROUNDED.keys()
+
+
+def test_whatever_may_be_refused_takes_an_agreement() -> None:
+    for name in (*REFUSED, *(name for name, (_, exact) in ROUNDED.items() if exact)):
+        assert any(parameter.name == "agreement" for parameter in COMMANDS[name].params), name
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_shows_rows_is_refused(made: Made, run: Any, name: str) -> None:
+    code, text, files = run(name, REFUSED[name])
+    assert (code, files) == (1, []), text
+    assert "only under an agreement" in text
+    refusal = find_last(str(made.root / "lake"), vocabulary.REFUSED)
+    assert refusal.body["what"] == f"chest {name}"
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_what_shows_counts_rounds_them_or_is_refused(run: Any, name: str, tmp_path: Path) -> None:
+    words, exact = ROUNDED[name]
+    code, text, _ = run(name, words)
+    assert code in (0, 1), text
+    assert "only under an agreement" not in text
+    assert not _NAMES.findall(text.replace(str(tmp_path), ""))
+    if exact:
+        for path in tmp_path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        code, text, files = run(name, f"{words} {exact}")
+        assert (code, files, "only under an agreement" in text) == (1, [], True), text
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_what_needs_no_agreement_shows_nothing_of_a_patient(run: Any, name: str) -> None:
+    code, text, _ = run(name, NOTHING[name])
+    assert code in (0, 2), text
+    assert not _NAMES.findall(text)
+
+
+def test_small_numbers_are_not_in_the_overviews(run: Any) -> None:
+    """The lake has four patients, with one or two images and at most one record each."""
+    _, text, _ = run("status", "--format json")
+    status = json.loads(text[: text.rindex("}") + 1])
+    for name in (
+        "patients",
+        "images",
+        "studies",
+        "series",
+        "objects",
+        "image_json",
+        "clinical_json",
+        "dcm",
+        "withheld",
+    ):
+        assert status[name] == 0, name
+    assert (status["modality"], status["reject_reasons"]) == ({}, [])
+    assert {n for name, n in status["tables"].items() if name.startswith(("raw.", "core.")) and n % 5} == set()
+    assert "rounded" in text
+    _, text, _ = run("status", "--as-of 2020-06-01 --format json")
+    day = json.loads(text[: text.rindex("}") + 1])["as_of"]["2020-06-01"]
+    assert day == {"patients": 0, "images": 0}
+    _, text, _ = run("source list", "--format json")
+    (source,) = json.loads(text[: text.rindex("]") + 1])
+    assert (source["objects"], source["patients"], source["bytes"]) == (0, 0, None)
+    _, text, _ = run("check", "--format json")
+    checks = json.loads(text[: text.rindex("]") + 1])
+    assert not [one for one in checks if one.get("patients") or "rows" in one or one["faults"]]
