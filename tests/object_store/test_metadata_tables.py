@@ -1,5 +1,6 @@
 """Tables of S3 Metadata stand in for listings: the current objects alone, nothing undone, nothing half believed."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -200,7 +201,7 @@ def test_a_table_that_lacks_most_objects_removes_nothing(s3: S3, new_lake: Path,
     whole = write_parquet(build_rows(s3, "filling"), tmp_path / "whole")
     assert refresh("filling", new_lake, whole).objects.added == 20
     part = write_parquet(build_rows(s3, "filling")[:10], tmp_path / "part")
-    later = (datetime.now(UTC) + timedelta(hours=3)).timestamp()
+    later = (datetime.now(UTC) + timedelta(hours=2, minutes=30)).timestamp()
     for path in (tmp_path / "part").iterdir():
         os.utime(path, (later, later))
     with pytest.raises(warehouse.errors.RemovalsError, match="the listing lacks 10 of the 20 objects"):
@@ -308,6 +309,48 @@ def answer_status(status: str) -> Callable[[BaseHTTPRequestHandler], None]:
         handler.wfile.write(body.encode())
 
     return answer
+
+
+def put_elsewhere(s3: S3, address: str, where: Path) -> str:
+    """Put the metadata file of a table where none of its files are: another bucket, or another folder."""
+    if address.startswith("s3://"):
+        bucket, _, name = address.removeprefix("s3://").partition("/")
+        text = s3.client().get_object(Bucket=bucket, Key=name)["Body"].read()
+        s3.put("theirs", {"metadata/1.metadata.json": text})
+        return "s3://theirs/metadata/1.metadata.json"
+    where.mkdir()
+    shutil.copy(address.removeprefix("file://"), where / "1.metadata.json")
+    return str(where / "1.metadata.json")
+
+
+@pytest.mark.parametrize("is_local", [False, True], ids=["bucket", "folder"])
+def test_a_table_that_names_files_elsewhere_has_none_of_them_read(s3: S3, tmp_path: Path, is_local: bool) -> None:
+    """They would be opened with the credentials of whoever refreshes, or be files of that machine."""
+    bucket = f"elsewhere-{is_local}".lower()
+    s3.put(bucket, {key(1): RECORD})
+    table = write_iceberg(s3, build_rows(s3, bucket), tmp_path / "table" if is_local else None)
+    assert refresh(bucket, tmp_path / "lake", table.metadata_location).objects.added == 1
+    address = put_elsewhere(s3, table.metadata_location, tmp_path / "theirs")
+    with pytest.raises(SourceError, match="is not where the table is"):
+        refresh(bucket, tmp_path / "lake", address)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [(4_000_000_000_000, "which is yet to come"), (10**15, "cannot be read"), (10**17, "cannot be read")],
+)
+def test_a_table_of_a_time_that_is_yet_to_come_is_refused(
+    s3: S3, tmp_path: Path, milliseconds: int, words: str
+) -> None:
+    """What the lake has learnt meanwhile would be undone."""
+    s3.put("ahead", {key(1): RECORD})
+    place = write_iceberg(s3, build_rows(s3, "ahead"), tmp_path / "table").metadata_location.removeprefix("file://")
+    text = json.loads(Path(place).read_text())
+    for snapshot in text["snapshots"]:
+        snapshot["timestamp-ms"] = milliseconds
+    Path(place).write_text(json.dumps(text))
+    with pytest.raises(SourceError, match=words):
+        refresh("ahead", tmp_path / "lake", place)
 
 
 def test_a_table_that_s3_is_filling_is_refused(

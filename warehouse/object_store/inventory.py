@@ -174,13 +174,20 @@ def _check_manifest(store: S3Bucket, name: str, text: bytes, source_bucket: str,
             f"{store.source}: the newest complete inventory is of {found.taken_at:%Y-%m-%d}, more than {MAX_AGE.days} "
             "days ago. Check why there is no newer one, or unset CHEST_INVENTORY to list the bucket."
         )
-    if found.taken_at - datetime.now(UTC) > _MOST_AHEAD:
-        # What the lake has learnt since a later time would count as older, and be undone.
-        raise SourceError(
-            f"{store.source}/{name} states that it is of {found.taken_at:%Y-%m-%d %H:%M} UTC, which is yet to come. "
-            "Check the clock of this machine, or unset CHEST_INVENTORY to list the bucket."
-        )
+    require_past(f"{store.source}/{name}", found.taken_at)
     return found
+
+
+def require_past(name: str, moment: datetime, lag: timedelta = timedelta()) -> None:
+    """Raise SourceError if a listing states a time that is yet to come: what the lake has learnt since would be undone.
+
+    An hour is allowed for clocks that differ; with a `lag`, what is listed counts as older than its time by that much.
+    """
+    if moment - lag - datetime.now(UTC) > _MOST_AHEAD:
+        raise SourceError(
+            f"{name} states that it is of {moment:%Y-%m-%d %H:%M} UTC, which is yet to come. Check the clock of this "
+            "machine, or unset CHEST_INVENTORY to list the bucket."
+        )
 
 
 def _read_small(store: S3Bucket, key: str) -> bytes | None:

@@ -48,28 +48,29 @@ def open_iceberg(location: str, name: str, settings: Settings) -> Table:
     """Open the state of an Iceberg table that a metadata file describes; SourceError if it cannot be read."""
     try:
         from pyiceberg.catalog.noop import NoopCatalog
-        from pyiceberg.io.pyarrow import PyArrowFileIO
         from pyiceberg.serializers import FromInputFile
         from pyiceberg.table import StaticTable
+
+        from warehouse.object_store.confined_io import ConfinedIO
     except ImportError:
         raise UsageError(
             "To read an Iceberg table, install pyiceberg:  pip install 'chest-data-warehouse[iceberg]'"
         ) from None
     place = location if "://" in location else Path(location).resolve().as_uri()
-    reading = PyArrowFileIO(_find_s3_properties(place, settings))
+    reading = ConfinedIO(place, _find_s3_properties(place, settings))
     with _explaining(name):
         metadata = FromInputFile.table_metadata(reading.new_input(place))
         # Not StaticTable.from_metadata: properties of the table would replace ours.
         table = StaticTable(("metadata", "table"), metadata, place, reading, NoopCatalog("none"))
         snapshot = table.current_snapshot()
-    if snapshot is None:
+        as_of = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC) if snapshot else None
+    if as_of is None:
         raise SourceError(f"{name} has no data yet. Wait until S3 has filled it.")
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with _explaining(name):
             yield from table.scan(selected_fields=tuple(columns)).to_arrow_batch_reader()
 
-    as_of = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
     return Table(name, as_of, [field.name for field in table.schema().fields], read)
 
 
@@ -143,7 +144,15 @@ def _explaining(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, KeyError, NotImplementedError, pa.ArrowException) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        ArithmeticError,
+        RecursionError,
+        pa.ArrowException,
+    ) as error:
         words = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         raise SourceError(
             f"{name} cannot be read: {words}. Nothing was changed. Unset CHEST_INVENTORY to list the bucket."

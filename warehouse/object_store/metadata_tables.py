@@ -23,7 +23,7 @@ from warehouse import aws
 from warehouse.errors import SourceError, UsageError
 from warehouse.object_store import inventory_files, metadata_rows
 from warehouse.object_store.base import listing_schema
-from warehouse.object_store.inventory import MAX_AGE
+from warehouse.object_store.inventory import MAX_AGE, require_past
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
 
@@ -164,3 +164,4 @@ def _check_table(table: metadata_rows.Table) -> None:
             f"{table.name} is as it was on {table.as_of:%Y-%m-%d}, more than {MAX_AGE.days} days ago. Give a newer "
             "state of the table (its ARN is always the newest), or unset CHEST_INVENTORY to list the bucket."
         )
+    require_past(table.name, table.as_of, LAG)
