@@ -146,7 +146,7 @@ def test_verify_prints_the_head_and_takes_one_that_was_kept(here: Chest, logged:
     head = found.rpartition("head   ")[2].strip()
     assert "3 events: none was changed" in found
     shown = json.loads(require(here("access", "verify", "--lake", logged, "--head", head, "--format", "json")))
-    assert shown == {"events": 3, "head": head, "heads": 1, "problems": []}
+    assert shown == {"events": 3, "head": head, "heads": 1, "problems": [], "redacted": []}
 
 
 def test_what_is_no_head_is_a_wrong_use(ask: Chest) -> None:

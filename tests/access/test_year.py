@@ -68,7 +68,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     with serve_postgres() as server:
         server.run("create database chest")
-        yield server.address("chest", tmp_path / "data")
+        yield server.address("chest", tmp_path / "lake-data")
 
 
 def write_patient(bucket: Path, patient: str) -> None:

@@ -164,7 +164,7 @@ warehouse.refresh({str(unit_bucket)!r}, {str(lake)!r}, settings=Settings(workers
 
 
 def test_workers_run_nothing_of_the_working_directory(
-    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bucket that is a folder, or a manifest, may be where a refresh is started, and have programs in it."""
     ran = tmp_path / "ran"
@@ -172,7 +172,7 @@ def test_workers_run_nothing_of_the_working_directory(
     for name in ("multiprocessing", "traceback", "json", "warehouse"):
         (tmp_path / f"strange/{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
     monkeypatch.chdir(tmp_path / "strange")
-    warehouse.refresh(bucket, tmp_path / "lake", settings=WORKERS)
+    warehouse.refresh(unit_bucket, tmp_path / "lake", settings=WORKERS)
     assert not ran.exists()
 
 
