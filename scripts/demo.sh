@@ -48,7 +48,7 @@ fi
 title "2. Refresh: Dagster runs the four steps from bucket to lake, then the checks"
 printf '\n$ dagster job execute -m pipelines.definitions -j refresh\n'
 refresh | tee "$log" | steps
-if ! grep -q ' - RUN_SUCCESS - ' "$log"; then
+if grep -q '^exit code ' "$log"; then
     printf '\nThe refresh failed. The end of %s:\n\n' "$log" >&2
     tail -n 20 "$log" >&2
     # Dagster repeats the reason above a long stack; it is printed last, where it is seen.
