@@ -141,11 +141,12 @@ def _describe_planning(driver: Part) -> str:
     if row is None:
         return "Planning is not in this: it was not measured yet."
     curve = build_curve(driver, "planning")
-    power = curve.last_exponent or 1.0
     hours = curve.extrapolate(_OBJECTS) / 3600
+    grows = f"with the exponent {curve.last_exponent:.2f}" if curve.last_exponent else "faster than the bucket"
+    least = "" if curve.last_exponent else "at least "
     return (
         f"Planning is not in this. It took {tables.format_number(row.median)} s of the driver for "
-        f"{row.at['objects']:,} objects and grows with the exponent {power:.2f}, since each batch of 200,000 objects "
-        f"reads all of `raw.objects`\nagain: {hours:,.0f} hours for {_OBJECTS:,} objects if it stays so. So a bucket of"
+        f"{row.at['objects']:,} objects and grows {grows}, since each batch of 200,000 objects "
+        f"reads all of `raw.objects`\nagain: {least}{hours:,.0f} hours for {_OBJECTS:,} objects. So a bucket of"
         "\nthat size is to be loaded by parts (`--prefix`), or as several sources."
     )
