@@ -36,13 +36,24 @@ insert into listing
 select key, size, etag, last_modified from raw.objects
 where source = $source and key in (from newer);
 
+-- name: repeated
+-- Digests of keys that may be listed twice: those of all keys are a tenth of the keys, and all have to be in memory.
+create or replace temp table repeated as
+select hash(key) as digest
+from listing
+group by digest
+having count(*) > 1;
+
 -- name: doubles
 -- Keys listed twice, such as `a` and the folder marker `a/` in some clients; searched only among changes.
 create or replace temp table doubles as
-select listing.key
-from listing
-semi join changes on listing.key = changes.key
-group by listing.key
+with
+suspected as (select key from listing where hash(key) in (select digest from repeated))
+
+select suspected.key
+from suspected
+where suspected.key in (select changes.key from changes where hash(changes.key) in (select digest from repeated))
+group by suspected.key
 having count(*) > 1;
 
 -- name: drop_doubles

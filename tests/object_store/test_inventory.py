@@ -104,6 +104,24 @@ def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, new_lake: Pat
     assert keys(new_lake) == {row["Key"]: row["Size"] for row in build_listing(s3, "before")}
 
 
+@pytest.mark.parametrize("is_known", [False, True], ids=["of a new lake", "of a lake that has it"])
+def test_a_key_that_is_listed_twice_is_one_object(s3: S3, tmp_path: Path, is_known: bool) -> None:
+    """The larger of the two, whichever comes first; other keys are what they were."""
+    bucket = f"twice-{is_known}".lower()
+    s3.put(bucket, {key(patient): RECORD for patient in range(20)})
+    if is_known:
+        warehouse.refresh(f"s3://{bucket}", str(tmp_path / "lake"))
+    rows = build_listing(s3, bucket)
+    smaller = [{**row, "Size": row["Size"] - 1, "ETag": "0" * 32} for row in rows[3:5]]
+    rows = [smaller[0], *rows, smaller[1]]
+    write_inventory(s3, bucket, "Parquet", rows=rows, taken_at=datetime.now(UTC) + timedelta(minutes=1))
+    for _ in range(2):
+        assert refresh(bucket, tmp_path / "lake").clinical.rejected == 0
+        with warehouse.open(str(tmp_path / "lake")) as wh:
+            found = wh.sql("select key, size from raw.objects order by key").fetchall()
+        assert found == sorted((row["Key"], row["Size"]) for row in build_listing(s3, bucket))
+
+
 def test_later_changes_are_listed_at_their_prefixes(s3: S3, tmp_path: Path) -> None:
     lake_of(s3, "changed", tmp_path / "lake")
     write_inventory(s3, "changed", "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))

@@ -76,6 +76,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
         _keep_newer(run, run.bucket.listed_at)
     scope.require_objects(run.con, source, run.scope)
     run.con.execute(changes, wanted)
+    run.con.execute(sql["repeated"])
     run.con.execute(sql["doubles"])
     if fetch_first(run.con.execute("from doubles limit 1")):
         run.con.execute(sql["drop_doubles"])
