@@ -41,6 +41,6 @@ where size is not null and etag <> '' and last_modified is not null;
 -- name: incomplete
 select key
 from objects
-where size is null or coalesce(etag, '') = '' or last_modified is null
+where starts_with(key, $below) and (size is null or coalesce(etag, '') = '' or last_modified is null)
 order by key
 limit $most;

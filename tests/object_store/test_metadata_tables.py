@@ -170,6 +170,16 @@ def test_what_the_table_lacks_is_looked_up(s3: S3, new_lake: Path, tmp_path: Pat
         refresh("lacking", new_lake, write_parquet(rows, tmp_path / "other"))
 
 
+def test_what_the_table_lacks_of_a_part_is_looked_up_whatever_it_lacks_elsewhere(s3: S3, tmp_path: Path) -> None:
+    """A source below a prefix: an object that was not looked up would count as removed."""
+    s3.put("part", {key(patient): RECORD for patient in range(3)})
+    rows = build_rows(s3, "part")
+    rows[1]["e_tag"] = None
+    elsewhere = [{**rows[1], "key": f"a/{place}.txt", "sequence_number": f"81{place}"} for place in range(1001)]
+    found = sizes(open_by("part/training", write_parquet([*elsewhere, *rows], tmp_path / "table")))
+    assert found == {key(patient).removeprefix("training/"): len(RECORD) for patient in range(3)}
+
+
 def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, tmp_path: Path) -> None:
     s3.put("after", {key(patient): RECORD for patient in range(20)})
     address = by_metadata_file(s3, build_rows(s3, "after"), tmp_path)

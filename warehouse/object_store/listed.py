@@ -43,5 +43,5 @@ def open_listed(source: str, settings: Settings) -> Bucket:
 def _find_bucket(address: str) -> str:
     """The bucket that an address is for; "" for any."""
     if metadata_tables.is_table(address):
-        return metadata_tables.split_address(address)[0]
+        return metadata_tables.split_bucket(address)[0]
     return split_address(address)[1]

@@ -173,11 +173,13 @@ class Objects:
             columns = [*batch.columns[:3], to_utc(batch.column("last_modified"))]
             yield pa.record_batch(columns, listing_schema())
 
-    def list_incomplete(self, most: int) -> list[str]:
-        """List the keys of the others, `most` at most."""
+    def list_incomplete(self, below: str, most: int) -> list[str]:
+        """List the keys of the others that start with `below`, `most` at most."""
         return [
             key
-            for (key,) in self._con.execute(sql_files.read_statements(_SQL)["incomplete"], {"most": most}).fetchall()
+            for (key,) in self._con.execute(
+                sql_files.read_statements(_SQL)["incomplete"], {"below": below, "most": most}
+            ).fetchall()
         ]
 
 

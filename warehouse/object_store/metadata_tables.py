@@ -42,11 +42,11 @@ _NEEDED = ("bucket", "key", "sequence_number", "version_id", "is_delete_marker",
 
 def is_table(address: str) -> bool:
     """Whether an address is that of a metadata table, rather than of an inventory."""
-    place = split_address(address)[1]
+    place = split_bucket(address)[1]
     return place.startswith("arn:") or place.endswith((".metadata.json", ".parquet"))
 
 
-def split_address(address: str) -> tuple[str, str]:
+def split_bucket(address: str) -> tuple[str, str]:
     """Split an address into the bucket in front of it ("" if there is none) and the place of the table."""
     match = _ADDRESS.fullmatch(address)
     return (match[1] or "", match[2]) if match else ("", address)
@@ -58,7 +58,7 @@ class MetadataTableBucket(S3Bucket):
     def __init__(self, url: str, settings: Settings, address: str) -> None:
         super().__init__(url, settings)
         self._settings = settings
-        self._place = split_address(address)[1]
+        self._place = split_bucket(address)[1]
         self._require_active()
         self._table = _open_table(self._place, settings)
         _check_table(self._table)
@@ -84,7 +84,7 @@ class MetadataTableBucket(S3Bucket):
 
     def _list_incomplete(self, objects: metadata_rows.Objects) -> list[str]:
         """The keys, below the source's prefix, of objects that the table has no size, etag or time of."""
-        keys = [key for key in objects.list_incomplete(_MOST_LOOKUPS + 1) if key.startswith(self._below)]
+        keys = objects.list_incomplete(self._below, _MOST_LOOKUPS + 1)
         if len(keys) > _MOST_LOOKUPS:
             raise SourceError(
                 f"{self._table.name} lacks the size, etag or time of over {_MOST_LOOKUPS:,} objects. Nothing was "
