@@ -28,26 +28,55 @@ where
     )
     and (rejects.key is not null or loaded.etag is distinct from objects.etag);
 
--- name: count
-select count(*) from ({{ wanted }});
+-- name: extent
+select count(*) as n_objects, min(patient_id) as first_patient, max(patient_id) as last_patient from waiting;
 
 -- name: waiting
--- The next batch of wanted objects, in patient order, which bounds the size of a plan.
+-- The first wanted objects in patient order, which bounds the size of a plan.
 create or replace temp table waiting as
 select *
 from ({{ wanted }})
-where row(group_name, patient_id, key) > row($after_group, $after_patient, $after_key)
 order by group_name, patient_id, key
 limit $most;
 
--- name: stretch
--- The number of its objects, and the last one.
-select count(*) as n_objects, max(row(group_name, patient_id, key)) as last_object from waiting;
+-- name: stretches
+-- Where the following plans end, if there are more: the last object of each in that order, and its range of keys.
+select
+    max(row(group_name, patient_id, key)) as last_object,
+    min(key) as lowest_key,
+    max(key) as highest_key,
+    count(*) as n_objects
+from (
+    select
+        group_name,
+        patient_id,
+        key,
+        (row_number() over (order by group_name, patient_id, key) - 1) // $most as stretch
+    from ({{ wanted }})
+)
+group by stretch
+order by stretch;
+
+-- name: waiting_next
+-- The objects of one of them: the first after the last object of another. Their range of keys prunes raw.objects, which
+-- is sorted.
+create or replace temp table waiting as
+select *
+from ({{ wanted }})
+where
+    key between $lowest_key and $highest_key
+    and row(group_name, patient_id, key) > row($after_group, $after_patient, $after_key)
+order by group_name, patient_id, key
+limit $most;
 
 -- name: oversized
 select distinct on (key) key, etag, size, kind, group_name, patient_id, old_reason, kept_etag
 from waiting
 where size > $limit;
+
+-- name: near
+-- The patients of a plan: prunes raw.objects, which is sorted.
+patient_id between $first_patient and $last_patient;
 
 -- name: pending
 -- In patient order, which compresses and prunes well. Sorts and joins spill to disk if memory is short.

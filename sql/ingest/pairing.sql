@@ -3,7 +3,8 @@
 -- mirrors that of the header, else the earliest, else that with the smallest key. If the mirrored one came later than
 -- another, the earliest other is kept too (earlier_dcm): it was the image's .dcm until then. Nearly every .dcm is found
 -- by its mirrored key, in a join that can spill to disk; the aggregate is for the few whose key does not mirror a
--- header's. A header that was read from a .dcm belongs to that.
+-- header's. A header that was read from a .dcm belongs to that. What is `near` limits the search to the patients of the
+-- headers.
 with
 dcm as (
     select key, size, etag, available_date, group_name, patient_id, image_id
@@ -12,6 +13,7 @@ dcm as (
         source = $source
         and (kind = 'dcm' or (kind = 'header' and not ends_with(key, '.json')))
         and available_date is not null
+        and {{ near }}
 ),
 
 mirrored as (

@@ -237,6 +237,7 @@ def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
             run.con.execute(sql_files.fill(sql["due"], table=table, kind=kind), {**source, "reason": readability.DUE})
     if not fetch_first(run.con.execute(sql["any_image"], source)):
         return
-    run.con.execute(sql_files.fill(sql["repaired"], pairing=sql_files.read("ingest/pairing.sql")), source)
+    pairing = sql_files.fill(sql_files.read("ingest/pairing.sql"), near="true")
+    run.con.execute(sql_files.fill(sql["repaired"], pairing=pairing), source)
     if fetch_first(run.con.execute("from repaired limit 1")):
         run.con.execute(sql["repair"], source)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from warehouse.engine import sql_files
-from warehouse.engine.rows import fetch_first
 from warehouse.ingest import memory
 from warehouse.ingest.context import Run
 from warehouse.lake import connection
 
-#: Objects planned at a time: bounds the memory of a plan, at the cost of another scan of raw.objects for each.
+#: Objects planned at a time: bounds the memory of a plan.
 _PLAN_SIZE = 200_000
 #: Columns of a plan that the extraction does not need.
 PLAN_ONLY = ["was_rejected", "old_reason", "is_loaded", "kept_etag"]
@@ -20,6 +20,9 @@ PLAN_ONLY = ["was_rejected", "old_reason", "is_loaded", "kept_etag"]
 _ANY_SIZE = 1 << 62
 
 _SQL = "ingest/loading.sql"
+
+#: A part of the wanted objects: group, patient and key of the last one, the lowest and the highest key, the number.
+_Stretch = tuple[tuple[str | None, str | None, str], str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,48 +44,59 @@ class Unit:
         return self.last - self.first + 1
 
 
-def count_pending(run: Run, wanted: str) -> int:
-    """Count the objects of the query `wanted`."""
-    query = sql_files.fill(sql_files.read_statements(_SQL)["count"], wanted=wanted)
-    with run.all_cores():
-        row = fetch_first(run.con.execute(query, {"source": run.source, **run.scope.parameters}))
-    return int(row[0]) if row else 0
-
-
 def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) -> Iterator[tuple[int, list[Unit]]]:
     """Plan the wanted objects batch by batch; each is in the temporary table `pending` while it is processed.
 
     Each is yielded with the total number of wanted objects. Headers are `paired` with their .dcm. With `most_bytes`,
-    objects of any size are wanted, and count as no more than that, because only their beginning is read. A batch begins
-    after the last object of the previous one, so failed objects are not tried twice.
+    objects of any size are wanted, and count as no more than that, because only their beginning is read. The batches
+    are ranges that are found before the first is processed, so failed objects are not tried twice.
     """
-    query = sql_files.fill(sql_files.read_statements(_SQL)["waiting"], wanted=wanted)
-    after, found, total = ("", "", ""), _PLAN_SIZE, 0
-    while found == _PLAN_SIZE:
-        places = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
-        limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
+    sql = {name: sql_files.fill(text, wanted=wanted) for name, text in _read_searches().items()}
+    scope = {"source": run.source, **run.scope.parameters}
+    stretches: list[_Stretch] = []
+    with run.all_cores():
+        with connection.plan_as_written(run.con):
+            run.con.execute(sql["waiting"], {**scope, "most": _PLAN_SIZE})
+        total, *patients = run.con.execute(sql["extent"]).fetchall()[0]
+        if total == _PLAN_SIZE:
+            with connection.plan_as_written(run.con):
+                stretches = run.con.execute(sql["stretches"], {**scope, "most": _PLAN_SIZE}).fetchall()
+            total = sum(count for *_, count in stretches)
+        spans = _plan(run, patients if paired else None, most_bytes) if total else []
+    memory.release()
+    if total:
+        yield total, spans
+    for (after, *_), (_, lowest, highest, _) in pairwise(stretches):
+        place = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
+        part = {**place, "lowest_key": lowest, "highest_key": highest, "most": _PLAN_SIZE}
         with run.all_cores():
             with connection.plan_as_written(run.con):
-                run.con.execute(query, {**limits, **places})
-            row = fetch_first(run.con.execute(sql_files.read_statements(_SQL)["stretch"]))
-            assert row is not None
-            found, after = row
-            total = total or (count_pending(run, wanted) if found == _PLAN_SIZE else found)
-            spans = _plan(run, paired, most_bytes) if found else []
+                run.con.execute(sql["waiting_next"], {**scope, **part})
+            _, *patients = run.con.execute(sql["extent"]).fetchall()[0]
+            spans = _plan(run, patients if paired else None, most_bytes)
         memory.release()
-        if found:
-            yield total, spans
+        yield total, spans
 
 
-def _plan(run: Run, paired: bool, most_bytes: int) -> list[Unit]:
-    """Sort the batch into the temporary table `pending`, and divide it into units of bounded number and size."""
+def _read_searches() -> dict[str, str]:
+    sql = sql_files.read_statements(_SQL)
+    return {name: sql[name] for name in ("waiting", "extent", "stretches", "waiting_next")}
+
+
+def _plan(run: Run, patients: list[str | None] | None, most_bytes: int) -> list[Unit]:
+    """Sort the batch into the temporary table `pending`, and divide it into units of bounded number and size.
+
+    With its first and last of `patients`, headers are paired with their .dcm.
+    """
     sql = sql_files.read_statements(_SQL)
     # The plan needs its sort order; only the inserts of a writer do not.
     run.con.execute("set preserve_insertion_order = true")
     limit = {"limit": _ANY_SIZE if most_bytes else run.settings.max_object_mb * 1_000_000}
-    if paired:
-        query = sql_files.fill(sql["pending"], pairing=sql_files.read("ingest/pairing.sql"))
-        run.con.execute(query, {**limit, "source": run.source})
+    if patients:
+        pairing = sql_files.fill(sql_files.read("ingest/pairing.sql"), near=sql["near"])
+        first, last = patients
+        named = {"source": run.source, "first_patient": first, "last_patient": last}
+        run.con.execute(sql_files.fill(sql["pending"], pairing=pairing), {**limit, **named})
     else:
         run.con.execute(sql["pending_alone"], limit)
     run.con.execute("set preserve_insertion_order = false")
