@@ -136,17 +136,15 @@ def _list_driver(engine: str, slope: float, per_object: float, units: float) -> 
 
 
 def _describe_planning(driver: Part) -> str:
-    """What planning adds, which grows faster than the bucket."""
+    """What planning adds to the hours of the driver."""
     row = find_largest(driver, "planning")
     if row is None:
         return "Planning is not in this: it was not measured yet."
     curve = build_curve(driver, "planning")
     hours = curve.extrapolate(_OBJECTS) / 3600
-    grows = f"with the exponent {curve.last_exponent:.2f}" if curve.last_exponent else "faster than the bucket"
+    grows = f"with the exponent {curve.last_exponent:.2f}" if curve.last_exponent else "at least in proportion"
     least = "" if curve.last_exponent else "at least "
     return (
         f"Planning is not in this. It took {tables.format_number(row.median)} s of the driver for "
-        f"{row.at['objects']:,} objects and grows {grows}, since each batch of 200,000 objects "
-        f"reads all of `raw.objects`\nagain: {least}{hours:,.0f} hours for {_OBJECTS:,} objects. So a bucket of"
-        "\nthat size is to be loaded by parts (`--prefix`), or as several sources."
+        f"{row.at['objects']:,} objects and grows {grows}:\n{least}{hours:,.0f} hours for {_OBJECTS:,} objects."
     )
