@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -59,12 +58,12 @@ class Searching:
         found = await self.indexes.read(
             state.caller, state.scope, state.snapshot, searching.search, query, addresses.get_uids(request), asked, base
         )
-        state.logged = {"rows": len(found.results)}
+        state.logged = {"rows": found.n_results}
         if found.has_more and (query.limit is None or query.limit > most):
             query.warnings.append("There are additional results that can be requested.")
         response = Response(status_code=204)
-        if found.results:
-            response = Response(json.dumps(found.results, ensure_ascii=False).encode(), media_type=media)
+        if found.n_results:
+            response = Response(found.body, media_type=media)
         for warning in query.warnings:
             response.headers.append("Warning", f'299 {base} "{warning}"')
         response.headers["Cache-Control"] = "private, no-cache"
@@ -74,28 +73,28 @@ class Searching:
         """Give the metadata of a study, a series or an instance."""
         media = negotiation.require_json(request)
         state, base = request.state, addresses.find_base(request)
-        images = await self.indexes.read(
-            state.caller, state.scope, state.snapshot, self._find, list(addresses.get_uids(request).values())
-        )
+        read = functools.partial(self.indexes.read, state.caller, state.scope, state.snapshot)
+        images, first = await read(self._read_first, list(addresses.get_uids(request).values()), base)
         state.logged = {"rows": len(images)}
+        if len(images) <= _BATCH:
+            return Response(b"[%b]" % first, media_type=media, headers={"Cache-Control": "private, no-cache"})
 
         async def write() -> AsyncIterator[bytes]:
-            before = "["
-            for start in range(0, len(images), _BATCH):
-                part = images[start : start + _BATCH]
-                texts = await self.indexes.read(state.caller, state.scope, state.snapshot, _read_metadata, part, base)
-                yield (before + ",".join(texts)).encode()
-                before = ","
+            yield b"[" + first
+            for start in range(_BATCH, len(images), _BATCH):
+                yield b"," + await read(_read_metadata, images[start : start + _BATCH], base)
             yield b"]"
 
         return await answer_pieces(write(), media)
 
-    def _find(self, warehouse: Warehouse, index: Index, uids: list[str]) -> list[Stored]:
-        return self.studies.find(warehouse, index, *uids)
+    def _read_first(self, warehouse: Warehouse, index: Index, uids: list[str], base: str) -> tuple[list[Stored], bytes]:
+        """The images of a path, and the metadata of the first of them."""
+        images = self.studies.find(warehouse, index, *uids)
+        return images, _read_metadata(warehouse, index, images[:_BATCH], base)
 
 
-def _read_metadata(warehouse: Warehouse, index: Index, images: list[Stored], base: str) -> list[str]:  # noqa: ARG001
-    return read_metadata(warehouse, images, base)
+def _read_metadata(warehouse: Warehouse, index: Index, images: list[Stored], base: str) -> bytes:  # noqa: ARG001
+    return ",".join(read_metadata(warehouse, images, base)).encode()
 
 
 def list_routes(service: Service) -> list[BaseRoute]:
