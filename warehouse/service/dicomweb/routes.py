@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -15,10 +16,12 @@ from warehouse.service.dicomweb import addresses, negotiation, searching
 from warehouse.service.dicomweb.attributes import Level
 from warehouse.service.dicomweb.headers import read_metadata
 from warehouse.service.dicomweb.index import Index, Indexes
+from warehouse.service.dicomweb.remembering import Answers
 from warehouse.service.dicomweb.retrieval import Retrieval
-from warehouse.service.dicomweb.search_query import parse_search
+from warehouse.service.dicomweb.search_query import SearchQuery, parse_search
+from warehouse.service.dicomweb.searching import Found
 from warehouse.service.dicomweb.streaming import answer_pieces
-from warehouse.service.dicomweb.studies import Stored, Studies
+from warehouse.service.dicomweb.studies import BYTES_OF_IMAGE, Stored, Studies
 
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
@@ -29,12 +32,26 @@ _STUDY, _SERIES = "/studies/{StudyInstanceUID}", "/series/{SeriesInstanceUID}"
 _INSTANCE = f"{_STUDY}{_SERIES}/instances/{{SOPInstanceUID}}"
 
 
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The images of a path, and the metadata of the first of them, as JSON without the brackets of a list."""
+
+    body: bytes
+    images: list[Stored]
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes in memory."""
+        return len(self.body) + BYTES_OF_IMAGE * len(self.images)
+
+
 class Searching:
     """Handlers of searches and metadata."""
 
     def __init__(self, service: Service, indexes: Indexes, studies: Studies) -> None:
         """Answer from these."""
         self.service, self.indexes, self.studies = service, indexes, studies
+        self.answers = Answers()
 
     async def search_studies(self, request: Request) -> Response:
         """Search for studies."""
@@ -56,7 +73,14 @@ class Searching:
         base = addresses.find_base(request)
         state = request.state
         found = await self.indexes.read(
-            state.caller, state.scope, state.snapshot, searching.search, query, addresses.get_uids(request), asked, base
+            state.caller,
+            state.scope,
+            state.snapshot,
+            self._find_results,
+            query,
+            addresses.get_uids(request),
+            asked,
+            base,
         )
         state.logged = {"rows": found.n_results}
         if found.has_more and (query.limit is None or query.limit > most):
@@ -74,23 +98,36 @@ class Searching:
         media = negotiation.require_json(request)
         state, base = request.state, addresses.find_base(request)
         read = functools.partial(self.indexes.read, state.caller, state.scope, state.snapshot)
-        images, first = await read(self._read_first, list(addresses.get_uids(request).values()), base)
-        state.logged = {"rows": len(images)}
-        if len(images) <= _BATCH:
-            return Response(b"[%b]" % first, media_type=media, headers={"Cache-Control": "private, no-cache"})
+        found = await read(self._find_metadata, (*addresses.get_uids(request).values(),), base)
+        state.logged = {"rows": len(found.images)}
+        if len(found.images) <= _BATCH:
+            return Response(b"[%b]" % found.body, media_type=media, headers={"Cache-Control": "private, no-cache"})
 
         async def write() -> AsyncIterator[bytes]:
-            yield b"[" + first
-            for start in range(_BATCH, len(images), _BATCH):
-                yield b"," + await read(_read_metadata, images[start : start + _BATCH], base)
+            yield b"[" + found.body
+            for start in range(_BATCH, len(found.images), _BATCH):
+                yield b"," + await read(_read_metadata, found.images[start : start + _BATCH], base)
             yield b"]"
 
         return await answer_pieces(write(), media)
 
-    def _read_first(self, warehouse: Warehouse, index: Index, uids: list[str], base: str) -> tuple[list[Stored], bytes]:
-        """The images of a path, and the metadata of the first of them."""
-        images = self.studies.find(warehouse, index, *uids)
-        return images, _read_metadata(warehouse, index, images[:_BATCH], base)
+    def _find_results(
+        self, warehouse: Warehouse, index: Index, query: SearchQuery, path: Mapping[str, str], most: int, base: str
+    ) -> Found:
+        """The results of a search."""
+        asked = ("search", query.asked, query.offset, most, (*path.items(),), base)
+        return self.answers.find(
+            warehouse, index, asked, lambda: searching.search(warehouse, index, query, path, most, base)
+        )
+
+    def _find_metadata(self, warehouse: Warehouse, index: Index, uids: tuple[str, ...], base: str) -> Metadata:
+        """The images of a path, and the metadata of as many of them as are read at a time."""
+
+        def read() -> Metadata:
+            images = self.studies.find(warehouse, index, *uids)
+            return Metadata(_read_metadata(warehouse, index, images[:_BATCH], base), images)
+
+        return self.answers.find(warehouse, index, ("metadata", uids, base), read)
 
 
 def _read_metadata(warehouse: Warehouse, index: Index, images: list[Stored], base: str) -> bytes:  # noqa: ARG001

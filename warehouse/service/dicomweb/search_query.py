@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -35,6 +35,11 @@ class SearchQuery:
     def returned(self) -> tuple[Attribute, ...]:
         """The attributes of a result: those that the standard requires of the level, then those that were included."""
         return tuple(dict.fromkeys([*_list_required(self.level), *self.matches, *self.included]))
+
+    @property
+    def asked(self) -> Hashable:
+        """All that its results depend on, but for the page."""
+        return self.level, (*self.matches.items(),), (*self.included,), (*self.from_headers,)
 
 
 @cache

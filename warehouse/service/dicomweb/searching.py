@@ -33,6 +33,11 @@ class Found:
     n_results: int = 0
     has_more: bool = False
 
+    @property
+    def n_bytes(self) -> int:
+        """What it takes in memory."""
+        return len(self.body)
+
 
 def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int, base: str) -> Found:
     """Search for at most `most` results; `base` is the address that the results are retrieved below."""

@@ -17,7 +17,8 @@ from warehouse.service.dicomweb.index import Index, find_patient
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
 
-#: Images of all remembered studies: some 60 MB.
+#: Bytes that an image takes, about; and images of all remembered studies.
+BYTES_OF_IMAGE = 600
 _MOST_IMAGES = 100_000
 #: What is the same when it is quoted, as nearly all UIDs are.
 _PLAIN = re.compile(r"[0-9A-Za-z._~-]*")
