@@ -30,6 +30,8 @@ _LONGEST_BEFORE = 64
 #: The name of an attribute before its value, and the length of both ways to write it.
 _NAME = re.compile(r'"([0-9A-F]{8})": ?$')
 _LONGEST_NAME = len('"00100020": ')
+#: How most headers write what stands before a null that is all bytes of an attribute, or its only value.
+_BYTES, _VALUE = ', "InlineBinary": ', ', "Value": ['
 #: The patient that a header names, in most headers once and as the key does.
 _PATIENT = re.compile(r'\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 
@@ -73,10 +75,16 @@ def _fill_nulls(header: str) -> str:
     """A header whose attributes without a value have only their VR."""
     pieces = header.split("null")
     for number, piece in enumerate(pieces[:-1]):
-        filled = _fill_attribute(piece[-_LONGEST_NAME:])
-        if not filled:
+        # `piece` is as it was split: what is taken away below is the beginning of the next, not its end.
+        if filled := _fill_attribute(piece[-_LONGEST_NAME:]):
+            pieces[number] += filled
+        elif piece.endswith(_BYTES):
+            pieces[number] = pieces[number][: -len(_BYTES)]
+        elif piece.endswith(_VALUE) and pieces[number + 1].startswith("]"):
+            pieces[number] = pieces[number][: -len(_VALUE)]
+            pieces[number + 1] = pieces[number + 1][1:]
+        else:
             return _fill_other_nulls(header)
-        pieces[number] = piece + filled
     return "".join(pieces)
 
 
@@ -88,7 +96,7 @@ def _fill_attribute(before: str) -> str:
 
 
 def _fill_other_nulls(header: str) -> str:
-    """The same for headers that are written otherwise, or that have nulls elsewhere."""
+    """The same for headers that are written otherwise, or that have the word elsewhere."""
     pieces, done, place = [], 0, header.find("null")
     while place >= 0:
         found, end = _BEFORE_NULL.search(header, max(done, place - _LONGEST_BEFORE), place), place + len("null")
