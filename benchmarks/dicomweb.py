@@ -104,8 +104,11 @@ def measure(folder: Path, patients: int, rounds: int) -> list[Row]:
     rows: list[Row] = []
     with serve_chest(folder / "lake") as ours, serve_orthanc(folder / "bucket") as theirs:
         for name, path in SEARCHES.items():
-            rows.append(_compare(name, patients, path, ours, theirs, rounds, 50))
-        rows.append(_compare(f"metadata of {_SLICES} slices", patients, METADATA, ours, theirs, rounds // 6, 300))
+            rows.append(_compare(name, patients, [path], ours, theirs, rounds, 50))
+        studies = [study["0020000D"]["Value"][0] for study in json.loads(ours()(f"/studies?limit={rounds + 1}"))]
+        each = [f"/studies/{study}/series" for study in studies]  # an answer that was given before is remembered
+        rows.append(_compare("series of a study, of each once", patients, each, ours, theirs, len(each) - 1, 50))
+        rows.append(_compare(f"metadata of {_SLICES} slices", patients, [METADATA], ours, theirs, rounds // 6, 300))
         n_failed, rate = _ask_at_once(ours, SEARCHES["100 studies"])
         _, other = _ask_at_once(theirs, SEARCHES["100 studies"])
         name, note = f"{_CLIENTS} clients at once", f"{n_failed} errors"
@@ -120,17 +123,18 @@ Ask = Callable[[str], bytes]
 def _compare(
     name: str,
     patients: int,
-    path: str,
+    paths: list[str],
     ours: Callable[[], Ask],
     theirs: Callable[[], Ask],
     rounds: int,
     most: int,
 ) -> Row:
     sides = (ours(), theirs())
-    counts = [len(json.loads(ask(path) or b"[]")) for ask in sides]
+    counts = [len(json.loads(ask(paths[0]) or b"[]")) for ask in sides]
     times: tuple[list[float], list[float]] = ([], [])
     print(f"{name} …", file=sys.stderr)
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
+        path = paths[number % len(paths)]
         for ask, seconds in zip(sides, times, strict=True):
             start = time.perf_counter()
             ask(path)

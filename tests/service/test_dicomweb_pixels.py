@@ -319,3 +319,20 @@ def test_no_pixels_of_a_patient_who_has_withdrawn_are_kept(served_lake: Path, tm
         changing.withdraw(location.parse_address(str(lake)), Settings(), [patient])
         assert served.get(f"/dicomweb/studies/{uid}").status_code == 404
         assert served.get(f"/dicomweb/studies/{uid}/metadata").status_code in (204, 404)
+
+
+def test_no_answer_about_a_patient_who_has_withdrawn_is_remembered(served_lake: Path, tmp_path: Path) -> None:
+    lake = copy_lake(served_lake, tmp_path / "lake")
+    with serve_process(lake, tmp_path / "log") as served:
+        study = served.get("/dicomweb/studies?limit=1").json()[0]
+        patient, uid = study["00100020"]["Value"][0], study["0020000D"]["Value"][0]
+        number = served.get("/api/v1/about").json()["snapshot"]
+        found = [f"/dicomweb/studies?StudyInstanceUID={uid}", f"/dicomweb/studies/{uid}/series"]
+        paths = [*found, f"/dicomweb/studies/{uid}/instances", f"/dicomweb/studies/{uid}/metadata"]
+        paths += [f"/snapshot/{number}{path}" for path in paths]
+        before = [served.get(path).content for path in paths]
+        assert before == [served.get(path).content for path in paths]
+        assert all(patient.encode() in content for path, content in zip(paths, before, strict=True) if "meta" in path)
+        changing.withdraw(location.parse_address(str(lake)), Settings(), [patient])
+        # The address of the snapshot first: nothing else has made the server look at the list.
+        assert {served.get(path).status_code for path in reversed(paths)} <= {204, 404}

@@ -54,6 +54,28 @@ def test_clients_that_send_or_read_nothing_block_nobody_and_are_cut_off(served_l
             assert 0 < read_all(connection) < 15_000_000
 
 
+def test_clients_that_go_on_sending_what_is_no_request_are_cut_off(served_lake: Path) -> None:
+    with serve_thread(served_lake, patience=2.0) as served, contextlib.ExitStack() as held:
+        whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        refused = b"POST /api/v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+        begun = b"GET /health HTTP/1.1\r\nHost: loc"
+        for first, status, later in ((whole, b"200", b"\r\n"), (whole, b"200", begun), (refused, b"401", b"x")):
+            connection = held.enter_context(connect(served, first))
+            assert connection.recv(1000)[9:12] == status
+            connection.sendall(later)
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(1000):
+                    pass
+
+
+def test_a_head_that_never_ends_is_refused_before_it_fills_the_memory(served: Served) -> None:
+    much = b"x" * 100_000_000  # far more than the system itself takes over
+    begun = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: "
+    with connect(served, begun) as connection, pytest.raises(ConnectionError):
+        connection.sendall(much)
+    assert served.get("/health").status_code == 200
+
+
 def read_all(connection: socket.socket) -> int:
     n_bytes = 0
     with contextlib.suppress(ConnectionError):

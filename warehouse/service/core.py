@@ -114,8 +114,11 @@ class Service:
     async def permit(self, caller: Caller, scope: Scope) -> Scope:
         """The scope of a request under the caller's agreement, if there is one: asked for each request, by the gate.
 
-        AccessRefusedError if the agreement does not hold any more, or does not cover the group.
+        AccessRefusedError if the agreement does not hold any more, or does not cover the group. Most requests need not
+        read the log, and a thread would cost them as much as a short answer does; so it is with `resolve`.
         """
+        if (known := self.permits.narrow_at_once(caller, scope)) is not None:
+            return known
         return await anyio.to_thread.run_sync(self.permits.narrow, caller, scope, limiter=self._limit("permit", 4))
 
     async def read(
@@ -144,6 +147,8 @@ class Service:
 
     async def resolve(self, scope: Scope) -> int:
         """The number of the snapshot that a scope means now; it waits for no question of others."""
+        if (known := self.readers.find_snapshot_at_once(scope)) is not None:
+            return known
         return await anyio.to_thread.run_sync(self.readers.find_snapshot, scope, limiter=self._limit("resolve", 4))
 
     def find_time(self, number: int) -> datetime | None:

@@ -28,6 +28,8 @@ from warehouse.settings import Settings
 
 #: How long what was read of the log is believed, in seconds.
 _SECONDS = 2.0
+#: Before it is no longer believed, whoever asks does so in a thread that can wait for the log.
+_EARLY_SECONDS = 0.2
 _NEEDED = (
     "This lake lets rows leave only under an agreement, and this token has none. Ask whoever runs the server for one "
     "(chest token add --agreement ID)."
@@ -69,6 +71,11 @@ class Permits:
             self.note_refusal(caller, error)
             raise
         return replace(scope, cover=cover)
+
+    def narrow_at_once(self, caller: Caller, scope: Scope) -> Scope | None:
+        """The same without waiting: None where the log may have to be read, as under an agreement or soon again."""
+        is_known = not caller.agreement and time.monotonic() < self._known_until - _EARLY_SECONDS
+        return (replace(scope, cover=None) if scope.cover else scope) if is_known else None
 
     def require(self, caller: Caller, scope: Scope, rights: Rights) -> None:
         """AccessRefusedError, logged, if rows would leave without an agreement that the lake asks for."""

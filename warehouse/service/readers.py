@@ -64,6 +64,10 @@ class Readers:
         """The number of the snapshot that a scope means now: its own, or the newest published."""
         return self._newest.find() if scope.snapshot is None else scope.snapshot
 
+    def find_snapshot_at_once(self, scope: Scope) -> int | None:
+        """The same without waiting: None where the catalogue has to be asked."""
+        return self._newest.find_at_once() if scope.snapshot is None else scope.snapshot
+
     def find_newest_commit(self) -> int:
         """The number of the newest snapshot of all, which may only have an event of the log."""
         return self._newest.list_all()[-1].number
@@ -110,7 +114,8 @@ class Readers:
 
     def _close_older(self) -> None:
         """Close every snapshot that was opened before the standing list of withdrawn patients changed."""
-        version = standing_list.find_version(self._newest.list_all())
+        self._newest.list_all()
+        version = self._newest.list_version
         with self._lock:
             if version != self._version:
                 for number in [*self._opened]:
@@ -195,23 +200,36 @@ class _Newest:
         self._con: Any = None
         self._stamp: object = None
         self._history: list[store.Snapshot] = []
+        self._published: int | None = None
+        self._list_version = 0
 
     def find(self) -> int:
         return store.find_published(self.list_all(), None, self.location).number
+
+    def find_at_once(self) -> int | None:
+        """The newest published, if the catalogue's file shows that nothing was committed, and nobody asks just now."""
+        if self._stamp is None or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._published if self._read_stamp() == self._stamp else None
+        finally:
+            self._lock.release()
 
     def find_time(self, number: int) -> datetime | None:
         return next((each.time for each in self._history if each.number == number), None)
 
     @property
     def list_version(self) -> int:
-        return standing_list.find_version(self._history)
+        return self._list_version
 
     @explain_faults()
     def list_all(self) -> list[store.Snapshot]:
         with self._lock:
             stamp = self._read_stamp()
             if stamp is None or stamp != self._stamp:
-                self._history = self._ask()
+                self._history = history = self._ask()
+                self._published = next((each.number for each in reversed(history) if each.is_published), None)
+                self._list_version = standing_list.find_version(history)
                 self._stamp = stamp
             return self._history
 

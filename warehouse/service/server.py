@@ -119,7 +119,6 @@ def configure(app: Starlette, options: Options) -> uvicorn.Config:
         proxy_headers=False,  # anybody can send them; --proxy-header is believed of its proxy alone
         timeout_graceful_shutdown=5,
         timeout_keep_alive=15,
-        h11_max_incomplete_event_size=64 * 1024,
         limit_concurrency=1_000,
     )
 

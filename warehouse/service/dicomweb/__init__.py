@@ -4,8 +4,9 @@
     /asof/2020-06-01/dicomweb/studies/1.2/metadata  retrieving: WADO-RS (PS3.18 10.4)
     /cohort/covid_risk/dicomweb/studies             a cohort as a worklist
 
-Searches read an index in memory (`index.py`); metadata are the headers of the lake; pixels come from the bucket, and
-only if the object there is the one that the lake has listed. The patient is that of the key, never that of a header.
+Searches read an index in memory (`index.py`); metadata are the headers of the lake; the answers that were given last
+are remembered (`remembering.py`). Pixels come from the bucket, and only if the object there is the one that the lake
+has listed. The patient is that of the key, never that of a header.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import dicom_dictionary
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 PIXEL_DATA = "7FE00010"
 _PATIENT_ID = "00100020"
 _QUOTED_PATIENT_ID = f'"{_PATIENT_ID}"'
-_NO_VALUE = re.compile(r'\s*,\s*(?:"InlineBinary"\s*:\s*null|"Value"\s*:\s*\[\s*null\s*\])')
-#: The patients that a header names, in most headers once and as the key does.
-_PATIENT = re.compile(r'"00100020"\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 #: What stands before a null that is no value of an attribute, or none of its bytes, or its only value. No text matches:
 #: quotes in it are escaped. A null is found first, since a search for the whole is slow.
 _BEFORE_NULL = re.compile(r'(?:"([0-9A-F]{8})"\s*:|(,\s*"InlineBinary"\s*:)|(,\s*"Value"\s*:\s*\[))\s*$')
 _END_OF_LIST = re.compile(r"\s*\]")
 _LONGEST_BEFORE = 64
+#: The name of an attribute before its value, and the length of both ways to write it.
+_NAME = re.compile(r'"([0-9A-F]{8})": ?$')
+_LONGEST_NAME = len('"00100020": ')
+#: How most headers write what stands before a null that is all bytes of an attribute, or its only value.
+_BYTES, _VALUE = ', "InlineBinary": ', ', "Value": ['
 #: The patient that a header names, in most headers once and as the key does.
 _PATIENT = re.compile(r'\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 
@@ -53,19 +56,15 @@ def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -
 def read_metadata(warehouse: Warehouse, images: Sequence[Stored], base: str) -> list[str]:
     """The metadata of images, each as JSON; `base` is the address of the service."""
     found = read_headers(warehouse, [(image.patient_id, image.source, image.key) for image in images])
-    texts = []
-    for image in images:
-        text = found.get((image.source, image.key))
-        if text is not None:
-            texts.append(write_metadata(text, image, f"{base}{image.path}"))
-    return texts
+    texts = ((found.get((image.source, image.key)), image) for image in images)
+    return [write_metadata(text, image, f"{base}{image.path}") for text, image in texts if text is not None]
 
 
 def write_metadata(header: str, image: Stored, address: str) -> str:
     """The metadata of an image: its header, with the patient of the key and addresses of bulk data."""
-    place = header.find(_QUOTED_PATIENT_ID)
-    patient = _PATIENT.match(header, place + len(_QUOTED_PATIENT_ID)) if place >= 0 else None
-    is_plain = patient is not None and patient[1] == image.patient_id and header.rfind(_QUOTED_PATIENT_ID) == place
+    is_single = header.count(_QUOTED_PATIENT_ID) == 1
+    patient = _PATIENT.match(header, header.find(_QUOTED_PATIENT_ID) + len(_QUOTED_PATIENT_ID)) if is_single else None
+    is_plain = patient is not None and patient[1] == image.patient_id
     if not is_plain or '"BulkDataURI"' in header or PIXEL_DATA in header:
         return json.dumps(_rewrite(json.loads(header), image, address), ensure_ascii=False)
     text = _fill_nulls(header)
@@ -74,6 +73,30 @@ def write_metadata(header: str, image: Stored, address: str) -> str:
 
 def _fill_nulls(header: str) -> str:
     """A header whose attributes without a value have only their VR."""
+    pieces = header.split("null")
+    for number, piece in enumerate(pieces[:-1]):
+        # `piece` is as it was split: what is taken away below is the beginning of the next, not its end.
+        if filled := _fill_attribute(piece[-_LONGEST_NAME:]):
+            pieces[number] += filled
+        elif piece.endswith(_BYTES):
+            pieces[number] = pieces[number][: -len(_BYTES)]
+        elif piece.endswith(_VALUE) and pieces[number + 1].startswith("]"):
+            pieces[number] = pieces[number][: -len(_VALUE)]
+            pieces[number + 1] = pieces[number + 1][1:]
+        else:
+            return _fill_other_nulls(header)
+    return "".join(pieces)
+
+
+@lru_cache(maxsize=10_000)
+def _fill_attribute(before: str) -> str:
+    """What stands for a null after the name of an attribute, as most headers write it; "" where there is none."""
+    found = _NAME.search(before)
+    return f'{{"vr": "{_find_vr(found[1])}"}}' if found else ""
+
+
+def _fill_other_nulls(header: str) -> str:
+    """The same for headers that are written otherwise, or that have the word elsewhere."""
     pieces, done, place = [], 0, header.find("null")
     while place >= 0:
         found, end = _BEFORE_NULL.search(header, max(done, place - _LONGEST_BEFORE), place), place + len("null")

@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -47,8 +48,7 @@ class Index:
     @property
     def name(self) -> str:
         """A name for its tables."""
-        text = f"{self.scope.as_of} {self.scope.group} {self.scope.cohort} {self.scope.cover or ''}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _name(self.scope)
 
     @property
     def studies(self) -> str:
@@ -75,6 +75,12 @@ class Index:
             column=sql_files.identifier(self.member_column),
             members=self.members,
         )
+
+
+@lru_cache
+def _name(scope: Scope) -> str:
+    text = f"{scope.as_of} {scope.group} {scope.cohort} {scope.cover or ''}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Indexes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -16,10 +16,12 @@ from warehouse.service.dicomweb import addresses, negotiation, searching
 from warehouse.service.dicomweb.attributes import Level
 from warehouse.service.dicomweb.headers import read_metadata
 from warehouse.service.dicomweb.index import Index, Indexes
+from warehouse.service.dicomweb.remembering import Answers
 from warehouse.service.dicomweb.retrieval import Retrieval
-from warehouse.service.dicomweb.search_query import parse_search
+from warehouse.service.dicomweb.search_query import SearchQuery, parse_search
+from warehouse.service.dicomweb.searching import Found
 from warehouse.service.dicomweb.streaming import answer_pieces
-from warehouse.service.dicomweb.studies import Stored, Studies
+from warehouse.service.dicomweb.studies import BYTES_OF_IMAGE, Stored, Studies
 
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
@@ -30,12 +32,26 @@ _STUDY, _SERIES = "/studies/{StudyInstanceUID}", "/series/{SeriesInstanceUID}"
 _INSTANCE = f"{_STUDY}{_SERIES}/instances/{{SOPInstanceUID}}"
 
 
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The images of a path, and the metadata of the first of them, as JSON without the brackets of a list."""
+
+    body: bytes
+    images: list[Stored]
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes in memory."""
+        return len(self.body) + BYTES_OF_IMAGE * len(self.images)
+
+
 class Searching:
     """Handlers of searches and metadata."""
 
     def __init__(self, service: Service, indexes: Indexes, studies: Studies) -> None:
         """Answer from these."""
         self.service, self.indexes, self.studies = service, indexes, studies
+        self.answers = Answers()
 
     async def search_studies(self, request: Request) -> Response:
         """Search for studies."""
@@ -57,14 +73,21 @@ class Searching:
         base = addresses.find_base(request)
         state = request.state
         found = await self.indexes.read(
-            state.caller, state.scope, state.snapshot, searching.search, query, addresses.get_uids(request), asked, base
+            state.caller,
+            state.scope,
+            state.snapshot,
+            self._find_results,
+            query,
+            addresses.get_uids(request),
+            asked,
+            base,
         )
-        state.logged = {"rows": len(found.results)}
+        state.logged = {"rows": found.n_results}
         if found.has_more and (query.limit is None or query.limit > most):
             query.warnings.append("There are additional results that can be requested.")
         response = Response(status_code=204)
-        if found.results:
-            response = Response(json.dumps(found.results, ensure_ascii=False).encode(), media_type=media)
+        if found.n_results:
+            response = Response(found.body, media_type=media)
         for warning in query.warnings:
             response.headers.append("Warning", f'299 {base} "{warning}"')
         response.headers["Cache-Control"] = "private, no-cache"
@@ -74,28 +97,41 @@ class Searching:
         """Give the metadata of a study, a series or an instance."""
         media = negotiation.require_json(request)
         state, base = request.state, addresses.find_base(request)
-        images = await self.indexes.read(
-            state.caller, state.scope, state.snapshot, self._find, list(addresses.get_uids(request).values())
-        )
-        state.logged = {"rows": len(images)}
+        read = functools.partial(self.indexes.read, state.caller, state.scope, state.snapshot)
+        found = await read(self._find_metadata, (*addresses.get_uids(request).values(),), base)
+        state.logged = {"rows": len(found.images)}
+        if len(found.images) <= _BATCH:
+            return Response(b"[%b]" % found.body, media_type=media, headers={"Cache-Control": "private, no-cache"})
 
         async def write() -> AsyncIterator[bytes]:
-            before = "["
-            for start in range(0, len(images), _BATCH):
-                part = images[start : start + _BATCH]
-                texts = await self.indexes.read(state.caller, state.scope, state.snapshot, _read_metadata, part, base)
-                yield (before + ",".join(texts)).encode()
-                before = ","
+            yield b"[" + found.body
+            for start in range(_BATCH, len(found.images), _BATCH):
+                yield b"," + await read(_read_metadata, found.images[start : start + _BATCH], base)
             yield b"]"
 
         return await answer_pieces(write(), media)
 
-    def _find(self, warehouse: Warehouse, index: Index, uids: list[str]) -> list[Stored]:
-        return self.studies.find(warehouse, index, *uids)
+    def _find_results(
+        self, warehouse: Warehouse, index: Index, query: SearchQuery, path: Mapping[str, str], most: int, base: str
+    ) -> Found:
+        """The results of a search."""
+        asked = ("search", query.asked, query.offset, most, (*path.items(),), base)
+        return self.answers.find(
+            warehouse, index, asked, lambda: searching.search(warehouse, index, query, path, most, base)
+        )
+
+    def _find_metadata(self, warehouse: Warehouse, index: Index, uids: tuple[str, ...], base: str) -> Metadata:
+        """The images of a path, and the metadata of as many of them as are read at a time."""
+
+        def read() -> Metadata:
+            images = self.studies.find(warehouse, index, *uids)
+            return Metadata(_read_metadata(warehouse, index, images[:_BATCH], base), images)
+
+        return self.answers.find(warehouse, index, ("metadata", uids, base), read)
 
 
-def _read_metadata(warehouse: Warehouse, index: Index, images: list[Stored], base: str) -> list[str]:  # noqa: ARG001
-    return read_metadata(warehouse, images, base)
+def _read_metadata(warehouse: Warehouse, index: Index, images: list[Stored], base: str) -> bytes:  # noqa: ARG001
+    return ",".join(read_metadata(warehouse, images, base)).encode()
 
 
 def list_routes(service: Service) -> list[BaseRoute]:

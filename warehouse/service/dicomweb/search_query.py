@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 from warehouse.errors import UsageError
 from warehouse.service.dicomweb import attributes
@@ -31,11 +32,20 @@ class SearchQuery:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def returned(self) -> list[Attribute]:
+    def returned(self) -> tuple[Attribute, ...]:
         """The attributes of a result: those that the standard requires of the level, then those that were included."""
-        known = attributes.map_attributes()
-        names = [known[name] for name in attributes.REQUIRED[self.level]]
-        return [*dict.fromkeys([*names, *self.matches, *self.included])]
+        return tuple(dict.fromkeys([*_list_required(self.level), *self.matches, *self.included]))
+
+    @property
+    def asked(self) -> Hashable:
+        """All that its results depend on, but for the page."""
+        return self.level, (*self.matches.items(),), (*self.included,), (*self.from_headers,)
+
+
+@cache
+def _list_required(level: Level) -> tuple[Attribute, ...]:
+    known = attributes.map_attributes()
+    return tuple(known[name] for name in attributes.REQUIRED[level])
 
 
 def parse_search(level: Level, pairs: Iterable[tuple[str, str]]) -> SearchQuery:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import limits, sql_files
 from warehouse.service.dicomweb import dicom_json, headers
-from warehouse.service.dicomweb.attributes import LEVELS
+from warehouse.service.dicomweb.attributes import LEVELS, Attribute, Level
 from warehouse.service.dicomweb.index import Index, find_patient
 from warehouse.service.dicomweb.matching import Conditions, build_conditions, quote_column
 from warehouse.service.dicomweb.search_query import SearchQuery
@@ -25,10 +27,16 @@ Path = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The results of a search, and whether there are more than the page that was asked for."""
+    """The results of a search as JSON, how many, and whether there are more than the page that was asked for."""
 
-    results: list[dict[str, Any]]
+    body: bytes = b"[]"
+    n_results: int = 0
     has_more: bool = False
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes in memory."""
+        return len(self.body)
 
 
 def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int, base: str) -> Found:
@@ -40,13 +48,13 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     if path and query.level == "instance":  # files are sorted by patients
         patient = find_patient(warehouse, index, path["StudyInstanceUID"])
         if patient is None:
-            return Found([])
+            return Found()
         of_path.add("one", sql_files.identifier("patient_id"), patient)
     skipped, is_of_study = query.offset, bool(path) and query.level == "series"
     if query.level == "instance" and not path and not query.matches:  # all of them: files are sorted by patients
         page = _find_page(warehouse, index, skipped, most + 1)
         if page is None:
-            return Found([])
+            return Found()
         first, last, n_before = page
         of_path.add("from", sql_files.identifier("patient_id"), first)
         of_path.add("until", sql_files.identifier("patient_id"), last)
@@ -55,14 +63,13 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
         sql_files.read_statements("dicomweb/search.sql")["series within" if is_of_study else _STATEMENTS[query.level]],
         studies=index.studies,
         series=index.series,
-        **dict.fromkeys(_COLUMNS, _list_columns(query)),
+        **dict.fromkeys(_COLUMNS, _list_columns(query.returned, query.level)),
         conditions_of_path=of_path.to_sql(),
         is_member=index.is_member,
         conditions=conditions.to_sql(),
     )
     is_large = query.level == "instance" and not path
-    settings = replace(warehouse.settings, sql_seconds=_SECONDS)
-    with limits.limit_resources(settings, warehouse.con) if is_large else contextlib.nullcontext():
+    with _limit(warehouse) if is_large else contextlib.nullcontext():
         page_of = {} if is_of_study else {"most": most + 1, "skipped": skipped}
         asked = warehouse.con.execute(text, {**conditions.values, **page_of})
         names = [column[0] for column in asked.description or ()]
@@ -71,7 +78,12 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
         rows = sorted(rows, key=_order_series)[skipped : skipped + most + 1]
     kept = rows[:most]
     more = _read_more(warehouse, query, kept)
-    return Found(_write_results(query, kept, base, more), has_more=len(rows) > most)
+    body = json.dumps(_write_results(query, kept, base, more), ensure_ascii=False).encode()
+    return Found(body, len(kept), has_more=len(rows) > most)
+
+
+def _limit(warehouse: Warehouse) -> AbstractContextManager[None]:
+    return limits.limit_resources(replace(warehouse.settings, sql_seconds=_SECONDS), warehouse.con)
 
 
 def _order_series(row: Mapping[str, Any]) -> tuple[bool, int, str]:
@@ -92,9 +104,10 @@ _COLUMNS = ("columns_of_studies", "columns_of_series", "columns_of_images")
 _STATEMENTS = {"study": "studies", "series": "series", "instance": "instances"}
 
 
-def _list_columns(query: SearchQuery) -> str:
+@lru_cache
+def _list_columns(returned: tuple[Attribute, ...], level: Level) -> str:
     """The columns of what is returned, after those that every search has."""
-    columns = (quote_column(attribute, query.level) for attribute in query.returned if attribute.column != "patient_id")
+    columns = (quote_column(attribute, level) for attribute in returned if attribute.column != "patient_id")
     return "".join(f", {column}" for column in columns)
 
 
@@ -113,14 +126,23 @@ def _read_more(warehouse: Warehouse, query: SearchQuery, rows: list[dict[str, An
 
 def _write_results(query: SearchQuery, rows: list[dict[str, Any]], base: str, more: list[dict[str, Any]]) -> list[Any]:
     """The results: the attributes of each by tag, in order."""
-    writers = [(each.tag, each.column, dicom_json.choose_writer(each)) for each in query.returned]
+    writers = _choose_writers(query.returned)
     columns = _UIDS[: 1 + LEVELS.index(query.level)]
     results = []
     for row, added in zip(rows, more, strict=True):
+        row[_ADDRESS] = f"{base}{write_path(row[column] for column in columns)}"
         found = {tag: write(row[column]) for tag, column, write in writers}
-        found["00081190"] = {"vr": "UR", "Value": [f"{base}{write_path(row[column] for column in columns)}"]}
-        results.append(dict(sorted({**added, **found}.items())))
+        results.append(dict(sorted({**added, **found}.items())) if added else found)
     return results
 
 
+@lru_cache
+def _choose_writers(returned: tuple[Attribute, ...]) -> list[tuple[str, str, Callable[[Any], dict[str, Any]]]]:
+    """What writes each attribute, in order: its tag, its column, and the function."""
+    writers = [(each.tag, each.column, dicom_json.choose_writer(each)) for each in returned]
+    writers.append((_RETRIEVE_URL, _ADDRESS, lambda address: {"vr": "UR", "Value": [address]}))
+    return sorted(writers, key=lambda writer: writer[0])
+
+
+_RETRIEVE_URL, _ADDRESS = "00081190", "RetrieveURL"
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")

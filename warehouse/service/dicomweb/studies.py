@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -16,15 +17,22 @@ from warehouse.service.dicomweb.index import Index, find_patient
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
 
-#: Images of all remembered studies: some 60 MB.
+#: Bytes that an image takes, about; and images of all remembered studies.
+BYTES_OF_IMAGE = 600
 _MOST_IMAGES = 100_000
+#: What is the same when it is quoted, as nearly all UIDs are.
+_PLAIN = re.compile(r"[0-9A-Za-z._~-]*")
 
 
 def write_path(uids: Iterable[str]) -> str:
     """The path of a study, of a series or of an instance, by its UIDs, which are what headers state: quoted."""
     return "".join(
-        f"/{name}/{quote(uid, safe='')}" for name, uid in zip(("studies", "series", "instances"), uids, strict=False)
+        f"/{name}/{_quote(uid)}" for name, uid in zip(("studies", "series", "instances"), uids, strict=False)
     )
+
+
+def _quote(uid: str) -> str:
+    return uid if _PLAIN.fullmatch(uid) else quote(uid, safe="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,11 @@ class Watched:
         elif message["type"] == "http.response.body":
             body = message.get("body", b"")
             self.n_bytes += len(body)
-            while len(body) > _PART:  # whoever reads slowly is seen to read (protocol.py)
-                await self._send({**message, "body": body[:_PART], "more_body": True})
-                body = body[_PART:]
-            message = {**message, "body": body}
+            start = 0
+            while len(body) - start > _PART:  # whoever reads slowly is seen to read (protocol.py)
+                await self._send({**message, "body": body[start : start + _PART], "more_body": True})
+                start += _PART
+            message = {**message, "body": body[start:]}
         elif message["type"] == "websocket.accept":
             self.status = 101
         await self._send(message)
