@@ -76,7 +76,9 @@ where size > $limit;
 
 -- name: near
 -- The patients of a plan: prunes raw.objects, which is sorted.
-patient_id between $first_patient and $last_patient;
+( -- noqa: PRS
+    patient_id between $first_patient and $last_patient
+);
 
 -- name: pending
 -- In patient order, which compresses and prunes well. Sorts and joins spill to disk if memory is short.
