@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from warehouse.errors import SourceError
 from warehouse.filesystem import files
@@ -44,8 +45,7 @@ class Downloaded:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """An object of the manifest, to be fetched from its source."""
 
     key: str
@@ -215,7 +215,12 @@ def next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | Non
     try:
         return next(chunks, None)
     except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}") from None
+        raise explain_unreadable(error) from None
+
+
+def explain_unreadable(error: OSError) -> SourceError:
+    """The error to raise if the bytes of an object cannot be read."""
+    return SourceError(f"cannot be read: {error.strerror or error}")
 
 
 def is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:

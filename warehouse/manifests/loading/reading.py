@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from warehouse.errors import SourceError
 from warehouse.manifests.checksums import find_proof
-from warehouse.manifests.download_job import WORDS, Wanted, is_meant, next_chunk
+from warehouse.manifests.download_job import WORDS, Wanted, explain_unreadable, is_meant
 from warehouse.object_store.base import Bucket, Content, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 
@@ -58,8 +58,7 @@ def _read_once(bucket: Bucket, item: Wanted) -> bytes | ReadFailure:
 
 
 def _read_all(content: Content) -> bytes:
-    chunks = iter(content.chunks)
-    parts = []
-    while (chunk := next_chunk(chunks)) is not None:
-        parts.append(chunk)
-    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+    try:
+        return b"".join(content.chunks)
+    except OSError as error:
+        raise explain_unreadable(error) from None
