@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from warehouse.errors import SourceDownError, SourceError
@@ -153,7 +154,7 @@ def find_ca_bundle(session: Any) -> str:
     path = str(session._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or "")
     if path:
         try:
-            written = os.stat(path)
+            written = Path(path).stat()
             _require_certificates(path, written.st_mtime_ns, written.st_size)
         except OSError as error:
             why = "it contains no certificate in PEM format" if isinstance(error, ssl.SSLError) else error.strerror

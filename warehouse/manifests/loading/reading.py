@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from warehouse.errors import SourceError
 from warehouse.manifests.checksums import find_proof
-from warehouse.manifests.download_job import WORDS, Wanted, explain_unreadable, is_meant
-from warehouse.object_store.base import Bucket, Content, ReadFailure, is_md5
+from warehouse.manifests.download_job import WORDS, Wanted, is_meant, read_bytes
+from warehouse.object_store.base import Bucket, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 
 _TRIES = 3
@@ -43,7 +43,7 @@ def _read_once(bucket: Bucket, item: Wanted) -> bytes | ReadFailure:
             return ReadFailure(content.reason, retry=False)
         if content.size != item.size or not is_meant(item, bucket, content):
             return ReadFailure("changed in the bucket since the manifest was made", retry=False)
-        found = _read_all(content)
+        found = read_bytes(content)
     except SourceError as error:
         return ReadFailure(str(error))
     if len(found) != item.size:
@@ -55,10 +55,3 @@ def _read_once(bucket: Bucket, item: Wanted) -> bytes | ReadFailure:
     return (
         found if find_proof(found, etag, lambda: bucket.facts(item.key)) else ReadFailure("does not match its checksum")
     )
-
-
-def _read_all(content: Content) -> bytes:
-    try:
-        return b"".join(content.chunks)
-    except OSError as error:
-        raise explain_unreadable(error) from None
