@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from warehouse.errors import SourceDownError, SourceError
@@ -152,13 +154,22 @@ def find_ca_bundle(session: Any) -> str:
     path = str(session._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or "")
     if path:
         try:
-            ssl.create_default_context(cafile=path)
+            written = Path(path).stat()
+            _require_certificates(path, written.st_mtime_ns, written.st_size)
         except OSError as error:
             why = "it contains no certificate in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
             raise SourceError(
                 f"The certificates in {path} cannot be read: {why}. Correct AWS_CA_BUNDLE, or the profile's ca_bundle."
             ) from None
     return path
+
+
+@lru_cache(maxsize=8)
+def _require_certificates(path: str, written_at: int, size: int) -> None:  # noqa: ARG001 - the file, as it was read
+    """OSError unless a file has certificates. Read once: those of a system take a tenth of a second."""
+    import ssl
+
+    ssl.create_default_context(cafile=path)
 
 
 def get_error_code(error: Exception) -> str:
@@ -261,7 +272,11 @@ def client_timeouts(settings: Settings) -> dict[str, Any]:
     }
 
 
-def find_endpoint(session: Any) -> str:
-    """The endpoint that AWS_ENDPOINT_URL or the profile sets; "" for Amazon's own."""
-    url: str = session.client("s3", region_name=session.region_name or "us-east-1").meta.endpoint_url
+def find_endpoint(session: Any, client: Any = None) -> str:
+    """The endpoint that AWS_ENDPOINT_URL or the profile sets; "" for Amazon's own.
+
+    `client` is the session's client of S3, if it has one already: to make another takes as long as to connect.
+    """
+    client = client or session.client("s3", region_name=session.region_name or "us-east-1")
+    url: str = client.meta.endpoint_url
     return "" if url.rstrip("/").endswith(".amazonaws.com") else url

@@ -19,6 +19,14 @@ where regexp_matches(segment, $odd) and segment <> ''
 order by segment
 limit $most;
 
+-- name: lengths
+-- A name of each length that nothing but their length makes odd: they are ASCII, a byte for each character.
+select min(segment)
+from (select distinct unnest(string_split(path, '/')) as segment from targets)
+where length(segment) >= $long and not regexp_matches(segment, $odd)
+group by length(segment)
+order by length(segment);
+
 -- name: unsafe
 select uri from targets where regexp_matches(path, $unsafe);
 
@@ -46,3 +54,12 @@ select uri from targets where strlen(path) > $most;
 
 -- name: refused
 select uri from targets where list_has_any(string_split(path, '/'), cast($names as varchar[]));
+
+-- name: refused_by_length
+select uri
+from targets
+where len(list_filter(
+    string_split(path, '/'),
+    lambda segment: list_contains(cast($lengths as integer[]), length(segment)) and length(segment) >= $long
+    and not regexp_matches(segment, $odd)
+)) > 0;

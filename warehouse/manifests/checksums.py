@@ -96,6 +96,8 @@ def _prove_by_checksum(path: Path | bytes, facts: Facts) -> How | None:
 
 
 def _compute_digest(path: Path | bytes, name: str) -> str:
+    if isinstance(path, bytes):
+        return hashlib.new(name, path, usedforsecurity=False).hexdigest()
     with _open(path) as file:
         digest = hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False))  # type: ignore[arg-type]
         return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import threading
 import time
@@ -11,10 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from warehouse.errors import SourceError
 from warehouse.filesystem import files
+from warehouse.filesystem.tree import Tree
 from warehouse.manifests import paths
+from warehouse.manifests.blocks import Block, group
 from warehouse.manifests.checksums import How, find_proof
 from warehouse.manifests.download_folder import explain_unwritable
 from warehouse.object_store.base import Bucket, Content, Facts, ReadFailure, is_md5
@@ -22,6 +26,8 @@ from warehouse.object_store.folder import FolderBucket
 from warehouse.progress import Progress
 
 _TRIES = 3
+#: Where a partial file is, below the folder.
+_PARTS = f"{paths.OWN}/parts"
 #: Smaller partial files are fetched again instead of resumed.
 _RESUMED_FROM = 1 << 20
 #: The download stops after this many failed objects in a row.
@@ -44,8 +50,7 @@ class Downloaded:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """An object of the manifest, to be fetched from its source."""
 
     key: str
@@ -66,35 +71,28 @@ class Job:
     def __init__(self, data: Path, buckets: dict[str, Bucket], refused: dict[str, str]) -> None:
         self._data, self._buckets, self._refused = data, buckets, refused
         self._stop = threading.Event()
-        self._made: set[Path] = set()
+        self._targets, self._tree = paths.Targets(data), Tree(data, _PARTS)
         self._in_a_row = 0
 
     def run(self, objects: Iterator[Wanted], total: int, workers: int, progress: Progress) -> Downloaded:
         """Handle every object; an exception in one worker ends all."""
         result = Downloaded()
-        ahead: deque[tuple[Wanted, Future[tuple[How, int] | str]]] = deque()
+        ahead: deque[tuple[Block[Wanted], Future[list[tuple[How, int] | str]]]] = deque()
         done = 0
 
         def settle() -> None:
             nonlocal done
-            item, future = ahead.popleft()
-            answer = future.result()
-            if isinstance(answer, str):
-                result.failed.append((item.key, answer))
-            else:
-                how, fetched = answer
-                result.checks[how] += 1
-                result.fetched += fetched >= 0
-                result.kept += fetched < 0
-                result.bytes += max(fetched, 0)
-            done += 1
-            progress("downloading", done, total)
+            block, future = ahead.popleft()
+            for item, answer in zip(block.items, future.result(), strict=True):
+                _count(result, item, answer)
+                done += 1
+                progress("downloading", done, total)
 
         with ThreadPoolExecutor(workers, thread_name_prefix="download") as pool:
             try:
-                for item in objects:
-                    ahead.append((item, pool.submit(self._take, item)))
-                    if len(ahead) >= 4 * workers:
+                for block in group(objects, _get_size, total, workers):
+                    ahead.append((block, pool.submit(self._take_all, block)))
+                    if len(ahead) >= 2 * workers:
                         settle()
                 while ahead:
                     settle()
@@ -104,11 +102,14 @@ class Job:
                 raise
         return result
 
+    def _take_all(self, block: Block[Wanted]) -> list[tuple[How, int] | str]:
+        return [self._take(item) for item in block.items]
+
     def _take(self, item: Wanted) -> tuple[How, int] | str:
         """Handle one object; returns the verification method and the bytes fetched (-1: was present), or the reason."""
         if item.uri in self._refused:
             return self._refused[item.uri]
-        place = paths.find_target(self._data, item.path)
+        place = self._targets.find(item.path)
         if place is None:
             return paths.OUTSIDE
         bucket = self._buckets[item.source]
@@ -121,7 +122,7 @@ class Job:
                     raise _StoppedError
                 if attempt:
                     time.sleep(0.2 * 4**attempt)
-                found = self._fetch(place, item, bucket)
+                found = self._fetch(item, bucket)
                 if not isinstance(found, ReadFailure):
                     self._in_a_row = 0
                     return found
@@ -135,7 +136,7 @@ class Job:
     def _there(self, place: Path, item: Wanted, bucket: Bucket) -> How | None:
         """Verify an existing file and return the method; None if it is missing or differs."""
         try:
-            found = place.lstat()
+            found = os.lstat(place)
             if found.st_size != item.size or not stat.S_ISREG(found.st_mode):
                 return None
         except FileNotFoundError:
@@ -147,11 +148,11 @@ class Job:
         facts = bucket.facts(item.key)
         return find_proof(place, facts.etag, lambda: facts)
 
-    def _fetch(self, place: Path, item: Wanted, bucket: Bucket) -> tuple[How, int] | ReadFailure:
+    def _fetch(self, item: Wanted, bucket: Bucket) -> tuple[How, int] | ReadFailure:
         """Fetch one object, resuming a partial file; OSError if it cannot be written."""
         name = hashlib.sha256(f"{item.uri}\n{item.etag}".encode()).hexdigest()
-        part = self._data / paths.OWN / "parts" / name
-        start = files.find_size_to_resume(part)
+        part = self._data / _PARTS / name
+        start = files.find_size_to_resume(part) if item.size >= _RESUMED_FROM else 0
         if start > item.size or start < _RESUMED_FROM:
             start = 0
         try:
@@ -162,6 +163,8 @@ class Job:
             return ReadFailure(WORDS.get(content.reason, content.reason), retry=False)
         if content.size != item.size or not is_meant(item, bucket, content):
             return ReadFailure("changed in the bucket since the manifest was made", retry=False)
+        if item.size < _RESUMED_FROM and not isinstance(bucket, FolderBucket):
+            return self._fetch_small(name, item, bucket, content)
         try:
             md5 = self._write(part, start if start < item.size else 0, content)
         except SourceError as error:
@@ -175,11 +178,24 @@ class Job:
         if how is None:
             part.unlink()
             return ReadFailure("does not match its checksum")
-        if place.parent not in self._made:
-            files.make_folder(place.parent, below=self._data)
-            self._made.add(place.parent)
-        part.replace(place)
+        self._tree.place(name, item.path)
         return how, item.size - start
+
+    def _fetch_small(self, name: str, item: Wanted, bucket: Bucket, content: Content) -> tuple[How, int] | ReadFailure:
+        """The rest of it for an object that is verified in memory, before it is written."""
+        try:
+            body = read_bytes(content)
+        except SourceError as error:
+            return self._unanswered(error)
+        if len(body) != item.size:
+            return ReadFailure("ended early")
+        how = find_proof(body, content.etag, _fetch_facts_once(bucket, item.key))
+        if how is None:
+            return ReadFailure("does not match its checksum")
+        if self._stop.is_set():
+            raise _StoppedError
+        self._tree.write(name, item.path, body)
+        return how, item.size
 
     def _write(self, part: Path, start: int, content: Content) -> str:
         """Append a stream to a partial file; returns the MD5 of the whole if the etag may be one."""
@@ -215,7 +231,34 @@ def next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | Non
     try:
         return next(chunks, None)
     except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}") from None
+        raise _explain_unreadable(error) from None
+
+
+def read_bytes(content: Content) -> bytes:
+    """Read an object into memory; SourceError as above."""
+    try:
+        return b"".join(content.chunks)
+    except OSError as error:
+        raise _explain_unreadable(error) from None
+
+
+def _explain_unreadable(error: OSError) -> SourceError:
+    return SourceError(f"cannot be read: {error.strerror or error}")
+
+
+def _get_size(item: Wanted) -> int:
+    return item.size
+
+
+def _count(result: Downloaded, item: Wanted, answer: tuple[How, int] | str) -> None:
+    if isinstance(answer, str):
+        result.failed.append((item.key, answer))
+        return
+    how, fetched = answer
+    result.checks[how] += 1
+    result.fetched += fetched >= 0
+    result.kept += fetched < 0
+    result.bytes += max(fetched, 0)
 
 
 def is_meant(item: Wanted, bucket: Bucket, content: Content) -> bool:

@@ -133,7 +133,8 @@ def find_places(manifest: Listing, rows: pl.DataFrame, data: Path) -> Iterator[P
     else:
         folders = name_source_folders(manifest.sources)
         below = [find_path(key, uri, folders) for key, uri in rows.select("key", "uri").iter_rows()]
-    return (paths.find_target(data, path) for path in below)
+    targets = paths.Targets(data)
+    return (targets.find(path) for path in below)
 
 
 def _read_table(data: Path) -> dict[str, str]:

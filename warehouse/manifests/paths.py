@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 import unicodedata
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 
@@ -35,12 +36,17 @@ TOO_LONG = "has a longer path than the file system allows"
 REFUSED = "has a name that the file system does not allow"
 
 #: Names that a file system may change or refuse, and that are therefore tried: Windows devices, its special characters,
-#: endings that it drops, non-ASCII names, and long ones.
-_ODD = r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|[. ]$|[^\x20-\x7e]|[<>:\"|?*]|.{100}"
+#: endings that it drops, and non-ASCII names.
+_ODD = r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|[. ]$|[^\x20-\x7e]|[<>:\"|?*]"
+#: Names that it may refuse for their length alone: one of each length is tried.
+_LONG = 100
 #: The most unusual names that are tried; others fail when they are written.
 _TRIED = 10_000
+#: The most folders that are remembered as inside the folder.
+_MOST_RESOLVED = 10_000
 
 
+@lru_cache(maxsize=1024)
 def is_reserved(name: str, more: tuple[str, ...] = ()) -> bool:
     """Whether a name is that of one of the download's own files, or of `more`, in any case or Unicode form."""
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
@@ -59,10 +65,28 @@ def has_dots(prefix: str) -> bool:
 
 def find_target(folder: Path, path: str) -> Path | None:
     """Find the path of an object; None if its path is unsafe or a link in the folder leads out of it."""
-    if not is_safe(path):
-        return None
-    place = folder / path
-    return place if place.parent.resolve().is_relative_to(folder.resolve()) else None
+    return Targets(folder).find(path)
+
+
+class Targets:
+    """Finds the paths of many objects in a folder; each folder below is resolved once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._whole = folder, folder.resolve()
+        self._inside: dict[str, bool] = {}
+
+    def find(self, path: str) -> Path | None:
+        """Find the path of an object; None as in `find_target`."""
+        if not is_safe(path):
+            return None
+        above = path.rpartition("/")[0]
+        is_inside = self._inside.get(above)
+        if is_inside is None:
+            is_inside = (self._folder / above).resolve().is_relative_to(self._whole)
+            if len(self._inside) > _MOST_RESOLVED:
+                self._inside.clear()
+            self._inside[above] = is_inside
+        return self._folder / path if is_inside else None
 
 
 def find_unwritable(
@@ -97,13 +121,16 @@ def find_unwritable(
     )
     first = [name for (name,) in con.execute(sql["first_segments"]).fetchall()]
     odd = [name for (name,) in con.execute(sql["segments"], {"odd": _ODD, "most": _TRIED}).fetchall()]
-    asked = (
+    plain: dict[str, Any] = {"odd": _ODD, "long": _LONG}
+    lengths = [len(name) for (name,) in con.execute(sql["lengths"], plain).fetchall() if not takes_name(trial, name)]
+    asked: tuple[tuple[str, dict[str, Any] | None, str], ...] = (
         ("unsafe", {"unsafe": UNSAFE}, OUTSIDE),
         ("reserved", {"names": [name for name in first if is_reserved(name, taken)]}, RESERVED),
         ("shared", None, SHARED),
         ("above", None, ABOVE),
         ("long", {"most": _find_longest_name(trial) - len(os.fsencode(data.absolute())) - 1}, TOO_LONG),
         ("refused", {"names": [name for name in odd if not takes_name(trial, name)]}, REFUSED),
+        ("refused_by_length", {**plain, "lengths": lengths}, REFUSED),
     )
     found: dict[str, str] = {}
     for name, parameters, reason in asked:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from warehouse.errors import SourceError
 
@@ -44,9 +44,11 @@ ALTERED = ReadFailure("its bytes are not those of its etag (MD5)")
 NOT_TRIED = ReadFailure("not tried: the bucket did not answer for those before it")
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """An object being read: its etag, its total size, and its bytes from the requested offset."""
+class Content(NamedTuple):
+    """An object being read: its etag, its total size, and its bytes from the requested offset.
+
+    A tuple, because one is made for each of millions of objects.
+    """
 
     etag: str
     size: int

@@ -7,6 +7,7 @@ s3_connecting.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,29 @@ if TYPE_CHECKING:
 
 #: The least chunk size of a stream, in bytes.
 _CHUNK = 1 << 20
+#: A segment of a key that obstore drops or refuses: an empty one, `.` or `..`.
+_DOTS = re.compile(r"(^|/)\.{0,2}(/|$)")
 
 
 def is_spellable(key: str) -> bool:
     """Whether obstore can read a key unchanged: it drops outer slashes and refuses some segments."""
-    return key.isprintable() and not any(segment in ("", ".", "..") for segment in key.split("/"))
+    return key.isprintable() and _DOTS.search(key) is None
+
+
+# Python asks for what an `except` catches only once something was raised, so that no object waits for these imports.
+
+
+def _any_error() -> type[Exception]:
+    """The errors of obstore that are not also built into Python."""
+    from obstore.exceptions import BaseError
+
+    return BaseError
+
+
+def _denials() -> tuple[type[Exception], ...]:
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+    return PermissionError, PermissionDeniedError, UnauthenticatedError
 
 
 class S3Bucket:
@@ -63,6 +82,10 @@ class S3Bucket:
         self._listers = min(s3_connecting.MOST_LISTERS, settings.fetch_threads)
         self._etags = Etags(is_compared=bool(settings.check_etags))
         self._client, self._store = s3_connecting.connect(self.source, self._name, self._below, settings)
+
+        import obstore
+
+        self._obstore_get = obstore.get  # not imported for each object: that costs a tenth of a request
 
     def listing(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
         """Stream the listing, a large one in any order, with keys relative to the bucket's prefix."""
@@ -134,20 +157,18 @@ class S3Bucket:
 
     def _get(self, key: str, start: int = 0, stop: int = 0) -> tuple[str, bytes] | ReadFailure:
         """Get the etag and bytes of a small object, or of a part of one, or the reason of the failure."""
-        import obstore
-        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-
-        if not is_spellable(f"{self._below}{key}"):
+        path = f"{self._below}{key}"
+        if not is_spellable(path):
             return self._get_with_boto3(key, start, stop)
-        part: Any = {"range": (start, stop)} if stop else {}
+        part: Any = {"range": (start, stop)} if stop else None
         try:
-            answer = obstore.get(self._store, f"{self._below}{key}", options=part)
+            answer = self._obstore_get(self._store, path, options=part)
             return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
         except (FileNotFoundError, ValueError):
             return self._get_with_boto3(key, start, stop)
-        except (PermissionError, PermissionDeniedError, UnauthenticatedError):
+        except _denials():
             return DENIED
-        except BaseError as error:
+        except _any_error() as error:
             if part and "non-partial" in str(error):  # the answer of some servers if a range is all of an object
                 return self._get_with_boto3(key, start, stop)
             return self._to_read_failure(error)
@@ -176,20 +197,17 @@ class S3Bucket:
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read an object through obstore; SourceError if the bucket stops responding."""
-        import obstore
-        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-
-        if not is_spellable(f"{self._below}{key}"):
+        path = f"{self._below}{key}"
+        if not is_spellable(path):
             return self._stream_with_boto3(key, start)
+        part: Any = {"range": {"offset": start}} if start else None
         try:
-            answer = obstore.get(
-                self._store, f"{self._below}{key}", options={"range": {"offset": start}} if start else None
-            )
+            answer = self._obstore_get(self._store, path, options=part)
         except (FileNotFoundError, ValueError):
             return self._stream_with_boto3(key, start)
-        except (PermissionError, PermissionDeniedError, UnauthenticatedError):
+        except _denials():
             return DENIED
-        except BaseError as error:
+        except _any_error() as error:
             if "InvalidObjectState" in str(error):
                 return ReadFailure("archived by S3: restore it first")
             raise aws.to_source_error(self.source, error) from None
@@ -197,15 +215,13 @@ class S3Bucket:
         return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer, meta["size"]))
 
     def _read_chunks(self, answer: Any, size: int) -> Iterator[Buffer]:
-        from obstore.exceptions import BaseError
-
         try:
             if size <= _CHUNK:  # a stream of one chunk costs a fifth more
                 yield memoryview(answer.bytes())
                 return
             for chunk in answer.stream(min_chunk_size=_CHUNK):
                 yield memoryview(chunk)
-        except BaseError as error:
+        except _any_error() as error:
             raise aws.to_source_error(self.source, error) from None
 
     def _stream_with_boto3(self, key: str, start: int, stop: int = 0) -> Content | ReadFailure:

@@ -40,7 +40,7 @@ def connect(source: str, name: str, below: str, settings: Settings) -> tuple[Any
             )
         client = session.client("s3", region_name=region, config=config)
         region = _find_region(client, source, name, below) or region
-        url = aws.find_endpoint(session)
+        url = aws.find_endpoint(session, client)
     except (BotoCoreError, ValueError) as error:
         raise SourceError(f"{source}: {aws.to_one_line(error)} Check the AWS settings.") from None
     return client, _open_store(session, name, region, url, bundle, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from warehouse.errors import UsageError
 from warehouse.filesystem import files
 from warehouse.lake import store
 from warehouse.lake.location import parse_address
-from warehouse.settings import Settings, load_settings
+from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from warehouse.query.session import Session
@@ -42,8 +43,8 @@ def open_example(example: Example, path: str) -> Iterator[Session]:
     """Open a session on a lake with the rows of an example, and nothing else."""
     from warehouse.query.session import Session
 
-    settings = load_settings()
-    address = str(_make_lake())
+    settings = replace(load_settings(), encrypted=0)  # the rows are nobody's, and their lake goes with the process
+    address = str(_find_place())
     with store.open_writer(parse_address(address), settings) as con:
         store.transact(con, "example", lambda: _fill_tables(con, example, path))
     with Session.open(address, unpublished=True, settings=settings, trusted=False) as opened:
@@ -51,11 +52,12 @@ def open_example(example: Example, path: str) -> Iterator[Session]:
 
 
 @cache
-def _make_lake() -> Path:
-    """Make an empty lake in a temporary folder, which is removed when the process ends."""
-    place = Path(files.make_temporary_folder()) / "lake"
-    with store.open_writer(parse_address(str(place)), Settings()):
-        return place
+def _find_place() -> Path:
+    """Where the lake of this process is, in a temporary folder that is removed when the process ends.
+
+    The first writer makes it, with the rows of its example: to open it once more would take as long as an example.
+    """
+    return Path(files.make_temporary_folder()) / "lake"
 
 
 def _fill_tables(con: Any, example: Example, path: str) -> None:

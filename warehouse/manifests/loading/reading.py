@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from warehouse.errors import SourceError
 from warehouse.manifests.checksums import find_proof
-from warehouse.manifests.download_job import WORDS, Wanted, is_meant, next_chunk
-from warehouse.object_store.base import Bucket, Content, ReadFailure, is_md5
+from warehouse.manifests.download_job import WORDS, Wanted, is_meant, read_bytes
+from warehouse.object_store.base import Bucket, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 
 _TRIES = 3
@@ -43,7 +43,7 @@ def _read_once(bucket: Bucket, item: Wanted) -> bytes | ReadFailure:
             return ReadFailure(content.reason, retry=False)
         if content.size != item.size or not is_meant(item, bucket, content):
             return ReadFailure("changed in the bucket since the manifest was made", retry=False)
-        found = _read_all(content)
+        found = read_bytes(content)
     except SourceError as error:
         return ReadFailure(str(error))
     if len(found) != item.size:
@@ -55,11 +55,3 @@ def _read_once(bucket: Bucket, item: Wanted) -> bytes | ReadFailure:
     return (
         found if find_proof(found, etag, lambda: bucket.facts(item.key)) else ReadFailure("does not match its checksum")
     )
-
-
-def _read_all(content: Content) -> bytes:
-    chunks = iter(content.chunks)
-    parts = []
-    while (chunk := next_chunk(chunks)) is not None:
-        parts.append(chunk)
-    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import random
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.context import get_spawning_popen
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from warehouse.errors import ManifestError
+from warehouse.manifests.blocks import Block, group
 from warehouse.manifests.download_job import Wanted
 from warehouse.manifests.files import abbreviate
 from warehouse.manifests.loading.reading import Failed, read_object
+from warehouse.object_store.base import Bucket
 from warehouse.object_store.opening import open_bucket
 from warehouse.settings import Settings
 
@@ -26,10 +29,16 @@ if TYPE_CHECKING:
 
 #: What requests in flight may hold together, unless one object alone is larger.
 _MOST_BYTES = 256 << 20
-#: The most objects, and bytes, that a thread reads before it hands them over.
-_MOST_IN_BLOCK, _BLOCK_BYTES = 16, 1 << 20
 #: The columns of `rows` that locate an object; the others belong to the item.
 _WHERE = ("key", "uri", "size", "etag")
+
+
+#: A row's item, and the object that belongs to it.
+_Item: TypeAlias = tuple[dict[str, Any], Wanted]
+
+
+def _get_size(item: _Item) -> int:
+    return item[1].size
 
 
 class Shared:
@@ -70,6 +79,24 @@ def _restore(values: Any) -> Shared:
     return found
 
 
+class Opened:
+    """The buckets that a process has opened for all its epochs; another process opens its own."""
+
+    def __init__(self) -> None:
+        self._process = 0
+        self._buckets: dict[str, Bucket] = {}
+
+    def __reduce__(self) -> Any:
+        return Opened, ()
+
+    def open(self, places: dict[str, str], settings: Settings) -> dict[str, Bucket]:
+        """The bucket of each source; UsageError if one is not a bucket, SourceError if it cannot be listed."""
+        if self._process != os.getpid():
+            self._buckets = {source: open_bucket(place, settings) for source, place in places.items()}
+            self._process = os.getpid()
+        return self._buckets
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """The objects of a manifest to be read from buckets; cheap to hand to another process.
@@ -85,6 +112,7 @@ class Stream:
     seed: int | None = None
     skips: bool = False
     shared: Shared = field(default_factory=Shared)
+    opened: Opened = field(default_factory=Opened, repr=False)
 
     def share(self, number: int, count: int) -> Sequence[int]:
         """The places of the rows that fall to one of `count` readers in this epoch: each row to exactly one."""
@@ -99,7 +127,7 @@ class Stream:
 
         ManifestError names an object that is not as the manifest has it; one that is to be skipped is counted.
         """
-        buckets = {source: open_bucket(place, self.settings) for source, place in self.places.items()}
+        buckets = self.opened.open(self.places, self.settings)
         skipped: list[str] = []
         with contextlib.closing(self._read_ahead(buckets, share)) as found:
             for item, wanted, content in found:
@@ -118,17 +146,17 @@ class Stream:
         self.shared.count_skipped()
 
     def _read_ahead(
-        self, buckets: dict[str, Any], share: Sequence[int]
+        self, buckets: dict[str, Bucket], share: Sequence[int]
     ) -> Generator[tuple[dict[str, Any], Wanted, bytes | Failed], None, None]:
-        ahead: deque[tuple[_Block, Future[list[bytes | Failed]]]] = deque()
+        ahead: deque[tuple[Block[_Item], Future[list[bytes | Failed]]]] = deque()
         held, is_over = 0, Event()
         with ThreadPoolExecutor(self.in_flight, thread_name_prefix="stream") as pool:
             try:
-                for block in _group(self._list_wanted(share), len(share) // (4 * self.in_flight)):
-                    while ahead and (len(ahead) >= self.in_flight or held + block.size > _MOST_BYTES):
+                for block in group(self._list_wanted(share), _get_size, len(share), self.in_flight):
+                    while ahead and (len(ahead) >= 2 * self.in_flight or held + block.size > _MOST_BYTES):
                         held -= ahead[0][0].size
                         yield from _settle(ahead)
-                    ahead.append((block, pool.submit(block.read, buckets, is_over)))
+                    ahead.append((block, pool.submit(_read, block, buckets, is_over)))
                     held += block.size
                 while ahead:
                     yield from _settle(ahead)
@@ -136,42 +164,26 @@ class Stream:
                 is_over.set()
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _list_wanted(self, share: Sequence[int]) -> Iterator[tuple[dict[str, Any], Wanted]]:
+    def _list_wanted(self, share: Sequence[int]) -> Iterator[_Item]:
         """The items and objects of rows, a few at a time: a million dicts would take a gigabyte in each process."""
+        others = [name for name in self.rows.column_names if name not in _WHERE]
+        rows, names = self.rows.select([*_WHERE, *others]), ["key", *others]
         for start in range(0, len(share), 256):
-            for row in self.rows.take([*share[start : start + 256]]).to_pylist():
-                key, uri, size, etag = (row.pop(name) for name in _WHERE)
-                wanted = Wanted(key, uri, "", size, etag, uri.removesuffix(f"/{key}"))
-                yield {"key": key, **row}, wanted
+            places = [*share[start : start + 256]]
+            # By columns: rows of a table take five times as long.
+            columns = [column.to_pylist() for column in rows.take(places).columns]
+            for key, uri, size, etag, *values in zip(*columns, strict=True):
+                item = dict(zip(names, (key, *values), strict=True))
+                yield item, Wanted(key, uri, "", size, etag, uri.removesuffix(f"/{key}"))
 
 
-@dataclass(slots=True)
-class _Block:
-    """Objects that one thread reads one after another: to hand over each of many small ones costs half a request."""
-
-    items: list[tuple[dict[str, Any], Wanted]] = field(default_factory=list)
-    size: int = 0
-
-    def read(self, buckets: dict[str, Any], is_over: Event) -> list[bytes | Failed]:
-        """Read the objects, unless nobody waits for them any more."""
-        return [read_object(buckets[wanted.source], wanted) for _, wanted in self.items if not is_over.is_set()]
-
-
-def _group(wanted: Iterable[tuple[dict[str, Any], Wanted]], most: int) -> Iterator[_Block]:
-    """Group objects into blocks of at most `most`, and so small that a large object is alone."""
-    block = _Block()
-    for each in wanted:
-        if block.items and (len(block.items) >= min(most, _MOST_IN_BLOCK) or block.size + each[1].size > _BLOCK_BYTES):
-            yield block
-            block = _Block()
-        block.items.append(each)
-        block.size += each[1].size
-    if block.items:
-        yield block
+def _read(block: Block[_Item], buckets: dict[str, Bucket], is_over: Event) -> list[bytes | Failed]:
+    """Read the objects of a block, unless nobody waits for them any more."""
+    return [read_object(buckets[wanted.source], wanted) for _, wanted in block.items if not is_over.is_set()]
 
 
 def _settle(
-    ahead: deque[tuple[_Block, Future[list[bytes | Failed]]]],
+    ahead: deque[tuple[Block[_Item], Future[list[bytes | Failed]]]],
 ) -> Iterator[tuple[dict[str, Any], Wanted, bytes | Failed]]:
     block, future = ahead.popleft()
     for (item, wanted), content in zip(block.items, future.result(), strict=True):
