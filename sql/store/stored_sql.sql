@@ -1,6 +1,15 @@
 -- The SQL that a catalogue stores. One statement under each name; warehouse/lake/stored_sql.py runs them. `catalogue` is
 -- the schema where DuckLake keeps its own tables.
 
+-- name: entries
+-- What a file of SQLite has besides tables and their indices: views, triggers, tables of an extension of SQLite.
+select type, name
+from sqlite_scan({{ path }}, 'sqlite_master')
+where
+    type is distinct from 'index'
+    and not coalesce(type = 'table' and regexp_matches(sql, '^create\s+table\s', 'i'), false)
+limit 1;
+
 -- name: macros
 select macro_name from {{ catalogue }}.ducklake_macro limit 1;
 
