@@ -111,6 +111,18 @@ def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) 
     require_refusal(lake, here)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into ducklake_sort_expression values (1, 1, 0, '(from read_text(''x''))', 'duckdb', 'ASC', 'NULLS_LAST')",
+        "update ducklake_column set default_value = 'lower(''X'')', default_value_type = 'expression' where rowid = 1",
+    ],
+)
+def test_expressions_that_sort_or_fill_in_are_not_run(statement: str, lake: Path, here: Chest) -> None:
+    change(lake, statement)
+    require_refusal(lake, here)
+
+
 def test_sql_in_the_name_of_a_table_of_inlined_rows_is_not_run(lake: Path, here: Chest) -> None:
     """DuckLake puts that name into its query: this one writes a file as soon as the table is read."""
     with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:

@@ -45,18 +45,18 @@ def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
 
 
 def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Raise LakeError if a catalogue has macros, views of more than tables and views of the lake, or SQL as a name.
+    """Raise LakeError if a catalogue has macros or other expressions, views of more than tables and views of the lake, or SQL as a name.
 
     Looks at all views of the snapshot that is attached, and runs none of them.
     """
     sql = sql_files.read_statements(_SQL)
     catalogue = find_catalogue(location)
-    macros, inlined, views = (
+    expressions, inlined, views = (
         con.execute(sql_files.fill(sql[name], catalogue=catalogue)).fetchall()
-        for name in ("macros", "inlined", "views")
+        for name in ("expressions", "inlined", "views")
     )
-    if macros:
-        _refuse(location.name, f"it has a macro, {_shorten(macros[0][0])}")
+    if expressions:
+        _refuse(location.name, f"it has {_shorten(expressions[0][0])}")
     if inlined:
         _refuse(location.name, "the name of a table of inlined rows is SQL")
     # Mostly none: DuckDB has searched the parsed texts, which takes a tenth of the time.
