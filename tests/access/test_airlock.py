@@ -17,8 +17,7 @@ from test_memory_commands import ID, TERMS
 
 import warehouse
 from warehouse.access import log, memory, vocabulary
-from warehouse.access.airlock import kinds, patterns
-from warehouse.access.airlock import steps
+from warehouse.access.airlock import kinds, patterns, steps
 from warehouse.access.airlock.inspection import inspect_file
 from warehouse.access.patient_sets import DifferenceError
 from warehouse.lake import location, store

@@ -114,7 +114,7 @@ def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) 
 @pytest.mark.parametrize(
     "statement",
     [
-        "insert into ducklake_sort_expression values (1, 1, 0, '(from read_text(''x''))', 'duckdb', 'ASC', 'NULLS_LAST')",
+        "insert into ducklake_sort_expression values (1, 1, 0, '(from read_text(''x''))', 'duckdb', 'ASC', null)",
         "update ducklake_column set default_value = 'lower(''X'')', default_value_type = 'expression' where rowid = 1",
     ],
 )

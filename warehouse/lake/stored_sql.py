@@ -45,7 +45,7 @@ def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
 
 
 def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Raise LakeError if a catalogue has macros or other expressions, views of more than tables and views of the lake, or SQL as a name.
+    """Raise LakeError if a catalogue has macros or other expressions, SQL as a name, or views of more than the lake.
 
     Looks at all views of the snapshot that is attached, and runs none of them.
     """
