@@ -1,8 +1,27 @@
 -- The SQL that a catalogue stores. One statement under each name; warehouse/lake/stored_sql.py runs them. `catalogue` is
 -- the schema where DuckLake keeps its own tables.
 
--- name: macros
-select macro_name from {{ catalogue }}.ducklake_macro limit 1;
+-- name: entries
+-- What a file of SQLite has besides tables and their indices: views, triggers, tables of an extension of SQLite.
+select type, name
+from sqlite_scan({{ path }}, 'sqlite_master')
+where
+    type is distinct from 'index'
+    and not coalesce(type = 'table' and regexp_matches(sql, '^create\s+table\s', 'i'), false)
+limit 1;
+
+-- name: expressions
+-- What else has SQL that DuckLake parses: macros, sorted tables, defaults that are computed. Lakes of ours have none.
+select 'a macro, ' || macro_name as what
+from {{ catalogue }}.ducklake_macro
+union all
+select 'a table that is sorted by an expression, ' || expression
+from {{ catalogue }}.ducklake_sort_expression
+union all
+select 'a default that is computed, ' || column_name
+from {{ catalogue }}.ducklake_column
+where default_value_type = 'expression'
+limit 1;
 
 -- name: inlined
 -- Names of tables with rows in the catalogue itself: DuckLake puts them into its queries as they are.

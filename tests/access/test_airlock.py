@@ -6,6 +6,7 @@ import json
 import stat
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from test_memory_commands import ID, TERMS
 
 import warehouse
 from warehouse.access import log, memory, vocabulary
-from warehouse.access.airlock import kinds, patterns
+from warehouse.access.airlock import kinds, patterns, steps
 from warehouse.access.airlock.inspection import inspect_file
 from warehouse.access.patient_sets import DifferenceError
 from warehouse.lake import location, store
@@ -175,6 +176,20 @@ def test_what_was_changed_while_it_waited_is_not_released(airlock: Airlock, tabl
     code, _, error = airlock.release(tmp_path / "out")
     assert (code, "is not what was requested and reviewed" in error, (tmp_path / "out").exists()) == (1, True, False)
     assert [event.event for event in airlock.events()][-1] == vocabulary.AIRLOCK_REVIEWED
+
+
+def test_what_waits_is_what_was_inspected(airlock: Airlock, table: Path) -> None:
+    """The requester changes their file after it was inspected: when the patients that they state are read."""
+    inspected = table.read_text()
+
+    class Changing(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            table.write_text("patient_id,covid_status\nCovid1,positive\n")
+            return super().__iter__()
+
+    made = steps.request(airlock.place, Settings(), ID, [table], "Table 1", "Ann", Changing(["Covid1"]))
+    assert table.read_text() != inspected
+    assert (airlock.lake / "airlock" / made.id / "table.csv").read_text() == inspected
 
 
 @pytest.mark.parametrize("name", ["../escaped.csv", "/tmp/escaped.csv", "..", ""])

@@ -177,6 +177,36 @@ def test_a_catalogue_that_names_other_folders_neither_writes_nor_removes_there(
     assert [path.name for path in there.iterdir()] == ["precious"]
 
 
+@pytest.mark.parametrize("where", ["above", "beside"])
+def test_a_link_in_the_place_of_the_data_has_no_other_files_removed(
+    made: Path, tmp_path: Path, where: str, here: Chest
+) -> None:
+    """The data may be on another disk by a link; theirs is to a folder of whoever opens the lake."""
+    lake = tmp_path / "theirs/lake"
+    shutil.copytree(made / "lake", lake)
+    target = tmp_path if where == "above" else tmp_path / "mine"
+    shutil.copytree(lake / "data", target, dirs_exist_ok=True)
+    if where == "beside":
+        (target / "lake.json").unlink()
+    shutil.rmtree(lake / "data")
+    (lake / "data").symlink_to(target)
+    (target / "mine.parquet").write_text("precious")
+    week = time.time() - 7 * 86_400
+    os.utime(target / "mine.parquet", (week, week))
+    for words in (["maintain"], ["maintain", "--allow-orphans"], ["refresh", made / "bucket"], ["doctor", "--repair"]):
+        refused = here(*words, "--lake", lake)
+        assert refused.returncode in (1, 2), words
+        assert "is a link to" in " ".join((refused.stdout + refused.stderr).split()), words
+    assert (target / "mine.parquet").read_text() == "precious"
+
+
+def test_data_that_were_moved_and_linked_are_written(made: Path, tmp_path: Path, here: Chest) -> None:
+    shutil.copytree(made / "lake", tmp_path / "lake")
+    (tmp_path / "lake/data").rename(tmp_path / "disk")
+    (tmp_path / "lake/data").symlink_to(tmp_path / "disk")
+    assert here("maintain", "--lake", tmp_path / "lake").returncode == 0
+
+
 def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> None:
     with serve_postgres() as server:
         server.run("create database one")

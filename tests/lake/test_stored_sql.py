@@ -1,6 +1,7 @@
 """Somebody else's lake: opening and reading it runs no SQL of theirs that reads, writes or removes files."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import struct
@@ -110,6 +111,18 @@ def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) 
     require_refusal(lake, here)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into ducklake_sort_expression values (1, 1, 0, '(from read_text(''x''))', 'duckdb', 'ASC', null)",
+        "update ducklake_column set default_value = 'lower(''X'')', default_value_type = 'expression' where rowid = 1",
+    ],
+)
+def test_expressions_that_sort_or_fill_in_are_not_run(statement: str, lake: Path, here: Chest) -> None:
+    change(lake, statement)
+    require_refusal(lake, here)
+
+
 def test_sql_in_the_name_of_a_table_of_inlined_rows_is_not_run(lake: Path, here: Chest) -> None:
     """DuckLake puts that name into its query: this one writes a file as soon as the table is read."""
     with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:
@@ -125,6 +138,39 @@ def test_sql_in_the_name_of_a_table_of_inlined_rows_is_not_run(lake: Path, here:
     require_refusal(lake, here)
 
 
+@pytest.mark.parametrize("table", ["ducklake_metadata", "ducklake_snapshot", "ducklake_view", "ducklake_macro"])
+def test_a_view_of_sqlite_in_the_place_of_a_table_is_not_run(table: str, lake: Path, here: Chest) -> None:
+    """DuckDB runs the text of a view in a SQLite file as its own; DuckLake reads such tables as soon as it is attached.
+
+    This one has DuckDB write a log to a folder."""
+    change(lake, f"alter table {table} rename to theirs")
+    text = f"enable_logging(storage = 'file', storage_path = '{lake.parent}/theirs.d')"
+    change(lake, f"create view {table} as select theirs.* from theirs, {text}")
+    require_refusal(lake, here)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create trigger theirs after insert on ducklake_snapshot begin delete from ducklake_data_file; end",
+        "create virtual table theirs using fts5(words)",
+        "create view theirs as select 1",
+    ],
+)
+def test_a_catalogue_has_nothing_but_tables(statement: str, lake: Path, here: Chest) -> None:
+    change(lake, statement)
+    require_refusal(lake, here)
+
+
+def test_a_view_of_sqlite_in_the_copy_for_readers_is_not_run(made: Path, lake: Path, here: Chest) -> None:
+    change(lake, "create view theirs as select 1")
+    (lake / "catalog.sqlite").rename(lake / "catalog.read.sqlite")
+    shutil.copy2(made / "catalog.sqlite", lake)
+    now = (lake / "catalog.sqlite").stat()
+    os.utime(lake / "catalog.read.sqlite", ns=(now.st_atime_ns, now.st_mtime_ns))
+    assert here("status", "--lake", lake).returncode == 0  # by the catalogue itself
+
+
 def name_in_journal(catalogue: Path, name: bytes) -> None:
     """Write the journal of a writer that died within a commit to several databases, with the name of their journal."""
     size, pages = 4096, catalogue.stat().st_size // 4096
@@ -136,6 +182,14 @@ def name_in_journal(catalogue: Path, name: bytes) -> None:
 
 def test_a_journal_does_not_have_sqlite_remove_another_file(lake: Path, here: Chest) -> None:
     name_in_journal(lake / "catalog.sqlite", str(lake.parent / "mine.csv").encode())
+    require_refusal(lake, here)
+
+
+def test_a_journal_beside_what_the_catalogue_links_to_does_not_either(lake: Path, here: Chest) -> None:
+    (lake / "below").mkdir()
+    (lake / "catalog.sqlite").rename(lake / "below/real.sqlite")
+    (lake / "catalog.sqlite").symlink_to("below/real.sqlite")
+    name_in_journal(lake / "below/real.sqlite", str(lake.parent / "mine.csv").encode())
     require_refusal(lake, here)
 
 

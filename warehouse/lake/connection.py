@@ -147,13 +147,14 @@ def attach(
     try:
         address = f"ducklake:sqlite:{read_copy}" if read_copy else location.attach_uri
         statement = f"attach {literal(address)} as {ALIAS} ({', '.join(words)})"
+        catalogue = None if location.is_postgres else read_copy or location.catalogue
         try:
-            con.execute(statement)
+            _attach_tables(con, catalogue, statement)
         except duckdb.Error as error:
             if _ROLLBACK_DUE not in str(error) or read_copy or location.is_postgres:
                 raise
             _roll_back(con, location)
-            con.execute(statement)
+            _attach_tables(con, catalogue, statement)
         if use:
             con.execute(f"use {ALIAS}")
             stored_sql.require_plain(con, location)
@@ -167,6 +168,20 @@ def attach(
         ) from None
 
 
+def _attach_tables(con: duckdb.DuckDBPyConnection, catalogue: Path | None, statement: str) -> None:
+    """Attach a catalogue that has nothing but tables; None is one in PostgreSQL, whose server runs what it has."""
+    if catalogue:
+        stored_sql.require_tables(con, catalogue)
+    con.execute(statement)
+
+
+def attach_sqlite(con: duckdb.DuckDBPyConnection, catalogue: Path, name: str, *options: str) -> None:
+    """Attach a SQLite catalogue as a plain database; LakeError if it has more than tables, duckdb.Error if it cannot be
+    read."""
+    words = ", ".join(("type sqlite", *options))
+    _attach_tables(con, catalogue, f"attach {literal(str(catalogue))} as {name} ({words})")
+
+
 def _roll_back(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Have SQLite roll back the commit within which a writer died; LakeError if this user may not.
 
@@ -175,7 +190,7 @@ def _roll_back(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     try:
         con.execute(f"attach {literal(str(location.catalogue))} as died (type sqlite)")
         try:
-            con.execute("select count(*) from died.ducklake_metadata").fetchall()
+            con.execute("from sqlite_query('died', 'select count(*) from sqlite_master')").fetchall()
         finally:
             con.execute("detach died")
     except duckdb.Error as error:

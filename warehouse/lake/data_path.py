@@ -102,6 +102,30 @@ def require_within(con: duckdb.DuckDBPyConnection, location: Location) -> None:
             "written to or removed. Do not use it unless you know why; make a lake of your own from the bucket:  "
             "chest refresh BUCKET --lake DIR"
         )
+    if odd := find_odd_link(con, location):
+        raise LakeError(f"The lake {location.name} cannot be written: {odd[0]} {odd[1]}")
+
+
+def find_odd_link(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, str] | None:
+    """Whether the data of a lake in a folder are, by a link, in a folder that is not certainly theirs: what is wrong,
+    and what to do.
+
+    Maintenance removes every Parquet file there that the catalogue does not list, and the link of somebody else's lake
+    may lead to one's own.
+    """
+    if location.folder is None or not (linked := Path(location.data_path)).is_symlink():
+        return None
+    target = linked.resolve()
+    if location.folder.resolve().is_relative_to(target):
+        why = "which the lake's own folder is in"
+    elif not read_mark(con, location.data_path):
+        why = f"which has no {MARK} of the lake"
+    else:
+        return None
+    return (
+        f"{linked} is a link to {target}, {why}. Maintenance would remove other files there.",
+        "If they are the lake's own, move them to the place of the link, or mount them there.",
+    )
 
 
 def find_outside(con: duckdb.DuckDBPyConnection, location: Location) -> list[str]:

@@ -20,15 +20,16 @@ _ENDINGS = ("-journal", "-wal", "-shm")
 
 def require_own_journals(catalogue: Path) -> None:
     """Raise LakeError if SQLite, opening this catalogue, would remove or write another file than its own."""
-    for ending in _ENDINGS:
-        path = f"{catalogue}{ending}"
+    # SQLite follows a link to a catalogue, and looks for its journals there.
+    places = dict.fromkeys((str(catalogue), os.path.realpath(catalogue)))
+    for path in (f"{place}{ending}" for place in places for ending in _ENDINGS):
         try:
             found = os.lstat(path)
         except OSError:
             continue
         if not stat.S_ISREG(found.st_mode):
             _refuse(path, "is no file of its own")
-        if ending == "-journal" and _read_end(path) == _MAGIC:
+        if path.endswith("-journal") and _read_end(path) == _MAGIC:
             _refuse(path, "names another file")
 
 

@@ -2,16 +2,19 @@
 
 A view that calls a table function could read, write or remove any file of whoever reads the lake (`read_text`, logs and
 profiles of DuckDB, DuckLake's own clean-up), and a macro could take the name of a function that our queries call.
-DuckLake itself (1.5.5) puts the names of tables of inlined rows into its queries without quoting them.
+DuckLake itself (1.5.5) puts the names of tables of inlined rows into its queries without quoting them. And where one of
+its tables is a view of the SQLite file, DuckDB runs the text of that view, before anything else of the lake is read.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake.snapshots import ALIAS, find_catalogue
 from warehouse.text import escape_controls
@@ -28,21 +31,34 @@ _CATALOGS = frozenset(("", ALIAS))
 _SCHEMAS = frozenset(("", "main", "core", "raw", "ops"))
 
 
+def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
+    """Raise LakeError if a SQLite catalogue, which is not attached yet, has anything but tables and their indices.
+
+    `con` must have DuckDB's extension for SQLite; duckdb.Error if the file cannot be read.
+    """
+    if not catalogue.exists() or not catalogue.stat().st_size:
+        return
+    query = sql_files.fill(sql_files.read_statements(_SQL)["entries"], path=sql_files.literal(str(catalogue)))
+    if found := fetch_first(con.execute(query)):
+        kind, name = (_shorten(str(word)) for word in found)
+        _refuse(str(catalogue.parent), f"its catalogue has a {kind} of SQLite, {name}")
+
+
 def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Raise LakeError if a catalogue has macros, views of more than tables and views of the lake, or SQL as a name.
+    """Raise LakeError if a catalogue has macros or other expressions, SQL as a name, or views of more than the lake.
 
     Looks at all views of the snapshot that is attached, and runs none of them.
     """
     sql = sql_files.read_statements(_SQL)
     catalogue = find_catalogue(location)
-    macros, inlined, views = (
+    expressions, inlined, views = (
         con.execute(sql_files.fill(sql[name], catalogue=catalogue)).fetchall()
-        for name in ("macros", "inlined", "views")
+        for name in ("expressions", "inlined", "views")
     )
-    if macros:
-        _refuse(location, f"it has a macro, {_shorten(macros[0][0])}")
+    if expressions:
+        _refuse(location.name, f"it has {_shorten(expressions[0][0])}")
     if inlined:
-        _refuse(location, "the name of a table of inlined rows is SQL")
+        _refuse(location.name, "the name of a table of inlined rows is SQL")
     # Mostly none: DuckDB has searched the parsed texts, which takes a tenth of the time.
     for name, tree in views:
         try:
@@ -50,12 +66,12 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         except RecursionError:
             fault = "is nested too deeply to be examined"
         if fault:
-            _refuse(location, f"its view {_shorten(name)} {fault}")
+            _refuse(location.name, f"its view {_shorten(name)} {fault}")
 
 
-def _refuse(location: Location, why: str) -> None:
+def _refuse(lake: str, why: str) -> None:
     raise LakeError(
-        f"The lake {location.name} is not opened: {why}, which could read, write or remove files of yours. Lakes that "
+        f"The lake {lake} is not opened: {why}, which could read, write or remove files of yours. Lakes that "
         "chest makes have nothing of the kind. If it came from somebody else, make one of your own from the bucket; if "
         "it is yours, drop that with DuckDB."
     )

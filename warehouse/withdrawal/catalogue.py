@@ -101,7 +101,7 @@ def open_catalogue(place: Location, settings: Settings) -> Iterator[Catalogue]:
         if place.is_postgres:
             connection.attach_postgres(con, place, _NAME)
         else:
-            con.execute(f"attach {sql_files.literal(str(place.catalogue))} as {_NAME} (type sqlite)")
+            connection.attach_sqlite(con, place.catalogue, _NAME)
         con.execute("set preserve_insertion_order = true")
         if Catalogue(con, place).run("encrypted"):
             connection.load_extension(con, encryption.CIPHERS)

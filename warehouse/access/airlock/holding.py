@@ -16,6 +16,9 @@ from warehouse.filesystem.files import open_to_read
 from warehouse.lake.location import Location
 from warehouse.settings import Settings
 
+#: A larger file does not wait here: nobody can review it.
+MOST_MB = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -35,16 +38,35 @@ def find_folder(place: Location, settings: Settings) -> Path:
     return place.folder / "airlock"
 
 
-def hold_files(folder: Path, request: str, paths: Sequence[Path]) -> tuple[Held, ...]:
-    """Copy files into the folder of a request; UsageError if one cannot be read or has the name of another.
+def copy_files(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """Copy files into a private folder, where nobody changes them while they are inspected; UsageError if one cannot be
+    read, has the name of another, or is too large."""
+    _require_names(paths)
+    copies = [folder / path.name for path in paths]
+    for path, copy in zip(paths, copies, strict=True):
+        try:
+            if path.stat().st_size > MOST_MB * 2**20:
+                raise UsageError(f"{path} is larger than {MOST_MB} MB. Nobody can review it: release less.")
+            held.copy_file(path, copy)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
+    return copies
 
-    Names that begin with a dot are the airlock's own (`hold_bytes`): nobody else says whose data was released.
-    """
+
+def _require_names(paths: Sequence[Path]) -> None:
     names = [path.name for path in paths]
     if hidden := next((name for name in names if name.startswith(".")), ""):
         raise UsageError(f"{hidden} begins with a dot. Give the file a name that people see.")
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise UsageError(f"Two files are named {twice}. Give them different names.")
+
+
+def hold_files(folder: Path, request: str, paths: Sequence[Path]) -> tuple[Held, ...]:
+    """Copy files into the folder of a request; UsageError if one cannot be read or has the name of another.
+
+    Names that begin with a dot are the airlock's own (`hold_bytes`): nobody else says whose data was released.
+    """
+    _require_names(paths)
     target = folder / request
     try:
         held.make_folder(folder, is_private=True)

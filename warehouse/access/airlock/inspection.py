@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from warehouse.access.airlock import kinds, patterns
+from warehouse.access.airlock.holding import MOST_MB
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
 Grade = Literal["fine", "look", "problem"]
-#: A larger file does not wait here: nobody can review it.
-MOST_MB = 200
 #: From this many rows on, a table with a column of different values is probably one of rows, not of counts.
 _ROWS = 25
 #: Names of columns that rows have and tables of counts have not.
@@ -53,8 +52,6 @@ class Inspected:
 def inspect_file(path: Path, patients: Set[str], base: int) -> Inspected:
     """Inspect a file; `patients` are those of the lake. UsageError if it cannot be read, or is too large."""
     try:
-        if path.stat().st_size > MOST_MB * 2**20:
-            raise UsageError(f"{path} is larger than {MOST_MB} MB. Nobody can review it: release less.")
         kind = kinds.find_kind(path)
         text, tables = _read(path, kind)
     except OSError as error:

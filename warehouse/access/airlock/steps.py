@@ -18,7 +18,7 @@ from warehouse.access.patient_sets import digest_set, to_array
 from warehouse.access.programme import read_programme_end
 from warehouse.engine import sql_files
 from warehouse.errors import ManifestError, UsageError
-from warehouse.filesystem.files import write_folder_atomically
+from warehouse.filesystem.files import open_temporary_folder, write_folder_atomically
 from warehouse.lake import store
 from warehouse.settings import SUPPRESS
 
@@ -50,6 +50,21 @@ def request(
     `patients` are those whom the files count, if the requester has stated them; otherwise those whom they name.
     AccessRefusedError if the agreement is not in force, UsageError for files that cannot be read or named.
     """
+    with open_temporary_folder() as private:
+        # What waits is what was inspected, although somebody changes their file in between.
+        copies = holding.copy_files(private, paths)
+        return _request(place, settings, agreement, copies, reason, requester, patients)
+
+
+def _request(
+    place: Location,
+    settings: Settings,
+    agreement: str,
+    paths: Sequence[Path],
+    reason: str,
+    requester: str,
+    patients: Collection[str] | None,
+) -> AirlockRequest:
     folder = holding.find_folder(place, settings)
     events = log.read_events(place, settings)
     enforcement.require_in_force(

@@ -58,7 +58,7 @@ def move(lake_address: str, target_address: str, *, settings: Settings | None = 
 
 
 def _fill(con: duckdb.DuckDBPyConnection, target: Location, copy: Path) -> None:
-    con.execute(f"attach {literal(str(copy))} as old (type sqlite, read_only)")
+    connection.attach_sqlite(con, copy, "old", "read_only")
     connection.attach_postgres(con, target, "new")
     sql = {
         name: _fill_known(

@@ -25,6 +25,12 @@ _PASSING = frozenset(
     )
 )
 
+#: What a catalogue has besides tables and their indices.
+_ODD = (
+    "select type, quote(substr(name, 1, 63)) from sqlite_master "
+    "where type <> 'index' and (type <> 'table' or sql not like 'create table %') limit 1"
+)
+
 
 def copy(catalogue: Path, target: Path) -> None:
     """Write a consistent copy of the catalogue, even during writes."""
@@ -51,7 +57,15 @@ def query(catalogue: Path, queries: dict[str, str]) -> dict[str, Any]:
 
 
 def _open(catalogue: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{catalogue.absolute().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS)
+    """Open a catalogue; sqlite3.DatabaseError if it has views or the like (stored_sql.py), which could run for ever."""
+    con = sqlite3.connect(f"{catalogue.absolute().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS)
+    try:
+        if odd := con.execute(_ODD).fetchone():
+            raise sqlite3.DatabaseError("it is not opened, because it has a {} of SQLite, {}".format(*odd))
+    except BaseException:
+        con.close()
+        raise
+    return con
 
 
 def main() -> int:

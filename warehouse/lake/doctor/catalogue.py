@@ -85,6 +85,7 @@ def find_place_faults(con: duckdb.DuckDBPyConnection, location: Location, stored
         lake, newest = data_path.read_identity(con, location)
         mark = data_path.read_mark(con, location.data_path)
         above = data_path.find_lake_above(con, location)
+        odd = data_path.find_odd_link(con, location)
     except LakeError as error:
         yield Finding(Kind.PLACE, where, str(error), "See docs/operations.md, When something is wrong.")
         return
@@ -95,6 +96,8 @@ def find_place_faults(con: duckdb.DuckDBPyConnection, location: Location, stored
         what = f"The catalogue ends with snapshot {newest}, its files with {mark[1]}: it is an older copy."
         do = f"Put the newer catalogue back. To go on with the older one and lose what came later, remove {where}."
         yield Finding(Kind.PLACE, where, what, do)
+    if odd:
+        yield Finding(Kind.PLACE, location.data_path, *odd)
     inside = [name for name in stored if name.endswith(f"/{data_path.MARK}")]
     for other in [*([above] if above else []), *inside]:
         what = "One data path lies in another, whose maintenance would remove the files of both."

@@ -42,8 +42,7 @@ def drop_files(location: Location, settings: Settings, files: Sequence[ListedFil
             if location.is_postgres:
                 connection.attach_postgres(con, location, _NAME)
             else:
-                path = sql_files.literal(str(location.catalogue))
-                con.execute(f"attach {path} as {_NAME} (type sqlite)")
+                connection.attach_sqlite(con, location.catalogue, _NAME)
             con.execute("begin")
             _write(con, find_catalogue(location, _NAME), files)
             con.execute("commit")
