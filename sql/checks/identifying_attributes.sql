@@ -7,11 +7,9 @@
 -- severity: error
 -- table: headers
 with
-parts as ({{ identifying_parts }}),
-
 elements as (
     select patient_id, key, tag, cast(element as json) as element
-    from parts
+    from {{ identifying_parts }}
     where tag <> 'text'
 ),
 

@@ -6,8 +6,6 @@
 -- severity: warning
 -- table: headers
 with
-parts as ({{ identifying_parts }}),
-
 texts as (
     select
         patient_id,
@@ -19,7 +17,7 @@ texts as (
                 json_extract_string('{' || element || '}}', '$.*.Value'), lambda text: not starts_with(text, '[')
             )
         )) as text
-    from parts
+    from {{ identifying_parts }}
     where tag = 'text'
 ),
 

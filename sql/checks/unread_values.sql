@@ -26,8 +26,11 @@ filled as (
         {{ value_counts }},
         -- Tags that ascend, as DICOM writes them, whatever the last one is, are not repeated: counting them costs more.
         case
-            when list_bool_and(list_transform(list_zip(tags_sent[:-3], tags_sent[2:-2]), lambda pair: pair[1] < pair[2]))
-                and not list_contains(tags_sent[:-2], tags_sent[-1])
+            when
+                not list_contains(tags_sent[:-2], tags_sent[-1])
+                and list_bool_and(
+                    list_transform(list_zip(tags_sent[:-3], tags_sent[2:-2]), lambda pair: pair[1] < pair[2])
+                )
                 then null
             when list_unique(tags_sent) < len(tags_sent) then tags_sent
         end as repeated

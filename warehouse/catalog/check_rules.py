@@ -101,7 +101,7 @@ def load_shared() -> dict[str, str]:
             f"when '{tag}' then cast(json_extract(header, '$..{tag}') as varchar[])" for tag in tags
         ),
     )
-    return {"identifying_parts": parts}
+    return {"identifying_parts": f"({parts}\n)"}
 
 
 @cache
@@ -151,10 +151,12 @@ def _count_unread_values() -> dict[str, str]:
         "lost_bits": ", ".join(bits),
         "kept_counts": ", ".join(f"cells.n_cells_{place}" for place in places),
         "sent_counts": ", ".join(f"filled.n_values_{place}" for place in places),
-        "is_lost": " or ".join((
-            *(f"({pair}) <> 0" for pair in bits),
-            *(f"cells.n_cells_{place} <> filled.n_values_{place}" for place in places),
-        )),
+        "is_lost": " or ".join(
+            (
+                *(f"({pair}) <> 0" for pair in bits),
+                *(f"cells.n_cells_{place} <> filled.n_values_{place}" for place in places),
+            )
+        ),
         "single_attributes": _value_count_column(single),
         "list_attributes": _value_count_column(lists),
     }

@@ -124,7 +124,7 @@ class _Shared:
                 if table not in self._made:
                     self._con.execute(f"create or replace temp table {table} as {query}")
                     self._made.add(table)
-                sql = sql.replace(query, f"from temp.{table}")
+                sql = sql.replace(query, f"temp.{table}")
         return sql
 
     def drop(self) -> None:
