@@ -7,40 +7,10 @@
 -- severity: error
 -- table: headers
 with
--- One pass over the text: each of the attributes as written, up to its end where it is evidently empty or
--- allowed, up to the first character of its content where it is not. JSON is parsed only where something is left.
-suspects as (
-    select
-        patient_id,
-        key,
-        header,
-        list_filter(
-            regexp_extract_all(
-                header,
-                -- What is allowed by name, then what is empty, then whatever is left.
-                '"(?:{{ pseudonym_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*,\s*"Value"\s*:\s*\[\s*'
-                || '(?:"Covid[0-9]+"|\{\s*"Alphabetic"\s*:\s*"Covid[0-9]+"\s*\})\s*\]\s*\}'
-                || '|"(?:{{ birth_date_tags }})"\s*:\s*\{\s*"vr"\s*:\s*"DA"\s*,\s*"Value"\s*:\s*\[\s*'
-                || '"[0-9]{4}0101"\s*\]\s*\}'
-                || '|"(?:{{ identifying_tags }})"\s*:\s*(?:null|\{\s*\}|\{\s*"vr"\s*:\s*"[A-Z][A-Z]"\s*'
-                || '(?:,\s*"Value"\s*:\s*\[\s*(?:null|""|\{\s*"Alphabetic"\s*:\s*(?:null|"")\s*\})?\s*\]\s*)?\}|.)'
-            ),
-            lambda found: not (ends_with(found, '}') or ends_with(found, 'null'))
-        ) as found
-    from headers
-),
-
 elements as (
-    select patient_id, key, tag, unnest({{ identifying_elements }}) as element
-    from (
-        select
-            patient_id,
-            key,
-            header,
-            unnest(list_distinct(list_transform(found, lambda text: substr(text, 2, 8)))) as tag
-        from suspects
-        where len(found) > 0
-    )
+    select patient_id, key, tag, cast(element as json) as element
+    from {{ identifying_parts }}
+    where tag <> 'text'
 ),
 
 -- All that is text or number in an attribute; in a sequence, at any depth.

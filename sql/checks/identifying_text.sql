@@ -6,37 +6,6 @@
 -- severity: warning
 -- table: headers
 with
--- Whole headers that hold none of the shapes below are passed over without taking them apart. Every shape is here in a
--- form that is not stricter; a text with a backslash may be escaped JSON and is always taken apart.
-candidates as (
-    select patient_id, key, header
-    from headers
-    where regexp_matches(
-        header,
-        '\\|[^0-9.][0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}\b'
-        || '|\b[A-Z]{1,2}[0-9][0-9A-Z]? [0-9][A-Z]{2}\b|\b[A-Z]{2}[0-9][0-9A-Z]?[0-9][A-Z]{2}\b'
-        || '|(?:\+44|\b0044|[^0-9.]0)[0-9 ()-]{9}'
-        || '|[^" ^]\^[^" ^]|"\s*\p{Lu}[\p{Lu}''’-]+, ?\p{Lu}\p{Ll}'
-        || '|\b(?:Mr|Mrs|Ms|Miss|Dr|Prof|MRS|MISS|PROF)\b'
-        || '|(?i:\bd\.? ?o\.? ?b|birth|\bborn\b|name\s*[:=]|\bnok\b)'
-        || '|[^0-9.][0-9]{1,2}[/.-][0-9]{1,2}[/.-](?:19|200)|[^0-9.](?:19|200)[0-9]{1,2}[/-][01][0-9][/-]'
-        || '|(?i:[0-9](?:st|nd|rd|th)?[ -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ ,-]+(?:19|200))'
-    )
-),
-
--- Attributes of a text VR, of an unknown one, or of none; of numbers, dates, UIDs, codes and names not.
-elements as (
-    select
-        patient_id,
-        key,
-        unnest(regexp_extract_all(
-            header,
-            '"[0-9A-Fa-f]{8}"\s*:\s*\{\s*(?:"vr"\s*:\s*"(?:LO|SH|LT|ST|UT|UC|UN)"\s*,\s*)?"Value"\s*:\s*'
-            || '(?:\[(?:[^"\[\]{}]|"(?:[^"\\]|\\.)*")*\]|"(?:[^"\\]|\\.)*")'
-        )) as element
-    from candidates
-),
-
 texts as (
     select
         patient_id,
@@ -48,7 +17,8 @@ texts as (
                 json_extract_string('{' || element || '}}', '$.*.Value'), lambda text: not starts_with(text, '[')
             )
         )) as text
-    from elements
+    from {{ identifying_parts }}
+    where tag = 'text'
 ),
 
 looks as (

@@ -6,15 +6,15 @@
 -- severity: warning
 -- table: images
 with
--- Each side contributes one bit per attribute: whether its cell is null, and whether it has a value; of lists one
--- character: how many values there are.
+-- Each side contributes one bit per attribute, 60 to a number: whether its cell is null, and whether it has a value; of
+-- lists six bits, ten lists to a number: how many values there are.
 cells as (
     select
         source,
         key,
         patient_id,
-        cast(concat({{ null_cells }}) as bit) as is_null,
-        concat({{ cell_counts }}) as counts
+        {{ null_cells }},
+        {{ cell_counts }}
     from images
 ),
 
@@ -22,15 +22,24 @@ filled as (
     select
         source,
         key,
-        cast(concat({{ filled_values }}) as bit) as has_value,
-        concat({{ value_counts }}) as counts,
-        repeated
+        {{ filled_values }},
+        {{ value_counts }},
+        -- Tags that ascend, as DICOM writes them, whatever the last one is, are not repeated: counting them costs more.
+        case
+            when
+                not list_contains(tags_sent[:-2], tags_sent[-1])
+                and list_bool_and(
+                    list_transform(list_zip(tags_sent[:-3], tags_sent[2:-2]), lambda pair: pair[1] < pair[2])
+                )
+                then null
+            when list_unique(tags_sent) < len(tags_sent) then tags_sent
+        end as repeated
     from (
         select
             source,
             key,
             json_transform(header, '{{ declared_structure }}') as tags,
-            case when list_unique(json_keys(header)) < len(json_keys(header)) then json_keys(header) end as repeated
+            json_keys(header) as tags_sent
         from headers
     )
 ),
@@ -39,28 +48,27 @@ lost as (
     select
         cells.patient_id,
         cells.key,
-        cells.is_null & filled.has_value as bits,
-        cells.counts as kept,
-        filled.counts as sent,
+        [{{ lost_bits }}] as bits,
+        [{{ kept_counts }}] as kept,
+        [{{ sent_counts }}] as sent,
         filled.repeated
     from cells
     inner join filled on cells.source = filled.source and cells.key = filled.key
-    where
-        bit_count(cells.is_null & filled.has_value) > 0
-        or cells.counts <> filled.counts
-        or filled.repeated is not null
+    where {{ is_lost }} or filled.repeated is not null
 ),
 
 named as (
     select lost.patient_id, lost.key, declared.attribute, declared.tag, declared.type
     from lost
     inner join (values {{ single_attributes }}) as declared (place, tag, attribute, type)
-        on get_bit(lost.bits, declared.place) = 1
+        on (lost.bits[declared.place // 60 + 1] >> (declared.place % 60)) & 1 = 1
     union all
     select lost.patient_id, lost.key, declared.attribute, declared.tag, declared.type
     from lost
     inner join (values {{ list_attributes }}) as declared (place, tag, attribute, type)
-        on substr(lost.sent, declared.place + 1, 1) > substr(lost.kept, declared.place + 1, 1)
+        on
+            (lost.sent[declared.place // 10 + 1] >> (6 * (declared.place % 10))) & 63
+            > (lost.kept[declared.place // 10 + 1] >> (6 * (declared.place % 10))) & 63
     union all
     select patient_id, key, null as attribute, tag, 'repeated' as type
     from (select patient_id, key, unnest(repeated) as tag from lost where repeated is not null)

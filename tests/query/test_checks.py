@@ -358,6 +358,16 @@ def test_a_single_check_shows_its_meaning_and_its_rows(faulty: Path, here: Chest
     assert "3 of 8 rows shown" in done.stderr
 
 
+def test_all_at_once_find_what_each_finds_alone(faulty: Path) -> None:
+    with warehouse.open(faulty) as wh:
+        together = checks.run_checks(wh)
+        alone = [checks.run_checks(wh, result.check.name)[0] for result in together]
+    assert [result.n_rows for result in together] == [result.n_rows for result in alone]
+    assert [result.rows.to_pylist() for result in together] == [result.rows.to_pylist() for result in alone]
+    assert [result.patients for result in together] == [result.patients for result in alone]
+    assert [result.check for result in together] == [result.check for result in alone]
+
+
 def test_warnings_do_not_fail(faulty: Path, here: Chest) -> None:
     done = here("check", "identifying_text", "--lake", faulty)
     assert done.returncode == 0

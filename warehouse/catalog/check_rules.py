@@ -26,6 +26,8 @@ HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE
 RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE
 """
 
+_IDENTIFYING = "expressions/identifying.sql"
+
 
 class Severity(StrEnum):
     """How severe the rows of a check are, most severe first."""
@@ -84,6 +86,25 @@ def _parse(name: str) -> Check:
 
 
 @cache
+def load_shared() -> dict[str, str]:
+    """Queries that several checks contain, each in parentheses, by name: who runs several may run them once."""
+    identifying = columns.list_identifying_attributes()
+    tags = [row["tag"] for row in identifying]
+    parts = sql_files.fill(
+        sql_files.read_expression(_IDENTIFYING, "parts"),
+        identifying_shapes=sql_files.read_expression(_IDENTIFYING, "shapes"),
+        identifying_tags="|".join(tags),
+        pseudonym_tags="|".join(row["tag"] for row in identifying if row["allowed"] == "the pseudonym"),
+        birth_date_tags="|".join(row["tag"] for row in identifying if row["allowed"] == "1 January"),
+        # A path with a wildcard must be a constant; of a CASE only the branch that is asked for is run.
+        identifying_elements="\n".join(
+            f"when '{tag}' then cast(json_extract(header, '$..{tag}') as varchar[])" for tag in tags
+        ),
+    )
+    return {"identifying_parts": f"({parts}\n)"}
+
+
+@cache
 def _template_values() -> dict[str, str]:
     """What the holes in sql/checks are filled with."""
     identifying = columns.list_identifying_attributes()
@@ -93,13 +114,7 @@ def _template_values() -> dict[str, str]:
         "as_of": public_views.AS_OF,
         "in_group": public_views.IN_GROUP,
         "identifying": ", ".join(f"({', '.join(map(sql_files.literal, row.values()))})" for row in identifying),
-        "identifying_tags": "|".join(tags),
-        "pseudonym_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "the pseudonym"),
-        "birth_date_tags": "|".join(row["tag"] for row in identifying if row["allowed"] == "1 January"),
-        # A path with a wildcard must be a constant; of a CASE only the branch that is asked for is run.
-        "identifying_elements": "case tag "
-        + " ".join(f"when '{tag}' then json_extract(header, '$..{tag}')" for tag in tags)
-        + " end",
+        "identifying_parts": load_shared()["identifying_parts"],
         "identifying_tag_list": ", ".join(map(sql_files.literal, tags)),
         "known_fields": ", ".join(map(sql_files.literal, fields)),
         "postcode_areas": "|".join(_POSTCODE_AREAS.split()),
@@ -117,15 +132,30 @@ def _count_unread_values() -> dict[str, str]:
     declared = columns.list_dicom_columns()
     lists = [column for column in declared if column.type.endswith("[]")]
     single = [column for column in declared if not column.type.endswith("[]")]
+    null_cells = _pack([f'"{c.name}" is null' for c in single], 1)
+    filled_values = _pack([f"({_is_encoded(c)} or {_count_values(c)} > 0)" for c in single], 1)
+    cell_counts = _pack([_at_most_60(f'list_count("{c.name}")') for c in lists], 6)
+    value_counts = _pack(
+        [f"case when {_is_encoded(c)} then 60 else {_at_most_60(_count_values(c))} end" for c in lists], 6
+    )
+    bits = [f"cells.is_null_{place} & filled.has_value_{place}" for place in range(len(null_cells))]
+    places = range(len(cell_counts))
     return {
         "declared_structure": json.dumps(
             {c.source: {"Value": ["VARCHAR"], "InlineBinary": "VARCHAR", "BulkDataURI": "VARCHAR"} for c in declared}
         ),
-        "null_cells": ", ".join(_to_bit(f'"{c.name}" is null') for c in single),
-        "filled_values": ", ".join(_to_bit(f"{_is_encoded(c)} or {_count_values(c)} > 0") for c in single),
-        "cell_counts": ", ".join(_to_character(f'list_count("{c.name}")') for c in lists),
-        "value_counts": ", ".join(
-            _to_character(f"case when {_is_encoded(c)} then 60 else {_count_values(c)} end") for c in lists
+        "null_cells": _name_places("is_null", null_cells),
+        "filled_values": _name_places("has_value", filled_values),
+        "cell_counts": _name_places("n_cells", cell_counts),
+        "value_counts": _name_places("n_values", value_counts),
+        "lost_bits": ", ".join(bits),
+        "kept_counts": ", ".join(f"cells.n_cells_{place}" for place in places),
+        "sent_counts": ", ".join(f"filled.n_values_{place}" for place in places),
+        "is_lost": " or ".join(
+            (
+                *(f"({pair}) <> 0" for pair in bits),
+                *(f"cells.n_cells_{place} <> filled.n_values_{place}" for place in places),
+            )
         ),
         "single_attributes": _value_count_column(single),
         "list_attributes": _value_count_column(lists),
@@ -138,19 +168,31 @@ def _is_encoded(column: columns.Column) -> str:
 
 
 def _count_values(column: columns.Column) -> str:
-    """How many values the header has that are not empty."""
-    empty = "item is null or item in ('', '{\"Alphabetic\":\"\"}')"
-    return f'coalesce(len(list_filter(tags."{column.source}".Value, lambda item: not ({empty}))), 0)'
+    """How many values the header has that are not empty; `in` would cost several times as much as two comparisons."""
+    filled = "item <> '' and item <> '{\"Alphabetic\":\"\"}'"
+    return f'coalesce(len(list_filter(tags."{column.source}".Value, lambda item: {filled})), 0)'
 
 
 def _value_count_column(declared: list[columns.Column]) -> str:
     return ", ".join(f"({place}, '{c.source}', '{c.name}', '{c.type}')" for place, c in enumerate(declared))
 
 
-def _to_bit(condition: str) -> str:
-    return f"case when {condition} then '1' else '0' end"
+def _pack(numbers: list[str], bits: int) -> list[str]:
+    """Numbers of so many bits, or conditions, packed into as few numbers as it takes of 60 bits each."""
+    per_place = 60 // bits
+    return [
+        " + ".join(
+            f"cast({number} as ubigint) * {1 << (bits * place)}"
+            for place, number in enumerate(numbers[start : start + per_place])
+        )
+        for start in range(0, len(numbers), per_place)
+    ]
 
 
-def _to_character(count: str) -> str:
-    """A number of values as one character, which compares as the number does; 60 stands for more."""
-    return f"chr(cast(48 + least(coalesce({count}, 0), 60) as integer))"
+def _name_places(name: str, packed: list[str]) -> str:
+    return ", ".join(f"{numbers} as {name}_{place}" for place, numbers in enumerate(packed))
+
+
+def _at_most_60(count: str) -> str:
+    """A number of values in six bits; 60 stands for more."""
+    return f"least(coalesce({count}, 0), 60)"

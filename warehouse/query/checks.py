@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse import notebook
-from warehouse.catalog.check_rules import Check, Severity, find_definition, load_definitions
+from warehouse.catalog.check_rules import Check, Severity, find_definition, load_definitions, load_shared
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import AccessRefusedError, LakeError
@@ -91,7 +91,11 @@ def run_checks(warehouse: Session, name: str | None = None, *, limit: int | None
                 f"Agreement {warehouse.cover.agreement} does not cover check {name}, which reads more than the views."
             )
         wanted = [check for check in wanted if not _TABLES.search(check.sql)]
-    return [_run(warehouse, check, limit) for check in wanted]
+    shared = _Shared(warehouse.con, wanted)
+    try:
+        return [_run(warehouse, check, limit, shared) for check in wanted]
+    finally:
+        shared.drop()
 
 
 def count_rows(con: duckdb.DuckDBPyConnection, check: Check) -> Result:
@@ -101,12 +105,40 @@ def count_rows(con: duckdb.DuckDBPyConnection, check: Check) -> Result:
     return Result.empty(check, int(row[0]) if row else 0)
 
 
-def _run(warehouse: Session, check: Check, limit: int | None) -> Result:
+class _Shared:
+    """The queries that several of the wanted checks contain: each is run once, into a temporary table."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, wanted: list[Check]) -> None:
+        self._con = con
+        self._queries = {
+            f"shared_{name}": query
+            for name, query in load_shared().items()
+            if sum(query in check.sql for check in wanted) > 1
+        }
+        self._made: set[str] = set()
+
+    def rewrite(self, sql: str) -> str:
+        """The SQL of a check with tables in place of the shared queries."""
+        for table, query in self._queries.items():
+            if query in sql:
+                if table not in self._made:
+                    self._con.execute(f"create or replace temp table {table} as {query}")
+                    self._made.add(table)
+                sql = sql.replace(query, f"temp.{table}")
+        return sql
+
+    def drop(self) -> None:
+        """Drop the tables."""
+        for table in self._made:
+            self._con.execute(f"drop table if exists temp.{table}")
+
+
+def _run(warehouse: Session, check: Check, limit: int | None, shared: _Shared) -> Result:
     import duckdb
     import pyarrow as pa
 
     try:
-        reader = warehouse.con.execute(check.sql).to_arrow_reader(_BATCH)
+        reader = warehouse.con.execute(shared.rewrite(check.sql)).to_arrow_reader(_BATCH)
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         if not any(words in str(error) for words in _LACKING):
             raise
