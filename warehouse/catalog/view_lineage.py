@@ -83,7 +83,12 @@ def trace_columns(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
 
 
 def parse_view(view: str) -> exp.Query:
-    """The SELECT of a view, tables by names of one depth."""
+    """The SELECT of a view, tables by names of one depth; a copy, which may be altered."""
+    return _parse_view(view).copy()
+
+
+@cache
+def _parse_view(view: str) -> exp.Query:
     import sqlglot
     from sqlglot import exp
 
