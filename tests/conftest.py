@@ -1,5 +1,6 @@
 """Fixtures that the tests share: the two sample buckets, real S3 servers, and the command as a user runs it."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -169,17 +171,25 @@ def copy_lake(lake: Path, place: Path) -> Path:
     return place
 
 
-@pytest.fixture(scope="session")
-def _made_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "lake"
-    with lakes.open_writer(location.parse_address(str(folder)), Settings()):
-        return folder
+@cache
+def _make_empty_lake() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="chest-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHEST_THREADS", "1")
+        with lakes.open_writer(location.parse_address(str(folder / "lake")), Settings()):
+            return folder / "lake"
+
+
+def start_lake(place: Path) -> Path:
+    """A lake that has its tables and no row yet, unless there is one: making them is a third of a first refresh."""
+    return place if place.exists() else copy_lake(_make_empty_lake(), place)
 
 
 @pytest.fixture
-def new_lake(_made_lake: Path, tmp_path: Path) -> Path:
-    """A lake of a test's own that has its tables and no row yet: making them is a third of a first refresh."""
-    return copy_lake(_made_lake, tmp_path / "lake")
+def new_lake(tmp_path: Path) -> Path:
+    """The same for a test of its own."""
+    return start_lake(tmp_path / "lake")
 
 
 @dataclass(frozen=True)
@@ -197,7 +207,7 @@ class Prepared:
         """Write the objects into a folder below `root` and refresh a lake from it."""
         made = cls(root / "bucket", root / "lake")
         write_objects(made.bucket, objects)
-        warehouse.refresh(str(made.bucket), str(made.lake))
+        warehouse.refresh(str(made.bucket), str(start_lake(made.lake)))
         shutil.copytree(made.bucket, made._kept)
         return made
 
