@@ -1,11 +1,14 @@
 """Fixtures that the tests share: the two sample buckets, real S3 servers, and the command as a user runs it."""
 
+import atexit
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +32,14 @@ pytest_plugins = ["service_fixtures", "unit_fixtures"]
 #: The workers share the cores already, and DuckDB's threads wait busily for the next of many small queries: two take a
 #: third more of a core's time than one. tests/query/test_threads.py shows that answers do not depend on their number.
 os.environ["CHEST_THREADS"] = "1"
+
+#: A process that a test starts reads compiled modules instead of compiling the package again, a fifth of its start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+#: The modules of the tests are hundreds of thousands of objects that stay: by default Python looks through them again
+#: and again, a quarter of what collecting the tests takes.
+gc.set_threshold(20_000, 20, 20)
 
 #: A slow machine is not a fault of what is tested.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -54,6 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest modules first; within a module nothing moves."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of later searches for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -154,17 +171,25 @@ def copy_lake(lake: Path, place: Path) -> Path:
     return place
 
 
-@pytest.fixture(scope="session")
-def _made_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "lake"
-    with lakes.open_writer(location.parse_address(str(folder)), Settings()):
-        return folder
+@cache
+def _make_empty_lake() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="chest-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHEST_THREADS", "1")
+        with lakes.open_writer(location.parse_address(str(folder / "lake")), Settings()):
+            return folder / "lake"
+
+
+def start_lake(place: Path) -> Path:
+    """A lake that has its tables and no row yet, unless there is one: making them is a third of a first refresh."""
+    return place if place.exists() else copy_lake(_make_empty_lake(), place)
 
 
 @pytest.fixture
-def new_lake(_made_lake: Path, tmp_path: Path) -> Path:
-    """A lake of a test's own that has its tables and no row yet: making them is a third of a first refresh."""
-    return copy_lake(_made_lake, tmp_path / "lake")
+def new_lake(tmp_path: Path) -> Path:
+    """The same for a test of its own."""
+    return start_lake(tmp_path / "lake")
 
 
 @dataclass(frozen=True)
@@ -182,7 +207,7 @@ class Prepared:
         """Write the objects into a folder below `root` and refresh a lake from it."""
         made = cls(root / "bucket", root / "lake")
         write_objects(made.bucket, objects)
-        warehouse.refresh(str(made.bucket), str(made.lake))
+        warehouse.refresh(str(made.bucket), str(start_lake(made.lake)))
         shutil.copytree(made.bucket, made._kept)
         return made
 

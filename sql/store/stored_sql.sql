@@ -31,16 +31,28 @@ where not coalesce(regexp_full_match(table_name, '[A-Za-z0-9_]+'), false)
 limit 1;
 
 -- name: views
--- The views of the snapshot that is attached whose parsed text may name more than tables and views of the lake. A
--- quotation mark within a text has a \ before it, so that no literal looks like a node of the tree. DuckLake replaces the
--- placeholder too, as a view is used.
+-- The views of the snapshot that is attached.
+select views.view_name, views.sql
+from {{ catalogue }}.ducklake_view as views
+cross join ducklake_current_snapshot('lake') as attached
+where
+    views.begin_snapshot <= attached.id
+    and (views.end_snapshot is null or views.end_snapshot > attached.id);
+
+-- name: parsed
+-- The same views, and parsed, where a text may name more than tables and views of the lake. A quotation mark within a
+-- text has a \ before it, so that no literal looks like a node of the tree. DuckLake replaces the placeholder too, as a
+-- view is used.
 with
 attached as (
     select id as snapshot_id from ducklake_current_snapshot('lake')
 ),
 
 parsed as (
-    select views.view_name, json_serialize_sql(replace(views.sql, '{DUCKLAKE_CATALOG}.', 'lake.')) as tree
+    select
+        views.view_name,
+        views.sql as text,
+        json_serialize_sql(replace(views.sql, '{DUCKLAKE_CATALOG}.', 'lake.')) as tree
     from {{ catalogue }}.ducklake_view as views
     cross join attached
     where
@@ -48,13 +60,18 @@ parsed as (
         and (views.end_snapshot is null or views.end_snapshot > attached.snapshot_id)
 )
 
-select view_name, tree
+select
+    view_name,
+    text,
+    case
+        when
+            contains(tree, '"TABLE_FUNCTION"')
+            or contains(tree, '"SHOW_REF"')
+            or contains(tree, '"error":true')
+            or regexp_matches(tree, '"(catalog_name|catalog)":"[^"]')
+            or regexp_matches(tree, '"table_name":"[A-Za-z0-9_]*[^A-Za-z0-9_"]')
+            or contains(regexp_replace(tree, '"schema_name":"(main|core|raw|ops)?"', '', 'g'), '"schema_name":"')
+            then tree
+    end as tree
 from parsed
-where
-    contains(tree, '"TABLE_FUNCTION"')
-    or contains(tree, '"SHOW_REF"')
-    or contains(tree, '"error":true')
-    or regexp_matches(tree, '"(catalog_name|catalog)":"[^"]')
-    or regexp_matches(tree, '"table_name":"[A-Za-z0-9_]*[^A-Za-z0-9_"]')
-    or contains(regexp_replace(tree, '"schema_name":"(main|core|raw|ops)?"', '', 'g'), '"schema_name":"')
 order by view_name;

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from access_steps import ENDS, REQUEST, STARTS, TODAY, decide, grant, make_agreement, review_by_all, submit, to_new
-from conftest import Chest, copy_lake
+from conftest import Chest, copy_lake, start_lake
 from servers import serve_postgres
 
 import warehouse
@@ -122,8 +122,8 @@ ALTERATIONS = {
 
 
 @pytest.fixture(scope="module")
-def logged(_made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    lake = copy_lake(_made_lake, tmp_path_factory.mktemp("logged") / "lake")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lake = start_lake(tmp_path_factory.mktemp("logged") / "lake")
     add(lake, *(log.NewEvent(vocabulary.REMARKED, ID, {"n": n}) for n in range(3)))
     return lake
 
@@ -237,7 +237,7 @@ def test_a_wrong_use_is_one_line(ask: Chest, words: tuple[str, ...], message: st
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("filled")
     make_bucket(root / "bucket", 4)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 

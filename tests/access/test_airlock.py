@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Chest, copy_lake
+from conftest import Chest, copy_lake, start_lake
 from test_memory_commands import ID, TERMS
 
 import warehouse
@@ -31,7 +31,7 @@ PATIENTS = frozenset({"Covid1", "Covid12", "Covid3"})
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("airlock")
     make_bucket(root / "bucket", 3, stubs=True)
-    warehouse.refresh(root / "bucket", root / "lake")
+    warehouse.refresh(root / "bucket", start_lake(root / "lake"))
     ended = {**TERMS, "ends": "2020-06-30"}
     events = (log.NewEvent(vocabulary.APPROVED, ID, TERMS), log.NewEvent(vocabulary.APPROVED, "2026-0002", ended))
     log.append(location.parse_address(str(root / "lake")), Settings(), *events)

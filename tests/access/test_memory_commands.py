@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Chest, copy_lake
+from conftest import Chest, copy_lake, start_lake
 
 import warehouse
 from warehouse.access import log, vocabulary
@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of 30 patients with an agreement on all that there is."""
     root = tmp_path_factory.mktemp("memory")
     make_bucket(root / "bucket", 30, stubs=True)
-    warehouse.refresh(root / "bucket", root / "lake")
+    warehouse.refresh(root / "bucket", start_lake(root / "lake"))
     place = location.parse_address(str(root / "lake"))
     log.append(place, Settings(), *(log.NewEvent(vocabulary.APPROVED, name, TERMS) for name in (ID, "2026-0002")))
     return root / "lake"

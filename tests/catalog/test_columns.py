@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
 
 import warehouse
@@ -52,7 +52,7 @@ HEADER = {
 def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
     root = tmp_path_factory.mktemp("columns")
     write_objects(root / "bucket", {"training/Covid1/images_metadata/2020-03-01/1.2.3.json": json.dumps(HEADER)})
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     with warehouse.open(str(root / "lake")) as opened:
         yield opened
 

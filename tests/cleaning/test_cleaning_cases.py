@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 
 import warehouse
 from warehouse.catalog import columns
@@ -34,7 +34,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         for n, case in enumerate(CASES)
     }
     write_objects(root / "bucket", objects)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     with warehouse.open(str(root / "lake")) as opened:
         yield opened
 

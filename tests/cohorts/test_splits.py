@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from example_lakes import build_lake, build_objects
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,7 +177,7 @@ def test_all_old_patients_stay_when_data_arrive(folder: Path, tmp_path: Path) ->
         f"p{n} | 2020-09-05 | {'Leeds' if n == 5 else 'York'} | 2020-03-01" for n in range(1, 31)
     )
     write_objects(tmp_path / "bucket", build_objects(more_films, more_records))
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         split = wh.cohort(folder / "films.sql").split(**asked)
         after = find_sides(split)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Chest
+from conftest import Chest, start_lake
 from example_lakes import build_lake
 from servers import S3
 
@@ -156,7 +156,7 @@ def _upload(s3: S3, bucket: str) -> None:
 
 def test_equal_bytes_on_two_sides(s3: S3, folder: Path, here: Chest, tmp_path: Path) -> None:
     _upload(s3, "bytes")
-    warehouse.refresh("s3://bytes", str(tmp_path / "lake"))
+    warehouse.refresh("s3://bytes", str(start_lake(tmp_path / "lake")))
     keys = [KEY.format(group="training", patient=p, folder="images", image=p, ending="dcm") for p in "efgh"]
     with warehouse.open(str(tmp_path / "lake"), trusted=False) as wh:
         with pytest.raises(SplitLeakError, match=f"equal bytes {keys[1]} = {keys[0]} on test and train"):

@@ -14,7 +14,7 @@ import openpyxl
 import pandas as pd
 import pytest
 from attack import Attack
-from conftest import Chest
+from conftest import Chest, start_lake
 from example_lakes import build_lake
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,7 +99,7 @@ def films(tmp_path: Path) -> Path:
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample")
     make_bucket(root / "bucket", 300, seed=5, stubs=True)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
@@ -125,7 +125,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     contents = {name: {"00080018": of("UI", "1.2")} | header for name, (header, _) in SPELLINGS.items()}
     write_objects(place / "bucket", {image_key(name): json.dumps(header) for name, header in contents.items()})
     write_objects(place / "bucket", {image_key("wrapped"): json.dumps({"dataset": contents["gaps"]})})
-    warehouse.refresh(str(place / "bucket"), str(place / "lake"))
+    warehouse.refresh(str(place / "bucket"), str(start_lake(place / "lake")))
     return warehouse.open(str(place / "lake"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import typer
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 
 import warehouse
 from warehouse.cli import commands
@@ -63,7 +63,7 @@ def truth(bucket: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def lake(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lake") / "lake"
+    folder = start_lake(tmp_path_factory.mktemp("lake") / "lake")
     warehouse.refresh(str(bucket), str(folder))
     return folder
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import copy_lake
 
 import warehouse
-from warehouse.synthetic import make_bucket
 
 PAGE = Path(warehouse.__file__).parent.parent / "docs/ready_to_train.md"
 #: Blocks of the page: runs of lines that are indented by four spaces.
@@ -17,11 +17,8 @@ BLOCKS = ["\n".join(re.findall(r"(?m)^ {4}(.*)$", part)) for part in PAGE.read_t
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("ready")
-    make_bucket(root / "bucket", 40, seed=1)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
-    return root / "lake"
+def lake(served_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_lake(served_lake, tmp_path_factory.mktemp("ready") / "lake")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import NAMES, build_words
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
 from terminals import run_at_terminal, run_here_at_terminal
@@ -76,7 +76,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             f"training/{patient}/data/2020-03-02/status.json": f"<{FORGING}>",
         },
     )
-    lake = root / f"lake{HOSTILE}"
+    lake = start_lake(root / f"lake{HOSTILE}")
     warehouse.refresh(str(bucket), str(lake))
     cohort = root / "films.sql"
     cohort.write_text(COHORT, encoding="utf-8")
@@ -233,7 +233,7 @@ def odd_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_objects(
         root / "bucket", {f"training/P1/images_metadata/2020-03-01/{uids['00080018']}.json": json.dumps(header)}
     )
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 

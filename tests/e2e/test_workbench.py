@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import copy_lake
 from servers import S3
 
 import warehouse
@@ -19,17 +20,13 @@ DOCS = Path(warehouse.__file__).parent.parent / "docs"
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workbench") / "bucket"
-    make_bucket(folder, 40, seed=1)
-    return folder
+def bucket(served_bucket: Path) -> Path:
+    return served_bucket
 
 
 @pytest.fixture(scope="module")
-def lake(bucket: Path) -> Path:
-    made = bucket.with_name("lake")
-    warehouse.refresh(str(bucket), str(made))
-    return made
+def lake(served_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_lake(served_lake, tmp_path_factory.mktemp("workbench") / "lake")
 
 
 @pytest.mark.parametrize("name", [*NOTEBOOKS])

@@ -10,14 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import Chest
+from conftest import Chest, copy_lake
 from example_lakes import build_lake
 
 import warehouse
 from warehouse.docs import meds_page
 from warehouse.errors import UsageError
 from warehouse.exports import meds as exporter
-from warehouse.synthetic import make_bucket
 
 DAY_END, IMAGE_TIME = time(23, 59, 59, 999999), time(23, 59, 59)
 
@@ -34,11 +33,8 @@ P1      | 2020-05-01 | Leeds  | 1   | 2020-04-02 | 1   | 2020-06-09 | 1     | 20
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("meds")
-    make_bucket(root / "bucket", 40, seed=1)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
-    return root / "lake"
+def sample(served_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_lake(served_lake, tmp_path_factory.mktemp("meds") / "lake")
 
 
 @pytest.fixture(scope="module")

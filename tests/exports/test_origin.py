@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Chest
+from conftest import Chest, start_lake
 
 import warehouse
 from warehouse.cohorts.digest import compute_digest
@@ -19,7 +19,7 @@ from warehouse.synthetic import make_bucket
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("origin")
     make_bucket(root / "bucket", 12, seed=1)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 
 import warehouse
 from warehouse.errors import RemovalsError
@@ -106,7 +106,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[warehouse.Warehous
     write_objects(bucket, {image_key(f"R-{name}"): content for name, (content, *_) in READABLE.items()})
     write_objects(bucket, {image_key("H-no-tags"): "{}", image_key("H-record"): RECORD, record_key("Empty"): "{}"})
     write_objects(bucket, {record_key("Mark"): b"\xef\xbb\xbf" + RECORD.encode()})
-    warehouse.refresh(str(bucket), str(place / "lake"))
+    warehouse.refresh(str(bucket), str(start_lake(place / "lake")))
     return warehouse.open(str(place / "lake")), bucket
 
 

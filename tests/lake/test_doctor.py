@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from torture.moments import list_children
 
 import warehouse
@@ -46,7 +46,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("original")
     make_bucket(root / "bucket", 4)
     write_objects(root / "bucket", {"training/Odd/data/2020-03-01/data.json": "[]"})
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     headers = sorted((root / "bucket").rglob("images_metadata/**/*.json"))
     headers[0].unlink()
     for changed in (headers[1], *sorted((root / "bucket").rglob("data*.json"))[:1]):

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from conftest import Chest, copy_lake, write_objects
+from conftest import Chest, copy_lake, start_lake, write_objects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +72,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("layouts")
     write_objects(root / "bucket", make_bucket())
     (root / "all.sql").write_text(COHORT)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     with warehouse.open(str(root / "lake")) as wh:
         cohort = wh.cohort(root / "all.sql")
         cohort.export(root / "manifest", objects=("dcm", "json", "clinical"), columns=("InstanceNumber", "studydate"))
@@ -172,7 +172,7 @@ def test_flat_has_one_folder_with_names_of_their_own(root: Path, tmp_path: Path)
     """An image sent again under a later day has the same SOPInstanceUID, and a file of its own."""
     objects = {**make_bucket(), **make_image("PatB", 1, day="2020-04-01")}
     write_objects(tmp_path / "bucket", objects)
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         made = wh.cohort(root / "all.sql").export(tmp_path / "m", objects=("dcm", "json", "clinical"))
     total = made.about["counts"]["objects"]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from conftest import start_lake
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from servers import S3
@@ -73,7 +74,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, server: S3) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
-        warehouse.refresh("s3://loading", str(root / "lake"))
+        warehouse.refresh("s3://loading", str(start_lake(root / "lake")))
         with warehouse.open(str(root / "lake")) as wh:
             wh.group("all").cohort(root / "all.sql").export(root / "manifest", objects=("dcm", "json"))
         download(warehouse.manifest(root / "manifest"), root / "data", source="s3://loading", layout="flat")
@@ -159,7 +160,7 @@ def test_a_forked_worker_of_a_process_that_has_read_s3_does_not_hang(made: wareh
 def test_a_wrong_object_is_named_or_skipped_and_counted(root: Path, s3: S3, loader: Any, tmp_path: Path) -> None:
     objects = {key: (root / "bucket" / key).read_bytes() for key in keys_of(warehouse.manifest(root / "manifest"))}
     s3.put("wrong", objects)
-    warehouse.refresh("s3://wrong", str(tmp_path / "lake"))
+    warehouse.refresh("s3://wrong", str(start_lake(tmp_path / "lake")))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         made = wh.group("all").cohort(root / "all.sql").export(tmp_path / "m", objects=("json",))
     gone, changed = list(objects)[2], list(objects)[5]

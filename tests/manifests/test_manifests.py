@@ -15,7 +15,7 @@ import duckdb
 import jsonschema
 import polars as pl
 import pytest
-from conftest import Chest, Prepared, copy_lake, write_objects
+from conftest import Chest, Prepared, copy_lake, start_lake, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,7 +132,7 @@ def still_bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def still_lake(still_bucket: Path) -> str:
-    warehouse.refresh(str(still_bucket), str(still_bucket.parent / "lake"))
+    warehouse.refresh(str(still_bucket), str(start_lake(still_bucket.parent / "lake")))
     return str(still_bucket.parent / "lake")
 
 
@@ -244,7 +244,7 @@ def test_digest_can_be_worked_out_from_the_csv_alone(still: warehouse.Manifest) 
 def test_same_bucket_in_other_batches_on_another_lake_gives_the_same_manifest(
     still: warehouse.Manifest, still_bucket: Path, cohort: Path, tmp_path: Path
 ) -> None:
-    warehouse.refresh(str(still_bucket), str(tmp_path / "other"), settings=Settings(unit_objects=1))
+    warehouse.refresh(str(still_bucket), str(start_lake(tmp_path / "other")), settings=Settings(unit_objects=1))
     with warehouse.open(str(tmp_path / "other")) as wh:
         other = wh.cohort(cohort).export(tmp_path / "again", objects=("clinical", "json", "dcm"))
     assert other.digest == still.digest
@@ -405,7 +405,7 @@ def test_a_snapshot_that_is_gone_is_named(ask: Chest, lake: str, bucket: Path, m
 def test_another_lake_is_distinguished_from_its_own(
     ask: Chest, still: warehouse.Manifest, still_bucket: Path, tmp_path: Path
 ) -> None:
-    warehouse.refresh(str(still_bucket), str(tmp_path / "other"))
+    warehouse.refresh(str(still_bucket), str(start_lake(tmp_path / "other")))
     done = ask("manifest", "reproduce", still.folder, "--lake", tmp_path / "other")
     assert done.returncode == 1
     assert "another lake" in done.stderr or "is gone" in done.stderr
@@ -795,7 +795,7 @@ def test_downloaded_files_come_with_their_labels(still: warehouse.Manifest, tmp_
 
 def test_a_bucket_whose_address_no_manifest_can_name_is_one_line(cohort: Path, tmp_path: Path) -> None:
     write_objects(tmp_path / "bu\tck", small_bucket())
-    warehouse.refresh(str(tmp_path / "bu\tck"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bu\tck"), str(start_lake(tmp_path / "lake")))
     with (
         warehouse.open(str(tmp_path / "lake")) as wh,
         pytest.raises(warehouse.UsageError, match="control char"),

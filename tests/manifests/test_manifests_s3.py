@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import start_lake
 from servers import S3, serve_rclone
 
 import warehouse
@@ -27,7 +28,7 @@ MIB = 1 << 20
 def export(source: str, root: Path, objects: tuple[str, ...] = ("dcm", "json")) -> warehouse.Manifest:
     root.mkdir(exist_ok=True)
     (root / "all.sql").write_text(COHORT)
-    warehouse.refresh(source, str(root / "lake"))
+    warehouse.refresh(source, str(start_lake(root / "lake")))
     with warehouse.open(str(root / "lake")) as wh:
         return wh.group("all").cohort(root / "all.sql").export(root / "manifest", objects=objects)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +55,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("untrusted")
     for patient in PATIENTS:
         write_objects(root / "bucket", objects_of(patient, patient[-1]))
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     (root / "all.sql").write_text(COHORT)
     with warehouse.open(str(root / "lake")) as wh:
         wh.cohort(root / "all.sql").export(root / "good", objects=("dcm", "json", "clinical"))
@@ -725,7 +725,7 @@ def test_control_characters_in_an_identifier_make_a_manifest_all_the_same(root: 
     header = next(key for key in objects if key.endswith(".json") and "images_metadata" in key)
     objects[header] = str(objects[header]).replace('"1.9"', json.dumps(odd))
     write_objects(tmp_path / "bucket", objects)
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         made = wh.cohort(root / "all.sql").export(tmp_path / "m")
     assert warehouse.manifest(tmp_path / "m").digest == made.digest

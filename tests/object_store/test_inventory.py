@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest
+from conftest import Chest, start_lake
 from inventories import CONFIG, PLAIN, answers, build_listing, inventory_address, write_inventory
 from servers import S3
 
@@ -110,7 +110,7 @@ def test_a_key_that_is_listed_twice_is_one_object(s3: S3, tmp_path: Path, is_kno
     bucket = f"twice-{is_known}".lower()
     s3.put(bucket, {key(patient): RECORD for patient in range(20)})
     if is_known:
-        warehouse.refresh(f"s3://{bucket}", str(tmp_path / "lake"))
+        warehouse.refresh(f"s3://{bucket}", str(start_lake(tmp_path / "lake")))
     rows = build_listing(s3, bucket)
     smaller = [{**row, "Size": row["Size"] - 1, "ETag": "0" * 32} for row in rows[3:5]]
     rows = [smaller[0], *rows, smaller[1]]

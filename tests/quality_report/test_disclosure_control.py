@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attack import Attack
-from conftest import Chest
+from conftest import Chest, start_lake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import build_figures
@@ -463,7 +463,7 @@ def bounded(attack: Attack, name: str, shown: int, wholes: tuple[int, ...]) -> N
 def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("rounded")
     make_bucket(root / "bucket", 50, "published", 5)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return str(root / "lake")
 
 

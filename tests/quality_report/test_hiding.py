@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import Chest
+from conftest import Chest, start_lake
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page, build_figures
@@ -37,7 +37,7 @@ OTHERS = re.compile(
 def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("hiding")
     make_bucket(root / "bucket", 120, "published", 3)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return str(root / "lake")
 
 
@@ -121,7 +121,7 @@ def test_the_page_states_that_counts_are_rounded(report: Page, lake: str, chest:
 def test_a_page_on_a_handful(n_patients: int, tmp_path: Path) -> None:
     """Of fewer than five nothing is shown; of a few more, no number shows how many images each of them has."""
     make_bucket(tmp_path / "bucket", n_patients, "published", n_patients, stubs=True)
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         wh.report(tmp_path / "page.html")
         each = wh.con.execute("select count(*) from lake.raw.objects group by patient_id").fetchall()

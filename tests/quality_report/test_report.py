@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page
@@ -36,7 +36,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lake(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("lake") / "lake")
+    folder = str(start_lake(tmp_path_factory.mktemp("lake") / "lake"))
     warehouse.refresh(str(bucket), folder)
     return folder
 
@@ -62,7 +62,7 @@ def record(patient: str, centre: str, **fields: object) -> dict[str, bytes | str
 
 def report_of(objects: dict[str, bytes | str], root: Path, suppress: int = 0) -> Page:
     write_objects(root / "bucket", objects)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     with warehouse.open(str(root / "lake")) as wh:
         wh.report(root / "report.html", suppress=suppress)
     return Page(root / "report.html")
@@ -213,7 +213,7 @@ def test_what_goes_wrong_is_one_line(lake: str, tmp_path: Path, here: Chest) -> 
 
 def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
     write_objects(tmp_path / "bucket", record("Covid1", "Leeds"))
-    folder = str(tmp_path / "lake")
+    folder = str(start_lake(tmp_path / "lake"))
     warehouse.refresh(str(tmp_path / "bucket"), folder)
     with lakes.open_writer(location.parse_address(folder), Settings()) as con:
         lakes.transact(con, "older", lambda: con.execute("drop view completeness"), published=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from terminals import run_at_terminal
 
 import warehouse
@@ -20,7 +20,7 @@ from warehouse.errors import UsageError
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("answers")
     write_objects(root / "bucket", {"training/P1/data/2020-03-01/data.json": '{"Pseudonym": "P1", "Age": 40}'})
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 

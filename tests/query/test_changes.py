@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest
+from conftest import Chest, start_lake
 
 import warehouse
 
@@ -66,14 +66,15 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     from warehouse.synthetic import make_bucket
 
     folder = tmp_path_factory.mktemp("changes")
+    lake = start_lake(folder / "lake")
     make_bucket(folder / "bucket", patients=12, seed=5)
     settings = warehouse.Settings(max_removals_percent=100)
     published = []
     for seed in range(3):
         if seed:
             edit_bucket(folder / "bucket", seed)
-        published.append(warehouse.refresh(folder / "bucket", folder / "lake", settings=settings).published.snapshot)
-    return folder / "lake", published
+        published.append(warehouse.refresh(folder / "bucket", lake, settings=settings).published.snapshot)
+    return lake, published
 
 
 @pytest.mark.parametrize("group", ["training", "all"])

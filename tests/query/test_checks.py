@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 
 import warehouse
 from warehouse.catalog import check_rules
@@ -249,7 +249,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_objects(root / "bucket", SOUND | held_back)
     for objects in FAULTY.values():
         write_objects(root / "bucket", objects)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 
@@ -257,7 +257,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sound")
     write_objects(root / "bucket", SOUND)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 
@@ -429,7 +429,7 @@ def test_the_faults_of_a_broken_lake_are_listed_row_by_row(tmp_path: Path, here:
     objects = {**image("Covid1", "1"), **image("Covid1", "2"), **image("Covid1", "3")}
     objects |= {**record("Covid1"), **record("Covid2"), **record("Covid3")}
     write_objects(tmp_path / "bucket", objects)
-    folder = str(tmp_path / "lake")
+    folder = str(start_lake(tmp_path / "lake"))
     warehouse.refresh(str(tmp_path / "bucket"), folder)
     first, second, third = (metadata("Covid1", name) for name in "123")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from slices import Stack, objects
 
 import warehouse
@@ -16,7 +16,7 @@ CORONAL = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}
 
 def lake(folder: Path, *stacks: Stack) -> warehouse.Warehouse:
     write_objects(folder / "bucket", objects(stacks))
-    warehouse.refresh(str(folder / "bucket"), str(folder / "lake"))
+    warehouse.refresh(str(folder / "bucket"), str(start_lake(folder / "lake")))
     return warehouse.open(str(folder / "lake"))
 
 

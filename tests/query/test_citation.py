@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Chest
+from conftest import Chest, start_lake
 
 import warehouse
 from warehouse.query.citation import cite_manifest
@@ -18,7 +18,7 @@ OWNER = "Jacob J, et al. A database & its 100 % use_case. Eur Respir J 2020"
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cited")
     make_bucket(folder / "bucket", 6, seed=2, stubs=True)
-    warehouse.refresh(folder / "bucket", folder / "lake")
+    warehouse.refresh(folder / "bucket", start_lake(folder / "lake"))
     return folder / "lake"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 
 import warehouse
 
@@ -45,7 +45,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         for n, (patient, age) in enumerate({"P1": "066Y", "P2": "018M", "P4": "010W", "P5": "073D", "P6": "81"}.items())
     }
     write_objects(root / "bucket", {**{name: json.dumps(fields) for name, fields in FILES.items()}, **headers})
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     with warehouse.open(str(root / "lake")) as opened:
         yield opened
 

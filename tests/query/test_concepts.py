@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from example_lakes import build_lake, build_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,7 +209,7 @@ def header(**values: str) -> str:
 
 def opened(folder: Path, files: dict[str, str]) -> warehouse.Warehouse:
     write_objects(folder / "bucket", files)
-    warehouse.refresh(str(folder / "bucket"), str(folder / "lake"))
+    warehouse.refresh(str(folder / "bucket"), str(start_lake(folder / "lake")))
     return warehouse.open(str(folder / "lake"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import copy_lake
+from conftest import copy_lake, start_lake
 
 import warehouse
 from warehouse.lake import location, store
@@ -54,7 +54,7 @@ QUESTIONS: dict[str, Callable[[warehouse.Warehouse], Any]] = {
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("locks")
     make_bucket(folder / "bucket", 6, seed=2, stubs=True)
-    warehouse.refresh(folder / "bucket", folder / "lake")
+    warehouse.refresh(folder / "bucket", start_lake(folder / "lake"))
     return folder / "lake"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +69,7 @@ def test_what_a_notebook_shows(tmp_path: Path) -> None:
         {"training/P<1>/data/2020-03-01/data.json": json.dumps({"Pseudonym": "P<1>", "SwabStatus": "Negative"})},
     )
     (tmp_path / "c.sql").write_text(COHORT)
-    lake = str(tmp_path / "lake")
+    lake = str(start_lake(tmp_path / "lake"))
     warehouse.refresh(str(tmp_path / "bucket"), lake)
     with warehouse.open(lake) as opened:
         wh = opened.as_of("2020-06-01")

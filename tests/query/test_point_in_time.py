@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -195,7 +195,7 @@ def write(bucket: Path, files: dict[str, File], before: dict[str, File]) -> None
 @given(history=HISTORIES, keep=st.integers(0, 2))
 def test_views_follow_the_rules(tmp_path_factory: pytest.TempPathFactory, history: list[list[File]], keep: int) -> None:
     place = tmp_path_factory.mktemp("history")
-    bucket, lake = place / "bucket", str(place / "lake")
+    bucket, lake = place / "bucket", str(start_lake(place / "lake"))
     bucket.mkdir()
     before: dict[str, File] = {}
     for added in history:
@@ -222,7 +222,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         clinical("P2", "dated", DAYS[4], 1, "A", noon),
     ]
     write(place / "bucket", by_key(files), {})
-    warehouse.refresh(str(place / "bucket"), str(place / "lake"))
+    warehouse.refresh(str(place / "bucket"), str(start_lake(place / "lake")))
     return place / "lake"
 
 

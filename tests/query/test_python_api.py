@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 
 import warehouse
 from warehouse.synthetic import make_bucket
@@ -35,7 +35,7 @@ def truth(bucket: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def lake(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A lake made in this process: `warehouse.refresh` must stay a function thereafter."""
-    folder = str(tmp_path_factory.mktemp("lake") / "lake")
+    folder = str(start_lake(tmp_path_factory.mktemp("lake") / "lake"))
     result = warehouse.refresh(str(bucket), folder)
     assert isinstance(result, warehouse.RefreshResult)
     return folder

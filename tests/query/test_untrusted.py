@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +55,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"validation/{HELD_BACK}/images_metadata/2020-03-01/1.2.3.json": json.dumps(header),
         },
     )
-    warehouse.refresh(str(folder / "bucket"), str(folder / "lake"))
+    warehouse.refresh(str(folder / "bucket"), str(start_lake(folder / "lake")))
     (folder / "secret.txt").write_text(SECRET)
     return folder
 

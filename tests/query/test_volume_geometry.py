@@ -8,7 +8,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from highdicom.spatial import get_series_volume_positions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ import warehouse
 
 def lake(folder: Path, *stacks: Stack) -> warehouse.Warehouse:
     write_objects(folder / "bucket", objects(stacks))
-    warehouse.refresh(str(folder / "bucket"), str(folder / "lake"))
+    warehouse.refresh(str(folder / "bucket"), str(start_lake(folder / "lake")))
     return warehouse.open(str(folder / "lake"))
 
 
@@ -177,7 +177,7 @@ def test_an_image_that_was_sent_twice_is_one_slice_and_rows_obey_day_and_group(t
         tmp_path / "bucket",
         {key: body for key, body in sent.items() if "again-004" not in key} | late | again,
     )
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))
     shown = "n_images, n_slices, n_doubled, n_missing, is_volume"
     with warehouse.open(str(tmp_path / "lake")) as wh:
         assert wh.volume_geometry().select(shown).fetchall() == [(7, 6, 0, 0, True)]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import start_lake
 from served import PATIENT, Served, serve_thread
 
 import warehouse
@@ -224,7 +225,7 @@ def changing(tmp_path_factory: pytest.TempPathFactory, served_bucket: Path) -> I
     """A server of a bucket of its own, which a test may change."""
     bucket = tmp_path_factory.mktemp("changing") / "bucket"
     shutil.copytree(served_bucket, bucket)
-    lake = bucket.with_name("lake")
+    lake = start_lake(bucket.with_name("lake"))
     warehouse.refresh(str(bucket), str(lake))
     with serve_thread(lake) as running:
         yield running, bucket

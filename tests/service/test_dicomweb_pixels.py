@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from conftest import copy_lake
+from conftest import copy_lake, start_lake
 from dicomweb_client.web import DICOMwebClient
 from PIL import Image
 from pydicom.pixels.processing import apply_modality_lut
@@ -81,7 +81,7 @@ def write_bucket(bucket: Path, *names: str) -> None:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     bucket = tmp_path_factory.mktemp("pydicom") / "bucket"
     write_bucket(bucket, *NAMES)
-    lake = bucket.with_name("lake")
+    lake = start_lake(bucket.with_name("lake"))
     warehouse.refresh(str(bucket), str(lake))
     with serve_thread(lake) as running:
         yield running
@@ -217,7 +217,7 @@ def test_monochrome1_is_turned_around(served: Served, tmp_path: Path) -> None:
     dataset.save_as(bucket / "training/P0/images/2020-05-01/1.dcm")
     header = json.dumps({tag: value for tag, value in dataset.to_json_dict().items() if tag < "7FE0"})
     (bucket / "training/P0/images_metadata/2020-05-01/1.json").write_text(header)
-    warehouse.refresh(str(bucket), str(tmp_path / "lake"))
+    warehouse.refresh(str(bucket), str(start_lake(tmp_path / "lake")))
     with serve_thread(tmp_path / "lake") as other:
         path = f"{path_of('explicit')}/rendered?window=0,2000,linear-exact"
         assert np.abs(render(other, path).astype(int) + render(served, path) - 255).max() <= 1
@@ -238,7 +238,7 @@ def test_frames_come_from_s3(s3: S3, tmp_path: Path) -> None:
     names = ("15 frames", "15 frames in RLE", "JPEG 2000")
     write_bucket(tmp_path / "bucket", *names)
     s3.upload(tmp_path / "bucket", "images")
-    lake = tmp_path / "lake"
+    lake = start_lake(tmp_path / "lake")
     warehouse.refresh("s3://images", str(lake))
     with serve_thread(lake, settings=load_settings()) as other:
         for name in names:

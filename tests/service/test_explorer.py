@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
 from served import Served
@@ -188,7 +188,7 @@ def test_centres_are_rounded_in_one_order_whatever_their_spelling(tmp_path: Path
         for _ in range(n)
     }
     write_objects(tmp_path / "bucket", objects)
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))
     (tmp_path / "all.sql").write_text(
         "-- title: All\n-- question: Who is there?\n-- grain: patient\nselect patient_id from patients\n"
     )

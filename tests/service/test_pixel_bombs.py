@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from conftest import start_lake
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from served import Served, serve_thread
@@ -119,7 +120,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         (images / "1.dcm").write_bytes(make(number))
         header = take("CT_small.dcm", number).to_json_dict(suppress_invalid_tags=True)
         (headers / "1.json").write_text(json.dumps({tag: value for tag, value in header.items() if tag < "7FE0"}))
-    lake = bucket.with_name("lake")
+    lake = start_lake(bucket.with_name("lake"))
     warehouse.refresh(str(bucket), str(lake))
     with serve_thread(lake) as running:
         yield running

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from conftest import start_lake
 from served import Served, serve_thread
 
 import warehouse
@@ -25,7 +26,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         header["00080030"] = {"vr": "TM", "Value": ["240000"]}
         header["0020000D"] = {"vr": "UI", "Value": [f"1.2.{DATES.index(day)}"]}
         path.write_text(json.dumps(header))
-    lake = bucket.with_name("lake")
+    lake = start_lake(bucket.with_name("lake"))
     warehouse.refresh(str(bucket), str(lake))
     with serve_thread(lake) as running:
         yield running

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from conftest import write_objects
+from conftest import start_lake, write_objects
 
 import warehouse
 from warehouse.access import log, switch, vocabulary
@@ -90,7 +90,7 @@ def make_lake(root: Path, *, enforced: bool = True, bucket: str = "") -> str:
     """A lake of the objects, in a folder or in a bucket that has them, with the agreements in its log."""
     if not bucket:
         write_objects(root / "bucket", make_objects())
-    lake = str(root / "lake")
+    lake = str(start_lake(root / "lake"))
     warehouse.refresh(bucket or str(root / "bucket"), lake)
     granted = [log.NewEvent(vocabulary.APPROVED, id_, {**TERMS, **more}) for id_, more in AGREEMENTS.items()]
     append(lake, *granted, log.NewEvent(vocabulary.REVOKED, REVOKED))

@@ -4,7 +4,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from conftest import write_objects
+from conftest import start_lake, write_objects
 
 import warehouse
 
@@ -109,7 +109,7 @@ def _build_value(name: str, value: str) -> str | list[dict[str, object]]:
 def build_lake(folder: Path, films: str, records: str = "patient | uploaded") -> warehouse.Warehouse:
     """Build a lake of films and records, and open it for cohorts."""
     write_objects(folder / "bucket", build_objects(films, records))
-    warehouse.refresh(str(folder / "bucket"), str(folder / "lake"), allow_removals=True)
+    warehouse.refresh(str(folder / "bucket"), str(start_lake(folder / "lake")), allow_removals=True)
     return warehouse.open(str(folder / "lake"), trusted=False)
 
 

@@ -28,9 +28,11 @@ def served_bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served_lake(served_bucket: Path) -> Path:
     """The lake of it."""
+    from conftest import start_lake
+
     import warehouse
 
-    lake = served_bucket.with_name("lake")
+    lake = start_lake(served_bucket.with_name("lake"))
     warehouse.refresh(str(served_bucket), str(lake))
     return lake
 

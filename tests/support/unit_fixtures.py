@@ -71,6 +71,8 @@ def unit_bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def calm_tables(unit_bucket: Path) -> dict[str, Any]:
     """The tables of a lake that one process has loaded."""
-    lake = unit_bucket.with_name("calm")
+    from conftest import start_lake
+
+    lake = start_lake(unit_bucket.with_name("calm"))
     warehouse.refresh(unit_bucket, lake, settings=ALONE)
     return read_tables(lake)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from conftest import start_lake
 from typer.testing import CliRunner
 
 import warehouse
@@ -83,7 +84,7 @@ def test_the_pixels_are_the_same_however_they_are_compressed(bucket: Path) -> No
 
 
 def test_the_warehouse_finds_the_volumes_that_the_truth_has(bucket: Path, tmp_path: Path) -> None:
-    warehouse.refresh(str(bucket), str(tmp_path / "lake"))
+    warehouse.refresh(str(bucket), str(start_lake(tmp_path / "lake")))
     truth = json.loads((bucket / "truth.json").read_text())["ct_series"]
     kind = (
         "case when is_volume then 'even' when n_slices = 1 then 'single' when n_missing = 1 then 'gap'"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import start_lake
 
 import warehouse
 from warehouse import synthetic
@@ -135,6 +136,6 @@ def test_every_fault_is_found_and_nothing_else(wh: warehouse.Warehouse, truth: d
 
 def test_a_clean_bucket_passes_every_check(tmp_path: Path) -> None:
     synthetic.make_bucket(tmp_path / "bucket", 40, clean=True)
-    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))
     with warehouse.open(str(tmp_path / "lake")) as wh:
         assert {result.check.name: result.n_rows for result in wh.check() if result.n_rows} == {}

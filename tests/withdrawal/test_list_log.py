@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Chest, copy_lake, write_objects
+from conftest import Chest, copy_lake, start_lake, write_objects
 
 import warehouse
 from warehouse.access import log, vocabulary
@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("list")
     keys = {f"training/{name}/images_metadata/2020-04-01/{name}.json": header(name) for name in NAMES}
     write_objects(root / "bucket", {**keys})
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Chest, copy_lake
+from conftest import Chest, copy_lake, start_lake
 
 import warehouse
 from warehouse.access import log, vocabulary
@@ -280,7 +280,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
         if path.name not in (*GONE, "Covid2", "Covid11"):
             shutil.rmtree(path)
     # Its files are written by worker processes, not by DuckLake.
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"), settings=Settings(workers=2))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")), settings=Settings(workers=2))
     place = location.parse_address(str(root / "lake"))
     with store.open_writer(place, Settings()) as con:
         work = "update core.images set dcm_size = 1 where patient_id in ('Covid2', 'Covid1')"

@@ -12,6 +12,7 @@ from warehouse.catalog import columns, public_views
 
 if TYPE_CHECKING:
     from sqlglot import exp
+    from sqlglot.schema import Schema
 
 #: sqlglot wants names of one depth: `core.images` is `core__images` to it.
 _DEPTH = "__"
@@ -61,7 +62,7 @@ def trace_columns(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
 
     relations = {r.name.replace(".", _DEPTH): r for r in columns.load_relations().values()}
     spelt = {name: {c.name.lower(): c.name for c in r.columns} for name, r in relations.items()}
-    known: dict[str, object] = {name: {c.name: c.type for c in r.columns} for name, r in relations.items()}
+    known = _load_schema()
     tree = qualify(parse_view(view), dialect="duckdb", schema=known, validate_qualify_columns=False)
     scope = build_scope(tree)
     made: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -82,8 +83,23 @@ def trace_columns(view: str) -> dict[str, tuple[tuple[str, str], ...]]:
     return made
 
 
+@cache
+def _load_schema() -> Schema:
+    """The declared columns as sqlglot looks them up; made once, since that takes longer than a small view."""
+    from sqlglot.schema import MappingSchema
+
+    relations = columns.load_relations().values()
+    known: dict[str, object] = {r.name.replace(".", _DEPTH): {c.name: c.type for c in r.columns} for r in relations}
+    return MappingSchema(known, dialect="duckdb")
+
+
 def parse_view(view: str) -> exp.Query:
-    """The SELECT of a view, tables by names of one depth."""
+    """The SELECT of a view, tables by names of one depth; a copy, which may be altered."""
+    return _parse_view(view).copy()
+
+
+@cache
+def _parse_view(view: str) -> exp.Query:
     import sqlglot
     from sqlglot import exp
 
