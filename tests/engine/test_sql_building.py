@@ -67,6 +67,9 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "A constant of ours: GRAINS, an entry of a list in the same module, a file of sql/checks": {
         ("warehouse.query.checks", "check.sql"),
+        ("warehouse.query.checks", "shared.rewrite"),
+        ("warehouse.query.checks", "self._queries"),
+        ("warehouse.query.checks", "self._made"),
         ("warehouse.catalog.check_rules", "_POSTCODE_AREAS.split"),
         ("warehouse.cohorts.compare", "definition.grain_column"),
         ("warehouse.cohorts.compare", "new.definition.grain_column"),
@@ -114,6 +117,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.key_parsing", "keys.list_group_names"),
     },
     "A number, or a truth value": {
+        ("warehouse.catalog.check_rules", "range"),
         ("warehouse.query.sandbox.hardening", "settings.sql_spill_mb"),
         ("warehouse.lake.connection", "settings.threads"),
         ("warehouse.lake.store", "settings.threads"),
