@@ -53,52 +53,40 @@ def request(
     with open_temporary_folder() as private:
         # What waits is what was inspected, although somebody changes their file in between.
         copies = holding.copy_files(private, paths)
-        return _request(place, settings, agreement, copies, reason, requester, patients)
+        folder = holding.find_folder(place, settings)
+        events = log.read_events(place, settings)
+        enforcement.require_in_force(
+            find_agreement(events, agreement, read_programme_end(settings)),
+            settings.data_use.split(),
+            enforcement.find_day(events),
+        )
+        with _open_lake(place, settings) as (con, known):
+            _refuse_names([reason, *(path.name for path in copies)], known)
+            inspected = [inspect_file(path, known, SUPPRESS) for path in copies]
+            named = {patient for one in inspected for patient in one.patients}
+            counted = set(patients) if patients is not None else named or None
+            findings = [*(finding for one in inspected for finding in one.findings)]
+            findings.append(_compare(con, place, agreement, counted))
+            digests = memory.digest_names(con, place, counted) if counted is not None else None
+        held: tuple[holding.Held, ...] = ()
+        taken = find_next_id(events, find_year())
 
+        def decide(there: Sequence[log.Event]) -> list[log.NewEvent]:
+            nonlocal held, taken
+            taken = find_next_id(there, find_year())
+            holding.discard(folder, taken)  # left by somebody whose request was never logged
+            held = holding.hold_files(folder, taken, copies)
+            if digests is not None:
+                holding.hold_bytes(folder, taken, _PATIENTS, digests.tobytes())
+            return [_to_event(agreement, taken, reason, requester, held, findings, digests)]
 
-def _request(
-    place: Location,
-    settings: Settings,
-    agreement: str,
-    paths: Sequence[Path],
-    reason: str,
-    requester: str,
-    patients: Collection[str] | None,
-) -> AirlockRequest:
-    folder = holding.find_folder(place, settings)
-    events = log.read_events(place, settings)
-    enforcement.require_in_force(
-        find_agreement(events, agreement, read_programme_end(settings)),
-        settings.data_use.split(),
-        enforcement.find_day(events),
-    )
-    with _open_lake(place, settings) as (con, known):
-        _refuse_names([reason, *(path.name for path in paths)], known)
-        inspected = [inspect_file(path, known, SUPPRESS) for path in paths]
-        named = {patient for one in inspected for patient in one.patients}
-        counted = set(patients) if patients is not None else named or None
-        findings = [*(finding for one in inspected for finding in one.findings)]
-        findings.append(_compare(con, place, agreement, counted))
-        digests = memory.digest_names(con, place, counted) if counted is not None else None
-    held: tuple[holding.Held, ...] = ()
-    taken = find_next_id(events, find_year())
-
-    def decide(there: Sequence[log.Event]) -> list[log.NewEvent]:
-        nonlocal held, taken
-        taken = find_next_id(there, find_year())
-        holding.discard(folder, taken)  # left by somebody whose request was never logged
-        held = holding.hold_files(folder, taken, paths)
-        if digests is not None:
-            holding.hold_bytes(folder, taken, _PATIENTS, digests.tobytes())
-        return [_to_event(agreement, taken, reason, requester, held, findings, digests)]
-
-    try:
-        made = log.append_decided(place, settings, decide)
-    except BaseException:
-        if held:
-            holding.discard(folder, taken)
-        raise
-    return list_requests(made)[taken]
+        try:
+            made = log.append_decided(place, settings, decide)
+        except BaseException:
+            if held:
+                holding.discard(folder, taken)
+            raise
+        return list_requests(made)[taken]
 
 
 def review(
