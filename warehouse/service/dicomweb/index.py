@@ -194,6 +194,9 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
             con.execute(texts[name])
         with contextlib.suppress(duckdb.TransactionException):  # while somebody searches; the next index does it
             con.execute(texts["compress"])
+        for table in (f"studies_{index.name}", f"series_{index.name}"):
+            names = {"name": sql_files.identifier(f"by_study_{table}"), "table": sql_files.identifier(table)}
+            con.execute(sql_files.fill(texts["by study"], **names))
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
 
