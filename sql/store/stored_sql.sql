@@ -2,13 +2,18 @@
 -- the schema where DuckLake keeps its own tables.
 
 -- name: entries
--- What a file of SQLite has besides tables and their indices: views, triggers, tables of an extension of SQLite.
-select type, name
-from sqlite_scan({{ path }}, 'sqlite_master')
-where
-    type is distinct from 'index'
-    and not coalesce(type = 'table' and regexp_matches(sql, '^create\s+table\s', 'i'), false)
+-- What a file of SQLite has besides tables and their indices: views, triggers, tables of an extension of SQLite. Asked by
+-- DuckDB of a catalogue before it is attached, and by SQLite itself: so in the words of both.
+select
+    type,
+    substr(name, 1, 63) as name
+from {{ entries }}
+where coalesce(type, '') <> 'index' and not (coalesce(type, '') = 'table' and lower(coalesce(sql, '')) like 'create table %')
 limit 1;
+
+-- name: scan
+-- The table of a file of SQLite that lists what it has, for DuckDB.
+sqlite_scan({{ path }}, 'sqlite_master')
 
 -- name: expressions
 -- What else has SQL that DuckLake parses: macros, sorted tables, defaults that are computed. Lakes of ours have none.

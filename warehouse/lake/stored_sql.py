@@ -42,10 +42,16 @@ def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
     """
     if not catalogue.exists() or not catalogue.stat().st_size:
         return
-    query = sql_files.fill(sql_files.read_statements(_SQL)["entries"], path=sql_files.literal(str(catalogue)))
+    scan = sql_files.fill(sql_files.read_expression(_SQL, "scan"), path=sql_files.literal(str(catalogue)))
+    query = sql_files.fill(sql_files.read_statements(_SQL)["entries"], entries=scan)
     if found := fetch_first(con.execute(query)):
         kind, name = (_shorten(str(word)) for word in found)
         _refuse(str(catalogue.parent), f"its catalogue has a {kind} of SQLite, {name}")
+
+
+def find_entries_of_sqlite() -> str:
+    """The query by which SQLite itself looks for the same."""
+    return sql_files.fill(sql_files.read_statements(_SQL)["entries"], entries="sqlite_master")
 
 
 def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:

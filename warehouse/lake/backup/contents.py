@@ -11,7 +11,7 @@ from typing import Any
 from warehouse.engine.programs import run_apart
 from warehouse.engine.sql_files import read_statements
 from warehouse.errors import DamagedError, LakeError
-from warehouse.lake import connection, file_records, journals
+from warehouse.lake import connection, file_records, journals, stored_sql
 from warehouse.lake.backup import sqlite_catalog
 from warehouse.lake.location import Location
 from warehouse.settings import Settings
@@ -44,7 +44,7 @@ def _request(catalogue: Path, **asked: object) -> dict[str, Any]:
     LakeError if that process cannot do it (the catalogue stays locked, memory runs out): no damage is shown by this.
     """
     journals.require_own_journals(catalogue)
-    request = {"catalogue": str(catalogue), **asked}
+    request = {"catalogue": str(catalogue), "odd": stored_sql.find_entries_of_sqlite(), **asked}
     answer: dict[str, Any] = run_apart(sqlite_catalog.__file__, request, f"reading the catalogue {catalogue}")
     return answer
 

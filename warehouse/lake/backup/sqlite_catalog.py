@@ -25,43 +25,38 @@ _PASSING = frozenset(
     )
 )
 
-#: What a catalogue has besides tables and their indices.
-_ODD = (
-    "select type, quote(substr(name, 1, 63)) from sqlite_master "
-    "where type <> 'index' and (type <> 'table' or sql not like 'create table %') limit 1"
-)
 
-
-def copy(catalogue: Path, target: Path) -> None:
+def copy(catalogue: Path, odd: str, target: Path) -> None:
     """Write a consistent copy of the catalogue, even during writes."""
     # Not mode=ro: the transaction of a killed writer must be rolled back first.
-    with contextlib.closing(_open(catalogue, "rw")) as con:
+    with contextlib.closing(_open(catalogue, odd)) as con:
         con.execute("vacuum into ?", [str(target)])
 
 
-def shrink(catalogue: Path, least: float) -> dict[str, Any]:
+def shrink(catalogue: Path, odd: str, least: float) -> dict[str, Any]:
     """Give the free pages of the catalogue back to the disk, if they are more than this part of it. It is whole at any
     moment: SQLite writes a journal first. Readers of this moment wait, as for a commit."""
-    with contextlib.closing(_open(catalogue, "rw")) as con:
+    with contextlib.closing(_open(catalogue, odd)) as con:
         (free,), (pages,) = (con.execute(f"pragma {name}").fetchone() for name in ("freelist_count", "page_count"))
         if is_due := free > least * pages:
             con.execute("vacuum")
     return {"is_shrunk": is_due}
 
 
-def query(catalogue: Path, queries: dict[str, str]) -> dict[str, Any]:
+def query(catalogue: Path, odd: str, queries: dict[str, str]) -> dict[str, Any]:
     """The rows of each query, and the SHA-256 of the file."""
     digest = hashlib.sha256(catalogue.read_bytes()).hexdigest()
-    with contextlib.closing(_open(catalogue, "rw")) as con:  # for the same reason
+    with contextlib.closing(_open(catalogue, odd)) as con:  # for the same reason
         return {"sha256": digest} | {name: con.execute(query).fetchall() for name, query in queries.items()}
 
 
-def _open(catalogue: Path, mode: str) -> sqlite3.Connection:
-    """Open a catalogue; sqlite3.DatabaseError if it has views or the like (stored_sql.py), which could run for ever."""
-    con = sqlite3.connect(f"{catalogue.absolute().as_uri()}?mode={mode}", uri=True, timeout=_SECONDS)
+def _open(catalogue: Path, odd: str) -> sqlite3.Connection:
+    """Open a catalogue; sqlite3.DatabaseError if it has views or the like, which could run for ever: the query `odd`
+    finds them (stored_sql.py)."""
+    con = sqlite3.connect(f"{catalogue.absolute().as_uri()}?mode=rw", uri=True, timeout=_SECONDS)
     try:
-        if odd := con.execute(_ODD).fetchone():
-            raise sqlite3.DatabaseError("it is not opened, because it has a {} of SQLite, {}".format(*odd))
+        if found := con.execute(odd).fetchone():
+            raise sqlite3.DatabaseError("it is not opened, because it has a {} of SQLite, {!a}".format(*found))
     except BaseException:
         con.close()
         raise
@@ -69,18 +64,19 @@ def _open(catalogue: Path, mode: str) -> sqlite3.Connection:
 
 
 def main() -> int:
-    """Do what stdin asks for: `{"catalogue": …, "copy": … or null, "queries": {…}}`, or `"shrink": part` instead of the
-    last two; `{"fault": …}` if the catalogue is damaged, 1 and a line on stderr if it cannot be examined."""
+    """Do what stdin asks for: `{"catalogue": …, "odd": …, "copy": … or null, "queries": {…}}`, or `"shrink": part`
+    instead of the last two; `{"fault": …}` if the catalogue is damaged, 1 and a line on stderr if it cannot be
+    examined."""
     request = json.load(sys.stdin)
-    catalogue = Path(request["catalogue"])
+    catalogue, odd = Path(request["catalogue"]), request["odd"]
     try:
         if "shrink" in request:
-            json.dump(shrink(catalogue, request["shrink"]), sys.stdout)
+            json.dump(shrink(catalogue, odd, request["shrink"]), sys.stdout)
             return 0
         if request["copy"]:
-            copy(catalogue, Path(request["copy"]))
+            copy(catalogue, odd, Path(request["copy"]))
             catalogue = Path(request["copy"])
-        json.dump(query(catalogue, request["queries"]), sys.stdout)
+        json.dump(query(catalogue, odd, request["queries"]), sys.stdout)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
             sys.stderr.write(str(error))
