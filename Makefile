@@ -32,7 +32,7 @@ dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3
 	@umask 027; DAGSTER_HOME="$(CURDIR)" PYTHONWARNINGS="ignore:Function" \
 		CHEST_SOURCE="$${CHEST_SOURCE:-$(DEMO)/clean}" CHEST_LAKE="$${CHEST_LAKE:-$(DEMO)/clean-lake}" \
 		CHEST_MANIFESTS="$${CHEST_MANIFESTS:-$(DEMO)/manifests}" \
-		$(BIN)/dagster dev -m pipelines.definitions -p $(PORT) --log-level warning
+		exec $(BIN)/python -m pipelines.dev -m pipelines.definitions -p $(PORT) --log-level warning
 
 test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
