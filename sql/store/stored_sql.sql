@@ -2,21 +2,51 @@
 -- the schema where DuckLake keeps its own tables.
 
 -- name: entries
--- What a file of SQLite has besides tables and their indices: views, triggers, tables of an extension of SQLite. Asked by
--- DuckDB of a catalogue before it is attached, and by SQLite itself: so in the words of both.
+-- What a file of SQLite has that a catalogue does not: views, triggers, tables of an extension of SQLite, and tables whose
+-- columns are not plain. Of indices only those of DuckLake's own keys: a query that reads nothing but what an index has is
+-- answered from it, and it may have been made to disagree with its table. Asked by DuckDB of a catalogue before it is
+-- attached, and by SQLite itself: so in the words of both.
 select
     type,
     substr(name, 1, 63) as name
 from {{ entries }}
-where coalesce(type, '') <> 'index' and not (coalesce(type, '') = 'table' and lower(coalesce(sql, '')) like 'create table %')
+where
+    not coalesce(
+        case type
+            when 'table' then regexp_full_match(sql, {{ plain_table }})
+            when 'index' then sql is null and regexp_full_match(name, {{ plain_index }})
+        end,
+        false
+    )
 limit 1;
 
 -- name: scan
 -- The table of a file of SQLite that lists what it has, for DuckDB.
 sqlite_scan({{ path }}, 'sqlite_master')
 
--- name: expressions
--- What else has SQL that DuckLake parses: macros, sorted tables, defaults that are computed. Lakes of ours have none.
+-- name: relations
+-- The same of a catalogue in PostgreSQL, asked of its server: what a query reads there may depend on the query. In the
+-- words of PostgreSQL.
+select c.relname
+from pg_catalog.pg_class as c
+inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+where
+    n.nspname = {{ schema }}
+    and c.relname like 'ducklake%'
+    and (
+        c.relkind in ('v', 'm', 'f')
+        or c.relrowsecurity
+        or c.relhasrules
+    )
+limit 1;
+
+-- name: ask_postgres
+select * from postgres_query({{ database }}, {{ query }});
+
+-- name: odd
+-- Rows that lakes of ours do not have, of any snapshot: SQL that DuckLake parses (macros, tables that are sorted, defaults
+-- that are computed), and texts that it puts into its own statements as they are (names of tables of inlined rows, uuids,
+-- names of types, transforms of partitions; of geometries and variants also what their statistics are).
 select 'a macro, ' || macro_name as what
 from {{ catalogue }}.ducklake_macro
 union all
@@ -25,44 +55,67 @@ from {{ catalogue }}.ducklake_sort_expression
 union all
 select 'a default that is computed, ' || column_name
 from {{ catalogue }}.ducklake_column
-where default_value_type = 'expression'
-limit 1;
-
--- name: inlined
--- Names of tables with rows in the catalogue itself: DuckLake puts them into its queries as they are.
-select table_name
+where
+    coalesce(default_value_type, '') not in ('', 'literal')
+    or coalesce(default_value_dialect, '') not in ('', 'duckdb')
+union all
+select 'a column of the type ' || coalesce(column_type, 'null')
+from {{ catalogue }}.ducklake_column
+where not coalesce(regexp_full_match(column_type, {{ plain_type }}), false)
+union all
+select 'statistics of a kind that its columns have not'
+from {{ catalogue }}.ducklake_table_column_stats
+where extra_stats is not null
+union all
+select 'a table of inlined rows whose name is SQL, ' || coalesce(table_name, 'null')
 from {{ catalogue }}.ducklake_inlined_data_tables
 where not coalesce(regexp_full_match(table_name, '[A-Za-z0-9_]+'), false)
+union all
+select 'a partition by ' || coalesce(transform, 'null')
+from {{ catalogue }}.ducklake_partition_column
+where not coalesce(regexp_full_match(transform, '[a-z]+(\(\d+\))?'), false)
+union all
+select 'a view in another language or with names for its columns, ' || coalesce(view_name, 'null')
+from {{ catalogue }}.ducklake_view
+where coalesce(dialect, '') <> 'duckdb' or coalesce(column_aliases, '') <> ''
+union all
+select 'the uuid ' || coalesce(uuid, 'null')
+from (
+    select cast(schema_uuid as varchar) as uuid
+    from {{ catalogue }}.ducklake_schema
+    union all
+    select cast(table_uuid as varchar)
+    from {{ catalogue }}.ducklake_table
+    union all
+    select cast(view_uuid as varchar)
+    from {{ catalogue }}.ducklake_view
+) as uuids
+where not coalesce(regexp_full_match(uuid, '[0-9a-f-]{36}'), false)
 limit 1;
 
 -- name: views
--- The views of the snapshot that is attached.
-select views.view_name, views.sql
-from {{ catalogue }}.ducklake_view as views
-cross join ducklake_current_snapshot('lake') as attached
-where
-    views.begin_snapshot <= attached.id
-    and (views.end_snapshot is null or views.end_snapshot > attached.id);
+-- The views of all snapshots: a query may read an older one, or one that nobody has published.
+select distinct sql from {{ catalogue }}.ducklake_view;
 
 -- name: parsed
--- The same views, and parsed, where a text may name more than tables and views of the lake. A quotation mark within a
--- text has a \ before it, so that no literal looks like a node of the tree. DuckLake replaces the placeholder too, as a
--- view is used.
+-- The same views, and parsed, where a text may name more than tables and views of the lake, or may call a function that
+-- somebody else's SQL may not. A quotation mark within a text has a \ before it, so that no literal looks like a node of
+-- the tree. DuckLake replaces the placeholder too, as a view is used.
 with
-attached as (
-    select id as snapshot_id from ducklake_current_snapshot('lake')
+views as (
+    select
+        sql,
+        min(view_name) as view_name
+    from {{ catalogue }}.ducklake_view
+    group by sql
 ),
 
 parsed as (
     select
-        views.view_name,
-        views.sql as text,
-        json_serialize_sql(replace(views.sql, '{DUCKLAKE_CATALOG}.', 'lake.')) as tree
-    from {{ catalogue }}.ducklake_view as views
-    cross join attached
-    where
-        views.begin_snapshot <= attached.snapshot_id
-        and (views.end_snapshot is null or views.end_snapshot > attached.snapshot_id)
+        view_name,
+        sql as text,
+        json_serialize_sql(replace(sql, '{DUCKLAKE_CATALOG}.', 'lake.')) as tree
+    from views
 )
 
 select
@@ -73,9 +126,11 @@ select
             contains(tree, '"TABLE_FUNCTION"')
             or contains(tree, '"SHOW_REF"')
             or contains(tree, '"error":true')
+            or contains(tree, '"at_clause":{')
             or regexp_matches(tree, '"(catalog_name|catalog)":"[^"]')
             or regexp_matches(tree, '"table_name":"[A-Za-z0-9_]*[^A-Za-z0-9_"]')
             or contains(regexp_replace(tree, '"schema_name":"(main|core|raw|ops)?"', '', 'g'), '"schema_name":"')
+            or not list_has_all({{ functions }}, regexp_extract_all(tree, '"function_name":"((?:[^"\\]|\\.)*)"', 1))
             then tree
     end as tree
 from parsed

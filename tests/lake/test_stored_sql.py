@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import socket
 import sqlite3
 import struct
 from pathlib import Path
@@ -15,6 +16,7 @@ from warehouse.errors import LakeError
 from warehouse.lake import store
 from warehouse.lake.location import parse_address
 from warehouse.settings import Settings
+from warehouse.version import __version__
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,10 @@ def test_a_view_that_removes_files_is_not_run_by_reading(schema: str, lake: Path
         "select * from (summarize '{mine}')",
         "from system.information_schema.tables",
         "this is no SQL",
+        "select current_setting('s3_secret_access_key') as patient_id",
+        "select 'x' as patient_id, row_number() over (order by getenv('HOME')) as n",
+        "select list_transform([1], lambda x: current_setting('s3_secret_access_key')) as patient_id",
+        "select * from core.clinical at (version => 2)",
     ],
 )
 def test_a_view_of_more_than_the_lake_is_not_run(text: str, lake: Path, here: Chest) -> None:
@@ -121,6 +127,98 @@ def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) 
 def test_expressions_that_sort_or_fill_in_are_not_run(statement: str, lake: Path, here: Chest) -> None:
     change(lake, statement)
     require_refusal(lake, here)
+
+
+def test_views_of_snapshots_that_nobody_sees_are_not_run(lake: Path, here: Chest) -> None:
+    """The list of withdrawn patients is read as of the newest snapshot, whichever is published."""
+    change(
+        lake,
+        "insert into ducklake_snapshot select max(snapshot_id) + 1, max(snapshot_time), 99, 9999, 9999 "
+        "from ducklake_snapshot",
+    )
+    newest = "(select max(snapshot_id) from ducklake_snapshot)"
+    change(
+        lake,
+        f"insert into ducklake_snapshot_changes values ({newest}, '', 'x', 'x', '{{\"tool\": \"{__version__}\"}}')",
+    )
+    change(lake, f"update ducklake_table set end_snapshot = {newest} where table_name = 'withdrawals'")
+    change(
+        lake,
+        f"insert into ducklake_view select 2000, view_uuid, {newest}, null, "
+        "(select schema_id from ducklake_schema where schema_name = 'access'), 'withdrawals', 'duckdb', ?, '' "
+        "from ducklake_view limit 1",
+        f"select 'x' as digest from enable_logging(storage := 'file', storage_path := '{lake.parent}/theirs.d')",
+    )
+    require_refusal(lake, here)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update ducklake_column set column_type = 'geometry' where rowid = 1",
+        "update ducklake_column set default_value_dialect = 'x''; copy' where rowid = 1",
+        "update ducklake_table set table_uuid = 'x''); copy' where rowid = 1",
+        "update ducklake_schema set schema_uuid = null where rowid = 1",
+        "update ducklake_view set view_uuid = 'x' where rowid = 1",
+        "update ducklake_view set column_aliases = '\"a\"' where rowid = 1",
+        "update ducklake_table_column_stats set extra_stats = '{\"types\": [\"x''\"]}' where rowid = 1",
+        "create index theirs on ducklake_view(view_name, sql)",
+        "create unique index theirs on ducklake_data_file(path)",
+        "create table theirs (a unique)",
+        "create table theirs (a varchar check (a <> 'x'))",
+        "create table theirs (a varchar, b varchar generated always as ('x'))",
+        "create table theirs (a varchar default (random()))",
+        "create table theirs (a varchar primary key)",
+        "create table theirs (a varchar collate nocase)",
+    ],
+)
+def test_what_ducklake_would_take_for_sql_is_refused(statement: str, lake: Path, here: Chest) -> None:
+    """DuckLake writes some of these texts into its statements as they are; an index may disagree with its table."""
+    change(lake, statement)
+    require_refusal(lake, here)
+
+
+@pytest.mark.parametrize("path", ["http://{address}/x.parquet", "s3://x/y?s3_endpoint={address}&s3_use_ssl=false"])
+def test_reading_a_lake_sends_no_request_to_an_address_in_it(
+    path: str, lake: Path, here: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        change(lake, "update ducklake_data_file set path = ?, path_is_relative = 0", path.format(address=address))
+        for words in (
+            ["sql", "from patients"],
+            ["status"],
+            ["check"],
+            ["sql", "--untrusted", "from patients"],
+            ["doctor"],
+        ):
+            refused = here(*words, "--lake", lake)
+            assert refused.returncode in (1, 2), words
+            assert "outside its data path" in " ".join((refused.stdout + refused.stderr).split()), words
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    "path", ["a*.parquet", "a.parquet?s3_endpoint=x", "../a.parquet", "[a].parquet", "a b.parquet", "é.parquet"]
+)
+def test_paths_of_files_are_those_that_ducklake_writes(path: str, lake: Path, here: Chest) -> None:
+    change(lake, "update ducklake_data_file set path = ?", path)
+    refused = here("sql", "from patients", "--lake", lake)
+    assert (refused.returncode, "outside its data path" in refused.stderr) == (2, True)
+
+
+def test_not_even_a_query_of_ones_own_sends_a_request(lake: Path, here: Chest) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        refused = here("sql", f"from read_text('{address}')", "--lake", lake)
+        assert refused.returncode == 2
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_sql_in_the_name_of_a_table_of_inlined_rows_is_not_run(lake: Path, here: Chest) -> None:

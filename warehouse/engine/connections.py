@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_connection(config: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
-    """Open a connection to a database in memory, without DuckDB's progress bar.
+    """Open a connection to a database in memory, without DuckDB's progress bar, that loads no extension by itself.
 
     In a process without a script (`python -c`, a notebook, a worker) DuckDB prints the bar to stdout, in the middle of
     the answer, as soon as a query takes two seconds.
@@ -19,4 +19,6 @@ def open_connection(config: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyC
 
     con = duckdb.connect(config=dict(config or {}))
     con.execute("set enable_progress_bar = false")
+    con.execute("set autoinstall_known_extensions = false")
+    con.execute("set autoload_known_extensions = false")
     return con

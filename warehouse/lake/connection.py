@@ -22,6 +22,8 @@ from warehouse.settings import Settings
 #: The secret with the login of a PostgreSQL catalogue. In an attach string it would appear in DuckDB's errors, and in
 #: its list of databases.
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
+#: What DuckDB's package httpfs opens addresses with, besides those of S3.
+_NETWORK = ("HTTPFileSystem", "HuggingFaceFileSystem")
 #: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
 WRITER_MB = 320
 #: How long a statement waits for a SQLite catalogue that another connection has locked, in milliseconds.
@@ -57,6 +59,9 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     con.execute("set allow_unsigned_extensions = false")  # cannot be undone in DuckDB
     for name in missing:
         load_extension(con, name)
+    # No request to an address in the lake's rows, whatever they hold. Nor can this be undone.
+    others = _NETWORK if location.data_path.startswith("s3://") else (*_NETWORK, "S3FileSystem")
+    con.execute(f"set disabled_filesystems = {literal(','.join(others))}")
     if location.data_path.startswith("s3://"):
         _create_s3_secret(con, location.data_path)
     if location.is_postgres:
@@ -135,8 +140,8 @@ def attach(
     """Attach the lake and `USE` it, which reads its catalogue; LakeError gives the reason if that fails.
 
     With `read_copy`, by the readers' copy of its catalogue (read_copy.py). Without `use` nothing of the catalogue is
-    read yet, so that it may be attached again at another snapshot: rows need `stored_sql.require_plain` and
-    `prepare_encrypted` first.
+    read yet, so that it may be attached again at another snapshot: rows need `stored_sql.require_plain`,
+    `data_path.require_within` and `prepare_encrypted` first.
     """
     words = [f"data_path {literal(location.data_path)}", "data_inlining_row_limit 0", *options]
     if location.is_postgres:
@@ -158,6 +163,7 @@ def attach(
         if use:
             con.execute(f"use {ALIAS}")
             stored_sql.require_plain(con, location)
+            data_path.require_within(con, location)
             prepare_encrypted(con)
     except duckdb.Error as error:
         if shortage := explain_shortage(error):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,7 @@ from warehouse.errors import LakeError
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import find_catalogue
 from warehouse.lake.text_files import read_text, write_text
+from warehouse.text import escape_controls
 
 #: The file that names the lake of a data path.
 MARK = "lake.json"
@@ -28,6 +30,9 @@ MARK = "lake.json"
 RESTORE = "Restore the lake from its last good backup (docs/operations.md, Restoring)"
 #: The advice for a damaged one.
 EXAMINE = "Examine it, and have repaired what can be:  chest doctor"
+#: A path below the data path as DuckLake writes it: nothing that DuckDB would take for a pattern, or, on S3, for an
+#: option (`?s3_endpoint=…`).
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_.=%+-]+(/[A-Za-z0-9_.=%+-]+)*/?", re.ASCII)
 #: Where a first refresh writes before its first commit: the DICOM dictionary and the number of the schema, not data.
 _OF_NEW_LAKES = ("dicom_attributes/", "ops/migrations/")
 
@@ -92,16 +97,22 @@ def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
 def require_within(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Raise LakeError if the attached catalogue names a file or folder outside the data path, or beyond a link in it.
 
-    For a writer, before it writes anything: a lake may come from somebody else, and maintenance removes what its
-    catalogue has marked for that, as a refresh writes where its tables are said to be.
+    For whoever opens a lake, which may be somebody else's: a query would read that file, or send a request with a login
+    to that address, maintenance removes what is marked for that, and a refresh writes where tables are said to be.
     """
     if outside := find_outside(con, location):
         raise LakeError(
-            f"The lake {location.name} cannot be written: its catalogue names {len(outside):,} "
-            f"{'place' if len(outside) == 1 else 'places'} outside its data path, such as {outside[0]}, which would be "
-            "written to or removed. Do not use it unless you know why; make a lake of your own from the bucket:  "
+            f"The lake {location.name} is not opened: its catalogue names {len(outside):,} "
+            f"{'place' if len(outside) == 1 else 'places'} outside its data path, such as "
+            f"{escape_controls(outside[0][:200], keep_lines=False)}, which would be read, written to or removed. "
+            "Do not use it unless you know why; make a lake of your own from the bucket:  "
             "chest refresh BUCKET --lake DIR"
         )
+
+
+def require_unlinked(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Raise LakeError if the data of a lake are beyond a link that is not certainly its own; for a writer, before it
+    writes anything."""
     if odd := find_odd_link(con, location):
         raise LakeError(f"The lake {location.name} cannot be written: {odd[0]} {odd[1]}")
 
@@ -139,7 +150,10 @@ def find_outside(con: duckdb.DuckDBPyConnection, location: Location) -> list[str
     resolved: dict[str, bool] = {}
 
     def is_within(path: str | None) -> bool:
-        if path is None or not path.startswith(location.data_path) or {".", ".."} & set(path.split("/")):
+        if path is None or not path.startswith(location.data_path):
+            return False
+        below = path[len(location.data_path) :]
+        if not _PLAIN_PATH.fullmatch(below) or {".", ".."} & set(below.split("/")):
             return False
         if "://" in location.data_path:
             return True

@@ -171,7 +171,7 @@ def _attach_to_write(
     """Attach the lake, creating it if allowed, check that catalogue and data path belong together, and upgrade it."""
     is_new = not _attach_existing(con, location)
     if not is_new:
-        data_path.require_within(con, location)
+        data_path.require_unlinked(con, location)
     if not is_new and migrations.read_version(con):
         data_path.require_match(con, location)
     else:
@@ -251,6 +251,7 @@ def _attach_to_read(
             is_alike = has_newest_schema(history, history[-1].number if unpublished else snapshot)
             if not is_alike:
                 stored_sql.require_plain(con, location)
+                data_path.require_within(con, location)
                 prepare_encrypted(con)
                 migrations.check_version(con, location)
             chosen = history[-1] if unpublished else find_published(history, snapshot, location)

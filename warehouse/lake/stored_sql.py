@@ -1,9 +1,10 @@
-"""Checks the SQL that a catalogue stores before any of it runs: it may be somebody else's, and reads with one's rights.
+"""Checks a catalogue before any SQL in it runs: it may be somebody else's, and reads and writes with one's rights.
 
 A view that calls a table function could read, write or remove any file of whoever reads the lake (`read_text`, logs and
-profiles of DuckDB, DuckLake's own clean-up), and a macro could take the name of a function that our queries call.
-DuckLake itself (1.5.5) puts the names of tables of inlined rows into its queries without quoting them. And where one of
-its tables is a view of the SQLite file, DuckDB runs the text of that view, before anything else of the lake is read.
+profiles of DuckDB, DuckLake's own clean-up), one that calls `current_setting` could show a secret, and a macro could
+take the name of a function that our queries call. DuckLake itself (1.5.5) puts some texts of its tables into its
+statements without quoting them. And where one of its tables is a view of the SQLite file, DuckDB runs the text of that
+view, before anything else of the lake is read.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.engine import sql_files
+from warehouse.engine import functions, sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake.snapshots import ALIAS, find_catalogue
@@ -35,44 +37,66 @@ _plain: set[bytes] = set()
 _MOST_PLAIN = 10_000
 
 
+#: A table of a file of SQLite whose columns are what they seem: names and types, at most a key, no values by default.
+_COLUMN = (
+    r'("[^"]+"|[A-Za-z_][A-Za-z0-9_]*) (BIGINT|INTEGER|SMALLINT|TINYINT|BOOLEAN|DOUBLE|FLOAT|VARCHAR|TEXT|BLOB|UUID|'
+    r"DATE|TIMESTAMP|TIMESTAMP WITH TIME ZONE|TIME)( PRIMARY KEY)?( NOT NULL)?( DEFAULT NULL)?"
+)
+_PLAIN_TABLE = rf'(?i)CREATE TABLE ("[^"]+"|[A-Za-z_][A-Za-z0-9_]*)\({_COLUMN}(, {_COLUMN})*\)'
+#: The indices that SQLite makes for the keys of DuckLake's tables, each of one number.
+_PLAIN_INDEX = "sqlite_autoindex_ducklake_(snapshot|snapshot_changes|schema|data_file|delete_file)_1"
+#: DuckLake's names of types, without those whose statistics are SQL in its hands (geometry, variant).
+_PLAIN_TYPE = (
+    r"boolean|u?int(8|16|32|64|128)|float(32|64)|decimal\(\d+, ?\d+\)|date|time|timetz|timestamp(tz|_s|_ms|_ns)?|"
+    r"interval|varchar|json|blob|uuid|list|struct|map"
+)
+
+
+def find_odd_entries(entries: str) -> str:
+    """The query for what a file of SQLite has that a catalogue does not, of the table that lists what it has."""
+    patterns = {"plain_table": _PLAIN_TABLE, "plain_index": _PLAIN_INDEX}
+    return sql_files.fill(
+        sql_files.read_statements(_SQL)["entries"],
+        entries=entries,
+        **{name: sql_files.literal(pattern) for name, pattern in patterns.items()},
+    )
+
+
 def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
-    """Raise LakeError if a SQLite catalogue, which is not attached yet, has anything but tables and their indices.
+    """Raise LakeError if a SQLite catalogue, which is not attached yet, has anything but plain tables and their keys.
 
     `con` must have DuckDB's extension for SQLite; duckdb.Error if the file cannot be read.
     """
     if not catalogue.exists() or not catalogue.stat().st_size:
         return
     scan = sql_files.fill(sql_files.read_expression(_SQL, "scan"), path=sql_files.literal(str(catalogue)))
-    query = sql_files.fill(sql_files.read_statements(_SQL)["entries"], entries=scan)
-    if found := fetch_first(con.execute(query)):
+    if found := fetch_first(con.execute(find_odd_entries(scan))):
         kind, name = (_shorten(str(word)) for word in found)
-        _refuse(str(catalogue.parent), f"its catalogue has a {kind} of SQLite, {name}")
-
-
-def find_entries_of_sqlite() -> str:
-    """The query by which SQLite itself looks for the same."""
-    return sql_files.fill(sql_files.read_statements(_SQL)["entries"], entries="sqlite_master")
+        _refuse(str(catalogue.parent), f"its catalogue has more than plain tables, the {kind} {name}")
 
 
 def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Raise LakeError if a catalogue has macros or other expressions, SQL as a name, or views of more than the lake.
-
-    Looks at all views of the snapshot that is attached, and runs none of them.
+    """Raise LakeError if the attached catalogue has macros or other expressions, SQL as a name, or views of more than
+    the lake, in any of its snapshots. Looks at all views and runs none of them.
     """
     sql = sql_files.read_statements(_SQL)
     catalogue = find_catalogue(location)
 
-    def ask(name: str) -> list[tuple[Any, ...]]:
-        return con.execute(sql_files.fill(sql[name], catalogue=catalogue)).fetchall()
+    def ask(name: str, **words: str) -> list[tuple[Any, ...]]:
+        return con.execute(sql_files.fill(sql[name], catalogue=catalogue, **words)).fetchall()
 
-    if expressions := ask("expressions"):
-        _refuse(location.name, f"it has {_shorten(expressions[0][0])}")
-    if ask("inlined"):
-        _refuse(location.name, "the name of a table of inlined rows is SQL")
-    if all(_digest(text) in _plain for _, text in ask("views")):
+    if location.is_postgres:
+        query = sql_files.fill(sql["relations"], schema=sql_files.literal(location.schema)).strip().rstrip(";")
+        words = {"database": sql_files.literal(f"__ducklake_metadata_{ALIAS}"), "query": sql_files.literal(query)}
+        if views := con.execute(sql_files.fill(sql["ask_postgres"], **words)).fetchall():
+            _refuse(location.name, f"{_shorten(views[0][0])} is no plain table of its PostgreSQL database")
+    if odd := ask("odd", plain_type=sql_files.literal(_PLAIN_TYPE)):
+        _refuse(location.name, f"it has {_shorten(str(odd[0][0]))}")
+    if all(_digest(text) in _plain for (text,) in ask("views")):
         return
     # Mostly no tree: DuckDB has searched the parsed texts, which takes a tenth of the time.
-    for name, text, tree in ask("parsed"):
+    allowed = f"[{', '.join(map(sql_files.literal, sorted(_list_functions())))}]"
+    for name, text, tree in ask("parsed", functions=allowed):
         try:
             fault = next(_find_faults(json.loads(tree)), None) if tree else None
         except RecursionError:
@@ -83,14 +107,21 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
             _plain.add(_digest(text))
 
 
+@cache
+def _list_functions() -> frozenset[str]:
+    """The functions that a stored view may call: those of untrusted SQL, and what has the day and the group of a
+    session."""
+    return frozenset((*functions.list_functions(), "getvariable"))
+
+
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
 
 
 def _refuse(lake: str, why: str) -> None:
     raise LakeError(
-        f"The lake {lake} is not opened: {why}, which could read, write or remove files of yours. Lakes that "
-        "chest makes have nothing of the kind. If it came from somebody else, make one of your own from the bucket; if "
+        f"The lake {lake} is not opened: {why}, which could read, write or remove files of yours, or disclose what is "
+        "secret. Lakes that chest makes have nothing of the kind. If it came from somebody else, make one of your own from the bucket; if "
         "it is yours, drop that with DuckDB."
     )
 
@@ -109,11 +140,15 @@ def _find_faults(tree: Any) -> Iterator[str]:
     kind = tree.get("type")
     if tree.get("error") is True:
         yield "cannot be read as a query"
+    if tree.get("at_clause"):
+        yield "reads another snapshot than that which is open"
     if kind == "TABLE_FUNCTION":
         function = tree.get("function", {})
         name = str(function.get("function_name", "")).lower()
         if name not in _HARMLESS or function.get("schema") or function.get("catalog"):
             yield f"calls the function {_shorten(name)}"
+    elif "function_name" in tree and tree["function_name"] not in _list_functions() | _HARMLESS:
+        yield f"calls the function {_shorten(str(tree['function_name']))}"
     elif kind == "SHOW_REF":
         yield "shows what is not in the lake"
     elif kind == "BASE_TABLE":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import sqlite3
 import sys
 from pathlib import Path
@@ -54,13 +55,19 @@ def _open(catalogue: Path, odd: str) -> sqlite3.Connection:
     """Open a catalogue; sqlite3.DatabaseError if it has views or the like, which could run for ever: the query `odd`
     finds them (stored_sql.py)."""
     con = sqlite3.connect(f"{catalogue.absolute().as_uri()}?mode=rw", uri=True, timeout=_SECONDS)
+    con.create_function("regexp_full_match", 2, _match)
     try:
         if found := con.execute(odd).fetchone():
-            raise sqlite3.DatabaseError("it is not opened, because it has a {} of SQLite, {!a}".format(*found))
+            raise sqlite3.DatabaseError("it is not opened, because it has more than plain tables, the {} {!a}".format(*found))
     except BaseException:
         con.close()
         raise
     return con
+
+
+def _match(text: object, pattern: str) -> bool | None:
+    """DuckDB's function of that name, which SQLite lacks."""
+    return None if text is None else isinstance(text, str) and re.fullmatch(pattern, text) is not None
 
 
 def main() -> int:

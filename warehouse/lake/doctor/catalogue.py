@@ -63,9 +63,6 @@ def find_faults(con: duckdb.DuckDBPyConnection, location: Location) -> Iterator[
     query = sql_files.fill(sql["references"], catalogue=find_catalogue(location))
     for fault, example, count in con.execute(query).fetchall():
         yield Finding(Kind.CATALOGUE, where, f"It has {count:,} {fault}, such as {example}.", RESTORE)
-    if outside := data_path.find_outside(con, location):
-        what = f"It names {len(outside):,} places outside the data path, such as {outside[0]}: they would be removed."
-        yield Finding(Kind.CATALOGUE, where, what, f"Write nothing with it. {RESTORE}")
     yield from _find_version_faults(con, location)
 
 

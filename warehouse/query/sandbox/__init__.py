@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
+from warehouse.engine.functions import list_functions
 from warehouse.query.sandbox.hardening import MOST_DEPTH, harden_connection
 from warehouse.query.sandbox.plan import check_plan
 from warehouse.query.sandbox.tree import (
@@ -22,7 +23,6 @@ from warehouse.query.sandbox.tree import (
     Admitted,
     check_tree,
     is_too_deep,
-    list_functions,
     list_public_views,
     parse_query,
 )

@@ -6,8 +6,6 @@ types are on an allowlist; any other is refused.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import duckdb
 
 from warehouse.catalog import columns
 from warehouse.engine import query_text, sql_files
+from warehouse.engine.functions import list_functions
 from warehouse.engine.messages import clean_message
 from warehouse.engine.names import fold_name
 from warehouse.engine.rows import fetch_first
@@ -66,13 +65,6 @@ class Admitted:
     sql: str
     views: frozenset[str]
     functions: frozenset[str]
-
-
-@cache
-def list_functions() -> dict[str, bool]:
-    """List the functions that untrusted SQL may call, and whether each is deterministic."""
-    rows = csv.DictReader(io.StringIO(sql_files.read("sandbox/functions.csv")))
-    return {row["name"]: row["repeatable"] == "yes" for row in rows}
 
 
 @cache
