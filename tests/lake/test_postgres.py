@@ -77,6 +77,32 @@ def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path:
     assert answers(filled) == expected
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (
+            "alter table ducklake_view rename to theirs",
+            "create view ducklake_view as select * from theirs where current_query() like '%view_uuid%'",
+        ),
+        ("create rule theirs as on insert to ducklake_snapshot do also delete from ducklake_data_file",),
+        ("alter table ducklake_view enable row level security",),
+        ("create view ducklake_theirs as select 1",),
+    ],
+)
+def test_a_catalogue_that_may_answer_one_query_otherwise_than_another_is_not_read(
+    statements: tuple[str, ...], server: Postgres, bucket: Path, tmp_path: Path
+) -> None:
+    """As a dump of somebody else's may, once it is restored: what is checked must be what DuckLake reads."""
+    name = f"theirs_{len(statements)}_{len(statements[0])}"
+    server.run(f"create database {name}")
+    address = server.address(name, tmp_path / "data")
+    warehouse.refresh(str(bucket), address)
+    for statement in statements:
+        server.run(statement, database=name)
+    with pytest.raises(LakeError, match=r"is not opened: ducklake_.* is no plain table of its PostgreSQL database"):
+        warehouse.open(address)
+
+
 def test_untrusted_sql_reads_the_views_and_no_more(filled: str) -> None:
     with warehouse.open(filled) as wh:
         count = "select count(*) from patients"

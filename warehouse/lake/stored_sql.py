@@ -99,6 +99,7 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     for name, text, tree in ask("parsed", functions=allowed):
         try:
             fault = next(_find_faults(json.loads(tree)), None) if tree else None
+            fault = "has a placeholder of DuckLake" if "{DUCKLAKE_" in text else fault
         except RecursionError:
             fault = "is nested too deeply to be examined"
         if fault:
@@ -121,8 +122,8 @@ def _digest(text: str) -> bytes:
 def _refuse(lake: str, why: str) -> None:
     raise LakeError(
         f"The lake {lake} is not opened: {why}, which could read, write or remove files of yours, or disclose what is "
-        "secret. Lakes that chest makes have nothing of the kind. If it came from somebody else, make one of your own from the bucket; if "
-        "it is yours, drop that with DuckDB."
+        "secret. Lakes that chest makes have nothing of the kind. If it came from somebody else, make one of your own "
+        "from the bucket; if it is yours, drop that with DuckDB."
     )
 
 

@@ -58,7 +58,9 @@ def _open(catalogue: Path, odd: str) -> sqlite3.Connection:
     con.create_function("regexp_full_match", 2, _match)
     try:
         if found := con.execute(odd).fetchone():
-            raise sqlite3.DatabaseError("it is not opened, because it has more than plain tables, the {} {!a}".format(*found))
+            raise sqlite3.DatabaseError(
+                "it is not opened, because it has more than plain tables, the {} {!a}".format(*found)
+            )
     except BaseException:
         con.close()
         raise
