@@ -60,8 +60,38 @@ from shown
 where hash(StudyInstanceUID) in (select digest from several)
 group by StudyInstanceUID;
 
+-- name: parts
+-- Ranges of patients of about so many images each: the memory of a part does not grow with the lake.
+with
+counted as (
+    select
+        patient_id,
+        count(*) as n_images
+    from images
+    group by patient_id
+),
+
+running as (
+    select
+        patient_id,
+        sum(n_images) over (order by patient_id) as upto
+    from counted
+)
+
+select
+    min(patient_id) as first_patient,
+    max(patient_id) as last_patient
+from running
+group by cast(upto as bigint) // {{ most }}
+order by first_patient;
+
 -- name: found
-create or replace temp table found_series as
+create or replace temp table found_series as {{ series_of_part }};
+
+-- name: found too
+insert into found_series {{ series_of_part }};
+
+-- name: part
 with
 shown as (
     select
@@ -74,6 +104,7 @@ shown as (
         and images.StudyInstanceUID is not null
         and images.SeriesInstanceUID is not null
         and coalesce(shared_studies.owner, images.patient_id) = images.patient_id
+        and images.patient_id between $first_patient and $last_patient
 )
 
 select

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 #: Indexes that are kept of each snapshot; the one not used for longest makes room.
 _MOST = 8
+#: Images that are grouped by series at a time, which takes some 2 KB of memory each.
+_IMAGES_A_PART = 500_000
 #: How often an index that was closed meanwhile is made again for one request.
 _TRIES = 3
 
@@ -182,8 +184,7 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
         with progress.follow(con, 0.1):
             con.execute(texts["repeated"])
             con.execute(texts["shared"])
-        with progress.follow(con, 0.5):
-            con.execute(sql_files.fill(texts["found"], is_member=index.is_member))
+        _find_series(con, index, progress)
         with progress.follow(con, 0.8):
             con.execute(texts["more details"])
         with progress.follow(con, 0.95):
@@ -199,6 +200,16 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
             con.execute(sql_files.fill(texts["by study"], **names))
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
+
+
+def _find_series(con: duckdb.DuckDBPyConnection, index: Index, progress: Progress) -> None:
+    texts = sql_files.read_statements("dicomweb/index.sql")
+    parts = con.execute(sql_files.fill(texts["parts"], most=str(_IMAGES_A_PART))).fetchall() or [("", "")]
+    series = sql_files.fill(texts["part"], is_member=index.is_member)
+    for number, (first, last) in enumerate(parts, 1):
+        text = sql_files.fill(texts["found" if number == 1 else "found too"], series_of_part=series)
+        with progress.follow(con, 0.1 + 0.4 * number / len(parts)):
+            con.execute(text, {"first_patient": first, "last_patient": last})
 
 
 def find_patient(warehouse: Warehouse, index: Index, study: str) -> str | None:
