@@ -145,6 +145,7 @@ insert into dicomweb.main.details
 with
 wanted as (
     select first_image.source as source, first_image.key as key from found_series
+    where patient_id between $first_patient and $last_patient
     except
     select source, key from dicomweb.main.details
 ),
@@ -170,6 +171,7 @@ taken as (
         cast(json_extract(headers.header, '$."00400275"') as varchar) as requests
     from headers
     semi join wanted using (source, key)
+    where headers.patient_id between $first_patient and $last_patient
 )
 
 select

@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 #: Indexes that are kept of each snapshot; the one not used for longest makes room.
 _MOST = 8
-#: Images that are grouped by series at a time, which takes some 2 KB of memory each.
-_IMAGES_A_PART = 500_000
+#: Images that are grouped by series, and headers that are searched for the first of each, at a time.
+_IMAGES_A_PART = 200_000
 #: How often an index that was closed meanwhile is made again for one request.
 _TRIES = 3
 
@@ -185,8 +185,6 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
             con.execute(texts["repeated"])
             con.execute(texts["shared"])
         _find_series(con, index, progress)
-        with progress.follow(con, 0.8):
-            con.execute(texts["more details"])
         with progress.follow(con, 0.95):
             con.execute(texts["detailed"])
             con.execute(sql_files.fill(texts["studies"], studies=index.studies))
@@ -208,8 +206,9 @@ def _find_series(con: duckdb.DuckDBPyConnection, index: Index, progress: Progres
     series = sql_files.fill(texts["part"], is_member=index.is_member)
     for number, (first, last) in enumerate(parts, 1):
         text = sql_files.fill(texts["found" if number == 1 else "found too"], series_of_part=series)
-        with progress.follow(con, 0.1 + 0.4 * number / len(parts)):
-            con.execute(text, {"first_patient": first, "last_patient": last})
+        with progress.follow(con, 0.1 + 0.7 * number / len(parts)):
+            for statement in (text, texts["more details"]):
+                con.execute(statement, {"first_patient": first, "last_patient": last})
 
 
 def find_patient(warehouse: Warehouse, index: Index, study: str) -> str | None:
