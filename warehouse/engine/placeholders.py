@@ -3,8 +3,9 @@
 DuckLake writes the minimum and maximum of each column of a file, texts of a commit and paths as literals into that SQL,
 and then replaces `{SNAPSHOT_ID}`, `{DATA_PATH}` and a dozen others in all of it (SubstituteSnapshotPlaceholders and
 SubstituteCatalogPlaceholders of its ducklake_metadata_manager.cpp). A value with such a word would falsify the
-statistics by which files are left out of an answer, or break the commit. So no such value is ever written: any word of
-capitals in braces counts, as a later DuckLake may know more of them.
+statistics by which files are left out of an answer, or break the commit; one that is asked for would be compared as
+another. So no such value is written or asked for: any word of capitals in braces counts, as a later DuckLake may know
+more of them.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ def escape_placeholders(text: str) -> str:
 
 
 def refuse_placeholders(what: str, *texts: object) -> None:
-    """Raise UsageError for a text that a user gave and that cannot be stored; what is no text passes."""
+    """Raise UsageError for what a user gave and that has such a word: it can neither be stored nor be looked for."""
     for text in texts:
-        if isinstance(text, str) and (found := _PLACEHOLDER.search(text)):
+        if found := _PLACEHOLDER.search(str(text)):
             raise UsageError(
-                f"{what} has {found[0][:40]}: DuckLake, which stores the lake, may replace a word of capitals in braces. "
-                "Write it without the braces."
+                f"{what} has {found[0][:40]}. DuckLake, which stores the lake, may replace a word of capitals in "
+                "braces: write it without them."
             )

@@ -177,6 +177,7 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
 
 def check_patient(patient: str) -> None:
     """Raise UsageError for a text that no key can have as a pseudonym."""
+    refuse_placeholders("A patient", patient)
     if not patient.strip() or patient != patient.strip() or "/" in patient or not patient.isprintable():
         raise UsageError(f"{patient!r} is not a pseudonym: it is a part of a key, without / and spaces around it.")
 
