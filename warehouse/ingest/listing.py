@@ -134,7 +134,7 @@ def _stream_listing(run: BucketRun) -> list[Skipped]:
                     storable, odd = unstorable.drop_keys(batch)
                     skipped.extend(odd)
                     yield storable
-                skipped.extend(run.bucket.skipped)
+                skipped.extend(map(unstorable.name_safely, run.bucket.skipped))
         except BaseException as error:
             failure.append(error)
             raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
-from warehouse.engine.placeholders import refuse_placeholders
+from warehouse.engine.placeholders import escape_placeholders, refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.lake import connection
@@ -114,7 +114,9 @@ def find_scope(
     parts: dict[str, tuple[str, ...]] = {
         f"prefix {place}": (prefix,) for place, prefix in enumerate(prefixes, 1) if prefix
     }
-    changed = {_CHANGED: tuple(changed_prefixes)} if changed_prefixes else {}
+    # Rejects have keys in that spelling, too.
+    spelt = dict.fromkeys([*changed_prefixes, *map(escape_placeholders, changed_prefixes)])
+    changed = {_CHANGED: tuple(spelt)} if spelt else {}
     named = {f"patient {place}": patient.strip(" ") for place, patient in enumerate(patients, 1)}
     if not layout.is_standard:
         return Scope(parts | changed, named, layout)

@@ -53,8 +53,13 @@ def drop_keys(listed: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Skipped]]:
     if not odd:
         return listed, []
     keys = listed.column("key").to_pylist()
-    skipped = [Skipped(placeholders.escape_placeholders(keys[place]), reason) for place, reason in odd.items()]
+    skipped = [name_safely(Skipped(keys[place], reason)) for place, reason in odd.items()]
     return listed.filter(pa.array([place not in odd for place in range(len(keys))], pa.bool_())), skipped
+
+
+def name_safely(entry: Skipped) -> Skipped:
+    """A skipped entry by its name in the escaped spelling."""
+    return Skipped(placeholders.escape_placeholders(entry.key), entry.reason)
 
 
 def _find_names(table: pa.Table) -> Iterator[tuple[str, str]]:
