@@ -36,13 +36,13 @@ def transact(
     `work` may run several times, so it must do nothing outside the lake. Returns what it returns. LakeError when the
     writer's lock was lost meanwhile, UsageError when the message or info cannot be stored; then nothing is committed.
     """
-    described = json.dumps({"tool": __version__, **mask_within(info)})
     message = mask_secrets(message)
-    refuse_placeholders("What the commit would keep of itself", message, described)
     for attempt in range(tries):
         try:
             con.execute("begin")
-            result = work()
+            result = work()  # which may add to the info
+            described = json.dumps({"tool": __version__, **mask_within(info)})
+            refuse_placeholders("What the commit would keep of itself", message, described)
             con.execute(
                 f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
                 {
