@@ -222,6 +222,8 @@ def test_enforcement_is_switched_for_the_lake(ask: Chest) -> None:
         (("form", "review", "--of", ID), "--of fills in a request, and the form is review"),
         (("request", "none.yaml"), "none.yaml cannot be read: No such file or directory"),
         (("form", "-o", "/proc/none/x.yaml"), "/proc/none/x.yaml cannot be written"),
+        (("enforce", "on", "--by", "{AUTHOR}"), "The event for the log of access has {AUTHOR}. DuckLake"),
+        (("enforce", "on", "--reason", "From {DATA_PATH} on."), "The event for the log of access has {DATA_PATH}."),
     ],
 )
 def test_a_wrong_use_is_one_line(ask: Chest, words: tuple[str, ...], message: str) -> None:

@@ -188,7 +188,7 @@ def test_a_refresh_names_what_it_passed_over_until_it_is_gone(bucket: Path, here
     os.mkfifo(bucket / "training" / "P1" / "pipe.json")
     done = here("refresh", bucket, "--lake", lake, "-q")
     assert done.returncode == 0, done.stderr
-    assert "3 entries are not objects and were skipped:  chest rejects" in done.stderr
+    assert "3 entries are not objects, or cannot be named, and were skipped:  chest rejects" in done.stderr
     assert "2 objects listed" in done.stdout
     rows = "select key, kind, reason, group_name from ops.rejects order by key"
     with warehouse.open(str(lake)) as wh:

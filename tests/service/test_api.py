@@ -226,6 +226,9 @@ def test_patients(served: Served) -> None:
     assert [each["event"] for each in events["rows"]].count("study") == patient["n_studies"]
     assert served.get(f"{place}/timeline", headers={"Accept": "text/csv"}).text.startswith("day,event")
     problem(served.get(f"{API}/patients/nobody"), 404)
+    assert "DuckLake" in problem(served.get(f"{API}/patients/{{DATA_PATH}}"), 400)
+    assert "DuckLake" in problem(served.get(f"{API}/sql", params={"q": "select '{SNAPSHOT_ID}'"}), 400)
+    assert "DuckLake" in problem(served.post(f"{API}/sql", {"sql": "from patients where sex = '{DATA_PATH}'"}), 400)
     problem(served.get(f"/asof/2000-01-01{place}"), 404)
     problem(served.get(f"/group/validation{place}/timeline"), 404)
 

@@ -23,6 +23,7 @@ import duckdb
 from warehouse.access import vocabulary
 from warehouse.engine import sql_files
 from warehouse.engine.messages import first_line
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.lake import connection, store, waiting
@@ -276,8 +277,12 @@ def chain_events(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
 
 
 def insert_events(con: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Insert events that follow the last one of the log (`chain_events`), on a writer within its transaction."""
+    """Insert events that follow the last one of the log (`chain_events`), on a writer within its transaction.
+
+    UsageError for a text that cannot be stored.
+    """
     query = sql_files.read_statements(_SQL)["append"]
     for event in events:
         values = asdict(event)
+        refuse_placeholders("The event for the log of access", *values.values())
         con.execute(query, {"body": values.pop("text"), **values})

@@ -29,6 +29,7 @@ from warehouse.access.patient_sets import (
 )
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake import secret, store, waiting
@@ -214,4 +215,5 @@ def _insert(con: duckdb.DuckDBPyConnection, key: bytes, released: Released, **va
         "released_at": datetime.now(UTC),
         "key_check": secret.compute_digest(key, _CHECK),
     }
+    refuse_placeholders("The name of what is released", *values.values())
     con.execute(sql_files.read_statements(_SQL)["insert"], {**same, **values})

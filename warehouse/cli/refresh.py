@@ -154,8 +154,9 @@ def _print_result(result: RefreshResult) -> None:
         f"{objects.added:,} added, {objects.changed:,} changed, {objects.removed:,} removed"
     )
     if objects.skipped:
-        names = "entry is not an object and was" if objects.skipped == 1 else "entries are not objects and were"
-        print_note(f"{objects.skipped:,} {names} skipped:  chest rejects")
+        names = "entry is not an object" if objects.skipped == 1 else "entries are not objects"
+        was = "was" if objects.skipped == 1 else "were"
+        print_note(f"{objects.skipped:,} {names}, or cannot be named, and {was} skipped:  chest rejects")
     if objects.withheld:
         print_note(f"{format_count(objects.withheld, 'object')} of withdrawn patients left out:  chest withdraw list")
     if objects.note:

@@ -21,6 +21,7 @@ from warehouse.engine import limits
 from warehouse.engine.faults import require_lake
 from warehouse.engine.messages import explain_shortage
 from warehouse.engine.names import fold_name, suggest_nearest
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import LakeError, UntrustedSqlError, UsageError
 from warehouse.lake import store
 from warehouse.query import macros, sandbox
@@ -82,6 +83,7 @@ class CohortAnswer:
             )
         types = {name: table.columns for name, table in tables.items()}
         values, step_columns = check_definition(definition, given, types)
+        refuse_placeholders("The cohort or a parameter", definition.sql, *values.values())
         held = warehouse.sandboxed()
         held.require_covered(definition.sql, values)
         return cls(_attach_tables(held, tables), definition, values, step_columns, tables=tables)

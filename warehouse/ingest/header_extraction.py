@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from warehouse.catalog import columns
 from warehouse.dicom import normal_form
-from warehouse.engine import sql_files
+from warehouse.engine import placeholders, sql_files
 from warehouse.errors import UnreadableError
+from warehouse.ingest import unstorable
 from warehouse.ingest.extraction import Extractor
 
 if TYPE_CHECKING:
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 
 
 def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Extract rows of core.images, with `is_header` (false if it is not a DICOM header; attributes are null); in any
-    order.
+    """Extract rows of core.images, with `is_header` (false if it is not a DICOM header, of which attributes are null,
+    or cannot be stored); in any order.
 
     Also returns the `key` and `reading` of headers that are not in normal form: the normalised text that readers use.
     """
+    rows, readings = _extract(extractor, batch)
+    return unstorable.clear_flags(rows, "is_header", batch.select(["source", "key", "content"]))[0], readings
+
+
+def _extract(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -47,13 +53,14 @@ def extract_headers(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
 
 
 def _read_header(text: str | None) -> normalising.Reading | None:
-    """The header in normal form; None if it is not a header."""
+    """The header in normal form; None if it is not a header, or cannot be stored."""
     from warehouse.dicom import normalising
 
     try:
-        return None if text is None else normalising.normalise(text)
+        reading = None if text is None else normalising.normalise(text)
     except (UnreadableError, ValueError):
         return None
+    return None if reading is None or placeholders.has_placeholder(reading.text) else reading
 
 
 def _to_table(changed: dict[str, str]) -> pa.Table:

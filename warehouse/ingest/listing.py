@@ -10,7 +10,7 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError
-from warehouse.ingest import header_sources, memory, readability, scope, source_layouts, withholding
+from warehouse.ingest import header_sources, memory, readability, scope, source_layouts, unstorable, withholding
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.key_parsing import parse_keys
 from warehouse.lake import connection, store
@@ -29,8 +29,8 @@ _TYPED = {"header": "core.images", "clinical": "core.clinical"}
 @dataclass(frozen=True, slots=True)
 class ListingCounts:
     """The counts of a listing: objects listed, added, changed and removed; a note if it is not from the bucket itself;
-    the number of entries skipped because they are not objects (links that lead out, pipes); and of objects of withdrawn
-    patients, which are left out and not counted as listed."""
+    the number of entries skipped because they are not objects (links that lead out, pipes) or have a key that cannot be
+    stored; and of objects of withdrawn patients, which are left out and not counted as listed."""
 
     listed: int
     added: int
@@ -131,8 +131,10 @@ def _stream_listing(run: BucketRun) -> list[Skipped]:
                 for batch in run.bucket.listing(prefix):
                     listed += batch.num_rows
                     run.progress("listing", listed, 0)
-                    yield batch
-                skipped.extend(run.bucket.skipped)
+                    storable, odd = unstorable.drop_keys(batch)
+                    skipped.extend(odd)
+                    yield storable
+                skipped.extend(map(unstorable.name_safely, run.bucket.skipped))
         except BaseException as error:
             failure.append(error)
             raise

@@ -9,6 +9,7 @@ from warehouse import cleaning
 from warehouse.cleaning import limits, tables
 from warehouse.engine import sql_files
 from warehouse.errors import UnreadableError
+from warehouse.ingest import unstorable
 from warehouse.ingest.extraction import Extractor, cut_batch
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _KINDS = ("negative", "positive")
 
 
 def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Extract rows of core.clinical, with `is_record` (false if not a JSON object), and of core.clinical_issues."""
+    """Extract rows of core.clinical, with `is_record` (false if not a JSON object, or if it cannot be stored), and of
+    core.clinical_issues."""
     import polars as pl
     import pyarrow as pa
 
@@ -44,9 +46,9 @@ def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
     )
     typed = _to_polars(objects).join(cleaned.columns, on="row")
     issues = cleaned.issues.join(typed.select("row", *_OF_ISSUES), on="row").drop("row")
-    return typed.drop("row").to_arrow(compat_level=pl.CompatLevel.oldest()), issues.to_arrow(
-        compat_level=pl.CompatLevel.oldest()
-    )
+    rows, odd = (frame.to_arrow(compat_level=pl.CompatLevel.oldest()) for frame in (typed.drop("row"), issues))
+    rows, names = unstorable.clear_flags(rows, "is_record", odd, batch.select(["source", "key", "content"]))
+    return rows, unstorable.drop_objects(odd, names)
 
 
 def _check_fields(objects: pa.Table) -> None:

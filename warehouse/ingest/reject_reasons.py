@@ -6,10 +6,13 @@ import json
 
 from warehouse.cleaning.limits import check_size
 from warehouse.dicom.normalising import MAX_CHARACTERS, normalise
+from warehouse.engine.placeholders import has_placeholder
 from warehouse.errors import UnreadableError
 
 #: Descriptions of the expected content of a key.
 HEADER, RECORD = "a DICOM header", "a clinical record"
+#: Of what the lake cannot store as it is.
+PLACEHOLDER = "has a word of capitals in braces, which DuckLake may replace: it cannot be stored safely"
 
 _HTML = (b"<!doctype html", b"<html", b"<?xml", b"<error", b"<head", b"<body")
 
@@ -53,11 +56,11 @@ def _find_json_reason(text: str, wanted: str) -> str:
     except (RecursionError, ValueError):
         return "not JSON that can be read: nested too deeply, or a number too long"
     if isinstance(value, dict):
-        return _find_object_reason(text, wanted)
+        return _find_object_reason(text, value, wanted)
     return f"a JSON {'list' if isinstance(value, list) else 'value'} instead of an object"
 
 
-def _find_object_reason(text: str, wanted: str) -> str:
+def _find_object_reason(text: str, value: dict[str, object], wanted: str) -> str:
     """Explain why a JSON object is not the expected one, in the words of the code that checks it."""
     try:
         if wanted == HEADER:
@@ -66,4 +69,7 @@ def _find_object_reason(text: str, wanted: str) -> str:
             check_size(text)
     except UnreadableError as error:
         return str(error)
+    # Cleaning and reading may have made capitals of small letters.
+    if has_placeholder(f"{text}{json.dumps(value, ensure_ascii=False)}".upper()):
+        return PLACEHOLDER
     return f"a JSON object, but not {wanted}"

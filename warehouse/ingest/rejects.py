@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
+from warehouse.engine.placeholders import escape_placeholders
 from warehouse.engine.rows import fetch_dicts
 from warehouse.ingest import reject_reasons
 from warehouse.ingest.context import Run
@@ -69,7 +70,8 @@ def build_rejects(objects: pa.Table, failures: dict[str, ReadFailure]) -> list[d
 
 
 def _build_reject(row: dict[str, Any], unread: ReadFailure) -> dict[str, Any]:
-    return {**row, "reason": unread.reason, "retry": unread.retry}
+    # It may quote what a server has answered.
+    return {**row, "reason": escape_placeholders(unread.reason), "retry": unread.retry}
 
 
 def write_rejects(run: Run, rejects: list[dict[str, Any]], retried: list[str], tool: str) -> None:

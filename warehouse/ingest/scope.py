@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.engine.placeholders import escape_placeholders, refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.lake import connection
@@ -82,6 +83,8 @@ def _render_test(layout: Layout, key: str) -> str:
 
 def check_scope(prefixes: Sequence[str], patients: Sequence[str]) -> None:
     """Raise UsageError for a prefix or a patient that no key can have."""
+    refuse_placeholders("A prefix", *prefixes)
+    refuse_placeholders("A patient of the list", *patients)
     for place, prefix in enumerate(prefixes, 1):
         if prefix.startswith("/") or "://" in prefix or not prefix.isprintable():
             raise UsageError(
@@ -111,7 +114,9 @@ def find_scope(
     parts: dict[str, tuple[str, ...]] = {
         f"prefix {place}": (prefix,) for place, prefix in enumerate(prefixes, 1) if prefix
     }
-    changed = {_CHANGED: tuple(changed_prefixes)} if changed_prefixes else {}
+    # Rejects have keys in that spelling, too.
+    spelt = dict.fromkeys([*changed_prefixes, *map(escape_placeholders, changed_prefixes)])
+    changed = {_CHANGED: tuple(spelt)} if spelt else {}
     named = {f"patient {place}": patient.strip(" ") for place, patient in enumerate(patients, 1)}
     if not layout.is_standard:
         return Scope(parts | changed, named, layout)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import UsageError
 from warehouse.masking import find_secrets, has_login, mask_secrets, remember_secret
 
@@ -76,6 +77,7 @@ def parse_address(address: str | Path) -> Location:
         raise UsageError("No lake was given. Give --lake PATH or set CHEST_LAKE.")
     for secret in find_secrets(text):
         remember_secret(secret)
+    refuse_placeholders("The address of the lake", mask_secrets(text))
     if _POSTGRES.match(text):
         return _parse_postgres(text)
     if "://" in text or _OTHER_POSTGRES.search(text):
@@ -84,6 +86,7 @@ def parse_address(address: str | Path) -> Location:
             "the Parquet files of a PostgreSQL lake may be on S3."
         )
     folder = Path(text).expanduser().absolute()
+    refuse_placeholders("The path of the lake", str(folder))
     return Location(name=text, data_path=f"{folder / 'data'}/", folder=folder)
 
 
@@ -112,6 +115,7 @@ def _parse_postgres(text: str) -> Location:
         )
     if "://" not in data_path:
         data_path = str(Path(data_path).expanduser().absolute())
+    refuse_placeholders("data_path", data_path)
     user, _, password = (found["login"] or "").partition(":")
     words = {"dbname": database, "host": hosts, "port": ports, "user": unquote(user), "password": unquote(password)}
     words |= query  # as in libpq: the query takes precedence

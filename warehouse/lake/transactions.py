@@ -13,6 +13,7 @@ from typing import TypeVar
 import duckdb
 
 from warehouse.engine.messages import explain_shortage, first_line
+from warehouse.engine.placeholders import escape_placeholders, refuse_placeholders
 from warehouse.errors import LakeError
 from warehouse.lake import locks
 from warehouse.lake.snapshots import ALIAS
@@ -33,18 +34,21 @@ def transact(
     """Do `work` in one transaction whose snapshot carries the message and info; retried while the catalogue is busy.
 
     `work` may run several times, so it must do nothing outside the lake. Returns what it returns. LakeError when the
-    writer's lock was lost meanwhile; then nothing is committed.
+    writer's lock was lost meanwhile, UsageError when the message or info cannot be stored; then nothing is committed.
     """
+    message = mask_secrets(message)
     for attempt in range(tries):
         try:
             con.execute("begin")
-            result = work()
+            result = work()  # which may add to the info
+            described = json.dumps({"tool": __version__, **mask_within(info)})
+            refuse_placeholders("What the commit would keep of itself", message, described)
             con.execute(
                 f"call {ALIAS}.set_commit_message($author, $message, extra_info => $info)",
                 {
                     "author": get_author(),
-                    "message": mask_secrets(message),
-                    "info": json.dumps({"tool": __version__, **mask_within(info)}),
+                    "message": message,
+                    "info": described,
                 },
             )
             locks.require_lock(con)
@@ -88,6 +92,6 @@ def _to_lake_error(error: duckdb.Error) -> Exception:
 def get_author() -> str:
     """The author of a commit: the name of the operating system's user."""
     try:
-        return getpass.getuser()
+        return escape_placeholders(getpass.getuser())
     except (KeyError, OSError):
         return "unknown"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.access import log, vocabulary
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_dicts, fetch_first
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.lake import connection, store, waiting
@@ -156,6 +157,7 @@ def add_model(lake_address: str, manifest: str, name: str, settings: Settings | 
     place = parse_address(lake_address or settings.lake)
     if not name.strip():
         raise UsageError("The model has no name.")
+    refuse_placeholders("The name of the model", name)
     with waiting.open_writer(place, settings) as con:
         known = [digest for (digest,) in con.execute(_read("registered")).fetchall()]
         start = manifest.removeprefix("sha256:")

@@ -13,6 +13,7 @@ import duckdb
 from warehouse.engine import limits
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.messages import first_line
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import LakeBusyError, LakeError, ManifestError, WarehouseError
@@ -66,6 +67,7 @@ def _insert(con: duckdb.DuckDBPyConnection, manifest: Manifest, place: location.
     values = _collect_values(manifest)
     names = ", ".join(map(identifier, values))
     marks = ", ".join(f"${name}" for name in values)
+    refuse_placeholders("The manifest", *values.values())
 
     def work() -> None:
         con.execute(f"insert into ops.manifests ({names}) values ({marks})", values)

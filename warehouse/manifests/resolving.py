@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from warehouse.cohorts import CohortAnswer, parsing
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import NotFoundError, UsageError
 from warehouse.manifests import paths
 from warehouse.manifests.document import escape_for_message
@@ -47,6 +48,7 @@ def find_kind(session: Session, word: str, kind: str = "") -> str:
     """
     if kind and kind not in KINDS:
         raise UsageError(f"--kind is {', '.join(KINDS)}, not {escape_for_message(kind)}.")
+    refuse_placeholders("The name", word)
     sql = sql_files.read_statements("manifests/resolving.sql")["kinds"]
     found = [name for (name,) in session.con.execute(sql, {"id": word}).fetchall()]
     shown = escape_for_message(word)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import UsageError
 
 STANDARD, WITH_DCM, ANY = "standard", "standard+dcm", "any"
@@ -142,6 +143,8 @@ PATTERNS = {"archive": _ARCHIVE, "no_images": _NO_IMAGES, "held_back": HELD_BACK
 
 def parse_layout(text: str, group: str = "") -> Layout:
     """Check a layout that a user gave ("" is standard); UsageError if it is none, or if its pattern is not valid."""
+    refuse_placeholders("The layout", text)
+    refuse_placeholders("The group of a layout", group)
     if group and ("/" in group or not group.isprintable() or group.strip() != group):
         raise UsageError("The group of a layout is a name, such as training or validation, without slashes.")
     layout = Layout(text.strip() or STANDARD, group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import UsageError
 from warehouse.masking import find_secrets, remember_secret
 from warehouse.object_store.base import Bucket
@@ -18,6 +19,7 @@ def open_bucket(url: str, settings: Settings) -> Bucket:
     """
     if not url.strip():
         raise UsageError("No bucket was given. Run  chest refresh BUCKET  or set CHEST_SOURCE.")
+    refuse_placeholders("The address of the bucket", url)
     for secret in find_secrets(url):
         remember_secret(secret)
     if url.startswith("s3://"):

@@ -10,6 +10,7 @@ import duckdb
 from warehouse import notebook
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import NotFoundError
 from warehouse.query.days import parse_day
@@ -105,6 +106,7 @@ class Patient:
 @explain_faults()
 def find_patient(session: Session, patient_id: str) -> Patient:
     """Find a patient by pseudonym; NotFoundError if the session does not show them."""
+    refuse_placeholders("The patient", patient_id)
     found = fetch_first(
         session.con.execute(
             "select patient_id from patients where patient_id = $patient",

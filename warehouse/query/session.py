@@ -21,6 +21,7 @@ from warehouse import notebook
 from warehouse.engine import machine_memory, query_text, sql_files
 from warehouse.engine.faults import explain_faults, require_lake
 from warehouse.engine.messages import clean_message
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import UncoveredWarning, UsageError
 from warehouse.lake import store
 from warehouse.lake.location import Location, parse_address
@@ -212,6 +213,7 @@ class Session(Views):
 
         UntrustedSqlError for anything not allowed in untrusted SQL.
         """
+        refuse_placeholders("The query or a parameter", query, *parameters.values())
         if self.trusted and self.cover:
             raise UsageError("Under an agreement SQL runs in the sandbox.")
         if self.trusted:

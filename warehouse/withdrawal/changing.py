@@ -11,6 +11,7 @@ from warehouse.access import log
 from warehouse.access.naming import refuse_names
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError, UsageError
 from warehouse.lake import store, waiting
@@ -157,7 +158,9 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
         key = open_key(con, place, {entry.key_check for entry in entries.values()})
         given = {key.digest_patient(patient): patient for patient in patients}
         changes = plan(entries, set(given))
-        refuse_names(con, {text for change in changes for text in (change.reason, change.allowed_by)})
+        texts = {text for change in changes for text in (change.reason, change.allowed_by)}
+        refuse_placeholders("The reason", *texts)
+        refuse_names(con, texts)
         drop_read_copy(place)  # readers see the change from its commit on
         version = _commit(con, key, changes) if changes else _find_newest(con)
         there = key.find_patients(matching.list_names(con), set(given))
@@ -174,6 +177,7 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
 
 def check_patient(patient: str) -> None:
     """Raise UsageError for a text that no key can have as a pseudonym."""
+    refuse_placeholders("A patient", patient)
     if not patient.strip() or patient != patient.strip() or "/" in patient or not patient.isprintable():
         raise UsageError(f"{patient!r} is not a pseudonym: it is a part of a key, without / and spaces around it.")
 

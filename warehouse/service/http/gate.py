@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.service.core import ForbiddenError, Service
 from warehouse.service.http.log import RequestLog
@@ -141,8 +142,10 @@ class Gate:
         if caller is None:
             return ask_for_token(headers.get("accept", ""))
         state["caller"] = caller
+        asked = parse_qsl(inner["query_string"].decode("latin-1"))
+        refuse_placeholders("The address", path, *(value for _, value in asked))
         taken, rest, scope = split_path(path, self.service.base)
-        for name, value in parse_qsl(inner["query_string"].decode("latin-1")):
+        for name, value in asked:
             part = {"as_of": "asof", "snapshot": "snapshot", "group": "group"}.get(name)
             if part and rest.startswith("/api/"):
                 scope = scope.set(part, value)

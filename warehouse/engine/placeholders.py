@@ -1,0 +1,39 @@
+"""Texts that DuckLake would change: it replaces its placeholders in the SQL of a commit, within literals too.
+
+DuckLake writes the minimum and maximum of each column of a file, texts of a commit and paths as literals into that SQL,
+and then replaces `{SNAPSHOT_ID}`, `{DATA_PATH}` and a dozen others in all of it (SubstituteSnapshotPlaceholders and
+SubstituteCatalogPlaceholders of its ducklake_metadata_manager.cpp). A value with such a word would falsify the
+statistics by which files are left out of an answer, or break the commit; one that is asked for would be compared as
+another. So no such value is written or asked for: any word of capitals in braces counts, as a later DuckLake may know
+more of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from warehouse.errors import UsageError
+
+#: The same for Python's `re` and for RE2. Keys of JSON are in quotes, so a brace before a capital is rare.
+PATTERN = r"\{[A-Z][A-Z_]*\}"
+_PLACEHOLDER = re.compile(PATTERN)
+
+
+def has_placeholder(text: str) -> bool:
+    """Whether a text cannot be stored."""
+    return _PLACEHOLDER.search(text) is not None
+
+
+def escape_placeholders(text: str) -> str:
+    """The text in a spelling that is safe: the closing brace as `\\x7d`, as bytes of a key are that are no UTF-8."""
+    return _PLACEHOLDER.sub(lambda found: f"{found[0][:-1]}\\x7d", text)
+
+
+def refuse_placeholders(what: str, *texts: object) -> None:
+    """Raise UsageError for what a user gave and that has such a word: it can neither be stored nor be looked for."""
+    for text in texts:
+        if found := _PLACEHOLDER.search(str(text)):
+            raise UsageError(
+                f"{what} has {found[0][:40]}. DuckLake, which stores the lake, may replace a word of capitals in "
+                "braces: write it without them."
+            )
