@@ -21,8 +21,8 @@ where
 limit 1;
 
 -- name: scan
--- The table of a file of SQLite that lists what it has, for DuckDB.
-sqlite_scan({{ path }}, 'sqlite_master')
+-- What stands in the place of `entries` for DuckDB.
+(select * from sqlite_scan({{ path }}, 'sqlite_master'))
 
 -- name: relations
 -- The same of a catalogue in PostgreSQL, asked of its server: what a query reads there may depend on the query. In the
@@ -100,7 +100,7 @@ select distinct sql from {{ catalogue }}.ducklake_view;
 -- name: parsed
 -- The same views, and parsed, where a text may name more than tables and views of the lake, or may call a function that
 -- somebody else's SQL may not. A quotation mark within a text has a \ before it, so that no literal looks like a node of
--- the tree. A placeholder of DuckLake's is replaced after this, when a view is used: ours have none.
+-- the tree. DuckLake replaces the placeholder too, as a view is used.
 with
 views as (
     select
@@ -114,7 +114,7 @@ parsed as (
     select
         view_name,
         sql as text,
-        json_serialize_sql(sql) as tree
+        json_serialize_sql(replace(sql, '{DUCKLAKE_CATALOG}.', 'lake.')) as tree
     from views
 )
 
@@ -123,8 +123,7 @@ select
     text,
     case
         when
-            contains(text, '{DUCKLAKE_')
-            or contains(tree, '"TABLE_FUNCTION"')
+            contains(tree, '"TABLE_FUNCTION"')
             or contains(tree, '"SHOW_REF"')
             or contains(tree, '"error":true')
             or contains(tree, '"at_clause":{')

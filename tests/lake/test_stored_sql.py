@@ -99,7 +99,6 @@ def test_a_view_that_removes_files_is_not_run_by_reading(schema: str, lake: Path
         "select 'x' as patient_id, row_number() over (order by getenv('HOME')) as n",
         "select list_transform([1], lambda x: current_setting('s3_secret_access_key')) as patient_id",
         "select * from core.clinical at (version => 2)",
-        "select 'x' as \"{{DUCKLAKE_CATALOG}}.patient_id\"",
     ],
 )
 def test_a_view_of_more_than_the_lake_is_not_run(text: str, lake: Path, here: Chest) -> None:

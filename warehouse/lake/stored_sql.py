@@ -99,7 +99,6 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     for name, text, tree in ask("parsed", functions=allowed):
         try:
             fault = next(_find_faults(json.loads(tree)), None) if tree else None
-            fault = "has a placeholder of DuckLake" if "{DUCKLAKE_" in text else fault
         except RecursionError:
             fault = "is nested too deeply to be examined"
         if fault:
