@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -189,6 +190,7 @@ def serve_faulty(server: S3) -> Iterator[Faulty]:
         protocol_version = "HTTP/1.1"
 
         def forward(self) -> None:
+            self.path = re.sub(r"^http://[^/]+", "", self.path)  # a server must accept a whole address, too
             fault = state.take(self.path)
             if fault and fault not in _ON_THE_WAY:
                 fault(self)
