@@ -178,6 +178,8 @@ def _require_certificates(path: str, written_at: int, size: int) -> None:  # noq
 
 def get_error_code(error: Exception) -> str:
     """The code of a refusal, from boto3's error or the text of obstore's, or ""."""
+    if isinstance(error, RecursionError):  # boto3 looks for a region in each redirection
+        return "Redirect"
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         code = str(response.get("Error", {}).get("Code", ""))

@@ -105,7 +105,7 @@ class S3Bucket:
 
         try:
             yield from answers
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
         except NotAListingError:
             raise s3_connecting.to_listing_error(self.source) from None
@@ -128,7 +128,7 @@ class S3Bucket:
                 MaxKeys=min(most, 1000),
                 **({"StartAfter": f"{self._below}{after}"} if after else {}),
             )
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
         except ResponseParserError:
             raise s3_connecting.to_listing_error(self.source) from None
@@ -237,7 +237,7 @@ class S3Bucket:
             if code in ("AccessDenied", "403"):
                 return DENIED
             raise aws.to_source_error(self.source, error) from None
-        except BotoCoreError as error:
+        except (BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
         return Content(
             answer["ETag"].strip('"'),
@@ -253,7 +253,7 @@ class S3Bucket:
         try:
             head = self._client.head_object(**where, ChecksumMode="ENABLED")
             part = self._client.head_object(**where, PartNumber=1) if "-" in head["ETag"] else {}
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, RecursionError):
             return Facts()
         whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         return Facts(
