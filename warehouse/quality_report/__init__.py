@@ -27,7 +27,7 @@ def write_report(warehouse: Session, target: Path, suppress: int, results: Seque
 
     Counts are rounded to multiples of `suppress`; 0 gives exact counts. Runs the checks, unless the results of all are
     given. The same snapshot, day, group and `suppress` give the same bytes. UsageError for a base that does not
-    protect, or if the file cannot be written, LakeError if the views of the snapshot are not those that the report needs.
+    protect, or if the file cannot be written, LakeError if the snapshot has other views than the report needs.
     """
     from warehouse.quality_report import html, metrics, suppression
 

@@ -84,7 +84,7 @@ class Views:
 
     @contextlib.contextmanager
     def explain_lacks(self) -> Iterator[None]:
-        """In a `with` block, raise a LakeError where a query of ours fails because the snapshot lacks a view or column."""
+        """In a `with` block, LakeError where a query of ours fails because the snapshot lacks a view or column."""
         try:
             yield
         except (duckdb.BinderException, duckdb.CatalogException):
