@@ -86,6 +86,8 @@ class _Bucket:
         """The whole answer to a request."""
         method, target, _ = request.split(b" ", 2)
         path, _, query = target.decode().partition("?")
+        if path.startswith("http://"):  # the whole address, as of a proxy
+            path = "/" + path.split("/", 3)[3]
         if path == _COUNTS:
             found, self.counts = self.counts, Counter()
             return _render("200 OK", json.dumps(found).encode())

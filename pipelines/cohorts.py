@@ -46,7 +46,8 @@ def _build_unreadable(name: str, error: DefinitionError) -> dg.AssetSpec:
         group_name="cohorts",
         owners=OWNERS,
         tags={"unreadable": ""},
-        description=f"The file of this cohort cannot be read:  chest cohort lint {name}\n\n{error}",
+        description=f"The file of this cohort cannot be read:  chest cohort lint {name}\n\n"
+        f"{metadata.escape_markup(str(error))}",
     )
 
 

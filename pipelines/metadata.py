@@ -53,7 +53,12 @@ def _format_cell(value: object) -> str:
         return "–"
     if isinstance(value, int):
         return f"{value:,}"
-    return _MARKUP.sub(r"\\\g<0>", escape_controls(str(value).replace("\n", " ")))
+    return escape_markup(str(value).replace("\n", " "))
+
+
+def escape_markup(text: str) -> str:
+    """A text for Dagster's Markdown, of which nothing becomes markup; lines stay."""
+    return _MARKUP.sub(r"\\\g<0>", escape_controls(text))
 
 
 def render_code(sql: str) -> dg.MetadataValue:

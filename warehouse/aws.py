@@ -31,10 +31,14 @@ _ADVICE = {
     "InvalidToken": "the session token is not valid. Log in again.",
     "PermanentRedirect": "it is in another region or at another endpoint. Set AWS_REGION or AWS_ENDPOINT_URL.",
     "InvalidBucketName": "this is not a valid bucket name.",
+    "Redirect": "the server redirects to another address, which is not followed. Check AWS_ENDPOINT_URL.",
 }
 
 #: Those that are of the bucket or of who asks, whichever object is asked for.
-_OF_ALL = {*_ADVICE} - {"AccessDenied", "403", "404"}
+_OF_ALL = {*_ADVICE} - {"AccessDenied", "403", "404", "Redirect"}
+#: An answer with another address: codes of boto3, and the text of obstore, which has no code for it.
+_REDIRECTED = {"301", "302", "303", "307", "308", "TemporaryRedirect", "Redirect"}
+_FOLLOWED = "error following redirect"
 
 #: Refusals that ask for fewer requests, or to come again.
 _THROTTLED = {
@@ -174,14 +178,17 @@ def _require_certificates(path: str, written_at: int, size: int) -> None:  # noq
 
 def get_error_code(error: Exception) -> str:
     """The code of a refusal, from boto3's error or the text of obstore's, or ""."""
+    if isinstance(error, RecursionError):  # boto3 looks for a region in each redirection
+        return "Redirect"
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         code = str(response.get("Error", {}).get("Code", ""))
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = "Redirect" if code in _REDIRECTED else code
         return code if code in _ADVICE or status < 500 or code in _THROTTLED else str(status)
     text = str(error)
     found = _CODE.search(text) or _STATUS.search(text)
-    return found[1] if found else ""
+    return found[1] if found else "Redirect" if _FOLLOWED in text else ""
 
 
 def to_source_error(name: str, error: Exception, advice: dict[str, str] | None = None) -> SourceError:
@@ -218,6 +225,8 @@ def describe_refusal(error: Exception) -> str:
     code = get_error_code(error)
     if code in _THROTTLED:
         return f"S3 asked for fewer requests ({code})"
+    if code == "Redirect":
+        return "the server redirected to another address, which is not followed"
     return f"S3 answered with a fault ({code})" if code else "the connection broke off while it was read"
 
 

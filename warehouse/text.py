@@ -1,4 +1,4 @@
-"""Shows control characters escaped, so that data cannot control a terminal or reverse a line.
+"""Shows control characters escaped, so that data cannot control a terminal or reverse a line, nor run in a spreadsheet.
 
 Control characters (C0, DEL, C1), those that change the direction of writing or have no width, line and paragraph
 separators and lone surrogates become `\\x1b`, `\\u202e` and the like: the reader sees that they are there.
@@ -18,6 +18,11 @@ _CONTROLS = re.compile(f"[{_UNSEEN}]")
 _LINES = re.compile(f"(?!\n)[{_UNSEEN}]")
 #: In JSON the plain controls are escaped already, and white space between values is not part of a text.
 _IN_JSON = re.compile(f"(?![\n\t ])[{_UNSEEN}]")
+#: A number, which a spreadsheet takes for no more than that, whatever its sign.
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+#: Where a spreadsheet begins a cell, and the characters with which a formula begins, full-width ones too. Semicolons
+#: and tabs separate cells where commas do not: it depends on the language that Excel is set to.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=(?:[^\S\t\r\n]|\x22)*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r])")
 
 
 def escape_controls(text: str, *, keep_lines: bool = True) -> str:
@@ -28,6 +33,14 @@ def escape_controls(text: str, *, keep_lines: bool = True) -> str:
 def escape_json(text: str) -> str:
     """JSON whose texts hold no such character: the same value, written with `\\u` (a pair of them beyond U+FFFF)."""
     return _IN_JSON.sub(_escape_json_match, text)
+
+
+def defuse_formula(text: str) -> str:
+    """A text for a cell of a CSV file that is opened in a spreadsheet, which takes none of it for a formula.
+
+    An apostrophe is put before what begins like one: spreadsheets show such a cell as text. Numbers stay as they are.
+    """
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 
 def _escape_match(found: re.Match[str]) -> str:

@@ -1,5 +1,6 @@
 """The workbench: its notebooks run from top to bottom over a lake, and are copied without overwriting anything."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,10 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
-from conftest import copy_lake
-from servers import S3
+from conftest import copy_lake, start_lake
+from servers import S3, wait_for_port
 
 import warehouse
 from warehouse.synthetic import make_bucket
@@ -65,6 +68,46 @@ def test_notebooks_show_what_the_lake_has(lake: Path, tmp_path: Path, monkeypatc
         assert set(prior["objects"].filter(kind="header")["key"]) == {key for (key,) in headers}
 
 
+#: A name that a hospital may give to the folder of a patient, to a scanner, or to itself.
+HOSTILE = "<iframe srcdoc='<script>1</script>'>`_*[x](y)"
+
+
+@pytest.fixture(scope="module")
+def hostile_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of a bucket in which the folders of all patients, their hospitals and what was examined are markup."""
+    root = tmp_path_factory.mktemp("hostile")
+    make_bucket(root / "bucket", 12, seed=1, clean=True)
+    for path in [path for path in (root / "bucket").rglob("*.json") if path.is_file()]:
+        text = re.sub(
+            r'("SubmittingCentre"\s*:\s*)"[^"]*"', lambda found: f"{found[1]}{json.dumps(HOSTILE)}", path.read_text()
+        )
+        path.write_text(text)
+    for number, patient in enumerate(sorted((root / "bucket").glob("*/*/"))):
+        patient.rename(patient.with_name(f"{HOSTILE.replace('/', '')}{number}"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
+    return root / "lake"
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS])
+def test_no_value_of_the_lake_is_markup_in_a_notebook(
+    name: str, hostile_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In marimo's pages markup is code, and it would run commands: its page may open a terminal and run cells."""
+    mo = pytest.importorskip("marimo")
+    import runpy
+
+    monkeypatch.setenv("CHEST_LAKE", str(hostile_lake))
+    copy_notebooks(tmp_path)
+    outputs, _ = runpy.run_path(str(tmp_path / f"{name}.py"))["app"].run()
+    shown = "".join(mo.as_html(output).text for output in outputs if output is not None)
+    assert "<iframe" not in shown
+    assert "<script" not in shown
+    if name in ("images_in_a_grid", "one_patient"):
+        assert "&lt;iframe" in shown or "u003ciframe" in shown, "the hostile names were shown at all"
+    if name == "images_in_a_grid":
+        assert "<pre class='text-xs'>&lt;iframe" in shown
+
+
 def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path, here: Callable[..., Any]) -> None:
     mine = tmp_path / "notebooks"
     mine.mkdir()
@@ -83,6 +126,9 @@ def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path, here: Callabl
 
 def test_the_workbench_opens_on_the_lake_that_is_named(lake: Path, tmp_path: Path, here: Callable[..., Any]) -> None:
     pytest.importorskip("marimo")
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
+    from websockets.sync.client import connect
+
     missing = here("workbench", tmp_path / "mine", "--lake", tmp_path / "nothing")
     assert missing.returncode == 2
     assert not (tmp_path / "mine").exists()
@@ -92,6 +138,12 @@ def test_the_workbench_opens_on_the_lake_that_is_named(lake: Path, tmp_path: Pat
         assert running.stdout
         address = next(found[0] for line in running.stdout if (found := re.search(r"http://\S+access_token=\S+", line)))
         assert address.startswith(("http://localhost:", "http://127.0.0.1:"))
+        place = urlsplit(address)
+        socket = f"ws://127.0.0.1:{place.port}/terminal/ws?{place.query}"
+        wait_for_port(place.port or 0)
+        assert b"marimo" in urlopen(address, timeout=20).read()
+        with pytest.raises((InvalidStatus, ConnectionClosed)), connect(socket) as terminal:
+            terminal.recv(timeout=20)  # marimo's terminal in the browser, which the notebooks do not need
         running.terminate()
         running.communicate(timeout=60)
 

@@ -1,74 +1,19 @@
 """Ways to S3 that are closed: certificates and logins. One line that states the remedy, exit code 2, no prompt."""
 
 import contextlib
-import datetime
-import ipaddress
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import DAY, make_authority, make_server_files
 from conftest import Chest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from servers import HOST, S3, find_free_port
 
 from warehouse.object_store.base import ReadFailure
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
-
-DAY = datetime.timedelta(days=1)
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey, Path]:
-    """A certificate authority of our own, its key, and its file."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    builder = x509.CertificateBuilder(
-        _name("CA"), _name("CA"), key.public_key(), x509.random_serial_number(), now - DAY
-    )
-    certificate = (
-        builder.not_valid_after(now + DAY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "ca.pem"
-    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return certificate, key, file
-
-
-def server_files(
-    folder: Path, name: str, address: str, *, until: datetime.timedelta, ca: tuple[object, ...]
-) -> list[str]:
-    """Certificate and key of a server, signed by the authority."""
-    signer, signing_key = ca[:2]
-    assert isinstance(signer, x509.Certificate)
-    assert isinstance(signing_key, ec.EllipticCurvePrivateKey)
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    builder = x509.CertificateBuilder(
-        signer.subject, _name(name), key.public_key(), x509.random_serial_number(), now - 2 * DAY, now + until
-    )
-    certificate = (
-        builder.add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
-        .sign(signing_key, hashes.SHA256())
-    )
-    paths = [folder / f"{name}.pem", folder / f"{name}.key"]
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return [*map(str, paths)]
 
 
 @contextlib.contextmanager
@@ -99,12 +44,12 @@ def tls(server: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     """Addresses of servers by what is wrong with their certificate, and the file of the authority."""
     server.put("closed", {KEY: RECORD})
     folder = tmp_path_factory.mktemp("certificates")
-    ca = authority(folder)
+    ca = make_authority(folder)
     kinds = {"good": (HOST, DAY), "expired": (HOST, -DAY), "another": ("127.0.0.2", DAY)}
     with contextlib.ExitStack() as stack:
         found = {}
         for name, (address, until) in kinds.items():
-            files = server_files(folder, name, address, until=until, ca=ca)
+            files = make_server_files(folder, name, address, until=until, ca=ca)
             found[name] = stack.enter_context(over_tls(files)).endpoint
         yield {**found, "bundle": str(ca[2])}
 

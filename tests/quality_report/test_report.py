@@ -222,6 +222,31 @@ def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "select * replace ('nowhere' as centre) from ({body})",
+        "select * replace ('of no kind' as covid_status) from ({body})",
+        "select * exclude (covid_status) from ({body})",
+    ],
+)
+def test_views_of_somebody_else_that_do_not_fit_are_one_line(change: str, tmp_path: Path, here: Chest) -> None:
+    write_objects(tmp_path / "bucket", record("Covid1", "Leeds"))
+    folder = str(start_lake(tmp_path / "lake"))
+    warehouse.refresh(str(tmp_path / "bucket"), folder)
+    with lakes.open_writer(location.parse_address(folder), Settings()) as con:
+        query = "select sql from duckdb_views() where view_name = 'patients' and database_name = ?"
+        ((sql,),) = con.execute(query, [lakes.ALIAS]).fetchall()
+        body = re.split(r"\bas\b", sql, maxsplit=1, flags=re.IGNORECASE)[1].rstrip("; \n")
+        made = f"create or replace view {lakes.ALIAS}.patients as {change.format(body=body)}"
+        lakes.transact(con, "theirs", lambda: con.execute(made), published=True)
+    for words in (("report", "-o", tmp_path / "report.html"), ("status",), ("check",)):
+        done = here(*words, "--lake", folder)
+        assert done.returncode == 2 or words[0] != "report", done.stderr
+        assert done.stderr.count("\n") <= 1
+    assert not (tmp_path / "report.html").exists()
+
+
 @given(st.integers(1, 3000), st.data())
 def test_100_and_0_per_cent_mean_all_and_none(n_records: int, data: st.DataObject) -> None:
     n_filled = data.draw(st.integers(0, n_records))

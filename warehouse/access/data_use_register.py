@@ -6,7 +6,6 @@ fields, version 2" (2022), in its order, by the Five Safes.
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 
@@ -16,7 +15,9 @@ from warehouse.access.applications import Application, list_applications
 from warehouse.access.log import Event
 from warehouse.access.programme import read_programme_end
 from warehouse.access.request_form import ARTICLE_6, ARTICLE_9
+from warehouse.engine.json_values import write_csv
 from warehouse.settings import Settings
+from warehouse.text import defuse_formula
 
 FIELDS = (
     # Safe people
@@ -58,8 +59,6 @@ FIELDS = (
     "Link to research outputs",
 )
 DATASET = "National COVID-19 Chest Image Database (NCCID)"
-#: What a spreadsheet would take for a formula, which an applicant may have written.
-_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def render_register(events: Sequence[Event], settings: Settings) -> tuple[str, int]:
@@ -67,11 +66,11 @@ def render_register(events: Sequence[Event], settings: Settings) -> tuple[str, i
     agreements = list_agreements(events, read_programme_end(settings))
     applications = list_applications(events)
     file = io.StringIO()
-    rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(FIELDS)
-    for name in (name for name in reversed(agreements) if name in applications):
-        values = _describe(applications[name], agreements[name])
-        rows.writerow([_defuse(values[field]) for field in FIELDS])
+    described = (
+        _describe(applications[name], agreements[name]) for name in reversed(agreements) if name in applications
+    )
+    # An applicant has written the texts, and people open the register in a spreadsheet.
+    write_csv(file, [FIELDS, *([defuse_formula(values[field]) for field in FIELDS] for values in described)])
     return file.getvalue(), len(agreements)
 
 
@@ -123,7 +122,3 @@ def _describe_data(application: Application, agreement: Agreement) -> tuple[str,
         "Patients have pseudonyms, made before the data were sent.",
         ", ".join(asked["outputs_published"]),
     )
-
-
-def _defuse(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -11,15 +11,16 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from warehouse.cli.terminal import get_plain_stream
-from warehouse.engine.json_values import render_json_row, to_cell, to_json_value
+from warehouse.engine.json_values import render_json_row, to_cell, to_json_value, write_csv
 from warehouse.errors import UsageError
 from warehouse.filesystem import checksums, files
 from warehouse.masking import mask_secrets
-from warehouse.text import escape_controls, escape_json
+from warehouse.text import defuse_formula, escape_controls, escape_json
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,7 +42,7 @@ class Format(StrEnum):
     JSON = "json"
     PARQUET = "parquet"
     XLSX = "xlsx"
-    CSV_EXCEL = "csv-excel"  # with a byte order mark, without which Excel does not recognise UTF-8
+    CSV_EXCEL = "csv-excel"  # for a person: a byte order mark, by which Excel recognises UTF-8, and no formulas
 
 
 #: Formats that a file extension selects, and formats that cannot be printed.
@@ -151,11 +152,12 @@ def _write_text(
         case Format.CSV | Format.CSV_EXCEL:
             # Unchanged for files and pipes; escaped for a person at a terminal.
             to = _Lines(file) if file.isatty() else get_plain_stream(file)
-            is_for_excel = form is Format.CSV_EXCEL
-            to.write("\ufeff" if is_for_excel and not file.isatty() else "")
-            rows = csv.writer(to, lineterminator="\r\n" if is_for_excel else "\n")
-            rows.writerow(relation.columns)
-            rows.writerows([to_cell(value) for value in row] for row in _fetch_rows(relation))
+            rows = chain([relation.columns], _fetch_rows(relation))
+            if form is Format.CSV:
+                write_csv(to, ([to_cell(value) for value in row] for row in rows))
+                return
+            to.write("" if file.isatty() else "\ufeff")
+            csv.writer(to, lineterminator="\r\n").writerows([_to_excel_cell(value) for value in row] for row in rows)
         case Format.JSON:
             _write_json_rows(relation.columns, _fetch_rows(relation), get_plain_stream(file))
         case _ if file.isatty():
@@ -166,6 +168,12 @@ def _write_text(
 
             for line in box.render_lines(relation):
                 file.write(f"{line}\n")
+
+
+def _to_excel_cell(value: object) -> object:
+    """A cell for Excel, which would otherwise run a text of the lake that begins like a formula."""
+    cell = to_cell(value)
+    return defuse_formula(cell) if isinstance(cell, str) else cell
 
 
 class _Lines:

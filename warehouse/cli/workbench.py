@@ -61,7 +61,8 @@ def workbench(
         print_note(f"Left as they are: {', '.join(escape_controls(path.name) for path in copied.kept)}.")
     if is_copied_only:
         return
-    command = [sys.executable, "-m", "marimo", "edit", str(folder), "--host", "127.0.0.1", "--skip-update-check"]
+    command = [sys.executable, "-m", "warehouse.workbench.marimo_server", "edit", str(folder)]
+    command += ["--host", "127.0.0.1", "--skip-update-check"]
     command += ["--port", str(port)] if port else []
     command += [] if is_opened else ["--headless"]
     address = lake if "://" in lake else str(Path(lake).absolute())

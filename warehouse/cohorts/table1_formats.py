@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from html import escape
 
 from warehouse.cohorts.table1 import Table1
 from warehouse.cohorts.table1_lines import NUMERIC, list_heads, list_notes, list_rows, list_stubs
+from warehouse.engine.json_values import write_csv
 from warehouse.errors import UsageError
 from warehouse.text import escape_controls
 
@@ -41,10 +41,9 @@ def render(table: Table1, form: str, numeric: str = "mean") -> str:
 
 
 def render_csv(table: Table1, numeric: str) -> str:
-    """Render as CSV, without thousands separators; the notes are left out."""
+    """Render as CSV for programs: texts as they are, no thousands separators, no notes. Excel gets a workbook."""
     file = io.StringIO()
-    rows = csv.writer(file, lineterminator="\n")
-    rows.writerows(list_rows(table, numeric))
+    write_csv(file, list_rows(table, numeric))
     return file.getvalue()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from warehouse.text import escape_json
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
 def to_json_value(value: object) -> Any:
@@ -42,6 +46,21 @@ def render_json(value: object) -> str:
 def render_json_row(names: Sequence[str], row: Sequence[object]) -> str:
     """Render a row as a JSON object."""
     return render_json(dict(zip(names, row, strict=True)))
+
+
+class _Lines:
+    """Passes rows on with a line feed at the end: csv.writer calls write() once per row, here ending in both."""
+
+    def __init__(self, file: SupportsWrite[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(f"{row[:-2]}\n")
+
+
+def write_csv(file: SupportsWrite[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write rows of CSV that end in line feeds. A carriage return in a cell is quoted: else it would begin a row."""
+    csv.writer(_Lines(file), lineterminator="\r\n").writerows(rows)
 
 
 def to_cell(value: object) -> object:

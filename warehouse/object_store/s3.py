@@ -1,8 +1,8 @@
 """Buckets on S3: reading through obstore, with boto3's credentials; boto3 for everything else.
 
 obstore is many times faster, but its paths cannot represent every S3 key (leading or trailing slashes, empty segments,
-`.`, control characters): such keys are read with boto3. Keys are listed unchanged (s3_listing.py). Both clients are of
-s3_connecting.py.
+`.`, control characters): such keys are read with boto3, as are servers from which obstore could be redirected. Keys are
+listed unchanged (s3_listing.py). Both clients are of s3_connecting.py.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class S3Bucket:
 
         try:
             yield from answers
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
         except NotAListingError:
             raise s3_connecting.to_listing_error(self.source) from None
@@ -128,7 +128,7 @@ class S3Bucket:
                 MaxKeys=min(most, 1000),
                 **({"StartAfter": f"{self._below}{after}"} if after else {}),
             )
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
         except ResponseParserError:
             raise s3_connecting.to_listing_error(self.source) from None
@@ -158,7 +158,7 @@ class S3Bucket:
     def _get(self, key: str, start: int = 0, stop: int = 0) -> tuple[str, bytes] | ReadFailure:
         """Get the etag and bytes of a small object, or of a part of one, or the reason of the failure."""
         path = f"{self._below}{key}"
-        if not is_spellable(path):
+        if self._store is None or not is_spellable(path):
             return self._get_with_boto3(key, start, stop)
         part: Any = {"range": (start, stop)} if stop else None
         try:
@@ -198,7 +198,7 @@ class S3Bucket:
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read an object through obstore; SourceError if the bucket stops responding."""
         path = f"{self._below}{key}"
-        if not is_spellable(path):
+        if self._store is None or not is_spellable(path):
             return self._stream_with_boto3(key, start)
         part: Any = {"range": {"offset": start}} if start else None
         try:
@@ -237,7 +237,7 @@ class S3Bucket:
             if code in ("AccessDenied", "403"):
                 return DENIED
             raise aws.to_source_error(self.source, error) from None
-        except BotoCoreError as error:
+        except (BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
         return Content(
             answer["ETag"].strip('"'),
@@ -253,7 +253,7 @@ class S3Bucket:
         try:
             head = self._client.head_object(**where, ChecksumMode="ENABLED")
             part = self._client.head_object(**where, PartNumber=1) if "-" in head["ETag"] else {}
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, RecursionError):
             return Facts()
         whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         return Facts(

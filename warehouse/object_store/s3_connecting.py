@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
 from warehouse.errors import SourceDownError, SourceError, UsageError
+from warehouse.object_store.s3_redirects import confine
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ MOST_LISTERS = 16
 _read_in: dict[str, int] = {}
 
 
-def connect(source: str, name: str, below: str, settings: Settings) -> tuple[Any, S3Store]:
+def connect(source: str, name: str, below: str, settings: Settings) -> tuple[Any, S3Store | None]:
     """Connect to the bucket `name` by boto3 and by obstore, and list its first key below a prefix.
 
+    There is no store of obstore where it could be led to another server (s3_redirects.py).
     SourceError if there are no credentials, or if the bucket is not accessible; UsageError in a forked process.
     """
     from botocore.config import Config
@@ -32,7 +34,7 @@ def connect(source: str, name: str, below: str, settings: Settings) -> tuple[Any
     try:
         session = aws.create_session()
         region = session.region_name or "us-east-1"
-        config = Config(max_pool_connections=MOST_LISTERS, **aws.client_timeouts(settings))
+        config = Config(max_pool_connections=MOST_LISTERS, signature_version="s3v4", **aws.client_timeouts(settings))
         bundle = aws.find_ca_bundle(session)
         if aws.find_credentials(session, source) is None:
             raise SourceError(
@@ -41,12 +43,17 @@ def connect(source: str, name: str, below: str, settings: Settings) -> tuple[Any
         client = session.client("s3", region_name=region, config=config)
         region = _find_region(client, source, name, below) or region
         url = aws.find_endpoint(session, client)
+        listing = {"Bucket": name, "Prefix": below, "MaxKeys": 1}
+        signed = client.generate_presigned_url("list_objects_v2", listing) if url else ""
     except (BotoCoreError, ValueError) as error:
         raise SourceError(f"{source}: {aws.to_one_line(error)} Check the AWS settings.") from None
-    return client, _open_store(session, name, region, url, bundle, settings)
+    confined = confine(url, signed, settings.request_seconds)
+    return client, None if confined is None else _open_store(session, name, region, url, bundle, confined, settings)
 
 
-def _open_store(session: Any, name: str, region: str, url: str, bundle: str, settings: Settings) -> S3Store:
+def _open_store(
+    session: Any, name: str, region: str, url: str, bundle: str, confined: dict[str, str], settings: Settings
+) -> S3Store:
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store
 
@@ -58,6 +65,7 @@ def _open_store(session: Any, name: str, region: str, url: str, bundle: str, set
         "connect_timeout": timedelta(seconds=min(5.0, seconds)),
         "read_timeout": timedelta(seconds=seconds),
         **_certificate_options(bundle),
+        **confined,
     }
     return S3Store(
         name,

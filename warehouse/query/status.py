@@ -30,6 +30,11 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
     date of each patient's record in effect). If `unpublished_commits` is not 0, a refresh is running, was interrupted
     and will resume, or was `blocked` by the checks named there.
     """
+    with warehouse.explain_lacks():
+        return _measure(warehouse)
+
+
+def _measure(warehouse: Session) -> dict[str, Any]:
     sql = sql_files.read_statements(_SQL)
     snapshots = store.list_snapshots(warehouse.con)
     found = {

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from warehouse.catalog.columns import load_relations
+from warehouse.catalog.public_views import VIEW_ORDER
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
@@ -77,6 +81,18 @@ class Views:
             f"Snapshot {self.snapshot.number} has {lacks}: an older version published it. "
             "Refresh the lake, or choose a later snapshot."
         )
+
+    @contextlib.contextmanager
+    def explain_lacks(self) -> Iterator[None]:
+        """In a `with` block, LakeError where a query of ours fails because the snapshot lacks a view or column."""
+        try:
+            yield
+        except (duckdb.BinderException, duckdb.CatalogException):
+            known = load_relations()
+            for view in VIEW_ORDER:
+                for column in known[view].columns if view in known else ():
+                    self.require(view, column.name)
+            raise
 
     def studies(self) -> duckdb.DuckDBPyRelation:
         """One row per patient and study."""

@@ -6,7 +6,6 @@ bytes.
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from warehouse.engine.json_values import render_json_row, to_cell
+from warehouse.engine.json_values import render_json_row, to_cell, write_csv
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ def _render_json(relation: duckdb.DuckDBPyRelation, columns: tuple[tuple[str, st
 
 def _render_csv(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
     line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
     for row in _fetch(relation):
-        writer.writerow([to_cell(value) for value in row])
+        write_csv(line, [[to_cell(value) for value in row]])
         yield line.getvalue()
         line.seek(0)
         line.truncate()
@@ -104,7 +102,7 @@ def _collect(
         kept.write(b"[")
     else:
         head = io.StringIO()
-        csv.writer(head, lineterminator="\n").writerow([name for name, _ in columns])
+        write_csv(head, [[name for name, _ in columns]])
         kept.write(head.getvalue().encode())
     for line in lines:
         data = line.encode("utf-8", "surrogatepass")

@@ -49,10 +49,13 @@ def _(mo):
 
 @app.cell
 def _(cohort, mo):
+    import base64
+
     from warehouse.cohorts.attrition_chart import render_svg
 
     steps = cohort.steps(suppress=5)
-    mo.Html(render_svg(cohort.definition.title, "Patients, rounded to 5", steps))
+    chart = render_svg(cohort.definition.title, "Patients, rounded to 5", steps)
+    mo.image("data:image/svg+xml;base64," + base64.b64encode(chart.encode()).decode(), alt="Patients after each step")
     return (steps,)
 
 
@@ -89,11 +92,16 @@ def _(manifest):
 
 
 @app.cell
-def _(folder, mo):
-    mo.md(f"""
-    Download it with `chest manifest download {folder.name} -o data`, verify it with
-    `chest manifest verify {folder.name}`, and train on it with `manifest.to_torch("data")`.
+def _(mo):
+    mo.md("""
+    Download it, verify it, and train on it with `manifest.to_torch("data")`:
     """)
+    return
+
+
+@app.cell
+def _(folder, mo):
+    mo.plain_text(f"chest manifest download {folder.name} -o data\nchest manifest verify {folder.name}")
     return
 
 

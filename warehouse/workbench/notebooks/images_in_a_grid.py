@@ -107,7 +107,7 @@ def _(data, downloaded, draw, films, mo):
         mo.vstack(
             [
                 mo.image(draw(data / row["dcm_key"]), width=220, rounded=True),
-                mo.md(f"{row['patient_id']}, {row['StudyDate']}"),
+                mo.plain_text(f"{row['patient_id']}, {row['StudyDate']}"),
             ]
         )
         for row in films.iter_rows(named=True)

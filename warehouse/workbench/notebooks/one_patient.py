@@ -95,7 +95,7 @@ def _(day, days, mo, patient):
     record = patient.known_at(days[day.value]).pl()
     facts = {name: str(value) for name, value in record.row(0, named=True).items() if value is not None}
     mo.vstack(
-        [mo.md(f"As of **{days[day.value]}**"), mo.ui.table([{"field": k, "value": v} for k, v in facts.items()])]
+        [mo.plain_text(f"As of {days[day.value]}"), mo.ui.table([{"field": k, "value": v} for k, v in facts.items()])]
     )
     return (record,)
 

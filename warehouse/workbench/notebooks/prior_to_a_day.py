@@ -88,7 +88,7 @@ def _(mo):
 def _(day, mo, patients):
     target = mo.notebook_dir() / f"patients-{day.value}.parquet"
     patients.write_parquet(target)
-    mo.md(f"`{target.name}` has {patients.height:,} patients.")
+    mo.plain_text(f"{target.name} has {patients.height:,} patients.")
     return (target,)
 
 

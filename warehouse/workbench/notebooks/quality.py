@@ -117,7 +117,7 @@ def _(mo):
 def _(mo, wh):
     page = mo.notebook_dir() / "report.html"
     wh.report(page)
-    mo.md(f"Written to `{page.name}`.")
+    mo.plain_text(f"Written to {page.name}.")
     return (page,)
 
 
