@@ -175,6 +175,7 @@ def _attach_to_write(
     if not is_new and migrations.read_version(con):
         data_path.require_match(con, location)
     else:
+        data_path.require_unlinked(location)
         what = "its catalogue is empty" if is_new else "its catalogue has no tables of a lake"
         data_path.require_unused(con, location, what)
         if not make:
