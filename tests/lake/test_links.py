@@ -339,6 +339,26 @@ def test_readers_take_no_copy_of_the_catalogue_by_a_link(theirs: Path, here: Che
     assert here("status", "--lake", theirs / "lake").returncode == 0
 
 
+def test_own_data_on_another_disk_are_backed_up_and_restored(theirs: Path) -> None:
+    lake, disk = theirs / "lake", theirs.parent / "disk"
+    (lake / "data").rename(disk)
+    (lake / "data").symlink_to(disk)
+    before = read_all(disk)
+    assert backups.backup(theirs.parent / "copy", str(lake)).copied == len(list(disk.rglob("*.parquet")))
+    assert backups.verify(theirs.parent / "copy").holds
+    with pytest.raises(WarehouseError, match="overlap"):
+        backups.backup(disk / "copy", str(lake))
+    lost = [path for path in disk.rglob("*.parquet") if "raw" in path.parts]
+    for path in lost:
+        path.unlink()
+    (lake / "catalog.sqlite").write_bytes(b"no database" * 500)
+    assert doctor.repair(str(lake), from_backup=theirs.parent / "copy").after.is_healthy
+    assert {name: text for name, text in read_all(disk).items() if name != "lake.json"} == {
+        name: text for name, text in before.items() if name != "lake.json"
+    }
+    assert warehouse.open(str(lake)).sql("select count(*) from patients").fetchall() == [(3,)]
+
+
 def test_files_wait_in_no_airlock_that_is_a_link(theirs: Path, here: Chest) -> None:
     with nothing_of_mine_changes(theirs) as mine:
         (theirs / "lake/airlock").symlink_to(mine)

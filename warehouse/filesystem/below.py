@@ -15,7 +15,8 @@ from pathlib import Path
 SMALL = 4096
 _LINK, _OTHER = "a link", "neither a file nor a folder"
 _FILE: int = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-_FOLDER: int = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+#: By O_PATH, a folder is passed through that may not be listed.
+_FOLDER: int = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 #: Not on Windows, where paths are used as they are.
 _HAS_HANDLES = os.open in os.supports_dir_fd
 
@@ -46,7 +47,7 @@ def open_below(root: Path | str, name: str) -> io.BufferedReader:
 
 def _open(root: Path, above: list[str], last: str) -> int:
     """Open a file folder by folder, so that none is exchanged for a link in between."""
-    folder = _open_folder(root, above) if _HAS_HANDLES else None
+    folder = _open_folder(root, above) if above and _HAS_HANDLES else None
     try:
         if folder is None and any(root.joinpath(*above[: n + 1]).is_symlink() for n in range(len(above))):
             raise OddPathError(root.joinpath(*above, last))

@@ -21,7 +21,7 @@ from warehouse.errors import LakeError
 from warehouse.filesystem import below
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import find_catalogue
-from warehouse.lake.text_files import read_text, read_text_of_folder, write_text
+from warehouse.lake.text_files import read_text, read_text_of_folder, write_text, write_text_of_folder
 
 #: The file that names the lake of a data path.
 MARK = "lake.json"
@@ -86,8 +86,17 @@ def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
         now = read_identity(con, location)
         if read_mark(con, location.data_path) == now:
             return False
-        write_text(con, location.data_path + MARK, json.dumps({"lake": now[0], "snapshot": now[1]}))
+        write_text(con, location.data_path + MARK, _render_mark(*now))
     return True
+
+
+def write_mark_of_folder(data_path: str, lake: str, newest: int) -> None:
+    """Write the mark of a data path that is a folder, without a connection; OSError if that fails."""
+    write_text_of_folder(Path(data_path, MARK), _render_mark(lake, newest))
+
+
+def _render_mark(lake: str, newest: int) -> str:
+    return json.dumps({"lake": lake, "snapshot": newest})
 
 
 def require_within(con: duckdb.DuckDBPyConnection, location: Location) -> None:

@@ -44,5 +44,10 @@ def write_text(con: duckdb.DuckDBPyConnection, where: str, text: str) -> None:
         query = sql_files.read_statements(_SQL)["write_text"]
         con.execute(sql_files.fill(query, path=sql_files.literal(where), text=sql_files.literal(text)))
     else:
-        with files.write_text_atomically(Path(where), may_stream=False) as file:
-            file.write(text + "\n")
+        write_text_of_folder(Path(where), text)
+
+
+def write_text_of_folder(path: Path, text: str) -> None:
+    """The same for a file in a folder, without a connection."""
+    with files.write_text_atomically(path, may_stream=False) as file:
+        file.write(text + "\n")

@@ -103,8 +103,8 @@ def _require_backup_possible(place: Location, target: Path) -> None:
         )
     if not store.exists(place):
         raise LakeError(f"There is no lake at {place.name}. Check --lake or CHEST_LAKE.")
-    source, there = place.folder.resolve(), target.resolve()
-    if there.is_relative_to(source) or source.is_relative_to(there):
+    there, sources = target.resolve(), (place.folder.resolve(), Path(place.data_path).resolve())
+    if any(there.is_relative_to(source) or source.is_relative_to(there) for source in sources):
         raise UsageError(f"{target} and the lake {place.name} overlap. Choose another folder.")
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file. Choose a folder.")

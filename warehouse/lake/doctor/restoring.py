@@ -78,7 +78,8 @@ def restore_catalogue(location: Location, backup: Path) -> Content:
                 _copy_whole(location, backup, path, size, known.get(DATA + path))
         _keep_damaged(location.catalogue)
         files.place_file(part / CATALOGUE, location.catalogue)
-    (Path(location.data_path) / data_path.MARK).unlink(missing_ok=True)  # it names a newer snapshot; written again
+    files.make_folder(location.data_path)
+    data_path.write_mark_of_folder(location.data_path, content.identity, content.newest)  # it may name a newer snapshot
     return content
 
 
