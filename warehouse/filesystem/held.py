@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 from warehouse.filesystem.files import open_to_read
 
@@ -41,16 +42,21 @@ def write_file(target: Path, content: bytes) -> None:
 
 def copy_file(source: Path, target: Path) -> tuple[int, str]:
     """Copy a file to a new one; returns its size and SHA-256. OSError if it exists, or the source is no file."""
-    hashed, size = hashlib.sha256(), 0
     with open_to_read(source) as given:
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        with os.fdopen(handle, "wb") as taken:
-            while chunk := given.read(_CHUNK):
-                hashed.update(chunk)
-                size += len(chunk)
-                taken.write(chunk)
-            taken.flush()
-            os.fsync(taken.fileno())
+        return copy_opened(given, target)
+
+
+def copy_opened(given: IO[bytes], target: Path) -> tuple[int, str]:
+    """The same for a file that is open."""
+    hashed, size = hashlib.sha256(), 0
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with os.fdopen(handle, "wb") as taken:
+        while chunk := given.read(_CHUNK):
+            hashed.update(chunk)
+            size += len(chunk)
+            taken.write(chunk)
+        taken.flush()
+        os.fsync(taken.fileno())
     target.chmod(_find_mode(target))
     return size, hashed.hexdigest()
 

@@ -42,7 +42,7 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     """
     if not location.is_postgres:
         for name in (CATALOGUE, READ_COPY):
-            journals.require_own_journals(location.catalogue.with_name(name))
+            journals.require_own_files(location.catalogue.with_name(name))
     limit = settings.memory_limit_mb or memory_mb
     config = {"memory_limit": f"{limit}MB"} if limit else {}
     con = open_connection({**config, "allow_unsigned_extensions": "true", "threads": "1"})

@@ -19,9 +19,10 @@ import duckdb
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
+from warehouse.filesystem import below
 from warehouse.lake.location import CATALOGUE, Location
 from warehouse.lake.snapshots import find_catalogue
-from warehouse.lake.text_files import read_text, write_text
+from warehouse.lake.text_files import read_text, read_text_of_folder, write_text, write_text_of_folder
 from warehouse.text import escape_controls
 
 #: The file that names the lake of a data path.
@@ -90,8 +91,17 @@ def write_mark(con: duckdb.DuckDBPyConnection, location: Location) -> bool:
         now = read_identity(con, location)
         if read_mark(con, location.data_path) == now:
             return False
-        write_text(con, location.data_path + MARK, json.dumps({"lake": now[0], "snapshot": now[1]}))
+        write_text(con, location.data_path + MARK, _render_mark(*now))
     return True
+
+
+def write_mark_of_folder(data_path: str, lake: str, newest: int) -> None:
+    """Write the mark of a data path that is a folder, without a connection; OSError if that fails."""
+    write_text_of_folder(Path(data_path, MARK), _render_mark(lake, newest))
+
+
+def _render_mark(lake: str, newest: int) -> str:
+    return json.dumps({"lake": lake, "snapshot": newest})
 
 
 def require_within(con: duckdb.DuckDBPyConnection, location: Location) -> None:
@@ -110,33 +120,43 @@ def require_within(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         )
 
 
-def require_unlinked(con: duckdb.DuckDBPyConnection, location: Location) -> None:
-    """Raise LakeError if the data of a lake are beyond a link that is not certainly its own; for a writer, before it
-    writes anything."""
-    if odd := find_odd_link(con, location):
-        raise LakeError(f"The lake {location.name} cannot be written: {odd[0]} {odd[1]}")
+def require_unlinked(location: Location, what: str = "written") -> None:
+    """Raise LakeError if a link at or below the data path may lead to files that are not the lake's."""
+    if odd := find_odd_link(location):
+        raise LakeError(f"The lake {location.name} cannot be {what}: {odd[0]} {odd[1]}")
 
 
-def find_odd_link(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, str] | None:
-    """Whether the data of a lake in a folder are, by a link, in a folder that is not certainly theirs: what is wrong,
-    and what to do.
+def find_odd_link(location: Location) -> tuple[str, str] | None:
+    """Whether data of a lake in a folder may be those of somebody else, by a link: what is wrong, and what to do.
 
-    Maintenance removes every Parquet file there that the catalogue does not list, and the link of somebody else's lake
-    may lead to one's own.
+    Maintenance removes every Parquet file that the catalogue does not list, a refresh writes into folders by their
+    names, and a link of somebody else's lake may lead to one's own files. So the data path may be a link to a folder
+    with the mark of a lake, and nothing below it may be one.
     """
-    if location.folder is None or not (linked := Path(location.data_path)).is_symlink():
+    if "://" in location.data_path:
         return None
-    target = linked.resolve()
-    if location.folder.resolve().is_relative_to(target):
-        why = "which the lake's own folder is in"
-    elif not read_mark(con, location.data_path):
-        why = f"which has no {MARK} of the lake"
-    else:
-        return None
-    return (
-        f"{linked} is a link to {target}, {why}. Maintenance would remove other files there.",
-        "If they are the lake's own, move them to the place of the link, or mount them there.",
-    )
+    linked = Path(location.data_path)
+    if location.folder and linked.is_symlink() and (why := _find_fault_of_link(location, linked.resolve())):
+        return (
+            f"{linked} is a link to {linked.resolve()}, {why}. Maintenance would remove other files there.",
+            "If they are the lake's own, move them to the place of the link, or mount them there.",
+        )
+    try:
+        found = below.find_odd_entry(linked)
+    except OSError as error:
+        raise LakeError(f"{error.filename or linked} cannot be listed: {error.strerror}.") from None
+    if found:
+        return (
+            f"{found[0]} is {found[1]}: what is read or written there would be outside of the lake.",
+            "Remove it, or put the lake's own files in its place.",
+        )
+    return None
+
+
+def _find_fault_of_link(location: Location, target: Path) -> str:
+    if location.folder and location.folder.resolve().is_relative_to(target):
+        return "which the lake's own folder is in"
+    return "" if read_mark_of_folder(location.data_path) else f"which has no {MARK} of the lake"
 
 
 def find_outside(con: duckdb.DuckDBPyConnection, location: Location) -> list[str]:
@@ -183,7 +203,9 @@ def read_mark(con: duckdb.DuckDBPyConnection, data_path: str) -> tuple[str, int]
     where = data_path + MARK
     try:
         return _parse_mark(where, read_text(con, where))
-    except (OSError, duckdb.Error) as error:
+    except OSError as error:
+        raise LakeError(f"{where} cannot be read: {error.strerror}.") from None
+    except duckdb.Error as error:
         raise LakeError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
 
 
@@ -191,7 +213,7 @@ def read_mark_of_folder(data_path: str) -> tuple[str, int] | None:
     """The same for a data path that is a folder, without a connection."""
     path = Path(data_path, MARK)
     try:
-        return _parse_mark(str(path), path.read_text("utf-8", "replace") if path.exists() else None)
+        return _parse_mark(str(path), read_text_of_folder(path))
     except OSError as error:
         raise LakeError(f"{path} cannot be read: {error.strerror}.") from None
 

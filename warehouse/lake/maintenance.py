@@ -247,5 +247,5 @@ def _measure_space(con: duckdb.DuckDBPyConnection, place: location.Location) -> 
         files = sql_files.literal(f"{place.data_path}**/*.parquet")
         row = fetch_first(con.execute(sql_files.fill(sql_files.read_statements(_SQL)["stored"], files=files)))
         return Space(int(row[0]), int(row[1])) if row else Space(0, 0)
-    sizes = [path.stat().st_size for path in Path(place.data_path).rglob("*.parquet")]
+    sizes = [path.lstat().st_size for path in Path(place.data_path).rglob("*.parquet")]
     return Space(len(sizes), sum(sizes))

@@ -26,13 +26,14 @@ from warehouse.lake.text_files import read_text, write_text
 KEY = "lake.key"
 #: The setting of the catalogue with the secret of an encrypted lake.
 _SETTING = "chest_key"
-_FORM = re.compile("[0-9a-f]{64}")
+#: The form of the secret.
+FORM = re.compile("[0-9a-f]{64}")
 
 
 def make_secret(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     """Make the secret of a lake unless it has one. Never fails: without it, no digest is shown."""
     with contextlib.suppress(duckdb.Error, OSError, UnicodeError):
-        if not _FORM.fullmatch(_read(con, location)):
+        if not FORM.fullmatch(_read(con, location)):
             text = secrets.token_hex(32)
             if encryption.is_encrypted(con):
                 encryption.add_setting(con, location, _SETTING, text)
@@ -46,7 +47,7 @@ def read_secret(con: duckdb.DuckDBPyConnection, location: Location) -> bytes | N
         secret = _read(con, location)
     except (duckdb.Error, OSError, UnicodeError):
         return None
-    return bytes.fromhex(secret) if _FORM.fullmatch(secret) else None
+    return bytes.fromhex(secret) if FORM.fullmatch(secret) else None
 
 
 def compute_digest(secret: bytes, text: str) -> str:

@@ -170,8 +170,7 @@ def _attach_to_write(
 ) -> None:
     """Attach the lake, creating it if allowed, check that catalogue and data path belong together, and upgrade it."""
     is_new = not _attach_existing(con, location)
-    if not is_new:
-        data_path.require_unlinked(con, location)
+    data_path.require_unlinked(location)
     if not is_new and migrations.read_version(con):
         data_path.require_match(con, location)
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from warehouse.errors import LakeError, SourceError
+from warehouse.filesystem import below
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ class Storage(Protocol):
     """Where the files of a lake are. Names are as in `ListedFile.path`."""
 
     def list_files(self) -> dict[str, int]:
-        """The size of every file below the data path, whatever it is; LakeError if that cannot be listed."""
+        """The size of every regular file below the data path; LakeError if that cannot be listed."""
 
     def hash_file(self, name: str) -> Checksum | None:
-        """Read a file; None if it does not exist, LakeError if it cannot be read."""
+        """Read a file; None if it does not exist or is no file of its own, LakeError if it cannot be read."""
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
@@ -81,19 +82,19 @@ class Folder:
         for above, _, names in os.walk(self._root, onerror=_raise):
             for name in names:
                 path = Path(above, name)
-                with contextlib.suppress(FileNotFoundError):
-                    found[path.relative_to(self._root).as_posix()] = path.stat().st_size
+                if (size := below.find_size(path)) is not None:
+                    found[path.relative_to(self._root).as_posix()] = size
         return found
 
     def hash_file(self, name: str) -> Checksum | None:
         """Read a file in chunks."""
         hashed, size = hashlib.sha256(), 0
         try:
-            with (self._root / name).open("rb", buffering=0) as file:
+            with below.open_below(self._root, name) as file:
                 while chunk := file.read(_CHUNK):
                     hashed.update(chunk)
                     size += len(chunk)
-        except FileNotFoundError:
+        except (FileNotFoundError, below.OddPathError):
             return None
         except OSError as error:
             raise LakeError(f"{self._root / name} cannot be read: {error.strerror}.") from None

@@ -8,16 +8,18 @@ import duckdb
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
-from warehouse.filesystem import files
+from warehouse.filesystem import below, files
 
 _SQL = "store/data_path.sql"
 
 
 def read_text(con: duckdb.DuckDBPyConnection, where: str) -> str | None:
-    """Read a file; None if there is none, OSError or duckdb.Error if it cannot be read."""
+    """Read a file; None if there is none, OSError or duckdb.Error if it cannot be read.
+
+    In a folder, only a regular file of some kB is read: it may be somebody else's lake.
+    """
     if "://" not in where:
-        path = Path(where)
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+        return read_text_of_folder(Path(where))
     try:
         query = sql_files.fill(sql_files.read_statements(_SQL)["read_text"], path=sql_files.literal(where))
         row = fetch_first(con.execute(query))
@@ -28,11 +30,24 @@ def read_text(con: duckdb.DuckDBPyConnection, where: str) -> str | None:
     return str(row[0]) if row else ""
 
 
+def read_text_of_folder(path: Path) -> str | None:
+    """The same for a file in a folder, without a connection."""
+    try:
+        return below.read_small(path.parent, path.name).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+
+
 def write_text(con: duckdb.DuckDBPyConnection, where: str, text: str) -> None:
     """Write a file of one line, with the permissions of CHEST_SHARE; OSError or duckdb.Error if that fails."""
     if "://" in where:
         query = sql_files.read_statements(_SQL)["write_text"]
         con.execute(sql_files.fill(query, path=sql_files.literal(where), text=sql_files.literal(text)))
     else:
-        with files.write_text_atomically(Path(where)) as file:
-            file.write(text + "\n")
+        write_text_of_folder(Path(where), text)
+
+
+def write_text_of_folder(path: Path, text: str) -> None:
+    """The same for a file in a folder, without a connection."""
+    with files.write_text_atomically(path, may_stream=False) as file:
+        file.write(text + "\n")

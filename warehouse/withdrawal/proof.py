@@ -17,6 +17,7 @@ import duckdb
 from warehouse.engine import sql_files
 from warehouse.engine.programs import run_apart
 from warehouse.engine.rows import fetch_first
+from warehouse.filesystem import below
 from warehouse.lake.location import READ_COPY, Location, parse_address
 from warehouse.lake.stored_files import open_storage
 from warehouse.withdrawal import catalogue as catalogues
@@ -122,11 +123,12 @@ def _search_files(
 
 
 def _list_paths(lake: Location, settings: Settings) -> list[str]:
-    """Every file of a lake but those of its catalogue, which this process must not open."""
+    """Every regular file of a lake but those of its catalogue, which this process must not open."""
     paths = {f"{lake.data_path}{name}" for name in open_storage(lake, settings).list_files()}
     if lake.folder:
         theirs = set(_list_catalogue_files(lake.catalogue))
-        paths |= {str(path) for path in lake.folder.rglob("*") if path.is_file() and path not in theirs}
+        regular = (path for path in lake.folder.rglob("*") if below.find_size(path) is not None)
+        paths |= {str(path) for path in regular if path not in theirs}
     return sorted(paths)
 
 

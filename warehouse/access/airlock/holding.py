@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.errors import LakeError, ManifestError, UsageError
-from warehouse.filesystem import held
-from warehouse.filesystem.files import open_to_read
+from warehouse.filesystem import below, held
 from warehouse.lake.location import Location
 from warehouse.settings import Settings
 
@@ -30,12 +29,18 @@ class Held:
 
 
 def find_folder(place: Location, settings: Settings) -> Path:
-    """Where files of a lake wait: CHEST_AIRLOCK, or `airlock` in the folder of the lake; UsageError without either."""
+    """Where files of a lake wait: CHEST_AIRLOCK, or `airlock` in the folder of the lake.
+
+    UsageError without either, or if the latter is a link: the lake may be somebody else's.
+    """
     if settings.airlock:
         return Path(settings.airlock).expanduser().absolute()
     if place.folder is None:
         raise UsageError(f"{place.name} has no folder of its own. Name one for the airlock:  CHEST_AIRLOCK=/PATH")
-    return place.folder / "airlock"
+    folder = place.folder / "airlock"
+    if folder.is_symlink():
+        raise UsageError(f"{folder} is a link. If the airlock is what it leads to, name that:  CHEST_AIRLOCK=/PATH")
+    return folder
 
 
 def copy_files(folder: Path, paths: Sequence[Path]) -> list[Path]:
@@ -85,8 +90,7 @@ def hold_bytes(folder: Path, request: str, name: str, content: bytes) -> None:
 def read_bytes(folder: Path, request: str, name: str) -> bytes | None:
     """Read what is kept beside the files of a request; None if there is nothing of that name."""
     try:
-        with open_to_read(folder / request / name) as file:
-            return file.read()
+        return below.read_small(folder, f"{request}/{name}", MOST_MB << 20)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -104,7 +108,8 @@ def release_files(folder: Path, request: str, given: Sequence[Held], target: Pat
         if file.name != Path(file.name).name or file.name in ("", "..") or request != Path(request).name:
             raise ManifestError(f"Request {request!r} has a file {file.name!r}, which is no name. Request it again.")
         try:
-            found = Held(file.name, *held.copy_file(folder / request / file.name, target / file.name))
+            with below.open_below(folder, f"{request}/{file.name}") as kept:
+                found = Held(file.name, *held.copy_opened(kept, target / file.name))
         except OSError as error:
             raise LakeError(f"{file.name} of request {request} cannot be read: {error.strerror}.") from None
         if found != file:

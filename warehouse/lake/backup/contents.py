@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 from warehouse.engine.programs import run_apart
 from warehouse.engine.sql_files import read_statements
 from warehouse.errors import DamagedError, LakeError
+from warehouse.filesystem import below, files
 from warehouse.lake import connection, file_records, journals, stored_sql
 from warehouse.lake.backup import sqlite_catalog
 from warehouse.lake.location import Location
 from warehouse.settings import Settings
+from warehouse.text import escape_controls
 
 #: Marks a folder as a backup.
 MARK = "BACKUP.txt"
@@ -24,6 +27,13 @@ SUMS = "SHA256SUMS"
 _FREE_PART = 0.25
 #: The folder of a lake's data files.
 DATA = "data/"
+#: The paths below it that DuckLake and this package give to files: in folders, none of them hidden.
+_OWN_PATH = re.compile(
+    r"(?:[^/\\\x00-\x1f.][^/\\\x00-\x1f]*/)+ducklake-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:-delete)?\.parquet"
+)
+#: More than the checksums of any backup have.
+_MOST_SUMS = 256 << 20
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,7 @@ def _request(catalogue: Path, **asked: object) -> dict[str, Any]:
 
     LakeError if that process cannot do it (the catalogue stays locked, memory runs out): no damage is shown by this.
     """
-    journals.require_own_journals(catalogue)
+    journals.require_own_files(catalogue)
     request = {"catalogue": str(catalogue), "odd": stored_sql.find_odd_entries("sqlite_master"), **asked}
     answer: dict[str, Any] = run_apart(sqlite_catalog.__file__, request, f"reading the catalogue {catalogue}")
     return answer
@@ -78,9 +88,11 @@ def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
     """The content of a catalogue; with `copy`, of a consistent copy made there. DamagedError when it cannot be read."""
     queries = read_statements("backup/catalogue.sql")
     answer = _ask(catalogue, copy=str(copy) if copy else None, queries=queries)
-    if any(path is None or path.startswith("/") or ".." in path.split("/") for path, _ in answer["files"]):
+    if odd := [path for path, size in answer["files"] if not is_own_path(path) or type(size) is not int or size < 0]:
         raise LakeError(
-            f"{catalogue} lists files outside the lake's folder. Such a lake cannot be backed up with chest backup."
+            f"{catalogue} lists what is no data file in the lake's folder, such as "
+            f"{escape_controls(str(odd[0] or 'a file by its whole path')[:200], keep_lines=False)}. "
+            "Such a lake can be neither backed up with chest backup nor restored."
         )
     return Content(
         files=dict(answer["files"]),
@@ -93,17 +105,64 @@ def read_contents(catalogue: Path, copy: Path | None = None) -> Content:
 
 
 def read_checksums(target: Path) -> dict[str, str]:
-    """The checksums of the last backup, by name; empty for a new one."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = (target / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-        return {name: found for found, _, name in (line.partition("  ") for line in lines)}
-    return {}
+    """The checksums of the last backup, by name; empty for a new one. LakeError if they cannot be read."""
+    try:
+        lines = below.read_small(target, SUMS, _MOST_SUMS).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise LakeError(f"{target / SUMS} cannot be read: {error.strerror}.") from None
+    return {name: found for found, _, name in (line.partition("  ") for line in lines)}
 
 
-def compute_digest(path: Path) -> str:
-    """The SHA-256 of a file, which must not be the catalogue of a lake (sqlite_catalog.py gives the reason)."""
-    with path.open("rb") as file:
+def is_own_path(path: object) -> bool:
+    """Whether this is the path of a data file below a data path, as a lake of ours has it."""
+    return isinstance(path, str) and bool(_OWN_PATH.fullmatch(path))
+
+
+def find_odd_entry(target: Path) -> str:
+    """What in the data of a backup is a link or the like, as a sentence; "" if nothing is. LakeError if that cannot be
+    listed."""
+    data = target / DATA
+    try:
+        found = (str(data), "a link") if data.is_symlink() else below.find_odd_entry(data)
+    except OSError as error:
+        raise LakeError(f"{error.filename or data} cannot be listed: {error.strerror}.") from None
+    return f"{found[0]} is {found[1]}, which no backup has." if found else ""
+
+
+def compute_digest(root: Path, name: str) -> str:
+    """The SHA-256 of a file below a folder, which must not be the catalogue of a lake (sqlite_catalog.py gives the
+    reason); OSError if it cannot be read, or is a link."""
+    with below.open_below(root, name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_file(root: Path, name: str, target: Path, size: int, digest: str = "") -> str | None:
+    """Copy a file below a folder, atomically; returns its SHA-256.
+
+    None, and no copy, if it has another size, or another digest than this one. FileNotFoundError if it is not there,
+    LakeError if it cannot be read or is a link, OSError if the copy cannot be written.
+    """
+    try:
+        given = below.open_below(root, name)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LakeError(f"{root / name} cannot be read: {error.strerror}.") from None
+    hashed = hashlib.sha256()
+    with contextlib.suppress(_OtherFileError), given, files.write_atomically(target, may_stream=False) as taken:
+        while taken.tell() <= size and (chunk := given.read(_CHUNK)):
+            hashed.update(chunk)
+            taken.write(chunk)
+        if taken.tell() != size or digest not in ("", hashed.hexdigest()):
+            raise _OtherFileError
+        return hashed.hexdigest()
+    return None
+
+
+class _OtherFileError(Exception):
+    """A file is not the one that was to be copied."""
 
 
 def read_written(catalogue: Path, data: str, settings: Settings) -> dict[str, str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import DamagedError, LakeBusyError, LakeError, UsageError
-from warehouse.filesystem import files
-from warehouse.lake import locks, secret, store
+from warehouse.filesystem import below, files
+from warehouse.lake import data_path, locks, secret, store
 from warehouse.lake.backup import known
 from warehouse.lake.backup.contents import (
     DATA,
@@ -19,6 +20,8 @@ from warehouse.lake.backup.contents import (
     SUMS,
     Content,
     compute_digest,
+    copy_file,
+    find_odd_entry,
     read_checksums,
     read_contents,
     read_written,
@@ -27,7 +30,6 @@ from warehouse.lake.location import CATALOGUE, Location, parse_address
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
 
-_CHUNK = 1 << 20
 #: How many damaged files an error names.
 _NAMED = 20
 #: How often the backup starts again because of maintenance.
@@ -101,13 +103,16 @@ def _require_backup_possible(place: Location, target: Path) -> None:
         )
     if not store.exists(place):
         raise LakeError(f"There is no lake at {place.name}. Check --lake or CHEST_LAKE.")
-    source, there = place.folder.resolve(), target.resolve()
-    if there.is_relative_to(source) or source.is_relative_to(there):
+    there, sources = target.resolve(), (place.folder.resolve(), Path(place.data_path).resolve())
+    if any(there.is_relative_to(source) or source.is_relative_to(there) for source in sources):
         raise UsageError(f"{target} and the lake {place.name} overlap. Choose another folder.")
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file. Choose a folder.")
     if target.exists() and not (target / MARK).exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty and not a backup (it has no {MARK}). Choose another folder.")
+    data_path.require_unlinked(place, "backed up")
+    if odd := find_odd_entry(target):
+        raise UsageError(f"{odd} Remove it, or choose another folder.")
 
 
 @contextlib.contextmanager
@@ -128,10 +133,12 @@ def _update(place: Location, target: Path, part: Path, settings: Settings, progr
         part.unlink(missing_ok=True)
         content = read_contents(place.catalogue, part)
         _require_continuation(content, old, target)
+        _require_own_files(place, content)
         try:
             written = read_written(part, place.data_path, settings)
+            key = _read_key(Path(place.data_path))
             digests, copied = _copy_files(content, written, Path(place.data_path), target, progress)
-            digests |= _copy_key(Path(place.data_path), target)
+            digests |= _write_key(key, target)
         except _GoneError as error:
             gone = error
             continue
@@ -164,6 +171,18 @@ def _require_continuation(content: Content, old: Content | None, target: Path) -
         )
 
 
+def _require_own_files(place: Location, content: Content) -> None:
+    """Raise LakeError if the data path is a link to the files of another lake."""
+    if not Path(place.data_path).is_symlink():
+        return
+    mark = data_path.read_mark_of_folder(place.data_path)
+    if not mark or mark[0] != content.identity:
+        raise LakeError(
+            f"The lake {place.name} cannot be backed up: {place.data_path} is a link to the files of another lake. "
+            "Put its own files in the place of the link."
+        )
+
+
 def _copy_files(
     content: Content, written: dict[str, str], source: Path, target: Path, progress: Progress
 ) -> tuple[dict[str, str], list[str]]:
@@ -177,14 +196,15 @@ def _copy_files(
     for done, (path, size) in enumerate(content.files.items(), 1):
         name = DATA + path
         there = target / name
-        if there.exists() and there.stat().st_size == size:
+        if below.find_size(there) == size:
             # Copied completely by an earlier run that was interrupted before it wrote the checksum.
-            digests[name] = known.get(name) or compute_digest(there)
+            digests[name] = known.get(name) or compute_digest(target, name)
         if digests.get(name) is None or written.get(path, digests[name]) != digests[name]:
             files.make_folder(there.parent, below=target)
-            digests[name], is_whole = _copy_file(source / path, there, size)
             copied.append(path)
-            if not is_whole or written.get(path, digests[name]) != digests[name]:
+            if digest := _copy_file(source, path, there, size, written.get(path, "")):
+                digests[name] = digest
+            else:
                 there.unlink(missing_ok=True)
                 damaged.append(path)
         progress("copying", done, len(content.files))
@@ -197,40 +217,47 @@ def _copy_files(
     return digests, copied
 
 
-def _copy_key(source: Path, target: Path) -> dict[str, str]:
-    """Copy the key, with which the standing list of withdrawals is read; returns its checksum, if there is a key."""
+def _read_key(source: Path) -> str:
+    """Read the key, with which the standing list of withdrawals is read; "" if there is none."""
     try:
-        text = (source / secret.KEY).read_text(encoding="utf-8")
+        text = below.read_small(source, secret.KEY).decode("ascii", "replace")
     except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise LakeError(f"{source / secret.KEY} cannot be read: {error.strerror}.") from None
+    if not secret.FORM.fullmatch(text.strip()):
+        raise DamagedError(
+            f"The lake's key ({source / secret.KEY}) is not one. Put it back from the last backup, or remove it: the "
+            "next refresh makes another."
+        )
+    return text
+
+
+def _write_key(text: str, target: Path) -> dict[str, str]:
+    """Write the key, if there is one; returns its checksum."""
+    if not text:
         return {}
-    except UnicodeError:
-        raise DamagedError(f"The lake's key ({secret.KEY}) is damaged. {_EXAMINE}") from None
     files.make_folder(target / DATA, below=target)
     _replace(target / DATA / secret.KEY, text)
     return {DATA + secret.KEY: hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _copy_file(source: Path, target: Path, size: int) -> tuple[str, bool]:
-    """Copy one file atomically; returns its SHA-256, and whether it has the size that the catalogue lists."""
-    hashed = hashlib.sha256()
+def _copy_file(source: Path, name: str, target: Path, size: int, digest: str) -> str | None:
+    """Copy one file; returns its SHA-256, None if it is not what the catalogue lists."""
     try:
-        given = source.open("rb")
+        return copy_file(source, name, target, size, digest)
     except FileNotFoundError:
-        raise _GoneError(source) from None
-    with given, files.write_atomically(target) as taken:
-        while chunk := given.read(_CHUNK):
-            hashed.update(chunk)
-            taken.write(chunk)
-        is_whole = taken.tell() == size
-    return hashed.hexdigest(), is_whole
+        raise _GoneError(source / name) from None
 
 
 def _prune(data: Path, content: Content) -> int:
     """Remove the files that no snapshot of the lake needs any more; returns how many."""
+    needed = {*content.files, secret.KEY}
     extra = [
         path
-        for path in data.rglob("*")
-        if path.is_file() and path.relative_to(data).as_posix() not in {*content.files, secret.KEY}
+        for above, _, names in os.walk(data)
+        for path in (Path(above, name) for name in names)
+        if path.relative_to(data).as_posix() not in needed
     ]
     for path in extra:
         path.unlink()
@@ -238,5 +265,5 @@ def _prune(data: Path, content: Content) -> int:
 
 
 def _replace(path: Path, text: str) -> None:
-    with files.write_text_atomically(path) as file:
+    with files.write_text_atomically(path, may_stream=False) as file:
         file.write(text)

@@ -6,13 +6,14 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse.filesystem import files
+from warehouse.filesystem import below, files
 
 if TYPE_CHECKING:
     from warehouse.lake.location import Location
 
 #: The file in the folder of the lake, with the folder of a backup on each line.
 NAME = "backups.txt"
+_MOST_BYTES = 64 << 10
 
 
 def list_known(place: Location) -> list[str]:
@@ -20,7 +21,7 @@ def list_known(place: Location) -> list[str]:
     if place.folder is None:
         return []
     with contextlib.suppress(OSError, UnicodeError):
-        return [line for line in (place.folder / NAME).read_text(encoding="utf-8").splitlines() if line]
+        return [line for line in below.read_small(place.folder, NAME, _MOST_BYTES).decode().splitlines() if line]
     return []
 
 
@@ -29,5 +30,5 @@ def remember(place: Location, folder: Path) -> None:
     known = list_known(place)
     if place.folder is None or str(folder) in known:
         return
-    with contextlib.suppress(OSError), files.write_text_atomically(place.folder / NAME) as file:
+    with contextlib.suppress(OSError), files.write_text_atomically(place.folder / NAME, may_stream=False) as file:
         file.write("".join(f"{one}\n" for one in (*known, folder)))

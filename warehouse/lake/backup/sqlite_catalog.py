@@ -46,7 +46,8 @@ def shrink(catalogue: Path, odd: str, least: float) -> dict[str, Any]:
 
 def query(catalogue: Path, odd: str, queries: dict[str, str]) -> dict[str, Any]:
     """The rows of each query, and the SHA-256 of the file."""
-    digest = hashlib.sha256(catalogue.read_bytes()).hexdigest()
+    with catalogue.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     with contextlib.closing(_open(catalogue, odd)) as con:  # for the same reason
         return {"sha256": digest} | {name: con.execute(query).fetchall() for name, query in queries.items()}
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import DamagedError, UsageError, WarehouseError
+from warehouse.filesystem import below
 from warehouse.lake import store
 from warehouse.lake.backup.contents import (
     DATA,
     MARK,
     Content,
     compute_digest,
+    find_odd_entry,
     read_checksums,
     read_contents,
     read_written,
@@ -51,6 +53,8 @@ def verify(folder: str | Path, *, settings: Settings | None = None, progress: Pr
         content = read_contents(target / CATALOGUE)
     except DamagedError as error:
         return Verified(str(target), None, 0, 0, (str(error),))
+    if odd := find_odd_entry(target):
+        return Verified(str(target), content.published, len(content.files), sum(content.files.values()), (odd,))
     known = read_checksums(target)
     settings = settings or load_settings()
     written = _read_written(target, settings)
@@ -73,12 +77,12 @@ def _read_written(target: Path, settings: Settings) -> dict[str, str]:
 
 def _find_faults(target: Path, path: str, size: int, known: dict[str, str], written: dict[str, str]) -> list[str]:
     name = DATA + path
-    file = target / name
-    if not file.exists():
+    found = below.find_size(target / name)
+    if found is None:
         return [f"{name} is missing."]
-    if (found := file.stat().st_size) != size:
+    if found != size:
         return [f"{name} has {found:,} bytes instead of {size:,}."]
-    digest = compute_digest(file)
+    digest = compute_digest(target, name)
     if known.get(name) != digest:
         return [f"{name} was changed: its checksum differs."]
     if written.get(path, digest) != digest:

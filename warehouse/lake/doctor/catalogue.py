@@ -82,7 +82,7 @@ def find_place_faults(con: duckdb.DuckDBPyConnection, location: Location, stored
         lake, newest = data_path.read_identity(con, location)
         mark = data_path.read_mark(con, location.data_path)
         above = data_path.find_lake_above(con, location)
-        odd = data_path.find_odd_link(con, location)
+        odd = data_path.find_odd_link(location)
     except LakeError as error:
         yield Finding(Kind.PLACE, where, str(error), "See docs/operations.md, When something is wrong.")
         return

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from warehouse.errors import LakeError, UsageError
-from warehouse.filesystem import files
+from warehouse.filesystem import below, files
 from warehouse.lake import data_path
-from warehouse.lake.backup.contents import DATA, MARK, Content, compute_digest, read_checksums, read_contents
+from warehouse.lake.backup.contents import (
+    DATA,
+    MARK,
+    SUMS,
+    Content,
+    copy_file,
+    is_own_path,
+    read_checksums,
+    read_contents,
+)
 from warehouse.lake.doctor.findings import ASIDE, Finding
 from warehouse.lake.location import CATALOGUE, Location
-
-_CHUNK = 1 << 20
 
 
 def require_backup(folder: Path) -> Path:
@@ -27,58 +34,63 @@ def require_backup(folder: Path) -> Path:
 def put_back(location: Location, backup: Path, findings: Sequence[Finding]) -> list[str]:
     """Replace lost files of the lake by the backup's copies, as far as those are what was written; returns their paths.
 
-    The backup's own checksums decide: it was compared with the lake's when it was made.
+    The backup's own checksums decide: it was compared with the lake's when it was made. Only files of a lake of ours
+    are put back, and none where a link leads elsewhere: lake and backup may be somebody else's.
     """
-    if "://" in location.data_path:
+    if "://" in location.data_path or data_path.find_odd_link(location):
         return []
     known = read_checksums(backup)
     done = []
     for found in findings:
-        if found.file is None or not (digest := known.get(DATA + found.file.path)):
+        path = found.file.path if found.file else ""
+        if found.file is None or not is_own_path(path) or not (digest := known.get(DATA + path)):
             continue
-        source, target = backup / DATA / found.file.path, Path(location.data_path) / found.file.path
         with contextlib.suppress(FileNotFoundError):
-            if source.stat().st_size == found.file.size and compute_digest(source) == digest:
-                _copy(source, target, Path(location.data_path))
-                done.append(found.file.path)
+            if _copy(location, backup, path, found.file.size, digest):
+                done.append(path)
     return done
 
 
-def _copy(source: Path, target: Path, root: Path) -> None:
-    files.make_folder(target.parent, below=root)
-    with source.open("rb") as given, files.write_atomically(target, may_stream=False) as taken:
-        while chunk := given.read(_CHUNK):
-            taken.write(chunk)
+def _copy(location: Location, backup: Path, path: str, size: int, digest: str) -> bool:
+    """Copy a data file from a backup; false if the backup's is not what its checksums state."""
+    root = Path(location.data_path)
+    files.make_folder((root / path).parent, below=root)
+    return bool(copy_file(backup, DATA + path, root / path, size, digest))
 
 
 def restore_catalogue(location: Location, backup: Path) -> Content:
     """Replace a damaged catalogue by that of a backup, and put back the files that only the backup has.
 
     Returns what the catalogue lists. The damaged one is kept beside it. LakeError if the backup is of another lake, or
-    damaged itself.
+    damaged itself, or if the data of the lake may be elsewhere by a link.
     """
     if location.folder is None:
         raise UsageError(f"{location.name}: the catalogue is in PostgreSQL. Restore it with pg_restore.")
+    data_path.require_unlinked(location, "restored")
     with files.make_part_folder(location.folder) as part:
         content = read_contents(backup / CATALOGUE, part / CATALOGUE)
         if not content.is_sound:
             raise LakeError(f"The catalogue of the backup {backup} is damaged too. Name an older backup.")
         _require_same_lake(location, content, backup)
-        for name, size in content.files.items():
-            target = Path(location.data_path) / name
-            if not target.exists() or target.stat().st_size != size:
-                _copy_whole(backup, name, target, Path(location.data_path))
+        known = read_checksums(backup)
+        for path, size in content.files.items():
+            if below.find_size(Path(location.data_path) / path) != size:
+                _copy_whole(location, backup, path, size, known.get(DATA + path))
         _keep_damaged(location.catalogue)
         files.place_file(part / CATALOGUE, location.catalogue)
-    (Path(location.data_path) / data_path.MARK).unlink(missing_ok=True)  # it names a newer snapshot; written again
+    files.make_folder(location.data_path)
+    data_path.write_mark_of_folder(location.data_path, content.identity, content.newest)  # it may name a newer snapshot
     return content
 
 
-def _copy_whole(backup: Path, name: str, target: Path, root: Path) -> None:
+def _copy_whole(location: Location, backup: Path, path: str, size: int, digest: str | None) -> None:
     try:
-        _copy(backup / DATA / name, target, root)
+        if not digest or not _copy(location, backup, path, size, digest):
+            raise LakeError(
+                f"The backup {backup} is damaged: {DATA}{path} is not what {SUMS} states. Name an older backup."
+            )
     except FileNotFoundError:
-        raise LakeError(f"The backup {backup} is incomplete: {DATA}{name} is missing. Name an older backup.") from None
+        raise LakeError(f"The backup {backup} is incomplete: {DATA}{path} is missing. Name an older backup.") from None
 
 
 def _require_same_lake(location: Location, content: Content, backup: Path) -> None:
