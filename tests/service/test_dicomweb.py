@@ -14,6 +14,7 @@ from conftest import start_lake
 from served import PATIENT, Served, serve_thread
 
 import warehouse
+from warehouse.service.dicomweb import index
 
 UID = "1.2.826.0.1"
 
@@ -61,6 +62,17 @@ def test_statuses(served: Served, path: str, status: int, words: str) -> None:
     assert words in response.text
     if status >= 400:
         assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_an_index_is_the_same_however_the_lake_is_divided(
+    served: Served, served_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_IMAGES_A_PART", 7)
+    with serve_thread(served_lake) as in_parts:
+        for what in ("studies", "series", "instances"):
+            path = f"/asof/2020-12-31/dicomweb/{what}?limit=10000&includefield=all"
+            found, expected = (json.loads(one.get(path).text.replace(one.address, "")) for one in (in_parts, served))
+            assert found == expected, what
 
 
 def test_results_have_what_the_standard_requires(served: Served) -> None:
