@@ -1,28 +1,115 @@
 -- The SQL that a catalogue stores. One statement under each name; warehouse/lake/stored_sql.py runs them. `catalogue` is
 -- the schema where DuckLake keeps its own tables.
 
+-- name: attach file
+-- To read only; `busy` is in milliseconds.
+attach {{ path }} as examined (type sqlite, read_only, busy_timeout {{ busy }}); -- noqa: PRS
+
+-- name: detach file
+detach examined;
+
 -- name: entries
--- What a file of SQLite has that a catalogue does not: views, triggers, tables of an extension of SQLite, and tables whose
--- columns are not plain. Of indices only those of DuckLake's own keys: a query that reads nothing but what an index has is
--- answered from it, and it may have been made to disagree with its table. Asked by DuckDB of a catalogue before it is
--- attached, and by SQLite itself: so in the words of both.
+-- What a file of SQLite has, in the words of SQLite: DuckDB's own way to read a table does so by slices of its rows, and
+-- loses the last of them where there are a multiple of 122,880 numbers from the first to it (1.5.5).
 select
     type,
-    substr(name, 1, 63) as name
-from {{ entries }}
-where
-    not coalesce(
-        case type
-            when 'table' then regexp_full_match(sql, {{ plain_table }})
-            when 'index' then sql is null and regexp_full_match(name, {{ plain_index }})
-        end,
-        false
-    )
-limit 1;
+    name,
+    sql
+from sqlite_master;
 
--- name: scan
--- What stands in the place of `entries` for DuckDB.
-(select * from sqlite_scan({{ path }}, 'sqlite_master'))
+-- name: ask sqlite
+select * from sqlite_query({{ database }}, {{ query }});
+
+-- name: endings
+-- How many tables of a catalogue end with such a row; in the words of SQLite.
+select count(*) as n_tables
+from (
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_column
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_column_mapping
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_data_file
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_delete_file
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_file_column_stats
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_file_partition_value
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_files_scheduled_for_deletion
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_metadata
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_name_mapping
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_partition_column
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_schema
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_snapshot
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_snapshot_changes
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_table
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_table_column_stats
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_table_stats
+    union all
+    select
+        min(rowid) as first_row,
+        max(rowid) as last_row
+    from ducklake_view
+) as tables
+where last_row % 122880 = 0 or (last_row - first_row + 1) % 122880 = 0;
 
 -- name: relations
 -- The same of a catalogue in PostgreSQL, asked of its server: what a query reads there may depend on the query. In the
@@ -40,7 +127,7 @@ where
     )
 limit 1;
 
--- name: ask_postgres
+-- name: ask postgres
 select * from postgres_query({{ database }}, {{ query }});
 
 -- name: odd

@@ -178,6 +178,67 @@ def test_what_ducklake_would_take_for_sql_is_refused(statement: str, lake: Path,
     require_refusal(lake, here)
 
 
+#: DuckDB reads a table of SQLite by slices of so many rows, and loses the last where they end with it.
+SLICE = 122_880
+
+
+def test_a_view_where_duckdb_does_not_see_it_is_found(lake: Path, here: Chest) -> None:
+    change(lake, "alter table ducklake_view rename to theirs")
+    text = f"enable_logging(storage = 'file', storage_path = '{lake.parent}/theirs.d')"
+    change(lake, f"create view ducklake_view as select theirs.* from theirs, {text}")
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite", isolation_level=None)) as con:
+        con.execute("pragma writable_schema = on")
+        con.execute("update sqlite_master set rowid = ? where type = 'view'", (SLICE,))
+    require_refusal(lake, here)
+
+
+def test_a_row_where_duckdb_does_not_see_it_is_found(lake: Path, here: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would appear as soon as maintenance adds rows, which removes the file."""
+    monkeypatch.setenv("CHEST_THREADS", "4")
+    table = "ducklake_files_scheduled_for_deletion"
+    change(lake, f"insert into {table} values (1, 'a.parquet', 1, '2090-01-01 00:00:00+00')")
+    change(
+        lake,
+        f"insert into {table}(rowid, data_file_id, path, path_is_relative, schedule_start) "
+        "values (?, 2, ?, 0, '2020-01-01 00:00:00+00')",
+        SLICE,
+        str(lake.parent / "mine.csv"),
+    )
+    for words in (["maintain", "--keep-days", "0"], ["sql", "from patients"]):
+        refused = here(*words, "--lake", lake)
+        assert (refused.returncode, "outside its data path" in refused.stderr) == (2, True)
+    assert (lake.parent / "mine.csv").exists()
+
+
+def test_a_sound_catalogue_is_read_whole_by_several_threads(
+    lake: Path, here: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHEST_THREADS", "4")
+    with warehouse.open(str(lake)) as wh:
+        expected = wh.sql("select count(*) from clinical").fetchall()
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:
+        (row,) = con.execute(
+            "select max(rowid) from ducklake_data_file where end_snapshot is null and table_id = "
+            "(select table_id from ducklake_table where table_name = 'clinical')"
+        ).fetchone()
+        con.execute("update ducklake_data_file set rowid = ? where rowid = ?", (SLICE, row))
+    with warehouse.open(str(lake)) as wh:
+        assert wh.sql("select count(*) from clinical").fetchall() == expected
+
+
+@pytest.mark.parametrize("odd", ["a link", "a pipe"])
+def test_a_data_file_that_is_no_file_is_not_read(odd: str, lake: Path, here: Chest) -> None:
+    path = next((lake / "data").rglob("clinical/**/*.parquet"))
+    path.rename(lake.parent / "theirs.parquet")
+    if odd == "a link":
+        path.symlink_to(lake.parent / "theirs.parquet")
+    else:
+        os.mkfifo(path)
+    for words in (["sql", "from clinical"], ["export", "-o", lake.parent / "out"], ["status"]):
+        refused = here(*words, "--lake", lake)
+        assert (refused.returncode, "outside its data path" in refused.stderr) == (2, True), words
+
+
 @pytest.mark.parametrize("path", ["http://{address}/x.parquet", "s3://x/y?s3_endpoint={address}&s3_use_ssl=false"])
 def test_reading_a_lake_sends_no_request_to_an_address_in_it(
     path: str, lake: Path, here: Chest, monkeypatch: pytest.MonkeyPatch

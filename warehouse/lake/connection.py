@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,9 +71,13 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     return con
 
 
-def use_threads(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Let queries use the threads of the settings; without any, all cores."""
-    con.execute(f"set threads = {settings.threads}" if settings.threads else "reset threads")
+def use_threads(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings, spare: int = 0) -> None:
+    """Let queries of an attached lake use the threads of the settings; without any, all cores but so many.
+
+    It stays at one where DuckDB would lose a row of the catalogue otherwise.
+    """
+    if location.is_postgres or not stored_sql.may_lose_rows(con):
+        con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - spare)}")
 
 
 def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -177,7 +182,7 @@ def attach(
 def _attach_tables(con: duckdb.DuckDBPyConnection, catalogue: Path | None, statement: str) -> None:
     """Attach a catalogue that has nothing but tables; None is one in PostgreSQL, whose server runs what it has."""
     if catalogue:
-        stored_sql.require_tables(con, catalogue)
+        stored_sql.require_tables(con, catalogue, BUSY_MS)
     con.execute(statement)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -160,7 +161,8 @@ def _find_fault_of_link(location: Location, target: Path) -> str:
 
 
 def find_outside(con: duckdb.DuckDBPyConnection, location: Location) -> list[str]:
-    """The paths that the attached catalogue names and that are not below the data path, links resolved."""
+    """The paths that the attached catalogue names and that are not below the data path, links resolved, or that are a
+    link or a pipe themselves."""
     query = sql_files.fill(
         sql_files.read_statements(_SQL)["named"],
         catalogue=find_catalogue(location),
@@ -172,17 +174,25 @@ def find_outside(con: duckdb.DuckDBPyConnection, location: Location) -> list[str
     def is_within(path: str | None) -> bool:
         if path is None or not path.startswith(location.data_path):
             return False
-        below = path[len(location.data_path) :]
-        if not _PLAIN_PATH.fullmatch(below) or {".", ".."} & set(below.split("/")):
+        inner = path[len(location.data_path) :]
+        if not _PLAIN_PATH.fullmatch(inner) or {".", ".."} & set(inner.split("/")):
             return False
         if "://" in location.data_path:
             return True
         folder = os.path.dirname(path)  # noqa: PTH120 - of thousands of files
         if folder not in resolved:
             resolved[folder] = os.path.join(os.path.realpath(folder), "").startswith(os.path.join(root, ""))  # noqa: PTH118
-        return resolved[folder]
+        return resolved[folder] and _is_file_or_none(path)
 
     return sorted({str(path) for (path,) in con.execute(query).fetchall() if not is_within(path)})
+
+
+def _is_file_or_none(path: str) -> bool:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:  # it is not there, or its folder is not: a fault of another kind
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def read_identity(con: duckdb.DuckDBPyConnection, location: Location) -> tuple[str, int]:

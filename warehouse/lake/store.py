@@ -119,9 +119,9 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
     ):
         drop_read_copy(location, only_stale=True)
         con.execute("set preserve_insertion_order = false")
-        con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - 1)}")
         with explain_errors(location):
             _attach_to_write(con, location, settings, make, holder)
+            use_threads(con, location, settings, spare=1)
         secret.make_secret(con, location)
         try:
             yield con
@@ -228,7 +228,7 @@ def open_reader(
     try:
         with explain_errors(location):
             chosen = _attach_to_read(con, location, snapshot, unpublished)
-        use_threads(con, settings)
+            use_threads(con, location, settings)
         ignore_statistics(con)
     except BaseException:
         con.close()

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import functions, sql_files
-from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.lake.snapshots import ALIAS, find_catalogue
 from warehouse.text import escape_controls
@@ -37,14 +37,19 @@ _plain: set[bytes] = set()
 _MOST_PLAIN = 10_000
 
 
-#: A table of a file of SQLite whose columns are what they seem: names and types, at most a key, no values by default.
+#: What a catalogue in SQLite may have, each as `kind: statement`, or `kind name` where there is no statement: tables
+#: whose columns are what they seem (names and types, no values by default), and the indices that SQLite makes for the
+#: keys of DuckLake's tables, each a number.
+_NAME = r'("[^"]+"|[A-Za-z_][A-Za-z0-9_]*)'
 _COLUMN = (
-    r'("[^"]+"|[A-Za-z_][A-Za-z0-9_]*) (BIGINT|INTEGER|SMALLINT|TINYINT|BOOLEAN|DOUBLE|FLOAT|VARCHAR|TEXT|BLOB|UUID|'
-    r"DATE|TIMESTAMP|TIMESTAMP WITH TIME ZONE|TIME)( PRIMARY KEY)?( NOT NULL)?( DEFAULT NULL)?"
+    rf"{_NAME} (BIGINT|INTEGER|SMALLINT|TINYINT|BOOLEAN|DOUBLE|FLOAT|VARCHAR|TEXT|BLOB|UUID|DATE|TIME|TIMESTAMP|"
+    r"TIMESTAMP WITH TIME ZONE)( NOT NULL)?( DEFAULT NULL)?"
 )
-_PLAIN_TABLE = rf'(?i)CREATE TABLE ("[^"]+"|[A-Za-z_][A-Za-z0-9_]*)\({_COLUMN}(, {_COLUMN})*\)'
-#: The indices that SQLite makes for the keys of DuckLake's tables, each of one number.
-_PLAIN_INDEX = "sqlite_autoindex_ducklake_(snapshot|snapshot_changes|schema|data_file|delete_file)_1"
+_KEY = "(snapshot_id|schema_id|data_file_id|delete_file_id) BIGINT PRIMARY KEY"
+PLAIN_ENTRY = (
+    rf"table: (?i:CREATE TABLE {_NAME}\(({_KEY}|{_COLUMN})(, {_COLUMN})*\))|"
+    "index sqlite_autoindex_ducklake_(snapshot|snapshot_changes|schema|data_file|delete_file)_1"
+)
 #: DuckLake's names of types, without those whose statistics are SQL in its hands (geometry, variant).
 _PLAIN_TYPE = (
     r"boolean|u?int(8|16|32|64|128)|float(32|64)|decimal\(\d+, ?\d+\)|date|time|timetz|timestamp(tz|_s|_ms|_ns)?|"
@@ -52,27 +57,38 @@ _PLAIN_TYPE = (
 )
 
 
-def find_odd_entries(entries: str) -> str:
-    """The query for what a file of SQLite has that a catalogue does not, of the table that lists what it has."""
-    patterns = {"plain_table": _PLAIN_TABLE, "plain_index": _PLAIN_INDEX}
-    return sql_files.fill(
-        sql_files.read_statements(_SQL)["entries"],
-        entries=entries,
-        **{name: sql_files.literal(pattern) for name, pattern in patterns.items()},
-    )
-
-
-def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
+def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path, busy_ms: int) -> None:
     """Raise LakeError if a SQLite catalogue, which is not attached yet, has anything but plain tables and their keys.
 
-    `con` must have DuckDB's extension for SQLite; duckdb.Error if the file cannot be read.
+    `con` must have DuckDB's extension for SQLite, and waits so long for a catalogue that is locked; duckdb.Error if the
+    file cannot be read.
     """
     if not catalogue.exists() or not catalogue.stat().st_size:
         return
-    scan = sql_files.fill(sql_files.read_expression(_SQL, "scan"), path=sql_files.literal(str(catalogue)))
-    if found := fetch_first(con.execute(find_odd_entries(scan))):
-        kind, name = (_shorten(str(word)) for word in found)
-        _refuse(str(catalogue.parent), f"its catalogue has more than plain tables, the {kind} {name}")
+    sql = sql_files.read_statements(_SQL)
+    con.execute(sql_files.fill(sql["attach file"], path=sql_files.literal(str(catalogue)), busy=str(busy_ms)))
+    try:
+        entries = _ask_sqlite(con, "examined", "entries")
+    finally:
+        con.execute(sql["detach file"])
+    for kind, name, text in entries:
+        if not re.fullmatch(PLAIN_ENTRY, f"{kind} {name}" if text is None else f"{kind}: {text}"):
+            _refuse(
+                str(catalogue.parent), f"its catalogue has more than plain tables, the {_shorten(f'{kind} {name}')}"
+            )
+
+
+def may_lose_rows(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether DuckDB would lose the last row of a table of the attached SQLite catalogue by more than one thread."""
+    ((n_tables,),) = _ask_sqlite(con, f"__ducklake_metadata_{ALIAS}", "endings")
+    return int(n_tables) > 0
+
+
+def _ask_sqlite(con: duckdb.DuckDBPyConnection, database: str, name: str) -> list[tuple[Any, ...]]:
+    """Have SQLite itself answer a query."""
+    sql = sql_files.read_statements(_SQL)
+    words = {"database": sql_files.literal(database), "query": sql_files.literal(sql[name])}
+    return con.execute(sql_files.fill(sql["ask sqlite"], **words)).fetchall()
 
 
 def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
@@ -88,7 +104,7 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     if location.is_postgres:
         query = sql_files.fill(sql["relations"], schema=sql_files.literal(location.schema)).strip().rstrip(";")
         words = {"database": sql_files.literal(f"__ducklake_metadata_{ALIAS}"), "query": sql_files.literal(query)}
-        if views := con.execute(sql_files.fill(sql["ask_postgres"], **words)).fetchall():
+        if views := con.execute(sql_files.fill(sql["ask postgres"], **words)).fetchall():
             _refuse(location.name, f"{_shorten(views[0][0])} is no plain table of its PostgreSQL database")
     if odd := ask("odd", plain_type=sql_files.literal(_PLAIN_TYPE)):
         _refuse(location.name, f"it has {_shorten(str(odd[0][0]))}")

@@ -54,7 +54,7 @@ def _request(catalogue: Path, **asked: object) -> dict[str, Any]:
     LakeError if that process cannot do it (the catalogue stays locked, memory runs out): no damage is shown by this.
     """
     journals.require_own_files(catalogue)
-    request = {"catalogue": str(catalogue), "odd": stored_sql.find_odd_entries("sqlite_master"), **asked}
+    request = {"catalogue": str(catalogue), "plain": stored_sql.PLAIN_ENTRY, **asked}
     answer: dict[str, Any] = run_apart(sqlite_catalog.__file__, request, f"reading the catalogue {catalogue}")
     return answer
 
