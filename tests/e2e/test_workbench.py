@@ -141,7 +141,10 @@ def test_the_workbench_opens_on_the_lake_that_is_named(lake: Path, tmp_path: Pat
         place = urlsplit(address)
         socket = f"ws://127.0.0.1:{place.port}/terminal/ws?{place.query}"
         wait_for_port(place.port or 0)
-        assert b"marimo" in urlopen(address, timeout=20).read()
+        with urlopen(address, timeout=20) as page:
+            assert b"marimo" in page.read()
+            policy = page.headers["Content-Security-Policy"]
+        assert "img-src 'self' data: blob:" in policy  # marimo's tables show the address of a picture as the picture
         with pytest.raises((InvalidStatus, ConnectionClosed)), connect(socket) as terminal:
             terminal.recv(timeout=20)  # marimo's terminal in the browser, which the notebooks do not need
         running.terminate()
