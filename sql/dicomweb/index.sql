@@ -86,12 +86,7 @@ group by cast(upto as bigint) // {{ most }}
 order by first_patient;
 
 -- name: found
-create or replace temp table found_series as {{ series_of_part }};
-
--- name: found too
-insert into found_series {{ series_of_part }};
-
--- name: part
+create or replace temp table found_series as
 with
 shown as (
     select
@@ -202,8 +197,13 @@ from found_series
 left join dicomweb.main.details
     on found_series.first_image.source = details.source and found_series.first_image.key = details.key;
 
+-- name: first part
+create or replace table dicomweb.main.{{ table }} as {{ rows_of_part }};
+
+-- name: next part
+insert into dicomweb.main.{{ table }} {{ rows_of_part }};
+
 -- name: studies
-create or replace table dicomweb.main.{{ studies }} as
 select
     patient_id,
     StudyInstanceUID,
@@ -231,7 +231,6 @@ order by StudyInstanceUID;
 
 -- name: series
 -- With what is known of their studies, so that no search has to join.
-create or replace table dicomweb.main.{{ series }} as
 select
     studies.* exclude (source, key, InstanceAvailability),
     detailed_series.source,

@@ -1,8 +1,8 @@
 """Starts marimo for `chest workbench`, so that values of the lake do nothing in its pages.
 
 The terminal that marimo would open in the browser is not offered: notebooks do not need one. marimo has no setting for
-it, but offers none where Python has no module `pty`. And pages load pictures and sounds from here alone: where a text is
-the address of a picture, marimo's tables show the picture, and whoever wrote the text would learn who reads it.
+it, but offers none where Python has no module `pty`. And pages load pictures and sounds from here alone: marimo's
+tables show the picture of which a text is the address, and whoever wrote the text would learn who reads it.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 #: Indexes that are kept of each snapshot; the one not used for longest makes room.
 _MOST = 8
-#: Images that are grouped by series, and headers that are searched for the first of each, at a time.
+#: Images that are read at a time: the memory of a part does not grow with the lake.
 _IMAGES_A_PART = 200_000
 #: How often an index that was closed meanwhile is made again for one request.
 _TRIES = 3
@@ -184,11 +184,10 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
         with progress.follow(con, 0.1):
             con.execute(texts["repeated"])
             con.execute(texts["shared"])
-        _find_series(con, index, progress)
-        with progress.follow(con, 0.95):
-            con.execute(texts["detailed"])
-            con.execute(sql_files.fill(texts["studies"], studies=index.studies))
-            con.execute(sql_files.fill(texts["series"], series=index.series, studies=index.studies))
+        parts = con.execute(sql_files.fill(texts["parts"], most=str(_IMAGES_A_PART))).fetchall() or [("", "")]
+        for number, (first, last) in enumerate(parts):
+            with progress.follow(con, 0.1 + 0.85 * (number + 1) / len(parts)):
+                _add_part(con, index, "next part" if number else "first part", (first, last))
         for name in ("forget", "forget details", "forget repeated", "forget shared"):
             con.execute(texts[name])
         with contextlib.suppress(duckdb.TransactionException):  # while somebody searches; the next index does it
@@ -200,15 +199,16 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
 
 
-def _find_series(con: duckdb.DuckDBPyConnection, index: Index, progress: Progress) -> None:
+def _add_part(con: duckdb.DuckDBPyConnection, index: Index, how: str, patients: tuple[str, str]) -> None:
+    """Add the studies and series of a range of patients, its first and its last, to the tables of an index."""
     texts = sql_files.read_statements("dicomweb/index.sql")
-    parts = con.execute(sql_files.fill(texts["parts"], most=str(_IMAGES_A_PART))).fetchall() or [("", "")]
-    series = sql_files.fill(texts["part"], is_member=index.is_member)
-    for number, (first, last) in enumerate(parts, 1):
-        text = sql_files.fill(texts["found" if number == 1 else "found too"], series_of_part=series)
-        with progress.follow(con, 0.1 + 0.7 * number / len(parts)):
-            for statement in (text, texts["more details"]):
-                con.execute(statement, {"first_patient": first, "last_patient": last})
+    given = dict(zip(("first_patient", "last_patient"), patients, strict=True))
+    con.execute(sql_files.fill(texts["found"], is_member=index.is_member), given)
+    con.execute(texts["more details"], given)
+    con.execute(texts["detailed"])
+    for table, name in ((index.studies, "studies"), (index.series, "series")):
+        rows = sql_files.fill(texts[name], studies=index.studies)
+        con.execute(sql_files.fill(texts[how], table=table, rows_of_part=rows))
 
 
 def find_patient(warehouse: Warehouse, index: Index, study: str) -> str | None:
