@@ -107,6 +107,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     "Quoted where it is passed: columns of the view patients, the grain; a table of ours or a file as a literal": {
         ("warehouse.cohorts.division", "holes"),
         ("warehouse.manifests.sides", "rows"),
+        ("warehouse.lake.stored_sql", "words"),
     },
     "Made of the column tables in sql/columns alone": {
         ("warehouse.catalog.check_rules", "json.dumps"),
@@ -120,8 +121,9 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.catalog.check_rules", "range"),
         ("warehouse.query.sandbox.hardening", "settings.sql_spill_mb"),
         ("warehouse.lake.connection", "settings.threads"),
-        ("warehouse.lake.store", "settings.threads"),
-        ("warehouse.lake.store", "max"),
+        ("warehouse.lake.connection", "max"),
+        ("warehouse.lake.stored_sql", "str"),
+        ("warehouse.service.dicomweb.index", "str"),
         ("warehouse.query.macros", "str(calls >= _MANY_TAGS).lower"),
         ("warehouse.query.status", "str"),
         ("warehouse.cohorts.tables.reading", "str"),
