@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 #: Nothing listens here: a port that only the administrator of this machine could open.
 _NOWHERE = "http://127.0.0.1:1"
@@ -34,14 +34,22 @@ def confine(url: str, signed: str, seconds: float) -> dict[str, str] | None:
     parts = urlsplit(url)
     if parts.scheme == "https":
         return {"proxy_url": _NOWHERE, "proxy_excludes": parts.hostname or ""}
-    return {"proxy_url": f"http://{parts.netloc}"} if _is_whole_address_understood(signed, seconds) else None
+    proxy = {"proxy_url": f"http://{_drop_login(parts.netloc)}"}
+    return proxy if _is_whole_address_understood(signed, seconds) else None
 
 
 def _is_whole_address_understood(signed: str, seconds: float) -> bool:
     """Whether a server answers a request whose first line has the whole address; also if it does not answer at all."""
+    parts = urlsplit(signed)
+    server = _drop_login(parts.netloc)
     try:
-        with closing(HTTPConnection(urlsplit(signed).netloc, timeout=seconds)) as connection:
-            connection.request("GET", signed)
+        with closing(HTTPConnection(server, timeout=seconds)) as connection:
+            connection.request("GET", urlunsplit(parts._replace(netloc=server)))
             return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return True
+
+
+def _drop_login(server: str) -> str:
+    """A server without the login that its address may have: S3 has none but keys."""
+    return server.rpartition("@")[2]
