@@ -1,5 +1,6 @@
 """Runs `dagster dev` for `make dev`, and ends it with one line: Dagster prints the stack of all that it was running."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -38,8 +39,9 @@ def main(words: list[str]) -> int:
         is_over.set()
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        print("Interrupted: Dagster and its runs are ending …", file=sys.stderr, flush=True)
         os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(OSError):  # the terminal has been closed
+            print("Interrupted: Dagster and its runs are ending …", file=sys.stderr, flush=True)
         copier.join(_PATIENCE)  # until nobody has the pipe any more
         if copier.is_alive():
             os.killpg(process.pid, signal.SIGKILL)
@@ -52,11 +54,14 @@ def _raise(number: int, frame: object) -> None:  # noqa: ARG001 - as the module 
 
 
 def _copy(output: IO[bytes], is_over: threading.Event) -> None:
-    """Pass on what is printed until it is over, and nothing from then on."""
+    """Pass on what is printed until it is over, or nobody reads it, and nothing from then on."""
     while part := output.read1():  # type: ignore[attr-defined]
-        if not is_over.is_set():
-            sys.stdout.buffer.write(part)
-            sys.stdout.buffer.flush()
+        try:
+            if not is_over.is_set():
+                sys.stdout.buffer.write(part)
+                sys.stdout.buffer.flush()
+        except OSError:
+            is_over.set()
 
 
 if __name__ == "__main__":

@@ -7,14 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from warehouse import synthetic
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_ctrl_c_during_a_run_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`make dev`, as it is started there, within a run; its DAGSTER_HOME is the folder of the test."""
     synthetic.make_bucket(tmp_path / "bucket", 10, seed=1)
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -27,27 +32,48 @@ def test_ctrl_c_during_a_run_is_one_line_and_leaves_no_process(tmp_path: Path) -
         "CHEST_MANIFESTS": str(tmp_path / "manifests"),
     }
     words = ("-m", "pipelines.dev", "-m", "pipelines.definitions", "-p", str(port), "--log-level", "warning")
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *words],
-        cwd=ROOT,  # as `make dev` starts it: Dagster looks for the module there
+        cwd=ROOT,  # Dagster looks for the module there
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    ) as process:
+    )
+    try:
         assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                assert "Error loading" not in line  # there would be no run to wait for
-                if " - refresh - " in line:  # a step of the first refresh
-                    break
-        finally:
-            process.send_signal(signal.SIGINT)
-        after, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
+        for line in process.stdout:
+            assert "Error loading" not in line  # there would be no run to wait for
+            if " - refresh - " in line:  # a step of the first refresh
+                break
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(120)
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+def test_ctrl_c_during_a_run_is_one_line_and_leaves_no_process(
+    started: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    started.send_signal(signal.SIGINT)
+    after, errors = started.communicate(timeout=120)
+    assert started.returncode == 130
     assert errors == "Interrupted: Dagster and its runs are ending …\n"
     assert "Traceback" not in after
     assert "Stack Trace" not in after
+    assert not list_processes(f"DAGSTER_HOME={tmp_path}")
+
+
+def test_a_terminal_that_is_closed_leaves_no_process(started: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    assert started.stdout
+    assert started.stderr
+    started.stdout.close()
+    started.stderr.close()
+    started.send_signal(signal.SIGHUP)
+    assert started.wait(120) == 129
     assert not list_processes(f"DAGSTER_HOME={tmp_path}")
 
 
