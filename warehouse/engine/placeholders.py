@@ -4,8 +4,8 @@ DuckLake writes the minimum and maximum of each column of a file, texts of a com
 and then replaces `{SNAPSHOT_ID}`, `{DATA_PATH}` and a dozen others in all of it (SubstituteSnapshotPlaceholders and
 SubstituteCatalogPlaceholders of its ducklake_metadata_manager.cpp). A value with such a word would falsify the
 statistics by which files are left out of an answer, or break the commit; one that is asked for would be compared as
-another. So no such value is written or asked for: any word of capitals in braces counts, as a later DuckLake may know
-more of them.
+another. So no such value is written or asked for: any word of three capitals or more in braces counts, as a later
+DuckLake may know more of them. One letter is none: regular expressions have `\\p{L}`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from warehouse.errors import UsageError
 
 #: The same for Python's `re` and for RE2. Keys of JSON are in quotes, so a brace before a capital is rare.
-PATTERN = r"\{[A-Z][A-Z_]*\}"
+PATTERN = r"\{[A-Z][A-Z_]{2,}\}"
 _PLACEHOLDER = re.compile(PATTERN)
 
 
