@@ -20,95 +20,16 @@ from sqlite_master;
 -- name: ask sqlite
 select * from sqlite_query({{ database }}, {{ query }});
 
--- name: endings
--- How many tables of a catalogue end with such a row; in the words of SQLite.
+-- name: ends
+-- The first and the last number of a table's rows, each found at once; in the words of SQLite.
+select
+    (select min(rowid) from {{ table }}) as first_row,
+    (select max(rowid) from {{ table }}) as last_row
+
+-- name: losing
+-- How many of the tables whose ends are listed end with such a row.
 select count(*) as n_tables
-from (
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_column
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_column_mapping
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_data_file
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_delete_file
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_file_column_stats
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_file_partition_value
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_files_scheduled_for_deletion
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_metadata
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_name_mapping
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_partition_column
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_schema
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_snapshot
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_snapshot_changes
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_table
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_table_column_stats
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_table_stats
-    union all
-    select
-        min(rowid) as first_row,
-        max(rowid) as last_row
-    from ducklake_view
-) as tables
+from ({{ ends }}) as tables
 where last_row % 122880 = 0 or (last_row - first_row + 1) % 122880 = 0;
 
 -- name: relations

@@ -17,7 +17,7 @@ from warehouse.errors import LakeBusyError, LakeError
 from warehouse.filesystem import files
 from warehouse.lake.connection import attach_postgres, connect
 from warehouse.lake.location import Location
-from warehouse.lake.snapshots import ALIAS
+from warehouse.lake.snapshots import METADATA
 from warehouse.settings import Settings
 
 #: Any number that other programs in the database do not use; this one spells "chest".
@@ -50,7 +50,7 @@ def mark_writer(con: duckdb.DuckDBPyConnection, holder: int | None) -> None:
         con.execute(f"set variable {_HOLDER} = $holder", {"holder": holder})
 
 
-def require_lock(con: duckdb.DuckDBPyConnection, database: str = f"__ducklake_metadata_{ALIAS}") -> None:
+def require_lock(con: duckdb.DuckDBPyConnection, database: str = METADATA) -> None:
     """Raise LakeError if the lock of this connection is lost; `database` is the catalogue as it is attached.
 
     If only the connections were cut, DuckDB silently opens new ones, and another writer may have the lock.
@@ -152,5 +152,5 @@ def list_postgres_holders(con: duckdb.DuckDBPyConnection, location: Location) ->
         "from pg_stat_activity where pid in (select pid from pg_locks where locktype = 'advisory' and granted "
         f"and (cast(classid as bigint) << 32) + cast(objid as bigint) = {key})"
     )
-    catalogue = literal(f"__ducklake_metadata_{ALIAS}")
+    catalogue = literal(METADATA)
     return con.execute(f"select * from postgres_query({catalogue}, {literal(query)})").fetchall()

@@ -22,6 +22,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake import file_records, location, locks, store
 from warehouse.lake.backup import contents
+from warehouse.lake.snapshots import METADATA
 from warehouse.object_store.inventory import MAX_AGE
 from warehouse.progress import Progress, ignore_progress
 from warehouse.settings import Settings, load_settings
@@ -193,7 +194,7 @@ def _compact(con: duckdb.DuckDBPyConnection, progress: Progress) -> tuple[Compac
 
 def _estimate(con: duckdb.DuckDBPyConnection, place: location.Location) -> tuple[Compacted, Compacted]:
     schema = sql_files.identifier(place.schema if place.is_postgres else "main")
-    catalogue = f"__ducklake_metadata_{store.ALIAS}.{schema}"
+    catalogue = f"{METADATA}.{schema}"
     row = fetch_first(con.execute(sql_files.fill(sql_files.read_statements(_SQL)["outlook"], catalogue=catalogue)))
     assert row is not None
     return Compacted(int(row[0]), None), Compacted(int(row[1]), None)

@@ -18,7 +18,7 @@ from warehouse.errors import LakeError
 from warehouse.filesystem import files
 from warehouse.lake import data_path, locks
 from warehouse.lake.location import READ_COPY, Location
-from warehouse.lake.snapshots import ALIAS
+from warehouse.lake.snapshots import METADATA
 
 
 def find_read_copy(location: Location) -> Path | None:
@@ -84,7 +84,7 @@ def renew_read_copy(con: duckdb.DuckDBPyConnection, location: Location, *, has_c
             part = folder / READ_COPY
             con.execute(f"attach {literal(str(part))} as read_copy (type sqlite)")
             try:
-                con.execute(f"copy from database {identifier(f'__ducklake_metadata_{ALIAS}')} to read_copy")
+                con.execute(f"copy from database {identifier(METADATA)} to read_copy")
             finally:
                 con.execute("detach read_copy")
             part.chmod(written.st_mode & 0o777)

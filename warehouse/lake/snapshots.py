@@ -18,12 +18,14 @@ from warehouse.version import __version__
 
 #: The name under which a lake is attached; views and macros refer to it.
 ALIAS = "lake"
+#: The name under which DuckLake attaches the database of its catalogue.
+METADATA = f"__ducklake_metadata_{ALIAS}"
 #: Commits that publish nothing have one of these in their info: a manifest, an event of access, what was released, the
 #: standing list of withdrawals, checksums of files; that checks blocked a refresh; the same rows in other files.
 _QUIET = {"manifest", "access", "released", "withdrawals", "files", "blocked", "upkeep"}
 
 
-def find_catalogue(location: Location, database: str = f"__ducklake_metadata_{ALIAS}") -> str:
+def find_catalogue(location: Location, database: str = METADATA) -> str:
     """The schema with DuckLake's own tables, quoted: of the attached lake, or of a catalogue attached as `database`."""
     schema = location.schema if location.is_postgres else "main"
     return f"{identifier(database)}.{identifier(schema)}"

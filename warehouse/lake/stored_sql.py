@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import functions, sql_files
 from warehouse.errors import LakeError
-from warehouse.lake.snapshots import ALIAS, find_catalogue
+from warehouse.lake.snapshots import ALIAS, METADATA, find_catalogue
 from warehouse.text import escape_controls
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path, busy_ms: int
     sql = sql_files.read_statements(_SQL)
     con.execute(sql_files.fill(sql["attach file"], path=sql_files.literal(str(catalogue)), busy=str(busy_ms)))
     try:
-        entries = _ask_sqlite(con, "examined", "entries")
+        entries = _ask_server(con, "sqlite", "examined", sql["entries"])
     finally:
         con.execute(sql["detach file"])
     for kind, name, text in entries:
@@ -80,15 +80,18 @@ def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path, busy_ms: int
 
 def may_lose_rows(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether DuckDB would lose the last row of a table of the attached SQLite catalogue by more than one thread."""
-    ((n_tables,),) = _ask_sqlite(con, f"__ducklake_metadata_{ALIAS}", "endings")
+    sql = sql_files.read_statements(_SQL)
+    entries = _ask_server(con, "sqlite", METADATA, sql["entries"])
+    tables = [sql_files.identifier(name) for kind, name, _ in entries if kind == "table"]
+    ends = " union all ".join(sql_files.fill(sql["ends"], table=table) for table in tables)
+    ((n_tables,),) = _ask_server(con, "sqlite", METADATA, sql_files.fill(sql["losing"], ends=ends))
     return int(n_tables) > 0
 
 
-def _ask_sqlite(con: duckdb.DuckDBPyConnection, database: str, name: str) -> list[tuple[Any, ...]]:
-    """Have SQLite itself answer a query."""
-    sql = sql_files.read_statements(_SQL)
-    words = {"database": sql_files.literal(database), "query": sql_files.literal(sql[name])}
-    return con.execute(sql_files.fill(sql["ask sqlite"], **words)).fetchall()
+def _ask_server(con: duckdb.DuckDBPyConnection, kind: str, database: str, query: str) -> list[tuple[Any, ...]]:
+    """Have SQLite or PostgreSQL answer a query itself."""
+    words = {"database": sql_files.literal(database), "query": sql_files.literal(query)}
+    return con.execute(sql_files.fill(sql_files.read_statements(_SQL)[f"ask {kind}"], **words)).fetchall()
 
 
 def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
@@ -102,9 +105,8 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         return con.execute(sql_files.fill(sql[name], catalogue=catalogue, **words)).fetchall()
 
     if location.is_postgres:
-        query = sql_files.fill(sql["relations"], schema=sql_files.literal(location.schema)).strip().rstrip(";")
-        words = {"database": sql_files.literal(f"__ducklake_metadata_{ALIAS}"), "query": sql_files.literal(query)}
-        if views := con.execute(sql_files.fill(sql["ask postgres"], **words)).fetchall():
+        query = sql_files.fill(sql["relations"], schema=sql_files.literal(location.schema))
+        if views := _ask_server(con, "postgres", METADATA, query):
             _refuse(location.name, f"{_shorten(views[0][0])} is no plain table of its PostgreSQL database")
     if odd := ask("odd", plain_type=sql_files.literal(_PLAIN_TYPE)):
         _refuse(location.name, f"it has {_shorten(str(odd[0][0]))}")
