@@ -107,6 +107,7 @@ select
     StudyInstanceUID,
     SeriesInstanceUID,
     min(struct_pack(key := key, source := source)) as first_image,
+    max(key) as last_key,
     arg_min(PatientName, (key, source)) as PatientName,
     arg_min(PatientSex, (key, source)) as PatientSex,
     arg_min(PatientAge, (key, source)) as PatientAge,
@@ -209,6 +210,7 @@ select
     StudyInstanceUID,
     arg_min(source, (key, source)) as source,
     min(key) as key,
+    max(last_key) as last_key,
     arg_min(PatientName, (key, source)) as PatientName,
     arg_min(PatientSex, (key, source)) as PatientSex,
     arg_min(PatientAge, (key, source)) as PatientAge,
@@ -232,9 +234,10 @@ order by StudyInstanceUID;
 -- name: series
 -- With what is known of their studies, so that no search has to join.
 select
-    studies.* exclude (source, key, InstanceAvailability),
+    studies.* exclude (source, key, last_key, InstanceAvailability),
     detailed_series.source,
     detailed_series.key,
+    detailed_series.last_key,
     SeriesInstanceUID,
     Modality,
     SeriesNumber,

@@ -97,6 +97,34 @@ where
     and key between $first_key and $last_key
     and key in (select unnest(cast($keys as varchar[])));
 
+-- name: headers between
+-- What can be read before it is known which images a study has: those of its patient between its first and last key.
+select
+    source,
+    key,
+    header
+from headers
+where patient_id = $patient and key between $first_key and $last_key
+limit $most;
+
+-- name: study span
+select
+    patient_id,
+    key as first_key,
+    last_key,
+    NumberOfStudyRelatedInstances as n_images
+from dicomweb.main.{{ studies }}
+where StudyInstanceUID = $study;
+
+-- name: series span
+select
+    patient_id,
+    key as first_key,
+    last_key,
+    NumberOfSeriesRelatedInstances as n_images
+from dicomweb.main.{{ series }}
+where StudyInstanceUID = $study and SeriesInstanceUID = $series;
+
 -- name: owner
 select patient_id from dicomweb.main.{{ studies }} where StudyInstanceUID = $study;
 

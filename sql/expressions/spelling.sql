@@ -20,6 +20,8 @@ case {{ text }} {{ centre_aliases }} else {{ text }} end
 -- name: vendor
 -- Of a text spelt so. Makers are known by how their name begins, up to a character that is neither letter nor digit: SIEMENS,
 -- Siemens Healthineers and Siemens AG are one. What mappings.csv (map_name vendor_starts) does not know stays as it is.
-case regexp_extract({{ spelt }}, '^({{ vendor_starts }})(?:[^a-z0-9]|$)', 1)
-    when '' then {{ spelt }} {{ vendor_names }}
-end
+-- A map, since DuckDB would write the operand of a CASE out once for each WHEN, and look for it each time.
+coalesce(
+    map { {{ vendor_names }} }[regexp_extract({{ spelt }}, '^({{ vendor_starts }})(?:[^a-z0-9]|$)', 1)],
+    {{ spelt }}
+)

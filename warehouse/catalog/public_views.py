@@ -7,7 +7,9 @@ from warehouse.engine import sql_files
 
 #: What every view cuts its rows by; both are session variables (docs/architecture.md, "Point in time").
 AS_OF = "coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
-IN_GROUP = "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
+_GROUP = "coalesce(getvariable('group_name'), 'training')"
+#: In this form DuckDB compares the column with a constant, so that files of other groups are not read.
+IN_GROUP = f"({_GROUP} = 'all' or group_name = {_GROUP})"
 
 #: Concepts, a clinical idea each, which stand on the views above them (sql/concepts).
 CONCEPTS = ("image_regions", "chest_films", "chest_ct", "chest_ct_series", "swabs", "admissions")

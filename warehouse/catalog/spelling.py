@@ -28,7 +28,7 @@ def template_values() -> dict[str, str]:
             sql_files.read_expression(_FILE, "vendor"),
             spelt="spelt_maker",
             vendor_starts="|".join(sorted(vendors, key=lambda start: (-len(start), start))),
-            vendor_names=_render_cases(vendors),
+            vendor_names=", ".join(f"{sql_files.literal(a)}: {sql_files.literal(b)}" for a, b in vendors.items()),
         ),
         "centre_of_centre_name": sql_files.fill(
             sql_files.read_expression(_FILE, "centre"),

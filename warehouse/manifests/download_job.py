@@ -156,9 +156,11 @@ class Job:
         if start > item.size or start < _RESUMED_FROM:
             start = 0
         try:
-            content = bucket.stream(item.key, start if start < item.size else 0)
+            content = _open(item, bucket, start if start < item.size else 0)
         except SourceError as error:  # the bucket has already retried
             return self._unanswered(error, retry=False)
+        if isinstance(content, bytes):
+            return self._write_small(name, item, content, How.MD5)
         if isinstance(content, ReadFailure):
             return ReadFailure(WORDS.get(content.reason, content.reason), retry=False)
         if content.size != item.size or not is_meant(item, bucket, content):
@@ -190,8 +192,10 @@ class Job:
         if len(body) != item.size:
             return ReadFailure("ended early")
         how = find_proof(body, content.etag, _fetch_facts_once(bucket, item.key))
-        if how is None:
-            return ReadFailure("does not match its checksum")
+        return ReadFailure("does not match its checksum") if how is None else self._write_small(name, item, body, how)
+
+    def _write_small(self, name: str, item: Wanted, body: bytes, how: How) -> tuple[How, int]:
+        """Write an object that was verified in memory."""
         if self._stop.is_set():
             raise _StoppedError
         self._tree.write(name, item.path, body)
@@ -224,6 +228,13 @@ class Job:
         if self._in_a_row > _GIVEN_UP_AFTER:
             raise error
         return ReadFailure(str(error), retry)
+
+
+def _open(item: Wanted, bucket: Bucket, start: int) -> bytes | Content | ReadFailure:
+    """Open an object from an offset; a small one is read at once, and returned if it has the MD5 of the manifest."""
+    if item.size < _RESUMED_FROM and is_md5(item.etag):
+        return bucket.fetch(item.key, item.etag, item.size)
+    return bucket.stream(item.key, start)
 
 
 def next_chunk(chunks: Iterator[bytes | memoryview]) -> bytes | memoryview | None:

@@ -106,6 +106,9 @@ class Bucket(Protocol):
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read one object of any size from an offset; reading its bytes may raise OSError or SourceError."""
 
+    def fetch(self, key: str, md5: str, size: int) -> bytes | Content | ReadFailure:
+        """Read a small object at once: its bytes if they have this MD5 and size, otherwise what `stream` returns."""
+
     def facts(self, key: str) -> Facts:
         """The known checksums of an object; empty if there are none."""
 
@@ -140,6 +143,10 @@ class Emptied:
         return DELETED_SINCE_LISTING
 
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:  # noqa: ARG002
+        """It is missing."""
+        return DELETED_SINCE_LISTING
+
+    def fetch(self, key: str, md5: str, size: int) -> bytes | Content | ReadFailure:  # noqa: ARG002
         """It is missing."""
         return DELETED_SINCE_LISTING
 

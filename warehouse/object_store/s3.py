@@ -27,21 +27,28 @@ from warehouse.object_store.base import (
 )
 from warehouse.object_store.s3_listing import NotAListingError
 from warehouse.object_store.s3_ranges import list_by_ranges
-from warehouse.object_store.s3_reading import Etags, read_all, read_as_listed
+from warehouse.object_store.s3_reading import Etags, has_md5, read_all, read_as_listed
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from obstore import GetResult
 
 #: The least chunk size of a stream, in bytes.
 _CHUNK = 1 << 20
 #: A segment of a key that obstore drops or refuses: an empty one, `.` or `..`.
 _DOTS = re.compile(r"(^|/)\.{0,2}(/|$)")
+_ODD_ENDS = ("", "/", ".")
 
 
 def is_spellable(key: str) -> bool:
     """Whether obstore can read a key unchanged: it drops outer slashes and refuses some segments."""
-    return key.isprintable() and _DOTS.search(key) is None
+    if not key.isprintable():
+        return False
+    # For nearly all keys this is enough, at a fifth of the time.
+    if "//" not in key and "/." not in key and key[:1] not in _ODD_ENDS and key[-1:] not in _ODD_ENDS:
+        return True
+    return _DOTS.search(key) is None
 
 
 # Python asks for what an `except` catches only once something was raised, so that no object waits for these imports.
@@ -147,23 +154,53 @@ class S3Bucket:
         """Read a part of an object; SourceError for an error of the bucket. All of one is compared with its MD5."""
         if start == 0 and stop == size:
             return read_as_listed(self._get, lambda: self.facts(key), self._etags, key, etag, size)
-        found = self._get(key, start, stop)
-        if isinstance(found, ReadFailure):
+        found = self._get(key, start=start, stop=stop)
+        if isinstance(found, bytes | ReadFailure):
             return found
         given, body = found
         if len(body) > stop - start:  # from a server that ignores ranges
             body = body[start:stop]
         return body if given == etag and len(body) == stop - start else CHANGED_SINCE_LISTING
 
-    def _get(self, key: str, start: int = 0, stop: int = 0) -> tuple[str, bytes] | ReadFailure:
-        """Get the etag and bytes of a small object, or of a part of one, or the reason of the failure."""
+    def fetch(self, key: str, md5: str, size: int) -> bytes | Content | ReadFailure:
+        """Read a small object at once: its bytes if they have this MD5, and otherwise what `stream` returns.
+
+        SourceError if the bucket stops responding.
+        """
+        path = f"{self._below}{key}"
+        answer = None if self._store is None or not is_spellable(path) else self._open(path)
+        if answer is None:
+            return self._stream_with_boto3(key, 0)
+        if isinstance(answer, ReadFailure):
+            return answer
+        chunks: Iterator[Buffer] | None = None
+        if answer.range == (0, size):  # or else it may have become too large for the memory
+            try:
+                body = bytes(answer.bytes())
+            except _any_error() as error:
+                raise aws.to_source_error(self.source, error) from None
+            if has_md5(body, md5, size):
+                return body
+            chunks = iter((body,))
+        meta = answer.meta
+        chunks = chunks or self._read_chunks(answer, meta["size"])
+        return Content((meta["e_tag"] or "").strip('"'), meta["size"], chunks)
+
+    def _get(
+        self, key: str, md5: str = "", size: int = 0, *, start: int = 0, stop: int = 0
+    ) -> bytes | tuple[str, bytes] | ReadFailure:
+        """Get the etag and bytes of a small object, or of a part of one, or the reason of the failure.
+
+        Only the bytes if they have this MD5: to ask for the etag then would cost a tenth of a request.
+        """
         path = f"{self._below}{key}"
         if self._store is None or not is_spellable(path):
             return self._get_with_boto3(key, start, stop)
         part: Any = {"range": (start, stop)} if stop else None
         try:
             answer = self._obstore_get(self._store, path, options=part)
-            return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
+            body = bytes(answer.bytes())
+            return body if md5 and has_md5(body, md5, size) else ((answer.meta["e_tag"] or "").strip('"'), body)
         except (FileNotFoundError, ValueError):
             return self._get_with_boto3(key, start, stop)
         except _denials():
@@ -198,21 +235,28 @@ class S3Bucket:
     def stream(self, key: str, start: int = 0) -> Content | ReadFailure:
         """Read an object through obstore; SourceError if the bucket stops responding."""
         path = f"{self._below}{key}"
-        if self._store is None or not is_spellable(path):
+        answer = None if self._store is None or not is_spellable(path) else self._open(path, start)
+        if answer is None:
             return self._stream_with_boto3(key, start)
+        if isinstance(answer, ReadFailure):
+            return answer
+        meta = answer.meta
+        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer, meta["size"]))
+
+    def _open(self, path: str, start: int = 0) -> GetResult | ReadFailure | None:
+        """obstore's answer to a request for an object; None if boto3 has to ask for it."""
+        assert self._store is not None
         part: Any = {"range": {"offset": start}} if start else None
         try:
-            answer = self._obstore_get(self._store, path, options=part)
+            return self._obstore_get(self._store, path, options=part)
         except (FileNotFoundError, ValueError):
-            return self._stream_with_boto3(key, start)
+            return None
         except _denials():
             return DENIED
         except _any_error() as error:
             if "InvalidObjectState" in str(error):
                 return ReadFailure("archived by S3: restore it first")
             raise aws.to_source_error(self.source, error) from None
-        meta = answer.meta
-        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer, meta["size"]))
 
     def _read_chunks(self, answer: Any, size: int) -> Iterator[Buffer]:
         try:

@@ -15,8 +15,9 @@ from itertools import accumulate
 
 from warehouse.object_store.base import ALTERED, CHANGED_SINCE_LISTING, NOT_TRIED, RESIZED, Facts, ReadFailure, is_md5
 
-#: Returns an object's etag and bytes, or the failure; raises SourceError for an error of the bucket.
-Get = Callable[[str], tuple[str, bytes] | ReadFailure]
+#: Gets an object by its key, MD5 ("" if unknown) and size: its bytes if they are those of the MD5, else its etag and
+#: bytes, or the failure; raises SourceError for an error of the bucket.
+Get = Callable[[str, str, int], bytes | tuple[str, bytes] | ReadFailure]
 
 #: How often an object that does not match its listing is fetched.
 _TRIES = 3
@@ -43,13 +44,26 @@ class Etags:
         """Whether the bytes are consistent with an etag."""
         if not self.is_compared or not is_md5(etag):
             return True
-        fits = hashlib.md5(body, usedforsecurity=False).hexdigest() == etag
-        is_opaque = not fits and not facts().is_md5
-        if (fits and not self._n_md5) or is_opaque:
+        if has_md5(body, etag, len(body)):
+            self.note_md5()
+            return True
+        is_opaque = not facts().is_md5
+        if is_opaque:
             with self._lock:
-                self._n_md5, self._n_opaque = self._n_md5 + fits, self._n_opaque + is_opaque
+                self._n_opaque += 1
                 self.is_compared = bool(self._n_md5) or self._n_opaque < _OPAQUE
-        return fits or is_opaque
+        return is_opaque
+
+    def note_md5(self) -> None:
+        """Note that an etag of this bucket was the MD5 of its object."""
+        if not self._n_md5:
+            with self._lock:
+                self._n_md5, self.is_compared = 1, True
+
+
+def has_md5(body: bytes, md5: str, size: int) -> bool:
+    """Whether bytes have this size and MD5."""
+    return len(body) == size and hashlib.md5(body, usedforsecurity=False).hexdigest() == md5
 
 
 @dataclass(slots=True)
@@ -111,7 +125,10 @@ def read_as_listed(
     """Read an object, again if it does not have the etag, size and bytes of its listing."""
     fault = CHANGED_SINCE_LISTING
     for _ in range(_TRIES):
-        found = get(key)
+        found = get(key, etag if seen.is_compared and is_md5(etag) else "", size)
+        if isinstance(found, bytes):
+            seen.note_md5()
+            return found
         if isinstance(found, ReadFailure):
             return found
         given, body = found

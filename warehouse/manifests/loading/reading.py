@@ -12,6 +12,8 @@ from warehouse.object_store.base import Bucket, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 
 _TRIES = 3
+#: Larger objects are read in pieces, so that one that has grown meanwhile does not fill the memory.
+_SMALL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,10 @@ def read_object(bucket: Bucket, item: Wanted) -> bytes | Failed:
 
 def _read_once(bucket: Bucket, item: Wanted) -> bytes | ReadFailure:
     try:
-        content = bucket.stream(item.key)
+        is_small = item.size <= _SMALL and is_md5(item.etag)
+        content = bucket.fetch(item.key, item.etag, item.size) if is_small else bucket.stream(item.key)
+        if isinstance(content, bytes):  # those of the etag
+            return content
         if isinstance(content, ReadFailure):
             return ReadFailure(content.reason, retry=False)
         if content.size != item.size or not is_meant(item, bucket, content):

@@ -10,14 +10,18 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from warehouse.catalog import dicom_dictionary
 from warehouse.engine import sql_files
+from warehouse.service.dicomweb.index import Span
 from warehouse.service.dicomweb.studies import Stored
 
 if TYPE_CHECKING:
     from warehouse.api import Warehouse
+
+#: Headers as they are stored, by source and key.
+Headers: TypeAlias = dict[tuple[str, str], str]
 
 PIXEL_DATA = "7FE00010"
 _PATIENT_ID = "00100020"
@@ -36,7 +40,7 @@ _BYTES, _VALUE = ', "InlineBinary": ', ', "Value": ['
 _PATIENT = re.compile(r'\s*:\s*\{\s*"vr"\s*:\s*"LO"\s*,\s*"Value"\s*:\s*\[\s*"([^"\\]*)"\s*\]\s*\}')
 
 
-def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
+def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -> Headers:
     """The headers of images, given by patient, source and key; by source and key."""
     places = list(places)
     if not places:
@@ -53,9 +57,18 @@ def read_headers(warehouse: Warehouse, places: Iterable[tuple[str, str, str]]) -
     return {(source, key): header for source, key, header in rows}
 
 
-def read_metadata(warehouse: Warehouse, images: Sequence[Stored], base: str) -> list[str]:
-    """The metadata of images, each as JSON; `base` is the address of the service."""
-    found = read_headers(warehouse, [(image.patient_id, image.source, image.key) for image in images])
+def read_span(warehouse: Warehouse, span: Span, most: int) -> Headers | None:
+    """The headers of a span, by source and key; None if it has more than so many."""
+    text = sql_files.read_statements("dicomweb/search.sql")["headers between"]
+    given = {"patient": span.patient, "first_key": span.first_key, "last_key": span.last_key, "most": most + 1}
+    rows = warehouse.con.execute(text, given).fetchall()
+    return {(source, key): header for source, key, header in rows} if len(rows) <= most else None
+
+
+def read_metadata(warehouse: Warehouse, images: Sequence[Stored], base: str, found: Headers | None = None) -> list[str]:
+    """The metadata of images, each as JSON; `base` is the address of the service, `found` their headers, if read."""
+    if found is None:
+        found = read_headers(warehouse, [(image.patient_id, image.source, image.key) for image in images])
     texts = ((found.get((image.source, image.key)), image) for image in images)
     return [write_metadata(text, image, f"{base}{image.path}") for text, image in texts if text is not None]
 

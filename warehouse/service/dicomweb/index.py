@@ -218,6 +218,26 @@ def find_patient(warehouse: Warehouse, index: Index, study: str) -> str | None:
     return str(row[0]) if row else None
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Between which keys of a patient the headers of a study or series are, and how many images it has."""
+
+    patient: str
+    first_key: str
+    last_key: str
+    n_images: int
+
+
+def find_span(warehouse: Warehouse, index: Index, study: str, series: str = "") -> Span | None:
+    """The span of a study, or of a series of it; None if the index has none such."""
+    texts = sql_files.read_statements("dicomweb/search.sql")
+    text, given = texts["study span"], {"study": study}
+    if series:
+        text, given = texts["series span"], {"study": study, "series": series}
+    row = warehouse.con.execute(sql_files.fill(text, studies=index.studies, series=index.series), given).fetchone()
+    return None if row is None else Span(*row)
+
+
 def _remove_others(con: duckdb.DuckDBPyConnection, kept: list[str]) -> None:
     texts = sql_files.read_statements("dicomweb/index.sql")
     for (table,) in con.execute(texts["tables"]).fetchall():

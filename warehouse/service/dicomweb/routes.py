@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from warehouse.service.core import Service
-from warehouse.service.dicomweb import addresses, negotiation, searching
+from warehouse.service.dicomweb import addresses, headers, negotiation, searching
 from warehouse.service.dicomweb.attributes import Level
-from warehouse.service.dicomweb.headers import read_metadata
-from warehouse.service.dicomweb.index import Index, Indexes
+from warehouse.service.dicomweb.index import Index, Indexes, Span, find_span
 from warehouse.service.dicomweb.remembering import Answers
 from warehouse.service.dicomweb.retrieval import Retrieval
 from warehouse.service.dicomweb.search_query import SearchQuery, parse_search
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Headers that are read at a time, for metadata.
 _BATCH = 400
+#: How many more are read ahead at the most, since images of other studies may stand between.
+_MOST_AHEAD = 2
+_UIDS_OF_SERIES = 2
 _STUDY, _SERIES = "/studies/{StudyInstanceUID}", "/series/{SeriesInstanceUID}"
 _INSTANCE = f"{_STUDY}{_SERIES}/instances/{{SOPInstanceUID}}"
 
@@ -52,6 +55,7 @@ class Searching:
         """Answer from these."""
         self.service, self.indexes, self.studies = service, indexes, studies
         self.answers = Answers()
+        self._ahead = ThreadPoolExecutor(service.limits.readers, thread_name_prefix="headers")
 
     async def search_studies(self, request: Request) -> Response:
         """Search for studies."""
@@ -124,14 +128,41 @@ class Searching:
         """The images of a path, and the metadata of as many of them as are read at a time."""
 
         def read() -> Metadata:
-            images = self.studies.find(warehouse, index, *uids)
-            return Metadata(_read_metadata(warehouse, index, images[:_BATCH], base), images)
+            ahead = self._read_ahead(warehouse, index, uids)
+            try:
+                images = self.studies.find(warehouse, index, *uids)
+            finally:
+                found = ahead.result() if ahead else None
+            return Metadata(_read_metadata(warehouse, index, images[:_BATCH], base, found), images)
 
         return self.answers.find(warehouse, index, ("metadata", uids, base), read)
 
+    def _read_ahead(
+        self, warehouse: Warehouse, index: Index, uids: tuple[str, ...]
+    ) -> Future[headers.Headers | None] | None:
+        """Begin to read the headers of a study or series, in another thread, while its images are looked up.
 
-def _read_metadata(warehouse: Warehouse, index: Index, images: list[Stored], base: str) -> bytes:  # noqa: ARG001
-    return ",".join(read_metadata(warehouse, images, base)).encode()
+        Planning either query takes most of its time. None where that is no gain: for a single instance, for a study
+        whose images are remembered, and for a large one.
+        """
+        if len(uids) > _UIDS_OF_SERIES or self.studies.knows(warehouse, index, uids[0]):
+            return None
+        span = find_span(warehouse, index, *uids)
+        return self._ahead.submit(self._read_span, index, span) if span and span.n_images <= _BATCH else None
+
+    def _read_span(self, index: Index, span: Span) -> headers.Headers | None:
+        with self.service.readers.read(index.scope, index.snapshot) as warehouse:
+            return headers.read_span(warehouse, span, _MOST_AHEAD * _BATCH)
+
+
+def _read_metadata(
+    warehouse: Warehouse,
+    index: Index,  # noqa: ARG001
+    images: list[Stored],
+    base: str,
+    found: headers.Headers | None = None,
+) -> bytes:
+    return ",".join(headers.read_metadata(warehouse, images, base, found)).encode()
 
 
 def list_routes(service: Service) -> list[BaseRoute]:

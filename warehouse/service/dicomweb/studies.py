@@ -82,6 +82,10 @@ class Studies:
             raise NotFoundError(f"There is no such {what} in what is shown here.")
         return found
 
+    def knows(self, warehouse: Warehouse, index: Index, study: str) -> bool:
+        """Whether the images of a study are remembered."""
+        return (index.snapshot, warehouse.standing_list, index.name, study) in self._kept
+
     def _keep(self, key: tuple[int, int, str, str], images: tuple[Stored, ...]) -> None:
         with self._lock:
             if key in self._kept or len(images) > _MOST_IMAGES:
