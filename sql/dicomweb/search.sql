@@ -29,6 +29,12 @@ select
 from dicomweb.main.{{ series }} as series
 where {{ conditions }};
 
+-- name: rows
+select {{ columns_of_rows }}
+from dicomweb.main.{{ series }}
+order by StudyInstanceUID, SeriesNumber nulls last, SeriesInstanceUID
+limit $most;
+
 -- name: page
 -- The patients of a page of all instances, and how many instances those before them have.
 with
@@ -129,7 +135,7 @@ where StudyInstanceUID = $study and SeriesInstanceUID = $series;
 select patient_id from dicomweb.main.{{ studies }} where StudyInstanceUID = $study;
 
 -- name: study
--- The images of a study, each once, with where their pixels are.
+-- The images of a study, with where their pixels are; to sort them here would take a tenth of the time.
 select
     SeriesInstanceUID,
     SOPInstanceUID,
@@ -138,13 +144,13 @@ select
     patient_id,
     dcm_key,
     dcm_size,
-    dcm_etag
+    dcm_etag,
+    InstanceNumber,
+    available_date
 from images
 where
     patient_id = $patient
     and StudyInstanceUID = $study
     and SeriesInstanceUID is not null
     and SOPInstanceUID is not null
-    and {{ is_member }}
-qualify row_number() over (partition by SeriesInstanceUID, SOPInstanceUID order by available_date, key, source) = 1
-order by SeriesInstanceUID, InstanceNumber nulls last, SOPInstanceUID;
+    and {{ is_member }};

@@ -14,7 +14,7 @@ from conftest import start_lake
 from served import PATIENT, Served, serve_thread
 
 import warehouse
-from warehouse.service.dicomweb import index
+from warehouse.service.dicomweb import index, routes, series_rows
 
 UID = "1.2.826.0.1"
 
@@ -177,6 +177,41 @@ def test_the_series_of_a_study_are_those_of_a_search_by_its_uid(served: Served) 
     assert len(found) == most["00201206"]["Value"][0] > 1
     assert found == served.get(by_uid).json()
     assert found[1:2] == served.get(f"{by_path}?limit=1&offset=1").json()
+
+
+def test_series_are_the_same_without_rows_in_memory(
+    served: Served, served_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series_rows, "_MOST", 0)
+    with serve_thread(served_lake) as without:
+        for study in served.get("/dicomweb/studies?limit=20").json():
+            for asked in ("", "?includefield=all", "?includefield=SeriesDate&limit=1&offset=1", "?Modality=C*"):
+                path = f"/dicomweb/studies/{get_uid(study)}/series{asked}"
+                found, expected = (one.get(path) for one in (served, without))
+                assert found.status_code == expected.status_code
+                assert found.text.replace(served.address, "") == expected.text.replace(without.address, ""), path
+
+
+@pytest.mark.parametrize("most_ahead", [0, 2])
+def test_metadata_are_the_same_however_they_are_read(
+    most_ahead: int, served: Served, served_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Headers of a study or series are read while its images are looked up, unless there are too many between them."""
+    monkeypatch.setattr(routes, "_MOST_AHEAD", most_ahead)
+    series = served.get("/dicomweb/series?limit=20").json()
+    with serve_thread(served_lake) as anew:
+        for one in series:
+            study = f"/dicomweb/studies/{get_uid(one)}"
+            path = f"{study}/series/{get_uid(one, '0020000E')}"
+            each = [
+                served.get(f"{path}/instances/{get_uid(instance, '00080018')}/metadata").json()[0]
+                for instance in served.get(f"{path}/instances").json()
+            ]
+            texts = [anew.get(f"{above}/metadata").text.replace(anew.address, "") for above in (path, study)]
+            expected = json.loads(json.dumps(each).replace(served.address, ""))
+            assert json.loads(texts[0]) == expected
+            of_study = json.loads(texts[1])
+            assert [header for header in of_study if header in expected] == expected
 
 
 @pytest.mark.parametrize("prefix", ["", "/asof/2020-06-01", "/cohort/longitudinal_ct"])

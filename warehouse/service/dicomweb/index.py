@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +21,7 @@ from warehouse.engine import sql_files
 from warehouse.errors import LakeError
 from warehouse.service.core import Service
 from warehouse.service.dicomweb.errors import MissingIndexError
+from warehouse.service.dicomweb.series_rows import SeriesRows, read_series_rows
 from warehouse.service.preparing import Progress
 from warehouse.service.questions import Question
 from warehouse.service.scope import Scope
@@ -41,11 +42,15 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The tables of an index: of which scope and snapshot, and the column by which a cohort chooses images."""
+    """The tables of an index: of which scope and snapshot, and the column by which a cohort chooses images.
+
+    `rows` has the series of each study once more, unless there are very many.
+    """
 
     scope: Scope
     snapshot: int
     member_column: str = ""
+    rows: SeriesRows | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -147,8 +152,8 @@ class Indexes:
             if key[0] == snapshot and key[1] not in kept:
                 del self._ready[key]
         given = (index, members, kept, progress)
-        await self.service.read(caller, scope, Rights.rows, build, *given, snapshot=snapshot)
-        return index
+        rows = await self.service.read(caller, scope, Rights.rows, build, *given, snapshot=snapshot)
+        return replace(index, rows=rows)
 
 
 async def _try_again(ask: Callable[[], Awaitable[T]]) -> T:
@@ -171,8 +176,10 @@ def _guard(do: Callable[..., T]) -> Callable[..., T]:
     return run
 
 
-def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str], progress: Progress) -> None:
-    """Make the tables of an index, and remove those of indexes that are not to be kept."""
+def build(
+    warehouse: Warehouse, index: Index, members: list[str], kept: list[str], progress: Progress
+) -> SeriesRows | None:
+    """Make the tables of an index, and remove those of indexes that are not to be kept; returns its rows of series."""
     con, texts = warehouse.con, sql_files.read_statements("dicomweb/index.sql")
     warehouse.require("images", "SOPInstanceUID")
     con.execute(sql_files.read("dicomweb/attach.sql"))
@@ -195,6 +202,7 @@ def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str
         for table in (f"studies_{index.name}", f"series_{index.name}"):
             names = {"name": sql_files.identifier(f"by_study_{table}"), "table": sql_files.identifier(table)}
             con.execute(sql_files.fill(texts["by study"], **names))
+        return read_series_rows(con, index.series)
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -128,27 +128,24 @@ class Searching:
         """The images of a path, and the metadata of as many of them as are read at a time."""
 
         def read() -> Metadata:
-            ahead = self._read_ahead(warehouse, index, uids)
+            span = self._find_span(warehouse, index, uids)
+            ahead = self._ahead.submit(self._read_span, index, span) if span and span.n_images <= _BATCH else None
             try:
-                images = self.studies.find(warehouse, index, *uids)
+                images = self.studies.find(warehouse, index, *uids, patient=span.patient if span else "")
             finally:
                 found = ahead.result() if ahead else None
             return Metadata(_read_metadata(warehouse, index, images[:_BATCH], base, found), images)
 
         return self.answers.find(warehouse, index, ("metadata", uids, base), read)
 
-    def _read_ahead(
-        self, warehouse: Warehouse, index: Index, uids: tuple[str, ...]
-    ) -> Future[headers.Headers | None] | None:
-        """Begin to read the headers of a study or series, in another thread, while its images are looked up.
+    def _find_span(self, warehouse: Warehouse, index: Index, uids: tuple[str, ...]) -> Span | None:
+        """Where the headers of a study or series are, to read them in another thread while its images are looked up.
 
-        Planning either query takes most of its time. None where that is no gain: for a single instance, for a study
-        whose images are remembered, and for a large one.
+        Planning either query takes most of its time. None where that is no gain: for a single instance, and for a study
+        whose images are remembered.
         """
-        if len(uids) > _UIDS_OF_SERIES or self.studies.knows(warehouse, index, uids[0]):
-            return None
-        span = find_span(warehouse, index, *uids)
-        return self._ahead.submit(self._read_span, index, span) if span and span.n_images <= _BATCH else None
+        is_known = len(uids) > _UIDS_OF_SERIES or self.studies.knows(warehouse, index, uids[0])
+        return None if is_known else find_span(warehouse, index, *uids)
 
     def _read_span(self, index: Index, span: Span) -> headers.Headers | None:
         with self.service.readers.read(index.scope, index.snapshot) as warehouse:

@@ -41,6 +41,17 @@ class Found:
 
 def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int, base: str) -> Found:
     """Search for at most `most` results; `base` is the address that the results are retrieved below."""
+    rows = _find_series(index, query, path, most)
+    if rows is None:
+        rows = _select(warehouse, index, query, path, most)
+    kept = rows[:most]
+    more = _read_more(warehouse, query, kept)
+    body = json.dumps(_write_results(query, kept, base, more), ensure_ascii=False).encode()
+    return Found(body, len(kept), has_more=len(rows) > most)
+
+
+def _select(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, most: int) -> list[dict[str, Any]]:
+    """The rows of a page of results, and one more if there are more."""
     conditions = build_conditions(query.matches, query.level)
     of_path = conditions if query.level != "instance" else Conditions(values=conditions.values)
     for keyword, uid in path.items():
@@ -48,13 +59,13 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
     if path and query.level == "instance":  # files are sorted by patients
         patient = find_patient(warehouse, index, path["StudyInstanceUID"])
         if patient is None:
-            return Found()
+            return []
         of_path.add("one", sql_files.identifier("patient_id"), patient)
     skipped, is_of_study = query.offset, bool(path) and query.level == "series"
     if query.level == "instance" and not path and not query.matches:  # all of them: files are sorted by patients
         page = _find_page(warehouse, index, skipped, most + 1)
         if page is None:
-            return Found()
+            return []
         first, last, n_before = page
         of_path.add("from", sql_files.identifier("patient_id"), first)
         of_path.add("until", sql_files.identifier("patient_id"), last)
@@ -76,10 +87,19 @@ def search(warehouse: Warehouse, index: Index, query: SearchQuery, path: Path, m
         rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
     if is_of_study:
         rows = sorted(rows, key=_order_series)[skipped : skipped + most + 1]
-    kept = rows[:most]
-    more = _read_more(warehouse, query, kept)
-    body = json.dumps(_write_results(query, kept, base, more), ensure_ascii=False).encode()
-    return Found(body, len(kept), has_more=len(rows) > most)
+    return rows
+
+
+def _find_series(index: Index, query: SearchQuery, path: Path, most: int) -> list[dict[str, Any]] | None:
+    """The same of the series of a study, if they and what is asked of them are in memory; None otherwise."""
+    is_plain = index.rows and query.level == "series" and path and not query.from_headers
+    if not is_plain or build_conditions(query.matches, query.level).texts:
+        return None
+    assert index.rows is not None
+    names = [attribute.column for attribute in query.returned]
+    if not all(name in index.rows.columns for name in names):
+        return None
+    return index.rows.find(path["StudyInstanceUID"], names)[query.offset : query.offset + most + 1]
 
 
 def _limit(warehouse: Warehouse) -> AbstractContextManager[None]:

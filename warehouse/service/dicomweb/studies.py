@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from warehouse.engine import sql_files
@@ -65,16 +65,19 @@ class Studies:
         self._n_images = 0
 
     def find(
-        self, warehouse: Warehouse, index: Index, study: str, series: str = "", instance: str = ""
+        self, warehouse: Warehouse, index: Index, study: str, series: str = "", instance: str = "", *, patient: str = ""
     ) -> list[Stored]:
-        """The images of a study, or of a series or instance of it; NotFoundError if none is shown."""
+        """The images of a study, or of a series or instance of it; NotFoundError if none is shown.
+
+        `patient` is that of the study, if it was looked up before.
+        """
         key = (index.snapshot, warehouse.standing_list, index.name, study)
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
                 self._kept.move_to_end(key)
         if kept is None:
-            kept = read_study(warehouse, index, study)
+            kept = read_study(warehouse, index, study, patient)
             self._keep(key, kept)
         found = [image for image in kept if series in ("", image.series) and instance in ("", image.instance)]
         if not found:
@@ -96,15 +99,33 @@ class Studies:
                 self._n_images -= len(self._kept.popitem(last=False)[1]) + 1
 
 
-def read_study(warehouse: Warehouse, index: Index, study: str) -> tuple[Stored, ...]:
-    """Read the images of a study from the lake; by its patient too, since files are sorted by patients."""
+def read_study(warehouse: Warehouse, index: Index, study: str, patient: str = "") -> tuple[Stored, ...]:
+    """Read the images of a study from the lake, each once: of those that were sent twice the one that was there first.
+
+    By its patient too, since files are sorted by patients.
+    """
     con, texts = warehouse.con, sql_files.read_statements("dicomweb/search.sql")
-    patient = find_patient(warehouse, index, study)
-    if patient is None:
+    owner = patient or find_patient(warehouse, index, study)
+    if owner is None:
         return ()
     text = sql_files.fill(texts["study"], is_member=index.is_member)
-    rows = con.execute(text, {"patient": patient, "study": study}).fetchall()
+    rows = con.execute(text, {"patient": owner, "study": study}).fetchall()
+    first: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for row in sorted(rows, key=_order_sent):
+        first.setdefault(row[:2], row)
     return tuple(
         Stored(study, series, instance, source, key, patient_id, dcm_key or "", size or 0, etag or "")
-        for series, instance, source, key, patient_id, dcm_key, size, etag in rows
+        for series, instance, source, key, patient_id, dcm_key, size, etag, *_ in sorted(
+            first.values(), key=_order_in_study
+        )
     )
+
+
+def _order_sent(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """By the day that an image was there, its key and its source."""
+    return row[9], row[3], row[2]
+
+
+def _order_in_study(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """By series, number and UID; those without a number come last in their series."""
+    return row[0], row[8] is None, row[8] or 0, row[1]
