@@ -44,8 +44,8 @@ _TRIES = 3
 class Index:
     """The tables of an index: of which scope and snapshot, and the column by which a cohort chooses images.
 
-    `rows` has the series of each study once more, unless there are very many. `standing_list` is the version of the list
-    of withdrawn patients that it was made with: in memory it does not go with the lake that was open then.
+    `rows` has the series of each study once more, unless there are very many. `standing_list` is the version of the
+    list of withdrawn patients that it was made with: in memory it does not go with the lake that was open then.
     """
 
     scope: Scope
