@@ -220,6 +220,11 @@ def is_of_one_object(error: Exception) -> bool:
     return code not in _OF_ALL and (bool(code) or _is_retryable_error(error))
 
 
+def is_odd_answer(error: Exception) -> bool:
+    """Whether an answer came that obstore cannot read, such as metadata in other letters; it is no refusal."""
+    return not get_error_code(error) and not _is_retryable_error(error) and not _NEVER.search(str(error))
+
+
 def describe_refusal(error: Exception) -> str:
     """Why an object could not be had, without its key: for rejects."""
     code = get_error_code(error)

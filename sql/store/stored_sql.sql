@@ -137,6 +137,7 @@ select
             or contains(tree, '"at_clause":{')
             or regexp_matches(tree, '"(catalog_name|catalog)":"[^"]')
             or regexp_matches(tree, '"table_name":"[A-Za-z0-9_]*[^A-Za-z0-9_"]')
+            or regexp_matches(tree, {{ of_duckdb }})
             or contains(regexp_replace(tree, '"schema_name":"(main|core|raw|ops)?"', '', 'g'), '"schema_name":"')
             or not list_has_all({{ functions }}, regexp_extract_all(tree, '"function_name":"((?:[^"\\]|\\.)*)"', 1))
             then tree

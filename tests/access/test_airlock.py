@@ -340,6 +340,74 @@ def test_parquet_and_archives_are_read(tmp_path: Path) -> None:
     assert (found.kind, found.patients) == ("xlsx", {"Covid12"})
 
 
+SHEET = "<row><c><is><t>Covid12</t></is></c><c><is><t>Dr Brown</t></is></c></row>"
+
+
+def write_workbook(path: Path, sheet: bytes = SHEET.encode(), filler: bytes = b"filler") -> bytearray:
+    """A workbook of a sheet, and of another member after it, whose entries can be altered."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", sheet)
+        archive.writestr("xl/media/filler.bin", filler)
+    return bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("what", ["checksum", "encrypted", "method", "compressed", "large", "none"])
+def test_a_workbook_that_is_not_read_whole_is_not_called_fine(what: str, tmp_path: Path) -> None:
+    """One member that cannot be read hid all others, and nothing looked like a patient."""
+    path = tmp_path / "a.xlsx"
+    content = write_workbook(path, filler=b"\0" * (201 << 20) if what == "large" else b"filler" * 9)
+    entry, member = content.rindex(b"PK\x01\x02"), content.rindex(b"PK\x03\x04")
+    if what == "checksum":
+        content[entry + 16] ^= 1
+    elif what == "encrypted":
+        content[entry + 8] |= 1
+    elif what == "method":
+        content[entry + 10] = 97
+    elif what == "compressed":
+        content[member + 30 + len("xl/media/filler.bin")] = 0xFF
+    path.write_bytes(b"PK\x03\x04" if what == "none" else content)
+    found = inspect_file(path, PATIENTS, 5)
+    grades = {finding.check: finding.grade for finding in found.findings}
+    if what == "none":
+        assert grades == {"file type": "look"}
+    else:
+        assert grades == {"file type": "look", "rows of patients": "problem", "identifying text": "look"}
+        assert found.patients == {"Covid12"}
+
+
+def test_what_a_workbook_shows_is_read_however_it_is_written(tmp_path: Path) -> None:
+    runs = SHEET.replace("Covid12", "Cov</t></r><r><rPr><b/></rPr><t>id12")
+    for sheet in (SHEET.encode("utf-16"), SHEET.replace("C", "&#67;").encode(), runs.encode()):
+        write_workbook(tmp_path / "a.xlsx", sheet)
+        found = inspect_file(tmp_path / "a.xlsx", PATIENTS, 5)
+        assert found.patients == {"Covid12"}
+        assert "one place looks like a name." in [finding.detail for finding in found.findings]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.html", b"<p>&#67;ovid12</p>"),
+        ("a.json", rb'{"a": "\u0043ovid12"}'),
+        ("a.csv", b"a\n" + b"b\n" * 4000 + "Covid12\n".encode("utf-16-le")),
+        ("a.csv", b"a\n" + b"b\n" * 4000 + b"\xff\n"),
+    ],
+)
+def test_texts_are_read_as_they_are_seen_or_not_called_fine(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    found = inspect_file(tmp_path / name, PATIENTS, 5)
+    assert found.patients == {"Covid12"} or "look" in {f.grade for f in found.findings if f.check == "file type"}
+
+
+def test_parquet_that_cannot_be_read_whole_is_not_called_fine(tmp_path: Path) -> None:
+    odd = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
+    pq.write_table(pa.table({"a": odd}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"a": pa.nulls(20_000_001)}), tmp_path / "b.parquet")
+    for name in ("a.parquet", "b.parquet"):
+        found = inspect_file(tmp_path / name, PATIENTS, 5)
+        assert [finding.grade for finding in found.findings if finding.check == "file type"] == ["look"]
+
+
 def test_kinds_are_those_of_the_content(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     for content, kind in (

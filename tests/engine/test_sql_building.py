@@ -99,6 +99,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.service.dicomweb.index", "index.members"),
         ("warehouse.service.dicomweb.index", "index.studies"),
         ("warehouse.service.dicomweb.searching", "index.studies"),
+        ("warehouse.service.dicomweb.series_rows", "series"),
         ("warehouse.service.dicomweb.searching", "dict.fromkeys"),
         ("warehouse.service.dicomweb.searching", "of_path.to_sql"),
         ("warehouse.service.dicomweb.searching", "conditions.to_sql"),
@@ -192,7 +193,9 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.manifests.rows", "rows"),
         ("warehouse.manifests.verify", "contents.rows"),
     },
-    "No SQL: a schema, values that are bound": {
+    "No SQL: a schema, values that are bound, a key of an object": {
+        ("warehouse.manifests.download_job", "item.key"),
+        ("warehouse.manifests.loading.reading", "item.key"),
         ("warehouse.ingest.units.registering", "groupby"),
         ("warehouse.ingest.units.writing", "layout.folder"),
         ("warehouse.ingest.units.writing", "con.execute(years).fetchall"),

@@ -2,19 +2,24 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import sqlite3
 import struct
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pytest
 from conftest import Chest, write_objects
 
 import warehouse
-from warehouse.errors import LakeError
+from warehouse.engine.connections import open_connection
+from warehouse.errors import LakeError, UsageError
 from warehouse.lake import store
 from warehouse.lake.location import parse_address
+from warehouse.lake.stored_sql import OF_DUCKDB
 from warehouse.settings import Settings
 from warehouse.version import __version__
 
@@ -99,6 +104,10 @@ def test_a_view_that_removes_files_is_not_run_by_reading(schema: str, lake: Path
         "select 'x' as patient_id, row_number() over (order by getenv('HOME')) as n",
         "select list_transform([1], lambda x: current_setting('s3_secret_access_key')) as patient_id",
         "select * from core.clinical at (version => 2)",
+        "select 'x' as patient_id, setting from pg_settings where name = 's3_secret_access_key'",
+        "select 'x' as patient_id, (select max(setting) from Main.PG_Settings) as setting",
+        "with pg_settings as (select 1) select * from pg_settings",
+        "select 'x' as patient_id, path from duckdb_databases",
     ],
 )
 def test_a_view_of_more_than_the_lake_is_not_run(text: str, lake: Path, here: Chest) -> None:
@@ -108,6 +117,28 @@ def test_a_view_of_more_than_the_lake_is_not_run(text: str, lake: Path, here: Ch
         text.format(mine=lake.parent / "mine.csv"),
     )
     require_refusal(lake, here)
+
+
+def test_the_names_of_duckdbs_own_relations_are_known() -> None:
+    """Those that a query reads by their names alone."""
+    named = "select view_name from duckdb_views() where internal and schema_name in ('main', 'pg_catalog')"
+    tables = "select table_name from duckdb_tables() where internal"
+    with contextlib.closing(open_connection()) as con:
+        names = [name for (name,) in con.execute(f"{named} union {tables}").fetchall()]
+    assert "pg_settings" in names
+    assert [name for name in names if not re.match(OF_DUCKDB, name)] == []
+
+
+def test_a_view_reads_no_variable_of_the_program(lake: Path) -> None:
+    """DuckDB's package for Python would take a table of this name from whoever runs the query."""
+    change(lake, "update ducklake_view set sql = 'select ''x'' as patient_id, * from own' where view_name = 'clinical'")
+    own = pa.table({"secret": [1]})
+    with warehouse.open(str(lake)) as wh:
+        with pytest.raises(UsageError, match="own does not exist"):
+            wh.sql("from clinical")
+        with pytest.raises(duckdb.Error, match="own does not exist"):
+            wh.con.sql("from clinical")
+    assert own.num_rows == 1
 
 
 def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) -> None:

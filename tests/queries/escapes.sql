@@ -320,9 +320,9 @@ from images i(source, key, etag, size, last_modified, g) natural join core.image
 
 from core.images where available_date <= date '9999-12-31'
 
-from core.images where coalesce('all', 'training') in (group_name, 'all')
+from core.images where (coalesce('all', 'training') = 'all' or group_name = coalesce('all', 'training'))
 
-from core.images where 'training' in (group_name, 'all') or true
+from core.images where ('training' = 'all' or group_name = 'training') or true
 
 select /* from patients */ * from /*
 */ core.images -- from patients

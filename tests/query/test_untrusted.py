@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import warehouse
+from warehouse.catalog.public_views import AS_OF, IN_GROUP
 from warehouse.errors import UntrustedSqlError, UsageError
 from warehouse.query import sandbox
 from warehouse.query.sandbox.plan import check_scans
@@ -378,17 +379,16 @@ def test_the_group_is_that_of_the_reader(lake: str) -> None:
 
 
 def test_the_plan_knows_the_filter_of_the_views_from_others(bare: duckdb.DuckDBPyConnection) -> None:
-    as_views = (
-        "available_date <= coalesce(cast(getvariable('as_of') as date), date '9999-12-31')"
-        " and coalesce(getvariable('group_name'), 'training') in (group_name, 'all')"
-    )
+    as_views = f"available_date <= {AS_OF} and {IN_GROUP}"
     shielded = "from (from core.clinical where {}) using sample 100 percent (system)"
     check_scans(bare, shielded.format(as_views))  # nothing but what the view shows
     for other in (
         as_views.replace("'training'", "'all'").replace("getvariable('group_name')", "null"),
         as_views + " or true",
         as_views.replace("9999-12-31", "9998-12-31"),
-        "coalesce(getvariable('group_name'), 'training') in (group_name, 'all')",
+        as_views.replace("group_name =", "patient_id ="),
+        IN_GROUP,
+        f"available_date <= {AS_OF}",
         "true",
     ):
         with pytest.raises(UntrustedSqlError, match="bypasses the filter on as-of date or group"):

@@ -336,3 +336,17 @@ def test_no_answer_about_a_patient_who_has_withdrawn_is_remembered(served_lake: 
         changing.withdraw(location.parse_address(str(lake)), Settings(), [patient])
         # The address of the snapshot first: nothing else has made the server look at the list.
         assert {served.get(path).status_code for path in reversed(paths)} <= {204, 404}
+
+
+@pytest.mark.parametrize("first", ["series", "instances", "metadata"])
+def test_whatever_is_asked_first_shows_nobody_who_has_withdrawn(first: str, served_lake: Path, tmp_path: Path) -> None:
+    """Rows that are kept in memory do not go with the lake that was open when they were read."""
+    lake = copy_lake(served_lake, tmp_path / "lake")
+    with serve_process(lake, tmp_path / "log") as served:
+        study = served.get("/dicomweb/studies?limit=1").json()[0]
+        patient, uid = study["00100020"]["Value"][0], study["0020000D"]["Value"][0]
+        number = served.get("/api/v1/about").json()["snapshot"]
+        paths = [f"{below}/dicomweb/studies/{uid}/{first}" for below in (f"/snapshot/{number}", "")]
+        assert {served.get(path).status_code for path in paths} == {200}
+        changing.withdraw(location.parse_address(str(lake)), Settings(), [patient])
+        assert {served.get(path).status_code for path in paths} <= {204, 404}

@@ -15,13 +15,14 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from conftest import start_lake, write_objects
+from conftest import copy_lake, start_lake, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
-from served import Served
+from served import Served, serve_process
 
 import warehouse
 from warehouse.cohorts.levels import round_levels
+from warehouse.lake import location
 from warehouse.service.differencing import Memory, differ_by_few
 from warehouse.service.explorer.builder import build_cohort, name_file
 from warehouse.service.explorer.counting import count_page
@@ -32,6 +33,8 @@ from warehouse.service.explorer.selection import Selection, parse_selection
 from warehouse.service.explorer.table import FacetTable
 from warehouse.service.preparing import Progress
 from warehouse.service.tokens import Caller, Rights
+from warehouse.settings import Settings
+from warehouse.withdrawal import changing
 
 
 @pytest.fixture(scope="module")
@@ -363,3 +366,21 @@ def test_the_log_has_no_choice_and_no_patient(served: Served, tokens: dict[str, 
     assert last["status"] == 200
     assert patient_id not in str(last)
     assert "leeds" not in str(last)
+
+
+@pytest.mark.parametrize("path", ["explore?exact=1", "explore/patients", "api/v1/sql?q=select+count(*)+from+patients"])
+def test_no_page_of_a_snapshot_counts_somebody_who_has_withdrawn(path: str, served_lake: Path, tmp_path: Path) -> None:
+    """Nothing else has made the server look at the list: the number of the snapshot is in the address."""
+    lake = copy_lake(served_lake, tmp_path / "lake")
+    with serve_process(lake, tmp_path / "log") as served:
+        number = served.get("/api/v1/about").json()["snapshot"]
+        before = served.get(f"/snapshot/{number}/{path}")
+        assert before.status_code == 200
+        with warehouse.open(lake) as wh:
+            ((patient,),) = wh.sql("select min(patient_id) from patients").fetchall()
+        changing.withdraw(location.parse_address(str(lake)), Settings(), [patient])
+        held = {"If-None-Match": before.headers.get("ETag", "none")}
+        after = served.get(f"/snapshot/{number}/{path}", headers=held)
+        assert after.status_code == 200
+        assert after.text != before.text
+        assert after.text == served.get(f"/snapshot/{number}/{path}").text

@@ -48,6 +48,7 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     config = {"memory_limit": f"{limit}MB"} if limit else {}
     con = open_connection({**config, "allow_unsigned_extensions": "true", "threads": "1"})
     con.execute("set TimeZone = 'UTC'")
+    con.execute("set python_enable_replacements = false")  # no view of a lake reads variables of this program
     con.execute(f"set temp_directory = {literal(spill.find_spill_folder())}")
     extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
     if location.data_path.startswith("s3://"):

@@ -32,6 +32,8 @@ _SQL = "store/stored_sql.sql"
 _HARMLESS = frozenset(("unnest", "range", "generate_series", "json_each", "json_tree"))
 _CATALOGS = frozenset(("", ALIAS))
 _SCHEMAS = frozenset(("", "main", "core", "raw", "ops"))
+#: DuckDB's own relations that are named without a schema: of them `pg_settings` shows what `current_setting` does.
+OF_DUCKDB = "(?i:pg_|duckdb_|sqlite_|pragma_)"
 #: Digests of texts that this process has found harmless: parsing them again would be a tenth of opening a lake.
 _plain: set[bytes] = set()
 _MOST_PLAIN = 10_000
@@ -114,7 +116,8 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
         return
     # Mostly no tree: DuckDB has searched the parsed texts, which takes a tenth of the time.
     allowed = f"[{', '.join(map(sql_files.literal, sorted(_list_functions())))}]"
-    for name, text, tree in ask("parsed", functions=allowed):
+    of_duckdb = sql_files.literal(f'"table_name":"{OF_DUCKDB}')
+    for name, text, tree in ask("parsed", functions=allowed, of_duckdb=of_duckdb):
         try:
             fault = next(_find_faults(json.loads(tree)), None) if tree else None
         except RecursionError:
@@ -173,6 +176,7 @@ def _find_faults(tree: Any) -> Iterator[str]:
         name = str(tree.get("table_name", ""))
         is_odd = (
             not name.isidentifier()
+            or re.match(OF_DUCKDB, name)
             or tree.get("schema_name") not in _SCHEMAS
             or tree.get("catalog_name") not in _CATALOGS
         )

@@ -41,6 +41,7 @@ CHANGED_SINCE_LISTING = ReadFailure("changed between listing and reading")
 DENIED = ReadFailure("no permission to read it")
 RESIZED = ReadFailure("of another length than it was listed with")
 ALTERED = ReadFailure("its bytes are not those of its etag (MD5)")
+ODD_ANSWER = ReadFailure("the server's answer is not one of S3")
 NOT_TRIED = ReadFailure("not tried: the bucket did not answer for those before it")
 
 

@@ -96,7 +96,7 @@ class InventoryBucket(S3Bucket):
             )
         except (ClientError, BotoCoreError):
             return
-        only = answer["InventoryConfiguration"].get("Filter", {}).get("Prefix", "")
+        only = answer.get("InventoryConfiguration", {}).get("Filter", {}).get("Prefix", "")
         if not self._below.startswith(only):
             raise SourceError(
                 f"{self._address} lists only keys that start with {only!r}, not all of {self.source}. "

@@ -19,6 +19,7 @@ from warehouse.object_store.base import (
     CHANGED_SINCE_LISTING,
     DELETED_SINCE_LISTING,
     DENIED,
+    ODD_ANSWER,
     Buffer,
     Content,
     Facts,
@@ -27,7 +28,7 @@ from warehouse.object_store.base import (
 )
 from warehouse.object_store.s3_listing import NotAListingError
 from warehouse.object_store.s3_ranges import list_by_ranges
-from warehouse.object_store.s3_reading import Etags, has_md5, read_all, read_as_listed
+from warehouse.object_store.s3_reading import Etags, has_md5, read_all, read_as_listed, read_at_most, require_length
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -135,12 +136,12 @@ class S3Bucket:
                 MaxKeys=min(most, 1000),
                 **({"StartAfter": f"{self._below}{after}"} if after else {}),
             )
+            rows = [(row["Key"][cut:], int(row["Size"]), row["ETag"].strip('"')) for row in answer.get("Contents", [])]
+            folders = [found["Prefix"][cut:] for found in answer.get("CommonPrefixes", [])]
         except (ClientError, BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
-        except ResponseParserError:
+        except (ResponseParserError, ValueError, KeyError):
             raise s3_connecting.to_listing_error(self.source) from None
-        rows = [(row["Key"][cut:], int(row["Size"]), row["ETag"].strip('"')) for row in answer.get("Contents", [])]
-        folders = [found["Prefix"][cut:] for found in answer.get("CommonPrefixes", [])]
         last = max([*(key for key, _, _ in rows[-1:]), *(f"{folder}\U0010ffff" for folder in folders[-1:])], default="")
         return rows, folders, last if answer.get("IsTruncated") else ""
 
@@ -176,14 +177,14 @@ class S3Bucket:
         chunks: Iterator[Buffer] | None = None
         if answer.range == (0, size):  # or else it may have become too large for the memory
             try:
-                body = bytes(answer.bytes())
+                body = self._read_body(answer, size)
             except _any_error() as error:
                 raise aws.to_source_error(self.source, error) from None
             if has_md5(body, md5, size):
                 return body
             chunks = iter((body,))
         meta = answer.meta
-        chunks = chunks or self._read_chunks(answer, meta["size"])
+        chunks = chunks or self._read_chunks(answer)
         return Content((meta["e_tag"] or "").strip('"'), meta["size"], chunks)
 
     def _get(
@@ -195,26 +196,35 @@ class S3Bucket:
         """
         path = f"{self._below}{key}"
         if self._store is None or not is_spellable(path):
-            return self._get_with_boto3(key, start, stop)
+            return self._get_with_boto3(key, size, start, stop)
         part: Any = {"range": (start, stop)} if stop else None
         try:
             answer = self._obstore_get(self._store, path, options=part)
-            body = bytes(answer.bytes())
+            body = self._read_body(answer, stop - start if stop else size)
             return body if md5 and has_md5(body, md5, size) else ((answer.meta["e_tag"] or "").strip('"'), body)
         except (FileNotFoundError, ValueError):
-            return self._get_with_boto3(key, start, stop)
+            pass
         except _denials():
             return DENIED
         except _any_error() as error:
-            if part and "non-partial" in str(error):  # the answer of some servers if a range is all of an object
-                return self._get_with_boto3(key, start, stop)
-            return self._to_read_failure(error)
+            # Some servers answer non-partially if a range is all of an object.
+            if not aws.is_odd_answer(error) and not (part and "non-partial" in str(error)):
+                return self._to_read_failure(error)
+        return self._get_with_boto3(key, size, start, stop)
 
-    def _get_with_boto3(self, key: str, start: int, stop: int) -> tuple[str, bytes] | ReadFailure:
+    @staticmethod
+    def _read_body(answer: GetResult, most: int) -> bytes:
+        """The body of a small object, in one chunk unless it is longer than `most` bytes: then only its beginning."""
+        return read_at_most(map(memoryview, answer.stream(min_chunk_size=most + 1)), most)
+
+    def _get_with_boto3(self, key: str, size: int, start: int, stop: int) -> tuple[str, bytes] | ReadFailure:
         """The same for a key that obstore cannot represent, or to confirm that it is gone."""
         try:
             content = self._stream_with_boto3(key, start, stop)
-            return content if isinstance(content, ReadFailure) else (content.etag, b"".join(content.chunks))
+            if isinstance(content, ReadFailure):
+                return content
+            # A server that ignores ranges sends what is before the part, too.
+            return content.etag, read_at_most(content.chunks, stop or size)
         except SourceError as error:
             cause = error.__context__
             return (
@@ -241,7 +251,7 @@ class S3Bucket:
         if isinstance(answer, ReadFailure):
             return answer
         meta = answer.meta
-        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer, meta["size"]))
+        return Content((meta["e_tag"] or "").strip('"'), meta["size"], self._read_chunks(answer))
 
     def _open(self, path: str, start: int = 0) -> GetResult | ReadFailure | None:
         """obstore's answer to a request for an object; None if boto3 has to ask for it."""
@@ -256,24 +266,26 @@ class S3Bucket:
         except _any_error() as error:
             if "InvalidObjectState" in str(error):
                 return ReadFailure("archived by S3: restore it first")
+            if aws.is_odd_answer(error):
+                return None
             raise aws.to_source_error(self.source, error) from None
 
-    def _read_chunks(self, answer: Any, size: int) -> Iterator[Buffer]:
+    def _read_chunks(self, answer: GetResult) -> Iterator[Buffer]:
+        start, stop = answer.range
+        chunks = answer.stream(min_chunk_size=min(stop - start + 1, _CHUNK))
         try:
-            if size <= _CHUNK:  # a stream of one chunk costs a fifth more
-                yield memoryview(answer.bytes())
-                return
-            for chunk in answer.stream(min_chunk_size=_CHUNK):
-                yield memoryview(chunk)
+            yield from require_length(map(memoryview, chunks), stop - start, self.source)
         except _any_error() as error:
             raise aws.to_source_error(self.source, error) from None
 
     def _stream_with_boto3(self, key: str, start: int, stop: int = 0) -> Content | ReadFailure:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         wanted = {"Range": f"bytes={start}-{stop - 1 if stop else ''}"} if start or stop else {}
         try:
             answer = self._client.get_object(Bucket=self._name, Key=f"{self._below}{key}", **wanted)
+            etag, length = answer["ETag"].strip('"'), answer["ContentLength"]
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in ("NoSuchKey", "404"):
@@ -283,26 +295,27 @@ class S3Bucket:
             raise aws.to_source_error(self.source, error) from None
         except (BotoCoreError, RecursionError) as error:
             raise aws.to_source_error(self.source, error) from None
-        return Content(
-            answer["ETag"].strip('"'),
-            answer["ContentLength"] + start,
-            self._iterate_answers(answer["Body"].iter_chunks(_CHUNK)),
-        )
+        except (ResponseParserError, ValueError, KeyError):  # a number or a time that is none, or no etag, no length
+            return ODD_ANSWER
+        chunks = self._iterate_answers(answer["Body"].iter_chunks(_CHUNK))
+        return Content(etag, length + start, require_length(chunks, length, self.source))
 
     def facts(self, key: str) -> Facts:
         """Request an object's checksums and the size of its first part from S3."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         where = {"Bucket": self._name, "Key": f"{self._below}{key}"}
         try:
             head = self._client.head_object(**where, ChecksumMode="ENABLED")
             part = self._client.head_object(**where, PartNumber=1) if "-" in head["ETag"] else {}
-        except (ClientError, BotoCoreError, RecursionError):
+            part_size = part["ContentLength"] if part.get("PartsCount") else 0
+        except (ClientError, BotoCoreError, RecursionError, ResponseParserError, ValueError, KeyError):
             return Facts()
         whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         return Facts(
             etag=head["ETag"].strip('"'),
-            part_size=part["ContentLength"] if part.get("PartsCount") else 0,
+            part_size=part_size,
             checksums={
                 name.removeprefix("Checksum"): value
                 for name, value in head.items()

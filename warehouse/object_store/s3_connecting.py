@@ -108,7 +108,7 @@ def _find_region(client: Any, source: str, name: str, below: str) -> str:
         raise aws.to_source_error(source, error) from None
     except BotoCoreError as error:
         raise aws.to_connection_error(source, error) from None
-    except ResponseParserError:  # neither of boto3's other errors
+    except (ResponseParserError, ValueError, KeyError):  # neither of boto3's other errors
         raise to_listing_error(source) from None
     except RecursionError:  # boto3 looks for a region in each redirection
         raise SourceError(f"{source}: the server redirects every request. Check AWS_ENDPOINT_URL.") from None

@@ -8,12 +8,22 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from warehouse.object_store.base import ALTERED, CHANGED_SINCE_LISTING, NOT_TRIED, RESIZED, Facts, ReadFailure, is_md5
+from warehouse.errors import SourceError
+from warehouse.object_store.base import (
+    ALTERED,
+    CHANGED_SINCE_LISTING,
+    NOT_TRIED,
+    RESIZED,
+    Buffer,
+    Facts,
+    ReadFailure,
+    is_md5,
+)
 
 #: Gets an object by its key, MD5 ("" if unknown) and size: its bytes if they are those of the MD5, else its etag and
 #: bytes, or the failure; raises SourceError for an error of the bucket.
@@ -64,6 +74,29 @@ class Etags:
 def has_md5(body: bytes, md5: str, size: int) -> bool:
     """Whether bytes have this size and MD5."""
     return len(body) == size and hashlib.md5(body, usedforsecurity=False).hexdigest() == md5
+
+
+def read_at_most(chunks: Iterable[Buffer], most: int) -> bytes:
+    """Join the chunks of a body; of one of more than `most` bytes a few more than that, which shows that it is longer.
+
+    A body may be longer than it was listed, and without end, whatever the server has stated of its length.
+    """
+    taken: list[Buffer] = []
+    for chunk in chunks:
+        taken.append(chunk)
+        most -= len(chunk)
+        if most < 0:
+            break
+    return bytes(taken[0]) if len(taken) == 1 else b"".join(taken)
+
+
+def require_length(chunks: Iterable[Buffer], n_bytes: int, source: str) -> Iterator[Buffer]:
+    """The chunks of a body; SourceError if it has more bytes than the server has stated."""
+    for chunk in chunks:
+        n_bytes -= len(chunk)
+        if n_bytes < 0:
+            raise SourceError(f"{source}: an object has more bytes than the server stated. Check the server.")
+        yield chunk
 
 
 @dataclass(slots=True)

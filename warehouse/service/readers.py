@@ -61,12 +61,19 @@ class Readers:
             pass
 
     def find_snapshot(self, scope: Scope) -> int:
-        """The number of the snapshot that a scope means now: its own, or the newest published."""
-        return self._newest.find() if scope.snapshot is None else scope.snapshot
+        """The number of the snapshot that a scope means now: its own, or the newest published.
+
+        Either way the standing list is looked at: what is kept of a snapshot is kept with the version of the list.
+        """
+        if scope.snapshot is None:
+            return self._newest.find()
+        self._newest.list_all()
+        return scope.snapshot
 
     def find_snapshot_at_once(self, scope: Scope) -> int | None:
         """The same without waiting: None where the catalogue has to be asked."""
-        return self._newest.find_at_once() if scope.snapshot is None else scope.snapshot
+        newest = self._newest.find_at_once()
+        return newest if newest is None or scope.snapshot is None else scope.snapshot
 
     def find_newest_commit(self) -> int:
         """The number of the newest snapshot of all, which may only have an event of the log."""

@@ -7,11 +7,15 @@ value and no line of text, because they go into the log.
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +25,11 @@ from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
 Grade = Literal["fine", "look", "problem"]
+#: A Parquet file of more is not read: a small one may state any number of rows.
+_MOST_CELLS = 20_000_000
+_CHUNK = 1 << 20
+#: What reading an archive raises where it is damaged, encrypted, or compressed by something that Python has not.
+_UNREADABLE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error, LZMAError)
 #: From this many rows on, a table with a column of different values is probably one of rows, not of counts.
 _ROWS = 25
 #: Names of columns that rows have and tables of counts have not.
@@ -53,34 +62,37 @@ def inspect_file(path: Path, patients: Set[str], base: int) -> Inspected:
     """Inspect a file; `patients` are those of the lake. UsageError if it cannot be read, or is too large."""
     try:
         kind = kinds.find_kind(path)
-        text, tables = _read(path, kind)
+        found = _read(path, kind)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
-    named = patterns.find_pseudonyms(text, patients)
+    texts = {found.text, found.seen}
+    named = {name for text in texts for name in patterns.find_pseudonyms(text, patients)}
     findings = [
-        _judge_kind(kind),
-        *_judge_rows(text, tables, len(named)),
-        *_judge_words(text, kind),
-        *_judge_counts(tables, kind, base),
+        _judge_kind(kind, is_whole=found.is_whole),
+        *_judge_rows(texts, found.tables, len(named)),
+        *_judge_words(texts, kind, is_whole=found.is_whole),
+        *_judge_counts(found.tables, kind, base),
     ]
     return Inspected(kind, tuple(Finding(f.check, f.grade, f.detail, path.name) for f in findings), frozenset(named))
 
 
-def _judge_kind(kind: str) -> Finding:
+def _judge_kind(kind: str, *, is_whole: bool) -> Finding:
     if kind == "dicom":
         return Finding("file type", "problem", "A DICOM object: images leave by a manifest, not through here.")
     if kind in kinds.OPAQUE:
         return Finding("file type", "look", f"The content ({kind}) was not inspected: look at what is in it.")
     if kind in ("image", "pdf"):
         return Finding("file type", "look", f"A page or picture ({kind}), which was not read: look at it.")
+    if not is_whole:
+        return Finding("file type", "look", f"Not all of it could be read as {kind}: look at what is in it.")
     return Finding("file type", "fine", kind)
 
 
-def _judge_rows(text: str, tables: Sequence[_Table], n_named: int) -> Iterator[Finding]:
+def _judge_rows(texts: Set[str], tables: Sequence[_Table], n_named: int) -> Iterator[Finding]:
     if n_named:
         people = "a patient" if n_named == 1 else f"{n_named:,} patients"
         yield Finding("rows of patients", "problem", f"Names {people} of the lake by pseudonym.")
-    if n_uids := patterns.count_uids(text):
+    if n_uids := max(map(patterns.count_uids, texts)):
         yield Finding("rows of patients", "problem", f"Has {n_uids:,} UIDs, which name images, series or studies.")
     for table in tables:
         if keys := [name for name in table.columns if name.strip().lower() in _KEYS]:
@@ -90,12 +102,14 @@ def _judge_rows(text: str, tables: Sequence[_Table], n_named: int) -> Iterator[F
             yield Finding("rows of patients", "look", detail)
 
 
-def _judge_words(text: str, kind: str) -> Iterator[Finding]:
-    looks = patterns.find_looks(text)
+def _judge_words(texts: Set[str], kind: str, *, is_whole: bool) -> Iterator[Finding]:
+    looks: dict[str, int] = {}
+    for text in texts:
+        looks |= {what: max(count, looks.get(what, 0)) for what, count in patterns.find_looks(text).items()}
     for what, count in looks.items():
         places = "one place looks" if count == 1 else f"{count:,} places look"
         yield Finding("identifying text", "problem" if what == "an NHS number" else "look", f"{places} like {what}.")
-    if not looks and kind not in kinds.OPAQUE | {"image", "pdf", "dicom"}:
+    if not looks and is_whole and kind not in kinds.OPAQUE | {"image", "pdf", "dicom"}:
         yield Finding("identifying text", "fine", "nothing looks like it")
 
 
@@ -132,20 +146,41 @@ class _Table:
                     yield number, name.strip()
 
 
-def _read(path: Path, kind: str) -> tuple[str, list[_Table]]:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The text of a file, the same as `spell_out` has it, and the tables; not whole if a part could not be read."""
+
+    text: str = ""
+    seen: str = ""
+    tables: Sequence[_Table] = ()
+    is_whole: bool = True
+
+
+def _read(path: Path, kind: str) -> _Content:
     """All the text of a file that can be read, and the tables in it."""
     if kind == "parquet":
-        table = _read_parquet(path)
-        return "\n".join(["\t".join(table.columns), *("\t".join(row) for row in table.rows)]), [table]
+        return _read_parquet(path)
     if kind in ("xlsx", "zip"):
-        return _read_members(path), []
+        return _read_members(path)
     if kind not in ("csv", "json", "text"):
-        return "", []
+        return _Content()
     with files.open_to_read(path) as file:
-        text = file.read().decode("utf-8", errors="replace")
-    if kind == "csv":
-        return text, _read_csv(text)
-    return text, _read_json(text) if kind == "json" else []
+        content = file.read()
+    text = content.decode("utf-8", errors="replace")
+    tables = _read_csv(text) if kind == "csv" else _read_json(text) if kind == "json" else []
+    is_whole = b"\0" not in content and len(text.encode(errors="replace")) == len(content) and "\ufffd" not in text
+    return _Content(text, _spell_out(text), tables, is_whole)
+
+
+#: From the end of a run of a cell (`<t>`) of a workbook to the text of the next: a cell of two fonts is one text.
+_NEXT_RUN = re.compile(r"</t></r><r>(?:<[^<>]*>)+")
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def _spell_out(text: str) -> str:
+    """A text as whoever opens the file sees it, where the file has names or numbers of characters instead."""
+    seen = html.unescape(_NEXT_RUN.sub("", text))
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), seen)
 
 
 def _read_csv(text: str) -> list[_Table]:
@@ -180,28 +215,50 @@ def _find_tables(value: Any) -> Iterator[_Table]:
             yield from _find_tables(inner)
 
 
-def _read_parquet(path: Path) -> _Table:
+def _read_parquet(path: Path) -> _Content:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_rows * file.metadata.num_columns > _MOST_CELLS:
+                return _Content(is_whole=False)
+            table = file.read()
+        columns = [[*map(str, column.to_pylist())] for column in table.columns]
     except pa.ArrowException as error:
         raise UsageError(f"{path} is not a Parquet file that can be read: {str(error).splitlines()[0]}.") from None
-    rows = zip(*(map(str, column.to_pylist()) for column in table.columns), strict=True)
-    return _Table(tuple(table.column_names), tuple(rows))
+    except (ValueError, OverflowError):  # texts in no UTF-8, times of no year
+        return _Content(is_whole=False)
+    read = _Table(tuple(table.column_names), tuple(zip(*columns, strict=True)))
+    return _Content("\n".join(["\t".join(read.columns), *("\t".join(row) for row in read.rows)]), tables=[read])
 
 
-def _read_members(path: Path) -> str:
+def _read_members(path: Path) -> _Content:
     """The texts in an archive or workbook, as far as they can be read and are not larger than a file may be."""
-    parts, left = [], MOST_MB * 2**20
+    parts, left, is_whole = list[str](), MOST_MB << 20, True
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                left -= member.file_size
-                if left < 0:
-                    break
-                parts.append(f"{member.filename}\n{archive.read(member).decode('utf-8', errors='ignore')}")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError):
-        return ""
-    return "\n".join(parts)
+                content, can_be_read = _read_member(archive, member, left)
+                left -= len(content)
+                is_whole = is_whole and can_be_read
+                is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+                text = content.decode("utf-16" if is_wide else "utf-8", errors="ignore")
+                parts.append(f"{member.filename}\n{text}")
+    except (*_UNREADABLE, OSError):
+        is_whole = False
+    text = "\n".join(parts)
+    return _Content(text, _spell_out(text), is_whole=is_whole)
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> tuple[bytes, bool]:
+    """What can be read of a member, at most so many bytes, and whether that is all of it."""
+    parts, left = list[bytes](), most
+    try:
+        with archive.open(member) as file:
+            while left > 0 and (part := file.read(min(left, _CHUNK))):
+                parts.append(part)
+                left -= len(part)
+            return b"".join(parts), not file.read(1)
+    except _UNREADABLE:
+        return b"".join(parts), False

@@ -44,13 +44,15 @@ _TRIES = 3
 class Index:
     """The tables of an index: of which scope and snapshot, and the column by which a cohort chooses images.
 
-    `rows` has the series of each study once more, unless there are very many.
+    `rows` has the series of each study once more, unless there are very many. `standing_list` is the version of the
+    list of withdrawn patients that it was made with: in memory it does not go with the lake that was open then.
     """
 
     scope: Scope
     snapshot: int
     member_column: str = ""
     rows: SeriesRows | None = field(default=None, compare=False, repr=False)
+    standing_list: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -152,8 +154,7 @@ class Indexes:
             if key[0] == snapshot and key[1] not in kept:
                 del self._ready[key]
         given = (index, members, kept, progress)
-        rows = await self.service.read(caller, scope, Rights.rows, build, *given, snapshot=snapshot)
-        return replace(index, rows=rows)
+        return await self.service.read(caller, scope, Rights.rows, build, *given, snapshot=snapshot)
 
 
 async def _try_again(ask: Callable[[], Awaitable[T]]) -> T:
@@ -167,19 +168,21 @@ async def _try_again(ask: Callable[[], Awaitable[T]]) -> T:
 
 
 def _guard(do: Callable[..., T]) -> Callable[..., T]:
-    def run(warehouse: Warehouse, *given: object) -> T:
+    """The same; MissingIndexError where the index is not, or no longer, that of the lake as it is open."""
+
+    def run(warehouse: Warehouse, index: Index, *given: object) -> T:
         try:
-            return do(warehouse, *given)
+            if index.standing_list == warehouse.standing_list:
+                return do(warehouse, index, *given)
         except (duckdb.CatalogException, duckdb.BinderException):
-            raise MissingIndexError("The lake was opened anew meanwhile. Try again.") from None
+            pass
+        raise MissingIndexError("The lake was opened anew meanwhile. Try again.")
 
     return run
 
 
-def build(
-    warehouse: Warehouse, index: Index, members: list[str], kept: list[str], progress: Progress
-) -> SeriesRows | None:
-    """Make the tables of an index, and remove those of indexes that are not to be kept; returns its rows of series."""
+def build(warehouse: Warehouse, index: Index, members: list[str], kept: list[str], progress: Progress) -> Index:
+    """Make the tables of an index, and remove those of indexes that are not to be kept; returns it with its rows."""
     con, texts = warehouse.con, sql_files.read_statements("dicomweb/index.sql")
     warehouse.require("images", "SOPInstanceUID")
     con.execute(sql_files.read("dicomweb/attach.sql"))
@@ -202,7 +205,7 @@ def build(
         for table in (f"studies_{index.name}", f"series_{index.name}"):
             names = {"name": sql_files.identifier(f"by_study_{table}"), "table": sql_files.identifier(table)}
             con.execute(sql_files.fill(texts["by study"], **names))
-        return read_series_rows(con, index.series)
+        return replace(index, rows=read_series_rows(con, index.series), standing_list=warehouse.standing_list)
     except duckdb.CatalogException as error:
         raise LakeError(f"Snapshot {index.snapshot} cannot be searched: an older version published it.") from error
 
