@@ -116,7 +116,7 @@ def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path:
 def test_a_catalogue_that_may_answer_one_query_otherwise_than_another_is_not_read(
     statements: tuple[str, ...], server: Postgres, bucket: Path, tmp_path: Path
 ) -> None:
-    """As a dump of somebody else's may, once it is restored, or a schema of theirs in the same database: what is checked
+    """As a dump of somebody else's may, once it is restored, or their schema in the same database: what is checked
     must be what DuckLake reads, and nothing of theirs runs with the rights of the reader before."""
     name = f"theirs_{len(statements)}_{zlib.crc32(' '.join(statements).encode())}"
     server.run(f"create database {name}")
