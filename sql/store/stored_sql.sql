@@ -49,7 +49,15 @@ where
         or c.relrowsecurity
         or exists (select 1 from pg_catalog.pg_rewrite as w where w.ev_class = c.oid)
         or exists (select 1 from pg_catalog.pg_trigger as g where g.tgrelid = c.oid)
-        or exists (select 1 from pg_catalog.pg_attrdef as d where d.adrelid = c.oid)
+        -- DuckLake gives columns that it adds to an older catalogue a constant.
+        or exists (
+            select 1
+            from pg_catalog.pg_attrdef as d
+            where
+                d.adrelid = c.oid
+                and pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+                !~ '^(true|false|''[a-z]*''::(character varying|text)|NULL::(character varying|text))$'
+        )
         or exists (select 1 from pg_catalog.pg_inherits as i where i.inhparent = c.oid or i.inhrelid = c.oid)
         -- Keys, and what is not null in the way of PostgreSQL 18.
         or exists (select 1 from pg_catalog.pg_constraint as k where k.conrelid = c.oid and k.contype not in ('p', 'n'))

@@ -133,6 +133,18 @@ def test_a_catalogue_that_may_answer_one_query_otherwise_than_another_is_not_rea
         warehouse.refresh(str(bucket), address)
 
 
+def test_a_catalogue_to_which_an_upgrade_of_ducklake_added_columns_is_opened(
+    server: Postgres, bucket: Path, tmp_path: Path
+) -> None:
+    server.run("create database upgraded")
+    address = server.address("upgraded", tmp_path / "data")
+    warehouse.refresh(str(bucket), address)
+    for column, value in (("path", "''"), ("path_is_relative", "true")):
+        server.run(f"alter table ducklake_schema alter column {column} set default {value}", database="upgraded")
+    server.run("alter table ducklake_column alter column default_value_type set default 'literal'", database="upgraded")
+    warehouse.open(address).close()
+
+
 def test_a_catalogue_in_a_schema_of_other_letters_is_examined_too(
     server: Postgres, bucket: Path, tmp_path: Path
 ) -> None:
