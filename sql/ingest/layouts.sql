@@ -39,7 +39,7 @@ parts as (
     select
         * exclude (former_patient),
         case when is_image then nullif(named_date, '') end as key_date,
-        case when is_image then nullif(trim(named_patient), '') end as key_patient,
+        case when is_image then nullif(trim(named_patient, ' '), '') end as key_patient,
         case when is_image then former_patient end as former_patient
     from found
 )

@@ -31,7 +31,7 @@ limit 1;
 -- The same for a part with patients, whom the pattern of the layout finds in keys; it has no part that is the whole bucket.
 ( -- noqa: PRS
     coalesce(list_bool_or(list_transform($prefixes, lambda prefix: starts_with({{ key }}, prefix))), false)
-    or list_contains($patients, trim(regexp_extract({{ key }}, '^(?:' || $pattern || ')$', {{ number }})))
+    or list_contains($patients, trim(regexp_extract({{ key }}, '^(?:' || $pattern || ')$', {{ number }}), ' '))
 );
 
 -- name: leave_out

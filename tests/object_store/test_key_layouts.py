@@ -140,6 +140,7 @@ def test_wrong_patterns_are_refused(text: str, why: str) -> None:
 )
 @given(segments=st.lists(SEGMENT, min_size=1, max_size=3), start=st.sampled_from(["", "x ", "x  ", " ", "g/"]))
 @example(segments=["P1_2", "i.dcm"], start="")
+@example(segments=["\xa0", "P1"], start="")
 @example(segments=["P1_i.dcm"], start="x  ")
 def test_the_keys_of_a_patient_are_found_alike(
     con: duckdb.DuckDBPyConnection, text: str, segments: list[str], start: str

@@ -8,25 +8,22 @@ listed unchanged (s3_listing.py). Both clients are of s3_connecting.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from warehouse import aws
 from warehouse.errors import SourceError, UsageError
-from warehouse.object_store import s3_connecting
+from warehouse.object_store import s3_boto3, s3_connecting
 from warehouse.object_store.base import (
     CHANGED_SINCE_LISTING,
-    DELETED_SINCE_LISTING,
     DENIED,
-    ODD_ANSWER,
     Buffer,
     Content,
     Facts,
     ReadFailure,
     Skipped,
 )
-from warehouse.object_store.s3_listing import NotAListingError
 from warehouse.object_store.s3_ranges import list_by_ranges
 from warehouse.object_store.s3_reading import Etags, has_md5, read_all, read_as_listed, read_at_most, require_length
 from warehouse.settings import Settings
@@ -99,24 +96,13 @@ class S3Bucket:
         """Stream the listing, a large one in any order, with keys relative to the bucket's prefix."""
         import pyarrow.compute as pc
 
-        for batch in self._iterate_answers(
-            list_by_ranges(self._client, self._name, f"{self._below}{prefix}", self._listers)
+        for batch in s3_boto3.iterate_answers(
+            self.source, list_by_ranges(self._client, self._name, f"{self._below}{prefix}", self._listers)
         ):
             if not self._below:
                 yield batch
                 continue
             yield batch.set_column(0, "key", pc.utf8_slice_codeunits(batch.column("key"), len(self._below)))
-
-    def _iterate_answers(self, answers: Iterable[Any]) -> Iterator[Any]:
-        """Iterate over boto3's pages, converting its errors to ours."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            yield from answers
-        except (ClientError, BotoCoreError, RecursionError) as error:
-            raise aws.to_source_error(self.source, error) from None
-        except NotAListingError:
-            raise s3_connecting.to_listing_error(self.source) from None
 
     def page(
         self, below: str, after: str, *, delimiter: str = "", most: int = 1000
@@ -279,48 +265,8 @@ class S3Bucket:
             raise aws.to_source_error(self.source, error) from None
 
     def _stream_with_boto3(self, key: str, start: int, stop: int = 0) -> Content | ReadFailure:
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        wanted = {"Range": f"bytes={start}-{stop - 1 if stop else ''}"} if start or stop else {}
-        try:
-            answer = self._client.get_object(Bucket=self._name, Key=f"{self._below}{key}", **wanted)
-            etag, length = answer["ETag"].strip('"'), answer["ContentLength"]
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in ("NoSuchKey", "404"):
-                return DELETED_SINCE_LISTING
-            if code in ("AccessDenied", "403"):
-                return DENIED
-            raise aws.to_source_error(self.source, error) from None
-        except (BotoCoreError, RecursionError) as error:
-            raise aws.to_source_error(self.source, error) from None
-        except (ResponseParserError, ValueError, KeyError):  # a number or a time that is none, or no etag, no length
-            return ODD_ANSWER
-        chunks = self._iterate_answers(answer["Body"].iter_chunks(_CHUNK))
-        return Content(etag, length + start, require_length(chunks, length, self.source))
+        return s3_boto3.stream(self._client, self._name, f"{self._below}{key}", self.source, start, stop)
 
     def facts(self, key: str) -> Facts:
         """Request an object's checksums and the size of its first part from S3."""
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        where = {"Bucket": self._name, "Key": f"{self._below}{key}"}
-        try:
-            head = self._client.head_object(**where, ChecksumMode="ENABLED")
-            part = self._client.head_object(**where, PartNumber=1) if "-" in head["ETag"] else {}
-            part_size = part["ContentLength"] if part.get("PartsCount") else 0
-        except (ClientError, BotoCoreError, RecursionError, ResponseParserError, ValueError, KeyError):
-            return Facts()
-        whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
-        return Facts(
-            etag=head["ETag"].strip('"'),
-            part_size=part_size,
-            checksums={
-                name.removeprefix("Checksum"): value
-                for name, value in head.items()
-                if name.startswith("Checksum") and name != "ChecksumType" and whole and "-" not in value
-            },
-            is_md5=not head.get("ServerSideEncryption", "").startswith("aws:kms")
-            and "SSECustomerAlgorithm" not in head,
-        )
+        return s3_boto3.find_facts(self._client, self._name, f"{self._below}{key}")
