@@ -33,20 +33,47 @@ from ({{ ends }}) as tables
 where last_row % 122880 = 0 or (last_row - first_row + 1) % 122880 = 0;
 
 -- name: relations
--- The same of a catalogue in PostgreSQL, asked of its server: what a query reads there may depend on the query. In the
--- words of PostgreSQL.
-select c.relname
+-- The same of a catalogue in PostgreSQL, asked of its server before DuckLake reads anything: whatever is not a plain table
+-- may call functions of its author with the rights of whoever reads it, or writes to it. DuckDB finds schemas and tables
+-- in either case of letters, so any case counts. Functions are named with their schema, and names are made texts, so that
+-- no function of somebody else fits better. In the words of PostgreSQL.
+select pg_catalog.min(cast(c.relname as text)) as name
 from pg_catalog.pg_class as c
 inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
 where
-    n.nspname = {{ schema }}
-    and c.relname like 'ducklake%'
+    pg_catalog.lower(cast(n.nspname as text)) = pg_catalog.lower(cast({{ schema }} as text))
+    and pg_catalog.lower(cast(c.relname as text)) like 'ducklake%'
+    and c.relkind <> 'i'
     and (
-        c.relkind in ('v', 'm', 'f')
+        c.relkind <> 'r'
         or c.relrowsecurity
-        or c.relhasrules
-    )
-limit 1;
+        or exists (select 1 from pg_catalog.pg_rewrite as w where w.ev_class = c.oid)
+        or exists (select 1 from pg_catalog.pg_trigger as g where g.tgrelid = c.oid)
+        -- DuckLake gives columns that it adds to an older catalogue a constant.
+        or exists (
+            select 1
+            from pg_catalog.pg_attrdef as d
+            where
+                d.adrelid = c.oid
+                and pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+                !~ '^(true|false|''[a-z]*''::(character varying|text)|NULL::(character varying|text))$'
+        )
+        or exists (select 1 from pg_catalog.pg_inherits as i where i.inhparent = c.oid or i.inhrelid = c.oid)
+        -- Keys, and what is not null in the way of PostgreSQL 18.
+        or exists (select 1 from pg_catalog.pg_constraint as k where k.conrelid = c.oid and k.contype not in ('p', 'n'))
+        or exists (
+            select 1
+            from pg_catalog.pg_index as x
+            where x.indrelid = c.oid and (x.indexprs is not null or x.indpred is not null)
+        )
+        or exists (
+            select 1
+            from pg_catalog.pg_attribute as a
+            inner join pg_catalog.pg_type as t on a.atttypid = t.oid
+            inner join pg_catalog.pg_namespace as tn on t.typnamespace = tn.oid
+            where a.attrelid = c.oid and a.attnum > 0 and tn.nspname <> 'pg_catalog'
+        )
+    );
 
 -- name: ask postgres
 select * from postgres_query({{ database }}, {{ query }});
@@ -77,7 +104,7 @@ where extra_stats is not null
 union all
 select 'a table of inlined rows whose name is SQL, ' || coalesce(table_name, 'null')
 from {{ catalogue }}.ducklake_inlined_data_tables
-where not coalesce(regexp_full_match(table_name, '[A-Za-z0-9_]+'), false)
+where not coalesce(regexp_full_match(table_name, 'ducklake_[A-Za-z0-9_]+'), false)
 union all
 select 'a partition by ' || coalesce(transform, 'null')
 from {{ catalogue }}.ducklake_partition_column

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,11 @@ COUNTS = (
     "series",
     "modality",
     "tables",
+)
+
+#: A function of somebody else's, which fails where it is called.
+THEIRS = (
+    "create function theirs() returns boolean immutable language plpgsql as 'begin raise ''it ran''; return true; end'"
 )
 
 
@@ -87,19 +93,71 @@ def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path:
         ("create rule theirs as on insert to ducklake_snapshot do also delete from ducklake_data_file",),
         ("alter table ducklake_view enable row level security",),
         ("create view ducklake_theirs as select 1",),
+        (
+            "alter table ducklake_snapshot rename to theirs",
+            f"{THEIRS}; create view ducklake_snapshot as select * from theirs where theirs()",
+        ),
+        # DuckDB takes a table in other letters for DuckLake's own.
+        (
+            "alter table ducklake_tag rename to theirs",
+            f'{THEIRS}; create view "Ducklake_Tag" as select * from theirs where theirs()',
+        ),
+        (f"{THEIRS}; alter table ducklake_snapshot add constraint theirs check (theirs()) not valid",),
+        (f"{THEIRS}; alter table ducklake_snapshot_changes alter column author set default cast(theirs() as text)",),
+        ("create index theirs on ducklake_snapshot ((snapshot_id + 1))",),
+        (
+            "create function theirs_too() returns trigger language plpgsql as 'begin raise ''it ran''; end'",
+            "create trigger theirs before insert on ducklake_snapshot for each row execute function theirs_too()",
+        ),
+        ("create table theirs () inherits (ducklake_tag)",),
+        ("create domain theirs as text", "alter table ducklake_tag alter column key type theirs"),
     ],
 )
 def test_a_catalogue_that_may_answer_one_query_otherwise_than_another_is_not_read(
     statements: tuple[str, ...], server: Postgres, bucket: Path, tmp_path: Path
 ) -> None:
-    """As a dump of somebody else's may, once it is restored: what is checked must be what DuckLake reads."""
-    name = f"theirs_{len(statements)}_{len(statements[0])}"
+    """As a dump of somebody else's may, once it is restored, or their schema in the same database: what is checked
+    must be what DuckLake reads, and nothing of theirs runs with the rights of the reader before."""
+    name = f"theirs_{len(statements)}_{zlib.crc32(' '.join(statements).encode())}"
     server.run(f"create database {name}")
     address = server.address(name, tmp_path / "data")
     warehouse.refresh(str(bucket), address)
     for statement in statements:
         server.run(statement, database=name)
-    with pytest.raises(LakeError, match=r"is not opened: ducklake_.* is no plain table of its PostgreSQL database"):
+    refused = pytest.raises(
+        LakeError, match=r"is not opened: [Dd]ucklake_.* is no plain table of its PostgreSQL database"
+    )
+    with refused:
+        warehouse.open(address)
+    with refused:
+        warehouse.refresh(str(bucket), address)
+
+
+def test_a_catalogue_to_which_an_upgrade_of_ducklake_added_columns_is_opened(
+    server: Postgres, bucket: Path, tmp_path: Path
+) -> None:
+    server.run("create database upgraded")
+    address = server.address("upgraded", tmp_path / "data")
+    warehouse.refresh(str(bucket), address)
+    for column, value in (("path", "''"), ("path_is_relative", "true")):
+        server.run(f"alter table ducklake_schema alter column {column} set default {value}", database="upgraded")
+    server.run("alter table ducklake_column alter column default_value_type set default 'literal'", database="upgraded")
+    warehouse.open(address).close()
+
+
+def test_a_catalogue_in_a_schema_of_other_letters_is_examined_too(
+    server: Postgres, bucket: Path, tmp_path: Path
+) -> None:
+    server.run("create database letters")
+    address = server.address("letters", tmp_path / "data", schema="lakes")
+    warehouse.refresh(str(bucket), address)
+    for statement in (
+        'alter schema lakes rename to "Lakes"',
+        'alter table "Lakes".ducklake_snapshot rename to theirs',
+        f'{THEIRS}; create view "Lakes".ducklake_snapshot as select * from "Lakes".theirs where theirs()',
+    ):
+        server.run(statement, database="letters")
+    with pytest.raises(LakeError, match="is not opened: ducklake_snapshot is no plain table"):
         warehouse.open(address)
 
 

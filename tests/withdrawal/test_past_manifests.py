@@ -98,3 +98,14 @@ def test_a_past_manifest_states_who_has_withdrawn_and_leaves_them_out(
     assert "WITHDRAWN: 1 patient has withdrawn" in done.stderr
     assert "2 of a patient who has withdrawn" in done.stderr
     assert {path.name for path in data.rglob("*.dcm")} == {"covid1.dcm", "covid3.dcm"}
+
+
+def test_the_list_shows_that_an_answer_changed_by_a_withdrawal(here: Chest, exported: Exported) -> None:
+    def read_state() -> str:
+        done = here("manifest", "list", "--check", "--format", "json", "--lake", exported.lake)
+        (row,) = json.loads(done.stdout)
+        return str(row["state"])
+
+    assert read_state() == "same"
+    withdraw(exported)
+    assert read_state() == "changed", "before any refresh, at the same snapshot"

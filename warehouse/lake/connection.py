@@ -23,6 +23,8 @@ from warehouse.settings import Settings
 #: The secret with the login of a PostgreSQL catalogue. In an attach string it would appear in DuckDB's errors, and in
 #: its list of databases.
 _CATALOGUE_SECRET = "lake_catalogue"  # noqa: S105 (a name)
+#: The name of a catalogue in PostgreSQL while it is examined.
+_EXAMINED = "examined"
 #: What DuckDB's package httpfs opens addresses with, besides those of S3.
 _NETWORK = ("HTTPFileSystem", "HuggingFaceFileSystem")
 #: Memory of DuckDB in a refresh (measured: the process as a whole stays under 1 GiB).
@@ -160,6 +162,8 @@ def attach(
         statement = f"attach {literal(address)} as {ALIAS} ({', '.join(words)})"
         catalogue = None if location.is_postgres else read_copy or location.catalogue
         try:
+            if location.is_postgres:
+                _examine_postgres(con, location)
             _attach_tables(con, catalogue, statement)
         except duckdb.Error as error:
             if _ROLLBACK_DUE not in str(error) or read_copy or location.is_postgres:
@@ -181,7 +185,7 @@ def attach(
 
 
 def _attach_tables(con: duckdb.DuckDBPyConnection, catalogue: Path | None, statement: str) -> None:
-    """Attach a catalogue that has nothing but tables; None is one in PostgreSQL, whose server runs what it has."""
+    """Attach a catalogue that has nothing but tables; None is one in PostgreSQL, which is examined by itself."""
     if catalogue:
         stored_sql.require_tables(con, catalogue, BUSY_MS)
     con.execute(statement)
@@ -220,8 +224,18 @@ def prepare_encrypted(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def attach_postgres(con: duckdb.DuckDBPyConnection, location: Location, name: str) -> None:
-    """Attach a catalogue in PostgreSQL as a plain database; duckdb.Error if it cannot be reached."""
+    """Attach a catalogue in PostgreSQL as a plain database; LakeError if it has more than tables, duckdb.Error if it
+    cannot be reached."""
     con.execute(f"attach {literal(location.postgres or '')} as {name} (type postgres, secret {_CATALOGUE_SECRET})")
+    stored_sql.require_relations(con, location, name)
+
+
+def _examine_postgres(con: duckdb.DuckDBPyConnection, location: Location) -> None:
+    """Look at what a catalogue in PostgreSQL has, before DuckLake reads any of it."""
+    try:
+        attach_postgres(con, location, _EXAMINED)
+    finally:
+        con.execute(f"detach database if exists {_EXAMINED}")
 
 
 def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:

@@ -80,6 +80,16 @@ def require_tables(con: duckdb.DuckDBPyConnection, catalogue: Path, busy_ms: int
             )
 
 
+def require_relations(con: duckdb.DuckDBPyConnection, location: Location, database: str) -> None:
+    """Raise LakeError if a catalogue in PostgreSQL, which is attached as a plain `database`, has anything but plain
+    tables with their keys: its server would run what they call as whoever is logged in.
+    """
+    query = sql_files.fill(sql_files.read_statements(_SQL)["relations"], schema=sql_files.literal(location.schema))
+    ((name,),) = _ask_server(con, "postgres", database, query)
+    if name:
+        _refuse(location.name, f"{_shorten(name)} is no plain table of its PostgreSQL database")
+
+
 def may_lose_rows(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether DuckDB would lose the last row of a table of the attached SQLite catalogue by more than one thread."""
     sql = sql_files.read_statements(_SQL)
@@ -106,10 +116,6 @@ def require_plain(con: duckdb.DuckDBPyConnection, location: Location) -> None:
     def ask(name: str, **words: str) -> list[tuple[Any, ...]]:
         return con.execute(sql_files.fill(sql[name], catalogue=catalogue, **words)).fetchall()
 
-    if location.is_postgres:
-        query = sql_files.fill(sql["relations"], schema=sql_files.literal(location.schema))
-        if views := _ask_server(con, "postgres", METADATA, query):
-            _refuse(location.name, f"{_shorten(views[0][0])} is no plain table of its PostgreSQL database")
     if odd := ask("odd", plain_type=sql_files.literal(_PLAIN_TYPE)):
         _refuse(location.name, f"it has {_shorten(str(odd[0][0]))}")
     if all(_digest(text) in _plain for (text,) in ask("views")):

@@ -159,7 +159,7 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
 
     The registered SQL is untrusted: it runs in the sandbox, with its time limit.
     """
-    if entry["snapshot"] == newest.snapshot.number:
+    if entry["snapshot"] == newest.snapshot.number and not newest.standing_list:  # of those who have withdrawn since
         return "same"
     if own := ", ".join(table["name"] for table in entry.get("tables", ())):
         return f"needs its tables to run: {own}"
