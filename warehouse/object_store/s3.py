@@ -200,8 +200,9 @@ class S3Bucket:
 
     @staticmethod
     def _read_body(answer: GetResult, most: int) -> bytes:
-        """The body of a small object, in one chunk unless it is longer than `most` bytes: then only its beginning."""
-        return read_at_most(map(memoryview, answer.stream(min_chunk_size=most + 1)), most)
+        """The body of a small object; of one of more than `most` bytes the beginning, which shows that it is longer."""
+        # All chunks but the last have at least this size: the first is all of it, and no second need be asked for.
+        return bytes(next(iter(answer.stream(min_chunk_size=most + 1)), b""))
 
     def _get_with_boto3(self, key: str, size: int, start: int, stop: int) -> tuple[str, bytes] | ReadFailure:
         """The same for a key that obstore cannot represent, or to confirm that it is gone."""
