@@ -195,7 +195,6 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     },
     "No SQL: a schema, values that are bound, a key of an object": {
         ("warehouse.manifests.download_job", "item.key"),
-        ("warehouse.manifests.loading.reading", "item.key"),
         ("warehouse.ingest.units.registering", "groupby"),
         ("warehouse.ingest.units.writing", "layout.folder"),
         ("warehouse.ingest.units.writing", "con.execute(years).fetchall"),

@@ -156,7 +156,7 @@ class Job:
         if start > item.size or start < _RESUMED_FROM:
             start = 0
         try:
-            content = _open(item, bucket, start if start < item.size else 0)
+            content = open_object(item, bucket, start if start < item.size else 0)
         except SourceError as error:  # the bucket has already retried
             return self._unanswered(error, retry=False)
         if isinstance(content, bytes):
@@ -230,8 +230,12 @@ class Job:
         return ReadFailure(str(error), retry)
 
 
-def _open(item: Wanted, bucket: Bucket, start: int) -> bytes | Content | ReadFailure:
-    """Open an object from an offset; a small one is read at once, and returned if it has the MD5 of the manifest."""
+def open_object(item: Wanted, bucket: Bucket, start: int = 0) -> bytes | Content | ReadFailure:
+    """Open an object from an offset; a small one is read at once, and returned if it has the MD5 of the manifest.
+
+    Larger ones are read in pieces, so that one that has grown meanwhile does not fill the memory. SourceError if the
+    bucket stops responding.
+    """
     if item.size < _RESUMED_FROM and is_md5(item.etag):
         return bucket.fetch(item.key, item.etag, item.size)
     return bucket.stream(item.key, start)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from warehouse.errors import SourceError
 from warehouse.manifests.checksums import find_proof
-from warehouse.manifests.download_job import WORDS, Wanted, is_meant, read_bytes
+from warehouse.manifests.download_job import WORDS, Wanted, is_meant, open_object, read_bytes
 from warehouse.object_store.base import Bucket, ReadFailure, is_md5
 from warehouse.object_store.folder import FolderBucket
 
 _TRIES = 3
-#: Larger objects are read in pieces, so that one that has grown meanwhile does not fill the memory.
-_SMALL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,7 @@ def read_object(bucket: Bucket, item: Wanted) -> bytes | Failed:
 
 def _read_once(bucket: Bucket, item: Wanted) -> bytes | ReadFailure:
     try:
-        is_small = item.size <= _SMALL and is_md5(item.etag)
-        content = bucket.fetch(item.key, item.etag, item.size) if is_small else bucket.stream(item.key)
+        content = open_object(item, bucket)
         if isinstance(content, bytes):  # those of the etag
             return content
         if isinstance(content, ReadFailure):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _BATCH = 400
 #: How many more are read ahead at the most, since images of other studies may stand between.
 _MOST_AHEAD = 2
+#: A path of more UIDs names an instance.
 _UIDS_OF_SERIES = 2
 _STUDY, _SERIES = "/studies/{StudyInstanceUID}", "/series/{SeriesInstanceUID}"
 _INSTANCE = f"{_STUDY}{_SERIES}/instances/{{SOPInstanceUID}}"

@@ -48,11 +48,10 @@ def read_series_rows(con: duckdb.DuckDBPyConnection, series: str) -> SeriesRows 
     names = [name for name, each in map_attributes().items() if each.level == "series" or name in _OF_STUDY]
     columns = ", ".join(map(sql_files.identifier, names))
     text = sql_files.fill(texts["rows"], series=series, columns_of_rows=columns)
-    table = con.execute(text, {"most": _MOST + 1}).to_arrow_table().combine_chunks()
+    table = con.execute(text, {"most": _MOST + 1}).to_arrow_table()
     if table.num_rows > _MOST:
         return None
     of_studies = table.column("StudyInstanceUID").to_pylist()
     starts = [number for number, study in enumerate(of_studies) if not number or study != of_studies[number - 1]]
-    # An empty table has no chunk.
     arrays = {name: table.column(name).combine_chunks() for name in names}
     return SeriesRows(arrays, [of_studies[start] for start in starts], [*starts, table.num_rows])

@@ -71,7 +71,7 @@ class Studies:
 
         `patient` is that of the study, if it was looked up before.
         """
-        key = (index.snapshot, warehouse.standing_list, index.name, study)
+        key = _make_key(warehouse, index, study)
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -87,7 +87,7 @@ class Studies:
 
     def knows(self, warehouse: Warehouse, index: Index, study: str) -> bool:
         """Whether the images of a study are remembered."""
-        return (index.snapshot, warehouse.standing_list, index.name, study) in self._kept
+        return _make_key(warehouse, index, study) in self._kept
 
     def _keep(self, key: tuple[int, int, str, str], images: tuple[Stored, ...]) -> None:
         with self._lock:
@@ -97,6 +97,10 @@ class Studies:
             self._n_images += len(images) + 1
             while self._n_images > _MOST_IMAGES:
                 self._n_images -= len(self._kept.popitem(last=False)[1]) + 1
+
+
+def _make_key(warehouse: Warehouse, index: Index, study: str) -> tuple[int, int, str, str]:
+    return index.snapshot, warehouse.standing_list, index.name, study
 
 
 def read_study(warehouse: Warehouse, index: Index, study: str, patient: str = "") -> tuple[Stored, ...]:
