@@ -2,8 +2,8 @@
 -- runs them.
 
 -- name: screen
--- True when books, rows_twice, rows_unpaired and rows_out_of_date cannot have rows. The checks join and group whole
--- tables; this reads each once and keeps sums. It rests on: objects have one row each; the images are exactly the
+-- True when books, rows_twice, rows_unpaired and rows_out_of_date cannot have rows, if no object is repeated. The checks
+-- join and group whole tables; this reads each once and keeps sums. It rests on: objects have one row each; the images are exactly the
 -- header objects that were not rejected, with their etags (that of the earlier content where a row was kept); the
 -- headers are exactly the images; the same holds for clinical files; the rejects are exactly the objects that these
 -- exclude.
@@ -83,5 +83,24 @@ select
     and (tagged['set apart'] is not distinct from tagged['rejects'])
     and (names['images'] is not distinct from names['headers'])
     and (names['records'] is not distinct from names['raw records'])
-    and not exists (select 1 from raw.objects group by source, key having count(*) > 1)
 from lake;
+
+-- name: objects
+select count(*) as n_objects from raw.objects;
+
+-- name: bounds
+-- The keys that divide the objects into so many parts of about one size.
+select unnest(quantile_disc(key, [n / $parts for n in range(1, $parts)])) as bound
+from (select key from raw.objects using sample reservoir (20000 rows) repeatable (1));
+
+-- name: repeated
+-- Whether an object of a part has several rows. By the MD5: sixteen bytes in place of a hundred.
+select count(*) > 0 as is_repeated
+from (
+    select 1
+    from raw.objects
+    where {{ within }}
+    group by md5_number(source || chr(10) || key)
+    having count(*) > 1
+    limit 1
+);

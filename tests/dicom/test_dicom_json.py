@@ -167,6 +167,26 @@ def test_many_tags_answer_as_one_does(wh: warehouse.Warehouse) -> None:
     assert together == [tuple(row[0] for row in rows) for rows in zip(*alone, strict=True)]
 
 
+#: Texts, and what looks like the JSON around them.
+TEXTS = st.text(st.sampled_from(list('n,"[]{}\\:ul1.e äß胸\t')), max_size=6) | st.sampled_from(["null", "true", '"]}'])
+
+
+@given(
+    vr=st.sampled_from(["AE", "CS", "DA", "DS", "FD", "IS", "LO", "LT", "SH", "TM", "UI", "UN", "US", "UT"]),
+    values=st.lists(TEXTS | st.integers(-9, 10**20), max_size=3) | st.just([None]),
+    is_vr_first=st.booleans(),
+)
+@settings(max_examples=200)
+def test_any_values_are_joined_as_they_are(
+    wh: warehouse.Warehouse, vr: str, values: list[Any], is_vr_first: bool
+) -> None:
+    parts = [("vr", vr), ("Value", values)]
+    header = json.dumps({"00104000": dict(parts if is_vr_first else reversed(parts))})
+    expected = "\\".join(str(value) for value in values if value is not None) or None
+    asked = "select tag(cast($header as json), 'PatientComments')"
+    assert wh.sql(asked, header=header).fetchall() == [(expected,)]
+
+
 def test_the_dictionary_of_tag_is_that_of_pydicom() -> None:
     lines = [f"{a.keyword}={a.tag} {a.vr[:2]}" for a in dicom_dictionary.list_attributes()]
     assert sql_files.read("dicom/attributes.txt") == "\n".join(["", *lines, ""])

@@ -104,6 +104,21 @@ def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.ingest.Ru
         run.con.execute("rollback")
 
 
+def test_an_object_repeated_anywhere_is_seen_by_parts_of_any_size(
+    run: warehouse.ingest.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [key for (key,) in run.con.execute("select key from raw.objects order by key").fetchall()]
+    for size in (1, 7, len(keys) - 1, len(keys)):
+        monkeypatch.setattr(publish_gate, "_PART_SIZE", size)
+        assert not any(result.n_rows for result in publish_gate.run_blocking_checks(run))
+        for key in (keys[0], keys[len(keys) // 2], keys[-1]):
+            run.con.execute("begin")
+            run.con.execute("insert into raw.objects from raw.objects where key = $key", {"key": key})
+            found = {result.check.name: result.n_rows for result in publish_gate.run_blocking_checks(run)}
+            run.con.execute("rollback")
+            assert found["rows_twice"] == 1, key
+
+
 TABLES = ("raw.objects", "raw.headers", "raw.records", "core.images", "core.clinical", "ops.rejects")
 WHICH = "where hash(key, {n}) % 7 = 0"
 CHANGES = st.tuples(

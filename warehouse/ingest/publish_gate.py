@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
@@ -14,6 +15,8 @@ from warehouse.query import checks
 
 #: The checks that one scan of each table can rule out (sql/ingest/gate.sql); any other blocking check always runs.
 SCREENED = frozenset({"books", "rows_twice", "rows_unpaired", "rows_out_of_date"})
+#: Objects whose keys are grouped at once: fifty million took more than the memory of a refresh.
+_PART_SIZE = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,27 @@ def run_blocking_checks(run: Run) -> list[checks.Result]:
     with run.all_cores():
         with connection.plan_as_written(run.con):
             row = fetch_first(run.con.execute(sql_files.read_statements("ingest/gate.sql")["screen"]))
-        is_clean = bool(row and row[0])
+        is_clean = bool(row and row[0]) and not _has_repeated(run)
         return [
             checks.Result.empty(check) if is_clean and check.name in SCREENED else checks.count_rows(run.con, check)
             for check in checks.load_definitions().values()
             if check.severity is checks.Severity.BLOCKING
         ]
+
+
+def _has_repeated(run: Run) -> bool:
+    """Whether an object has several rows; by ranges of keys, of which raw.objects, which is sorted, reads no more."""
+    sql = sql_files.read_statements("ingest/gate.sql")
+    parts = -(-run.con.execute(sql["objects"]).fetchall()[0][0] // _PART_SIZE)
+    found = run.con.execute(sql["bounds"], {"parts": parts}).fetchall() if parts > 1 else []
+    bounds = sorted({bound for (bound,) in found})
+    for low, high in pairwise([None, *bounds, None]):
+        above = "true" if low is None else f"key >= {sql_files.literal(low)}"
+        below = "true" if high is None else f"key < {sql_files.literal(high)}"
+        query = sql_files.fill(sql["repeated"], within=f"{above} and {below}")
+        if run.con.execute(query).fetchall()[0][0]:
+            return True
+    return False
 
 
 def require_blocking_checks(run: Run, waiting: Waiting) -> list[checks.Result]:
