@@ -33,7 +33,8 @@ create or replace temp macro dicom_text(of_attribute) as list_transform(
         nullif(
             regexp_extract(
                 cast(attribute as varchar),
-                '^\{"vr":"(?:A[EST]|CS|D[AST]|F[DL]|IS|L[OT]|S[HLSTV]|TM|U[CILRSTV])","Value":\["?([^"\\,\[\]{}n][^"\\,\[\]{}]*)"?\]\}$',
+                '^\{"vr":"(?:A[EST]|CS|D[AST]|F[DL]|IS|L[OT]|S[HLSTV]|TM|U[CILRSTV])",'
+                || '"Value":\["?([^"\\,\[\]{}n][^"\\,\[\]{}]*)"?\]\}$',
                 1
             ),
             ''
