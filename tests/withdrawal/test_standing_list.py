@@ -143,6 +143,10 @@ def test_older_snapshots_do_not_show_who_was_removed_from_the_newest(here: Chest
         for relation in ("core.images", "lake.main.patients"):
             with pytest.raises(UsageError, match="Older snapshots still have patients"):
                 wh.sql(f"select patient_id from {relation} AT /* then */ (version => {first})")
+        for name in ("lake.core.table_insertions('images', 0", "lake.core.table_changes('images', 0",
+                     "ducklake_table_insertions('lake', 'core', 'images', 0"):  # fmt: skip
+            with pytest.raises(UsageError, match="Older snapshots still have patients"):
+                wh.sql(f"select patient_id from {name}, {first})")
         with wh.at_snapshot(first) as then:
             assert "P2" not in {row[0] for row in then.as_of("2030-01-01").patients().project("patient_id").fetchall()}
     done = here("sql", "--since", first, "select distinct patient_id from changes", "--lake", lake, "--format", "csv")

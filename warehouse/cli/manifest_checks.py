@@ -16,6 +16,7 @@ from warehouse.cli.output import Format, print_line, print_note, write_json
 if TYPE_CHECKING:
     from warehouse.manifests.compare import Difference
     from warehouse.manifests.manifest import Manifest
+    from warehouse.manifests.past import Withdrawn
     from warehouse.manifests.registered import Standing
     from warehouse.manifests.verify import VerificationResult
 
@@ -79,18 +80,22 @@ def _verification_to_json(opened: Manifest, found: VerificationResult) -> dict[s
         **found.counts,
         "by_size": found.by_size,
         "patients_gone": found.patients_gone,
-        "withdrawn": found.withdrawn,
+        **_withdrawn_to_json(found.withdrawn),
         "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
         "problems": found.problems.to_pylist(),
     }
 
 
-def _note_withdrawn(patients: tuple[str, ...]) -> None:
+def _withdrawn_to_json(withdrawn: Withdrawn) -> dict[str, Any]:
+    return {"withdrawn": withdrawn.patients, "withdrawn_objects": len(withdrawn.uris)}
+
+
+def _note_withdrawn(withdrawn: Withdrawn) -> None:
     """Note who has withdrawn, and what follows from it."""
     from warehouse.manifests.past import explain_withdrawn
 
-    if patients:
-        print_note(explain_withdrawn(patients, "The lake leaves them out: delete your copies of their data."))
+    if withdrawn.uris:
+        print_note(explain_withdrawn(withdrawn, "The lake leaves them out: delete your copies of their data."))
 
 
 def _note_standing(standing: Standing | None, folder: Path, lake: str, *, is_known: bool) -> None:
@@ -148,7 +153,7 @@ def reproduce(
                 "is_same_digest": found.difference.is_same,
                 "is_same_csv": found.is_same_csv,
                 "patients_gone": found.patients_gone,
-                "withdrawn": found.withdrawn,
+                **_withdrawn_to_json(found.withdrawn),
                 "differences": found.difference.objects.to_pylist(),
             }
         )

@@ -70,7 +70,7 @@ def permit_manifest(
         rows = leave_out_withdrawn(manifest, lake_address, settings, lambda _: None)
         patients = rows.get_column("patient_id").unique().to_list()
         counts = {kind: manifest.about["counts"][kind] for kind in ("objects", "images")}
-        if len(patients) < manifest.about["counts"]["patients"]:  # some have withdrawn: nothing of theirs is handed out
+        if rows.height < counts["objects"]:  # some have withdrawn: nothing of theirs is handed out
             counts = {"objects": rows.height}
         facts = {"digest": manifest.digest, "seal": manifest.seal, **counts, **settled}
         log_release(session.con, place, settings, name, what, patients, **facts)

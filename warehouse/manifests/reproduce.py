@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from warehouse.engine.faults import explain_faults
@@ -33,12 +33,12 @@ class Reproduction:
     is_same_csv: bool
     difference: Difference
     patients_gone: tuple[str, ...]
-    withdrawn: tuple[str, ...] = ()  # who are left out of the new answer
+    withdrawn: past.Withdrawn = field(default_factory=past.Withdrawn)  # who are left out of the new answer
 
     @property
     def holds(self) -> bool:
         """Whether the answer is the same, all its patients are still in the warehouse, and none has withdrawn."""
-        return self.difference.is_same and not self.patients_gone and not self.withdrawn
+        return self.difference.is_same and not self.patients_gone and not self.withdrawn.uris
 
 
 @explain_faults()
