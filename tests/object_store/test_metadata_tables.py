@@ -345,6 +345,43 @@ def test_a_table_that_names_files_elsewhere_has_none_of_them_read(s3: S3, tmp_pa
         refresh(bucket, tmp_path / "lake", address)
 
 
+@pytest.mark.parametrize("spelling", ["../theirs", "x/../../theirs", "x?/../../theirs", "x#/../../theirs", "./../theirs"])
+@pytest.mark.parametrize("is_local", [False, True], ids=["bucket", "folder"])
+def test_no_spelling_of_a_name_leads_out_of_where_the_table_is(
+    s3: S3, tmp_path: Path, is_local: bool, spelling: str
+) -> None:
+    """pyarrow resolves dots in the names of objects, and pyiceberg takes a `?` of a path for a part of a name."""
+    s3.put("spelt", {key(1): RECORD})
+    table = write_iceberg(s3, build_rows(s3, "spelt"), tmp_path / "table" if is_local else None)
+    place, text = table.metadata_location, table.metadata.model_dump(mode="json", by_alias=True)
+    for snapshot in text["snapshots"]:
+        name = snapshot["manifest-list"]
+        if is_local:
+            (tmp_path / "theirs").mkdir(exist_ok=True)
+            shutil.copy(name.removeprefix("file://"), tmp_path / "theirs/list.avro")
+            snapshot["manifest-list"] = f"{tmp_path}/table/{spelling}/list.avro"
+        else:
+            found = s3.client().get_object(Bucket="tables", Key=name.removeprefix("s3://tables/"))["Body"].read()
+            s3.put("theirs", {"list.avro": found})
+            snapshot["manifest-list"] = f"s3://tables/{spelling}/list.avro"
+    if is_local:
+        Path(place.removeprefix("file://")).write_text(json.dumps(text))
+    else:
+        s3.put("tables", {place.removeprefix("s3://tables/"): json.dumps(text).encode()})
+    with pytest.raises(SourceError, match=r"is not where the table is|does not exist|No such file"):
+        refresh("spelt", tmp_path / "lake", place)
+
+
+def test_a_pipe_is_no_file_of_a_table(s3: S3, tmp_path: Path) -> None:
+    s3.put("piped", {key(1): RECORD})
+    table = write_iceberg(s3, build_rows(s3, "piped"), tmp_path / "table")
+    for path in (tmp_path / "table").rglob("snap-*.avro"):
+        path.unlink()
+        os.mkfifo(path)
+    with pytest.raises(SourceError, match="is not where the table is"):
+        refresh("piped", tmp_path / "lake", table.metadata_location.removeprefix("file://"))
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "words"),
     [(4_000_000_000_000, "which is yet to come"), (10**15, "cannot be read"), (10**17, "cannot be read")],

@@ -25,17 +25,21 @@ class ConfinedIO(PyArrowFileIO):
         self._folder = above.parent if above.name == "metadata" else above
 
     def new_input(self, location: str) -> PyArrowFile:
-        """Open a file to read; ValueError if it is elsewhere."""
-        if not self._is_within(location):
+        """Open a file to read; ValueError if it is elsewhere, or is no file."""
+        # As pyiceberg reads it, which takes a `?` of a path without a scheme for a part of a name.
+        if not self._is_within(*self.parse_location(location, self.properties)):
             raise ValueError(f"it names {location[:100]}, which is not where the table is")
         return super().new_input(location)
 
-    def _is_within(self, location: str) -> bool:
-        place = urlsplit(location)
+    def _is_within(self, scheme: str, netloc: str, path: str) -> bool:
         if self._bucket:
-            return place.scheme in _S3 and place.netloc == self._bucket
+            # pyarrow resolves dots before it asks: below a server's address, they would lead to another bucket.
+            has_dots = not {".", ".."}.isdisjoint(path.split("/"))
+            return scheme in _S3 and netloc == self._bucket and not has_dots
+        places = [Path(text).resolve() for text in (path, unquote(path))]
         return (
-            place.scheme in ("", "file")
-            and not place.netloc
-            and all(Path(path).resolve().is_relative_to(self._folder) for path in (place.path, unquote(place.path)))
+            scheme == "file"
+            and not netloc
+            and all(place.is_relative_to(self._folder) for place in places)
+            and (places[0].is_file() or not places[0].exists())  # a pipe never ends
         )
