@@ -129,7 +129,8 @@ def reproduce(
 ) -> None:
     """Run a manifest's cohort again, at its snapshot and as-of date: the digest must be the same.
 
-    A manifest made with your own tables needs them again (--table), unless it has a copy of them.
+    A manifest made with your own tables needs them again (--table), unless it has a copy of them. Where the lake
+    enforces agreements, it is one that the lake's register has, and only whether the answer is the same is shown.
     Exit code 1 if it differs, if the snapshot no longer exists, or if a patient is no longer in the warehouse.
 
     \b
@@ -149,7 +150,7 @@ def reproduce(
             {
                 "manifest": str(folder),
                 "digest": opened.digest,
-                "repeated_digest": found.digest,
+                "repeated_digest": found.digest or None,
                 "is_same_digest": found.difference.is_same,
                 "is_same_csv": found.is_same_csv,
                 "patients_gone": found.patients_gone,
@@ -162,7 +163,7 @@ def reproduce(
         if found.difference.is_same:
             print_line(f"{folder}: the same digest, {csv}")
         else:
-            print_line(f"{folder}: a different answer, {found.digest}")
+            print_line(", ".join(filter(None, (f"{folder}: a different answer", found.digest))))
             _show_difference(found.difference)
     if found.patients_gone:
         print_note(
@@ -209,7 +210,8 @@ def compare(
 def _show_difference(found: Difference) -> None:
     for words, (before, after) in found.asked.items():
         print_line(f"  {words}: {before} is now {after}")
-    print_line("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
+    if found.counts:
+        print_line("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
     _show(found.objects.to_pylist(), "change")
 
 
