@@ -345,7 +345,9 @@ def test_a_table_that_names_files_elsewhere_has_none_of_them_read(s3: S3, tmp_pa
         refresh(bucket, tmp_path / "lake", address)
 
 
-@pytest.mark.parametrize("spelling", ["../theirs", "x/../../theirs", "x?/../../theirs", "x#/../../theirs", "./../theirs"])
+@pytest.mark.parametrize(
+    "spelling", ["../theirs", "x/../../theirs", "x?/../../theirs", "x#/../../theirs", "./../theirs"]
+)
 @pytest.mark.parametrize("is_local", [False, True], ids=["bucket", "folder"])
 def test_no_spelling_of_a_name_leads_out_of_where_the_table_is(
     s3: S3, tmp_path: Path, is_local: bool, spelling: str

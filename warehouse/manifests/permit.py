@@ -92,8 +92,9 @@ def permit_question(manifest: Manifest, lake_address: str, settings: Settings) -
     if find_standing(manifest, lake_address, settings) is not Standing.REGISTERED:
         what = "chest manifest reproduce"
         error = AccessRefusedError(
-            f"{what}: this lake lets rows leave only under an agreement, and its register does not have the manifest in "
-            f"{manifest.folder}, whose question could be any. Ask it yourself:  chest cohort run FILE.sql --agreement ID"
+            f"{what}: this lake lets rows leave only under an agreement, and its register does not have the manifest "
+            f"in {manifest.folder}, whose question could be any. Ask it yourself:  chest cohort run FILE.sql "
+            "--agreement ID"
         )
         log_refusal(place, settings, "", what, error)
         raise error

@@ -77,7 +77,7 @@ class _Object(InputFile):
             return False
         return True
 
-    def open(self, seekable: bool = True) -> InputStream:  # noqa: ARG002, FBT001, FBT002 - as pyiceberg declares it
+    def open(self, seekable: bool = True) -> InputStream:  # noqa: ARG002 - as pyiceberg declares it
         """Open it; FileNotFoundError if it is not there."""
         return _Reader(self._client, self._bucket, self._key, *self._find())
 
