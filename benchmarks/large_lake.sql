@@ -6,6 +6,9 @@
 -- name: size
 select count(*) as n_images from core.images;
 
+-- name: newest snapshot
+select max(snapshot_id) as snapshot_id from ducklake_snapshots('lake');
+
 -- name: renaming
 create or replace temp macro patient_of_copy(patient) as 'Covid' || getvariable('first_number') || substr(patient, 6);
 
@@ -41,8 +44,8 @@ select
     * replace (
         key_of_copy(key) as key,
         patient_of_copy(patient_id) as patient_id,
-        json_of_copy(header) as header,
-        json_of_copy(reading) as reading
+        if(getvariable('is_bare'), cast('{}' as json), json_of_copy(header)) as header,
+        if(getvariable('is_bare'), null, json_of_copy(reading)) as reading
     )
 from raw.headers at (version => {{ base }});
 

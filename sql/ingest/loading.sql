@@ -29,7 +29,17 @@ where
     and (rejects.key is not null or loaded.etag is distinct from objects.etag);
 
 -- name: extent
-select count(*) as n_objects, min(patient_id) as first_patient, max(patient_id) as last_patient from waiting;
+select
+    count(*) as n_objects,
+    count(distinct key) < count(*) as is_repeated,
+    min(patient_id) as first_patient,
+    max(patient_id) as last_patient
+from waiting;
+
+-- name: unrepeat
+-- Once per key, even if another program has duplicated a row.
+delete from waiting
+where rowid in (select rowid from waiting qualify row_number() over (partition by key order by rowid) > 1);
 
 -- name: waiting
 -- The first wanted objects in patient order, which bounds the size of a plan.
@@ -80,39 +90,39 @@ where size > $limit;
     patient_id between $first_patient and $last_patient
 );
 
+-- name: paired
+-- A statement of its own: its joins, the join with the whole rows and their sort would need their memory at once.
+-- One row a key, even if another program has doubled that of a .dcm.
+create or replace temp table paired as
+with
+headers as (select * from waiting where size <= $limit)
+
+select distinct on (key) * from ({{ pairing }});
+
 -- name: pending
 -- In patient order, which compresses and prunes well. Sorts and joins spill to disk if memory is short.
-create or replace temp table pending as
-with
--- Once per key, even if another program has duplicated a row.
-headers as (select distinct on (key) * from waiting where size <= $limit),
-
-paired as ({{ pairing }})
-
+create temp table pending as
 select
     row_number() over () as place,
     *
 from (
     select
-        headers.*,
+        waiting.*,
         paired.* exclude (key),
-        case when ends_with(headers.key, '.json') then 'json' else 'dcm' end as header_source
-    from headers
-    left join paired on headers.key = paired.key
-    order by headers.group_name, headers.patient_id, headers.key
+        case when ends_with(waiting.key, '.json') then 'json' else 'dcm' end as header_source
+    from waiting
+    left join paired on waiting.key = paired.key
+    where waiting.size <= $limit
+    order by waiting.group_name, waiting.patient_id, waiting.key
 );
 
 -- name: pending_alone
 -- The same for objects that have no .dcm.
-create or replace temp table pending as
+create temp table pending as
 select
     row_number() over () as place,
     *
-from (
-    select *
-    from (select distinct on (key) * from waiting where size <= $limit)
-    order by group_name, patient_id, key
-);
+from (select * from waiting where size <= $limit order by group_name, patient_id, key);
 
 -- name: sizes
 select place, least(size, $most) as size from pending order by place;

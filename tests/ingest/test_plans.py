@@ -9,7 +9,7 @@ from dicom_files import build_file
 from support.unit_fixtures import build_objects, read_tables, write_header
 
 import warehouse
-from warehouse.ingest import planning
+from warehouse.ingest import list_objects, load_clinical, load_images, open_run, planning
 from warehouse.settings import Settings
 
 PATIENTS = 70
@@ -52,3 +52,14 @@ def test_plans_of_any_size_make_the_same_lake(
     assert (parts.images, parts.clinical) == (whole.images, whole.clinical)
     assert parts.images.loaded > 10
     assert read_tables(tmp_path / "parts") == read_tables(tmp_path / "whole")
+
+
+def test_an_object_whose_row_another_program_has_doubled_is_loaded_once(tmp_path: Path) -> None:
+    write_objects(tmp_path / "bucket", build_objects(range(6)))
+    with open_run(str(tmp_path / "bucket"), str(tmp_path / "lake")) as run:
+        list_objects(run)
+        run.commit("by another program", lambda: run.con.execute("insert into raw.objects from raw.objects"))
+        assert (load_images(run).loaded, load_clinical(run).loaded) == (5, 5)
+        for table in ("core.images", "raw.headers", "core.clinical", "raw.records"):
+            found = run.con.execute(f"select count(*), count(distinct key) from {table}").fetchall()
+            assert found == [(5, 5)]

@@ -57,7 +57,7 @@ def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) 
     with run.all_cores():
         with connection.plan_as_written(run.con):
             run.con.execute(sql["waiting"], {**scope, "most": _PLAN_SIZE})
-        total, *patients = run.con.execute(sql["extent"]).fetchall()[0]
+        total, *patients = _measure_extent(run)
         if total == _PLAN_SIZE:
             with connection.plan_as_written(run.con):
                 stretches = run.con.execute(sql["stretches"], {**scope, "most": _PLAN_SIZE}).fetchall()
@@ -72,7 +72,7 @@ def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) 
         with run.all_cores():
             with connection.plan_as_written(run.con):
                 run.con.execute(sql["waiting_next"], {**scope, **part})
-            _, *patients = run.con.execute(sql["extent"]).fetchall()[0]
+            _, *patients = _measure_extent(run)
             spans = _plan(run, patients if paired else None, most_bytes)
         memory.release()
         yield total, spans
@@ -80,7 +80,16 @@ def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) 
 
 def _read_searches() -> dict[str, str]:
     sql = sql_files.read_statements(_SQL)
-    return {name: sql[name] for name in ("waiting", "extent", "stretches", "waiting_next")}
+    return {name: sql[name] for name in ("waiting", "stretches", "waiting_next")}
+
+
+def _measure_extent(run: Run) -> tuple[int, str | None, str | None]:
+    """The number of waiting objects, and the first and last of their patients; what waits twice waits once then."""
+    sql = sql_files.read_statements(_SQL)
+    count, is_repeated, first, last = run.con.execute(sql["extent"]).fetchall()[0]
+    if is_repeated:
+        run.con.execute(sql["unrepeat"])
+    return count, first, last
 
 
 def _plan(run: Run, patients: list[str | None] | None, most_bytes: int) -> list[Unit]:
@@ -89,6 +98,7 @@ def _plan(run: Run, patients: list[str | None] | None, most_bytes: int) -> list[
     With its first and last of `patients`, headers are paired with their .dcm.
     """
     sql = sql_files.read_statements(_SQL)
+    run.con.execute("drop table if exists pending")  # that of the batch before would need its memory meanwhile
     # The plan needs its sort order; only the inserts of a writer do not.
     run.con.execute("set preserve_insertion_order = true")
     limit = {"limit": _ANY_SIZE if most_bytes else run.settings.max_object_mb * 1_000_000}
@@ -96,7 +106,9 @@ def _plan(run: Run, patients: list[str | None] | None, most_bytes: int) -> list[
         pairing = sql_files.fill(sql_files.read("ingest/pairing.sql"), near=sql["near"])
         first, last = patients
         named = {"source": run.source, "first_patient": first, "last_patient": last}
-        run.con.execute(sql_files.fill(sql["pending"], pairing=pairing), {**limit, **named})
+        run.con.execute(sql_files.fill(sql["paired"], pairing=pairing), {**limit, **named})
+        run.con.execute(sql["pending"], limit)
+        run.con.execute("drop table paired")
     else:
         run.con.execute(sql["pending_alone"], limit)
     run.con.execute("set preserve_insertion_order = false")
