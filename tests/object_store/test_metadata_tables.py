@@ -374,6 +374,29 @@ def test_no_spelling_of_a_name_leads_out_of_where_the_table_is(
         refresh("spelt", tmp_path / "lake", place)
 
 
+@pytest.mark.parametrize("spelling", ["file://{path}", "{path}", "s3://{path}"])
+def test_a_server_leads_nobody_to_a_table_of_their_own_machine(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelling: str
+) -> None:
+    s3.put("served", {key(1): RECORD})
+    rows = build_rows(s3, "served")
+    place = spelling.format(path=in_folder(s3, rows, tmp_path / "table"))
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        body = json.dumps({"versionToken": "1", "metadataLocation": place, "warehouseLocation": "s3://x"}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with serve_faulty(s3) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.s3.endpoint)
+        proxy.fail(answer, when=lambda path: "metadata-location" in path)
+        with pytest.raises(SourceError, match="is not on S3, according to the server"):
+            refresh("served", tmp_path / "lake", by_arn(s3, rows, tmp_path))
+
+
 def test_a_pipe_is_no_file_of_a_table(s3: S3, tmp_path: Path) -> None:
     s3.put("piped", {key(1): RECORD})
     table = write_iceberg(s3, build_rows(s3, "piped"), tmp_path / "table")
